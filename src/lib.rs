@@ -1,0 +1,10 @@
+//! Linux IPVS, the kernel's layer-4 load balancer, as a network service.
+//!
+//! The rooms, from the pure middle to the rim (a test holds the arrows):
+//!
+//! ```text
+//! model ← codec ← executor ← director ← { http, grpc } ← server ← bin/ipvsd
+//! model ← client ← cli ← bin/ipvsctl
+//! ```
+
+pub mod executor;
