@@ -7,4 +7,6 @@
 //! model ← client ← cli ← bin/ipvsctl
 //! ```
 
+pub mod director;
 pub mod executor;
+pub mod model;

@@ -1,0 +1,93 @@
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    str::FromStr,
+};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A fingerprint of a resource's configuration, without what changes by itself (counters, rates,
+/// connections): two answers with the same etag are configured alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Etag {
+    /// What was fingerprinted.
+    pub scope: EtagScope,
+    hash: u64,
+}
+
+/// How much an [`Etag`] covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EtagScope {
+    /// A virtual service without its real servers: `s-…`.
+    Service,
+    /// A virtual service with its real servers, in the kernel's order: `t-…`.
+    ServiceWithServers,
+    /// A real server, timeouts, or another single thing: `r-…`.
+    Resource,
+}
+
+// === impl Etag ===
+
+impl Etag {
+    /// The fingerprint of `what`.
+    pub fn of(scope: EtagScope, what: &impl Hash) -> Self {
+        // Stable within a build of the daemon; a client that outlives it reads anew.
+        let mut hasher = DefaultHasher::new();
+        what.hash(&mut hasher);
+        Self {
+            scope,
+            hash: hasher.finish(),
+        }
+    }
+}
+
+impl fmt::Display for Etag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scope = match self.scope {
+            EtagScope::Service => 's',
+            EtagScope::ServiceWithServers => 't',
+            EtagScope::Resource => 'r',
+        };
+        write!(f, "{scope}-{:016x}", self.hash)
+    }
+}
+
+impl FromStr for Etag {
+    type Err = super::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || {
+            super::Error::invalid(
+                "etag",
+                format!("{text:?} is not an etag that this daemon gave"),
+            )
+        };
+        let (scope, hash) = text.split_once('-').ok_or_else(bad)?;
+        let scope = match scope {
+            "s" => EtagScope::Service,
+            "t" => EtagScope::ServiceWithServers,
+            "r" => EtagScope::Resource,
+            _ => return Err(bad()),
+        };
+        if hash.len() != 16 {
+            return Err(bad());
+        }
+        Ok(Self {
+            scope,
+            hash: u64::from_str_radix(hash, 16).map_err(|_| bad())?,
+        })
+    }
+}
+
+impl Serialize for Etag {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Etag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'_, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,89 @@
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A short name as the kernel keeps it: a scheduler, a persistence engine, an interface. At most 16
+/// bytes, held in place so that a table of any size needs no allocation for them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name {
+    bytes: [u8; Self::MAX],
+}
+
+// === impl Name ===
+
+impl Name {
+    /// The longest name in bytes (`IP_VS_PENAME_MAXLEN`; schedulers and interfaces have one less).
+    pub const MAX: usize = 16;
+
+    /// The first [`Self::MAX`] bytes of what the kernel sent, up to a NUL; what is not UTF-8 is
+    /// replaced.
+    pub fn from_kernel(bytes: &[u8]) -> Self {
+        let end = bytes
+            .iter()
+            .position(|&b| b == 0)
+            .unwrap_or(bytes.len())
+            .min(Self::MAX);
+        let mut name = Self {
+            bytes: [0; Self::MAX],
+        };
+        name.bytes[..end].copy_from_slice(&bytes[..end]);
+        for byte in &mut name.bytes[..end] {
+            if !byte.is_ascii_graphic() {
+                *byte = b'?';
+            }
+        }
+        name
+    }
+
+    /// A name of 1 to `max` visible ASCII characters; `None` if it is not one.
+    pub fn new(text: &str, max: usize) -> Option<Self> {
+        let fits = (1..=max.min(Self::MAX)).contains(&text.len());
+        (fits && text.bytes().all(|b| b.is_ascii_graphic()))
+            .then(|| Self::from_kernel(text.as_bytes()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        let end = self.bytes.iter().position(|&b| b == 0).unwrap_or(Self::MAX);
+        // Both constructors let nothing but ASCII through.
+        std::str::from_utf8(&self.bytes[..end]).unwrap_or_default()
+    }
+}
+
+impl FromStr for Name {
+    type Err = super::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::new(text, Self::MAX).ok_or_else(|| {
+            super::Error::invalid(
+                "",
+                format!("{text:?} is not a name of 1 to 16 visible characters"),
+            )
+        })
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'_, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
