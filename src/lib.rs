@@ -7,6 +7,7 @@
 //! model ← client ← cli ← bin/ipvsctl
 //! ```
 
+pub mod codec;
 pub mod director;
 pub mod executor;
 pub mod model;

@@ -1,6 +1,207 @@
 //! The only owner of sockets to the kernel.
+//!
+//! A generic-netlink request runs inside `send` and a dump inside `recv`, in the caller's thread and
+//! under one mutex of the kernel. So one plain thread owns the socket ([`worker`]), and the async
+//! world reaches it by a bounded channel: nothing below [`Executor`] is async, and nothing above it
+//! touches the kernel.
 
+mod act;
+mod change;
+mod connections;
 mod fake;
 mod kernel;
+mod link;
+mod netlink;
+mod reader;
+mod unavailable;
+mod worker;
 
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use worker::{Job, Waiting, Worker};
+
+pub use change::{Change, Changed, Decide, Plan, Seen, Step};
 pub use kernel::{Kernel, Transport};
+pub use netlink::NetlinkKernel;
+
+use crate::model::{Error, Query, Reason};
+
+/// The way to the kernel. Cheap to clone; the thread ends with the last of them.
+#[derive(Clone, Debug)]
+pub struct Executor {
+    jobs: mpsc::Sender<Job>,
+    cache: Arc<Cache>,
+    kernel: Arc<dyn Kernel>,
+    streams: Arc<Semaphore>,
+}
+
+/// How much the executor takes on.
+#[derive(Clone, Copy, Debug)]
+pub struct ExecutorLimits {
+    /// Requests that may wait for the kernel; one more is refused at once.
+    pub queue_length: usize,
+    /// Readings of the connection table at a time: each has a thread of its own.
+    pub connection_streams: usize,
+}
+
+/// The last answers, for those who accept one that is not fresh. Emptied by every own write.
+#[derive(Debug, Default)]
+struct Cache(Mutex<HashMap<Query, (Instant, Seen)>>);
+
+/// An operation that runs when its deadline passes is waited for this long: it knows whether it
+/// was carried out.
+const GRACE: Duration = Duration::from_secs(5);
+
+// === impl Executor ===
+
+impl Executor {
+    /// Starts the thread in the kernel's namespace. Fails where that cannot be entered; a kernel
+    /// without IPVS is no failure here, but of each request.
+    pub fn start(kernel: Arc<dyn Kernel>, limits: ExecutorLimits) -> io::Result<Self> {
+        let (jobs, queue) = mpsc::channel(limits.queue_length.max(1));
+        let cache = Arc::new(Cache::default());
+        let worker = Worker::new(kernel.clone(), queue, cache.clone());
+        let (entered, result) = std::sync::mpsc::channel();
+        let own = kernel.clone();
+        thread::Builder::new()
+            .name("ipvs-netlink".to_owned())
+            .spawn(move || {
+                let enter = own.enter();
+                let failed = enter.is_err();
+                if entered.send(enter).is_ok() && !failed {
+                    worker.run();
+                }
+            })?;
+        result.recv().map_err(io::Error::other)??;
+        let streams = Arc::new(Semaphore::new(limits.connection_streams.max(1)));
+        Ok(Self {
+            jobs,
+            cache,
+            kernel,
+            streams,
+        })
+    }
+
+    /// Answers a question, and says how old the answer is: at most `max_age`, zero for a fresh one.
+    pub async fn ask(
+        &self,
+        query: Query,
+        max_age: Duration,
+        deadline: Instant,
+    ) -> Result<(Seen, Duration), Error> {
+        if let Some(cached) = self.cache.find(query, max_age) {
+            return Ok(cached);
+        }
+        let seen = self.submit(query, deadline, Job::Ask).await?;
+        Ok((seen, Duration::ZERO))
+    }
+
+    /// Makes a change.
+    pub async fn change(&self, change: Change, deadline: Instant) -> Result<Changed, Error> {
+        self.submit(change, deadline, Job::Change).await
+    }
+
+    /// Reads small text files below `/proc`; `None` for each that is missing.
+    pub async fn read_files(
+        &self,
+        paths: Vec<String>,
+        deadline: Instant,
+    ) -> Result<Vec<Option<String>>, Error> {
+        self.submit(paths, deadline, Job::Read).await
+    }
+
+    /// Writes small text files below `/proc`, as `(path, text)`: all, or none where one is refused.
+    pub async fn write_files(
+        &self,
+        files: Vec<(String, String)>,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        self.submit(files, deadline, Job::Write).await
+    }
+
+    async fn submit<Q, A>(
+        &self,
+        request: Q,
+        deadline: Instant,
+        job: impl FnOnce(Waiting<Q, A>) -> Job,
+    ) -> Result<A, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.jobs
+            .try_send(job(Waiting {
+                request,
+                deadline,
+                reply,
+            }))
+            .map_err(|full| match full {
+                mpsc::error::TrySendError::Full(_) => {
+                    Error::new(Reason::RateLimited, "too many requests wait for the kernel")
+                        .with_hint("try again a little later; limits.queue_length bounds them")
+                }
+                mpsc::error::TrySendError::Closed(_) => {
+                    Error::new(Reason::Internal, "the executor has ended")
+                }
+            })?;
+        match tokio::time::timeout_at((deadline + GRACE).into(), answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Error::new(
+                Reason::Internal,
+                "the executor failed on this request",
+            )),
+            Err(_) => Err(Error::new(
+                Reason::DeadlineExceeded,
+                "the kernel has not answered; a change may still be carried out",
+            )
+            .with_hint("look at it before trying again")),
+        }
+    }
+}
+
+// === impl ExecutorLimits ===
+
+impl Default for ExecutorLimits {
+    fn default() -> Self {
+        Self {
+            queue_length: 1024,
+            connection_streams: 4,
+        }
+    }
+}
+
+// === impl Cache ===
+
+impl Cache {
+    fn find(&self, query: Query, max_age: Duration) -> Option<(Seen, Duration)> {
+        if max_age.is_zero() {
+            return None;
+        }
+        let cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (when, seen) = cache.get(&query)?;
+        let age = when.elapsed();
+        (age <= max_age).then(|| (seen.clone(), age))
+    }
+
+    fn store(&self, query: Query, seen: Seen) {
+        // One service's answer is cheap to get again, and there may be many of them.
+        if !matches!(query, Query::Service(_) | Query::ServiceWithServers(_)) {
+            let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            cache.insert(query, (Instant::now(), seen));
+        }
+    }
+
+    fn clear(&self) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+}

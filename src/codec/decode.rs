@@ -1,0 +1,268 @@
+//! The kernel's answers. What it does not tell takes a default; what makes no sense gives `None`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use neli::consts::genl::CtrlAttr;
+
+use super::{
+    encode::{daemon, dest, family_of, state_number, svc, top},
+    wire::attributes,
+};
+use crate::model::{
+    Checksum, Family, Forwarding, Info, Name, Netmask, Rates, SchedulerFlags, Server, ServerConfig,
+    ServerKey, Service, ServiceConfig, ServiceKey, Stats, SyncDaemon, SyncState, Timeouts, Tunnel,
+    TunnelType,
+};
+
+/// The family's number, from the controller's answer.
+pub fn family_id(message: &[u8]) -> Option<u16> {
+    let wanted = u16::from(CtrlAttr::FamilyId);
+    attributes(message)
+        .find(|(number, _)| *number == wanted)
+        .and_then(|(_, value)| u16_host(value))
+}
+
+/// A service, from a message of `IPVS_CMD_GET_SERVICE`.
+pub fn service(message: &[u8]) -> Option<Service> {
+    let nest = find(message, top::SERVICE)?;
+    let mut family = None;
+    let (mut protocol, mut address, mut port, mut mark) = (0, &[][..], 0, 0);
+    let mut scheduler = Name::from_kernel(b"none");
+    let (mut flags, mut timeout, mut netmask, mut engine) = (0, 0, &[][..], None);
+    let mut counters = Counters::default();
+    for (number, value) in attributes(nest) {
+        match number {
+            svc::AF => family = family_of(u16_host(value)?),
+            svc::PROTOCOL => protocol = u16_host(value)?,
+            svc::ADDR => address = value,
+            svc::PORT => port = u16_net(value)?,
+            svc::FWMARK => mark = u32_host(value)?,
+            svc::SCHED_NAME => scheduler = Name::from_kernel(value),
+            svc::FLAGS => flags = u32_host(value)?,
+            svc::TIMEOUT => timeout = u32_host(value)?,
+            svc::NETMASK => netmask = value,
+            svc::PE_NAME => engine = Some(Name::from_kernel(value)),
+            svc::STATS => counters.take_32(value),
+            svc::STATS64 => counters.take_64(value),
+            _ => {}
+        }
+    }
+    let family = family?;
+    let key = if mark != 0 {
+        ServiceKey::Fwmark { family, mark }
+    } else {
+        ServiceKey::Address {
+            protocol: protocol.into(),
+            address: ip_address(family, address)?,
+            port,
+        }
+    };
+    let netmask = match family {
+        Family::Ipv4 => netmask
+            .first_chunk::<4>()
+            .map(|mask| Netmask::V4((*mask).into())),
+        Family::Ipv6 => u32_host(netmask).map(Netmask::V6),
+    };
+    Some(Service {
+        key,
+        config: ServiceConfig {
+            scheduler,
+            scheduler_flags: SchedulerFlags::from_bits(flags),
+            one_packet: flags & svc::FLAG_ONE_PACKET != 0,
+            persistence_timeout: (flags & svc::FLAG_PERSISTENT != 0).then_some(timeout),
+            netmask: netmask.unwrap_or(Netmask::full(family)),
+            persistence_engine: engine.filter(|engine| !engine.as_str().is_empty()),
+        },
+        stats: counters.stats,
+        rates: counters.rates,
+    })
+}
+
+/// A server of a service of this family, from a message of `IPVS_CMD_GET_DEST`.
+pub fn server(message: &[u8], service: Family) -> Option<Server> {
+    let nest = find(message, top::DEST)?;
+    // Kernels before 3.18 do not tell: there a server has its service's family.
+    let mut family = service;
+    let (mut address, mut port) = (&[][..], 0);
+    let mut config = ServerConfig {
+        weight: 0,
+        ..ServerConfig::default()
+    };
+    let mut tunnel = Tunnel::default();
+    let (mut active, mut inactive, mut persistent) = (0, 0, 0);
+    let mut counters = Counters::default();
+    for (number, value) in attributes(nest) {
+        match number {
+            dest::ADDR_FAMILY => family = family_of(u16_host(value)?).unwrap_or(service),
+            dest::ADDR => address = value,
+            dest::PORT => port = u16_net(value)?,
+            dest::FWD_METHOD => config.forwarding = forwarding(u32_host(value)?),
+            dest::WEIGHT => config.weight = u32_host(value)?,
+            dest::U_THRESH => config.upper_threshold = u32_host(value)?,
+            dest::L_THRESH => config.lower_threshold = u32_host(value)?,
+            dest::TUN_TYPE => tunnel.kind = TunnelType::from(*value.first()?),
+            dest::TUN_PORT => tunnel.port = u16_net(value)?,
+            dest::TUN_FLAGS => tunnel.checksum = Checksum::from(u16_host(value)?),
+            dest::ACTIVE_CONNS => active = u32_host(value)?,
+            dest::INACT_CONNS => inactive = u32_host(value)?,
+            dest::PERSIST_CONNS => persistent = u32_host(value)?,
+            dest::STATS => counters.take_32(value),
+            dest::STATS64 => counters.take_64(value),
+            _ => {}
+        }
+    }
+    config.tunnel = tunnel;
+    Some(Server {
+        key: ServerKey {
+            address: ip_address(family, address)?,
+            port,
+        },
+        config,
+        active_connections: active,
+        inactive_connections: inactive,
+        persistent_connections: persistent,
+        stats: counters.stats,
+        rates: counters.rates,
+    })
+}
+
+/// A sync daemon, from a message of `IPVS_CMD_GET_DAEMON`.
+pub fn sync_daemon(message: &[u8]) -> Option<SyncDaemon> {
+    let nest = find(message, top::DAEMON)?;
+    let mut state = None;
+    let mut running = SyncDaemon {
+        state: SyncState::Master,
+        interface: Name::from_kernel(b""),
+        sync_id: 0,
+        max_length: 0,
+        multicast_group: Ipv4Addr::UNSPECIFIED.into(),
+        multicast_port: 0,
+        multicast_ttl: 0,
+    };
+    for (number, value) in attributes(nest) {
+        match number {
+            daemon::STATE => {
+                let told = u32_host(value)?;
+                let known = [SyncState::Master, SyncState::Backup];
+                state = known.into_iter().find(|state| state_number(*state) == told);
+            }
+            daemon::MCAST_IFN => running.interface = Name::from_kernel(value),
+            daemon::SYNC_ID => running.sync_id = u32_host(value)?,
+            daemon::SYNC_MAXLEN => running.max_length = u16_host(value)?,
+            daemon::MCAST_GROUP => {
+                running.multicast_group = ip_address(Family::Ipv4, value)?;
+            }
+            daemon::MCAST_GROUP6 => {
+                running.multicast_group = ip_address(Family::Ipv6, value)?;
+            }
+            daemon::MCAST_PORT => running.multicast_port = u16_host(value)?,
+            daemon::MCAST_TTL => running.multicast_ttl = *value.first()?,
+            _ => {}
+        }
+    }
+    running.state = state?;
+    Some(running)
+}
+
+/// The timeouts, from the answer to `IPVS_CMD_GET_CONFIG`.
+pub fn timeouts(message: &[u8]) -> Option<Timeouts> {
+    Some(Timeouts {
+        tcp_seconds: u32_host(find(message, top::TIMEOUT_TCP)?)?,
+        tcp_fin_seconds: u32_host(find(message, top::TIMEOUT_TCP_FIN)?)?,
+        udp_seconds: u32_host(find(message, top::TIMEOUT_UDP)?)?,
+    })
+}
+
+/// Version and table size, from the answer to `IPVS_CMD_GET_INFO`, which numbers its attributes
+/// anew (`IPVS_INFO_ATTR_*`).
+pub fn info(message: &[u8]) -> Option<Info> {
+    let [_, major, minor, patch] = u32_host(find(message, 1)?)?.to_be_bytes();
+    Some(Info {
+        version: (major, minor, patch),
+        connection_table_size: u32_host(find(message, 2)?)?,
+    })
+}
+
+/// Counters and rates of a service or a server.
+#[derive(Default)]
+struct Counters {
+    stats: Stats,
+    rates: Rates,
+    wide: bool,
+}
+
+impl Counters {
+    /// `IPVS_*_ATTR_STATS`: cut to 32 bits but for the bytes; used where there is nothing better.
+    fn take_32(&mut self, nest: &[u8]) {
+        if !self.wide {
+            self.take(nest);
+        }
+    }
+
+    /// `IPVS_*_ATTR_STATS64`, since Linux 4.1.
+    fn take_64(&mut self, nest: &[u8]) {
+        self.wide = true;
+        self.take(nest);
+    }
+
+    fn take(&mut self, nest: &[u8]) {
+        for (number, value) in attributes(nest) {
+            let Some(count) = count(value) else { continue };
+            match number {
+                1 => self.stats.connections = count,
+                2 => self.stats.packets_in = count,
+                3 => self.stats.packets_out = count,
+                4 => self.stats.bytes_in = count,
+                5 => self.stats.bytes_out = count,
+                6 => self.rates.connections = count,
+                7 => self.rates.packets_in = count,
+                8 => self.rates.packets_out = count,
+                9 => self.rates.bytes_in = count,
+                10 => self.rates.bytes_out = count,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn count(value: &[u8]) -> Option<u64> {
+    match value.len() {
+        8 => Some(u64::from_ne_bytes(*value.first_chunk()?)),
+        4 => u32_host(value).map(u64::from),
+        _ => None,
+    }
+}
+
+fn find(message: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(message)
+        .find(|(number, _)| *number == wanted)
+        .map(|(_, value)| value)
+}
+
+fn forwarding(number: u32) -> Forwarding {
+    // The kernel keeps three bits.
+    Forwarding::from(number.to_le_bytes()[0] & 7)
+}
+
+fn ip_address(family: Family, bytes: &[u8]) -> Option<IpAddr> {
+    match family {
+        Family::Ipv4 => bytes
+            .first_chunk::<4>()
+            .map(|v4| Ipv4Addr::from(*v4).into()),
+        Family::Ipv6 => bytes
+            .first_chunk::<16>()
+            .map(|v6| Ipv6Addr::from(*v6).into()),
+    }
+}
+
+fn u16_host(value: &[u8]) -> Option<u16> {
+    Some(u16::from_ne_bytes(*value.first_chunk()?))
+}
+
+fn u16_net(value: &[u8]) -> Option<u16> {
+    Some(u16::from_be_bytes(*value.first_chunk()?))
+}
+
+fn u32_host(value: &[u8]) -> Option<u32> {
+    Some(u32::from_ne_bytes(*value.first_chunk()?))
+}

@@ -1,0 +1,325 @@
+//! Changes: look, decide, act, read back. Those about different services go packed, one send for a
+//! step of many, and each keeps its own exact outcome.
+
+use std::{collections::HashSet, sync::Arc};
+
+use tokio::sync::oneshot;
+
+use super::{
+    Change, Changed, Plan, Seen, Step,
+    link::Outcome,
+    reader, unavailable,
+    worker::{Waiting, Worker},
+};
+use crate::{
+    codec,
+    model::{Errno, Error, Op, Query, Reason, ServiceEntry},
+};
+
+/// A change on its way.
+struct Act {
+    stages: std::vec::IntoIter<Vec<Step>>,
+    changed: bool,
+    read_back: Option<Query>,
+    /// What reading back would show, where that is known already.
+    known: Option<Option<Seen>>,
+    done: Vec<Step>,
+    failed: Option<Error>,
+    reply: oneshot::Sender<Result<Changed, Error>>,
+}
+
+// === impl Worker ===
+
+impl Worker {
+    /// Makes changes in their order; neighbours about different services go together.
+    pub(super) fn changes(&mut self, changes: Vec<Waiting<Change, Changed>>) {
+        let mut pack: Vec<Waiting<Change, Changed>> = Vec::new();
+        let mut keys = HashSet::new();
+        for change in changes {
+            let key = change.request.look.and_then(|query| match query {
+                Query::Service(key) | Query::ServiceWithServers(key) => Some(key),
+                _ => None,
+            });
+            let fits = key.is_some_and(|key| keys.insert(key));
+            if !fits && !pack.is_empty() {
+                self.pack(std::mem::take(&mut pack));
+                keys.clear();
+                keys.extend(key);
+            }
+            pack.push(change);
+            if key.is_none() {
+                self.pack(std::mem::take(&mut pack));
+                keys.clear();
+            }
+        }
+        if !pack.is_empty() {
+            self.pack(pack);
+        }
+    }
+
+    /// Looks, decides, acts and reads back for several changes at once.
+    fn pack(&mut self, changes: Vec<Waiting<Change, Changed>>) {
+        let looks: Vec<_> = changes.iter().map(|change| change.request.look).collect();
+        let looks = self.look(&looks);
+        let mut acts = Vec::new();
+        for (change, look) in changes.into_iter().zip(looks) {
+            let Waiting {
+                request:
+                    Change {
+                        look: query,
+                        decide,
+                        read_back,
+                    },
+                reply,
+                ..
+            } = change;
+            match look.and_then(|seen| Ok((decide(seen.as_ref())?, seen))) {
+                Ok((plan, seen)) => {
+                    // What nothing is done to need not be read twice.
+                    let known = (plan.is_empty() && query == read_back).then_some(seen);
+                    acts.push(Act::new(plan, read_back, known, reply));
+                }
+                Err(error) => drop(reply.send(Err(error))),
+            }
+        }
+        self.act(&mut acts);
+        let wanted: Vec<_> = acts.iter().map(Act::read_back).collect();
+        let seen = self.look(&wanted);
+        for (act, seen) in acts.into_iter().zip(seen) {
+            act.finish(seen);
+        }
+    }
+
+    /// Carries out the plans, stage by stage, and undoes those that fail.
+    fn act(&mut self, acts: &mut [Act]) {
+        while let Some(owned) = next_stage(acts) {
+            let ops: Vec<_> = owned.iter().map(|(_, step)| step.op.clone()).collect();
+            let outcomes = self.execute(&ops);
+            for (i, (owner, step)) in owned.into_iter().enumerate() {
+                let result = match &outcomes {
+                    Ok(outcomes) => match outcomes.get(i).copied().unwrap_or(Outcome::NotSent) {
+                        Outcome::Done => Ok(()),
+                        Outcome::Refused(errno) => Err(self.explain(&step.op, errno)),
+                        Outcome::Unknown => self.find_out(&step.op),
+                        Outcome::NotSent => Err(lost("it was not carried out")),
+                    },
+                    Err(error) => Err(error.clone()),
+                };
+                acts[owner].take(step, result);
+            }
+        }
+        for act in acts.iter_mut().filter(|act| act.failed.is_some()) {
+            let done = std::mem::take(&mut act.done);
+            let undo: Vec<_> = done
+                .iter()
+                .rev()
+                .filter_map(|step| step.undo.clone())
+                .collect();
+            let outcomes = match undo.is_empty() {
+                true => Ok(Vec::new()),
+                false => self.execute(&undo),
+            };
+            let undone = outcomes.map_or(0, |all| {
+                all.into_iter()
+                    .filter(|outcome| *outcome == Outcome::Done)
+                    .count()
+            });
+            if undone < done.len()
+                && let Some(error) = &mut act.failed
+            {
+                error.detail += &format!(
+                    "; {} operations before it were carried out, and {undone} of them undone",
+                    done.len()
+                );
+            }
+        }
+    }
+
+    /// Sends operations; on a new socket where the old one's family has gone, which is when none
+    /// of them was carried out.
+    fn execute(&mut self, ops: &[Op]) -> Result<Vec<Outcome>, Error> {
+        self.cache.clear();
+        let (mut outcomes, mut broken) = self.link()?.execute(ops);
+        let refused = |outcomes: &[Outcome]| {
+            outcomes
+                .iter()
+                .all(|outcome| *outcome == Outcome::Refused(Errno::ENOENT))
+        };
+        if refused(&outcomes) && !matches!(self.link()?.is_current(), Ok(true)) {
+            tracing::warn!("the IPVS family has gone or moved; connecting anew");
+            self.link = None;
+            (outcomes, broken) = self.link()?.execute(ops);
+        }
+        if let Some(error) = broken {
+            tracing::warn!(%error, "the netlink socket is given up after a write");
+            self.link = None;
+        }
+        Ok(outcomes)
+    }
+
+    /// The kernel's refusal, in words.
+    fn explain(&self, op: &Op, errno: Errno) -> Error {
+        if errno == Errno::EPERM {
+            return unavailable::refused(errno);
+        }
+        // Both missing are ENOENT. The kernel loads the scheduler first, so it is there by now.
+        let scheduler_is_there = op.needs().is_some_and(|(scheduler, engine)| {
+            errno == Errno::ENOENT
+                && engine.is_some()
+                && self.read_file("modules").is_some_and(|modules| {
+                    let module = format!("ip_vs_{scheduler} ");
+                    modules.lines().any(|line| line.starts_with(&module))
+                })
+        });
+        codec::refusal(op, errno, scheduler_is_there)
+    }
+
+    /// Looks whether an operation whose answer is lost was carried out; what can be repeated
+    /// without harm is.
+    fn find_out(&mut self, op: &Op) -> Result<(), Error> {
+        let query = match op {
+            Op::ZeroAll | Op::ZeroService(_) => {
+                return match self.execute(std::slice::from_ref(op))?.first() {
+                    Some(Outcome::Done) => Ok(()),
+                    Some(Outcome::Refused(errno)) => Err(self.explain(op, *errno)),
+                    _ => Err(lost("it is not known whether it was carried out")),
+                };
+            }
+            Op::Clear => Query::Services,
+            Op::SetTimeouts(_) => Query::Timeouts,
+            Op::StartSyncDaemon(_) | Op::StopSyncDaemon(_) => Query::SyncDaemons,
+            Op::CreateService(key, _) | Op::SetService(key, _) | Op::DeleteService(key) => {
+                Query::Service(*key)
+            }
+            Op::CreateServer(key, ..) | Op::SetServer(key, ..) | Op::DeleteServer(key, _) => {
+                Query::ServiceWithServers(*key)
+            }
+        };
+        match self.ask(query)?.shows(op) {
+            Some(true) => Ok(()),
+            Some(false) => Err(lost("it was not carried out, as reading back shows")),
+            None => Err(lost("it is not known whether it was carried out")),
+        }
+    }
+
+    /// Answers what several changes want to know, services without servers in one exchange.
+    fn look(&mut self, queries: &[Option<Query>]) -> Vec<Result<Option<Seen>, Error>> {
+        let keys: Vec<_> = queries
+            .iter()
+            .filter_map(|query| match query {
+                Some(Query::Service(key)) => Some(*key),
+                _ => None,
+            })
+            .collect();
+        let services = match keys.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.with_link(|link| reader::read_services(link, &keys)),
+        };
+        let mut services = services.map(Vec::into_iter);
+        queries
+            .iter()
+            .map(|query| match query {
+                None => Ok(None),
+                Some(Query::Service(_)) => match &mut services {
+                    Ok(services) => {
+                        let service = services.next().flatten();
+                        let entry = service.map(|service| ServiceEntry {
+                            service,
+                            servers: Vec::new(),
+                        });
+                        Ok(Some(Seen::Service(entry.map(Arc::new))))
+                    }
+                    Err(error) => Err(error.clone()),
+                },
+                Some(query) => self.ask(*query).map(Some),
+            })
+            .collect()
+    }
+}
+
+// === impl Act ===
+
+impl Act {
+    fn new(
+        plan: Plan,
+        read_back: Option<Query>,
+        known: Option<Option<Seen>>,
+        reply: oneshot::Sender<Result<Changed, Error>>,
+    ) -> Self {
+        let changed = !plan.is_empty();
+        let stages = plan.stages.into_iter();
+        Self {
+            stages,
+            changed,
+            read_back,
+            known,
+            done: Vec::new(),
+            failed: None,
+            reply,
+        }
+    }
+
+    fn take(&mut self, step: Step, result: Result<(), Error>) {
+        match result {
+            Ok(()) => self.done.push(step),
+            Err(error) => {
+                let error = match &step.path {
+                    Some(path) => error.below(path),
+                    None => error,
+                };
+                self.failed.get_or_insert(error);
+            }
+        }
+    }
+
+    fn read_back(&self) -> Option<Query> {
+        if self.failed.is_some() || self.known.is_some() {
+            None
+        } else {
+            self.read_back
+        }
+    }
+
+    fn finish(self, seen: Result<Option<Seen>, Error>) {
+        let answer = match (self.failed, self.known, seen) {
+            (Some(error), ..) => Err(error),
+            (None, Some(known), _) => Ok(known),
+            (None, None, Ok(seen)) => Ok(seen),
+            (None, None, Err(mut error)) => {
+                error.detail = format!("it was carried out, but not read back: {}", error.detail);
+                Err(error)
+            }
+        };
+        // Who waited may have gone; what was done stays done.
+        drop(self.reply.send(answer.map(|seen| Changed {
+            seen,
+            changed: self.changed,
+        })));
+    }
+}
+
+/// The next stage of every plan that has not failed, each step with the place of its plan.
+fn next_stage(acts: &mut [Act]) -> Option<Vec<(usize, Step)>> {
+    let mut steps = Vec::new();
+    let mut any = false;
+    for (owner, act) in acts
+        .iter_mut()
+        .enumerate()
+        .filter(|(_, act)| act.failed.is_none())
+    {
+        if let Some(stage) = act.stages.next() {
+            any = true;
+            steps.extend(stage.into_iter().map(|step| (owner, step)));
+        }
+    }
+    any.then_some(steps)
+}
+
+/// What is said of an operation whose answer is lost.
+fn lost(found: &str) -> Error {
+    Error::new(
+        Reason::DeadlineExceeded,
+        format!("the kernel's answer was lost; {found}"),
+    )
+    .with_hint("look at it, then try again")
+}

@@ -1,0 +1,144 @@
+//! Questions that take more than one exchange, and what makes their answers whole.
+
+use std::{collections::HashSet, hash::Hash, sync::Arc};
+
+use super::{
+    Seen,
+    link::{AskError, Dump, Link},
+};
+use crate::{
+    codec,
+    model::{Errno, Query, Server, Service, ServiceEntry, ServiceKey},
+};
+
+/// How often a dump that disagrees with itself is done again, before its duplicates are dropped.
+const ATTEMPTS: usize = 3;
+
+/// Answers a question.
+pub fn read(link: &mut Link, query: Query) -> Result<Seen, AskError> {
+    Ok(match query {
+        Query::Info => Seen::Info(one(link, query, codec::info)?),
+        Query::Timeouts => Seen::Timeouts(one(link, query, codec::timeouts)?),
+        Query::SyncDaemons => {
+            let mut daemons = Vec::new();
+            link.dump(Dump::SyncDaemons, |bytes| {
+                daemons.extend(codec::sync_daemon(bytes))
+            })?;
+            Seen::SyncDaemons(daemons)
+        }
+        Query::Services => {
+            let bare = |service| ServiceEntry {
+                service,
+                servers: Vec::new(),
+            };
+            Seen::Table(Arc::new(services(link)?.into_iter().map(bare).collect()))
+        }
+        Query::Table => Seen::Table(Arc::new(table(link)?)),
+        Query::Service(key) => Seen::Service(service(link, key)?.map(|service| {
+            Arc::new(ServiceEntry {
+                service,
+                servers: Vec::new(),
+            })
+        })),
+        Query::ServiceWithServers(key) => Seen::Service(match service(link, key)? {
+            None => None,
+            Some(service) => {
+                let servers = servers(link, key)?;
+                // It may have gone in between, which an empty dump does not tell.
+                let still = !servers.is_empty() || self::service(link, key)?.is_some();
+                still.then(|| Arc::new(ServiceEntry { service, servers }))
+            }
+        }),
+    })
+}
+
+/// Answers for several services without their servers, in one exchange.
+pub fn read_services(
+    link: &mut Link,
+    keys: &[ServiceKey],
+) -> Result<Vec<Option<Service>>, AskError> {
+    let queries: Vec<_> = keys.iter().map(|key| Query::Service(*key)).collect();
+    let mut found = vec![None; keys.len()];
+    let mut refused = None;
+    link.ask(&queries, |place, answer| match answer {
+        Ok(bytes) => {
+            if let Some(slot) = found.get_mut(place) {
+                *slot = codec::service(bytes);
+            }
+        }
+        Err(Errno::ESRCH) => {}
+        Err(errno) => refused = Some(errno),
+    })?;
+    refused.map_or(Ok(found), |errno| Err(AskError::Refused(errno)))
+}
+
+fn service(link: &mut Link, key: ServiceKey) -> Result<Option<Service>, AskError> {
+    Ok(read_services(link, &[key])?.pop().flatten())
+}
+
+fn table(link: &mut Link) -> Result<Vec<ServiceEntry>, AskError> {
+    let mut table = Vec::new();
+    for service in services(link)? {
+        let servers = servers(link, service.key)?;
+        if servers.is_empty() && self::service(link, service.key)?.is_none() {
+            // Another program deleted it while this swept.
+            continue;
+        }
+        table.push(ServiceEntry { service, servers });
+    }
+    Ok(table)
+}
+
+fn services(link: &mut Link) -> Result<Vec<Service>, AskError> {
+    whole(link, Dump::Services, codec::service, |service| service.key)
+}
+
+fn servers(link: &mut Link, key: ServiceKey) -> Result<Vec<Server>, AskError> {
+    let family = key.family();
+    whole(
+        link,
+        Dump::Servers(key),
+        |bytes| codec::server(bytes, family),
+        |server| server.key,
+    )
+}
+
+/// A dump, done again when it shows that the table changed under it. The kernel resumes a dump at
+/// an index, so what another program adds or deletes between two datagrams doubles or hides an
+/// entry; a doubled one shows. (Own changes never come between: this thread makes them.)
+fn whole<T, K: Hash + Eq>(
+    link: &mut Link,
+    dump: Dump,
+    decode: impl Fn(&[u8]) -> Option<T>,
+    key: impl Fn(&T) -> K,
+) -> Result<Vec<T>, AskError> {
+    for attempt in 1.. {
+        let mut all = Vec::new();
+        let datagrams = match link.dump(dump, |bytes| all.extend(decode(bytes))) {
+            Err(AskError::Interrupted) if attempt < ATTEMPTS => continue,
+            result => result?,
+        };
+        if datagrams > 1 {
+            let mut seen = HashSet::with_capacity(all.len());
+            let count = all.len();
+            all.retain(|item| seen.insert(key(item)));
+            if all.len() < count && attempt < ATTEMPTS {
+                continue;
+            }
+        }
+        return Ok(all);
+    }
+    Err(AskError::Interrupted)
+}
+
+fn one<T>(
+    link: &mut Link,
+    query: Query,
+    decode: impl Fn(&[u8]) -> Option<T>,
+) -> Result<T, AskError> {
+    let mut found = Err(Errno(libc::EPROTO));
+    link.ask(&[query], |_, answer| {
+        found = answer.and_then(|bytes| decode(bytes).ok_or(Errno(libc::EPROTO)));
+    })?;
+    found.map_err(AskError::Refused)
+}
