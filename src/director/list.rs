@@ -1,9 +1,14 @@
 //! Filtering, sorting and paging of listings.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{fmt::Display, net::IpAddr, str::FromStr, sync::Arc};
 
-use super::types::SharedTable;
-use crate::model::{Error, Include, Protocol, Server, ServiceEntry};
+use super::{Answer, Call, Director, DirectorOptions};
+use crate::{
+    executor::Seen,
+    model::{
+        Error, Include, Protocol, Query, Rates, Server, ServerKey, ServiceEntry, ServiceKey, Stats,
+    },
+};
 
 /// Which services, in what order, how many at a time.
 #[derive(Clone, Debug, Default)]
@@ -76,12 +81,12 @@ pub enum OrderBy {
 /// A page of services.
 #[derive(Clone, Debug)]
 pub struct ServicePage {
-    pub(super) table: SharedTable,
-    pub(super) order: Vec<u32>,
+    table: Arc<Vec<ServiceEntry>>,
+    places: Vec<usize>,
+    more: bool,
+    order: Order,
     /// What is told of each.
     pub include: Include,
-    /// Token of the page after this; `None` on the last.
-    pub next_page_token: Option<String>,
     /// Whether the kernel estimates (setting `run_estimation`); known where counters or rates are
     /// included.
     pub estimation: Option<bool>,
@@ -94,10 +99,110 @@ pub struct ServerPage {
     pub servers: Vec<Server>,
     /// What is told of each.
     pub include: Include,
-    /// Token of the page after this; `None` on the last.
-    pub next_page_token: Option<String>,
+    more: bool,
+    order: Order,
     /// As in [`ServicePage::estimation`].
     pub estimation: Option<bool>,
+}
+
+// === impl Director ===
+
+impl Director {
+    /// Lists services, a page at a time (ipvsadm -L).
+    pub async fn list_services(
+        &self,
+        list: ListServices,
+        call: Call,
+    ) -> Result<Answer<ServicePage>, Error> {
+        let size = self.options.page_size(list.page_size)?;
+        let order = list.order.or(OrderBy::Id);
+        let token = list
+            .page_token
+            .as_deref()
+            .map(|token| Token::parse(token, order));
+        let token: Option<Token<ServiceKey>> = token.transpose()?;
+        let estimation = self.estimation(list.include, call).await?;
+        let query = if list.include.servers {
+            Query::Table
+        } else {
+            Query::Services
+        };
+        let answer = self
+            .ask(query, call, |seen| match seen {
+                Seen::Table(table) => Some(table),
+                _ => None,
+            })
+            .await?;
+        let table = &answer.value;
+        let mut places: Vec<usize> = (0..table.len())
+            .filter(|&i| list.filter.lets_pass(&table[i]))
+            .collect();
+        let rank = |place: usize| {
+            let service = &table[place].service;
+            (
+                sort_value(order, &service.stats, &service.rates),
+                service.key,
+            )
+        };
+        let more = page(&mut places, order, size, token, rank)?;
+        let page = ServicePage {
+            table: answer.value.clone(),
+            places,
+            more,
+            order,
+            include: list.include,
+            estimation,
+        };
+        Ok(answer.map(|_| page))
+    }
+}
+
+impl DirectorOptions {
+    fn page_size(&self, asked: Option<u32>) -> Result<usize, Error> {
+        let size = asked
+            .filter(|size| *size != 0)
+            .unwrap_or(self.default_page_size);
+        if size > self.max_page_size {
+            return Err(Error::invalid(
+                "page_size",
+                format!(
+                    "{size} is out of range: 1 to {}; 0 for the default",
+                    self.max_page_size
+                ),
+            ));
+        }
+        Ok(size as usize)
+    }
+}
+
+// === impl Filter ===
+
+impl Filter {
+    fn lets_pass(&self, entry: &ServiceEntry) -> bool {
+        let service = &entry.service;
+        let scheduler = self.scheduler.as_deref();
+        if scheduler.is_some_and(|scheduler| scheduler != service.config.scheduler.as_str()) {
+            return false;
+        }
+        match service.key {
+            ServiceKey::Address {
+                protocol,
+                address,
+                port,
+            } => {
+                self.fwmark.is_none()
+                    && self.protocol.is_none_or(|wanted| wanted == protocol)
+                    && self.address.is_none_or(|wanted| wanted == address)
+                    && self.port.is_none_or(|wanted| wanted == port)
+            }
+            ServiceKey::Fwmark { mark, .. } => {
+                self.protocol.is_none()
+                    && self.address.is_none()
+                    && self.port.is_none()
+                    && self.fwmark.is_none_or(|wanted| wanted == mark)
+            }
+        }
+    }
 }
 
 // === impl ServicePage ===
@@ -105,35 +210,240 @@ pub struct ServerPage {
 impl ServicePage {
     /// How many services are on it.
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.places.len()
     }
 
     /// Whether it has no service.
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.places.is_empty()
     }
 
     /// The service at a place on it.
     pub fn get(&self, place: usize) -> Option<&ServiceEntry> {
-        self.table.get(*self.order.get(place)? as usize)
+        self.table.get(*self.places.get(place)?)
     }
 
     /// The services on it.
     pub fn iter(&self) -> impl Iterator<Item = &ServiceEntry> {
-        (0..self.len()).filter_map(|place| self.get(place))
+        self.places
+            .iter()
+            .filter_map(|place| self.table.get(*place))
     }
 
-    /// The first `len` services of this page; the next page begins after them.
+    /// Token of the page after this; `None` on the last.
+    pub fn next_page_token(&self) -> Option<String> {
+        let last = self.get(self.len().checked_sub(1)?).filter(|_| self.more)?;
+        let value = sort_value(self.order, &last.service.stats, &last.service.rates);
+        Some(
+            Token {
+                value,
+                key: last.service.key,
+            }
+            .print(),
+        )
+    }
+
+    /// The first `len` services of this page, at least one; the next page begins after them.
     #[must_use]
     pub fn cut(mut self, len: usize) -> Self {
-        if len < self.order.len() {
-            self.order.truncate(len);
+        let len = len.max(1);
+        if len < self.places.len() {
+            self.places.truncate(len);
+            self.more = true;
         }
         self
     }
 }
 
+// === impl ServerPage ===
+
+impl ServerPage {
+    /// The page that `list` asks for.
+    pub(super) fn of(
+        servers: &[Server],
+        list: &ListServers,
+        options: &DirectorOptions,
+        estimation: Option<bool>,
+    ) -> Result<Self, Error> {
+        let size = options.page_size(list.page_size)?;
+        let order = list.order.or(OrderBy::Kernel);
+        let token = list
+            .page_token
+            .as_deref()
+            .map(|token| Token::parse(token, order));
+        let token: Option<Token<ServerKey>> = token.transpose()?;
+        let mut places: Vec<usize> = (0..servers.len()).collect();
+        let rank = |place: usize| {
+            let server = &servers[place];
+            (sort_value(order, &server.stats, &server.rates), server.key)
+        };
+        let more = page(&mut places, order, size, token, rank)?;
+        let servers: Vec<Server> = places.into_iter().map(|place| servers[place]).collect();
+        Ok(Self {
+            servers,
+            include: list.include,
+            more,
+            order,
+            estimation,
+        })
+    }
+
+    /// Token of the page after this; `None` on the last.
+    pub fn next_page_token(&self) -> Option<String> {
+        let last = self.servers.last().filter(|_| self.more)?;
+        let value = sort_value(self.order, &last.stats, &last.rates);
+        Some(
+            Token {
+                value,
+                key: last.key,
+            }
+            .print(),
+        )
+    }
+
+    /// The first `len` servers of this page, at least one; the next page begins after them.
+    #[must_use]
+    pub fn cut(mut self, len: usize) -> Self {
+        let len = len.max(1);
+        if len < self.servers.len() {
+            self.servers.truncate(len);
+            self.more = true;
+        }
+        self
+    }
+}
+
+/// The last entry of the page before: where the next one begins, also when the table has changed.
+#[derive(Clone, Copy, Debug)]
+struct Token<K> {
+    value: u64,
+    key: K,
+}
+
+impl<K: Display + FromStr> Token<K> {
+    fn print(&self) -> String {
+        format!("{:x}~{}", self.value, self.key)
+    }
+
+    fn parse(text: &str, order: Order) -> Result<Self, Error> {
+        text.split_once('~')
+            .and_then(|(value, key)| {
+                let value = u64::from_str_radix(value, 16).ok()?;
+                // Another order has another value in its tokens, or none.
+                let fits = value == 0 || matches!(order.by, OrderBy::Stats(_) | OrderBy::Rates(_));
+                fits.then_some(Self {
+                    value,
+                    key: key.parse().ok()?,
+                })
+            })
+            .ok_or_else(|| {
+                Error::invalid("page_token", "is not a next_page_token of this listing")
+                    .with_hint("leave it out to begin with the first page")
+            })
+    }
+}
+
+/// Sorts `places`, drops those up to the token and those after the page. Returns whether there are
+/// more.
+fn page<K: Ord>(
+    places: &mut Vec<usize>,
+    order: Order,
+    size: usize,
+    token: Option<Token<K>>,
+    rank: impl Fn(usize) -> (u64, K),
+) -> Result<bool, Error> {
+    let compare = |a: &(u64, K), b: &(u64, K)| {
+        // By what was asked for, then by id, which always ascends.
+        let by_value = if order.descending {
+            b.0.cmp(&a.0)
+        } else {
+            a.0.cmp(&b.0)
+        };
+        let by_key = a.1.cmp(&b.1);
+        match order.by {
+            OrderBy::Id if order.descending => by_key.reverse(),
+            _ => by_value.then(by_key),
+        }
+    };
+    let after = token.map(|token| (token.value, token.key));
+    let start = if order.by == OrderBy::Kernel {
+        if order.descending {
+            places.reverse();
+        }
+        match after {
+            None => 0,
+            // The kernel's order has no other way to find where the page before ended.
+            Some((_, key)) => {
+                let found = places.iter().position(|&place| rank(place).1 == key);
+                1 + found.ok_or_else(|| {
+                    Error::invalid(
+                        "page_token",
+                        "the entry that ended the page before has gone, and in the kernel's order \
+                         nothing else tells where to go on",
+                    )
+                    .with_hint("begin with the first page, or sort by id")
+                })?
+            }
+        }
+    } else {
+        places.sort_by(|&a, &b| compare(&rank(a), &rank(b)));
+        after.map_or(0, |after| {
+            places.partition_point(|&place| compare(&rank(place), &after).is_le())
+        })
+    };
+    places.drain(..start);
+    let more = places.len() > size;
+    places.truncate(size);
+    Ok(more)
+}
+
+/// What an order compares, 0 where that is the key alone.
+pub(super) fn sort_value(order: Order, stats: &Stats, rates: &Rates) -> u64 {
+    let pick = |five: [u64; 5], place: usize| five.get(place).copied().unwrap_or(0);
+    match order.by {
+        OrderBy::Default | OrderBy::Id | OrderBy::Kernel => 0,
+        OrderBy::Stats(place) => {
+            let Stats {
+                connections,
+                packets_in,
+                packets_out,
+                bytes_in,
+                bytes_out,
+            } = *stats;
+            pick(
+                [connections, packets_in, packets_out, bytes_in, bytes_out],
+                place,
+            )
+        }
+        OrderBy::Rates(place) => {
+            let Rates {
+                connections,
+                packets_in,
+                packets_out,
+                bytes_in,
+                bytes_out,
+            } = *rates;
+            pick(
+                [connections, packets_in, packets_out, bytes_in, bytes_out],
+                place,
+            )
+        }
+    }
+}
+
 // === impl Order ===
+
+impl Order {
+    /// This order, with the listing's default in its place where none was asked for.
+    fn or(self, default: OrderBy) -> Self {
+        let by = if self.by == OrderBy::Default {
+            default
+        } else {
+            self.by
+        };
+        Self { by, ..self }
+    }
+}
 
 impl FromStr for Order {
     type Err = Error;

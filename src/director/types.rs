@@ -2,7 +2,6 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -255,6 +254,3 @@ impl Stream for ConnectionStream {
         self.chunks.poll_recv(cx)
     }
 }
-
-/// A table that several answers share.
-pub type SharedTable = Arc<Vec<crate::model::ServiceEntry>>;

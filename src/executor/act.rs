@@ -20,6 +20,7 @@ use crate::{
 struct Act {
     stages: std::vec::IntoIter<Vec<Step>>,
     changed: bool,
+    created: bool,
     read_back: Option<Query>,
     /// What reading back would show, where that is known already.
     known: Option<Option<Seen>>,
@@ -247,10 +248,12 @@ impl Act {
         reply: oneshot::Sender<Result<Changed, Error>>,
     ) -> Self {
         let changed = !plan.is_empty();
+        let created = plan.creates;
         let stages = plan.stages.into_iter();
         Self {
             stages,
             changed,
+            created,
             read_back,
             known,
             done: Vec::new(),
@@ -290,10 +293,12 @@ impl Act {
                 Err(error)
             }
         };
+        let (changed, created) = (self.changed, self.created);
         // Who waited may have gone; what was done stays done.
         drop(self.reply.send(answer.map(|seen| Changed {
             seen,
-            changed: self.changed,
+            changed,
+            created,
         })));
     }
 }

@@ -24,6 +24,8 @@ pub type Decide = Box<dyn FnOnce(Option<&Seen>) -> Result<Plan, Error> + Send>;
 pub struct Plan {
     /// The stages.
     pub stages: Vec<Vec<Step>>,
+    /// Whether this makes what was not there.
+    pub creates: bool,
 }
 
 /// One operation of a plan.
@@ -44,6 +46,8 @@ pub struct Changed {
     pub seen: Option<Seen>,
     /// Whether there was anything to do.
     pub changed: bool,
+    /// As [`Plan::creates`].
+    pub created: bool,
 }
 
 /// What the kernel answered to a [`Query`].
@@ -94,8 +98,23 @@ impl Plan {
 
     /// One stage.
     pub fn of(steps: impl IntoIterator<Item = Step>) -> Self {
+        Self::staged([steps.into_iter().collect()])
+    }
+
+    /// Several stages, in this order.
+    pub fn staged(stages: impl IntoIterator<Item = Vec<Step>>) -> Self {
         Self {
-            stages: vec![steps.into_iter().collect()],
+            stages: stages.into_iter().collect(),
+            creates: false,
+        }
+    }
+
+    /// The same plan, which makes what was not there.
+    #[must_use]
+    pub fn creating(self) -> Self {
+        Self {
+            creates: true,
+            ..self
         }
     }
 
