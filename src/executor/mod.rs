@@ -1,6 +1,7 @@
 //! The only owner of sockets to the kernel.
 
-mod fake;
+pub mod fake;
 mod kernel;
 
+pub use fake::FakeKernel;
 pub use kernel::{Kernel, Transport};
