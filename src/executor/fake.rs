@@ -14,11 +14,12 @@
 //! * A removed real server that comes back has its old counters, for as long as its service lives
 //!   (the kernel forgets after some two minutes).
 //! * A sync daemon is a record of its parameters: its sockets never fail.
-//! * Flags and a dump's place in a bucket apart, the order of services is the kernel's for a
-//!   namespace at address 0.
+//! * Services are dumped in the order of the kernel's hash without its share of the namespace's
+//!   address, so it is the same at every start.
 //! * No extended acknowledgements: IPVS hardly sends any.
 
 mod abi;
+mod dump;
 mod fault;
 mod proc;
 mod replies;

@@ -14,6 +14,7 @@ use super::{
         CTRL, CTRL_FAMILY, CTRL_FAMILY_ID, CTRL_FAMILY_NAME, CTRL_GETFAMILY, SVC, TOP, command,
         forms, top,
     },
+    dump::Dump,
     fault::{AnswerEffects, DumpEffects, On, take_effects, take_send_error},
     replies::{self, Envelope},
     requests::service_id,
@@ -27,8 +28,6 @@ use crate::executor::Transport;
 
 /// The longest datagram that a default send buffer takes.
 const SEND_LIMIT: usize = 212_992 - 32;
-/// The first dump on a socket that has received nothing yet fills no more than a page.
-const SMALLEST_DUMP: usize = 4096 - 320;
 
 /// One socket. Each has answers of its own.
 #[derive(Debug)]
@@ -60,20 +59,6 @@ impl Answer {
     fn cost(&self) -> usize {
         (self.bytes.len() + 320).next_power_of_two().max(512) + 256
     }
-}
-
-/// A dump in progress.
-#[derive(Debug)]
-struct Dump {
-    command: u8,
-    /// The request's attributes, which the kernel parses anew for each datagram.
-    attributes: Vec<u8>,
-    envelope: Envelope,
-    /// How many entries went out: a mere index, as the kernel's, that changes in between shift.
-    position: usize,
-    datagrams: usize,
-    effects: DumpEffects,
-    answers: AnswerEffects,
 }
 
 impl FakeSocket {
@@ -299,7 +284,9 @@ impl FakeSocket {
         }
         let answer = Answer {
             bytes,
-            ready: effects.delay.map(|delay| Instant::now() + delay),
+            ready: effects
+                .delay
+                .and_then(|delay| Instant::now().checked_add(delay)),
         };
         self.queued += answer.cost();
         self.queue.push_back(answer);
@@ -359,79 +346,6 @@ impl FakeSocket {
         self.enqueue(bytes, &dump.answers, true);
         if !ended {
             self.dump = Some(dump);
-        }
-    }
-}
-
-impl Dump {
-    fn fill(&mut self, state: &State, largest_buffer: usize) -> Vec<u8> {
-        let limit = largest_buffer
-            .max(SMALLEST_DUMP)
-            .min(state.config.dump_size);
-        let hz = state.config.hz;
-        let mut writer = Writer::new(state.config.padded);
-        let envelope = self.envelope;
-        match self.command {
-            command::GET_SERVICE => {
-                self.write(
-                    &mut writer,
-                    limit,
-                    state.table.services(),
-                    |writer, service| {
-                        replies::service(writer, envelope, service, hz);
-                    },
-                );
-            }
-            command::GET_DEST => {
-                // A service that is wrong, missing or gone by now just ends the dump.
-                let service = Attributes::parse(&self.attributes, TOP)
-                    .and_then(|attrs| attrs.nest(top::SERVICE, SVC))
-                    .and_then(|nest| service_id(&nest, &state.config))
-                    .ok()
-                    .and_then(|id| state.table.get(&id));
-                let destinations = service
-                    .into_iter()
-                    .flat_map(|service| service.destinations());
-                self.write(&mut writer, limit, destinations, |writer, destination| {
-                    replies::destination(writer, envelope, destination);
-                });
-            }
-            _ => {
-                let master = state.daemons.master.iter().map(|daemon| (true, daemon));
-                let backup = state.daemons.backup.iter().map(|daemon| (false, daemon));
-                self.write(
-                    &mut writer,
-                    limit,
-                    master.chain(backup),
-                    |writer, (master, daemon)| {
-                        replies::daemon(writer, envelope, master, daemon);
-                    },
-                );
-            }
-        }
-        writer.into_bytes()
-    }
-
-    /// Writes the entries from the position on, as many as fit, at least one.
-    fn write<T: Copy>(
-        &mut self,
-        writer: &mut Writer,
-        limit: usize,
-        entries: impl Iterator<Item = T>,
-        write: impl Fn(&mut Writer, T),
-    ) {
-        let end = self.effects.ends.unwrap_or(usize::MAX);
-        for entry in entries.take(end).skip(self.position) {
-            let before = writer.len();
-            write(writer, entry);
-            if self.effects.doubles {
-                write(writer, entry);
-            }
-            if writer.len() > limit && before > 0 {
-                writer.truncate(before);
-                return;
-            }
-            self.position += 1;
         }
     }
 }

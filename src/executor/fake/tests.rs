@@ -1,6 +1,11 @@
 //! Does the fake behave as the recorded kernel did?
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr
+)]
 
 mod dumps;
 mod errnos;

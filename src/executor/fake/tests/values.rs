@@ -282,3 +282,34 @@ fn all_handles_and_threads_share_one_table() {
         800
     );
 }
+
+#[test]
+#[ignore = "a measurement: cargo test --release -- --ignored --nocapture"]
+fn cost_of_a_large_table() {
+    let kernel = FakeKernel::new();
+    let mut socket = kernel.connect().unwrap();
+    let start = std::time::Instant::now();
+    for number in 0..1000u16 {
+        let service = svc().with(PORT, number.to_be_bytes());
+        let mut batch = request(NEW_SERVICE, 0, 1, &service.bytes());
+        for last in 0..100 {
+            batch.extend(request(
+                NEW_DEST,
+                0,
+                2,
+                &service.and(&dest().with(1, [10, 1, 1, last])),
+            ));
+        }
+        socket.send(&batch).unwrap();
+        assert_eq!(receive(socket.as_mut()), None);
+    }
+    let filled = start.elapsed();
+    for number in 0..1000u16 {
+        let service = svc().with(PORT, number.to_be_bytes()).bytes();
+        assert_eq!(dump(socket.as_mut(), GET_DEST, &service).len(), 100);
+    }
+    eprintln!(
+        "1000x100: filled in {filled:?}, listed in {:?}",
+        start.elapsed() - filled
+    );
+}
