@@ -8,7 +8,7 @@
 mod act;
 mod change;
 mod connections;
-mod fake;
+pub mod fake;
 mod kernel;
 mod link;
 mod netlink;
@@ -31,6 +31,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use worker::{Job, Waiting, Worker};
 
 pub use change::{Change, Changed, Decide, Plan, Seen, Step};
+pub use fake::FakeKernel;
 pub use kernel::{Kernel, Transport};
 pub use netlink::NetlinkKernel;
 
