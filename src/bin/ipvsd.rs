@@ -20,14 +20,13 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let config = match Config::load(&cli.options) {
-        Ok(config) => config,
-        Err(error) => return complain(&format!("{error}"), USAGE),
-    };
     let outcome = match cli.command {
         Some(Command::Openapi { format }) => print_openapi(format),
-        None if cli.options.check_config => print(&config.to_toml()),
-        None => serve(&config),
+        None => match Config::load(&cli.options) {
+            Ok(config) if cli.options.check_config => print(&config.to_toml()),
+            Ok(config) => serve(&config),
+            Err(error) => return complain(&format!("{:#}", anyhow::Error::from(error)), USAGE),
+        },
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

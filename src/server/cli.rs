@@ -26,7 +26,7 @@ pub struct Options {
     /// Configuration file (TOML). Without it, no file is read.
     #[arg(long, value_name = "FILE", env = "IPVSD_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Where to listen: ADDRESS:PORT, [ADDRESS]:PORT or unix:/path; may be repeated. Port 0 takes a
+    /// Where to listen: 127.0.0.1:4787, `[::1]:4787` or unix:/path; may be repeated. Port 0 takes a
     /// free one. [env: IPVSD_LISTEN, separated by commas] [default: 127.0.0.1:4787]
     #[arg(long, value_name = "ADDR")]
     pub listen: Vec<String>,

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::body::Body;
@@ -28,6 +29,8 @@ pub(super) struct Terms {
     builder: auto::Builder<TokioExecutor>,
     limits: Limits,
     shutdown: Shutdown,
+    /// Connections that ended by [`Phase::Cutting`].
+    cut: AtomicUsize,
 }
 
 impl Terms {
@@ -50,7 +53,13 @@ impl Terms {
             builder,
             limits: limits.clone(),
             shutdown: shutdown.clone(),
+            cut: AtomicUsize::new(0),
         }
+    }
+
+    /// How many connections were cut by the end of the server so far.
+    pub(super) fn cut(&self) -> usize {
+        self.cut.load(Ordering::Relaxed)
     }
 
     /// Serves one connection to its end.
@@ -78,17 +87,22 @@ impl Terms {
         let mut look_again = pin!(sleep_until(Instant::now()));
         loop {
             tokio::select! {
+                // The end first: an answer that is ready as well then says `connection: close`.
+                biased;
+                () = draining.as_mut(), if !closing => {
+                    closing = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = cutting.as_mut() => {
+                    self.cut.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
                 outcome = connection.as_mut() => {
                     if let Err(error) = outcome {
                         tracing::debug!(%peer, error, "connection ended");
                     }
                     return;
                 }
-                () = draining.as_mut(), if !closing => {
-                    closing = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                () = cutting.as_mut() => return,
                 () = look_again.as_mut() => match pulse.verdict(&self.limits) {
                     Verdict::Wait(moment) => look_again.as_mut().reset(moment),
                     Verdict::Idle if !closing => {

@@ -30,7 +30,7 @@ const KEEP_ALIVE_PROBES: u32 = 3;
 #[derive(Debug, Error)]
 pub enum BindError {
     /// The system said no: address in use, no such address, no permission.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     System {
         /// The address that was asked for.
         address: ListenAddress,

@@ -14,7 +14,7 @@ use super::config::{LogConfig, LogFormat};
 #[derive(Debug, Error)]
 pub enum LogError {
     /// `RUST_LOG` is not a list of directives.
-    #[error("RUST_LOG={value:?}: {source}")]
+    #[error("RUST_LOG={value:?} is not a log filter")]
     Filter {
         /// What the variable holds.
         value: String,
@@ -41,7 +41,15 @@ pub fn start(config: &LogConfig) -> Result<(), LogError> {
             .with_ansi(io::stderr().is_terminal())
             .finish()
             .try_init()?,
-        LogFormat::Json => builder.json().flatten_event(true).finish().try_init()?,
+        LogFormat::Json => {
+            // The request's span is there once, as "span".
+            builder
+                .json()
+                .flatten_event(true)
+                .with_span_list(false)
+                .finish()
+                .try_init()?
+        }
     }
     Ok(())
 }

@@ -178,14 +178,25 @@ impl Drop for Ticket {
 }
 
 /// The body of an answer, reporting whether the client takes it.
+///
+/// It is handed over in pieces of at most [`PIECE`]: hyper buffers a piece for HTTP/2 however
+/// long it is, and the rest of a long one would be out of sight here, whether taken or not.
 pub(super) struct PacedBody {
     body: axum::body::Body,
+    rest: Bytes,
     ticket: Ticket,
 }
 
+/// In bytes: some TLS records or HTTP/2 frames, and little enough for each stream to buffer.
+const PIECE: usize = 64 * 1024;
+
 impl PacedBody {
     pub(super) fn new(body: axum::body::Body, ticket: Ticket) -> Self {
-        Self { body, ticket }
+        Self {
+            body,
+            rest: Bytes::new(),
+            ticket,
+        }
     }
 }
 
@@ -197,7 +208,19 @@ impl HttpBody for PacedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let outcome = Pin::new(&mut self.body).poll_frame(cx);
+        let mut outcome = Poll::Pending;
+        if self.rest.is_empty() {
+            outcome = Pin::new(&mut self.body).poll_frame(cx);
+            if let Poll::Ready(Some(Ok(frame))) = &outcome
+                && let Some(data) = frame.data_ref().filter(|data| data.len() > PIECE)
+            {
+                self.rest = data.clone();
+            }
+        }
+        if !self.rest.is_empty() {
+            let length = self.rest.len().min(PIECE);
+            outcome = Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))));
+        }
         // Given a part, the client is to move next; given none, we are.
         self.ticket
             .stalled(matches!(outcome, Poll::Ready(Some(Ok(_)))));
@@ -205,11 +228,17 @@ impl HttpBody for PacedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let rest = self.rest.len() as u64;
+        let mut hint = self.body.size_hint();
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
     }
 }
 

@@ -105,11 +105,13 @@ impl Server {
             () = sleep(limits.shutdown_grace) => {}
             () = shutdown.reached(Phase::Cutting) => {}
         }
-        let cut = open();
-        if cut > 0 {
-            tracing::warn!(connections = cut, "cutting connections that did not finish");
+        if open() > 0 {
             shutdown.cut();
             let _ = timeout(AFTER_CUT, slots.acquire_many(all)).await;
+        }
+        let cut = terms.cut() + open();
+        if cut > 0 {
+            tracing::warn!(connections = cut, "cut connections that did not finish");
         }
         Drained { cut }
     }

@@ -330,7 +330,10 @@ fn a_missing_file_is_named() {
         config: Some("/nonexistent/ipvsd.toml".into()),
         ..Options::default()
     };
-    let error = Config::load(&options).unwrap_err().to_string();
+    let error = format!(
+        "{:#}",
+        anyhow::Error::from(Config::load(&options).unwrap_err())
+    );
     assert!(
         error.contains("/nonexistent/ipvsd.toml") && error.contains("No such file"),
         "{error}"
