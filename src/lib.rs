@@ -11,3 +11,4 @@ pub mod codec;
 pub mod director;
 pub mod executor;
 pub mod model;
+pub mod server;

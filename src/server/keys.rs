@@ -1,0 +1,244 @@
+//! The table of keys: the one place that knows how each is read, checked and shown. The file, the
+//! environment, the command line, `--check-config` and the annotated example all go by it.
+
+use std::time::Duration;
+
+use super::address::ListenAddress;
+use super::config::{Config, KernelKind, LogFormat};
+use super::config_error::Problem;
+use super::log;
+use super::value::{Raw, show_duration};
+
+/// One key.
+pub(super) struct Key {
+    /// Its full name: `kernel`, `limits.max_body_bytes`.
+    pub name: &'static str,
+    /// Reads a value into a configuration.
+    pub set: fn(&mut Config, &Raw<'_>) -> Result<(), Problem>,
+    /// Writes the value as TOML.
+    pub show: fn(&Config) -> String,
+}
+
+/// A key of `[limits]` that counts something.
+macro_rules! count {
+    ($name:ident, $low:literal ..= $high:literal) => {
+        Key {
+            name: concat!("limits.", stringify!($name)),
+            set: |config, raw| {
+                let number = raw.integer($low..=$high)?;
+                config.limits.$name = number
+                    .try_into()
+                    .map_err(|_| raw.unexpected("a number that fits this machine"))?;
+                Ok(())
+            },
+            show: |config| config.limits.$name.to_string(),
+        }
+    };
+}
+
+/// A key of `[limits]` that is a length of time.
+macro_rules! time {
+    ($name:ident, $low:expr, $high:expr) => {
+        Key {
+            name: concat!("limits.", stringify!($name)),
+            set: |config, raw| {
+                raw.duration($low..=$high)
+                    .map(|time| config.limits.$name = time)
+            },
+            show: |config| format!("{:?}", show_duration(config.limits.$name)),
+        }
+    };
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const SECOND: Duration = Duration::from_secs(1);
+const SHORT: Duration = Duration::from_millis(10);
+
+const KERNELS: &[(&str, KernelKind)] =
+    &[("netlink", KernelKind::Netlink), ("fake", KernelKind::Fake)];
+const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+/// Every key, in the order of `deploy/ipvsd.toml`.
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        name: "listen",
+        set: |config, raw| {
+            let mut addresses = Vec::new();
+            for text in raw.list()? {
+                let address: ListenAddress = text.parse().map_err(|_| Problem::Unexpected {
+                    expected: "ADDRESS:PORT, [ADDRESS]:PORT or unix:/absolute/path (at most 107 \
+                               bytes)"
+                        .to_owned(),
+                    got: format!("{text:?}"),
+                })?;
+                if addresses.contains(&address) {
+                    return Err(Problem::ListedTwice(address.to_string()));
+                }
+                addresses.push(address);
+            }
+            if addresses.is_empty() {
+                return Err(Problem::Unexpected {
+                    expected: "at least one address".to_owned(),
+                    got: "an empty list".to_owned(),
+                });
+            }
+            config.listen = addresses;
+            Ok(())
+        },
+        show: |config| {
+            let quoted: Vec<_> = config
+                .listen
+                .iter()
+                .map(|address| quote(&address.to_string()))
+                .collect();
+            format!("[{}]", quoted.join(", "))
+        },
+    },
+    Key {
+        name: "socket_mode",
+        set: |config, raw| {
+            let mode = raw
+                .text()
+                .ok()
+                .and_then(|text| u32::from_str_radix(text, 8).ok());
+            let expected = "the permission bits in octal, as a string from \"0000\" to \"0777\"";
+            config.socket_mode = mode
+                .filter(|mode| *mode <= 0o777)
+                .ok_or_else(|| raw.unexpected(expected))?;
+            Ok(())
+        },
+        show: |config| format!("\"{:04o}\"", config.socket_mode),
+    },
+    Key {
+        name: "insecure",
+        set: |config, raw| raw.boolean().map(|truth| config.insecure = truth),
+        show: |config| config.insecure.to_string(),
+    },
+    Key {
+        name: "netns",
+        set: |config, raw| {
+            let text = raw.text()?;
+            let named = !text.contains('/') && text != "." && text != "..";
+            if text.contains('\0') || !(named || text.starts_with('/')) {
+                return Err(raw.unexpected(
+                    "the name of a network namespace (ip netns list), the absolute path of a \
+                     namespace file, or \"\"",
+                ));
+            }
+            config.netns = Some(text.to_owned()).filter(|name| !name.is_empty());
+            Ok(())
+        },
+        show: |config| quote(config.netns.as_deref().unwrap_or_default()),
+    },
+    Key {
+        name: "kernel",
+        set: |config, raw| raw.choice(KERNELS).map(|kernel| config.kernel = kernel),
+        show: |config| quote(word(KERNELS, config.kernel)),
+    },
+    Key {
+        name: "log.format",
+        set: |config, raw| raw.choice(FORMATS).map(|format| config.log.format = format),
+        show: |config| quote(word(FORMATS, config.log.format)),
+    },
+    Key {
+        name: "log.filter",
+        set: |config, raw| {
+            let text = raw.text()?;
+            if log::parse_filter(text).is_err() {
+                return Err(raw.unexpected(
+                    "a level (error, warn, info, debug, trace, off) or target=level directives \
+                     separated by commas",
+                ));
+            }
+            config.log.filter = text.to_owned();
+            Ok(())
+        },
+        show: |config| quote(&config.log.filter),
+    },
+    count!(max_connections, 1..=1_000_000),
+    count!(max_concurrent_requests, 1..=1_000_000),
+    count!(max_concurrent_streams, 1..=10_000),
+    count!(max_header_bytes, 8192..=1_048_576),
+    count!(max_body_bytes, 1024..=1_073_741_824),
+    time!(header_read_timeout, SHORT, HOUR),
+    time!(body_read_timeout, SHORT, HOUR),
+    time!(idle_timeout, SHORT, DAY),
+    time!(write_timeout, SHORT, HOUR),
+    time!(keep_alive_interval, SECOND, HOUR),
+    time!(request_timeout, SHORT, HOUR),
+    time!(shutdown_grace, Duration::ZERO, HOUR),
+    count!(queue_length, 1..=1_000_000),
+    count!(default_page_size, 1..=1_000_000),
+    count!(max_page_size, 1..=1_000_000),
+    count!(max_connection_streams, 1..=1024),
+];
+
+impl Key {
+    /// The environment variable that sets it: `IPVSD_LIMITS_MAX_BODY_BYTES`.
+    pub(super) fn variable(&self) -> String {
+        format!("IPVSD_{}", self.name.replace('.', "_").to_ascii_uppercase())
+    }
+}
+
+/// The key with this full name.
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// Whether keys live in a table of this name.
+pub(super) fn is_table(name: &str) -> bool {
+    KEYS.iter().any(|key| {
+        key.name
+            .split_once('.')
+            .is_some_and(|(table, _)| table == name)
+    })
+}
+
+/// The key that was probably meant: the nearest by edits, at most a third of the name away, or one
+/// of the same last word (`max_body_bytes` written outside of `[limits]`).
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    let last = |name: &'_ str| {
+        name.rsplit_once('.')
+            .map_or(name, |(_, last)| last)
+            .to_owned()
+    };
+    if let Some(key) = KEYS.iter().find(|key| last(key.name) == last(name)) {
+        return Some(key.name);
+    }
+    let scored = KEYS.iter().map(|key| (edits(key.name, name), key.name));
+    scored
+        .min()
+        .filter(|(edits, _)| edits * 3 <= name.len())
+        .map(|(_, name)| name)
+}
+
+/// Levenshtein's distance.
+fn edits(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, b) in row.iter_mut().skip(1).zip(to.chars()) {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = *cell;
+            left = replaced.min(*cell + 1).min(left + 1);
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+fn word<T: PartialEq>(choices: &[(&'static str, T)], value: T) -> &'static str {
+    choices
+        .iter()
+        .find(|(_, choice)| *choice == value)
+        .map_or("", |(name, _)| name)
+}
+
+fn quote(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}

@@ -1,0 +1,228 @@
+//! Sockets that listen, and the file of a unix one from its birth to its removal.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream as BlockingUnixStream;
+use std::path::{Path, PathBuf};
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, setsockopt, socket, sockopt,
+};
+use nix::sys::stat::{Mode, fchmod};
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+
+use super::address::ListenAddress;
+use super::config::Limits;
+use super::peer::Peer;
+
+/// Connections that wait in the kernel to be accepted, each listener; the kernel may allow fewer
+/// (net.core.somaxconn).
+const BACKLOG: u16 = 1024;
+
+/// Unanswered TCP keep-alive probes, `keep_alive_interval` apart, that end a connection.
+const KEEP_ALIVE_PROBES: u32 = 3;
+
+/// Why the daemon cannot listen.
+#[derive(Debug, Error)]
+pub enum BindError {
+    /// The system said no: address in use, no such address, no permission.
+    #[error("cannot listen on {address}")]
+    System {
+        /// The address that was asked for.
+        address: ListenAddress,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// Another process answers on the unix socket.
+    #[error("cannot listen on {0}: another process listens there")]
+    InUse(ListenAddress),
+    /// At the socket's path is something else, which is not ours to remove.
+    #[error(
+        "cannot listen on {0}: the file there is not a socket; remove it or choose another path"
+    )]
+    NotASocket(ListenAddress),
+    /// Another process holds the lock on the directory of the unix socket.
+    #[error(
+        "cannot listen on {0}: another process holds a lock on its directory, perhaps an ipvsd \
+         that is starting; try again"
+    )]
+    Contended(ListenAddress),
+    /// The unix socket's directory does not exist.
+    #[error(
+        "cannot listen on {0}: its directory does not exist; create it (systemd: RuntimeDirectory=)"
+    )]
+    NoDirectory(ListenAddress),
+}
+
+/// A socket that listens.
+pub(super) enum Listener {
+    Tcp(TcpListener, SocketAddr),
+    Unix(UnixListener, SocketFile),
+}
+
+/// An accepted connection.
+pub(super) enum Accepted {
+    Tcp(TcpStream, Peer),
+    Unix(UnixStream, Peer),
+}
+
+impl Listener {
+    /// Starts to listen. Needs a running tokio runtime.
+    pub(super) fn bind(
+        address: &ListenAddress,
+        socket_mode: u32,
+        limits: &Limits,
+    ) -> Result<Self, BindError> {
+        match address {
+            ListenAddress::Tcp(tcp) => bind_tcp(*tcp, limits).map_err(|source| BindError::System {
+                address: address.clone(),
+                source,
+            }),
+            ListenAddress::Unix(path) => bind_unix(address, path, socket_mode),
+        }
+    }
+
+    /// Where it really listens: with the port that port 0 became.
+    pub(super) fn address(&self) -> ListenAddress {
+        match self {
+            Listener::Tcp(_, address) => ListenAddress::Tcp(*address),
+            Listener::Unix(_, file) => ListenAddress::Unix(file.path.clone()),
+        }
+    }
+
+    /// The next connection.
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Listener::Tcp(listener, _) => {
+                let (stream, address) = listener.accept().await?;
+                // Answers are written whole; waiting for more to send would only delay them.
+                stream.set_nodelay(true)?;
+                Ok(Accepted::Tcp(stream, Peer::Tcp(address)))
+            }
+            Listener::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                let who = stream.peer_cred()?;
+                let peer = Peer::Unix {
+                    uid: who.uid(),
+                    gid: who.gid(),
+                    pid: who.pid(),
+                };
+                Ok(Accepted::Unix(stream, peer))
+            }
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr, limits: &Limits) -> io::Result<Listener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // Without it, a restart would fail while connections of the last run are in TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    // On Linux, accepted connections inherit these.
+    let interval = u32::try_from(limits.keep_alive_interval.as_secs())
+        .unwrap_or(u32::MAX)
+        .max(1);
+    setsockopt(&socket, sockopt::KeepAlive, &true)?;
+    setsockopt(&socket, sockopt::TcpKeepIdle, &interval)?;
+    setsockopt(&socket, sockopt::TcpKeepInterval, &interval)?;
+    setsockopt(&socket, sockopt::TcpKeepCount, &KEEP_ALIVE_PROBES)?;
+    socket.bind(address)?;
+    let listener = socket.listen(BACKLOG.into())?;
+    let address = listener.local_addr()?;
+    Ok(Listener::Tcp(listener, address))
+}
+
+fn bind_unix(address: &ListenAddress, path: &Path, mode: u32) -> Result<Listener, BindError> {
+    let system = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => BindError::NoDirectory(address.clone()),
+        io::ErrorKind::AddrInUse => BindError::InUse(address.clone()),
+        _ => BindError::System {
+            address: address.clone(),
+            source,
+        },
+    };
+    // Two daemons that start at once must not both find the same stale file and remove each
+    // other's new one. The lock ends with the file handle.
+    let directory = path.parent().map(File::open).transpose().map_err(system)?;
+    match directory.as_ref().map_or(Ok(()), File::try_lock) {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(BindError::Contended(address.clone())),
+        Err(TryLockError::Error(source)) => return Err(system(source)),
+    }
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(system(error)),
+        Ok(file) if !file.file_type().is_socket() => {
+            return Err(BindError::NotASocket(address.clone()));
+        }
+        Ok(_) => match BlockingUnixStream::connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                tracing::info!(path = %path.display(), "replacing a socket nobody listens on");
+                fs::remove_file(path).map_err(system)?;
+            }
+            // Also when it does not answer for another reason: in doubt it is somebody's.
+            Ok(_) => return Err(BindError::InUse(address.clone())),
+            Err(error) => return Err(system(error)),
+        },
+    }
+    let socket = unix_socket(path, mode).map_err(system)?;
+    let file = SocketFile::new(path).map_err(system)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(system)?;
+    let listener = std::os::unix::net::UnixListener::from(socket);
+    listener.set_nonblocking(true).map_err(system)?;
+    let listener = UnixListener::from_std(listener).map_err(system)?;
+    Ok(Listener::Unix(listener, file))
+}
+
+/// A listening socket whose file never had more permissions than `mode`, not even for a moment:
+/// on Linux the mode of the unbound socket is the most that `bind` gives the file.
+fn unix_socket(path: &Path, mode: u32) -> io::Result<OwnedFd> {
+    let fd = socket(
+        AddressFamily::Unix,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    fchmod(fd.as_fd(), Mode::from_bits_truncate(mode))?;
+    bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    listen(&fd, Backlog::new(BACKLOG)?)?;
+    Ok(fd)
+}
+
+/// The file of a unix socket; removed on drop, unless it is another by then.
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            identity: identity(path)?,
+        })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|identity| identity == self.identity)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove the socket file");
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}

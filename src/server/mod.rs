@@ -1,0 +1,30 @@
+//! The rim of the daemon: its settings, its listeners, its connections and their end.
+//!
+//! Nothing here knows what IPVS is. The room gets one [`axum::Router`], puts the limits around it
+//! ([`with_limits`]), and serves it on every listener ([`Server`]) until told to stop
+//! ([`Shutdown`]).
+
+mod address;
+pub mod cli;
+mod config;
+mod config_error;
+mod connection;
+mod keys;
+mod limits;
+mod listener;
+pub mod log;
+mod peer;
+mod pulse;
+mod request_body;
+mod serve;
+mod shutdown;
+mod value;
+
+pub use address::{DEFAULT_PORT, ListenAddress, NotAnAddress};
+pub use config::{Config, KernelKind, Limits, LogConfig, LogFormat, Sources};
+pub use config_error::{ConfigError, ConfigErrors, LoadError, Place, Problem};
+pub use limits::{LimitAnswer, LimitReason, RequestId, with_limits};
+pub use listener::BindError;
+pub use peer::Peer;
+pub use serve::{Drained, Server};
+pub use shutdown::{Phase, Shutdown};
