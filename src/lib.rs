@@ -10,5 +10,7 @@
 pub mod codec;
 pub mod director;
 pub mod executor;
+pub mod grpc;
 pub mod model;
+pub mod proto;
 pub mod server;
