@@ -97,7 +97,7 @@ pub(super) fn number<T: TryFrom<i64>>(
 
 /// The size of a page.
 pub(super) fn page_size(size: Option<i64>) -> Result<Option<u32>, Error> {
-    size.map(|size| number(size, "page_size", 1, u32::MAX.into()))
+    size.map(|size| number(size, "page_size", 0, u32::MAX.into()))
         .transpose()
 }
 
@@ -240,10 +240,10 @@ mod tests {
     }
 
     #[test]
-    fn the_size_of_a_page_is_a_number_from_1() {
+    fn the_size_of_a_page_is_no_negative_number() {
         assert_eq!(page_size(None).unwrap(), None);
         assert_eq!(page_size(Some(7)).unwrap(), Some(7));
-        for wrong in [i64::MIN, -1, 0, 1 << 32] {
+        for wrong in [i64::MIN, -1, 1 << 32] {
             assert_eq!(
                 page_size(Some(wrong)).unwrap_err().violations[0].field,
                 "page_size"

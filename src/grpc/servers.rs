@@ -10,8 +10,8 @@ use super::{
 use crate::{
     director::{Call, ListServers, Order, Written},
     model::{
-        Error, Include, Reason, Server, ServerDraft, ServerKey, ServerView, ServiceKey,
-        TunnelDraft, TunnelView,
+        Error, Include, Server, ServerDraft, ServerKey, ServerView, ServiceKey, TunnelDraft,
+        TunnelView,
     },
     proto::v1 as pb,
 };
@@ -78,13 +78,14 @@ pub(super) async fn list(
         // A tag and a length of at most 5 bytes go before it.
         match room.checked_sub(server.encoded_len() + 6) {
             Some(left) => room = left,
-            None => return Err(too_large(page.servers.len(), servers.len())),
+            None => break,
         }
         servers.push(server);
     }
+    let page = page.cut(servers.len());
     Ok(pb::ListServersResponse {
         servers,
-        next_page_token: page.next_page_token.unwrap_or_default(),
+        next_page_token: page.next_page_token().unwrap_or_default(),
         age,
         estimation: page.estimation,
     })
@@ -261,14 +262,6 @@ fn alone(mut error: Error) -> Error {
     }
     error.detail = error.detail.replace(FIRST, "");
     error
-}
-
-fn too_large(asked: usize, fitting: usize) -> Error {
-    Error::new(
-        Reason::TooLarge,
-        format!("a page of {asked} servers does not fit an answer: {fitting} do"),
-    )
-    .with_hint(format!("ask for a page_size of at most {fitting}"))
 }
 
 // === pb::Server ===

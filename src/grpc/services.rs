@@ -1,5 +1,7 @@
 //! Virtual services.
 
+use std::sync::Arc;
+
 use prost::Message;
 
 use super::{
@@ -101,7 +103,7 @@ pub(super) async fn list(
     let page = page.cut(services.len());
     Ok(pb::ListServicesResponse {
         services,
-        next_page_token: page.next_page_token.unwrap_or_default(),
+        next_page_token: page.next_page_token().unwrap_or_default(),
         age,
         estimation: page.estimation,
     })
@@ -245,7 +247,7 @@ fn named(draft: &ServiceDraft) -> Result<ServiceKey, Error> {
 
 /// What a write answers with. A service whose servers do not fit is told without them: what was
 /// done must not look like a failure.
-fn told(written: &Written<ServiceEntry>, face: &Face) -> (Option<pb::Service>, bool, bool) {
+fn told(written: &Written<Arc<ServiceEntry>>, face: &Face) -> (Option<pb::Service>, bool, bool) {
     let mut service = message(&written.value, Include::default());
     if service.encoded_len() > face.options.max_response_bytes {
         service.servers.clear();
