@@ -14,12 +14,17 @@ import subprocess
 import sys
 
 GUEST = "10.254.0.2"
+OUT, ERR = 5, 6    # what uml-run gives the guest for its streams
 CHUNK = 1 << 18
 CLONE_NEWNET = 0x40000000
 
 
+def say(text):    # our stderr goes to the log: 6 is the user's
+    os.write(ERR, f"uml-run: {text}\n".encode())
+
+
 def fail(text):
-    sys.stderr.write(f"uml-run: {text}\n")
+    say(text)
     sys.exit(125)
 
 
@@ -27,10 +32,12 @@ def listen(spec):
     port, _, guest = spec.partition(":")
     try:
         sock = socket.create_server(("127.0.0.1", int(port)), backlog=512)
-    except (OSError, OverflowError, ValueError) as e:
-        fail(f"cannot listen on 127.0.0.1:{port}: {getattr(e, 'strerror', None) or e}")
+    except OSError as e:
+        fail(f"cannot listen on 127.0.0.1:{port}: {os.strerror(e.errno)}")
+    except (OverflowError, ValueError):
+        fail(f"not a port: {port}")
     if port == "0":
-        sys.stderr.write(f"uml-run: listening on 127.0.0.1:{sock.getsockname()[1]}\n")
+        say(f"listening on 127.0.0.1:{sock.getsockname()[1]}")
     return sock, int(guest or sock.getsockname()[1])
 
 
@@ -63,7 +70,7 @@ async def connect(port, reader, writer):
 
 
 async def main(listeners, command):
-    guest = await asyncio.create_subprocess_exec(*command, pass_fds=(5, 6))
+    guest = await asyncio.create_subprocess_exec(*command, pass_fds=(OUT, ERR))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, guest.kill)
     for sock, port in listeners:
