@@ -3,8 +3,8 @@ PREFIX  ?= /usr/local
 PORT    ?= 4787
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 export PORT SKIP
-# last, so that a toolchain is found where the environment is empty
-export PATH := $(PATH):$(or $(HOME),/root)/.cargo/bin
+# so that a toolchain is found where the environment is empty
+export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin):$(or $(HOME),/root)/.cargo/bin
 
 .PHONY: help run demo test test-unit test-kernel fmt lint build openapi install clean
 
