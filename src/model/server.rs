@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
 
 use super::{
     Error, Etag, EtagScope, Family, Field, Name, Rates, ServerKey, ServiceKey, Stats, Violation,
-    key::parse_address,
-    object,
+    key::parse_address, object,
 };
 
 /// A real server of a virtual service, as the kernel has it.

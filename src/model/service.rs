@@ -106,7 +106,7 @@ pub struct ServiceDraft {
     pub persistence: Field<PersistenceDraft>,
     /// Netmask that the kernel keeps for a service that is not persistent; without effect there.
     /// A persistent one has `persistence.netmask` instead.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<MaskText>)]
     #[serde(default)]
     pub netmask: Field<MaskText>,
     /// Persistence engine, such as `sip`, up to 16 characters. Default none.
@@ -139,21 +139,24 @@ pub struct PersistenceDraft {
     #[serde(default)]
     pub timeout_seconds: Field<i64>,
     /// Dotted quad for IPv4, prefix length 1 to 128 for IPv6. Default: the whole address.
-    #[schema(value_type = Option<String>, example = "255.255.255.0")]
+    #[schema(value_type = Option<MaskText>)]
     #[serde(default)]
     pub netmask: Field<MaskText>,
 }
 
 /// A netmask as a client writes it: text, or a number for a prefix length.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, utoipa::ToSchema)]
+#[schema(as = Netmask)]
 #[serde(
     untagged,
     expecting = "expected an IPv4 netmask, such as \"255.255.255.0\", or an IPv6 prefix length"
 )]
 pub enum MaskText {
     /// `"255.255.255.0"` or `"64"`.
+    #[schema(example = "255.255.255.0")]
     Text(String),
     /// `64`.
+    #[schema(minimum = 1, maximum = 128)]
     Number(i64),
 }
 
