@@ -10,5 +10,6 @@
 pub mod codec;
 pub mod director;
 pub mod executor;
+pub mod http;
 pub mod model;
 pub mod server;
