@@ -1,5 +1,7 @@
 //! `/v1/connections`: the kernel's connection table, streamed as it is read.
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     extract::State,
@@ -28,6 +30,10 @@ const DEFAULT_LIMIT: u64 = 1_000;
 const MAX_LIMIT: u64 = 10_000_000;
 /// Bytes of a chunk at which it is sent.
 const CHUNK: usize = 32 * 1024;
+
+/// How long the head of an answer waits for the first chunk. A filter that few connections pass can
+/// take much longer, and a client wants to know that it is being served.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 const NDJSON: &str = "application/x-ndjson";
 
@@ -174,8 +180,11 @@ pub(super) async fn list(
         .director
         .connections(filter, Some(limit + 1), api.call());
     let mut listing = Listing::new(connections.await?, format(&headers), limit);
-    // A failure before the first chunk is still answered properly.
-    let first = listing.chunk().await?;
+    // A failure so soon is still answered properly.
+    let first = match tokio::time::timeout(FIRST_WAIT, listing.chunk()).await {
+        Ok(first) => first?,
+        Err(_) => None,
+    };
     Ok(listing.respond(first))
 }
 

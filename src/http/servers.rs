@@ -39,13 +39,9 @@ pub(super) struct ListParams {
         example = "-stats.connections"
     )]
     sort: Option<String>,
-    /// At most how many servers; the daemon may give fewer.
-    #[param(
-        required = false,
-        nullable = false,
-        minimum = 1,
-        maximum = 4_294_967_295_i64
-    )]
+    /// At most how many servers; the daemon may give fewer. 0 is the default, 1000. The largest is a
+    /// setting of the daemon.
+    #[param(required = false, nullable = false, minimum = 0, maximum = 100_000)]
     page_size: Option<i64>,
     /// `next_page_token` of the page before, with the same parameters as there.
     #[param(required = false, nullable = false)]
@@ -104,7 +100,7 @@ impl FromQuery for ListServers {
             include: include(params),
             order: params.take::<Order>("sort").unwrap_or_default(),
             page_size: params
-                .take_number("page_size", 1, u32::MAX.into())
+                .take_number("page_size", 0, u32::MAX.into())
                 .and_then(|number| u32::try_from(number).ok()),
             page_token: params.take_with("page_token", |text| Ok(text.to_owned())),
         }
@@ -164,7 +160,7 @@ pub(super) async fn list(
         .await?;
     let page = answer.value;
     let tag = Tag::of_list(|hasher| {
-        (&page.next_page_token, page.estimation, page.include).hash(hasher);
+        (page.next_page_token(), page.estimation, page.include).hash(hasher);
         for server in &page.servers {
             hash_server(server, page.include, hasher);
         }

@@ -1,5 +1,7 @@
 //! `/v1/services`: virtual services.
 
+use std::{hash::Hash, sync::Arc};
+
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use utoipa::IntoParams;
@@ -18,8 +20,6 @@ use crate::{
     director::{Filter, ListServices, Order, Written},
     model::{Error, Include, ServiceDraft, ServiceEntry, ServiceView},
 };
-
-use std::hash::Hash;
 
 const INCLUDE: [&str; 3] = ["servers", "stats", "rates"];
 
@@ -57,13 +57,9 @@ pub(super) struct ListParams {
         example = "-rates.connections"
     )]
     sort: Option<String>,
-    /// At most how many services; the daemon may give fewer.
-    #[param(
-        required = false,
-        nullable = false,
-        minimum = 1,
-        maximum = 4_294_967_295_i64
-    )]
+    /// At most how many services; the daemon may give fewer. 0 is the default, 1000. The largest is a
+    /// setting of the daemon.
+    #[param(required = false, nullable = false, minimum = 0, maximum = 100_000)]
     page_size: Option<i64>,
     /// `next_page_token` of the page before, with the same parameters as there.
     #[param(required = false, nullable = false)]
@@ -124,7 +120,7 @@ impl FromQuery for ListServices {
             include: params.take_include(&INCLUDE).unwrap_or_default(),
             order: params.take::<Order>("sort").unwrap_or_default(),
             page_size: params
-                .take_number("page_size", 1, u32::MAX.into())
+                .take_number("page_size", 0, u32::MAX.into())
                 .and_then(range),
             page_token: params.take_with("page_token", |text| Ok(text.to_owned())),
         }
@@ -186,7 +182,7 @@ pub(super) async fn list(
     let answer = api.director.list_services(list, reading.call).await?;
     let page = answer.value;
     let tag = Tag::of_list(|hasher| {
-        (&page.next_page_token, page.estimation, page.include).hash(hasher);
+        (page.next_page_token(), page.estimation, page.include).hash(hasher);
         for entry in page.iter() {
             hash_service(entry, page.include, hasher);
         }
@@ -375,7 +371,7 @@ pub(super) async fn clear(
     Ok(reply::plain(&Deleted { deleted })?)
 }
 
-fn respond(written: &Written<ServiceEntry>) -> Result<Response, Error> {
+fn respond(written: &Written<Arc<ServiceEntry>>) -> Result<Response, Error> {
     let view = ServiceView::new(&written.value, Include::default());
     let outcome = Outcome {
         location: Some(format!("/v1/services/{}", view.id)),

@@ -156,7 +156,6 @@ pub enum MaskText {
     #[schema(example = "255.255.255.0")]
     Text(String),
     /// `64`.
-    #[schema(minimum = 1, maximum = 128)]
     Number(i64),
 }
 
