@@ -8,4 +8,5 @@ mod servers;
 mod services;
 mod standard;
 mod stats;
+mod stock_client;
 mod sync_daemons;

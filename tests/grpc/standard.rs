@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use ipvsd::{director::DirectorOptions, grpc::GrpcOptions, proto::v1 as pb};
 use prost::Message;
-use tonic::{Code, Request, client::Grpc, codegen::http::uri::PathAndQuery};
+use tonic::{Code, Request, Status, client::Grpc, codegen::http::uri::PathAndQuery};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 use tonic_prost::ProstCodec;
 use tonic_types::StatusExt;
 
-use crate::harness::{SOON, refused, soon, stage, stage_with};
+use crate::harness::{SOON, Stage, refused, soon, stage, stage_with};
 
 fn patient() -> GrpcOptions {
     GrpcOptions {
@@ -38,18 +41,45 @@ async fn an_error_names_its_request() {
     assert_eq!(details.request_info().unwrap().request_id, "abc");
 }
 
+/// A call over grpc-web and HTTP/1.1.
+async fn over_web(
+    stage: &Stage,
+    method: &str,
+    message: &impl Message,
+    timeout: &str,
+) -> http::Response<Bytes> {
+    let message = message.encode_to_vec();
+    let mut frame = vec![0];
+    frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+    frame.extend(message);
+    let request = http::Request::post(format!("{}/ipvsd.v1.Ipvs/{method}", stage.address))
+        .header("content-type", "application/grpc-web+proto")
+        .header("x-grpc-web", "1")
+        .header("grpc-timeout", timeout)
+        .body(Full::new(Bytes::from(frame)))
+        .unwrap();
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let response = soon(client.request(request)).await.unwrap();
+    let (head, body) = response.into_parts();
+    let body = soon(body.collect()).await.unwrap().to_bytes();
+    http::Response::from_parts(head, body)
+}
+
 #[tokio::test]
 async fn a_deadline_that_has_passed_is_told_and_nothing_is_begun() {
-    let mut stage = stage().await;
-    // Set as a header, not on the client, which would give up by itself.
-    let mut request = Request::new(pb::CreateServiceRequest {
+    let stage = stage().await;
+    // tonic's client would heed the deadline itself and never hear the answer.
+    let request = pb::CreateServiceRequest {
         service: Some(crate::harness::service("tcp-192.0.2.1-80")),
-    });
-    request
-        .metadata_mut()
-        .insert("grpc-timeout", "0n".parse().unwrap());
-    let outcome = stage.client.create_service(request).await;
-    refused(outcome, Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
+    };
+    let response = over_web(&stage, "CreateService", &request, "1n").await;
+    let status = Status::from_header_map(response.headers()).unwrap();
+    refused::<()>(
+        Err(status),
+        Code::DeadlineExceeded,
+        "DEADLINE_EXCEEDED",
+        &[],
+    );
     assert!(stage.kernel.services().is_empty());
 }
 
@@ -215,27 +245,15 @@ async fn reflection_tells_of_every_service_in_both_versions() {
 
 #[tokio::test]
 async fn grpc_web_is_answered_over_http_1() {
-    use http_body_util::{BodyExt, Full};
-    use hyper_util::{client::legacy::Client, rt::TokioExecutor};
     let stage = stage().await;
-    let message = pb::GetInfoRequest::default().encode_to_vec();
-    let mut frame = vec![0];
-    frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
-    frame.extend(message);
-    let request = http::Request::post(format!("{}/ipvsd.v1.Ipvs/GetInfo", stage.address))
-        .header("content-type", "application/grpc-web+proto")
-        .header("x-grpc-web", "1")
-        .body(Full::new(bytes::Bytes::from(frame)))
-        .unwrap();
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let response = soon(client.request(request)).await.unwrap();
+    let response = over_web(&stage, "GetInfo", &pb::GetInfoRequest::default(), "9S").await;
     assert_eq!(response.status(), 200);
     assert_eq!(response.version(), http::Version::HTTP_11);
     assert_eq!(
         response.headers()["content-type"],
         "application/grpc-web+proto"
     );
-    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let body = response.into_body();
     let length = u32::from_be_bytes(body[1..5].try_into().unwrap()) as usize;
     let told = pb::GetInfoResponse::decode(&body[5..5 + length]).unwrap();
     assert_eq!(told.version, env!("CARGO_PKG_VERSION"));
