@@ -3,6 +3,7 @@
 
 mod connections;
 mod harness;
+mod listing;
 mod ops;
 mod servers;
 mod services;
