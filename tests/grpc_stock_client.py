@@ -142,7 +142,10 @@ def main():
     parser.add_argument("endpoint", help="HOST:PORT or unix:PATH")
     parser.add_argument("--clear", action="store_true", help="delete all services first")
     arguments = parser.parse_args()
-    with grpc.insecure_channel(arguments.endpoint) as channel:
+    # To a unix socket, gRPC's C core sends the path as the authority of HTTP, which is none, and
+    # ipvsd's HTTP library refuses that.
+    options = [("grpc.default_authority", "localhost")]
+    with grpc.insecure_channel(arguments.endpoint, options) as channel:
         ipvs = Ipvs(channel)
         if arguments.clear:
             ipvs.ClearServices(confirm=len(list(services(ipvs))))
