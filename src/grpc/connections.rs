@@ -79,7 +79,7 @@ fn connection_filter(filter: Option<pb::ConnectionFilter>) -> Result<ConnectionF
     let pb::ConnectionFilter {
         protocol,
         client,
-        virtual_address,
+        r#virtual,
         destination,
         state,
         templates,
@@ -87,7 +87,7 @@ fn connection_filter(filter: Option<pb::ConnectionFilter>) -> Result<ConnectionF
     Ok(ConnectionFilter {
         protocol: parsed(protocol, "filter.protocol")?,
         client: parsed(client, "filter.client")?,
-        virtual_address: parsed(virtual_address, "filter.virtual_address")?,
+        virtual_address: parsed(r#virtual, "filter.virtual")?,
         destination: parsed(destination, "filter.destination")?,
         state,
         templates,
@@ -112,7 +112,7 @@ impl From<Connection> for pb::Connection {
         Self {
             protocol: protocol.to_string(),
             client: Some(client.into()),
-            virtual_address: Some(virtual_address.into()),
+            r#virtual: Some(virtual_address.into()),
             destination: Some(destination.into()),
             state: state.into(),
             template,

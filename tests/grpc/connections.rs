@@ -40,7 +40,7 @@ async fn connections_are_streamed_one_by_one_as_the_kernel_has_them() {
         (client.address.as_str(), client.port),
         ("198.51.100.1", 50000)
     );
-    assert_eq!(first.virtual_address.as_ref().unwrap().address, "192.0.2.1");
+    assert_eq!(first.r#virtual.as_ref().unwrap().address, "192.0.2.1");
     assert_eq!(first.destination.as_ref().unwrap().address, "192.168.10.1");
     assert_eq!((first.expires_in_seconds, first.template), (899, false));
     assert_eq!(told[2].persistence_data.as_deref(), Some("call@one"));
