@@ -1,5 +1,6 @@
 use ipvsd::proto::v1 as pb;
 use tonic::Code;
+use tonic_types::StatusExt;
 
 use crate::harness::{mask, refused, server, service, soon, stage, text};
 
@@ -244,7 +245,7 @@ async fn a_write_holds_only_for_the_etag_that_it_names() {
     });
     let outcome = stage.client.update_service(update.clone()).await;
     let status = refused(outcome, Code::Aborted, "REVISION_MISMATCH", &[]);
-    let hint = tonic_types::StatusExt::get_error_details(&status);
+    let hint = status.get_error_details();
     assert!(hint.error_info().unwrap().metadata.contains_key("hint"));
     update.etag = "*".to_owned();
     stage.client.update_service(update.clone()).await.unwrap();
@@ -361,4 +362,26 @@ async fn all_services_are_cleared_only_by_their_number() {
     let answer = stage.client.clear_services(right).await.unwrap();
     assert_eq!(answer.into_inner().deleted, 2);
     assert!(stage.kernel.services().is_empty());
+}
+
+#[tokio::test]
+async fn a_scheduler_that_the_kernel_has_not_fails_a_precondition() {
+    let mut stage = stage().await;
+    let request = pb::CreateServiceRequest {
+        service: Some(pb::Service {
+            scheduler: text("dreams"),
+            ..service(WEB)
+        }),
+    };
+    let outcome = stage.client.create_service(request).await;
+    let status = refused(
+        outcome,
+        Code::FailedPrecondition,
+        "SCHEDULER_UNAVAILABLE",
+        &["scheduler"],
+    );
+    let details = status.get_error_details();
+    assert_eq!(details.error_info().unwrap().metadata["errno"], "ENOENT");
+    let failed = &details.precondition_failure().unwrap().violations[0];
+    assert_eq!(failed.subject, "scheduler");
 }
