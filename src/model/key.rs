@@ -161,10 +161,10 @@ impl FromStr for Protocol {
             "tcp" => Ok(Self::Tcp),
             "udp" => Ok(Self::Udp),
             "sctp" => Ok(Self::Sctp),
-            _ => text
-                .parse()
-                .map(|number: u16| Self::from(number))
-                .map_err(|_| {
+            _ => decimal(text)
+                .and_then(|number| u16::try_from(number).ok())
+                .map(Self::from)
+                .ok_or_else(|| {
                     Error::invalid("", format!("{text:?} is not a protocol: tcp, udp or sctp"))
                 }),
         }
