@@ -233,7 +233,8 @@ impl FromStr for ServiceKey {
             _ => None,
         };
         if let Some(family) = family {
-            let mark = decimal(rest).ok_or_else(bad)?;
+            // To the kernel, mark 0 is another name of tcp-0.0.0.0-0.
+            let mark = decimal(rest).filter(|mark| *mark != 0).ok_or_else(bad)?;
             return Ok(Self::Fwmark { family, mark });
         }
         let (address, port) = rest.rsplit_once('-').ok_or_else(bad)?;
