@@ -298,7 +298,7 @@ impl Errno {
     /// The address family is not supported.
     pub const EAFNOSUPPORT: Self = Self(97);
 
-    const NAMES: [(i32, &'static str); 25] = [
+    const NAMES: [(i32, &'static str); 26] = [
         (1, "EPERM"),
         (2, "ENOENT"),
         (3, "ESRCH"),
@@ -313,6 +313,7 @@ impl Errno {
         (19, "ENODEV"),
         (22, "EINVAL"),
         (34, "ERANGE"),
+        (71, "EPROTO"),
         (90, "EMSGSIZE"),
         (92, "ENOPROTOOPT"),
         (95, "EOPNOTSUPP"),
