@@ -413,7 +413,7 @@ impl ServiceDraft {
         if self.servers.is_some() {
             violations.push(Violation::new(
                 "servers",
-                "are not taken by an update: replace the service with its set (PUT), or change \
+                "are not taken by an update: replace the service with its set, or change \
                  its servers one by one",
             ));
         }

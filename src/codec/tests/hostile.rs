@@ -20,13 +20,13 @@ fn read_all(bytes: &[u8]) -> usize {
 }
 
 fn read_payload(bytes: &[u8]) {
-    drop((
+    let _ = (
         family_id(bytes),
         service(bytes),
         info(bytes),
         timeouts(bytes),
         sync_daemon(bytes),
-    ));
+    );
     for family in [Family::Ipv4, Family::Ipv6] {
         let _ = server(bytes, family);
     }

@@ -224,8 +224,16 @@ fn fields_below_a_path_are_joined_as_a_client_writes_them() {
         (kept.errno, kept.hint.as_deref()),
         (Some(Errno::EINVAL), Some("h"))
     );
-    let plain = Error::new(Reason::ServerExists, "there");
-    assert_eq!(plain.clone().below("servers[2]"), plain);
+    // What names no field is at fault as a whole, and no reason turns into another.
+    let whole = Error::new(Reason::ServerExists, "there").below("servers[2]");
+    assert_eq!(whole.reason, Reason::ServerExists);
+    assert_eq!(whole.violations, [Violation::new("servers[2]", "there")]);
+    let scheduler = Error::new(Reason::SchedulerUnavailable, "none such")
+        .with_violation("scheduler", "x")
+        .below("services[0]");
+    assert_eq!(scheduler.reason, Reason::SchedulerUnavailable);
+    assert_eq!(scheduler.detail, "none such");
+    assert_eq!(scheduler.violations[0].field, "services[0].scheduler");
 }
 
 #[test]
