@@ -145,7 +145,12 @@ async fn several_servers_are_created_all_or_none() {
     assert_eq!(ids, [ONE, "192.168.10.2-80"]);
     let twice = request(&["192.168.10.4-80", "192.168.10.3-80"]);
     let outcome = stage.client.create_servers(twice).await;
-    let status = refused(outcome, Code::AlreadyExists, "SERVER_EXISTS", &[]);
+    let status = refused(
+        outcome,
+        Code::AlreadyExists,
+        "SERVER_EXISTS",
+        &["servers[1]"],
+    );
     assert!(status.message().contains("192.168.10.3-80"), "{status:?}");
     let outcome = stage.client.create_servers(request(&[])).await;
     refused(
