@@ -53,7 +53,7 @@ pub enum Contender {
     /// `PUT /v1/services/{id}`, one a service.
     HttpPut,
     /// `ReplaceService`, one a service.
-    Grpc,
+    GrpcReplace,
     /// `ipvsctl -R`.
     Ipvsctl,
 }
@@ -139,7 +139,7 @@ impl Options {
             Contender::Keepalived => self.keepalived(raw)?,
             Contender::HttpRules => block_on(self.http_rules())?,
             Contender::HttpPut => block_on(self.http_put())?,
-            Contender::Grpc => block_on(self.grpc_replace())?,
+            Contender::GrpcReplace => block_on(self.grpc_replace())?,
             Contender::Ipvsctl => {
                 let daemon = self.daemon()?;
                 if self.has_ipvsctl() {

@@ -26,7 +26,6 @@ struct Part {
 /// What is to be reached in a kernel.
 struct Target {
     work: &'static str,
-    against: &'static str,
     /// Whose samples, and against whose, of which work.
     ours: (&'static str, &'static str),
     base: (&'static str, &'static str),
@@ -40,8 +39,9 @@ enum Limit {
     AtMost(f64),
     /// It is at least so many times as fast.
     Faster(f64),
-    /// It is told.
-    None,
+    /// No limit, but it is told: times as long, or times as fast.
+    Tell,
+    TellFaster,
 }
 
 /// Median, least and most.
@@ -56,145 +56,116 @@ struct Spread {
 /// The parts that are kernels.
 const KERNELS: [&str; 3] = ["uml", "second", "tcg"];
 
-/// Those who load a table through ipvsd, and what they are called.
-const LOADERS: [(&str, &str); 4] = [
-    ("http-rules", "`POST /v1/rules`"),
-    ("ipvsctl", "`ipvsctl -R`"),
-    ("http-put", "`PUT /v1/services/{id}` each"),
-    ("grpc", "`ReplaceService` each"),
-];
-const LISTERS: [(&str, &str); 3] = [
-    ("http", "JSON over HTTP"),
-    ("grpc", "gRPC, decoded"),
-    ("ipvsctl", "`ipvsctl -Ln --stats --exact`"),
-];
+/// Those who load a table through ipvsd, and those who list it.
+const LOADERS: [&str; 4] = ["http-rules", "ipvsctl", "http-put", "grpc-replace"];
+const LISTERS: [&str; 3] = ["http", "grpc", "ipvsctl"];
 
-const WORDS: [(&str, &str); 14] = [
+/// What contenders are called, in the order of the tables.
+const WORDS: [(&str, &str); 18] = [
+    ("raw", "bare netlink"),
+    ("raw-packed", "bare netlink, packed"),
+    ("raw-single", "bare netlink, one by one"),
+    ("ipvsadm", "`ipvsadm`"),
+    ("keepalived", "keepalived"),
+    ("http-rules", "`POST /v1/rules`"),
+    ("ipvsctl", "`ipvsctl`"),
+    ("http-put", "`PUT /v1/services/{id}` each"),
+    ("grpc-replace", "`ReplaceService` each"),
+    ("http", "HTTP"),
     ("grpc", "gRPC"),
     ("nothing-http", "HTTP server that does nothing"),
     ("nothing-grpc", "gRPC server that does nothing"),
     ("rules", "`/v1/rules`, replacing"),
     ("rules-whole", "`/v1/rules` into an empty kernel"),
-    ("raw", "bare netlink"),
-    ("raw-packed", "bare netlink, packed"),
-    ("raw-single", "bare netlink, one by one"),
-    ("ipvsadm", "ipvsadm"),
-    ("keepalived", "keepalived"),
     ("http-changed", "`PUT` of the services that differ"),
     ("http-all", "`PUT` of all services"),
     ("restore", "`PUT` of all services into an empty kernel"),
-    ("http", "HTTP"),
 ];
 
 fn targets() -> Vec<Target> {
     let mut targets = Vec::new();
-    for (name, words) in LOADERS {
+    let mut add = |work: &'static str, ours, base, size, limit| {
         targets.push(Target {
-            work: words,
-            against: "bare netlink, packed",
-            ours: ("fill", name),
-            base: ("fill", "raw-packed"),
-            size: "1000x100",
-            limit: |part| Limit::AtMost(if part == "tcg" { 1.5 } else { 3.0 }),
+            work,
+            ours,
+            base,
+            size,
+            limit,
         });
-        targets.push(Target {
-            work: words,
-            against: "`ipvsadm -R`",
-            ours: ("fill", name),
-            base: ("fill", "ipvsadm"),
-            size: "1000x100",
-            limit: |part| Limit::Faster(if part == "tcg" { 9.0 } else { 35.0 }),
+    };
+    const LARGE: &str = "1000x100";
+    for ours in LOADERS {
+        let work = "load";
+        add(
+            work,
+            ("fill", ours),
+            ("fill", "raw-packed"),
+            LARGE,
+            |part| Limit::AtMost(if part == "tcg" { 1.5 } else { 3.0 }),
+        );
+        add(work, ("fill", ours), ("fill", "ipvsadm"), LARGE, |part| {
+            Limit::Faster(if part == "tcg" { 9.0 } else { 35.0 })
         });
-        targets.push(Target {
-            work: words,
-            against: "keepalived",
-            ours: ("fill", name),
-            base: ("fill", "keepalived"),
-            size: "1000x100",
-            limit: |_| Limit::None,
-        });
-    }
-    for (name, words) in LISTERS {
-        targets.push(Target {
-            work: words,
-            against: "`ipvsadm -Ln --stats --exact`",
-            ours: ("list", name),
-            base: ("list", "ipvsadm"),
-            size: "1000x100",
-            limit: |_| Limit::Faster(3.0),
-        });
-        targets.push(Target {
-            work: words,
-            against: "bare netlink sweep",
-            ours: ("list", name),
-            base: ("list", "raw"),
-            size: "1000x100",
-            limit: |_| Limit::AtMost(1.6),
+        add(work, ("fill", ours), ("fill", "keepalived"), LARGE, |_| {
+            Limit::TellFaster
         });
     }
-    for (name, words) in [
-        ("http", "one change, kept HTTP connection, p50"),
-        ("grpc", "one change, kept gRPC connection, p50"),
-    ] {
-        for (size, against) in [
-            ("1x1", "bare round trip, table of 1×1"),
-            ("100x10", "bare round trip, table of 100×10"),
-            ("1000x100", "bare round trip, table of 1000×100"),
-        ] {
-            targets.push(Target {
-                work: words,
-                against,
-                ours: ("change p50", name),
-                base: ("change p50", "raw"),
+    for ours in LISTERS {
+        let work = "list with counters and rates";
+        add(work, ("list", ours), ("list", "ipvsadm"), LARGE, |_| {
+            Limit::Faster(3.0)
+        });
+        add(work, ("list", ours), ("list", "raw"), LARGE, |_| {
+            Limit::AtMost(1.6)
+        });
+    }
+    for (ours, floor) in [("http", "nothing-http"), ("grpc", "nothing-grpc")] {
+        let work = "one change, kept connection, p50";
+        for size in ["1x1", "100x10", LARGE] {
+            add(
+                work,
+                ("change p50", ours),
+                ("change p50", "raw"),
                 size,
-                limit: |part| {
-                    if part == "tcg" {
-                        Limit::AtMost(3.0)
-                    } else {
-                        Limit::None
-                    }
+                |part| match part {
+                    "tcg" => Limit::AtMost(3.0),
+                    _ => Limit::Tell,
                 },
-            });
+            );
         }
+        add(
+            work,
+            ("change p50", ours),
+            ("change p50", floor),
+            "100x10",
+            |_| Limit::Tell,
+        );
+        add(
+            work,
+            ("change p50", floor),
+            ("change p50", "raw"),
+            "100x10",
+            |_| Limit::Tell,
+        );
     }
-    for (name, words) in [
-        ("http", "1000 changes, 64 HTTP clients"),
-        ("grpc", "1000 changes, 64 gRPC clients"),
-    ] {
-        targets.push(Target {
-            work: words,
-            against: "1000 `ipvsadm` processes",
-            ours: ("changes", name),
-            base: ("changes", "ipvsadm"),
-            size: "100x10",
-            limit: |_| Limit::Faster(100.0),
-        });
+    for ours in ["http", "grpc"] {
+        let work = "1000 changes, 64 clients";
+        add(
+            work,
+            ("changes", ours),
+            ("changes", "ipvsadm"),
+            "100x10",
+            |_| Limit::Faster(100.0),
+        );
     }
-    for (name, words) in [
-        (
-            "rules",
-            "replace by a table that differs in 1 %: `/v1/rules`",
-        ),
-        (
-            "http-changed",
-            "the same: `PUT` of the services that differ",
-        ),
-        ("http-all", "the same: `PUT` of all services"),
+    for (ours, whole) in [
+        ("rules", "rules-whole"),
+        ("http-changed", "restore"),
+        ("http-all", "restore"),
     ] {
-        targets.push(Target {
-            work: words,
-            against: "loading it whole",
-            ours: ("replace", name),
-            base: (
-                "replace",
-                if name == "rules" {
-                    "rules-whole"
-                } else {
-                    "restore"
-                },
-            ),
-            size: "1000x100",
-            limit: |_| Limit::Faster(10.0),
+        let work = "replace by a table that differs in 1 %";
+        add(work, ("replace", ours), ("replace", whole), LARGE, |_| {
+            Limit::Faster(10.0)
         });
     }
     targets
@@ -270,18 +241,22 @@ fn reached(out: &mut String, kernels: &[&Part]) -> anyhow::Result<()> {
     writeln!(out, "\n## What was to be reached\n")?;
     writeln!(
         out,
-        "1000×100 unless it says otherwise: services × real servers of each.\n"
+        "| work | table | by | against | {} |",
+        titles.join(" | ")
     )?;
-    writeln!(out, "| work | against | {} |", titles.join(" | "))?;
-    writeln!(out, "|---|---|{}", "---|".repeat(kernels.len()))?;
+    writeln!(out, "|---|---|---|---|{}", "---|".repeat(kernels.len()))?;
     for target in targets() {
         let cells: Vec<_> = kernels.iter().map(|part| target.cell(part)).collect();
         if cells.iter().any(|cell| cell != "–") {
+            let (size, ours, base) = (
+                target.size.replace('x', "×"),
+                words(target.ours.1),
+                words(target.base.1),
+            );
             writeln!(
                 out,
-                "| {} | {} | {} |",
+                "| {} | {size} | {ours} | {base} | {} |",
                 target.work,
-                target.against,
                 cells.join(" | ")
             )?;
         }
@@ -345,7 +320,16 @@ fn transport(out: &mut String, part: &Part) -> anyhow::Result<()> {
 }
 
 fn memory(out: &mut String, part: &Part) -> anyhow::Result<()> {
-    writeln!(out, "\n## Memory\n\n| what | measured |\n|---|---|")?;
+    let size = part
+        .sizes("memory")
+        .pop()
+        .unwrap_or_default()
+        .replace('x', "×");
+    writeln!(
+        out,
+        "\n## Memory\n\nOf the daemon with a table of {size} in the kernel.\n"
+    )?;
+    writeln!(out, "| what | measured |\n|---|---|")?;
     for (contender, words, limit) in [
         ("idle", "idle RSS, before the first listing", Some(12.0)),
         ("http-peak", "peak while listing over HTTP", Some(60.0)),
@@ -506,15 +490,12 @@ fn micro(out: &mut String, part: &Part) -> anyhow::Result<()> {
 }
 
 fn words(contender: &str) -> &str {
-    let known = LOADERS
-        .iter()
-        .chain(&WORDS)
-        .find(|(name, _)| *name == contender);
+    let known = WORDS.iter().find(|(name, _)| *name == contender);
     known.map_or(contender, |(_, words)| words)
 }
 
 fn verdict(met: bool, target: &str) -> String {
-    format!(" – {target}: {}", if met { "met" } else { "**not met**" })
+    format!("; {target}: {}", if met { "met" } else { "**not met**" })
 }
 
 /// Three digits, or all of a large one.
@@ -545,20 +526,16 @@ impl Target {
             return "–".to_owned();
         };
         let (shown, met, target) = match limit {
-            Limit::AtMost(most) => (ratio, ratio.median <= most, format!("≤ {most} ×")),
+            Limit::AtMost(most) => (ratio, ratio.median <= most, format!("≤ {most}")),
             Limit::Faster(least) => {
                 let faster = ratio.inverse();
-                (
-                    faster,
-                    faster.median >= least,
-                    format!("≥ {least} × faster"),
-                )
+                (faster, faster.median >= least, format!("≥ {least} faster"))
             }
             // In the sense that its neighbours have.
-            Limit::None if self.base.1 == "raw" => return format!("{} ×", ratio.text()),
-            Limit::None => return format!("{} × faster", ratio.inverse().text()),
+            Limit::Tell => return format!("{} ×", ratio.text()),
+            Limit::TellFaster => return format!("{} × faster", ratio.inverse().text()),
         };
-        format!("{}{}", shown.text(), verdict(met, &target))
+        format!("{} ×{}", shown.text(), verdict(met, &target))
     }
 }
 
@@ -643,7 +620,7 @@ impl Part {
         sizes.iter().map(Size::to_string).collect()
     }
 
-    /// In the order in which they first took part, which is that of round 1.
+    /// In the order of [`WORDS`].
     fn contenders(&self, work: &str) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for sample in self.samples.iter().filter(|sample| sample.work == work) {
@@ -651,6 +628,7 @@ impl Part {
                 names.push(sample.contender.clone());
             }
         }
+        names.sort_by_key(|name| WORDS.iter().position(|(word, _)| word == name));
         names
     }
 }
