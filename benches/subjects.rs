@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::{Router, body::Body};
-use http::{Request, header};
+use http::{Request, Version, header};
 use http_body_util::BodyExt;
 use ipvsd::{
     codec::{
@@ -354,6 +354,7 @@ impl Faces {
         move || Asked {
             router: router.clone(),
             request: Request::post("/ipvsd.v1.Ipvs/ListServices")
+                .version(Version::HTTP_2)
                 .header(header::CONTENT_TYPE, "application/grpc")
                 .header(header::TE, "trailers")
                 .body(Body::from(frame.clone()))
