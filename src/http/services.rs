@@ -360,7 +360,10 @@ pub(super) async fn delete(
 #[utoipa::path(
     delete, path = "/v1/services", operation_id = "clearServices", tag = "services",
     params(("confirm" = u64, Query, description = "How many services there are.", minimum = 0, example = 3)),
-    responses((status = 200, description = "They are gone.", body = Deleted))
+    responses(
+        (status = 200, description = "They are gone.", body = Deleted),
+        schema::PreconditionFailed,
+    )
 )]
 pub(super) async fn clear(
     State(api): State<Api>,
