@@ -125,6 +125,9 @@ impl Creation {
         let several = extract::parse::<Probe>(body).is_ok_and(|probe| probe.servers.is_some());
         Ok(if several {
             let batch: Batch = extract::parse(body)?;
+            if batch.servers.is_empty() {
+                return Err(Error::invalid("servers", "at least one server is needed"));
+            }
             Self::Several(batch.servers.into_iter().map(|server| server.0).collect())
         } else {
             Self::One(extract::parse(body)?)

@@ -53,6 +53,10 @@ async fn several_servers_are_created_all_or_none_and_answered_in_their_order() {
         .post(SERVERS, body)
         .await
         .refuses("servers[1].weight");
+    daemon
+        .post(SERVERS, r#"{"servers":[]}"#)
+        .await
+        .refuses("servers");
     let body = r#"{"servers":[],"weight":1}"#;
     daemon.post(SERVERS, body).await.refuses("weight");
 }
