@@ -94,6 +94,9 @@ impl Worker {
     /// Carries out the plans, stage by stage, and undoes those that fail.
     fn act(&mut self, acts: &mut [Act]) {
         while let Some(owned) = next_stage(acts) {
+            if owned.is_empty() {
+                continue;
+            }
             let ops: Vec<_> = owned.iter().map(|(_, step)| step.op.clone()).collect();
             let outcomes = self.execute(&ops);
             for (i, (owner, step)) in owned.into_iter().enumerate() {
