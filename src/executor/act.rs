@@ -269,7 +269,13 @@ impl Act {
         match result {
             Ok(()) => self.done.push(step),
             Err(error) => {
+                let refused = error.errno.is_some() && error.reason != Reason::KernelUnavailable;
                 let error = match &step.path {
+                    // What blames no field blames the whole item.
+                    Some(path) if refused && error.violations.is_empty() => {
+                        let detail = error.detail.clone();
+                        error.with_violation(path, detail)
+                    }
                     Some(path) => error.below(path),
                     None => error,
                 };
