@@ -66,7 +66,8 @@ pub fn read_services(
                 *slot = codec::service(bytes);
             }
         }
-        Err(Errno::ESRCH) => {}
+        // A kernel without IPv6 has no IPv6 services.
+        Err(Errno::ESRCH | Errno::EAFNOSUPPORT) => {}
         Err(errno) => refused = Some(errno),
     })?;
     refused.map_or(Ok(found), |errno| Err(AskError::Refused(errno)))
