@@ -61,11 +61,10 @@ pub fn read_services(
     let mut found = vec![None; keys.len()];
     let mut refused = None;
     link.ask(&queries, |place, answer| match answer {
-        Ok(bytes) => {
-            if let Some(slot) = found.get_mut(place) {
-                *slot = codec::service(bytes);
-            }
-        }
+        Ok(bytes) => match (found.get_mut(place), codec::service(bytes)) {
+            (Some(slot), Some(service)) => *slot = Some(service),
+            _ => refused = Some(Errno(libc::EPROTO)),
+        },
         // A kernel without IPv6 has no IPv6 services.
         Err(Errno::ESRCH | Errno::EAFNOSUPPORT) => {}
         Err(errno) => refused = Some(errno),
