@@ -199,7 +199,12 @@ impl Worker {
                 Query::ServiceWithServers(*key)
             }
         };
-        match self.ask(query)?.shows(op) {
+        let seen = self.ask(query).map_err(|error| {
+            lost(&format!(
+                "it is not known whether it was carried out, as reading back failed too: {error}"
+            ))
+        })?;
+        match seen.shows(op) {
             Some(true) => Ok(()),
             Some(false) => Err(lost("it was not carried out, as reading back shows")),
             None => Err(lost("it is not known whether it was carried out")),
