@@ -163,7 +163,7 @@ impl Worker {
 
     /// The kernel's refusal, in words.
     fn explain(&self, op: &Op, errno: Errno) -> Error {
-        if errno == Errno::EPERM {
+        if matches!(errno, Errno::EPERM | Errno::ENOPROTOOPT) {
             return unavailable::refused(errno);
         }
         // Both missing are ENOENT. The kernel loads the scheduler first, so it is there by now.
