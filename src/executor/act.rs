@@ -1,12 +1,16 @@
 //! Changes: look, decide, act, read back. Those about different services go packed, one send for a
 //! step of many, and each keeps its own exact outcome.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use tokio::sync::oneshot;
 
 use super::{
-    Change, Changed, Plan, Seen, Step,
+    Change, Changed, Decide, Plan, Seen, Step,
     link::Outcome,
     reader, unavailable,
     worker::{Waiting, Worker},
@@ -74,7 +78,7 @@ impl Worker {
                 reply,
                 ..
             } = change;
-            match look.and_then(|seen| Ok((decide(seen.as_ref())?, seen))) {
+            match look.and_then(|seen| Ok((plan(decide, seen.as_ref())?, seen))) {
                 Ok((plan, seen)) => {
                     // What nothing is done to need not be read twice.
                     let known = (plan.is_empty() && query == read_back).then_some(seen);
@@ -315,6 +319,16 @@ impl Act {
             created,
         })));
     }
+}
+
+/// What is decided. A fault of one plan is not the others'.
+fn plan(decide: Decide, seen: Option<&Seen>) -> Result<Plan, Error> {
+    catch_unwind(AssertUnwindSafe(|| decide(seen))).unwrap_or_else(|_| {
+        Err(Error::new(
+            Reason::Internal,
+            "the executor failed on this request",
+        ))
+    })
 }
 
 /// The next stage of every plan that has not failed, each step with the place of its plan.
