@@ -64,6 +64,7 @@ impl Worker {
 
     /// Looks, decides, acts and reads back for several changes at once.
     fn pack(&mut self, changes: Vec<Waiting<Change, Changed>>) {
+        let changes: Vec<_> = changes.into_iter().filter_map(Waiting::wanted).collect();
         let looks: Vec<_> = changes.iter().map(|change| change.request.look).collect();
         let looks = self.look(&looks);
         let mut acts = Vec::new();
