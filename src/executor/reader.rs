@@ -13,6 +13,9 @@ use crate::{
 
 /// How often a dump that disagrees with itself is done again, before its duplicates are dropped.
 const ATTEMPTS: usize = 3;
+/// Fewer servers than this came in one datagram, which the kernel fills at one moment: it holds
+/// about 80.
+const SNAPSHOT: usize = 64;
 
 /// Answers a question.
 pub fn read(link: &mut Link, query: Query) -> Result<Seen, AskError> {
@@ -43,10 +46,7 @@ pub fn read(link: &mut Link, query: Query) -> Result<Seen, AskError> {
         Query::ServiceWithServers(key) => Seen::Service(match service(link, key)? {
             None => None,
             Some(service) => {
-                let servers = servers(link, key)?;
-                // It may have gone in between, which an empty dump does not tell.
-                let still = !servers.is_empty() || self::service(link, key)?.is_some();
-                still.then(|| Arc::new(ServiceEntry { service, servers }))
+                servers(link, key)?.map(|servers| Arc::new(ServiceEntry { service, servers }))
             }
         }),
     })
@@ -88,12 +88,10 @@ fn service(link: &mut Link, key: ServiceKey) -> Result<Option<Service>, AskError
 fn table(link: &mut Link) -> Result<Vec<ServiceEntry>, AskError> {
     let mut table = Vec::new();
     for service in services(link)? {
-        let servers = servers(link, service.key)?;
-        if servers.is_empty() && self::service(link, service.key)?.is_none() {
-            // Another program deleted it while this swept.
-            continue;
+        // Another program may have deleted it while this swept.
+        if let Some(servers) = servers(link, service.key)? {
+            table.push(ServiceEntry { service, servers });
         }
-        table.push(ServiceEntry { service, servers });
     }
     Ok(table)
 }
@@ -102,14 +100,19 @@ fn services(link: &mut Link) -> Result<Vec<Service>, AskError> {
     whole(link, Dump::Services, codec::service, |service| service.key)
 }
 
-fn servers(link: &mut Link, key: ServiceKey) -> Result<Vec<Server>, AskError> {
+/// The servers of a service; `None` where it has gone, which an empty dump does not tell, nor one
+/// that ends after its first datagram because of it.
+fn servers(link: &mut Link, key: ServiceKey) -> Result<Option<Vec<Server>>, AskError> {
     let family = key.family();
-    whole(
+    let servers = whole(
         link,
         Dump::Servers(key),
         |bytes| codec::server(bytes, family),
         |server| server.key,
-    )
+    )?;
+    let snapshot = (1..SNAPSHOT).contains(&servers.len());
+    let still = snapshot || service(link, key)?.is_some();
+    Ok(still.then_some(servers))
 }
 
 /// A dump, done again when it shows that the table changed under it. The kernel resumes a dump at

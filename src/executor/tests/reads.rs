@@ -154,9 +154,8 @@ async fn a_dump_that_doubles_entries_is_done_again() {
 async fn a_service_deleted_while_its_servers_are_read_is_not_shown_with_some_of_them() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    kernel.set_dump_size(2000);
     for query in [Query::ServiceWithServers(key(1)), Query::Table] {
-        put(&kernel, 1, 30);
+        put(&kernel, 1, 200);
         kernel.faults().once(
             On::Command(command::GET_DEST),
             Fault::dump_interrupted(|kernel| assert!(kernel.remove_service(id(1)))),
