@@ -1,6 +1,6 @@
 //! Questions that take more than one exchange, and what makes their answers whole.
 
-use std::{collections::HashSet, hash::Hash, sync::Arc};
+use std::{collections::HashSet, hash::Hash, io, sync::Arc};
 
 use super::{
     Seen,
@@ -55,18 +55,27 @@ pub fn read_services(
     keys: &[ServiceKey],
 ) -> Result<Vec<Option<Service>>, AskError> {
     let queries: Vec<_> = keys.iter().map(|key| Query::Service(*key)).collect();
-    let mut found = vec![None; keys.len()];
+    // Unanswered, missing, or there.
+    let mut found: Vec<Option<Option<Service>>> = vec![None; keys.len()];
     let mut refused = None;
-    link.ask(&queries, |place, answer| match answer {
-        Ok(bytes) => {
-            if let Some(slot) = found.get_mut(place) {
-                *slot = codec::service(bytes);
-            }
+    link.ask(&queries, |place, answer| {
+        let told = match answer {
+            Ok(bytes) => codec::service(bytes).map(Some).ok_or(Errno(libc::EPROTO)),
+            // A kernel without IPv6 has no IPv6 services.
+            Err(Errno::ESRCH | Errno::EAFNOSUPPORT) => Ok(None),
+            Err(errno) => Err(errno),
+        };
+        match (found.get_mut(place), told) {
+            (Some(slot), Ok(told)) => *slot = Some(told),
+            (_, Err(errno)) => refused = Some(errno),
+            (None, Ok(_)) => {}
         }
-        Err(Errno::ESRCH) => {}
-        Err(errno) => refused = Some(errno),
     })?;
-    refused.map_or(Ok(found), |errno| Err(AskError::Refused(errno)))
+    if let Some(errno) = refused {
+        return Err(AskError::Refused(errno));
+    }
+    let found: Option<Vec<_>> = found.into_iter().collect();
+    found.ok_or_else(|| AskError::Broken(io::Error::other("an answer is missing")))
 }
 
 fn service(link: &mut Link, key: ServiceKey) -> Result<Option<Service>, AskError> {
