@@ -37,9 +37,10 @@ build: ## the release binaries, in target/release
 
 openapi: ## writes openapi/ anew from the code
 	mkdir -p openapi
-	cargo run --locked --quiet --bin ipvsd -- openapi --format json >openapi/ipvsd.json.new
-	cargo run --locked --quiet --bin ipvsd -- openapi --format yaml >openapi/ipvsd.yaml.new
-	for f in json yaml; do mv openapi/ipvsd.$$f.new openapi/ipvsd.$$f; done
+	for f in json yaml; do \
+	    cargo run --locked --quiet --bin ipvsd -- openapi --format $$f >openapi/new && \
+	    mv openapi/new openapi/ipvsd.$$f || { rm openapi/new; exit 1; }; \
+	done
 
 install: build ## the binaries into $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(TARGET)/release/ipvsd $(DESTDIR)$(PREFIX)/sbin/ipvsd

@@ -11,6 +11,7 @@ pub mod codec;
 pub mod director;
 pub mod executor;
 pub mod grpc;
+pub mod http;
 pub mod model;
 pub mod proto;
 pub mod server;
