@@ -22,9 +22,10 @@ pub enum Way {
     Grpc,
 }
 
-/// A write. Bodies are as in the HTTP interface.
+/// A write, or a look at one thing. Bodies are as in the HTTP interface.
 #[derive(Clone, Debug)]
 pub enum Request {
+    GetService(String),
     CreateService(Value),
     PutService(String, Value),
     UpdateService(String, Value),
@@ -244,6 +245,10 @@ async fn write(director: &Director, request: &Request) -> Result<Value, Refusal>
     let view = |entry: Arc<_>| json!(ServiceView::new(&entry, Include::default()));
     let nothing = Value::Null;
     Ok(match request {
+        Request::GetService(id) => {
+            let answer = director.service(service_key(id)?, Include::default(), call());
+            view(answer.await?.value)
+        }
         Request::CreateService(body) => {
             let written = director.create_service(draft(body)?, call()).await?;
             view(written.value)

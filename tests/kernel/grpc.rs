@@ -114,6 +114,7 @@ impl Grpc {
             }};
         }
         let answer = match request {
+            Request::GetService(id) => call!(get_service, GetServiceRequest, json!({"id": id})),
             Request::CreateService(body) => {
                 call!(create_service, CreateServiceRequest, json!({"service": body}))
             }

@@ -103,6 +103,7 @@ impl Http {
         let service = |id: &str| format!("/v1/services/{id}");
         let server = |id: &str, server: &str| format!("/v1/services/{id}/servers/{server}");
         let (method, path, body) = match request {
+            Request::GetService(id) => (Method::GET, service(id), None),
             Request::CreateService(body) => (Method::POST, "/v1/services".to_owned(), Some(body)),
             Request::PutService(id, body) => (Method::PUT, service(id), Some(body)),
             Request::UpdateService(id, body) => (Method::PATCH, service(id), Some(body)),
