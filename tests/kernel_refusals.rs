@@ -63,7 +63,7 @@ fn everything() -> String {
 }
 
 fn holds(api: &Api, rows: &[Row]) {
-    let before = everything();
+    let (before, table) = (everything(), lists("-S -n"));
     for row in rows {
         let Row { of, request, .. } = row;
         let refusal = match api.write(request) {
@@ -81,8 +81,9 @@ fn holds(api: &Api, rows: &[Row]) {
             "{of:?} {request:?} {refusal:?}"
         );
         assert!(!refusal.detail.is_empty());
-        assert_eq!(everything(), before, "{of:?} {request:?} {refusal:?}");
+        assert_eq!(lists("-S -n"), table, "{of:?} {request:?} {refusal:?}");
     }
+    assert_eq!(everything(), before);
 }
 
 fn all_hold(way: Way) {

@@ -272,8 +272,7 @@ async fn write(director: &Director, request: &Request) -> Result<Value, Refusal>
             json!(director.clear_services(Some(count), call()).await?)
         }
         Request::CreateServer(id, body) => {
-            let drafts = vec![draft(body)?];
-            let written = director.create_servers(service_key(id)?, drafts, call());
+            let written = director.create_server(service_key(id)?, draft(body)?, call());
             written.await?;
             nothing
         }
