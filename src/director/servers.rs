@@ -1,7 +1,7 @@
 //! Real servers.
 
 use super::{
-    Answer, Call, Director, Guard, ListServers, ServerPage, Written, found, looked_up, read_back,
+    Answer, Call, Director, Guard, ListServers, ServerPage, Written, found, looked_up, mismatch, read_back,
     services::created_servers,
 };
 use crate::{
@@ -43,6 +43,27 @@ impl Director {
             .copied()
             .ok_or_else(|| server_not_found(service, server))?;
         Ok(answer.map(|_| found))
+    }
+
+    /// Creates a server; refused where it exists (ipvsadm -a).
+    pub async fn create_server(
+        &self,
+        service: ServiceKey,
+        draft: ServerDraft,
+        call: Call,
+    ) -> Result<Written<Server>, Error> {
+        let written = self.create_servers(service, vec![draft], call).await;
+        let Written {
+            value,
+            created,
+            changed,
+        } = written.map_err(|error| error.above("servers[0]"))?;
+        let value = value.into_iter().next().ok_or_else(mismatch)?;
+        Ok(Written {
+            value,
+            created,
+            changed,
+        })
     }
 
     /// Creates servers, all or none; refused where one exists (ipvsadm -a). Returns them in the

@@ -124,15 +124,12 @@ pub(super) async fn create(
     let service = service_key(&service, "service")?;
     let draft = draft(required(server)?, &Mask::Present);
     named(&draft, service)?;
-    let written = face
-        .director
-        .create_servers(service, vec![draft], call)
-        .await
-        .map_err(alone)?;
+    let written = face.director.create_server(service, draft, call).await?;
+    let (server, created, changed) = told(&written);
     Ok(pb::CreateServerResponse {
-        server: written.value.first().map(bare),
-        created: written.created,
-        changed: written.changed,
+        server,
+        created,
+        changed,
     })
 }
 
@@ -250,18 +247,6 @@ fn told(written: &Written<Server>) -> (Option<pb::Server>, bool, bool) {
 
 fn bare(server: &Server) -> pb::Server {
     message(ServerView::new(server, BARE))
-}
-
-/// An error about the first of several as one about the only one.
-fn alone(mut error: Error) -> Error {
-    const FIRST: &str = "servers[0].";
-    for violation in &mut error.violations {
-        if let Some(field) = violation.field.strip_prefix(FIRST) {
-            violation.field = field.to_owned();
-        }
-    }
-    error.detail = error.detail.replace(FIRST, "");
-    error
 }
 
 // === pb::Server ===

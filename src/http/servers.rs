@@ -236,26 +236,26 @@ pub(super) async fn create(
     _: Unconditional,
     RawJson(body): RawJson,
 ) -> Result<Response, Problem> {
-    let (drafts, several) = match Creation::parse(&body)? {
-        Creation::One(draft) => (vec![draft], false),
-        Creation::Several(drafts) => (drafts, true),
-    };
     let director = &api.director;
-    let written = director.create_servers(service, drafts, api.call()).await?;
-    match written.value.as_slice() {
-        [server] if !several => Ok(respond(service, server, written.created, written.changed)?),
-        servers => {
-            let outcome = Outcome {
-                location: None,
-                created: written.created,
-                changed: written.changed,
-            };
-            Ok(reply::changed(
-                &outcome,
-                reply::json(&Created { servers })?,
-            )?)
+    let drafts = match Creation::parse(&body)? {
+        Creation::One(draft) => {
+            let written = director.create_server(service, draft, api.call()).await?;
+            let server = &written.value;
+            return Ok(respond(service, server, written.created, written.changed)?);
         }
-    }
+        Creation::Several(drafts) => drafts,
+    };
+    let written = director.create_servers(service, drafts, api.call()).await?;
+    let outcome = Outcome {
+        location: None,
+        created: written.created,
+        changed: written.changed,
+    };
+    let servers = written.value.as_slice();
+    Ok(reply::changed(
+        &outcome,
+        reply::json(&Created { servers })?,
+    )?)
 }
 
 /// Put a server

@@ -166,6 +166,20 @@ impl Error {
             ..Self::from_violations(violations)
         }
     }
+
+    /// The same error with its fields no longer below `path`: what is wrong with the first of
+    /// several, told to a client that sent one only.
+    #[must_use]
+    pub fn above(mut self, path: &str) -> Self {
+        let path = format!("{path}.");
+        for violation in &mut self.violations {
+            if let Some(field) = violation.field.strip_prefix(&path) {
+                violation.field = field.to_owned();
+            }
+        }
+        self.detail = self.detail.replace(&path, "");
+        self
+    }
 }
 
 // === impl Violation ===
