@@ -252,6 +252,14 @@ fn services() -> Vec<Row> {
             "persistence_engine",
         )
         .by_the_kernel("ENOENT"),
+        // No module tells that this scheduler is there.
+        row(
+            &[],
+            service(json!({"scheduler": "none", "persistence_engine": "nosuch"})),
+            "PERSISTENCE_ENGINE_UNAVAILABLE",
+            "persistence_engine",
+        )
+        .by_the_kernel("ENOENT"),
         row(
             &[(NEW, "pe 16 chars")],
             service(json!({"persistence_engine": "abcdefghijklmnop"})),
