@@ -68,7 +68,11 @@ fn the_fake_kernel_answers_as_the_real_one() {
         Err(TestError::Abort(why)) => panic!("{why}"),
     }
     println!("{} sequences in {:?}", tried.load(Relaxed), begun.elapsed());
-    assert!(tried.load(Relaxed) >= LEAST, "only {} sequences", tried.load(Relaxed));
+    assert!(
+        tried.load(Relaxed) >= LEAST,
+        "only {} sequences",
+        tried.load(Relaxed)
+    );
 }
 
 struct Both {

@@ -1,8 +1,8 @@
 //! Real servers.
 
 use super::{
-    Answer, Call, Director, Guard, ListServers, ServerPage, Written, found, looked_up, mismatch, read_back,
-    services::created_servers,
+    Answer, Call, Director, Guard, ListServers, ServerPage, Written, found, looked_up, mismatch,
+    read_back, services::created_servers,
 };
 use crate::{
     executor::{Change, Plan, Seen, Step},

@@ -165,9 +165,9 @@ impl Worker {
         }
         // Both missing are ENOENT.
         let scheduler_is_there = errno == Errno::ENOENT
-            && op
-                .needs()
-                .is_some_and(|(scheduler, engine)| engine.is_some() && self.has_scheduler(scheduler));
+            && op.needs().is_some_and(|(scheduler, engine)| {
+                engine.is_some() && self.has_scheduler(scheduler)
+            });
         codec::refusal(op, errno, scheduler_is_there)
     }
 

@@ -9,7 +9,7 @@ use ipvsd::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{grpc::Grpc, http::Http};
+use super::{daemon::Daemon, grpc::Grpc, http::Http};
 
 /// The ways in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +83,26 @@ impl Api {
             Way::Grpc => Client::Grpc(runtime.block_on(Grpc::start())),
         };
         Self { runtime, client }
+    }
+
+    /// A client over HTTP of a daemon that was started otherwise.
+    pub fn of(daemon: Daemon) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let client = Client::Http(Http::to(Some(daemon)));
+        Self { runtime, client }
+    }
+
+    /// Status and body of a path, over HTTP.
+    pub fn fetch(&self, path: &str) -> (u16, Value) {
+        let Client::Http(http) = &self.client else {
+            panic!("not HTTP");
+        };
+        let answer = http.send(http::Method::GET, path, &[], None);
+        let (status, body) = self.runtime.block_on(answer);
+        (status.as_u16(), body)
     }
 
     /// Makes a change; what it answers.

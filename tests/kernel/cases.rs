@@ -117,12 +117,7 @@ impl Session<'_> {
 
     fn compare_with(&self, state: &Value) {
         self.compare();
-        let mut listed: Vec<_> = self
-            .api
-            .services()
-            .into_iter()
-            .map(without_etags)
-            .collect();
+        let mut listed: Vec<_> = self.api.services().into_iter().map(without_etags).collect();
         expected::sort(&mut listed);
         let wanted = expected::services(state);
         let ids = |all: &[Value]| all.iter().map(|s| s["id"].clone()).collect::<Vec<_>>();
@@ -148,7 +143,11 @@ fn similar(what: &str, ours: &str, theirs: &str) {
         assert_eq!(ours, theirs, "ipvsadm {what}: ours, theirs");
     }
     let count = |text: &str| text.lines().count();
-    assert_eq!(count(ours), count(theirs), "ipvsadm {what}:\n{ours}\n{theirs}");
+    assert_eq!(
+        count(ours),
+        count(theirs),
+        "ipvsadm {what}:\n{ours}\n{theirs}"
+    );
 }
 
 /// A listing with its services in order: that of the kernel differs between namespaces, and
@@ -167,4 +166,3 @@ fn blocks(listing: &str) -> String {
     blocks.sort();
     blocks.concat()
 }
-

@@ -116,7 +116,11 @@ impl Grpc {
         let answer = match request {
             Request::GetService(id) => call!(get_service, GetServiceRequest, json!({"id": id})),
             Request::CreateService(body) => {
-                call!(create_service, CreateServiceRequest, json!({"service": body}))
+                call!(
+                    create_service,
+                    CreateServiceRequest,
+                    json!({"service": body})
+                )
             }
             Request::PutService(id, body) => {
                 let body = json!({"service": with_id(body, id)});
@@ -131,7 +135,11 @@ impl Grpc {
             }
             Request::Clear => {
                 let count = self.services().await?.len();
-                call!(clear_services, ClearServicesRequest, json!({"confirm": count}))
+                call!(
+                    clear_services,
+                    ClearServicesRequest,
+                    json!({"confirm": count})
+                )
             }
             Request::CreateServer(id, body) => {
                 let body = json!({"service": id, "server": body});
@@ -165,7 +173,11 @@ impl Grpc {
                 call!(start_sync_daemon, StartSyncDaemonRequest, body)
             }
             Request::StopSyncDaemon(state) => {
-                call!(stop_sync_daemon, StopSyncDaemonRequest, json!({"state": state}))
+                call!(
+                    stop_sync_daemon,
+                    StopSyncDaemonRequest,
+                    json!({"state": state})
+                )
             }
             Request::UpdateSettings(body) => {
                 let settings: serde_json::Map<_, _> = body
@@ -174,7 +186,11 @@ impl Grpc {
                     .iter()
                     .map(|(name, value)| (name.clone(), setting(value)))
                     .collect();
-                call!(update_settings, UpdateSettingsRequest, json!({"settings": settings}))
+                call!(
+                    update_settings,
+                    UpdateSettingsRequest,
+                    json!({"settings": settings})
+                )
             }
         };
         answer.map(|()| Value::Null).map_err(refusal)

@@ -110,11 +110,13 @@ impl Http {
             Request::DeleteService(id) => (Method::DELETE, service(id), None),
             Request::Clear => {
                 let count = self.list("/v1/services?include=none").await?.len();
-                (Method::DELETE, format!("/v1/services?confirm={count}"), None)
+                (
+                    Method::DELETE,
+                    format!("/v1/services?confirm={count}"),
+                    None,
+                )
             }
-            Request::CreateServer(id, body) => {
-                (Method::POST, service(id) + "/servers", Some(body))
-            }
+            Request::CreateServer(id, body) => (Method::POST, service(id) + "/servers", Some(body)),
             Request::PutServer(id, of, body) => (Method::PUT, server(id, of), Some(body)),
             Request::UpdateServer(id, of, body) => (Method::PATCH, server(id, of), Some(body)),
             Request::DeleteServer(id, of) => (Method::DELETE, server(id, of), None),

@@ -19,7 +19,7 @@ pub mod expected;
 pub mod grpc;
 pub mod http;
 pub mod translate;
-
+pub mod world;
 
 use std::{
     fs::File,
@@ -64,6 +64,15 @@ impl Namespace {
         let namespace = Self(File::open(format!("/run/netns/{name}")).unwrap());
         namespace.ip("link set lo up");
         namespace
+    }
+
+    /// Does `work` in it for as long as that takes, while the test goes on.
+    pub fn spawn(&self, work: impl FnOnce() + Send + 'static) {
+        let own = self.0.try_clone().unwrap();
+        thread::spawn(move || {
+            setns(&own, CloneFlags::CLONE_NEWNET).expect("cannot enter the namespace");
+            work();
+        });
     }
 
     /// Does `work` in it, on a thread of its own. What it starts lives in it, too.

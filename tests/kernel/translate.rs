@@ -201,8 +201,11 @@ impl<'a> Line<'a> {
         if let Some(port) = self.value(["--tun-port", "--tun-port"]) {
             tunnel.insert("port".to_owned(), number(port));
         }
-        for (option, checksum) in [("nocsum", "none"), ("csum", "checksum"), ("remcsum", "remote")]
-        {
+        for (option, checksum) in [
+            ("nocsum", "none"),
+            ("csum", "checksum"),
+            ("remcsum", "remote"),
+        ] {
             let option = format!("--tun-{option}");
             if self.has([&option, &option]) {
                 tunnel.insert("checksum".to_owned(), checksum.into());

@@ -65,7 +65,12 @@ fn service() -> impl Strategy<Value = ServiceKey> {
 }
 
 fn server() -> impl Strategy<Value = ServerKey> {
-    let usual = select(vec!["10.1.1.2", "10.1.1.3", "2001:db8:1::2", "2001:db8:1::3"]);
+    let usual = select(vec![
+        "10.1.1.2",
+        "10.1.1.3",
+        "2001:db8:1::2",
+        "2001:db8:1::3",
+    ]);
     let odd = select(vec![
         "0.0.0.0",
         "0.1.2.3",
@@ -186,7 +191,18 @@ fn server_config() -> impl Strategy<Value = ServerConfig> {
 }
 
 fn timeouts() -> impl Strategy<Value = Timeouts> {
-    let seconds = || select(vec![0, 1, 30, 900, 2_678_400, 21_474_836, 21_474_837, u32::MAX]);
+    let seconds = || {
+        select(vec![
+            0,
+            1,
+            30,
+            900,
+            2_678_400,
+            21_474_836,
+            21_474_837,
+            u32::MAX,
+        ])
+    };
     (seconds(), seconds(), seconds()).prop_map(|(tcp_seconds, tcp_fin_seconds, udp_seconds)| {
         Timeouts {
             tcp_seconds,
@@ -233,9 +249,7 @@ fn sync_daemon() -> impl Strategy<Value = SyncDaemonConfig> {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let configured = || {
-        service().prop_flat_map(|key| (Just(key), config(key.family())))
-    };
+    let configured = || service().prop_flat_map(|key| (Just(key), config(key.family())));
     let served = || (service(), server(), server_config());
     prop_oneof![
         8 => configured().prop_map(|(key, config)| Op::CreateService(key, config)),

@@ -393,11 +393,7 @@ fn servers() -> Vec<Row> {
         ),
         invalid(&[], new(json!({"lower_threshold": 2})), "lower_threshold"),
         invalid(&[(NEW, "GUE port 0")], new(gue), "tunnel.port"),
-        invalid(
-            &[(NEW, "GUE port 0 with fwd masq")],
-            new(masked),
-            "tunnel",
-        ),
+        invalid(&[(NEW, "GUE port 0 with fwd masq")], new(masked), "tunnel"),
         row(
             &[(SET, "SET_DEST missing")],
             change_server(TCP, "10.1.1.9-80", json!({"weight": 2})),

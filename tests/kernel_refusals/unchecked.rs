@@ -27,9 +27,8 @@ pub fn rows() -> Vec<Row> {
         Request::CreateServer(TCP.to_owned(), body)
     };
     let change = |id: &str, more: Value| Request::UpdateService(id.to_owned(), more);
-    let change_server = |more: Value| {
-        Request::UpdateServer(TCP.to_owned(), "10.1.1.2-80".to_owned(), more)
-    };
+    let change_server =
+        |more: Value| Request::UpdateServer(TCP.to_owned(), "10.1.1.2-80".to_owned(), more);
     let tunnel = |tunnel: Value| json!({"forwarding": "tunnel", "tunnel": tunnel});
     let persistent = |seconds: i64| json!({"persistence": {"timeout_seconds": seconds}});
     vec![
@@ -44,16 +43,30 @@ pub fn rows() -> Vec<Row> {
         row(service("icmp", 80, json!({})), "protocol"),
         row(service("65535", 80, json!({})), "protocol"),
         // It has an effect on UDP only.
-        row(service("tcp", 80, json!({"one_packet": true})), "one_packet"),
-        row(service("sctp", 80, json!({"one_packet": true})), "one_packet"),
+        row(
+            service("tcp", 80, json!({"one_packet": true})),
+            "one_packet",
+        ),
+        row(
+            service("sctp", 80, json!({"one_packet": true})),
+            "one_packet",
+        ),
         row(change(TCP, json!({"one_packet": true})), "one_packet"),
         // Flags of another scheduler.
         row(
-            service("tcp", 80, json!({"scheduler": "rr", "scheduler_flags": ["sh-port"]})),
+            service(
+                "tcp",
+                80,
+                json!({"scheduler": "rr", "scheduler_flags": ["sh-port"]}),
+            ),
             "scheduler_flags",
         ),
         row(
-            service("tcp", 80, json!({"scheduler": "sh", "scheduler_flags": ["mh-port"]})),
+            service(
+                "tcp",
+                80,
+                json!({"scheduler": "sh", "scheduler_flags": ["mh-port"]}),
+            ),
             "scheduler_flags",
         ),
         row(
@@ -76,9 +89,18 @@ pub fn rows() -> Vec<Row> {
         ),
         row(Request::CreateService(json!({"fwmark": -1})), "fwmark"),
         // Multiplied by the clock's rate without a check.
-        row(service("tcp", 80, persistent(2_678_401)), "persistence.timeout_seconds"),
-        row(service("tcp", 80, persistent(4_294_967_295)), "persistence.timeout_seconds"),
-        row(service("tcp", 80, persistent(0)), "persistence.timeout_seconds"),
+        row(
+            service("tcp", 80, persistent(2_678_401)),
+            "persistence.timeout_seconds",
+        ),
+        row(
+            service("tcp", 80, persistent(4_294_967_295)),
+            "persistence.timeout_seconds",
+        ),
+        row(
+            service("tcp", 80, persistent(0)),
+            "persistence.timeout_seconds",
+        ),
         // Set by the kernel alone, or by nobody.
         row(server(json!({"forwarding": "local"})), "forwarding"),
         row(server(json!({"forwarding": "bypass"})), "forwarding"),
