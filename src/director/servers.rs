@@ -1,8 +1,8 @@
 //! Real servers.
 
 use super::{
-    Answer, Call, Director, Guard, ListServers, ServerPage, Written, found, looked_up, mismatch,
-    read_back, services::created_servers,
+    Answer, Call, Director, Guard, ListServers, ServerPage, Written, found, looked_up, read_back,
+    services::created_servers,
 };
 use crate::{
     executor::{Change, Plan, Seen, Step},
@@ -52,18 +52,14 @@ impl Director {
         draft: ServerDraft,
         call: Call,
     ) -> Result<Written<Server>, Error> {
-        let written = self.create_servers(service, vec![draft], call).await;
-        let Written {
-            value,
-            created,
-            changed,
-        } = written.map_err(|error| error.above("servers[0]"))?;
-        let value = value.into_iter().next().ok_or_else(mismatch)?;
-        Ok(Written {
-            value,
-            created,
-            changed,
-        })
+        let server = draft
+            .key(service)?
+            .ok_or_else(|| Error::invalid("address", "is required"))?;
+        let config = draft.create(service, server)?;
+        // Where it exists the kernel says so.
+        let create = Op::CreateServer(service, server, config);
+        self.write_server(service, server, Guard::None, call, |_| Ok(Some(create)))
+            .await
     }
 
     /// Creates servers, all or none; refused where one exists (ipvsadm -a). Returns them in the

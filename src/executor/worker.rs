@@ -214,7 +214,7 @@ impl Worker {
             let before = self.read_file(path);
             if let Err(error) = self.kernel.write(path, text) {
                 for (path, before) in done.into_iter().rev() {
-                    if let Err(error) = self.kernel.write(path, before.trim_end()) {
+                    if let Err(error) = self.kernel.write(path, &before) {
                         tracing::warn!(path, %error, "a setting could not be put back");
                     }
                 }

@@ -71,13 +71,14 @@ pub(super) async fn list(
         .await?;
     let age = age(&answer);
     let page = answer.value;
-    let mut servers = Vec::with_capacity(page.servers.len());
+    let mut servers = Vec::new();
     let mut room = face.options.max_response_bytes;
     for server in &page.servers {
         let server = message(ServerView::new(server, page.include));
         // A tag and a length of at most 5 bytes go before it.
         match room.checked_sub(server.encoded_len() + 6) {
             Some(left) => room = left,
+            None if servers.is_empty() => room = 0,
             None => break,
         }
         servers.push(server);
@@ -148,11 +149,16 @@ pub(super) async fn create_many(
         .map(|server| draft(server, &Mask::Present))
         .collect();
     let written = face.director.create_servers(service, drafts, call).await?;
-    Ok(pb::CreateServersResponse {
+    let mut answer = pb::CreateServersResponse {
         servers: written.value.iter().map(bare).collect(),
         created: written.created,
         changed: written.changed,
-    })
+    };
+    // What was done must not look like a failure.
+    if answer.encoded_len() > face.options.max_response_bytes {
+        answer.servers.clear();
+    }
+    Ok(answer)
 }
 
 pub(super) async fn update(

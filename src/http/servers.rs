@@ -125,6 +125,9 @@ impl Creation {
         let several = extract::parse::<Probe>(body).is_ok_and(|probe| probe.servers.is_some());
         Ok(if several {
             let batch: Batch = extract::parse(body)?;
+            if batch.servers.is_empty() {
+                return Err(Error::invalid("servers", "at least one server is needed"));
+            }
             Self::Several(batch.servers.into_iter().map(|server| server.0).collect())
         } else {
             Self::One(extract::parse(body)?)
@@ -237,25 +240,30 @@ pub(super) async fn create(
     RawJson(body): RawJson,
 ) -> Result<Response, Problem> {
     let director = &api.director;
-    let drafts = match Creation::parse(&body)? {
+    match Creation::parse(&body)? {
         Creation::One(draft) => {
             let written = director.create_server(service, draft, api.call()).await?;
-            let server = &written.value;
-            return Ok(respond(service, server, written.created, written.changed)?);
+            Ok(respond(
+                service,
+                &written.value,
+                written.created,
+                written.changed,
+            )?)
         }
-        Creation::Several(drafts) => drafts,
-    };
-    let written = director.create_servers(service, drafts, api.call()).await?;
-    let outcome = Outcome {
-        location: None,
-        created: written.created,
-        changed: written.changed,
-    };
-    let servers = written.value.as_slice();
-    Ok(reply::changed(
-        &outcome,
-        reply::json(&Created { servers })?,
-    )?)
+        Creation::Several(drafts) => {
+            let written = director.create_servers(service, drafts, api.call()).await?;
+            let outcome = Outcome {
+                location: None,
+                created: written.created,
+                changed: written.changed,
+            };
+            let servers = &written.value;
+            Ok(reply::changed(
+                &outcome,
+                reply::json(&Created { servers })?,
+            )?)
+        }
+    }
 }
 
 /// Put a server

@@ -37,7 +37,15 @@ const LONGEST_LOGGED_PATH: usize = 256;
 const NEVER_REFUSED: [&str; 3] = ["/healthz", "/readyz", "/grpc.health.v1.Health/{*rest}"];
 
 /// gRPC methods that begin like this change nothing; all gRPC is POST, so the name has to tell.
-const READING_METHODS: [&str; 6] = ["Get", "List", "Watch", "Save", "Check", "ServerReflection"];
+const READING_METHODS: [&str; 7] = [
+    "Get",
+    "List",
+    "Count",
+    "Watch",
+    "Save",
+    "Check",
+    "ServerReflection",
+];
 
 /// A request that is refused (or whose answer is lost) before or after its handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
