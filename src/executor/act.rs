@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     codec,
-    model::{Errno, Error, Op, Query, Reason, ServiceEntry},
+    model::{Errno, Error, Name, Op, Query, Reason, SCHEDULERS, ServiceEntry},
 };
 
 /// A change on its way.
@@ -171,16 +171,26 @@ impl Worker {
         if matches!(errno, Errno::EPERM | Errno::ENOPROTOOPT) {
             return unavailable::refused(errno);
         }
-        // Both missing are ENOENT. The kernel loads the scheduler first, so it is there by now.
-        let scheduler_is_there = op.needs().is_some_and(|(scheduler, engine)| {
-            errno == Errno::ENOENT
-                && engine.is_some()
-                && self.read_file("modules").is_some_and(|modules| {
-                    let module = format!("ip_vs_{scheduler} ");
-                    modules.lines().any(|line| line.starts_with(&module))
-                })
-        });
+        // Both missing are ENOENT.
+        let scheduler_is_there = errno == Errno::ENOENT
+            && op.needs().is_some_and(|(scheduler, engine)| {
+                engine.is_some() && self.has_scheduler(scheduler)
+            });
         codec::refusal(op, errno, scheduler_is_there)
+    }
+
+    /// Whether the kernel has a scheduler that it was just asked for, which made it load its module.
+    fn has_scheduler(&self, scheduler: Name) -> bool {
+        let modules = self.read_file("modules").unwrap_or_default();
+        let is_loaded = |name: &str| {
+            let mut names = modules.lines().filter_map(|line| line.split(' ').next());
+            names.any(|module| module == name)
+        };
+        let known = |name: &str| SCHEDULERS.iter().any(|(known, _)| *known == name);
+        // What is built into the kernel is no module.
+        scheduler.as_str() == "none"
+            || is_loaded(&format!("ip_vs_{scheduler}"))
+            || (!is_loaded("ip_vs") && known(scheduler.as_str()))
     }
 
     /// Looks whether an operation whose answer is lost was carried out; what can be repeated
