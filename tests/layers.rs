@@ -182,11 +182,8 @@ fn raw(text: &str) -> Option<usize> {
 /// Whether a quote begins a character, not a lifetime.
 fn is_character(text: &str) -> bool {
     let mut signs = text.chars().skip(1);
-    match (signs.next(), signs.next()) {
-        (Some('\\'), _) => true,
-        (Some(_), Some('\'')) => true,
-        _ => false,
-    }
+    let (first, second) = (signs.next(), signs.next());
+    first == Some('\\') || second == Some('\'')
 }
 
 fn quoted(text: &str, quote: char) -> usize {
