@@ -1,12 +1,16 @@
 //! Changes: look, decide, act, read back. Those about different services go packed, one send for a
 //! step of many, and each keeps its own exact outcome.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use tokio::sync::oneshot;
 
 use super::{
-    Change, Changed, Plan, Seen, Step,
+    Change, Changed, Decide, Plan, Seen, Step,
     link::Outcome,
     reader, unavailable,
     worker::{Waiting, Worker},
@@ -60,6 +64,7 @@ impl Worker {
 
     /// Looks, decides, acts and reads back for several changes at once.
     fn pack(&mut self, changes: Vec<Waiting<Change, Changed>>) {
+        let changes: Vec<_> = changes.into_iter().filter_map(Waiting::wanted).collect();
         let looks: Vec<_> = changes.iter().map(|change| change.request.look).collect();
         let looks = self.look(&looks);
         let mut acts = Vec::new();
@@ -74,7 +79,7 @@ impl Worker {
                 reply,
                 ..
             } = change;
-            match look.and_then(|seen| Ok((decide(seen.as_ref())?, seen))) {
+            match look.and_then(|seen| Ok((plan(decide, seen.as_ref())?, seen))) {
                 Ok((plan, seen)) => {
                     // What nothing is done to need not be read twice.
                     let known = (plan.is_empty() && query == read_back).then_some(seen);
@@ -94,6 +99,9 @@ impl Worker {
     /// Carries out the plans, stage by stage, and undoes those that fail.
     fn act(&mut self, acts: &mut [Act]) {
         while let Some(owned) = next_stage(acts) {
+            if owned.is_empty() {
+                continue;
+            }
             let ops: Vec<_> = owned.iter().map(|(_, step)| step.op.clone()).collect();
             let outcomes = self.execute(&ops);
             for (i, (owner, step)) in owned.into_iter().enumerate() {
@@ -160,7 +168,7 @@ impl Worker {
 
     /// The kernel's refusal, in words.
     fn explain(&self, op: &Op, errno: Errno) -> Error {
-        if errno == Errno::EPERM {
+        if matches!(errno, Errno::EPERM | Errno::ENOPROTOOPT) {
             return unavailable::refused(errno);
         }
         // Both missing are ENOENT.
@@ -206,7 +214,12 @@ impl Worker {
                 Query::ServiceWithServers(*key)
             }
         };
-        match self.ask(query)?.shows(op) {
+        let seen = self.ask(query).map_err(|error| {
+            lost(&format!(
+                "it is not known whether it was carried out, as reading back failed too: {error}"
+            ))
+        })?;
+        match seen.shows(op) {
             Some(true) => Ok(()),
             Some(false) => Err(lost("it was not carried out, as reading back shows")),
             None => Err(lost("it is not known whether it was carried out")),
@@ -276,7 +289,13 @@ impl Act {
         match result {
             Ok(()) => self.done.push(step),
             Err(error) => {
+                let refused = error.errno.is_some() && error.reason != Reason::KernelUnavailable;
                 let error = match &step.path {
+                    // What blames no field blames the whole item.
+                    Some(path) if refused && error.violations.is_empty() => {
+                        let detail = error.detail.clone();
+                        error.with_violation(path, detail)
+                    }
                     Some(path) => error.below(path),
                     None => error,
                 };
@@ -311,6 +330,16 @@ impl Act {
             created,
         })));
     }
+}
+
+/// What is decided. A fault of one plan is not the others'.
+fn plan(decide: Decide, seen: Option<&Seen>) -> Result<Plan, Error> {
+    catch_unwind(AssertUnwindSafe(|| decide(seen))).unwrap_or_else(|_| {
+        Err(Error::new(
+            Reason::Internal,
+            "the executor failed on this request",
+        ))
+    })
 }
 
 /// The next stage of every plan that has not failed, each step with the place of its plan.

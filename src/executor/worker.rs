@@ -95,7 +95,8 @@ impl Worker {
         for job in jobs {
             match job {
                 Job::Ask(ask) => questions.extend(ask.wanted()),
-                Job::Change(change) => changes.extend(change.wanted()),
+                // Whether they are still wanted shows when it is their turn.
+                Job::Change(change) => changes.push(change),
                 Job::Read(read) => {
                     if let Some(read) = read.wanted() {
                         let contents = self.read_files(&read.request);
@@ -230,7 +231,7 @@ impl Worker {
 
 impl<Q, A> Waiting<Q, A> {
     /// Itself, if somebody waits and there is time; else its end is told here.
-    fn wanted(self) -> Option<Self> {
+    pub(super) fn wanted(self) -> Option<Self> {
         if self.reply.is_closed() {
             return None;
         }

@@ -10,7 +10,8 @@ use utoipa::IntoParams;
 use super::{
     Api,
     body::{self, Servers},
-    conditional::{IfMatch, IfMatchOrAbsent, Reading, Tag, Unconditional, hash_server},
+    conditional::{IfMatch, IfMatchOrAbsent, Reading, Unconditional},
+    etag::{Tag, hash_server},
     extract::{self, InServer, InService, Json, Patch, RawJson},
     problem::Problem,
     query::{FromQuery, NoQuery, Params, Query},

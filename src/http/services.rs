@@ -9,7 +9,8 @@ use utoipa::IntoParams;
 use super::{
     Api,
     body::{self, Services},
-    conditional::{IfMatch, IfMatchOrAbsent, Reading, Tag, Unconditional, hash_service},
+    conditional::{IfMatch, IfMatchOrAbsent, Reading, Unconditional},
+    etag::{Tag, hash_service},
     extract::{InService, Json, Patch},
     problem::Problem,
     query::{FromQuery, NoQuery, Params, Query},

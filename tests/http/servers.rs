@@ -24,6 +24,9 @@ async fn one_server_is_created_from_an_object_and_answered_as_one() {
 
     let reply = daemon.post(SERVERS, r#"{"address":"10.0.0.3"}"#).await;
     reply.problem(409, "SERVER_EXISTS");
+    daemon.post(SERVERS, "{}").await.refuses("address");
+    let body = r#"{"address":"10.0.0.4","weight":-1}"#;
+    daemon.post(SERVERS, body).await.refuses("weight");
 }
 
 #[tokio::test]
