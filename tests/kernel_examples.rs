@@ -1,5 +1,10 @@
 //! The examples of ipvsadm's manual, over both protocols, with real servers and real requests.
-#![allow(clippy::unwrap_used, reason = "a test that panics fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics fails"
+)]
 
 mod kernel;
 
