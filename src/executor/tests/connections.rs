@@ -259,6 +259,23 @@ async fn as_many_readings_run_at_a_time_as_may() {
     drop(second);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_reading_after_the_other_is_never_refused() {
+    let kernel = FakeKernel::new();
+    let limits = ExecutorLimits {
+        connection_streams: 1,
+        ..ExecutorLimits::default()
+    };
+    let executor = start_with(&kernel, limits);
+    Made::default().table(&kernel, 300);
+    for _ in 0..300 {
+        let count = executor.count_connections(any(), CountBy::State).await;
+        assert_eq!(count.unwrap().len(), 2);
+        let read = all(executor.connections(any(), None).unwrap()).await;
+        assert_eq!(read.unwrap().len(), 300);
+    }
+}
+
 #[tokio::test]
 async fn a_table_that_is_not_there_is_a_kernel_without_ipvs() {
     let kernel = FakeKernel::new();
