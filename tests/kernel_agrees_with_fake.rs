@@ -39,14 +39,14 @@ fn the_fake_kernel_answers_as_the_real_one() {
     let (begun, tried) = (Instant::now(), AtomicU32::new(0));
     let outcome = namespace.run(|| {
         let both = Both::start();
-        let mut runner = TestRunner::new(Config {
-            cases: 50,
-            failure_persistence: None,
-            max_shrink_iters: 3000,
-            ..Config::default()
-        });
         let mut outcome = Ok(());
         while outcome.is_ok() && begun.elapsed() < TIME && tried.load(Relaxed) < SEQUENCES {
+            let mut runner = TestRunner::new(Config {
+                cases: 50,
+                failure_persistence: None,
+                max_shrink_iters: 3000,
+                ..Config::default()
+            });
             outcome = runner.run(&strategies::steps(), |steps| {
                 tried.fetch_add(1, Relaxed);
                 both.agree_on(&steps)

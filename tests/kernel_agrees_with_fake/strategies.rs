@@ -26,21 +26,13 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     });
     let step = prop_oneof![
         20 => op().prop_map(|op| Step::Do(vec![op])),
-        3 => vec(op(), 2..6).prop_map(together).prop_map(Step::Do),
+        3 => vec(op(), 2..6).prop_map(Step::Do),
         3 => query().prop_map(Step::Ask),
     ];
     (vec(services, 0..6), vec(step, 10..50)).prop_map(|(mut first, then)| {
         first.extend(then);
         first
     })
-}
-
-/// Operations as ipvsd sends them together. The kernel does not answer to the stop of a sync daemon
-/// that was started just now, and then nobody can tell whether it had been started: one look tells
-/// the last of several answers that are lost. So it starts and stops none in one go.
-fn together(mut ops: Vec<Op>) -> Vec<Op> {
-    ops.retain(|op| !matches!(op, Op::StopSyncDaemon(_)));
-    ops
 }
 
 fn name(text: &str) -> Name {
