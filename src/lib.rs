@@ -11,4 +11,5 @@ pub mod codec;
 pub mod director;
 pub mod executor;
 pub mod model;
+pub mod rules;
 pub mod server;
