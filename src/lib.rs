@@ -4,12 +4,16 @@
 //!
 //! ```text
 //! model ← codec ← executor ← director ← { http, grpc } ← server ← bin/ipvsd
+//! model ← rules ← { director, cli }
 //! model ← client ← cli ← bin/ipvsctl
 //! ```
 
 pub mod codec;
 pub mod director;
 pub mod executor;
+pub mod grpc;
+pub mod http;
 pub mod model;
+pub mod proto;
 pub mod rules;
 pub mod server;

@@ -2,15 +2,15 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::Router;
-use axum::response::{IntoResponse, Response};
 use clap::Parser;
-use http::{HeaderMap, StatusCode};
+use ipvsd::director::Director;
+use ipvsd::executor::{Executor, FakeKernel, Kernel, NetlinkKernel};
 use ipvsd::server::cli::{Cli, Command, OpenapiFormat};
-use ipvsd::server::{Config, LimitReason, Server, Shutdown, log, with_limits};
+use ipvsd::server::{Config, KernelKind, Server, Shutdown, faces, log};
 
 /// Exit code of a wrong command line or configuration, as clap's.
 const USAGE: u8 = 2;
@@ -42,8 +42,12 @@ fn serve(config: &Config) -> anyhow::Result<()> {
         .context("no runtime")?;
     let outcome = runtime.block_on(async {
         let shutdown = Shutdown::on_signals().context("no signal handlers")?;
+        let director = director(config)?;
         let server = Server::bind(config)?;
-        let router = with_limits(faces(), &config.limits, answer);
+        if let Err(error) = director.ready().await {
+            tracing::warn!(%error, hint = error.hint, "IPVS does not answer yet; serving all the same");
+        }
+        let router = faces(director, &config.limits, &shutdown);
         server.serve(router, &shutdown).await;
         Ok(())
     });
@@ -51,23 +55,27 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     outcome
 }
 
-/// Where the HTTP and gRPC faces come together.
-fn faces() -> Router {
-    Router::new()
-}
-
-fn answer(reason: LimitReason, _request: &HeaderMap) -> Response {
-    let status = match reason {
-        LimitReason::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        LimitReason::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
-        LimitReason::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
-        LimitReason::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+/// The kernel that the configuration names, and the use cases over it.
+fn director(config: &Config) -> anyhow::Result<Director> {
+    let kernel: Arc<dyn Kernel> = match config.kernel {
+        KernelKind::Netlink => Arc::new(NetlinkKernel::new(config.netns.as_deref())),
+        KernelKind::Fake => Arc::new(FakeKernel::new()),
     };
-    status.into_response()
+    let executor = Executor::start(kernel, config.executor_limits()).with_context(|| {
+        let namespace = config.netns.as_deref().unwrap_or("this");
+        format!(
+            "the network namespace {namespace} cannot be entered (ip netns list; CAP_SYS_ADMIN)"
+        )
+    })?;
+    Ok(Director::new(executor, config.director_options()))
 }
 
-fn print_openapi(_format: OpenapiFormat) -> anyhow::Result<()> {
-    anyhow::bail!("there is no HTTP interface yet")
+fn print_openapi(format: OpenapiFormat) -> anyhow::Result<()> {
+    let document = ipvsd::http::openapi();
+    print(&match format {
+        OpenapiFormat::Json => document.to_pretty_json()? + "\n",
+        OpenapiFormat::Yaml => document.to_yaml()?,
+    })
 }
 
 /// Prints to standard output; a reader that has gone (`| head`) is no failure.

@@ -115,7 +115,7 @@ impl Link {
         }
         self.transport.send(&self.out)?;
         outcomes.fill(Outcome::Unknown);
-        let received = self.receive(|message| {
+        let received = self.receive(|_, message| {
             let Kind::Outcome(errno) = message.kind else {
                 return ControlFlow::Continue(());
             };
@@ -159,7 +159,7 @@ impl Link {
                 codec::get(&mut self.out, head, *query);
             }
             self.transport.send(&self.out)?;
-            self.receive(|message| {
+            self.receive(|_, message| {
                 let place = message.seq.wrapping_sub(first) as usize;
                 if place >= pack.len() {
                     return ControlFlow::Continue(());
@@ -193,13 +193,18 @@ impl Link {
         }
         self.transport.send(&self.out)?;
         let (mut interrupted, mut errno) = (false, 0);
-        let datagrams = self.receive(|message| {
+        let (mut datagrams, mut current) = (0, None);
+        self.receive(|datagram, message| {
             if message.seq != seq {
                 return ControlFlow::Continue(());
             }
             interrupted |= message.interrupted;
             match message.kind {
-                Kind::Attributes(bytes) => each(bytes),
+                Kind::Attributes(bytes) => {
+                    // The end comes in a datagram of its own, which does not count.
+                    datagrams += usize::from(current.replace(datagram) != Some(datagram));
+                    each(bytes);
+                }
                 Kind::Outcome(told) | Kind::Done(told) => {
                     errno = told;
                     return ControlFlow::Break(());
@@ -220,7 +225,7 @@ impl Link {
         codec::resolve_family(&mut self.out, seq);
         self.transport.send(&self.out)?;
         let mut found = Err(Errno::ENOENT);
-        self.receive(|message| {
+        self.receive(|_, message| {
             match message.kind {
                 _ if message.seq != seq => return ControlFlow::Continue(()),
                 Kind::Attributes(bytes) => found = codec::family_id(bytes).ok_or(Errno::ENOENT),
@@ -231,22 +236,21 @@ impl Link {
         found.map_err(AskError::Refused)
     }
 
-    /// Receives messages until `take` has what it waits for. Returns the number of datagrams.
+    /// Receives messages until `take` has what it waits for; it is told in which datagram each came.
     fn receive(
         &mut self,
-        mut take: impl FnMut(Message<'_>) -> ControlFlow<()>,
-    ) -> io::Result<usize> {
-        let mut datagrams = 0;
-        loop {
+        mut take: impl FnMut(usize, Message<'_>) -> ControlFlow<()>,
+    ) -> io::Result<()> {
+        for datagram in 0.. {
             let length = self.transport.receive(&mut self.buffer, PATIENCE)?;
-            datagrams += 1;
-            let datagram = self.buffer.get(..length).unwrap_or_default();
-            for message in wire::messages(datagram) {
-                if take(message).is_break() {
-                    return Ok(datagrams);
+            let bytes = self.buffer.get(..length).unwrap_or_default();
+            for message in wire::messages(bytes) {
+                if take(datagram, message).is_break() {
+                    return Ok(());
                 }
             }
         }
+        Ok(())
     }
 
     /// The first of `count` new sequence numbers.

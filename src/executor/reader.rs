@@ -43,10 +43,7 @@ pub fn read(link: &mut Link, query: Query) -> Result<Seen, AskError> {
         Query::ServiceWithServers(key) => Seen::Service(match service(link, key)? {
             None => None,
             Some(service) => {
-                let servers = servers(link, key)?;
-                // It may have gone in between, which an empty dump does not tell.
-                let still = !servers.is_empty() || self::service(link, key)?.is_some();
-                still.then(|| Arc::new(ServiceEntry { service, servers }))
+                servers(link, key)?.map(|servers| Arc::new(ServiceEntry { service, servers }))
             }
         }),
     })
@@ -79,39 +76,38 @@ fn service(link: &mut Link, key: ServiceKey) -> Result<Option<Service>, AskError
 fn table(link: &mut Link) -> Result<Vec<ServiceEntry>, AskError> {
     let mut table = Vec::new();
     for service in services(link)? {
-        let servers = servers(link, service.key)?;
-        if servers.is_empty() && self::service(link, service.key)?.is_none() {
-            // Another program deleted it while this swept.
-            continue;
+        // None: another program deleted it while this swept.
+        if let Some(servers) = servers(link, service.key)? {
+            table.push(ServiceEntry { service, servers });
         }
-        table.push(ServiceEntry { service, servers });
     }
     Ok(table)
 }
 
 fn services(link: &mut Link) -> Result<Vec<Service>, AskError> {
-    whole(link, Dump::Services, codec::service, |service| service.key)
+    Ok(whole(link, Dump::Services, codec::service, |service| service.key)?.0)
 }
 
-fn servers(link: &mut Link, key: ServiceKey) -> Result<Vec<Server>, AskError> {
+/// The servers of a service; `None` where it has gone, which the kernel does not tell: it answers
+/// with none, or ends early with some.
+fn servers(link: &mut Link, key: ServiceKey) -> Result<Option<Vec<Server>>, AskError> {
     let family = key.family();
-    whole(
-        link,
-        Dump::Servers(key),
-        |bytes| codec::server(bytes, family),
-        |server| server.key,
-    )
+    let decode = |bytes: &[u8]| codec::server(bytes, family);
+    let (servers, datagrams) = whole(link, Dump::Servers(key), decode, |server| server.key)?;
+    let doubtful = servers.is_empty() || datagrams > 1;
+    Ok((!doubtful || service(link, key)?.is_some()).then_some(servers))
 }
 
 /// A dump, done again when it shows that the table changed under it. The kernel resumes a dump at
 /// an index, so what another program adds or deletes between two datagrams doubles or hides an
-/// entry; a doubled one shows. (Own changes never come between: this thread makes them.)
+/// entry; a doubled one shows. (Own changes never come between: this thread makes them.) With it
+/// comes the number of its datagrams.
 fn whole<T, K: Hash + Eq>(
     link: &mut Link,
     dump: Dump,
     decode: impl Fn(&[u8]) -> Option<T>,
     key: impl Fn(&T) -> K,
-) -> Result<Vec<T>, AskError> {
+) -> Result<(Vec<T>, usize), AskError> {
     for attempt in 1.. {
         let mut all = Vec::new();
         let datagrams = match link.dump(dump, |bytes| all.extend(decode(bytes))) {
@@ -126,7 +122,7 @@ fn whole<T, K: Hash + Eq>(
                 continue;
             }
         }
-        return Ok(all);
+        return Ok((all, datagrams));
     }
     Err(AskError::Interrupted)
 }

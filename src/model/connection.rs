@@ -15,6 +15,7 @@ pub struct Connection {
     /// The client; in a template with port 0 and masked.
     pub client: Endpoint,
     /// The virtual service's address; in a template of a firewall mark, the mark as an address.
+    #[serde(rename = "virtual")]
     pub virtual_address: Endpoint,
     /// The real server.
     pub destination: Endpoint,

@@ -12,6 +12,7 @@ mod field;
 mod info;
 mod key;
 mod name;
+mod object;
 mod op;
 mod scheduler;
 pub mod schema;
@@ -32,6 +33,7 @@ pub use field::Field;
 pub use info::Info;
 pub use key::{Family, Protocol, ServerKey, ServiceKey};
 pub use name::Name;
+pub use object::Object;
 pub use op::{Op, Query};
 pub use scheduler::{SCHEDULERS, SchedulerFlags};
 pub use server::{

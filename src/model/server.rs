@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
 
 use super::{
     Error, Etag, EtagScope, Family, Field, Name, Rates, ServerKey, ServiceKey, Stats, Violation,
-    key::parse_address,
+    key::parse_address, object,
 };
 
 /// A real server of a virtual service, as the kernel has it.
@@ -135,7 +135,7 @@ pub struct ServerDraft {
     pub lower_threshold: Field<i64>,
     /// How packets are encapsulated; only with `forwarding` `tunnel`. Default `ipip`.
     #[schema(value_type = Option<TunnelDraft>)]
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::field")]
     pub tunnel: Field<TunnelDraft>,
     #[schema(ignore)]
     active_connections: Option<IgnoredAny>,

@@ -8,6 +8,7 @@ use super::{
     Error, Etag, EtagScope, Family, Field, Name, Protocol, Rates, SchedulerFlags, Server,
     ServerDraft, ServiceKey, Stats, Violation,
     key::parse_address,
+    object,
     server::{in_range, named},
 };
 
@@ -101,11 +102,11 @@ pub struct ServiceDraft {
     /// Persistence: connections of one client go to one server. `{}` for the defaults, `null` for
     /// none. Default none.
     #[schema(value_type = Option<PersistenceDraft>)]
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::field")]
     pub persistence: Field<PersistenceDraft>,
     /// Netmask that the kernel keeps for a service that is not persistent; without effect there.
     /// A persistent one has `persistence.netmask` instead.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<MaskText>)]
     #[serde(default)]
     pub netmask: Field<MaskText>,
     /// Persistence engine, such as `sip`, up to 16 characters. Default none.
@@ -114,6 +115,7 @@ pub struct ServiceDraft {
     pub persistence_engine: Field<String>,
     /// Real servers. On POST they are created with the service; on PUT they become the whole set.
     /// Not taken by PATCH. Absent leaves the servers alone.
+    #[serde(default, deserialize_with = "object::list")]
     pub servers: Option<Vec<ServerDraft>>,
     #[schema(ignore)]
     server_count: Option<IgnoredAny>,
@@ -137,16 +139,21 @@ pub struct PersistenceDraft {
     #[serde(default)]
     pub timeout_seconds: Field<i64>,
     /// Dotted quad for IPv4, prefix length 1 to 128 for IPv6. Default: the whole address.
-    #[schema(value_type = Option<String>, example = "255.255.255.0")]
+    #[schema(value_type = Option<MaskText>)]
     #[serde(default)]
     pub netmask: Field<MaskText>,
 }
 
 /// A netmask as a client writes it: text, or a number for a prefix length.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Deserialize, utoipa::ToSchema)]
+#[schema(as = Netmask)]
+#[serde(
+    untagged,
+    expecting = "expected an IPv4 netmask, such as \"255.255.255.0\", or an IPv6 prefix length"
+)]
 pub enum MaskText {
     /// `"255.255.255.0"` or `"64"`.
+    #[schema(example = "255.255.255.0")]
     Text(String),
     /// `64`.
     Number(i64),

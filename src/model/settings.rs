@@ -32,7 +32,10 @@ pub enum SettingKind {
 
 /// The value of a setting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected true, false, a whole number, two whole numbers or text"
+)]
 pub enum SettingValue {
     /// On or off.
     Bool(bool),

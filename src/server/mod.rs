@@ -1,14 +1,15 @@
 //! The rim of the daemon: its settings, its listeners, its connections and their end.
 //!
-//! Nothing here knows what IPVS is. The room gets one [`axum::Router`], puts the limits around it
-//! ([`with_limits`]), and serves it on every listener ([`Server`]) until told to stop
-//! ([`Shutdown`]).
+//! Nothing here knows what IPVS is. The room joins the two faces into one [`axum::Router`]
+//! ([`faces`]), puts the limits around it ([`with_limits`]), and serves it on every listener
+//! ([`Server`]) until told to stop ([`Shutdown`]).
 
 mod address;
 pub mod cli;
 mod config;
 mod config_error;
 mod connection;
+mod faces;
 mod keys;
 mod limits;
 mod listener;
@@ -23,6 +24,7 @@ mod value;
 pub use address::{DEFAULT_PORT, ListenAddress, NotAnAddress};
 pub use config::{Config, KernelKind, Limits, LogConfig, LogFormat, Sources};
 pub use config_error::{ConfigError, ConfigErrors, LoadError, Place, Problem};
+pub use faces::faces;
 pub use limits::{LimitAnswer, LimitReason, RequestId, with_limits};
 pub use listener::BindError;
 pub use peer::Peer;

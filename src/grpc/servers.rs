@@ -1,0 +1,361 @@
+//! Real servers.
+
+use prost::Message;
+
+use super::{
+    Face,
+    convert::{age, aged, guard, include, order, page_size, server_key, service_key, text},
+    mask::Mask,
+};
+use crate::{
+    director::{Call, ListServers, Order, Written},
+    model::{
+        Error, Include, Server, ServerDraft, ServerKey, ServerView, ServiceKey, TunnelDraft,
+        TunnelView,
+    },
+    proto::v1 as pb,
+};
+
+/// What a mask for a server may name. Names of what names the server and of what is output only are
+/// known too, so that a client can name all that it got.
+pub(super) const FIELDS: [&str; 17] = [
+    "id",
+    "address",
+    "port",
+    "forwarding",
+    "weight",
+    "upper_threshold",
+    "lower_threshold",
+    "tunnel",
+    "tunnel.type",
+    "tunnel.port",
+    "tunnel.checksum",
+    "active_connections",
+    "inactive_connections",
+    "persistent_connections",
+    "stats",
+    "rates",
+    "etag",
+];
+
+/// What an answer about a server tells unless asked for more.
+const BARE: Include = Include {
+    servers: true,
+    stats: false,
+    rates: false,
+};
+
+pub(super) async fn list(
+    face: Face,
+    request: pb::ListServersRequest,
+    call: Call,
+) -> Result<pb::ListServersResponse, Error> {
+    let pb::ListServersRequest {
+        service,
+        page_size: size,
+        page_token,
+        include: names,
+        sort,
+        max_age,
+    } = request;
+    let service = service_key(&service, "service")?;
+    let list = ListServers {
+        include: include(&names, BARE)?,
+        order: order(&sort, Order::default())?,
+        page_size: page_size(size)?,
+        page_token: text(page_token),
+    };
+    let answer = face
+        .director
+        .list_servers(service, list, aged(call, max_age)?)
+        .await?;
+    let age = age(&answer);
+    let page = answer.value;
+    let mut servers = Vec::with_capacity(page.servers.len());
+    let mut room = face.options.max_response_bytes;
+    for server in &page.servers {
+        let server = message(ServerView::new(server, page.include));
+        // A tag and a length of at most 5 bytes go before it.
+        match room.checked_sub(server.encoded_len() + 6) {
+            Some(left) => room = left,
+            None => break,
+        }
+        servers.push(server);
+    }
+    let page = page.cut(servers.len());
+    Ok(pb::ListServersResponse {
+        servers,
+        next_page_token: page.next_page_token().unwrap_or_default(),
+        age,
+        estimation: page.estimation,
+    })
+}
+
+pub(super) async fn get(
+    face: Face,
+    request: pb::GetServerRequest,
+    call: Call,
+) -> Result<pb::GetServerResponse, Error> {
+    let pb::GetServerRequest {
+        service,
+        id,
+        include: names,
+        max_age,
+    } = request;
+    let service = service_key(&service, "service")?;
+    let key = server_key(&id)?;
+    let include = include(&names, BARE)?;
+    let answer = face
+        .director
+        .server(service, key, aged(call, max_age)?)
+        .await?;
+    Ok(pb::GetServerResponse {
+        server: Some(message(ServerView::new(&answer.value, include))),
+        age: age(&answer),
+    })
+}
+
+pub(super) async fn create(
+    face: Face,
+    request: pb::CreateServerRequest,
+    call: Call,
+) -> Result<pb::CreateServerResponse, Error> {
+    let pb::CreateServerRequest { service, server } = request;
+    let service = service_key(&service, "service")?;
+    let draft = draft(required(server)?, &Mask::Present);
+    named(&draft, service)?;
+    let written = face
+        .director
+        .create_servers(service, vec![draft], call)
+        .await
+        .map_err(alone)?;
+    Ok(pb::CreateServerResponse {
+        server: written.value.first().map(bare),
+        created: written.created,
+        changed: written.changed,
+    })
+}
+
+pub(super) async fn create_many(
+    face: Face,
+    request: pb::CreateServersRequest,
+    call: Call,
+) -> Result<pb::CreateServersResponse, Error> {
+    let pb::CreateServersRequest { service, servers } = request;
+    let service = service_key(&service, "service")?;
+    if servers.is_empty() {
+        return Err(Error::invalid("servers", "is required: 1 server or more"));
+    }
+    let drafts = servers
+        .into_iter()
+        .map(|server| draft(server, &Mask::Present))
+        .collect();
+    let written = face.director.create_servers(service, drafts, call).await?;
+    Ok(pb::CreateServersResponse {
+        servers: written.value.iter().map(bare).collect(),
+        created: written.created,
+        changed: written.changed,
+    })
+}
+
+pub(super) async fn update(
+    face: Face,
+    request: pb::UpdateServerRequest,
+    call: Call,
+) -> Result<pb::UpdateServerResponse, Error> {
+    let pb::UpdateServerRequest {
+        service,
+        server,
+        update_mask,
+        allow_missing,
+        etag,
+    } = request;
+    let service = service_key(&service, "service")?;
+    let mask = Mask::parse(update_mask, &FIELDS)?;
+    let draft = draft(required(server)?, &mask);
+    let key = named(&draft, service)?;
+    let written = face
+        .director
+        .update_server(service, key, draft, guard(&etag)?, allow_missing, call)
+        .await?;
+    let (server, created, changed) = told(&written);
+    Ok(pb::UpdateServerResponse {
+        server,
+        created,
+        changed,
+    })
+}
+
+pub(super) async fn replace(
+    face: Face,
+    request: pb::ReplaceServerRequest,
+    call: Call,
+) -> Result<pb::ReplaceServerResponse, Error> {
+    let pb::ReplaceServerRequest {
+        service,
+        server,
+        etag,
+    } = request;
+    let service = service_key(&service, "service")?;
+    let draft = draft(required(server)?, &Mask::Present);
+    let key = named(&draft, service)?;
+    let written = face
+        .director
+        .put_server(service, key, draft, guard(&etag)?, call)
+        .await?;
+    let (server, created, changed) = told(&written);
+    Ok(pb::ReplaceServerResponse {
+        server,
+        created,
+        changed,
+    })
+}
+
+pub(super) async fn delete(
+    face: Face,
+    request: pb::DeleteServerRequest,
+    call: Call,
+) -> Result<pb::DeleteServerResponse, Error> {
+    let pb::DeleteServerRequest {
+        service,
+        id,
+        allow_missing,
+        etag,
+    } = request;
+    let service = service_key(&service, "service")?;
+    let key = server_key(&id)?;
+    let changed = face
+        .director
+        .delete_server(service, key, allow_missing, guard(&etag)?, call)
+        .await?;
+    Ok(pb::DeleteServerResponse { changed })
+}
+
+fn required(server: Option<pb::Server>) -> Result<pb::Server, Error> {
+    server.ok_or_else(|| Error::invalid("server", "is required"))
+}
+
+fn named(draft: &ServerDraft, service: ServiceKey) -> Result<ServerKey, Error> {
+    draft.key(service)?.ok_or_else(|| {
+        Error::invalid(
+            "id",
+            "is required: the id of the server, or address and port",
+        )
+    })
+}
+
+fn told(written: &Written<Server>) -> (Option<pb::Server>, bool, bool) {
+    (Some(bare(&written.value)), written.created, written.changed)
+}
+
+fn bare(server: &Server) -> pb::Server {
+    message(ServerView::new(server, BARE))
+}
+
+/// An error about the first of several as one about the only one.
+fn alone(mut error: Error) -> Error {
+    const FIRST: &str = "servers[0].";
+    for violation in &mut error.violations {
+        if let Some(field) = violation.field.strip_prefix(FIRST) {
+            violation.field = field.to_owned();
+        }
+    }
+    error.detail = error.detail.replace(FIRST, "");
+    error
+}
+
+// === pb::Server ===
+
+/// A server as a message.
+pub(super) fn message(view: ServerView<'_>) -> pb::Server {
+    let ServerView {
+        id,
+        address,
+        port,
+        forwarding,
+        weight,
+        upper_threshold,
+        lower_threshold,
+        tunnel,
+        active_connections,
+        inactive_connections,
+        persistent_connections,
+        stats,
+        rates,
+        etag,
+    } = view;
+    pb::Server {
+        id: id.to_string(),
+        address: Some(address.to_string()),
+        port: Some(port.into()),
+        forwarding: Some(forwarding.to_string()),
+        weight: Some(weight.into()),
+        upper_threshold: Some(upper_threshold.into()),
+        lower_threshold: Some(lower_threshold.into()),
+        tunnel: tunnel.map(pb::Tunnel::from),
+        active_connections: active_connections.into(),
+        inactive_connections: inactive_connections.into(),
+        persistent_connections: persistent_connections.into(),
+        stats: stats.map(pb::Stats::from),
+        rates: rates.map(pb::Rates::from),
+        etag: etag.to_string(),
+    }
+}
+
+impl From<TunnelView> for pb::Tunnel {
+    fn from(tunnel: TunnelView) -> Self {
+        let TunnelView {
+            kind,
+            port,
+            checksum,
+        } = tunnel;
+        Self {
+            r#type: Some(kind.to_string()),
+            port: port.map(i64::from),
+            checksum: Some(checksum.to_string()),
+        }
+    }
+}
+
+/// What a message says of a server, as far as the mask goes.
+pub(super) fn draft(server: pb::Server, mask: &Mask) -> ServerDraft {
+    let pb::Server {
+        id,
+        address,
+        port,
+        forwarding,
+        weight,
+        upper_threshold,
+        lower_threshold,
+        tunnel,
+        active_connections: _,
+        inactive_connections: _,
+        persistent_connections: _,
+        stats: _,
+        rates: _,
+        etag: _,
+    } = server;
+    let mut draft = ServerDraft::default();
+    draft.id = text(id);
+    draft.address = address;
+    draft.port = port;
+    draft.forwarding = mask.field("forwarding", forwarding);
+    draft.weight = mask.field("weight", weight);
+    draft.upper_threshold = mask.field("upper_threshold", upper_threshold);
+    draft.lower_threshold = mask.field("lower_threshold", lower_threshold);
+    draft.tunnel = mask.message("tunnel", tunnel, tunnel_draft);
+    draft
+}
+
+fn tunnel_draft(tunnel: pb::Tunnel, mask: &Mask) -> TunnelDraft {
+    let pb::Tunnel {
+        r#type,
+        port,
+        checksum,
+    } = tunnel;
+    TunnelDraft {
+        kind: mask.field("type", r#type),
+        port: mask.field("port", port),
+        checksum: mask.field("checksum", checksum),
+    }
+}

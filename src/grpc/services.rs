@@ -1,0 +1,377 @@
+//! Virtual services.
+
+use std::sync::Arc;
+
+use prost::Message;
+
+use super::{
+    Face,
+    convert::{age, aged, count, guard, include, number, order, page_size, service_key, text},
+    mask::Mask,
+    servers,
+};
+use crate::{
+    director::{Call, Filter, ListServices, Order, Written},
+    model::{
+        Error, Field, Include, MaskText, Persistence, PersistenceDraft, Reason, ServiceDraft,
+        ServiceEntry, ServiceKey, ServiceView,
+    },
+    proto::v1 as pb,
+};
+
+/// What a mask for a service may name. Names of what names the service and of what is output only
+/// are known too, so that a client can name all that it got.
+pub(super) const FIELDS: [&str; 19] = [
+    "id",
+    "protocol",
+    "address",
+    "port",
+    "fwmark",
+    "family",
+    "scheduler",
+    "scheduler_flags",
+    "one_packet",
+    "persistence",
+    "persistence.timeout_seconds",
+    "persistence.netmask",
+    "netmask",
+    "persistence_engine",
+    "servers",
+    "server_count",
+    "stats",
+    "rates",
+    "etag",
+];
+
+pub(super) async fn list(
+    face: Face,
+    request: pb::ListServicesRequest,
+    call: Call,
+) -> Result<pb::ListServicesResponse, Error> {
+    let pb::ListServicesRequest {
+        page_size: size,
+        page_token,
+        include: names,
+        sort,
+        protocol,
+        address,
+        port,
+        fwmark,
+        scheduler,
+        max_age,
+    } = request;
+    let port = port.map(|port| number(port, "port", 0, u16::MAX.into()));
+    let fwmark = fwmark.map(|mark| number(mark, "fwmark", 0, u32::MAX.into()));
+    let protocol = protocol.map(|text| text.parse().map_err(|e: Error| e.below("protocol")));
+    let address = address.map(|text| {
+        text.parse().map_err(|_| {
+            let message = format!("{text:?} is not an IPv4 or IPv6 address");
+            Error::invalid("address", message)
+        })
+    });
+    let list = ListServices {
+        filter: Filter {
+            protocol: protocol.transpose()?,
+            address: address.transpose()?,
+            port: port.transpose()?,
+            fwmark: fwmark.transpose()?,
+            scheduler,
+        },
+        include: include(&names, Include::default())?,
+        order: order(&sort, Order::default())?,
+        page_size: page_size(size)?,
+        page_token: text(page_token),
+    };
+    let answer = face
+        .director
+        .list_services(list, aged(call, max_age)?)
+        .await?;
+    let age = age(&answer);
+    let page = answer.value;
+    let mut services = Vec::with_capacity(page.len());
+    let mut room = face.options.max_response_bytes;
+    for entry in page.iter() {
+        let service = message(entry, page.include);
+        // A tag and a length of at most 5 bytes go before it.
+        match room.checked_sub(service.encoded_len() + 6) {
+            Some(left) => room = left,
+            None if services.is_empty() => return Err(too_large(entry, &face)),
+            None => break,
+        }
+        services.push(service);
+    }
+    let page = page.cut(services.len());
+    Ok(pb::ListServicesResponse {
+        services,
+        next_page_token: page.next_page_token().unwrap_or_default(),
+        age,
+        estimation: page.estimation,
+    })
+}
+
+pub(super) async fn get(
+    face: Face,
+    request: pb::GetServiceRequest,
+    call: Call,
+) -> Result<pb::GetServiceResponse, Error> {
+    let pb::GetServiceRequest {
+        id,
+        include: names,
+        max_age,
+    } = request;
+    let key = service_key(&id, "id")?;
+    let include = include(&names, Include::default())?;
+    let answer = face
+        .director
+        .service(key, include, aged(call, max_age)?)
+        .await?;
+    let service = message(&answer.value, include);
+    if service.encoded_len() > face.options.max_response_bytes {
+        return Err(too_large(&answer.value, &face));
+    }
+    Ok(pb::GetServiceResponse {
+        service: Some(service),
+        age: age(&answer),
+    })
+}
+
+pub(super) async fn create(
+    face: Face,
+    request: pb::CreateServiceRequest,
+    call: Call,
+) -> Result<pb::CreateServiceResponse, Error> {
+    let pb::CreateServiceRequest { service } = request;
+    let draft = draft(required(service)?, &Mask::Present);
+    let written = face.director.create_service(draft, call).await?;
+    let (service, created, changed) = told(&written, &face);
+    Ok(pb::CreateServiceResponse {
+        service,
+        created,
+        changed,
+    })
+}
+
+pub(super) async fn update(
+    face: Face,
+    request: pb::UpdateServiceRequest,
+    call: Call,
+) -> Result<pb::UpdateServiceResponse, Error> {
+    let pb::UpdateServiceRequest {
+        service,
+        update_mask,
+        allow_missing,
+        etag,
+    } = request;
+    let mask = Mask::parse(update_mask, &FIELDS)?;
+    let draft = draft(required(service)?, &mask);
+    let key = named(&draft)?;
+    let written = face
+        .director
+        .update_service(key, draft, guard(&etag)?, allow_missing, call)
+        .await?;
+    let (service, created, changed) = told(&written, &face);
+    Ok(pb::UpdateServiceResponse {
+        service,
+        created,
+        changed,
+    })
+}
+
+pub(super) async fn replace(
+    face: Face,
+    request: pb::ReplaceServiceRequest,
+    call: Call,
+) -> Result<pb::ReplaceServiceResponse, Error> {
+    let pb::ReplaceServiceRequest {
+        service,
+        replace_servers,
+        etag,
+    } = request;
+    let mut draft = draft(required(service)?, &Mask::Present);
+    if replace_servers {
+        draft.servers.get_or_insert_default();
+    }
+    let key = named(&draft)?;
+    let written = face
+        .director
+        .put_service(key, draft, guard(&etag)?, call)
+        .await?;
+    let (service, created, changed) = told(&written, &face);
+    Ok(pb::ReplaceServiceResponse {
+        service,
+        created,
+        changed,
+    })
+}
+
+pub(super) async fn delete(
+    face: Face,
+    request: pb::DeleteServiceRequest,
+    call: Call,
+) -> Result<pb::DeleteServiceResponse, Error> {
+    let pb::DeleteServiceRequest {
+        id,
+        allow_missing,
+        etag,
+    } = request;
+    let key = service_key(&id, "id")?;
+    let changed = face
+        .director
+        .delete_service(key, allow_missing, guard(&etag)?, call)
+        .await?;
+    Ok(pb::DeleteServiceResponse { changed })
+}
+
+pub(super) async fn clear(
+    face: Face,
+    request: pb::ClearServicesRequest,
+    call: Call,
+) -> Result<pb::ClearServicesResponse, Error> {
+    let pb::ClearServicesRequest { confirm } = request;
+    let deleted = face.director.clear_services(confirm, call).await?;
+    Ok(pb::ClearServicesResponse { deleted })
+}
+
+fn required(service: Option<pb::Service>) -> Result<pb::Service, Error> {
+    service.ok_or_else(|| Error::invalid("service", "is required"))
+}
+
+fn named(draft: &ServiceDraft) -> Result<ServiceKey, Error> {
+    draft.key()?.ok_or_else(|| {
+        Error::invalid(
+            "id",
+            "is required: the id of the service, or protocol, address and port, or fwmark",
+        )
+    })
+}
+
+/// What a write answers with. A service whose servers do not fit is told without them: what was
+/// done must not look like a failure.
+fn told(written: &Written<Arc<ServiceEntry>>, face: &Face) -> (Option<pb::Service>, bool, bool) {
+    let mut service = message(&written.value, Include::default());
+    if service.encoded_len() > face.options.max_response_bytes {
+        service.servers.clear();
+    }
+    (Some(service), written.created, written.changed)
+}
+
+fn too_large(entry: &ServiceEntry, face: &Face) -> Error {
+    Error::new(
+        Reason::TooLarge,
+        format!(
+            "{} with its {} servers does not fit an answer of {} bytes",
+            entry.service.key,
+            entry.servers.len(),
+            face.options.max_response_bytes
+        ),
+    )
+    .with_hint("include none, and list its servers with ListServers, a page at a time")
+}
+
+// === pb::Service ===
+
+/// A service as a message.
+pub(super) fn message(entry: &ServiceEntry, include: Include) -> pb::Service {
+    let view = ServiceView::new(entry, include);
+    pb::Service {
+        id: view.id.to_string(),
+        protocol: view.protocol.map(|protocol| protocol.to_string()),
+        address: view.address.map(|address| address.to_string()),
+        port: view.port.map(i64::from),
+        fwmark: view.fwmark.map(i64::from),
+        family: view.family.map(|family| family.to_string()),
+        scheduler: Some(view.scheduler.to_string()),
+        scheduler_flags: view.scheduler_flags().map(str::to_owned).collect(),
+        one_packet: Some(view.one_packet),
+        persistence: view.persistence.map(pb::Persistence::from),
+        netmask: view.netmask.map(|netmask| netmask.to_string()),
+        persistence_engine: view.persistence_engine.map(|engine| engine.to_string()),
+        servers: view
+            .servers()
+            .into_iter()
+            .flatten()
+            .map(servers::message)
+            .collect(),
+        server_count: view.server_count.map(count),
+        stats: view.stats.map(pb::Stats::from),
+        rates: view.rates.map(pb::Rates::from),
+        etag: view.etag.to_string(),
+    }
+}
+
+impl From<Persistence> for pb::Persistence {
+    fn from(persistence: Persistence) -> Self {
+        let Persistence {
+            timeout_seconds,
+            netmask,
+        } = persistence;
+        Self {
+            timeout_seconds: Some(timeout_seconds.into()),
+            netmask: Some(netmask.to_string()),
+        }
+    }
+}
+
+/// What a message says of a service, as far as the mask goes.
+pub(super) fn draft(service: pb::Service, mask: &Mask) -> ServiceDraft {
+    let pb::Service {
+        id,
+        protocol,
+        address,
+        port,
+        fwmark,
+        family,
+        scheduler,
+        scheduler_flags,
+        one_packet,
+        persistence,
+        netmask,
+        persistence_engine,
+        servers,
+        server_count: _,
+        stats: _,
+        rates: _,
+        etag: _,
+    } = service;
+    let flags = (!scheduler_flags.is_empty()).then_some(scheduler_flags);
+    // An empty list does not tell "no servers" from "not said"; only its name in a mask does.
+    let with_servers = match mask {
+        Mask::Only(_) => mask.names("servers"),
+        Mask::Present | Mask::All => !servers.is_empty(),
+    };
+    let servers = servers
+        .into_iter()
+        .map(|server| servers::draft(server, &Mask::Present))
+        .collect();
+    let mut draft = ServiceDraft::default();
+    draft.id = text(id);
+    draft.protocol = protocol;
+    draft.address = address;
+    draft.port = port;
+    draft.fwmark = fwmark;
+    draft.family = family;
+    draft.scheduler = mask.field("scheduler", scheduler);
+    draft.scheduler_flags = mask.field("scheduler_flags", flags);
+    draft.one_packet = mask.field("one_packet", one_packet);
+    draft.persistence = mask.message("persistence", persistence, persistence_draft);
+    draft.netmask = match (mask, netmask) {
+        // `persistence` has gone back to its default, and the netmask with it; and a persistent
+        // service has no netmask but that one.
+        (Mask::All, None) => Field::Keep,
+        (mask, netmask) => mask.field("netmask", netmask.map(MaskText::Text)),
+    };
+    draft.persistence_engine = mask.field("persistence_engine", persistence_engine);
+    draft.servers = with_servers.then_some(servers);
+    draft
+}
+
+fn persistence_draft(persistence: pb::Persistence, mask: &Mask) -> PersistenceDraft {
+    let pb::Persistence {
+        timeout_seconds,
+        netmask,
+    } = persistence;
+    PersistenceDraft {
+        timeout_seconds: mask.field("timeout_seconds", timeout_seconds),
+        netmask: mask.field("netmask", netmask.map(MaskText::Text)),
+    }
+}

@@ -1,0 +1,279 @@
+//! The model's error as a gRPC status with google.rpc details.
+
+use std::collections::HashMap;
+
+use axum::{body::Body, response::Response};
+use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt};
+
+use super::call;
+use crate::model::{Error, Reason, Violation};
+
+/// Who gives the reasons: `domain` in `google.rpc.ErrorInfo`.
+pub const ERROR_DOMAIN: &str = "ipvsd";
+
+/// The most of a sentence in bytes. A status travels in the trailers, the sentence twice, and
+/// common clients take no more than 8 KiB of trailers.
+const MAX_MESSAGE: usize = 768;
+/// The most of a field's path in bytes.
+const MAX_FIELD: usize = 128;
+/// The most of all violations together in bytes.
+const MAX_VIOLATIONS: usize = 2048;
+
+/// The gRPC code of a reason.
+pub fn code(reason: Reason) -> Code {
+    match reason {
+        Reason::InvalidArgument | Reason::UnsupportedMediaType => Code::InvalidArgument,
+        Reason::Unauthenticated => Code::Unauthenticated,
+        Reason::PermissionDenied => Code::PermissionDenied,
+        Reason::NotFound | Reason::MethodNotAllowed => Code::Unimplemented,
+        Reason::ServiceNotFound | Reason::ServerNotFound | Reason::SyncDaemonNotRunning => {
+            Code::NotFound
+        }
+        Reason::ServiceExists | Reason::ServerExists | Reason::SyncDaemonRunning => {
+            Code::AlreadyExists
+        }
+        Reason::RevisionMismatch => Code::Aborted,
+        Reason::SchedulerUnavailable
+        | Reason::PersistenceEngineUnavailable
+        | Reason::UnsupportedByKernel
+        | Reason::SyncDaemonConflict => Code::FailedPrecondition,
+        Reason::TooLarge | Reason::RateLimited => Code::ResourceExhausted,
+        Reason::KernelUnavailable => Code::Unavailable,
+        Reason::DeadlineExceeded => Code::DeadlineExceeded,
+        Reason::Internal => Code::Internal,
+    }
+}
+
+/// An error as a status; with the id of its request, where that is known.
+pub fn status(error: &Error, request_id: Option<&str>) -> Status {
+    let Error {
+        reason,
+        detail,
+        errno,
+        violations,
+        hint,
+    } = error;
+    let detail = shortened(detail, MAX_MESSAGE);
+    let mut metadata = HashMap::new();
+    if let Some(errno) = errno {
+        metadata.insert("errno".to_owned(), errno.to_string());
+    }
+    if let Some(hint) = hint {
+        metadata.insert("hint".to_owned(), shortened(hint, MAX_MESSAGE));
+    }
+    let mut details = ErrorDetails::with_error_info(reason.as_str(), ERROR_DOMAIN, metadata);
+    let code = code(*reason);
+    if code == Code::FailedPrecondition {
+        let subject = violations.first().map_or("kernel", |v| v.field.as_str());
+        details.set_precondition_failure(vec![PreconditionViolation::new(
+            reason.as_str(),
+            shortened(subject, MAX_FIELD),
+            detail.as_str(),
+        )]);
+    }
+    if !violations.is_empty() {
+        details.set_bad_request(fields(violations));
+    }
+    if let Some(id) = request_id {
+        details.set_request_info(shortened(id, MAX_FIELD), "");
+    }
+    Status::with_error_details(code, detail, details)
+}
+
+/// The fields at fault, as many as there is room for.
+fn fields(violations: &[Violation]) -> Vec<FieldViolation> {
+    let mut room = MAX_VIOLATIONS;
+    let mut told = Vec::new();
+    for Violation { field, message } in violations {
+        let field = shortened(field, MAX_FIELD);
+        let message = shortened(message, MAX_MESSAGE);
+        let Some(left) = room.checked_sub(field.len() + message.len()) else {
+            let left_out = violations.len() - told.len();
+            told.push(FieldViolation::new("", format!("and {left_out} more")));
+            break;
+        };
+        room = left;
+        told.push(FieldViolation::new(field, message));
+    }
+    told
+}
+
+/// Whether a request speaks gRPC or grpc-web, by its `content-type`.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    content_type(headers).is_some_and(|text| text.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// A refusal of a whole request before any method saw it, by the headers of the request.
+pub fn refusal(error: &Error, headers: &HeaderMap) -> Response {
+    let status = status(error, call::request_id(headers));
+    let mut response: Response = status.into_http::<tonic::body::Body>().map(Body::new);
+    // To a client of grpc-web, another type than its own is no answer.
+    let own = content_type(headers)
+        .filter(|text| text.as_bytes().starts_with(b"application/grpc-web"))
+        .cloned();
+    if let Some(own) = own {
+        response.headers_mut().insert(CONTENT_TYPE, own);
+    }
+    response
+}
+
+/// The answer to a gRPC request for a method that there is not: the router's fallback for requests
+/// that [`is_grpc`].
+pub async fn unimplemented_fallback(request: axum::extract::Request) -> Response {
+    let path = shortened(request.uri().path(), MAX_FIELD);
+    let error =
+        Error::new(Reason::NotFound, format!("there is no method {path}")).with_hint(format!(
+            "the methods are those of {}, which reflection lists",
+            crate::proto::SERVICE
+        ));
+    refusal(&error, request.headers())
+}
+
+/// The generated code's own words for a message that is too long, in ours.
+pub(super) async fn too_large(response: Response) -> Response {
+    // OUT_OF_RANGE comes from nowhere else: no reason has it.
+    let out_of_range = response
+        .headers()
+        .get(Status::GRPC_STATUS)
+        .is_some_and(|code| code.as_bytes() == b"11");
+    if !out_of_range {
+        return response;
+    }
+    let said = Status::from_header_map(response.headers());
+    let said = said.as_ref().map_or("", Status::message);
+    let error = Error::new(Reason::TooLarge, said)
+        .with_hint("send less at a time, such as the servers of a service in several requests");
+    refusal(&error, &HeaderMap::new())
+}
+
+fn content_type(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get(CONTENT_TYPE)
+}
+
+/// At most `max` bytes of a text, and a sign that there was more.
+fn shortened(text: &str, max: usize) -> String {
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    let mut end = max;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &text[..end])
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::Errno;
+
+    #[test]
+    fn an_error_keeps_all_that_it_says() {
+        let error = Error::new(Reason::ServiceExists, "there is a service tcp-192.0.2.1-80")
+            .with_errno(Errno::EEXIST)
+            .with_hint("replace it");
+        let status = status(&error, Some("abc"));
+        assert_eq!(status.code(), Code::AlreadyExists);
+        assert_eq!(status.message(), error.detail);
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!(
+            (info.reason.as_str(), info.domain.as_str()),
+            ("SERVICE_EXISTS", "ipvsd")
+        );
+        assert_eq!(info.metadata["errno"], "EEXIST");
+        assert_eq!(info.metadata["hint"], "replace it");
+        assert_eq!(details.request_info().unwrap().request_id, "abc");
+        assert!(details.bad_request().is_none());
+    }
+
+    #[test]
+    fn fields_at_fault_are_told_with_their_paths() {
+        let error = Error::from_violations(vec![
+            Violation::new("persistence.netmask", "is wrong"),
+            Violation::new("servers[2].weight", "is wrong too"),
+        ]);
+        let status = status(&error, None);
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let details = status.get_error_details();
+        let fields = &details.bad_request().unwrap().field_violations;
+        assert_eq!(fields[0].field, "persistence.netmask");
+        assert_eq!(fields[1].field, "servers[2].weight");
+        assert_eq!(fields[1].description, "is wrong too");
+    }
+
+    #[test]
+    fn a_failed_precondition_says_which() {
+        let error = Error::new(Reason::SchedulerUnavailable, "no scheduler xyz")
+            .with_violation("scheduler", "no scheduler xyz");
+        let status = status(&error, None);
+        assert_eq!(status.code(), Code::FailedPrecondition);
+        let details = status.get_error_details();
+        let failed = &details.precondition_failure().unwrap().violations[0];
+        assert_eq!(
+            (failed.r#type.as_str(), failed.subject.as_str()),
+            ("SCHEDULER_UNAVAILABLE", "scheduler")
+        );
+    }
+
+    #[test]
+    fn the_largest_error_fits_the_trailers_of_common_clients() {
+        let violation = |i| Violation::new(format!("servers[{i}].weight"), "ü".repeat(100));
+        let mut error = Error::from_violations((0..1000).map(violation).collect());
+        error.hint = Some("ü".repeat(2000));
+        let response = refusal(&error, &HeaderMap::new());
+        let size: usize = response
+            .headers()
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 32)
+            .sum();
+        assert!(size < 8192, "{size}");
+        let status = status(&error, None);
+        let details = status.get_error_details();
+        let last = details
+            .bad_request()
+            .unwrap()
+            .field_violations
+            .last()
+            .unwrap();
+        assert!(last.description.starts_with("and "), "{last:?}");
+    }
+
+    #[test]
+    fn every_reason_has_a_code_that_is_an_error() {
+        for reason in Reason::ALL {
+            assert!(!matches!(
+                code(reason),
+                Code::Ok | Code::Unknown | Code::OutOfRange
+            ));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_too_long_is_resource_exhausted() {
+        let response = Status::out_of_range("too long").into_http::<tonic::body::Body>();
+        let response = too_large(response.map(Body::new)).await;
+        let status = Status::from_header_map(response.headers()).unwrap();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(
+            status.get_error_details().error_info().unwrap().reason,
+            "TOO_LARGE"
+        );
+    }
+
+    #[test]
+    fn a_refusal_speaks_the_dialect_of_the_request() {
+        let mut headers = HeaderMap::new();
+        assert!(!is_grpc(&headers));
+        let kind = HeaderValue::from_static("application/grpc-web+proto");
+        headers.insert(CONTENT_TYPE, kind.clone());
+        assert!(is_grpc(&headers));
+        let response = refusal(&Error::new(Reason::RateLimited, "busy"), &headers);
+        assert_eq!(response.headers()[CONTENT_TYPE], kind);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        assert!(!is_grpc(&headers));
+    }
+}

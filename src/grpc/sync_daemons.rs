@@ -1,0 +1,123 @@
+//! Connection synchronisation daemons.
+
+use super::{
+    Face,
+    convert::{age, aged, guard},
+    mask::Mask,
+};
+use crate::{
+    director::Call,
+    model::{Error, SyncDaemon, SyncDaemonDraft, SyncDaemonView, SyncState},
+    proto::v1 as pb,
+};
+
+pub(super) async fn list(
+    face: Face,
+    request: pb::ListSyncDaemonsRequest,
+    call: Call,
+) -> Result<pb::ListSyncDaemonsResponse, Error> {
+    let pb::ListSyncDaemonsRequest { max_age } = request;
+    let answer = face.director.sync_daemons(aged(call, max_age)?).await?;
+    let daemons = answer.value.iter().copied().map(SyncDaemonView::from);
+    Ok(pb::ListSyncDaemonsResponse {
+        sync_daemons: daemons.map(pb::SyncDaemon::from).collect(),
+        age: age(&answer),
+    })
+}
+
+pub(super) async fn start(
+    face: Face,
+    request: pb::StartSyncDaemonRequest,
+    call: Call,
+) -> Result<pb::StartSyncDaemonResponse, Error> {
+    let pb::StartSyncDaemonRequest {
+        sync_daemon,
+        replace,
+        etag,
+    } = request;
+    let daemon = sync_daemon.ok_or_else(|| Error::invalid("sync_daemon", "is required"))?;
+    let state = state(&daemon.state)?;
+    let written = face
+        .director
+        .start_sync_daemon(state, draft(daemon), replace, guard(&etag)?, call)
+        .await?;
+    Ok(pb::StartSyncDaemonResponse {
+        sync_daemon: Some(SyncDaemonView::from(written.value).into()),
+        created: written.created,
+        changed: written.changed,
+    })
+}
+
+pub(super) async fn stop(
+    face: Face,
+    request: pb::StopSyncDaemonRequest,
+    call: Call,
+) -> Result<pb::StopSyncDaemonResponse, Error> {
+    let pb::StopSyncDaemonRequest {
+        state: text,
+        allow_missing,
+        etag,
+    } = request;
+    let changed = face
+        .director
+        .stop_sync_daemon(state(&text)?, allow_missing, guard(&etag)?, call)
+        .await?;
+    Ok(pb::StopSyncDaemonResponse { changed })
+}
+
+fn state(text: &str) -> Result<SyncState, Error> {
+    if text.is_empty() {
+        return Err(Error::invalid("state", "is required: master or backup"));
+    }
+    text.parse()
+}
+
+// === pb::SyncDaemon ===
+
+impl From<SyncDaemonView> for pb::SyncDaemon {
+    fn from(view: SyncDaemonView) -> Self {
+        let SyncDaemonView { daemon, etag } = view;
+        let SyncDaemon {
+            state,
+            interface,
+            sync_id,
+            max_length,
+            multicast_group,
+            multicast_port,
+            multicast_ttl,
+        } = daemon;
+        Self {
+            state: state.to_string(),
+            interface: Some(interface.to_string()),
+            sync_id: Some(sync_id.into()),
+            max_length: Some(max_length.into()),
+            multicast_group: Some(multicast_group.to_string()),
+            multicast_port: Some(multicast_port.into()),
+            multicast_ttl: Some(multicast_ttl.into()),
+            etag: etag.to_string(),
+        }
+    }
+}
+
+/// What a message says of a daemon, beside which of the two it is.
+pub(super) fn draft(daemon: pb::SyncDaemon) -> SyncDaemonDraft {
+    let pb::SyncDaemon {
+        state: _,
+        interface,
+        sync_id,
+        max_length,
+        multicast_group,
+        multicast_port,
+        multicast_ttl,
+        etag: _,
+    } = daemon;
+    let mask = Mask::Present;
+    let mut draft = SyncDaemonDraft::default();
+    draft.interface = mask.field("interface", interface);
+    draft.sync_id = mask.field("sync_id", sync_id);
+    draft.max_length = mask.field("max_length", max_length);
+    draft.multicast_group = mask.field("multicast_group", multicast_group);
+    draft.multicast_port = mask.field("multicast_port", multicast_port);
+    draft.multicast_ttl = mask.field("multicast_ttl", multicast_ttl);
+    draft
+}

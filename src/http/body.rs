@@ -1,0 +1,287 @@
+//! Long answers, encoded piece by piece while the client reads them: what they hold exists once, in
+//! the shared table, and never as one text.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::Frame;
+use serde::Serialize;
+
+use crate::{
+    director::{ServerPage, ServicePage},
+    model::{ServerView, ServiceView},
+};
+
+/// Bytes of a chunk at which it is sent. Large enough that a chunk's cost does not count, small
+/// enough that thousands of slow readers do no harm.
+const CHUNK: usize = 32 * 1024;
+
+/// Something that is encoded in pieces.
+pub(super) trait Pieces: Send + Unpin + 'static {
+    /// Appends the next piece, an entry or so; false when there is none after it.
+    fn next(&mut self, chunk: &mut Vec<u8>) -> serde_json::Result<bool>;
+}
+
+/// `{"services": […], …}`.
+#[derive(Debug)]
+pub(super) struct Services {
+    page: ServicePage,
+    at: At,
+}
+
+/// `{"servers": […], …}`.
+#[derive(Debug)]
+pub(super) struct Servers {
+    page: ServerPage,
+    at: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum At {
+    Service(usize),
+    Server(usize, usize),
+}
+
+/// What follows the entries of a page.
+#[derive(Serialize)]
+struct Tail {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimation: Option<bool>,
+}
+
+struct Stream<P> {
+    pieces: P,
+    /// The first chunk, which was made before the answer began.
+    first: Option<Vec<u8>>,
+    done: bool,
+}
+
+/// A body of these pieces. What fits one chunk is sent with its length.
+pub(super) fn body(mut pieces: impl Pieces) -> Body {
+    let mut first = Vec::new();
+    match fill(&mut pieces, &mut first) {
+        Ok(true) => Body::new(Stream {
+            pieces,
+            first: Some(first),
+            done: false,
+        }),
+        Ok(false) => Body::from(first),
+        Err(error) => Body::from_stream(futures_util::stream::iter([Err::<Bytes, _>(error)])),
+    }
+}
+
+/// Fills a chunk; false when that was the last.
+fn fill(pieces: &mut impl Pieces, chunk: &mut Vec<u8>) -> serde_json::Result<bool> {
+    while chunk.len() < CHUNK {
+        if !pieces.next(chunk)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+// === impl Stream ===
+
+impl<P: Pieces> http_body::Body for Stream<P> {
+    type Data = Bytes;
+    type Error = serde_json::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first.into()))));
+        }
+        if self.done {
+            return Poll::Ready(None);
+        }
+        let mut chunk = Vec::with_capacity(CHUNK + CHUNK / 8);
+        let more = fill(&mut self.pieces, &mut chunk);
+        self.done = !matches!(more, Ok(true));
+        Poll::Ready(Some(more.map(|_| Frame::data(chunk.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.done
+    }
+}
+
+// === impl Tail ===
+
+impl Tail {
+    /// Ends the list, and the object that it is in.
+    fn write(&self, chunk: &mut Vec<u8>) -> serde_json::Result<()> {
+        chunk.push(b']');
+        let start = chunk.len();
+        serde_json::to_writer(&mut *chunk, self)?;
+        // `{}` or `{"…` becomes `}` or `,"…`.
+        if chunk.get(start + 1) == Some(&b'}') {
+            chunk.remove(start);
+        } else if let Some(brace) = chunk.get_mut(start) {
+            *brace = b',';
+        }
+        Ok(())
+    }
+}
+
+// === impl Services ===
+
+impl From<ServicePage> for Services {
+    fn from(page: ServicePage) -> Self {
+        Self {
+            page,
+            at: At::Service(0),
+        }
+    }
+}
+
+impl Pieces for Services {
+    fn next(&mut self, chunk: &mut Vec<u8>) -> serde_json::Result<bool> {
+        let include = self.page.include;
+        match self.at {
+            At::Service(place) => {
+                chunk.extend_from_slice(if place == 0 { b"{\"services\":[" } else { b"" });
+                let Some(entry) = self.page.get(place) else {
+                    let tail = Tail {
+                        next_page_token: self.page.next_page_token(),
+                        estimation: self.page.estimation,
+                    };
+                    tail.write(chunk)?;
+                    return Ok(false);
+                };
+                if place > 0 {
+                    chunk.push(b',');
+                }
+                if !include.servers {
+                    let view = ServiceView::bare(&entry.service, include);
+                    serde_json::to_writer(&mut *chunk, &view)?;
+                    self.at = At::Service(place + 1);
+                    return Ok(true);
+                }
+                // Its servers follow one by one: a service can have very many.
+                let mut view = ServiceView::bare(&entry.service, include);
+                view.server_count = Some(entry.servers.len());
+                view.etag = entry.etag();
+                serde_json::to_writer(&mut *chunk, &view)?;
+                chunk.pop();
+                chunk.extend_from_slice(b",\"servers\":[");
+                self.at = At::Server(place, 0);
+            }
+            At::Server(place, index) => {
+                let servers = self.page.get(place).map(|entry| entry.servers.as_slice());
+                match servers.and_then(|servers| servers.get(index)) {
+                    Some(server) => {
+                        if index > 0 {
+                            chunk.push(b',');
+                        }
+                        serde_json::to_writer(&mut *chunk, &ServerView::new(server, include))?;
+                        self.at = At::Server(place, index + 1);
+                    }
+                    None => {
+                        chunk.extend_from_slice(b"]}");
+                        self.at = At::Service(place + 1);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+// === impl Servers ===
+
+impl From<ServerPage> for Servers {
+    fn from(page: ServerPage) -> Self {
+        Self { page, at: 0 }
+    }
+}
+
+impl Pieces for Servers {
+    fn next(&mut self, chunk: &mut Vec<u8>) -> serde_json::Result<bool> {
+        chunk.extend_from_slice(if self.at == 0 { b"{\"servers\":[" } else { b"" });
+        let Some(server) = self.page.servers.get(self.at) else {
+            let tail = Tail {
+                next_page_token: self.page.next_page_token(),
+                estimation: self.page.estimation,
+            };
+            tail.write(chunk)?;
+            return Ok(false);
+        };
+        if self.at > 0 {
+            chunk.push(b',');
+        }
+        serde_json::to_writer(&mut *chunk, &ServerView::new(server, self.page.include))?;
+        self.at += 1;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// A list of numbers, `[0,1,…]`.
+    struct Numbers {
+        at: usize,
+        len: usize,
+    }
+
+    impl Pieces for Numbers {
+        fn next(&mut self, chunk: &mut Vec<u8>) -> serde_json::Result<bool> {
+            chunk.push(if self.at == 0 { b'[' } else { b',' });
+            serde_json::to_writer(&mut *chunk, &self.at)?;
+            self.at += 1;
+            if self.at == self.len {
+                chunk.push(b']');
+            }
+            Ok(self.at < self.len)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_body_comes_in_bounded_chunks_that_make_one_document() {
+        let mut body = body(Numbers { at: 0, len: 50_000 });
+        let mut chunks = Vec::new();
+        while let Some(frame) = body.frame().await {
+            chunks.push(frame.unwrap().into_data().unwrap());
+        }
+        assert!(chunks.len() > 5);
+        assert!(chunks.iter().all(|chunk| chunk.len() < CHUNK + 16));
+        let numbers: Vec<usize> = serde_json::from_slice(&chunks.concat()).unwrap();
+        assert!(numbers.into_iter().eq(0..50_000));
+    }
+
+    #[tokio::test]
+    async fn a_short_body_comes_with_its_length() {
+        let body = body(Numbers { at: 0, len: 3 });
+        assert_eq!(http_body::Body::size_hint(&body).exact(), Some(7));
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "[0,1,2]");
+    }
+
+    #[test]
+    fn a_list_ends_with_what_is_known_of_it() {
+        let end = |next_page_token: Option<&str>, estimation| {
+            let tail = Tail {
+                next_page_token: next_page_token.map(str::to_owned),
+                estimation,
+            };
+            let mut chunk = b"{\"x\":[".to_vec();
+            tail.write(&mut chunk).unwrap();
+            String::from_utf8(chunk).unwrap()
+        };
+        assert_eq!(end(None, None), r#"{"x":[]}"#);
+        assert_eq!(
+            end(Some("t"), Some(true)),
+            r#"{"x":[],"next_page_token":"t","estimation":true}"#
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! The HTTP face: parses requests into the model's drafts, calls the director, and renders the
+//! model's views. It decides nothing. One file a resource.
+
+mod body;
+mod conditional;
+mod connections;
+mod docs;
+mod errors;
+mod extract;
+mod health;
+mod info;
+mod problem;
+mod query;
+mod reply;
+mod schema;
+mod servers;
+mod services;
+mod settings;
+mod stats;
+mod sync_daemons;
+mod timeouts;
+mod zero;
+
+use std::time::Duration;
+
+use axum::{Router, middleware};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub use docs::openapi;
+pub use problem::{MEDIA_TYPE, Problem, REQUEST_ID, not_found, status};
+
+use crate::director::{Call, Director};
+
+/// What can be set of the HTTP face.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpOptions {
+    /// How long a request may take, from its body's first byte to the kernel's answer.
+    pub request_timeout: Duration,
+    /// The longest body in bytes.
+    pub max_body_bytes: usize,
+}
+
+/// What the operations share.
+#[derive(Clone, Debug)]
+struct Api {
+    director: Director,
+    options: HttpOptions,
+}
+
+/// The HTTP face of `director`, and its description.
+///
+/// Paths that there are not are left to the caller, who may have more to merge; [`not_found`] is
+/// the answer to them.
+pub fn router(director: Director, options: HttpOptions) -> (Router, OpenApi) {
+    let (api, _) = operations().split_for_parts();
+    let openapi = openapi();
+    let router = api
+        .with_state(Api { director, options })
+        .merge(docs::router(&openapi))
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(middleware::from_fn(problem::with_request_id));
+    (router, openapi)
+}
+
+fn operations() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(docs::base())
+        .routes(routes!(services::list, services::create, services::clear))
+        .routes(routes!(
+            services::get,
+            services::put,
+            services::update,
+            services::delete
+        ))
+        .routes(routes!(servers::list, servers::create))
+        .routes(routes!(
+            servers::get,
+            servers::put,
+            servers::update,
+            servers::delete
+        ))
+        .routes(routes!(zero::all))
+        .routes(routes!(zero::service))
+        .routes(routes!(timeouts::get, timeouts::update))
+        .routes(routes!(sync_daemons::list))
+        .routes(routes!(
+            sync_daemons::get,
+            sync_daemons::put,
+            sync_daemons::delete
+        ))
+        .routes(routes!(connections::list))
+        .routes(routes!(stats::get))
+        .routes(routes!(info::get))
+        .routes(routes!(settings::get, settings::update))
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(errors::list))
+        .routes(routes!(errors::get))
+}
+
+// === impl HttpOptions ===
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            // Longer than any healthy kernel needs, shorter than most clients wait.
+            request_timeout: Duration::from_secs(30),
+            // A service with some 30 000 servers.
+            max_body_bytes: 4 << 20,
+        }
+    }
+}
+
+// === impl Api ===
+
+impl Api {
+    /// A call that begins now.
+    fn call(&self) -> Call {
+        Call::within(self.options.request_timeout)
+    }
+}

@@ -1,0 +1,202 @@
+//! How a refusal looks: `application/problem+json` (RFC 9457).
+
+use axum::{
+    body::Body,
+    extract::Request,
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::model::{Error, Reason, Violation};
+
+/// Media type of a problem.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// Header that carries a request's id, in both directions.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Why a request was refused, and what to do about it (RFC 9457).
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// Reference to an explanation of the reason.
+    #[serde(rename = "type")]
+    #[schema(format = "uri-reference", example = "/errors/SERVICE_EXISTS")]
+    kind: String,
+    /// The reason in words.
+    #[schema(example = "The virtual service exists already")]
+    title: &'static str,
+    /// Status of the answer.
+    #[schema(minimum = 400, maximum = 599, example = 409)]
+    status: u16,
+    /// What was wrong with this request.
+    #[schema(example = "the virtual service tcp-192.0.2.1-80 exists already")]
+    detail: String,
+    /// Stable name of the reason, for programs.
+    #[schema(value_type = super::schema::ReasonName)]
+    reason: &'static str,
+    /// What the kernel answered, where it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "EEXIST")]
+    errno: Option<String>,
+    /// The fields that are at fault.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    errors: Vec<Violation>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    /// Id of the request, as in the daemon's log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    #[serde(skip)]
+    headers: HeaderMap,
+}
+
+/// The status of each reason.
+pub fn status(reason: Reason) -> StatusCode {
+    match reason {
+        Reason::InvalidArgument => StatusCode::BAD_REQUEST,
+        Reason::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Reason::PermissionDenied => StatusCode::FORBIDDEN,
+        Reason::NotFound
+        | Reason::ServiceNotFound
+        | Reason::ServerNotFound
+        | Reason::SyncDaemonNotRunning => StatusCode::NOT_FOUND,
+        Reason::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Reason::ServiceExists | Reason::ServerExists | Reason::SyncDaemonRunning => {
+            StatusCode::CONFLICT
+        }
+        Reason::RevisionMismatch => StatusCode::PRECONDITION_FAILED,
+        Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Reason::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Reason::SchedulerUnavailable
+        | Reason::PersistenceEngineUnavailable
+        | Reason::UnsupportedByKernel
+        | Reason::SyncDaemonConflict => StatusCode::UNPROCESSABLE_ENTITY,
+        Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Reason::KernelUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Reason::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
+/// How many seconds a client does well to wait, where waiting helps.
+fn retry_after(reason: Reason) -> Option<HeaderValue> {
+    match reason {
+        // A queue drains in well under a second.
+        Reason::RateLimited => Some(HeaderValue::from_static("1")),
+        // Somebody has to load a module or grant a capability.
+        Reason::KernelUnavailable => Some(HeaderValue::from_static("5")),
+        _ => None,
+    }
+}
+
+// === impl Problem ===
+
+impl Problem {
+    /// The same problem with one more header.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// The same problem as a 503, whatever its reason: the daemon is not ready.
+    pub(super) fn unavailable(mut self) -> Self {
+        self.status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
+        self
+    }
+
+    /// The same problem with the id of the request that it answers, where the request has one.
+    #[must_use]
+    pub fn of_request(mut self, headers: &HeaderMap) -> Self {
+        let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+        self.request_id = id.map(str::to_owned);
+        self
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let Error {
+            reason,
+            detail,
+            errno,
+            violations,
+            hint,
+        } = error;
+        let mut headers = HeaderMap::new();
+        if let Some(seconds) = retry_after(reason) {
+            headers.insert(header::RETRY_AFTER, seconds);
+        }
+        Self {
+            kind: format!("/errors/{reason}"),
+            title: reason.title(),
+            status: status(reason).as_u16(),
+            detail,
+            reason: reason.as_str(),
+            errno: errno.map(|errno| errno.to_string()),
+            errors: violations,
+            hint,
+            request_id: None,
+            headers,
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = Response::new(body(&self));
+        *response.status_mut() = status;
+        response.headers_mut().extend(self.headers.clone());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // `with_request_id` finds it there.
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+fn body(problem: &Problem) -> Body {
+    serde_json::to_vec(problem).map_or_else(|_| Body::empty(), Body::from)
+}
+
+/// Middleware: gives problems the id of their request.
+pub(super) async fn with_request_id(request: Request, next: Next) -> Response {
+    let Some(id) = request.headers().get(REQUEST_ID).cloned() else {
+        return next.run(request).await;
+    };
+    let mut response = next.run(request).await;
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        let headers = HeaderMap::from_iter([(REQUEST_ID, id)]);
+        *response.body_mut() = body(&problem.of_request(&headers));
+        // It was counted without the id.
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    response
+}
+
+/// The answer to a path that there is not.
+pub async fn not_found(request: Request) -> Response {
+    let detail = format!("there is nothing at {}", request.uri().path());
+    Problem::from(Error::new(Reason::NotFound, detail).with_hint("see /openapi.json or /docs"))
+        .of_request(request.headers())
+        .into_response()
+}
+
+/// The answer to a method that a path does not take; `Allow` tells which it does.
+pub(super) async fn method_not_allowed(request: Request) -> Response {
+    let (method, path) = (request.method(), request.uri().path());
+    let detail = format!("{path} does not take {method}");
+    Problem::from(
+        Error::new(Reason::MethodNotAllowed, detail)
+            .with_hint("the header Allow says which methods it takes"),
+    )
+    .of_request(request.headers())
+    .into_response()
+}
