@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Cache, Change, Changed, Kernel, Seen,
+    Batch, Cache, Change, Changed, Kernel, Seen,
     link::{AskError, Link},
     reader, unavailable,
 };
@@ -24,6 +24,8 @@ pub enum Job {
     Ask(Waiting<Query, Seen>),
     /// A change.
     Change(Waiting<Change, Changed>),
+    /// Operations, each on its own.
+    Batch(Waiting<Batch, Vec<Result<(), Error>>>),
     /// Read small files below `/proc`, those that exist.
     Read(Waiting<Vec<String>, Vec<Option<String>>>),
     /// Write small files below `/proc`, all or none.
@@ -96,6 +98,14 @@ impl Worker {
             match job {
                 Job::Ask(ask) => questions.extend(ask.wanted()),
                 Job::Change(change) => changes.extend(change.wanted()),
+                Job::Batch(batch) => {
+                    if let Some(batch) = batch.wanted() {
+                        // Writes keep their order.
+                        self.changes(std::mem::take(&mut changes));
+                        let outcomes = self.batch(&batch.request);
+                        batch.answer(outcomes);
+                    }
+                }
                 Job::Read(read) => {
                     if let Some(read) = read.wanted() {
                         let contents = self.read_files(&read.request);
