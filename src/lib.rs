@@ -8,6 +8,8 @@
 //! model ← client ← cli ← bin/ipvsctl
 //! ```
 
+pub mod cli;
+pub mod client;
 pub mod codec;
 pub mod director;
 pub mod executor;
