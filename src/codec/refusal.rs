@@ -10,12 +10,12 @@ pub fn refusal(op: &Op, errno: Errno, scheduler_is_there: bool) -> Error {
             Reason::ServiceExists,
             format!("the virtual service {key} exists already"),
         )
-        .with_hint("replace it (PUT) or change it (PATCH)"),
+        .with_hint("replace or update it instead"),
         (Errno::EEXIST, Op::CreateServer(key, server, _)) => Error::new(
             Reason::ServerExists,
             format!("{key} has the real server {server} already, maybe with another forwarding"),
         )
-        .with_hint("replace it (PUT) or change it (PATCH)"),
+        .with_hint("replace or update it instead"),
         (Errno::EEXIST, Op::StartSyncDaemon(config)) => sync_daemon_runs(config.state),
         (Errno::ESRCH, Op::StopSyncDaemon(state)) => no_sync_daemon(*state),
         (Errno::ESRCH, op) => match op.service() {

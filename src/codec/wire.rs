@@ -142,8 +142,9 @@ pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
             let payload = &message[MESSAGE_HEADER..];
             let kind = match Nlmsg::from(u16_at(message, 4)?) {
                 Nlmsg::Noop | Nlmsg::Overrun => continue,
-                Nlmsg::Error => Kind::Outcome(errno(payload)),
-                Nlmsg::Done => Kind::Done(errno(payload)),
+                Nlmsg::Error => Kind::Outcome(errno(payload)?),
+                // Kernels have sent ends without a code.
+                Nlmsg::Done => Kind::Done(errno(payload).unwrap_or(0)),
                 _ => Kind::Attributes(payload.get(GENERIC_HEADER..)?),
             };
             let flags = NlmF::from_bits_retain(u16_at(message, 6)?);
@@ -169,11 +170,10 @@ pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// The positive errno that begins the payload; 0 for success, and for a payload too short for one.
-fn errno(payload: &[u8]) -> i32 {
-    u32_at(payload, 0).map_or(0, |bits| {
-        bits.cast_signed().checked_neg().unwrap_or(i32::MAX)
-    })
+/// The positive errno that begins the payload; 0 for success.
+fn errno(payload: &[u8]) -> Option<i32> {
+    let told = u32_at(payload, 0)?.cast_signed();
+    Some(told.checked_neg().unwrap_or(i32::MAX))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

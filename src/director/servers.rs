@@ -45,6 +45,23 @@ impl Director {
         Ok(answer.map(|_| found))
     }
 
+    /// Creates a server; refused where it exists (ipvsadm -a).
+    pub async fn create_server(
+        &self,
+        service: ServiceKey,
+        draft: ServerDraft,
+        call: Call,
+    ) -> Result<Written<Server>, Error> {
+        let server = draft
+            .key(service)?
+            .ok_or_else(|| Error::invalid("address", "is required"))?;
+        let config = draft.create(service, server)?;
+        // Where it exists the kernel says so.
+        let create = Op::CreateServer(service, server, config);
+        self.write_server(service, server, Guard::None, call, |_| Ok(Some(create)))
+            .await
+    }
+
     /// Creates servers, all or none; refused where one exists (ipvsadm -a). Returns them in the
     /// order of the drafts.
     pub async fn create_servers(

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io::{BufRead, BufReader, Read},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
 };
@@ -143,7 +144,21 @@ impl Executor {
 }
 
 /// Hands over every connection of the table until `take` has enough.
+///
+/// A fault in here is an error like any other: a list that just ended would look complete.
 fn each_connection(
+    kernel: Result<&dyn Kernel, Error>,
+    take: impl FnMut(Connection) -> bool,
+) -> Result<(), Error> {
+    catch_unwind(AssertUnwindSafe(|| read_connections(kernel, take))).unwrap_or_else(|_| {
+        Err(Error::new(
+            Reason::Internal,
+            "ipvsd failed on the connection table; the log has more",
+        ))
+    })
+}
+
+fn read_connections(
     kernel: Result<&dyn Kernel, Error>,
     mut take: impl FnMut(Connection) -> bool,
 ) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! The only owner of sockets to the kernel.
 //!
 //! A generic-netlink request runs inside `send` and a dump inside `recv`, in the caller's thread and
-//! under one mutex of the kernel. So one plain thread owns the socket ([`worker`]), and the async
+//! under one mutex of the kernel. So one plain thread owns the socket (`worker.rs`), and the async
 //! world reaches it by a bounded channel: nothing below [`Executor`] is async, and nothing above it
 //! touches the kernel.
 

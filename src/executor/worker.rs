@@ -97,11 +97,12 @@ impl Worker {
         for job in jobs {
             match job {
                 Job::Ask(ask) => questions.extend(ask.wanted()),
-                Job::Change(change) => changes.extend(change.wanted()),
+                // Whether they are still wanted shows when it is their turn.
+                Job::Change(change) => changes.push(change),
                 Job::Batch(batch) => {
+                    // Writes keep their order.
+                    self.changes(std::mem::take(&mut changes));
                     if let Some(batch) = batch.wanted() {
-                        // Writes keep their order.
-                        self.changes(std::mem::take(&mut changes));
                         let outcomes = self.batch(&batch.request);
                         batch.answer(outcomes);
                     }
@@ -224,7 +225,7 @@ impl Worker {
             let before = self.read_file(path);
             if let Err(error) = self.kernel.write(path, text) {
                 for (path, before) in done.into_iter().rev() {
-                    if let Err(error) = self.kernel.write(path, before.trim_end()) {
+                    if let Err(error) = self.kernel.write(path, &before) {
                         tracing::warn!(path, %error, "a setting could not be put back");
                     }
                 }
@@ -240,7 +241,7 @@ impl Worker {
 
 impl<Q, A> Waiting<Q, A> {
     /// Itself, if somebody waits and there is time; else its end is told here.
-    fn wanted(self) -> Option<Self> {
+    pub(super) fn wanted(self) -> Option<Self> {
         if self.reply.is_closed() {
             return None;
         }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use prost::Message;
 
 use super::Face;
 use crate::{
@@ -36,9 +37,34 @@ pub(super) async fn count(
         .director
         .count_connections(filter, count_by.parse()?, call)
         .await?;
-    Ok(pb::CountConnectionsResponse {
-        counts: counts.into_iter().map(pb::ConnectionCount::from).collect(),
-    })
+    Ok(fitting(counts, face.options.max_response_bytes))
+}
+
+/// The largest groups, as many as fit: each client may be a group of its own.
+fn fitting(counts: Vec<Count>, mut room: usize) -> pb::CountConnectionsResponse {
+    let mut answer = pb::CountConnectionsResponse::default();
+    let mut counts = counts.into_iter();
+    for count in counts.by_ref() {
+        let connections = count.count;
+        let count = pb::ConnectionCount::from(count);
+        // A tag and a length of at most 5 bytes go before it.
+        match room.checked_sub(count.encoded_len() + 6) {
+            Some(left) => {
+                room = left;
+                answer.counts.push(count);
+            }
+            None => {
+                answer.other_groups = 1;
+                answer.other_connections = connections;
+                break;
+            }
+        }
+    }
+    for count in counts {
+        answer.other_groups += 1;
+        answer.other_connections += count.count;
+    }
+    answer
 }
 
 fn connection_filter(filter: Option<pb::ConnectionFilter>) -> Result<ConnectionFilter, Error> {
@@ -53,7 +79,7 @@ fn connection_filter(filter: Option<pb::ConnectionFilter>) -> Result<ConnectionF
     let pb::ConnectionFilter {
         protocol,
         client,
-        virtual_address,
+        r#virtual,
         destination,
         state,
         templates,
@@ -61,7 +87,7 @@ fn connection_filter(filter: Option<pb::ConnectionFilter>) -> Result<ConnectionF
     Ok(ConnectionFilter {
         protocol: parsed(protocol, "filter.protocol")?,
         client: parsed(client, "filter.client")?,
-        virtual_address: parsed(virtual_address, "filter.virtual_address")?,
+        virtual_address: parsed(r#virtual, "filter.virtual")?,
         destination: parsed(destination, "filter.destination")?,
         state,
         templates,
@@ -86,7 +112,7 @@ impl From<Connection> for pb::Connection {
         Self {
             protocol: protocol.to_string(),
             client: Some(client.into()),
-            virtual_address: Some(virtual_address.into()),
+            r#virtual: Some(virtual_address.into()),
             destination: Some(destination.into()),
             state: state.into(),
             template,
@@ -111,5 +137,32 @@ impl From<Count> for pb::ConnectionCount {
     fn from(count: Count) -> Self {
         let Count { group, count } = count;
         Self { group, count }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_that_do_not_fit_are_counted_together() {
+        let counts = || {
+            (0..100).map(|i| Count {
+                group: format!("198.51.100.{i}"),
+                count: 100 - i,
+            })
+        };
+        let all = fitting(counts().collect(), 1 << 20);
+        assert_eq!(
+            (all.counts.len(), all.other_groups, all.other_connections),
+            (100, 0, 0)
+        );
+        let some = fitting(counts().collect(), 1000);
+        assert!(some.encoded_len() <= 1000 + 20);
+        let told = some.counts.len();
+        assert!((1..100).contains(&told));
+        assert_eq!(some.other_groups, 100 - told as u64);
+        let connections: u64 = some.counts.iter().map(|c| c.count).sum();
+        assert_eq!(connections + some.other_connections, 5050);
     }
 }

@@ -176,7 +176,6 @@ fn error_message(error: Error) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::model::Reason;

@@ -71,13 +71,14 @@ pub(super) async fn list(
         .await?;
     let age = age(&answer);
     let page = answer.value;
-    let mut servers = Vec::with_capacity(page.servers.len());
+    let mut servers = Vec::new();
     let mut room = face.options.max_response_bytes;
     for server in &page.servers {
         let server = message(ServerView::new(server, page.include));
         // A tag and a length of at most 5 bytes go before it.
         match room.checked_sub(server.encoded_len() + 6) {
             Some(left) => room = left,
+            None if servers.is_empty() => room = 0,
             None => break,
         }
         servers.push(server);
@@ -124,15 +125,12 @@ pub(super) async fn create(
     let service = service_key(&service, "service")?;
     let draft = draft(required(server)?, &Mask::Present);
     named(&draft, service)?;
-    let written = face
-        .director
-        .create_servers(service, vec![draft], call)
-        .await
-        .map_err(alone)?;
+    let written = face.director.create_server(service, draft, call).await?;
+    let (server, created, changed) = told(&written);
     Ok(pb::CreateServerResponse {
-        server: written.value.first().map(bare),
-        created: written.created,
-        changed: written.changed,
+        server,
+        created,
+        changed,
     })
 }
 
@@ -151,11 +149,16 @@ pub(super) async fn create_many(
         .map(|server| draft(server, &Mask::Present))
         .collect();
     let written = face.director.create_servers(service, drafts, call).await?;
-    Ok(pb::CreateServersResponse {
+    let mut answer = pb::CreateServersResponse {
         servers: written.value.iter().map(bare).collect(),
         created: written.created,
         changed: written.changed,
-    })
+    };
+    // What was done must not look like a failure.
+    if answer.encoded_len() > face.options.max_response_bytes {
+        answer.servers.clear();
+    }
+    Ok(answer)
 }
 
 pub(super) async fn update(
@@ -250,18 +253,6 @@ fn told(written: &Written<Server>) -> (Option<pb::Server>, bool, bool) {
 
 fn bare(server: &Server) -> pb::Server {
     message(ServerView::new(server, BARE))
-}
-
-/// An error about the first of several as one about the only one.
-fn alone(mut error: Error) -> Error {
-    const FIRST: &str = "servers[0].";
-    for violation in &mut error.violations {
-        if let Some(field) = violation.field.strip_prefix(FIRST) {
-            violation.field = field.to_owned();
-        }
-    }
-    error.detail = error.detail.replace(FIRST, "");
-    error
 }
 
 // === pb::Server ===

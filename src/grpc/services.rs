@@ -88,7 +88,7 @@ pub(super) async fn list(
         .await?;
     let age = age(&answer);
     let page = answer.value;
-    let mut services = Vec::with_capacity(page.len());
+    let mut services = Vec::new();
     let mut room = face.options.max_response_bytes;
     for entry in page.iter() {
         let service = message(entry, page.include);

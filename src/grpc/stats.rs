@@ -5,7 +5,7 @@ use super::{
     convert::{age, aged, count, number, order},
 };
 use crate::{
-    director::{Call, StatsReport, StatsRequest, TopServer},
+    director::{Call, StatsReport, StatsRequest, TopServer, TopService},
     model::Error,
     proto::v1 as pb,
 };
@@ -48,17 +48,21 @@ pub(super) async fn get(
         server_count: count(server_count),
         active_connections,
         inactive_connections,
-        top_services: top_services
-            .iter()
-            .map(|top| pb::TopService {
-                id: top.id.to_string(),
-                stats: Some((&top.stats).into()),
-                rates: Some((&top.rates).into()),
-            })
-            .collect(),
+        top_services: top_services.iter().map(pb::TopService::from).collect(),
         top_servers: top_servers.iter().map(pb::TopServer::from).collect(),
         age,
     })
+}
+
+impl From<&TopService> for pb::TopService {
+    fn from(service: &TopService) -> Self {
+        let TopService { id, stats, rates } = service;
+        Self {
+            id: id.to_string(),
+            stats: Some(stats.into()),
+            rates: Some(rates.into()),
+        }
+    }
 }
 
 impl From<&TopServer> for pb::TopServer {

@@ -1,11 +1,12 @@
 //! Messages against the model: nothing is lost on the way there and back, masks say what they say.
-#![allow(clippy::unwrap_used)]
+
+mod definitions;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 use prost::Message;
-use prost_types::{FieldMask, FileDescriptorSet};
+use prost_types::FieldMask;
 
 use super::{mask::Mask, servers, services, sync_daemons, timeouts};
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
         ServiceEntry, ServiceKey, Stats, SyncDaemon, SyncDaemonView, SyncState, Timeouts, Tunnel,
         TunnelType,
     },
-    proto::{DESCRIPTORS, SERVICE, v1 as pb},
+    proto::v1 as pb,
 };
 
 const ALL: Include = Include {
@@ -189,76 +190,6 @@ proptest! {
         let message = pb::Server { weight: Some(number), ..pb::Server::default() };
         prop_assert_eq!(servers::draft(message, &Mask::Present).weight, Field::Set(number));
     }
-}
-
-#[test]
-fn masks_know_the_fields_of_their_messages_and_no_others() {
-    let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
-    let messages: Vec<_> = set
-        .file
-        .iter()
-        .flat_map(|file| &file.message_type)
-        .collect();
-    let fields = |name: &str| -> Vec<String> {
-        let message = messages.iter().find(|m| m.name() == name).unwrap();
-        message.field.iter().map(|f| f.name().to_owned()).collect()
-    };
-    let with = |name: &str, nested: &str, field: &str| {
-        let mut all = fields(name);
-        let at = all.iter().position(|f| f == field).unwrap() + 1;
-        let below = fields(nested).into_iter().map(|f| format!("{field}.{f}"));
-        all.splice(at..at, below);
-        all
-    };
-    assert_eq!(
-        services::FIELDS[..],
-        with("Service", "Persistence", "persistence")[..]
-    );
-    assert_eq!(servers::FIELDS[..], with("Server", "Tunnel", "tunnel")[..]);
-    assert_eq!(timeouts::FIELDS[..], fields("Timeouts")[..]);
-}
-
-#[test]
-fn everything_in_the_definitions_is_commented() {
-    let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
-    let mut count = 0;
-    for file in set.file.iter().filter(|file| file.package() == "ipvsd.v1") {
-        let info = file.source_code_info.as_ref().unwrap();
-        let commented = |path: &[i32]| {
-            let location = info.location.iter().find(|l| l.path == path);
-            location.is_some_and(|l| !l.leading_comments().trim().is_empty())
-        };
-        let index = |i: usize| i32::try_from(i).unwrap();
-        // Numbers of fields of FileDescriptorProto, DescriptorProto and ServiceDescriptorProto.
-        for (m, message) in file.message_type.iter().enumerate() {
-            assert!(commented(&[4, index(m)]), "{}", message.name());
-            for (f, field) in message.field.iter().enumerate() {
-                let path = [4, index(m), 2, index(f)];
-                let map_entry = message.options.as_ref().is_some_and(|o| o.map_entry());
-                assert!(
-                    map_entry || commented(&path),
-                    "{}.{}",
-                    message.name(),
-                    field.name()
-                );
-                count += 1;
-            }
-        }
-        for (s, service) in file.service.iter().enumerate() {
-            assert!(commented(&[6, index(s)]), "{}", service.name());
-            for (m, method) in service.method.iter().enumerate() {
-                assert!(commented(&[6, index(s), 2, index(m)]), "{}", method.name());
-            }
-        }
-    }
-    assert!(count > 100, "{count}");
-}
-
-#[test]
-fn the_service_has_the_name_that_is_used() {
-    use tonic::server::NamedService;
-    type Server = pb::ipvs_server::IpvsServer<super::face::Face>;
-    assert_eq!(Server::NAME, SERVICE);
 }
 
 fn masked(service: pb::Service, paths: &[&str]) -> crate::model::ServiceDraft {

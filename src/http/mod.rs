@@ -6,6 +6,7 @@ mod conditional;
 mod connections;
 mod docs;
 mod errors;
+mod etag;
 mod extract;
 mod health;
 mod info;

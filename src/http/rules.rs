@@ -13,7 +13,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Api,
-    conditional::{Reading, Tag, Unconditional},
+    conditional::{Reading, Unconditional},
+    etag::Tag,
     extract,
     problem::Problem,
     query::{FromQuery, Params, Query},

@@ -10,7 +10,8 @@ use utoipa::IntoParams;
 use super::{
     Api,
     body::{self, Servers},
-    conditional::{IfMatch, IfMatchOrAbsent, Reading, Tag, Unconditional, hash_server},
+    conditional::{IfMatch, IfMatchOrAbsent, Reading, Unconditional},
+    etag::{Tag, hash_server},
     extract::{self, InServer, InService, Json, Patch, RawJson},
     problem::Problem,
     query::{FromQuery, NoQuery, Params, Query},
@@ -125,6 +126,9 @@ impl Creation {
         let several = extract::parse::<Probe>(body).is_ok_and(|probe| probe.servers.is_some());
         Ok(if several {
             let batch: Batch = extract::parse(body)?;
+            if batch.servers.is_empty() {
+                return Err(Error::invalid("servers", "at least one server is needed"));
+            }
             Self::Several(batch.servers.into_iter().map(|server| server.0).collect())
         } else {
             Self::One(extract::parse(body)?)
@@ -236,20 +240,25 @@ pub(super) async fn create(
     _: Unconditional,
     RawJson(body): RawJson,
 ) -> Result<Response, Problem> {
-    let (drafts, several) = match Creation::parse(&body)? {
-        Creation::One(draft) => (vec![draft], false),
-        Creation::Several(drafts) => (drafts, true),
-    };
     let director = &api.director;
-    let written = director.create_servers(service, drafts, api.call()).await?;
-    match written.value.as_slice() {
-        [server] if !several => Ok(respond(service, server, written.created, written.changed)?),
-        servers => {
+    match Creation::parse(&body)? {
+        Creation::One(draft) => {
+            let written = director.create_server(service, draft, api.call()).await?;
+            Ok(respond(
+                service,
+                &written.value,
+                written.created,
+                written.changed,
+            )?)
+        }
+        Creation::Several(drafts) => {
+            let written = director.create_servers(service, drafts, api.call()).await?;
             let outcome = Outcome {
                 location: None,
                 created: written.created,
                 changed: written.changed,
             };
+            let servers = &written.value;
             Ok(reply::changed(
                 &outcome,
                 reply::json(&Created { servers })?,

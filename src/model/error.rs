@@ -142,29 +142,27 @@ impl Error {
         self
     }
 
-    /// The same error with all its fields below `path`, as in `servers[2].weight`.
+    /// The same error with all its fields below `path`, as in `servers[2].weight`; one that names
+    /// no field is at fault as a whole there.
     #[must_use]
-    pub fn below(self, path: &str) -> Self {
+    pub fn below(mut self, path: &str) -> Self {
         if self.violations.is_empty() {
-            return self;
+            let message = self.detail.clone();
+            return self.with_violation(path, message);
         }
-        let violations = self
-            .violations
-            .into_iter()
-            .map(|v| {
-                let dot = if v.field.is_empty() || v.field.starts_with('[') {
-                    ""
-                } else {
-                    "."
-                };
-                Violation::new(format!("{path}{dot}{}", v.field), v.message)
-            })
-            .collect();
-        Self {
-            errno: self.errno,
-            hint: self.hint,
-            ..Self::from_violations(violations)
+        for violation in &mut self.violations {
+            let dot = match violation.field.as_str() {
+                "" => "",
+                field if field.starts_with('[') => "",
+                _ => ".",
+            };
+            violation.field = format!("{path}{dot}{}", violation.field);
         }
+        if self.reason == Reason::InvalidArgument {
+            // There the fields are the whole detail.
+            self.detail = Self::from_violations(self.violations.clone()).detail;
+        }
+        self
     }
 }
 
@@ -298,7 +296,7 @@ impl Errno {
     /// The address family is not supported.
     pub const EAFNOSUPPORT: Self = Self(97);
 
-    const NAMES: [(i32, &'static str); 25] = [
+    const NAMES: [(i32, &'static str); 26] = [
         (1, "EPERM"),
         (2, "ENOENT"),
         (3, "ESRCH"),
@@ -313,6 +311,7 @@ impl Errno {
         (19, "ENODEV"),
         (22, "EINVAL"),
         (34, "ERANGE"),
+        (71, "EPROTO"),
         (90, "EMSGSIZE"),
         (92, "ENOPROTOOPT"),
         (95, "EOPNOTSUPP"),

@@ -161,10 +161,10 @@ impl FromStr for Protocol {
             "tcp" => Ok(Self::Tcp),
             "udp" => Ok(Self::Udp),
             "sctp" => Ok(Self::Sctp),
-            _ => text
-                .parse()
-                .map(|number: u16| Self::from(number))
-                .map_err(|_| {
+            _ => decimal(text)
+                .and_then(|number| u16::try_from(number).ok())
+                .map(Self::from)
+                .ok_or_else(|| {
                     Error::invalid("", format!("{text:?} is not a protocol: tcp, udp or sctp"))
                 }),
         }
@@ -233,7 +233,8 @@ impl FromStr for ServiceKey {
             _ => None,
         };
         if let Some(family) = family {
-            let mark = decimal(rest).ok_or_else(bad)?;
+            // To the kernel, mark 0 is another name of tcp-0.0.0.0-0.
+            let mark = decimal(rest).filter(|mark| *mark != 0).ok_or_else(bad)?;
             return Ok(Self::Fwmark { family, mark });
         }
         let (address, port) = rest.rsplit_once('-').ok_or_else(bad)?;

@@ -24,6 +24,9 @@ mod sync_daemon;
 mod timeouts;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use connection::{
     Connection, ConnectionFilter, ConnectionProtocol, CountBy, Endpoint, EndpointFilter,
 };

@@ -471,6 +471,7 @@ impl ServerDraft {
             return;
         }
         let mut tunnel = config.tunnel;
+        let before = violations.len();
         match draft.kind.as_ref() {
             Field::Keep => {}
             Field::Clear => tunnel = Tunnel::default(),
@@ -508,7 +509,7 @@ impl ServerDraft {
                 Ok(checksum) => tunnel.checksum = checksum,
             },
         }
-        if violations.is_empty() {
+        if violations.len() == before {
             match (tunnel.kind, tunnel.port, tunnel.checksum) {
                 (TunnelType::Gue, 0, _) => violations.push(Violation::new(
                     "tunnel.port",

@@ -159,6 +159,8 @@ pub enum MaskText {
     Number(i64),
 }
 
+const NO_MARK: &str = "0 is no mark (unmarked packets have it): 1 to 4294967295 are allowed";
+
 // === impl ServiceConfig ===
 
 impl ServiceConfig {
@@ -316,7 +318,10 @@ impl ServiceDraft {
                 ));
             }
         }
-        let mark = in_range(self.fwmark.unwrap_or(0), "fwmark", 0, u32::MAX.into());
+        let mark = match self.fwmark {
+            Some(0) | None => Err(Violation::new("fwmark", NO_MARK)),
+            Some(mark) => in_range(mark, "fwmark", 1, u32::MAX.into()),
+        };
         let family = self.family.as_deref().map_or(Ok(Family::Ipv4), str::parse);
         let family = family.map_err(|error: Error| error.below("family").violations);
         match (mark, family) {
@@ -387,10 +392,9 @@ impl ServiceDraft {
                 "protocol",
                 format!("{number}: IPVS has tcp, udp and sctp only"),
             )),
-            ServiceKey::Fwmark { mark: 0, .. } => violations.push(Violation::new(
-                "fwmark",
-                "0 is no mark (unmarked packets have it): 1 to 4294967295 are allowed",
-            )),
+            ServiceKey::Fwmark { mark: 0, .. } => {
+                violations.push(Violation::new("fwmark", NO_MARK));
+            }
             _ => {}
         }
         let config = self.over(key, ServiceConfig::new(key.family()), true, &mut violations);
@@ -409,7 +413,7 @@ impl ServiceDraft {
         if self.servers.is_some() {
             violations.push(Violation::new(
                 "servers",
-                "are not taken by an update: replace the service with its set (PUT), or change \
+                "are not taken by an update: replace the service with its set, or change \
                  its servers one by one",
             ));
         }

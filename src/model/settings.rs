@@ -163,7 +163,8 @@ impl SettingSpec {
             (SettingKind::Pair, _) => bad("takes two whole numbers, as in [3, 50]".to_owned()),
             (SettingKind::Text, SettingValue::Text(text)) => {
                 if text.len() <= 256 && text.bytes().all(|b| b.is_ascii_graphic()) {
-                    Ok(text.clone())
+                    // With a line feed: a write of no bytes at all would not reach the kernel.
+                    Ok(format!("{text}\n"))
                 } else {
                     bad("takes at most 256 visible characters".to_owned())
                 }

@@ -25,6 +25,7 @@ pub use connections::{ConnectionLine, write_connection, write_connection_header}
 pub use lexer::OwnOption;
 pub use list::{ListFormat, ListMode, write_list, write_version};
 pub use names::{Names, Numeric, Resolver, WellKnownPorts};
+pub use option::option_names;
 pub use parse::{CommandLine, List, Parsed, parse, parse_with};
 pub use refusal::refusal_text;
 pub use save::{write_op, write_rules};

@@ -293,3 +293,8 @@ impl Opt {
         }
     }
 }
+
+/// The long names of all options.
+pub fn option_names() -> impl Iterator<Item = &'static str> {
+    SPECS.iter().map(|spec| spec.long)
+}

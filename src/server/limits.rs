@@ -44,7 +44,15 @@ const OF_RULES: [&str; 2] = ["/v1/rules", "/ipvsd.v1.Ipvs/RestoreRules"];
 pub(super) const RULES_FACTOR: usize = 64;
 
 /// gRPC methods that begin like this change nothing; all gRPC is POST, so the name has to tell.
-const READING_METHODS: [&str; 6] = ["Get", "List", "Watch", "Save", "Check", "ServerReflection"];
+const READING_METHODS: [&str; 7] = [
+    "Get",
+    "List",
+    "Count",
+    "Watch",
+    "Save",
+    "Check",
+    "ServerReflection",
+];
 
 /// A request that is refused (or whose answer is lost) before or after its handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

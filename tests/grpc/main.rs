@@ -1,0 +1,13 @@
+//! The gRPC face over a real socket, against the fake kernel.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod connections;
+mod harness;
+mod listing;
+mod ops;
+mod servers;
+mod services;
+mod standard;
+mod stats;
+mod stock_client;
+mod sync_daemons;
