@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    Change, Changed, Decide, Plan, Seen, Step,
+    Batch, Change, Changed, Decide, Plan, Seen, Step,
     link::Outcome,
     reader, unavailable,
     worker::{Waiting, Worker},
@@ -96,6 +96,37 @@ impl Worker {
         }
     }
 
+    /// Carries out operations that have nothing to do with each other.
+    pub(super) fn batch(&mut self, batch: &Batch) -> Result<Vec<Result<(), Error>>, Error> {
+        if !batch.stop {
+            let outcomes = self.execute(&batch.ops)?;
+            let pairs = batch.ops.iter().zip(outcomes);
+            return Ok(pairs.map(|(op, came)| self.result(op, came)).collect());
+        }
+        let mut results = Vec::with_capacity(batch.ops.len());
+        for op in &batch.ops {
+            let came = self.execute(std::slice::from_ref(op))?;
+            let came = came.first().copied().unwrap_or(Outcome::NotSent);
+            let result = self.result(op, came);
+            let failed = result.is_err();
+            results.push(result);
+            if failed {
+                break;
+            }
+        }
+        Ok(results)
+    }
+
+    /// What came of an operation, found out where the answer was lost.
+    fn result(&mut self, op: &Op, outcome: Outcome) -> Result<(), Error> {
+        match outcome {
+            Outcome::Done => Ok(()),
+            Outcome::Refused(errno) => Err(self.explain(op, errno)),
+            Outcome::Unknown => self.find_out(op),
+            Outcome::NotSent => Err(lost("it was not carried out")),
+        }
+    }
+
     /// Carries out the plans, stage by stage, and undoes those that fail.
     fn act(&mut self, acts: &mut [Act]) {
         while let Some(owned) = next_stage(acts) {
@@ -106,12 +137,10 @@ impl Worker {
             let outcomes = self.execute(&ops);
             for (i, (owner, step)) in owned.into_iter().enumerate() {
                 let result = match &outcomes {
-                    Ok(outcomes) => match outcomes.get(i).copied().unwrap_or(Outcome::NotSent) {
-                        Outcome::Done => Ok(()),
-                        Outcome::Refused(errno) => Err(self.explain(&step.op, errno)),
-                        Outcome::Unknown => self.find_out(&step.op),
-                        Outcome::NotSent => Err(lost("it was not carried out")),
-                    },
+                    Ok(outcomes) => {
+                        let outcome = outcomes.get(i).copied().unwrap_or(Outcome::NotSent);
+                        self.result(&step.op, outcome)
+                    }
                     Err(error) => Err(error.clone()),
                 };
                 acts[owner].take(step, result);

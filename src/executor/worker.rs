@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Cache, Change, Changed, Kernel, Seen,
+    Batch, Cache, Change, Changed, Kernel, Seen,
     link::{AskError, Link},
     reader, unavailable,
 };
@@ -24,6 +24,8 @@ pub enum Job {
     Ask(Waiting<Query, Seen>),
     /// A change.
     Change(Waiting<Change, Changed>),
+    /// Operations, each on its own.
+    Batch(Waiting<Batch, Vec<Result<(), Error>>>),
     /// Read small files below `/proc`, those that exist.
     Read(Waiting<Vec<String>, Vec<Option<String>>>),
     /// Write small files below `/proc`, all or none.
@@ -97,6 +99,14 @@ impl Worker {
                 Job::Ask(ask) => questions.extend(ask.wanted()),
                 // Whether they are still wanted shows when it is their turn.
                 Job::Change(change) => changes.push(change),
+                Job::Batch(batch) => {
+                    // Writes keep their order.
+                    self.changes(std::mem::take(&mut changes));
+                    if let Some(batch) = batch.wanted() {
+                        let outcomes = self.batch(&batch.request);
+                        batch.answer(outcomes);
+                    }
+                }
                 Job::Read(read) => {
                     if let Some(read) = read.wanted() {
                         let contents = self.read_files(&read.request);
