@@ -42,7 +42,7 @@ openapi: ## writes openapi/ anew from the code
 	mkdir -p openapi
 	for f in json yaml; do \
 	    cargo run --locked --quiet --bin ipvsd -- openapi --format $$f >openapi/new && \
-	    mv openapi/new openapi/ipvsd.$$f || { rm openapi/new; exit 1; }; \
+	    mv openapi/new openapi/ipvsd.v1.$$f || { rm openapi/new; exit 1; }; \
 	done
 
 install: build ## the binaries into $(DESTDIR)$(PREFIX)

@@ -4,9 +4,12 @@
 //!
 //! ```text
 //! model ← codec ← executor ← director ← { http, grpc } ← server ← bin/ipvsd
+//! model ← rules ← { director, cli }
 //! model ← client ← cli ← bin/ipvsctl
 //! ```
 
+pub mod cli;
+pub mod client;
 pub mod codec;
 pub mod director;
 pub mod executor;
@@ -14,4 +17,5 @@ pub mod grpc;
 pub mod http;
 pub mod model;
 pub mod proto;
+pub mod rules;
 pub mod server;

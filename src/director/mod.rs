@@ -8,6 +8,7 @@
 mod connections;
 mod list;
 mod report;
+mod rules;
 mod servers;
 mod services;
 mod settings;
@@ -21,6 +22,7 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 pub use list::{Filter, ListServers, ListServices, Order, OrderBy, ServerPage, ServicePage};
+pub use rules::{RestoreEvent, RestoreOptions, RestoreStream, RestoreSummary};
 pub use types::{
     Answer, Call, ConnectionStream, Count, Guard, InfoReport, KernelReport, SchedulerReport,
     StatsReport, StatsRequest, TopServer, TopService, Written,

@@ -1,19 +1,23 @@
 //! Changes: look, decide, act, read back. Those about different services go packed, one send for a
 //! step of many, and each keeps its own exact outcome.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use tokio::sync::oneshot;
 
 use super::{
-    Change, Changed, Plan, Seen, Step,
+    Batch, Change, Changed, Decide, Plan, Seen, Step,
     link::Outcome,
     reader, unavailable,
     worker::{Waiting, Worker},
 };
 use crate::{
     codec,
-    model::{Errno, Error, Op, Query, Reason, ServiceEntry},
+    model::{Errno, Error, Name, Op, Query, Reason, SCHEDULERS, ServiceEntry},
 };
 
 /// A change on its way.
@@ -60,6 +64,7 @@ impl Worker {
 
     /// Looks, decides, acts and reads back for several changes at once.
     fn pack(&mut self, changes: Vec<Waiting<Change, Changed>>) {
+        let changes: Vec<_> = changes.into_iter().filter_map(Waiting::wanted).collect();
         let looks: Vec<_> = changes.iter().map(|change| change.request.look).collect();
         let looks = self.look(&looks);
         let mut acts = Vec::new();
@@ -74,7 +79,7 @@ impl Worker {
                 reply,
                 ..
             } = change;
-            match look.and_then(|seen| Ok((decide(seen.as_ref())?, seen))) {
+            match look.and_then(|seen| Ok((plan(decide, seen.as_ref())?, seen))) {
                 Ok((plan, seen)) => {
                     // What nothing is done to need not be read twice.
                     let known = (plan.is_empty() && query == read_back).then_some(seen);
@@ -91,19 +96,51 @@ impl Worker {
         }
     }
 
+    /// Carries out operations that have nothing to do with each other.
+    pub(super) fn batch(&mut self, batch: &Batch) -> Result<Vec<Result<(), Error>>, Error> {
+        if !batch.stop {
+            let outcomes = self.execute(&batch.ops)?;
+            let pairs = batch.ops.iter().zip(outcomes);
+            return Ok(pairs.map(|(op, came)| self.result(op, came)).collect());
+        }
+        let mut results = Vec::with_capacity(batch.ops.len());
+        for op in &batch.ops {
+            let came = self.execute(std::slice::from_ref(op))?;
+            let came = came.first().copied().unwrap_or(Outcome::NotSent);
+            let result = self.result(op, came);
+            let failed = result.is_err();
+            results.push(result);
+            if failed {
+                break;
+            }
+        }
+        Ok(results)
+    }
+
+    /// What came of an operation, found out where the answer was lost.
+    fn result(&mut self, op: &Op, outcome: Outcome) -> Result<(), Error> {
+        match outcome {
+            Outcome::Done => Ok(()),
+            Outcome::Refused(errno) => Err(self.explain(op, errno)),
+            Outcome::Unknown => self.find_out(op),
+            Outcome::NotSent => Err(lost("it was not carried out")),
+        }
+    }
+
     /// Carries out the plans, stage by stage, and undoes those that fail.
     fn act(&mut self, acts: &mut [Act]) {
         while let Some(owned) = next_stage(acts) {
+            if owned.is_empty() {
+                continue;
+            }
             let ops: Vec<_> = owned.iter().map(|(_, step)| step.op.clone()).collect();
             let outcomes = self.execute(&ops);
             for (i, (owner, step)) in owned.into_iter().enumerate() {
                 let result = match &outcomes {
-                    Ok(outcomes) => match outcomes.get(i).copied().unwrap_or(Outcome::NotSent) {
-                        Outcome::Done => Ok(()),
-                        Outcome::Refused(errno) => Err(self.explain(&step.op, errno)),
-                        Outcome::Unknown => self.find_out(&step.op),
-                        Outcome::NotSent => Err(lost("it was not carried out")),
-                    },
+                    Ok(outcomes) => {
+                        let outcome = outcomes.get(i).copied().unwrap_or(Outcome::NotSent);
+                        self.result(&step.op, outcome)
+                    }
                     Err(error) => Err(error.clone()),
                 };
                 acts[owner].take(step, result);
@@ -160,19 +197,29 @@ impl Worker {
 
     /// The kernel's refusal, in words.
     fn explain(&self, op: &Op, errno: Errno) -> Error {
-        if errno == Errno::EPERM {
+        if matches!(errno, Errno::EPERM | Errno::ENOPROTOOPT) {
             return unavailable::refused(errno);
         }
-        // Both missing are ENOENT. The kernel loads the scheduler first, so it is there by now.
-        let scheduler_is_there = op.needs().is_some_and(|(scheduler, engine)| {
-            errno == Errno::ENOENT
-                && engine.is_some()
-                && self.read_file("modules").is_some_and(|modules| {
-                    let module = format!("ip_vs_{scheduler} ");
-                    modules.lines().any(|line| line.starts_with(&module))
-                })
-        });
+        // Both missing are ENOENT.
+        let scheduler_is_there = errno == Errno::ENOENT
+            && op.needs().is_some_and(|(scheduler, engine)| {
+                engine.is_some() && self.has_scheduler(scheduler)
+            });
         codec::refusal(op, errno, scheduler_is_there)
+    }
+
+    /// Whether the kernel has a scheduler that it was just asked for, which made it load its module.
+    fn has_scheduler(&self, scheduler: Name) -> bool {
+        let modules = self.read_file("modules").unwrap_or_default();
+        let is_loaded = |name: &str| {
+            let mut names = modules.lines().filter_map(|line| line.split(' ').next());
+            names.any(|module| module == name)
+        };
+        let known = |name: &str| SCHEDULERS.iter().any(|(known, _)| *known == name);
+        // What is built into the kernel is no module.
+        scheduler.as_str() == "none"
+            || is_loaded(&format!("ip_vs_{scheduler}"))
+            || (!is_loaded("ip_vs") && known(scheduler.as_str()))
     }
 
     /// Looks whether an operation whose answer is lost was carried out; what can be repeated
@@ -196,7 +243,12 @@ impl Worker {
                 Query::ServiceWithServers(*key)
             }
         };
-        match self.ask(query)?.shows(op) {
+        let seen = self.ask(query).map_err(|error| {
+            lost(&format!(
+                "it is not known whether it was carried out, as reading back failed too: {error}"
+            ))
+        })?;
+        match seen.shows(op) {
             Some(true) => Ok(()),
             Some(false) => Err(lost("it was not carried out, as reading back shows")),
             None => Err(lost("it is not known whether it was carried out")),
@@ -266,7 +318,13 @@ impl Act {
         match result {
             Ok(()) => self.done.push(step),
             Err(error) => {
+                let refused = error.errno.is_some() && error.reason != Reason::KernelUnavailable;
                 let error = match &step.path {
+                    // What blames no field blames the whole item.
+                    Some(path) if refused && error.violations.is_empty() => {
+                        let detail = error.detail.clone();
+                        error.with_violation(path, detail)
+                    }
                     Some(path) => error.below(path),
                     None => error,
                 };
@@ -301,6 +359,16 @@ impl Act {
             created,
         })));
     }
+}
+
+/// What is decided. A fault of one plan is not the others'.
+fn plan(decide: Decide, seen: Option<&Seen>) -> Result<Plan, Error> {
+    catch_unwind(AssertUnwindSafe(|| decide(seen))).unwrap_or_else(|_| {
+        Err(Error::new(
+            Reason::Internal,
+            "the executor failed on this request",
+        ))
+    })
 }
 
 /// The next stage of every plan that has not failed, each step with the place of its plan.

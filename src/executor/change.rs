@@ -39,6 +39,16 @@ pub struct Step {
     pub path: Option<String>,
 }
 
+/// Operations in their order, each on its own: one that fails undoes nothing.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// They.
+    pub ops: Vec<Op>,
+    /// Whether none is carried out after the first that fails. They go to the kernel one by one
+    /// then, rather than packed.
+    pub stop: bool,
+}
+
 /// What came of a change.
 #[derive(Debug)]
 pub struct Changed {

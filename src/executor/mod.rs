@@ -30,7 +30,7 @@ use std::{
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use worker::{Job, Waiting, Worker};
 
-pub use change::{Change, Changed, Decide, Plan, Seen, Step};
+pub use change::{Batch, Change, Changed, Decide, Plan, Seen, Step};
 pub use fake::FakeKernel;
 pub use kernel::{Kernel, Transport};
 pub use netlink::NetlinkKernel;
@@ -110,6 +110,16 @@ impl Executor {
     /// Makes a change.
     pub async fn change(&self, change: Change, deadline: Instant) -> Result<Changed, Error> {
         self.submit(change, deadline, Job::Change).await
+    }
+
+    /// Carries out operations in their order, and tells what came of each: of all of them, or of
+    /// those up to the first that failed where the batch stops there.
+    pub async fn batch(
+        &self,
+        batch: Batch,
+        deadline: Instant,
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        self.submit(batch, deadline, Job::Batch).await
     }
 
     /// Reads small text files below `/proc`; `None` for each that is missing.

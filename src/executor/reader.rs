@@ -1,6 +1,6 @@
 //! Questions that take more than one exchange, and what makes their answers whole.
 
-use std::{collections::HashSet, hash::Hash, sync::Arc};
+use std::{collections::HashSet, hash::Hash, io, sync::Arc};
 
 use super::{
     Seen,
@@ -13,6 +13,9 @@ use crate::{
 
 /// How often a dump that disagrees with itself is done again, before its duplicates are dropped.
 const ATTEMPTS: usize = 3;
+/// Fewer servers than this came in one datagram, which the kernel fills at one moment: it holds
+/// about 80.
+const SNAPSHOT: usize = 64;
 
 /// Answers a question.
 pub fn read(link: &mut Link, query: Query) -> Result<Seen, AskError> {
@@ -55,18 +58,27 @@ pub fn read_services(
     keys: &[ServiceKey],
 ) -> Result<Vec<Option<Service>>, AskError> {
     let queries: Vec<_> = keys.iter().map(|key| Query::Service(*key)).collect();
-    let mut found = vec![None; keys.len()];
+    // Unanswered, missing, or there.
+    let mut found: Vec<Option<Option<Service>>> = vec![None; keys.len()];
     let mut refused = None;
-    link.ask(&queries, |place, answer| match answer {
-        Ok(bytes) => {
-            if let Some(slot) = found.get_mut(place) {
-                *slot = codec::service(bytes);
-            }
+    link.ask(&queries, |place, answer| {
+        let told = match answer {
+            Ok(bytes) => codec::service(bytes).map(Some).ok_or(Errno(libc::EPROTO)),
+            // A kernel without IPv6 has no IPv6 services.
+            Err(Errno::ESRCH | Errno::EAFNOSUPPORT) => Ok(None),
+            Err(errno) => Err(errno),
+        };
+        match (found.get_mut(place), told) {
+            (Some(slot), Ok(told)) => *slot = Some(told),
+            (_, Err(errno)) => refused = Some(errno),
+            (None, Ok(_)) => {}
         }
-        Err(Errno::ESRCH) => {}
-        Err(errno) => refused = Some(errno),
     })?;
-    refused.map_or(Ok(found), |errno| Err(AskError::Refused(errno)))
+    if let Some(errno) = refused {
+        return Err(AskError::Refused(errno));
+    }
+    let found: Option<Vec<_>> = found.into_iter().collect();
+    found.ok_or_else(|| AskError::Broken(io::Error::other("an answer is missing")))
 }
 
 fn service(link: &mut Link, key: ServiceKey) -> Result<Option<Service>, AskError> {
@@ -85,29 +97,33 @@ fn table(link: &mut Link) -> Result<Vec<ServiceEntry>, AskError> {
 }
 
 fn services(link: &mut Link) -> Result<Vec<Service>, AskError> {
-    Ok(whole(link, Dump::Services, codec::service, |service| service.key)?.0)
+    whole(link, Dump::Services, codec::service, |service| service.key)
 }
 
-/// The servers of a service; `None` where it has gone, which the kernel does not tell: it answers
-/// with none, or ends early with some.
+/// The servers of a service; `None` where it has gone, which an empty dump does not tell, nor one
+/// that ends after its first datagram because of it.
 fn servers(link: &mut Link, key: ServiceKey) -> Result<Option<Vec<Server>>, AskError> {
     let family = key.family();
-    let decode = |bytes: &[u8]| codec::server(bytes, family);
-    let (servers, datagrams) = whole(link, Dump::Servers(key), decode, |server| server.key)?;
-    let doubtful = servers.is_empty() || datagrams > 1;
-    Ok((!doubtful || service(link, key)?.is_some()).then_some(servers))
+    let servers = whole(
+        link,
+        Dump::Servers(key),
+        |bytes| codec::server(bytes, family),
+        |server| server.key,
+    )?;
+    let snapshot = (1..SNAPSHOT).contains(&servers.len());
+    let still = snapshot || service(link, key)?.is_some();
+    Ok(still.then_some(servers))
 }
 
 /// A dump, done again when it shows that the table changed under it. The kernel resumes a dump at
 /// an index, so what another program adds or deletes between two datagrams doubles or hides an
-/// entry; a doubled one shows. (Own changes never come between: this thread makes them.) With it
-/// comes the number of its datagrams.
+/// entry; a doubled one shows. (Own changes never come between: this thread makes them.)
 fn whole<T, K: Hash + Eq>(
     link: &mut Link,
     dump: Dump,
     decode: impl Fn(&[u8]) -> Option<T>,
     key: impl Fn(&T) -> K,
-) -> Result<(Vec<T>, usize), AskError> {
+) -> Result<Vec<T>, AskError> {
     for attempt in 1.. {
         let mut all = Vec::new();
         let datagrams = match link.dump(dump, |bytes| all.extend(decode(bytes))) {
@@ -122,7 +138,7 @@ fn whole<T, K: Hash + Eq>(
                 continue;
             }
         }
-        return Ok((all, datagrams));
+        return Ok(all);
     }
     Err(AskError::Interrupted)
 }

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Cache, Change, Changed, Kernel, Seen,
+    Batch, Cache, Change, Changed, Kernel, Seen,
     link::{AskError, Link},
     reader, unavailable,
 };
@@ -24,6 +24,8 @@ pub enum Job {
     Ask(Waiting<Query, Seen>),
     /// A change.
     Change(Waiting<Change, Changed>),
+    /// Operations, each on its own.
+    Batch(Waiting<Batch, Vec<Result<(), Error>>>),
     /// Read small files below `/proc`, those that exist.
     Read(Waiting<Vec<String>, Vec<Option<String>>>),
     /// Write small files below `/proc`, all or none.
@@ -95,7 +97,16 @@ impl Worker {
         for job in jobs {
             match job {
                 Job::Ask(ask) => questions.extend(ask.wanted()),
-                Job::Change(change) => changes.extend(change.wanted()),
+                // Whether they are still wanted shows when it is their turn.
+                Job::Change(change) => changes.push(change),
+                Job::Batch(batch) => {
+                    // Writes keep their order.
+                    self.changes(std::mem::take(&mut changes));
+                    if let Some(batch) = batch.wanted() {
+                        let outcomes = self.batch(&batch.request);
+                        batch.answer(outcomes);
+                    }
+                }
                 Job::Read(read) => {
                     if let Some(read) = read.wanted() {
                         let contents = self.read_files(&read.request);
@@ -230,7 +241,7 @@ impl Worker {
 
 impl<Q, A> Waiting<Q, A> {
     /// Itself, if somebody waits and there is time; else its end is told here.
-    fn wanted(self) -> Option<Self> {
+    pub(super) fn wanted(self) -> Option<Self> {
         if self.reply.is_closed() {
             return None;
         }

@@ -3,11 +3,11 @@
 use std::{pin::Pin, sync::Arc};
 
 use futures_util::{Stream, TryStreamExt};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    GrpcOptions, call, connections, info, servers, services, settings, stats, status, sync_daemons,
-    timeouts, zero,
+    GrpcOptions, call, connections, info, rules, servers, services, settings, stats, status,
+    sync_daemons, timeouts, zero,
 };
 use crate::{
     director::{Call, Director},
@@ -218,6 +218,34 @@ impl Ipvs for Face {
         request: Request<pb::UpdateSettingsRequest>,
     ) -> Answer<pb::UpdateSettingsResponse> {
         self.answer(request, settings::update).await
+    }
+
+    type SaveRulesStream =
+        Pin<Box<dyn Stream<Item = Result<pb::SaveRulesResponse, Status>> + Send>>;
+
+    async fn save_rules(
+        &self,
+        request: Request<pb::SaveRulesRequest>,
+    ) -> Answer<Self::SaveRulesStream> {
+        let id = call::request_id(request.metadata().as_ref()).map(str::to_owned);
+        let parts = self.answer(request, rules::save).await?;
+        Ok(parts.map(|parts| -> Self::SaveRulesStream {
+            Box::pin(parts.map_err(move |error| status::status(&error, id.as_deref())))
+        }))
+    }
+
+    type RestoreRulesStream =
+        Pin<Box<dyn Stream<Item = Result<pb::RestoreRulesResponse, Status>> + Send>>;
+
+    async fn restore_rules(
+        &self,
+        request: Request<Streaming<pb::RestoreRulesRequest>>,
+    ) -> Answer<Self::RestoreRulesStream> {
+        let id = call::request_id(request.metadata().as_ref()).map(str::to_owned);
+        let events = self.answer(request, rules::restore).await?;
+        Ok(events.map(|events| -> Self::RestoreRulesStream {
+            Box::pin(events.map_err(move |error| status::status(&error, id.as_deref())))
+        }))
     }
 
     type ListConnectionsStream = Pin<Box<dyn Stream<Item = Result<pb::Connection, Status>> + Send>>;

@@ -9,6 +9,7 @@ mod face;
 mod health;
 mod info;
 mod mask;
+mod rules;
 mod servers;
 mod services;
 mod settings;
@@ -50,6 +51,8 @@ pub struct GrpcOptions {
     pub request_timeout: Duration,
     /// The longest message taken, in bytes. Default 4 MiB, as everywhere in gRPC.
     pub max_request_bytes: usize,
+    /// The longest text of rules in bytes, all its messages together: a whole table.
+    pub max_rules_bytes: usize,
     /// The longest message sent, in bytes; pages end before they exceed it. Default 3 MiB: common
     /// clients take 4.
     pub max_response_bytes: usize,
@@ -69,6 +72,8 @@ impl Default for GrpcOptions {
         Self {
             request_timeout: Duration::from_secs(10),
             max_request_bytes: 4 << 20,
+            // A million lines.
+            max_rules_bytes: 64 << 20,
             max_response_bytes: 3 << 20,
             health_interval: Duration::from_secs(5),
             max_health_watches: 64,

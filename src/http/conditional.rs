@@ -1,21 +1,14 @@
-//! Preconditions (RFC 9110, section 13) and the entity tags that they speak of.
-//!
-//! The tag of a single resource has two parts, `"CONFIGURATION.REPRESENTATION"`. A read compares
-//! the whole of it, so that a 304 is never stale. A write compares the configuration alone: the
-//! counters of a busy server change all the time, and would let no conditional write through.
+//! Preconditions: the headers of RFC 9110, section 13. What the tags are made of is told in `etag`.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
-use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderName, header, request::Parts};
 
-use super::{Api, problem::Problem};
+use super::{Api, etag::Tag, problem::Problem};
 use crate::{
     director::{Call, Guard},
-    model::{Error, Etag, Include, Rates, Reason, Server, Service, ServiceEntry, Stats},
+    model::{Error, Etag, Reason},
 };
 
 /// How a read is to be answered.
@@ -39,13 +32,6 @@ pub(super) struct IfMatchOrAbsent(pub Guard);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unconditional;
 
-/// An entity tag as an answer carries it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tag {
-    configuration: Option<Etag>,
-    representation: u64,
-}
-
 /// What a conditional header lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Tags {
@@ -58,92 +44,6 @@ enum Tags {
 struct Given {
     weak: bool,
     text: String,
-}
-
-// === impl Tag ===
-
-impl Tag {
-    /// The tag of a single resource by its encoded representation.
-    pub(super) fn of_bytes(configuration: Option<Etag>, representation: &[u8]) -> Self {
-        Self::of(configuration, |hasher| representation.hash(hasher))
-    }
-
-    /// The tag of a listing by what it shows, which is cheaper than to encode it.
-    pub(super) fn of_list(hash: impl FnOnce(&mut DefaultHasher)) -> Self {
-        Self::of(None, hash)
-    }
-
-    fn of(configuration: Option<Etag>, hash: impl FnOnce(&mut DefaultHasher)) -> Self {
-        let mut hasher = DefaultHasher::new();
-        hash(&mut hasher);
-        Self {
-            configuration,
-            representation: hasher.finish(),
-        }
-    }
-
-    /// The tag without its quotes.
-    fn text(self) -> String {
-        match self.configuration {
-            Some(etag) => format!("{etag}.{:016x}", self.representation),
-            None => format!("{:016x}", self.representation),
-        }
-    }
-
-    /// The header.
-    pub(super) fn header(self) -> Result<HeaderValue, Error> {
-        HeaderValue::try_from(format!("\"{}\"", self.text()))
-            .map_err(|error| Error::new(Reason::Internal, error.to_string()))
-    }
-}
-
-/// Hashes what a listing shows of a service.
-pub(super) fn hash_service(entry: &ServiceEntry, include: Include, hasher: &mut DefaultHasher) {
-    let ServiceEntry { service, servers } = entry;
-    let Service {
-        key,
-        config,
-        stats,
-        rates,
-    } = service;
-    (key, config).hash(hasher);
-    hash_counters(stats, rates, include, hasher);
-    if include.servers {
-        servers.len().hash(hasher);
-        for server in servers {
-            hash_server(server, include, hasher);
-        }
-    }
-}
-
-/// Hashes what a listing shows of a server.
-pub(super) fn hash_server(server: &Server, include: Include, hasher: &mut DefaultHasher) {
-    let Server {
-        key,
-        config,
-        active_connections,
-        inactive_connections,
-        persistent_connections,
-        stats,
-        rates,
-    } = server;
-    (key, config).hash(hasher);
-    (
-        active_connections,
-        inactive_connections,
-        persistent_connections,
-    )
-        .hash(hasher);
-    hash_counters(stats, rates, include, hasher);
-}
-
-fn hash_counters(stats: &Stats, rates: &Rates, include: Include, hasher: &mut DefaultHasher) {
-    if include.stats {
-        stats.hash(hasher);
-    }
-    if include.rates {
-        rates.hash(hasher);
-    }
 }
 
 // === impl Tags ===
@@ -414,32 +314,5 @@ mod tests {
         assert_eq!(age("max-age=-1"), 0);
         assert_eq!(age("max-stale"), 0);
         assert_eq!(max_age(&HeaderMap::new()), Duration::ZERO);
-    }
-
-    #[test]
-    fn what_a_listing_does_not_show_does_not_change_its_tag() {
-        let key = "192.0.2.1-80".parse().unwrap();
-        let mut server = Server {
-            key,
-            config: crate::model::ServerConfig::default(),
-            active_connections: 0,
-            inactive_connections: 0,
-            persistent_connections: 0,
-            stats: Stats::default(),
-            rates: Rates::default(),
-        };
-        let tag = |server: &Server, stats| {
-            let include = Include {
-                stats,
-                ..Include::default()
-            };
-            Tag::of_list(|hasher| hash_server(server, include, hasher))
-        };
-        let before = (tag(&server, false), tag(&server, true));
-        server.stats.bytes_in = 1;
-        assert_eq!(tag(&server, false), before.0);
-        assert_ne!(tag(&server, true), before.1);
-        server.active_connections = 1;
-        assert_ne!(tag(&server, false), before.0);
     }
 }

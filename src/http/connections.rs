@@ -42,11 +42,11 @@ const NDJSON: &str = "application/x-ndjson";
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "read by the OpenAPI generator")]
 pub(super) struct ConnectionParams {
-    /// Only this protocol: `tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, `ip`.
+    /// Only this protocol: `tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, `ip`, or a number.
     #[param(
         required = false,
         nullable = false,
-        pattern = "^(tcp|udp|sctp|icmp|icmpv6|ip)$",
+        pattern = "^(tcp|udp|sctp|icmp|icmpv6|ip|[0-9]{1,4})$",
         example = "tcp"
     )]
     protocol: Option<String>,

@@ -43,6 +43,7 @@ them. `X-Request-Id` is in the answer, in problems, and in the daemon's log.";
         (name = "services", description = "Virtual services"),
         (name = "servers", description = "Real servers of a virtual service"),
         (name = "connections", description = "The connection table"),
+        (name = "rules", description = "The table as text, in ipvsadm's language"),
         (name = "counters", description = "Totals, and counters back to zero"),
         (name = "timeouts", description = "How long idle connections are kept"),
         (name = "sync daemons", description = "Connection synchronisation"),

@@ -112,10 +112,32 @@ impl<T: DeserializeOwned> FromRequest<Api> for Patch<T> {
     }
 }
 
-/// Reads a body of one of the media types, bounded in length and time.
+/// Reads a body of JSON, bounded in length and time.
 async fn read(request: Request, api: &Api, types: &[&str]) -> Result<Bytes, Problem> {
+    let body = read_up_to(request, api, types, api.options.max_body_bytes).await?;
+    if body.is_empty() {
+        return Err(Error::invalid("", "the body is empty: a JSON object is needed").into());
+    }
+    Ok(body)
+}
+
+/// Reads a body of text, which may be a whole table; a body without a type is taken for it.
+pub(super) async fn text(request: Request, api: &Api, types: &[&str]) -> Result<Bytes, Problem> {
+    let mut types = types.to_vec();
+    if !request.headers().contains_key(header::CONTENT_TYPE) {
+        types.push("");
+    }
+    read_up_to(request, api, &types, api.options.max_rules_bytes).await
+}
+
+/// Reads a body of one of the media types.
+async fn read_up_to(
+    request: Request,
+    api: &Api,
+    types: &[&str],
+    limit: usize,
+) -> Result<Bytes, Problem> {
     let (parts, body) = request.into_parts();
-    let limit = api.options.max_body_bytes;
     let too_large = || {
         Error::new(
             Reason::TooLarge,
@@ -144,9 +166,6 @@ async fn read(request: Request, api: &Api, types: &[&str]) -> Result<Bytes, Prob
             }
         })?
         .to_bytes();
-    if body.is_empty() {
-        return Err(Error::invalid("", "the body is empty: a JSON object is needed").into());
-    }
     Ok(body)
 }
 

@@ -5,13 +5,16 @@ mod body;
 mod conditional;
 mod connections;
 mod docs;
+mod encode;
 mod errors;
+mod etag;
 mod extract;
 mod health;
 mod info;
 mod problem;
 mod query;
 mod reply;
+mod rules;
 mod schema;
 mod servers;
 mod services;
@@ -39,6 +42,8 @@ pub struct HttpOptions {
     pub request_timeout: Duration,
     /// The longest body in bytes.
     pub max_body_bytes: usize,
+    /// The longest text of rules in bytes: a whole table.
+    pub max_rules_bytes: usize,
 }
 
 /// What the operations share.
@@ -79,6 +84,7 @@ fn operations() -> OpenApiRouter<Api> {
             servers::update,
             servers::delete
         ))
+        .routes(routes!(rules::save, rules::restore))
         .routes(routes!(zero::all))
         .routes(routes!(zero::service))
         .routes(routes!(timeouts::get, timeouts::update))
@@ -107,6 +113,8 @@ impl Default for HttpOptions {
             request_timeout: Duration::from_secs(30),
             // A service with some 30 000 servers.
             max_body_bytes: 4 << 20,
+            // A million lines.
+            max_rules_bytes: 64 << 20,
         }
     }
 }

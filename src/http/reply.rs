@@ -9,7 +9,7 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use super::conditional::{Reading, Tag};
+use super::{conditional::Reading, etag::Tag};
 use crate::model::{Error, Etag, Reason};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

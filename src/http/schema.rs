@@ -187,12 +187,12 @@ pub(super) struct ReadHeaders {
         example = "\"r-0123456789abcdef.0123456789abcdef\""
     )]
     if_none_match: Option<String>,
-    /// `max-age=N` takes an answer up to N seconds old. Without it the kernel is asked.
+    /// `max-age=N` takes an answer up to N seconds old. Without it, or with what is not
+    /// understood, the kernel is asked.
     #[param(
         rename = "Cache-Control",
         required = false,
         nullable = false,
-        pattern = "^max-age=[0-9]{1,9}$",
         example = "max-age=5"
     )]
     cache_control: Option<String>,

@@ -10,7 +10,8 @@ use utoipa::IntoParams;
 use super::{
     Api,
     body::{self, Servers},
-    conditional::{IfMatch, IfMatchOrAbsent, Reading, Tag, Unconditional, hash_server},
+    conditional::{IfMatch, IfMatchOrAbsent, Reading, Unconditional},
+    etag::{Tag, hash_server},
     extract::{self, InServer, InService, Json, Patch, RawJson},
     problem::Problem,
     query::{FromQuery, NoQuery, Params, Query},
@@ -125,6 +126,9 @@ impl Creation {
         let several = extract::parse::<Probe>(body).is_ok_and(|probe| probe.servers.is_some());
         Ok(if several {
             let batch: Batch = extract::parse(body)?;
+            if batch.servers.is_empty() {
+                return Err(Error::invalid("servers", "at least one server is needed"));
+            }
             Self::Several(batch.servers.into_iter().map(|server| server.0).collect())
         } else {
             Self::One(extract::parse(body)?)

@@ -9,7 +9,8 @@ use utoipa::IntoParams;
 use super::{
     Api,
     body::{self, Services},
-    conditional::{IfMatch, IfMatchOrAbsent, Reading, Tag, Unconditional, hash_service},
+    conditional::{IfMatch, IfMatchOrAbsent, Reading, Unconditional},
+    etag::{Tag, hash_service},
     extract::{InService, Json, Patch},
     problem::Problem,
     query::{FromQuery, NoQuery, Params, Query},
@@ -28,8 +29,14 @@ const INCLUDE: [&str; 3] = ["servers", "stats", "rates"];
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "read by the OpenAPI generator")]
 pub(super) struct ListParams {
-    /// Only services of this protocol.
-    #[param(required = false, nullable = false, value_type = crate::model::schema::Protocol)]
+    /// Only services of this protocol: `tcp`, `udp`, `sctp`, or the number of one that only another
+    /// program can have set.
+    #[param(
+        required = false,
+        nullable = false,
+        pattern = "^(tcp|udp|sctp|[0-9]{1,4})$",
+        example = "tcp"
+    )]
     protocol: Option<String>,
     /// Only services of this virtual address.
     #[param(required = false, nullable = false, example = "192.0.2.1")]
@@ -360,7 +367,10 @@ pub(super) async fn delete(
 #[utoipa::path(
     delete, path = "/v1/services", operation_id = "clearServices", tag = "services",
     params(("confirm" = u64, Query, description = "How many services there are.", minimum = 0, example = 3)),
-    responses((status = 200, description = "They are gone.", body = Deleted))
+    responses(
+        (status = 200, description = "They are gone.", body = Deleted),
+        schema::PreconditionFailed,
+    )
 )]
 pub(super) async fn clear(
     State(api): State<Api>,

@@ -335,6 +335,24 @@ impl fmt::Display for Errno {
     }
 }
 
+/// By its name, or `errno N`.
+impl std::str::FromStr for Errno {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let known = Self::NAMES.iter().find(|(_, name)| *name == text);
+        let number = match known {
+            Some((number, _)) => Some(*number),
+            None => text
+                .strip_prefix("errno ")
+                .and_then(|text| text.parse().ok()),
+        };
+        number
+            .map(Self)
+            .ok_or_else(|| Error::invalid("", format!("{text:?} is not an error of the kernel")))
+    }
+}
+
 impl fmt::Debug for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -156,9 +156,12 @@ impl SyncDaemon {
 // === impl SyncDaemonConfig ===
 
 impl SyncDaemonConfig {
-    const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 81));
-    const PORT: u16 = 8848;
-    const TTL: u8 = 1;
+    /// The default multicast group.
+    pub const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 81));
+    /// The default UDP port.
+    pub const PORT: u16 = 8848;
+    /// The default time to live.
+    pub const TTL: u8 = 1;
     /// What of a message is not payload: IP and UDP headers.
     const HEADERS: (u16, u16) = (28, 48);
     /// The shortest that the kernel lets a backup have.

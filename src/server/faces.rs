@@ -7,7 +7,9 @@ use axum::{
 };
 use http::HeaderMap;
 
-use super::{Config, KernelKind, LimitReason, Limits, Phase, Shutdown, with_limits};
+use super::{
+    Config, KernelKind, LimitReason, Limits, Phase, Shutdown, limits::RULES_FACTOR, with_limits,
+};
 use crate::{
     director::{Director, DirectorOptions},
     executor::ExecutorLimits,
@@ -21,11 +23,13 @@ pub fn faces(director: Director, limits: &Limits, shutdown: &Shutdown) -> Router
     let http = HttpOptions {
         request_timeout: limits.request_timeout,
         max_body_bytes: limits.max_body_bytes,
+        max_rules_bytes: limits.max_body_bytes.saturating_mul(RULES_FACTOR),
     };
     let draining = shutdown.clone();
     let grpc = GrpcOptions {
         request_timeout: limits.request_timeout,
         max_request_bytes: limits.max_body_bytes,
+        max_rules_bytes: limits.max_body_bytes.saturating_mul(RULES_FACTOR),
         ..GrpcOptions::default()
     }
     .until(async move { draining.reached(Phase::Draining).await });

@@ -36,6 +36,13 @@ const LONGEST_LOGGED_PATH: usize = 256;
 /// supervisor that restarts it would make it worse.
 const NEVER_REFUSED: [&str; 3] = ["/healthz", "/readyz", "/grpc.health.v1.Health/{*rest}"];
 
+/// Paths whose bodies are whole tables rather than single resources.
+const OF_RULES: [&str; 2] = ["/v1/rules", "/ipvsd.v1.Ipvs/RestoreRules"];
+
+/// How many times `limits.max_body_bytes` a text of rules may have: with the default a million
+/// lines, the largest tables that IPVS is used with.
+pub(super) const RULES_FACTOR: usize = 64;
+
 /// gRPC methods that begin like this change nothing; all gRPC is POST, so the name has to tell.
 const READING_METHODS: [&str; 7] = [
     "Get",
@@ -188,11 +195,14 @@ async fn catch_panics(State(answer): State<LimitAnswer>, request: Request, next:
 
 async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let Gate {
-        max_body_bytes,
+        mut max_body_bytes,
         body_read_timeout,
         answer,
         ..
     } = *gate;
+    if OF_RULES.contains(&request.uri().path()) {
+        max_body_bytes = max_body_bytes.saturating_mul(RULES_FACTOR);
+    }
     let slot = match gate.slots.try_acquire() {
         Ok(slot) => Some(slot),
         Err(_) if NEVER_REFUSED.contains(&matched_path(&request)) => None,

@@ -164,4 +164,4 @@ pub(super) const SCHEDULERS: &[&str] = &[
     "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh",
 ];
 pub(super) const NO_SCHEDULER: &str = "none";
-pub(super) const PERSISTENCE_ENGINES: &[&str] = &["sip"];
+pub(super) const PERSISTENCE_ENGINES: &[&str] = &["pe_sip"];

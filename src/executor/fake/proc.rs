@@ -58,6 +58,7 @@ impl State {
                 ))))
             }
             "net/ip_vs_stats" => Ok(text_file(totals(&self.totals))),
+            "modules" => Ok(text_file(modules(self))),
             _ => {
                 let name = path
                     .strip_prefix(SYSCTL_DIRECTORY)
@@ -86,6 +87,15 @@ impl State {
 
 fn text_file(text: String) -> Box<dyn Read + Send> {
     Box::new(io::Cursor::new(text.into_bytes()))
+}
+
+/// `modules`: the newest first, IPVS itself under those that need it.
+fn modules(state: &State) -> String {
+    let names = state.modules.iter().map(|name| format!("ip_vs_{name}"));
+    names
+        .chain(std::iter::once("ip_vs".to_owned()))
+        .map(|name| format!("{name} 16384 0 - Live 0x0000000000000000\n"))
+        .collect()
 }
 
 /// `net/ip_vs_stats`: totals and rates, in hexadecimal.

@@ -81,10 +81,10 @@ impl State {
             let known = SCHEDULERS.iter().find(|name| **name == wanted.scheduler);
             self.modules.insert(known.ok_or(libc::ENOENT)?);
         }
-        if let Some(engine) = &wanted.engine
-            && !PERSISTENCE_ENGINES.contains(&engine.as_str())
-        {
-            return Err(libc::ENOENT);
+        if let Some(engine) = &wanted.engine {
+            let mut known = PERSISTENCE_ENGINES.iter();
+            let module = known.find(|module| module.strip_prefix("pe_") == Some(engine));
+            self.modules.insert(module.ok_or(libc::ENOENT)?);
         }
         if id.is_ipv6() && !(1..=128).contains(&u32::from_ne_bytes(wanted.netmask)) {
             return Err(libc::EINVAL);

@@ -26,7 +26,7 @@ pub(super) struct State {
     pub(super) timeouts: Timeouts,
     pub(super) daemons: Daemons,
     pub(super) totals: Counters,
-    /// The schedulers that were asked for, whose modules stay loaded.
+    /// The schedulers and engines (`pe_sip`) that were asked for, whose modules stay loaded.
     pub(super) modules: BTreeSet<&'static str>,
     pub(super) sysctls: Sysctls,
     pub(super) connections: ConnectionSource,

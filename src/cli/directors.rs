@@ -1,0 +1,69 @@
+//! `ipvsctl directors`.
+
+use std::io::Write;
+
+use super::{
+    CliError,
+    config::Config,
+    options::Options,
+    output::{Format, write_json, write_table},
+    target::Target,
+};
+
+/// Lists the directors of the configuration and how they are.
+pub(super) async fn show(options: &Options, out: &mut dyn Write) -> Result<u8, CliError> {
+    let config = Config::load()?;
+    let asked = config.directors.iter().map(|(name, director)| async move {
+        let state = match Target::named(name, director, options) {
+            Ok(target) => target
+                .client
+                .info()
+                .await
+                .map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let state = state.map(|info| {
+            format!(
+                "ipvsd {}, kernel {}, IPVS {}",
+                info.version, info.kernel.release, info.kernel.ipvs_version
+            )
+        });
+        (name, &director.endpoint, state)
+    });
+    let answers = futures_util::future::join_all(asked).await;
+    let code = u8::from(answers.iter().any(|(.., state)| state.is_err()));
+    if options.format != Format::Table {
+        let list: Vec<_> = answers
+            .iter()
+            .map(|(name, endpoint, state)| {
+                serde_json::json!({
+                    "name": name,
+                    "endpoint": endpoint,
+                    "default": config.default.as_ref() == Some(*name),
+                    "reachable": state.is_ok(),
+                    "state": state.as_ref().unwrap_or_else(|error| error),
+                })
+            })
+            .collect();
+        let json = serde_json::to_vec(&serde_json::json!({ "directors": list }))?;
+        write_json(out, options.format, &json)?;
+        return Ok(code);
+    }
+    let rows: Vec<_> = answers
+        .into_iter()
+        .map(|(name, endpoint, state)| {
+            let mark = if config.default.as_ref() == Some(name) {
+                "*"
+            } else {
+                ""
+            };
+            vec![
+                format!("{name}{mark}"),
+                endpoint.clone(),
+                state.unwrap_or_else(|error| error),
+            ]
+        })
+        .collect();
+    write_table(out, &["NAME", "ENDPOINT", "STATE"], &rows)?;
+    Ok(code)
+}

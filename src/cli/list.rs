@@ -1,0 +1,205 @@
+//! What only reads.
+
+use std::io::Write;
+
+use futures_util::future;
+
+use super::{
+    CliError, connections, info,
+    names::Looked,
+    output::{Format, write_json},
+    run::tell,
+    settings,
+};
+use crate::{
+    client::{Client, ClientError, Include},
+    model::{ServiceEntry, ServiceKey},
+    rules::{
+        List, ListFormat, ListMode, Names, Numeric, Order, refusal_text, write_list, write_rules,
+        write_sync_daemons, write_timeouts, write_version,
+    },
+};
+
+/// What is read.
+#[derive(Clone, Debug)]
+pub(super) enum Reading {
+    /// `-L`
+    List(List),
+    /// `-S`
+    Save { numeric: bool },
+    /// `save`
+    Rules,
+    /// `info`
+    Info,
+    /// `settings`
+    Settings(Vec<String>),
+    /// `connections`
+    Connections(connections::Wanted),
+}
+
+/// Reads and writes it; returns the exit code.
+pub(super) async fn read(
+    client: &Client,
+    reading: &Reading,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<u8, CliError> {
+    let done = match reading {
+        Reading::List(List::Table(list)) => table(client, *list, format, out).await,
+        Reading::List(List::Service(key, list)) => service(client, *key, *list, format, out).await,
+        Reading::List(List::Connections {
+            numeric,
+            engine_data,
+        }) => connections::list(client, *numeric, *engine_data, format, out).await,
+        Reading::List(List::Timeouts) if format == Format::Table => {
+            let timeouts = client.timeouts().await;
+            timeouts
+                .map_err(CliError::from)
+                .and_then(|timeouts| Ok(write_timeouts(out, timeouts)?))
+        }
+        Reading::List(List::SyncDaemons) if format == Format::Table => {
+            let daemons = client.sync_daemons().await;
+            daemons
+                .map_err(CliError::from)
+                .and_then(|daemons| Ok(write_sync_daemons(out, &daemons)?))
+        }
+        Reading::List(List::Timeouts) => json(client, "/v1/timeouts", format, out).await,
+        Reading::List(List::SyncDaemons) => json(client, "/v1/sync-daemons", format, out).await,
+        Reading::Save { numeric } if format == Format::Table => save(client, *numeric, out).await,
+        Reading::Save { .. } => table(client, ListFormat::default(), format, out).await,
+        Reading::Rules => rules_text(client, out).await,
+        Reading::Info => info::show(client, format, out).await,
+        Reading::Settings(names) => settings::show(client, names, format, out).await,
+        Reading::Connections(wanted) => wanted.show(client, format, out).await,
+    };
+    match done {
+        Ok(()) => Ok(0),
+        Err(CliError::Client(ClientError::Refused(problem))) => {
+            let of_list = matches!(reading, Reading::List(_));
+            let text = match problem.errno {
+                _ if problem.reason == "SERVICE_NOT_FOUND" => "No such service".to_owned(),
+                Some(errno) if of_list && problem.reason != "KERNEL_UNAVAILABLE" => {
+                    refusal_text(None, errno).into_owned()
+                }
+                _ => return Err(ClientError::Refused(problem).into()),
+            };
+            out.flush()?;
+            tell(&text);
+            Ok(1)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What a listing in this mode needs to be told.
+fn include(mode: ListMode) -> Include {
+    Include {
+        stats: mode == ListMode::Stats,
+        rates: mode == ListMode::Rate,
+    }
+}
+
+async fn json(
+    client: &Client,
+    path: &str,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    write_json(out, format, &client.get(path).await?)
+}
+
+/// Two requests, at the same time.
+async fn table(
+    client: &Client,
+    list: ListFormat,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let include = include(list.mode);
+    if format != Format::Table {
+        let pages = client.service_pages(include, list.unsorted).await?;
+        return match pages.as_slice() {
+            [page] => write_json(out, format, page),
+            pages => {
+                let mut all = Vec::new();
+                for page in pages {
+                    let mut page: serde_json::Value = serde_json::from_slice(page)?;
+                    if let Some(services) = page["services"].as_array_mut() {
+                        all.append(services);
+                    }
+                }
+                let whole = serde_json::to_vec(&serde_json::json!({"services": all}))?;
+                write_json(out, format, &whole)
+            }
+        };
+    }
+    let (info, entries) =
+        future::try_join(client.info(), client.services(include, list.unsorted)).await?;
+    let kernel = info.kernel;
+    write_version(out, &kernel.ipvs_version, kernel.connection_table_size)?;
+    print(&entries, list, out)
+}
+
+async fn service(
+    client: &Client,
+    key: ServiceKey,
+    list: ListFormat,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let include = include(list.mode);
+    if format != Format::Table {
+        return json(
+            client,
+            &crate::client::service_path(key, include),
+            format,
+            out,
+        )
+        .await;
+    }
+    let entry = client.service(key, include).await?;
+    print(&[entry], list, out)
+}
+
+fn print(entries: &[ServiceEntry], list: ListFormat, out: &mut dyn Write) -> Result<(), CliError> {
+    with_names(entries, list.numeric, |names| {
+        write_list(out, entries, list, names)
+    })
+}
+
+async fn save(client: &Client, numeric: bool, out: &mut dyn Write) -> Result<(), CliError> {
+    if numeric {
+        out.write_all(&client.rules(false).await?)?;
+        return Ok(());
+    }
+    let entries = client.services(Include::default(), false).await?;
+    with_names(&entries, false, |names| {
+        write_rules(out, &entries, Order::Sorted, names)
+    })
+}
+
+async fn rules_text(client: &Client, out: &mut dyn Write) -> Result<(), CliError> {
+    out.write_all(&client.rules(true).await?)?;
+    Ok(())
+}
+
+/// Writes with the names of all addresses, or with none.
+fn with_names(
+    entries: &[ServiceEntry],
+    numeric: bool,
+    write: impl FnOnce(&dyn Names) -> std::io::Result<()>,
+) -> Result<(), CliError> {
+    if numeric {
+        return Ok(write(&Numeric)?);
+    }
+    let mut names = Looked::new();
+    names.look_up(entries.iter().flat_map(|entry| {
+        let service = match entry.service.key {
+            ServiceKey::Address { address, .. } => Some(address),
+            ServiceKey::Fwmark { .. } => None,
+        };
+        let servers = entry.servers.iter().map(|server| server.key.address);
+        service.into_iter().chain(servers)
+    }));
+    Ok(write(&names)?)
+}

@@ -1,0 +1,237 @@
+//! What can be read.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::Method;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use super::{
+    Client, ClientError, Connection, Info, escape,
+    json::{ServiceJson, ServicePage, SyncDaemons},
+};
+use crate::model::{ServiceEntry, ServiceKey, SyncDaemon, Timeouts};
+
+/// What is told of services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Include {
+    /// Counters.
+    pub stats: bool,
+    /// Rates.
+    pub rates: bool,
+}
+
+/// Which connections are wanted; absent fields let all pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionQuery {
+    /// Pairs of the API's own parameters and their values.
+    pub filters: Vec<(&'static str, String)>,
+    /// At most how many.
+    pub limit: Option<u64>,
+}
+
+/// Connections as they come.
+#[derive(Debug)]
+pub struct Connections {
+    body: Incoming,
+    buffer: BytesMut,
+    patience: Duration,
+    ended: bool,
+}
+
+/// The most that a page can have where the daemon's settings do not say less.
+const PAGE: u32 = 100_000;
+
+// === impl Include ===
+
+impl Include {
+    fn query(self) -> &'static str {
+        match (self.stats, self.rates) {
+            (false, false) => "servers",
+            (true, false) => "servers,stats",
+            (false, true) => "servers,rates",
+            (true, true) => "servers,stats,rates",
+        }
+    }
+}
+
+// === impl ConnectionQuery ===
+
+impl ConnectionQuery {
+    /// The most connections that the daemon tells at a time.
+    pub const MOST: u64 = 10_000_000;
+
+    /// The path with its query.
+    pub fn path(&self) -> String {
+        let mut path = "/v1/connections?".to_owned();
+        for (name, value) in &self.filters {
+            path += &format!("{name}={}&", escape(value));
+        }
+        if let Some(limit) = self.limit {
+            path += &format!("limit={limit}&");
+        }
+        path.pop();
+        path
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    /// What daemon and kernel are.
+    pub async fn info(&self) -> Result<Info, ClientError> {
+        Ok(serde_json::from_slice(&self.get("/v1/info").await?)?)
+    }
+
+    /// All services with their servers, by id, or in the kernel's order.
+    pub async fn services(
+        &self,
+        include: Include,
+        kernel_order: bool,
+    ) -> Result<Vec<ServiceEntry>, ClientError> {
+        let mut services = Vec::new();
+        for page in self.service_pages(include, kernel_order).await? {
+            services.append(&mut serde_json::from_slice::<ServicePage>(&page)?.services);
+        }
+        Ok(services)
+    }
+
+    /// The same as the daemon sends it: one page in all but the largest tables.
+    pub async fn service_pages(
+        &self,
+        include: Include,
+        kernel_order: bool,
+    ) -> Result<Vec<Bytes>, ClientError> {
+        #[derive(serde::Deserialize)]
+        struct Next {
+            next_page_token: Option<String>,
+        }
+        let sort = if kernel_order { "kernel" } else { "id" };
+        let include = include.query();
+        let path = format!("/v1/services?include={include}&sort={sort}");
+        let mut size = format!("&page_size={PAGE}");
+        let mut pages = Vec::new();
+        let mut token = String::new();
+        loop {
+            let page = match self.get(&format!("{path}{size}{token}")).await {
+                // The daemon allows less: what it likes, then.
+                Err(ClientError::Refused(problem))
+                    if !size.is_empty()
+                        && problem.violations.iter().any(|v| v.field == "page_size") =>
+                {
+                    size.clear();
+                    continue;
+                }
+                page => page?,
+            };
+            // The token comes last; a page without one need not be read twice.
+            let tail = page.len().saturating_sub(512);
+            let more = page[tail..]
+                .windows(15)
+                .any(|text| text == b"next_page_token");
+            let next = match more {
+                true => serde_json::from_slice::<Next>(&page)?.next_page_token,
+                false => None,
+            };
+            pages.push(page);
+            match next {
+                Some(next) => token = format!("&page_token={}", escape(&next)),
+                None => return Ok(pages),
+            }
+        }
+    }
+
+    /// One service with its servers.
+    pub async fn service(
+        &self,
+        key: ServiceKey,
+        include: Include,
+    ) -> Result<ServiceEntry, ClientError> {
+        let json = self.get(&service_path(key, include)).await?;
+        let service: ServiceJson = serde_json::from_slice(&json)?;
+        Ok(service.into())
+    }
+
+    /// The timeouts.
+    pub async fn timeouts(&self) -> Result<Timeouts, ClientError> {
+        Ok(serde_json::from_slice(&self.get("/v1/timeouts").await?)?)
+    }
+
+    /// The sync daemons.
+    pub async fn sync_daemons(&self) -> Result<Vec<SyncDaemon>, ClientError> {
+        let json = self.get("/v1/sync-daemons").await?;
+        Ok(serde_json::from_slice::<SyncDaemons>(&json)?.sync_daemons)
+    }
+
+    /// Connections, one by one.
+    pub async fn connections(&self, query: &ConnectionQuery) -> Result<Connections, ClientError> {
+        let query = ConnectionQuery {
+            limit: query.limit.or(Some(ConnectionQuery::MOST)),
+            ..query.clone()
+        };
+        let path = query.path();
+        let head = self.send(Method::GET, &path, "application/x-ndjson", None);
+        Ok(Connections {
+            body: self.in_time(head).await?.into_body(),
+            buffer: BytesMut::new(),
+            patience: self.options.timeout,
+            ended: false,
+        })
+    }
+
+    /// The table as command lines of ipvsadm; with `restorable` they give the kernel's own order of
+    /// real servers again.
+    pub async fn rules(&self, restorable: bool) -> Result<Bytes, ClientError> {
+        let order = if restorable { "restorable" } else { "sorted" };
+        let path = format!("/v1/rules?order={order}");
+        self.fetch(Method::GET, &path, "text/plain", None).await
+    }
+}
+
+/// Where a service is.
+pub(crate) fn service_path(key: ServiceKey, include: Include) -> String {
+    format!("/v1/services/{key}?include={}", include.query())
+}
+
+// === impl Connections ===
+
+impl Connections {
+    /// The next connection; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Connection>, ClientError> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
+                let line = self.buffer.split_to(end);
+                self.buffer.advance(1);
+                return Ok(Some(serde_json::from_slice(&line)?));
+            }
+            if self.ended {
+                return match self.buffer.is_empty() {
+                    true => Ok(None),
+                    false => Err(ClientError::BrokenOff),
+                };
+            }
+            let frame = tokio::time::timeout(self.patience, self.body.frame()).await;
+            match frame.map_err(|_| ClientError::BrokenOff)?.transpose()? {
+                Some(frame) => {
+                    if let Some(data) = frame.data_ref() {
+                        self.buffer.extend_from_slice(data);
+                    }
+                }
+                None => self.ended = true,
+            }
+        }
+    }
+
+    /// Up to `most` of those that are next; fewer only at the end.
+    pub async fn next_many(&mut self, most: usize) -> Result<Vec<Connection>, ClientError> {
+        let mut many = Vec::new();
+        while many.len() < most {
+            match self.next().await? {
+                Some(connection) => many.push(connection),
+                None => break,
+            }
+        }
+        Ok(many)
+    }
+}

@@ -1,0 +1,133 @@
+//! Command lines to the daemon, and what becomes of them.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::Method;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use serde::Deserialize;
+
+use super::{Client, ClientError};
+use crate::model::Errno;
+
+/// A text and how it is to be carried out.
+#[derive(Clone, Debug, Default)]
+pub struct RestoreRequest {
+    /// Command lines of ipvsadm, numeric.
+    pub text: Bytes,
+    /// Clears the table first.
+    pub clear: bool,
+    /// Ends at the first refusal.
+    pub stop: bool,
+    /// Only checks the text.
+    pub check_only: bool,
+}
+
+/// What happens meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "event")]
+pub enum RestoreEvent {
+    /// How far it came.
+    Progress {
+        /// Commands that have been tried.
+        done: usize,
+        /// Of so many.
+        total: usize,
+    },
+    /// The kernel refused a command.
+    Refused(Refused),
+    /// All is done.
+    End(Restored),
+    /// The daemon could not go on.
+    Failed {
+        /// The stable name of the reason.
+        reason: String,
+        /// One sentence for a person.
+        detail: String,
+    },
+}
+
+/// A command that the kernel refused.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Refused {
+    /// Its line, from 1.
+    pub line: usize,
+    /// The stable name of the reason.
+    pub reason: String,
+    /// One sentence for a person.
+    pub detail: String,
+    /// What the kernel answered, where it was asked.
+    errno: Option<String>,
+}
+
+/// What came of a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Restored {
+    /// Commands in the text.
+    pub commands: usize,
+    /// Those that were carried out.
+    pub done: usize,
+    /// Those that were refused.
+    pub refused: usize,
+}
+
+/// Events as they come.
+#[derive(Debug)]
+pub struct RestoreStream {
+    body: Incoming,
+    buffer: BytesMut,
+    patience: Duration,
+}
+
+// === impl Client ===
+
+impl Client {
+    /// Has command lines carried out.
+    pub async fn restore(&self, request: RestoreRequest) -> Result<RestoreStream, ClientError> {
+        let RestoreRequest {
+            text,
+            clear,
+            stop,
+            check_only,
+        } = request;
+        let on_error = if stop { "stop" } else { "continue" };
+        let path = format!("/v1/rules?clear={clear}&on_error={on_error}&check_only={check_only}");
+        let body = Some(("text/plain; charset=utf-8", text));
+        let head = self.send(Method::POST, &path, "application/x-ndjson", body);
+        Ok(RestoreStream {
+            body: self.in_time(head).await?.into_body(),
+            buffer: BytesMut::new(),
+            patience: self.options.timeout,
+        })
+    }
+}
+
+// === impl Refused ===
+
+impl Refused {
+    /// What the kernel answered, where it was asked.
+    pub fn errno(&self) -> Option<Errno> {
+        self.errno.as_deref()?.parse().ok()
+    }
+}
+
+// === impl RestoreStream ===
+
+impl RestoreStream {
+    /// The next event. The last is [`RestoreEvent::End`] or [`RestoreEvent::Failed`].
+    pub async fn next(&mut self) -> Result<RestoreEvent, ClientError> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
+                let line = self.buffer.split_to(end);
+                self.buffer.advance(1);
+                return Ok(serde_json::from_slice(&line)?);
+            }
+            let frame = tokio::time::timeout(self.patience, self.body.frame()).await;
+            let frame = frame.map_err(|_| ClientError::BrokenOff)?.transpose()?;
+            if let Some(data) = frame.ok_or(ClientError::BrokenOff)?.data_ref() {
+                self.buffer.extend_from_slice(data);
+            }
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Writes: packed, in their order, each with its own exact outcome.
+
+use super::*;
+use crate::executor::link::{Link, Outcome};
+
+#[test]
+fn each_of_200_mixed_operations_in_a_few_sends_has_its_own_exact_outcome() {
+    let kernel = FakeKernel::new();
+    let mut link = Link::connect(&kernel).unwrap();
+    kernel.reset_counts();
+    let mut ops = Vec::new();
+    let mut expected = Vec::new();
+    for n in 0..40 {
+        for (op, outcome) in [
+            (create(n), Outcome::Done),
+            (create(n), Outcome::Refused(Errno::EEXIST)),
+            (add(n + 1000, 1), Outcome::Refused(Errno::ESRCH)),
+            (add(n, 1), Outcome::Done),
+            (
+                Op::CreateService(key(n + 2000), config("nosuch")),
+                Outcome::Refused(Errno::ENOENT),
+            ),
+        ] {
+            ops.push(op);
+            expected.push(outcome);
+        }
+    }
+    let (outcomes, broken) = link.execute(&ops);
+    assert!(broken.is_none());
+    assert_eq!(outcomes, expected);
+    assert_eq!(kernel.sends(), 4, "64 a send");
+    assert_eq!(services(&kernel), 40);
+    // The last in a pack may be the one that fails, or all may.
+    for len in [1, 63, 64, 65, 128, 129] {
+        let (outcomes, broken) = link.execute(&vec![create(0); len]);
+        assert!(broken.is_none());
+        assert_eq!(outcomes, vec![Outcome::Refused(Errno::EEXIST); len]);
+    }
+}
+
+#[tokio::test]
+async fn changes_that_wait_together_go_out_together_and_are_answered_apart() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    for n in (0..150).filter(|n| n % 3 == 0) {
+        put(&kernel, n, 0);
+    }
+    kernel.reset_counts();
+    let requests = (0..150).map(|n| {
+        let op = match n % 5 {
+            0 => Op::CreateService(key(n), config("nosuch")),
+            _ => create(n),
+        };
+        change(&executor, looking(n, op))
+    });
+    let results = together(&kernel, &executor, requests).await;
+    for (n, result) in (0..150).zip(results) {
+        let told = result.map(|changed| changed.changed).map_err(|e| e.reason);
+        let expected = match (n % 3, n % 5) {
+            (0, _) => Err(Reason::ServiceExists),
+            (_, 0) => Err(Reason::SchedulerUnavailable),
+            _ => Ok(true),
+        };
+        assert_eq!(told, expected, "{n}");
+    }
+    assert!(
+        kernel.sends() < 75,
+        "{} sends for 150 changes",
+        kernel.sends()
+    );
+}
+
+#[tokio::test]
+async fn changes_of_one_service_and_of_all_keep_their_order() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    let op = |n: u32| match n {
+        50 => Change::blind([Op::Clear], None),
+        n if n % 2 == 0 => looking(0, create(0)),
+        _ => looking(0, Op::DeleteService(key(0))),
+    };
+    let other = |n| looking(n, create(n));
+    let requests = (0..100).map(|n| change(&executor, if n % 10 == 9 { other(n) } else { op(n) }));
+    let results = together(&kernel, &executor, requests).await;
+    let mut there = false;
+    for (n, result) in (0..100).zip(results) {
+        if n == 50 {
+            there = false;
+            result.unwrap();
+            continue;
+        }
+        let create = n % 2 == 0;
+        if n % 10 == 9 {
+            result.unwrap();
+        } else if create == there {
+            let reason = if create {
+                Reason::ServiceExists
+            } else {
+                Reason::ServiceNotFound
+            };
+            assert_eq!(result.unwrap_err().reason, reason, "{n}");
+        } else {
+            result.unwrap();
+            there = create;
+        }
+    }
+    let left: Vec<_> = (0..100)
+        .filter(|n| kernel.service(id(*n)).is_some())
+        .collect();
+    assert_eq!(left, [0, 59, 69, 79, 89, 99][usize::from(!there)..]);
+}
+
+#[tokio::test]
+async fn a_change_sees_what_the_one_before_it_did() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    let requests = (0..20).map(|_| {
+        let toggle = Change {
+            look: Some(Query::Service(key(1))),
+            decide: Box::new(|seen: Option<&Seen>| {
+                let Some(Seen::Service(entry)) = seen else {
+                    panic!("{seen:?}");
+                };
+                Ok(Plan::of([match entry {
+                    Some(_) => Op::DeleteService(key(1)).into(),
+                    None => create(1).into(),
+                }]))
+            }),
+            read_back: Some(Query::Service(key(1))),
+        };
+        change(&executor, toggle)
+    });
+    for (i, result) in together(&kernel, &executor, requests)
+        .await
+        .into_iter()
+        .enumerate()
+    {
+        let seen = entry(result.unwrap().seen.unwrap());
+        assert_eq!(seen.is_some(), i % 2 == 0, "read back before the next");
+    }
+}
+
+#[tokio::test]
+async fn a_plan_that_fails_is_undone_and_the_others_in_its_pack_are_not() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    let plan = |n: u32, bad: bool| Change {
+        look: Some(Query::Service(key(n))),
+        decide: Box::new(move |_| {
+            let step = |server| {
+                Step::new(add(n, server), Op::DeleteServer(key(n), server_key(server)))
+                    .at(format!("servers[{server}]"))
+            };
+            let second = match bad {
+                true => Step::from(add(n + 500, 1)).at("servers[1]"),
+                false => step(1),
+            };
+            let service = Step::new(create(n), Op::DeleteService(key(n)));
+            Ok(Plan::staged([
+                vec![service],
+                vec![step(0), second, step(2)],
+                vec![step(3)],
+            ]))
+        }),
+        read_back: Some(Query::ServiceWithServers(key(n))),
+    };
+    let requests = (0..6).map(|n| change(&executor, plan(n, n % 2 == 1)));
+    let results = together(&kernel, &executor, requests).await;
+    for (n, result) in (0..6).zip(results) {
+        if n % 2 == 1 {
+            let error = result.unwrap_err();
+            assert_eq!(error.reason, Reason::ServiceNotFound);
+            assert!(
+                !error.detail.contains("undone"),
+                "undone as a whole: {error:?}"
+            );
+            assert!(kernel.service(id(n)).is_none());
+        } else {
+            let seen = entry(result.unwrap().seen.unwrap()).unwrap();
+            assert_eq!(seen.servers.len(), 4);
+        }
+    }
+    assert_eq!(services(&kernel), 3);
+}
+
+#[tokio::test]
+async fn what_could_not_be_undone_is_told() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    let blind = Change::blind([create(1), create(1)], None);
+    let error = change(&executor, blind).await.unwrap_err();
+    assert_eq!(error.reason, Reason::ServiceExists);
+    assert!(error.detail.contains("0 of them undone"), "{error}");
+    assert_eq!(services(&kernel), 1);
+}
+
+#[tokio::test]
+async fn the_failure_of_a_step_is_told_by_its_path() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    put(&kernel, 1, 1);
+    let steps = [5, 0, 6].into_iter().enumerate().map(|(i, server)| {
+        Step::new(add(1, server), Op::DeleteServer(key(1), server_key(server)))
+            .at(format!("servers[{i}]"))
+    });
+    let plan = Plan::of(steps);
+    let create = Change {
+        look: None,
+        decide: Box::new(|_| Ok(plan)),
+        read_back: None,
+    };
+    let error = change(&executor, create).await.unwrap_err();
+    assert_eq!(error.reason, Reason::ServerExists);
+    assert_eq!(error.violations.len(), 1);
+    assert_eq!(error.violations[0].field, "servers[1]");
+    assert_eq!(kernel.service(id(1)).unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_plan_with_nothing_to_do_does_not_touch_the_kernel() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    put(&kernel, 1, 0);
+    ask(&executor, Query::Services).await.unwrap();
+    kernel.reset_counts();
+    let nothing = Change {
+        look: Some(Query::Service(key(1))),
+        decide: Box::new(|_| Ok(Plan::staged([vec![], vec![]]))),
+        read_back: Some(Query::Service(key(1))),
+    };
+    let changed = change(&executor, nothing).await.unwrap();
+    assert!(!changed.changed && !changed.created);
+    assert!(entry(changed.seen.unwrap()).is_some());
+    assert_eq!(
+        (kernel.sends(), kernel.lookups()),
+        (1, 0),
+        "one look, nothing else"
+    );
+    let cached = executor.ask(Query::Services, LONG, later()).await.unwrap();
+    assert_eq!(
+        kernel.dumps(command::GET_SERVICE),
+        0,
+        "{cached:?} is still known"
+    );
+}

@@ -1,0 +1,226 @@
+//! Reads: shared, cached on demand, and whole.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+
+#[tokio::test]
+async fn reads_that_wait_together_share_one_sweep() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    put(&kernel, 1, 2);
+    put(&kernel, 2, 2);
+    let requests = (0..200).map(|i| match i % 2 {
+        0 => ask(&executor, Query::Table),
+        _ => ask(&executor, Query::ServiceWithServers(key(1))),
+    });
+    kernel.reset_counts();
+    for (i, result) in together(&kernel, &executor, requests)
+        .await
+        .into_iter()
+        .enumerate()
+    {
+        match i % 2 {
+            0 => assert_eq!(table(result.unwrap()).len(), 2),
+            _ => assert_eq!(entry(result.unwrap()).unwrap().servers.len(), 2),
+        }
+    }
+    assert_eq!(kernel.dumps(command::GET_SERVICE), 1);
+    assert_eq!(kernel.dumps(command::GET_DEST), 3);
+}
+
+#[tokio::test]
+async fn many_tasks_that_ask_at_once_cost_few_sweeps() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    let held = hold(&kernel, &executor).await;
+    let polled = Arc::new(AtomicUsize::new(0));
+    let tasks: Vec<_> = (0..300)
+        .map(|_| {
+            let (executor, polled) = (executor.clone(), polled.clone());
+            tokio::spawn(async move {
+                polled.fetch_add(1, Ordering::Relaxed);
+                ask(&executor, Query::Services).await
+            })
+        })
+        .collect();
+    // A task submits when it is first polled.
+    while polled.load(Ordering::Relaxed) < 300 {
+        tokio::task::yield_now().await;
+    }
+    held.go().await;
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    assert!(
+        kernel.dumps(command::GET_SERVICE) <= 2,
+        "256 are taken at a time"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_may_be_old_comes_from_the_cache_until_an_own_write() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    put(&kernel, 1, 1);
+    let (_, age) = executor.ask(Query::Table, LONG, later()).await.unwrap();
+    assert_eq!(age, Duration::ZERO, "read for this");
+    let sweeps = kernel.dumps(command::GET_SERVICE);
+    let (seen, age) = executor.ask(Query::Table, LONG, later()).await.unwrap();
+    assert_eq!(kernel.dumps(command::GET_SERVICE), sweeps);
+    assert!(age > Duration::ZERO && age < LONG);
+    assert_eq!(table(seen)[0].servers.len(), 1);
+    // A fresh one is asked for anew, and younger than it may be is not old enough.
+    ask(&executor, Query::Table).await.unwrap();
+    assert_eq!(kernel.dumps(command::GET_SERVICE), sweeps + 1);
+    let young = Duration::from_nanos(1);
+    executor.ask(Query::Table, young, later()).await.unwrap();
+    assert_eq!(kernel.dumps(command::GET_SERVICE), sweeps + 2);
+    // Another question has an answer of its own.
+    let (seen, _) = executor.ask(Query::Services, LONG, later()).await.unwrap();
+    assert_eq!(table(seen)[0].servers.len(), 0);
+
+    run(&executor, create(2)).await.unwrap();
+    let (seen, age) = executor.ask(Query::Table, LONG, later()).await.unwrap();
+    assert_eq!(
+        (table(seen).len(), age),
+        (2, Duration::ZERO),
+        "own writes show at once"
+    );
+}
+
+#[tokio::test]
+async fn a_write_that_fails_clears_the_cache_too() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    ask(&executor, Query::Services).await.unwrap();
+    put(&kernel, 1, 0);
+    run(&executor, create(1)).await.unwrap_err();
+    let (seen, _) = executor.ask(Query::Services, LONG, later()).await.unwrap();
+    assert_eq!(table(seen).len(), 1);
+}
+
+#[tokio::test]
+async fn a_cached_answer_needs_no_kernel_and_no_room_in_the_queue() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    ask(&executor, Query::Timeouts).await.unwrap();
+    let held = hold(&kernel, &executor).await;
+    executor.ask(Query::Timeouts, LONG, later()).await.unwrap();
+    held.go().await;
+}
+
+fn keys(servers: &[Server]) -> Vec<ServerKey> {
+    servers.iter().map(|server| server.key).collect()
+}
+
+#[tokio::test]
+async fn a_dump_that_doubles_entries_is_done_again() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    put(&kernel, 1, 30);
+    kernel.set_dump_size(2000);
+    ask(&executor, Query::Info).await.unwrap();
+    kernel.reset_counts();
+    // Another program adds servers after the first datagram: those behind are shown twice.
+    kernel.faults().once(
+        On::Command(command::GET_DEST),
+        Fault::dump_interrupted(|kernel| (100..103).for_each(|n| put_server(kernel, 1, n))),
+    );
+    let seen = ask(&executor, Query::ServiceWithServers(key(1))).await;
+    let seen = entry(seen.unwrap()).unwrap();
+    let expected: Vec<_> = (100..103)
+        .rev()
+        .chain((0..30).rev())
+        .map(server_key)
+        .collect();
+    assert_eq!(keys(&seen.servers), expected);
+    assert_eq!(kernel.dumps(command::GET_DEST), 2);
+
+    let next = std::sync::atomic::AtomicU32::new(200);
+    kernel.faults().always(
+        On::Command(command::GET_DEST),
+        Fault::dump_interrupted(move |kernel| {
+            put_server(
+                kernel,
+                1,
+                next.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            );
+        }),
+    );
+    let seen = ask(&executor, Query::ServiceWithServers(key(1))).await;
+    let mut seen = keys(&entry(seen.unwrap()).unwrap().servers);
+    assert_eq!(kernel.dumps(command::GET_DEST), 2 + 3, "not for ever");
+    let count = seen.len();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), count, "each entry once");
+    assert!(count >= 33);
+}
+
+#[tokio::test]
+async fn a_service_deleted_while_its_servers_are_read_is_not_shown_with_some_of_them() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    for query in [Query::ServiceWithServers(key(1)), Query::Table] {
+        put(&kernel, 1, 200);
+        kernel.faults().once(
+            On::Command(command::GET_DEST),
+            Fault::dump_interrupted(|kernel| assert!(kernel.remove_service(id(1)))),
+        );
+        match ask(&executor, query).await.unwrap() {
+            Seen::Service(entry) => assert!(entry.is_none(), "{entry:?}"),
+            Seen::Table(table) => assert!(table.is_empty(), "{table:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    // Nor with none, which is all that an empty dump says.
+    put(&kernel, 1, 3);
+    kernel.faults().once(
+        On::Command(command::GET_DEST),
+        Fault::before(|kernel| assert!(kernel.remove_service(id(1)))),
+    );
+    let seen = ask(&executor, Query::ServiceWithServers(key(1))).await;
+    assert!(entry(seen.unwrap()).is_none());
+}
+
+#[tokio::test]
+async fn an_empty_table_and_an_empty_service_are_no_errors() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    assert!(table(ask(&executor, Query::Table).await.unwrap()).is_empty());
+    assert!(entry(ask(&executor, Query::Service(key(1))).await.unwrap()).is_none());
+    put(&kernel, 1, 0);
+    let seen = ask(&executor, Query::ServiceWithServers(key(1))).await;
+    assert!(entry(seen.unwrap()).unwrap().servers.is_empty());
+    match ask(&executor, Query::SyncDaemons).await.unwrap() {
+        Seen::SyncDaemons(daemons) => assert!(daemons.is_empty()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_large_table_is_whole_and_in_the_kernels_order() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    for n in 0..300 {
+        put(&kernel, n, n % 4);
+    }
+    put(&kernel, 1000, 500);
+    let table = table(ask(&executor, Query::Table).await.unwrap());
+    assert_eq!(table.len(), 301);
+    for (entry, service) in table.iter().zip(kernel.services()) {
+        let address = match entry.service.key {
+            ServiceKey::Address { address, port, .. } => (address, port).into(),
+            ServiceKey::Fwmark { .. } => panic!("none was made"),
+        };
+        assert_eq!(ServiceId::tcp(address), service.id);
+        let told: Vec<std::net::SocketAddr> = entry
+            .servers
+            .iter()
+            .map(|s| (s.key.address, s.key.port).into())
+            .collect();
+        let there: Vec<std::net::SocketAddr> = service.destinations().map(|d| d.address).collect();
+        assert_eq!(told, there);
+    }
+}

@@ -1,0 +1,139 @@
+//! The entity tags of answers.
+//!
+//! The tag of a single resource has two parts, `"CONFIGURATION.REPRESENTATION"`. A read compares
+//! the whole of it, so that a 304 is never stale. A write compares the configuration alone: the
+//! counters of a busy server change all the time, and would let no conditional write through.
+
+use std::hash::{Hash, Hasher};
+
+use http::HeaderValue;
+
+use crate::model::{
+    Error, Etag, Fingerprint, Include, Rates, Reason, Server, Service, ServiceEntry, Stats,
+    fingerprint,
+};
+
+/// An entity tag as an answer carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tag {
+    configuration: Option<Etag>,
+    representation: u64,
+}
+
+// === impl Tag ===
+
+impl Tag {
+    /// The tag of a single resource by its encoded representation.
+    pub(super) fn of_bytes(configuration: Option<Etag>, representation: &[u8]) -> Self {
+        Self::of(configuration, |hasher| representation.hash(hasher))
+    }
+
+    /// The tag of a listing by what it shows, which is cheaper than to encode it.
+    pub(super) fn of_list(hash: impl FnOnce(&mut Fingerprint)) -> Self {
+        Self::of(None, hash)
+    }
+
+    fn of(configuration: Option<Etag>, hash: impl FnOnce(&mut Fingerprint)) -> Self {
+        let mut hasher = fingerprint();
+        hash(&mut hasher);
+        Self {
+            configuration,
+            representation: hasher.finish(),
+        }
+    }
+
+    /// The tag without its quotes.
+    pub(super) fn text(self) -> String {
+        match self.configuration {
+            Some(etag) => format!("{etag}.{:016x}", self.representation),
+            None => format!("{:016x}", self.representation),
+        }
+    }
+
+    /// The header.
+    pub(super) fn header(self) -> Result<HeaderValue, Error> {
+        HeaderValue::try_from(format!("\"{}\"", self.text()))
+            .map_err(|error| Error::new(Reason::Internal, error.to_string()))
+    }
+}
+
+/// Hashes what a listing shows of a service.
+pub(super) fn hash_service(entry: &ServiceEntry, include: Include, hasher: &mut Fingerprint) {
+    let ServiceEntry { service, servers } = entry;
+    let Service {
+        key,
+        config,
+        stats,
+        rates,
+    } = service;
+    (key, config).hash(hasher);
+    hash_counters(stats, rates, include, hasher);
+    if include.servers {
+        servers.len().hash(hasher);
+        for server in servers {
+            hash_server(server, include, hasher);
+        }
+    }
+}
+
+/// Hashes what a listing shows of a server.
+pub(super) fn hash_server(server: &Server, include: Include, hasher: &mut Fingerprint) {
+    let Server {
+        key,
+        config,
+        active_connections,
+        inactive_connections,
+        persistent_connections,
+        stats,
+        rates,
+    } = server;
+    (key, config).hash(hasher);
+    (
+        active_connections,
+        inactive_connections,
+        persistent_connections,
+    )
+        .hash(hasher);
+    hash_counters(stats, rates, include, hasher);
+}
+
+fn hash_counters(stats: &Stats, rates: &Rates, include: Include, hasher: &mut Fingerprint) {
+    if include.stats {
+        stats.hash(hasher);
+    }
+    if include.rates {
+        rates.hash(hasher);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_listing_does_not_show_does_not_change_its_tag() {
+        let key = "192.0.2.1-80".parse().unwrap();
+        let mut server = Server {
+            key,
+            config: crate::model::ServerConfig::default(),
+            active_connections: 0,
+            inactive_connections: 0,
+            persistent_connections: 0,
+            stats: Stats::default(),
+            rates: Rates::default(),
+        };
+        let tag = |server: &Server, stats| {
+            let include = Include {
+                stats,
+                ..Include::default()
+            };
+            Tag::of_list(|hasher| hash_server(server, include, hasher))
+        };
+        let before = (tag(&server, false), tag(&server, true));
+        server.stats.bytes_in = 1;
+        assert_eq!(tag(&server, false), before.0);
+        assert_ne!(tag(&server, true), before.1);
+        server.active_connections = 1;
+        assert_ne!(tag(&server, false), before.0);
+    }
+}

@@ -1,0 +1,315 @@
+//! `-L`: the table in columns.
+
+use std::io::{self, Write};
+
+use super::{
+    address,
+    names::Names,
+    number::Counter,
+    table::{self, Order},
+};
+use crate::model::{
+    Checksum, Family, Forwarding, Netmask, Protocol, Rates, Server, Service, ServiceEntry,
+    ServiceKey, Stats, Tunnel, TunnelType,
+};
+
+/// What a listing shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListFormat {
+    /// Which columns.
+    pub mode: ListMode,
+    /// `--exact`: counters are not shortened.
+    pub exact: bool,
+    /// `-n`: no names.
+    pub numeric: bool,
+    /// `--nosort`: the kernel's order.
+    pub unsorted: bool,
+}
+
+/// Which columns a listing has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ListMode {
+    /// Forwarding, weight, connections.
+    #[default]
+    Plain,
+    /// `--stats`
+    Stats,
+    /// `--rate`
+    Rate,
+    /// `--thresholds`
+    Thresholds,
+    /// `--persistent-conn`
+    PersistentConn,
+    /// `--tun-info`
+    TunInfo,
+}
+
+/// Columns of an IPv4 service; a longer name is cut.
+const SERVICE_WIDTH: usize = 33;
+/// Columns of an IPv4 server; a longer name is cut.
+const SERVER_WIDTH: usize = 28;
+
+/// The first line of a listing of the whole table.
+pub fn write_version(
+    out: &mut dyn Write,
+    ipvs_version: &str,
+    connection_table_size: u32,
+) -> io::Result<()> {
+    writeln!(
+        out,
+        "IP Virtual Server version {ipvs_version} (size={connection_table_size})"
+    )
+}
+
+/// The table, with its headers.
+pub fn write_list(
+    out: &mut dyn Write,
+    entries: &[ServiceEntry],
+    format: ListFormat,
+    names: &dyn Names,
+) -> io::Result<()> {
+    header(out, format.mode)?;
+    let order = if format.unsorted {
+        Order::Kernel
+    } else {
+        Order::Sorted
+    };
+    for entry in table::services(entries, order) {
+        service(out, &entry.service, format, names)?;
+        let protocol = protocol(entry.service.key);
+        for one in table::servers(entry, order) {
+            server(out, one, protocol, format, names)?;
+        }
+    }
+    Ok(())
+}
+
+fn header(out: &mut dyn Write, mode: ListMode) -> io::Result<()> {
+    let local = "Prot LocalAddress:Port";
+    let remote = "  -> RemoteAddress:Port";
+    match mode {
+        ListMode::Plain => writeln!(
+            out,
+            "{local} Scheduler Flags\n\
+             {remote}           Forward Weight ActiveConn InActConn"
+        ),
+        ListMode::TunInfo => writeln!(
+            out,
+            "{local} Scheduler Flags\n\
+             {remote}           Forward TunnelInfo    Weight ActiveConn InActConn"
+        ),
+        ListMode::Stats => writeln!(
+            out,
+            "{local:<33} {:>8} {:>8} {:>8} {:>8} {:>8}\n{remote}",
+            "Conns", "InPkts", "OutPkts", "InBytes", "OutBytes"
+        ),
+        ListMode::Rate => writeln!(
+            out,
+            "{local:<33} {:>8} {:>8} {:>8} {:>8} {:>8}\n{remote}",
+            "CPS", "InPPS", "OutPPS", "InBPS", "OutBPS"
+        ),
+        ListMode::Thresholds => writeln!(
+            out,
+            "{local:<33} {:<10} {:<10} {:<10} {:<10}\n{remote}",
+            "Uthreshold", "Lthreshold", "ActiveConn", "InActConn"
+        ),
+        ListMode::PersistentConn => writeln!(
+            out,
+            "{local:<33} {:<9} {:<11} {:<10} {:<10}\n{remote}",
+            "Weight", "PersistConn", "ActiveConn", "InActConn"
+        ),
+    }
+}
+
+fn service(
+    out: &mut dyn Write,
+    service: &Service,
+    format: ListFormat,
+    names: &dyn Names,
+) -> io::Result<()> {
+    let name = service_name(service.key, names);
+    match format.mode {
+        ListMode::Stats => {
+            write!(out, "{name:<SERVICE_WIDTH$}")?;
+            counters(out, five_stats(&service.stats), format.exact)
+        }
+        ListMode::Rate => {
+            write!(out, "{name:<SERVICE_WIDTH$}")?;
+            counters(out, five_rates(&service.rates), format.exact)
+        }
+        _ => {
+            let config = &service.config;
+            write!(out, "{name} {}", config.scheduler)?;
+            if !config.scheduler_flags.is_empty() {
+                let flags: Vec<_> = config
+                    .scheduler_flags
+                    .names(config.scheduler)
+                    // The original does not know what a third flag of these could be.
+                    .filter(|flag| {
+                        *flag != "flag-3" || !matches!(config.scheduler.as_str(), "sh" | "mh")
+                    })
+                    .collect();
+                write!(out, " ({})", flags.join(","))?;
+            }
+            if let Some(timeout) = config.persistence_timeout {
+                write!(out, " persistent {timeout}")?;
+                match config.netmask {
+                    mask if mask.is_full() => {}
+                    Netmask::V4(mask) => write!(out, " mask {mask}")?,
+                    Netmask::V6(length) => write!(out, " mask {length}")?,
+                }
+                if let Some(engine) = config.persistence_engine {
+                    write!(out, " pe {engine}")?;
+                }
+            }
+            if config.one_packet {
+                write!(out, " ops")?;
+            }
+            writeln!(out)
+        }
+    }
+}
+
+fn server(
+    out: &mut dyn Write,
+    server: &Server,
+    protocol: Option<Protocol>,
+    format: ListFormat,
+    names: &dyn Names,
+) -> io::Result<()> {
+    let mut name = address::print(server.key.address, server.key.port, protocol, names);
+    if server.key.address.is_ipv4() {
+        address::cut(&mut name, SERVER_WIDTH);
+    }
+    let (active, inactive) = (server.active_connections, server.inactive_connections);
+    let config = &server.config;
+    // A number above the signed range could only come from a faulty program.
+    let weight = config.weight;
+    write!(out, "  -> {name:<SERVER_WIDTH$}")?;
+    match format.mode {
+        ListMode::Plain => writeln!(
+            out,
+            " {:<7} {weight:<6} {active:<10} {inactive:<10}",
+            forwarding(config.forwarding)
+        ),
+        ListMode::TunInfo => writeln!(
+            out,
+            " {:<7} {:<13} {weight:<6} {active:<10} {inactive:<10}",
+            forwarding(config.forwarding),
+            tunnel(config.forwarding, config.tunnel)
+        ),
+        ListMode::Thresholds => writeln!(
+            out,
+            " {:<10} {:<10} {active:<10} {inactive:<10}",
+            config.upper_threshold, config.lower_threshold
+        ),
+        ListMode::PersistentConn => writeln!(
+            out,
+            " {weight:<9} {:<11} {active:<10} {inactive:<10}",
+            server.persistent_connections
+        ),
+        ListMode::Stats => counters(out, five_stats(&server.stats), format.exact),
+        ListMode::Rate => {
+            let [connections, packets_in, packets_out, bytes @ ..] = five_rates(&server.rates);
+            write!(out, " {connections:>8} {packets_in:>8} {packets_out:>8}")?;
+            counters(out, bytes, format.exact)
+        }
+    }
+}
+
+fn counters<const N: usize>(out: &mut dyn Write, values: [u64; N], exact: bool) -> io::Result<()> {
+    for value in values {
+        write!(out, "{}", Counter { value, exact })?;
+    }
+    writeln!(out)
+}
+
+fn five_stats(stats: &Stats) -> [u64; 5] {
+    let Stats {
+        connections,
+        packets_in,
+        packets_out,
+        bytes_in,
+        bytes_out,
+    } = *stats;
+    [connections, packets_in, packets_out, bytes_in, bytes_out]
+}
+
+fn five_rates(rates: &Rates) -> [u64; 5] {
+    let Rates {
+        connections,
+        packets_in,
+        packets_out,
+        bytes_in,
+        bytes_out,
+    } = *rates;
+    [connections, packets_in, packets_out, bytes_in, bytes_out]
+}
+
+/// `TCP  192.0.2.1:80`, `FWM  7 IPv6`.
+fn service_name(key: ServiceKey, names: &dyn Names) -> String {
+    match key {
+        ServiceKey::Fwmark { family, mark } => {
+            let family = match family {
+                Family::Ipv4 => "",
+                Family::Ipv6 => " IPv6",
+            };
+            format!("FWM  {mark}{family}")
+        }
+        ServiceKey::Address {
+            protocol,
+            address,
+            port,
+        } => {
+            let kind = match protocol {
+                Protocol::Tcp => "TCP",
+                Protocol::Udp => "UDP",
+                Protocol::Sctp => "SCTP",
+                Protocol::Other(_) => "?",
+            };
+            let endpoint = address::print(address, port, Some(protocol), names);
+            let mut name = format!("{kind:<4} {endpoint}");
+            if address.is_ipv4() {
+                address::cut(&mut name, SERVICE_WIDTH);
+            }
+            name
+        }
+    }
+}
+
+/// The protocol whose names the ports of a service's servers have: a firewall mark has none.
+pub(super) fn protocol(key: ServiceKey) -> Option<Protocol> {
+    match key {
+        ServiceKey::Address { protocol, .. } => Some(protocol),
+        ServiceKey::Fwmark { .. } => None,
+    }
+}
+
+fn forwarding(forwarding: Forwarding) -> &'static str {
+    match forwarding {
+        Forwarding::Masquerade => "Masq",
+        Forwarding::Local => "Local",
+        Forwarding::Tunnel => "Tunnel",
+        Forwarding::Direct => "Route",
+        Forwarding::Bypass | Forwarding::Other(_) => "(null)",
+    }
+}
+
+fn tunnel(forwarding: Forwarding, tunnel: Tunnel) -> String {
+    if forwarding != Forwarding::Tunnel {
+        return "n/a".to_owned();
+    }
+    let checksum = match tunnel.checksum {
+        Checksum::None => "-c",
+        Checksum::Checksum => "+c",
+        Checksum::Remote => "r+c",
+        // The original crashes.
+        Checksum::Other(_) => "?",
+    };
+    match tunnel.kind {
+        TunnelType::Ipip => "ipip".to_owned(),
+        TunnelType::Gue => format!("gue:{}:{checksum}", tunnel.port),
+        TunnelType::Gre => format!("gre:{checksum}"),
+        TunnelType::Other(number) => format!("?{number}"),
+    }
+}

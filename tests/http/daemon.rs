@@ -1,0 +1,193 @@
+//! A daemon in this process, and a client of it.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use ipvsd::{
+    director::{Director, DirectorOptions},
+    executor::{Executor, ExecutorLimits, FakeKernel, Kernel},
+    http::{HttpOptions, not_found, router},
+};
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+/// A daemon on the fake kernel, behind a port of its own.
+pub struct Daemon {
+    pub kernel: FakeKernel,
+    pub address: std::net::SocketAddr,
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Daemon {
+    pub async fn start() -> Self {
+        Self::with(HttpOptions::default()).await
+    }
+
+    pub async fn with(options: HttpOptions) -> Self {
+        let kernel = FakeKernel::new();
+        Self::over(kernel.clone(), Arc::new(kernel), options).await
+    }
+
+    /// A daemon on `kernel`, which `fake` is a part of.
+    pub async fn over(fake: FakeKernel, kernel: Arc<dyn Kernel>, options: HttpOptions) -> Self {
+        let executor = Executor::start(kernel, ExecutorLimits::default()).unwrap();
+        let director = Director::new(
+            executor,
+            DirectorOptions {
+                kernel: "fake".to_owned(),
+                ..DirectorOptions::default()
+            },
+        );
+        let (router, _) = router(director, options);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            axum::serve(listener, router.fallback(not_found))
+                .await
+                .unwrap()
+        });
+        Self {
+            kernel: fake,
+            address,
+            client: Client::builder(TokioExecutor::new()).build_http(),
+        }
+    }
+
+    /// Sends a request with headers and a body; a body that is not empty is JSON unless said.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.address));
+        if !body.is_empty() && !headers.iter().any(|(name, _)| *name == "content-type") {
+            request = request.header("content-type", "application/json");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = Full::new(Bytes::from(body.to_owned()));
+        let response = self
+            .client
+            .request(request.body(body).unwrap())
+            .await
+            .unwrap();
+        let (parts, body) = response.into_parts();
+        Reply {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.collect().await.unwrap().to_bytes(),
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send(Method::GET, path, &[], "").await
+    }
+
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+        self.send(Method::GET, path, headers, "").await
+    }
+
+    pub async fn post(&self, path: &str, body: &str) -> Reply {
+        self.send(Method::POST, path, &[], body).await
+    }
+
+    pub async fn put(&self, path: &str, body: &str) -> Reply {
+        self.send(Method::PUT, path, &[], body).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &str) -> Reply {
+        self.send(Method::PATCH, path, &[], body).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.send(Method::DELETE, path, &[], "").await
+    }
+
+    /// A daemon with the service tcp-192.0.2.1-80 and two servers.
+    pub async fn with_service() -> Self {
+        let daemon = Self::start().await;
+        daemon
+            .post(
+                "/v1/services",
+                r#"{"id":"tcp-192.0.2.1-80","scheduler":"rr","servers":[
+                    {"address":"10.0.0.1","forwarding":"masquerade"},
+                    {"address":"10.0.0.2","forwarding":"masquerade","weight":0}]}"#,
+            )
+            .await
+            .expect(201);
+        daemon
+    }
+}
+
+impl Reply {
+    /// Panics, with all of the answer, if the status is another.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        self
+    }
+
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        assert_eq!(self.header("content-type"), "application/json");
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    #[track_caller]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The body as a problem of this reason; its form is checked.
+    #[track_caller]
+    pub fn problem(&self, status: u16, reason: &str) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let problem: Value = serde_json::from_slice(&self.body).unwrap();
+        assert_eq!(problem["reason"], reason, "{problem}");
+        assert_eq!(problem["status"], status, "{problem}");
+        assert_eq!(problem["type"], format!("/errors/{reason}"));
+        assert!(!problem["title"].as_str().unwrap().is_empty());
+        assert!(!problem["detail"].as_str().unwrap().is_empty());
+        problem
+    }
+
+    /// The body as INVALID_ARGUMENT with this field first at fault; returns its message.
+    #[track_caller]
+    pub fn refuses(&self, field: &str) -> String {
+        let problem = self.problem(400, "INVALID_ARGUMENT");
+        assert_eq!(problem["errors"][0]["field"], field, "{problem}");
+        problem["errors"][0]["message"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Options that refuse bodies over this length.
+pub fn options_with_body(max_body_bytes: usize) -> HttpOptions {
+    HttpOptions {
+        max_body_bytes,
+        max_rules_bytes: 64 * max_body_bytes,
+        request_timeout: Duration::from_secs(10),
+    }
+}

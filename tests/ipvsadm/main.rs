@@ -1,0 +1,7 @@
+//! What the real ipvsadm printed, against what `ipvsd::rules` prints and refuses.
+//! The transcripts were recorded with ipvsadm 1.31; `fixtures/cli/*.jsonl` has one step a line.
+
+mod languages;
+mod listings;
+mod properties;
+mod transcript;

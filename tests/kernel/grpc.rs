@@ -1,0 +1,240 @@
+//! The client for gRPC. Messages are made of the same JSON as HTTP's bodies: the fields have the
+//! same names.
+
+use ipvsd::proto::{DESCRIPTORS, v1 as pb, v1::ipvs_client::IpvsClient};
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use serde_json::{Value, json};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
+use tonic_types::StatusExt;
+
+use super::{
+    api::{Refusal, Request},
+    daemon::{ADDRESS, Daemon},
+};
+
+/// The daemon and a client of it.
+pub struct Grpc {
+    client: IpvsClient<Channel>,
+    pool: DescriptorPool,
+    _daemon: Daemon,
+}
+
+impl Grpc {
+    /// Starts the daemon in this thread's namespace.
+    pub async fn start() -> Self {
+        let daemon = Daemon::start(&[]);
+        let endpoint = Endpoint::from_shared(format!("http://{ADDRESS}")).unwrap();
+        Self {
+            client: IpvsClient::new(endpoint.connect().await.unwrap()),
+            pool: DescriptorPool::decode(DESCRIPTORS).unwrap(),
+            _daemon: daemon,
+        }
+    }
+
+    fn message<M: Message + Default>(&self, name: &str, body: Value) -> M {
+        let descriptor = self
+            .pool
+            .get_message_by_name(&format!("ipvsd.v1.{name}"))
+            .unwrap();
+        let message = DynamicMessage::deserialize(descriptor, body).unwrap();
+        M::decode(message.encode_to_vec().as_slice()).unwrap()
+    }
+
+    fn value(&self, name: &str, message: &impl Message) -> Value {
+        let descriptor = self
+            .pool
+            .get_message_by_name(&format!("ipvsd.v1.{name}"))
+            .unwrap();
+        let bytes = message.encode_to_vec();
+        let message = DynamicMessage::decode(descriptor, bytes.as_slice()).unwrap();
+        let options = SerializeOptions::new()
+            .stringify_64_bit_integers(false)
+            .use_proto_field_name(true)
+            .skip_default_fields(false);
+        message
+            .serialize_with_options(serde_json::value::Serializer, &options)
+            .unwrap()
+    }
+
+    /// All services with their servers, all pages.
+    pub async fn services(&self) -> Result<Vec<Value>, Refusal> {
+        let mut all = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = pb::ListServicesRequest {
+                include: vec!["servers".to_owned(), "stats".to_owned()],
+                page_token,
+                ..Default::default()
+            };
+            let page = self.client.clone().list_services(request).await;
+            let page = page.map_err(refusal)?.into_inner();
+            all.extend(page.services.iter().map(|s| self.value("Service", s)));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// The timeouts.
+    pub async fn timeouts(&self) -> Result<Value, Refusal> {
+        let request = pb::GetTimeoutsRequest::default();
+        let answer = self.client.clone().get_timeouts(request).await;
+        let timeouts = answer.map_err(refusal)?.into_inner().timeouts;
+        Ok(self.value("Timeouts", &timeouts.unwrap()))
+    }
+
+    /// The sync daemons.
+    pub async fn sync_daemons(&self) -> Result<Vec<Value>, Refusal> {
+        let request = pb::ListSyncDaemonsRequest::default();
+        let answer = self.client.clone().list_sync_daemons(request).await;
+        let daemons = answer.map_err(refusal)?.into_inner().sync_daemons;
+        Ok(daemons
+            .iter()
+            .map(|daemon| self.value("SyncDaemon", daemon))
+            .collect())
+    }
+
+    /// Makes a change.
+    pub async fn write(&self, request: &Request) -> Result<Value, Refusal> {
+        let mut client = self.client.clone();
+        let with_id = |body: &Value, id: &str| {
+            let mut body = body.clone();
+            body["id"] = id.into();
+            body
+        };
+        macro_rules! call {
+            ($method:ident, $message:ident, $body:expr) => {{
+                let request: pb::$message = self.message(stringify!($message), $body);
+                client.$method(request).await.map(drop)
+            }};
+        }
+        let answer = match request {
+            Request::GetService(id) => call!(get_service, GetServiceRequest, json!({"id": id})),
+            Request::CreateService(body) => {
+                call!(
+                    create_service,
+                    CreateServiceRequest,
+                    json!({"service": body})
+                )
+            }
+            Request::PutService(id, body) => {
+                let body = json!({"service": with_id(body, id)});
+                call!(replace_service, ReplaceServiceRequest, body)
+            }
+            Request::UpdateService(id, body) => {
+                let body = json!({"service": with_id(body, id), "update_mask": mask(body)});
+                call!(update_service, UpdateServiceRequest, body)
+            }
+            Request::DeleteService(id) => {
+                call!(delete_service, DeleteServiceRequest, json!({"id": id}))
+            }
+            Request::Clear => {
+                let count = self.services().await?.len();
+                call!(
+                    clear_services,
+                    ClearServicesRequest,
+                    json!({"confirm": count})
+                )
+            }
+            Request::CreateServer(id, body) => {
+                let body = json!({"service": id, "server": body});
+                call!(create_server, CreateServerRequest, body)
+            }
+            Request::PutServer(id, of, body) => {
+                let body = json!({"service": id, "server": with_id(body, of)});
+                call!(replace_server, ReplaceServerRequest, body)
+            }
+            Request::UpdateServer(id, of, body) => {
+                let (server, mask) = (with_id(body, of), mask(body));
+                let body = json!({"service": id, "server": server, "update_mask": mask});
+                call!(update_server, UpdateServerRequest, body)
+            }
+            Request::DeleteServer(id, of) => {
+                let body = json!({"service": id, "id": of});
+                call!(delete_server, DeleteServerRequest, body)
+            }
+            Request::Zero(id) => {
+                let body = id.as_ref().map_or(json!({}), |id| json!({"service": id}));
+                call!(zero_counters, ZeroCountersRequest, body)
+            }
+            Request::SetTimeouts(body) => {
+                let body = json!({"timeouts": body, "update_mask": mask(body)});
+                call!(set_timeouts, SetTimeoutsRequest, body)
+            }
+            Request::StartSyncDaemon(state, body) => {
+                let mut daemon = body.clone();
+                daemon["state"] = state.clone().into();
+                let body = json!({"sync_daemon": daemon});
+                call!(start_sync_daemon, StartSyncDaemonRequest, body)
+            }
+            Request::StopSyncDaemon(state) => {
+                call!(
+                    stop_sync_daemon,
+                    StopSyncDaemonRequest,
+                    json!({"state": state})
+                )
+            }
+            Request::UpdateSettings(body) => {
+                let settings: serde_json::Map<_, _> = body
+                    .as_object()
+                    .unwrap()
+                    .iter()
+                    .map(|(name, value)| (name.clone(), setting(value)))
+                    .collect();
+                call!(
+                    update_settings,
+                    UpdateSettingsRequest,
+                    json!({"settings": settings})
+                )
+            }
+        };
+        answer.map(|()| Value::Null).map_err(refusal)
+    }
+}
+
+/// The fields of a body, as ProtoJSON writes a mask.
+fn mask(body: &Value) -> Value {
+    let camel = |name: &String| {
+        let mut parts = name.split('_');
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |all, part| {
+            let (head, tail) = part.split_at(1);
+            all + &head.to_uppercase() + tail
+        })
+    };
+    let names: Vec<_> = body.as_object().unwrap().keys().map(camel).collect();
+    names.join(",").into()
+}
+
+fn setting(value: &Value) -> Value {
+    match value {
+        Value::Bool(on) => json!({"boolean": on}),
+        Value::Array(pair) => json!({"pair": {"first": pair[0], "second": pair[1]}}),
+        Value::String(text) => json!({"text": text}),
+        number => json!({"integer": number}),
+    }
+}
+
+fn refusal(status: Status) -> Refusal {
+    let details = status.get_error_details();
+    let info = details
+        .error_info()
+        .unwrap_or_else(|| panic!("a status without details: {status:?}"));
+    let fields = details.bad_request().map(|bad| &bad.field_violations);
+    Refusal {
+        reason: info.reason.clone(),
+        errno: info.metadata.get("errno").cloned(),
+        fields: fields
+            .into_iter()
+            .flatten()
+            .map(|violation| violation.field.clone())
+            .collect(),
+        detail: status.message().to_owned(),
+        hint: info.metadata.get("hint").cloned(),
+    }
+}
