@@ -1,5 +1,7 @@
 //! The document, made of result files and nothing else.
 
+mod targets;
+
 use std::{
     collections::BTreeMap,
     fmt::Write,
@@ -9,6 +11,7 @@ use std::{
 
 use anyhow::Context;
 
+use self::targets::targets;
 use super::{
     sample::{Sample, quantile},
     table::Size,
@@ -23,27 +26,6 @@ struct Part {
     samples: Vec<Sample>,
 }
 
-/// What is to be reached in a kernel.
-struct Target {
-    work: &'static str,
-    /// Whose samples, and against whose, of which work.
-    ours: (&'static str, &'static str),
-    base: (&'static str, &'static str),
-    size: &'static str,
-    limit: fn(part: &str) -> Limit,
-}
-
-#[derive(Clone, Copy)]
-enum Limit {
-    /// It takes at most so many times as long.
-    AtMost(f64),
-    /// It is at least so many times as fast.
-    Faster(f64),
-    /// No limit, but it is told: times as long, or times as fast.
-    Tell,
-    TellFaster,
-}
-
 /// Median, least and most.
 #[derive(Clone, Copy)]
 struct Spread {
@@ -55,16 +37,6 @@ struct Spread {
 
 /// The parts that are kernels.
 const KERNELS: [&str; 3] = ["uml", "second", "tcg"];
-
-/// Those who load a table through ipvsd, and those who list it.
-const LOADERS: [&str; 5] = [
-    "http-rules",
-    "grpc-rules",
-    "ipvsctl",
-    "http-put",
-    "grpc-replace",
-];
-const LISTERS: [&str; 3] = ["http", "grpc", "ipvsctl"];
 
 /// What contenders are called, in the order of the tables.
 const WORDS: [(&str, &str); 18] = [
@@ -87,97 +59,6 @@ const WORDS: [(&str, &str); 18] = [
     ("http-all", "`PUT` of all services"),
     ("restore", "`PUT` of all services into an empty kernel"),
 ];
-
-fn targets() -> Vec<Target> {
-    let mut targets = Vec::new();
-    let mut add = |work: &'static str, ours, base, size, limit| {
-        targets.push(Target {
-            work,
-            ours,
-            base,
-            size,
-            limit,
-        });
-    };
-    const LARGE: &str = "1000x100";
-    for ours in LOADERS {
-        let work = "load";
-        add(
-            work,
-            ("fill", ours),
-            ("fill", "raw-packed"),
-            LARGE,
-            |part| Limit::AtMost(if part == "tcg" { 1.5 } else { 3.0 }),
-        );
-        add(work, ("fill", ours), ("fill", "ipvsadm"), LARGE, |part| {
-            Limit::Faster(if part == "tcg" { 9.0 } else { 35.0 })
-        });
-        add(work, ("fill", ours), ("fill", "keepalived"), LARGE, |_| {
-            Limit::TellFaster
-        });
-    }
-    for ours in LISTERS {
-        let work = "list with counters and rates";
-        add(work, ("list", ours), ("list", "ipvsadm"), LARGE, |_| {
-            Limit::Faster(3.0)
-        });
-        add(work, ("list", ours), ("list", "raw"), LARGE, |_| {
-            Limit::AtMost(1.6)
-        });
-    }
-    for (ours, floor) in [("http", "nothing-http"), ("grpc", "nothing-grpc")] {
-        let work = "one change, kept connection, p50";
-        for size in ["1x1", "100x10", LARGE] {
-            add(
-                work,
-                ("change p50", ours),
-                ("change p50", "raw"),
-                size,
-                |part| match part {
-                    "tcg" => Limit::AtMost(3.0),
-                    _ => Limit::Tell,
-                },
-            );
-        }
-        add(
-            work,
-            ("change p50", ours),
-            ("change p50", floor),
-            "100x10",
-            |_| Limit::Tell,
-        );
-        add(
-            work,
-            ("change p50", floor),
-            ("change p50", "raw"),
-            "100x10",
-            |_| Limit::Tell,
-        );
-    }
-    for ours in ["http", "grpc"] {
-        let work = "1000 changes, 64 clients";
-        add(
-            work,
-            ("changes", ours),
-            ("changes", "ipvsadm"),
-            "100x10",
-            |_| Limit::Faster(100.0),
-        );
-    }
-    for ours in ["http-changed", "http-all"] {
-        let work = "replace by a table that differs in 1 %";
-        let limit = |_: &str| Limit::Faster(10.0);
-        add(
-            work,
-            ("replace", ours),
-            ("fill", "http-rules"),
-            LARGE,
-            limit,
-        );
-        add(work, ("replace", ours), ("fill", "http-put"), LARGE, limit);
-    }
-    targets
-}
 
 /// The document.
 pub fn document(files: &[PathBuf]) -> anyhow::Result<String> {
@@ -522,28 +403,6 @@ fn number(value: f64) -> String {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
-    }
-}
-
-// === impl Target ===
-
-impl Target {
-    fn cell(&self, part: &Part) -> String {
-        let limit = (self.limit)(&part.name);
-        let Some(ratio) = part.ratio(self.ours, self.base, Some(self.size)) else {
-            return "–".to_owned();
-        };
-        let (shown, met, target) = match limit {
-            Limit::AtMost(most) => (ratio, ratio.median <= most, format!("≤ {most}")),
-            Limit::Faster(least) => {
-                let faster = ratio.inverse();
-                (faster, faster.median >= least, format!("≥ {least} faster"))
-            }
-            // In the sense that its neighbours have.
-            Limit::Tell => return format!("{} ×", ratio.text()),
-            Limit::TellFaster => return format!("{} × faster", ratio.inverse().text()),
-        };
-        format!("{} ×{}", shown.text(), verdict(met, &target))
     }
 }
 

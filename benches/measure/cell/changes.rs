@@ -1,0 +1,110 @@
+//! Many single changes from concurrent clients.
+
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use http::Method;
+
+use super::{
+    super::{
+        daemon::Daemon,
+        grpc,
+        http::Http,
+        raw::{Mode, Raw},
+        sample::milliseconds,
+        table::{PORT, server_address, server_json, service_address, service_id},
+    },
+    Options, block_on, run_command,
+};
+
+/// Concurrent clients.
+const CLIENTS: u32 = 64;
+
+impl Options {
+    /// Adds servers one by one, each contender others, evenly over the services.
+    pub(super) fn changes(&self, raw: &mut Raw) -> anyhow::Result<()> {
+        raw.fill(self.size, Mode::Packed)?;
+        let daemon = self.daemon()?;
+        let mut wanted = self.size.services * self.size.servers;
+        let mut contenders = ["raw", "ipvsadm", "ipvsctl", "http", "grpc"];
+        if self.round.is_multiple_of(2) {
+            contenders.reverse();
+        }
+        for (place, contender) in contenders.into_iter().enumerate() {
+            let first = 10_000 * (place as u32 + 1);
+            let begin = Instant::now();
+            let done = match contender {
+                "raw" => {
+                    for change in 0..self.changes {
+                        raw.add_server(change % self.size.services, first + change)?;
+                    }
+                    self.changes
+                }
+                "http" | "grpc" => {
+                    block_on(self.concurrently(&daemon, contender == "grpc", first))?;
+                    self.changes
+                }
+                "ipvsctl" if !self.has_ipvsctl() => 0,
+                "ipvsctl" => {
+                    self.processes(self.ipvsctl.to_str().context("a path in UTF-8")?, first)?
+                }
+                program => self.processes(program, first)?,
+            };
+            let time = milliseconds(begin.elapsed());
+            if done > 0 {
+                let scale = f64::from(self.changes) / f64::from(done);
+                self.sample("changes", contender, time * scale);
+            }
+            wanted += done;
+            let (_, found) = raw.sweep()?;
+            ensure!(found == wanted, "{contender}: {found} of {wanted} servers");
+        }
+        Ok(())
+    }
+
+    /// Each in a process of its own, one after the other. Returns how many there were.
+    fn processes(&self, program: &str, first: u32) -> anyhow::Result<u32> {
+        for change in 0..self.processes {
+            let service = service_address(change % self.size.services);
+            let server = server_address(first + change);
+            let (service, server) = (format!("{service}:{PORT}"), format!("{server}:{PORT}"));
+            let arguments = ["-a", "-t", &service, "-r", &server, "-m", "-w", "1"];
+            run_command(program, &arguments)?;
+        }
+        Ok(self.processes)
+    }
+
+    /// From many clients, each with a connection of its own; to connect is part of it.
+    async fn concurrently(&self, daemon: &Daemon, grpc: bool, first: u32) -> anyhow::Result<()> {
+        let (changes, services, address) = (self.changes, self.size.services, daemon.address);
+        let mut clients = tokio::task::JoinSet::new();
+        for client in 0..CLIENTS {
+            clients.spawn(async move {
+                let mine = (client..changes).step_by(CLIENTS as usize);
+                if grpc {
+                    let mut connection = grpc::connect(address).await?;
+                    for change in mine {
+                        let request = ipvsd::proto::v1::CreateServerRequest {
+                            service: service_id(change % services),
+                            server: Some(grpc::server(first + change, 1)),
+                        };
+                        connection.create_server(request).await?;
+                    }
+                } else {
+                    let mut connection = Http::connect(address).await?;
+                    for change in mine {
+                        let path =
+                            format!("/v1/services/{}/servers", service_id(change % services));
+                        let body = server_json(first + change, 1);
+                        connection.write(Method::POST, &path, body).await?;
+                    }
+                }
+                anyhow::Ok(())
+            });
+        }
+        while let Some(client) = clients.join_next().await {
+            client??;
+        }
+        Ok(())
+    }
+}
