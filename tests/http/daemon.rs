@@ -187,6 +187,7 @@ impl Reply {
 pub fn options_with_body(max_body_bytes: usize) -> HttpOptions {
     HttpOptions {
         max_body_bytes,
+        max_rules_bytes: 64 * max_body_bytes,
         request_timeout: Duration::from_secs(10),
     }
 }
