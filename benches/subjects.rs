@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::{Router, body::Body};
-use http::{Request, header};
+use http::{Request, Version, header};
 use http_body_util::BodyExt;
 use ipvsd::{
     codec::{
@@ -28,6 +28,7 @@ use ipvsd::{
         ServerKey, ServerView, ServiceConfig, ServiceEntry, ServiceKey, ServiceView, Tunnel,
     },
     proto::v1 as pb,
+    rules::{Lines, Numeric, Order, write_rules},
 };
 use prost::Message;
 use tokio::runtime::{self, Runtime};
@@ -139,6 +140,26 @@ pub const SUBJECTS: &[Subject] = &[
                 let _ = black_box(&message).encode(&mut out);
                 black_box(&out);
             })
+        },
+    },
+    Subject {
+        name: "rules_parse_table_100x10",
+        prepare: || {
+            let text = rules(&table(100, 10));
+            let text = String::from_utf8_lossy(&text).into_owned();
+            Box::new(move || {
+                for line in Lines::new(black_box(&text)) {
+                    let parsed = ipvsd::rules::parse("ipvsadm", &line.words, &Numeric);
+                    assert!(black_box(parsed).is_ok(), "a line was refused");
+                }
+            })
+        },
+    },
+    Subject {
+        name: "rules_print_table_100x10",
+        prepare: || {
+            let table = table(100, 10);
+            Box::new(move || drop(black_box(rules(black_box(&table)))))
         },
     },
     Subject {
@@ -354,6 +375,7 @@ impl Faces {
         move || Asked {
             router: router.clone(),
             request: Request::post("/ipvsd.v1.Ipvs/ListServices")
+                .version(Version::HTTP_2)
                 .header(header::CONTENT_TYPE, "application/grpc")
                 .header(header::TE, "trailers")
                 .body(Body::from(frame.clone()))
@@ -383,6 +405,12 @@ fn here() -> Runtime {
         .enable_all()
         .build()
         .unwrap_or_else(|error| fail(&error))
+}
+
+fn rules(table: &[ServiceEntry]) -> Vec<u8> {
+    let mut text = Vec::new();
+    write_rules(&mut text, table, Order::Sorted, &Numeric).unwrap_or_else(|error| fail(&error));
+    text
 }
 
 fn json(out: &mut Vec<u8>, view: &impl serde::Serialize) {

@@ -57,7 +57,13 @@ struct Spread {
 const KERNELS: [&str; 3] = ["uml", "second", "tcg"];
 
 /// Those who load a table through ipvsd, and those who list it.
-const LOADERS: [&str; 4] = ["http-rules", "ipvsctl", "http-put", "grpc-replace"];
+const LOADERS: [&str; 5] = [
+    "http-rules",
+    "grpc-rules",
+    "ipvsctl",
+    "http-put",
+    "grpc-replace",
+];
 const LISTERS: [&str; 3] = ["http", "grpc", "ipvsctl"];
 
 /// What contenders are called, in the order of the tables.
@@ -68,6 +74,7 @@ const WORDS: [(&str, &str); 18] = [
     ("ipvsadm", "`ipvsadm`"),
     ("keepalived", "keepalived"),
     ("http-rules", "`POST /v1/rules`"),
+    ("grpc-rules", "`RestoreRules`"),
     ("ipvsctl", "`ipvsctl`"),
     ("http-put", "`PUT /v1/services/{id}` each"),
     ("grpc-replace", "`ReplaceService` each"),
@@ -75,8 +82,7 @@ const WORDS: [(&str, &str); 18] = [
     ("grpc", "gRPC"),
     ("nothing-http", "HTTP server that does nothing"),
     ("nothing-grpc", "gRPC server that does nothing"),
-    ("rules", "`/v1/rules`, replacing"),
-    ("rules-whole", "`/v1/rules` into an empty kernel"),
+    ("rules-anew", "`POST /v1/rules?clear=true`"),
     ("http-changed", "`PUT` of the services that differ"),
     ("http-all", "`PUT` of all services"),
     ("restore", "`PUT` of all services into an empty kernel"),
@@ -158,15 +164,17 @@ fn targets() -> Vec<Target> {
             |_| Limit::Faster(100.0),
         );
     }
-    for (ours, whole) in [
-        ("rules", "rules-whole"),
-        ("http-changed", "restore"),
-        ("http-all", "restore"),
-    ] {
+    for ours in ["http-changed", "http-all"] {
         let work = "replace by a table that differs in 1 %";
-        add(work, ("replace", ours), ("replace", whole), LARGE, |_| {
-            Limit::Faster(10.0)
-        });
+        let limit = |_: &str| Limit::Faster(10.0);
+        add(
+            work,
+            ("replace", ours),
+            ("fill", "http-rules"),
+            LARGE,
+            limit,
+        );
+        add(work, ("replace", ours), ("fill", "http-put"), LARGE, limit);
     }
     targets
 }

@@ -52,11 +52,11 @@ impl Size {
 
     /// For `ipvsadm -R`.
     pub fn rules(self) -> String {
-        self.rules_with(|_| 1)
+        self.rules_of(|_| 1)
     }
 
     /// The same with weights by service.
-    pub fn rules_with(self, weight: impl Fn(u32) -> u32) -> String {
+    pub fn rules_of(self, weight: impl Fn(u32) -> u32) -> String {
         let mut text = String::new();
         for service in 0..self.services {
             let address = service_address(service);
