@@ -6,7 +6,7 @@ export PORT SKIP
 # so that a toolchain is found where the environment is empty
 export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin):$(or $(HOME),/root)/.cargo/bin
 
-.PHONY: help run demo test test-unit test-kernel fmt lint build openapi install clean
+.PHONY: help run demo test test-unit test-kernel bench fmt lint build openapi install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -25,6 +25,9 @@ test-unit: ## the tests that need no kernel and no root
 
 test-kernel: ## the kernel tests on every kernel of the lab
 	@SKIP=fmt,lint,lab,host,judges lab/test
+
+bench: ## measures everything, writes docs/benchmarks.md (ONLY=uml,tcg,transport,memory,micro)
+	@lab/bench
 
 fmt: ## formats the sources
 	cargo fmt

@@ -5,6 +5,8 @@
 mod kernel;
 #[path = "kernel_refusals/rows.rs"]
 mod rows;
+#[path = "kernel_refusals/servers.rs"]
+mod servers;
 #[path = "kernel_refusals/unchecked.rs"]
 mod unchecked;
 

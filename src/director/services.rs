@@ -252,24 +252,25 @@ pub(super) fn created_servers(
 
 /// The kernel puts each new server before the others, so they go in from the last to the first:
 /// a listing then has them in the order in which they were given.
-fn add(service: ServiceKey, servers: &[NewServer]) -> impl Iterator<Item = Step> {
-    servers
-        .iter()
-        .enumerate()
-        .rev()
-        .map(move |(i, (key, config))| {
-            Step::new(
-                Op::CreateServer(service, *key, *config),
-                Op::DeleteServer(service, *key),
-            )
-            .at(format!("servers[{i}]"))
-        })
+/// Each comes with its place in the request.
+fn add<'a>(
+    service: ServiceKey,
+    servers: impl DoubleEndedIterator<Item = (usize, &'a NewServer)>,
+) -> impl Iterator<Item = Step> {
+    servers.rev().map(move |(i, (key, config))| {
+        Step::new(
+            Op::CreateServer(service, *key, *config),
+            Op::DeleteServer(service, *key),
+        )
+        .at(format!("servers[{i}]"))
+    })
 }
 
 fn create(key: ServiceKey, config: ServiceConfig, servers: &[NewServer]) -> Plan {
     let first = Step::new(Op::CreateService(key, config), Op::DeleteService(key));
     // Stages: servers of a service that was refused are not even tried.
-    Plan::staged([vec![first], add(key, servers).collect()]).creating()
+    let servers = add(key, servers.iter().enumerate());
+    Plan::staged([vec![first], servers.collect()]).creating()
 }
 
 /// The smallest change that makes `entry` what is wanted: what is equal is left alone, so that it
@@ -289,9 +290,10 @@ fn replace(entry: &ServiceEntry, config: ServiceConfig, wanted: Option<&[NewServ
         .collect();
     let mut new = Vec::new();
     let mut changed = Vec::new();
-    for (i, (server, config)) in wanted.iter().enumerate() {
+    for (i, wanted) in wanted.iter().enumerate() {
+        let (server, config) = wanted;
         match there.remove(server) {
-            None => new.push((*server, *config)),
+            None => new.push((i, wanted)),
             Some(same) if same == *config => {}
             Some(old) => changed.push(
                 Step::new(
@@ -313,6 +315,9 @@ fn replace(entry: &ServiceEntry, config: ServiceConfig, wanted: Option<&[NewServ
             )
         })
         .collect();
-    let first = set.into_iter().chain(add(key, &new)).chain(changed);
+    let first = set
+        .into_iter()
+        .chain(add(key, new.into_iter()))
+        .chain(changed);
     Plan::staged([first.collect(), gone])
 }

@@ -39,7 +39,7 @@ impl Executor {
         limit: Option<u64>,
     ) -> Result<Connections, Error> {
         let (chunks, receiver) = mpsc::channel(CHUNKS);
-        self.read_table(move |kernel| {
+        self.read_table(move |kernel, permit| {
             let mut left = limit.unwrap_or(u64::MAX);
             let mut chunk = Vec::with_capacity(CHUNK);
             let mut lines = 0_usize;
@@ -63,6 +63,8 @@ impl Executor {
             });
             // Nobody may be waiting any more; there is nobody else to tell.
             drop(chunks.blocking_send(read.map(|()| chunk)));
+            // Before the channel closes: who has read to the end may read again.
+            drop(permit);
         })?;
         Ok(receiver)
     }
@@ -74,7 +76,7 @@ impl Executor {
         by: CountBy,
     ) -> Result<Vec<(String, u64)>, Error> {
         let (reply, answer) = oneshot::channel();
-        self.read_table(move |kernel| {
+        self.read_table(move |kernel, permit| {
             let mut counts: HashMap<String, u64> = HashMap::new();
             let mut too_many = false;
             let mut lines = 0_usize;
@@ -101,6 +103,8 @@ impl Executor {
                 counts.sort_unstable_by(|(a, m), (b, n)| n.cmp(m).then_with(|| a.cmp(b)));
                 Ok(counts)
             });
+            // Before the answer: who has it may count again.
+            drop(permit);
             drop(reply.send(counts));
         })?;
         answer
@@ -109,9 +113,10 @@ impl Executor {
     }
 
     /// Runs `read` in a thread that is in the kernel's namespace; refused where as many run as may.
+    /// It drops the permit when it has ended.
     fn read_table(
         &self,
-        read: impl FnOnce(Result<&dyn Kernel, Error>) + Send + 'static,
+        read: impl FnOnce(Result<&dyn Kernel, Error>, OwnedSemaphorePermit) + Send + 'static,
     ) -> Result<(), Error> {
         let permit: OwnedSemaphorePermit =
             Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
@@ -125,13 +130,8 @@ impl Executor {
         thread::Builder::new()
             .name("ipvs-connections".to_owned())
             .spawn(move || {
-                let _permit = permit;
-                read(
-                    kernel
-                        .enter()
-                        .map(|()| &*kernel)
-                        .map_err(|error| failed(&error)),
-                );
+                let entered = kernel.enter().map_err(|error| failed(&error));
+                read(entered.map(|()| &*kernel), permit);
             })
             .map_err(|error| {
                 Error::new(

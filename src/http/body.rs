@@ -11,9 +11,10 @@ use bytes::Bytes;
 use http_body::Frame;
 use serde::Serialize;
 
+use super::encode;
 use crate::{
     director::{ServerPage, ServicePage},
-    model::{ServerView, ServiceView},
+    model::ServiceView,
 };
 
 /// Bytes of a chunk at which it is sent. Large enough that a chunk's cost does not count, small
@@ -181,7 +182,7 @@ impl Pieces for Services {
                         if index > 0 {
                             chunk.push(b',');
                         }
-                        serde_json::to_writer(&mut *chunk, &ServerView::new(server, include))?;
+                        encode::server(chunk, server, include);
                         self.at = At::Server(place, index + 1);
                     }
                     None => {
@@ -217,7 +218,7 @@ impl Pieces for Servers {
         if self.at > 0 {
             chunk.push(b',');
         }
-        serde_json::to_writer(&mut *chunk, &ServerView::new(server, self.page.include))?;
+        encode::server(chunk, server, self.page.include);
         self.at += 1;
         Ok(true)
     }

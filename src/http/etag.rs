@@ -4,11 +4,14 @@
 //! the whole of it, so that a 304 is never stale. A write compares the configuration alone: the
 //! counters of a busy server change all the time, and would let no conditional write through.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 
 use http::HeaderValue;
 
-use crate::model::{Error, Etag, Include, Rates, Reason, Server, Service, ServiceEntry, Stats};
+use crate::model::{
+    Error, Etag, Fingerprint, Include, Rates, Reason, Server, Service, ServiceEntry, Stats,
+    fingerprint,
+};
 
 /// An entity tag as an answer carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +29,12 @@ impl Tag {
     }
 
     /// The tag of a listing by what it shows, which is cheaper than to encode it.
-    pub(super) fn of_list(hash: impl FnOnce(&mut DefaultHasher)) -> Self {
+    pub(super) fn of_list(hash: impl FnOnce(&mut Fingerprint)) -> Self {
         Self::of(None, hash)
     }
 
-    fn of(configuration: Option<Etag>, hash: impl FnOnce(&mut DefaultHasher)) -> Self {
-        let mut hasher = DefaultHasher::new();
+    fn of(configuration: Option<Etag>, hash: impl FnOnce(&mut Fingerprint)) -> Self {
+        let mut hasher = fingerprint();
         hash(&mut hasher);
         Self {
             configuration,
@@ -55,7 +58,7 @@ impl Tag {
 }
 
 /// Hashes what a listing shows of a service.
-pub(super) fn hash_service(entry: &ServiceEntry, include: Include, hasher: &mut DefaultHasher) {
+pub(super) fn hash_service(entry: &ServiceEntry, include: Include, hasher: &mut Fingerprint) {
     let ServiceEntry { service, servers } = entry;
     let Service {
         key,
@@ -74,7 +77,7 @@ pub(super) fn hash_service(entry: &ServiceEntry, include: Include, hasher: &mut 
 }
 
 /// Hashes what a listing shows of a server.
-pub(super) fn hash_server(server: &Server, include: Include, hasher: &mut DefaultHasher) {
+pub(super) fn hash_server(server: &Server, include: Include, hasher: &mut Fingerprint) {
     let Server {
         key,
         config,
@@ -94,7 +97,7 @@ pub(super) fn hash_server(server: &Server, include: Include, hasher: &mut Defaul
     hash_counters(stats, rates, include, hasher);
 }
 
-fn hash_counters(stats: &Stats, rates: &Rates, include: Include, hasher: &mut DefaultHasher) {
+fn hash_counters(stats: &Stats, rates: &Rates, include: Include, hasher: &mut Fingerprint) {
     if include.stats {
         stats.hash(hasher);
     }

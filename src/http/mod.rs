@@ -5,6 +5,7 @@ mod body;
 mod conditional;
 mod connections;
 mod docs;
+mod encode;
 mod errors;
 mod etag;
 mod extract;

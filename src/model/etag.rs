@@ -1,8 +1,10 @@
 use std::{
     fmt,
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::{BuildHasher, Hash, Hasher},
     str::FromStr,
 };
+
+use foldhash::fast::FixedState;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -26,13 +28,21 @@ pub enum EtagScope {
     Resource,
 }
 
+/// What fingerprints are made with: the same within a build of the daemon (a client that outlives it
+/// reads anew), and quick, since a listing has one of every real server.
+pub type Fingerprint = <FixedState as BuildHasher>::Hasher;
+
+/// An empty fingerprint.
+pub fn fingerprint() -> Fingerprint {
+    FixedState::with_seed(0).build_hasher()
+}
+
 // === impl Etag ===
 
 impl Etag {
     /// The fingerprint of `what`.
     pub fn of(scope: EtagScope, what: &impl Hash) -> Self {
-        // Stable within a build of the daemon; a client that outlives it reads anew.
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = fingerprint();
         what.hash(&mut hasher);
         Self {
             scope,
@@ -43,12 +53,19 @@ impl Etag {
 
 impl fmt::Display for Etag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scope = match self.scope {
-            EtagScope::Service => 's',
-            EtagScope::ServiceWithServers => 't',
-            EtagScope::Resource => 'r',
+        // Every real server of a listing has one: no formatting machinery.
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = *b"r-0000000000000000";
+        text[0] = match self.scope {
+            EtagScope::Service => b's',
+            EtagScope::ServiceWithServers => b't',
+            EtagScope::Resource => b'r',
         };
-        write!(f, "{scope}-{:016x}", self.hash)
+        for (i, byte) in self.hash.to_be_bytes().into_iter().enumerate() {
+            text[2 + 2 * i] = DIGITS[usize::from(byte >> 4)];
+            text[3 + 2 * i] = DIGITS[usize::from(byte & 15)];
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 

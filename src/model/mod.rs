@@ -31,7 +31,7 @@ pub use connection::{
     Connection, ConnectionFilter, ConnectionProtocol, CountBy, Endpoint, EndpointFilter,
 };
 pub use error::{Errno, Error, Reason, Violation};
-pub use etag::{Etag, EtagScope};
+pub use etag::{Etag, EtagScope, Fingerprint, fingerprint};
 pub use field::Field;
 pub use info::Info;
 pub use key::{Family, Protocol, ServerKey, ServiceKey};

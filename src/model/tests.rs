@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails, and says where"
 )]
 
+mod etags;
 mod keys;
 mod others;
 mod round_trip;

@@ -11,6 +11,12 @@
     dead_code,
     reason = "each suite is a program of its own and uses a part of this"
 )]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that panics fails"
+)]
 
 pub mod api;
 pub mod cases;

@@ -29,7 +29,7 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => vec(op(), 2..6).prop_map(Step::Do),
         3 => query().prop_map(Step::Ask),
     ];
-    (vec(services, 0..4), vec(step, 1..40)).prop_map(|(mut first, then)| {
+    (vec(services, 0..6), vec(step, 10..50)).prop_map(|(mut first, then)| {
         first.extend(then);
         first
     })
@@ -45,13 +45,17 @@ fn address(text: &str) -> IpAddr {
 
 fn service() -> impl Strategy<Value = ServiceKey> {
     let protocol = prop_oneof![
-        6 => Just(Protocol::Tcp),
-        3 => Just(Protocol::Udp),
+        16 => Just(Protocol::Tcp),
+        4 => Just(Protocol::Udp),
         1 => Just(Protocol::Sctp),
         1 => select(vec![0, 1, 47, 65535]).prop_map(Protocol::from),
     ];
-    let virtual_address = select(vec!["10.0.0.1", "10.0.0.1", "2001:db8::1", "0.0.0.0", "::"]);
-    let port = select(vec![80, 80, 80, 0, 65535]);
+    let virtual_address = prop_oneof![
+        12 => Just("10.0.0.1"),
+        6 => Just("2001:db8::1"),
+        1 => select(vec!["0.0.0.0", "::"]),
+    ];
+    let port = prop_oneof![16 => Just(80), 1 => select(vec![0, 65535])];
     let spelt =
         (protocol, virtual_address, port).prop_map(|(protocol, text, port)| ServiceKey::Address {
             protocol,
@@ -64,13 +68,14 @@ fn service() -> impl Strategy<Value = ServiceKey> {
     prop_oneof![4 => spelt, 1 => marked]
 }
 
-fn server() -> impl Strategy<Value = ServerKey> {
-    let usual = select(vec![
-        "10.1.1.2",
-        "10.1.1.3",
-        "2001:db8:1::2",
-        "2001:db8:1::3",
-    ]);
+fn server(family: Family) -> impl Strategy<Value = ServerKey> {
+    let ipv4 = ["10.1.1.2", "10.1.1.3"];
+    let ipv6 = ["2001:db8:1::2", "2001:db8:1::3"];
+    let (own, other) = match family {
+        Family::Ipv4 => (ipv4, ipv6),
+        Family::Ipv6 => (ipv6, ipv4),
+    };
+    let usual = prop_oneof![5 => select(own.to_vec()), 1 => select(other.to_vec())];
     let odd = select(vec![
         "0.0.0.0",
         "0.1.2.3",
@@ -88,8 +93,8 @@ fn server() -> impl Strategy<Value = ServerKey> {
         "ff02::1",
         "::ffff:10.1.1.2",
     ]);
-    let port = prop_oneof![8 => Just(80), 1 => Just(0), 1 => Just(8080)];
-    (prop_oneof![6 => usual, 1 => odd], port).prop_map(|(text, port)| ServerKey {
+    let port = prop_oneof![16 => Just(80), 1 => Just(0), 1 => Just(8080)];
+    (prop_oneof![9 => usual, 1 => odd], port).prop_map(|(text, port)| ServerKey {
         address: address(text),
         port,
     })
@@ -163,12 +168,12 @@ fn server_config() -> impl Strategy<Value = ServerConfig> {
         ]
     };
     // What a newer kernel refuses of thresholds, an older one takes: not above 2147483647.
-    let weight = prop_oneof![12 => number(), 1 => select(vec![0x8000_0000, u32::MAX])];
+    let weight = prop_oneof![24 => number(), 1 => select(vec![0x8000_0000, u32::MAX])];
     let kind = prop_oneof![
         6 => (0..=2u8).prop_map(TunnelType::from),
         1 => select(vec![3, 255]).prop_map(TunnelType::Other),
     ];
-    let port = select(vec![0, 0, 6080, 65535]);
+    let port = prop_oneof![1 => Just(0), 4 => select(vec![6080, 65535])];
     let checksum = prop_oneof![
         6 => (0..=2u16).prop_map(Checksum::from),
         1 => select(vec![3, 65535]).prop_map(Checksum::Other),
@@ -179,8 +184,12 @@ fn server_config() -> impl Strategy<Value = ServerConfig> {
         checksum,
     });
     let tunnel = prop_oneof![3 => Just(Tunnel::default()), 2 => tunnel];
-    (forwarding(), weight, number(), number(), tunnel).prop_map(
-        |(forwarding, weight, upper_threshold, lower_threshold, tunnel)| ServerConfig {
+    let thresholds = prop_oneof![
+        8 => (number(), number()).prop_map(|(a, b)| (a.max(b), a.min(b))),
+        1 => (number(), number()),
+    ];
+    (forwarding(), weight, thresholds, tunnel).prop_map(
+        |(forwarding, weight, (upper_threshold, lower_threshold), tunnel)| ServerConfig {
             forwarding,
             weight,
             upper_threshold,
@@ -250,14 +259,15 @@ fn sync_daemon() -> impl Strategy<Value = SyncDaemonConfig> {
 
 fn op() -> impl Strategy<Value = Op> {
     let configured = || service().prop_flat_map(|key| (Just(key), config(key.family())));
-    let served = || (service(), server(), server_config());
+    let named = || service().prop_flat_map(|key| (Just(key), server(key.family())));
+    let served = || (named(), server_config());
     prop_oneof![
-        8 => configured().prop_map(|(key, config)| Op::CreateService(key, config)),
+        9 => configured().prop_map(|(key, config)| Op::CreateService(key, config)),
         6 => configured().prop_map(|(key, config)| Op::SetService(key, config)),
-        3 => service().prop_map(Op::DeleteService),
-        16 => served().prop_map(|(key, server, config)| Op::CreateServer(key, server, config)),
-        10 => served().prop_map(|(key, server, config)| Op::SetServer(key, server, config)),
-        7 => (service(), server()).prop_map(|(key, server)| Op::DeleteServer(key, server)),
+        2 => service().prop_map(Op::DeleteService),
+        16 => served().prop_map(|((key, server), config)| Op::CreateServer(key, server, config)),
+        10 => served().prop_map(|((key, server), config)| Op::SetServer(key, server, config)),
+        7 => named().prop_map(|(key, server)| Op::DeleteServer(key, server)),
         1 => Just(Op::Clear),
         1 => Just(Op::ZeroAll),
         1 => service().prop_map(Op::ZeroService),

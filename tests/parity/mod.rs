@@ -1,6 +1,7 @@
 //! Command lines carried out twice, by the real ipvsadm (or as it was recorded) and by ipvsctl, and
 //! what may differ between the two.
 #![allow(dead_code, reason = "each suite uses a part of this")]
+#![allow(clippy::print_stdout, reason = "the count is what a suite is for")]
 
 use std::{
     collections::BTreeMap,

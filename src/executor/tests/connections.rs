@@ -41,6 +41,23 @@ impl Made {
         self.lines.load(Ordering::Relaxed)
     }
 
+    /// Waits until the reader stands still, because nobody takes what it has read.
+    async fn stands_still(&self) {
+        let (mut before, mut still) = (0, 0);
+        let deadline = later();
+        while still < 20 {
+            assert!(Instant::now() < deadline, "it reads on");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            let now = self.lines();
+            still = if now == before && now > 0 {
+                still + 1
+            } else {
+                0
+            };
+            before = now;
+        }
+    }
+
     /// Whether a reader is at work; the kernel itself has two handles.
     fn is_read(&self) -> bool {
         Arc::strong_count(&self.open) > 2
@@ -74,7 +91,11 @@ async fn a_million_connections_are_never_in_memory_at_once() {
     made.table(&kernel, 1_000_000);
     let mut stream = executor.connections(any(), None).unwrap();
     let mut read = 0;
+    made.stands_still().await;
     while let Some(chunk) = stream.recv().await {
+        if read == 500 * 256 {
+            made.stands_still().await;
+        }
         read += chunk.unwrap().len();
         assert!(made.lines() <= read + AHEAD, "{} of {read}", made.lines());
     }
@@ -236,6 +257,23 @@ async fn as_many_readings_run_at_a_time_as_may() {
     })
     .await;
     drop(second);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_reading_after_the_other_is_never_refused() {
+    let kernel = FakeKernel::new();
+    let limits = ExecutorLimits {
+        connection_streams: 1,
+        ..ExecutorLimits::default()
+    };
+    let executor = start_with(&kernel, limits);
+    Made::default().table(&kernel, 300);
+    for _ in 0..300 {
+        let count = executor.count_connections(any(), CountBy::State).await;
+        assert_eq!(count.unwrap().len(), 2);
+        let read = all(executor.connections(any(), None).unwrap()).await;
+        assert_eq!(read.unwrap().len(), 300);
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Reads: shared, cached on demand, and whole.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 
 #[tokio::test]
@@ -32,14 +34,20 @@ async fn many_tasks_that_ask_at_once_cost_few_sweeps() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     let held = hold(&kernel, &executor).await;
+    let polled = Arc::new(AtomicUsize::new(0));
     let tasks: Vec<_> = (0..300)
         .map(|_| {
-            let executor = executor.clone();
-            tokio::spawn(async move { ask(&executor, Query::Services).await })
+            let (executor, polled) = (executor.clone(), polled.clone());
+            tokio::spawn(async move {
+                polled.fetch_add(1, Ordering::Relaxed);
+                ask(&executor, Query::Services).await
+            })
         })
         .collect();
-    // All have submitted once each has been polled.
-    tokio::task::yield_now().await;
+    // A task submits when it is first polled.
+    while polled.load(Ordering::Relaxed) < 300 {
+        tokio::task::yield_now().await;
+    }
     held.go().await;
     for task in tasks {
         task.await.unwrap().unwrap();

@@ -146,3 +146,27 @@ fn other_files_can_be_laid_down() {
     kernel.set_file("net/ip_vs_app", "prot port    usecnt name\n");
     assert_eq!(read(&kernel, "net/ip_vs_app"), "prot port    usecnt name\n");
 }
+
+#[test]
+fn the_modules_that_were_asked_for_are_listed() {
+    let kernel = FakeKernel::new();
+    let names = |kernel: &FakeKernel| -> Vec<String> {
+        let text = read(kernel, "modules");
+        let names = text.lines().filter_map(|line| line.split(' ').next());
+        names.map(str::to_owned).collect()
+    };
+    assert_eq!(names(&kernel), ["ip_vs"]);
+    let mut link = crate::executor::link::Link::connect(&kernel).unwrap();
+    let key = "tcp-10.0.0.1-80".parse().unwrap();
+    let mut config = crate::model::ServiceConfig::new(crate::model::Family::Ipv4);
+    for (scheduler, engine) in [("none", "nosuch"), ("rr", "nosuch"), ("nosuch", "sip")] {
+        config.scheduler = crate::model::Name::from_kernel(scheduler.as_bytes());
+        config.persistence_engine = Some(crate::model::Name::from_kernel(engine.as_bytes()));
+        link.execute(&[crate::model::Op::CreateService(key, config)]);
+    }
+    // A scheduler that is missing ends it before the engine is looked for.
+    assert_eq!(names(&kernel), ["ip_vs_rr", "ip_vs"]);
+    config.scheduler = crate::model::Name::from_kernel(b"rr");
+    link.execute(&[crate::model::Op::CreateService(key, config)]);
+    assert_eq!(names(&kernel), ["ip_vs_pe_sip", "ip_vs_rr", "ip_vs"]);
+}

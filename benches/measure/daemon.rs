@@ -1,0 +1,98 @@
+//! ipvsd as a process of its own, and what the system says of its memory.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+
+/// A running daemon, which ends with this.
+pub struct Daemon {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+/// Memory of a process in KiB.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Now.
+    pub resident: f64,
+    /// The most since the start or [`Daemon::forget_peak`].
+    pub peak: f64,
+}
+
+/// Longer than it takes to start anywhere.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The default port, which is free in a namespace of one's own.
+pub const DEFAULT_PORT: u16 = ipvsd::server::DEFAULT_PORT;
+
+// === impl Daemon ===
+
+impl Daemon {
+    /// Starts it with its defaults but for two limits: a table of 100,000 servers as one text is
+    /// 6 MB, and on a slow kernel it may take longer than a request's default time.
+    pub fn start(program: &Path, kernel: &str, port: u16) -> anyhow::Result<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let child = Command::new(program)
+            .args(["--kernel", kernel, "--listen", &address.to_string()])
+            .env("IPVSD_LIMITS_MAX_BODY_BYTES", (64 << 20).to_string())
+            .env("IPVSD_LIMITS_REQUEST_TIMEOUT", "2m")
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let mut daemon = Self { child, address };
+        let begin = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            if let Some(status) = daemon.child.try_wait()? {
+                bail!("ipvsd has ended: {status}");
+            }
+            if begin.elapsed() > PATIENCE {
+                bail!("ipvsd does not listen");
+            }
+            sleep(Duration::from_millis(5));
+        }
+        Ok(daemon)
+    }
+
+    pub fn memory(&self) -> anyhow::Result<Memory> {
+        let status = fs::read_to_string(self.file("status"))?;
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+                .with_context(|| format!("no {name} in /proc/PID/status"))
+        };
+        Ok(Memory {
+            resident: field("VmRSS:")?,
+            peak: field("VmHWM:")?,
+        })
+    }
+
+    /// From here on the peak is counted anew.
+    pub fn forget_peak(&self) -> anyhow::Result<()> {
+        Ok(fs::write(self.file("clear_refs"), "5")?)
+    }
+
+    fn file(&self, name: &str) -> String {
+        format!("/proc/{}/{name}", self.child.id())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that nobody listens on.
+pub fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}

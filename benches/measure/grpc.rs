@@ -1,0 +1,154 @@
+//! gRPC clients: the generated one, and one that throws away what it receives, as the HTTP client
+//! does, so that a load shows the server and not the client.
+
+use std::net::SocketAddr;
+
+use bytes::{Buf, BufMut, Bytes};
+use ipvsd::proto::v1::{self as pb, ipvs_client::IpvsClient};
+use tonic::{
+    Status,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    transport::{Channel, Endpoint},
+};
+
+use super::table::{PORT, Size, server_address, server_id, service_id};
+
+pub type Client = IpvsClient<Channel>;
+
+/// The method that lists everything.
+pub const LIST: &str = "/ipvsd.v1.Ipvs/ListServices";
+
+/// Messages that stay bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Opaque;
+
+/// A client of [`LIST`] whose answers stay bytes.
+pub struct Lister(tonic::client::Grpc<Channel>);
+
+pub async fn channel(address: SocketAddr) -> anyhow::Result<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
+    Ok(endpoint.connect().await?)
+}
+
+pub async fn connect(address: SocketAddr) -> anyhow::Result<Client> {
+    Ok(IpvsClient::new(channel(address).await?))
+}
+
+pub fn server(number: u32, weight: u32) -> pb::Server {
+    pb::Server {
+        address: Some(server_address(number).to_string()),
+        port: Some(PORT.into()),
+        forwarding: Some("masquerade".to_owned()),
+        weight: Some(weight.into()),
+        ..pb::Server::default()
+    }
+}
+
+/// A service of the table with all its servers.
+pub fn replacement(size: Size, number: u32, weight: u32) -> pb::ReplaceServiceRequest {
+    pb::ReplaceServiceRequest {
+        service: Some(pb::Service {
+            id: service_id(number),
+            scheduler: Some("rr".to_owned()),
+            servers: (0..size.servers).map(|n| server(n, weight)).collect(),
+            ..pb::Service::default()
+        }),
+        replace_servers: true,
+        ..pb::ReplaceServiceRequest::default()
+    }
+}
+
+/// The change of one weight.
+pub fn weight_update(of: u32, number: u32, weight: u32) -> pb::UpdateServerRequest {
+    pb::UpdateServerRequest {
+        service: service_id(of),
+        server: Some(pb::Server {
+            id: server_id(number),
+            weight: Some(weight.into()),
+            ..pb::Server::default()
+        }),
+        ..pb::UpdateServerRequest::default()
+    }
+}
+
+/// What lists everything with counters and rates, fresh or at most so old.
+pub fn list_request(max_age_seconds: i64) -> pb::ListServicesRequest {
+    pb::ListServicesRequest {
+        include: ["servers", "stats", "rates"].map(str::to_owned).to_vec(),
+        max_age: Some(prost_types::Duration {
+            seconds: max_age_seconds,
+            nanos: 0,
+        }),
+        ..pb::ListServicesRequest::default()
+    }
+}
+
+/// Lists everything, page by page; those after the first are of the same reading. Returns how many
+/// services and servers there are.
+pub async fn list(client: &mut Client) -> anyhow::Result<(usize, usize)> {
+    let (mut services, mut servers) = (0, 0);
+    let mut request = list_request(0);
+    loop {
+        let page = client.list_services(request).await?.into_inner();
+        services += page.services.len();
+        servers += page.services.iter().map(|s| s.servers.len()).sum::<usize>();
+        if page.next_page_token.is_empty() {
+            return Ok((services, servers));
+        }
+        request = pb::ListServicesRequest {
+            page_token: page.next_page_token,
+            ..list_request(60)
+        };
+    }
+}
+
+// === impl Lister ===
+
+impl Lister {
+    pub async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
+        Ok(Self(tonic::client::Grpc::new(channel(address).await?)))
+    }
+
+    pub async fn list(&mut self, request: Bytes) -> anyhow::Result<Bytes> {
+        self.0.ready().await?;
+        let path = http::uri::PathAndQuery::from_static(LIST);
+        let answer = self.0.unary(tonic::Request::new(request), path, Opaque);
+        Ok(answer.await?.into_inner())
+    }
+}
+
+// === impl Opaque ===
+
+impl Codec for Opaque {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Opaque {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Opaque {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}

@@ -1,0 +1,107 @@
+//! Measures ipvsd against what else there is: real ipvsadm, keepalived, the bare kernel, and servers
+//! that do nothing. `lab/bench` runs it; each result is a line for `measure report`.
+
+#![allow(clippy::print_stdout, reason = "its lines are what it is for")]
+
+mod cell;
+mod daemon;
+mod grpc;
+mod http;
+mod lab;
+mod memory;
+mod raw;
+mod report;
+mod sample;
+mod serve;
+#[path = "../subjects.rs"]
+mod subjects;
+mod table;
+mod transport;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::{Parser, Subcommand};
+
+use self::table::Size;
+
+#[derive(Debug, Parser)]
+#[command(about = "Measures ipvsd; lab/bench runs it")]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Rounds of everything that needs IPVS; run as root in a kernel that has it.
+    Lab(lab::Options),
+    /// One contender in a network namespace of its own; `lab` starts it.
+    Cell(cell::Options),
+    /// Requests a second on the fake kernel, against servers that do nothing.
+    Transport(transport::Options),
+    /// A server for `transport`, until standard input ends.
+    Serve(serve::Options),
+    /// Memory of the daemon before and after an accelerated soak.
+    Soak(memory::Options),
+    /// Runs one of the micro-benchmarks a number of times, for instruction counters; without a name
+    /// it lists them.
+    Micro {
+        /// Its name.
+        name: Option<String>,
+        /// How often.
+        #[arg(default_value_t = 1)]
+        count: u32,
+    },
+    /// The rules of a table, as text.
+    Rules {
+        /// Services × servers.
+        size: Size,
+    },
+    /// Makes the document of result files.
+    Report {
+        /// What the other commands have printed.
+        files: Vec<PathBuf>,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().what {
+        What::Lab(options) => lab::run(&options),
+        What::Cell(options) => cell::run(&options),
+        What::Transport(options) => transport::run(&options),
+        What::Serve(options) => serve::run(&options),
+        What::Soak(options) => memory::soak(&options),
+        What::Micro { name: None, .. } => {
+            for subject in subjects::SUBJECTS {
+                println!("{}", subject.name);
+            }
+            Ok(())
+        }
+        What::Micro {
+            name: Some(name),
+            count,
+        } => {
+            let subject = subjects::SUBJECTS
+                .iter()
+                .find(|subject| subject.name == name)
+                .context("there is no such micro-benchmark")?;
+            let mut work = (subject.prepare)();
+            for _ in 0..count {
+                work();
+            }
+            Ok(())
+        }
+        What::Rules { size } => {
+            print!("{}", size.rules());
+            Ok(())
+        }
+        What::Report { files } => {
+            if files.is_empty() {
+                bail!("no result files");
+            }
+            print!("{}", report::document(&files)?);
+            Ok(())
+        }
+    }
+}

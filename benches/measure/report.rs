@@ -1,0 +1,686 @@
+//! The document, made of result files and nothing else.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+
+use super::{
+    sample::{Sample, quantile},
+    table::Size,
+};
+
+/// What one part of a run has left behind.
+struct Part {
+    /// Which: `uml`, `second`, `tcg`, `transport`, `memory`, `micro`.
+    name: String,
+    facts: BTreeMap<String, String>,
+    remarks: Vec<String>,
+    samples: Vec<Sample>,
+}
+
+/// What is to be reached in a kernel.
+struct Target {
+    work: &'static str,
+    /// Whose samples, and against whose, of which work.
+    ours: (&'static str, &'static str),
+    base: (&'static str, &'static str),
+    size: &'static str,
+    limit: fn(part: &str) -> Limit,
+}
+
+#[derive(Clone, Copy)]
+enum Limit {
+    /// It takes at most so many times as long.
+    AtMost(f64),
+    /// It is at least so many times as fast.
+    Faster(f64),
+    /// No limit, but it is told: times as long, or times as fast.
+    Tell,
+    TellFaster,
+}
+
+/// Median, least and most.
+#[derive(Clone, Copy)]
+struct Spread {
+    median: f64,
+    least: f64,
+    most: f64,
+    count: usize,
+}
+
+/// The parts that are kernels.
+const KERNELS: [&str; 3] = ["uml", "second", "tcg"];
+
+/// Those who load a table through ipvsd, and those who list it.
+const LOADERS: [&str; 5] = [
+    "http-rules",
+    "grpc-rules",
+    "ipvsctl",
+    "http-put",
+    "grpc-replace",
+];
+const LISTERS: [&str; 3] = ["http", "grpc", "ipvsctl"];
+
+/// What contenders are called, in the order of the tables.
+const WORDS: [(&str, &str); 18] = [
+    ("raw", "bare netlink"),
+    ("raw-packed", "bare netlink, packed"),
+    ("raw-single", "bare netlink, one by one"),
+    ("ipvsadm", "`ipvsadm`"),
+    ("keepalived", "keepalived"),
+    ("http-rules", "`POST /v1/rules`"),
+    ("grpc-rules", "`RestoreRules`"),
+    ("ipvsctl", "`ipvsctl`"),
+    ("http-put", "`PUT /v1/services/{id}` each"),
+    ("grpc-replace", "`ReplaceService` each"),
+    ("http", "HTTP"),
+    ("grpc", "gRPC"),
+    ("nothing-http", "HTTP server that does nothing"),
+    ("nothing-grpc", "gRPC server that does nothing"),
+    ("rules-anew", "`POST /v1/rules?clear=true`"),
+    ("http-changed", "`PUT` of the services that differ"),
+    ("http-all", "`PUT` of all services"),
+    ("restore", "`PUT` of all services into an empty kernel"),
+];
+
+fn targets() -> Vec<Target> {
+    let mut targets = Vec::new();
+    let mut add = |work: &'static str, ours, base, size, limit| {
+        targets.push(Target {
+            work,
+            ours,
+            base,
+            size,
+            limit,
+        });
+    };
+    const LARGE: &str = "1000x100";
+    for ours in LOADERS {
+        let work = "load";
+        add(
+            work,
+            ("fill", ours),
+            ("fill", "raw-packed"),
+            LARGE,
+            |part| Limit::AtMost(if part == "tcg" { 1.5 } else { 3.0 }),
+        );
+        add(work, ("fill", ours), ("fill", "ipvsadm"), LARGE, |part| {
+            Limit::Faster(if part == "tcg" { 9.0 } else { 35.0 })
+        });
+        add(work, ("fill", ours), ("fill", "keepalived"), LARGE, |_| {
+            Limit::TellFaster
+        });
+    }
+    for ours in LISTERS {
+        let work = "list with counters and rates";
+        add(work, ("list", ours), ("list", "ipvsadm"), LARGE, |_| {
+            Limit::Faster(3.0)
+        });
+        add(work, ("list", ours), ("list", "raw"), LARGE, |_| {
+            Limit::AtMost(1.6)
+        });
+    }
+    for (ours, floor) in [("http", "nothing-http"), ("grpc", "nothing-grpc")] {
+        let work = "one change, kept connection, p50";
+        for size in ["1x1", "100x10", LARGE] {
+            add(
+                work,
+                ("change p50", ours),
+                ("change p50", "raw"),
+                size,
+                |part| match part {
+                    "tcg" => Limit::AtMost(3.0),
+                    _ => Limit::Tell,
+                },
+            );
+        }
+        add(
+            work,
+            ("change p50", ours),
+            ("change p50", floor),
+            "100x10",
+            |_| Limit::Tell,
+        );
+        add(
+            work,
+            ("change p50", floor),
+            ("change p50", "raw"),
+            "100x10",
+            |_| Limit::Tell,
+        );
+    }
+    for ours in ["http", "grpc"] {
+        let work = "1000 changes, 64 clients";
+        add(
+            work,
+            ("changes", ours),
+            ("changes", "ipvsadm"),
+            "100x10",
+            |_| Limit::Faster(100.0),
+        );
+    }
+    for ours in ["http-changed", "http-all"] {
+        let work = "replace by a table that differs in 1 %";
+        let limit = |_: &str| Limit::Faster(10.0);
+        add(
+            work,
+            ("replace", ours),
+            ("fill", "http-rules"),
+            LARGE,
+            limit,
+        );
+        add(work, ("replace", ours), ("fill", "http-put"), LARGE, limit);
+    }
+    targets
+}
+
+/// The document.
+pub fn document(files: &[PathBuf]) -> anyhow::Result<String> {
+    let parts: Vec<_> = files
+        .iter()
+        .map(|file| Part::read(file))
+        .collect::<Result<_, _>>()?;
+    let find = |name: &str| parts.iter().find(|part| part.name == name);
+    let mut out = String::new();
+    out.push_str(
+        "# Benchmarks\n\n\
+         Written by `make bench`, never by hand. Every number is the median of its rounds, with the\n\
+         least and the most of them in parentheses; every ratio is taken within a round, whose order\n\
+         turns round from one to the next. How it is measured: [lab/README.md](../lab/README.md) tells\n\
+         of the kernels, [benches/measure](../benches/measure) has the rest.\n\n\
+         UML runs programs at full speed and makes system calls some 50 times as dear; QEMU TCG makes\n\
+         everything some 10 times as dear, evenly, so its ratios are nearer to a real machine's. Times\n\
+         of different kernels do not compare.\n",
+    );
+    writeln!(
+        out,
+        "\n## The run\n\n| part | kernel | machine | version | when | command |\n|---|---|---|---|---|---|"
+    )?;
+    for part in &parts {
+        let fact = |name: &str| part.facts.get(name).map_or("", String::as_str);
+        writeln!(
+            out,
+            "| {} | {} | {} | {} | {} | `{}` |",
+            part.title(),
+            fact("kernel"),
+            fact("machine"),
+            fact("version"),
+            fact("date"),
+            fact("command")
+        )?;
+    }
+    let kernels: Vec<_> = KERNELS.iter().filter_map(|name| find(name)).collect();
+    if !kernels.is_empty() {
+        reached(&mut out, &kernels)?;
+    }
+    if let Some(part) = find("transport") {
+        transport(&mut out, part)?;
+    }
+    if let Some(part) = find("memory") {
+        memory(&mut out, part)?;
+    }
+    for part in kernels {
+        kernel(&mut out, part)?;
+    }
+    if let Some(part) = find("micro") {
+        micro(&mut out, part)?;
+    }
+    let remarks: Vec<_> = parts
+        .iter()
+        .flat_map(|part| {
+            part.remarks
+                .iter()
+                .map(|text| format!("- {}: {text}\n", part.title()))
+        })
+        .collect();
+    if !remarks.is_empty() {
+        write!(out, "\n## Remarks\n\n{}", remarks.concat())?;
+    }
+    Ok(out)
+}
+
+fn reached(out: &mut String, kernels: &[&Part]) -> anyhow::Result<()> {
+    let titles: Vec<_> = kernels.iter().map(|part| part.title()).collect();
+    writeln!(out, "\n## What was to be reached\n")?;
+    writeln!(
+        out,
+        "| work | table | by | against | {} |",
+        titles.join(" | ")
+    )?;
+    writeln!(out, "|---|---|---|---|{}", "---|".repeat(kernels.len()))?;
+    for target in targets() {
+        let cells: Vec<_> = kernels.iter().map(|part| target.cell(part)).collect();
+        if cells.iter().any(|cell| cell != "–") {
+            let (size, ours, base) = (
+                target.size.replace('x', "×"),
+                words(target.ours.1),
+                words(target.base.1),
+            );
+            writeln!(
+                out,
+                "| {} | {size} | {ours} | {base} | {} |",
+                target.work,
+                cells.join(" | ")
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn transport(out: &mut String, part: &Part) -> anyhow::Result<()> {
+    writeln!(out, "\n## The transports\n")?;
+    writeln!(
+        out,
+        "A table of 100×10 with counters and rates, on the fake kernel; the other server is axum and\n\
+         tonic with a static answer of the same length. Requests a second.\n"
+    )?;
+    writeln!(
+        out,
+        "| load | ipvsd | does nothing | ratio | sweeps a second | p99, ms |\n|---|---|---|---|---|---|"
+    )?;
+    for (load, words, is_target) in [
+        ("poll http", "pollers, `max-age=1`, HTTP", true),
+        ("poll http 304", "the same with `If-None-Match`", true),
+        ("poll grpc", "the same by gRPC", true),
+        ("get one", "one service, fresh, HTTP", false),
+    ] {
+        let (Some(ours), Some(base)) = (
+            part.spread(load, None, "ipvsd"),
+            part.spread(load, None, "nothing"),
+        ) else {
+            continue;
+        };
+        let ratio = part.ratio((load, "ipvsd"), (load, "nothing"), None);
+        let sweeps = part.spread("sweeps", None, load);
+        let late = part.spread(&format!("{load} p99"), None, "ipvsd");
+        let told = |spread: Option<Spread>| spread.map_or_else(|| "–".to_owned(), |s| s.text());
+        let ratio = ratio.map_or_else(String::new, |ratio| {
+            let verdict = is_target.then(|| verdict(ratio.median >= 0.7, "≥ 0.7"));
+            format!("{}{}", ratio.text(), verdict.unwrap_or_default())
+        });
+        let swept = sweeps.map_or_else(
+            || "–".to_owned(),
+            |sweeps| format!("{}{}", sweeps.text(), verdict(sweeps.median <= 1.0, "≤ 1")),
+        );
+        writeln!(
+            out,
+            "| {words} | {} | {} | {ratio} | {swept} | {} |",
+            ours.text(),
+            base.text(),
+            told(late)
+        )?;
+    }
+    for (kind, words) in [("http", "JSON"), ("grpc", "protobuf")] {
+        if let Some(bytes) = part.spread("answer bytes", None, kind) {
+            writeln!(
+                out,
+                "\nOne answer in {words}: {} bytes.",
+                number(bytes.median)
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn memory(out: &mut String, part: &Part) -> anyhow::Result<()> {
+    let size = part
+        .sizes("memory")
+        .pop()
+        .unwrap_or_default()
+        .replace('x', "×");
+    writeln!(
+        out,
+        "\n## Memory\n\nOf the daemon with a table of {size} in the kernel.\n"
+    )?;
+    writeln!(out, "| what | measured |\n|---|---|")?;
+    for (contender, words, limit) in [
+        ("idle", "idle RSS, before the first listing", Some(12.0)),
+        ("http-peak", "peak while listing over HTTP", Some(60.0)),
+        ("http-after", "RSS after that", None),
+        ("grpc-peak", "peak while listing over gRPC", Some(60.0)),
+        ("grpc-after", "RSS after that", None),
+    ] {
+        if let Some(kib) = part.spread("memory", None, contender) {
+            let mib = kib.scaled(1.0 / 1024.0);
+            let verdict =
+                limit.map(|limit| verdict(mib.median <= limit, &format!("≤ {limit} MiB")));
+            writeln!(
+                out,
+                "| {words} | {} MiB{} |",
+                mib.text(),
+                verdict.unwrap_or_default()
+            )?;
+        }
+    }
+    for (contender, words) in [("http", "HTTP"), ("grpc", "gRPC")] {
+        if let Some(bytes) = part.spread("bytes a server", None, contender) {
+            writeln!(
+                out,
+                "| of the peak over idle, bytes a real server, {words} | {} |",
+                bytes.text()
+            )?;
+        }
+    }
+    let soak: Vec<_> = part
+        .samples
+        .iter()
+        .filter(|sample| sample.work == "soak")
+        .collect();
+    if let Some(first) = soak.first() {
+        writeln!(
+            out,
+            "\nAn accelerated soak on the fake kernel, {} calls; RSS in MiB:\n",
+            first.size
+        )?;
+        let names: Vec<_> = soak
+            .iter()
+            .map(|sample| sample.contender.as_str())
+            .collect();
+        let values: Vec<_> = soak
+            .iter()
+            .map(|sample| number(sample.value / 1024.0))
+            .collect();
+        writeln!(
+            out,
+            "| calls | {} |\n|---|{}\n| RSS | {} |",
+            names.join(" | "),
+            "---|".repeat(names.len()),
+            values.join(" | ")
+        )?;
+    }
+    Ok(())
+}
+
+fn kernel(out: &mut String, part: &Part) -> anyhow::Result<()> {
+    writeln!(out, "\n## {}", part.title())?;
+    for (work, title, base, unit) in [
+        ("fill", "Loading a table", "raw-packed", "ms"),
+        (
+            "list",
+            "Listing everything with counters and rates",
+            "raw",
+            "ms",
+        ),
+        (
+            "replace",
+            "Replacing by a table that differs in 1 %",
+            "restore",
+            "ms",
+        ),
+        ("change p50", "One change, median of a round", "raw", "µs"),
+        ("change p99", "One change, 99 of 100", "raw", "µs"),
+        (
+            "changes",
+            "1000 changes: 64 concurrent clients, or one after the other",
+            "raw",
+            "ms",
+        ),
+    ] {
+        let sizes = part.sizes(work);
+        if sizes.is_empty() {
+            continue;
+        }
+        writeln!(
+            out,
+            "\n### {title}, {unit}, and how many times {}\n",
+            words(base)
+        )?;
+        let heads: Vec<_> = sizes.iter().map(|size| size.replace('x', "×")).collect();
+        // How the cost grows: what each object takes.
+        let objects = matches!(work, "fill" | "list");
+        let each: Vec<_> = heads
+            .iter()
+            .map(|head| format!("µs an object, {head}"))
+            .collect();
+        let each = if objects { each } else { Vec::new() };
+        writeln!(out, "| | {} |", [heads, each.clone()].concat().join(" | "))?;
+        writeln!(out, "|---|{}", "---|".repeat(sizes.len() + each.len()))?;
+        for contender in part.contenders(work) {
+            let mut cells = Vec::new();
+            let mut costs = Vec::new();
+            for size in &sizes {
+                let spread = part.spread(work, Some(size), &contender);
+                cells.push(spread.map_or_else(
+                    || "–".to_owned(),
+                    |spread| {
+                        let ratio = part.ratio((work, &contender), (work, base), Some(size));
+                        let ratio = ratio.filter(|_| contender != base);
+                        let ratio =
+                            ratio.map_or_else(String::new, |r| format!("; {} ×", number(r.median)));
+                        format!("{}{ratio}", spread.text())
+                    },
+                ));
+                if objects {
+                    let count = size.parse::<Size>().map_or(1, Size::commands);
+                    costs.push(spread.map_or_else(
+                        || "–".to_owned(),
+                        |s| number(s.median * 1e3 / f64::from(count)),
+                    ));
+                }
+            }
+            cells.extend(costs);
+            writeln!(out, "| {} | {} |", words(&contender), cells.join(" | "))?;
+        }
+    }
+    Ok(())
+}
+
+fn micro(out: &mut String, part: &Part) -> anyhow::Result<()> {
+    writeln!(out, "\n## Parts by themselves\n")?;
+    writeln!(out, "| what | time | instructions |\n|---|---|---|")?;
+    let mut names = part.contenders("micro");
+    names.extend(part.contenders("instructions"));
+    names.sort();
+    names.dedup();
+    for name in names {
+        let time = part.spread("micro", None, &name);
+        let time = time.map_or_else(
+            || "–".to_owned(),
+            |s| {
+                let (scale, unit) = match s.median {
+                    ns if ns < 1e3 => (1.0, "ns"),
+                    ns if ns < 1e6 => (1e-3, "µs"),
+                    _ => (1e-6, "ms"),
+                };
+                format!("{} {unit}", s.scaled(scale).text())
+            },
+        );
+        let count = part.spread("instructions", None, &name);
+        let count = count.map_or_else(|| "–".to_owned(), |s| number(s.median));
+        writeln!(out, "| `{name}` | {time} | {count} |")?;
+    }
+    Ok(())
+}
+
+fn words(contender: &str) -> &str {
+    let known = WORDS.iter().find(|(name, _)| *name == contender);
+    known.map_or(contender, |(_, words)| words)
+}
+
+fn verdict(met: bool, target: &str) -> String {
+    format!("; {target}: {}", if met { "met" } else { "**not met**" })
+}
+
+/// Three digits, or all of a large one.
+fn number(value: f64) -> String {
+    match value.abs() {
+        size if size >= 1e4 => {
+            let digits = format!("{value:.0}");
+            let groups: Vec<_> = digits
+                .as_bytes()
+                .rchunks(3)
+                .rev()
+                .map(String::from_utf8_lossy)
+                .collect();
+            groups.join(" ")
+        }
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+// === impl Target ===
+
+impl Target {
+    fn cell(&self, part: &Part) -> String {
+        let limit = (self.limit)(&part.name);
+        let Some(ratio) = part.ratio(self.ours, self.base, Some(self.size)) else {
+            return "–".to_owned();
+        };
+        let (shown, met, target) = match limit {
+            Limit::AtMost(most) => (ratio, ratio.median <= most, format!("≤ {most}")),
+            Limit::Faster(least) => {
+                let faster = ratio.inverse();
+                (faster, faster.median >= least, format!("≥ {least} faster"))
+            }
+            // In the sense that its neighbours have.
+            Limit::Tell => return format!("{} ×", ratio.text()),
+            Limit::TellFaster => return format!("{} × faster", ratio.inverse().text()),
+        };
+        format!("{} ×{}", shown.text(), verdict(met, &target))
+    }
+}
+
+// === impl Part ===
+
+impl Part {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let mut part = Self {
+            name: name.into_owned(),
+            facts: BTreeMap::new(),
+            remarks: Vec::new(),
+            samples: Vec::new(),
+        };
+        for line in text.lines() {
+            if let Some(sample) = Sample::parse(line) {
+                part.samples.push(sample);
+            } else if let Some((name, value)) =
+                line.strip_prefix("fact\t").and_then(|l| l.split_once('\t'))
+            {
+                part.facts.insert(name.to_owned(), value.to_owned());
+            } else if let Some(text) = line.strip_prefix("remark\t")
+                && !part.remarks.iter().any(|known| known == text)
+            {
+                part.remarks.push(text.to_owned());
+            }
+        }
+        Ok(part)
+    }
+
+    fn title(&self) -> String {
+        let kernel = self.facts.get("kernel").map_or("", String::as_str);
+        // 6.1 of 6.1.176
+        let version: Vec<_> = kernel.splitn(3, '.').take(2).collect();
+        let version = version.join(".");
+        match self.name.as_str() {
+            "uml" | "second" => format!("UML {version}"),
+            "tcg" => format!("QEMU TCG {version}"),
+            name => name.to_owned(),
+        }
+    }
+
+    fn of<'a>(
+        &'a self,
+        work: &'a str,
+        size: Option<&'a str>,
+        contender: &'a str,
+    ) -> impl Iterator<Item = &'a Sample> {
+        self.samples.iter().filter(move |sample| {
+            sample.work == work
+                && sample.contender == contender
+                && size.is_none_or(|size| sample.size == size)
+        })
+    }
+
+    fn spread(&self, work: &str, size: Option<&str>, contender: &str) -> Option<Spread> {
+        Spread::of(
+            self.of(work, size, contender)
+                .map(|sample| sample.value)
+                .collect(),
+        )
+    }
+
+    /// Of the rounds that both have.
+    fn ratio(&self, ours: (&str, &str), base: (&str, &str), size: Option<&str>) -> Option<Spread> {
+        let ratios = self.of(ours.0, size, ours.1).filter_map(|our| {
+            let mut bases = self.of(base.0, Some(&our.size), base.1);
+            let base = bases.find(|base| base.round == our.round)?;
+            Some(our.value / base.value)
+        });
+        Spread::of(ratios.collect())
+    }
+
+    fn sizes(&self, work: &str) -> Vec<String> {
+        let samples = self.samples.iter().filter(|sample| sample.work == work);
+        let mut sizes: Vec<Size> = samples
+            .filter_map(|sample| sample.size.parse().ok())
+            .collect();
+        sizes.sort();
+        sizes.dedup();
+        sizes.iter().map(Size::to_string).collect()
+    }
+
+    /// In the order of [`WORDS`].
+    fn contenders(&self, work: &str) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for sample in self.samples.iter().filter(|sample| sample.work == work) {
+            if !names.contains(&sample.contender) {
+                names.push(sample.contender.clone());
+            }
+        }
+        names.sort_by_key(|name| WORDS.iter().position(|(word, _)| word == name));
+        names
+    }
+}
+
+// === impl Spread ===
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Option<Self> {
+        let median = quantile(&mut values, 0.5);
+        Some(Self {
+            median,
+            least: *values.first()?,
+            most: *values.last()?,
+            count: values.len(),
+        })
+    }
+
+    fn scaled(self, factor: f64) -> Self {
+        Self {
+            median: self.median * factor,
+            least: self.least * factor,
+            most: self.most * factor,
+            ..self
+        }
+    }
+
+    fn inverse(self) -> Self {
+        Self {
+            median: 1.0 / self.median,
+            least: 1.0 / self.most,
+            most: 1.0 / self.least,
+            ..self
+        }
+    }
+
+    fn text(self) -> String {
+        if self.count == 1 {
+            return number(self.median);
+        }
+        format!(
+            "{} ({}–{})",
+            number(self.median),
+            number(self.least),
+            number(self.most)
+        )
+    }
+}

@@ -1,0 +1,149 @@
+//! Servers for `transport`, each in a process of its own so that the clients' work is not theirs:
+//! ipvsd on the fake kernel, which counts what it is asked, and one that does nothing.
+
+use std::{
+    convert::Infallible,
+    io::{Read, stdin},
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+};
+
+use anyhow::Context;
+use axum::{
+    Router,
+    extract::Request,
+    response::{IntoResponse, Response},
+    routing::{get, patch, post},
+};
+use bytes::Bytes;
+use clap::{Args, ValueEnum};
+use futures_util::future::{Ready, ready};
+use http::{HeaderMap, StatusCode, header};
+use ipvsd::{
+    director::Director,
+    executor::{Executor, FakeKernel, fake::command},
+    server::{Config, ListenAddress, Server, Shutdown, faces, log},
+};
+use tokio::{net::TcpListener, runtime::Runtime};
+
+use super::{grpc, subjects, table::Size};
+
+#[derive(Args, Debug)]
+pub struct Options {
+    #[arg(value_enum)]
+    kind: Kind,
+    /// The table of ipvsd.
+    #[arg(long, default_value = "100x10")]
+    size: Size,
+    /// The JSON that the other answers with.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// The gRPC message that the other answers with.
+    #[arg(long)]
+    proto: Option<PathBuf>,
+}
+
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// This project.
+    Ipvsd,
+    /// Axum and tonic with a static answer of the same length.
+    Nothing,
+}
+
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let runtime = Runtime::new()?;
+    match options.kind {
+        Kind::Ipvsd => {
+            let kernel = subjects::kernel(options.size.services, options.size.servers);
+            let address = runtime.block_on(serve_ipvsd(&kernel))?;
+            println!("address\t{address}");
+            wait_for_end()?;
+            println!("sweeps\t{}", kernel.dumps(command::GET_SERVICE));
+        }
+        Kind::Nothing => {
+            let read = |path: &Option<PathBuf>| {
+                let path = path.as_ref().context("it needs --json and --proto")?;
+                anyhow::Ok(Bytes::from(std::fs::read(path)?))
+            };
+            let router = nothing(read(&options.json)?, read(&options.proto)?);
+            let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+            println!("address\t{}", listener.local_addr()?);
+            runtime.spawn(async move { axum::serve(listener, router).await });
+            wait_for_end()?;
+        }
+    }
+    Ok(())
+}
+
+/// As the daemon does it, with its defaults.
+async fn serve_ipvsd(kernel: &FakeKernel) -> anyhow::Result<SocketAddr> {
+    let config = Config {
+        listen: vec!["127.0.0.1:0".parse()?],
+        ..Config::default()
+    };
+    log::start(&config.log)?;
+    let executor = Executor::start(Arc::new(kernel.clone()), config.executor_limits())?;
+    let director = Director::new(executor, config.director_options());
+    let server = Server::bind(&config)?;
+    let address = server.addresses().into_iter().find_map(|a| match a {
+        ListenAddress::Tcp(address) => Some(address),
+        ListenAddress::Unix(_) => None,
+    });
+    let shutdown = Shutdown::new();
+    let router = faces(director, &config.limits, &shutdown);
+    tokio::spawn(async move { server.serve(router, &shutdown).await });
+    address.context("it listens nowhere")
+}
+
+/// An answer for everything, made before the request came.
+fn nothing(json: Bytes, proto: Bytes) -> Router {
+    const TAG: &str = "\"nothing\"";
+    let list = move |headers: HeaderMap| async move {
+        let tag = [(header::ETAG, TAG)];
+        if headers.get(header::IF_NONE_MATCH).is_some_and(|t| t == TAG) {
+            return (StatusCode::NOT_MODIFIED, tag).into_response();
+        }
+        let kind = [(header::CONTENT_TYPE, "application/json")];
+        (tag, kind, json.clone()).into_response()
+    };
+    let answer = list.clone();
+    let taking = move |headers: HeaderMap, _: Bytes| answer(headers);
+    let call = move |request: Request| async move {
+        let mut grpc = tonic::server::Grpc::new(grpc::Opaque);
+        let response: Response = grpc
+            .unary(Static(proto.clone()), request)
+            .await
+            .map(axum::body::Body::new);
+        Ok::<_, Infallible>(response)
+    };
+    Router::new()
+        .route("/v1/services", get(list.clone()))
+        .route("/v1/services/{service}", get(list.clone()))
+        .route("/v1/services/{service}/servers/{server}", patch(taking))
+        .route(grpc::LIST, post(call))
+}
+
+#[derive(Clone)]
+struct Static(Bytes);
+
+impl tonic::server::UnaryService<Bytes> for Static {
+    type Response = Bytes;
+    type Future = Ready<Result<tonic::Response<Bytes>, tonic::Status>>;
+
+    fn call(&mut self, _: tonic::Request<Bytes>) -> Self::Future {
+        ready(Ok(tonic::Response::new(self.0.clone())))
+    }
+}
+
+/// Until whoever started this closes our input, or ends.
+fn wait_for_end() -> anyhow::Result<()> {
+    let waiting = thread::spawn(|| stdin().read_to_end(&mut Vec::new()));
+    waiting
+        .join()
+        .map_err(|_| anyhow::anyhow!("the wait has failed"))??;
+    Ok(())
+}
