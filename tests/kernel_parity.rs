@@ -1,7 +1,14 @@
 //! The real ipvsadm in one namespace of a real kernel, ipvsctl and ipvsd in another: each command
 //! line of each scenario is carried out in both, and what is said, the exit codes and the tables
 //! after it are compared.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::new_without_default,
+    reason = "a test that panics fails, and the counts are printed"
+)]
 
 mod kernel;
 #[path = "kernel_parity/lines.rs"]
@@ -16,9 +23,9 @@ use kernel::{Namespace, daemon::Daemon};
 use parity::{Said, Tally, links, same_table, scenario, shell};
 
 /// Two namespaces that are alike, and ipvsd in the second.
-pub struct Pair {
-    pub theirs: Namespace,
-    pub ours: Namespace,
+struct Pair {
+    theirs: Namespace,
+    ours: Namespace,
     links: PathBuf,
     _daemon: Daemon,
 }
@@ -26,7 +33,7 @@ pub struct Pair {
 const ENDPOINT: &str = "http://127.0.0.1:4787";
 
 impl Pair {
-    pub fn new() -> Self {
+    fn new() -> Self {
         know_names();
         let [theirs, ours] = [(); 2].map(|()| {
             let namespace = Namespace::new();
@@ -53,7 +60,7 @@ impl Pair {
     }
 
     /// Carries a command line out in both, and compares.
-    pub fn step(&self, tally: &mut Tally, of: &str, cmd: &str, stdin: &str) {
+    fn step(&self, tally: &mut Tally, of: &str, cmd: &str, stdin: &str) {
         let (theirs, ours) = self.both(cmd, stdin);
         tally.compare(of, cmd, &theirs, &ours);
         let (theirs, ours) = (self.theirs.save(), self.ours.save());
@@ -71,7 +78,7 @@ impl Pair {
     }
 
     /// What both say.
-    pub fn both(&self, cmd: &str, stdin: &str) -> (Said, Said) {
+    fn both(&self, cmd: &str, stdin: &str) -> (Said, Said) {
         let theirs = self.theirs.run(|| shell(cmd, stdin, None, ENDPOINT));
         let links = Some(self.links.as_path());
         let ours = self.ours.run(|| shell(cmd, stdin, links, ENDPOINT));
@@ -79,7 +86,7 @@ impl Pair {
     }
 
     /// Begins anew with a table, without sync daemons, with the kernel's own timeouts.
-    pub fn reset(&self, table: &str) {
+    fn reset(&self, table: &str) {
         for namespace in [&self.theirs, &self.ours] {
             namespace.run(|| {
                 kernel::ipvsadm("-C", "");
