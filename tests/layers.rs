@@ -19,16 +19,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("proto", &[]),
     ("codec", &["model"]),
+    ("rules", &["model"]),
     ("executor", &["codec", "model"]),
-    ("director", &["executor", "codec", "model"]),
-    ("http", &["director", "model"]),
-    ("grpc", &["director", "model", "proto"]),
+    ("director", &["executor", "codec", "rules", "model"]),
+    ("http", &["director", "rules", "model"]),
+    ("grpc", &["director", "rules", "model", "proto"]),
     (
         "server",
         &["grpc", "http", "director", "executor", "model", "proto"],
     ),
-    ("client", &["model", "proto"]),
-    ("cli", &["client", "model", "proto"]),
+    ("client", &["rules", "model"]),
+    ("cli", &["client", "rules", "model"]),
 ];
 
 /// The files of the executor that the async world holds; all others of it are below them.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
-    help::{COMMANDS, EXAMPLES, Explained, OPTIONS, OWN},
+    explained::{COMMANDS, EXAMPLES, Explained, OPTIONS, OWN},
     words,
 };
 

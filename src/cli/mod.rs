@@ -5,6 +5,7 @@ mod config;
 mod connections;
 mod directors;
 mod error;
+mod explained;
 mod help;
 mod info;
 mod list;

@@ -166,7 +166,7 @@ impl Worker {
                 && let Some(error) = &mut act.failed
             {
                 error.detail += &format!(
-                    "; {} operations before it were carried out, and {undone} of them undone",
+                    "; {} other operations were carried out, and {undone} of them undone",
                     done.len()
                 );
             }
@@ -318,15 +318,11 @@ impl Act {
         match result {
             Ok(()) => self.done.push(step),
             Err(error) => {
+                // What the kernel refused is the item's fault, what it did not answer is nobody's.
                 let refused = error.errno.is_some() && error.reason != Reason::KernelUnavailable;
                 let error = match &step.path {
-                    // What blames no field blames the whole item.
-                    Some(path) if refused && error.violations.is_empty() => {
-                        let detail = error.detail.clone();
-                        error.with_violation(path, detail)
-                    }
-                    Some(path) => error.below(path),
-                    None => error,
+                    Some(path) if refused || !error.violations.is_empty() => error.below(path),
+                    _ => error,
                 };
                 self.failed.get_or_insert(error);
             }

@@ -121,13 +121,23 @@ async fn read(request: Request, api: &Api, types: &[&str]) -> Result<Bytes, Prob
     Ok(body)
 }
 
-/// Reads a body of text, which may be a whole table; a body without a type is taken for it.
+/// Reads a body of text, which may be a whole table; a body without a type is taken for it. An empty
+/// one must say its type: a call that forgot its body must not clear a table.
 pub(super) async fn text(request: Request, api: &Api, types: &[&str]) -> Result<Bytes, Problem> {
     let mut types = types.to_vec();
-    if !request.headers().contains_key(header::CONTENT_TYPE) {
+    let typed = request.headers().contains_key(header::CONTENT_TYPE);
+    if !typed {
         types.push("");
     }
-    read_up_to(request, api, &types, api.options.max_rules_bytes).await
+    let body = read_up_to(request, api, &types, api.options.max_rules_bytes).await?;
+    if body.is_empty() && !typed {
+        return Err(
+            Error::invalid("", "there is no body: command lines are needed")
+                .with_hint("an empty text is one too, if it says so: content-type: text/plain")
+                .into(),
+        );
+    }
+    Ok(body)
 }
 
 /// Reads a body of one of the media types.

@@ -132,10 +132,12 @@ impl<'a> Lexer<'a> {
             .and_then(Spec::find_short)
             .ok_or_else(|| self.fault(WordFault::Unknown))?;
         let rest = letters.as_str();
-        // popt skips the `=` before it knows whether the option takes a value.
         let stripped = rest.strip_prefix('=').unwrap_or(rest);
         let rest = (!rest.is_empty()).then_some(stripped);
         match spec.takes {
+            Takes::Nothing if letters.as_str().starts_with('=') => {
+                Err(self.fault(WordFault::NoValueTaken))
+            }
             Takes::Nothing => {
                 self.cluster = rest;
                 Ok(Token::Option(spec, None))

@@ -25,8 +25,9 @@ pub(super) fn in_range<T: TryFrom<i64>>(text: &str, min: i64, max: i64) -> Optio
 /// `atoi`: what of the word's begin is a number, 0 where nothing is.
 pub(super) fn leading(text: &str) -> i64 {
     match prefix(text) {
-        // What does not fit is cut to 32 bits by the original; it is out of any range all the same.
-        Some((number, _)) => number.unwrap_or(-1),
+        // C keeps the low 32 bits; what overflows even 64 is all ones there.
+        #[allow(clippy::cast_possible_truncation, reason = "as C does")]
+        Some((number, _)) => i64::from(number.unwrap_or(-1) as i32),
         None => 0,
     }
 }

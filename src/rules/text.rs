@@ -50,27 +50,25 @@ impl<'a> Lines<'a> {
         }
         let mut words = Vec::new();
         let mut word = String::new();
+        let mut blanks = 0;
         loop {
             let next = self.chars.next();
-            let blank = matches!(next, None | Some(' ' | '\t' | '\n' | '\r'));
-            let pending = !word.is_empty();
-            if blank || word.len() + next.map_or(0, char::len_utf8) > WORD_MAX {
+            let ends_word = matches!(next, None | Some(' ' | '\t' | '\r' | '\n'));
+            if ends_word || word.len() + next.map_or(0, char::len_utf8) > WORD_MAX {
                 let word = std::mem::take(&mut word);
-                if pending && word != "ipvsadm" {
+                if !word.is_empty() && word != "ipvsadm" {
                     words.push(word);
                 }
             }
             match next {
                 Some('\n') => return Some(words),
-                // The original takes it for the end of a line; before a newline that is the same.
-                Some('\r') if self.chars.peek() != Some(&'\n') => {
-                    self.number -= 1;
-                    return Some(words);
+                Some(' ' | '\t' | '\r') => blanks += 1,
+                Some(other) => {
+                    blanks = 0;
+                    word.push(other);
                 }
-                Some(' ' | '\t' | '\r') => {}
-                Some(other) => word.push(other),
-                // A last line without a newline counts only if a word ends it.
-                None if pending => return Some(words),
+                // The original loses a last line that ends in two blanks and no newline.
+                None if blanks < 2 && !words.is_empty() => return Some(words),
                 None => return None,
             }
         }

@@ -248,8 +248,8 @@ impl<'a> Values<'a> {
             }
             names.extend(owned);
         }
-        if names.is_empty() {
-            // The original crashes.
+        if names.is_empty() && !flags.is_empty() {
+            // Commas and nothing else: the original crashes.
             return Err(Usage::SchedFlag(flags));
         }
         self.config.scheduler_flags =

@@ -5,6 +5,7 @@ mod connections;
 mod harness;
 mod listing;
 mod ops;
+mod rules;
 mod servers;
 mod services;
 mod standard;

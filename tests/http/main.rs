@@ -8,5 +8,6 @@ mod daemon;
 mod documents;
 mod others;
 mod refusals;
+mod rules;
 mod servers;
 mod services;

@@ -75,7 +75,9 @@ fn the_text_of_a_restore_is_divided_alike() {
     assert_eq!(read("\n \n\t\n-C\n"), "4:-C");
     assert_eq!(read("-A -t x\r\n-C\r\n"), "1:-A|-t|x 2:-C");
     assert_eq!(read("ipvsadm -A ipvsadm -t"), "1:-A|-t");
-    assert_eq!(read("-A\n-C "), "1:-A", "a blank at the end drops the line");
+    assert_eq!(read("-A\n-C "), "1:-A 2:-C");
+    assert_eq!(read("-A\n-C \t"), "1:-A", "two blanks at the end drop it");
+    assert_eq!(read("-A\r-C\n"), "1:-A|-C");
     assert_eq!(read("# x\n"), "1:#|x");
     let long = "r".repeat(5000);
     let line = Lines::new(&format!("{long}\n")).next().unwrap();
