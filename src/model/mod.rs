@@ -22,6 +22,7 @@ mod settings;
 mod stats;
 mod sync_daemon;
 mod timeouts;
+mod tunnel;
 mod view;
 
 #[cfg(test)]
@@ -39,9 +40,7 @@ pub use name::Name;
 pub use object::Object;
 pub use op::{Op, Query};
 pub use scheduler::{SCHEDULERS, SchedulerFlags};
-pub use server::{
-    Checksum, Forwarding, Server, ServerConfig, ServerDraft, Tunnel, TunnelDraft, TunnelType,
-};
+pub use server::{Forwarding, Server, ServerConfig, ServerDraft};
 pub use service::{
     MaskText, Netmask, PersistenceDraft, Service, ServiceConfig, ServiceDraft, ServiceEntry,
 };
@@ -49,4 +48,5 @@ pub use settings::{SETTINGS, SettingKind, SettingSpec, SettingValue, Settings};
 pub use stats::{Rates, Stats};
 pub use sync_daemon::{SyncDaemon, SyncDaemonConfig, SyncDaemonDraft, SyncState};
 pub use timeouts::{Timeouts, TimeoutsDraft};
+pub use tunnel::{Checksum, Tunnel, TunnelDraft, TunnelType};
 pub use view::{Include, Persistence, ServerView, ServiceView, SyncDaemonView, TunnelView};

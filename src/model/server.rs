@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
 
 use super::{
     Error, Etag, EtagScope, Family, Field, Name, Rates, ServerKey, ServiceKey, Stats, Violation,
-    key::parse_address, object,
+    key::parse_address,
+    object,
+    tunnel::{Tunnel, TunnelDraft, named_numbers},
 };
 
 /// A real server of a virtual service, as the kernel has it.
@@ -59,45 +61,6 @@ pub enum Forwarding {
     Bypass,
     /// What only a faulty program can have put into the kernel.
     Other(u8),
-}
-
-/// How packets are encapsulated (`IPVS_DEST_ATTR_TUN_*`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Tunnel {
-    /// Encapsulation; default ipip.
-    pub kind: TunnelType,
-    /// UDP port of GUE, 1 to 65535; 0 with the others.
-    pub port: u16,
-    /// Checksums of GUE and GRE; default none.
-    pub checksum: Checksum,
-}
-
-/// Encapsulation (ipvsadm: --tun-type).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum TunnelType {
-    /// IP in IP.
-    #[default]
-    Ipip,
-    /// Generic UDP encapsulation.
-    Gue,
-    /// Generic routing encapsulation.
-    Gre,
-    /// What only a faulty program can have put into the kernel.
-    Other(u8),
-}
-
-/// Checksums of a tunnel (ipvsadm: --tun-nocsum, --tun-csum, --tun-remcsum).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Checksum {
-    /// No checksum.
-    #[default]
-    None,
-    /// Checksum.
-    Checksum,
-    /// Remote checksum offload; GUE only.
-    Remote,
-    /// What only a faulty program can have put into the kernel.
-    Other(u16),
 }
 
 /// A real server as a client describes it. What is absent keeps what is there (PATCH) or takes the
@@ -153,26 +116,6 @@ pub struct ServerDraft {
     changed: Option<IgnoredAny>,
 }
 
-/// A tunnel as a client describes it.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = TunnelInput)]
-pub struct TunnelDraft {
-    /// Encapsulation. Default `ipip`.
-    #[serde(rename = "type")]
-    #[schema(value_type = Option<super::schema::TunnelType>)]
-    #[serde(default)]
-    pub kind: Field<String>,
-    /// UDP port, required by `gue` and taken by no other type.
-    #[schema(value_type = Option<i64>, minimum = 1, maximum = 65535)]
-    #[serde(default)]
-    pub port: Field<i64>,
-    /// Checksums, of `gue` and `gre` (`remote`: `gue` only). Default `none`.
-    #[schema(value_type = Option<super::schema::Checksum>)]
-    #[serde(default)]
-    pub checksum: Field<String>,
-}
-
 // === impl Server ===
 
 impl Server {
@@ -204,75 +147,9 @@ impl ServerConfig {
     pub const MAX_THRESHOLD: u32 = i32::MAX as u32;
 }
 
-macro_rules! named_numbers {
-    ($type:ident: $repr:ty, $what:literal, $($variant:ident = $number:literal $name:literal),+) => {
-        impl $type {
-            /// The kernel's number.
-            pub fn number(self) -> $repr {
-                match self {
-                    $(Self::$variant => $number,)+
-                    Self::Other(number) => number,
-                }
-            }
-        }
-
-        impl From<$repr> for $type {
-            fn from(number: $repr) -> Self {
-                match number {
-                    $($number => Self::$variant,)+
-                    other => Self::Other(other),
-                }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self {
-                    $(Self::$variant => f.pad($name),)+
-                    Self::Other(number) => write!(f, "{number}"),
-                }
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = Error;
-
-            fn from_str(text: &str) -> Result<Self, Error> {
-                match text {
-                    $($name => Ok(Self::$variant),)+
-                    _ => text.parse().map(Self::Other).map_err(|_| {
-                        Error::invalid("", format!(concat!("{:?} is not ", $what), text))
-                    }),
-                }
-            }
-        }
-
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                match self {
-                    $(Self::$variant => serializer.serialize_str($name),)+
-                    Self::Other(_) => serializer.collect_str(self),
-                }
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'_, str>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    };
-}
-
 named_numbers!(Forwarding: u8, "a forwarding method: masquerade, tunnel or direct",
     Masquerade = 0 "masquerade", Local = 1 "local", Tunnel = 2 "tunnel", Direct = 3 "direct",
     Bypass = 4 "bypass");
-named_numbers!(TunnelType: u8, "a tunnel type: ipip, gue or gre",
-    Ipip = 0 "ipip", Gue = 1 "gue", Gre = 2 "gre");
-named_numbers!(Checksum: u16, "a tunnel checksum: none, checksum or remote",
-    None = 0 "none", Checksum = 1 "checksum", Remote = 2 "remote");
-
 // === impl ServerDraft ===
 
 impl ServerDraft {
@@ -470,66 +347,7 @@ impl ServerDraft {
             }
             return;
         }
-        let mut tunnel = config.tunnel;
-        let before = violations.len();
-        match draft.kind.as_ref() {
-            Field::Keep => {}
-            Field::Clear => tunnel = Tunnel::default(),
-            Field::Set(text) => match text.parse() {
-                Ok(TunnelType::Other(_)) | Err(_) => violations.push(Violation::new(
-                    "tunnel.type",
-                    format!("{text:?} is not a tunnel type: ipip, gue or gre"),
-                )),
-                // Port and checksum belong to the type and fall with it.
-                Ok(kind) if kind != tunnel.kind => {
-                    tunnel = Tunnel {
-                        kind,
-                        ..Tunnel::default()
-                    }
-                }
-                Ok(_) => {}
-            },
-        }
-        match draft.port {
-            Field::Keep => {}
-            Field::Clear => tunnel.port = 0,
-            Field::Set(port) => match in_range(port, "tunnel.port", 1, u16::MAX.into()) {
-                Ok(port) => tunnel.port = port,
-                Err(bad) => violations.push(bad),
-            },
-        }
-        match draft.checksum.as_ref() {
-            Field::Keep => {}
-            Field::Clear => tunnel.checksum = Checksum::None,
-            Field::Set(text) => match text.parse() {
-                Ok(Checksum::Other(_)) | Err(_) => violations.push(Violation::new(
-                    "tunnel.checksum",
-                    format!("{text:?} is not a tunnel checksum: none, checksum or remote"),
-                )),
-                Ok(checksum) => tunnel.checksum = checksum,
-            },
-        }
-        if violations.len() == before {
-            match (tunnel.kind, tunnel.port, tunnel.checksum) {
-                (TunnelType::Gue, 0, _) => violations.push(Violation::new(
-                    "tunnel.port",
-                    "is required by gue: 1 to 65535",
-                )),
-                (TunnelType::Ipip | TunnelType::Gre, 1.., _) => violations.push(Violation::new(
-                    "tunnel.port",
-                    format!("{} has no port: only gue has", tunnel.kind),
-                )),
-                (TunnelType::Ipip, _, checksum) if checksum != Checksum::None => violations.push(
-                    Violation::new("tunnel.checksum", "ipip has none: gue and gre have"),
-                ),
-                (TunnelType::Gre, _, Checksum::Remote) => violations.push(Violation::new(
-                    "tunnel.checksum",
-                    "remote is for gue only; gre has none and checksum",
-                )),
-                _ => {}
-            }
-        }
-        config.tunnel = tunnel;
+        config.tunnel = draft.over(config.tunnel, violations);
     }
 }
 
