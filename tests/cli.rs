@@ -7,5 +7,7 @@ mod daemon;
 mod parity;
 #[path = "cli/recorded.rs"]
 mod recorded;
+#[path = "cli/tls.rs"]
+mod tls;
 #[path = "cli/words.rs"]
 mod words;

@@ -24,7 +24,7 @@ pub(super) struct Wanted {
 const CHUNK: usize = 4096;
 
 /// `-L -c`: as they come, and never all in memory.
-pub(super) async fn list(
+pub(super) fn list(
     client: &Client,
     numeric: bool,
     engine_data: bool,
@@ -33,23 +33,23 @@ pub(super) async fn list(
 ) -> Result<(), CliError> {
     let query = ConnectionQuery::default();
     if format != Format::Table {
-        return json(client, &query, format, out).await;
+        return json(client, &query, format, out);
     }
-    print(client, &query, numeric, engine_data, out).await
+    print(client, &query, numeric, engine_data, out)
 }
 
-async fn print(
+fn print(
     client: &Client,
     query: &ConnectionQuery,
     numeric: bool,
     engine_data: bool,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let mut connections = client.connections(query).await?;
+    let mut connections = client.connections(query)?;
     write_connection_header(out, engine_data)?;
     let mut looked = Looked::new();
     loop {
-        let chunk = connections.next_many(CHUNK).await?;
+        let chunk = connections.next_many(CHUNK)?;
         let lines: Vec<_> = chunk.iter().map(line).collect();
         if !numeric {
             looked.look_up(lines.iter().flat_map(ConnectionLine::addresses));
@@ -88,7 +88,7 @@ fn line(connection: &Connection) -> ConnectionLine<'_> {
     }
 }
 
-async fn json(
+fn json(
     client: &Client,
     query: &ConnectionQuery,
     format: Format,
@@ -98,14 +98,14 @@ async fn json(
         limit: query.limit.or(Some(ConnectionQuery::MOST)),
         ..query.clone()
     };
-    write_json(out, format, &client.get(&path.path()).await?)
+    write_json(out, format, &client.get(&path.path())?)
 }
 
 // === impl Wanted ===
 
 impl Wanted {
     /// Shows them.
-    pub(super) async fn show(
+    pub(super) fn show(
         &self,
         client: &Client,
         format: Format,
@@ -122,13 +122,13 @@ impl Wanted {
         }
         let Some(by) = self.count_by else {
             return match format {
-                Format::Table => print(client, &self.query, true, false, out).await,
-                _ => json(client, &self.query, format, out).await,
+                Format::Table => print(client, &self.query, true, false, out),
+                _ => json(client, &self.query, format, out),
             };
         };
         let mut query = self.query.clone();
         query.filters.push(("count_by", by.to_owned()));
-        let answer = client.get(&query.path()).await?;
+        let answer = client.get(&query.path())?;
         if format != Format::Table {
             return write_json(out, format, &answer);
         }

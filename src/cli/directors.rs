@@ -7,30 +7,26 @@ use super::{
     config::Config,
     options::Options,
     output::{Format, write_json, write_table},
+    run::at_once,
     target::Target,
 };
 
 /// Lists the directors of the configuration and how they are.
-pub(super) async fn show(options: &Options, out: &mut dyn Write) -> Result<u8, CliError> {
+pub(super) fn show(options: &Options, out: &mut dyn Write) -> Result<u8, CliError> {
     let config = Config::load()?;
-    let asked = config.directors.iter().map(|(name, director)| async move {
-        let state = match Target::named(name, director, options) {
-            Ok(target) => target
-                .client
-                .info()
-                .await
-                .map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        let state = state.map(|info| {
+    let directors: Vec<_> = config.directors.iter().collect();
+    let answers = at_once(&directors, |(name, director)| {
+        let info = Target::named(name, director, options)
+            .map_err(|error| error.to_string())
+            .and_then(|target| target.client.info().map_err(|error| error.to_string()));
+        let state = info.map(|info| {
             format!(
                 "ipvsd {}, kernel {}, IPVS {}",
                 info.version, info.kernel.release, info.kernel.ipvs_version
             )
         });
-        (name, &director.endpoint, state)
+        (*name, &director.endpoint, state)
     });
-    let answers = futures_util::future::join_all(asked).await;
     let code = u8::from(answers.iter().any(|(.., state)| state.is_err()));
     if options.format != Format::Table {
         let list: Vec<_> = answers

@@ -9,12 +9,8 @@ use super::{
 use crate::client::{Client, Info};
 
 /// Shows what daemon and kernel are.
-pub(super) async fn show(
-    client: &Client,
-    format: Format,
-    out: &mut dyn Write,
-) -> Result<(), CliError> {
-    let answer = client.get("/v1/info").await?;
+pub(super) fn show(client: &Client, format: Format, out: &mut dyn Write) -> Result<(), CliError> {
+    let answer = client.get("/v1/info")?;
     if format != Format::Table {
         return write_json(out, format, &answer);
     }

@@ -2,8 +2,6 @@
 
 use std::io::Write;
 
-use futures_util::future;
-
 use super::{
     CliError, connections, info,
     names::Looked,
@@ -38,39 +36,39 @@ pub(super) enum Reading {
 }
 
 /// Reads and writes it; returns the exit code.
-pub(super) async fn read(
+pub(super) fn read(
     client: &Client,
     reading: &Reading,
     format: Format,
     out: &mut dyn Write,
 ) -> Result<u8, CliError> {
     let done = match reading {
-        Reading::List(List::Table(list)) => table(client, *list, format, out).await,
-        Reading::List(List::Service(key, list)) => service(client, *key, *list, format, out).await,
+        Reading::List(List::Table(list)) => table(client, *list, format, out),
+        Reading::List(List::Service(key, list)) => service(client, *key, *list, format, out),
         Reading::List(List::Connections {
             numeric,
             engine_data,
-        }) => connections::list(client, *numeric, *engine_data, format, out).await,
+        }) => connections::list(client, *numeric, *engine_data, format, out),
         Reading::List(List::Timeouts) if format == Format::Table => {
-            let timeouts = client.timeouts().await;
+            let timeouts = client.timeouts();
             timeouts
                 .map_err(CliError::from)
                 .and_then(|timeouts| Ok(write_timeouts(out, timeouts)?))
         }
         Reading::List(List::SyncDaemons) if format == Format::Table => {
-            let daemons = client.sync_daemons().await;
+            let daemons = client.sync_daemons();
             daemons
                 .map_err(CliError::from)
                 .and_then(|daemons| Ok(write_sync_daemons(out, &daemons)?))
         }
-        Reading::List(List::Timeouts) => json(client, "/v1/timeouts", format, out).await,
-        Reading::List(List::SyncDaemons) => json(client, "/v1/sync-daemons", format, out).await,
-        Reading::Save { numeric } if format == Format::Table => save(client, *numeric, out).await,
-        Reading::Save { .. } => table(client, ListFormat::default(), format, out).await,
-        Reading::Rules => rules_text(client, out).await,
-        Reading::Info => info::show(client, format, out).await,
-        Reading::Settings(names) => settings::show(client, names, format, out).await,
-        Reading::Connections(wanted) => wanted.show(client, format, out).await,
+        Reading::List(List::Timeouts) => json(client, "/v1/timeouts", format, out),
+        Reading::List(List::SyncDaemons) => json(client, "/v1/sync-daemons", format, out),
+        Reading::Save { numeric } if format == Format::Table => save(client, *numeric, out),
+        Reading::Save { .. } => table(client, ListFormat::default(), format, out),
+        Reading::Rules => rules_text(client, out),
+        Reading::Info => info::show(client, format, out),
+        Reading::Settings(names) => settings::show(client, names, format, out),
+        Reading::Connections(wanted) => wanted.show(client, format, out),
     };
     match done {
         Ok(()) => Ok(0),
@@ -99,17 +97,12 @@ fn include(mode: ListMode) -> Include {
     }
 }
 
-async fn json(
-    client: &Client,
-    path: &str,
-    format: Format,
-    out: &mut dyn Write,
-) -> Result<(), CliError> {
-    write_json(out, format, &client.get(path).await?)
+fn json(client: &Client, path: &str, format: Format, out: &mut dyn Write) -> Result<(), CliError> {
+    write_json(out, format, &client.get(path)?)
 }
 
-/// Two requests, at the same time.
-async fn table(
+/// Two requests.
+fn table(
     client: &Client,
     list: ListFormat,
     format: Format,
@@ -117,7 +110,7 @@ async fn table(
 ) -> Result<(), CliError> {
     let include = include(list.mode);
     if format != Format::Table {
-        let pages = client.service_pages(include, list.unsorted).await?;
+        let pages = client.service_pages(include, list.unsorted)?;
         return match pages.as_slice() {
             [page] => write_json(out, format, page),
             pages => {
@@ -133,14 +126,13 @@ async fn table(
             }
         };
     }
-    let (info, entries) =
-        future::try_join(client.info(), client.services(include, list.unsorted)).await?;
-    let kernel = info.kernel;
+    let kernel = client.info()?.kernel;
+    let entries = client.services(include, list.unsorted)?;
     write_version(out, &kernel.ipvs_version, kernel.connection_table_size)?;
     print(&entries, list, out)
 }
 
-async fn service(
+fn service(
     client: &Client,
     key: ServiceKey,
     list: ListFormat,
@@ -154,10 +146,9 @@ async fn service(
             &crate::client::service_path(key, include),
             format,
             out,
-        )
-        .await;
+        );
     }
-    let entry = client.service(key, include).await?;
+    let entry = client.service(key, include)?;
     print(&[entry], list, out)
 }
 
@@ -167,19 +158,19 @@ fn print(entries: &[ServiceEntry], list: ListFormat, out: &mut dyn Write) -> Res
     })
 }
 
-async fn save(client: &Client, numeric: bool, out: &mut dyn Write) -> Result<(), CliError> {
+fn save(client: &Client, numeric: bool, out: &mut dyn Write) -> Result<(), CliError> {
     if numeric {
-        out.write_all(&client.rules(false).await?)?;
+        out.write_all(&client.rules(false)?)?;
         return Ok(());
     }
-    let entries = client.services(Include::default(), false).await?;
+    let entries = client.services(Include::default(), false)?;
     with_names(&entries, false, |names| {
         write_rules(out, &entries, Order::Sorted, names)
     })
 }
 
-async fn rules_text(client: &Client, out: &mut dyn Write) -> Result<(), CliError> {
-    out.write_all(&client.rules(true).await?)?;
+fn rules_text(client: &Client, out: &mut dyn Write) -> Result<(), CliError> {
+    out.write_all(&client.rules(true)?)?;
     Ok(())
 }
 

@@ -57,21 +57,21 @@ const LONG: usize = 2000;
 const REFUSED: u8 = 255;
 
 /// Carries out one change; returns the exit code.
-pub(super) async fn one(client: &Client, op: Op) -> Result<u8, CliError> {
+pub(super) fn one(client: &Client, op: Op) -> Result<u8, CliError> {
     let mut restore = Restore::new(client, false);
     restore.waiting.push(Item::Op(1, op));
-    restore.send().await?;
+    restore.send()?;
     Ok(restore.last)
 }
 
 /// Carries out a text as `ipvsadm -R` does; returns the exit code.
-pub(super) async fn run(
+pub(super) fn run(
     text: &str,
     manner: &Manner<'_>,
     resolver: &dyn Resolver,
     out: &mut dyn Write,
 ) -> Result<u8, CliError> {
-    let target = Target::of(manner.options).await?;
+    let target = Target::of(manner.options)?;
     let keep_going = manner.options.keep_going;
     let mut restore = Restore::new(&target.client, keep_going || io::stderr().is_terminal());
     restore.clear = manner.clear;
@@ -88,7 +88,7 @@ pub(super) async fn run(
             Ok(CommandLine::List(list)) => Reading::List(list),
             Ok(CommandLine::Save { numeric }) => Reading::Save { numeric },
             Ok(end @ (CommandLine::Help | CommandLine::Version)) => {
-                restore.send().await?;
+                restore.send()?;
                 match end {
                     CommandLine::Version => writeln!(out, "{VERSION}")?,
                     _ => help::write_short(out, manner.program)?,
@@ -105,12 +105,12 @@ pub(super) async fn run(
                 if goes_on {
                     continue;
                 }
-                restore.send().await?;
+                restore.send()?;
                 return Ok(code);
             }
         };
-        restore.send().await?;
-        let code = list::read(restore.client, &reading, Format::Table, out).await?;
+        restore.send()?;
+        let code = list::read(restore.client, &reading, Format::Table, out)?;
         out.flush()?;
         if code != 0 && !keep_going {
             return Ok(code);
@@ -118,7 +118,7 @@ pub(super) async fn run(
         restore.last = code;
         restore.failures += usize::from(code != 0);
     }
-    restore.send().await?;
+    restore.send()?;
     Ok(match keep_going {
         true => u8::from(restore.failures > 0),
         false => restore.last,
@@ -126,7 +126,7 @@ pub(super) async fn run(
 }
 
 /// Carries out a text that is right as a whole, or nothing of it; returns the exit code.
-pub(super) async fn whole(
+pub(super) fn whole(
     text: &str,
     manner: &Manner<'_>,
     stop: bool,
@@ -154,11 +154,11 @@ pub(super) async fn whole(
     if check_only {
         return Ok(0);
     }
-    let target = Target::of(manner.options).await?;
+    let target = Target::of(manner.options)?;
     let mut restore = Restore::new(&target.client, true);
     restore.clear = manner.clear;
     restore.waiting = items;
-    restore.send_with(stop).await?;
+    restore.send_with(stop)?;
     Ok(u8::from(restore.failures > 0))
 }
 
@@ -176,12 +176,12 @@ impl<'a> Restore<'a> {
         }
     }
 
-    async fn send(&mut self) -> Result<(), CliError> {
-        self.send_with(false).await
+    fn send(&mut self) -> Result<(), CliError> {
+        self.send_with(false)
     }
 
     /// Sends what waits, in one request, and tells what fails, in the order of the lines.
-    async fn send_with(&mut self, stop: bool) -> Result<(), CliError> {
+    fn send_with(&mut self, stop: bool) -> Result<(), CliError> {
         let items = std::mem::take(&mut self.waiting);
         let mut text = Vec::new();
         let mut places = Vec::new();
@@ -196,15 +196,15 @@ impl<'a> Restore<'a> {
         let mut last_refused = None;
         if clear || !places.is_empty() {
             let request = RestoreRequest {
-                text: text.into(),
+                text,
                 clear,
                 stop,
                 check_only: false,
             };
-            let mut events = self.client.restore(request).await?;
+            let mut events = self.client.restore(request)?;
             let mut progress = Progress::new(places.len());
             loop {
-                match events.next().await? {
+                match events.next()? {
                     RestoreEvent::Progress { done, total } => progress.show(done, total),
                     RestoreEvent::Refused(refused) => {
                         progress.clear();

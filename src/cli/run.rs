@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     io::{self, BufWriter, Write},
+    thread,
 };
 
 use super::{
@@ -34,16 +35,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let words: Vec<String> = arguments.map(lossy).collect();
     let mut out = Quiet::new(BufWriter::new(io::stdout()));
     let mut color = Default::default();
-    let ended = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(CliError::from)
-        .and_then(|runtime| {
-            let ended = runtime.block_on(dispatch(&program, &words, &mut out, &mut color));
-            // Lookups of names that do not answer are not waited for.
-            runtime.shutdown_background();
-            ended
-        });
+    let ended = dispatch(&program, &words, &mut out, &mut color);
     let flushed = out.flush();
     match ended.and_then(|code| Ok(flushed.map(|()| code)?)) {
         Ok(code) => code,
@@ -54,7 +46,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
-async fn dispatch(
+fn dispatch(
     program: &str,
     words: &[String],
     out: &mut Out,
@@ -62,10 +54,10 @@ async fn dispatch(
 ) -> Result<u8, CliError> {
     if let Some(script) = scripts::Script::of(program) {
         out.deaf = true;
-        return script.run(program, words, out).await;
+        return script.run(program, words, out);
     }
     if words::is_meant(words) {
-        return words::run(words, out, color).await;
+        return words::run(words, out, color);
     }
     let resolver = System::default();
     let Parsed { command, own } = parse_with(program, words, &OWN, &resolver)?;
@@ -76,17 +68,17 @@ async fn dispatch(
         CommandLine::Help => help::write_short(out, program)?,
         CommandLine::Version => writeln!(out, "{VERSION}")?,
         CommandLine::List(what) => {
-            return read(&options, out, &list::Reading::List(what)).await;
+            return read(&options, out, &list::Reading::List(what));
         }
         CommandLine::Save { numeric } => {
-            return read(&options, out, &list::Reading::Save { numeric }).await;
+            return read(&options, out, &list::Reading::Save { numeric });
         }
         CommandLine::Change(op) => {
             if options.all {
                 return Err(CliError::AllOnlyReads);
             }
-            let target = Target::of(&options).await?;
-            return restore::one(&target.client, op).await;
+            let target = Target::of(&options)?;
+            return restore::one(&target.client, op);
         }
         CommandLine::Restore => {
             if options.all {
@@ -99,29 +91,28 @@ async fn dispatch(
                 comments: false,
                 clear: false,
             };
-            return restore::run(&text, &manner, &resolver, out).await;
+            return restore::run(&text, &manner, &resolver, out);
         }
     }
     Ok(0)
 }
 
 /// Reads from one director, or from all at once with their names before the answers.
-pub(super) async fn read(
+pub(super) fn read(
     options: &Options,
     out: &mut Out,
     reading: &list::Reading,
 ) -> Result<u8, CliError> {
     if !options.all {
-        let target = Target::of(options).await?;
-        return list::read(&target.client, reading, options.format, out).await;
+        let target = Target::of(options)?;
+        return list::read(&target.client, reading, options.format, out);
     }
     let targets = Target::all(options)?;
-    let answers = targets.iter().map(|target| async move {
+    let answers = at_once(&targets, |target| {
         let mut answer = Vec::new();
-        let ended = list::read(&target.client, reading, options.format, &mut answer).await;
+        let ended = list::read(&target.client, reading, options.format, &mut answer);
         (answer, ended)
     });
-    let answers = futures_util::future::join_all(answers).await;
     let mut labelled = output::Labelled::new(options.format);
     let mut worst = 0;
     for (target, (answer, ended)) in targets.iter().zip(answers) {
@@ -140,6 +131,20 @@ pub(super) async fn read(
     }
     labelled.end(out)?;
     Ok(worst)
+}
+
+/// What becomes of each, all worked on at the same time.
+pub(super) fn at_once<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    thread::scope(|scope| {
+        let work = &work;
+        let begun = items.iter().map(|item| scope.spawn(move || work(item)));
+        let begun: Vec<_> = begun.collect();
+        let ended = begun.into_iter().map(|thread| thread.join());
+        // A panic goes on where it is not swallowed.
+        ended
+            .map(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
 }
 
 /// Says why a command failed, in one line where it is no fault of the command line.

@@ -31,7 +31,7 @@ impl Script {
     }
 
     /// Carries it out; the director is that of the environment or the configuration.
-    pub(super) async fn run(
+    pub(super) fn run(
         self,
         program: &str,
         words: &[String],
@@ -51,7 +51,7 @@ impl Script {
                     }
                     numeric = true;
                 }
-                read(&options, out, &Reading::Save { numeric }).await
+                read(&options, out, &Reading::Save { numeric })
             }
             Self::Restore => {
                 let text = io::read_to_string(io::stdin()).map_err(CliError::Input)?;
@@ -63,7 +63,7 @@ impl Script {
                     clear: true,
                 };
                 let _ = program;
-                restore::run(&text, &manner, &System::default(), out).await
+                restore::run(&text, &manner, &System::default(), out)
             }
         }
     }

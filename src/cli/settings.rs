@@ -14,13 +14,13 @@ use crate::{
 };
 
 /// Shows the settings of these names, or all.
-pub(super) async fn show(
+pub(super) fn show(
     client: &Client,
     names: &[String],
     format: Format,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let answer = client.get("/v1/settings").await?;
+    let answer = client.get("/v1/settings")?;
     let mut settings: BTreeMap<String, Value> = serde_json::from_slice(&answer)?;
     if !names.is_empty() {
         for name in names {
@@ -48,7 +48,7 @@ pub(super) async fn show(
 }
 
 /// Sets settings, each `NAME=VALUE`.
-pub(super) async fn set(client: &Client, wishes: &[(&str, &str)]) -> Result<(), CliError> {
+pub(super) fn set(client: &Client, wishes: &[(&str, &str)]) -> Result<(), CliError> {
     let mut body = Map::new();
     for (name, value) in wishes {
         let spec = SettingSpec::find(name).ok_or_else(|| CliError::Setting((*name).to_owned()))?;
@@ -60,7 +60,7 @@ pub(super) async fn set(client: &Client, wishes: &[(&str, &str)]) -> Result<(), 
         };
         body.insert((*name).to_owned(), serde_json::to_value(value)?);
     }
-    client.patch_settings(&body).await?;
+    client.patch_settings(&body)?;
     Ok(())
 }
 

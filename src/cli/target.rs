@@ -25,7 +25,7 @@ const VARIABLE: &str = "IPVSCTL_ENDPOINT";
 impl Target {
     /// The one that is meant: `--endpoint`, `--director`, the environment, the configuration's
     /// default, the local socket, the local port.
-    pub(super) async fn of(options: &Options) -> Result<Self, CliError> {
+    pub(super) fn of(options: &Options) -> Result<Self, CliError> {
         if let Some(endpoint) = &options.endpoint {
             return Self::at(endpoint, options);
         }
@@ -40,7 +40,7 @@ impl Target {
         if let Some(name) = &config.default {
             return Self::named(name, config.director(name)?, options);
         }
-        Self::local(options).await
+        Self::local(options)
     }
 
     /// Every director of the configuration.
@@ -75,7 +75,7 @@ impl Target {
         })
     }
 
-    async fn local(options: &Options) -> Result<Self, CliError> {
+    fn local(options: &Options) -> Result<Self, CliError> {
         let port = Endpoint::Tcp {
             host: "127.0.0.1".to_owned(),
             port: Endpoint::PORT,
@@ -84,7 +84,7 @@ impl Target {
         let places = [Endpoint::Unix(Endpoint::SOCKET.into()), port];
         for place in &places {
             let client = client(place.clone(), None, options.timeout)?;
-            match client.probe().await {
+            match client.probe() {
                 Ok(()) => return Ok(Self { name: None, client }),
                 Err(ClientError::Connect { .. }) => {}
                 Err(error) => return Err(error.into()),

@@ -193,11 +193,7 @@ pub(super) fn grammar() -> clap::Command {
 }
 
 /// Carries out a command line in words.
-pub(super) async fn run(
-    words: &[String],
-    out: &mut Out,
-    color: &mut Color,
-) -> Result<u8, CliError> {
+pub(super) fn run(words: &[String], out: &mut Out, color: &mut Color) -> Result<u8, CliError> {
     let name = ["ipvsctl".to_owned()];
     let words = match Words::try_parse_from(name.iter().chain(words)) {
         Ok(words) => words,
@@ -219,14 +215,14 @@ pub(super) async fn run(
     *color = options.color;
     match word {
         Word::Help => help::write_long(out)?,
-        Word::Info => return read(&options, out, &Reading::Info).await,
-        Word::Settings { settings } => return change_or_show(settings, &options, out).await,
+        Word::Info => return read(&options, out, &Reading::Info),
+        Word::Settings { settings } => return change_or_show(settings, &options, out),
         Word::Connections(wanted) => {
-            return read(&options, out, &Reading::Connections(wanted.wanted())).await;
+            return read(&options, out, &Reading::Connections(wanted.wanted()));
         }
-        Word::Save => return read(&options, out, &Reading::Rules).await,
-        Word::Restore(arguments) => return arguments.run(&options).await,
-        Word::Directors => return directors::show(&options, out).await,
+        Word::Save => return read(&options, out, &Reading::Rules),
+        Word::Restore(arguments) => return arguments.run(&options),
+        Word::Directors => return directors::show(&options, out),
         Word::Completion { shell } => {
             let mut grammar = help::whole_grammar();
             let shell = match shell {
@@ -244,17 +240,13 @@ pub(super) async fn run(
     Ok(0)
 }
 
-async fn change_or_show(
-    settings: Vec<String>,
-    options: &Options,
-    out: &mut Out,
-) -> Result<u8, CliError> {
+fn change_or_show(settings: Vec<String>, options: &Options, out: &mut Out) -> Result<u8, CliError> {
     let wishes: Vec<_> = settings
         .iter()
         .filter_map(|text| text.split_once('='))
         .collect();
     if wishes.is_empty() {
-        return read(options, out, &Reading::Settings(settings)).await;
+        return read(options, out, &Reading::Settings(settings));
     }
     if options.all {
         return Err(CliError::AllOnlyReads);
@@ -263,8 +255,8 @@ async fn change_or_show(
     if let Some(name) = settings.iter().find(|text| !text.contains('=')) {
         return Err(CliError::Setting(name.clone()));
     }
-    let target = Target::of(options).await?;
-    settings::set(&target.client, &wishes).await?;
+    let target = Target::of(options)?;
+    settings::set(&target.client, &wishes)?;
     Ok(0)
 }
 
@@ -342,7 +334,7 @@ impl ConnectionArgs {
 // === impl RestoreArgs ===
 
 impl RestoreArgs {
-    async fn run(self, options: &Options) -> Result<u8, CliError> {
+    fn run(self, options: &Options) -> Result<u8, CliError> {
         let Self {
             file,
             check,
@@ -370,6 +362,6 @@ impl RestoreArgs {
             comments: true,
             clear: !no_clear,
         };
-        restore::whole(&text, &manner, stop, check, &System::default()).await
+        restore::whole(&text, &manner, stop, check, &System::default())
     }
 }

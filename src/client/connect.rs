@@ -1,27 +1,27 @@
 //! Streams to a daemon: TCP, TLS, unix socket.
 
-use std::{io, path::Path, sync::Arc};
-
-use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UnixStream},
+use std::{
+    io::{self, Read, Write},
+    net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
+    os::unix::net::UnixStream,
+    path::Path,
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
 };
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{
-        ClientConfig, RootCertStore,
-        crypto::ring,
-        pki_types::{CertificateDer, ServerName, pem::PemObject},
-    },
+
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 
 use super::{ClientError, Endpoint};
 
 /// A stream of any kind.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: Read + Write + Send {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+impl<T: Read + Write + Send> Stream for T {}
 
 /// Trust in the system's certificates, and in those of a file.
 pub(super) fn tls(ca: Option<&Path>) -> Result<Arc<ClientConfig>, ClientError> {
@@ -47,24 +47,70 @@ pub(super) fn tls(ca: Option<&Path>) -> Result<Arc<ClientConfig>, ClientError> {
     Ok(Arc::new(config))
 }
 
-/// Opens a stream.
-pub(super) async fn open(
+/// Opens a stream within `limit`; it then waits `patience` for each part.
+pub(super) fn open(
     endpoint: &Endpoint,
-    tls: Option<Arc<ClientConfig>>,
-) -> io::Result<TokioIo<Box<dyn Stream>>> {
-    let stream: Box<dyn Stream> = match endpoint {
-        Endpoint::Unix(path) => Box::new(UnixStream::connect(path).await?),
-        Endpoint::Tcp { host, port, .. } => {
-            let stream = TcpStream::connect((host.as_str(), *port)).await?;
-            stream.set_nodelay(true)?;
-            match tls {
-                None => Box::new(stream),
-                Some(config) => {
-                    let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-                    Box::new(TlsConnector::from(config).connect(name, stream).await?)
-                }
-            }
+    tls: Option<&Arc<ClientConfig>>,
+    limit: Duration,
+    patience: Duration,
+) -> io::Result<Box<dyn Stream>> {
+    let (host, port) = match endpoint {
+        Endpoint::Unix(path) => {
+            let stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(patience))?;
+            stream.set_write_timeout(Some(patience))?;
+            return Ok(Box::new(stream));
         }
+        Endpoint::Tcp { host, port, .. } => (host, *port),
     };
-    Ok(TokioIo::new(stream))
+    let mut stream = connect(host, port, Instant::now() + limit)?;
+    stream.set_nodelay(true)?;
+    let Some(config) = tls else {
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
+        return Ok(Box::new(stream));
+    };
+    stream.set_read_timeout(Some(limit))?;
+    stream.set_write_timeout(Some(limit))?;
+    let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
+    let connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+    let mut connection = connection;
+    while connection.is_handshaking() {
+        connection.complete_io(&mut stream)?;
+    }
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    Ok(Box::new(StreamOwned::new(connection, stream)))
+}
+
+/// The first of the host's addresses that takes the connection.
+fn connect(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
+    let mut failed = io::ErrorKind::TimedOut.into();
+    for address in addresses(host, port, deadline)? {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        match TcpStream::connect_timeout(&address, left) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+fn addresses(host: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![(address, port).into()]);
+    }
+    // The system's resolver knows no deadline: one that does not answer is left behind.
+    let (sender, found) = mpsc::channel();
+    let host = host.to_owned();
+    thread::Builder::new().spawn(move || {
+        let addresses = (host.as_str(), port).to_socket_addrs();
+        let _ = sender.send(addresses.map(Iterator::collect));
+    })?;
+    found
+        .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

@@ -23,9 +23,20 @@ pub enum ClientError {
     /// Certificates cannot be read.
     #[error("{} cannot be read as PEM certificates", .0.display())]
     Certificates(PathBuf),
+    /// The daemon shows a certificate that is not trusted, or is for another name.
+    #[error(
+        "{endpoint} is not trusted: {source}; certificates are trusted by the machine, \
+         SSL_CERT_FILE, and `ca` of a director in the configuration"
+    )]
+    Untrusted {
+        /// Where.
+        endpoint: Endpoint,
+        /// Why.
+        source: rustls::Error,
+    },
     /// TLS cannot be set up.
     #[error("TLS: {0}")]
-    Tls(#[from] tokio_rustls::rustls::Error),
+    Tls(#[from] rustls::Error),
     /// The daemon did not answer in time.
     #[error("{endpoint} did not answer within {after:?}")]
     Timeout {
@@ -36,10 +47,7 @@ pub enum ClientError {
     },
     /// The connection broke.
     #[error("the connection broke: {0}")]
-    Http(#[from] hyper::Error),
-    /// The request could not be made.
-    #[error("the request is not HTTP: {0}")]
-    Request(#[from] http::Error),
+    Broken(io::Error),
     /// Somebody else answered.
     #[error("{endpoint} answered {status}, but not as ipvsd does")]
     NotIpvsd {
@@ -123,6 +131,18 @@ impl Problem {
 // === impl ClientError ===
 
 impl ClientError {
+    /// Why there is no connection.
+    pub(super) fn connect(endpoint: Endpoint, source: io::Error) -> Self {
+        let inner = source.get_ref().and_then(|inner| inner.downcast_ref());
+        match inner {
+            Some(error @ rustls::Error::InvalidCertificate(_)) => Self::Untrusted {
+                endpoint,
+                source: error.clone(),
+            },
+            _ => Self::Connect { endpoint, source },
+        }
+    }
+
     /// The daemon's refusal, where it is one.
     pub fn problem(&self) -> Option<&Problem> {
         match self {

@@ -1,36 +1,39 @@
 //! The remote client: ipvsd's HTTP API for Rust programs, `ipvsctl` among them.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), ipvsd::client::ClientError> {
+//! # fn example() -> Result<(), ipvsd::client::ClientError> {
 //! use ipvsd::client::{Client, Include};
 //!
 //! let client = Client::new("http://127.0.0.1:4787".parse()?)?;
-//! for entry in client.services(Include::default(), false).await? {
+//! for entry in client.services(Include::default(), false)? {
 //!     assert!(entry.servers.len() < 1000, "{}", entry.service.key);
 //! }
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! It blocks, and needs no runtime; several requests at a time are several threads.
 
 mod connect;
 mod endpoint;
 mod error;
+mod exchange;
 mod json;
 mod read;
 mod restore;
 
 use std::{
     fmt::Write as _,
+    io::{self, BufRead, Read},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, header};
-use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, client::conn::http1::SendRequest};
-use tokio_rustls::rustls::ClientConfig;
+use rustls::ClientConfig;
+
+use connect::Stream;
+use exchange::{Asked, Body};
 
 pub use endpoint::Endpoint;
 pub use error::{ClientError, EndpointError, Problem};
@@ -39,13 +42,13 @@ pub(crate) use read::service_path;
 pub use read::{ConnectionQuery, Connections, Include};
 pub use restore::{Refused, RestoreEvent, RestoreRequest, RestoreStream, Restored};
 
-/// A daemon, and one connection to it that is kept between requests.
-#[derive(Debug)]
+/// A daemon. Each request has a connection of its own.
 pub struct Client {
     endpoint: Endpoint,
     options: ClientOptions,
     tls: Option<Arc<ClientConfig>>,
-    idle: Mutex<Option<SendRequest<Full<Bytes>>>>,
+    /// What [`Client::probe`] opened.
+    opened: Mutex<Option<Box<dyn Stream>>>,
 }
 
 /// How a client behaves.
@@ -62,6 +65,8 @@ pub struct ClientOptions {
 
 /// How long a connection may take to be made. Default timeouts of the system are minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest refusal that is read, in bytes.
+const MOST_PROBLEM: u64 = 1 << 20;
 
 // === impl ClientOptions ===
 
@@ -93,7 +98,7 @@ impl Client {
             endpoint,
             options,
             tls,
-            idle: Mutex::new(None),
+            opened: Mutex::new(None),
         })
     }
 
@@ -103,48 +108,42 @@ impl Client {
     }
 
     /// Connects, so that the next request need not.
-    pub async fn probe(&self) -> Result<(), ClientError> {
-        let sender = self.connect().await?;
-        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+    pub fn probe(&self) -> Result<(), ClientError> {
+        let stream = self.connect()?;
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
         Ok(())
     }
 
-    /// Sends a request and gives the head of the answer, its body unread; a refusal is an error.
-    async fn send(
+    /// Sends a request and gives the answer's body, yet unread; a refusal is an error.
+    fn send(
         &self,
-        method: Method,
+        method: &str,
         path: &str,
-        accept: &'static str,
-        body: Option<(&'static str, Bytes)>,
-    ) -> Result<Response<Incoming>, ClientError> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, self.endpoint.authority())
-            .header(header::USER_AGENT, &self.options.user_agent)
-            .header(header::ACCEPT, accept);
-        if let Some((media_type, _)) = &body {
-            request = request.header(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-        }
-        let body = body.map(|(_, body)| body).unwrap_or_default();
-        let request = request.body(Full::new(body))?;
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let mut sender = match idle {
-            Some(sender) if sender.is_ready() => sender,
-            _ => self.connect().await?,
+        accept: &str,
+        body: Option<(&str, &[u8])>,
+    ) -> Result<Body, ClientError> {
+        let opened = self.opened.lock();
+        let opened = opened.unwrap_or_else(PoisonError::into_inner).take();
+        let stream = match opened {
+            Some(stream) => stream,
+            None => self.connect()?,
         };
-        let response = sender.send_request(request).await?;
-        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
-        if response.status().is_success() {
-            return Ok(response);
+        let asked = Asked {
+            method,
+            path,
+            host: &self.endpoint.authority(),
+            user_agent: &self.options.user_agent,
+            accept,
+            body,
+        };
+        let (status, mut body) = asked.send(stream).map_err(|error| self.broken(error))?;
+        if status.is_success() {
+            return Ok(body);
         }
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        Err(Problem::read(status, &body).map_or_else(
+        let mut problem = Vec::new();
+        let read = body.by_ref().take(MOST_PROBLEM).read_to_end(&mut problem);
+        read.map_err(|error| self.broken(error))?;
+        Err(Problem::read(status, &problem).map_or_else(
             || ClientError::NotIpvsd {
                 endpoint: self.endpoint.clone(),
                 status,
@@ -153,67 +152,76 @@ impl Client {
         ))
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
-        let failed = |source| ClientError::Connect {
-            endpoint: self.endpoint.clone(),
-            source,
-        };
-        let limit = CONNECT_TIMEOUT.min(self.options.timeout);
-        let stream = connect::open(&self.endpoint, self.tls.clone());
-        let stream = tokio::time::timeout(limit, stream)
-            .await
-            .map_err(|_| failed(std::io::ErrorKind::TimedOut.into()))?
-            .map_err(failed)?;
-        let (sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
-        // It ends with the sender; what goes wrong, the requests are told.
-        tokio::spawn(connection);
-        Ok(sender)
+    fn connect(&self) -> Result<Box<dyn Stream>, ClientError> {
+        let patience = self.options.timeout;
+        let limit = CONNECT_TIMEOUT.min(patience);
+        connect::open(&self.endpoint, self.tls.as_ref(), limit, patience)
+            .map_err(|source| ClientError::connect(self.endpoint.clone(), source))
+    }
+
+    /// What a failure to send or to read is to who asked.
+    fn broken(&self, error: io::Error) -> ClientError {
+        match error.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ClientError::Timeout {
+                endpoint: self.endpoint.clone(),
+                after: self.options.timeout,
+            },
+            io::ErrorKind::UnexpectedEof => ClientError::BrokenOff,
+            _ => ClientError::Broken(error),
+        }
     }
 
     /// Sends a request and reads its whole answer.
-    async fn fetch(
+    fn fetch(
         &self,
-        method: Method,
+        method: &str,
         path: &str,
-        accept: &'static str,
-        body: Option<(&'static str, Bytes)>,
-    ) -> Result<Bytes, ClientError> {
-        let whole = async {
-            let response = self.send(method, path, accept, body).await?;
-            Ok(response.into_body().collect().await?.to_bytes())
-        };
-        self.in_time(whole).await
+        accept: &str,
+        body: Option<(&str, &[u8])>,
+    ) -> Result<Vec<u8>, ClientError> {
+        let deadline = Instant::now().checked_add(self.options.timeout);
+        let mut body = self.send(method, path, accept, body)?;
+        body.deadline = deadline;
+        let mut whole = Vec::new();
+        body.read_to_end(&mut whole)
+            .map_err(|error| self.broken(error))?;
+        Ok(whole)
     }
 
-    async fn in_time<T>(
-        &self,
-        work: impl Future<Output = Result<T, ClientError>>,
-    ) -> Result<T, ClientError> {
-        tokio::time::timeout(self.options.timeout, work)
-            .await
-            .unwrap_or_else(|_| {
-                Err(ClientError::Timeout {
-                    endpoint: self.endpoint.clone(),
-                    after: self.options.timeout,
-                })
-            })
+    /// Reads a line, without its end; `false` where there is none.
+    fn next_line(&self, body: &mut Body, line: &mut Vec<u8>) -> Result<bool, ClientError> {
+        line.clear();
+        let read = body.read_until(b'\n', line);
+        read.map_err(|error| self.broken(error))?;
+        match line.pop() {
+            None => Ok(false),
+            Some(b'\n') => Ok(true),
+            Some(_) => Err(ClientError::BrokenOff),
+        }
     }
 
     /// A resource as the daemon sends it, JSON.
-    pub async fn get(&self, path: &str) -> Result<Bytes, ClientError> {
-        self.fetch(Method::GET, path, "application/json", None)
-            .await
+    pub fn get(&self, path: &str) -> Result<Vec<u8>, ClientError> {
+        self.fetch("GET", path, "application/json", None)
     }
 
     /// Changes settings by name; gives the settings after, JSON.
-    pub async fn patch_settings(
+    pub fn patch_settings(
         &self,
         settings: &serde_json::Map<String, serde_json::Value>,
-    ) -> Result<Bytes, ClientError> {
-        let body = serde_json::to_vec(settings)?.into();
-        let body = Some(("application/merge-patch+json", body));
-        self.fetch(Method::PATCH, "/v1/settings", "application/json", body)
-            .await
+    ) -> Result<Vec<u8>, ClientError> {
+        let body = serde_json::to_vec(settings)?;
+        let body = Some(("application/merge-patch+json", body.as_slice()));
+        self.fetch("PATCH", "/v1/settings", "application/json", body)
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("endpoint", &self.endpoint)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,14 +1,8 @@
 //! What can be read.
 
-use std::time::Duration;
-
-use bytes::{Buf, Bytes, BytesMut};
-use http::Method;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-
 use super::{
     Client, ClientError, Connection, Info, escape,
+    exchange::Body,
     json::{ServiceJson, ServicePage, SyncDaemons},
 };
 use crate::model::{ServiceEntry, ServiceKey, SyncDaemon, Timeouts};
@@ -33,11 +27,10 @@ pub struct ConnectionQuery {
 
 /// Connections as they come.
 #[derive(Debug)]
-pub struct Connections {
-    body: Incoming,
-    buffer: BytesMut,
-    patience: Duration,
-    ended: bool,
+pub struct Connections<'a> {
+    client: &'a Client,
+    body: Body,
+    line: Vec<u8>,
 }
 
 /// The most that a page can have where the daemon's settings do not say less.
@@ -80,29 +73,29 @@ impl ConnectionQuery {
 
 impl Client {
     /// What daemon and kernel are.
-    pub async fn info(&self) -> Result<Info, ClientError> {
-        Ok(serde_json::from_slice(&self.get("/v1/info").await?)?)
+    pub fn info(&self) -> Result<Info, ClientError> {
+        Ok(serde_json::from_slice(&self.get("/v1/info")?)?)
     }
 
     /// All services with their servers, by id, or in the kernel's order.
-    pub async fn services(
+    pub fn services(
         &self,
         include: Include,
         kernel_order: bool,
     ) -> Result<Vec<ServiceEntry>, ClientError> {
         let mut services = Vec::new();
-        for page in self.service_pages(include, kernel_order).await? {
+        for page in self.service_pages(include, kernel_order)? {
             services.append(&mut serde_json::from_slice::<ServicePage>(&page)?.services);
         }
         Ok(services)
     }
 
     /// The same as the daemon sends it: one page in all but the largest tables.
-    pub async fn service_pages(
+    pub fn service_pages(
         &self,
         include: Include,
         kernel_order: bool,
-    ) -> Result<Vec<Bytes>, ClientError> {
+    ) -> Result<Vec<Vec<u8>>, ClientError> {
         #[derive(serde::Deserialize)]
         struct Next {
             next_page_token: Option<String>,
@@ -114,7 +107,7 @@ impl Client {
         let mut pages = Vec::new();
         let mut token = String::new();
         loop {
-            let page = match self.get(&format!("{path}{size}{token}")).await {
+            let page = match self.get(&format!("{path}{size}{token}")) {
                 // The daemon allows less: what it likes, then.
                 Err(ClientError::Refused(problem))
                     if !size.is_empty()
@@ -143,49 +136,43 @@ impl Client {
     }
 
     /// One service with its servers.
-    pub async fn service(
-        &self,
-        key: ServiceKey,
-        include: Include,
-    ) -> Result<ServiceEntry, ClientError> {
-        let json = self.get(&service_path(key, include)).await?;
+    pub fn service(&self, key: ServiceKey, include: Include) -> Result<ServiceEntry, ClientError> {
+        let json = self.get(&service_path(key, include))?;
         let service: ServiceJson = serde_json::from_slice(&json)?;
         Ok(service.into())
     }
 
     /// The timeouts.
-    pub async fn timeouts(&self) -> Result<Timeouts, ClientError> {
-        Ok(serde_json::from_slice(&self.get("/v1/timeouts").await?)?)
+    pub fn timeouts(&self) -> Result<Timeouts, ClientError> {
+        Ok(serde_json::from_slice(&self.get("/v1/timeouts")?)?)
     }
 
     /// The sync daemons.
-    pub async fn sync_daemons(&self) -> Result<Vec<SyncDaemon>, ClientError> {
-        let json = self.get("/v1/sync-daemons").await?;
+    pub fn sync_daemons(&self) -> Result<Vec<SyncDaemon>, ClientError> {
+        let json = self.get("/v1/sync-daemons")?;
         Ok(serde_json::from_slice::<SyncDaemons>(&json)?.sync_daemons)
     }
 
     /// Connections, one by one.
-    pub async fn connections(&self, query: &ConnectionQuery) -> Result<Connections, ClientError> {
+    pub fn connections(&self, query: &ConnectionQuery) -> Result<Connections<'_>, ClientError> {
         let query = ConnectionQuery {
             limit: query.limit.or(Some(ConnectionQuery::MOST)),
             ..query.clone()
         };
-        let path = query.path();
-        let head = self.send(Method::GET, &path, "application/x-ndjson", None);
+        let body = self.send("GET", &query.path(), "application/x-ndjson", None)?;
         Ok(Connections {
-            body: self.in_time(head).await?.into_body(),
-            buffer: BytesMut::new(),
-            patience: self.options.timeout,
-            ended: false,
+            client: self,
+            body,
+            line: Vec::new(),
         })
     }
 
     /// The table as command lines of ipvsadm; with `restorable` they give the kernel's own order of
     /// real servers again.
-    pub async fn rules(&self, restorable: bool) -> Result<Bytes, ClientError> {
+    pub fn rules(&self, restorable: bool) -> Result<Vec<u8>, ClientError> {
         let order = if restorable { "restorable" } else { "sorted" };
         let path = format!("/v1/rules?order={order}");
-        self.fetch(Method::GET, &path, "text/plain", None).await
+        self.fetch("GET", &path, "text/plain", None)
     }
 }
 
@@ -196,38 +183,20 @@ pub(crate) fn service_path(key: ServiceKey, include: Include) -> String {
 
 // === impl Connections ===
 
-impl Connections {
+impl Connections<'_> {
     /// The next connection; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<Connection>, ClientError> {
-        loop {
-            if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
-                let line = self.buffer.split_to(end);
-                self.buffer.advance(1);
-                return Ok(Some(serde_json::from_slice(&line)?));
-            }
-            if self.ended {
-                return match self.buffer.is_empty() {
-                    true => Ok(None),
-                    false => Err(ClientError::BrokenOff),
-                };
-            }
-            let frame = tokio::time::timeout(self.patience, self.body.frame()).await;
-            match frame.map_err(|_| ClientError::BrokenOff)?.transpose()? {
-                Some(frame) => {
-                    if let Some(data) = frame.data_ref() {
-                        self.buffer.extend_from_slice(data);
-                    }
-                }
-                None => self.ended = true,
-            }
+    pub fn next(&mut self) -> Result<Option<Connection>, ClientError> {
+        match self.client.next_line(&mut self.body, &mut self.line)? {
+            true => Ok(Some(serde_json::from_slice(&self.line)?)),
+            false => Ok(None),
         }
     }
 
     /// Up to `most` of those that are next; fewer only at the end.
-    pub async fn next_many(&mut self, most: usize) -> Result<Vec<Connection>, ClientError> {
+    pub fn next_many(&mut self, most: usize) -> Result<Vec<Connection>, ClientError> {
         let mut many = Vec::new();
         while many.len() < most {
-            match self.next().await? {
+            match self.next()? {
                 Some(connection) => many.push(connection),
                 None => break,
             }

@@ -1,21 +1,15 @@
 //! Command lines to the daemon, and what becomes of them.
 
-use std::time::Duration;
-
-use bytes::{Buf, Bytes, BytesMut};
-use http::Method;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use serde::Deserialize;
 
-use super::{Client, ClientError};
+use super::{Client, ClientError, exchange::Body};
 use crate::model::Errno;
 
 /// A text and how it is to be carried out.
 #[derive(Clone, Debug, Default)]
 pub struct RestoreRequest {
     /// Command lines of ipvsadm, numeric.
-    pub text: Bytes,
+    pub text: Vec<u8>,
     /// Clears the table first.
     pub clear: bool,
     /// Ends at the first refusal.
@@ -74,17 +68,17 @@ pub struct Restored {
 
 /// Events as they come.
 #[derive(Debug)]
-pub struct RestoreStream {
-    body: Incoming,
-    buffer: BytesMut,
-    patience: Duration,
+pub struct RestoreStream<'a> {
+    client: &'a Client,
+    body: Body,
+    line: Vec<u8>,
 }
 
 // === impl Client ===
 
 impl Client {
     /// Has command lines carried out.
-    pub async fn restore(&self, request: RestoreRequest) -> Result<RestoreStream, ClientError> {
+    pub fn restore(&self, request: RestoreRequest) -> Result<RestoreStream<'_>, ClientError> {
         let RestoreRequest {
             text,
             clear,
@@ -93,12 +87,12 @@ impl Client {
         } = request;
         let on_error = if stop { "stop" } else { "continue" };
         let path = format!("/v1/rules?clear={clear}&on_error={on_error}&check_only={check_only}");
-        let body = Some(("text/plain; charset=utf-8", text));
-        let head = self.send(Method::POST, &path, "application/x-ndjson", body);
+        let body = Some(("text/plain; charset=utf-8", text.as_slice()));
+        let body = self.send("POST", &path, "application/x-ndjson", body)?;
         Ok(RestoreStream {
-            body: self.in_time(head).await?.into_body(),
-            buffer: BytesMut::new(),
-            patience: self.options.timeout,
+            client: self,
+            body,
+            line: Vec::new(),
         })
     }
 }
@@ -114,20 +108,12 @@ impl Refused {
 
 // === impl RestoreStream ===
 
-impl RestoreStream {
+impl RestoreStream<'_> {
     /// The next event. The last is [`RestoreEvent::End`] or [`RestoreEvent::Failed`].
-    pub async fn next(&mut self) -> Result<RestoreEvent, ClientError> {
-        loop {
-            if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
-                let line = self.buffer.split_to(end);
-                self.buffer.advance(1);
-                return Ok(serde_json::from_slice(&line)?);
-            }
-            let frame = tokio::time::timeout(self.patience, self.body.frame()).await;
-            let frame = frame.map_err(|_| ClientError::BrokenOff)?.transpose()?;
-            if let Some(data) = frame.ok_or(ClientError::BrokenOff)?.data_ref() {
-                self.buffer.extend_from_slice(data);
-            }
+    pub fn next(&mut self) -> Result<RestoreEvent, ClientError> {
+        match self.client.next_line(&mut self.body, &mut self.line)? {
+            true => Ok(serde_json::from_slice(&self.line)?),
+            false => Err(ClientError::BrokenOff),
         }
     }
 }
