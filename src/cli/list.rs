@@ -65,7 +65,7 @@ pub(super) fn read(
         Reading::List(List::SyncDaemons) => json(client, "/v1/sync-daemons", format, out),
         Reading::Save { numeric } if format == Format::Table => save(client, *numeric, out),
         Reading::Save { .. } => table(client, ListFormat::default(), format, out),
-        Reading::Rules => rules_text(client, out),
+        Reading::Rules => client.write_rules(out, true).map_err(CliError::from),
         Reading::Info => info::show(client, format, out),
         Reading::Settings(names) => settings::show(client, names, format, out),
         Reading::Connections(wanted) => wanted.show(client, format, out),
@@ -101,7 +101,7 @@ fn json(client: &Client, path: &str, format: Format, out: &mut dyn Write) -> Res
     write_json(out, format, &client.get(path)?)
 }
 
-/// Two requests.
+/// One request, or two where names are wanted.
 fn table(
     client: &Client,
     list: ListFormat,
@@ -126,6 +126,10 @@ fn table(
             }
         };
     }
+    if list.numeric {
+        return Ok(client.write_listing(out, list)?);
+    }
+    // Names are known here, not there.
     let kernel = client.info()?.kernel;
     let entries = client.services(include, list.unsorted)?;
     write_version(out, &kernel.ipvs_version, kernel.connection_table_size)?;
@@ -160,18 +164,12 @@ fn print(entries: &[ServiceEntry], list: ListFormat, out: &mut dyn Write) -> Res
 
 fn save(client: &Client, numeric: bool, out: &mut dyn Write) -> Result<(), CliError> {
     if numeric {
-        out.write_all(&client.rules(false)?)?;
-        return Ok(());
+        return Ok(client.write_rules(out, false)?);
     }
     let entries = client.services(Include::default(), false)?;
     with_names(&entries, false, |names| {
         write_rules(out, &entries, Order::Sorted, names)
     })
-}
-
-fn rules_text(client: &Client, out: &mut dyn Write) -> Result<(), CliError> {
-    out.write_all(&client.rules(true)?)?;
-    Ok(())
 }
 
 /// Writes with the names of all addresses, or with none.

@@ -62,6 +62,9 @@ pub enum ClientError {
     /// The answer ended too soon.
     #[error("the answer broke off")]
     BrokenOff,
+    /// What is read cannot be written.
+    #[error("output: {0}")]
+    Output(io::Error),
     /// The daemon refused.
     #[error("{0}")]
     Refused(Box<Problem>),

@@ -1,11 +1,16 @@
 //! What can be read.
 
+use std::io::{BufRead, Write};
+
 use super::{
     Client, ClientError, Connection, Info, escape,
     exchange::Body,
     json::{ServiceJson, ServicePage, SyncDaemons},
 };
-use crate::model::{ServiceEntry, ServiceKey, SyncDaemon, Timeouts};
+use crate::{
+    model::{ServiceEntry, ServiceKey, SyncDaemon, Timeouts},
+    rules::ListFormat,
+};
 
 /// What is told of services.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -167,12 +172,43 @@ impl Client {
         })
     }
 
-    /// The table as command lines of ipvsadm; with `restorable` they give the kernel's own order of
-    /// real servers again.
-    pub fn rules(&self, restorable: bool) -> Result<Vec<u8>, ClientError> {
+    /// Writes the table as command lines of ipvsadm; with `restorable` they give the kernel's own
+    /// order of real servers again.
+    pub fn write_rules(&self, out: &mut dyn Write, restorable: bool) -> Result<(), ClientError> {
         let order = if restorable { "restorable" } else { "sorted" };
-        let path = format!("/v1/rules?order={order}");
-        self.fetch("GET", &path, "text/plain", None)
+        self.write_text(out, &format!("/v1/rules?order={order}"))
+    }
+
+    /// Writes the table in columns, as `ipvsadm -L -n` does.
+    pub fn write_listing(
+        &self,
+        out: &mut dyn Write,
+        format: ListFormat,
+    ) -> Result<(), ClientError> {
+        let ListFormat {
+            mode,
+            exact,
+            numeric: _,
+            unsorted,
+        } = format;
+        let order = if unsorted { "kernel" } else { "sorted" };
+        let columns = mode.name();
+        let path = format!("/v1/listing?columns={columns}&exact={exact}&order={order}");
+        self.write_text(out, &path)
+    }
+
+    /// Text as it comes: a long one is never in memory as a whole.
+    fn write_text(&self, out: &mut dyn Write, path: &str) -> Result<(), ClientError> {
+        let mut body = self.send("GET", path, "text/plain", None)?;
+        loop {
+            let part = body.fill_buf().map_err(|error| self.broken(error))?;
+            if part.is_empty() {
+                return Ok(());
+            }
+            out.write_all(part).map_err(ClientError::Output)?;
+            let length = part.len();
+            body.consume(length);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Answer, Call, Director};
 use crate::{
     executor::{Batch, Executor, Seen},
     model::{Error, Op, Query, Reason, Violation},
-    rules::{self, CommandLine, Lines, Numeric, Order, Usage},
+    rules::{self, CommandLine, Lines, ListFormat, Numeric, Order, Usage},
 };
 
 /// How a text is to be carried out.
@@ -95,6 +95,24 @@ impl Director {
             .await?;
         let mut text = Vec::new();
         rules::write_rules(&mut text, &table.value, order, &Numeric)
+            .map_err(|error| Error::new(Reason::Internal, error.to_string()))?;
+        Ok(table.map(|_| text))
+    }
+
+    /// The table in columns (ipvsadm -L), numeric whatever the format says.
+    pub async fn listing(&self, format: ListFormat, call: Call) -> Result<Answer<Vec<u8>>, Error> {
+        let info = self.info_of_kernel(call).await?.value;
+        let table = self
+            .ask(Query::Table, call, |seen| match seen {
+                Seen::Table(table) => Some(table),
+                _ => None,
+            })
+            .await?;
+        let mut text = Vec::new();
+        let (major, minor, patch) = info.version;
+        let version = format!("{major}.{minor}.{patch}");
+        rules::write_version(&mut text, &version, info.connection_table_size)
+            .and_then(|()| rules::write_list(&mut text, &table.value, format, &Numeric))
             .map_err(|error| Error::new(Reason::Internal, error.to_string()))?;
         Ok(table.map(|_| text))
     }

@@ -220,6 +220,20 @@ impl Ipvs for Face {
         self.answer(request, settings::update).await
     }
 
+    type GetListingStream =
+        Pin<Box<dyn Stream<Item = Result<pb::GetListingResponse, Status>> + Send>>;
+
+    async fn get_listing(
+        &self,
+        request: Request<pb::GetListingRequest>,
+    ) -> Answer<Self::GetListingStream> {
+        let id = call::request_id(request.metadata().as_ref()).map(str::to_owned);
+        let parts = self.answer(request, rules::listing).await?;
+        Ok(parts.map(|parts| -> Self::GetListingStream {
+            Box::pin(parts.map_err(move |error| status::status(&error, id.as_deref())))
+        }))
+    }
+
     type SaveRulesStream =
         Pin<Box<dyn Stream<Item = Result<pb::SaveRulesResponse, Status>> + Send>>;
 

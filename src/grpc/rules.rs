@@ -8,10 +8,10 @@ use crate::{
     director::{Call, RestoreEvent, RestoreOptions, RestoreSummary},
     model::{Error, Reason},
     proto::v1 as pb,
-    rules::Order,
+    rules::{ListFormat, ListMode, Order},
 };
 
-/// About how long a part of a saved text is, in bytes.
+/// About how long a part of a text is, in bytes.
 const PART: usize = 256 << 10;
 
 pub(super) async fn save(
@@ -31,6 +31,41 @@ pub(super) async fn save(
         }
     };
     let text = face.director.save_rules(order, call).await?.value;
+    Ok(parts(text)?.map(|text| Ok(pb::SaveRulesResponse { text })))
+}
+
+pub(super) async fn listing(
+    face: Face,
+    request: pb::GetListingRequest,
+    call: Call,
+) -> Result<impl Stream<Item = Result<pb::GetListingResponse, Error>> + use<>, Error> {
+    let pb::GetListingRequest {
+        columns,
+        exact,
+        order,
+    } = request;
+    let mode = columns.as_deref().map(ListMode::named).transpose();
+    let format = ListFormat {
+        mode: mode
+            .map_err(|fault| Error::invalid("columns", fault))?
+            .unwrap_or_default(),
+        exact: exact.unwrap_or_default(),
+        numeric: true,
+        unsorted: match order.as_deref() {
+            None | Some("sorted") => false,
+            Some("kernel") => true,
+            Some(other) => {
+                let fault = format!("{other:?}: sorted or kernel");
+                return Err(Error::invalid("order", fault));
+            }
+        },
+    };
+    let text = face.director.listing(format, call).await?.value;
+    Ok(parts(text)?.map(|text| Ok(pb::GetListingResponse { text })))
+}
+
+/// A text in parts of whole lines.
+fn parts(text: Vec<u8>) -> Result<impl Stream<Item = String>, Error> {
     let text =
         String::from_utf8(text).map_err(|error| Error::new(Reason::Internal, error.to_string()))?;
     Ok(stream::unfold(text, |mut rest| async move {
@@ -42,7 +77,7 @@ pub(super) async fn save(
             Some(end) => rest.split_off(PART + end + 1),
             None => String::new(),
         };
-        Some((Ok(pb::SaveRulesResponse { text: rest }), next))
+        Some((rest, next))
     }))
 }
 

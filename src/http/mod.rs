@@ -11,6 +11,7 @@ mod etag;
 mod extract;
 mod health;
 mod info;
+mod listing;
 mod problem;
 mod query;
 mod reply;
@@ -84,6 +85,7 @@ fn operations() -> OpenApiRouter<Api> {
             servers::update,
             servers::delete
         ))
+        .routes(routes!(listing::get))
         .routes(routes!(rules::save, rules::restore))
         .routes(routes!(zero::all))
         .routes(routes!(zero::service))

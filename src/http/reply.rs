@@ -13,6 +13,7 @@ use super::{conditional::Reading, etag::Tag};
 use crate::model::{Error, Etag, Reason};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// A cache may keep an answer, but asks whether it still holds before it gives it out.
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 
@@ -43,6 +44,16 @@ pub(super) fn resource<T: Serialize>(
     let body = json(view)?;
     let tag = Tag::of_bytes(etag, &body);
     listing(reading, age, tag, || Body::from(body))
+}
+
+/// The answer to a read that is plain text.
+pub(super) fn text(reading: &Reading, age: Duration, text: Vec<u8>) -> Result<Response, Error> {
+    let tag = Tag::of_bytes(None, &text);
+    let mut response = listing(reading, age, tag, || Body::from(text))?;
+    if let Some(media_type) = response.headers_mut().get_mut(header::CONTENT_TYPE) {
+        *media_type = TEXT;
+    }
+    Ok(response)
 }
 
 /// The answer to a read; the body is made only if the client does not have it.

@@ -14,7 +14,6 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     Api,
     conditional::{Reading, Unconditional},
-    etag::Tag,
     extract,
     problem::Problem,
     query::{FromQuery, Params, Query},
@@ -157,13 +156,7 @@ pub(super) async fn save(
     reading: Reading,
 ) -> Result<Response, Problem> {
     let answer = api.director.save_rules(order, reading.call).await?;
-    let tag = Tag::of_bytes(None, &answer.value);
-    let mut response = reply::listing(&reading, answer.age, tag, || Body::from(answer.value))?;
-    let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    if let Some(media_type) = response.headers_mut().get_mut(header::CONTENT_TYPE) {
-        *media_type = text;
-    }
-    Ok(response)
+    Ok(reply::text(&reading, answer.age, answer.value)?)
 }
 
 /// Restore rules

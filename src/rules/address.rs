@@ -1,11 +1,12 @@
 //! `host[:port]` as ipvsadm reads it, and as it prints it.
 
 use std::{
-    borrow::Cow,
+    fmt::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use super::{
+    line::Line,
     names::{Names, Resolver},
     number,
 };
@@ -123,20 +124,43 @@ pub(super) fn print(
     protocol: Option<Protocol>,
     names: &dyn Names,
 ) -> String {
-    let host = match names.host_of(address) {
-        Some(name) => Cow::Borrowed(name),
-        None => Cow::Owned(address.to_string()),
-    };
-    let mut text = match address {
-        IpAddr::V4(_) => format!("{host}:"),
-        IpAddr::V6(_) => format!("[{host}]:"),
-    };
-    match protocol.and_then(|protocol| names.port_of(port, protocol)) {
-        Some(name) => text += name,
-        None => text += &port.to_string(),
+    let mut line = Line::default();
+    append(&mut line, address, port, protocol, names);
+    line.text
+}
+
+/// The same at the end of a line.
+pub(super) fn append(
+    line: &mut Line,
+    address: IpAddr,
+    port: u16,
+    protocol: Option<Protocol>,
+    names: &dyn Names,
+) {
+    let start = line.text.len();
+    let brackets = address.is_ipv6();
+    if brackets {
+        line.text.push('[');
     }
-    cut(&mut text, LONGEST);
-    text
+    match (names.host_of(address), address) {
+        (Some(name), _) => line.text.push_str(name),
+        (None, IpAddr::V4(address)) => {
+            for (place, octet) in address.octets().into_iter().enumerate() {
+                if place > 0 {
+                    line.text.push('.');
+                }
+                line.number(octet);
+            }
+        }
+        // Writing into a String does not fail.
+        (None, IpAddr::V6(address)) => drop(write!(line.text, "{address}")),
+    }
+    line.text.push_str(if brackets { "]:" } else { ":" });
+    match protocol.and_then(|protocol| names.port_of(port, protocol)) {
+        Some(name) => line.text.push_str(name),
+        None => line.number(port),
+    }
+    cut(&mut line.text, start + LONGEST);
 }
 
 /// Cuts text to so many bytes, between characters.

@@ -4,8 +4,9 @@ use std::io::{self, Write};
 
 use super::{
     address,
+    line::Line,
     names::Names,
-    number::Counter,
+    number::counter,
     table::{self, Order},
 };
 use crate::model::{
@@ -44,6 +45,35 @@ pub enum ListMode {
     TunInfo,
 }
 
+// === impl ListMode ===
+
+impl ListMode {
+    /// All of them by their names: those of ipvsadm's options.
+    pub const NAMES: [(&str, Self); 6] = [
+        ("plain", Self::Plain),
+        ("stats", Self::Stats),
+        ("rate", Self::Rate),
+        ("thresholds", Self::Thresholds),
+        ("persistent-conn", Self::PersistentConn),
+        ("tun-info", Self::TunInfo),
+    ];
+
+    /// The mode of this name.
+    pub fn named(name: &str) -> Result<Self, String> {
+        let named = Self::NAMES.iter().find(|(known, _)| *known == name);
+        named.map(|(_, mode)| *mode).ok_or_else(|| {
+            let names = Self::NAMES.map(|(name, _)| name).join(", ");
+            format!("{name:?}: one of {names}")
+        })
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        let named = Self::NAMES.iter().find(|(_, mode)| *mode == self);
+        named.map_or("plain", |(name, _)| name)
+    }
+}
+
 /// Columns of an IPv4 service; a longer name is cut.
 const SERVICE_WIDTH: usize = 33;
 /// Columns of an IPv4 server; a longer name is cut.
@@ -74,11 +104,14 @@ pub fn write_list(
     } else {
         Order::Sorted
     };
+    let mut line = Line::default();
     for entry in table::services(entries, order) {
         service(out, &entry.service, format, names)?;
         let protocol = protocol(entry.service.key);
         for one in table::servers(entry, order) {
-            server(out, one, protocol, format, names)?;
+            line.text.clear();
+            server(&mut line, one, protocol, format, names);
+            out.write_all(line.text.as_bytes())?;
         }
     }
     Ok(())
@@ -128,15 +161,16 @@ fn service(
     names: &dyn Names,
 ) -> io::Result<()> {
     let name = service_name(service.key, names);
+    let counters = |out: &mut dyn Write, values: [u64; 5]| {
+        let mut line = Line::default();
+        for value in values {
+            counter(&mut line, value, format.exact);
+        }
+        writeln!(out, "{name:<SERVICE_WIDTH$}{}", line.text)
+    };
     match format.mode {
-        ListMode::Stats => {
-            write!(out, "{name:<SERVICE_WIDTH$}")?;
-            counters(out, five_stats(&service.stats), format.exact)
-        }
-        ListMode::Rate => {
-            write!(out, "{name:<SERVICE_WIDTH$}")?;
-            counters(out, five_rates(&service.rates), format.exact)
-        }
+        ListMode::Stats => counters(out, five_stats(&service.stats)),
+        ListMode::Rate => counters(out, five_rates(&service.rates)),
         _ => {
             let config = &service.config;
             write!(out, "{name} {}", config.scheduler)?;
@@ -171,57 +205,67 @@ fn service(
 }
 
 fn server(
-    out: &mut dyn Write,
+    line: &mut Line,
     server: &Server,
     protocol: Option<Protocol>,
     format: ListFormat,
     names: &dyn Names,
-) -> io::Result<()> {
-    let mut name = address::print(server.key.address, server.key.port, protocol, names);
-    if server.key.address.is_ipv4() {
-        address::cut(&mut name, SERVER_WIDTH);
+) {
+    let Server {
+        key,
+        config,
+        active_connections,
+        inactive_connections,
+        persistent_connections,
+        stats,
+        rates,
+    } = server;
+    line.text.push_str("  -> ");
+    let start = line.text.len();
+    address::append(line, key.address, key.port, protocol, names);
+    if key.address.is_ipv4() {
+        address::cut(&mut line.text, start + SERVER_WIDTH);
     }
-    let (active, inactive) = (server.active_connections, server.inactive_connections);
-    let config = &server.config;
-    // A number above the signed range could only come from a faulty program.
-    let weight = config.weight;
-    write!(out, "  -> {name:<SERVER_WIDTH$}")?;
+    line.fill(start, SERVER_WIDTH);
     match format.mode {
-        ListMode::Plain => writeln!(
-            out,
-            " {:<7} {weight:<6} {active:<10} {inactive:<10}",
-            forwarding(config.forwarding)
-        ),
-        ListMode::TunInfo => writeln!(
-            out,
-            " {:<7} {:<13} {weight:<6} {active:<10} {inactive:<10}",
-            forwarding(config.forwarding),
-            tunnel(config.forwarding, config.tunnel)
-        ),
-        ListMode::Thresholds => writeln!(
-            out,
-            " {:<10} {:<10} {active:<10} {inactive:<10}",
-            config.upper_threshold, config.lower_threshold
-        ),
-        ListMode::PersistentConn => writeln!(
-            out,
-            " {weight:<9} {:<11} {active:<10} {inactive:<10}",
-            server.persistent_connections
-        ),
-        ListMode::Stats => counters(out, five_stats(&server.stats), format.exact),
+        ListMode::Plain => {
+            line.left(forwarding(config.forwarding), 7);
+            line.left_number(config.weight, 6);
+        }
+        ListMode::TunInfo => {
+            line.left(forwarding(config.forwarding), 7);
+            line.left(&tunnel(config.forwarding, config.tunnel), 13);
+            line.left_number(config.weight, 6);
+        }
+        ListMode::Thresholds => {
+            line.left_number(config.upper_threshold, 10);
+            line.left_number(config.lower_threshold, 10);
+        }
+        ListMode::PersistentConn => {
+            line.left_number(config.weight, 9);
+            line.left_number(*persistent_connections, 11);
+        }
+        ListMode::Stats => {
+            for value in five_stats(stats) {
+                counter(line, value, format.exact);
+            }
+        }
         ListMode::Rate => {
-            let [connections, packets_in, packets_out, bytes @ ..] = five_rates(&server.rates);
-            write!(out, " {connections:>8} {packets_in:>8} {packets_out:>8}")?;
-            counters(out, bytes, format.exact)
+            let [rates @ .., bytes_in, bytes_out] = five_rates(rates);
+            for rate in rates {
+                line.text.push(' ');
+                line.right_number(rate, 8);
+            }
+            for value in [bytes_in, bytes_out] {
+                counter(line, value, format.exact);
+            }
         }
     }
-}
-
-fn counters<const N: usize>(out: &mut dyn Write, values: [u64; N], exact: bool) -> io::Result<()> {
-    for value in values {
-        write!(out, "{}", Counter { value, exact })?;
+    if !matches!(format.mode, ListMode::Stats | ListMode::Rate) {
+        line.left_number(*active_connections, 10);
+        line.left_number(*inactive_connections, 10);
     }
-    writeln!(out)
+    line.text.push('\n');
 }
 
 fn five_stats(stats: &Stats) -> [u64; 5] {

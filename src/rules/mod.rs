@@ -8,6 +8,7 @@ mod address;
 mod connections;
 mod legality;
 mod lexer;
+mod line;
 mod list;
 mod names;
 mod number;

@@ -1,13 +1,6 @@
 //! Numbers as the C library reads them, and as ipvsadm prints counters.
 
-use std::fmt;
-
-/// A counter in a column of 9: shortened in steps of 1000, or whole.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Counter {
-    pub value: u64,
-    pub exact: bool,
-}
+use super::line::Line;
 
 /// `strtol` in base 10 of a whole word: blanks and a sign before it, nothing after it, at least one
 /// digit.
@@ -54,24 +47,19 @@ fn prefix(text: &str) -> Option<(Option<i64>, &str)> {
     Some((number, rest))
 }
 
-// === impl Counter ===
-
-impl fmt::Display for Counter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { value, exact } = *self;
-        if exact {
-            return match value {
-                0..100_000_000 => write!(f, "{value:>9}"),
-                _ => write!(f, " {value}"),
-            };
-        }
-        let (value, unit) = match value {
-            0..100_000_000 => return write!(f, "{value:>9}"),
-            100_000_000..1_000_000_000 => (value / 1_000, 'K'),
-            1_000_000_000..100_000_000_000 => (value / 1_000_000, 'M'),
-            100_000_000_000..100_000_000_000_000 => (value / 1_000_000_000, 'G'),
-            _ => (value / 1_000_000_000_000, 'T'),
-        };
-        write!(f, "{value:>8}{unit}")
+/// A counter in a column of 9: shortened in steps of 1000, or whole.
+pub(super) fn counter(line: &mut Line, value: u64, exact: bool) {
+    let (value, unit) = match value {
+        0..100_000_000 => (value, None),
+        _ if exact => (value, None),
+        100_000_000..1_000_000_000 => (value / 1_000, Some('K')),
+        1_000_000_000..100_000_000_000 => (value / 1_000_000, Some('M')),
+        100_000_000_000..100_000_000_000_000 => (value / 1_000_000_000, Some('G')),
+        _ => (value / 1_000_000_000_000, Some('T')),
+    };
+    if unit.is_none() {
+        line.text.push(' ');
     }
+    line.right_number(value, 8);
+    line.text.extend(unit);
 }

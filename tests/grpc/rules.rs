@@ -91,3 +91,37 @@ async fn a_faulty_text_changes_nothing() {
     assert!(status.message().contains("lines[2]"), "{status:?}");
     assert_eq!(save(&mut stage).await, "");
 }
+
+#[tokio::test]
+async fn the_table_is_listed_in_columns() {
+    let mut stage = stage().await;
+    let text = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 192.168.10.1:80 -m -x 9 -y 4\n";
+    restore(&mut stage, vec![part(text)]).await.unwrap();
+    let request = pb::GetListingRequest {
+        columns: Some("thresholds".to_owned()),
+        ..Default::default()
+    };
+    let mut parts = stage
+        .client
+        .get_listing(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let mut text = String::new();
+    while let Some(part) = soon(parts.message()).await.unwrap() {
+        text += &part.text;
+    }
+    assert!(text.starts_with("IP Virtual Server version 1.2.1 (size=4096)\nProt "));
+    let line = "  -> 192.168.10.1:80              9          4          0          0         \n";
+    assert!(text.ends_with(line), "{text}");
+    for (columns, order, field) in [("all", "kernel", "columns"), ("rate", "up", "order")] {
+        let request = pb::GetListingRequest {
+            columns: Some(columns.to_owned()),
+            order: Some(order.to_owned()),
+            ..Default::default()
+        };
+        let refused = stage.client.get_listing(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert!(refused.message().contains(field), "{refused:?}");
+    }
+}

@@ -125,3 +125,32 @@ async fn texts_are_bounded_typed_and_of_this_site() {
     }
     assert_eq!(table(&daemon).await.lines().count(), 3);
 }
+
+#[tokio::test]
+async fn the_table_is_listed_in_columns() {
+    let daemon = Daemon::start().await;
+    restore(&daemon, "", TABLE).await;
+    let reply = daemon.get("/v1/listing").await;
+    assert_eq!(reply.headers["content-type"], "text/plain; charset=utf-8");
+    assert_eq!(
+        reply.body,
+        "IP Virtual Server version 1.2.1 (size=4096)\n\
+         Prot LocalAddress:Port Scheduler Flags\n  \
+         -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n\
+         TCP  192.0.2.1:80 wlc persistent 60\n  \
+         -> 192.168.10.1:80              Masq    2      0          0         \n  \
+         -> 192.168.10.2:80              Masq    1      0          0         \n"
+    );
+    let reply = daemon
+        .get("/v1/listing?columns=thresholds&order=kernel&exact=true")
+        .await;
+    let text = String::from_utf8(reply.body.to_vec()).unwrap();
+    let line = "  -> 192.168.10.2:80              9          4          0          0         ";
+    assert!(text.lines().any(|other| other == line), "{text}");
+    // The kernel has the newest first.
+    assert!(text.find("10.1:80").unwrap() < text.find("10.2:80").unwrap());
+    for bad in ["columns=all", "order=up", "exact=2", "sort=id"] {
+        let reply = daemon.get(&format!("/v1/listing?{bad}")).await;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{bad}");
+    }
+}

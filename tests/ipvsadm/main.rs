@@ -10,4 +10,6 @@
 mod languages;
 mod listings;
 mod properties;
+#[path = "../tables/mod.rs"]
+mod tables;
 mod transcript;
