@@ -14,6 +14,9 @@ mod kernel;
 #[path = "kernel_parity/lines.rs"]
 mod lines;
 mod parity;
+#[path = "kernel_parity/random.rs"]
+mod random;
+mod tables;
 #[path = "kernel_parity/traffic.rs"]
 mod traffic;
 
@@ -80,9 +83,13 @@ impl Pair {
     /// What both say.
     fn both(&self, cmd: &str, stdin: &str) -> (Said, Said) {
         let theirs = self.theirs.run(|| shell(cmd, stdin, None, ENDPOINT));
+        (theirs, self.ours(cmd, stdin))
+    }
+
+    /// What ipvsctl says.
+    fn ours(&self, cmd: &str, stdin: &str) -> Said {
         let links = Some(self.links.as_path());
-        let ours = self.ours.run(|| shell(cmd, stdin, links, ENDPOINT));
-        (theirs, ours)
+        self.ours.run(|| shell(cmd, stdin, links, ENDPOINT))
     }
 
     /// Begins anew with a table, without sync daemons, with the kernel's own timeouts.
