@@ -4,6 +4,8 @@
 
 #[path = "cli/daemon.rs"]
 mod daemon;
+#[path = "cli/names.rs"]
+mod names;
 mod parity;
 #[path = "cli/recorded.rs"]
 mod recorded;

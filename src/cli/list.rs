@@ -64,8 +64,10 @@ pub(super) fn read(
         Reading::List(List::Timeouts) => json(client, "/v1/timeouts", format, out),
         Reading::List(List::SyncDaemons) => json(client, "/v1/sync-daemons", format, out),
         Reading::Save { numeric } if format == Format::Table => save(client, *numeric, out),
-        Reading::Save { .. } => table(client, ListFormat::default(), format, out),
-        Reading::Rules => client.write_rules(out, true).map_err(CliError::from),
+        Reading::Rules if format == Format::Table => {
+            client.write_rules(out, true).map_err(CliError::from)
+        }
+        Reading::Save { .. } | Reading::Rules => table(client, ListFormat::default(), format, out),
         Reading::Info => info::show(client, format, out),
         Reading::Settings(names) => settings::show(client, names, format, out),
         Reading::Connections(wanted) => wanted.show(client, format, out),

@@ -2,16 +2,14 @@
 
 use std::{
     cell::{OnceCell, RefCell},
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     net::{IpAddr, Ipv4Addr},
-    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
-use dns_lookup::{AddrInfoHints, getaddrinfo, lookup_addr};
-
 use crate::{
+    client::getent,
     model::Protocol,
     rules::{Names, Resolver, WellKnownPorts},
 };
@@ -35,6 +33,8 @@ pub(super) struct Looked {
 const SERVICES: &str = "/etc/services";
 /// How long a listing waits for names, all together. What has none by then is printed as it is.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a command waits for the address of a host that it names.
+const HOST_PATIENCE: Duration = Duration::from_secs(30);
 /// Lookups at a time.
 const SIDE_BY_SIDE: usize = 64;
 
@@ -45,20 +45,11 @@ impl Resolver for System {
         if let Some(known) = self.hosts.borrow().get(name) {
             return *known;
         }
-        let hints = AddrInfoHints {
-            // One answer an address instead of three.
-            socktype: libc::SOCK_STREAM,
-            // The original asks for nothing else.
-            address: libc::AF_INET,
-            ..AddrInfoHints::default()
-        };
-        let found = getaddrinfo(Some(name), None, Some(hints)).ok();
-        let found = found.and_then(|found| {
-            found.flatten().find_map(|one| match one.sockaddr.ip() {
-                IpAddr::V4(address) => Some(address),
-                IpAddr::V6(_) => None,
-            })
-        });
+        // The original asks for IPv4 only, and takes the first.
+        let printed = getent("ahostsv4", [name], Instant::now() + HOST_PATIENCE);
+        let found = printed
+            .ok()
+            .and_then(|printed| printed.split_whitespace().next()?.parse().ok());
         self.hosts.borrow_mut().insert(name.to_owned(), found);
         found
     }
@@ -87,42 +78,32 @@ impl Looked {
 
     /// Looks up what is not known yet, as long as there is time.
     pub(super) fn look_up(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
-        let mut wanted = VecDeque::new();
+        let mut wanted = Vec::new();
         for address in addresses {
             self.names.entry(address).or_insert_with(|| {
-                wanted.push_back(address);
+                wanted.push(address.to_string());
                 None
             });
         }
-        let mut missing = wanted.len();
-        let workers = missing.min(SIDE_BY_SIDE);
-        let wanted = Arc::new(Mutex::new(wanted));
-        let (sender, found) = mpsc::channel();
-        for _ in 0..workers {
-            let (wanted, sender) = (wanted.clone(), sender.clone());
-            // Where no thread can be had, names are what is done without.
-            drop(thread::Builder::new().spawn(move || {
-                loop {
-                    let next = wanted
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .pop_front();
-                    let Some(address) = next else { return };
-                    let name = lookup_addr(&address).ok();
-                    if sender.send((address, name)).is_err() {
-                        return;
-                    }
-                }
-            }));
-        }
-        drop(sender);
-        while missing > 0 {
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            let Ok((address, name)) = found.recv_timeout(left) else {
-                return;
-            };
-            self.names.insert(address, name);
-            missing -= 1;
+        // Each process looks up one after the other.
+        let each = wanted.len().div_ceil(SIDE_BY_SIDE).max(1);
+        let deadline = self.deadline;
+        let printed: Vec<String> = thread::scope(|scope| {
+            let begun = wanted.chunks(each).map(|keys| {
+                let work = move || getent("hosts", keys, deadline).unwrap_or_default();
+                // Where no thread can be had, names are what is done without.
+                thread::Builder::new().spawn_scoped(scope, work)
+            });
+            let begun: Vec<_> = begun.flatten().collect();
+            begun.into_iter().flat_map(|thread| thread.join()).collect()
+        });
+        // ADDRESS NAME [ALIAS]...
+        for line in printed.iter().flat_map(|printed| printed.lines()) {
+            let mut words = line.split_whitespace();
+            let address = words.next().and_then(|word| word.parse().ok());
+            if let (Some(address), Some(name)) = (address, words.next()) {
+                self.names.insert(address, Some(name.to_owned()));
+            }
         }
     }
 }

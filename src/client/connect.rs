@@ -5,8 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
     os::unix::net::UnixStream,
     path::Path,
-    sync::{Arc, mpsc},
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,7 +15,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 
-use super::{ClientError, Endpoint};
+use super::{ClientError, Endpoint, getent};
 
 /// A stream of any kind.
 pub(super) trait Stream: Read + Write + Send {}
@@ -103,14 +102,22 @@ fn addresses(host: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketA
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![(address, port).into()]);
     }
-    // The system's resolver knows no deadline: one that does not answer is left behind.
-    let (sender, found) = mpsc::channel();
-    let host = host.to_owned();
-    thread::Builder::new().spawn(move || {
-        let addresses = (host.as_str(), port).to_socket_addrs();
-        let _ = sender.send(addresses.map(Iterator::collect));
-    })?;
-    found
-        .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    let printed = match getent("ahosts", [host], deadline) {
+        // A machine without it has no modules either.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok((host, port).to_socket_addrs()?.collect());
+        }
+        printed => printed?,
+    };
+    // ADDRESS TYPE [NAME], a line for each type of socket.
+    let addresses = printed.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let address = words.next()?.parse::<IpAddr>().ok()?;
+        (words.next() == Some("STREAM")).then_some((address, port).into())
+    });
+    let addresses: Vec<_> = addresses.collect();
+    match addresses.is_empty() {
+        true => Err(io::Error::other(format!("{host} is not known"))),
+        false => Ok(addresses),
+    }
 }

@@ -18,6 +18,7 @@ mod connect;
 mod endpoint;
 mod error;
 mod exchange;
+mod getent;
 mod json;
 mod read;
 mod restore;
@@ -37,6 +38,7 @@ use exchange::{Asked, Body};
 
 pub use endpoint::Endpoint;
 pub use error::{ClientError, EndpointError, Problem};
+pub(crate) use getent::getent;
 pub use json::{Connection, Info};
 pub(crate) use read::service_path;
 pub use read::{ConnectionQuery, Connections, Include};
