@@ -49,7 +49,8 @@ fn print(
     write_connection_header(out, engine_data)?;
     let mut looked = Looked::new();
     loop {
-        let chunk = connections.next_many(CHUNK)?;
+        let chunk = connections.by_ref().take(CHUNK);
+        let chunk = chunk.collect::<Result<Vec<_>, _>>()?;
         let lines: Vec<_> = chunk.iter().map(line).collect();
         if !numeric {
             looked.look_up(lines.iter().flat_map(ConnectionLine::addresses));

@@ -201,10 +201,10 @@ impl<'a> Restore<'a> {
                 stop,
                 check_only: false,
             };
-            let mut events = self.client.restore(request)?;
+            let events = self.client.restore(request)?;
             let mut progress = Progress::new(places.len());
-            loop {
-                match events.next()? {
+            for event in events {
+                match event? {
                     RestoreEvent::Progress { done, total } => progress.show(done, total),
                     RestoreEvent::Refused(refused) => {
                         progress.clear();
@@ -224,7 +224,7 @@ impl<'a> Restore<'a> {
                         told = told.max(place + 1);
                         last_refused = Some(place);
                     }
-                    RestoreEvent::End(_) => break,
+                    RestoreEvent::End(_) => {}
                     RestoreEvent::Failed { detail, .. } => {
                         progress.clear();
                         return Err(CliError::BrokenOff(detail));

@@ -219,24 +219,14 @@ pub(crate) fn service_path(key: ServiceKey, include: Include) -> String {
 
 // === impl Connections ===
 
-impl Connections<'_> {
-    /// The next connection; `None` at the end.
-    pub fn next(&mut self) -> Result<Option<Connection>, ClientError> {
-        match self.client.next_line(&mut self.body, &mut self.line)? {
-            true => Ok(Some(serde_json::from_slice(&self.line)?)),
-            false => Ok(None),
-        }
-    }
+impl Iterator for Connections<'_> {
+    type Item = Result<Connection, ClientError>;
 
-    /// Up to `most` of those that are next; fewer only at the end.
-    pub fn next_many(&mut self, most: usize) -> Result<Vec<Connection>, ClientError> {
-        let mut many = Vec::new();
-        while many.len() < most {
-            match self.next()? {
-                Some(connection) => many.push(connection),
-                None => break,
-            }
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.client.next_line(&mut self.body, &mut self.line) {
+            Ok(true) => Some(serde_json::from_slice(&self.line).map_err(ClientError::from)),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
         }
-        Ok(many)
     }
 }

@@ -66,12 +66,13 @@ pub struct Restored {
     pub refused: usize,
 }
 
-/// Events as they come.
+/// Events as they come. The last is [`RestoreEvent::End`], [`RestoreEvent::Failed`] or an error.
 #[derive(Debug)]
 pub struct RestoreStream<'a> {
     client: &'a Client,
     body: Body,
     line: Vec<u8>,
+    ended: bool,
 }
 
 // === impl Client ===
@@ -93,6 +94,7 @@ impl Client {
             client: self,
             body,
             line: Vec::new(),
+            ended: false,
         })
     }
 }
@@ -108,12 +110,23 @@ impl Refused {
 
 // === impl RestoreStream ===
 
-impl RestoreStream<'_> {
-    /// The next event. The last is [`RestoreEvent::End`] or [`RestoreEvent::Failed`].
-    pub fn next(&mut self) -> Result<RestoreEvent, ClientError> {
-        match self.client.next_line(&mut self.body, &mut self.line)? {
-            true => Ok(serde_json::from_slice(&self.line)?),
-            false => Err(ClientError::BrokenOff),
+impl Iterator for RestoreStream<'_> {
+    type Item = Result<RestoreEvent, ClientError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
         }
+        let event = match self.client.next_line(&mut self.body, &mut self.line) {
+            Ok(true) => serde_json::from_slice(&self.line).map_err(ClientError::from),
+            Ok(false) => Err(ClientError::BrokenOff),
+            Err(error) => Err(error),
+        };
+        let goes_on = matches!(
+            event,
+            Ok(RestoreEvent::Progress { .. } | RestoreEvent::Refused(_))
+        );
+        self.ended = !goes_on;
+        Some(event)
     }
 }
