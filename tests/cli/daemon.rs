@@ -3,6 +3,8 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::Duration,
 };
 
 use crate::parity::{Said, links, shell};
@@ -11,6 +13,8 @@ use crate::parity::{Said, links, shell};
 pub struct Daemon {
     child: Child,
     pub endpoint: String,
+    /// What it logs.
+    log: mpsc::Receiver<String>,
 }
 
 impl Daemon {
@@ -24,6 +28,8 @@ impl Daemon {
                 "--log-format",
                 "json",
             ])
+            // Every request.
+            .env("RUST_LOG", "ipvsd=debug")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -40,9 +46,34 @@ impl Daemon {
                 break format!("http://127.0.0.1:{port}");
             }
         };
-        // What it logs later must go somewhere.
-        std::thread::spawn(move || log.for_each(drop));
-        Self { child, endpoint }
+        // What it logs must go somewhere, whether it is looked at or not.
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in log.map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Self {
+            child,
+            endpoint,
+            log: receiver,
+        }
+    }
+
+    /// The paths of the requests that it has answered since this was last asked.
+    pub fn requests(&self) -> Vec<String> {
+        // Requests are logged one after the other; this is the last.
+        self.run("ipvsadm -L --timeout", "");
+        let mut paths = Vec::new();
+        loop {
+            let line = self.log.recv_timeout(Duration::from_secs(30)).unwrap();
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            match line["span"]["path"].as_str() {
+                Some("/v1/timeouts") => return paths,
+                Some(path) => paths.push(path.to_owned()),
+                None => {}
+            }
+        }
     }
 
     /// Runs a command line with ipvsctl as `ipvsadm`.

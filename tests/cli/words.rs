@@ -97,6 +97,10 @@ fn answers_come_as_json_and_yaml() {
         900
     );
     assert!(json("ipvsadm -L --daemon --output=json")["sync_daemons"].is_array());
+    assert_eq!(
+        json("ipvsadm save --output json"),
+        json("ipvsadm -S --output json")
+    );
     assert!(json("ipvsadm -Lnc --output json")["connections"].is_array());
     assert_eq!(json("ipvsadm info --output json")["kernel"]["kind"], "fake");
     assert_eq!(
@@ -206,13 +210,18 @@ fn a_table_of_any_size_is_one_request() {
             text += &format!("-a -t 10.1.{high}.{low}:80 -r 10.2.0.{server}:80 -m -w {server}\n");
         }
     }
+    daemon.requests();
     let said = daemon.run("ipvsadm restore", &text);
     assert_eq!((said.rc, said.err.as_str()), (0, ""));
+    assert_eq!(daemon.requests(), ["/v1/rules"]);
     assert_eq!(daemon.run("ipvsadm -Sn", "").out, text);
-    assert_eq!(
-        daemon.run("ipvsadm -Ln", "").out.lines().count(),
-        3 + 10_000
-    );
+    assert_eq!(daemon.requests(), ["/v1/rules"]);
+    let listed = daemon.run("ipvsadm -Ln", "").out;
+    assert_eq!(listed.lines().count(), 3 + 10_000);
+    assert_eq!(daemon.requests(), ["/v1/listing"]);
+    // Names are ours to look up: one more for the header line.
+    daemon.run("ipvsadm -L", "");
+    assert_eq!(daemon.requests(), ["/v1/info", "/v1/services"]);
 }
 
 #[test]
