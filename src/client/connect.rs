@@ -64,21 +64,22 @@ pub(super) fn open(
     };
     let mut stream = connect(host, port, Instant::now() + limit)?;
     stream.set_nodelay(true)?;
+    let wait = |stream: &TcpStream, time: Duration| {
+        stream.set_read_timeout(Some(time))?;
+        stream.set_write_timeout(Some(time))
+    };
     let Some(config) = tls else {
-        stream.set_read_timeout(Some(patience))?;
-        stream.set_write_timeout(Some(patience))?;
+        wait(&stream, patience)?;
         return Ok(Box::new(stream));
     };
-    stream.set_read_timeout(Some(limit))?;
-    stream.set_write_timeout(Some(limit))?;
     let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-    let connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
-    let mut connection = connection;
+    let mut connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+    // Here already, so that a certificate that is not trusted is told as such.
+    wait(&stream, limit)?;
     while connection.is_handshaking() {
         connection.complete_io(&mut stream)?;
     }
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
+    wait(&stream, patience)?;
     Ok(Box::new(StreamOwned::new(connection, stream)))
 }
 
