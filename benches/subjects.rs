@@ -18,7 +18,7 @@ use ipvsd::{
     },
     director::{Call, Director, DirectorOptions, ListServices},
     executor::{
-        Executor, ExecutorLimits, FakeKernel, Kernel,
+        Executor, ExecutorLimits, FakeKernel, Inbox, Kernel,
         fake::{Connections, Counters, Destination, Service, ServiceId},
     },
     grpc::{self, GrpcOptions},
@@ -287,23 +287,22 @@ fn encode(op: Op) -> Box<dyn FnMut()> {
 fn datagram(ask: impl Fn(&mut Vec<u8>, Head)) -> Vec<u8> {
     let receive = || {
         let mut socket = kernel(80, 80).connect()?;
-        let mut buffer = vec![0; 64 << 10];
+        let mut inbox = Inbox::new(1, 32 << 10);
         let mut out = Vec::new();
         codec::resolve_family(&mut out, 1);
         socket.send(&out)?;
-        let length = socket.receive(&mut buffer, Duration::ZERO)?;
-        let family = attributes(buffer.get(..length).unwrap_or_default())
-            .find_map(codec::family_id)
-            .unwrap_or_default();
+        socket.receive(&mut inbox, Duration::ZERO)?;
+        let family = inbox.datagrams().flat_map(attributes);
+        let family = family.filter_map(codec::family_id).next();
+        let family = family.unwrap_or_default();
         out.clear();
         ask(&mut out, Head { family, ..head() });
         socket.send(&out)?;
         // A dump that goes on after the acknowledgement of the look-up.
         loop {
-            let length = socket.receive(&mut buffer, Duration::ZERO)?;
-            if length > 1000 {
-                buffer.truncate(length);
-                return std::io::Result::Ok(buffer);
+            socket.receive(&mut inbox, Duration::ZERO)?;
+            if let Some(datagram) = inbox.datagrams().find(|datagram| datagram.len() > 1000) {
+                return std::io::Result::Ok(datagram.to_vec());
             }
         }
     };

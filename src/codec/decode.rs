@@ -42,8 +42,8 @@ pub fn service(message: &[u8]) -> Option<Service> {
             svc::TIMEOUT => timeout = u32_host(value)?,
             svc::NETMASK => netmask = value,
             svc::PE_NAME => engine = Some(Name::from_kernel(value)),
-            svc::STATS => counters.take_32(value),
-            svc::STATS64 => counters.take_64(value),
+            svc::STATS => counters.narrow = value,
+            svc::STATS64 => counters.wide = Some(value),
             _ => {}
         }
     }
@@ -63,6 +63,7 @@ pub fn service(message: &[u8]) -> Option<Service> {
             .map(|mask| Netmask::V4((*mask).into())),
         Family::Ipv6 => u32_host(netmask).map(Netmask::V6),
     };
+    let (stats, rates) = counters.read();
     Some(Service {
         key,
         config: ServiceConfig {
@@ -73,8 +74,8 @@ pub fn service(message: &[u8]) -> Option<Service> {
             netmask: netmask.unwrap_or(Netmask::full(family)),
             persistence_engine: engine.filter(|engine| !engine.as_str().is_empty()),
         },
-        stats: counters.stats,
-        rates: counters.rates,
+        stats,
+        rates,
     })
 }
 
@@ -106,12 +107,13 @@ pub fn server(message: &[u8], service: Family) -> Option<Server> {
             dest::ACTIVE_CONNS => active = u32_host(value)?,
             dest::INACT_CONNS => inactive = u32_host(value)?,
             dest::PERSIST_CONNS => persistent = u32_host(value)?,
-            dest::STATS => counters.take_32(value),
-            dest::STATS64 => counters.take_64(value),
+            dest::STATS => counters.narrow = value,
+            dest::STATS64 => counters.wide = Some(value),
             _ => {}
         }
     }
     config.tunnel = tunnel;
+    let (stats, rates) = counters.read();
     Some(Server {
         key: ServerKey {
             address: ip_address(family, address)?,
@@ -121,8 +123,8 @@ pub fn server(message: &[u8], service: Family) -> Option<Server> {
         active_connections: active,
         inactive_connections: inactive,
         persistent_connections: persistent,
-        stats: counters.stats,
-        rates: counters.rates,
+        stats,
+        rates,
     })
 }
 
@@ -185,43 +187,54 @@ pub fn info(message: &[u8]) -> Option<Info> {
 
 /// Counters and rates of a service or a server.
 #[derive(Default)]
-struct Counters {
-    stats: Stats,
-    rates: Rates,
-    wide: bool,
+struct Counters<'a> {
+    /// `IPVS_*_ATTR_STATS`: cut to 32 bits but for the bytes; used where there is nothing better.
+    narrow: &'a [u8],
+    /// `IPVS_*_ATTR_STATS64`, since Linux 4.1.
+    wide: Option<&'a [u8]>,
 }
 
-impl Counters {
-    /// `IPVS_*_ATTR_STATS`: cut to 32 bits but for the bytes; used where there is nothing better.
-    fn take_32(&mut self, nest: &[u8]) {
-        if !self.wide {
-            self.take(nest);
-        }
-    }
-
-    /// `IPVS_*_ATTR_STATS64`, since Linux 4.1.
-    fn take_64(&mut self, nest: &[u8]) {
-        self.wide = true;
-        self.take(nest);
-    }
-
-    fn take(&mut self, nest: &[u8]) {
-        for (number, value) in attributes(nest) {
-            let Some(count) = count(value) else { continue };
-            match number {
-                1 => self.stats.connections = count,
-                2 => self.stats.packets_in = count,
-                3 => self.stats.packets_out = count,
-                4 => self.stats.bytes_in = count,
-                5 => self.stats.bytes_out = count,
-                6 => self.rates.connections = count,
-                7 => self.rates.packets_in = count,
-                8 => self.rates.packets_out = count,
-                9 => self.rates.bytes_in = count,
-                10 => self.rates.bytes_out = count,
-                _ => {}
+impl Counters<'_> {
+    fn read(&self) -> (Stats, Rates) {
+        let mut counts = [0; 10];
+        // Attributes are numbered from 1 on, in the order of the fields below.
+        let mut take = |number: u16, value: u64| {
+            if let Some(place) = counts.get_mut(usize::from(number).wrapping_sub(1)) {
+                *place = value;
             }
+        };
+        let nest = self.wide.unwrap_or(self.narrow);
+        match nest.as_chunks::<12>() {
+            // As most kernels send them, numbers of 64 bits and nothing between them.
+            (all, [])
+                if all
+                    .iter()
+                    .all(|[a, b, ..]| [*a, *b] == 12_u16.to_ne_bytes()) =>
+            {
+                for [_, _, a, b, value @ ..] in all {
+                    take(u16::from_ne_bytes([*a, *b]), u64::from_ne_bytes(*value));
+                }
+            }
+            _ => attributes(nest)
+                .filter_map(|(number, value)| Some((number, count(value)?)))
+                .for_each(|(number, value)| take(number, value)),
         }
+        let [c, pi, po, bi, bo, rc, rpi, rpo, rbi, rbo] = counts;
+        let stats = Stats {
+            connections: c,
+            packets_in: pi,
+            packets_out: po,
+            bytes_in: bi,
+            bytes_out: bo,
+        };
+        let rates = Rates {
+            connections: rc,
+            packets_in: rpi,
+            packets_out: rpo,
+            bytes_in: rbi,
+            bytes_out: rbo,
+        };
+        (stats, rates)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{io, ops::ControlFlow, time::Duration};
 
-use super::{Kernel, Transport};
+use super::{Inbox, Kernel, Transport};
 use crate::{
     codec::{
         self,
@@ -17,7 +17,7 @@ pub struct Link {
     family: u16,
     seq: u32,
     out: Vec<u8>,
-    buffer: Box<[u8]>,
+    inbox: Inbox,
 }
 
 /// How an operation ended, as far as the link can tell.
@@ -63,8 +63,10 @@ pub enum Dump {
 const PACK: usize = 64;
 /// How many questions go out in one send; their answers, about 400 bytes each, wait in the buffer.
 const PACK_QUESTIONS: usize = 32;
-/// The kernel's datagrams hold up to 32 KiB; a longer one would be cut without a word.
-const BUFFER: usize = 64 << 10;
+/// How many datagrams are taken at a time: a dump of 100 servers has three.
+const DATAGRAMS: usize = 8;
+/// The longest datagram that the kernel makes; a longer one would be cut without a word.
+const LONGEST: usize = 32 << 10;
 /// Requests are executed inside `send`, so their answers are there when it returns. One that is not
 /// there soon is lost: the kernel never acknowledges the stop of a sync daemon that had not begun
 /// to run, for one.
@@ -76,13 +78,12 @@ impl Link {
     /// Opens a socket and resolves the family, at which the kernel loads the module if it has one.
     pub fn connect(kernel: &dyn Kernel) -> Result<Self, AskError> {
         let transport = kernel.connect()?;
-        let buffer = vec![0; BUFFER].into_boxed_slice();
         let mut link = Self {
             transport,
             family: 0,
             seq: 0,
             out: Vec::new(),
-            buffer,
+            inbox: Inbox::new(DATAGRAMS, LONGEST),
         };
         link.family = link.resolve()?;
         Ok(link)
@@ -246,16 +247,19 @@ impl Link {
         &mut self,
         mut take: impl FnMut(usize, Message<'_>) -> ControlFlow<()>,
     ) -> io::Result<()> {
-        for datagram in 0.. {
-            let length = self.transport.receive(&mut self.buffer, PATIENCE)?;
-            let bytes = self.buffer.get(..length).unwrap_or_default();
-            for message in wire::messages(bytes) {
-                if take(datagram, message).is_break() {
-                    return Ok(());
+        let mut number = 0;
+        loop {
+            self.transport.receive(&mut self.inbox, PATIENCE)?;
+            for datagram in self.inbox.datagrams() {
+                for message in wire::messages(datagram) {
+                    // What else is there answers nothing that is still asked.
+                    if take(number, message).is_break() {
+                        return Ok(());
+                    }
                 }
+                number += 1;
             }
         }
-        Ok(())
     }
 
     /// The first of `count` new sequence numbers.

@@ -32,7 +32,7 @@ use worker::{Job, Waiting, Worker};
 
 pub use change::{Batch, Change, Changed, Decide, Plan, Seen, Step};
 pub use fake::FakeKernel;
-pub use kernel::{Kernel, Transport};
+pub use kernel::{Inbox, Kernel, Transport};
 pub use netlink::NetlinkKernel;
 
 use crate::model::{Error, Query, Reason};

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, IoSliceMut, Read, Write},
     os::fd::{AsRawFd, BorrowedFd},
     path::{Path, PathBuf},
     time::Duration,
@@ -14,12 +14,13 @@ use neli::{
     utils::Groups,
 };
 use nix::{
+    errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sched::{CloneFlags, setns},
-    sys::socket::{setsockopt, sockopt},
+    sys::socket::{MsgFlags, MultiHeaders, recvmmsg, setsockopt, sockopt},
 };
 
-use super::{Kernel, Transport};
+use super::{Inbox, Kernel, Transport};
 
 /// The running kernel, in the daemon's own network namespace or in another.
 #[derive(Clone, Debug)]
@@ -98,6 +99,21 @@ impl Socket {
     }
 }
 
+impl Socket {
+    /// The lengths of the datagrams that are there.
+    fn receive_now(&self, inbox: &mut Inbox) -> nix::Result<Vec<usize>> {
+        let mut places: Vec<_> = inbox
+            .places()
+            .map(|place| [IoSliceMut::new(place)])
+            .collect();
+        let mut headers = MultiHeaders::<()>::preallocate(places.len(), None);
+        // With MSG_TRUNC the length is that of the datagram, whatever of it fits.
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
+        let received = recvmmsg(self.0.as_raw_fd(), &mut headers, &mut places, flags, None)?;
+        Ok(received.map(|datagram| datagram.bytes).collect())
+    }
+}
+
 impl Transport for Socket {
     fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
         let sent = self.0.send(datagram, Msg::empty())?;
@@ -108,28 +124,20 @@ impl Transport for Socket {
         }
     }
 
-    fn receive(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<usize> {
-        // With MSG_TRUNC the length is that of the datagram, whatever of it fits.
-        let flags = Msg::DONTWAIT | Msg::TRUNC;
+    fn receive(&mut self, inbox: &mut Inbox, wait: Duration) -> io::Result<()> {
         loop {
-            match self.0.recv(&mut *buffer, flags) {
-                Ok((length, _)) if length > buffer.len() => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        format!("a datagram of {length} bytes, more than {}", buffer.len()),
-                    ));
-                }
-                Ok((length, _)) => return Ok(length),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            match self.receive_now(inbox) {
+                Ok(lengths) => return inbox.filled(lengths),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => {
                     let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
                     match poll(&mut [PollFd::new(self.fd(), PollFlags::POLLIN)], timeout) {
                         Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
-                        Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                        Ok(_) | Err(Errno::EINTR) => {}
                         Err(error) => return Err(error.into()),
                     }
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Questions that take more than one exchange, and what makes their answers whole.
 
-use std::{collections::HashSet, hash::Hash, io, sync::Arc};
+use std::{hash::Hash, io, sync::Arc};
+
+use foldhash::{HashSet, HashSetExt};
 
 use super::{
     Seen,
@@ -46,7 +48,9 @@ pub fn read(link: &mut Link, query: Query) -> Result<Seen, AskError> {
         Query::ServiceWithServers(key) => Seen::Service(match service(link, key)? {
             None => None,
             Some(service) => {
-                servers(link, key)?.map(|servers| Arc::new(ServiceEntry { service, servers }))
+                let servers = servers(link, key, None)?;
+                let still = is_certain(&servers) || self::service(link, key)?.is_some();
+                still.then(|| Arc::new(ServiceEntry { service, servers }))
             }
         }),
     })
@@ -86,33 +90,50 @@ fn service(link: &mut Link, key: ServiceKey) -> Result<Option<Service>, AskError
 }
 
 fn table(link: &mut Link) -> Result<Vec<ServiceEntry>, AskError> {
-    let mut table = Vec::new();
-    for service in services(link)? {
-        // None: another program deleted it while this swept.
-        if let Some(servers) = servers(link, service.key)? {
-            table.push(ServiceEntry { service, servers });
-        }
+    let services = services(link)?;
+    let mut table = Vec::with_capacity(services.len());
+    for service in services {
+        let servers = servers(link, service.key, table.last())?;
+        table.push(ServiceEntry { service, servers });
+    }
+    if !table.iter().all(|entry| is_certain(&entry.servers)) {
+        // One dump for all that must be looked at once more.
+        let still: HashSet<_> = self::services(link)?
+            .iter()
+            .map(|still| still.key)
+            .collect();
+        table.retain(|entry| is_certain(&entry.servers) || still.contains(&entry.service.key));
     }
     Ok(table)
 }
 
 fn services(link: &mut Link) -> Result<Vec<Service>, AskError> {
-    whole(link, Dump::Services, codec::service, |service| service.key)
+    whole(link, Dump::Services, 0, codec::service, |service| {
+        service.key
+    })
 }
 
-/// The servers of a service; `None` where it has gone, which an empty dump does not tell, nor one
-/// that ends after its first datagram because of it.
-fn servers(link: &mut Link, key: ServiceKey) -> Result<Option<Vec<Server>>, AskError> {
+/// The servers of a service: none, or some of them, where another program deletes it meanwhile.
+/// `before` is the entry that was read before; a service has often as many servers as the last.
+fn servers(
+    link: &mut Link,
+    key: ServiceKey,
+    before: Option<&ServiceEntry>,
+) -> Result<Vec<Server>, AskError> {
     let family = key.family();
-    let servers = whole(
+    whole(
         link,
         Dump::Servers(key),
+        before.map_or(0, |entry| entry.servers.len()),
         |bytes| codec::server(bytes, family),
         |server| server.key,
-    )?;
-    let snapshot = (1..SNAPSHOT).contains(&servers.len());
-    let still = snapshot || service(link, key)?.is_some();
-    Ok(still.then_some(servers))
+    )
+}
+
+/// Whether these are the servers of a service that was there: an empty dump does not tell that it
+/// has gone, nor does one that ends after its first datagram because of it.
+fn is_certain(servers: &[Server]) -> bool {
+    (1..SNAPSHOT).contains(&servers.len())
 }
 
 /// A dump, done again when it shows that the table changed under it. The kernel resumes a dump at
@@ -121,11 +142,12 @@ fn servers(link: &mut Link, key: ServiceKey) -> Result<Option<Vec<Server>>, AskE
 fn whole<T, K: Hash + Eq>(
     link: &mut Link,
     dump: Dump,
+    expected: usize,
     decode: impl Fn(&[u8]) -> Option<T>,
     key: impl Fn(&T) -> K,
 ) -> Result<Vec<T>, AskError> {
     for attempt in 1.. {
-        let mut all = Vec::new();
+        let mut all = Vec::with_capacity(expected);
         let datagrams = match link.dump(dump, |bytes| all.extend(decode(bytes))) {
             Err(AskError::Interrupted) if attempt < ATTEMPTS => continue,
             result => result?,
@@ -138,6 +160,7 @@ fn whole<T, K: Hash + Eq>(
                 continue;
             }
         }
+        all.shrink_to_fit();
         return Ok(all);
     }
     Err(AskError::Interrupted)

@@ -11,15 +11,18 @@ use bytes::Bytes;
 use http_body::Frame;
 use serde::Serialize;
 
-use super::encode;
+use super::encode::{self, Text};
 use crate::{
     director::{ServerPage, ServicePage},
     model::ServiceView,
 };
 
-/// Bytes of a chunk at which it is sent. Large enough that a chunk's cost does not count, small
-/// enough that thousands of slow readers do no harm.
-const CHUNK: usize = 32 * 1024;
+/// Bytes of the first chunk at which it is sent. What is shorter is sent with its length.
+const FIRST_CHUNK: usize = 32 * 1024;
+/// Bytes at which later ones are, each of which may have twice as many as the one before: large
+/// enough that what each costs does not count, small enough that thousands of slow readers do no
+/// harm (each has one, and what waits in the kernel's buffer).
+const LARGEST_CHUNK: usize = 128 * 1024;
 
 /// Something that is encoded in pieces.
 pub(super) trait Pieces: Send + Unpin + 'static {
@@ -32,6 +35,7 @@ pub(super) trait Pieces: Send + Unpin + 'static {
 pub(super) struct Services {
     page: ServicePage,
     at: At,
+    text: Box<Text>,
 }
 
 /// `{"servers": […], …}`.
@@ -39,6 +43,7 @@ pub(super) struct Services {
 pub(super) struct Servers {
     page: ServerPage,
     at: usize,
+    text: Box<Text>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,16 +65,19 @@ struct Stream<P> {
     pieces: P,
     /// The first chunk, which was made before the answer began.
     first: Option<Vec<u8>>,
+    /// Bytes of the next chunk at which it is sent.
+    size: usize,
     done: bool,
 }
 
 /// A body of these pieces. What fits one chunk is sent with its length.
 pub(super) fn body(mut pieces: impl Pieces) -> Body {
     let mut first = Vec::new();
-    match fill(&mut pieces, &mut first) {
+    match fill(&mut pieces, &mut first, FIRST_CHUNK) {
         Ok(true) => Body::new(Stream {
             pieces,
             first: Some(first),
+            size: FIRST_CHUNK,
             done: false,
         }),
         Ok(false) => Body::from(first),
@@ -78,8 +86,8 @@ pub(super) fn body(mut pieces: impl Pieces) -> Body {
 }
 
 /// Fills a chunk; false when that was the last.
-fn fill(pieces: &mut impl Pieces, chunk: &mut Vec<u8>) -> serde_json::Result<bool> {
-    while chunk.len() < CHUNK {
+fn fill(pieces: &mut impl Pieces, chunk: &mut Vec<u8>, size: usize) -> serde_json::Result<bool> {
+    while chunk.len() < size {
         if !pieces.next(chunk)? {
             return Ok(false);
         }
@@ -103,8 +111,10 @@ impl<P: Pieces> http_body::Body for Stream<P> {
         if self.done {
             return Poll::Ready(None);
         }
-        let mut chunk = Vec::with_capacity(CHUNK + CHUNK / 8);
-        let more = fill(&mut self.pieces, &mut chunk);
+        self.size = LARGEST_CHUNK.min(self.size * 2);
+        let size = self.size;
+        let mut chunk = Vec::with_capacity(size + FIRST_CHUNK / 8);
+        let more = fill(&mut self.pieces, &mut chunk, size);
         self.done = !matches!(more, Ok(true));
         Poll::Ready(Some(more.map(|_| Frame::data(chunk.into()))))
     }
@@ -139,6 +149,7 @@ impl From<ServicePage> for Services {
         Self {
             page,
             at: At::Service(0),
+            text: Box::default(),
         }
     }
 }
@@ -182,7 +193,7 @@ impl Pieces for Services {
                         if index > 0 {
                             chunk.push(b',');
                         }
-                        encode::server(chunk, server, include);
+                        encode::server(chunk, &mut self.text, server, include);
                         self.at = At::Server(place, index + 1);
                     }
                     None => {
@@ -200,7 +211,11 @@ impl Pieces for Services {
 
 impl From<ServerPage> for Servers {
     fn from(page: ServerPage) -> Self {
-        Self { page, at: 0 }
+        Self {
+            page,
+            at: 0,
+            text: Box::default(),
+        }
     }
 }
 
@@ -218,7 +233,7 @@ impl Pieces for Servers {
         if self.at > 0 {
             chunk.push(b',');
         }
-        encode::server(chunk, server, self.page.include);
+        encode::server(chunk, &mut self.text, server, self.page.include);
         self.at += 1;
         Ok(true)
     }
@@ -255,8 +270,9 @@ mod tests {
         while let Some(frame) = body.frame().await {
             chunks.push(frame.unwrap().into_data().unwrap());
         }
-        assert!(chunks.len() > 5);
-        assert!(chunks.iter().all(|chunk| chunk.len() < CHUNK + 16));
+        assert!(chunks.len() > 2);
+        assert!(chunks[0].len() < FIRST_CHUNK + 16);
+        assert!(chunks.iter().all(|chunk| chunk.len() < LARGEST_CHUNK + 16));
         let numbers: Vec<usize> = serde_json::from_slice(&chunks.concat()).unwrap();
         assert!(numbers.into_iter().eq(0..50_000));
     }

@@ -2,15 +2,34 @@
 //! them in a large one, and serde's way of writing their 28 keys one by one costs most of a listing.
 //! What this writes is held against serde's, byte for byte, by a property test.
 
-use std::{io::Write, net::IpAddr};
+use std::{fmt, net::IpAddr};
 
 use crate::model::{Include, Rates, Server, ServerView, Stats};
 
-/// The longest that a server usually takes, with counters and rates.
-const USUAL: usize = 640;
+/// Longer than any server: 28 keys, 19 numbers of at most 20 digits, two IPv6 addresses, names.
+const LONGEST: usize = 1536;
+
+/// A server's text in the making: memory that is used again and again, and large enough, so that a
+/// piece is a copy and nothing else.
+#[derive(Clone, Debug)]
+pub(super) struct Text {
+    bytes: [u8; LONGEST],
+    length: usize,
+}
+
+/// The digits of 0 to 99.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [*b"00"; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + number as u8 / 10, b'0' + number as u8 % 10];
+        number += 1;
+    }
+    pairs
+};
 
 /// Appends what `serde_json` makes of the server's [`ServerView`].
-pub(super) fn server(out: &mut Vec<u8>, server: &Server, include: Include) {
+pub(super) fn server(out: &mut Vec<u8>, text: &mut Text, server: &Server, include: Include) {
     let ServerView {
         id,
         address: _,
@@ -27,42 +46,44 @@ pub(super) fn server(out: &mut Vec<u8>, server: &Server, include: Include) {
         rates,
         etag,
     } = ServerView::new(server, include);
-    out.reserve(USUAL);
-    out.extend_from_slice(b"{\"id\":\"");
-    address(out, id.address);
-    out.push(b'-');
-    number(out, id.port);
-    out.extend_from_slice(b"\",\"address\":\"");
-    address(out, id.address);
-    out.extend_from_slice(b"\",\"port\":");
-    number(out, port);
-    out.extend_from_slice(b",\"forwarding\":\"");
-    text(out, forwarding);
-    out.extend_from_slice(b"\",\"weight\":");
-    number(out, weight);
-    out.extend_from_slice(b",\"upper_threshold\":");
-    number(out, upper_threshold);
-    out.extend_from_slice(b",\"lower_threshold\":");
-    number(out, lower_threshold);
+    text.length = 0;
+    text.put(b"{\"id\":\"");
+    let start = text.length;
+    text.address(id.address);
+    let end = text.length;
+    text.put(b"-");
+    text.number(port.into());
+    text.put(b"\",\"address\":\"");
+    text.again(start, end);
+    text.put(b"\",\"port\":");
+    text.number(port.into());
+    text.put(b",\"forwarding\":\"");
+    text.display(forwarding);
+    text.put(b"\",\"weight\":");
+    text.number(weight.into());
+    text.put(b",\"upper_threshold\":");
+    text.number(upper_threshold.into());
+    text.put(b",\"lower_threshold\":");
+    text.number(lower_threshold.into());
     if let Some(tunnel) = tunnel {
-        out.extend_from_slice(b",\"tunnel\":{\"type\":\"");
-        text(out, tunnel.kind);
+        text.put(b",\"tunnel\":{\"type\":\"");
+        text.display(tunnel.kind);
         if let Some(port) = tunnel.port {
-            out.extend_from_slice(b"\",\"port\":");
-            number(out, port);
-            out.extend_from_slice(b",\"checksum\":\"");
+            text.put(b"\",\"port\":");
+            text.number(port.into());
+            text.put(b",\"checksum\":\"");
         } else {
-            out.extend_from_slice(b"\",\"checksum\":\"");
+            text.put(b"\",\"checksum\":\"");
         }
-        text(out, tunnel.checksum);
-        out.extend_from_slice(b"\"}");
+        text.display(tunnel.checksum);
+        text.put(b"\"}");
     }
-    out.extend_from_slice(b",\"active_connections\":");
-    number(out, active_connections);
-    out.extend_from_slice(b",\"inactive_connections\":");
-    number(out, inactive_connections);
-    out.extend_from_slice(b",\"persistent_connections\":");
-    number(out, persistent_connections);
+    text.put(b",\"active_connections\":");
+    text.number(active_connections.into());
+    text.put(b",\"inactive_connections\":");
+    text.number(inactive_connections.into());
+    text.put(b",\"persistent_connections\":");
+    text.number(persistent_connections.into());
     if let Some(stats) = stats {
         let Stats {
             connections,
@@ -71,11 +92,8 @@ pub(super) fn server(out: &mut Vec<u8>, server: &Server, include: Include) {
             bytes_in,
             bytes_out,
         } = *stats;
-        out.extend_from_slice(b",\"stats\":");
-        five(
-            out,
-            [connections, packets_in, packets_out, bytes_in, bytes_out],
-        );
+        text.put(b",\"stats\":");
+        text.five([connections, packets_in, packets_out, bytes_in, bytes_out]);
     }
     if let Some(rates) = rates {
         let Rates {
@@ -85,53 +103,117 @@ pub(super) fn server(out: &mut Vec<u8>, server: &Server, include: Include) {
             bytes_in,
             bytes_out,
         } = *rates;
-        out.extend_from_slice(b",\"rates\":");
-        five(
-            out,
-            [connections, packets_in, packets_out, bytes_in, bytes_out],
-        );
+        text.put(b",\"rates\":");
+        text.five([connections, packets_in, packets_out, bytes_in, bytes_out]);
     }
-    out.extend_from_slice(b",\"etag\":\"");
-    text(out, etag);
-    out.extend_from_slice(b"\"}");
+    text.put(b",\"etag\":\"");
+    text.put(&etag.text());
+    text.put(b"\"}");
+    out.extend_from_slice(text.bytes.get(..text.length).unwrap_or_default());
 }
 
-fn five(out: &mut Vec<u8>, [connections, packets_in, packets_out, bytes_in, bytes_out]: [u64; 5]) {
-    out.extend_from_slice(b"{\"connections\":");
-    number(out, connections);
-    out.extend_from_slice(b",\"packets_in\":");
-    number(out, packets_in);
-    out.extend_from_slice(b",\"packets_out\":");
-    number(out, packets_out);
-    out.extend_from_slice(b",\"bytes_in\":");
-    number(out, bytes_in);
-    out.extend_from_slice(b",\"bytes_out\":");
-    number(out, bytes_out);
-    out.push(b'}');
-}
+// === impl Text ===
 
-fn number(out: &mut Vec<u8>, number: impl itoa::Integer) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-fn address(out: &mut Vec<u8>, address: IpAddr) {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, c, d] = v4.octets();
-            number(out, a);
-            for octet in [b, c, d] {
-                out.push(b'.');
-                number(out, octet);
-            }
+impl Default for Text {
+    fn default() -> Self {
+        Self {
+            bytes: [0; LONGEST],
+            length: 0,
         }
-        IpAddr::V6(v6) => text(out, v6),
     }
 }
 
-/// Text that needs no escapes.
-fn text(out: &mut Vec<u8>, text: impl std::fmt::Display) {
-    // Writing to memory cannot fail.
-    let _ = write!(out, "{text}");
+impl Text {
+    /// Appends a text whose length the compiler knows. There is room for all: see [`LONGEST`].
+    #[inline(always)]
+    fn put<const N: usize>(&mut self, text: &[u8; N]) {
+        let place = self.bytes.get_mut(self.length..self.length + N);
+        if let Some(place) = place {
+            place.copy_from_slice(text);
+            self.length += N;
+        }
+    }
+
+    #[inline(always)]
+    fn number(&mut self, number: u64) {
+        match number {
+            // Most numbers of most servers.
+            0..10 => self.put(&[b'0' + number as u8]),
+            _ => self.digits(number),
+        }
+    }
+
+    fn digits(&mut self, number: u64) {
+        if number >= 10_000 {
+            self.digits(number / 10_000);
+        }
+        let four = (number % 10_000) as usize;
+        let [[a, b], [c, d]] = [PAIRS[four / 100], PAIRS[four % 100]];
+        match number {
+            0..10 => self.put(&[d]),
+            10..100 => self.put(&[c, d]),
+            100..1000 => self.put(&[b, c, d]),
+            _ => self.put(&[a, b, c, d]),
+        }
+    }
+
+    fn five(&mut self, [connections, packets_in, packets_out, bytes_in, bytes_out]: [u64; 5]) {
+        self.put(b"{\"connections\":");
+        self.number(connections);
+        self.put(b",\"packets_in\":");
+        self.number(packets_in);
+        self.put(b",\"packets_out\":");
+        self.number(packets_out);
+        self.put(b",\"bytes_in\":");
+        self.number(bytes_in);
+        self.put(b",\"bytes_out\":");
+        self.number(bytes_out);
+        self.put(b"}");
+    }
+
+    fn address(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(v4) => {
+                let [a, b, c, d] = v4.octets();
+                self.number(a.into());
+                for octet in [b, c, d] {
+                    self.put(b".");
+                    self.number(octet.into());
+                }
+            }
+            IpAddr::V6(v6) => self.display(v6),
+        }
+    }
+
+    /// What this text has between two places, once more.
+    fn again(&mut self, start: usize, end: usize) {
+        let after = self.length + end - start;
+        if after <= LONGEST {
+            self.bytes.copy_within(start..end, self.length);
+            self.length = after;
+        }
+    }
+
+    /// Text that needs no escapes.
+    fn display(&mut self, text: impl fmt::Display) {
+        // Writing to memory cannot fail.
+        let _ = fmt::Write::write_fmt(self, format_args!("{text}"));
+    }
+
+    fn slice(&mut self, text: &[u8]) {
+        let after = self.length + text.len();
+        if let Some(place) = self.bytes.get_mut(self.length..after) {
+            place.copy_from_slice(text);
+            self.length = after;
+        }
+    }
+}
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.slice(text.as_bytes());
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -193,7 +275,7 @@ mod tests {
         ) {
             let include = Include { servers, stats, rates };
             let mut out = Vec::new();
-            server(&mut out, &one, include);
+            server(&mut out, &mut Text::default(), &one, include);
             let serde = serde_json::to_string(&ServerView::new(&one, include)).unwrap();
             prop_assert_eq!(String::from_utf8(out).unwrap(), serde);
         }

@@ -42,18 +42,22 @@ pub fn fingerprint() -> Fingerprint {
 impl Etag {
     /// The fingerprint of `what`.
     pub fn of(scope: EtagScope, what: &impl Hash) -> Self {
+        Self::made(scope, |hasher| what.hash(hasher))
+    }
+
+    /// The fingerprint of what `hash` puts into it.
+    pub fn made(scope: EtagScope, hash: impl FnOnce(&mut Fingerprint)) -> Self {
         let mut hasher = fingerprint();
-        what.hash(&mut hasher);
+        hash(&mut hasher);
         Self {
             scope,
             hash: hasher.finish(),
         }
     }
-}
 
-impl fmt::Display for Etag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Every real server of a listing has one: no formatting machinery.
+    /// As text: ASCII, of the same length always. (Every real server of a listing has one: no
+    /// formatting machinery.)
+    pub fn text(self) -> [u8; 18] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = *b"r-0000000000000000";
         text[0] = match self.scope {
@@ -65,7 +69,13 @@ impl fmt::Display for Etag {
             text[2 + 2 * i] = DIGITS[usize::from(byte >> 4)];
             text[3 + 2 * i] = DIGITS[usize::from(byte & 15)];
         }
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+        text
+    }
+}
+
+impl fmt::Display for Etag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 

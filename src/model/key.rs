@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    hash::{Hash, Hasher},
     net::{IpAddr, Ipv6Addr},
     str::FromStr,
 };
@@ -68,12 +69,27 @@ pub enum ServiceKey {
 }
 
 /// What names a real server within its virtual service (manual: -r).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServerKey {
     /// Address of the server.
     pub address: IpAddr,
     /// Port on the server.
     pub port: u16,
+}
+
+// === impl ServerKey ===
+
+// As numbers: every server of a listing is hashed, and `Hash` of an address is one of a slice.
+impl Hash for ServerKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self.address {
+            IpAddr::V4(v4) => state.write_u64(u64::from(v4.to_bits()) << 16 | u64::from(self.port)),
+            IpAddr::V6(v6) => {
+                state.write_u128(v6.to_bits());
+                state.write_u16(self.port);
+            }
+        }
+    }
 }
 
 // === impl Family ===

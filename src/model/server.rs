@@ -1,6 +1,11 @@
 //! Real servers: their configuration, what a client may say of it, and the rules.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    net::IpAddr,
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
 
@@ -31,7 +36,7 @@ pub struct Server {
 }
 
 /// All that can be configured of a real server (`IPVS_CMD_SET_DEST` replaces all of it).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
     /// How packets reach it; default direct routing.
     pub forwarding: Forwarding,
@@ -126,6 +131,30 @@ impl Server {
 }
 
 // === impl ServerConfig ===
+
+// In few numbers: that of every server of a listing is hashed, several times.
+impl Hash for ServerConfig {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self {
+            forwarding,
+            weight,
+            upper_threshold,
+            lower_threshold,
+            tunnel:
+                Tunnel {
+                    kind,
+                    port,
+                    checksum,
+                },
+        } = *self;
+        let small = [forwarding.number(), kind.number()];
+        state.write_u64(u64::from(weight) << 32 | u64::from(upper_threshold));
+        state.write_u64(
+            u64::from(lower_threshold) << 32 | u64::from(checksum.number()) << 16 | u64::from(port),
+        );
+        state.write_u16(u16::from_ne_bytes(small));
+    }
+}
 
 impl Default for ServerConfig {
     fn default() -> Self {

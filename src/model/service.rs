@@ -1,6 +1,6 @@
 //! Virtual services: their configuration, what a client may say of it, and the rules.
 
-use std::{fmt, net::Ipv4Addr};
+use std::{fmt, hash::Hash as _, net::Ipv4Addr};
 
 use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
 
@@ -199,11 +199,12 @@ impl Service {
 impl ServiceEntry {
     /// Fingerprint of the configuration with the servers.
     pub fn etag(&self) -> Etag {
-        let servers: Vec<_> = self.servers.iter().map(|s| (s.key, s.config)).collect();
-        Etag::of(
-            EtagScope::ServiceWithServers,
-            &(self.service.key, self.service.config, servers),
-        )
+        Etag::made(EtagScope::ServiceWithServers, |hasher| {
+            (self.service.key, self.service.config).hash(hasher);
+            for server in &self.servers {
+                (server.key, server.config).hash(hasher);
+            }
+        })
     }
 }
 

@@ -24,7 +24,7 @@ use super::{
         NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_HEADER, NLMSG_MIN_TYPE, Writer,
     },
 };
-use crate::executor::Transport;
+use crate::executor::{Inbox, Transport};
 
 /// The longest datagram that a default send buffer takes.
 const SEND_LIMIT: usize = 212_992 - 32;
@@ -382,7 +382,27 @@ impl Transport for FakeSocket {
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<usize> {
+    fn receive(&mut self, inbox: &mut Inbox, wait: Duration) -> io::Result<()> {
+        let mut lengths = Vec::new();
+        for place in inbox.places() {
+            // As recvmmsg does it: nothing is waited for after the first, and a failure is left for
+            // the next time.
+            if lengths.is_empty() || self.is_ready() {
+                lengths.push(self.receive_one(place, wait)?);
+            }
+        }
+        inbox.filled(lengths)
+    }
+}
+
+impl FakeSocket {
+    fn is_ready(&self) -> bool {
+        let is_there = |answer: &Answer| answer.ready.is_none_or(|ready| ready <= Instant::now());
+        !self.overrun && self.queue.front().is_some_and(is_there)
+    }
+
+    /// Receives a datagram, as much of it as fits, and returns its whole length.
+    fn receive_one(&mut self, place: &mut [u8], wait: Duration) -> io::Result<usize> {
         if std::mem::take(&mut self.overrun) {
             return Err(io::Error::from_raw_os_error(libc::ENOBUFS));
         }
@@ -401,19 +421,15 @@ impl Transport for FakeSocket {
         };
         self.queued = self.queued.saturating_sub(answer.cost());
         self.congested &= !self.queue.is_empty();
-        self.largest_buffer = self.largest_buffer.max(buffer.len());
+        self.largest_buffer = self.largest_buffer.max(place.len());
         let limit = self.kernel.state().config.receive_buffer;
         if self.dump.is_some() && self.queued <= limit / 2 {
             self.fill();
         }
 
-        let length = answer.bytes.len();
-        match buffer.get_mut(..length) {
-            Some(place) => {
-                place.copy_from_slice(&answer.bytes);
-                Ok(length)
-            }
-            None => Err(io::ErrorKind::InvalidData.into()),
+        for (byte, other) in place.iter_mut().zip(&answer.bytes) {
+            *byte = *other;
         }
+        Ok(answer.bytes.len())
     }
 }

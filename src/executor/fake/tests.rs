@@ -18,6 +18,7 @@ mod wire;
 use std::{collections::BTreeMap, io, time::Duration};
 
 use super::{command::*, *};
+use crate::executor::Inbox;
 
 const FAMILY: u16 = 28;
 const REQUEST: u16 = 1;
@@ -132,12 +133,22 @@ fn message(family: u16, command: u8, flags: u16, sequence: u32, attributes: &[u8
 
 /// Receives a datagram, None when there is none.
 fn receive(socket: &mut dyn Transport) -> Option<Vec<u8>> {
-    let mut buffer = vec![0; 65536];
-    match socket.receive(&mut buffer, Duration::ZERO) {
-        Ok(length) => Some(buffer[..length].to_vec()),
+    match receive_up_to(socket, 65536, Duration::ZERO) {
+        Ok(datagram) => Some(datagram),
         Err(error) if error.kind() == io::ErrorKind::TimedOut => None,
         Err(error) => panic!("{error}"),
     }
+}
+
+/// Receives one datagram into a place of `longest` bytes.
+fn receive_up_to(
+    socket: &mut dyn Transport,
+    longest: usize,
+    wait: Duration,
+) -> io::Result<Vec<u8>> {
+    let mut inbox = Inbox::new(1, longest);
+    socket.receive(&mut inbox, wait)?;
+    Ok(inbox.datagrams().flatten().copied().collect())
 }
 
 /// The messages of a datagram.

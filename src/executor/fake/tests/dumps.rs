@@ -11,14 +11,12 @@ fn interrupted(change: impl Fn(&FakeKernel, ServiceId)) -> Vec<u32> {
     socket
         .send(&request(GET_DEST, DUMP, 1, &svc().bytes()))
         .unwrap();
-    let mut buffer = [0; 4096];
-    let length = socket.receive(&mut buffer, Duration::ZERO).unwrap();
-    let mut seen = messages(&buffer[..length]);
+    let mut next = || messages(&receive_up_to(socket.as_mut(), 4096, Duration::ZERO).unwrap());
+    let mut seen = next();
     assert_eq!(seen.len(), 9); // the first is no larger than a page less its overhead
     change(&kernel, id);
     loop {
-        let length = socket.receive(&mut buffer, Duration::ZERO).unwrap();
-        let mut more = messages(&buffer[..length]);
+        let mut more = next();
         if kind(&more[0]) == 3 {
             assert_eq!((more.len(), acknowledgement(&more[0])), (1, (1, 0)));
             return servers(&seen);
@@ -81,11 +79,10 @@ fn datagrams_are_as_large_as_the_largest_buffer() {
     ] {
         let mut socket = kernel.connect().unwrap();
         socket.send(&request(GET_SERVICE, DUMP, 1, &[])).unwrap();
-        let mut buffer = vec![0; size];
         let mut counts = Vec::new();
         loop {
-            let length = socket.receive(&mut buffer, Duration::ZERO).unwrap();
-            let messages = messages(&buffer[..length]);
+            let datagram = receive_up_to(socket.as_mut(), size, Duration::ZERO).unwrap();
+            let messages = messages(&datagram);
             if kind(&messages[0]) == 3 {
                 break;
             }
