@@ -35,9 +35,9 @@ fmt: ## formats the sources
 lint: ## what CI refuses: format, clippy, shellcheck
 	@SKIP=lab,host,kernel,judges lab/test
 
+# A command of ipvsctl is a process: to load libraries and to relocate takes longer than all it does.
 build: ## the release binaries, in target/release
 	cargo build --release --locked --bin ipvsd
-	@# A command is a process, and to load libraries takes longer than all that it does.
 	cargo rustc --release --locked --bin ipvsctl -- -C target-feature=+crt-static -C relocation-model=static
 
 openapi: ## writes openapi/ anew from the code
