@@ -6,12 +6,14 @@
 //! touches the kernel.
 
 mod act;
+mod cache;
 mod change;
 mod connections;
 pub mod fake;
 mod kernel;
 mod link;
 mod netlink;
+mod pack;
 mod reader;
 mod unavailable;
 mod worker;
@@ -20,16 +22,17 @@ mod worker;
 mod tests;
 
 use std::{
-    collections::HashMap,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use cache::Cache;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use worker::{Job, Waiting, Worker};
+use worker::{Aged, Job, Waiting, Worker};
 
+pub use cache::{Shelf, Told};
 pub use change::{Batch, Change, Changed, Decide, Plan, Seen, Step};
 pub use fake::FakeKernel;
 pub use kernel::{Kernel, Transport};
@@ -54,10 +57,6 @@ pub struct ExecutorLimits {
     /// Readings of the connection table at a time: each has a thread of its own.
     pub connection_streams: usize,
 }
-
-/// The last answers, for those who accept one that is not fresh. Emptied by every own write.
-#[derive(Debug, Default)]
-struct Cache(Mutex<HashMap<Query, (Instant, Seen)>>);
 
 /// An operation that runs when its deadline passes is waited for this long: it knows whether it
 /// was carried out.
@@ -93,18 +92,22 @@ impl Executor {
         })
     }
 
-    /// Answers a question, and says how old the answer is: at most `max_age`, zero for a fresh one.
+    /// Answers a question. The answer is at most `max_age` old: zero for a fresh one. It is kept
+    /// for others only where an old one was accepted: who wants fresh ones costs no memory.
     pub async fn ask(
         &self,
         query: Query,
         max_age: Duration,
         deadline: Instant,
-    ) -> Result<(Seen, Duration), Error> {
-        if let Some(cached) = self.cache.find(query, max_age) {
-            return Ok(cached);
+    ) -> Result<Told<Seen>, Error> {
+        if let Some(told) = self.cache.answer(query, max_age) {
+            return Ok(told);
         }
-        let seen = self.submit(query, deadline, Job::Ask).await?;
-        Ok((seen, Duration::ZERO))
+        let question = Aged {
+            about: query,
+            max_age,
+        };
+        self.submit(question, deadline, Job::Ask).await
     }
 
     /// Makes a change.
@@ -122,13 +125,22 @@ impl Executor {
         self.submit(batch, deadline, Job::Batch).await
     }
 
-    /// Reads small text files below `/proc`; `None` for each that is missing.
+    /// Reads small text files below `/proc`, `None` for each that is missing; or tells what they
+    /// said at most `max_age` ago.
     pub async fn read_files(
         &self,
         paths: Vec<String>,
+        max_age: Duration,
         deadline: Instant,
     ) -> Result<Vec<Option<String>>, Error> {
-        self.submit(paths, deadline, Job::Read).await
+        if let Some(texts) = self.cache.texts(&paths, max_age) {
+            return Ok(texts);
+        }
+        let question = Aged {
+            about: paths,
+            max_age,
+        };
+        self.submit(question, deadline, Job::Read).await
     }
 
     /// Writes small text files below `/proc`, as `(path, text)`: all, or none where one is refused.
@@ -185,34 +197,5 @@ impl Default for ExecutorLimits {
             queue_length: 1024,
             connection_streams: 4,
         }
-    }
-}
-
-// === impl Cache ===
-
-impl Cache {
-    fn find(&self, query: Query, max_age: Duration) -> Option<(Seen, Duration)> {
-        if max_age.is_zero() {
-            return None;
-        }
-        let cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (when, seen) = cache.get(&query)?;
-        let age = when.elapsed();
-        (age <= max_age).then(|| (seen.clone(), age))
-    }
-
-    fn store(&self, query: Query, seen: Seen) {
-        // One service's answer is cheap to get again, and there may be many of them.
-        if !matches!(query, Query::Service(_) | Query::ServiceWithServers(_)) {
-            let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            cache.insert(query, (Instant::now(), seen));
-        }
-    }
-
-    fn clear(&self) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
     }
 }

@@ -43,6 +43,7 @@ pub fn read(link: &mut Link, query: Query) -> Result<Seen, AskError> {
                 servers: Vec::new(),
             })
         })),
+        Query::Servers(key) => Seen::Servers(servers(link, key)?.map(Arc::new)),
         Query::ServiceWithServers(key) => Seen::Service(match service(link, key)? {
             None => None,
             Some(service) => {

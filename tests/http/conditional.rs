@@ -182,9 +182,9 @@ async fn a_precondition_that_would_be_ignored_is_refused() {
 async fn reads_are_fresh_unless_the_client_takes_an_older_answer() {
     let daemon = Daemon::with_service().await;
     let sweeps = || daemon.kernel.dumps(command::GET_SERVICE);
-    daemon.get("/v1/services").await.expect(200);
-    let before = sweeps();
     let old = [("cache-control", "max-age=60")];
+    daemon.get_with("/v1/services", &old).await.expect(200);
+    let before = sweeps();
     let reply = daemon.get_with("/v1/services", &old).await.expect(200);
     assert!(reply.header("age").parse::<u64>().unwrap() < 60);
     assert_eq!(sweeps(), before);

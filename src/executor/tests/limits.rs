@@ -52,7 +52,7 @@ async fn what_waited_beyond_its_deadline_is_not_begun() {
     assert_eq!(services(&kernel), 0);
     assert_eq!(kernel.dumps(command::GET_SERVICE), 0);
     let text = executor
-        .read_files(vec![drop_entry("").0], later())
+        .read_files(vec![drop_entry("").0], Duration::ZERO, later())
         .await
         .unwrap();
     assert_eq!(text, [Some("0\n".to_owned())]);
