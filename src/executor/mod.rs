@@ -23,7 +23,10 @@ mod tests;
 
 use std::{
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -43,7 +46,9 @@ use crate::model::{Error, Query, Reason};
 /// The way to the kernel. Cheap to clone; the thread ends with the last of them.
 #[derive(Clone, Debug)]
 pub struct Executor {
+    // Before the bell: when that rings for the last time, the queue is closed.
     jobs: mpsc::Sender<Job>,
+    bell: Arc<Bell>,
     cache: Arc<Cache>,
     kernel: Arc<dyn Kernel>,
     streams: Arc<Semaphore>,
@@ -57,6 +62,18 @@ pub struct ExecutorLimits {
     /// Readings of the connection table at a time: each has a thread of its own.
     pub connection_streams: usize,
 }
+
+/// Wakes the thread, once for all who come at the same moment: the thread would begin with the
+/// first of them alone, and each would cost a wake-up and a send of its own.
+#[derive(Debug)]
+struct Bell {
+    thread: thread::Thread,
+    /// Whether somebody is about to ring.
+    pending: AtomicBool,
+}
+
+/// Somebody who is about to ring, and does even if nobody waits for it any more.
+struct Ringer<'a>(&'a Bell);
 
 /// An operation that runs when its deadline passes is waited for this long: it knows whether it
 /// was carried out.
@@ -73,7 +90,7 @@ impl Executor {
         let worker = Worker::new(kernel.clone(), queue, cache.clone());
         let (entered, result) = std::sync::mpsc::channel();
         let own = kernel.clone();
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("ipvs-netlink".to_owned())
             .spawn(move || {
                 let enter = own.enter();
@@ -84,8 +101,13 @@ impl Executor {
             })?;
         result.recv().map_err(io::Error::other)??;
         let streams = Arc::new(Semaphore::new(limits.connection_streams.max(1)));
+        let bell = Arc::new(Bell {
+            thread: thread.thread().clone(),
+            pending: AtomicBool::new(false),
+        });
         Ok(Self {
             jobs,
+            bell,
             cache,
             kernel,
             streams,
@@ -174,6 +196,7 @@ impl Executor {
                     Error::new(Reason::Internal, "the executor has ended")
                 }
             })?;
+        self.bell.ring().await;
         match tokio::time::timeout_at((deadline + GRACE).into(), answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Error::new(
@@ -186,6 +209,33 @@ impl Executor {
             )
             .with_hint("look at it before trying again")),
         }
+    }
+}
+
+// === impl Bell ===
+
+impl Bell {
+    /// Rings when those have come who can run now; who comes while somebody is about to ring is
+    /// heard with them.
+    async fn ring(&self) {
+        if !self.pending.swap(true, Ordering::AcqRel) {
+            let _ringer = Ringer(self);
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        self.thread.unpark();
+    }
+}
+
+impl Drop for Ringer<'_> {
+    fn drop(&mut self) {
+        // What was put into the queue before this is seen by the thread after it.
+        self.0.pending.swap(false, Ordering::AcqRel);
+        self.0.thread.unpark();
     }
 }
 

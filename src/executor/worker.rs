@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{
+    mpsc::{self, error::TryRecvError},
+    oneshot,
+};
 
 use super::{
     Batch, Change, Changed, Kernel, Seen, Told,
@@ -85,9 +88,17 @@ impl Worker {
         }
     }
 
-    /// Works until all handles are gone.
+    /// Works until all handles are gone. Who has put a job into the queue unparks this thread.
     pub fn run(mut self) {
-        while let Some(first) = self.next() {
+        loop {
+            let first = match self.jobs.try_recv() {
+                Ok(job) => job,
+                Err(TryRecvError::Empty) => {
+                    thread::park();
+                    continue;
+                }
+                Err(TryRecvError::Disconnected) => return,
+            };
             let mut turn = vec![first];
             while turn.len() < TURN
                 && let Ok(job) = self.jobs.try_recv()
@@ -100,15 +111,6 @@ impl Worker {
                 self.link = None;
             }
         }
-    }
-
-    /// Waits for a job. Who was just answered, and who else waits for the processor, may have one
-    /// at once: to let them run first costs less than to fall asleep and be woken by the first of
-    /// them, and what all of them ask then goes together.
-    fn next(&mut self) -> Option<Job> {
-        thread::yield_now();
-        let job = self.jobs.try_recv().ok();
-        job.or_else(|| self.jobs.blocking_recv())
     }
 
     fn turn(&mut self, jobs: Vec<Job>) {
