@@ -340,7 +340,7 @@ struct Asked {
 fn faces() -> Faces {
     let director = director(kernel(100, 10));
     Faces {
-        http: http_face::router(director.clone(), HttpOptions::default()).0,
+        http: http_face::router(director.clone(), HttpOptions::default()),
         grpc: grpc::router(director, GrpcOptions::default()),
     }
 }

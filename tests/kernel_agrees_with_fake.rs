@@ -183,7 +183,7 @@ fn soon() -> Instant {
 
 async fn ask(executor: &Executor, query: Query) -> Result<Seen, Error> {
     let answer = executor.ask(query, Duration::ZERO, soon()).await;
-    answer.map(|(seen, _)| seen)
+    answer.map(|told| told.value)
 }
 
 async fn change(executor: &Executor, ops: &[Op]) -> Result<bool, Error> {

@@ -87,7 +87,14 @@ pub fn list_request(max_age_seconds: i64) -> pb::ListServicesRequest {
 /// services and servers there are.
 pub async fn list(client: &mut Client) -> anyhow::Result<(usize, usize)> {
     let (mut services, mut servers) = (0, 0);
-    let mut request = list_request(0);
+    // As good as fresh, and kept for the pages after it.
+    let mut request = pb::ListServicesRequest {
+        max_age: Some(prost_types::Duration {
+            seconds: 0,
+            nanos: 1,
+        }),
+        ..list_request(0)
+    };
     loop {
         let page = client.list_services(request).await?.into_inner();
         services += page.services.len();

@@ -123,6 +123,7 @@ fn nothing(json: Bytes, proto: Bytes) -> Router {
     Router::new()
         .route("/v1/services", get(list.clone()))
         .route("/v1/services/{service}", get(list.clone()))
+        .route("/v1/services/{service}/servers", post(taking.clone()))
         .route("/v1/services/{service}/servers/{server}", patch(taking))
         .route(grpc::LIST, post(call))
 }

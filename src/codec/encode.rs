@@ -136,7 +136,11 @@ pub fn get(out: &mut Vec<u8>, head: Head, query: Query) -> bool {
         Query::Info => put(Command::GetInfo, &|_| {}),
         Query::Timeouts => put(Command::GetConfig, &|_| {}),
         Query::Service(key) => put(Command::GetService, &|out| service(out, key, None)),
-        Query::SyncDaemons | Query::Services | Query::Table | Query::ServiceWithServers(_) => false,
+        Query::SyncDaemons
+        | Query::Services
+        | Query::Table
+        | Query::ServiceWithServers(_)
+        | Query::Servers(_) => false,
     }
 }
 

@@ -2,16 +2,19 @@
 
 use std::{fmt::Display, net::IpAddr, str::FromStr, sync::Arc};
 
-use super::{Answer, Call, Director, DirectorOptions};
+use super::{
+    Answer, Call, Director, DirectorOptions, mismatch,
+    pages::{Pages, ServicePage},
+};
 use crate::{
-    executor::Seen,
+    executor::{Seen, Told},
     model::{
         Error, Include, Protocol, Query, Rates, Server, ServerKey, ServiceEntry, ServiceKey, Stats,
     },
 };
 
 /// Which services, in what order, how many at a time.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListServices {
     /// Which.
     pub filter: Filter,
@@ -78,20 +81,6 @@ pub enum OrderBy {
     Rates(usize),
 }
 
-/// A page of services.
-#[derive(Clone, Debug)]
-pub struct ServicePage {
-    table: Arc<Vec<ServiceEntry>>,
-    places: Vec<usize>,
-    more: bool,
-    order: Order,
-    /// What is told of each.
-    pub include: Include,
-    /// Whether the kernel estimates (setting `run_estimation`); known where counters or rates are
-    /// included.
-    pub estimation: Option<bool>,
-}
-
 /// A page of servers.
 #[derive(Clone, Debug)]
 pub struct ServerPage {
@@ -113,7 +102,7 @@ impl Director {
         &self,
         list: ListServices,
         call: Call,
-    ) -> Result<Answer<ServicePage>, Error> {
+    ) -> Result<Answer<Arc<ServicePage>>, Error> {
         let size = self.options.page_size(list.page_size)?;
         let order = list.order.or(OrderBy::Id);
         let token = list
@@ -127,33 +116,23 @@ impl Director {
         } else {
             Query::Services
         };
-        let answer = self
-            .ask(query, call, |seen| match seen {
-                Seen::Table(table) => Some(table),
-                _ => None,
-            })
-            .await?;
-        let table = &answer.value;
-        let mut places: Vec<usize> = (0..table.len())
-            .filter(|&i| list.filter.lets_pass(&table[i]))
-            .collect();
-        let rank = |place: usize| {
-            let service = &table[place].service;
-            (
-                sort_value(order, &service.stats, &service.rates),
-                service.key,
-            )
+        let Told {
+            value: Seen::Table(table),
+            age,
+            shelf,
+        } = self
+            .executor
+            .ask(query, call.max_age, call.deadline)
+            .await?
+        else {
+            return Err(mismatch());
         };
-        let more = page(&mut places, order, size, token, rank)?;
-        let page = ServicePage {
-            table: answer.value.clone(),
-            places,
-            more,
-            order,
-            include: list.include,
-            estimation,
+        let make = || ServicePage::of(table, &list, order, size, token, estimation);
+        let value = match shelf {
+            Some(shelf) => Pages::on(&shelf).get_or_make(&list, estimation, make)?,
+            None => Arc::new(make()?),
         };
-        Ok(answer.map(|_| page))
+        Ok(Answer { value, age })
     }
 }
 
@@ -178,7 +157,7 @@ impl DirectorOptions {
 // === impl Filter ===
 
 impl Filter {
-    fn lets_pass(&self, entry: &ServiceEntry) -> bool {
+    pub(super) fn lets_pass(&self, entry: &ServiceEntry) -> bool {
         let service = &entry.service;
         let scheduler = self.scheduler.as_deref();
         if scheduler.is_some_and(|scheduler| scheduler != service.config.scheduler.as_str()) {
@@ -202,56 +181,6 @@ impl Filter {
                     && self.fwmark.is_none_or(|wanted| wanted == mark)
             }
         }
-    }
-}
-
-// === impl ServicePage ===
-
-impl ServicePage {
-    /// How many services are on it.
-    pub fn len(&self) -> usize {
-        self.places.len()
-    }
-
-    /// Whether it has no service.
-    pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
-    }
-
-    /// The service at a place on it.
-    pub fn get(&self, place: usize) -> Option<&ServiceEntry> {
-        self.table.get(*self.places.get(place)?)
-    }
-
-    /// The services on it.
-    pub fn iter(&self) -> impl Iterator<Item = &ServiceEntry> {
-        self.places
-            .iter()
-            .filter_map(|place| self.table.get(*place))
-    }
-
-    /// Token of the page after this; `None` on the last.
-    pub fn next_page_token(&self) -> Option<String> {
-        let last = self.get(self.len().checked_sub(1)?).filter(|_| self.more)?;
-        let value = sort_value(self.order, &last.service.stats, &last.service.rates);
-        Some(
-            Token {
-                value,
-                key: last.service.key,
-            }
-            .print(),
-        )
-    }
-
-    /// The first `len` services of this page, at least one; the next page begins after them.
-    #[must_use]
-    pub fn cut(mut self, len: usize) -> Self {
-        let len = len.max(1);
-        if len < self.places.len() {
-            self.places.truncate(len);
-            self.more = true;
-        }
-        self
     }
 }
 
@@ -315,13 +244,13 @@ impl ServerPage {
 
 /// The last entry of the page before: where the next one begins, also when the table has changed.
 #[derive(Clone, Copy, Debug)]
-struct Token<K> {
-    value: u64,
-    key: K,
+pub(super) struct Token<K> {
+    pub(super) value: u64,
+    pub(super) key: K,
 }
 
 impl<K: Display + FromStr> Token<K> {
-    fn print(&self) -> String {
+    pub(super) fn print(&self) -> String {
         format!("{:x}~{}", self.value, self.key)
     }
 
@@ -345,7 +274,7 @@ impl<K: Display + FromStr> Token<K> {
 
 /// Sorts `places`, drops those up to the token and those after the page. Returns whether there are
 /// more.
-fn page<K: Ord>(
+pub(super) fn page<K: Ord>(
     places: &mut Vec<usize>,
     order: Order,
     size: usize,

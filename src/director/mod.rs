@@ -7,6 +7,7 @@
 
 mod connections;
 mod list;
+mod pages;
 mod report;
 mod rules;
 mod servers;
@@ -21,7 +22,8 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-pub use list::{Filter, ListServers, ListServices, Order, OrderBy, ServerPage, ServicePage};
+pub use list::{Filter, ListServers, ListServices, Order, OrderBy, ServerPage};
+pub use pages::ServicePage;
 pub use rules::{RestoreEvent, RestoreOptions, RestoreStream, RestoreSummary};
 pub use types::{
     Answer, Call, ConnectionStream, Count, Guard, InfoReport, KernelReport, SchedulerReport,
@@ -29,8 +31,8 @@ pub use types::{
 };
 
 use crate::{
-    executor::{Executor, Seen},
-    model::{Error, Query, Reason, ServiceEntry, ServiceKey},
+    executor::{Executor, Seen, Told},
+    model::{Error, Query, Reason, Server, ServiceEntry, ServiceKey},
 };
 
 /// The use cases over one network namespace. Cheap to clone.
@@ -85,11 +87,11 @@ impl Director {
         call: Call,
         take: impl FnOnce(Seen) -> Option<T>,
     ) -> Result<Answer<T>, Error> {
-        let (seen, age) = self
+        let Told { value, age, .. } = self
             .executor
             .ask(query, call.max_age, call.deadline)
             .await?;
-        let value = take(seen).ok_or_else(mismatch)?;
+        let value = take(value).ok_or_else(mismatch)?;
         Ok(Answer { value, age })
     }
 }
@@ -135,15 +137,26 @@ fn found(seen: Option<&Seen>, key: ServiceKey) -> Result<&ServiceEntry, Error> {
     looked_up(seen)?.ok_or_else(|| service_not_found(key))
 }
 
+/// The error of what is missing when it is read back.
+fn right_after(mut error: Error) -> Error {
+    error.detail += ": another program deleted it right after the change";
+    error
+}
+
+/// The servers that were looked at, of a service that must be there.
+fn servers_of(seen: Option<&Seen>, key: ServiceKey) -> Result<&[Server], Error> {
+    match seen {
+        Some(Seen::Servers(Some(servers))) => Ok(servers),
+        Some(Seen::Servers(None)) => Err(service_not_found(key)),
+        _ => Err(mismatch()),
+    }
+}
+
 /// The service that was read back.
 fn read_back(seen: Option<Seen>, key: ServiceKey) -> Result<Arc<ServiceEntry>, Error> {
     match seen {
         Some(Seen::Service(Some(entry))) => Ok(entry),
-        Some(Seen::Service(None)) => {
-            let mut error = service_not_found(key);
-            error.detail += ": another program deleted it right after the change";
-            Err(error)
-        }
+        Some(Seen::Service(None)) => Err(right_after(service_not_found(key))),
         _ => Err(mismatch()),
     }
 }

@@ -44,7 +44,7 @@ impl Director {
         paths.extend(FEATURES.iter().map(|(_, setting)| path(setting)));
         let mut texts = self
             .executor
-            .read_files(paths, call.deadline)
+            .read_files(paths, call.max_age, call.deadline)
             .await?
             .into_iter();
         let mut text = || texts.next().flatten();
@@ -116,7 +116,7 @@ impl Director {
         let paths = vec![TOTALS.to_owned(), path("run_estimation")];
         let mut texts = self
             .executor
-            .read_files(paths, call.deadline)
+            .read_files(paths, call.max_age, call.deadline)
             .await?
             .into_iter();
         let totals = texts.next().flatten();

@@ -1,20 +1,14 @@
 //! Real servers.
 
+use std::sync::Arc;
+
 use super::{
-    Answer, Call, Director, Guard, ListServers, ServerPage, Written, found, looked_up, read_back,
-    services::created_servers,
+    Answer, Call, Director, Guard, ListServers, ServerPage, Written, found, right_after,
+    servers_of, service_not_found, services::created_servers,
 };
 use crate::{
     executor::{Change, Plan, Seen, Step},
-    model::{
-        Error, Include, Op, Query, Reason, Server, ServerDraft, ServerKey, ServiceEntry, ServiceKey,
-    },
-};
-
-const WITH_SERVERS: Include = Include {
-    servers: true,
-    stats: false,
-    rates: false,
+    model::{Error, Op, Query, Reason, Server, ServerDraft, ServerKey, ServiceKey},
 };
 
 impl Director {
@@ -26,8 +20,8 @@ impl Director {
         call: Call,
     ) -> Result<Answer<ServerPage>, Error> {
         let estimation = self.estimation(list.include, call).await?;
-        let answer = self.service(service, WITH_SERVERS, call).await?;
-        let page = ServerPage::of(&answer.value.servers, &list, &self.options, estimation)?;
+        let answer = self.servers(service, call).await?;
+        let page = ServerPage::of(&answer.value, &list, &self.options, estimation)?;
         Ok(answer.map(|_| page))
     }
 
@@ -38,7 +32,7 @@ impl Director {
         server: ServerKey,
         call: Call,
     ) -> Result<Answer<Server>, Error> {
-        let answer = self.service(service, WITH_SERVERS, call).await?;
+        let answer = self.servers(service, call).await?;
         let found = server_of(&answer.value, server)
             .copied()
             .ok_or_else(|| server_not_found(service, server))?;
@@ -56,10 +50,14 @@ impl Director {
             .key(service)?
             .ok_or_else(|| Error::invalid("address", "is required"))?;
         let config = draft.create(service, server)?;
-        // Where it exists the kernel says so.
-        let create = Op::CreateServer(service, server, config);
-        self.write_server(service, server, Guard::None, call, |_| Ok(Some(create)))
-            .await
+        // Whether the service is there and the server is not, the kernel says: no look is needed.
+        let plan = Plan::of([Op::CreateServer(service, server, config).into()]).creating();
+        let change = Change {
+            look: None,
+            decide: Box::new(|_| Ok(plan)),
+            read_back: Some(Query::Servers(service)),
+        };
+        self.written(service, server, change, call).await
     }
 
     /// Creates servers, all or none; refused where one exists (ipvsadm -a). Returns them in the
@@ -85,15 +83,12 @@ impl Director {
         let change = Change {
             look: Some(Query::Service(service)),
             decide: Box::new(decide),
-            read_back: Some(Query::ServiceWithServers(service)),
+            read_back: Some(Query::Servers(service)),
         };
         let changed = self.executor.change(change, call.deadline).await?;
-        let entry = read_back(changed.seen, service)?;
-        let there: std::collections::HashMap<_, _> = entry
-            .servers
-            .iter()
-            .map(|server| (server.key, server))
-            .collect();
+        let servers = servers_of(changed.seen.as_ref(), service).map_err(right_after)?;
+        let there: std::collections::HashMap<_, _> =
+            servers.iter().map(|server| (server.key, server)).collect();
         let value = keys
             .into_iter()
             .map(|key| {
@@ -169,18 +164,18 @@ impl Director {
         call: Call,
     ) -> Result<bool, Error> {
         let decide = move |seen: Option<&Seen>| {
-            let there = looked_up(seen)?.and_then(|entry| server_of(entry, server));
+            let servers = servers_of(seen, service);
+            let there = servers.as_ref().ok().and_then(|all| server_of(all, server));
             if there.is_none() && allow_missing {
                 return Ok(Plan::nothing());
             }
-            found(seen, service)?;
+            servers?;
             guard.check(there.map(|server| vec![server.etag()]).as_deref())?;
             there.ok_or_else(|| server_not_found(service, server))?;
             Ok(Plan::of([Op::DeleteServer(service, server).into()]))
         };
-        let look = Some(Query::ServiceWithServers(service));
         let change = Change {
-            look,
+            look: Some(Query::Servers(service)),
             decide: Box::new(decide),
             read_back: None,
         };
@@ -196,9 +191,9 @@ impl Director {
         call: Call,
         plan: impl FnOnce(Option<&Server>) -> Result<Option<Op>, Error> + Send + 'static,
     ) -> Result<Written<Server>, Error> {
-        let query = Query::ServiceWithServers(service);
+        let query = Query::Servers(service);
         let decide = move |seen: Option<&Seen>| {
-            let there = server_of(found(seen, service)?, server);
+            let there = server_of(servers_of(seen, service)?, server);
             guard.check(there.map(|server| vec![server.etag()]).as_deref())?;
             let plan = Plan::of(plan(there)?.map(Step::from));
             Ok(if there.is_none() {
@@ -212,19 +207,48 @@ impl Director {
             decide: Box::new(decide),
             read_back: Some(query),
         };
+        self.written(service, server, change, call).await
+    }
+
+    /// Makes a change that reads back a service's servers, and tells the one that was written.
+    async fn written(
+        &self,
+        service: ServiceKey,
+        server: ServerKey,
+        change: Change,
+        call: Call,
+    ) -> Result<Written<Server>, Error> {
         let changed = self.executor.change(change, call.deadline).await?;
-        let entry = read_back(changed.seen, service)?;
-        let value = server_of(&entry, server).ok_or_else(|| vanished(service, server))?;
+        let servers = servers_of(changed.seen.as_ref(), service).map_err(right_after)?;
+        let value = server_of(servers, server).ok_or_else(|| vanished(service, server))?;
         Ok(Written {
             value: *value,
             created: changed.created,
             changed: changed.changed,
         })
     }
+
+    /// The servers of a service.
+    async fn servers(
+        &self,
+        service: ServiceKey,
+        call: Call,
+    ) -> Result<Answer<Arc<Vec<Server>>>, Error> {
+        let query = Query::Servers(service);
+        let answer = self
+            .ask(query, call, |seen| match seen {
+                Seen::Servers(servers) => Some(servers),
+                _ => None,
+            })
+            .await?;
+        let value = answer.value.ok_or_else(|| service_not_found(service))?;
+        let age = answer.age;
+        Ok(Answer { value, age })
+    }
 }
 
-fn server_of(entry: &ServiceEntry, key: ServerKey) -> Option<&Server> {
-    entry.servers.iter().find(|server| server.key == key)
+fn server_of(servers: &[Server], key: ServerKey) -> Option<&Server> {
+    servers.iter().find(|server| server.key == key)
 }
 
 fn server_not_found(service: ServiceKey, server: ServerKey) -> Error {
@@ -235,7 +259,5 @@ fn server_not_found(service: ServiceKey, server: ServerKey) -> Error {
 }
 
 fn vanished(service: ServiceKey, server: ServerKey) -> Error {
-    let mut error = server_not_found(service, server);
-    error.detail += ": another program deleted it right after the change";
-    error
+    right_after(server_not_found(service, server))
 }

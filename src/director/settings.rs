@@ -1,6 +1,6 @@
 //! The kernel's settings, `/proc/sys/net/ipv4/vs/*`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Call, Director, Written};
 use crate::model::{Error, Field, Include, Reason, SETTINGS, SettingSpec, SettingValue, Settings};
@@ -11,7 +11,10 @@ impl Director {
     /// The kernel's settings that it has, by name.
     pub async fn settings(&self, call: Call) -> Result<Settings, Error> {
         let paths = SETTINGS.iter().map(|spec| path(spec.name)).collect();
-        let texts = self.executor.read_files(paths, call.deadline).await?;
+        let texts = self
+            .executor
+            .read_files(paths, Duration::ZERO, call.deadline)
+            .await?;
         let settings: Settings = SETTINGS
             .iter()
             .zip(texts)
@@ -79,7 +82,7 @@ impl Director {
         }
         let texts = self
             .executor
-            .read_files(vec![path("run_estimation")], call.deadline)
+            .read_files(vec![path("run_estimation")], call.max_age, call.deadline)
             .await?;
         Ok(Some(estimates(texts.first().and_then(Option::as_deref))))
     }

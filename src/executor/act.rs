@@ -1,27 +1,16 @@
-//! Changes: look, decide, act, read back. Those about different services go packed, one send for a
-//! step of many, and each keeps its own exact outcome.
-
-use std::{
-    collections::HashSet,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+//! Plans carried out: those of a pack together, one send for a stage of all, and each with its own
+//! exact outcome; undone where they fail.
 
 use tokio::sync::oneshot;
 
-use super::{
-    Batch, Change, Changed, Decide, Plan, Seen, Step,
-    link::Outcome,
-    reader, unavailable,
-    worker::{Waiting, Worker},
-};
+use super::{Batch, Changed, Plan, Seen, Step, link::Outcome, unavailable, worker::Worker};
 use crate::{
     codec,
-    model::{Errno, Error, Name, Op, Query, Reason, SCHEDULERS, ServiceEntry},
+    model::{Errno, Error, Name, Op, Query, Reason, SCHEDULERS},
 };
 
 /// A change on its way.
-struct Act {
+pub(super) struct Act {
     stages: std::vec::IntoIter<Vec<Step>>,
     changed: bool,
     created: bool,
@@ -36,66 +25,6 @@ struct Act {
 // === impl Worker ===
 
 impl Worker {
-    /// Makes changes in their order; neighbours about different services go together.
-    pub(super) fn changes(&mut self, changes: Vec<Waiting<Change, Changed>>) {
-        let mut pack: Vec<Waiting<Change, Changed>> = Vec::new();
-        let mut keys = HashSet::new();
-        for change in changes {
-            let key = change.request.look.and_then(|query| match query {
-                Query::Service(key) | Query::ServiceWithServers(key) => Some(key),
-                _ => None,
-            });
-            let fits = key.is_some_and(|key| keys.insert(key));
-            if !fits && !pack.is_empty() {
-                self.pack(std::mem::take(&mut pack));
-                keys.clear();
-                keys.extend(key);
-            }
-            pack.push(change);
-            if key.is_none() {
-                self.pack(std::mem::take(&mut pack));
-                keys.clear();
-            }
-        }
-        if !pack.is_empty() {
-            self.pack(pack);
-        }
-    }
-
-    /// Looks, decides, acts and reads back for several changes at once.
-    fn pack(&mut self, changes: Vec<Waiting<Change, Changed>>) {
-        let changes: Vec<_> = changes.into_iter().filter_map(Waiting::wanted).collect();
-        let looks: Vec<_> = changes.iter().map(|change| change.request.look).collect();
-        let looks = self.look(&looks);
-        let mut acts = Vec::new();
-        for (change, look) in changes.into_iter().zip(looks) {
-            let Waiting {
-                request:
-                    Change {
-                        look: query,
-                        decide,
-                        read_back,
-                    },
-                reply,
-                ..
-            } = change;
-            match look.and_then(|seen| Ok((plan(decide, seen.as_ref())?, seen))) {
-                Ok((plan, seen)) => {
-                    // What nothing is done to need not be read twice.
-                    let known = (plan.is_empty() && query == read_back).then_some(seen);
-                    acts.push(Act::new(plan, read_back, known, reply));
-                }
-                Err(error) => drop(reply.send(Err(error))),
-            }
-        }
-        self.act(&mut acts);
-        let wanted: Vec<_> = acts.iter().map(Act::read_back).collect();
-        let seen = self.look(&wanted);
-        for (act, seen) in acts.into_iter().zip(seen) {
-            act.finish(seen);
-        }
-    }
-
     /// Carries out operations that have nothing to do with each other.
     pub(super) fn batch(&mut self, batch: &Batch) -> Result<Vec<Result<(), Error>>, Error> {
         if !batch.stop {
@@ -128,7 +57,7 @@ impl Worker {
     }
 
     /// Carries out the plans, stage by stage, and undoes those that fail.
-    fn act(&mut self, acts: &mut [Act]) {
+    pub(super) fn act(&mut self, acts: &mut [Act]) {
         while let Some(owned) = next_stage(acts) {
             if owned.is_empty() {
                 continue;
@@ -254,46 +183,12 @@ impl Worker {
             None => Err(lost("it is not known whether it was carried out")),
         }
     }
-
-    /// Answers what several changes want to know, services without servers in one exchange.
-    fn look(&mut self, queries: &[Option<Query>]) -> Vec<Result<Option<Seen>, Error>> {
-        let keys: Vec<_> = queries
-            .iter()
-            .filter_map(|query| match query {
-                Some(Query::Service(key)) => Some(*key),
-                _ => None,
-            })
-            .collect();
-        let services = match keys.is_empty() {
-            true => Ok(Vec::new()),
-            false => self.with_link(|link| reader::read_services(link, &keys)),
-        };
-        let mut services = services.map(Vec::into_iter);
-        queries
-            .iter()
-            .map(|query| match query {
-                None => Ok(None),
-                Some(Query::Service(_)) => match &mut services {
-                    Ok(services) => {
-                        let service = services.next().flatten();
-                        let entry = service.map(|service| ServiceEntry {
-                            service,
-                            servers: Vec::new(),
-                        });
-                        Ok(Some(Seen::Service(entry.map(Arc::new))))
-                    }
-                    Err(error) => Err(error.clone()),
-                },
-                Some(query) => self.ask(*query).map(Some),
-            })
-            .collect()
-    }
 }
 
 // === impl Act ===
 
 impl Act {
-    fn new(
+    pub(super) fn new(
         plan: Plan,
         read_back: Option<Query>,
         known: Option<Option<Seen>>,
@@ -329,7 +224,7 @@ impl Act {
         }
     }
 
-    fn read_back(&self) -> Option<Query> {
+    pub(super) fn read_back(&self) -> Option<Query> {
         if self.failed.is_some() || self.known.is_some() {
             None
         } else {
@@ -337,7 +232,7 @@ impl Act {
         }
     }
 
-    fn finish(self, seen: Result<Option<Seen>, Error>) {
+    pub(super) fn finish(self, seen: Result<Option<Seen>, Error>) {
         let answer = match (self.failed, self.known, seen) {
             (Some(error), ..) => Err(error),
             (None, Some(known), _) => Ok(known),
@@ -355,16 +250,6 @@ impl Act {
             created,
         })));
     }
-}
-
-/// What is decided. A fault of one plan is not the others'.
-fn plan(decide: Decide, seen: Option<&Seen>) -> Result<Plan, Error> {
-    catch_unwind(AssertUnwindSafe(|| decide(seen))).unwrap_or_else(|_| {
-        Err(Error::new(
-            Reason::Internal,
-            "the executor failed on this request",
-        ))
-    })
 }
 
 /// The next stage of every plan that has not failed, each step with the place of its plan.

@@ -3,11 +3,15 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::model::{Error, Info, Op, Query, ServiceEntry, SyncDaemon, Timeouts};
+use crate::model::{Error, Info, Op, Query, Server, ServiceEntry, SyncDaemon, Timeouts};
 
 /// A change in three steps. What it decides, it decides from what the kernel has at that moment.
+///
+/// One that looks at a service, or reads one back, is about that service alone: it goes packed with
+/// changes of others.
 pub struct Change {
-    /// What must be known first.
+    /// What must be known first. Changes that look at nothing may be packed with others of the same
+    /// service, whose operations may come between their stages.
     pub look: Option<Query>,
     /// What to do about it. Must not block: the owner of the kernel socket runs it.
     pub decide: Decide,
@@ -73,6 +77,8 @@ pub enum Seen {
     Table(Arc<Vec<ServiceEntry>>),
     /// To [`Query::Service`] (without servers) and [`Query::ServiceWithServers`] (with them).
     Service(Option<Arc<ServiceEntry>>),
+    /// To [`Query::Servers`]; `None` where there is no such service.
+    Servers(Option<Arc<Vec<Server>>>),
 }
 
 // === impl Change ===

@@ -6,12 +6,14 @@
 //! touches the kernel.
 
 mod act;
+mod cache;
 mod change;
 mod connections;
 pub mod fake;
 mod kernel;
 mod link;
 mod netlink;
+mod pack;
 mod reader;
 mod unavailable;
 mod worker;
@@ -20,16 +22,20 @@ mod worker;
 mod tests;
 
 use std::{
-    collections::HashMap,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
+use cache::Cache;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use worker::{Job, Waiting, Worker};
+use worker::{Aged, Job, Waiting, Worker};
 
+pub use cache::{Shelf, Told};
 pub use change::{Batch, Change, Changed, Decide, Plan, Seen, Step};
 pub use fake::FakeKernel;
 pub use kernel::{Inbox, Kernel, Transport};
@@ -40,7 +46,9 @@ use crate::model::{Error, Query, Reason};
 /// The way to the kernel. Cheap to clone; the thread ends with the last of them.
 #[derive(Clone, Debug)]
 pub struct Executor {
+    // Before the bell: when that rings for the last time, the queue is closed.
     jobs: mpsc::Sender<Job>,
+    bell: Arc<Bell>,
     cache: Arc<Cache>,
     kernel: Arc<dyn Kernel>,
     streams: Arc<Semaphore>,
@@ -55,9 +63,17 @@ pub struct ExecutorLimits {
     pub connection_streams: usize,
 }
 
-/// The last answers, for those who accept one that is not fresh. Emptied by every own write.
-#[derive(Debug, Default)]
-struct Cache(Mutex<HashMap<Query, (Instant, Seen)>>);
+/// Wakes the thread, once for all who come at the same moment: the thread would begin with the
+/// first of them alone, and each would cost a wake-up and a send of its own.
+#[derive(Debug)]
+struct Bell {
+    thread: thread::Thread,
+    /// Whether somebody is about to ring.
+    pending: AtomicBool,
+}
+
+/// Somebody who is about to ring, and does even if nobody waits for it any more.
+struct Ringer<'a>(&'a Bell);
 
 /// An operation that runs when its deadline passes is waited for this long: it knows whether it
 /// was carried out.
@@ -74,7 +90,7 @@ impl Executor {
         let worker = Worker::new(kernel.clone(), queue, cache.clone());
         let (entered, result) = std::sync::mpsc::channel();
         let own = kernel.clone();
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("ipvs-netlink".to_owned())
             .spawn(move || {
                 let enter = own.enter();
@@ -85,26 +101,35 @@ impl Executor {
             })?;
         result.recv().map_err(io::Error::other)??;
         let streams = Arc::new(Semaphore::new(limits.connection_streams.max(1)));
+        let bell = Arc::new(Bell {
+            thread: thread.thread().clone(),
+            pending: AtomicBool::new(false),
+        });
         Ok(Self {
             jobs,
+            bell,
             cache,
             kernel,
             streams,
         })
     }
 
-    /// Answers a question, and says how old the answer is: at most `max_age`, zero for a fresh one.
+    /// Answers a question. The answer is at most `max_age` old: zero for a fresh one. It is kept
+    /// for others only where an old one was accepted: who wants fresh ones costs no memory.
     pub async fn ask(
         &self,
         query: Query,
         max_age: Duration,
         deadline: Instant,
-    ) -> Result<(Seen, Duration), Error> {
-        if let Some(cached) = self.cache.find(query, max_age) {
-            return Ok(cached);
+    ) -> Result<Told<Seen>, Error> {
+        if let Some(told) = self.cache.answer(query, max_age) {
+            return Ok(told);
         }
-        let seen = self.submit(query, deadline, Job::Ask).await?;
-        Ok((seen, Duration::ZERO))
+        let question = Aged {
+            about: query,
+            max_age,
+        };
+        self.submit(question, deadline, Job::Ask).await
     }
 
     /// Makes a change.
@@ -122,13 +147,22 @@ impl Executor {
         self.submit(batch, deadline, Job::Batch).await
     }
 
-    /// Reads small text files below `/proc`; `None` for each that is missing.
+    /// Reads small text files below `/proc`, `None` for each that is missing; or tells what they
+    /// said at most `max_age` ago.
     pub async fn read_files(
         &self,
         paths: Vec<String>,
+        max_age: Duration,
         deadline: Instant,
     ) -> Result<Vec<Option<String>>, Error> {
-        self.submit(paths, deadline, Job::Read).await
+        if let Some(texts) = self.cache.texts(&paths, max_age) {
+            return Ok(texts);
+        }
+        let question = Aged {
+            about: paths,
+            max_age,
+        };
+        self.submit(question, deadline, Job::Read).await
     }
 
     /// Writes small text files below `/proc`, as `(path, text)`: all, or none where one is refused.
@@ -162,6 +196,7 @@ impl Executor {
                     Error::new(Reason::Internal, "the executor has ended")
                 }
             })?;
+        self.bell.ring().await;
         match tokio::time::timeout_at((deadline + GRACE).into(), answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Error::new(
@@ -177,6 +212,33 @@ impl Executor {
     }
 }
 
+// === impl Bell ===
+
+impl Bell {
+    /// Rings when those have come who can run now; who comes while somebody is about to ring is
+    /// heard with them.
+    async fn ring(&self) {
+        if !self.pending.swap(true, Ordering::AcqRel) {
+            let _ringer = Ringer(self);
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        self.thread.unpark();
+    }
+}
+
+impl Drop for Ringer<'_> {
+    fn drop(&mut self) {
+        // What was put into the queue before this is seen by the thread after it.
+        self.0.pending.swap(false, Ordering::AcqRel);
+        self.0.thread.unpark();
+    }
+}
+
 // === impl ExecutorLimits ===
 
 impl Default for ExecutorLimits {
@@ -185,34 +247,5 @@ impl Default for ExecutorLimits {
             queue_length: 1024,
             connection_streams: 4,
         }
-    }
-}
-
-// === impl Cache ===
-
-impl Cache {
-    fn find(&self, query: Query, max_age: Duration) -> Option<(Seen, Duration)> {
-        if max_age.is_zero() {
-            return None;
-        }
-        let cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (when, seen) = cache.get(&query)?;
-        let age = when.elapsed();
-        (age <= max_age).then(|| (seen.clone(), age))
-    }
-
-    fn store(&self, query: Query, seen: Seen) {
-        // One service's answer is cheap to get again, and there may be many of them.
-        if !matches!(query, Query::Service(_) | Query::ServiceWithServers(_)) {
-            let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            cache.insert(query, (Instant::now(), seen));
-        }
-    }
-
-    fn clear(&self) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
     }
 }

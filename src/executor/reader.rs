@@ -45,12 +45,11 @@ pub fn read(link: &mut Link, query: Query) -> Result<Seen, AskError> {
                 servers: Vec::new(),
             })
         })),
+        Query::Servers(key) => Seen::Servers(servers(link, key)?.map(Arc::new)),
         Query::ServiceWithServers(key) => Seen::Service(match service(link, key)? {
             None => None,
             Some(service) => {
-                let servers = servers(link, key, None)?;
-                let still = is_certain(&servers) || self::service(link, key)?.is_some();
-                still.then(|| Arc::new(ServiceEntry { service, servers }))
+                servers(link, key)?.map(|servers| Arc::new(ServiceEntry { service, servers }))
             }
         }),
     })
@@ -93,7 +92,7 @@ fn table(link: &mut Link) -> Result<Vec<ServiceEntry>, AskError> {
     let services = services(link)?;
     let mut table = Vec::with_capacity(services.len());
     for service in services {
-        let servers = servers(link, service.key, table.last())?;
+        let servers = told_servers(link, service.key, table.last())?;
         table.push(ServiceEntry { service, servers });
     }
     if !table.iter().all(|entry| is_certain(&entry.servers)) {
@@ -113,9 +112,17 @@ fn services(link: &mut Link) -> Result<Vec<Service>, AskError> {
     })
 }
 
-/// The servers of a service: none, or some of them, where another program deletes it meanwhile.
-/// `before` is the entry that was read before; a service has often as many servers as the last.
-fn servers(
+/// The servers of a service; `None` where there is none.
+fn servers(link: &mut Link, key: ServiceKey) -> Result<Option<Vec<Server>>, AskError> {
+    let servers = told_servers(link, key, None)?;
+    let is_there = is_certain(&servers) || service(link, key)?.is_some();
+    Ok(is_there.then_some(servers))
+}
+
+/// What a dump tells of the servers of a service: none, or some of them, where another program
+/// deletes it meanwhile. `before` is the entry that was read before; a service has often as many
+/// servers as the last.
+fn told_servers(
     link: &mut Link,
     key: ServiceKey,
     before: Option<&ServiceEntry>,

@@ -5,13 +5,18 @@ use std::{
     io::Read,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{
+    mpsc::{self, error::TryRecvError},
+    oneshot,
+};
 
 use super::{
-    Batch, Cache, Change, Changed, Kernel, Seen,
+    Batch, Change, Changed, Kernel, Seen, Told,
+    cache::Cache,
     link::{AskError, Link},
     reader, unavailable,
 };
@@ -21,15 +26,24 @@ use crate::model::{Errno, Error, Query, Reason};
 #[derive(Debug)]
 pub enum Job {
     /// A question.
-    Ask(Waiting<Query, Seen>),
+    Ask(Waiting<Aged<Query>, Told<Seen>>),
     /// A change.
     Change(Waiting<Change, Changed>),
     /// Operations, each on its own.
     Batch(Waiting<Batch, Vec<Result<(), Error>>>),
     /// Read small files below `/proc`, those that exist.
-    Read(Waiting<Vec<String>, Vec<Option<String>>>),
+    Read(Waiting<Aged<Vec<String>>, Vec<Option<String>>>),
     /// Write small files below `/proc`, all or none.
     Write(Waiting<Vec<(String, String)>, ()>),
+}
+
+/// A question whose answer may be old.
+#[derive(Debug)]
+pub struct Aged<Q> {
+    /// It.
+    pub about: Q,
+    /// How old the answer may be; zero for a fresh one.
+    pub max_age: Duration,
 }
 
 /// A request and who waits for its answer.
@@ -74,9 +88,17 @@ impl Worker {
         }
     }
 
-    /// Works until all handles are gone.
+    /// Works until all handles are gone. Who has put a job into the queue unparks this thread.
     pub fn run(mut self) {
-        while let Some(first) = self.jobs.blocking_recv() {
+        loop {
+            let first = match self.jobs.try_recv() {
+                Ok(job) => job,
+                Err(TryRecvError::Empty) => {
+                    thread::park();
+                    continue;
+                }
+                Err(TryRecvError::Disconnected) => return,
+            };
             let mut turn = vec![first];
             while turn.len() < TURN
                 && let Ok(job) = self.jobs.try_recv()
@@ -92,29 +114,29 @@ impl Worker {
     }
 
     fn turn(&mut self, jobs: Vec<Job>) {
+        let now = Instant::now();
         let mut changes = Vec::new();
-        let mut questions: Vec<Waiting<Query, Seen>> = Vec::new();
+        let mut questions = Vec::new();
         for job in jobs {
             match job {
-                Job::Ask(ask) => questions.extend(ask.wanted()),
+                Job::Ask(ask) => questions.extend(ask.wanted(now)),
                 // Whether they are still wanted shows when it is their turn.
                 Job::Change(change) => changes.push(change),
                 Job::Batch(batch) => {
                     // Writes keep their order.
                     self.changes(std::mem::take(&mut changes));
-                    if let Some(batch) = batch.wanted() {
+                    if let Some(batch) = batch.wanted(Instant::now()) {
                         let outcomes = self.batch(&batch.request);
                         batch.answer(outcomes);
                     }
                 }
                 Job::Read(read) => {
-                    if let Some(read) = read.wanted() {
-                        let contents = self.read_files(&read.request);
-                        read.answer(contents);
+                    if let Some(read) = read.wanted(now) {
+                        self.read_files(read);
                     }
                 }
                 Job::Write(write) => {
-                    if let Some(write) = write.wanted() {
+                    if let Some(write) = write.wanted(now) {
                         let written = self.write_files(&write.request);
                         write.answer(written);
                     }
@@ -122,25 +144,49 @@ impl Worker {
             }
         }
         self.changes(changes);
-        // Asked before any of this was read, all of them may have the same answer.
-        while let Some(first) = questions.pop() {
-            let query = first.request;
-            let (mut same, other): (Vec<_>, Vec<_>) = questions
-                .into_iter()
-                .partition(|question| question.request == query);
-            questions = other;
-            same.push(first);
-            let answer = self.ask(query);
-            if let Ok(seen) = &answer {
-                self.cache.store(query, seen.clone());
-            }
-            for question in same {
-                question.answer(answer.clone());
-            }
-        }
+        self.answer(questions);
     }
 
     // --- questions
+
+    /// Answers questions, equal ones with one sweep: asked before any of this was read, all of
+    /// them may have the same answer.
+    fn answer(&mut self, mut questions: Vec<Waiting<Aged<Query>, Told<Seen>>>) {
+        while let Some(first) = questions.pop() {
+            let query = first.request.about;
+            let (mut same, other): (Vec<_>, Vec<_>) = questions
+                .into_iter()
+                .partition(|question| question.request.about == query);
+            questions = other;
+            same.push(first);
+            // More may have missed an old answer together than are taken in a turn; the turn before
+            // has left a young one then.
+            let mut wanting = Vec::new();
+            for question in same {
+                match self.cache.answer(query, question.request.max_age) {
+                    Some(told) => question.answer(Ok(told)),
+                    None => wanting.push(question),
+                }
+            }
+            let asked = wanting.iter().map(|question| question.request.max_age);
+            let Some(max_age) = asked.max() else {
+                continue;
+            };
+            let max_age = max_age.max(self.cache.drop_answer(query));
+            let answer = self.ask(query);
+            let shelf = match &answer {
+                Ok(seen) => self.cache.keep(query, seen, max_age),
+                Err(_) => None,
+            };
+            for question in wanting {
+                question.answer(answer.clone().map(|value| Told {
+                    value,
+                    age: Duration::ZERO,
+                    shelf: shelf.clone(),
+                }));
+            }
+        }
+    }
 
     /// Answers a question, on a new socket if the old one fails.
     pub(super) fn ask(&mut self, query: Query) -> Result<Seen, Error> {
@@ -213,8 +259,14 @@ impl Worker {
         Some(text)
     }
 
-    fn read_files(&self, paths: &[String]) -> Result<Vec<Option<String>>, Error> {
-        Ok(paths.iter().map(|path| self.read_file(path)).collect())
+    fn read_files(&self, read: Waiting<Aged<Vec<String>>, Vec<Option<String>>>) {
+        let Aged { about, max_age } = &read.request;
+        let texts = self.cache.texts(about, *max_age).unwrap_or_else(|| {
+            let texts: Vec<_> = about.iter().map(|path| self.read_file(path)).collect();
+            self.cache.keep_texts(about, &texts, *max_age);
+            texts
+        });
+        read.answer(Ok(texts));
     }
 
     /// Writes files in order; where one is refused, those before it get back what they had.
@@ -240,12 +292,12 @@ impl Worker {
 // === impl Waiting ===
 
 impl<Q, A> Waiting<Q, A> {
-    /// Itself, if somebody waits and there is time; else its end is told here.
-    pub(super) fn wanted(self) -> Option<Self> {
+    /// Itself, if somebody waits and there is time `now`; else its end is told here.
+    pub(super) fn wanted(self, now: Instant) -> Option<Self> {
         if self.reply.is_closed() {
             return None;
         }
-        if self.deadline <= Instant::now() {
+        if self.deadline <= now {
             drop(self.reply.send(Err(Error::new(
                 Reason::DeadlineExceeded,
                 "the deadline passed before the kernel was asked; nothing was done",

@@ -28,7 +28,7 @@ type Answer<T> = Result<Response<T>, Status>;
 
 impl Face {
     /// Answers a request with what a function makes of it.
-    async fn answer<Q, A, F>(
+    pub(super) async fn answer<Q, A, F>(
         &self,
         request: Request<Q>,
         method: impl FnOnce(Self, Q, Call) -> F,
@@ -52,7 +52,11 @@ impl Ipvs for Face {
         &self,
         request: Request<pb::ListServicesRequest>,
     ) -> Answer<pb::ListServicesResponse> {
-        self.answer(request, services::list).await
+        // Over the wire, `listing` answers.
+        let list = |face, request, call| async move {
+            services::list(face, request, call).await?.message()
+        };
+        self.answer(request, list).await
     }
 
     async fn get_service(

@@ -8,6 +8,7 @@ mod convert;
 mod face;
 mod health;
 mod info;
+mod listing;
 mod mask;
 mod rules;
 mod servers;
@@ -104,6 +105,7 @@ pub fn router(director: Director, options: GrpcOptions) -> Router {
     };
     let web = GrpcWebLayer::new();
     let health = HealthServer::new(health::HealthService::new(face.clone()));
+    let list = listing::route(face.clone());
     let ipvs = IpvsServer::new(face).max_decoding_message_size(max_request_bytes);
     let mut routes = Routes::new(web.layer(ipvs)).add_service(web.layer(health));
     let reflection = || {
@@ -124,5 +126,6 @@ pub fn router(director: Director, options: GrpcOptions) -> Router {
         .prepare()
         .into_axum_router()
         .reset_fallback()
+        .merge(list)
         .layer(map_response(status::too_large))
 }

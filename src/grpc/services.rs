@@ -7,14 +7,15 @@ use prost::Message;
 use super::{
     Face,
     convert::{age, aged, count, guard, include, number, order, page_size, service_key, text},
+    listing::{Listed, too_large},
     mask::Mask,
     servers,
 };
 use crate::{
     director::{Call, Filter, ListServices, Order, Written},
     model::{
-        Error, Field, Include, MaskText, Persistence, PersistenceDraft, Reason, ServiceDraft,
-        ServiceEntry, ServiceKey, ServiceView,
+        Error, Field, Include, MaskText, Persistence, PersistenceDraft, ServiceDraft, ServiceEntry,
+        ServiceKey, ServiceView,
     },
     proto::v1 as pb,
 };
@@ -47,7 +48,7 @@ pub(super) async fn list(
     face: Face,
     request: pb::ListServicesRequest,
     call: Call,
-) -> Result<pb::ListServicesResponse, Error> {
+) -> Result<Listed, Error> {
     let pb::ListServicesRequest {
         page_size: size,
         page_token,
@@ -86,27 +87,7 @@ pub(super) async fn list(
         .director
         .list_services(list, aged(call, max_age)?)
         .await?;
-    let age = age(&answer);
-    let page = answer.value;
-    let mut services = Vec::new();
-    let mut room = face.options.max_response_bytes;
-    for entry in page.iter() {
-        let service = message(entry, page.include);
-        // A tag and a length of at most 5 bytes go before it.
-        match room.checked_sub(service.encoded_len() + 6) {
-            Some(left) => room = left,
-            None if services.is_empty() => return Err(too_large(entry, &face)),
-            None => break,
-        }
-        services.push(service);
-    }
-    let page = page.cut(services.len());
-    Ok(pb::ListServicesResponse {
-        services,
-        next_page_token: page.next_page_token().unwrap_or_default(),
-        age,
-        estimation: page.estimation,
-    })
+    Listed::of(&answer.value, age(&answer), face.options.max_response_bytes)
 }
 
 pub(super) async fn get(
@@ -127,7 +108,8 @@ pub(super) async fn get(
         .await?;
     let service = message(&answer.value, include);
     if service.encoded_len() > face.options.max_response_bytes {
-        return Err(too_large(&answer.value, &face));
+        let room = face.options.max_response_bytes;
+        return Err(too_large(&answer.value, room));
     }
     Ok(pb::GetServiceResponse {
         service: Some(service),
@@ -253,19 +235,6 @@ fn told(written: &Written<Arc<ServiceEntry>>, face: &Face) -> (Option<pb::Servic
         service.servers.clear();
     }
     (Some(service), written.created, written.changed)
-}
-
-fn too_large(entry: &ServiceEntry, face: &Face) -> Error {
-    Error::new(
-        Reason::TooLarge,
-        format!(
-            "{} with its {} servers does not fit an answer of {} bytes",
-            entry.service.key,
-            entry.servers.len(),
-            face.options.max_response_bytes
-        ),
-    )
-    .with_hint("include none, and list its servers with ListServers, a page at a time")
 }
 
 // === pb::Service ===

@@ -3,6 +3,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -33,7 +34,7 @@ pub(super) trait Pieces: Send + Unpin + 'static {
 /// `{"services": […], …}`.
 #[derive(Debug)]
 pub(super) struct Services {
-    page: ServicePage,
+    page: Arc<ServicePage>,
     at: At,
     text: Box<Text>,
 }
@@ -83,6 +84,15 @@ pub(super) fn body(mut pieces: impl Pieces) -> Body {
         Ok(false) => Body::from(first),
         Err(error) => Body::from_stream(futures_util::stream::iter([Err::<Bytes, _>(error)])),
     }
+}
+
+/// All the pieces at once, for an answer that many get.
+pub(super) fn whole(mut pieces: impl Pieces) -> serde_json::Result<Bytes> {
+    let mut all = Vec::new();
+    while pieces.next(&mut all)? {}
+    // It stays: without what the growing left over.
+    all.shrink_to_fit();
+    Ok(all.into())
 }
 
 /// Fills a chunk; false when that was the last.
@@ -144,8 +154,8 @@ impl Tail {
 
 // === impl Services ===
 
-impl From<ServicePage> for Services {
-    fn from(page: ServicePage) -> Self {
+impl From<Arc<ServicePage>> for Services {
+    fn from(page: Arc<ServicePage>) -> Self {
         Self {
             page,
             at: At::Service(0),

@@ -1,6 +1,9 @@
 //! The API's description: the OpenAPI document, and a page to browse it.
 
+use std::sync::LazyLock;
+
 use axum::{Router, http::header, routing::get};
+use bytes::Bytes;
 use serde_json::Value;
 use utoipa::{
     OpenApi as _,
@@ -183,17 +186,18 @@ fn complete(path: &str, operation: &mut Operation, read: bool) {
     }
 }
 
-/// The paths that show the document.
-pub(super) fn router(openapi: &OpenApi) -> Router {
-    let json = openapi.to_pretty_json().unwrap_or_default();
-    let yaml = openapi.to_yaml().unwrap_or_default();
-    let page = |media_type: &'static str, text: String| {
-        let text = bytes::Bytes::from(text);
-        get(move || async move { ([(header::CONTENT_TYPE, media_type)], text) })
+/// The paths that show the document. It is made when it is first asked for: most daemons are never
+/// asked, and it costs a megabyte.
+pub(super) fn router() -> Router {
+    static JSON: LazyLock<Bytes> =
+        LazyLock::new(|| openapi().to_pretty_json().unwrap_or_default().into());
+    static YAML: LazyLock<Bytes> = LazyLock::new(|| openapi().to_yaml().unwrap_or_default().into());
+    let page = |media_type: &'static str, text: &'static LazyLock<Bytes>| {
+        get(move || async move { ([(header::CONTENT_TYPE, media_type)], Bytes::clone(text)) })
     };
     let router = Router::new()
-        .route("/openapi.json", page("application/json", json))
-        .route("/openapi.yaml", page("application/yaml", yaml));
+        .route("/openapi.json", page("application/json", &JSON))
+        .route("/openapi.yaml", page("application/yaml", &YAML));
     #[cfg(feature = "docs-ui")]
     let router = router.merge(
         utoipa_swagger_ui::SwaggerUi::new("/docs")

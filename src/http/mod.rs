@@ -28,7 +28,6 @@ mod zero;
 use std::time::Duration;
 
 use axum::{Router, middleware};
-use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use docs::openapi;
@@ -54,19 +53,16 @@ struct Api {
     options: HttpOptions,
 }
 
-/// The HTTP face of `director`, and its description.
+/// The HTTP face of `director`.
 ///
 /// Paths that there are not are left to the caller, who may have more to merge; [`not_found`] is
 /// the answer to them.
-pub fn router(director: Director, options: HttpOptions) -> (Router, OpenApi) {
+pub fn router(director: Director, options: HttpOptions) -> Router {
     let (api, _) = operations().split_for_parts();
-    let openapi = openapi();
-    let router = api
-        .with_state(Api { director, options })
-        .merge(docs::router(&openapi))
+    api.with_state(Api { director, options })
+        .merge(docs::router())
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(middleware::from_fn(problem::with_request_id));
-    (router, openapi)
+        .layer(middleware::from_fn(problem::with_request_id))
 }
 
 fn operations() -> OpenApiRouter<Api> {

@@ -2,7 +2,8 @@
 
 use std::{hash::Hash, sync::Arc};
 
-use axum::{extract::State, response::Response};
+use axum::{body::Body, extract::State, response::Response};
+use bytes::Bytes;
 use http::StatusCode;
 use utoipa::IntoParams;
 
@@ -102,6 +103,18 @@ pub(super) struct OfClear {
     confirm: Option<u64>,
 }
 
+/// A page that many get, encoded.
+#[derive(Clone)]
+struct Whole(Option<Bytes>);
+
+// === impl Whole ===
+
+impl Whole {
+    fn of(services: Services) -> Self {
+        Self(body::whole(services).ok())
+    }
+}
+
 // === impl FromQuery ===
 
 impl FromQuery for ListServices {
@@ -188,13 +201,22 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let answer = api.director.list_services(list, reading.call).await?;
     let page = answer.value;
-    let tag = Tag::of_list(|hasher| {
-        (page.next_page_token(), page.estimation, page.include).hash(hasher);
-        for entry in page.iter() {
-            hash_service(entry, page.include, hasher);
-        }
+    let tag = page.once(|| {
+        Tag::of_list(|hasher| {
+            (page.next_page_token(), page.estimation, page.include).hash(hasher);
+            for entry in page.iter() {
+                hash_service(entry, page.include, hasher);
+            }
+        })
     });
-    let body = || body::body(Services::from(page));
+    let body = || {
+        let pieces = || Services::from(page.clone());
+        let whole = page.is_shared().then(|| page.once(|| Whole::of(pieces())));
+        match whole {
+            Some(Whole(Some(bytes))) => Body::from(bytes),
+            _ => body::body(pieces()),
+        }
+    };
     Ok(reply::listing(&reading, answer.age, tag, body)?)
 }
 

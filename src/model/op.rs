@@ -51,6 +51,20 @@ pub enum Query {
     Service(ServiceKey),
     /// One service with its real servers (ipvsadm -L -t).
     ServiceWithServers(ServiceKey),
+    /// The real servers of one service alone: one dump, where the service with them is two exchanges.
+    Servers(ServiceKey),
+}
+
+// === impl Query ===
+
+impl Query {
+    /// The service that this asks about, where it is one.
+    pub fn service(&self) -> Option<ServiceKey> {
+        match self {
+            Self::Service(key) | Self::ServiceWithServers(key) | Self::Servers(key) => Some(*key),
+            Self::Info | Self::Timeouts | Self::SyncDaemons | Self::Services | Self::Table => None,
+        }
+    }
 }
 
 // === impl Op ===

@@ -33,8 +33,7 @@ pub fn faces(director: Director, limits: &Limits, shutdown: &Shutdown) -> Router
         ..GrpcOptions::default()
     }
     .until(async move { draining.reached(Phase::Draining).await });
-    let (router, _) = http_face::router(director.clone(), http);
-    let router = router
+    let router = http_face::router(director.clone(), http)
         .merge(grpc::router(director, grpc))
         .fallback(fallback);
     with_limits(router, limits, answer)

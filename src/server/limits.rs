@@ -227,12 +227,11 @@ async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> R
     }
     let headers = request.headers().clone();
     let overrun = OverrunFlag::default();
-    let deadline = Instant::now() + body_read_timeout;
     let request = request.map(|body| {
         Body::new(LimitedBody::new(
             body,
             max_body_bytes,
-            deadline,
+            body_read_timeout,
             overrun.clone(),
         ))
     });

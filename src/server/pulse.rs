@@ -221,9 +221,9 @@ impl HttpBody for PacedBody {
             let length = self.rest.len().min(PIECE);
             outcome = Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))));
         }
-        // Given a part, the client is to move next; given none, we are.
-        self.ticket
-            .stalled(matches!(outcome, Poll::Ready(Some(Ok(_)))));
+        // Given a part, the client is to move next; given none, we are; given the last, it is over.
+        let given = matches!(outcome, Poll::Ready(Some(Ok(_))));
+        self.ticket.stalled(given && !self.is_end_stream());
         outcome
     }
 

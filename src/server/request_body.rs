@@ -4,12 +4,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use thiserror::Error;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 
 /// Why a body ended early. What a handler makes of it does not matter: its answer is replaced.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -43,22 +44,22 @@ impl OverrunFlag {
     }
 }
 
-/// A body of at most so many bytes that ends before a moment.
+/// A body of at most so many bytes, which ends so long after it was first waited for at the latest.
 pub(super) struct LimitedBody {
     body: Body,
     bytes_left: usize,
-    deadline: Instant,
+    timeout: Duration,
     /// Only bodies that make somebody wait get a timer.
     timer: Option<Pin<Box<Sleep>>>,
     overrun: OverrunFlag,
 }
 
 impl LimitedBody {
-    pub(super) fn new(body: Body, max_bytes: usize, deadline: Instant, flag: OverrunFlag) -> Self {
+    pub(super) fn new(body: Body, max_bytes: usize, timeout: Duration, flag: OverrunFlag) -> Self {
         Self {
             body,
             bytes_left: max_bytes,
-            deadline,
+            timeout,
             timer: None,
             overrun: flag,
         }
@@ -85,10 +86,8 @@ impl HttpBody for LimitedBody {
                 }
             }
             Poll::Pending => {
-                let deadline = self.deadline;
-                let timer = self
-                    .timer
-                    .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+                let timeout = self.timeout;
+                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(timeout)));
                 match timer.as_mut().poll(cx) {
                     Poll::Ready(()) => Poll::Ready(Some(Err(self.overrun.set(Overrun::TooSlow)))),
                     Poll::Pending => Poll::Pending,

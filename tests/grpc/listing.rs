@@ -149,3 +149,24 @@ async fn no_answer_exceeds_what_clients_take() {
     }
     assert_eq!(told, 40);
 }
+
+#[tokio::test]
+async fn a_page_that_many_get_is_the_one_that_each_would_get() {
+    let mut stage = stage().await;
+    stage.given(WEB, &["10.0.0.1-80"]).await;
+    let asked = |seconds| pb::ListServicesRequest {
+        max_age: Some(prost_types::Duration { seconds, nanos: 0 }),
+        ..pb::ListServicesRequest::default()
+    };
+    let mut list = async |seconds| {
+        let page = stage.client.list_services(asked(seconds)).await.unwrap();
+        let page = page.into_inner();
+        assert!(page.age.is_some());
+        pb::ListServicesResponse { age: None, ..page }
+    };
+    let fresh = list(0).await;
+    assert_eq!(fresh.services[0].servers.len(), 1);
+    for _ in 0..3 {
+        assert_eq!(list(60).await, fresh);
+    }
+}

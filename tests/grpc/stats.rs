@@ -85,13 +85,15 @@ async fn counters_are_zeroed_of_one_or_of_all() {
 async fn an_older_answer_is_given_to_who_accepts_one() {
     let mut stage = stage().await;
     stage.given(WEB, &[]).await;
-    let mut request = pb::ListServicesRequest::default();
+    let mut request = pb::ListServicesRequest {
+        max_age: Some(prost_types::Duration {
+            seconds: 3600,
+            nanos: 0,
+        }),
+        ..pb::ListServicesRequest::default()
+    };
     stage.client.list_services(request.clone()).await.unwrap();
     stage.kernel.flush();
-    request.max_age = Some(prost_types::Duration {
-        seconds: 3600,
-        nanos: 0,
-    });
     let old = stage
         .client
         .list_services(request.clone())

@@ -182,12 +182,40 @@ async fn a_precondition_that_would_be_ignored_is_refused() {
 async fn reads_are_fresh_unless_the_client_takes_an_older_answer() {
     let daemon = Daemon::with_service().await;
     let sweeps = || daemon.kernel.dumps(command::GET_SERVICE);
-    daemon.get("/v1/services").await.expect(200);
-    let before = sweeps();
     let old = [("cache-control", "max-age=60")];
+    daemon.get_with("/v1/services", &old).await.expect(200);
+    let before = sweeps();
     let reply = daemon.get_with("/v1/services", &old).await.expect(200);
     assert!(reply.header("age").parse::<u64>().unwrap() < 60);
     assert_eq!(sweeps(), before);
     daemon.get("/v1/services").await.expect(200);
     assert!(sweeps() > before);
+}
+
+#[tokio::test]
+async fn a_page_that_many_get_is_the_one_that_each_would_get() {
+    let daemon = Daemon::with_service().await;
+    let path = "/v1/services?include=servers,stats,rates";
+    let fresh = daemon.get(path).await.expect(200);
+    let old = ("cache-control", "max-age=60");
+    for _ in 0..3 {
+        let reply = daemon.get_with(path, &[old]).await.expect(200);
+        assert_eq!(reply.json(), fresh.json());
+        for header in ["etag", "content-type", "content-length"] {
+            assert_eq!(reply.header(header), fresh.header(header));
+        }
+        let same = [old, ("if-none-match", fresh.header("etag"))];
+        daemon.get_with(path, &same).await.expect(304);
+    }
+    // Asked otherwise, another.
+    let bare = daemon.get_with("/v1/services?include=none", &[old]).await;
+    assert_ne!(bare.expect(200).header("etag"), fresh.header("etag"));
+    // An own write shows at once, to them too.
+    daemon
+        .patch(SERVICE, r#"{"scheduler":"lc"}"#)
+        .await
+        .expect(200);
+    let changed = daemon.get_with(path, &[old]).await.expect(200);
+    assert_eq!(changed.json()["services"][0]["scheduler"], "lc");
+    assert_ne!(changed.header("etag"), fresh.header("etag"));
 }

@@ -52,7 +52,7 @@ impl Daemon {
                 ..DirectorOptions::default()
             },
         );
-        let (router, _) = router(director, options);
+        let router = router(director, options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {

@@ -283,5 +283,6 @@ fn query() -> impl Strategy<Value = Query> {
         1 => Just(Query::Services),
         3 => service().prop_map(Query::Service),
         3 => service().prop_map(Query::ServiceWithServers),
+        2 => service().prop_map(Query::Servers),
     ]
 }

@@ -24,7 +24,8 @@ pub fn servers() -> Vec<Row> {
             server(MISSING, "10.1.1.2", json!({})),
             "SERVICE_NOT_FOUND",
             "",
-        ),
+        )
+        .by_the_kernel("ESRCH"),
         invalid(
             &[(NEW, "no dest attr"), (NEW, "missing addr")],
             Request::CreateServer(TCP.to_owned(), json!({})),

@@ -1,20 +1,20 @@
 //! Many single changes from concurrent clients.
 
-use std::time::Instant;
+use std::{fs, net::SocketAddr, time::Instant};
 
 use anyhow::{Context, ensure};
 use http::Method;
 
 use super::{
     super::{
-        daemon::Daemon,
         grpc,
         http::Http,
         raw::{Mode, Raw},
         sample::milliseconds,
         table::{PORT, server_address, server_json, service_address, service_id},
+        transport::Server,
     },
-    Options, block_on, run_command,
+    Options, SCRATCH, block_on, run_command,
 };
 
 /// Concurrent clients.
@@ -26,7 +26,11 @@ impl Options {
         raw.fill(self.size, Mode::Packed)?;
         let daemon = self.daemon()?;
         let mut wanted = self.size.services * self.size.servers;
-        let mut contenders = ["raw", "ipvsadm", "ipvsctl", "http", "grpc"];
+        // What a server costs that does nothing: no other can be faster.
+        let answer = format!("{SCRATCH}/json");
+        fs::write(&answer, server_json(0, 1))?;
+        let nothing = Server::start(&["nothing", "--json", &answer, "--proto", &answer])?;
+        let mut contenders = ["raw", "ipvsadm", "ipvsctl", "http", "grpc", "nothing-http"];
         if self.round.is_multiple_of(2) {
             contenders.reverse();
         }
@@ -41,7 +45,12 @@ impl Options {
                     self.changes
                 }
                 "http" | "grpc" => {
-                    block_on(self.concurrently(&daemon, contender == "grpc", first))?;
+                    let over_grpc = contender == "grpc";
+                    block_on(self.concurrently(daemon.address, over_grpc, first))?;
+                    self.changes
+                }
+                "nothing-http" => {
+                    block_on(self.concurrently(nothing.address, false, first))?;
                     self.changes
                 }
                 "ipvsctl" if !self.has_ipvsctl() => 0,
@@ -55,7 +64,7 @@ impl Options {
                 let scale = f64::from(self.changes) / f64::from(done);
                 self.sample("changes", contender, time * scale);
             }
-            wanted += done;
+            wanted += if contender == "nothing-http" { 0 } else { done };
             let (_, found) = raw.sweep()?;
             ensure!(found == wanted, "{contender}: {found} of {wanted} servers");
         }
@@ -75,8 +84,13 @@ impl Options {
     }
 
     /// From many clients, each with a connection of its own; to connect is part of it.
-    async fn concurrently(&self, daemon: &Daemon, grpc: bool, first: u32) -> anyhow::Result<()> {
-        let (changes, services, address) = (self.changes, self.size.services, daemon.address);
+    async fn concurrently(
+        &self,
+        address: SocketAddr,
+        grpc: bool,
+        first: u32,
+    ) -> anyhow::Result<()> {
+        let (changes, services) = (self.changes, self.size.services);
         let mut clients = tokio::task::JoinSet::new();
         for client in 0..CLIENTS {
             clients.spawn(async move {

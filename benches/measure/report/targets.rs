@@ -110,6 +110,13 @@ pub fn targets() -> Vec<Target> {
             |_| Limit::Faster(100.0),
         );
     }
+    add(
+        "1000 changes, 64 clients",
+        ("changes", "nothing-http"),
+        ("changes", "ipvsadm"),
+        "100x10",
+        |_| Limit::TellFaster,
+    );
     for ours in ["http-changed", "http-all"] {
         let work = "replace by a table that differs in 1 %";
         let limit = |_: &str| Limit::Faster(10.0);

@@ -162,19 +162,16 @@ async fn a_page_cut_short_goes_on_after_the_cut() {
         .unwrap()
         .value;
     assert_eq!(page.next_page_token(), None);
-    let uncut = page.clone().cut(7);
-    assert_eq!((uncut.len(), uncut.next_page_token()), (7, None));
-    let cut = page.clone().cut(2);
-    assert_eq!(listed(&cut), numbers(&["1", "2"]));
+    assert_eq!(page.token_after(7), None);
     let rest = director
-        .list_services(list(cut.next_page_token()), call())
+        .list_services(list(page.token_after(2)), call())
         .await
         .unwrap()
         .value;
     assert_eq!(listed(&rest), numbers(&["3", "4", "5", "6", "7"]));
-    let least = page.cut(0);
-    assert_eq!(least.len(), 1, "or paging would never end");
-    assert!(least.next_page_token().is_some());
+    let least = page.token_after(0);
+    assert_eq!(least, page.token_after(1), "or paging would never end");
+    assert!(least.is_some());
 
     make(
         &director,
@@ -298,10 +295,60 @@ async fn a_listing_reads_what_it_includes_and_no_more() {
     assert_eq!(page.get(0).unwrap().servers.len(), 1);
     assert!(page.get(7).is_none());
     let old = call().max_age(Duration::from_secs(60));
+    director.list_services(list(stats), old).await.unwrap();
     let sweeps = kernel.dumps(command::GET_SERVICE);
     let answer = director.list_services(list(stats), old).await.unwrap();
     assert_eq!(kernel.dumps(command::GET_SERVICE), sweeps);
     assert!(answer.age > Duration::ZERO);
+}
+
+#[tokio::test]
+async fn those_who_ask_alike_for_an_old_answer_get_the_same_page_and_what_is_made_of_it() {
+    let (_, director) = seven().await;
+    let old = call().max_age(Duration::from_secs(60));
+    let get = async |page_size, call| {
+        let list = ListServices {
+            page_size: Some(page_size),
+            ..ListServices::default()
+        };
+        director.list_services(list, call).await.unwrap().value
+    };
+    let page = get(3, old).await;
+    assert!(page.is_shared() && Arc::ptr_eq(&page, &get(3, old).await));
+    let made = page.once(|| Arc::new(1));
+    assert!(Arc::ptr_eq(&made, &page.once(|| Arc::new(2))));
+    assert_eq!(*page.once(|| "of another type"), *"of another type");
+    let other = get(4, old).await;
+    assert_eq!((other.len(), other.is_shared()), (4, true));
+
+    let fresh = get(3, call()).await;
+    assert!(!Arc::ptr_eq(&page, &fresh));
+    assert_eq!(*fresh.once(|| Arc::new(2)), 2);
+    // There is room for four pages of a table.
+    for size in 1..=4 {
+        assert!(get(size, old).await.is_shared());
+    }
+    let fifth = get(5, old).await;
+    assert_eq!((fifth.len(), fifth.is_shared()), (5, false));
+}
+
+#[tokio::test]
+async fn a_large_page_is_not_kept_for_others() {
+    let (kernel, director) = house();
+    let service = id("192.0.2.1:80");
+    assert!(kernel.add_service(fake::Service::new(service)));
+    let mut add = |n: u32| {
+        let address = SocketAddr::from((std::net::Ipv4Addr::from(0x0a00_0000 + n), 80));
+        assert!(kernel.add_destination(service, fake::Destination::new(address)));
+    };
+    (0..2047).for_each(&mut add);
+    let old = call().max_age(Duration::from_secs(60));
+    let list = || director.list_services(ListServices::default(), old);
+    assert!(list().await.unwrap().value.is_shared());
+    add(2047);
+    make(&director, "tcp-192.0.2.2-80", &[]).await;
+    let page = list().await.unwrap().value;
+    assert_eq!((page.len(), page.is_shared()), (2, false));
 }
 
 #[tokio::test]

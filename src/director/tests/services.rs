@@ -322,9 +322,7 @@ async fn what_another_program_deletes_right_after_a_write_is_said_so() {
         on,
         Fault::before(|kernel| {
             let gone = Fault::before(|kernel| assert!(kernel.remove_service(id("192.0.2.1:80"))));
-            kernel
-                .faults()
-                .once(On::Command(command::GET_SERVICE), gone);
+            kernel.faults().once(On::Command(command::GET_DEST), gone);
         }),
     );
     let update = server_draft(json!({"weight": 5}));

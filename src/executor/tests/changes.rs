@@ -221,7 +221,7 @@ async fn a_plan_with_nothing_to_do_does_not_touch_the_kernel() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     put(&kernel, 1, 0);
-    ask(&executor, Query::Services).await.unwrap();
+    executor.ask(Query::Services, LONG, later()).await.unwrap();
     kernel.reset_counts();
     let nothing = Change {
         look: Some(Query::Service(key(1))),
@@ -242,4 +242,82 @@ async fn a_plan_with_nothing_to_do_does_not_touch_the_kernel() {
         0,
         "{cached:?} is still known"
     );
+}
+
+#[tokio::test]
+async fn changes_of_one_service_wait_for_each_other_and_hold_up_no_others() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    // Of each service two: it is made, and deleted again.
+    let requests = (0..60).map(|n| {
+        let op = match n % 2 {
+            0 => create(n / 2),
+            _ => Op::DeleteService(key(n / 2)),
+        };
+        change(&executor, looking(n / 2, op))
+    });
+    ask(&executor, Query::Info).await.unwrap();
+    kernel.reset_counts();
+    for result in together(&kernel, &executor, requests).await {
+        result.unwrap();
+    }
+    assert_eq!(services(&kernel), 0);
+    // One for who holds the kernel, then twice a look and an act.
+    assert_eq!(kernel.sends(), 1 + 2 * 2);
+}
+
+/// Adds a server without a look, as the director does.
+fn adding(n: u32, server: u32) -> Change {
+    Change::blind([add(n, server)], Some(Query::Servers(key(n))))
+}
+
+#[tokio::test]
+async fn changes_of_one_service_that_look_at_nothing_go_together_and_are_read_back_once() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    put(&kernel, 1, 1);
+    ask(&executor, Query::Info).await.unwrap();
+    kernel.reset_counts();
+    // The first is there, and the last is added twice; then one of a service that is not.
+    let requests = (0..40).chain([39]).map(|server| adding(1, server));
+    let requests = requests.chain([adding(2, 0)]);
+    let requests = requests.map(|request| change(&executor, request));
+    let results = together(&kernel, &executor, requests).await;
+    for (place, result) in results.into_iter().enumerate() {
+        let told = result.map(|changed| match changed.seen {
+            Some(Seen::Servers(Some(servers))) => servers.len(),
+            other => panic!("{other:?}"),
+        });
+        let expected = match place {
+            0 | 40 => Err(Reason::ServerExists),
+            41 => Err(Reason::ServiceNotFound),
+            _ => Ok(40),
+        };
+        assert_eq!(told.map_err(|error| error.reason), expected, "{place}");
+    }
+    assert_eq!(kernel.dumps(command::GET_DEST), 1);
+    assert_eq!(kernel.sends(), 1 + 1 + 1, "held, added, read back");
+}
+
+#[tokio::test]
+async fn a_change_that_looks_sees_those_before_it_that_do_not_and_none_after() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    put(&kernel, 1, 0);
+    let counting = |expected: usize| Change {
+        look: Some(Query::Servers(key(1))),
+        decide: Box::new(move |seen: Option<&Seen>| match seen {
+            Some(Seen::Servers(Some(servers))) if servers.len() == expected => Ok(Plan::nothing()),
+            other => panic!("{other:?} instead of {expected}"),
+        }),
+        read_back: None,
+    };
+    let requests = (0..30).map(|n| match n % 3 {
+        2 => counting((n as usize / 3 + 1) * 2),
+        _ => adding(1, n),
+    });
+    let requests = requests.map(|request| change(&executor, request));
+    for result in together(&kernel, &executor, requests).await {
+        result.unwrap();
+    }
 }

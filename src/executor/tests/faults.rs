@@ -70,6 +70,7 @@ async fn a_module_loaded_anew_under_another_number_is_no_error_at_all() {
         Query::Table,
         Query::Service(key(1)),
         Query::ServiceWithServers(key(1)),
+        Query::Servers(key(1)),
     ] {
         ask(&executor, query).await.unwrap();
         anew();

@@ -19,10 +19,32 @@ async fn files_are_read_as_they_are_and_missing_ones_are_none() {
         path("nonsense"),
         "net/ip_vs_stats".to_owned(),
     ];
-    let texts = executor.read_files(paths, later()).await.unwrap();
+    let texts = executor
+        .read_files(paths, Duration::ZERO, later())
+        .await
+        .unwrap();
     assert_eq!(texts[0].as_deref(), Some("3\t50\n"));
     assert_eq!(texts[1], None);
     assert!(texts[2].as_deref().unwrap().contains("Total"));
+}
+
+#[tokio::test]
+async fn what_files_said_is_told_to_those_who_accept_it_until_an_own_write() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    let read = async |max_age| {
+        let paths = vec![path("drop_entry")];
+        let texts = executor.read_files(paths, max_age, later()).await.unwrap();
+        texts.into_iter().flatten().next().unwrap()
+    };
+    assert_eq!(read(LONG).await, "0\n");
+    kernel.set_file(&path("drop_entry"), "1\n");
+    assert_eq!(read(LONG).await, "0\n");
+    assert_eq!(read(Duration::ZERO).await, "1\n");
+    assert_eq!(read(LONG).await, "0\n");
+    let files = vec![file("drop_packet", "1")];
+    executor.write_files(files, later()).await.unwrap();
+    assert_eq!(read(LONG).await, "1\n");
 }
 
 #[tokio::test]
@@ -45,7 +67,10 @@ async fn files_before_one_that_is_refused_get_back_what_they_had() {
     assert_eq!(error.errno, Some(Errno::EINVAL));
     assert_eq!(error.violations[0].field, "sync_ports");
     let paths = ["drop_entry", "sync_threshold", "sync_ports", "drop_packet"].map(path);
-    let texts = executor.read_files(paths.to_vec(), later()).await.unwrap();
+    let texts = executor
+        .read_files(paths.to_vec(), Duration::ZERO, later())
+        .await
+        .unwrap();
     let texts: Vec<_> = texts.into_iter().flatten().collect();
     assert_eq!(texts, ["3\n", "3\t50\n", "1\n", "0\n"]);
 }

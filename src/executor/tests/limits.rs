@@ -52,7 +52,7 @@ async fn what_waited_beyond_its_deadline_is_not_begun() {
     assert_eq!(services(&kernel), 0);
     assert_eq!(kernel.dumps(command::GET_SERVICE), 0);
     let text = executor
-        .read_files(vec![drop_entry("").0], later())
+        .read_files(vec![drop_entry("").0], Duration::ZERO, later())
         .await
         .unwrap();
     assert_eq!(text, [Some("0\n".to_owned())]);
@@ -157,4 +157,29 @@ async fn a_plan_that_panics_fails_alone() {
     }
     assert_eq!(services(&kernel), 4);
     ask(&executor, Query::Table).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_comes_while_somebody_is_about_to_ring_is_heard_with_them() {
+    let (woken, heard) = std_mpsc::channel();
+    let parked = thread::spawn(move || {
+        thread::park();
+        woken.send(()).unwrap();
+    });
+    let bell = Bell {
+        thread: parked.thread().clone(),
+        pending: AtomicBool::new(false),
+    };
+    let mut first = Box::pin(bell.ring());
+    submit(first.as_mut()).await;
+    // Not after others have had their turn, as the first, but at once.
+    tokio::select! {
+        biased;
+        () = bell.ring() => {}
+        () = std::future::ready(()) => panic!("it waits for nothing"),
+    }
+    // It rings even if nobody waits for it any more, and then the next one is the first again.
+    drop(first);
+    heard.recv().unwrap();
+    submit(pin!(bell.ring())).await;
 }

@@ -63,10 +63,12 @@ async fn an_answer_that_may_be_old_comes_from_the_cache_until_an_own_write() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     put(&kernel, 1, 1);
-    let (_, age) = executor.ask(Query::Table, LONG, later()).await.unwrap();
+    let Told { value: _, age, .. } = executor.ask(Query::Table, LONG, later()).await.unwrap();
     assert_eq!(age, Duration::ZERO, "read for this");
     let sweeps = kernel.dumps(command::GET_SERVICE);
-    let (seen, age) = executor.ask(Query::Table, LONG, later()).await.unwrap();
+    let Told {
+        value: seen, age, ..
+    } = executor.ask(Query::Table, LONG, later()).await.unwrap();
     assert_eq!(kernel.dumps(command::GET_SERVICE), sweeps);
     assert!(age > Duration::ZERO && age < LONG);
     assert_eq!(table(seen)[0].servers.len(), 1);
@@ -77,11 +79,17 @@ async fn an_answer_that_may_be_old_comes_from_the_cache_until_an_own_write() {
     executor.ask(Query::Table, young, later()).await.unwrap();
     assert_eq!(kernel.dumps(command::GET_SERVICE), sweeps + 2);
     // Another question has an answer of its own.
-    let (seen, _) = executor.ask(Query::Services, LONG, later()).await.unwrap();
+    let Told {
+        value: seen,
+        age: _,
+        ..
+    } = executor.ask(Query::Services, LONG, later()).await.unwrap();
     assert_eq!(table(seen)[0].servers.len(), 0);
 
     run(&executor, create(2)).await.unwrap();
-    let (seen, age) = executor.ask(Query::Table, LONG, later()).await.unwrap();
+    let Told {
+        value: seen, age, ..
+    } = executor.ask(Query::Table, LONG, later()).await.unwrap();
     assert_eq!(
         (table(seen).len(), age),
         (2, Duration::ZERO),
@@ -90,13 +98,80 @@ async fn an_answer_that_may_be_old_comes_from_the_cache_until_an_own_write() {
 }
 
 #[tokio::test]
+async fn readers_who_miss_an_old_answer_together_share_one_sweep_however_many_they_are() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    put(&kernel, 1, 1);
+    let requests = (0..700).map(|_| executor.ask(Query::Table, LONG, later()));
+    for (place, result) in together(&kernel, &executor, requests)
+        .await
+        .into_iter()
+        .enumerate()
+    {
+        let Told { value, shelf, .. } = result.unwrap();
+        assert_eq!(table(value).len(), 1, "{place}");
+        assert!(shelf.is_some(), "{place}");
+    }
+    assert_eq!(kernel.dumps(command::GET_SERVICE), 1);
+}
+
+#[tokio::test]
+async fn an_answer_is_kept_for_those_who_accept_an_old_one_only() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    let sweeps = || kernel.dumps(command::GET_SERVICE);
+    let first = executor.ask(Query::Table, Duration::ZERO, later()).await;
+    let first = first.unwrap();
+    assert!(first.shelf.is_none());
+    let Seen::Table(first) = first.value else {
+        panic!("a table was asked for");
+    };
+    until("nobody else has it", || Arc::strong_count(&first) == 1).await;
+    executor.ask(Query::Table, LONG, later()).await.unwrap();
+    assert_eq!(sweeps(), 2);
+    // While somebody does, a fresh one takes its place.
+    ask(&executor, Query::Table).await.unwrap();
+    executor.ask(Query::Table, LONG, later()).await.unwrap();
+    assert_eq!(sweeps(), 3);
+    // When nobody has for that time, it is not kept any more.
+    run(&executor, Op::ZeroAll).await.unwrap();
+    let young = Duration::from_nanos(1);
+    executor.ask(Query::Table, young, later()).await.unwrap();
+    ask(&executor, Query::Table).await.unwrap();
+    executor.ask(Query::Table, LONG, later()).await.unwrap();
+    assert_eq!(sweeps(), 6);
+}
+
+#[tokio::test]
+async fn what_is_made_of_a_kept_answer_is_made_once_and_goes_with_it() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    let made = AtomicUsize::new(0);
+    let make = |told: Told<Seen>| {
+        let shelf = told.shelf.unwrap();
+        shelf.get_or_make(|| Arc::new(made.fetch_add(1, Ordering::Relaxed)))
+    };
+    let old = || executor.ask(Query::Table, LONG, later());
+    let first = make(old().await.unwrap());
+    assert!(Arc::ptr_eq(&first, &make(old().await.unwrap())));
+    assert_eq!(Arc::strong_count(&first), 2);
+    run(&executor, create(1)).await.unwrap();
+    assert_eq!(Arc::strong_count(&first), 1, "an own write drops it");
+    assert_eq!(*make(old().await.unwrap()), 1);
+}
+
+#[tokio::test]
 async fn a_write_that_fails_clears_the_cache_too() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    ask(&executor, Query::Services).await.unwrap();
+    executor.ask(Query::Services, LONG, later()).await.unwrap();
     put(&kernel, 1, 0);
     run(&executor, create(1)).await.unwrap_err();
-    let (seen, _) = executor.ask(Query::Services, LONG, later()).await.unwrap();
+    let Told {
+        value: seen,
+        age: _,
+        ..
+    } = executor.ask(Query::Services, LONG, later()).await.unwrap();
     assert_eq!(table(seen).len(), 1);
 }
 
@@ -104,7 +179,7 @@ async fn a_write_that_fails_clears_the_cache_too() {
 async fn a_cached_answer_needs_no_kernel_and_no_room_in_the_queue() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    ask(&executor, Query::Timeouts).await.unwrap();
+    executor.ask(Query::Timeouts, LONG, later()).await.unwrap();
     let held = hold(&kernel, &executor).await;
     executor.ask(Query::Timeouts, LONG, later()).await.unwrap();
     held.go().await;
