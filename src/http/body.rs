@@ -20,10 +20,9 @@ use crate::{
 
 /// Bytes of the first chunk at which it is sent. What is shorter is sent with its length.
 const FIRST_CHUNK: usize = 32 * 1024;
-/// Bytes at which later ones are, each of which may have twice as many as the one before: large
-/// enough that what each costs does not count, small enough that thousands of slow readers do no
-/// harm (each has one, and what waits in the kernel's buffer).
-const LARGEST_CHUNK: usize = 128 * 1024;
+/// Bytes at which later ones are: with their last entry no more than the 64 KiB that a connection is
+/// handed at a time.
+const LARGEST_CHUNK: usize = 63 * 1024;
 
 /// Something that is encoded in pieces.
 pub(super) trait Pieces: Send + Unpin + 'static {
@@ -66,8 +65,6 @@ struct Stream<P> {
     pieces: P,
     /// The first chunk, which was made before the answer began.
     first: Option<Vec<u8>>,
-    /// Bytes of the next chunk at which it is sent.
-    size: usize,
     done: bool,
 }
 
@@ -78,7 +75,6 @@ pub(super) fn body(mut pieces: impl Pieces) -> Body {
         Ok(true) => Body::new(Stream {
             pieces,
             first: Some(first),
-            size: FIRST_CHUNK,
             done: false,
         }),
         Ok(false) => Body::from(first),
@@ -121,10 +117,8 @@ impl<P: Pieces> http_body::Body for Stream<P> {
         if self.done {
             return Poll::Ready(None);
         }
-        self.size = LARGEST_CHUNK.min(self.size * 2);
-        let size = self.size;
-        let mut chunk = Vec::with_capacity(size + FIRST_CHUNK / 8);
-        let more = fill(&mut self.pieces, &mut chunk, size);
+        let mut chunk = Vec::with_capacity(LARGEST_CHUNK + 1024);
+        let more = fill(&mut self.pieces, &mut chunk, LARGEST_CHUNK);
         self.done = !matches!(more, Ok(true));
         Poll::Ready(Some(more.map(|_| Frame::data(chunk.into()))))
     }
