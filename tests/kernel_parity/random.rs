@@ -190,9 +190,9 @@ impl World {
     fn table(&self) -> Table {
         let deadline = Instant::now() + SOON;
         let work = self.executor.ask(Query::Table, Duration::ZERO, deadline);
-        match self.runtime.block_on(work).unwrap() {
-            (Seen::Table(entries), _) => configured(&entries),
-            (other, _) => panic!("{other:?}"),
+        match self.runtime.block_on(work).unwrap().value {
+            Seen::Table(entries) => configured(&entries),
+            other => panic!("{other:?}"),
         }
     }
 }
