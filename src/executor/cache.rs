@@ -31,6 +31,8 @@ pub(super) struct Cache(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
+    /// How often it was cleared.
+    writes: u64,
     answers: HashMap<Query, Answer>,
     texts: HashMap<Vec<String>, (Instant, Vec<Option<String>>)>,
 }
@@ -124,9 +126,21 @@ impl Cache {
 
     /// Forgets everything: the kernel is changed.
     pub(super) fn clear(&self) {
-        let forgotten = std::mem::take(&mut *self.kept());
+        let mut kept = self.kept();
+        let writes = kept.writes + 1;
+        let new = Kept {
+            writes,
+            ..Kept::default()
+        };
+        let forgotten = std::mem::replace(&mut *kept, new);
+        drop(kept);
         // A table is large: not while others wait for the lock.
         drop(forgotten);
+    }
+
+    /// How often the kernel was changed so far: what was read while this grew is of no moment.
+    pub(super) fn writes(&self) -> u64 {
+        self.kept().writes
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

@@ -13,6 +13,13 @@ use crate::{
     model::{Errno, Query, Server, Service, ServiceEntry, ServiceKey},
 };
 
+/// A table that is read a service at a time. What is done between two of them is done between two
+/// dumps, and makes none of them wrong.
+pub struct Sweep {
+    services: std::vec::IntoIter<Service>,
+    table: Vec<ServiceEntry>,
+}
+
 /// How often a dump that disagrees with itself is done again, before its duplicates are dropped.
 const ATTEMPTS: usize = 3;
 /// Fewer servers than this came in one datagram, which the kernel fills at one moment: it holds
@@ -38,7 +45,11 @@ pub fn read(link: &mut Link, query: Query) -> Result<Seen, AskError> {
             };
             Seen::Table(Arc::new(services(link)?.into_iter().map(bare).collect()))
         }
-        Query::Table => Seen::Table(Arc::new(table(link)?)),
+        Query::Table => {
+            let mut sweep = Sweep::begin(link)?;
+            while sweep.step(link)? {}
+            sweep.end(link)?
+        }
         Query::Service(key) => Seen::Service(service(link, key)?.map(|service| {
             Arc::new(ServiceEntry {
                 service,
@@ -88,23 +99,43 @@ fn service(link: &mut Link, key: ServiceKey) -> Result<Option<Service>, AskError
     Ok(read_services(link, &[key])?.pop().flatten())
 }
 
-fn table(link: &mut Link) -> Result<Vec<ServiceEntry>, AskError> {
-    let services = services(link)?;
-    let mut table = Vec::with_capacity(services.len());
-    for service in services {
-        let servers = told_servers(link, service.key, table.last())?;
-        table.push(ServiceEntry { service, servers });
+// === impl Sweep ===
+
+impl Sweep {
+    /// Reads which services there are.
+    pub fn begin(link: &mut Link) -> Result<Self, AskError> {
+        let services = services(link)?;
+        Ok(Self {
+            table: Vec::with_capacity(services.len()),
+            services: services.into_iter(),
+        })
     }
-    if !table.iter().all(|entry| is_certain(&entry.servers)) {
-        // One dump for all that must be looked at once more.
-        let still: HashSet<_> = self::services(link)?
-            .iter()
-            .map(|still| still.key)
-            .collect();
-        table.retain(|entry| is_certain(&entry.servers) || still.contains(&entry.service.key));
+
+    /// Reads the servers of one more service; false when there is none. One that failed is done
+    /// again by the next.
+    pub fn step(&mut self, link: &mut Link) -> Result<bool, AskError> {
+        let Some(service) = self.services.as_slice().first() else {
+            return Ok(false);
+        };
+        let servers = told_servers(link, service.key, self.table.last())?;
+        if let Some(service) = self.services.next() {
+            self.table.push(ServiceEntry { service, servers });
+        }
+        Ok(true)
     }
-    Ok(table)
+
+    /// The table, when all is read but what must be looked at once more: one dump for all that.
+    pub fn end(&mut self, link: &mut Link) -> Result<Seen, AskError> {
+        if !self.table.iter().all(|entry| is_certain(&entry.servers)) {
+            let still: HashSet<_> = services(link)?.iter().map(|still| still.key).collect();
+            self.table
+                .retain(|entry| is_certain(&entry.servers) || still.contains(&entry.service.key));
+        }
+        Ok(Seen::Table(Arc::new(std::mem::take(&mut self.table))))
+    }
 }
+
+// === reading ===
 
 fn services(link: &mut Link) -> Result<Vec<Service>, AskError> {
     whole(link, Dump::Services, 0, codec::service, |service| {

@@ -18,7 +18,8 @@ use super::{
     Batch, Change, Changed, Kernel, Seen, Told,
     cache::Cache,
     link::{AskError, Link},
-    reader, unavailable,
+    reader::{self, Sweep},
+    unavailable,
 };
 use crate::model::{Errno, Error, Query, Reason};
 
@@ -63,6 +64,8 @@ pub struct Worker {
     jobs: mpsc::Receiver<Job>,
     pub(super) cache: Arc<Cache>,
     pub(super) link: Option<Link>,
+    /// What is to be answered next.
+    questions: Vec<Waiting<Aged<Query>, Told<Seen>>>,
     /// The last failure to connect, which stands for a moment: each try may run modprobe.
     failure: Option<(Instant, Error)>,
 }
@@ -84,6 +87,7 @@ impl Worker {
             jobs,
             cache,
             link: None,
+            questions: Vec::new(),
             failure: None,
         }
     }
@@ -99,27 +103,40 @@ impl Worker {
                 }
                 Err(TryRecvError::Disconnected) => return,
             };
-            let mut turn = vec![first];
-            while turn.len() < TURN
-                && let Ok(job) = self.jobs.try_recv()
-            {
-                turn.push(job);
-            }
             // A fault in here ends the turn, not the daemon; who waits is told by the lost reply.
-            if catch_unwind(AssertUnwindSafe(|| self.turn(turn))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| self.turn(first))).is_err() {
                 tracing::error!("a turn of the executor panicked; its requests are answered so");
                 self.link = None;
+                self.questions.clear();
             }
         }
     }
 
-    fn turn(&mut self, jobs: Vec<Job>) {
+    /// Does what waits, beginning with `first`: first the writes, in their order, then the
+    /// questions, which are answered with what the writes made.
+    fn turn(&mut self, first: Job) {
+        self.work(Some(first));
+        while !self.questions.is_empty() {
+            self.answer();
+        }
+    }
+
+    /// Does what waits, but for the questions, which are collected.
+    fn work(&mut self, first: Option<Job>) {
+        let mut jobs: Vec<_> = first.into_iter().collect();
+        while jobs.len() + self.questions.len() < TURN
+            && let Ok(job) = self.jobs.try_recv()
+        {
+            jobs.push(job);
+        }
+        if jobs.is_empty() {
+            return;
+        }
         let now = Instant::now();
         let mut changes = Vec::new();
-        let mut questions = Vec::new();
         for job in jobs {
             match job {
-                Job::Ask(ask) => questions.extend(ask.wanted(now)),
+                Job::Ask(ask) => self.questions.extend(ask.wanted(now)),
                 // Whether they are still wanted shows when it is their turn.
                 Job::Change(change) => changes.push(change),
                 Job::Batch(batch) => {
@@ -144,14 +161,14 @@ impl Worker {
             }
         }
         self.changes(changes);
-        self.answer(questions);
     }
 
     // --- questions
 
-    /// Answers questions, equal ones with one sweep: asked before any of this was read, all of
-    /// them may have the same answer.
-    fn answer(&mut self, mut questions: Vec<Waiting<Aged<Query>, Told<Seen>>>) {
+    /// Answers the questions, equal ones with one sweep: asked before any of this was read, all of
+    /// them may have the same answer. Those that come meanwhile are left for the next time.
+    fn answer(&mut self) {
+        let mut questions = std::mem::take(&mut self.questions);
         while let Some(first) = questions.pop() {
             let query = first.request.about;
             let (mut same, other): (Vec<_>, Vec<_>) = questions
@@ -173,10 +190,16 @@ impl Worker {
                 continue;
             };
             let max_age = max_age.max(self.cache.drop_answer(query));
-            let answer = self.ask(query);
+            let writes = self.cache.writes();
+            let answer = match query {
+                Query::Table => self.sweep(),
+                _ => self.ask(query),
+            };
             let shelf = match &answer {
-                Ok(seen) => self.cache.keep(query, seen, max_age),
-                Err(_) => None,
+                // One that a write came into is told to those who asked before it, and to nobody
+                // after it.
+                Ok(seen) if writes == self.cache.writes() => self.cache.keep(query, seen, max_age),
+                _ => None,
             };
             for question in wanting {
                 question.answer(answer.clone().map(|value| Told {
@@ -186,6 +209,16 @@ impl Worker {
                 }));
             }
         }
+    }
+
+    /// Reads the table. It may take long: between two services, the writes are made that have come
+    /// meanwhile.
+    fn sweep(&mut self) -> Result<Seen, Error> {
+        let mut sweep = self.with_link(Sweep::begin)?;
+        while self.with_link(|link| sweep.step(link))? {
+            self.work(None);
+        }
+        self.with_link(|link| sweep.end(link))
     }
 
     /// Answers a question, on a new socket if the old one fails.

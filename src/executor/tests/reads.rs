@@ -260,6 +260,49 @@ async fn a_service_deleted_while_its_servers_are_read_is_not_shown_with_some_of_
 }
 
 #[tokio::test]
+async fn a_write_that_comes_while_the_table_is_read_does_not_wait_for_its_end() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    for n in 1..=3 {
+        put(&kernel, n, 2);
+    }
+    // The first service's servers are read when the write has come, the second's after it.
+    let (enter, entered) = std_mpsc::channel();
+    let (release, released) = std_mpsc::channel();
+    let (enter, released) = (Mutex::new(enter), Mutex::new(released));
+    let counts = Arc::new(Mutex::new(Vec::new()));
+    let seen = counts.clone();
+    kernel.faults().always(
+        On::Command(command::GET_DEST),
+        Fault::before(move |kernel| {
+            let mut seen = seen.lock().unwrap();
+            if seen.is_empty() {
+                enter.lock().unwrap().send(()).unwrap();
+                let _ = released.lock().unwrap().recv();
+            }
+            seen.push(services(kernel));
+        }),
+    );
+    let own = executor.clone();
+    let reading = tokio::spawn(async move { own.ask(Query::Table, LONG, later()).await });
+    tokio::task::spawn_blocking(move || entered.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    let mut writing = pin!(run(&executor, create(4)));
+    submit(writing.as_mut()).await;
+    release.send(()).unwrap();
+    writing.await.unwrap();
+    // Who asked before the write is told what was there when the reading began,
+    let told = reading.await.unwrap().unwrap();
+    assert_eq!(table(told.value).len(), 3);
+    assert_eq!(*counts.lock().unwrap(), [3, 4, 4]);
+    // and who asks after it is not, however old an answer may be.
+    let told = executor.ask(Query::Table, LONG, later()).await.unwrap();
+    assert_eq!(table(told.value).len(), 4);
+}
+
+#[tokio::test]
 async fn an_empty_table_and_an_empty_service_are_no_errors() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
