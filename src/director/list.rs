@@ -331,32 +331,8 @@ pub(super) fn sort_value(order: Order, stats: &Stats, rates: &Rates) -> u64 {
     let pick = |five: [u64; 5], place: usize| five.get(place).copied().unwrap_or(0);
     match order.by {
         OrderBy::Default | OrderBy::Id | OrderBy::Kernel => 0,
-        OrderBy::Stats(place) => {
-            let Stats {
-                connections,
-                packets_in,
-                packets_out,
-                bytes_in,
-                bytes_out,
-            } = *stats;
-            pick(
-                [connections, packets_in, packets_out, bytes_in, bytes_out],
-                place,
-            )
-        }
-        OrderBy::Rates(place) => {
-            let Rates {
-                connections,
-                packets_in,
-                packets_out,
-                bytes_in,
-                bytes_out,
-            } = *rates;
-            pick(
-                [connections, packets_in, packets_out, bytes_in, bytes_out],
-                place,
-            )
-        }
+        OrderBy::Stats(place) => pick(stats.values(), place),
+        OrderBy::Rates(place) => pick(rates.values(), place),
     }
 }
 

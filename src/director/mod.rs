@@ -94,6 +94,15 @@ impl Director {
         let value = take(value).ok_or_else(mismatch)?;
         Ok(Answer { value, age })
     }
+
+    /// Reads the whole table.
+    async fn table(&self, call: Call) -> Result<Answer<Arc<Vec<ServiceEntry>>>, Error> {
+        let take = |seen| match seen {
+            Seen::Table(table) => Some(table),
+            _ => None,
+        };
+        self.ask(Query::Table, call, take).await
+    }
 }
 
 // === impl DirectorOptions ===

@@ -107,12 +107,7 @@ impl Director {
                 "takes stats.FIELD or rates.FIELD here",
             ));
         }
-        let answer = self
-            .ask(Query::Table, call, |seen| match seen {
-                Seen::Table(table) => Some(table),
-                _ => None,
-            })
-            .await?;
+        let answer = self.table(call).await?;
         let paths = vec![TOTALS.to_owned(), path("run_estimation")];
         let mut texts = self
             .executor

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{Answer, Call, Director};
 use crate::{
-    executor::{Batch, Executor, Seen},
+    executor::{Batch, Executor},
     model::{Error, Op, Query, Reason, Violation},
     rules::{self, CommandLine, Lines, ListFormat, Numeric, Order, Usage},
 };
@@ -87,12 +87,7 @@ const EVENTS: usize = 64;
 impl Director {
     /// The table as command lines, numeric (ipvsadm -S -n).
     pub async fn save_rules(&self, order: Order, call: Call) -> Result<Answer<Vec<u8>>, Error> {
-        let table = self
-            .ask(Query::Table, call, |seen| match seen {
-                Seen::Table(table) => Some(table),
-                _ => None,
-            })
-            .await?;
+        let table = self.table(call).await?;
         let mut text = Vec::new();
         rules::write_rules(&mut text, &table.value, order, &Numeric)
             .map_err(|error| Error::new(Reason::Internal, error.to_string()))?;
@@ -102,12 +97,7 @@ impl Director {
     /// The table in columns (ipvsadm -L), numeric whatever the format says.
     pub async fn listing(&self, format: ListFormat, call: Call) -> Result<Answer<Vec<u8>>, Error> {
         let info = self.info_of_kernel(call).await?.value;
-        let table = self
-            .ask(Query::Table, call, |seen| match seen {
-                Seen::Table(table) => Some(table),
-                _ => None,
-            })
-            .await?;
+        let table = self.table(call).await?;
         let mut text = Vec::new();
         let (major, minor, patch) = info.version;
         let version = format!("{major}.{minor}.{patch}");

@@ -23,6 +23,7 @@ pub(super) struct Face {
 }
 
 type Answer<T> = Result<Response<T>, Status>;
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 // === impl Face ===
 
@@ -43,6 +44,23 @@ impl Face {
             .await
             .map(Response::new)
             .map_err(|error| status::status(&error, call::request_id(headers)))
+    }
+
+    /// The same with what comes in parts, each of which may be the error that ends it.
+    async fn stream<Q, A, S, F>(
+        &self,
+        request: Request<Q>,
+        method: impl FnOnce(Self, Q, Call) -> F,
+    ) -> Answer<Streamed<A>>
+    where
+        S: Stream<Item = Result<A, Error>> + Send + 'static,
+        F: Future<Output = Result<S, Error>>,
+    {
+        let id = call::request_id(request.metadata().as_ref()).map(str::to_owned);
+        let parts = self.answer(request, method).await?;
+        Ok(parts.map(|parts| -> Streamed<A> {
+            Box::pin(parts.map_err(move |error| status::status(&error, id.as_deref())))
+        }))
     }
 }
 
@@ -224,60 +242,39 @@ impl Ipvs for Face {
         self.answer(request, settings::update).await
     }
 
-    type GetListingStream =
-        Pin<Box<dyn Stream<Item = Result<pb::GetListingResponse, Status>> + Send>>;
+    type GetListingStream = Streamed<pb::GetListingResponse>;
 
     async fn get_listing(
         &self,
         request: Request<pb::GetListingRequest>,
     ) -> Answer<Self::GetListingStream> {
-        let id = call::request_id(request.metadata().as_ref()).map(str::to_owned);
-        let parts = self.answer(request, rules::listing).await?;
-        Ok(parts.map(|parts| -> Self::GetListingStream {
-            Box::pin(parts.map_err(move |error| status::status(&error, id.as_deref())))
-        }))
+        self.stream(request, rules::listing).await
     }
 
-    type SaveRulesStream =
-        Pin<Box<dyn Stream<Item = Result<pb::SaveRulesResponse, Status>> + Send>>;
+    type SaveRulesStream = Streamed<pb::SaveRulesResponse>;
 
     async fn save_rules(
         &self,
         request: Request<pb::SaveRulesRequest>,
     ) -> Answer<Self::SaveRulesStream> {
-        let id = call::request_id(request.metadata().as_ref()).map(str::to_owned);
-        let parts = self.answer(request, rules::save).await?;
-        Ok(parts.map(|parts| -> Self::SaveRulesStream {
-            Box::pin(parts.map_err(move |error| status::status(&error, id.as_deref())))
-        }))
+        self.stream(request, rules::save).await
     }
 
-    type RestoreRulesStream =
-        Pin<Box<dyn Stream<Item = Result<pb::RestoreRulesResponse, Status>> + Send>>;
+    type RestoreRulesStream = Streamed<pb::RestoreRulesResponse>;
 
     async fn restore_rules(
         &self,
         request: Request<Streaming<pb::RestoreRulesRequest>>,
     ) -> Answer<Self::RestoreRulesStream> {
-        let id = call::request_id(request.metadata().as_ref()).map(str::to_owned);
-        let events = self.answer(request, rules::restore).await?;
-        Ok(events.map(|events| -> Self::RestoreRulesStream {
-            Box::pin(events.map_err(move |error| status::status(&error, id.as_deref())))
-        }))
+        self.stream(request, rules::restore).await
     }
 
-    type ListConnectionsStream = Pin<Box<dyn Stream<Item = Result<pb::Connection, Status>> + Send>>;
+    type ListConnectionsStream = Streamed<pb::Connection>;
 
     async fn list_connections(
         &self,
         request: Request<pb::ListConnectionsRequest>,
     ) -> Answer<Self::ListConnectionsStream> {
-        let id = call::request_id(request.metadata().as_ref()).map(str::to_owned);
-        let connections = self.answer(request, connections::list).await?;
-        Ok(
-            connections.map(|connections| -> Self::ListConnectionsStream {
-                Box::pin(connections.map_err(move |error| status::status(&error, id.as_deref())))
-            }),
-        )
+        self.stream(request, connections::list).await
     }
 }

@@ -20,16 +20,7 @@ pub(super) async fn save(
     call: Call,
 ) -> Result<impl Stream<Item = Result<pb::SaveRulesResponse, Error>> + use<>, Error> {
     let pb::SaveRulesRequest { order } = request;
-    let order = match order.as_deref() {
-        None | Some("sorted") => Order::Sorted,
-        Some("restorable") => Order::Restorable,
-        Some(other) => {
-            return Err(Error::invalid(
-                "order",
-                format!("{other:?}: sorted or restorable"),
-            ));
-        }
-    };
+    let order = order_named(order, Order::Restorable)?;
     let text = face.director.save_rules(order, call).await?.value;
     Ok(parts(text)?.map(|text| Ok(pb::SaveRulesResponse { text })))
 }
@@ -51,17 +42,17 @@ pub(super) async fn listing(
             .unwrap_or_default(),
         exact: exact.unwrap_or_default(),
         numeric: true,
-        unsorted: match order.as_deref() {
-            None | Some("sorted") => false,
-            Some("kernel") => true,
-            Some(other) => {
-                let fault = format!("{other:?}: sorted or kernel");
-                return Err(Error::invalid("order", fault));
-            }
-        },
+        unsorted: order_named(order, Order::Kernel)? == Order::Kernel,
     };
     let text = face.director.listing(format, call).await?.value;
     Ok(parts(text)?.map(|text| Ok(pb::GetListingResponse { text })))
+}
+
+fn order_named(name: Option<String>, other: Order) -> Result<Order, Error> {
+    let order = name.map(|name| Order::named(&name, other)).transpose();
+    Ok(order
+        .map_err(|fault| Error::invalid("order", fault))?
+        .unwrap_or_default())
 }
 
 /// A text in parts of whole lines.

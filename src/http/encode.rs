@@ -4,7 +4,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use crate::model::{Include, Rates, Server, ServerView, Stats};
+use crate::model::{Include, Server, ServerView};
 
 /// Longer than any server: 28 keys, 19 numbers of at most 20 digits, two IPv6 addresses, names.
 const LONGEST: usize = 1536;
@@ -85,26 +85,12 @@ pub(super) fn server(out: &mut Vec<u8>, text: &mut Text, server: &Server, includ
     text.put(b",\"persistent_connections\":");
     text.number(persistent_connections.into());
     if let Some(stats) = stats {
-        let Stats {
-            connections,
-            packets_in,
-            packets_out,
-            bytes_in,
-            bytes_out,
-        } = *stats;
         text.put(b",\"stats\":");
-        text.five([connections, packets_in, packets_out, bytes_in, bytes_out]);
+        text.five(stats.values());
     }
     if let Some(rates) = rates {
-        let Rates {
-            connections,
-            packets_in,
-            packets_out,
-            bytes_in,
-            bytes_out,
-        } = *rates;
         text.put(b",\"rates\":");
-        text.five([connections, packets_in, packets_out, bytes_in, bytes_out]);
+        text.five(rates.values());
     }
     text.put(b",\"etag\":\"");
     text.put(&etag.text());

@@ -10,7 +10,7 @@ use super::{
     query::{FromQuery, Params, Query},
     reply, schema,
 };
-use crate::rules::{ListFormat, ListMode};
+use crate::rules::{ListFormat, ListMode, Order};
 
 /// What is shown, and how.
 #[derive(IntoParams)]
@@ -36,18 +36,14 @@ pub(super) struct ListingParams {
 
 impl FromQuery for ListFormat {
     fn from_query(params: &mut Params) -> Self {
-        let unsorted = params.take_with("order", |text| match text {
-            "sorted" => Ok(false),
-            "kernel" => Ok(true),
-            _ => Err(format!("{text:?}: sorted or kernel")),
-        });
+        let order = params.take_with("order", |text| Order::named(text, Order::Kernel));
         Self {
             mode: params
                 .take_with("columns", ListMode::named)
                 .unwrap_or_default(),
             exact: params.take_bool("exact").unwrap_or_default(),
             numeric: true,
-            unsorted: unsorted.unwrap_or_default(),
+            unsorted: order == Some(Order::Kernel),
         }
     }
 }

@@ -114,11 +114,7 @@ const MOST_REFUSALS: usize = 100;
 
 impl FromQuery for OfSave {
     fn from_query(params: &mut Params) -> Self {
-        let order = params.take_with("order", |text| match text {
-            "sorted" => Ok(Order::Sorted),
-            "restorable" => Ok(Order::Restorable),
-            _ => Err(format!("{text:?}: sorted or restorable")),
-        });
+        let order = params.take_with("order", |text| Order::named(text, Order::Restorable));
         Self(order.unwrap_or_default())
     }
 }

@@ -35,3 +35,33 @@ pub struct Rates {
     /// Bytes a second to clients.
     pub bytes_out: u64,
 }
+
+// === impl Stats, Rates ===
+
+impl Stats {
+    /// The five, in the order of their fields.
+    pub fn values(&self) -> [u64; 5] {
+        let Self {
+            connections,
+            packets_in,
+            packets_out,
+            bytes_in,
+            bytes_out,
+        } = *self;
+        [connections, packets_in, packets_out, bytes_in, bytes_out]
+    }
+}
+
+impl Rates {
+    /// The five, in the order of their fields.
+    pub fn values(&self) -> [u64; 5] {
+        let Self {
+            connections,
+            packets_in,
+            packets_out,
+            bytes_in,
+            bytes_out,
+        } = *self;
+        [connections, packets_in, packets_out, bytes_in, bytes_out]
+    }
+}

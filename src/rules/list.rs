@@ -10,8 +10,8 @@ use super::{
     table::{self, Order},
 };
 use crate::model::{
-    Checksum, Family, Forwarding, Netmask, Protocol, Rates, Server, Service, ServiceEntry,
-    ServiceKey, Stats, Tunnel, TunnelType,
+    Checksum, Family, Forwarding, Netmask, Protocol, Server, Service, ServiceEntry, ServiceKey,
+    Tunnel, TunnelType,
 };
 
 /// What a listing shows.
@@ -169,8 +169,8 @@ fn service(
         writeln!(out, "{name:<SERVICE_WIDTH$}{}", line.text)
     };
     match format.mode {
-        ListMode::Stats => counters(out, five_stats(&service.stats)),
-        ListMode::Rate => counters(out, five_rates(&service.rates)),
+        ListMode::Stats => counters(out, service.stats.values()),
+        ListMode::Rate => counters(out, service.rates.values()),
         _ => {
             let config = &service.config;
             write!(out, "{name} {}", config.scheduler)?;
@@ -246,12 +246,12 @@ fn server(
             line.left_number(*persistent_connections, 11);
         }
         ListMode::Stats => {
-            for value in five_stats(stats) {
+            for value in stats.values() {
                 counter(line, value, format.exact);
             }
         }
         ListMode::Rate => {
-            let [rates @ .., bytes_in, bytes_out] = five_rates(rates);
+            let [rates @ .., bytes_in, bytes_out] = rates.values();
             for rate in rates {
                 line.text.push(' ');
                 line.right_number(rate, 8);
@@ -266,28 +266,6 @@ fn server(
         line.left_number(*inactive_connections, 10);
     }
     line.text.push('\n');
-}
-
-fn five_stats(stats: &Stats) -> [u64; 5] {
-    let Stats {
-        connections,
-        packets_in,
-        packets_out,
-        bytes_in,
-        bytes_out,
-    } = *stats;
-    [connections, packets_in, packets_out, bytes_in, bytes_out]
-}
-
-fn five_rates(rates: &Rates) -> [u64; 5] {
-    let Rates {
-        connections,
-        packets_in,
-        packets_out,
-        bytes_in,
-        bytes_out,
-    } = *rates;
-    [connections, packets_in, packets_out, bytes_in, bytes_out]
 }
 
 /// `TCP  192.0.2.1:80`, `FWM  7 IPv6`.

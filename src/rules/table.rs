@@ -17,6 +17,26 @@ pub enum Order {
     Restorable,
 }
 
+// === impl Order ===
+
+impl Order {
+    /// The order of this name, where that is `sorted` or that of `other`.
+    pub fn named(name: &str, other: Self) -> Result<Self, String> {
+        [Self::Sorted, other]
+            .into_iter()
+            .find(|order| order.name() == name)
+            .ok_or_else(|| format!("{name:?}: sorted or {}", other.name()))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sorted => "sorted",
+            Self::Kernel => "kernel",
+            Self::Restorable => "restorable",
+        }
+    }
+}
+
 /// Services by mark (0 for an address), family, protocol, address, port. The original subtracts as
 /// signed 32-bit numbers, which wraps; this does not.
 type ServiceRank = (u32, bool, u16, [u32; 4], u16);
