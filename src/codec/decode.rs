@@ -196,29 +196,8 @@ struct Counters<'a> {
 
 impl Counters<'_> {
     fn read(&self) -> (Stats, Rates) {
-        let mut counts = [0; 10];
-        // Attributes are numbered from 1 on, in the order of the fields below.
-        let mut take = |number: u16, value: u64| {
-            if let Some(place) = counts.get_mut(usize::from(number).wrapping_sub(1)) {
-                *place = value;
-            }
-        };
         let nest = self.wide.unwrap_or(self.narrow);
-        match nest.as_chunks::<12>() {
-            // As most kernels send them, numbers of 64 bits and nothing between them.
-            (all, [])
-                if all
-                    .iter()
-                    .all(|[a, b, ..]| [*a, *b] == 12_u16.to_ne_bytes()) =>
-            {
-                for [_, _, a, b, value @ ..] in all {
-                    take(u16::from_ne_bytes([*a, *b]), u64::from_ne_bytes(*value));
-                }
-            }
-            _ => attributes(nest)
-                .filter_map(|(number, value)| Some((number, count(value)?)))
-                .for_each(|(number, value)| take(number, value)),
-        }
+        let counts = in_order(nest).unwrap_or_else(|| in_any_order(nest));
         let [c, pi, po, bi, bo, rc, rpi, rpo, rbi, rbo] = counts;
         let stats = Stats {
             connections: c,
@@ -236,6 +215,38 @@ impl Counters<'_> {
         };
         (stats, rates)
     }
+}
+
+/// The ten numbers of a nest as kernels fill it: of 64 bits, by their attributes' numbers. A kernel
+/// for a machine that wants them aligned puts an empty attribute before each that is not. They are
+/// most of what a listing decodes.
+fn in_order(nest: &[u8]) -> Option<[u64; 10]> {
+    fn spaced<const LENGTH: usize, const STRIDE: usize>(nest: &[u8]) -> Option<[u64; 10]> {
+        let nest: &[u8; LENGTH] = nest.try_into().ok()?;
+        let (mut counts, mut in_order) = ([0; 10], true);
+        for (place, (count, number)) in counts.iter_mut().zip(1_u16..).enumerate() {
+            let [a, b, c, d, value @ ..] = nest.get(place * STRIDE..)?.first_chunk::<12>()?;
+            in_order &= [*a, *b] == 12_u16.to_ne_bytes() && [*c, *d] == number.to_ne_bytes();
+            *count = u64::from_ne_bytes(*value);
+        }
+        in_order.then_some(counts)
+    }
+    spaced::<120, 12>(nest).or_else(|| match nest.split_first_chunk() {
+        Some(([a, b, _, _], after)) if [*a, *b] == 4_u16.to_ne_bytes() => spaced::<156, 16>(after),
+        _ => spaced::<156, 16>(nest),
+    })
+}
+
+/// The ten numbers of any other nest, 0 for those that it has not.
+fn in_any_order(nest: &[u8]) -> [u64; 10] {
+    let mut counts = [0; 10];
+    for (number, value) in attributes(nest) {
+        let place = counts.get_mut(usize::from(number).wrapping_sub(1));
+        if let (Some(place), Some(count)) = (place, count(value)) {
+            *place = count;
+        }
+    }
+    counts
 }
 
 fn count(value: &[u8]) -> Option<u64> {

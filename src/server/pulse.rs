@@ -156,13 +156,18 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
+    /// Takes note of whether the client is to move next. On HTTP/1 the socket tells.
     fn stalled(&self, stalled: bool) {
         let mut signs = self.pulse.signs();
-        if stalled {
+        if stalled && signs.http2 {
             signs.stalled.insert(self.number, Instant::now());
         } else {
             signs.stalled.remove(&self.number);
         }
+    }
+
+    fn is_http2(&self) -> bool {
+        self.pulse.signs().http2
     }
 }
 
@@ -179,8 +184,8 @@ impl Drop for Ticket {
 
 /// The body of an answer, reporting whether the client takes it.
 ///
-/// It is handed over in pieces of at most [`PIECE`]: hyper buffers a piece for HTTP/2 however
-/// long it is, and the rest of a long one would be out of sight here, whether taken or not.
+/// To HTTP/2 it is handed over in pieces of at most [`PIECE`]: hyper buffers a piece however long it
+/// is, and the rest of a long one would be out of sight here, whether taken or not.
 pub(super) struct PacedBody {
     body: axum::body::Body,
     rest: Bytes,
@@ -213,6 +218,7 @@ impl HttpBody for PacedBody {
             outcome = Pin::new(&mut self.body).poll_frame(cx);
             if let Poll::Ready(Some(Ok(frame))) = &outcome
                 && let Some(data) = frame.data_ref().filter(|data| data.len() > PIECE)
+                && self.ticket.is_http2()
             {
                 self.rest = data.clone();
             }

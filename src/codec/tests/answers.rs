@@ -282,6 +282,42 @@ fn a_kernel_without_64_bit_counters_or_families_of_servers_is_understood() {
 }
 
 #[test]
+fn counters_are_the_same_however_they_are_spaced_and_ordered() {
+    let pad = attribute(11, &[]);
+    let numbers: Vec<_> = (1..=10_u16)
+        .map(|number| attribute(number, &(u64::from(number) << 40).to_ne_bytes()))
+        .collect();
+    let aligned = |first: bool| {
+        let mut all = Vec::new();
+        for (place, number) in numbers.iter().enumerate() {
+            if first || place > 0 {
+                all.push(pad.clone());
+            }
+            all.push(number.clone());
+        }
+        all
+    };
+    let turned: Vec<_> = numbers.iter().rev().cloned().collect();
+    let mut longer = numbers.clone();
+    longer.push(attribute(12, &[0xff; 8]));
+    let (spaced, other) = ([aligned(true), aligned(false)], [turned, longer]);
+    for counters in spaced.into_iter().chain(other).chain([numbers]) {
+        let bytes = nest(
+            2,
+            &[
+                attribute(1, &[10; 16]),
+                attribute(2, &[0, 80]),
+                nest(12, &counters),
+            ],
+        );
+        let Server { stats, rates, .. } = server(&bytes, Family::Ipv4).unwrap();
+        let told = [stats.values(), rates.values()].concat();
+        let sent: Vec<u64> = (1..=10).map(|number| number << 40).collect();
+        assert_eq!(told, sent);
+    }
+}
+
+#[test]
 fn what_faulty_programs_put_into_the_kernel_is_shown() {
     let odd = nest(
         2,
