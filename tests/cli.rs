@@ -4,6 +4,8 @@
 
 #[path = "cli/daemon.rs"]
 mod daemon;
+#[path = "cli/memory.rs"]
+mod memory;
 #[path = "cli/names.rs"]
 mod names;
 mod parity;

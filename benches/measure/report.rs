@@ -39,7 +39,7 @@ struct Spread {
 const KERNELS: [&str; 3] = ["uml", "second", "tcg"];
 
 /// What contenders are called, in the order of the tables.
-const WORDS: [(&str, &str); 18] = [
+const WORDS: &[(&str, &str)] = &[
     ("raw", "bare netlink"),
     ("raw-packed", "bare netlink, packed"),
     ("raw-single", "bare netlink, one by one"),
@@ -58,6 +58,8 @@ const WORDS: [(&str, &str); 18] = [
     ("http-changed", "`PUT` of the services that differ"),
     ("http-all", "`PUT` of all services"),
     ("restore", "`PUT` of all services into an empty kernel"),
+    ("alone", "with no other client"),
+    ("listed", "while another lists over HTTP"),
 ];
 
 /// The document.
@@ -295,6 +297,13 @@ fn kernel(out: &mut String, part: &Part) -> anyhow::Result<()> {
         ),
         ("change p50", "One change, median of a round", "raw", "µs"),
         ("change p99", "One change, 99 of 100", "raw", "µs"),
+        (
+            "beside p50",
+            "One change beside a client that lists everything, median of a round",
+            "alone",
+            "µs",
+        ),
+        ("beside p99", "The same, 99 of 100", "alone", "µs"),
         (
             "changes",
             "1000 changes: 64 concurrent clients, or one after the other",

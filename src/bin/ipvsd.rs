@@ -10,7 +10,7 @@ use clap::Parser;
 use ipvsd::director::Director;
 use ipvsd::executor::{Executor, FakeKernel, Kernel, NetlinkKernel};
 use ipvsd::server::cli::{Cli, Command, OpenapiFormat};
-use ipvsd::server::{Config, KernelKind, Server, Shutdown, faces, log};
+use ipvsd::server::{Config, KernelKind, Server, Shutdown, faces, keep_freed_memory, log};
 
 /// Exit code of a wrong command line or configuration, as clap's.
 const USAGE: u8 = 2;
@@ -36,6 +36,7 @@ fn main() -> ExitCode {
 
 fn serve(config: &Config) -> anyhow::Result<()> {
     log::start(&config.log)?;
+    keep_freed_memory();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -106,20 +106,23 @@ impl Worker {
     /// of them was carried out.
     fn execute(&mut self, ops: &[Op]) -> Result<Vec<Outcome>, Error> {
         self.cache.clear();
-        let (mut outcomes, mut broken) = self.link()?.execute(ops);
+        if let Some((dump, moved)) = &mut self.dumping {
+            *moved |= ops.iter().any(|op| dump.is_moved_by(op));
+        }
+        let (mut outcomes, mut broken) = self.writes.link()?.execute(ops);
         let refused = |outcomes: &[Outcome]| {
             outcomes
                 .iter()
                 .all(|outcome| *outcome == Outcome::Refused(Errno::ENOENT))
         };
-        if refused(&outcomes) && !matches!(self.link()?.is_current(), Ok(true)) {
+        if refused(&outcomes) && !matches!(self.writes.link()?.is_current(), Ok(true)) {
             tracing::warn!("the IPVS family has gone or moved; connecting anew");
-            self.link = None;
-            (outcomes, broken) = self.link()?.execute(ops);
+            self.writes.give_up();
+            (outcomes, broken) = self.writes.link()?.execute(ops);
         }
         if let Some(error) = broken {
             tracing::warn!(%error, "the netlink socket is given up after a write");
-            self.link = None;
+            self.writes.give_up();
         }
         Ok(outcomes)
     }

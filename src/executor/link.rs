@@ -63,14 +63,34 @@ pub enum Dump {
 const PACK: usize = 64;
 /// How many questions go out in one send; their answers, about 400 bytes each, wait in the buffer.
 const PACK_QUESTIONS: usize = 32;
-/// How many datagrams are taken at a time: a dump of 100 servers has three.
-const DATAGRAMS: usize = 8;
+/// How many datagrams are taken at a time: a dump of 100 servers has three. The more, the longer
+/// waits who comes in the middle of a long one.
+const DATAGRAMS: usize = 4;
 /// The longest datagram that the kernel makes; a longer one would be cut without a word.
 const LONGEST: usize = 32 << 10;
 /// Requests are executed inside `send`, so their answers are there when it returns. One that is not
 /// there soon is lost: the kernel never acknowledges the stop of a sync daemon that had not begun
 /// to run, for one.
 const PATIENCE: Duration = Duration::from_millis(250);
+
+// === impl Dump ===
+
+impl Dump {
+    /// Whether an operation adds or takes away what this is of: the rest of it comes from other
+    /// places then.
+    pub fn is_moved_by(self, op: &Op) -> bool {
+        match (self, op) {
+            (Self::SyncDaemons, _) => false,
+            (Self::Services | Self::Servers(_), Op::Clear) => true,
+            (Self::Services, op) => {
+                matches!(op, Op::CreateService(..) | Op::DeleteService(_))
+            }
+            (Self::Servers(of), Op::CreateServer(to, ..) | Op::DeleteServer(to, _)) => of == *to,
+            (Self::Servers(of), Op::CreateService(to, _) | Op::DeleteService(to)) => of == *to,
+            (Self::Servers(_), _) => false,
+        }
+    }
+}
 
 // === impl Link ===
 
@@ -186,9 +206,15 @@ impl Link {
         Ok(())
     }
 
-    /// Asks for a dump and hands each message's attributes to `each`. Returns how many datagrams it
-    /// took: what came in one is a snapshot, what came in several is not.
-    pub fn dump(&mut self, dump: Dump, mut each: impl FnMut(&[u8])) -> Result<usize, AskError> {
+    /// Asks for a dump and hands each message's attributes to `each`; while more is to come, it
+    /// runs `between`. Returns how many datagrams it took: what came in one is a snapshot, what came
+    /// in several is not.
+    pub fn dump(
+        &mut self,
+        dump: Dump,
+        mut each: impl FnMut(&[u8]),
+        between: impl FnMut(),
+    ) -> Result<usize, AskError> {
         let seq = self.reserve(1);
         self.out.clear();
         let head = self.head(seq, 0, false);
@@ -200,7 +226,7 @@ impl Link {
         self.transport.send(&self.out)?;
         let (mut interrupted, mut errno) = (false, 0);
         let (mut datagrams, mut current) = (0, None);
-        self.receive(|datagram, message| {
+        let take = |datagram, message: Message<'_>| {
             if message.seq != seq {
                 return ControlFlow::Continue(());
             }
@@ -217,7 +243,8 @@ impl Link {
                 }
             }
             ControlFlow::Continue(())
-        })?;
+        };
+        self.receive_between(take, between)?;
         match (errno, interrupted) {
             (0, false) => Ok(datagrams),
             (0, true) => Err(AskError::Interrupted),
@@ -245,7 +272,16 @@ impl Link {
     /// Receives messages until `take` has what it waits for; it is told in which datagram each came.
     fn receive(
         &mut self,
+        take: impl FnMut(usize, Message<'_>) -> ControlFlow<()>,
+    ) -> io::Result<()> {
+        self.receive_between(take, || ())
+    }
+
+    /// The same, running `between` whenever it has taken what was there.
+    fn receive_between(
+        &mut self,
         mut take: impl FnMut(usize, Message<'_>) -> ControlFlow<()>,
+        mut between: impl FnMut(),
     ) -> io::Result<()> {
         let mut number = 0;
         loop {
@@ -259,6 +295,7 @@ impl Link {
                 }
                 number += 1;
             }
+            between();
         }
     }
 

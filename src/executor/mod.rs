@@ -15,6 +15,7 @@ mod link;
 mod netlink;
 mod pack;
 mod reader;
+mod session;
 mod unavailable;
 mod worker;
 

@@ -76,7 +76,7 @@ impl Worker {
             .collect();
         let services = match keys.is_empty() {
             true => Ok(Vec::new()),
-            false => self.with_link(|link| reader::read_services(link, &keys)),
+            false => self.writes.read(|link| reader::read_services(link, &keys)),
         };
         let bare = |service| ServiceEntry {
             service,

@@ -13,12 +13,9 @@ use crate::{
     model::{Errno, Query, Server, Service, ServiceEntry, ServiceKey},
 };
 
-/// A table that is read a service at a time. What is done between two of them is done between two
-/// dumps, and makes none of them wrong.
-pub struct Sweep {
-    services: std::vec::IntoIter<Service>,
-    table: Vec<ServiceEntry>,
-}
+/// What is done between the datagrams of a dump, and between dumps. It tells whether it moved what
+/// this dump is of (see [`Dump::is_moved_by`]).
+pub type Between<'a> = dyn FnMut(Dump) -> bool + 'a;
 
 /// How often a dump that disagrees with itself is done again, before its duplicates are dropped.
 const ATTEMPTS: usize = 3;
@@ -27,15 +24,14 @@ const ATTEMPTS: usize = 3;
 const SNAPSHOT: usize = 64;
 
 /// Answers a question.
-pub fn read(link: &mut Link, query: Query) -> Result<Seen, AskError> {
+pub fn read(link: &mut Link, query: Query, between: &mut Between<'_>) -> Result<Seen, AskError> {
     Ok(match query {
         Query::Info => Seen::Info(one(link, query, codec::info)?),
         Query::Timeouts => Seen::Timeouts(one(link, query, codec::timeouts)?),
         Query::SyncDaemons => {
             let mut daemons = Vec::new();
-            link.dump(Dump::SyncDaemons, |bytes| {
-                daemons.extend(codec::sync_daemon(bytes))
-            })?;
+            let each = |bytes: &[u8]| daemons.extend(codec::sync_daemon(bytes));
+            link.dump(Dump::SyncDaemons, each, || ())?;
             Seen::SyncDaemons(daemons)
         }
         Query::Services => {
@@ -43,12 +39,26 @@ pub fn read(link: &mut Link, query: Query) -> Result<Seen, AskError> {
                 service,
                 servers: Vec::new(),
             };
-            Seen::Table(Arc::new(services(link)?.into_iter().map(bare).collect()))
+            Seen::Table(Arc::new(
+                services(link, between)?.into_iter().map(bare).collect(),
+            ))
         }
         Query::Table => {
-            let mut sweep = Sweep::begin(link)?;
-            while sweep.step(link)? {}
-            sweep.end(link)?
+            let services = services(link, between)?;
+            let mut table: Vec<ServiceEntry> = Vec::with_capacity(services.len());
+            for service in services {
+                let servers = told_servers(link, service.key, table.last(), between)?;
+                table.push(ServiceEntry { service, servers });
+            }
+            // What must be looked at once more: one dump for all that.
+            if !table.iter().all(|entry| is_certain(&entry.servers)) {
+                let still = self::services(link, between)?;
+                let still: HashSet<_> = still.iter().map(|still| still.key).collect();
+                table.retain(|entry| {
+                    is_certain(&entry.servers) || still.contains(&entry.service.key)
+                });
+            }
+            Seen::Table(Arc::new(table))
         }
         Query::Service(key) => Seen::Service(service(link, key)?.map(|service| {
             Arc::new(ServiceEntry {
@@ -56,12 +66,11 @@ pub fn read(link: &mut Link, query: Query) -> Result<Seen, AskError> {
                 servers: Vec::new(),
             })
         })),
-        Query::Servers(key) => Seen::Servers(servers(link, key)?.map(Arc::new)),
+        Query::Servers(key) => Seen::Servers(servers(link, key, between)?.map(Arc::new)),
         Query::ServiceWithServers(key) => Seen::Service(match service(link, key)? {
             None => None,
-            Some(service) => {
-                servers(link, key)?.map(|servers| Arc::new(ServiceEntry { service, servers }))
-            }
+            Some(service) => servers(link, key, between)?
+                .map(|servers| Arc::new(ServiceEntry { service, servers })),
         }),
     })
 }
@@ -99,53 +108,20 @@ fn service(link: &mut Link, key: ServiceKey) -> Result<Option<Service>, AskError
     Ok(read_services(link, &[key])?.pop().flatten())
 }
 
-// === impl Sweep ===
-
-impl Sweep {
-    /// Reads which services there are.
-    pub fn begin(link: &mut Link) -> Result<Self, AskError> {
-        let services = services(link)?;
-        Ok(Self {
-            table: Vec::with_capacity(services.len()),
-            services: services.into_iter(),
-        })
-    }
-
-    /// Reads the servers of one more service; false when there is none. One that failed is done
-    /// again by the next.
-    pub fn step(&mut self, link: &mut Link) -> Result<bool, AskError> {
-        let Some(service) = self.services.as_slice().first() else {
-            return Ok(false);
-        };
-        let servers = told_servers(link, service.key, self.table.last())?;
-        if let Some(service) = self.services.next() {
-            self.table.push(ServiceEntry { service, servers });
-        }
-        Ok(true)
-    }
-
-    /// The table, when all is read but what must be looked at once more: one dump for all that.
-    pub fn end(&mut self, link: &mut Link) -> Result<Seen, AskError> {
-        if !self.table.iter().all(|entry| is_certain(&entry.servers)) {
-            let still: HashSet<_> = services(link)?.iter().map(|still| still.key).collect();
-            self.table
-                .retain(|entry| is_certain(&entry.servers) || still.contains(&entry.service.key));
-        }
-        Ok(Seen::Table(Arc::new(std::mem::take(&mut self.table))))
-    }
-}
-
 // === reading ===
 
-fn services(link: &mut Link) -> Result<Vec<Service>, AskError> {
-    whole(link, Dump::Services, 0, codec::service, |service| {
-        service.key
-    })
+fn services(link: &mut Link, between: &mut Between<'_>) -> Result<Vec<Service>, AskError> {
+    let key = |service: &Service| service.key;
+    whole(link, Dump::Services, 0, codec::service, key, between)
 }
 
 /// The servers of a service; `None` where there is none.
-fn servers(link: &mut Link, key: ServiceKey) -> Result<Option<Vec<Server>>, AskError> {
-    let servers = told_servers(link, key, None)?;
+fn servers(
+    link: &mut Link,
+    key: ServiceKey,
+    between: &mut Between<'_>,
+) -> Result<Option<Vec<Server>>, AskError> {
+    let servers = told_servers(link, key, None, between)?;
     let is_there = is_certain(&servers) || service(link, key)?.is_some();
     Ok(is_there.then_some(servers))
 }
@@ -157,6 +133,7 @@ fn told_servers(
     link: &mut Link,
     key: ServiceKey,
     before: Option<&ServiceEntry>,
+    between: &mut Between<'_>,
 ) -> Result<Vec<Server>, AskError> {
     let family = key.family();
     whole(
@@ -165,6 +142,7 @@ fn told_servers(
         before.map_or(0, |entry| entry.servers.len()),
         |bytes| codec::server(bytes, family),
         |server| server.key,
+        between,
     )
 }
 
@@ -174,29 +152,34 @@ fn is_certain(servers: &[Server]) -> bool {
     (1..SNAPSHOT).contains(&servers.len())
 }
 
-/// A dump, done again when it shows that the table changed under it. The kernel resumes a dump at
-/// an index, so what another program adds or deletes between two datagrams doubles or hides an
-/// entry; a doubled one shows. (Own changes never come between: this thread makes them.)
+/// A dump, done again when the table changed under it. The kernel resumes a dump at an index, so what
+/// is added or deleted between two datagrams doubles or hides an entry: what other programs do shows
+/// by the doubled ones, what this one does by what `between` tells. It is not run in the last attempt.
 fn whole<T, K: Hash + Eq>(
     link: &mut Link,
     dump: Dump,
     expected: usize,
     decode: impl Fn(&[u8]) -> Option<T>,
     key: impl Fn(&T) -> K,
+    between: &mut Between<'_>,
 ) -> Result<Vec<T>, AskError> {
+    between(dump);
     for attempt in 1.. {
-        let mut all = Vec::with_capacity(expected);
-        let datagrams = match link.dump(dump, |bytes| all.extend(decode(bytes))) {
-            Err(AskError::Interrupted) if attempt < ATTEMPTS => continue,
+        let is_last = attempt == ATTEMPTS;
+        let (mut all, mut moved) = (Vec::with_capacity(expected), false);
+        let each = |bytes: &[u8]| all.extend(decode(bytes));
+        let datagrams = match link.dump(dump, each, || moved |= !is_last && between(dump)) {
+            Err(AskError::Interrupted) if !is_last => continue,
             result => result?,
         };
         if datagrams > 1 {
             let mut seen = HashSet::with_capacity(all.len());
             let count = all.len();
             all.retain(|item| seen.insert(key(item)));
-            if all.len() < count && attempt < ATTEMPTS {
-                continue;
-            }
+            moved |= all.len() < count;
+        }
+        if moved && !is_last {
+            continue;
         }
         all.shrink_to_fit();
         return Ok(all);

@@ -1,4 +1,4 @@
-//! The one thread that owns the socket. It takes what waits, makes the changes in their order,
+//! The one thread that owns the sockets. It takes what waits, makes the changes in their order,
 //! packed where they are about different services, and answers all equal questions with one sweep.
 
 use std::{
@@ -15,13 +15,10 @@ use tokio::sync::{
 };
 
 use super::{
-    Batch, Change, Changed, Kernel, Seen, Told,
-    cache::Cache,
-    link::{AskError, Link},
-    reader::{self, Sweep},
+    Batch, Change, Changed, Kernel, Seen, Told, cache::Cache, link::Dump, reader, session::Session,
     unavailable,
 };
-use crate::model::{Errno, Error, Query, Reason};
+use crate::model::{Error, Query, Reason};
 
 /// What waits for the worker.
 #[derive(Debug)]
@@ -63,17 +60,20 @@ pub struct Worker {
     kernel: Arc<dyn Kernel>,
     jobs: mpsc::Receiver<Job>,
     pub(super) cache: Arc<Cache>,
-    pub(super) link: Option<Link>,
+    /// For changes, and what they look at.
+    pub(super) writes: Session,
+    /// For questions: of the same socket, the kernel would not take up a second dump, of what a
+    /// change looks at, while the first is on its way.
+    reads: Session,
+    /// The dump that changes are made in the middle of, and whether one of them has moved what it
+    /// is of.
+    pub(super) dumping: Option<(Dump, bool)>,
     /// What is to be answered next.
     questions: Vec<Waiting<Aged<Query>, Told<Seen>>>,
-    /// The last failure to connect, which stands for a moment: each try may run modprobe.
-    failure: Option<(Instant, Error)>,
 }
 
 /// How many jobs are taken at a time: enough to share sweeps and fill packs.
 const TURN: usize = 256;
-/// How long a failure to connect is answered again without a new try.
-const FAILURE_STANDS: Duration = Duration::from_millis(200);
 /// The most that is read of a small file; the longest setting is a list of CPUs.
 const SMALL_FILE: u64 = 64 << 10;
 
@@ -83,12 +83,13 @@ impl Worker {
     /// A worker that has not connected yet.
     pub fn new(kernel: Arc<dyn Kernel>, jobs: mpsc::Receiver<Job>, cache: Arc<Cache>) -> Self {
         Self {
+            writes: Session::new(kernel.clone()),
+            reads: Session::new(kernel.clone()),
             kernel,
             jobs,
             cache,
-            link: None,
+            dumping: None,
             questions: Vec::new(),
-            failure: None,
         }
     }
 
@@ -106,7 +107,9 @@ impl Worker {
             // A fault in here ends the turn, not the daemon; who waits is told by the lost reply.
             if catch_unwind(AssertUnwindSafe(|| self.turn(first))).is_err() {
                 tracing::error!("a turn of the executor panicked; its requests are answered so");
-                self.link = None;
+                self.writes.give_up();
+                self.reads.give_up();
+                self.dumping = None;
                 self.questions.clear();
             }
         }
@@ -191,10 +194,7 @@ impl Worker {
             };
             let max_age = max_age.max(self.cache.drop_answer(query));
             let writes = self.cache.writes();
-            let answer = match query {
-                Query::Table => self.sweep(),
-                _ => self.ask(query),
-            };
+            let answer = self.read(query);
             let shelf = match &answer {
                 // One that a write came into is told to those who asked before it, and to nobody
                 // after it.
@@ -211,72 +211,26 @@ impl Worker {
         }
     }
 
-    /// Reads the table. It may take long: between two services, the writes are made that have come
-    /// meanwhile.
-    fn sweep(&mut self) -> Result<Seen, Error> {
-        let mut sweep = self.with_link(Sweep::begin)?;
-        while self.with_link(|link| sweep.step(link))? {
-            self.work(None);
-        }
-        self.with_link(|link| sweep.end(link))
+    /// Answers a question. It may take long: between two datagrams of a dump, the writes are made
+    /// that have come meanwhile.
+    fn read(&mut self, query: Query) -> Result<Seen, Error> {
+        // What is done meanwhile reads with the other one.
+        let mut session = std::mem::replace(&mut self.reads, Session::new(self.kernel.clone()));
+        let seen = session.read(|link| {
+            reader::read(link, query, &mut |dump| {
+                self.dumping = Some((dump, false));
+                self.work(None);
+                self.dumping.take().is_some_and(|(_, moved)| moved)
+            })
+        });
+        self.reads = session;
+        seen
     }
 
-    /// Answers a question, on a new socket if the old one fails.
+    /// Answers a question of a change, which nothing may come into.
     pub(super) fn ask(&mut self, query: Query) -> Result<Seen, Error> {
-        self.with_link(|link| reader::read(link, query))
-    }
-
-    /// Runs what only reads, again on a new socket where the first try breaks it.
-    pub(super) fn with_link<T>(
-        &mut self,
-        mut read: impl FnMut(&mut Link) -> Result<T, AskError>,
-    ) -> Result<T, Error> {
-        for attempt in 1.. {
-            match read(self.link()?) {
-                Ok(value) => return Ok(value),
-                // ENOENT is never a question's own answer: the family has gone or moved.
-                Err(error @ (AskError::Broken(_) | AskError::Refused(Errno::ENOENT))) => {
-                    tracing::warn!(%error, "the netlink socket is given up");
-                    self.link = None;
-                    if attempt == 2 {
-                        return Err(unavailable::broken(error));
-                    }
-                }
-                Err(AskError::Interrupted) => {
-                    return Err(Error::new(
-                        Reason::Internal,
-                        "other programs change the table faster than it can be read",
-                    )
-                    .with_hint("try again"));
-                }
-                Err(AskError::Refused(errno)) => return Err(unavailable::refused(errno)),
-            }
-        }
-        Err(Error::new(Reason::Internal, "no answer"))
-    }
-
-    pub(super) fn link(&mut self) -> Result<&mut Link, Error> {
-        if self.link.is_none() {
-            if let Some((when, error)) = &self.failure
-                && when.elapsed() < FAILURE_STANDS
-            {
-                return Err(error.clone());
-            }
-            match Link::connect(&*self.kernel) {
-                Ok(link) => {
-                    self.failure = None;
-                    self.link = Some(link);
-                }
-                Err(error) => {
-                    let error = unavailable::no_link(error);
-                    self.failure = Some((Instant::now(), error.clone()));
-                    return Err(error);
-                }
-            }
-        }
-        self.link
-            .as_mut()
-            .ok_or_else(|| Error::new(Reason::Internal, "no socket"))
+        self.writes
+            .read(|link| reader::read(link, query, &mut |_| false))
     }
 
     // --- files

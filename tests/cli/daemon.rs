@@ -76,6 +76,14 @@ impl Daemon {
         }
     }
 
+    /// How often it had to be given a page of memory.
+    pub fn page_faults(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // The second field, a name in parentheses, may have spaces; this is the tenth.
+        let fields = stat.rsplit_once(") ").unwrap().1;
+        fields.split(' ').nth(7).unwrap().parse().unwrap()
+    }
+
     /// Runs a command line with ipvsctl as `ipvsadm`.
     pub fn run(&self, cmd: &str, stdin: &str) -> Said {
         shell(cmd, stdin, Some(&links()), &self.endpoint)

@@ -1,9 +1,9 @@
 //! A table that stands: listing it, and single changes of it.
 
-use std::{fs, time::Instant};
+use std::{fs, net::SocketAddr, time::Instant};
 
 use anyhow::{Context, ensure};
-use http::Method;
+use http::{Method, header};
 use prost::Message;
 
 use super::{
@@ -23,6 +23,8 @@ const LISTINGS: usize = 3;
 /// Single changes in a round, and how many go before it is another's turn.
 const SINGLES: u32 = 200;
 const TURN: u32 = 25;
+/// A server of a service that is small however large the table is.
+const BESIDE: &str = "/v1/services/fwmark-1/servers/192.0.2.1-0";
 
 impl Options {
     pub(super) fn table(&self, raw: &mut Raw) -> anyhow::Result<()> {
@@ -45,7 +47,8 @@ impl Options {
                 (&mut http, &mut grpc),
                 (&mut floor_http, &mut floor_grpc),
             )
-            .await
+            .await?;
+            self.beside(daemon.address, &mut http).await
         })
     }
 
@@ -135,6 +138,45 @@ impl Options {
         }
         Ok(())
     }
+
+    /// Changes while another client lists everything, one time after the other.
+    async fn beside(&self, address: SocketAddr, http: &mut Http) -> anyhow::Result<()> {
+        let rules = "-A -f 1 -s rr\n-a -f 1 -r 192.0.2.1 -g\n";
+        let text = [(header::CONTENT_TYPE, "text/plain")];
+        let path = "/v1/rules";
+        let told = http.call(Method::POST, path, &text, rules.into()).await?;
+        ensure!(told.status.is_success(), "{path}: {}", told.status);
+        let alone = weights(http, |count| count == SINGLES as usize).await?;
+        let mut other = Http::connect(address).await?;
+        let listing = tokio::spawn(async move {
+            for _ in 0..LISTINGS {
+                other.read(LIST).await?;
+            }
+            anyhow::Ok(())
+        });
+        let listed = weights(http, |count| count > 0 && listing.is_finished()).await?;
+        listing.await??;
+        for (contender, mut times) in [("alone", alone), ("listed", listed)] {
+            self.sample("beside p50", contender, quantile(&mut times, 0.5));
+            self.sample("beside p99", contender, quantile(&mut times, 0.99));
+        }
+        Ok(())
+    }
+}
+
+/// Changes weights of a small service until told that it is enough.
+async fn weights(
+    http: &mut Http,
+    mut enough: impl FnMut(usize) -> bool,
+) -> anyhow::Result<Vec<f64>> {
+    let mut times = Vec::new();
+    while !enough(times.len()) {
+        let body = format!("{{\"weight\":{}}}", times.len() % 60_000);
+        let begin = Instant::now();
+        http.write(Method::PATCH, BESIDE, body).await?;
+        times.push(milliseconds(begin.elapsed()) * 1e3);
+    }
+    Ok(times)
 }
 
 /// The server whose weight is changed.

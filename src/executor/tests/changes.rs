@@ -221,6 +221,7 @@ async fn a_plan_with_nothing_to_do_does_not_touch_the_kernel() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     put(&kernel, 1, 0);
+    connect(&executor).await;
     executor.ask(Query::Services, LONG, later()).await.unwrap();
     kernel.reset_counts();
     let nothing = Change {
@@ -256,7 +257,7 @@ async fn changes_of_one_service_wait_for_each_other_and_hold_up_no_others() {
         };
         change(&executor, looking(n / 2, op))
     });
-    ask(&executor, Query::Info).await.unwrap();
+    connect(&executor).await;
     kernel.reset_counts();
     for result in together(&kernel, &executor, requests).await {
         result.unwrap();
@@ -276,7 +277,7 @@ async fn changes_of_one_service_that_look_at_nothing_go_together_and_are_read_ba
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     put(&kernel, 1, 1);
-    ask(&executor, Query::Info).await.unwrap();
+    connect(&executor).await;
     kernel.reset_counts();
     // The first is there, and the last is added twice; then one of a service that is not.
     let requests = (0..40).chain([39]).map(|server| adding(1, server));

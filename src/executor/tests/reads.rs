@@ -1,6 +1,8 @@
 //! Reads: shared, cached on demand, and whole.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use futures_util::{FutureExt, future::BoxFuture};
 
 use super::*;
 
@@ -300,6 +302,121 @@ async fn a_write_that_comes_while_the_table_is_read_does_not_wait_for_its_end() 
     // and who asks after it is not, however old an answer may be.
     let told = executor.ask(Query::Table, LONG, later()).await.unwrap();
     assert_eq!(table(told.value).len(), 4);
+}
+
+/// Writes that were submitted by the kernel, as it were.
+#[derive(Clone, Default)]
+struct Submitted(Arc<Mutex<Vec<Write>>>);
+
+type Write = BoxFuture<'static, Result<Changed, Error>>;
+
+impl Submitted {
+    /// Submits the operations, one a time, when a dump has given its first datagram.
+    fn in_the_middle(&self, executor: &Executor, ops: impl IntoIterator<Item = Op>) -> Fault {
+        let (own, executor) = (self.clone(), executor.clone());
+        let ops = Mutex::new(ops.into_iter().collect::<Vec<_>>().into_iter());
+        let runtime = tokio::runtime::Handle::current();
+        Fault::dump_interrupted(move |_| {
+            let _entered = runtime.enter();
+            let (executor, op) = (executor.clone(), ops.lock().unwrap().next());
+            if let Some(op) = op {
+                let mut write = async move { run(&executor, op).await }.boxed();
+                // The first poll puts it into the queue.
+                assert!((&mut write).now_or_never().is_none());
+                own.0.lock().unwrap().push(write);
+            }
+        })
+    }
+
+    async fn all_succeed(&self) {
+        let writes = std::mem::take(&mut *self.0.lock().unwrap());
+        for write in writes {
+            write.await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_in_the_middle_of_a_long_dump_does_not_wait_for_its_end() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    put(&kernel, 1, 60);
+    kernel.set_dump_size(2000);
+    connect(&executor).await;
+    kernel.reset_counts();
+    let submitted = Submitted::default();
+    let made = Arc::new(AtomicBool::new(false));
+    let (make, seen) = (made.clone(), Arc::new(Mutex::new(Vec::new())));
+    let log = seen.clone();
+    let faults = kernel.faults();
+    faults.once(
+        On::Command(command::GET_DEST),
+        submitted.in_the_middle(&executor, [create(2)]),
+    );
+    faults.once(
+        On::Command(command::GET_DEST),
+        Fault::mangle(move |_| log.lock().unwrap().push(made.load(Ordering::Relaxed))),
+    );
+    faults.once(
+        On::Command(command::NEW_SERVICE),
+        Fault::before(move |_| make.store(true, Ordering::Relaxed)),
+    );
+    let told = ask(&executor, Query::Servers(key(1))).await.unwrap();
+    let Seen::Servers(Some(servers)) = told else {
+        panic!("{told:?}");
+    };
+    let expected: Vec<_> = (0..60).rev().map(server_key).collect();
+    assert_eq!(keys(&servers), expected);
+    assert_eq!(kernel.dumps(command::GET_DEST), 1, "nothing was moved");
+    let seen = seen.lock().unwrap().clone();
+    assert!(seen.len() > 8, "{} datagrams", seen.len());
+    assert_eq!(
+        seen.iter().position(|made| *made),
+        Some(5),
+        "after those taken at a time and the one that the kernel fills ahead: {seen:?}"
+    );
+    submitted.all_succeed().await;
+}
+
+#[tokio::test]
+async fn an_own_write_that_moves_what_is_dumped_hides_and_doubles_nothing() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    put(&kernel, 1, 60);
+    kernel.set_dump_size(2000);
+    connect(&executor).await;
+    // The newest is told first. When it goes, the rest comes from one place before.
+    let newest = Op::DeleteServer(key(1), server_key(59));
+    let expected = |from: u32| (0..from).rev().map(server_key).collect::<Vec<_>>();
+    let submitted = Submitted::default();
+    for (op, count, dumps) in [(newest, 59, 2), (add(1, 59), 60, 2)] {
+        kernel.reset_counts();
+        kernel.faults().once(
+            On::Command(command::GET_DEST),
+            submitted.in_the_middle(&executor, [op]),
+        );
+        let seen = ask(&executor, Query::Table).await;
+        assert_eq!(keys(&table(seen.unwrap())[0].servers), expected(count));
+        assert_eq!(kernel.dumps(command::GET_DEST), dumps);
+        submitted.all_succeed().await;
+    }
+
+    // With a write into each, the last attempt lets none come into it.
+    kernel.reset_counts();
+    kernel.faults().times(
+        3,
+        On::Command(command::GET_DEST),
+        submitted.in_the_middle(
+            &executor,
+            [59, 58, 57].map(|n| Op::DeleteServer(key(1), server_key(n))),
+        ),
+    );
+    let seen = ask(&executor, Query::ServiceWithServers(key(1))).await;
+    let seen = entry(seen.unwrap()).unwrap();
+    assert_eq!(keys(&seen.servers), expected(58));
+    assert_eq!(kernel.dumps(command::GET_DEST), 3);
+    submitted.all_succeed().await;
+    assert_eq!(kernel.service(id(1)).unwrap().len(), 57);
 }
 
 #[tokio::test]
