@@ -12,10 +12,10 @@ use bytes::Bytes;
 use http_body::Frame;
 use serde::Serialize;
 
-use super::encode::{self, Text};
+use super::encode::{self, Chunk};
 use crate::{
     director::{ServerPage, ServicePage},
-    model::ServiceView,
+    model::{Etag, ServiceView},
 };
 
 /// Bytes of the first chunk at which it is sent. What is shorter is sent with its length.
@@ -27,15 +27,16 @@ const LARGEST_CHUNK: usize = 255 * 1024;
 /// Something that is encoded in pieces.
 pub(super) trait Pieces: Send + Unpin + 'static {
     /// Appends the next piece, an entry or so; false when there is none after it.
-    fn next(&mut self, chunk: &mut Vec<u8>) -> serde_json::Result<bool>;
+    fn next(&mut self, chunk: &mut Chunk) -> serde_json::Result<bool>;
 }
 
 /// `{"services": […], …}`.
 #[derive(Debug)]
 pub(super) struct Services {
     page: Arc<ServicePage>,
+    /// Of the services, by their places.
+    etags: Arc<[Etag]>,
     at: At,
-    text: Box<Text>,
 }
 
 /// `{"servers": […], …}`.
@@ -43,7 +44,6 @@ pub(super) struct Services {
 pub(super) struct Servers {
     page: ServerPage,
     at: usize,
-    text: Box<Text>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,35 +64,34 @@ struct Tail {
 struct Stream<P> {
     pieces: P,
     /// The first chunk, which was made before the answer began.
-    first: Option<Vec<u8>>,
+    first: Option<Bytes>,
     done: bool,
 }
 
 /// A body of these pieces. What fits one chunk is sent with its length.
 pub(super) fn body(mut pieces: impl Pieces) -> Body {
-    let mut first = Vec::new();
+    let mut first = Chunk::default();
     match fill(&mut pieces, &mut first, FIRST_CHUNK) {
         Ok(true) => Body::new(Stream {
             pieces,
-            first: Some(first),
+            first: Some(first.into()),
             done: false,
         }),
-        Ok(false) => Body::from(first),
+        Ok(false) => Body::from(Bytes::from(first)),
         Err(error) => Body::from_stream(futures_util::stream::iter([Err::<Bytes, _>(error)])),
     }
 }
 
 /// All the pieces at once, for an answer that many get.
 pub(super) fn whole(mut pieces: impl Pieces) -> serde_json::Result<Bytes> {
-    let mut all = Vec::new();
+    let mut all = Chunk::default();
     while pieces.next(&mut all)? {}
     // It stays: without what the growing left over.
-    all.shrink_to_fit();
-    Ok(all.into())
+    Ok(Bytes::copy_from_slice(&Bytes::from(all)))
 }
 
 /// Fills a chunk; false when that was the last.
-fn fill(pieces: &mut impl Pieces, chunk: &mut Vec<u8>, size: usize) -> serde_json::Result<bool> {
+fn fill(pieces: &mut impl Pieces, chunk: &mut Chunk, size: usize) -> serde_json::Result<bool> {
     while chunk.len() < size {
         if !pieces.next(chunk)? {
             return Ok(false);
@@ -112,12 +111,12 @@ impl<P: Pieces> http_body::Body for Stream<P> {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(Frame::data(first.into()))));
+            return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         if self.done {
             return Poll::Ready(None);
         }
-        let mut chunk = Vec::with_capacity(LARGEST_CHUNK + 1024);
+        let mut chunk = Chunk::with_room(LARGEST_CHUNK + 1024);
         let more = fill(&mut self.pieces, &mut chunk, LARGEST_CHUNK);
         self.done = !matches!(more, Ok(true));
         Poll::Ready(Some(more.map(|_| Frame::data(chunk.into()))))
@@ -132,38 +131,35 @@ impl<P: Pieces> http_body::Body for Stream<P> {
 
 impl Tail {
     /// Ends the list, and the object that it is in.
-    fn write(&self, chunk: &mut Vec<u8>) -> serde_json::Result<()> {
-        chunk.push(b']');
-        let start = chunk.len();
-        serde_json::to_writer(&mut *chunk, self)?;
+    fn write(&self, chunk: &mut Chunk) -> serde_json::Result<()> {
+        let rest = serde_json::to_vec(self)?;
         // `{}` or `{"…` becomes `}` or `,"…`.
-        if chunk.get(start + 1) == Some(&b'}') {
-            chunk.remove(start);
-        } else if let Some(brace) = chunk.get_mut(start) {
-            *brace = b',';
-        }
+        chunk.extend(if rest == b"{}" { b"]" } else { b"]," });
+        chunk.extend(rest.get(1..).unwrap_or_default());
         Ok(())
     }
 }
 
 // === impl Services ===
 
-impl From<Arc<ServicePage>> for Services {
-    fn from(page: Arc<ServicePage>) -> Self {
+impl Services {
+    pub(super) fn new(page: Arc<ServicePage>, etags: Arc<[Etag]>) -> Self {
         Self {
             page,
+            etags,
             at: At::Service(0),
-            text: Box::default(),
         }
     }
 }
 
 impl Pieces for Services {
-    fn next(&mut self, chunk: &mut Vec<u8>) -> serde_json::Result<bool> {
+    fn next(&mut self, chunk: &mut Chunk) -> serde_json::Result<bool> {
         let include = self.page.include;
         match self.at {
             At::Service(place) => {
-                chunk.extend_from_slice(if place == 0 { b"{\"services\":[" } else { b"" });
+                if place == 0 {
+                    chunk.put(b"{\"services\":[");
+                }
                 let Some(entry) = self.page.get(place) else {
                     let tail = Tail {
                         next_page_token: self.page.next_page_token(),
@@ -173,21 +169,20 @@ impl Pieces for Services {
                     return Ok(false);
                 };
                 if place > 0 {
-                    chunk.push(b',');
+                    chunk.put(b",");
                 }
+                let mut view = ServiceView::bare(&entry.service, include);
+                view.etag = self.etags.get(place).copied().unwrap_or(view.etag);
                 if !include.servers {
-                    let view = ServiceView::bare(&entry.service, include);
                     serde_json::to_writer(&mut *chunk, &view)?;
                     self.at = At::Service(place + 1);
                     return Ok(true);
                 }
                 // Its servers follow one by one: a service can have very many.
-                let mut view = ServiceView::bare(&entry.service, include);
                 view.server_count = Some(entry.servers.len());
-                view.etag = entry.etag();
                 serde_json::to_writer(&mut *chunk, &view)?;
                 chunk.pop();
-                chunk.extend_from_slice(b",\"servers\":[");
+                chunk.put(b",\"servers\":[");
                 self.at = At::Server(place, 0);
             }
             At::Server(place, index) => {
@@ -195,13 +190,13 @@ impl Pieces for Services {
                 match servers.and_then(|servers| servers.get(index)) {
                     Some(server) => {
                         if index > 0 {
-                            chunk.push(b',');
+                            chunk.put(b",");
                         }
-                        encode::server(chunk, &mut self.text, server, include);
+                        encode::server(chunk, server, include);
                         self.at = At::Server(place, index + 1);
                     }
                     None => {
-                        chunk.extend_from_slice(b"]}");
+                        chunk.put(b"]}");
                         self.at = At::Service(place + 1);
                     }
                 }
@@ -215,17 +210,15 @@ impl Pieces for Services {
 
 impl From<ServerPage> for Servers {
     fn from(page: ServerPage) -> Self {
-        Self {
-            page,
-            at: 0,
-            text: Box::default(),
-        }
+        Self { page, at: 0 }
     }
 }
 
 impl Pieces for Servers {
-    fn next(&mut self, chunk: &mut Vec<u8>) -> serde_json::Result<bool> {
-        chunk.extend_from_slice(if self.at == 0 { b"{\"servers\":[" } else { b"" });
+    fn next(&mut self, chunk: &mut Chunk) -> serde_json::Result<bool> {
+        if self.at == 0 {
+            chunk.put(b"{\"servers\":[");
+        }
         let Some(server) = self.page.servers.get(self.at) else {
             let tail = Tail {
                 next_page_token: self.page.next_page_token(),
@@ -235,9 +228,9 @@ impl Pieces for Servers {
             return Ok(false);
         };
         if self.at > 0 {
-            chunk.push(b',');
+            chunk.put(b",");
         }
-        encode::server(chunk, &mut self.text, server, self.page.include);
+        encode::server(chunk, server, self.page.include);
         self.at += 1;
         Ok(true)
     }
@@ -256,12 +249,12 @@ mod tests {
     }
 
     impl Pieces for Numbers {
-        fn next(&mut self, chunk: &mut Vec<u8>) -> serde_json::Result<bool> {
-            chunk.push(if self.at == 0 { b'[' } else { b',' });
+        fn next(&mut self, chunk: &mut Chunk) -> serde_json::Result<bool> {
+            chunk.put(if self.at == 0 { b"[" } else { b"," });
             serde_json::to_writer(&mut *chunk, &self.at)?;
             self.at += 1;
             if self.at == self.len {
-                chunk.push(b']');
+                chunk.put(b"]");
             }
             Ok(self.at < self.len)
         }
@@ -298,9 +291,10 @@ mod tests {
                 next_page_token: next_page_token.map(str::to_owned),
                 estimation,
             };
-            let mut chunk = b"{\"x\":[".to_vec();
+            let mut chunk = Chunk::default();
+            chunk.put(b"{\"x\":[");
             tail.write(&mut chunk).unwrap();
-            String::from_utf8(chunk).unwrap()
+            String::from_utf8(Bytes::from(chunk).to_vec()).unwrap()
         };
         assert_eq!(end(None, None), r#"{"x":[]}"#);
         assert_eq!(

@@ -2,20 +2,22 @@
 //! them in a large one, and serde's way of writing their 28 keys one by one costs most of a listing.
 //! What this writes is held against serde's, byte for byte, by a property test.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, io, net::IpAddr};
 
-use crate::model::{Include, Server, ServerView};
+use bytes::Bytes;
 
-/// Longer than any server: 28 keys, 19 numbers of at most 20 digits, two IPv6 addresses, names.
-const LONGEST: usize = 1536;
+use crate::model::{Include, Server, TunnelView};
 
-/// A server's text in the making: memory that is used again and again, and large enough, so that a
-/// piece is a copy and nothing else.
-#[derive(Clone, Debug)]
-pub(super) struct Text {
-    bytes: [u8; LONGEST],
+/// Bytes of an answer in the making. Its memory is there before it is written to, so that a piece is
+/// a copy and nothing else.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Chunk {
+    bytes: Vec<u8>,
     length: usize,
 }
+
+/// What a chunk grows by at least: no single piece is longer.
+const MORE: usize = 1024;
 
 /// The digits of 0 to 99.
 const PAIRS: [[u8; 2]; 100] = {
@@ -28,95 +30,97 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-/// Appends what `serde_json` makes of the server's [`ServerView`].
-pub(super) fn server(out: &mut Vec<u8>, text: &mut Text, server: &Server, include: Include) {
-    let ServerView {
-        id,
-        address: _,
-        port,
-        forwarding,
-        weight,
-        upper_threshold,
-        lower_threshold,
-        tunnel,
+/// Appends what `serde_json` makes of the server's [`ServerView`](crate::model::ServerView).
+pub(super) fn server(out: &mut Chunk, server: &Server, include: Include) {
+    let Server {
+        key,
+        config,
         active_connections,
         inactive_connections,
         persistent_connections,
         stats,
         rates,
-        etag,
-    } = ServerView::new(server, include);
-    text.length = 0;
-    text.put(b"{\"id\":\"");
-    let start = text.length;
-    text.address(id.address);
-    let end = text.length;
-    text.put(b"-");
-    text.number(port.into());
-    text.put(b"\",\"address\":\"");
-    text.again(start, end);
-    text.put(b"\",\"port\":");
-    text.number(port.into());
-    text.put(b",\"forwarding\":\"");
-    text.display(forwarding);
-    text.put(b"\",\"weight\":");
-    text.number(weight.into());
-    text.put(b",\"upper_threshold\":");
-    text.number(upper_threshold.into());
-    text.put(b",\"lower_threshold\":");
-    text.number(lower_threshold.into());
-    if let Some(tunnel) = tunnel {
-        text.put(b",\"tunnel\":{\"type\":\"");
-        text.display(tunnel.kind);
+    } = server;
+    out.put(b"{\"id\":\"");
+    let start = out.length;
+    out.address(key.address);
+    let end = out.length;
+    out.put(b"-");
+    out.number(key.port.into());
+    out.put(b"\",\"address\":\"");
+    out.again(start, end);
+    out.put(b"\",\"port\":");
+    out.number(key.port.into());
+    out.put(b",\"forwarding\":\"");
+    out.display(config.forwarding);
+    out.put(b"\",\"weight\":");
+    out.number(config.weight.into());
+    out.put(b",\"upper_threshold\":");
+    out.number(config.upper_threshold.into());
+    out.put(b",\"lower_threshold\":");
+    out.number(config.lower_threshold.into());
+    if let Some(tunnel) = TunnelView::of(config) {
+        out.put(b",\"tunnel\":{\"type\":\"");
+        out.display(tunnel.kind);
         if let Some(port) = tunnel.port {
-            text.put(b"\",\"port\":");
-            text.number(port.into());
-            text.put(b",\"checksum\":\"");
+            out.put(b"\",\"port\":");
+            out.number(port.into());
+            out.put(b",\"checksum\":\"");
         } else {
-            text.put(b"\",\"checksum\":\"");
+            out.put(b"\",\"checksum\":\"");
         }
-        text.display(tunnel.checksum);
-        text.put(b"\"}");
+        out.display(tunnel.checksum);
+        out.put(b"\"}");
     }
-    text.put(b",\"active_connections\":");
-    text.number(active_connections.into());
-    text.put(b",\"inactive_connections\":");
-    text.number(inactive_connections.into());
-    text.put(b",\"persistent_connections\":");
-    text.number(persistent_connections.into());
-    if let Some(stats) = stats {
-        text.put(b",\"stats\":");
-        text.five(stats.values());
+    out.put(b",\"active_connections\":");
+    out.number((*active_connections).into());
+    out.put(b",\"inactive_connections\":");
+    out.number((*inactive_connections).into());
+    out.put(b",\"persistent_connections\":");
+    out.number((*persistent_connections).into());
+    if include.stats {
+        out.put(b",\"stats\":");
+        out.five(stats.values());
     }
-    if let Some(rates) = rates {
-        text.put(b",\"rates\":");
-        text.five(rates.values());
+    if include.rates {
+        out.put(b",\"rates\":");
+        out.five(rates.values());
     }
-    text.put(b",\"etag\":\"");
-    text.put(&etag.text());
-    text.put(b"\"}");
-    out.extend_from_slice(text.bytes.get(..text.length).unwrap_or_default());
+    out.put(b",\"etag\":\"");
+    out.put(&server.etag().text());
+    out.put(b"\"}");
 }
 
-// === impl Text ===
+// === impl Chunk ===
 
-impl Default for Text {
-    fn default() -> Self {
+impl Chunk {
+    /// One that needs no more memory for so many bytes.
+    pub(super) fn with_room(room: usize) -> Self {
         Self {
-            bytes: [0; LONGEST],
+            bytes: vec![0; room],
             length: 0,
         }
     }
-}
 
-impl Text {
-    /// Appends a text whose length the compiler knows. There is room for all: see [`LONGEST`].
+    /// How many bytes are in it.
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Takes back the last byte.
+    pub(super) fn pop(&mut self) {
+        self.length = self.length.saturating_sub(1);
+    }
+
+    /// Appends a text whose length the compiler knows.
     #[inline(always)]
-    fn put<const N: usize>(&mut self, text: &[u8; N]) {
-        let place = self.bytes.get_mut(self.length..self.length + N);
-        if let Some(place) = place {
-            place.copy_from_slice(text);
-            self.length += N;
+    pub(super) fn put<const N: usize>(&mut self, text: &[u8; N]) {
+        match self.bytes.get_mut(self.length..self.length + N) {
+            Some(place) => {
+                place.copy_from_slice(text);
+                self.length += N;
+            }
+            None => self.extend(text),
         }
     }
 
@@ -171,13 +175,11 @@ impl Text {
         }
     }
 
-    /// What this text has between two places, once more.
+    /// What it has between two places, once more.
     fn again(&mut self, start: usize, end: usize) {
-        let after = self.length + end - start;
-        if after <= LONGEST {
-            self.bytes.copy_within(start..end, self.length);
-            self.length = after;
-        }
+        self.make_room(end - start);
+        self.bytes.copy_within(start..end, self.length);
+        self.length += end - start;
     }
 
     /// Text that needs no escapes.
@@ -186,19 +188,47 @@ impl Text {
         let _ = fmt::Write::write_fmt(self, format_args!("{text}"));
     }
 
-    fn slice(&mut self, text: &[u8]) {
+    /// Appends any text.
+    pub(super) fn extend(&mut self, text: &[u8]) {
+        self.make_room(text.len());
         let after = self.length + text.len();
         if let Some(place) = self.bytes.get_mut(self.length..after) {
             place.copy_from_slice(text);
             self.length = after;
         }
     }
+
+    #[inline]
+    fn make_room(&mut self, room: usize) {
+        if self.bytes.len() - self.length < room {
+            let more = room.max(self.bytes.len()).max(MORE);
+            self.bytes.resize(self.length + more, 0);
+        }
+    }
 }
 
-impl fmt::Write for Text {
+impl fmt::Write for Chunk {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.slice(text.as_bytes());
+        self.extend(text.as_bytes());
         Ok(())
+    }
+}
+
+impl io::Write for Chunk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl From<Chunk> for Bytes {
+    fn from(Chunk { mut bytes, length }: Chunk) -> Self {
+        bytes.truncate(length);
+        bytes.into()
     }
 }
 
@@ -212,7 +242,7 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Checksum, Forwarding, Rates, ServerConfig, ServerKey, Stats, Tunnel, TunnelType,
+        Checksum, Forwarding, Rates, ServerConfig, ServerKey, ServerView, Stats, Tunnel, TunnelType,
     };
 
     fn any_server() -> impl Strategy<Value = Server> {
@@ -258,12 +288,16 @@ mod tests {
         fn a_server_is_written_as_serde_writes_it(
             one in any_server(),
             [servers, stats, rates] in any::<[bool; 3]>(),
+            room in 0..1000_usize,
         ) {
             let include = Include { servers, stats, rates };
-            let mut out = Vec::new();
-            server(&mut out, &mut Text::default(), &one, include);
-            let serde = serde_json::to_string(&ServerView::new(&one, include)).unwrap();
-            prop_assert_eq!(String::from_utf8(out).unwrap(), serde);
+            let serde = serde_json::to_vec(&ServerView::new(&one, include)).unwrap();
+            // Wherever its memory ends.
+            for room in [0, room, 4096] {
+                let mut out = Chunk::with_room(room);
+                server(&mut out, &one, include);
+                prop_assert_eq!(&Bytes::from(out), &serde);
+            }
         }
     }
 }

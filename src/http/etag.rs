@@ -57,37 +57,48 @@ impl Tag {
     }
 }
 
-/// Hashes what a listing shows of a service.
-pub(super) fn hash_service(entry: &ServiceEntry, include: Include, hasher: &mut Fingerprint) {
+/// Hashes what a listing shows of a service. `etag` is that of what it shows: it covers all that is
+/// configured.
+pub(super) fn hash_service(
+    entry: &ServiceEntry,
+    etag: Etag,
+    include: Include,
+    hasher: &mut Fingerprint,
+) {
     let ServiceEntry { service, servers } = entry;
     let Service {
-        key,
-        config,
+        key: _,
+        config: _,
         stats,
         rates,
     } = service;
-    (key, config).hash(hasher);
+    etag.hash(hasher);
     hash_counters(stats, rates, include, hasher);
     if include.servers {
         servers.len().hash(hasher);
         for server in servers {
-            hash_server(server, include, hasher);
+            hash_traffic(server, include, hasher);
         }
     }
 }
 
 /// Hashes what a listing shows of a server.
 pub(super) fn hash_server(server: &Server, include: Include, hasher: &mut Fingerprint) {
+    server.etag().hash(hasher);
+    hash_traffic(server, include, hasher);
+}
+
+/// Hashes what a listing shows of a server beside what is configured.
+fn hash_traffic(server: &Server, include: Include, hasher: &mut Fingerprint) {
     let Server {
-        key,
-        config,
+        key: _,
+        config: _,
         active_connections,
         inactive_connections,
         persistent_connections,
         stats,
         rates,
     } = server;
-    (key, config).hash(hasher);
     (
         active_connections,
         inactive_connections,

@@ -19,8 +19,8 @@ use super::{
     schema::{self, Deleted},
 };
 use crate::{
-    director::{Filter, ListServices, Order, Written},
-    model::{Error, Include, ServiceDraft, ServiceEntry, ServiceView},
+    director::{Filter, ListServices, Order, ServicePage, Written},
+    model::{Error, Etag, Include, ServiceDraft, ServiceEntry, ServiceView},
 };
 
 const INCLUDE: [&str; 3] = ["servers", "stats", "rates"];
@@ -103,9 +103,35 @@ pub(super) struct OfClear {
     confirm: Option<u64>,
 }
 
+/// The tags of a page: of all of it, and of its services by their places.
+#[derive(Clone)]
+struct Tags {
+    list: Tag,
+    services: Arc<[Etag]>,
+}
+
 /// A page that many get, encoded.
 #[derive(Clone)]
 struct Whole(Option<Bytes>);
+
+// === impl Tags ===
+
+impl Tags {
+    fn of(page: &ServicePage) -> Self {
+        let of_entry = |entry: &ServiceEntry| match page.include.servers {
+            true => entry.etag(),
+            false => entry.service.etag(),
+        };
+        let services: Arc<[Etag]> = page.iter().map(of_entry).collect();
+        let list = Tag::of_list(|hasher| {
+            (page.next_page_token(), page.estimation, page.include).hash(hasher);
+            for (entry, etag) in page.iter().zip(services.iter()) {
+                hash_service(entry, *etag, page.include, hasher);
+            }
+        });
+        Self { list, services }
+    }
+}
 
 // === impl Whole ===
 
@@ -201,16 +227,12 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let answer = api.director.list_services(list, reading.call).await?;
     let page = answer.value;
-    let tag = page.once(|| {
-        Tag::of_list(|hasher| {
-            (page.next_page_token(), page.estimation, page.include).hash(hasher);
-            for entry in page.iter() {
-                hash_service(entry, page.include, hasher);
-            }
-        })
-    });
+    let Tags {
+        list: tag,
+        services,
+    } = page.once(|| Tags::of(&page));
     let body = || {
-        let pieces = || Services::from(page.clone());
+        let pieces = || Services::new(page.clone(), services.clone());
         let whole = page.is_shared().then(|| page.once(|| Whole::of(pieces())));
         match whole {
             Some(Whole(Some(bytes))) => Body::from(bytes),

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 
 use super::{
-    Checksum, Etag, Family, Forwarding, Name, Netmask, Protocol, Rates, Server, ServerKey, Service,
-    ServiceEntry, ServiceKey, Stats, SyncDaemon, TunnelType, scheduler::NamedFlags,
+    Checksum, Etag, Family, Forwarding, Name, Netmask, Protocol, Rates, Server, ServerConfig,
+    ServerKey, Service, ServiceEntry, ServiceKey, Stats, SyncDaemon, Tunnel, TunnelType,
+    scheduler::NamedFlags,
 };
 
 /// What an answer about services tells beside their configuration (`?include=`).
@@ -262,7 +263,6 @@ impl<'a> ServerView<'a> {
     /// The view of a server.
     pub fn new(server: &'a Server, include: Include) -> Self {
         let config = &server.config;
-        let tunnel = config.tunnel;
         Self {
             id: server.key,
             address: server.key.address,
@@ -271,11 +271,7 @@ impl<'a> ServerView<'a> {
             weight: config.weight,
             upper_threshold: config.upper_threshold,
             lower_threshold: config.lower_threshold,
-            tunnel: (config.forwarding == Forwarding::Tunnel).then_some(TunnelView {
-                kind: tunnel.kind,
-                port: (tunnel.port != 0).then_some(tunnel.port),
-                checksum: tunnel.checksum,
-            }),
+            tunnel: TunnelView::of(config),
             active_connections: server.active_connections,
             inactive_connections: server.inactive_connections,
             persistent_connections: server.persistent_connections,
@@ -283,6 +279,24 @@ impl<'a> ServerView<'a> {
             rates: include.rates.then_some(&server.rates),
             etag: server.etag(),
         }
+    }
+}
+
+// === impl TunnelView ===
+
+impl TunnelView {
+    /// The tunnel of a server, where it is reached by one.
+    pub fn of(config: &ServerConfig) -> Option<Self> {
+        let Tunnel {
+            kind,
+            port,
+            checksum,
+        } = config.tunnel;
+        (config.forwarding == Forwarding::Tunnel).then_some(Self {
+            kind,
+            port: (port != 0).then_some(port),
+            checksum,
+        })
     }
 }
 
