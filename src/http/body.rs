@@ -116,7 +116,7 @@ impl<P: Pieces> http_body::Body for Stream<P> {
         if self.done {
             return Poll::Ready(None);
         }
-        let mut chunk = Chunk::with_room(LARGEST_CHUNK + 1024);
+        let mut chunk = Chunk::with_room(LARGEST_CHUNK + encode::LONGEST);
         let more = fill(&mut self.pieces, &mut chunk, LARGEST_CHUNK);
         self.done = !matches!(more, Ok(true));
         Poll::Ready(Some(more.map(|_| Frame::data(chunk.into()))))
@@ -158,7 +158,7 @@ impl Pieces for Services {
         match self.at {
             At::Service(place) => {
                 if place == 0 {
-                    chunk.put(b"{\"services\":[");
+                    chunk.extend(b"{\"services\":[");
                 }
                 let Some(entry) = self.page.get(place) else {
                     let tail = Tail {
@@ -169,7 +169,7 @@ impl Pieces for Services {
                     return Ok(false);
                 };
                 if place > 0 {
-                    chunk.put(b",");
+                    chunk.extend(b",");
                 }
                 let mut view = ServiceView::bare(&entry.service, include);
                 view.etag = self.etags.get(place).copied().unwrap_or(view.etag);
@@ -182,7 +182,7 @@ impl Pieces for Services {
                 view.server_count = Some(entry.servers.len());
                 serde_json::to_writer(&mut *chunk, &view)?;
                 chunk.pop();
-                chunk.put(b",\"servers\":[");
+                chunk.extend(b",\"servers\":[");
                 self.at = At::Server(place, 0);
             }
             At::Server(place, index) => {
@@ -190,13 +190,13 @@ impl Pieces for Services {
                 match servers.and_then(|servers| servers.get(index)) {
                     Some(server) => {
                         if index > 0 {
-                            chunk.put(b",");
+                            chunk.extend(b",");
                         }
                         encode::server(chunk, server, include);
                         self.at = At::Server(place, index + 1);
                     }
                     None => {
-                        chunk.put(b"]}");
+                        chunk.extend(b"]}");
                         self.at = At::Service(place + 1);
                     }
                 }
@@ -217,7 +217,7 @@ impl From<ServerPage> for Servers {
 impl Pieces for Servers {
     fn next(&mut self, chunk: &mut Chunk) -> serde_json::Result<bool> {
         if self.at == 0 {
-            chunk.put(b"{\"servers\":[");
+            chunk.extend(b"{\"servers\":[");
         }
         let Some(server) = self.page.servers.get(self.at) else {
             let tail = Tail {
@@ -228,7 +228,7 @@ impl Pieces for Servers {
             return Ok(false);
         };
         if self.at > 0 {
-            chunk.put(b",");
+            chunk.extend(b",");
         }
         encode::server(chunk, server, self.page.include);
         self.at += 1;
@@ -250,11 +250,11 @@ mod tests {
 
     impl Pieces for Numbers {
         fn next(&mut self, chunk: &mut Chunk) -> serde_json::Result<bool> {
-            chunk.put(if self.at == 0 { b"[" } else { b"," });
+            chunk.extend(if self.at == 0 { b"[" } else { b"," });
             serde_json::to_writer(&mut *chunk, &self.at)?;
             self.at += 1;
             if self.at == self.len {
-                chunk.put(b"]");
+                chunk.extend(b"]");
             }
             Ok(self.at < self.len)
         }
@@ -292,7 +292,7 @@ mod tests {
                 estimation,
             };
             let mut chunk = Chunk::default();
-            chunk.put(b"{\"x\":[");
+            chunk.extend(b"{\"x\":[");
             tail.write(&mut chunk).unwrap();
             String::from_utf8(Bytes::from(chunk).to_vec()).unwrap()
         };

@@ -8,16 +8,22 @@ use bytes::Bytes;
 
 use crate::model::{Include, Server, TunnelView};
 
-/// Bytes of an answer in the making. Its memory is there before it is written to, so that a piece is
-/// a copy and nothing else.
+/// Bytes of an answer in the making, in memory that is there before it is written to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chunk {
     bytes: Vec<u8>,
     length: usize,
 }
 
-/// What a chunk grows by at least: no single piece is longer.
-const MORE: usize = 1024;
+/// A server's text in the making, in the chunk. There is room for the longest, which the compiler
+/// knows: a piece is a copy and nothing else.
+struct Text<'a> {
+    place: &'a mut [u8; LONGEST],
+    length: usize,
+}
+
+/// Longer than any server: 28 keys, 19 numbers of at most 20 digits, two IPv6 addresses, names.
+pub(super) const LONGEST: usize = 1536;
 
 /// The digits of 0 to 99.
 const PAIRS: [[u8; 2]; 100] = {
@@ -41,54 +47,59 @@ pub(super) fn server(out: &mut Chunk, server: &Server, include: Include) {
         stats,
         rates,
     } = server;
-    out.put(b"{\"id\":\"");
-    let start = out.length;
-    out.address(key.address);
-    let end = out.length;
-    out.put(b"-");
-    out.number(key.port.into());
-    out.put(b"\",\"address\":\"");
-    out.again(start, end);
-    out.put(b"\",\"port\":");
-    out.number(key.port.into());
-    out.put(b",\"forwarding\":\"");
-    out.display(config.forwarding);
-    out.put(b"\",\"weight\":");
-    out.number(config.weight.into());
-    out.put(b",\"upper_threshold\":");
-    out.number(config.upper_threshold.into());
-    out.put(b",\"lower_threshold\":");
-    out.number(config.lower_threshold.into());
+    let Some(mut text) = out.text() else {
+        return;
+    };
+    text.put(b"{\"id\":\"");
+    let start = text.length;
+    text.address(key.address);
+    let end = text.length;
+    text.put(b"-");
+    text.number(key.port.into());
+    text.put(b"\",\"address\":\"");
+    text.again(start, end);
+    text.put(b"\",\"port\":");
+    text.number(key.port.into());
+    text.put(b",\"forwarding\":\"");
+    text.display(config.forwarding);
+    text.put(b"\",\"weight\":");
+    text.number(config.weight.into());
+    text.put(b",\"upper_threshold\":");
+    text.number(config.upper_threshold.into());
+    text.put(b",\"lower_threshold\":");
+    text.number(config.lower_threshold.into());
     if let Some(tunnel) = TunnelView::of(config) {
-        out.put(b",\"tunnel\":{\"type\":\"");
-        out.display(tunnel.kind);
+        text.put(b",\"tunnel\":{\"type\":\"");
+        text.display(tunnel.kind);
         if let Some(port) = tunnel.port {
-            out.put(b"\",\"port\":");
-            out.number(port.into());
-            out.put(b",\"checksum\":\"");
+            text.put(b"\",\"port\":");
+            text.number(port.into());
+            text.put(b",\"checksum\":\"");
         } else {
-            out.put(b"\",\"checksum\":\"");
+            text.put(b"\",\"checksum\":\"");
         }
-        out.display(tunnel.checksum);
-        out.put(b"\"}");
+        text.display(tunnel.checksum);
+        text.put(b"\"}");
     }
-    out.put(b",\"active_connections\":");
-    out.number((*active_connections).into());
-    out.put(b",\"inactive_connections\":");
-    out.number((*inactive_connections).into());
-    out.put(b",\"persistent_connections\":");
-    out.number((*persistent_connections).into());
+    text.put(b",\"active_connections\":");
+    text.number((*active_connections).into());
+    text.put(b",\"inactive_connections\":");
+    text.number((*inactive_connections).into());
+    text.put(b",\"persistent_connections\":");
+    text.number((*persistent_connections).into());
     if include.stats {
-        out.put(b",\"stats\":");
-        out.five(stats.values());
+        text.put(b",\"stats\":");
+        text.five(stats.values());
     }
     if include.rates {
-        out.put(b",\"rates\":");
-        out.five(rates.values());
+        text.put(b",\"rates\":");
+        text.five(rates.values());
     }
-    out.put(b",\"etag\":\"");
-    out.put(&server.etag().text());
-    out.put(b"\"}");
+    text.put(b",\"etag\":\"");
+    text.put(&server.etag().text());
+    text.put(b"\"}");
+    let length = text.length;
+    out.length += length;
 }
 
 // === impl Chunk ===
@@ -112,15 +123,59 @@ impl Chunk {
         self.length = self.length.saturating_sub(1);
     }
 
+    /// Appends any text.
+    pub(super) fn extend(&mut self, text: &[u8]) {
+        self.make_room(text.len());
+        let after = self.length + text.len();
+        if let Some(place) = self.bytes.get_mut(self.length..after) {
+            place.copy_from_slice(text);
+            self.length = after;
+        }
+    }
+
+    /// Room for the text of a server.
+    fn text(&mut self) -> Option<Text<'_>> {
+        self.make_room(LONGEST);
+        let place = self.bytes.get_mut(self.length..)?.first_chunk_mut()?;
+        Some(Text { place, length: 0 })
+    }
+
+    #[inline]
+    fn make_room(&mut self, room: usize) {
+        if self.bytes.len() - self.length < room {
+            let more = room.max(self.bytes.len());
+            self.bytes.resize(self.length + more, 0);
+        }
+    }
+}
+
+impl io::Write for Chunk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl From<Chunk> for Bytes {
+    fn from(Chunk { mut bytes, length }: Chunk) -> Self {
+        bytes.truncate(length);
+        bytes.into()
+    }
+}
+
+// === impl Text ===
+
+impl Text<'_> {
     /// Appends a text whose length the compiler knows.
     #[inline(always)]
-    pub(super) fn put<const N: usize>(&mut self, text: &[u8; N]) {
-        match self.bytes.get_mut(self.length..self.length + N) {
-            Some(place) => {
-                place.copy_from_slice(text);
-                self.length += N;
-            }
-            None => self.extend(text),
+    fn put<const N: usize>(&mut self, text: &[u8; N]) {
+        if let Some(place) = self.place.get_mut(self.length..self.length + N) {
+            place.copy_from_slice(text);
+            self.length += N;
         }
     }
 
@@ -177,9 +232,11 @@ impl Chunk {
 
     /// What it has between two places, once more.
     fn again(&mut self, start: usize, end: usize) {
-        self.make_room(end - start);
-        self.bytes.copy_within(start..end, self.length);
-        self.length += end - start;
+        let after = self.length + end - start;
+        if after <= LONGEST {
+            self.place.copy_within(start..end, self.length);
+            self.length = after;
+        }
     }
 
     /// Text that needs no escapes.
@@ -187,48 +244,16 @@ impl Chunk {
         // Writing to memory cannot fail.
         let _ = fmt::Write::write_fmt(self, format_args!("{text}"));
     }
+}
 
-    /// Appends any text.
-    pub(super) fn extend(&mut self, text: &[u8]) {
-        self.make_room(text.len());
+impl fmt::Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
         let after = self.length + text.len();
-        if let Some(place) = self.bytes.get_mut(self.length..after) {
-            place.copy_from_slice(text);
+        if let Some(place) = self.place.get_mut(self.length..after) {
+            place.copy_from_slice(text.as_bytes());
             self.length = after;
         }
-    }
-
-    #[inline]
-    fn make_room(&mut self, room: usize) {
-        if self.bytes.len() - self.length < room {
-            let more = room.max(self.bytes.len()).max(MORE);
-            self.bytes.resize(self.length + more, 0);
-        }
-    }
-}
-
-impl fmt::Write for Chunk {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.extend(text.as_bytes());
         Ok(())
-    }
-}
-
-impl io::Write for Chunk {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl From<Chunk> for Bytes {
-    fn from(Chunk { mut bytes, length }: Chunk) -> Self {
-        bytes.truncate(length);
-        bytes.into()
     }
 }
 
