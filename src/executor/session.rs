@@ -1,7 +1,7 @@
 //! A link that is made when it is needed, and made anew when it fails.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,8 +16,9 @@ use crate::model::{Errno, Error, Reason};
 pub struct Session {
     kernel: Arc<dyn Kernel>,
     link: Option<Link>,
-    /// The last failure to connect, which stands for a moment: each try may run modprobe.
-    failure: Option<(Instant, Error)>,
+    /// The last failure to connect of all that are beside each other, which stands for a moment:
+    /// each try may run modprobe.
+    failure: Arc<Mutex<Option<(Instant, Error)>>>,
 }
 
 /// How long a failure to connect is answered again without a new try.
@@ -31,26 +32,36 @@ impl Session {
         Self {
             kernel,
             link: None,
-            failure: None,
+            failure: Arc::default(),
+        }
+    }
+
+    /// Another one to the same kernel. What one finds, IPVS or none, counts for both.
+    pub fn beside(&self) -> Self {
+        Self {
+            kernel: self.kernel.clone(),
+            link: None,
+            failure: self.failure.clone(),
         }
     }
 
     /// The link.
     pub fn link(&mut self) -> Result<&mut Link, Error> {
         if self.link.is_none() {
-            if let Some((when, error)) = &self.failure
+            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((when, error)) = &*failure
                 && when.elapsed() < FAILURE_STANDS
             {
                 return Err(error.clone());
             }
             match Link::connect(&*self.kernel) {
                 Ok(link) => {
-                    self.failure = None;
+                    *failure = None;
                     self.link = Some(link);
                 }
                 Err(error) => {
                     let error = unavailable::no_link(error);
-                    self.failure = Some((Instant::now(), error.clone()));
+                    *failure = Some((Instant::now(), error.clone()));
                     return Err(error);
                 }
             }

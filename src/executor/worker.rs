@@ -82,9 +82,10 @@ const SMALL_FILE: u64 = 64 << 10;
 impl Worker {
     /// A worker that has not connected yet.
     pub fn new(kernel: Arc<dyn Kernel>, jobs: mpsc::Receiver<Job>, cache: Arc<Cache>) -> Self {
+        let writes = Session::new(kernel.clone());
         Self {
-            writes: Session::new(kernel.clone()),
-            reads: Session::new(kernel.clone()),
+            reads: writes.beside(),
+            writes,
             kernel,
             jobs,
             cache,
@@ -215,7 +216,7 @@ impl Worker {
     /// that have come meanwhile.
     fn read(&mut self, query: Query) -> Result<Seen, Error> {
         // What is done meanwhile reads with the other one.
-        let mut session = std::mem::replace(&mut self.reads, Session::new(self.kernel.clone()));
+        let mut session = std::mem::replace(&mut self.reads, self.writes.beside());
         let seen = session.read(|link| {
             reader::read(link, query, &mut |dump| {
                 self.dumping = Some((dump, false));

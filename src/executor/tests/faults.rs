@@ -101,6 +101,22 @@ async fn a_module_loaded_anew_under_another_number_is_no_error_at_all() {
 }
 
 #[tokio::test]
+async fn a_module_that_a_read_has_found_again_is_there_for_a_write() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    kernel.faults().unload();
+    let error = run(&executor, create(1)).await.unwrap_err();
+    assert_eq!(error.reason, Reason::KernelUnavailable);
+    kernel.faults().load();
+    let deadline = later();
+    while ask(&executor, Query::Services).await.is_err() {
+        assert!(Instant::now() < deadline, "it is never found");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    run(&executor, create(1)).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_unknown_scheduler_is_not_taken_for_a_family_that_has_gone() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
