@@ -81,12 +81,15 @@ impl Dump {
     pub fn is_moved_by(self, op: &Op) -> bool {
         match (self, op) {
             (Self::SyncDaemons, _) => false,
-            (Self::Services | Self::Servers(_), Op::Clear) => true,
-            (Self::Services, op) => {
-                matches!(op, Op::CreateService(..) | Op::DeleteService(_))
-            }
-            (Self::Servers(of), Op::CreateServer(to, ..) | Op::DeleteServer(to, _)) => of == *to,
-            (Self::Servers(of), Op::CreateService(to, _) | Op::DeleteService(to)) => of == *to,
+            (_, Op::Clear) => true,
+            (Self::Services, op) => matches!(op, Op::CreateService(..) | Op::DeleteService(_)),
+            (
+                Self::Servers(of),
+                Op::CreateServer(to, ..)
+                | Op::DeleteServer(to, _)
+                | Op::CreateService(to, _)
+                | Op::DeleteService(to),
+            ) => of == *to,
             (Self::Servers(_), _) => false,
         }
     }

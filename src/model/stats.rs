@@ -38,30 +38,22 @@ pub struct Rates {
 
 // === impl Stats, Rates ===
 
-impl Stats {
-    /// The five, in the order of their fields.
-    pub fn values(&self) -> [u64; 5] {
-        let Self {
-            connections,
-            packets_in,
-            packets_out,
-            bytes_in,
-            bytes_out,
-        } = *self;
-        [connections, packets_in, packets_out, bytes_in, bytes_out]
-    }
+macro_rules! values {
+    ($($five:ident),*) => {$(
+        impl $five {
+            /// The five, in the order of their fields.
+            pub fn values(&self) -> [u64; 5] {
+                let Self {
+                    connections,
+                    packets_in,
+                    packets_out,
+                    bytes_in,
+                    bytes_out,
+                } = *self;
+                [connections, packets_in, packets_out, bytes_in, bytes_out]
+            }
+        }
+    )*};
 }
 
-impl Rates {
-    /// The five, in the order of their fields.
-    pub fn values(&self) -> [u64; 5] {
-        let Self {
-            connections,
-            packets_in,
-            packets_out,
-            bytes_in,
-            bytes_out,
-        } = *self;
-        [connections, packets_in, packets_out, bytes_in, bytes_out]
-    }
-}
+values!(Stats, Rates);
