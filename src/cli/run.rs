@@ -60,7 +60,8 @@ fn dispatch(
         return words::run(words, out, color);
     }
     let resolver = System::default();
-    let Parsed { command, own } = parse_with(program, words, &OWN, &resolver)?;
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let Parsed { command, own } = parse_with(program, &words, &OWN, &resolver)?;
     let options = Options::of(own)?;
     *color = options.color;
     out.deaf = true;

@@ -89,40 +89,49 @@ pub fn request(
     if dump {
         flags |= NlmF::DUMP.bits();
     }
-    out.extend([0; 4]);
-    out.extend(head.family.to_ne_bytes());
-    out.extend(flags.to_ne_bytes());
-    out.extend(head.seq.to_ne_bytes());
-    out.extend(0_u32.to_ne_bytes());
-    out.extend([command, VERSION, 0, 0]);
+    // The length comes last.
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&head.family.to_ne_bytes());
+    out.extend_from_slice(&flags.to_ne_bytes());
+    out.extend_from_slice(&head.seq.to_ne_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&[command, VERSION, 0, 0]);
     attributes(out);
     // A request is a few hundred bytes: see the longest in encode.rs.
     let length = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
     out[start..start + 4].copy_from_slice(&length.to_ne_bytes());
 }
 
-/// Appends an attribute.
+/// Appends an attribute. Nearly all values have a length that the compiler knows.
+#[inline(always)]
 pub fn attribute(out: &mut Vec<u8>, number: u16, value: &[u8]) {
-    let length = u16::try_from(ATTRIBUTE_HEADER + value.len()).unwrap_or(u16::MAX);
-    out.extend(length.to_ne_bytes());
-    out.extend(number.to_ne_bytes());
-    out.extend(value);
-    out.resize(out.len().next_multiple_of(4), 0);
+    header(out, number, value.len());
+    out.extend_from_slice(value);
+    let padding = value.len().next_multiple_of(4) - value.len();
+    out.extend_from_slice(&[0; 3][..padding]);
 }
 
 /// Appends text with its NUL.
 pub fn text(out: &mut Vec<u8>, number: u16, value: &str) {
-    let mut bytes = Vec::with_capacity(value.len() + 1);
-    bytes.extend(value.as_bytes());
-    bytes.push(0);
-    attribute(out, number, &bytes);
+    let with_nul = value.len() + 1;
+    header(out, number, with_nul);
+    out.extend_from_slice(value.as_bytes());
+    let padding = with_nul.next_multiple_of(4) - with_nul;
+    out.extend_from_slice(&[0; 4][..1 + padding]);
+}
+
+#[inline(always)]
+fn header(out: &mut Vec<u8>, number: u16, of: usize) {
+    let length = u16::try_from(ATTRIBUTE_HEADER + of).unwrap_or(u16::MAX);
+    out.extend_from_slice(&length.to_ne_bytes());
+    out.extend_from_slice(&number.to_ne_bytes());
 }
 
 /// Appends an attribute that holds others.
 pub fn nest(out: &mut Vec<u8>, number: u16, inside: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
-    out.extend([0; 2]);
-    out.extend((number | NESTED).to_ne_bytes());
+    out.extend_from_slice(&[0; 2]);
+    out.extend_from_slice(&(number | NESTED).to_ne_bytes());
     inside(out);
     let length = u16::try_from(out.len() - start).unwrap_or(u16::MAX);
     out[start..start + 2].copy_from_slice(&length.to_ne_bytes());

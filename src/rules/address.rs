@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Write as _,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4},
 };
 
 use super::{
@@ -29,6 +29,13 @@ pub(super) fn parse(
     protocol: Option<Protocol>,
     resolver: &dyn Resolver,
 ) -> Option<HostPort> {
+    // The usual spelling, of which the longer way would make the same.
+    if let Ok(usual) = text.parse::<SocketAddrV4>() {
+        return Some(HostPort {
+            address: (*usual.ip()).into(),
+            port: Some(usual.port()),
+        });
+    }
     if text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
@@ -165,11 +172,40 @@ pub(super) fn append(
 
 /// Cuts text to so many bytes, between characters.
 pub(super) fn cut(text: &mut String, longest: usize) {
-    if text.len() > longest {
-        let end = (0..=longest)
-            .rev()
-            .find(|end| text.is_char_boundary(*end))
-            .unwrap_or(0);
-        text.truncate(end);
+    text.truncate(text.floor_char_boundary(longest));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::names::Numeric, *};
+
+    #[test]
+    fn an_endpoint_is_read_in_all_its_spellings() {
+        let read = |text| {
+            let read = parse(text, Some(Protocol::Tcp), &Numeric);
+            read.map(|HostPort { address, port }| (address.to_string(), port))
+        };
+        let ten = |port| Some(("10.0.0.1".to_owned(), port));
+        for (text, expected) in [
+            ("10.0.0.1:80", ten(Some(80))),
+            ("10.0.0.1:0", ten(Some(0))),
+            ("10.0.0.1:080", ten(Some(80))),
+            ("10.0.0.1: +80", ten(Some(80))),
+            ("10.0.0.1", ten(None)),
+            ("012.0.0.1:80", ten(Some(80))),
+            ("0xa.1:80", ten(Some(80))),
+            ("10.0.0.01:80", ten(Some(80))),
+            ("[10.0.0.1:7]:80", ten(Some(7))),
+            ("10.0.0.1:65536", None),
+            ("10.0.0.1:", None),
+            ("10.0.0.256:80", None),
+            ("10.0.0.1.2:80", None),
+            ("[::1]:80", Some(("::1".to_owned(), Some(80)))),
+            ("::1", Some(("::1".to_owned(), None))),
+            ("167772161", None),
+            ("web:80", None),
+        ] {
+            assert_eq!(read(text), expected, "{text}");
+        }
     }
 }

@@ -6,22 +6,40 @@ use super::{
 };
 use crate::model::TunnelType;
 
-/// Options that were given.
+/// Options, such as those that were given.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Given(u64);
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Rule {
-    Required,
-    Optional,
-    /// At most one of those with this mark.
-    OneOf,
-    Illegal,
+/// Which options go with something; all others are illegal.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    required: Given,
+    optional: Given,
+    /// Of these at most one.
+    one_of: Given,
+}
+
+/// What is wrong with options, told of the first that is at fault.
+enum Fault {
+    Missing(Opt),
+    Illegal(Opt),
+    /// With the one before it.
+    Conflict(Opt, Opt),
 }
 
 // === impl Given ===
 
 impl Given {
+    const fn of(opts: &[Opt]) -> Self {
+        let mut bits = 0;
+        let mut place = 0;
+        while place < opts.len() {
+            bits |= 1 << opts[place] as u8;
+            place += 1;
+        }
+        Self(bits)
+    }
+
     /// Notes an option, which must not have been given before.
     pub(super) fn add(&mut self, opt: Opt) -> Checked<()> {
         if self.has(opt) {
@@ -39,24 +57,23 @@ impl Given {
         opts.iter().any(|opt| self.has(*opt))
     }
 
+    /// The first in the order of faults.
+    fn first(self) -> Option<Opt> {
+        Opt::ALL.get(self.0.trailing_zeros() as usize).copied()
+    }
+
     /// Holds the options against the command.
     pub(super) fn check(self, command: Command) -> Checked<()> {
-        let mut chosen: Option<Opt> = None;
-        for opt in Opt::ALL {
-            match (self.has(opt), rule(command, opt)) {
-                (false, Rule::Required) => return Err(Usage::missing(opt, command)),
-                (true, Rule::Illegal) => return Err(Usage::illegal(opt, command)),
-                (true, Rule::OneOf) => {
-                    if let Some(other) = chosen {
-                        return Err(Usage::Conflict {
-                            option: opt.name(),
-                            other: other.name(),
-                            command: command.name(),
-                        });
-                    }
-                    chosen = Some(opt);
-                }
-                _ => {}
+        match Rules::of_command(command).fault(self) {
+            None => {}
+            Some(Fault::Missing(opt)) => return Err(Usage::missing(opt, command)),
+            Some(Fault::Illegal(opt)) => return Err(Usage::illegal(opt, command)),
+            Some(Fault::Conflict(opt, other)) => {
+                return Err(Usage::Conflict {
+                    option: opt.name(),
+                    other: other.name(),
+                    command: command.name(),
+                });
             }
         }
         if command == Command::List {
@@ -73,48 +90,72 @@ impl Given {
 
     /// Holds the tunnel options against the tunnel.
     pub(super) fn check_tunnel(self, tunnel: TunnelType) -> Checked<()> {
-        let mut chosen: Option<Opt> = None;
-        for opt in [Opt::TunPort, Opt::TunNoCsum, Opt::TunCsum, Opt::TunRemCsum] {
-            let option = opt.name();
-            match (self.has(opt), tunnel_rule(tunnel, opt)) {
-                (false, Rule::Required) => return Err(Usage::TunnelMissing { option, tunnel }),
-                (true, Rule::Illegal) => return Err(Usage::TunnelIllegal { option, tunnel }),
-                (true, Rule::OneOf) => {
-                    if let Some(other) = chosen {
-                        return Err(Usage::TunnelConflict {
-                            option,
-                            other: other.name(),
-                            tunnel,
-                        });
-                    }
-                    chosen = Some(opt);
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        let given = Self(self.0 & TUNNEL.0);
+        Err(match Rules::of_tunnel(tunnel).fault(given) {
+            None => return Ok(()),
+            Some(Fault::Missing(opt)) => Usage::TunnelMissing {
+                option: opt.name(),
+                tunnel,
+            },
+            Some(Fault::Illegal(opt)) => Usage::TunnelIllegal {
+                option: opt.name(),
+                tunnel,
+            },
+            Some(Fault::Conflict(opt, other)) => Usage::TunnelConflict {
+                option: opt.name(),
+                other: other.name(),
+                tunnel,
+            },
+        })
     }
 }
 
-fn rule(command: Command, opt: Opt) -> Rule {
-    let one = |required: &[Opt], optional: &[Opt]| {
-        if required.contains(&opt) {
-            Rule::Required
-        } else if optional.contains(&opt) {
-            Rule::Optional
-        } else {
-            Rule::Illegal
+// === impl Rules ===
+
+use Opt::*;
+
+/// What [`Rules::of_tunnel`] is about.
+const TUNNEL: Given = Given::of(&[TunPort, TunNoCsum, TunCsum, TunRemCsum]);
+
+impl Rules {
+    const fn new(required: &[Opt], optional: &[Opt], one_of: &[Opt]) -> Self {
+        Self {
+            required: Given::of(required),
+            optional: Given::of(optional),
+            one_of: Given::of(one_of),
         }
-    };
-    use Opt::*;
-    match command {
-        Command::AddService | Command::EditService => one(
+    }
+
+    fn fault(self, given: Given) -> Option<Fault> {
+        let Self {
+            required: Given(required),
+            optional: Given(optional),
+            one_of: Given(one_of),
+        } = self;
+        let Given(given) = given;
+        let missing = required & !given;
+        let illegal = given & !(required | optional | one_of);
+        let chosen = given & one_of;
+        // Without the first.
+        let more = chosen & chosen.wrapping_sub(1);
+        let first = Given(missing | illegal | more).first()?;
+        let is_in = |opts| Given(opts).has(first);
+        Some(match Given(chosen).first() {
+            _ if is_in(missing) => Fault::Missing(first),
+            Some(other) if is_in(more) => Fault::Conflict(first, other),
+            _ => Fault::Illegal(first),
+        })
+    }
+
+    const fn of_command(command: Command) -> Self {
+        const NOTHING: Rules = Rules::new(&[], &[], &[]);
+        const SET_SERVICE: Rules = Rules::new(
             &[Service],
             &[Scheduler, Persistent, Netmask, Ops, Engine, SchedFlags],
-        ),
-        Command::DeleteService => one(&[Service], &[]),
-        Command::Clear | Command::Restore | Command::Set => one(&[], &[]),
-        Command::AddServer | Command::EditServer => one(
+            &[],
+        );
+        const DELETE_SERVICE: Rules = Rules::new(&[Service], &[], &[]);
+        const SET_SERVER: Rules = Rules::new(
             &[Service, Server],
             &[
                 Forwarding,
@@ -127,10 +168,10 @@ fn rule(command: Command, opt: Opt) -> Rule {
                 TunCsum,
                 TunRemCsum,
             ],
-        ),
-        Command::DeleteServer => one(&[Service, Server], &[]),
-        Command::List if [Connection, Service, Timeout, Daemon].contains(&opt) => Rule::OneOf,
-        Command::List => one(
+            &[],
+        );
+        const DELETE_SERVER: Rules = Rules::new(&[Service, Server], &[], &[]);
+        const LIST: Rules = Rules::new(
             &[],
             &[
                 Numeric,
@@ -144,10 +185,11 @@ fn rule(command: Command, opt: Opt) -> Rule {
                 Exact,
                 TunInfo,
             ],
-        ),
-        Command::Save => one(&[], &[Numeric]),
-        Command::Zero => one(&[], &[Service]),
-        Command::StartDaemon => one(
+            &[Connection, Service, Timeout, Daemon],
+        );
+        const SAVE: Rules = Rules::new(&[], &[Numeric], &[]);
+        const ZERO: Rules = Rules::new(&[], &[Service], &[]);
+        const START_DAEMON: Rules = Rules::new(
             &[],
             &[
                 McastInterface,
@@ -157,15 +199,31 @@ fn rule(command: Command, opt: Opt) -> Rule {
                 McastTtl,
                 SyncMaxlen,
             ],
-        ),
-        Command::StopDaemon => one(&[], &[SyncId]),
+            &[],
+        );
+        const STOP_DAEMON: Rules = Rules::new(&[], &[SyncId], &[]);
+        match command {
+            Command::AddService | Command::EditService => SET_SERVICE,
+            Command::DeleteService => DELETE_SERVICE,
+            Command::Clear | Command::Restore | Command::Set => NOTHING,
+            Command::AddServer | Command::EditServer => SET_SERVER,
+            Command::DeleteServer => DELETE_SERVER,
+            Command::List => LIST,
+            Command::Save => SAVE,
+            Command::Zero => ZERO,
+            Command::StartDaemon => START_DAEMON,
+            Command::StopDaemon => STOP_DAEMON,
+        }
     }
-}
 
-fn tunnel_rule(tunnel: TunnelType, opt: Opt) -> Rule {
-    match (tunnel, opt) {
-        (TunnelType::Gue, Opt::TunPort) => Rule::Required,
-        (TunnelType::Gue, _) | (TunnelType::Gre, Opt::TunNoCsum | Opt::TunCsum) => Rule::OneOf,
-        _ => Rule::Illegal,
+    const fn of_tunnel(tunnel: TunnelType) -> Self {
+        const GUE: Rules = Rules::new(&[TunPort], &[], &[TunNoCsum, TunCsum, TunRemCsum]);
+        const GRE: Rules = Rules::new(&[], &[], &[TunNoCsum, TunCsum]);
+        const OTHER: Rules = Rules::new(&[], &[], &[]);
+        match tunnel {
+            TunnelType::Gue => GUE,
+            TunnelType::Gre => GRE,
+            _ => OTHER,
+        }
     }
 }

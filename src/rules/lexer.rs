@@ -29,7 +29,7 @@ pub(super) enum Token<'a> {
 /// Walks over the words after the program's name.
 #[derive(Debug)]
 pub(super) struct Lexer<'a> {
-    words: &'a [String],
+    words: &'a [&'a str],
     own: &'a [OwnOption],
     next: usize,
     /// What is left of a cluster of short options.
@@ -43,7 +43,7 @@ pub(super) struct Lexer<'a> {
 // === impl Lexer ===
 
 impl<'a> Lexer<'a> {
-    pub(super) fn new(words: &'a [String], own: &'a [OwnOption]) -> Self {
+    pub(super) fn new(words: &'a [&'a str], own: &'a [OwnOption]) -> Self {
         Self {
             words,
             own,
@@ -60,7 +60,8 @@ impl<'a> Lexer<'a> {
         self.next
             .checked_sub(1)
             .and_then(|last| self.words.get(last))
-            .map_or("", String::as_str)
+            .copied()
+            .unwrap_or_default()
     }
 
     fn fault(&self, fault: WordFault) -> Usage {
@@ -125,24 +126,21 @@ impl<'a> Lexer<'a> {
 
     /// The first of a cluster of short options.
     fn short(&mut self, cluster: &'a str) -> Result<Token<'a>, Usage> {
-        let mut letters = cluster.chars();
-        let spec = letters
-            .next()
-            .and_then(|letter| u8::try_from(letter).ok())
+        let letter = cluster.bytes().next();
+        let spec = letter
             .and_then(Spec::find_short)
             .ok_or_else(|| self.fault(WordFault::Unknown))?;
-        let rest = letters.as_str();
+        // All letters are ASCII.
+        let rest = cluster.get(1..).unwrap_or_default();
         let stripped = rest.strip_prefix('=').unwrap_or(rest);
-        let rest = (!rest.is_empty()).then_some(stripped);
+        let inline = (!rest.is_empty()).then_some(stripped);
         match spec.takes {
-            Takes::Nothing if letters.as_str().starts_with('=') => {
-                Err(self.fault(WordFault::NoValueTaken))
-            }
+            Takes::Nothing if rest.starts_with('=') => Err(self.fault(WordFault::NoValueTaken)),
             Takes::Nothing => {
-                self.cluster = rest;
+                self.cluster = inline;
                 Ok(Token::Option(spec, None))
             }
-            takes => Ok(Token::Option(spec, self.value(takes, rest)?)),
+            takes => Ok(Token::Option(spec, self.value(takes, inline)?)),
         }
     }
 

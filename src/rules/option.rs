@@ -137,7 +137,7 @@ const fn daemon(long: &'static str, command: Command) -> Spec {
 }
 
 /// Every option.
-pub(super) const SPECS: [Spec; 58] = [
+pub(super) static SPECS: [Spec; 58] = [
     command("add-service", b'A', Command::AddService),
     command("edit-service", b'E', Command::EditService),
     command("delete-service", b'D', Command::DeleteService),
@@ -204,6 +204,19 @@ pub(super) const SPECS: [Spec; 58] = [
     value("mcast-ttl", 0, Opt::McastTtl),
 ];
 
+/// The place of each letter's option among [`SPECS`].
+static LETTERS: [Option<u8>; 128] = {
+    let mut letters = [None; 128];
+    let mut place = 0;
+    while place < SPECS.len() {
+        if let Some(letter) = SPECS[place].short {
+            letters[letter as usize] = Some(place as u8);
+        }
+        place += 1;
+    }
+    letters
+};
+
 // === impl Spec ===
 
 impl Spec {
@@ -212,7 +225,8 @@ impl Spec {
     }
 
     pub(super) fn find_short(letter: u8) -> Option<&'static Self> {
-        SPECS.iter().find(|spec| spec.short == Some(letter))
+        let place = LETTERS.get(usize::from(letter)).copied().flatten()?;
+        SPECS.get(usize::from(place))
     }
 }
 
@@ -293,6 +307,15 @@ impl Opt {
         }
     }
 }
+
+/// What is looked up in [`Opt::ALL`] by its number is itself.
+const _: () = {
+    let mut place = 0;
+    while place < Opt::ALL.len() {
+        assert!(Opt::ALL[place] as usize == place);
+        place += 1;
+    }
+};
 
 /// The long names of all options.
 pub fn option_names() -> impl Iterator<Item = &'static str> {

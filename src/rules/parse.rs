@@ -61,14 +61,14 @@ pub struct Parsed {
 }
 
 /// Understands the words of a command line, without the program's name.
-pub fn parse(program: &str, words: &[String], resolver: &dyn Resolver) -> Checked<CommandLine> {
+pub fn parse(program: &str, words: &[&str], resolver: &dyn Resolver) -> Checked<CommandLine> {
     parse_with(program, words, &[], resolver).map(|parsed| parsed.command)
 }
 
 /// The same with options of the caller's own, which may stand anywhere.
 pub fn parse_with(
     program: &str,
-    words: &[String],
+    words: &[&str],
     own: &[OwnOption],
     resolver: &dyn Resolver,
 ) -> Checked<Parsed> {

@@ -1,26 +1,27 @@
 //! The text that `-R` reads: a command line a line, words between blanks, no quotes, no comments.
 
-use std::{iter::Peekable, str::Chars};
-
 /// The longest word in bytes; the original divides a longer one.
 pub const WORD_MAX: usize = 4096;
 
 /// One line that says something.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct Line<'a> {
     /// Its number, from 1.
     pub number: usize,
     /// Its words, without those that are `ipvsadm`.
-    pub words: Vec<String>,
+    pub words: Vec<&'a str>,
 }
 
 /// The lines of a text, without the empty ones.
 #[derive(Clone, Debug)]
 pub struct Lines<'a> {
-    chars: Peekable<Chars<'a>>,
+    rest: &'a str,
     number: usize,
     comments: bool,
 }
+
+/// Words of a usual line: there is room for them from the beginning.
+const WORDS: usize = 8;
 
 // === impl Lines ===
 
@@ -28,7 +29,7 @@ impl<'a> Lines<'a> {
     /// Reads `text` as `ipvsadm -R` does.
     pub fn new(text: &'a str) -> Self {
         Self {
-            chars: text.chars().peekable(),
+            rest: text,
             number: 0,
             comments: false,
         }
@@ -42,50 +43,56 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The words of the next line; `None` at the end of the text.
-    fn line(&mut self) -> Option<Vec<String>> {
-        if self.comments && self.chars.peek() == Some(&'#') {
-            self.chars.by_ref().find(|c| *c == '\n')?;
-            return Some(Vec::new());
+    /// The next line; `None` at the end of the text.
+    fn line(&mut self) -> Option<&'a str> {
+        if let Some((line, rest)) = self.rest.split_once('\n') {
+            self.rest = rest;
+            return Some(line);
         }
-        let mut words = Vec::new();
-        let mut word = String::new();
-        let mut blanks = 0;
+        let last = std::mem::take(&mut self.rest);
+        let blanks = last.bytes().rev().take_while(|b| is_blank(*b)).count();
+        // The original loses a last line that ends in two blanks and no newline.
+        (!last.is_empty() && blanks < 2).then_some(last)
+    }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Line<'a>;
+
+    fn next(&mut self) -> Option<Line<'a>> {
         loop {
-            let next = self.chars.next();
-            let ends_word = matches!(next, None | Some(' ' | '\t' | '\r' | '\n'));
-            if ends_word || word.len() + next.map_or(0, char::len_utf8) > WORD_MAX {
-                let word = std::mem::take(&mut word);
-                if !word.is_empty() && word != "ipvsadm" {
-                    words.push(word);
-                }
+            let line = self.line()?;
+            self.number += 1;
+            if self.comments && line.starts_with('#') {
+                continue;
             }
-            match next {
-                Some('\n') => return Some(words),
-                Some(' ' | '\t' | '\r') => blanks += 1,
-                Some(other) => {
-                    blanks = 0;
-                    word.push(other);
-                }
-                // The original loses a last line that ends in two blanks and no newline.
-                None if blanks < 2 && !words.is_empty() => return Some(words),
-                None => return None,
+            let words = words(line);
+            if !words.is_empty() {
+                let number = self.number;
+                return Some(Line { number, words });
             }
         }
     }
 }
 
-impl Iterator for Lines<'_> {
-    type Item = Line;
-
-    fn next(&mut self) -> Option<Line> {
-        loop {
-            self.number += 1;
-            let number = self.number;
-            let words = self.line()?;
-            if !words.is_empty() {
-                return Some(Line { number, words });
+fn words(line: &str) -> Vec<&str> {
+    let mut words = Vec::with_capacity(WORDS);
+    let mut rest = line;
+    while !rest.is_empty() {
+        let end = rest.bytes().position(is_blank).unwrap_or(rest.len());
+        let (mut word, after) = rest.split_at(end);
+        rest = after.get(1..).unwrap_or_default();
+        while !word.is_empty() {
+            let (piece, more) = word.split_at(word.floor_char_boundary(WORD_MAX));
+            if piece != "ipvsadm" {
+                words.push(piece);
             }
+            word = more;
         }
     }
+    words
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r')
 }

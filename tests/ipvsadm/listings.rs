@@ -32,6 +32,7 @@ fn ours(state: &Value, entries: &[ServiceEntry], cmd: &str) -> Option<String> {
     if program == "ipvsadm-save" {
         words.insert(0, "-S".to_owned());
     }
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
     let info = &state["info"];
     let mut out = Vec::new();
     let names = |numeric: bool| -> &dyn Names { if numeric { &Numeric } else { &known } };

@@ -144,6 +144,7 @@ proptest! {
 
     #[test]
     fn no_words_make_it_panic(words in collection::vec(word(), 0..10)) {
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
         let _ = parse("ipvsadm", &words, &Numeric);
     }
 
