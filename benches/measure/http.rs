@@ -1,8 +1,11 @@
-//! An HTTP client on one kept connection, which reads bodies to their end and throws them away.
+//! HTTP clients on one kept connection, which read bodies to their end and throw them away.
 
-use std::net::SocketAddr;
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::SocketAddr,
+};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use bytes::Bytes;
 use http::{HeaderName, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -16,12 +19,81 @@ use tokio::net::TcpStream;
 /// A connection.
 pub struct Http(SendRequest<Full<Bytes>>);
 
+/// One that blocks, and reads all answers into the same memory, as bare netlink is read: what is
+/// measured is a listing, of which hyper's client would be a tenth.
+pub struct Reader(BufReader<std::net::TcpStream>);
+
 /// An answer without its body.
 #[derive(Debug)]
 pub struct Told {
     pub status: StatusCode,
     pub etag: Option<String>,
     pub length: usize,
+}
+
+/// Bytes that a [`Reader`] reads at a time.
+const READ: usize = 256 << 10;
+
+// === impl Reader ===
+
+impl Reader {
+    pub fn connect(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = std::net::TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        Ok(Self(BufReader::with_capacity(READ, stream)))
+    }
+
+    /// A read that must succeed. Returns how long its body was.
+    pub fn read(&mut self, path: &str) -> anyhow::Result<usize> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: ipvsd\r\n\r\n");
+        self.0.get_mut().write_all(request.as_bytes())?;
+        let status = self.line()?;
+        ensure!(status.starts_with("HTTP/1.1 200"), "{path}: {status}");
+        let mut length = None;
+        loop {
+            let field = self.line()?;
+            if field.is_empty() {
+                break;
+            }
+            if let Some(told) = field.strip_prefix("content-length: ") {
+                length = Some(told.parse()?);
+            }
+        }
+        if let Some(length) = length {
+            self.skip(length)?;
+            return Ok(length);
+        }
+        let mut all = 0;
+        loop {
+            let chunk = usize::from_str_radix(&self.line()?, 16)?;
+            self.skip(chunk)?;
+            let end = self.line()?;
+            ensure!(end.is_empty(), "{end:?} after a chunk");
+            if chunk == 0 {
+                return Ok(all);
+            }
+            all += chunk;
+        }
+    }
+
+    fn line(&mut self) -> anyhow::Result<String> {
+        let mut line = String::new();
+        self.0.read_line(&mut line)?;
+        let line = line
+            .strip_suffix("\r\n")
+            .context("an answer that was cut")?;
+        Ok(line.to_owned())
+    }
+
+    fn skip(&mut self, mut length: usize) -> anyhow::Result<()> {
+        while length > 0 {
+            let read = self.0.fill_buf()?.len().min(length);
+            ensure!(read > 0, "an answer that was cut");
+            self.0.consume(read);
+            length -= read;
+        }
+        Ok(())
+    }
 }
 
 // === impl Http ===

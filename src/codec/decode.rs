@@ -9,9 +9,8 @@ use super::{
     wire::attributes,
 };
 use crate::model::{
-    Checksum, Family, Forwarding, Info, Name, Netmask, Rates, SchedulerFlags, Server, ServerConfig,
+    Family, Forwarding, Info, Name, Netmask, Rates, SchedulerFlags, Server, ServerConfig,
     ServerKey, Service, ServiceConfig, ServiceKey, Stats, SyncDaemon, SyncState, Timeouts, Tunnel,
-    TunnelType,
 };
 
 /// The family's number, from the controller's answer.
@@ -24,50 +23,32 @@ pub fn family_id(message: &[u8]) -> Option<u16> {
 
 /// A service, from a message of `IPVS_CMD_GET_SERVICE`.
 pub fn service(message: &[u8]) -> Option<Service> {
-    let nest = find(message, top::SERVICE)?;
-    let mut family = None;
-    let (mut protocol, mut address, mut port, mut mark) = (0, &[][..], 0, 0);
-    let mut scheduler = Name::from_kernel(b"none");
-    let (mut flags, mut timeout, mut netmask, mut engine) = (0, 0, &[][..], None);
-    let mut counters = Counters::default();
-    for (number, value) in attributes(nest) {
-        match number {
-            svc::AF => family = family_of(u16_host(value)?),
-            svc::PROTOCOL => protocol = u16_host(value)?,
-            svc::ADDR => address = value,
-            svc::PORT => port = u16_net(value)?,
-            svc::FWMARK => mark = u32_host(value)?,
-            svc::SCHED_NAME => scheduler = Name::from_kernel(value),
-            svc::FLAGS => flags = u32_host(value)?,
-            svc::TIMEOUT => timeout = u32_host(value)?,
-            svc::NETMASK => netmask = value,
-            svc::PE_NAME => engine = Some(Name::from_kernel(value)),
-            svc::STATS => counters.narrow = value,
-            svc::STATS64 => counters.wide = Some(value),
-            _ => {}
-        }
-    }
-    let family = family?;
+    let told = Values::of(find(message, top::SERVICE)?);
+    let family = family_of(u16_host(told.get(svc::AF)?)?)?;
+    let mark = told.read(svc::FWMARK, 0, u32_host)?;
     let key = if mark != 0 {
         ServiceKey::Fwmark { family, mark }
     } else {
         ServiceKey::Address {
-            protocol: protocol.into(),
-            address: ip_address(family, address)?,
-            port,
+            protocol: told.read(svc::PROTOCOL, 0, u16_host)?.into(),
+            address: ip_address(family, told.get(svc::ADDR)?)?,
+            port: told.read(svc::PORT, 0, u16_net)?,
         }
     };
-    let netmask = match family {
+    let netmask = told.get(svc::NETMASK).and_then(|netmask| match family {
         Family::Ipv4 => netmask
             .first_chunk::<4>()
             .map(|mask| Netmask::V4((*mask).into())),
         Family::Ipv6 => u32_host(netmask).map(Netmask::V6),
-    };
-    let (stats, rates) = counters.read();
+    });
+    let flags = told.read(svc::FLAGS, 0, u32_host)?;
+    let timeout = told.read(svc::TIMEOUT, 0, u32_host)?;
+    let engine = told.get(svc::PE_NAME).map(Name::from_kernel);
+    let (stats, rates) = told.counters(svc::STATS, svc::STATS64);
     Some(Service {
         key,
         config: ServiceConfig {
-            scheduler,
+            scheduler: Name::from_kernel(told.get(svc::SCHED_NAME).unwrap_or(b"none")),
             scheduler_flags: SchedulerFlags::from_bits(flags),
             one_packet: flags & svc::FLAG_ONE_PACKET != 0,
             persistence_timeout: (flags & svc::FLAG_PERSISTENT != 0).then_some(timeout),
@@ -81,48 +62,34 @@ pub fn service(message: &[u8]) -> Option<Service> {
 
 /// A server of a service of this family, from a message of `IPVS_CMD_GET_DEST`.
 pub fn server(message: &[u8], service: Family) -> Option<Server> {
-    let nest = find(message, top::DEST)?;
+    let told = Values::of(find(message, top::DEST)?);
     // Kernels before 3.18 do not tell: there a server has its service's family.
-    let mut family = service;
-    let (mut address, mut port) = (&[][..], 0);
-    let mut config = ServerConfig {
-        weight: 0,
-        ..ServerConfig::default()
-    };
-    let mut tunnel = Tunnel::default();
-    let (mut active, mut inactive, mut persistent) = (0, 0, 0);
-    let mut counters = Counters::default();
-    for (number, value) in attributes(nest) {
-        match number {
-            dest::ADDR_FAMILY => family = family_of(u16_host(value)?).unwrap_or(service),
-            dest::ADDR => address = value,
-            dest::PORT => port = u16_net(value)?,
-            dest::FWD_METHOD => config.forwarding = forwarding(u32_host(value)?),
-            dest::WEIGHT => config.weight = u32_host(value)?,
-            dest::U_THRESH => config.upper_threshold = u32_host(value)?,
-            dest::L_THRESH => config.lower_threshold = u32_host(value)?,
-            dest::TUN_TYPE => tunnel.kind = TunnelType::from(*value.first()?),
-            dest::TUN_PORT => tunnel.port = u16_net(value)?,
-            dest::TUN_FLAGS => tunnel.checksum = Checksum::from(u16_host(value)?),
-            dest::ACTIVE_CONNS => active = u32_host(value)?,
-            dest::INACT_CONNS => inactive = u32_host(value)?,
-            dest::PERSIST_CONNS => persistent = u32_host(value)?,
-            dest::STATS => counters.narrow = value,
-            dest::STATS64 => counters.wide = Some(value),
-            _ => {}
-        }
-    }
-    config.tunnel = tunnel;
-    let (stats, rates) = counters.read();
+    let family = told.read(dest::ADDR_FAMILY, None, |value| {
+        u16_host(value).map(family_of)
+    })?;
+    let address = ip_address(family.unwrap_or(service), told.get(dest::ADDR)?)?;
+    let (stats, rates) = told.counters(dest::STATS, dest::STATS64);
     Some(Server {
         key: ServerKey {
-            address: ip_address(family, address)?,
-            port,
+            address,
+            port: told.read(dest::PORT, 0, u16_net)?,
         },
-        config,
-        active_connections: active,
-        inactive_connections: inactive,
-        persistent_connections: persistent,
+        config: ServerConfig {
+            forwarding: told.read(dest::FWD_METHOD, Forwarding::Direct, |value| {
+                u32_host(value).map(forwarding)
+            })?,
+            weight: told.read(dest::WEIGHT, 0, u32_host)?,
+            upper_threshold: told.read(dest::U_THRESH, 0, u32_host)?,
+            lower_threshold: told.read(dest::L_THRESH, 0, u32_host)?,
+            tunnel: Tunnel {
+                kind: told.read(dest::TUN_TYPE, 0, u8_first)?.into(),
+                port: told.read(dest::TUN_PORT, 0, u16_net)?,
+                checksum: told.read(dest::TUN_FLAGS, 0, u16_host)?.into(),
+            },
+        },
+        active_connections: told.read(dest::ACTIVE_CONNS, 0, u32_host)?,
+        inactive_connections: told.read(dest::INACT_CONNS, 0, u32_host)?,
+        persistent_connections: told.read(dest::PERSIST_CONNS, 0, u32_host)?,
         stats,
         rates,
     })
@@ -130,40 +97,26 @@ pub fn server(message: &[u8], service: Family) -> Option<Server> {
 
 /// A sync daemon, from a message of `IPVS_CMD_GET_DAEMON`.
 pub fn sync_daemon(message: &[u8]) -> Option<SyncDaemon> {
-    let nest = find(message, top::DAEMON)?;
-    let mut state = None;
-    let mut running = SyncDaemon {
-        state: SyncState::Master,
-        interface: Name::from_kernel(b""),
-        sync_id: 0,
-        max_length: 0,
-        multicast_group: Ipv4Addr::UNSPECIFIED.into(),
-        multicast_port: 0,
-        multicast_ttl: 0,
+    let told = Values::of(find(message, top::DAEMON)?);
+    let number = u32_host(told.get(daemon::STATE)?)?;
+    let mut states = [SyncState::Master, SyncState::Backup].into_iter();
+    let multicast_group = match (
+        told.get(daemon::MCAST_GROUP),
+        told.get(daemon::MCAST_GROUP6),
+    ) {
+        (_, Some(group)) => ip_address(Family::Ipv6, group)?,
+        (Some(group), None) => ip_address(Family::Ipv4, group)?,
+        (None, None) => Ipv4Addr::UNSPECIFIED.into(),
     };
-    for (number, value) in attributes(nest) {
-        match number {
-            daemon::STATE => {
-                let told = u32_host(value)?;
-                let known = [SyncState::Master, SyncState::Backup];
-                state = known.into_iter().find(|state| state_number(*state) == told);
-            }
-            daemon::MCAST_IFN => running.interface = Name::from_kernel(value),
-            daemon::SYNC_ID => running.sync_id = u32_host(value)?,
-            daemon::SYNC_MAXLEN => running.max_length = u16_host(value)?,
-            daemon::MCAST_GROUP => {
-                running.multicast_group = ip_address(Family::Ipv4, value)?;
-            }
-            daemon::MCAST_GROUP6 => {
-                running.multicast_group = ip_address(Family::Ipv6, value)?;
-            }
-            daemon::MCAST_PORT => running.multicast_port = u16_host(value)?,
-            daemon::MCAST_TTL => running.multicast_ttl = *value.first()?,
-            _ => {}
-        }
-    }
-    running.state = state?;
-    Some(running)
+    Some(SyncDaemon {
+        state: states.find(|state| state_number(*state) == number)?,
+        interface: Name::from_kernel(told.get(daemon::MCAST_IFN).unwrap_or_default()),
+        sync_id: told.read(daemon::SYNC_ID, 0, u32_host)?,
+        max_length: told.read(daemon::SYNC_MAXLEN, 0, u16_host)?,
+        multicast_group,
+        multicast_port: told.read(daemon::MCAST_PORT, 0, u16_host)?,
+        multicast_ttl: told.read(daemon::MCAST_TTL, 0, u8_first)?,
+    })
 }
 
 /// The timeouts, from the answer to `IPVS_CMD_GET_CONFIG`.
@@ -185,18 +138,40 @@ pub fn info(message: &[u8]) -> Option<Info> {
     })
 }
 
-/// Counters and rates of a service or a server.
-#[derive(Default)]
-struct Counters<'a> {
-    /// `IPVS_*_ATTR_STATS`: cut to 32 bits but for the bytes; used where there is nothing better.
-    narrow: &'a [u8],
-    /// `IPVS_*_ATTR_STATS64`, since Linux 4.1.
-    wide: Option<&'a [u8]>,
-}
+/// The values of a nest by their attributes' numbers, of several the last. No nest that is read so
+/// has numbers from 16 on.
+struct Values<'a>([Option<&'a [u8]>; 16]);
 
-impl Counters<'_> {
-    fn read(&self) -> (Stats, Rates) {
-        let nest = self.wide.unwrap_or(self.narrow);
+impl<'a> Values<'a> {
+    #[inline(always)]
+    fn of(nest: &'a [u8]) -> Self {
+        let mut values = Self([None; 16]);
+        for (number, value) in attributes(nest) {
+            if let Some(place) = values.0.get_mut(usize::from(number)) {
+                *place = Some(value);
+            }
+        }
+        values
+    }
+
+    #[inline(always)]
+    fn get(&self, number: u16) -> Option<&'a [u8]> {
+        self.0.get(usize::from(number)).copied().flatten()
+    }
+
+    /// What `read` makes of a value; `untold` where there is none.
+    #[inline(always)]
+    fn read<T>(&self, number: u16, untold: T, read: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+        match self.get(number) {
+            Some(value) => read(value),
+            None => Some(untold),
+        }
+    }
+
+    /// Counters and rates: those of 64 bits, since Linux 4.1; where there are none, those that are
+    /// cut to 32 bits but for the bytes.
+    fn counters(&self, narrow: u16, wide: u16) -> (Stats, Rates) {
+        let nest = self.get(wide).or(self.get(narrow)).unwrap_or_default();
         let counts = in_order(nest).unwrap_or_else(|| in_any_order(nest));
         let [c, pi, po, bi, bo, rc, rpi, rpo, rbi, rbo] = counts;
         let stats = Stats {
@@ -277,6 +252,10 @@ fn ip_address(family: Family, bytes: &[u8]) -> Option<IpAddr> {
             .first_chunk::<16>()
             .map(|v6| Ipv6Addr::from(*v6).into()),
     }
+}
+
+fn u8_first(value: &[u8]) -> Option<u8> {
+    value.first().copied()
 }
 
 fn u16_host(value: &[u8]) -> Option<u16> {

@@ -171,9 +171,8 @@ pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
 pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
-        let ([a, b, c, d], _) = rest.split_first_chunk::<ATTRIBUTE_HEADER>()?;
-        let length = usize::from(u16::from_ne_bytes([*a, *b]));
-        let number = u16::from_ne_bytes([*c, *d]) & NUMBER;
+        let length = usize::from(u16_at(rest, 0)?);
+        let number = u16_at(rest, 2)? & NUMBER;
         let value = rest.get(ATTRIBUTE_HEADER..length)?;
         rest = rest.get((length + 3) & !3..).unwrap_or_default();
         Some((number, value))

@@ -1,8 +1,12 @@
 //! Questions that take more than one exchange, and what makes their answers whole.
 
-use std::{hash::Hash, io, sync::Arc};
+use std::{
+    hash::{BuildHasher, Hash},
+    io,
+    sync::Arc,
+};
 
-use foldhash::{HashSet, HashSetExt};
+use foldhash::{HashSet, HashSetExt, fast::RandomState};
 
 use super::{
     Seen,
@@ -172,7 +176,7 @@ fn whole<T, K: Hash + Eq>(
             Err(AskError::Interrupted) if !is_last => continue,
             result => result?,
         };
-        if datagrams > 1 {
+        if datagrams > 1 && seem_doubled(&all, &key) {
             let mut seen = HashSet::with_capacity(all.len());
             let count = all.len();
             all.retain(|item| seen.insert(key(item)));
@@ -185,6 +189,14 @@ fn whole<T, K: Hash + Eq>(
         return Ok(all);
     }
     Err(AskError::Interrupted)
+}
+
+/// Whether two have the same key, by their hashes, which are sooner sorted than put into a set.
+fn seem_doubled<T, K: Hash>(all: &[T], key: impl Fn(&T) -> K) -> bool {
+    let state = RandomState::default();
+    let mut hashes: Vec<_> = all.iter().map(|item| state.hash_one(key(item))).collect();
+    hashes.sort_unstable();
+    !hashes.is_sorted_by(|before, after| before < after)
 }
 
 fn one<T>(

@@ -36,6 +36,23 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
+/// 0 to 255 with a dot after each.
+const OCTETS: [[u8; 4]; 256] = {
+    let mut octets = [*b"0.  "; 256];
+    let mut number = 1;
+    while number < 256 {
+        let [_, digit] = PAIRS[number % 10];
+        let [hundreds, tens] = PAIRS[number / 10];
+        octets[number] = match number {
+            0..10 => [digit, b'.', b' ', b' '],
+            10..100 => [tens, digit, b'.', b' '],
+            _ => [hundreds, tens, digit, b'.'],
+        };
+        number += 1;
+    }
+    octets
+};
+
 /// Appends what `serde_json` makes of the server's [`ServerView`](crate::model::ServerView).
 pub(super) fn server(out: &mut Chunk, server: &Server, include: Include) {
     let Server {
@@ -61,7 +78,10 @@ pub(super) fn server(out: &mut Chunk, server: &Server, include: Include) {
     text.put(b"\",\"port\":");
     text.number(key.port.into());
     text.put(b",\"forwarding\":\"");
-    text.display(config.forwarding);
+    match config.forwarding.name() {
+        Some(name) => text.append(name),
+        None => text.display(config.forwarding),
+    }
     text.put(b"\",\"weight\":");
     text.number(config.weight.into());
     text.put(b",\"upper_threshold\":");
@@ -219,12 +239,14 @@ impl Text<'_> {
     fn address(&mut self, address: IpAddr) {
         match address {
             IpAddr::V4(v4) => {
-                let [a, b, c, d] = v4.octets();
-                self.number(a.into());
-                for octet in [b, c, d] {
-                    self.put(b".");
-                    self.number(octet.into());
+                for octet in v4.octets() {
+                    let length = 2 + usize::from(octet > 9) + usize::from(octet > 99);
+                    let end = self.length + length;
+                    self.put(&OCTETS[usize::from(octet)]);
+                    self.length = end;
                 }
+                // The last dot.
+                self.length -= 1;
             }
             IpAddr::V6(v6) => self.display(v6),
         }
@@ -239,7 +261,15 @@ impl Text<'_> {
         }
     }
 
-    /// Text that needs no escapes.
+    /// Appends any text that needs no escapes.
+    fn append(&mut self, text: &str) {
+        let after = self.length + text.len();
+        if let Some(place) = self.place.get_mut(self.length..after) {
+            place.copy_from_slice(text.as_bytes());
+            self.length = after;
+        }
+    }
+
     fn display(&mut self, text: impl fmt::Display) {
         // Writing to memory cannot fail.
         let _ = fmt::Write::write_fmt(self, format_args!("{text}"));
@@ -248,11 +278,7 @@ impl Text<'_> {
 
 impl fmt::Write for Text<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let after = self.length + text.len();
-        if let Some(place) = self.place.get_mut(self.length..after) {
-            place.copy_from_slice(text.as_bytes());
-            self.length = after;
-        }
+        self.append(text);
         Ok(())
     }
 }

@@ -122,13 +122,17 @@ impl Tags {
             true => entry.etag(),
             false => entry.service.etag(),
         };
-        let services: Arc<[Etag]> = page.iter().map(of_entry).collect();
+        let mut services = Vec::with_capacity(page.len());
         let list = Tag::of_list(|hasher| {
             (page.next_page_token(), page.estimation, page.include).hash(hasher);
-            for (entry, etag) in page.iter().zip(services.iter()) {
-                hash_service(entry, *etag, page.include, hasher);
+            // A large table is not in the processor's cache: each entry is gone through once.
+            for entry in page.iter() {
+                let etag = of_entry(entry);
+                services.push(etag);
+                hash_service(entry, etag, page.include, hasher);
             }
         });
+        let services = services.into();
         Self { list, services }
     }
 }

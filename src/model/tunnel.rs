@@ -76,6 +76,15 @@ macro_rules! named_numbers {
                     Self::Other(number) => number,
                 }
             }
+
+            /// Its name, where it has one.
+            #[inline]
+            pub(crate) fn name(self) -> Option<&'static str> {
+                match self {
+                    $(Self::$variant => Some($name),)+
+                    Self::Other(_) => None,
+                }
+            }
         }
 
         impl From<$repr> for $type {
@@ -89,9 +98,9 @@ macro_rules! named_numbers {
 
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self {
-                    $(Self::$variant => f.pad($name),)+
-                    Self::Other(number) => write!(f, "{number}"),
+                match self.name() {
+                    Some(name) => f.pad(name),
+                    None => write!(f, "{}", self.number()),
                 }
             }
         }
@@ -111,9 +120,9 @@ macro_rules! named_numbers {
 
         impl Serialize for $type {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                match self {
-                    $(Self::$variant => serializer.serialize_str($name),)+
-                    Self::Other(_) => serializer.collect_str(self),
+                match self.name() {
+                    Some(name) => serializer.serialize_str(name),
+                    None => serializer.collect_str(self),
                 }
             }
         }

@@ -9,7 +9,7 @@ use prost::Message;
 use super::{
     super::{
         grpc::{self, Lister},
-        http::Http,
+        http::{Http, Reader},
         raw::{Mode, Raw},
         sample::{milliseconds, quantile},
         table::{server_id, service_id},
@@ -33,7 +33,8 @@ impl Options {
         block_on(async {
             let mut http = Http::connect(daemon.address).await?;
             let mut grpc = grpc::connect(daemon.address).await?;
-            self.list(raw, &mut http, &mut grpc).await?;
+            let mut reader = Reader::connect(daemon.address)?;
+            self.list(raw, &mut reader, &mut grpc).await?;
             // What a server costs that does nothing: no other can be faster.
             let answer = http.fetch(&single_path()).await?;
             let (json, proto) = (format!("{SCRATCH}/json"), format!("{SCRATCH}/proto"));
@@ -55,7 +56,7 @@ impl Options {
     async fn list(
         &self,
         raw: &mut Raw,
-        http: &mut Http,
+        http: &mut Reader,
         grpc: &mut grpc::Client,
     ) -> anyhow::Result<()> {
         let exact = ["-Ln", "--stats", "--exact"];
@@ -63,7 +64,7 @@ impl Options {
         let has_ipvsctl = self.has_ipvsctl();
         let mut times: [(&str, Vec<f64>); 5] =
             ["raw", "ipvsadm", "http", "grpc", "ipvsctl"].map(|name| (name, Vec::new()));
-        http.read(LIST).await?;
+        http.read(LIST)?;
         grpc::list(grpc).await?;
         for _ in 0..LISTINGS {
             for (contender, times) in &mut times {
@@ -74,7 +75,7 @@ impl Options {
                     }
                     "ipvsadm" => run_command("ipvsadm", &exact)?,
                     "http" => {
-                        let length = http.read(LIST).await?;
+                        let length = http.read(LIST)?;
                         ensure!(length > servers as usize * 100, "{length} bytes only");
                     }
                     "grpc" => {
