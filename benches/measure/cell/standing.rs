@@ -31,10 +31,11 @@ impl Options {
         raw.fill(self.size, Mode::Packed)?;
         let daemon = self.daemon()?;
         block_on(async {
-            let mut http = Http::connect(daemon.address).await?;
             let mut grpc = grpc::connect(daemon.address).await?;
             let mut reader = Reader::connect(daemon.address)?;
             self.list(raw, &mut reader, &mut grpc).await?;
+            // Not before: one that is idle as long as the listings take would be closed.
+            let mut http = Http::connect(daemon.address).await?;
             // What a server costs that does nothing: no other can be faster.
             let answer = http.fetch(&single_path()).await?;
             let (json, proto) = (format!("{SCRATCH}/json"), format!("{SCRATCH}/proto"));
