@@ -107,8 +107,7 @@ pub fn request(
 pub fn attribute(out: &mut Vec<u8>, number: u16, value: &[u8]) {
     header(out, number, value.len());
     out.extend_from_slice(value);
-    let padding = value.len().next_multiple_of(4) - value.len();
-    out.extend_from_slice(&[0; 3][..padding]);
+    pad(out, value.len());
 }
 
 /// Appends text with its NUL.
@@ -116,8 +115,8 @@ pub fn text(out: &mut Vec<u8>, number: u16, value: &str) {
     let with_nul = value.len() + 1;
     header(out, number, with_nul);
     out.extend_from_slice(value.as_bytes());
-    let padding = with_nul.next_multiple_of(4) - with_nul;
-    out.extend_from_slice(&[0; 4][..1 + padding]);
+    out.push(0);
+    pad(out, with_nul);
 }
 
 #[inline(always)]
@@ -125,6 +124,12 @@ fn header(out: &mut Vec<u8>, number: u16, of: usize) {
     let length = u16::try_from(ATTRIBUTE_HEADER + of).unwrap_or(u16::MAX);
     out.extend_from_slice(&length.to_ne_bytes());
     out.extend_from_slice(&number.to_ne_bytes());
+}
+
+/// After a value of so many bytes.
+#[inline(always)]
+fn pad(out: &mut Vec<u8>, of: usize) {
+    out.extend_from_slice(&[0; 3][..of.next_multiple_of(4) - of]);
 }
 
 /// Appends an attribute that holds others.
