@@ -17,14 +17,14 @@ run: ## ipvsd on this machine's kernel if that has IPVS, else in the lab (PORT=4
 demo: ## ipvsd in the lab with real servers and traffic, whatever the kernel here has
 	@lab/run demo
 
-test: ## everything: lints, host tests, real kernels, outside judges (SKIP=kernel,judges,...)
+test: ## everything: lints, host tests, real kernels, outside conformance (SKIP=kernel,conformance,...)
 	@lab/test
 
 test-unit: ## the tests that need no kernel and no root
 	cargo test --locked
 
 test-kernel: ## the kernel tests on every kernel of the lab
-	@SKIP=fmt,lint,lab,host,judges lab/test
+	@SKIP=fmt,lint,lab,host,conformance lab/test
 
 bench: ## measures everything, writes docs/benchmarks.md (ONLY=uml,tcg,transport,memory,micro)
 	@lab/bench
@@ -33,7 +33,7 @@ fmt: ## formats the sources
 	cargo fmt
 
 lint: ## what CI refuses: format, clippy, shellcheck
-	@SKIP=lab,host,kernel,judges lab/test
+	@SKIP=lab,host,kernel,conformance lab/test
 
 # A command of ipvsctl is a process: to load libraries and to relocate takes longer than all it does.
 build: ## the release binaries, in target/release

@@ -12,23 +12,24 @@ use axum::{Router, body::Body};
 use http::{Request, Version, header};
 use http_body_util::BodyExt;
 use ipvsd::{
+    app::{App, AppOptions, ListServices, RequestContext, RequestId},
     codec::{
         self,
         wire::{self, Head, Kind},
     },
-    director::{Call, Director, DirectorOptions, ListServices},
-    executor::{
-        Executor, ExecutorLimits, FakeKernel, Inbox, Kernel,
+    executor::{Executor, ExecutorLimits},
+    grpc::{self, GrpcOptions},
+    http::{self as http_api, HttpOptions},
+    ipvsadm::{Lines, Numeric, Order, write_rules},
+    kernel::{
+        FakeKernel, Inbox, Kernel,
         fake::{Connections, Counters, Destination, Service, ServiceId},
     },
-    grpc::{self, GrpcOptions},
-    http::{self as http_face, HttpOptions},
     model::{
         Family, Forwarding, Include, Name, Netmask, Op, Protocol, SchedulerFlags, ServerConfig,
         ServerKey, ServerView, ServiceConfig, ServiceEntry, ServiceKey, ServiceView, Tunnel,
     },
     proto::v1 as pb,
-    rules::{Lines, Numeric, Order, write_rules},
 };
 use prost::Message;
 use tokio::runtime::{self, Runtime};
@@ -130,7 +131,7 @@ pub const SUBJECTS: &[Subject] = &[
     Subject {
         name: "proto_encode_table_100x10",
         prepare: || {
-            let message = answered(&faces().grpc_list());
+            let message = answered(&build_router().grpc_list());
             let message = message.get(5..).unwrap_or_default();
             let message = pb::ListServicesResponse::decode(message).unwrap_or_default();
             let mut out = Vec::new();
@@ -149,7 +150,7 @@ pub const SUBJECTS: &[Subject] = &[
             let text = String::from_utf8_lossy(&text).into_owned();
             Box::new(move || {
                 for line in Lines::new(black_box(&text)) {
-                    let parsed = ipvsd::rules::parse("ipvsadm", &line.words, &Numeric);
+                    let parsed = ipvsd::ipvsadm::parse("ipvsadm", &line.words, &Numeric);
                     assert!(black_box(parsed).is_ok(), "a line was refused");
                 }
             })
@@ -165,17 +166,17 @@ pub const SUBJECTS: &[Subject] = &[
     Subject {
         name: "http_list_100x10_cached",
         prepare: || {
-            let faces = faces();
-            answered(&faces.http_list());
-            Box::new(move || drop(black_box(answered(&faces.http_list()))))
+            let build_router = build_router();
+            answered(&build_router.http_list());
+            Box::new(move || drop(black_box(answered(&build_router.http_list()))))
         },
     },
     Subject {
         name: "grpc_list_100x10_cached",
         prepare: || {
-            let faces = faces();
-            answered(&faces.grpc_list());
-            Box::new(move || drop(black_box(answered(&faces.grpc_list()))))
+            let build_router = build_router();
+            answered(&build_router.grpc_list());
+            Box::new(move || drop(black_box(answered(&build_router.grpc_list()))))
         },
     },
 ];
@@ -243,20 +244,20 @@ fn counters(salt: u32) -> Counters {
     }
 }
 
-fn director(kernel: FakeKernel) -> Director {
+fn app(kernel: FakeKernel) -> App {
     Executor::start(Arc::new(kernel), ExecutorLimits::default())
-        .map(|executor| Director::new(executor, DirectorOptions::default()))
+        .map(|executor| App::new(executor, AppOptions::default()))
         .unwrap_or_else(|error| fail(&error))
 }
 
 fn table(services: u32, servers: u32) -> Vec<ServiceEntry> {
-    let director = director(kernel(services, servers));
+    let app = app(kernel(services, servers));
     let list = ListServices {
         include: ALL,
         ..ListServices::default()
     };
-    let call = Call::within(Duration::from_secs(10));
-    let page = here().block_on(director.list_services(list, call));
+    let context = RequestContext::new(RequestId::new("bench"), Duration::from_secs(10));
+    let page = here().block_on(app.list_services(&context, list));
     let page = page.unwrap_or_else(|error| fail(&error));
     page.value.iter().cloned().collect()
 }
@@ -325,7 +326,7 @@ fn decode(datagram: Vec<u8>, each: fn(&[u8]) -> bool) -> Box<dyn FnMut()> {
     })
 }
 
-// === the faces ===
+// === the build_router ===
 
 struct Faces {
     http: Router,
@@ -337,11 +338,11 @@ struct Asked {
     request: Request<Body>,
 }
 
-fn faces() -> Faces {
-    let director = director(kernel(100, 10));
+fn build_router() -> Faces {
+    let app = app(kernel(100, 10));
     Faces {
-        http: http_face::router(director.clone(), HttpOptions::default()),
-        grpc: grpc::router(director, GrpcOptions::default()),
+        http: http_api::router(app.clone(), HttpOptions::default()),
+        grpc: grpc::router(app, GrpcOptions::default()),
     }
 }
 

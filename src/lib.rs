@@ -8,14 +8,16 @@
 //! model ← client ← cli ← bin/ipvsctl
 //! ```
 
+pub mod app;
 pub mod cli;
 pub mod client;
 pub mod codec;
-pub mod director;
 pub mod executor;
 pub mod grpc;
 pub mod http;
+pub mod identity;
+pub mod ipvsadm;
+pub mod kernel;
 pub mod model;
 pub mod proto;
-pub mod rules;
 pub mod server;

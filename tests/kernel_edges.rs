@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 #[test]
 fn a_table_of_a_thousand_services_with_a_hundred_servers_each_is_listed_whole_and_right() {
     Namespace::new().run(|| {
-        let direct = Api::start(Way::Director);
+        let direct = Api::start(Way::App);
         let mut wanted = HashMap::new();
         for i in 0..1000 {
             let servers: Vec<_> = (0..100)
@@ -32,7 +32,7 @@ fn a_table_of_a_thousand_services_with_a_hundred_servers_each_is_listed_whole_an
             direct.write(&Request::CreateService(service)).unwrap();
             wanted.insert(id, servers);
         }
-        for way in [Way::Director, Way::Http, Way::Grpc] {
+        for way in [Way::App, Way::Http, Way::Grpc] {
             let listed = Api::start(way).services();
             assert_eq!(listed.len(), 1000, "{way:?}");
             for service in listed.into_iter().map(without_etags) {
@@ -55,7 +55,7 @@ fn a_table_of_a_thousand_services_with_a_hundred_servers_each_is_listed_whole_an
 
 #[test]
 fn what_ipvsadm_changes_is_in_the_next_answer() {
-    for way in [Way::Director, Way::Http, Way::Grpc] {
+    for way in [Way::App, Way::Http, Way::Grpc] {
         Namespace::new().run(|| {
             let api = Api::start(way);
             // The line, and what is there after it: services, weight of the server, persistence.

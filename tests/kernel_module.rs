@@ -19,7 +19,7 @@ fn the_daemon_outlives_the_module_and_finds_it_again() {
         let service = json!({"id": "tcp-10.0.0.1-80", "scheduler": "rr"});
         let create = Request::CreateService(service);
         let delete = Request::DeleteService("tcp-10.0.0.1-80".to_owned());
-        for way in [Way::Director, Way::Http, Way::Grpc] {
+        for way in [Way::App, Way::Http, Way::Grpc] {
             let api = Api::start(way);
             api.write(&create).unwrap();
             assert_eq!(api.services().len(), 1);

@@ -102,7 +102,7 @@ fn all_hold(way: Way) {
 
 #[test]
 fn what_is_refused_is_explained_by_the_use_cases() {
-    all_hold(Way::Director);
+    all_hold(Way::App);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn a_running_sync_daemon_is_not_started_again() {
     let namespace = Namespace::new();
     namespace.run(|| {
         rules("-A -t 10.0.0.1:80 -s rr\n");
-        for way in [Way::Director, Way::Grpc, Way::Http] {
+        for way in [Way::App, Way::Grpc, Way::Http] {
             let api = Api::start(way);
             let daemon = json!({"interface": "lo"});
             let start = Request::StartSyncDaemon("master".to_owned(), daemon);
@@ -185,7 +185,7 @@ fn a_running_sync_daemon_is_not_started_again() {
 fn a_sync_daemon_stopped_before_it_ran_is_stopped() {
     // The kernel never answers to that: the thread that it made is gone before it has begun.
     Namespace::new().run(|| {
-        let api = Api::start(Way::Director);
+        let api = Api::start(Way::App);
         let daemon = json!({"interface": "lo"});
         for _ in 0..20 {
             for state in ["master", "backup"] {

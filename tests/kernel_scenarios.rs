@@ -13,7 +13,7 @@ macro_rules! over_each_way {
 
             #[test]
             fn is_the_same_by_the_use_cases() {
-                assert!(play($file, Way::Director, $differences) >= $lines);
+                assert!(play($file, Way::App, $differences) >= $lines);
             }
 
             #[test]

@@ -17,19 +17,26 @@ use std::{
 /// nothing, so that a new one must be put in its place.
 const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("identity", &[]),
     ("proto", &[]),
     ("codec", &["model"]),
-    ("rules", &["model"]),
-    ("executor", &["codec", "model"]),
-    ("director", &["executor", "codec", "rules", "model"]),
-    ("http", &["director", "rules", "model"]),
-    ("grpc", &["director", "rules", "model", "proto"]),
+    ("ipvsadm", &["model"]),
+    ("kernel", &["codec", "model"]),
+    ("executor", &["kernel", "codec", "model"]),
+    (
+        "app",
+        &["executor", "codec", "identity", "ipvsadm", "model"],
+    ),
+    ("http", &["app", "identity", "ipvsadm", "model"]),
+    ("grpc", &["app", "identity", "ipvsadm", "model", "proto"]),
     (
         "server",
-        &["grpc", "http", "director", "executor", "model", "proto"],
+        &[
+            "grpc", "http", "app", "executor", "identity", "model", "proto",
+        ],
     ),
-    ("client", &["rules", "model"]),
-    ("cli", &["client", "rules", "model"]),
+    ("client", &["ipvsadm", "model"]),
+    ("cli", &["client", "ipvsadm", "model"]),
 ];
 
 /// The files of the executor that the async world holds; all others of it are below them.
@@ -261,8 +268,8 @@ fn the_rooms_that_are_built_are_seen_to_import_each_other() {
     for (room, import) in [
         ("codec", "model"),
         ("executor", "codec"),
-        ("director", "executor"),
-        ("director", "model"),
+        ("app", "executor"),
+        ("app", "model"),
     ] {
         let sees = |source: &Source| source.room() == room && source.imports().contains(import);
         assert!(sources().iter().any(sees), "{room} imports {import}");
@@ -276,7 +283,7 @@ fn the_rooms_that_are_built_are_seen_to_import_each_other() {
 fn nothing_is_async_below_the_executors_handle() {
     let wrong = violations(|source| {
         let below = match source.room() {
-            "model" | "codec" => true,
+            "model" | "codec" | "kernel" => true,
             "executor" => !HANDLE.contains(&source.path.as_str()),
             _ => false,
         };
@@ -307,7 +314,7 @@ fn nothing_is_async_below_the_executors_handle() {
 #[test]
 fn netlink_is_known_to_codec_and_executor_only() {
     let wrong = violations(|source| {
-        let may = matches!(source.room(), "codec" | "executor");
+        let may = matches!(source.room(), "codec" | "kernel");
         let says = source.words().contains(&"neli");
         (says && !may)
             .then(|| "uses neli".to_owned())
@@ -322,7 +329,7 @@ fn nothing_is_unsafe_but_the_transport_and_what_the_allocator_is_told() {
     let wrong = violations(|source| {
         let may = matches!(
             source.path.as_str(),
-            "executor/netlink.rs" | "server/memory.rs"
+            "kernel/netlink.rs" | "server/memory.rs"
         );
         let says = source.words().contains(&"unsafe");
         (says && !may)
@@ -357,7 +364,7 @@ fn imports_are_found_however_they_are_written() {
         imports("use crate::{\n    codec::{self, wire::Head},\n    model::Op,\n};\nuse std::fmt;"),
         ["codec", "model"]
     );
-    assert_eq!(imports("fn f(x: crate::director::Call) {}"), ["director"]);
+    assert_eq!(imports("fn f(x: crate::app::Guard) {}"), ["app"]);
     assert_eq!(
         imports("// use crate::a\n/* crate::b */ let s = \"crate::c\";"),
         [""; 0]

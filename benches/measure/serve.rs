@@ -22,9 +22,10 @@ use clap::{Args, ValueEnum};
 use futures_util::future::{Ready, ready};
 use http::{HeaderMap, StatusCode, header};
 use ipvsd::{
-    director::Director,
-    executor::{Executor, FakeKernel, fake::command},
-    server::{Config, ListenAddress, Server, Shutdown, faces, log},
+    app::App,
+    executor::Executor,
+    kernel::{FakeKernel, fake::command},
+    server::{Config, ListenAddress, Server, Shutdown, build_router, log},
 };
 use tokio::{net::TcpListener, runtime::Runtime};
 
@@ -87,14 +88,14 @@ async fn serve_ipvsd(kernel: &FakeKernel) -> anyhow::Result<SocketAddr> {
     };
     log::start(&config.log)?;
     let executor = Executor::start(Arc::new(kernel.clone()), config.executor_limits())?;
-    let director = Director::new(executor, config.director_options());
+    let app = App::new(executor, config.app_options());
     let server = Server::bind(&config)?;
     let address = server.addresses().into_iter().find_map(|a| match a {
         ListenAddress::Tcp(address) => Some(address),
         ListenAddress::Unix(_) => None,
     });
     let shutdown = Shutdown::new();
-    let router = faces(director, &config.limits, &shutdown);
+    let router = build_router(app, &config.limits, &shutdown);
     tokio::spawn(async move { server.serve(router, &shutdown).await });
     address.context("it listens nowhere")
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use ipvsd::director::Director;
-use ipvsd::executor::{Executor, FakeKernel, Kernel, NetlinkKernel};
-use ipvsd::server::cli::{Cli, Command, OpenapiFormat};
-use ipvsd::server::{Config, KernelKind, Server, Shutdown, faces, keep_freed_memory, log};
+use ipvsd::app::App;
+use ipvsd::executor::Executor;
+use ipvsd::kernel::{FakeKernel, Kernel, NetlinkKernel};
+use ipvsd::server::args::{Cli, Command, OpenapiFormat};
+use ipvsd::server::{Config, KernelKind, Server, Shutdown, build_router, keep_freed_memory, log};
 
 /// Exit code of a wrong command line or configuration, as clap's.
 const USAGE: u8 = 2;
@@ -43,12 +44,12 @@ fn serve(config: &Config) -> anyhow::Result<()> {
         .context("no runtime")?;
     let outcome = runtime.block_on(async {
         let shutdown = Shutdown::on_signals().context("no signal handlers")?;
-        let director = director(config)?;
+        let app = app(config)?;
         let server = Server::bind(config)?;
-        if let Err(error) = director.ready().await {
+        if let Err(error) = app.ready().await {
             tracing::warn!(%error, hint = error.hint, "IPVS does not answer yet; serving all the same");
         }
-        let router = faces(director, &config.limits, &shutdown);
+        let router = build_router(app, &config.limits, &shutdown);
         server.serve(router, &shutdown).await;
         Ok(())
     });
@@ -57,7 +58,7 @@ fn serve(config: &Config) -> anyhow::Result<()> {
 }
 
 /// The kernel that the configuration names, and the use cases over it.
-fn director(config: &Config) -> anyhow::Result<Director> {
+fn app(config: &Config) -> anyhow::Result<App> {
     let kernel: Arc<dyn Kernel> = match config.kernel {
         KernelKind::Netlink => Arc::new(NetlinkKernel::new(config.netns.as_deref())),
         KernelKind::Fake => Arc::new(FakeKernel::new()),
@@ -68,7 +69,7 @@ fn director(config: &Config) -> anyhow::Result<Director> {
             "the network namespace {namespace} cannot be entered (ip netns list; CAP_SYS_ADMIN)"
         )
     })?;
-    Ok(Director::new(executor, config.director_options()))
+    Ok(App::new(executor, config.app_options()))
 }
 
 fn print_openapi(format: OpenapiFormat) -> anyhow::Result<()> {

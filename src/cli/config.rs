@@ -14,13 +14,13 @@ pub(super) struct Config {
     pub default: Option<String>,
     /// Directors by name.
     #[serde(default)]
-    pub directors: BTreeMap<String, Director>,
+    pub directors: BTreeMap<String, App>,
 }
 
 /// A director.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Director {
+pub(super) struct App {
     /// Where it listens.
     pub endpoint: String,
     /// Certificates that are trusted beside the system's.
@@ -76,7 +76,7 @@ impl Config {
     }
 
     /// A director by name.
-    pub(super) fn director(&self, name: &str) -> Result<&Director, CliError> {
+    pub(super) fn director(&self, name: &str) -> Result<&App, CliError> {
         self.directors
             .get(name)
             .ok_or_else(|| CliError::UnknownDirector(name.to_owned()))

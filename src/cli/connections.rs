@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     client::{Client, Connection, ConnectionQuery},
-    rules::{ConnectionLine, Names, Numeric, write_connection, write_connection_header},
+    ipvsadm::{ConnectionLine, Names, Numeric, write_connection, write_connection_header},
 };
 
 /// Which connections `ipvsctl connections` shows.

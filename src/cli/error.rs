@@ -2,7 +2,7 @@ use std::{io, path::PathBuf};
 
 use crate::{
     client::{ClientError, EndpointError},
-    rules::Usage,
+    ipvsadm::Usage,
 };
 
 /// Why a command failed. What the kernel refused is not here: ipvsadm's own words tell it.

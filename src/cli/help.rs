@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use clap::{Arg, ArgAction};
 
 use super::{
-    explained::{COMMANDS, EXAMPLES, Explained, OPTIONS, OWN},
-    words,
+    args,
+    option_help::{COMMANDS, EXAMPLES, Explained, OPTIONS, OWN},
 };
 
 /// `-h`
@@ -55,7 +55,7 @@ Commands of ipvsadm:"
     writeln!(out, "\nTheir options:")?;
     write_explained(out, &OPTIONS)?;
     writeln!(out, "\nWords:")?;
-    for word in words::grammar()
+    for word in args::grammar()
         .get_subcommands()
         .filter(|word| !word.is_hide_set())
     {
@@ -81,8 +81,8 @@ Commands of ipvsadm:"
     )
 }
 
-fn write_explained(out: &mut dyn Write, explained: &[Explained]) -> io::Result<()> {
-    for one in explained {
+fn write_explained(out: &mut dyn Write, option_help: &[Explained]) -> io::Result<()> {
+    for one in option_help {
         write_paragraph(out, &one.synopsis(), one.text)?;
     }
     Ok(())
@@ -116,7 +116,7 @@ pub(super) fn whole_grammar() -> clap::Command {
         .chain(&OPTIONS)
         // What both halves have is there already, and clap adds its own help.
         .filter(|one| !known.contains(&one.long) && one.long != "help")
-        .fold(words::grammar(), |grammar, one| {
+        .fold(args::grammar(), |grammar, one| {
             let arg = Arg::new(one.long).long(one.long).help(one.text);
             let arg = match one.short {
                 Some(short) => arg.short(short),

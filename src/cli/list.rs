@@ -11,11 +11,11 @@ use super::{
 };
 use crate::{
     client::{Client, ClientError, Include},
-    model::{ServiceEntry, ServiceKey},
-    rules::{
+    ipvsadm::{
         List, ListFormat, ListMode, Names, Numeric, Order, refusal_text, write_list, write_rules,
         write_sync_daemons, write_timeouts, write_version,
     },
+    model::{ServiceEntry, ServiceKey},
 };
 
 /// What is read.

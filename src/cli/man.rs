@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use super::{
-    explained::{COMMANDS, EXAMPLES, Explained, OPTIONS, OWN},
-    words,
+    args,
+    option_help::{COMMANDS, EXAMPLES, Explained, OPTIONS, OWN},
 };
 
 /// Writes `ipvsctl.1`.
@@ -47,11 +47,11 @@ pub(super) fn write(out: &mut dyn Write) -> io::Result<()> {
          that program. What differs from the original, and why, is in ipvsadm-compatibility.md.",
     )?;
     section(out, "COMMANDS")?;
-    explained(out, &COMMANDS)?;
+    option_help(out, &COMMANDS)?;
     section(out, "OPTIONS")?;
-    explained(out, &OPTIONS)?;
+    option_help(out, &OPTIONS)?;
     section(out, "WORDS")?;
-    for word in words::grammar()
+    for word in args::grammar()
         .get_subcommands()
         .filter(|word| !word.is_hide_set())
     {
@@ -90,7 +90,7 @@ pub(super) fn write(out: &mut dyn Write) -> io::Result<()> {
         }
     }
     section(out, "OPTIONS OF ITS OWN")?;
-    explained(out, &OWN)?;
+    option_help(out, &OWN)?;
     section(out, "EXAMPLES")?;
     for (line, text) in EXAMPLES {
         writeln!(out, ".TP\n.B {}\n{}", escape(line), escape(text))?;
@@ -153,7 +153,7 @@ fn text(out: &mut dyn Write, text: &str) -> io::Result<()> {
     writeln!(out, "{}", escape(text))
 }
 
-fn explained(out: &mut dyn Write, all: &[Explained]) -> io::Result<()> {
+fn option_help(out: &mut dyn Write, all: &[Explained]) -> io::Result<()> {
     for one in all {
         writeln!(
             out,

@@ -10,8 +10,8 @@ use std::{
 
 use crate::{
     client::getent,
+    ipvsadm::{Names, Resolver, WellKnownPorts},
     model::Protocol,
-    rules::{Names, Resolver, WellKnownPorts},
 };
 
 /// The machine's own resolver, asked once for each name.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{CliError, output::Format};
-use crate::rules::OwnOption;
+use crate::ipvsadm::OwnOption;
 
 /// What they say.
 #[derive(Clone, Debug, Default, PartialEq)]

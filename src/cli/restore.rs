@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     client::{Client, RestoreEvent, RestoreRequest},
+    ipvsadm::{CommandLine, Line, Lines, Resolver, Usage, parse, refusal_text, write_op},
     model::Op,
-    rules::{CommandLine, Line, Lines, Resolver, Usage, parse, refusal_text, write_op},
 };
 
 /// How a text is carried out.

@@ -7,18 +7,17 @@ use std::{
 };
 
 use super::{
-    CliError, help, list,
+    CliError, args, help, list,
     names::System,
     options::{OWN, Options},
     output::{self, Quiet},
     restore::{self, Manner},
     scripts,
     target::Target,
-    words,
 };
 use crate::{
     client::ClientError,
-    rules::{CommandLine, Parsed, parse_with},
+    ipvsadm::{CommandLine, Parsed, parse_with},
 };
 
 /// What the original says to `-v`. Its language is spoken here, so its version is the answer.
@@ -56,8 +55,8 @@ fn dispatch(
         out.deaf = true;
         return script.run(program, words, out);
     }
-    if words::is_meant(words) {
-        return words::run(words, out, color);
+    if args::is_meant(words) {
+        return args::run(words, out, color);
     }
     let resolver = System::default();
     let words: Vec<_> = words.iter().map(String::as_str).collect();

@@ -4,7 +4,7 @@ use std::{env, time::Duration};
 
 use super::{
     CliError,
-    config::{Config, Director},
+    config::{App, Config},
     options::Options,
 };
 use crate::client::{Client, ClientError, ClientOptions, Endpoint};
@@ -61,11 +61,7 @@ impl Target {
         Ok(Self { name: None, client })
     }
 
-    pub(super) fn named(
-        name: &str,
-        director: &Director,
-        options: &Options,
-    ) -> Result<Self, CliError> {
+    pub(super) fn named(name: &str, director: &App, options: &Options) -> Result<Self, CliError> {
         let own = director.timeout;
         let own = own.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let timeout = options.timeout.or(own);
@@ -97,7 +93,7 @@ impl Target {
 
 fn client(
     endpoint: Endpoint,
-    director: Option<&Director>,
+    director: Option<&App>,
     timeout: Option<Duration>,
 ) -> Result<Client, ClientError> {
     let defaults = ClientOptions::default();

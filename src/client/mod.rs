@@ -17,8 +17,8 @@
 mod connect;
 mod endpoint;
 mod error;
-mod exchange;
 mod getent;
+mod http1;
 mod json;
 mod read;
 mod restore;
@@ -34,7 +34,7 @@ use std::{
 use rustls::ClientConfig;
 
 use connect::Stream;
-use exchange::{Asked, Body};
+use http1::{Asked, Body};
 
 pub use endpoint::Endpoint;
 pub use error::{ClientError, EndpointError, Problem};

@@ -4,12 +4,12 @@ use std::io::{BufRead, Write};
 
 use super::{
     Client, ClientError, Connection, Info, escape,
-    exchange::Body,
+    http1::Body,
     json::{ServiceJson, ServicePage, SyncDaemons},
 };
 use crate::{
+    ipvsadm::ListFormat,
     model::{ServiceEntry, ServiceKey, SyncDaemon, Timeouts},
-    rules::ListFormat,
 };
 
 /// What is told of services.

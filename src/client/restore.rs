@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Client, ClientError, exchange::Body};
+use super::{Client, ClientError, http1::Body};
 use crate::model::Errno;
 
 /// A text and how it is to be carried out.

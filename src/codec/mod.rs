@@ -6,8 +6,8 @@
 
 mod decode;
 mod encode;
+mod errno;
 mod proc;
-mod refusal;
 pub mod wire;
 
 #[cfg(test)]
@@ -15,5 +15,5 @@ mod tests;
 
 pub use decode::{family_id, info, server, service, sync_daemon, timeouts};
 pub use encode::{dump_servers, dump_services, dump_sync_daemons, get, op, resolve_family};
+pub use errno::rejected;
 pub use proc::{connection, totals};
-pub use refusal::refusal;

@@ -137,7 +137,7 @@ impl Worker {
             && op.needs().is_some_and(|(scheduler, engine)| {
                 engine.is_some() && self.has_scheduler(scheduler)
             });
-        codec::refusal(op, errno, scheduler_is_there)
+        codec::rejected(op, errno, scheduler_is_there)
     }
 
     /// Whether the kernel has a scheduler that it was just asked for, which made it load its module.

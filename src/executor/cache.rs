@@ -17,13 +17,13 @@ pub struct Told<T> {
     /// How long ago it was read; zero where it was read for this question.
     pub age: Duration,
     /// Where what is made of it can be put for others; `None` where it is kept for nobody.
-    pub shelf: Option<Arc<Shelf>>,
+    pub rendered: Option<Arc<RenderCache>>,
 }
 
 /// What was made of a kept answer, one thing of each type, for all who are told the same. It goes
 /// when the answer goes: with the next own write, or when a newer one takes its place.
 #[derive(Debug, Default)]
-pub struct Shelf(Mutex<http::Extensions>);
+pub struct RenderCache(Mutex<http::Extensions>);
 
 /// What was asked for with a maximum age, until the next own write.
 #[derive(Debug, Default)]
@@ -41,16 +41,16 @@ struct Kept {
 struct Answer {
     read: Instant,
     seen: Seen,
-    shelf: Arc<Shelf>,
+    rendered: Arc<RenderCache>,
     /// For how long somebody accepts it.
     max_age: Duration,
 }
 
-// === impl Shelf ===
+// === impl RenderCache ===
 
-impl Shelf {
+impl RenderCache {
     /// What is there of this type; `make` makes it, once: who comes meanwhile waits for that.
-    pub fn get_or_make<T: Clone + Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> T {
+    pub fn get_or_render<T: Clone + Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> T {
         let mut things = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(thing) = things.get::<T>() {
             return thing.clone();
@@ -76,12 +76,17 @@ impl Cache {
         (age <= max_age).then(|| Told {
             value: answer.seen.clone(),
             age,
-            shelf: Some(answer.shelf.clone()),
+            rendered: Some(answer.rendered.clone()),
         })
     }
 
     /// Keeps an answer that was just read, where somebody accepts it for a while.
-    pub(super) fn keep(&self, query: Query, seen: &Seen, max_age: Duration) -> Option<Arc<Shelf>> {
+    pub(super) fn keep(
+        &self,
+        query: Query,
+        seen: &Seen,
+        max_age: Duration,
+    ) -> Option<Arc<RenderCache>> {
         // One service's answer is cheap to get again, and there may be many of them.
         if max_age.is_zero() || query.service().is_some() {
             return None;
@@ -89,12 +94,12 @@ impl Cache {
         let answer = Answer {
             read: Instant::now(),
             seen: seen.clone(),
-            shelf: Arc::default(),
+            rendered: Arc::default(),
             max_age,
         };
-        let shelf = answer.shelf.clone();
+        let rendered = answer.rendered.clone();
         self.kept().answers.insert(query, answer);
-        Some(shelf)
+        Some(rendered)
     }
 
     /// Lets an answer go that is about to be read anew, so that there are never two tables. Returns

@@ -2,7 +2,7 @@
 
 use std::{io, ops::ControlFlow, time::Duration};
 
-use super::{Inbox, Kernel, Transport};
+use crate::kernel::{Inbox, Kernel, Transport};
 use crate::{
     codec::{
         self,

@@ -9,10 +9,7 @@ mod act;
 mod cache;
 mod change;
 mod connections;
-pub mod fake;
-mod kernel;
-mod link;
-mod netlink;
+pub(crate) mod link;
 mod pack;
 mod reader;
 mod session;
@@ -36,13 +33,10 @@ use cache::Cache;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use worker::{Aged, Job, Waiting, Worker};
 
-pub use cache::{Shelf, Told};
-pub use change::{Batch, Change, Changed, Decide, Plan, Seen, Step};
-pub use fake::FakeKernel;
-pub use kernel::{Inbox, Kernel, Transport};
-pub use netlink::NetlinkKernel;
-
+use crate::kernel::Kernel;
 use crate::model::{Error, Query, Reason};
+pub use cache::{RenderCache, Told};
+pub use change::{Batch, Change, Changed, Decide, Plan, Seen, Step};
 
 /// The way to the kernel. Cheap to clone; the thread ends with the last of them.
 #[derive(Clone, Debug)]

@@ -196,7 +196,7 @@ impl Worker {
             let max_age = max_age.max(self.cache.drop_answer(query));
             let writes = self.cache.writes();
             let answer = self.read(query);
-            let shelf = match &answer {
+            let rendered = match &answer {
                 // One that a write came into is told to those who asked before it, and to nobody
                 // after it.
                 Ok(seen) if writes == self.cache.writes() => self.cache.keep(query, seen, max_age),
@@ -206,7 +206,7 @@ impl Worker {
                 question.answer(answer.clone().map(|value| Told {
                     value,
                     age: Duration::ZERO,
-                    shelf: shelf.clone(),
+                    rendered: rendered.clone(),
                 }));
             }
         }

@@ -5,39 +5,39 @@ use std::str::FromStr;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use prost::Message;
 
-use super::Face;
+use super::Api;
 use crate::{
-    director::{Call, Count},
+    app::{Count, RequestContext},
     model::{Connection, ConnectionFilter, Endpoint, Error},
     proto::v1 as pb,
 };
 
-/// Messages as the client takes them: the director reads ahead no further than its own chunks.
+/// Messages as the client takes them: the app reads ahead no further than its own chunks.
 pub(super) async fn list(
-    face: Face,
+    api: Api,
     request: pb::ListConnectionsRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<impl Stream<Item = Result<pb::Connection, Error>> + use<>, Error> {
     let pb::ListConnectionsRequest { filter, limit } = request;
     let filter = connection_filter(filter)?;
-    let chunks = face.director.connections(filter, limit, call).await?;
+    let chunks = api.app.connections(&context, filter, limit).await?;
     Ok(chunks
         .map_ok(|chunk| stream::iter(chunk).map(|connection| Ok(connection.into())))
         .try_flatten())
 }
 
 pub(super) async fn count(
-    face: Face,
+    api: Api,
     request: pb::CountConnectionsRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::CountConnectionsResponse, Error> {
     let pb::CountConnectionsRequest { filter, count_by } = request;
     let filter = connection_filter(filter)?;
-    let counts = face
-        .director
-        .count_connections(filter, count_by.parse()?, call)
+    let counts = api
+        .app
+        .count_connections(&context, filter, count_by.parse()?)
         .await?;
-    Ok(fitting(counts, face.options.max_response_bytes))
+    Ok(fitting(counts, api.options.max_response_bytes))
 }
 
 /// The largest groups, as many as fit: each client may be a group of its own.

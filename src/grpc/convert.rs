@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    director::{Answer, Call, Guard, Order},
+    app::{Answer, Guard, Order, RequestContext},
     model::{Error, Include, Rates, ServerKey, ServiceKey, Stats},
     proto::v1 as pb,
 };
@@ -107,15 +107,18 @@ pub(super) fn text(text: String) -> Option<String> {
 }
 
 /// A call whose answer may be as old as the request says.
-pub(super) fn aged(call: Call, max_age: Option<prost_types::Duration>) -> Result<Call, Error> {
+pub(super) fn aged(
+    context: RequestContext,
+    max_age: Option<prost_types::Duration>,
+) -> Result<RequestContext, Error> {
     let Some(age) = max_age else {
-        return Ok(call);
+        return Ok(context);
     };
     // Checked before the conversion, which negates what is negative, and i64::MIN has no opposite.
     let age = (age.seconds >= 0 && age.nanos >= 0)
         .then(|| Duration::try_from(age).ok())
         .flatten();
-    age.map(|age| call.max_age(age))
+    age.map(|age| context.with_max_age(age))
         .ok_or_else(|| Error::invalid("max_age", "is negative"))
 }
 
@@ -178,6 +181,7 @@ fn error_message(error: Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::RequestId;
     use crate::model::Reason;
 
     fn names(names: &[&str]) -> Vec<String> {
@@ -228,14 +232,14 @@ mod tests {
 
     #[test]
     fn no_age_panics_whatever_its_numbers_are() {
-        let call = Call::within(Duration::from_secs(1));
+        let context = || RequestContext::new(RequestId::new("-"), Duration::from_secs(1));
         for seconds in [i64::MIN, -1, 0, 1, i64::MAX] {
             for nanos in [i32::MIN, -1, 0, 999_999_999, i32::MAX] {
                 let asked = Some(prost_types::Duration { seconds, nanos });
-                assert_eq!(aged(call, asked).is_ok(), seconds >= 0 && nanos >= 0);
+                assert_eq!(aged(context(), asked).is_ok(), seconds >= 0 && nanos >= 0);
             }
         }
-        assert_eq!(aged(call, None).unwrap().max_age, Duration::ZERO);
+        assert_eq!(aged(context(), None).unwrap().max_age, Duration::ZERO);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `grpc.health.v1`: whether the kernel answers, as the director says when asked.
+//! `grpc.health.v1`: whether the kernel answers, as the app says when asked.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -13,7 +13,7 @@ use tonic_health::pb::{
     health_server::Health,
 };
 
-use super::{Face, call, status};
+use super::{Api, metadata, status};
 use crate::{
     model::{Error, Reason},
     proto::SERVICE,
@@ -22,13 +22,13 @@ use crate::{
 /// The health service.
 #[derive(Clone, Debug)]
 pub(super) struct HealthService {
-    face: Face,
+    api: Api,
     watches: Arc<Semaphore>,
 }
 
 /// One client that watches.
 struct Watch {
-    face: Face,
+    api: Api,
     known: bool,
     told: Option<ServingStatus>,
     ended: bool,
@@ -38,9 +38,9 @@ struct Watch {
 // === impl HealthService ===
 
 impl HealthService {
-    pub(super) fn new(face: Face) -> Self {
-        let watches = Arc::new(Semaphore::new(face.options.max_health_watches));
-        Self { face, watches }
+    pub(super) fn new(api: Api) -> Self {
+        let watches = Arc::new(Semaphore::new(api.options.max_health_watches));
+        Self { api, watches }
     }
 }
 
@@ -56,7 +56,7 @@ impl Health for HealthService {
                 "there is no service {service:?}"
             )));
         }
-        let status = serving(&self.face).await;
+        let status = serving(&self.api).await;
         Ok(Response::new(HealthCheckResponse {
             status: status.into(),
         }))
@@ -69,17 +69,17 @@ impl Health for HealthService {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let Ok(place) = self.watches.clone().try_acquire_owned() else {
-            let limit = self.face.options.max_health_watches;
+            let limit = self.api.options.max_health_watches;
             let error = Error::new(
                 Reason::RateLimited,
                 format!("{limit} clients watch the health already"),
             )
             .with_hint("check it from time to time instead");
-            let id = call::request_id(request.metadata().as_ref());
+            let id = metadata::request_id(request.metadata().as_ref());
             return Err(status::status(&error, id));
         };
         let watch = Watch {
-            face: self.face.clone(),
+            api: self.api.clone(),
             known: is_known(&request.get_ref().service),
             told: None,
             ended: false,
@@ -99,9 +99,9 @@ impl Watch {
             if self.ended {
                 return None;
             }
-            self.ended = is_draining(&self.face);
+            self.ended = is_draining(&self.api);
             let status = if self.known {
-                serving(&self.face).await
+                serving(&self.api).await
             } else {
                 ServingStatus::ServiceUnknown
             };
@@ -112,8 +112,8 @@ impl Watch {
                 return Some((Ok(response), self));
             }
             tokio::select! {
-                () = sleep(self.face.options.health_interval) => {}
-                () = self.face.options.draining.clone() => {}
+                () = sleep(self.api.options.health_interval) => {}
+                () = self.api.options.draining.clone() => {}
             }
         }
     }
@@ -123,15 +123,15 @@ fn is_known(service: &str) -> bool {
     service.is_empty() || service == SERVICE
 }
 
-fn is_draining(face: &Face) -> bool {
-    face.options.draining.clone().now_or_never().is_some()
+fn is_draining(api: &Api) -> bool {
+    api.options.draining.clone().now_or_never().is_some()
 }
 
-async fn serving(face: &Face) -> ServingStatus {
-    if is_draining(face) {
+async fn serving(api: &Api) -> ServingStatus {
+    if is_draining(api) {
         return ServingStatus::NotServing;
     }
-    match timeout(face.options.request_timeout, face.director.ready()).await {
+    match timeout(api.options.request_timeout, api.app.ready()).await {
         Ok(Ok(())) => ServingStatus::Serving,
         Ok(Err(_)) | Err(_) => ServingStatus::NotServing,
     }

@@ -1,22 +1,22 @@
 //! What daemon and kernel are and have.
 
 use super::{
-    Face,
+    Api,
     convert::{age, aged},
 };
 use crate::{
-    director::{Call, InfoReport, KernelReport, SchedulerReport},
+    app::{InfoReport, KernelReport, RequestContext, SchedulerReport},
     model::Error,
     proto::v1 as pb,
 };
 
 pub(super) async fn get(
-    face: Face,
+    api: Api,
     request: pb::GetInfoRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::GetInfoResponse, Error> {
     let pb::GetInfoRequest { max_age } = request;
-    let answer = face.director.info(aged(call, max_age)?).await?;
+    let answer = api.app.info(&aged(context, max_age)?).await?;
     let age = age(&answer);
     let InfoReport {
         version,

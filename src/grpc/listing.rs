@@ -13,9 +13,9 @@ use tonic_prost::ProstCodec;
 use tonic_web::GrpcWebLayer;
 use tower::{Layer, service_fn};
 
-use super::{Face, services};
+use super::{Api, services};
 use crate::{
-    director::ServicePage,
+    app::ServicePage,
     model::{Error, Reason, ServiceEntry},
     proto::v1 as pb,
 };
@@ -37,13 +37,13 @@ pub(super) struct Listed {
 }
 
 /// The route of the method.
-pub(super) fn route(face: Face) -> Router {
+pub(super) fn route(api: Api) -> Router {
     let method = service_fn(move |request: http::Request<Body>| {
-        let face = face.clone();
+        let api = api.clone();
         async move {
             let codec = ProstCodec::<Listed, pb::ListServicesRequest>::default();
-            let largest = face.options.max_request_bytes;
-            let list = service_fn(|request| face.answer(request, services::list));
+            let largest = api.options.max_request_bytes;
+            let list = service_fn(|request| api.answer(request, services::list));
             let mut grpc = Grpc::new(codec).max_decoding_message_size(largest);
             Ok::<_, Infallible>(grpc.unary(list, request).await)
         }
@@ -60,7 +60,7 @@ impl Listed {
         age: Option<prost_types::Duration>,
         room: usize,
     ) -> Result<Self, Error> {
-        let listed = page.once(|| Self::encoded(page, room))?;
+        let listed = page.get_or_render(|| Self::encoded(page, room))?;
         Ok(Self { age, ..listed })
     }
 

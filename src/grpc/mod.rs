@@ -1,17 +1,17 @@
-//! The gRPC face: messages into the model's drafts, a call of the director, the model's views into
-//! messages. It decides nothing. One file a resource, with the same names as in the HTTP face; the
+//! The gRPC api: messages into the model's drafts, a call of the app, the model's views into
+//! messages. It decides nothing. One file a resource, with the same names as in the HTTP api; the
 //! reference of the API is the comments of the definitions in `proto/ipvsd/v1`.
 
-mod call;
 mod connections;
 mod convert;
-mod face;
 mod health;
 mod info;
 mod listing;
 mod mask;
+mod metadata;
 mod rules;
 mod servers;
+mod service;
 mod services;
 mod settings;
 mod stats;
@@ -25,11 +25,11 @@ mod zero;
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, middleware::map_response};
-use face::Face;
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared, pending},
 };
+use service::Api;
 pub use status::{ERROR_DOMAIN, code, is_grpc, refusal, status, unimplemented_fallback};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
@@ -38,14 +38,14 @@ use tonic_web::GrpcWebLayer;
 use tower::Layer;
 
 use crate::{
-    director::Director,
+    app::App,
     proto::{DESCRIPTORS, v1::ipvs_server::IpvsServer},
 };
 
 /// Comes to its end when the daemon begins to end.
 pub type Draining = Shared<BoxFuture<'static, ()>>;
 
-/// How the face is to behave.
+/// How the api is to behave.
 #[derive(Clone, Debug)]
 pub struct GrpcOptions {
     /// How long a request may take, whatever the client says. Default 10 s.
@@ -97,16 +97,16 @@ impl GrpcOptions {
 /// The methods of [`SERVICE`](crate::proto::SERVICE), `grpc.health.v1.Health` and reflection (v1
 /// and v1alpha), over gRPC and grpc-web. It has no fallback: whoever merges it with other routes
 /// answers unknown ones, [those of gRPC](is_grpc) with [`unimplemented_fallback`].
-pub fn router(director: Director, options: GrpcOptions) -> Router {
+pub fn router(app: App, options: GrpcOptions) -> Router {
     let max_request_bytes = options.max_request_bytes;
-    let face = Face {
-        director,
+    let api = Api {
+        app,
         options: Arc::new(options),
     };
     let web = GrpcWebLayer::new();
-    let health = HealthServer::new(health::HealthService::new(face.clone()));
-    let list = listing::route(face.clone());
-    let ipvs = IpvsServer::new(face).max_decoding_message_size(max_request_bytes);
+    let health = HealthServer::new(health::HealthService::new(api.clone()));
+    let list = listing::route(api.clone());
+    let ipvs = IpvsServer::new(api).max_decoding_message_size(max_request_bytes);
     let mut routes = Routes::new(web.layer(ipvs)).add_service(web.layer(health));
     let reflection = || {
         Builder::configure()

@@ -3,32 +3,32 @@
 use futures_util::{Stream, StreamExt, stream};
 use tonic::{Status, Streaming};
 
-use super::Face;
+use super::Api;
 use crate::{
-    director::{Call, RestoreEvent, RestoreOptions, RestoreSummary},
+    app::{RequestContext, RestoreEvent, RestoreOptions, RestoreSummary},
+    ipvsadm::{ListFormat, ListMode, Order},
     model::{Error, Reason},
     proto::v1 as pb,
-    rules::{ListFormat, ListMode, Order},
 };
 
 /// About how long a part of a text is, in bytes.
 const PART: usize = 256 << 10;
 
 pub(super) async fn save(
-    face: Face,
+    api: Api,
     request: pb::SaveRulesRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<impl Stream<Item = Result<pb::SaveRulesResponse, Error>> + use<>, Error> {
     let pb::SaveRulesRequest { order } = request;
     let order = order_named(order, Order::Restorable)?;
-    let text = face.director.save_rules(order, call).await?.value;
+    let text = api.app.save_rules(&context, order).await?.value;
     Ok(parts(text)?.map(|text| Ok(pb::SaveRulesResponse { text })))
 }
 
 pub(super) async fn listing(
-    face: Face,
+    api: Api,
     request: pb::GetListingRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<impl Stream<Item = Result<pb::GetListingResponse, Error>> + use<>, Error> {
     let pb::GetListingRequest {
         columns,
@@ -44,7 +44,7 @@ pub(super) async fn listing(
         numeric: true,
         unsorted: order_named(order, Order::Kernel)? == Order::Kernel,
     };
-    let text = face.director.listing(format, call).await?.value;
+    let text = api.app.listing(&context, format).await?.value;
     Ok(parts(text)?.map(|text| Ok(pb::GetListingResponse { text })))
 }
 
@@ -73,13 +73,13 @@ fn parts(text: Vec<u8>) -> Result<impl Stream<Item = String>, Error> {
 }
 
 pub(super) async fn restore(
-    face: Face,
+    api: Api,
     mut request: Streaming<pb::RestoreRulesRequest>,
-    call: Call,
+    context: RequestContext,
 ) -> Result<impl Stream<Item = Result<pb::RestoreRulesResponse, Error>> + use<>, Error> {
     let broken =
         |status: Status| Error::invalid("", format!("the request broke off: {}", status.message()));
-    let limit = face.options.max_rules_bytes;
+    let limit = api.options.max_rules_bytes;
     let mut text = String::new();
     let mut options = None;
     let read = async {
@@ -101,11 +101,11 @@ pub(super) async fn restore(
         }
         Ok(())
     };
-    tokio::time::timeout_at(call.deadline.into(), read)
+    tokio::time::timeout_at(context.deadline.into(), read)
         .await
         .map_err(|_| Error::new(Reason::DeadlineExceeded, "the text did not arrive in time"))??;
     let options = options.unwrap_or_default();
-    let events = face.director.restore_rules(&text, options, call).await?;
+    let events = api.app.restore_rules(&context, &text, options).await?;
     Ok(events.map(|event| {
         Ok(pb::RestoreRulesResponse {
             event: Some(event?.into()),

@@ -3,12 +3,12 @@
 use prost::Message;
 
 use super::{
-    Face,
+    Api,
     convert::{age, aged, guard, include, order, page_size, server_key, service_key, text},
     mask::Mask,
 };
 use crate::{
-    director::{Call, ListServers, Order, Written},
+    app::{ListServers, Order, RequestContext, Written},
     model::{
         Error, Include, Server, ServerDraft, ServerKey, ServerView, ServiceKey, TunnelDraft,
         TunnelView,
@@ -46,9 +46,9 @@ const BARE: Include = Include {
 };
 
 pub(super) async fn list(
-    face: Face,
+    api: Api,
     request: pb::ListServersRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::ListServersResponse, Error> {
     let pb::ListServersRequest {
         service,
@@ -65,14 +65,14 @@ pub(super) async fn list(
         page_size: page_size(size)?,
         page_token: text(page_token),
     };
-    let answer = face
-        .director
-        .list_servers(service, list, aged(call, max_age)?)
+    let answer = api
+        .app
+        .list_servers(&aged(context, max_age)?, service, list)
         .await?;
     let age = age(&answer);
     let page = answer.value;
     let mut servers = Vec::new();
-    let mut room = face.options.max_response_bytes;
+    let mut room = api.options.max_response_bytes;
     for server in &page.servers {
         let server = message(ServerView::new(server, page.include));
         // A tag and a length of at most 5 bytes go before it.
@@ -93,9 +93,9 @@ pub(super) async fn list(
 }
 
 pub(super) async fn get(
-    face: Face,
+    api: Api,
     request: pb::GetServerRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::GetServerResponse, Error> {
     let pb::GetServerRequest {
         service,
@@ -106,9 +106,9 @@ pub(super) async fn get(
     let service = service_key(&service, "service")?;
     let key = server_key(&id)?;
     let include = include(&names, BARE)?;
-    let answer = face
-        .director
-        .server(service, key, aged(call, max_age)?)
+    let answer = api
+        .app
+        .server(&aged(context, max_age)?, service, key)
         .await?;
     Ok(pb::GetServerResponse {
         server: Some(message(ServerView::new(&answer.value, include))),
@@ -117,15 +117,15 @@ pub(super) async fn get(
 }
 
 pub(super) async fn create(
-    face: Face,
+    api: Api,
     request: pb::CreateServerRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::CreateServerResponse, Error> {
     let pb::CreateServerRequest { service, server } = request;
     let service = service_key(&service, "service")?;
     let draft = draft(required(server)?, &Mask::Present);
     named(&draft, service)?;
-    let written = face.director.create_server(service, draft, call).await?;
+    let written = api.app.create_server(&context, service, draft).await?;
     let (server, created, changed) = told(&written);
     Ok(pb::CreateServerResponse {
         server,
@@ -135,9 +135,9 @@ pub(super) async fn create(
 }
 
 pub(super) async fn create_many(
-    face: Face,
+    api: Api,
     request: pb::CreateServersRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::CreateServersResponse, Error> {
     let pb::CreateServersRequest { service, servers } = request;
     let service = service_key(&service, "service")?;
@@ -148,23 +148,23 @@ pub(super) async fn create_many(
         .into_iter()
         .map(|server| draft(server, &Mask::Present))
         .collect();
-    let written = face.director.create_servers(service, drafts, call).await?;
+    let written = api.app.create_servers(&context, service, drafts).await?;
     let mut answer = pb::CreateServersResponse {
         servers: written.value.iter().map(bare).collect(),
         created: written.created,
         changed: written.changed,
     };
     // What was done must not look like a failure.
-    if answer.encoded_len() > face.options.max_response_bytes {
+    if answer.encoded_len() > api.options.max_response_bytes {
         answer.servers.clear();
     }
     Ok(answer)
 }
 
 pub(super) async fn update(
-    face: Face,
+    api: Api,
     request: pb::UpdateServerRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::UpdateServerResponse, Error> {
     let pb::UpdateServerRequest {
         service,
@@ -177,9 +177,9 @@ pub(super) async fn update(
     let mask = Mask::parse(update_mask, &FIELDS)?;
     let draft = draft(required(server)?, &mask);
     let key = named(&draft, service)?;
-    let written = face
-        .director
-        .update_server(service, key, draft, guard(&etag)?, allow_missing, call)
+    let written = api
+        .app
+        .update_server(&context, service, key, draft, guard(&etag)?, allow_missing)
         .await?;
     let (server, created, changed) = told(&written);
     Ok(pb::UpdateServerResponse {
@@ -190,9 +190,9 @@ pub(super) async fn update(
 }
 
 pub(super) async fn replace(
-    face: Face,
+    api: Api,
     request: pb::ReplaceServerRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::ReplaceServerResponse, Error> {
     let pb::ReplaceServerRequest {
         service,
@@ -202,9 +202,9 @@ pub(super) async fn replace(
     let service = service_key(&service, "service")?;
     let draft = draft(required(server)?, &Mask::Present);
     let key = named(&draft, service)?;
-    let written = face
-        .director
-        .put_server(service, key, draft, guard(&etag)?, call)
+    let written = api
+        .app
+        .replace_server(&context, service, key, draft, guard(&etag)?)
         .await?;
     let (server, created, changed) = told(&written);
     Ok(pb::ReplaceServerResponse {
@@ -215,9 +215,9 @@ pub(super) async fn replace(
 }
 
 pub(super) async fn delete(
-    face: Face,
+    api: Api,
     request: pb::DeleteServerRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::DeleteServerResponse, Error> {
     let pb::DeleteServerRequest {
         service,
@@ -227,9 +227,9 @@ pub(super) async fn delete(
     } = request;
     let service = service_key(&service, "service")?;
     let key = server_key(&id)?;
-    let changed = face
-        .director
-        .delete_server(service, key, allow_missing, guard(&etag)?, call)
+    let changed = api
+        .app
+        .delete_server(&context, service, key, allow_missing, guard(&etag)?)
         .await?;
     Ok(pb::DeleteServerResponse { changed })
 }

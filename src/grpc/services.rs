@@ -5,14 +5,14 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::{
-    Face,
+    Api,
     convert::{age, aged, count, guard, include, number, order, page_size, service_key, text},
     listing::{Listed, too_large},
     mask::Mask,
     servers,
 };
 use crate::{
-    director::{Call, Filter, ListServices, Order, Written},
+    app::{Filter, ListServices, Order, RequestContext, Written},
     model::{
         Error, Field, Include, MaskText, Persistence, PersistenceDraft, ServiceDraft, ServiceEntry,
         ServiceKey, ServiceView,
@@ -45,9 +45,9 @@ pub(super) const FIELDS: [&str; 19] = [
 ];
 
 pub(super) async fn list(
-    face: Face,
+    api: Api,
     request: pb::ListServicesRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<Listed, Error> {
     let pb::ListServicesRequest {
         page_size: size,
@@ -83,17 +83,17 @@ pub(super) async fn list(
         page_size: page_size(size)?,
         page_token: text(page_token),
     };
-    let answer = face
-        .director
-        .list_services(list, aged(call, max_age)?)
+    let answer = api
+        .app
+        .list_services(&aged(context, max_age)?, list)
         .await?;
-    Listed::of(&answer.value, age(&answer), face.options.max_response_bytes)
+    Listed::of(&answer.value, age(&answer), api.options.max_response_bytes)
 }
 
 pub(super) async fn get(
-    face: Face,
+    api: Api,
     request: pb::GetServiceRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::GetServiceResponse, Error> {
     let pb::GetServiceRequest {
         id,
@@ -102,13 +102,13 @@ pub(super) async fn get(
     } = request;
     let key = service_key(&id, "id")?;
     let include = include(&names, Include::default())?;
-    let answer = face
-        .director
-        .service(key, include, aged(call, max_age)?)
+    let answer = api
+        .app
+        .service(&aged(context, max_age)?, key, include)
         .await?;
     let service = message(&answer.value, include);
-    if service.encoded_len() > face.options.max_response_bytes {
-        let room = face.options.max_response_bytes;
+    if service.encoded_len() > api.options.max_response_bytes {
+        let room = api.options.max_response_bytes;
         return Err(too_large(&answer.value, room));
     }
     Ok(pb::GetServiceResponse {
@@ -118,14 +118,14 @@ pub(super) async fn get(
 }
 
 pub(super) async fn create(
-    face: Face,
+    api: Api,
     request: pb::CreateServiceRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::CreateServiceResponse, Error> {
     let pb::CreateServiceRequest { service } = request;
     let draft = draft(required(service)?, &Mask::Present);
-    let written = face.director.create_service(draft, call).await?;
-    let (service, created, changed) = told(&written, &face);
+    let written = api.app.create_service(&context, draft).await?;
+    let (service, created, changed) = told(&written, &api);
     Ok(pb::CreateServiceResponse {
         service,
         created,
@@ -134,9 +134,9 @@ pub(super) async fn create(
 }
 
 pub(super) async fn update(
-    face: Face,
+    api: Api,
     request: pb::UpdateServiceRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::UpdateServiceResponse, Error> {
     let pb::UpdateServiceRequest {
         service,
@@ -147,11 +147,11 @@ pub(super) async fn update(
     let mask = Mask::parse(update_mask, &FIELDS)?;
     let draft = draft(required(service)?, &mask);
     let key = named(&draft)?;
-    let written = face
-        .director
-        .update_service(key, draft, guard(&etag)?, allow_missing, call)
+    let written = api
+        .app
+        .update_service(&context, key, draft, guard(&etag)?, allow_missing)
         .await?;
-    let (service, created, changed) = told(&written, &face);
+    let (service, created, changed) = told(&written, &api);
     Ok(pb::UpdateServiceResponse {
         service,
         created,
@@ -160,9 +160,9 @@ pub(super) async fn update(
 }
 
 pub(super) async fn replace(
-    face: Face,
+    api: Api,
     request: pb::ReplaceServiceRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::ReplaceServiceResponse, Error> {
     let pb::ReplaceServiceRequest {
         service,
@@ -174,11 +174,11 @@ pub(super) async fn replace(
         draft.servers.get_or_insert_default();
     }
     let key = named(&draft)?;
-    let written = face
-        .director
-        .put_service(key, draft, guard(&etag)?, call)
+    let written = api
+        .app
+        .replace_service(&context, key, draft, guard(&etag)?)
         .await?;
-    let (service, created, changed) = told(&written, &face);
+    let (service, created, changed) = told(&written, &api);
     Ok(pb::ReplaceServiceResponse {
         service,
         created,
@@ -187,9 +187,9 @@ pub(super) async fn replace(
 }
 
 pub(super) async fn delete(
-    face: Face,
+    api: Api,
     request: pb::DeleteServiceRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::DeleteServiceResponse, Error> {
     let pb::DeleteServiceRequest {
         id,
@@ -197,20 +197,20 @@ pub(super) async fn delete(
         etag,
     } = request;
     let key = service_key(&id, "id")?;
-    let changed = face
-        .director
-        .delete_service(key, allow_missing, guard(&etag)?, call)
+    let changed = api
+        .app
+        .delete_service(&context, key, allow_missing, guard(&etag)?)
         .await?;
     Ok(pb::DeleteServiceResponse { changed })
 }
 
 pub(super) async fn clear(
-    face: Face,
+    api: Api,
     request: pb::ClearServicesRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::ClearServicesResponse, Error> {
     let pb::ClearServicesRequest { confirm } = request;
-    let deleted = face.director.clear_services(confirm, call).await?;
+    let deleted = api.app.clear_services(&context, confirm).await?;
     Ok(pb::ClearServicesResponse { deleted })
 }
 
@@ -229,9 +229,9 @@ fn named(draft: &ServiceDraft) -> Result<ServiceKey, Error> {
 
 /// What a write answers with. A service whose servers do not fit is told without them: what was
 /// done must not look like a failure.
-fn told(written: &Written<Arc<ServiceEntry>>, face: &Face) -> (Option<pb::Service>, bool, bool) {
+fn told(written: &Written<Arc<ServiceEntry>>, api: &Api) -> (Option<pb::Service>, bool, bool) {
     let mut service = message(&written.value, Include::default());
-    if service.encoded_len() > face.options.max_response_bytes {
+    if service.encoded_len() > api.options.max_response_bytes {
         service.servers.clear();
     }
     (Some(service), written.created, written.changed)

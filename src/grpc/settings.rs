@@ -4,36 +4,36 @@ use std::collections::{BTreeMap, HashMap};
 
 use prost_types::FieldMask;
 
-use super::Face;
+use super::Api;
 use crate::{
-    director::Call,
+    app::RequestContext,
     model::{Error, Field, SettingValue, Settings},
     proto::v1::{self as pb, setting_value::Kind},
 };
 
 pub(super) async fn get(
-    face: Face,
+    api: Api,
     request: pb::GetSettingsRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::GetSettingsResponse, Error> {
     let pb::GetSettingsRequest {} = request;
-    let settings = face.director.settings(call).await?;
+    let settings = api.app.settings(&context).await?;
     Ok(pb::GetSettingsResponse {
         settings: message(settings),
     })
 }
 
 pub(super) async fn update(
-    face: Face,
+    api: Api,
     request: pb::UpdateSettingsRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::UpdateSettingsResponse, Error> {
     let pb::UpdateSettingsRequest {
         settings,
         update_mask,
     } = request;
     let wishes = wishes(settings, update_mask);
-    let written = face.director.update_settings(wishes, call).await?;
+    let written = api.app.update_settings(&context, wishes).await?;
     Ok(pb::UpdateSettingsResponse {
         settings: message(written.value),
         changed: written.changed,

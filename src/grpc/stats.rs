@@ -1,11 +1,11 @@
 //! Totals and the busiest.
 
 use super::{
-    Face,
+    Api,
     convert::{age, aged, count, number, order},
 };
 use crate::{
-    director::{Call, StatsReport, StatsRequest, TopServer, TopService},
+    app::{RequestContext, StatsReport, StatsRequest, TopServer, TopService},
     model::Error,
     proto::v1 as pb,
 };
@@ -18,16 +18,16 @@ const MAX_TOP: i64 = 100;
 const DEFAULT_SORT: &str = "-rates.connections";
 
 pub(super) async fn get(
-    face: Face,
+    api: Api,
     request: pb::GetStatsRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::GetStatsResponse, Error> {
     let pb::GetStatsRequest { top, sort, max_age } = request;
     let request = StatsRequest {
         top: number(top.unwrap_or(DEFAULT_TOP), "top", 0, MAX_TOP)?,
         by: order(&sort, DEFAULT_SORT.parse()?)?,
     };
-    let answer = face.director.stats(request, aged(call, max_age)?).await?;
+    let answer = api.app.stats(&aged(context, max_age)?, request).await?;
     let age = age(&answer);
     let StatsReport {
         stats,

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt};
 
-use super::call;
+use super::metadata;
 use crate::model::{Error, Reason, Violation};
 
 /// Who gives the reasons: `domain` in `google.rpc.ErrorInfo`.
@@ -107,7 +107,7 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// A refusal of a whole request before any method saw it, by the headers of the request.
 pub fn refusal(error: &Error, headers: &HeaderMap) -> Response {
-    let status = status(error, call::request_id(headers));
+    let status = status(error, metadata::request_id(headers));
     let mut response: Response = status.into_http::<tonic::body::Body>().map(Body::new);
     // To a client of grpc-web, another type than its own is no answer.
     let own = content_type(headers)

@@ -1,23 +1,23 @@
 //! Connection synchronisation daemons.
 
 use super::{
-    Face,
+    Api,
     convert::{age, aged, guard},
     mask::Mask,
 };
 use crate::{
-    director::Call,
+    app::RequestContext,
     model::{Error, SyncDaemon, SyncDaemonDraft, SyncDaemonView, SyncState},
     proto::v1 as pb,
 };
 
 pub(super) async fn list(
-    face: Face,
+    api: Api,
     request: pb::ListSyncDaemonsRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::ListSyncDaemonsResponse, Error> {
     let pb::ListSyncDaemonsRequest { max_age } = request;
-    let answer = face.director.sync_daemons(aged(call, max_age)?).await?;
+    let answer = api.app.sync_daemons(&aged(context, max_age)?).await?;
     let daemons = answer.value.iter().copied().map(SyncDaemonView::from);
     Ok(pb::ListSyncDaemonsResponse {
         sync_daemons: daemons.map(pb::SyncDaemon::from).collect(),
@@ -26,9 +26,9 @@ pub(super) async fn list(
 }
 
 pub(super) async fn start(
-    face: Face,
+    api: Api,
     request: pb::StartSyncDaemonRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::StartSyncDaemonResponse, Error> {
     let pb::StartSyncDaemonRequest {
         sync_daemon,
@@ -37,9 +37,9 @@ pub(super) async fn start(
     } = request;
     let daemon = sync_daemon.ok_or_else(|| Error::invalid("sync_daemon", "is required"))?;
     let state = state(&daemon.state)?;
-    let written = face
-        .director
-        .start_sync_daemon(state, draft(daemon), replace, guard(&etag)?, call)
+    let written = api
+        .app
+        .start_sync_daemon(&context, state, draft(daemon), replace, guard(&etag)?)
         .await?;
     Ok(pb::StartSyncDaemonResponse {
         sync_daemon: Some(SyncDaemonView::from(written.value).into()),
@@ -49,18 +49,18 @@ pub(super) async fn start(
 }
 
 pub(super) async fn stop(
-    face: Face,
+    api: Api,
     request: pb::StopSyncDaemonRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::StopSyncDaemonResponse, Error> {
     let pb::StopSyncDaemonRequest {
         state: text,
         allow_missing,
         etag,
     } = request;
-    let changed = face
-        .director
-        .stop_sync_daemon(state(&text)?, allow_missing, guard(&etag)?, call)
+    let changed = api
+        .app
+        .stop_sync_daemon(&context, state(&text)?, allow_missing, guard(&etag)?)
         .await?;
     Ok(pb::StopSyncDaemonResponse { changed })
 }

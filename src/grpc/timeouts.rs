@@ -1,12 +1,12 @@
 //! Timeouts of idle connections.
 
 use super::{
-    Face,
+    Api,
     convert::{age, aged, guard},
     mask::Mask,
 };
 use crate::{
-    director::Call,
+    app::RequestContext,
     model::{Error, Timeouts, TimeoutsDraft},
     proto::v1 as pb,
 };
@@ -15,12 +15,12 @@ use crate::{
 pub(super) const FIELDS: [&str; 4] = ["tcp_seconds", "tcp_fin_seconds", "udp_seconds", "etag"];
 
 pub(super) async fn get(
-    face: Face,
+    api: Api,
     request: pb::GetTimeoutsRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::GetTimeoutsResponse, Error> {
     let pb::GetTimeoutsRequest { max_age } = request;
-    let answer = face.director.timeouts(aged(call, max_age)?).await?;
+    let answer = api.app.timeouts(&aged(context, max_age)?).await?;
     Ok(pb::GetTimeoutsResponse {
         timeouts: Some(answer.value.into()),
         age: age(&answer),
@@ -28,9 +28,9 @@ pub(super) async fn get(
 }
 
 pub(super) async fn set(
-    face: Face,
+    api: Api,
     request: pb::SetTimeoutsRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::SetTimeoutsResponse, Error> {
     let pb::SetTimeoutsRequest {
         timeouts,
@@ -39,9 +39,9 @@ pub(super) async fn set(
     } = request;
     let mask = Mask::parse(update_mask, &FIELDS)?;
     let timeouts = timeouts.ok_or_else(|| Error::invalid("timeouts", "is required"))?;
-    let written = face
-        .director
-        .update_timeouts(draft(timeouts, &mask), guard(&etag)?, call)
+    let written = api
+        .app
+        .update_timeouts(&context, draft(timeouts, &mask), guard(&etag)?)
         .await?;
     Ok(pb::SetTimeoutsResponse {
         timeouts: Some(written.value.into()),

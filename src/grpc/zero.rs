@@ -1,12 +1,12 @@
 //! Zeroing of counters.
 
-use super::{Face, convert::service_key};
-use crate::{director::Call, model::Error, proto::v1 as pb};
+use super::{Api, convert::service_key};
+use crate::{app::RequestContext, model::Error, proto::v1 as pb};
 
 pub(super) async fn zero(
-    face: Face,
+    api: Api,
     request: pb::ZeroCountersRequest,
-    call: Call,
+    context: RequestContext,
 ) -> Result<pb::ZeroCountersResponse, Error> {
     let pb::ZeroCountersRequest { service } = request;
     let service = if service.is_empty() {
@@ -14,6 +14,6 @@ pub(super) async fn zero(
     } else {
         Some(service_key(&service, "service")?)
     };
-    face.director.zero(service, call).await?;
+    api.app.zero(&context, service).await?;
     Ok(pb::ZeroCountersResponse {})
 }

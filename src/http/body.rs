@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::encode::{self, Chunk};
 use crate::{
-    director::{ServerPage, ServicePage},
+    app::{ServerPage, ServicePage},
     model::{Etag, ServiceView},
 };
 

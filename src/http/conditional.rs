@@ -5,17 +5,17 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, HeaderName, header, request::Parts};
 
-use super::{Api, etag::Tag, problem::Problem};
+use super::{Api, context::Caller, etag::Tag, problem::Problem};
 use crate::{
-    director::{Call, Guard},
+    app::{Guard, RequestContext},
     model::{Error, Etag, Reason},
 };
 
 /// How a read is to be answered.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
-    /// Deadline and age.
-    pub call: Call,
+    /// The request's context, with the accepted age.
+    pub context: RequestContext,
     /// What the client has.
     if_none_match: Option<Tags>,
 }
@@ -141,7 +141,9 @@ impl FromRequestParts<Api> for Reading {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         Ok(Self {
-            call: api.call().max_age(max_age(&parts.headers)),
+            context: Caller::of(parts, api)
+                .context()
+                .with_max_age(max_age(&parts.headers)),
             if_none_match: Tags::of(&parts.headers, &header::IF_NONE_MATCH)?,
         })
     }
@@ -234,6 +236,7 @@ impl<S: Sync> FromRequestParts<S> for Unconditional {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::RequestId;
     use crate::model::EtagScope;
 
     fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
@@ -291,7 +294,7 @@ mod tests {
         let tag = Tag::of_bytes(Some(Etag::of(EtagScope::Service, &1)), b"{}");
         let other = Tag::of_bytes(Some(Etag::of(EtagScope::Service, &1)), b"{ }");
         let reading = |text: &str| Reading {
-            call: Call::within(Duration::ZERO),
+            context: RequestContext::new(RequestId::new("-"), Duration::ZERO),
             if_none_match: Tags::of(
                 &headers(&[(header::IF_NONE_MATCH, text)]),
                 &header::IF_NONE_MATCH,

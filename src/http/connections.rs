@@ -14,13 +14,14 @@ use utoipa::IntoParams;
 
 use super::{
     Api,
+    context::Caller,
     problem::Problem,
     query::{FromQuery, Params, Query},
     reply,
     schema::{self, ConnectionCounts},
 };
 use crate::{
-    director::ConnectionStream,
+    app::ConnectionStream,
     model::{Connection, ConnectionFilter, CountBy, Error, Reason},
 };
 
@@ -161,24 +162,24 @@ impl FromQuery for Wanted {
 )]
 pub(super) async fn list(
     State(api): State<Api>,
+    caller: Caller,
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let context = caller.context();
     let Wanted {
         filter,
         limit,
         count_by,
     } = wanted;
     if let Some(by) = count_by {
-        let counts = api.director.count_connections(filter, by, api.call());
+        let counts = api.app.count_connections(&context, filter, by);
         let counts = counts.await?;
         return Ok(reply::plain(&ConnectionCounts { counts })?);
     }
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
     // One more than is shown tells whether there are more.
-    let connections = api
-        .director
-        .connections(filter, Some(limit + 1), api.call());
+    let connections = api.app.connections(&context, filter, Some(limit + 1));
     let mut listing = Listing::new(connections.await?, format(&headers), limit);
     // A failure so soon is still answered properly.
     let first = match tokio::time::timeout(FIRST_WAIT, listing.chunk()).await {

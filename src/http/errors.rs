@@ -52,11 +52,11 @@ fn explanation(reason: Reason) -> &'static str {
              created or deleted it. Read it again, decide again, and send the etag that it has now."
         }
         Reason::SchedulerUnavailable => {
-            "The kernel has no such scheduler. Check its name; on the director, `modprobe \
+            "The kernel has no such scheduler. Check its name; on the app, `modprobe \
              ip_vs_NAME` shows whether the kernel has its module."
         }
         Reason::PersistenceEngineUnavailable => {
-            "The kernel has no such persistence engine. Check its name; on the director, `modprobe \
+            "The kernel has no such persistence engine. Check its name; on the app, `modprobe \
              ip_vs_pe_NAME` shows whether the kernel has its module."
         }
         Reason::UnsupportedByKernel => {

@@ -31,7 +31,7 @@ pub(super) async fn alive() -> Result<Response, Problem> {
     )
 )]
 pub(super) async fn ready(State(api): State<Api>) -> Result<Response, Problem> {
-    api.director
+    api.app
         .ready()
         .await
         .map_err(|error| Problem::from(error).unavailable())?;

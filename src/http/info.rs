@@ -3,7 +3,7 @@
 use axum::{extract::State, response::Response};
 
 use super::{Api, conditional::Reading, problem::Problem, query::NoQuery, reply, schema};
-use crate::director::InfoReport;
+use crate::app::InfoReport;
 
 /// Get what daemon and kernel are
 ///
@@ -19,6 +19,6 @@ pub(super) async fn get(
     _: NoQuery,
     reading: Reading,
 ) -> Result<Response, Problem> {
-    let answer = api.director.info(reading.call).await?;
+    let answer = api.app.info(&reading.context).await?;
     Ok(reply::resource(&reading, answer.age, None, &answer.value)?)
 }

@@ -10,7 +10,7 @@ use super::{
     query::{FromQuery, Params, Query},
     reply, schema,
 };
-use crate::rules::{ListFormat, ListMode, Order};
+use crate::ipvsadm::{ListFormat, ListMode, Order};
 
 /// What is shown, and how.
 #[derive(IntoParams)]
@@ -64,6 +64,6 @@ pub(super) async fn get(
     Query(format): Query<ListFormat>,
     reading: Reading,
 ) -> Result<Response, Problem> {
-    let answer = api.director.listing(format, reading.call).await?;
+    let answer = api.app.listing(&reading.context, format).await?;
     Ok(reply::text(&reading, answer.age, answer.value)?)
 }

@@ -1,9 +1,10 @@
-//! The HTTP face: parses requests into the model's drafts, calls the director, and renders the
+//! The HTTP face: parses requests into the model's drafts, calls the app, and renders the
 //! model's views. It decides nothing. One file a resource.
 
 mod body;
 mod conditional;
 mod connections;
+mod context;
 mod docs;
 mod encode;
 mod errors;
@@ -33,7 +34,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub use docs::openapi;
 pub use problem::{MEDIA_TYPE, Problem, REQUEST_ID, not_found, status};
 
-use crate::director::{Call, Director};
+use crate::app::App;
 
 /// What can be set of the HTTP face.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,17 +50,17 @@ pub struct HttpOptions {
 /// What the operations share.
 #[derive(Clone, Debug)]
 struct Api {
-    director: Director,
+    app: App,
     options: HttpOptions,
 }
 
-/// The HTTP face of `director`.
+/// The HTTP face of `app`.
 ///
 /// Paths that there are not are left to the caller, who may have more to merge; [`not_found`] is
 /// the answer to them.
-pub fn router(director: Director, options: HttpOptions) -> Router {
+pub fn router(app: App, options: HttpOptions) -> Router {
     let (api, _) = operations().split_for_parts();
-    api.with_state(Api { director, options })
+    api.with_state(Api { app, options })
         .merge(docs::router())
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(middleware::from_fn(problem::with_request_id))
@@ -114,14 +115,5 @@ impl Default for HttpOptions {
             // A million lines.
             max_rules_bytes: 64 << 20,
         }
-    }
-}
-
-// === impl Api ===
-
-impl Api {
-    /// A call that begins now.
-    fn call(&self) -> Call {
-        Call::within(self.options.request_timeout)
     }
 }

@@ -14,15 +14,16 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     Api,
     conditional::{Reading, Unconditional},
+    context::Caller,
     extract,
     problem::Problem,
     query::{FromQuery, Params, Query},
     reply, schema,
 };
 use crate::{
-    director::{RestoreEvent, RestoreOptions, RestoreStream, RestoreSummary},
+    app::{RestoreEvent, RestoreOptions, RestoreStream, RestoreSummary},
+    ipvsadm::Order,
     model::{Error, Reason, Violation},
-    rules::Order,
 };
 
 /// In what order.
@@ -151,7 +152,7 @@ pub(super) async fn save(
     Query(OfSave(order)): Query<OfSave>,
     reading: Reading,
 ) -> Result<Response, Problem> {
-    let answer = api.director.save_rules(order, reading.call).await?;
+    let answer = api.app.save_rules(&reading.context, order).await?;
     Ok(reply::text(&reading, answer.age, answer.value)?)
 }
 
@@ -180,17 +181,16 @@ pub(super) async fn save(
 )]
 pub(super) async fn restore(
     State(api): State<Api>,
+    caller: Caller,
     Query(options): Query<RestoreOptions>,
     _: Unconditional,
     headers: HeaderMap,
     Text(body): Text,
 ) -> Result<Response, Problem> {
+    let context = caller.context();
     let text = std::str::from_utf8(&body)
         .map_err(|error| Error::invalid("", format!("the text is not UTF-8: {error}")))?;
-    let events = api
-        .director
-        .restore_rules(text, options, api.call())
-        .await?;
+    let events = api.app.restore_rules(&context, text, options).await?;
     let accepts = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok());

@@ -19,7 +19,7 @@ use utoipa::{
 
 use super::problem::{MEDIA_TYPE, Problem, status};
 use crate::{
-    director::Count,
+    app::Count,
     model::{
         Connection, Errno, Error, Reason, ServerDraft, ServerView, ServiceView, SyncDaemonView,
         Timeouts,

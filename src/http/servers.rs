@@ -11,6 +11,7 @@ use super::{
     Api,
     body::{self, Servers},
     conditional::{IfMatch, IfMatchOrAbsent, Reading, Unconditional},
+    context::Caller,
     etag::{Tag, hash_server},
     extract::{self, InServer, InService, Json, Patch, RawJson},
     problem::Problem,
@@ -20,7 +21,7 @@ use super::{
     services::OfDelete,
 };
 use crate::{
-    director::{ListServers, Order, Written},
+    app::{ListServers, Order, Written},
     model::{Error, Include, Object, Server, ServerDraft, ServerKey, ServerView, ServiceKey},
 };
 
@@ -159,8 +160,8 @@ pub(super) async fn list(
     reading: Reading,
 ) -> Result<Response, Problem> {
     let answer = api
-        .director
-        .list_servers(service, list, reading.call)
+        .app
+        .list_servers(&reading.context, service, list)
         .await?;
     let page = answer.value;
     let tag = Tag::of_list(|hasher| {
@@ -195,7 +196,7 @@ pub(super) async fn get(
     Query(OfInclude(include)): Query<OfInclude>,
     reading: Reading,
 ) -> Result<Response, Problem> {
-    let answer = api.director.server(service, server, reading.call).await?;
+    let answer = api.app.server(&reading.context, service, server).await?;
     let view = ServerView::new(&answer.value, include);
     Ok(reply::resource(
         &reading,
@@ -235,15 +236,17 @@ pub(super) async fn get(
 )]
 pub(super) async fn create(
     State(api): State<Api>,
+    caller: Caller,
     InService(service): InService,
     _: NoQuery,
     _: Unconditional,
     RawJson(body): RawJson,
 ) -> Result<Response, Problem> {
-    let director = &api.director;
+    let context = caller.context();
+    let app = &api.app;
     match Creation::parse(&body)? {
         Creation::One(draft) => {
-            let written = director.create_server(service, draft, api.call()).await?;
+            let written = app.create_server(&context, service, draft).await?;
             Ok(respond(
                 service,
                 &written.value,
@@ -252,7 +255,7 @@ pub(super) async fn create(
             )?)
         }
         Creation::Several(drafts) => {
-            let written = director.create_servers(service, drafts, api.call()).await?;
+            let written = app.create_servers(&context, service, drafts).await?;
             let outcome = Outcome {
                 location: None,
                 created: written.created,
@@ -292,13 +295,15 @@ pub(super) async fn create(
 )]
 pub(super) async fn put(
     State(api): State<Api>,
+    caller: Caller,
     InServer(service, server): InServer,
     _: NoQuery,
     IfMatchOrAbsent(guard): IfMatchOrAbsent,
     Json(draft): Json<ServerDraft>,
 ) -> Result<Response, Problem> {
-    let director = &api.director;
-    let written = director.put_server(service, server, draft, guard, api.call());
+    let context = caller.context();
+    let app = &api.app;
+    let written = app.replace_server(&context, service, server, draft, guard);
     Ok(single(service, written.await?)?)
 }
 
@@ -328,13 +333,15 @@ pub(super) async fn put(
 )]
 pub(super) async fn update(
     State(api): State<Api>,
+    caller: Caller,
     InServer(service, server): InServer,
     _: NoQuery,
     IfMatch(guard): IfMatch,
     Patch(draft): Patch<ServerDraft>,
 ) -> Result<Response, Problem> {
-    let director = &api.director;
-    let written = director.update_server(service, server, draft, guard, false, api.call());
+    let context = caller.context();
+    let app = &api.app;
+    let written = app.update_server(&context, service, server, draft, guard, false);
     Ok(single(service, written.await?)?)
 }
 
@@ -354,12 +361,14 @@ pub(super) async fn update(
 )]
 pub(super) async fn delete(
     State(api): State<Api>,
+    caller: Caller,
     InServer(service, server): InServer,
     Query(OfDelete { allow_missing }): Query<OfDelete>,
     IfMatch(guard): IfMatch,
 ) -> Result<StatusCode, Problem> {
-    let director = &api.director;
-    let deleted = director.delete_server(service, server, allow_missing, guard, api.call());
+    let context = caller.context();
+    let app = &api.app;
+    let deleted = app.delete_server(&context, service, server, allow_missing, guard);
     deleted.await?;
     Ok(StatusCode::NO_CONTENT)
 }

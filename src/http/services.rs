@@ -11,6 +11,7 @@ use super::{
     Api,
     body::{self, Services},
     conditional::{IfMatch, IfMatchOrAbsent, Reading, Unconditional},
+    context::Caller,
     etag::{Tag, hash_service},
     extract::{InService, Json, Patch},
     problem::Problem,
@@ -19,7 +20,7 @@ use super::{
     schema::{self, Deleted},
 };
 use crate::{
-    director::{Filter, ListServices, Order, ServicePage, Written},
+    app::{Filter, ListServices, Order, ServicePage, Written},
     model::{Error, Etag, Include, ServiceDraft, ServiceEntry, ServiceView},
 };
 
@@ -229,15 +230,17 @@ pub(super) async fn list(
     Query(list): Query<ListServices>,
     reading: Reading,
 ) -> Result<Response, Problem> {
-    let answer = api.director.list_services(list, reading.call).await?;
+    let answer = api.app.list_services(&reading.context, list).await?;
     let page = answer.value;
     let Tags {
         list: tag,
         services,
-    } = page.once(|| Tags::of(&page));
+    } = page.get_or_render(|| Tags::of(&page));
     let body = || {
         let pieces = || Services::new(page.clone(), services.clone());
-        let whole = page.is_shared().then(|| page.once(|| Whole::of(pieces())));
+        let whole = page
+            .is_shared()
+            .then(|| page.get_or_render(|| Whole::of(pieces())));
         match whole {
             Some(Whole(Some(bytes))) => Body::from(bytes),
             _ => body::body(pieces()),
@@ -266,7 +269,7 @@ pub(super) async fn get(
     Query(OfInclude(include)): Query<OfInclude>,
     reading: Reading,
 ) -> Result<Response, Problem> {
-    let answer = api.director.service(key, include, reading.call).await?;
+    let answer = api.app.service(&reading.context, key, include).await?;
     let view = ServiceView::new(&answer.value, include);
     Ok(reply::resource(
         &reading,
@@ -308,11 +311,13 @@ pub(super) async fn get(
 )]
 pub(super) async fn create(
     State(api): State<Api>,
+    caller: Caller,
     _: NoQuery,
     _: Unconditional,
     Json(draft): Json<ServiceDraft>,
 ) -> Result<Response, Problem> {
-    let written = api.director.create_service(draft, api.call()).await?;
+    let context = caller.context();
+    let written = api.app.create_service(&context, draft).await?;
     Ok(respond(&written)?)
 }
 
@@ -340,13 +345,14 @@ pub(super) async fn create(
 )]
 pub(super) async fn put(
     State(api): State<Api>,
+    caller: Caller,
     InService(key): InService,
     _: NoQuery,
     IfMatchOrAbsent(guard): IfMatchOrAbsent,
     Json(draft): Json<ServiceDraft>,
 ) -> Result<Response, Problem> {
-    let call = api.call();
-    let written = api.director.put_service(key, draft, guard, call).await?;
+    let context = caller.context();
+    let written = api.app.replace_service(&context, key, draft, guard).await?;
     Ok(respond(&written)?)
 }
 
@@ -375,13 +381,15 @@ pub(super) async fn put(
 )]
 pub(super) async fn update(
     State(api): State<Api>,
+    caller: Caller,
     InService(key): InService,
     _: NoQuery,
     IfMatch(guard): IfMatch,
     Patch(draft): Patch<ServiceDraft>,
 ) -> Result<Response, Problem> {
-    let director = &api.director;
-    let written = director.update_service(key, draft, guard, false, api.call());
+    let context = caller.context();
+    let app = &api.app;
+    let written = app.update_service(&context, key, draft, guard, false);
     Ok(respond(&written.await?)?)
 }
 
@@ -398,12 +406,14 @@ pub(super) async fn update(
 )]
 pub(super) async fn delete(
     State(api): State<Api>,
+    caller: Caller,
     InService(key): InService,
     Query(OfDelete { allow_missing }): Query<OfDelete>,
     IfMatch(guard): IfMatch,
 ) -> Result<StatusCode, Problem> {
-    let director = &api.director;
-    let deleted = director.delete_service(key, allow_missing, guard, api.call());
+    let context = caller.context();
+    let app = &api.app;
+    let deleted = app.delete_service(&context, key, allow_missing, guard);
     deleted.await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -422,10 +432,12 @@ pub(super) async fn delete(
 )]
 pub(super) async fn clear(
     State(api): State<Api>,
+    caller: Caller,
     Query(OfClear { confirm }): Query<OfClear>,
     _: Unconditional,
 ) -> Result<Response, Problem> {
-    let deleted = api.director.clear_services(confirm, api.call()).await?;
+    let context = caller.context();
+    let deleted = api.app.clear_services(&context, confirm).await?;
     Ok(reply::plain(&Deleted { deleted })?)
 }
 

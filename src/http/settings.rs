@@ -14,6 +14,7 @@ use utoipa::{
 use super::{
     Api,
     conditional::{Reading, Unconditional},
+    context::Caller,
     extract::Patch,
     problem::Problem,
     query::NoQuery,
@@ -44,7 +45,7 @@ pub(super) async fn get(
     _: NoQuery,
     reading: Reading,
 ) -> Result<Response, Problem> {
-    let settings = api.director.settings(reading.call).await?;
+    let settings = api.app.settings(&reading.context).await?;
     Ok(reply::resource(&reading, Duration::ZERO, None, &settings)?)
 }
 
@@ -67,11 +68,13 @@ pub(super) async fn get(
 )]
 pub(super) async fn update(
     State(api): State<Api>,
+    caller: Caller,
     _: NoQuery,
     _: Unconditional,
     Patch(wishes): Patch<BTreeMap<String, Field<SettingValue>>>,
 ) -> Result<Response, Problem> {
-    let written = api.director.update_settings(wishes, api.call()).await?;
+    let context = caller.context();
+    let written = api.app.update_settings(&context, wishes).await?;
     let outcome = Outcome {
         location: None,
         created: false,

@@ -10,7 +10,7 @@ use super::{
     query::{FromQuery, Params, Query},
     reply, schema,
 };
-use crate::director::{Order, StatsReport, StatsRequest};
+use crate::app::{Order, StatsReport, StatsRequest};
 
 const DEFAULT_TOP: u64 = 10;
 const MAX_TOP: u64 = 100;
@@ -59,6 +59,6 @@ pub(super) async fn get(
     Query(request): Query<StatsRequest>,
     reading: Reading,
 ) -> Result<Response, Problem> {
-    let answer = api.director.stats(request, reading.call).await?;
+    let answer = api.app.stats(&reading.context, request).await?;
     Ok(reply::resource(&reading, answer.age, None, &answer.value)?)
 }

@@ -6,6 +6,7 @@ use http::StatusCode;
 use super::{
     Api,
     conditional::{IfMatch, IfMatchOrAbsent, Reading},
+    context::Caller,
     extract::{InSyncDaemon, Json},
     problem::Problem,
     query::{NoQuery, Query},
@@ -28,7 +29,7 @@ pub(super) async fn list(
     _: NoQuery,
     reading: Reading,
 ) -> Result<Response, Problem> {
-    let answer = api.director.sync_daemons(reading.call).await?;
+    let answer = api.app.sync_daemons(&reading.context).await?;
     let sync_daemons = answer.value.into_iter().map(SyncDaemonView::from).collect();
     let list = SyncDaemonList { sync_daemons };
     Ok(reply::resource(&reading, answer.age, None, &list)?)
@@ -51,7 +52,7 @@ pub(super) async fn get(
     _: NoQuery,
     reading: Reading,
 ) -> Result<Response, Problem> {
-    let answer = api.director.sync_daemons(reading.call).await?;
+    let answer = api.app.sync_daemons(&reading.context).await?;
     let mut running = answer.value.into_iter();
     let daemon = running
         .find(|daemon| daemon.state == state)
@@ -92,13 +93,15 @@ pub(super) async fn get(
 )]
 pub(super) async fn put(
     State(api): State<Api>,
+    caller: Caller,
     InSyncDaemon(state): InSyncDaemon,
     _: NoQuery,
     IfMatchOrAbsent(guard): IfMatchOrAbsent,
     Json(draft): Json<SyncDaemonDraft>,
 ) -> Result<Response, Problem> {
-    let director = &api.director;
-    let written = director.start_sync_daemon(state, draft, true, guard, api.call());
+    let context = caller.context();
+    let app = &api.app;
+    let written = app.start_sync_daemon(&context, state, draft, true, guard);
     let written = written.await?;
     let view = SyncDaemonView::from(written.value);
     let outcome = Outcome {
@@ -123,12 +126,14 @@ pub(super) async fn put(
 )]
 pub(super) async fn delete(
     State(api): State<Api>,
+    caller: Caller,
     InSyncDaemon(state): InSyncDaemon,
     Query(OfDelete { allow_missing }): Query<OfDelete>,
     IfMatch(guard): IfMatch,
 ) -> Result<StatusCode, Problem> {
-    let director = &api.director;
-    let stopped = director.stop_sync_daemon(state, allow_missing, guard, api.call());
+    let context = caller.context();
+    let app = &api.app;
+    let stopped = app.stop_sync_daemon(&context, state, allow_missing, guard);
     stopped.await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -5,6 +5,7 @@ use axum::{extract::State, response::Response};
 use super::{
     Api,
     conditional::{IfMatch, Reading},
+    context::Caller,
     extract::Patch,
     problem::Problem,
     query::NoQuery,
@@ -26,7 +27,7 @@ pub(super) async fn get(
     _: NoQuery,
     reading: Reading,
 ) -> Result<Response, Problem> {
-    let answer = api.director.timeouts(reading.call).await?;
+    let answer = api.app.timeouts(&reading.context).await?;
     let timeouts = answer.value;
     Ok(reply::resource(
         &reading,
@@ -57,14 +58,13 @@ pub(super) async fn get(
 )]
 pub(super) async fn update(
     State(api): State<Api>,
+    caller: Caller,
     _: NoQuery,
     IfMatch(guard): IfMatch,
     Patch(draft): Patch<TimeoutsDraft>,
 ) -> Result<Response, Problem> {
-    let written = api
-        .director
-        .update_timeouts(draft, guard, api.call())
-        .await?;
+    let context = caller.context();
+    let written = api.app.update_timeouts(&context, draft, guard).await?;
     let outcome = Outcome {
         location: None,
         created: false,

@@ -4,7 +4,8 @@ use axum::extract::State;
 use http::StatusCode;
 
 use super::{
-    Api, conditional::Unconditional, extract::InService, problem::Problem, query::NoQuery, schema,
+    Api, conditional::Unconditional, context::Caller, extract::InService, problem::Problem,
+    query::NoQuery, schema,
 };
 
 /// Zero all counters
@@ -16,10 +17,12 @@ use super::{
 )]
 pub(super) async fn all(
     State(api): State<Api>,
+    caller: Caller,
     _: NoQuery,
     _: Unconditional,
 ) -> Result<StatusCode, Problem> {
-    api.director.zero(None, api.call()).await?;
+    let context = caller.context();
+    api.app.zero(&context, None).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -33,10 +36,12 @@ pub(super) async fn all(
 )]
 pub(super) async fn service(
     State(api): State<Api>,
+    caller: Caller,
     InService(key): InService,
     _: NoQuery,
     _: Unconditional,
 ) -> Result<StatusCode, Problem> {
-    api.director.zero(Some(key), api.call()).await?;
+    let context = caller.context();
+    api.app.zero(&context, Some(key)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

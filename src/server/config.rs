@@ -13,7 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::address::ListenAddress;
-use super::cli::Options;
+use super::args::Options;
 use super::config_error::{ConfigError, ConfigErrors, LoadError, Place, Problem};
 use super::keys::{self, KEYS, Key};
 use super::value::Raw;

@@ -16,10 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 use tower::Service;
 
+use super::activity::{PacedBody, PacedIo, Pulse, Verdict};
 use super::config::Limits;
-use super::peer::Peer;
-use super::pulse::{PacedBody, PacedIo, Pulse, Verdict};
 use super::shutdown::{Phase, Shutdown};
+use crate::identity::Peer;
 
 /// hyper takes no smaller buffer for HTTP/1.
 const HTTP1_SMALLEST_BUFFER: usize = 8192;

@@ -20,8 +20,9 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::config::Limits;
-use super::peer::Peer;
 use super::request_body::{LimitedBody, Overrun, OverrunFlag};
+use crate::app::RequestId;
+use crate::identity::Peer;
 
 /// Carries a request's id, both ways.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -81,18 +82,6 @@ pub enum LimitReason {
 /// `application/grpc*`. The headers are those of the request; `x-request-id` is always there.
 pub type LimitAnswer = fn(LimitReason, &HeaderMap) -> Response;
 
-/// The id of a request, in its extensions and its `x-request-id`: the client's, if it is 1 to 128
-/// visible ASCII characters, otherwise one that no other request has.
-#[derive(Clone, Debug)]
-pub struct RequestId(HeaderValue);
-
-impl RequestId {
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
-    }
-}
-
 /// Puts around every route and fallback that `router` has by now, from the outside in: the request
 /// id, a span and a log line, the catching of panics, `limits.max_concurrent_requests`,
 /// `limits.max_body_bytes` and `limits.body_read_timeout`.
@@ -131,7 +120,9 @@ async fn identify(mut request: Request, next: Next) -> Response {
         .cloned();
     let id = id.unwrap_or_else(fresh_id);
     request.headers_mut().insert(REQUEST_ID, id.clone());
-    request.extensions_mut().insert(RequestId(id.clone()));
+    request
+        .extensions_mut()
+        .insert(RequestId::new(id.to_str().unwrap_or_default()));
 
     let path = request.uri().path();
     let span = tracing::info_span!(

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use super::address::ListenAddress;
 use super::config::Limits;
-use super::peer::Peer;
+use crate::identity::Peer;
 
 /// Connections that wait in the kernel to be accepted, each listener; the kernel may allow fewer
 /// (net.core.somaxconn).

@@ -235,7 +235,7 @@ fn completion_and_manual_know_every_option() {
     }
     let man = daemon.run("ipvsadm man", "").out;
     let help = daemon.run("ipvsadm help", "").out;
-    for option in ipvsd::rules::option_names() {
+    for option in ipvsd::ipvsadm::option_names() {
         assert!(man.contains(&option.replace('-', "\\-")), "{option}");
         assert!(help.contains(option), "{option}");
     }

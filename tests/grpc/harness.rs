@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use ipvsd::{
-    director::{Director, DirectorOptions},
-    executor::{Executor, ExecutorLimits, FakeKernel},
+    app::{App, AppOptions},
+    executor::{Executor, ExecutorLimits},
     grpc::{GrpcOptions, router, unimplemented_fallback},
+    kernel::FakeKernel,
     proto::v1::{self as pb, ipvs_client::IpvsClient},
 };
 use prost_types::FieldMask;
@@ -24,14 +25,14 @@ pub struct Stage {
 }
 
 pub async fn stage() -> Stage {
-    stage_with(GrpcOptions::default(), DirectorOptions::default()).await
+    stage_with(GrpcOptions::default(), AppOptions::default()).await
 }
 
-pub async fn stage_with(options: GrpcOptions, director: DirectorOptions) -> Stage {
+pub async fn stage_with(options: GrpcOptions, app: AppOptions) -> Stage {
     let kernel = FakeKernel::new();
     let executor = Executor::start(Arc::new(kernel.clone()), ExecutorLimits::default()).unwrap();
-    let director = Director::new(executor, director);
-    let router = router(director, options).fallback(unimplemented_fallback);
+    let app = App::new(executor, app);
+    let router = router(app, options).fallback(unimplemented_fallback);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });

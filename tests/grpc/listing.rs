@@ -1,6 +1,6 @@
 //! Listings of services: filters, order, pages, and how large an answer gets.
 
-use ipvsd::{director::DirectorOptions, grpc::GrpcOptions, proto::v1 as pb};
+use ipvsd::{app::AppOptions, grpc::GrpcOptions, proto::v1 as pb};
 use prost::Message;
 use tonic::Code;
 
@@ -94,7 +94,7 @@ async fn no_answer_exceeds_what_clients_take() {
         max_response_bytes: LIMIT,
         ..GrpcOptions::default()
     };
-    let mut stage = stage_with(options, DirectorOptions::default()).await;
+    let mut stage = stage_with(options, AppOptions::default()).await;
     let ids: Vec<_> = (1..=40).map(|i| format!("tcp-192.0.2.{i}-80")).collect();
     for id in &ids {
         stage.given(id, &["192.168.10.1-80"]).await;

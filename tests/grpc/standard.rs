@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use ipvsd::{director::DirectorOptions, grpc::GrpcOptions, proto::v1 as pb};
+use ipvsd::{app::AppOptions, grpc::GrpcOptions, proto::v1 as pb};
 use prost::Message;
 use tonic::{Code, Request, Status, client::Grpc, codegen::http::uri::PathAndQuery};
 use tonic_health::pb::{
@@ -105,7 +105,7 @@ async fn a_message_that_is_too_long_is_refused_with_a_reason() {
         max_request_bytes: 1000,
         ..GrpcOptions::default()
     };
-    let mut stage = stage_with(options, DirectorOptions::default()).await;
+    let mut stage = stage_with(options, AppOptions::default()).await;
     let request = pb::GetServiceRequest {
         id: "x".repeat(2000),
         ..pb::GetServiceRequest::default()
@@ -128,7 +128,7 @@ async fn an_unknown_service_is_unimplemented() {
 
 #[tokio::test]
 async fn the_health_follows_the_kernel() {
-    let stage = stage_with(patient(), DirectorOptions::default()).await;
+    let stage = stage_with(patient(), AppOptions::default()).await;
     let mut health = HealthClient::new(stage.channel);
     for service in ["", "ipvsd.v1.Ipvs"] {
         let answer = health.check(of(service)).await.unwrap().into_inner();
@@ -160,7 +160,7 @@ async fn watches_of_the_health_are_bounded_and_end_with_the_daemon() {
         ..patient()
     };
     let options = options.until(async { drop(ended.await) });
-    let stage = stage_with(options, DirectorOptions::default()).await;
+    let stage = stage_with(options, AppOptions::default()).await;
     let mut health = HealthClient::new(stage.channel);
     let mut watch = health.watch(of("")).await.unwrap().into_inner();
     assert_eq!(

@@ -1,7 +1,7 @@
 //! Entity tags, preconditions, ages.
 
 use http::Method;
-use ipvsd::executor::fake::{Counters, ServiceId, command};
+use ipvsd::kernel::fake::{Counters, ServiceId, command};
 
 use crate::daemon::Daemon;
 

@@ -6,8 +6,8 @@ use std::{
 };
 
 use ipvsd::{
-    executor::{FakeKernel, Kernel, Transport},
     http::HttpOptions,
+    kernel::{FakeKernel, Kernel, Transport},
 };
 
 use serde_json::{Value, json};

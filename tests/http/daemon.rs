@@ -10,9 +10,10 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use ipvsd::{
-    director::{Director, DirectorOptions},
-    executor::{Executor, ExecutorLimits, FakeKernel, Kernel},
+    app::{App, AppOptions},
+    executor::{Executor, ExecutorLimits},
     http::{HttpOptions, not_found, router},
+    kernel::{FakeKernel, Kernel},
 };
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -45,14 +46,14 @@ impl Daemon {
     /// A daemon on `kernel`, which `fake` is a part of.
     pub async fn over(fake: FakeKernel, kernel: Arc<dyn Kernel>, options: HttpOptions) -> Self {
         let executor = Executor::start(kernel, ExecutorLimits::default()).unwrap();
-        let director = Director::new(
+        let app = App::new(
             executor,
-            DirectorOptions {
+            AppOptions {
                 kernel: "fake".to_owned(),
-                ..DirectorOptions::default()
+                ..AppOptions::default()
             },
         );
-        let router = router(director, options);
+        let router = router(app, options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {

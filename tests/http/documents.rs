@@ -1,7 +1,7 @@
 //! The API's description, as it is served; and long listings.
 
 use http::Method;
-use ipvsd::executor::fake::{Destination, Service, ServiceId};
+use ipvsd::kernel::fake::{Destination, Service, ServiceId};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -1,7 +1,7 @@
 //! Counters, timeouts, sync daemons, settings, info, health.
 
 use http::Method;
-use ipvsd::executor::fake::{Counters, ServiceId};
+use ipvsd::kernel::fake::{Counters, ServiceId};
 use serde_json::json;
 
 use crate::daemon::Daemon;

@@ -1,7 +1,7 @@
 //! What is refused before the kernel is asked, and how.
 
 use http::Method;
-use ipvsd::executor::fake::command;
+use ipvsd::kernel::fake::command;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::daemon::{Daemon, options_with_body};

@@ -1,6 +1,6 @@
 //! Command lines that the original refuses, and those that it takes.
 
-use ipvsd::rules::{Lines, parse};
+use ipvsd::ipvsadm::{Lines, parse};
 
 use crate::transcript::{Known, scenario, words};
 

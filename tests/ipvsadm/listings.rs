@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use ipvsd::{
-    model::{Rates, ServiceEntry, Stats, SyncDaemon, Timeouts},
-    rules::{
+    ipvsadm::{
         CommandLine, List, Names, Numeric, Order, parse, write_connection_header, write_list,
         write_rules, write_sync_daemons, write_timeouts, write_version,
     },
+    model::{Rates, ServiceEntry, Stats, SyncDaemon, Timeouts},
 };
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! What the real ipvsadm printed, against what `ipvsd::rules` prints and refuses.
+//! What the real ipvsadm printed, against what `ipvsd::ipvsadm` prints and refuses.
 //! The transcripts were recorded with ipvsadm 1.31; `fixtures/cli/*.jsonl` has one step a line.
 #![allow(
     clippy::unwrap_used,

@@ -1,8 +1,8 @@
 //! Properties of the language over random tables, words and texts.
 
 use ipvsd::{
+    ipvsadm::{CommandLine, Lines, Numeric, Order, parse, write_op, write_rules},
     model::{Op, ServerConfig, ServerKey, ServiceConfig, ServiceEntry, ServiceKey},
-    rules::{CommandLine, Lines, Numeric, Order, parse, write_op, write_rules},
 };
 use proptest::{collection, prelude::*, sample};
 

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipvsd::{
+    ipvsadm::{Names, Resolver, WellKnownPorts},
     model::{
         Family, Forwarding, Name, Netmask, Protocol, Rates, SchedulerFlags, Server, ServerConfig,
         ServerKey, Service, ServiceConfig, ServiceEntry, ServiceKey, Stats, Tunnel,
     },
-    rules::{Names, Resolver, WellKnownPorts},
 };
 use serde_json::Value;
 

@@ -1,9 +1,12 @@
 //! One client for the three ways in, so that the same test runs over each.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use ipvsd::{
-    director::{Call, Director, DirectorOptions, Guard, ListServices},
+    app::{App, AppOptions, Guard, ListServices, RequestContext, RequestId},
     model::{Error, Include, ServerKey, ServiceKey, ServiceView, SyncDaemonView, SyncState},
 };
 use serde::de::DeserializeOwned;
@@ -15,7 +18,7 @@ use super::{daemon::Daemon, grpc::Grpc, http::Http};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// The use cases, called in this process.
-    Director,
+    App,
     /// The daemon, over HTTP.
     Http,
     /// The daemon, over gRPC.
@@ -61,12 +64,10 @@ pub struct Api {
 }
 
 enum Client {
-    Director(Director),
+    App(App),
     Http(Http),
     Grpc(Grpc),
 }
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Api {
     /// Starts what it takes, in this thread's namespace.
@@ -76,9 +77,7 @@ impl Api {
             .build()
             .unwrap();
         let client = match way {
-            Way::Director => {
-                Client::Director(Director::new(super::executor(), DirectorOptions::default()))
-            }
+            Way::App => Client::App(App::new(super::executor(), AppOptions::default())),
             Way::Http => Client::Http(runtime.block_on(Http::start())),
             Way::Grpc => Client::Grpc(runtime.block_on(Grpc::start())),
         };
@@ -109,7 +108,7 @@ impl Api {
     pub fn write(&self, request: &Request) -> Result<Value, Refusal> {
         self.runtime.block_on(async {
             match &self.client {
-                Client::Director(director) => write(director, request).await,
+                Client::App(app) => write(app, request).await,
                 Client::Http(http) => http.write(request).await,
                 Client::Grpc(grpc) => grpc.write(request).await,
             }
@@ -125,7 +124,7 @@ impl Api {
     pub fn try_services(&self) -> Result<Vec<Value>, Refusal> {
         self.runtime.block_on(async {
             match &self.client {
-                Client::Director(director) => services(director).await,
+                Client::App(app) => services(app).await,
                 Client::Http(http) => http.list("/v1/services?include=servers,stats").await,
                 Client::Grpc(grpc) => grpc.services().await,
             }
@@ -136,9 +135,7 @@ impl Api {
     pub fn timeouts(&self) -> Value {
         let answer = self.runtime.block_on(async {
             match &self.client {
-                Client::Director(director) => {
-                    Ok(json!(director.timeouts(call()).await.unwrap().value))
-                }
+                Client::App(app) => Ok(json!(app.timeouts(context()).await.unwrap().value)),
                 Client::Http(http) => http.get("/v1/timeouts").await,
                 Client::Grpc(grpc) => grpc.timeouts().await,
             }
@@ -150,8 +147,8 @@ impl Api {
     pub fn sync_daemons(&self) -> Vec<Value> {
         let answer = self.runtime.block_on(async {
             match &self.client {
-                Client::Director(director) => {
-                    let daemons = director.sync_daemons(call()).await.unwrap().value;
+                Client::App(app) => {
+                    let daemons = app.sync_daemons(context()).await.unwrap().value;
                     Ok(daemons
                         .into_iter()
                         .map(|daemon| json!(SyncDaemonView::from(daemon)))
@@ -164,11 +161,11 @@ impl Api {
         answer.unwrap().into_iter().map(without_etags).collect()
     }
 
-    /// The director, where this is one.
-    pub fn director(&self) -> (&tokio::runtime::Runtime, &Director) {
+    /// The app, where this is one.
+    pub fn app(&self) -> (&tokio::runtime::Runtime, &App) {
         match &self.client {
-            Client::Director(director) => (&self.runtime, director),
-            _ => panic!("not the director"),
+            Client::App(app) => (&self.runtime, app),
+            _ => panic!("not the app"),
         }
     }
 }
@@ -197,8 +194,10 @@ impl From<Error> for Refusal {
 }
 
 /// A call without hurry.
-pub fn call() -> Call {
-    Call::within(PATIENCE)
+pub fn context() -> &'static RequestContext {
+    static CONTEXT: LazyLock<RequestContext> =
+        LazyLock::new(|| RequestContext::new(RequestId::new("test"), Duration::from_secs(3600)));
+    &CONTEXT
 }
 
 /// The same without the fingerprints and what is counted.
@@ -242,7 +241,7 @@ fn server_key(id: &str) -> Result<ServerKey, Refusal> {
     Ok(id.parse()?)
 }
 
-async fn services(director: &Director) -> Result<Vec<Value>, Refusal> {
+async fn services(app: &App) -> Result<Vec<Value>, Refusal> {
     let include = Include {
         servers: true,
         stats: true,
@@ -253,7 +252,7 @@ async fn services(director: &Director) -> Result<Vec<Value>, Refusal> {
         page_size: Some(100_000),
         ..ListServices::default()
     };
-    let page = director.list_services(list, call()).await?.value;
+    let page = app.list_services(context(), list).await?.value;
     let view = |entry| json!(ServiceView::new(entry, include));
     Ok((0..page.len())
         .filter_map(|place| page.get(place))
@@ -261,79 +260,78 @@ async fn services(director: &Director) -> Result<Vec<Value>, Refusal> {
         .collect())
 }
 
-async fn write(director: &Director, request: &Request) -> Result<Value, Refusal> {
+async fn write(app: &App, request: &Request) -> Result<Value, Refusal> {
     let view = |entry: Arc<_>| json!(ServiceView::new(&entry, Include::default()));
     let nothing = Value::Null;
     Ok(match request {
         Request::GetService(id) => {
-            let answer = director.service(service_key(id)?, Include::default(), call());
+            let answer = app.service(context(), service_key(id)?, Include::default());
             view(answer.await?.value)
         }
         Request::CreateService(body) => {
-            let written = director.create_service(draft(body)?, call()).await?;
+            let written = app.create_service(context(), draft(body)?).await?;
             view(written.value)
         }
         Request::PutService(id, body) => {
             let (key, draft) = (service_key(id)?, draft(body)?);
-            let written = director.put_service(key, draft, Guard::None, call());
+            let written = app.replace_service(context(), key, draft, Guard::None);
             view(written.await?.value)
         }
         Request::UpdateService(id, body) => {
             let (key, draft) = (service_key(id)?, draft(body)?);
-            let written = director.update_service(key, draft, Guard::None, false, call());
+            let written = app.update_service(context(), key, draft, Guard::None, false);
             view(written.await?.value)
         }
         Request::DeleteService(id) => {
-            let deleted = director.delete_service(service_key(id)?, false, Guard::None, call());
+            let deleted = app.delete_service(context(), service_key(id)?, false, Guard::None);
             json!(deleted.await?)
         }
         Request::Clear => {
-            let count = services(director).await?.len() as u64;
-            json!(director.clear_services(Some(count), call()).await?)
+            let count = services(app).await?.len() as u64;
+            json!(app.clear_services(context(), Some(count)).await?)
         }
         Request::CreateServer(id, body) => {
-            let written = director.create_server(service_key(id)?, draft(body)?, call());
+            let written = app.create_server(context(), service_key(id)?, draft(body)?);
             written.await?;
             nothing
         }
         Request::PutServer(id, server, body) => {
             let (key, server, draft) = (service_key(id)?, server_key(server)?, draft(body)?);
-            let written = director.put_server(key, server, draft, Guard::None, call());
+            let written = app.replace_server(context(), key, server, draft, Guard::None);
             written.await?;
             nothing
         }
         Request::UpdateServer(id, server, body) => {
             let (key, server, draft) = (service_key(id)?, server_key(server)?, draft(body)?);
-            let written = director.update_server(key, server, draft, Guard::None, false, call());
+            let written = app.update_server(context(), key, server, draft, Guard::None, false);
             written.await?;
             nothing
         }
         Request::DeleteServer(id, server) => {
             let (key, server) = (service_key(id)?, server_key(server)?);
-            let deleted = director.delete_server(key, server, false, Guard::None, call());
+            let deleted = app.delete_server(context(), key, server, false, Guard::None);
             json!(deleted.await?)
         }
         Request::Zero(id) => {
             let key = id.as_deref().map(service_key).transpose()?;
-            director.zero(key, call()).await?;
+            app.zero(context(), key).await?;
             nothing
         }
         Request::SetTimeouts(body) => {
-            let written = director.update_timeouts(draft(body)?, Guard::None, call());
+            let written = app.update_timeouts(context(), draft(body)?, Guard::None);
             json!(written.await?.value)
         }
         Request::StartSyncDaemon(state, body) => {
             let state: SyncState = state.parse()?;
-            let started =
-                director.start_sync_daemon(state, draft(body)?, false, Guard::None, call());
+            let started = app.start_sync_daemon(context(), state, draft(body)?, false, Guard::None);
             json!(started.await?.value)
         }
         Request::StopSyncDaemon(state) => {
-            let stopped = director.stop_sync_daemon(state.parse()?, false, Guard::None, call());
+            let stopped = app.stop_sync_daemon(context(), state.parse()?, false, Guard::None);
             json!(stopped.await?)
         }
         Request::UpdateSettings(body) => {
-            let written = director.update_settings(draft(body)?, call());
+            let written = app.update_settings(context(), draft(body)?);
             json!(written.await?.value)
         }
     })

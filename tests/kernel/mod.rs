@@ -36,7 +36,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ipvsd::executor::{Executor, ExecutorLimits, NetlinkKernel};
+use ipvsd::{
+    executor::{Executor, ExecutorLimits},
+    kernel::NetlinkKernel,
+};
 use nix::sched::{CloneFlags, setns, unshare};
 
 /// Longer than anything here takes on a busy machine.

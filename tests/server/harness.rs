@@ -19,9 +19,8 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body::Frame;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use ipvsd::server::{
-    Config, Drained, LimitReason, ListenAddress, Peer, Server, Shutdown, with_limits,
-};
+use ipvsd::identity::Peer;
+use ipvsd::server::{Config, Drained, LimitReason, ListenAddress, Server, Shutdown, with_limits};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};

@@ -119,7 +119,7 @@ fn every_errno_is_explained_for_its_operation() {
         (Op::ZeroAll, 5, Reason::Internal, None),
         (Op::Clear, 3, Reason::Internal, None),
     ] {
-        let error = refusal(&op, Errno(errno), false);
+        let error = rejected(&op, Errno(errno), false);
         assert_eq!(error.reason, reason, "{op:?} {errno}");
         assert_eq!(error.errno, Some(Errno(errno)));
         let told = error.violations.first().map(|v| v.field.as_str());
@@ -132,9 +132,9 @@ fn every_errno_is_explained_for_its_operation() {
 fn a_missing_module_is_named_with_the_command_that_loads_it() {
     let (key, config) = service();
     let op = Op::CreateService(key, config);
-    let scheduler = refusal(&op, Errno::ENOENT, false);
+    let scheduler = rejected(&op, Errno::ENOENT, false);
     assert!(scheduler.hint.unwrap().ends_with("modprobe ip_vs_mh"));
-    let engine = refusal(&op, Errno::ENOENT, true);
+    let engine = rejected(&op, Errno::ENOENT, true);
     assert_eq!(engine.reason, Reason::PersistenceEngineUnavailable);
     assert_eq!(engine.violations[0].field, "persistence_engine");
     assert!(engine.hint.unwrap().ends_with("modprobe ip_vs_pe_sip"));
@@ -144,7 +144,7 @@ fn a_missing_module_is_named_with_the_command_that_loads_it() {
     };
     let op = Op::CreateService(key, without);
     assert_eq!(
-        refusal(&op, Errno::ENOENT, true).reason,
+        rejected(&op, Errno::ENOENT, true).reason,
         Reason::SchedulerUnavailable
     );
 }

@@ -110,9 +110,11 @@ async fn readers_who_miss_an_old_answer_together_share_one_sweep_however_many_th
         .into_iter()
         .enumerate()
     {
-        let Told { value, shelf, .. } = result.unwrap();
+        let Told {
+            value, rendered, ..
+        } = result.unwrap();
         assert_eq!(table(value).len(), 1, "{place}");
-        assert!(shelf.is_some(), "{place}");
+        assert!(rendered.is_some(), "{place}");
     }
     assert_eq!(kernel.dumps(command::GET_SERVICE), 1);
 }
@@ -124,7 +126,7 @@ async fn an_answer_is_kept_for_those_who_accept_an_old_one_only() {
     let sweeps = || kernel.dumps(command::GET_SERVICE);
     let first = executor.ask(Query::Table, Duration::ZERO, later()).await;
     let first = first.unwrap();
-    assert!(first.shelf.is_none());
+    assert!(first.rendered.is_none());
     let Seen::Table(first) = first.value else {
         panic!("a table was asked for");
     };
@@ -150,8 +152,8 @@ async fn what_is_made_of_a_kept_answer_is_made_once_and_goes_with_it() {
     let executor = start(&kernel);
     let made = AtomicUsize::new(0);
     let make = |told: Told<Seen>| {
-        let shelf = told.shelf.unwrap();
-        shelf.get_or_make(|| Arc::new(made.fetch_add(1, Ordering::Relaxed)))
+        let rendered = told.rendered.unwrap();
+        rendered.get_or_render(|| Arc::new(made.fetch_add(1, Ordering::Relaxed)))
     };
     let old = || executor.ask(Query::Table, LONG, later());
     let first = make(old().await.unwrap());

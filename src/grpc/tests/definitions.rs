@@ -7,9 +7,7 @@ use prost_types::FileDescriptorSet;
 
 use super::{ALL, entry, real, servers, services, timeouts};
 use crate::{
-    director::{
-        Count, InfoReport, KernelReport, SchedulerReport, StatsReport, TopServer, TopService,
-    },
+    app::{Count, InfoReport, KernelReport, SchedulerReport, StatsReport, TopServer, TopService},
     model::{
         Checksum, Connection, ConnectionProtocol, Endpoint, Family, Forwarding, Name, Netmask,
         Rates, ServerConfig, ServerView, ServiceConfig, ServiceView, Stats, SyncDaemon,
@@ -84,7 +82,7 @@ fn everything_in_the_definitions_is_commented() {
 #[test]
 fn the_service_has_the_name_that_is_used() {
     use tonic::server::NamedService;
-    type Server = pb::ipvs_server::IpvsServer<crate::grpc::face::Face>;
+    type Server = pb::ipvs_server::IpvsServer<crate::grpc::service::Api>;
     assert_eq!(Server::NAME, SERVICE);
 }
 

@@ -1,0 +1,106 @@
+//! Settings and timeouts.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn wishes(json: Value) -> BTreeMap<String, Field<SettingValue>> {
+    serde_json::from_value(json).unwrap()
+}
+
+#[tokio::test]
+async fn settings_are_those_of_the_kernel_typed() {
+    let (kernel, app) = house();
+    let settings = app.settings(context()).await.unwrap();
+    assert_eq!(settings["conntrack"], SettingValue::Bool(false));
+    assert_eq!(settings["amemthresh"], SettingValue::Integer(1024));
+    assert_eq!(settings["sync_threshold"], SettingValue::Pair([3, 50]));
+    assert!(!settings.contains_key("est_nice"), "newer than this kernel");
+    kernel.faults().unload();
+    let error = app.settings(context()).await.unwrap_err();
+    assert_eq!(error.reason, Reason::KernelUnavailable);
+    assert!(error.hint.unwrap().contains("modprobe"));
+}
+
+#[tokio::test]
+async fn settings_are_set_together_or_not_at_all() {
+    let (_, app) = house();
+    let update = |json| app.update_settings(context(), wishes(json));
+    let wish = || json!({"conntrack": true, "sync_threshold": [7, 70], "drop_entry": 1});
+    let written = update(wish()).await.unwrap();
+    assert!(written.changed && !written.created);
+    assert_eq!(written.value["conntrack"], SettingValue::Bool(true));
+    assert_eq!(written.value["sync_threshold"], SettingValue::Pair([7, 70]));
+    assert!(!update(wish()).await.unwrap().changed);
+    assert!(!update(json!({})).await.unwrap().changed);
+
+    let error = update(json!({"conntrack": false, "drop_entry": 9, "nosuch": 1}))
+        .await
+        .unwrap_err();
+    assert_eq!(fields(&error), ["drop_entry", "nosuch"]);
+    let error = update(json!({"conntrack": false, "est_nice": 1}))
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason, Reason::UnsupportedByKernel);
+    assert_eq!(fields(&error), ["est_nice"]);
+    // 3 is in range, but no power of 2: the kernel refuses it after conntrack was written.
+    let error = update(json!({"conntrack": false, "sync_ports": 3}))
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason, Reason::InvalidArgument);
+    assert_eq!(error.errno, Some(Errno::EINVAL));
+    assert_eq!(fields(&error), ["sync_ports"]);
+    assert_eq!(app.settings(context()).await.unwrap(), written.value);
+}
+
+#[tokio::test]
+async fn timeouts_are_read_and_those_named_are_set() {
+    let (kernel, app) = house();
+    let update = |json: Value, guard| {
+        let draft = serde_json::from_value(json).unwrap();
+        app.update_timeouts(context(), draft, guard)
+    };
+    assert_eq!(
+        app.timeouts(context()).await.unwrap().value,
+        Timeouts::DEFAULT
+    );
+    let written = update(json!({"udp_seconds": 30}), NONE).await.unwrap();
+    assert!(written.changed && !written.created);
+    let expected = Timeouts {
+        udp_seconds: 30,
+        ..Timeouts::DEFAULT
+    };
+    assert_eq!(written.value, expected);
+    let sets = kernel.commands(command::SET_CONFIG);
+    let current = Guard::Matches(vec![expected.etag()]);
+    assert!(
+        !update(json!({"udp_seconds": 30}), current)
+            .await
+            .unwrap()
+            .changed
+    );
+    assert_eq!(kernel.commands(command::SET_CONFIG), sets);
+    let stale = Guard::Matches(vec![Timeouts::DEFAULT.etag()]);
+    assert_eq!(
+        reason(update(json!({"udp_seconds": 31}), stale).await),
+        Reason::RevisionMismatch
+    );
+    let absent = update(json!({}), Guard::Absent).await;
+    assert_eq!(reason(absent), Reason::RevisionMismatch);
+    let error = update(json!({"tcp_seconds": 0}), NONE).await.unwrap_err();
+    assert_eq!(fields(&error), ["tcp_seconds"]);
+    let back = update(json!({"udp_seconds": null}), Guard::Exists)
+        .await
+        .unwrap();
+    assert_eq!(back.value, Timeouts::DEFAULT);
+    kernel.set_hz(1000);
+    let error = update(json!({"tcp_seconds": 2_678_400}), NONE)
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason, Reason::InvalidArgument);
+    assert!(error.hint.unwrap().contains("2147483"));
+    assert_eq!(
+        app.timeouts(context()).await.unwrap().value,
+        Timeouts::DEFAULT
+    );
+}

@@ -1,0 +1,59 @@
+//! Who sends a request: the principal that the daemon recognised, and the peer at the other end of
+//! the connection. Pure: no IO, no protocol.
+
+use std::{fmt, net::SocketAddr};
+
+/// The identity on whose behalf a request runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Principal {
+    /// A client that presented no credential.
+    #[default]
+    Anonymous,
+    /// The daemon itself. The name says which part of it, such as `health`.
+    System(&'static str),
+}
+
+/// The other end of a connection, as the kernel reports it. HTTP and gRPC requests carry it as the
+/// extension `ConnectInfo<Peer>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A TCP client. Its address proves a return route and nothing else.
+    Tcp(SocketAddr),
+    /// A local process (`SO_PEERCRED`, taken when it connected; unix(7)).
+    Unix {
+        /// Effective user id.
+        uid: u32,
+        /// Effective group id.
+        gid: u32,
+        /// Process id; absent if the process is in a PID namespace that this one cannot see.
+        pid: Option<i32>,
+    },
+}
+
+// === impl Principal ===
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("anonymous"),
+            Self::System(name) => write!(f, "system:{name}"),
+        }
+    }
+}
+
+// === impl Peer ===
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix { uid, gid, pid } => {
+                write!(f, "unix:uid={uid},gid={gid}")?;
+                match pid {
+                    Some(pid) => write!(f, ",pid={pid}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! `-S`: the table as command lines, and any operation as one.
+
+use std::{
+    fmt,
+    io::{self, Write},
+};
+
+use super::{
+    address,
+    list::protocol,
+    names::{Names, Numeric},
+    sort::{self, Order},
+};
+use crate::model::{
+    Checksum, Family, Forwarding, Name, Op, Protocol, ServerConfig, ServerKey, ServiceConfig,
+    ServiceEntry, ServiceKey, SyncDaemonConfig, TunnelType,
+};
+
+/// A service as `-t`, `-u`, `--sctp-service` or `-f` names it.
+struct ServiceWords<'a>(ServiceKey, &'a dyn Names);
+
+/// A value with what divides it from its option: `-R` drops a word that is the program's name.
+struct Value(Name);
+
+/// The table as the command lines that make it. With [`Order::Restorable`] they also make the
+/// kernel's order of real servers.
+pub fn write_rules(
+    out: &mut dyn Write,
+    entries: &[ServiceEntry],
+    order: Order,
+    names: &dyn Names,
+) -> io::Result<()> {
+    for entry in sort::services(entries, order) {
+        let key = entry.service.key;
+        service(out, 'A', key, &entry.service.config, names)?;
+        for one in sort::servers(entry, order) {
+            server(out, 'a', key, one.key, &one.config, names)?;
+        }
+    }
+    Ok(())
+}
+
+/// An operation as the command line that asks for it, numeric, with its newline.
+pub fn write_op(out: &mut dyn Write, op: &Op) -> io::Result<()> {
+    let names = &Numeric;
+    let words = |key: &ServiceKey| ServiceWords(*key, names);
+    let endpoint = |key: &ServerKey| address::print(key.address, key.port, None, names);
+    match op {
+        Op::CreateService(key, config) => service(out, 'A', *key, config, names),
+        Op::SetService(key, config) => service(out, 'E', *key, config, names),
+        Op::DeleteService(key) => writeln!(out, "-D {}", words(key)),
+        Op::CreateServer(key, to, config) => server(out, 'a', *key, *to, config, names),
+        Op::SetServer(key, to, config) => server(out, 'e', *key, *to, config, names),
+        Op::DeleteServer(key, to) => writeln!(out, "-d {} -r {}", words(key), endpoint(to)),
+        Op::Clear => writeln!(out, "-C"),
+        Op::ZeroAll => writeln!(out, "-Z"),
+        Op::ZeroService(key) => writeln!(out, "-Z {}", words(key)),
+        Op::SetTimeouts(to) => writeln!(
+            out,
+            "--set {} {} {}",
+            to.tcp_seconds, to.tcp_fin_seconds, to.udp_seconds
+        ),
+        Op::StartSyncDaemon(config) => daemon(out, config),
+        Op::StopSyncDaemon(state) => writeln!(out, "--stop-daemon {state}"),
+    }
+}
+
+fn service(
+    out: &mut dyn Write,
+    command: char,
+    key: ServiceKey,
+    config: &ServiceConfig,
+    names: &dyn Names,
+) -> io::Result<()> {
+    let words = ServiceWords(key, names);
+    write!(out, "-{command} {words} -s{}", Value(config.scheduler))?;
+    if let Some(timeout) = config.persistence_timeout {
+        write!(out, " -p {timeout}")?;
+    }
+    if !config.netmask.is_full() {
+        write!(out, " -M {}", config.netmask)?;
+    }
+    if let Some(engine) = config.persistence_engine {
+        write!(out, " --pe{}", Value(engine))?;
+    }
+    if config.one_packet {
+        write!(out, " -o")?;
+    }
+    if !config.scheduler_flags.is_empty() {
+        let flags: Vec<_> = config.scheduler_flags.names(config.scheduler).collect();
+        write!(out, " -b {}", flags.join(","))?;
+    }
+    writeln!(out)
+}
+
+fn server(
+    out: &mut dyn Write,
+    command: char,
+    key: ServiceKey,
+    server: ServerKey,
+    config: &ServerConfig,
+    names: &dyn Names,
+) -> io::Result<()> {
+    let words = ServiceWords(key, names);
+    let endpoint = address::print(server.address, server.port, protocol(key), names);
+    let method = match config.forwarding {
+        Forwarding::Masquerade => "-m",
+        Forwarding::Tunnel => "-i",
+        Forwarding::Direct | Forwarding::Local | Forwarding::Bypass | Forwarding::Other(_) => "-g",
+    };
+    let weight = config.weight;
+    write!(out, "-{command} {words} -r {endpoint} {method} -w {weight}")?;
+    if config.forwarding == Forwarding::Tunnel {
+        let checksum = match config.tunnel.checksum {
+            Checksum::None => " --tun-nocsum",
+            Checksum::Checksum => " --tun-csum",
+            Checksum::Remote => " --tun-remcsum",
+            Checksum::Other(_) => "",
+        };
+        let kind = config.tunnel.kind;
+        match kind {
+            TunnelType::Ipip | TunnelType::Other(_) => write!(out, " --tun-type {kind}")?,
+            TunnelType::Gre => write!(out, " --tun-type gre{checksum}")?,
+            TunnelType::Gue => {
+                let port = config.tunnel.port;
+                write!(out, " --tun-type gue --tun-port {port}{checksum}")?;
+            }
+        }
+    }
+    if config.upper_threshold != 0 {
+        write!(out, " -x {}", config.upper_threshold)?;
+    }
+    if config.lower_threshold != 0 {
+        write!(out, " -y {}", config.lower_threshold)?;
+    }
+    writeln!(out)
+}
+
+fn daemon(out: &mut dyn Write, config: &SyncDaemonConfig) -> io::Result<()> {
+    let SyncDaemonConfig {
+        state,
+        interface,
+        sync_id,
+        max_length,
+        multicast_group,
+        multicast_port,
+        multicast_ttl,
+    } = *config;
+    write!(
+        out,
+        "--start-daemon {state} --mcast-interface{} --syncid {sync_id}",
+        Value(interface)
+    )?;
+    if let Some(length) = max_length {
+        write!(out, " --sync-maxlen {length}")?;
+    }
+    writeln!(
+        out,
+        " --mcast-group {multicast_group} --mcast-port {multicast_port} \
+         --mcast-ttl {multicast_ttl}"
+    )
+}
+
+// === impl ServiceWords ===
+
+impl fmt::Display for ServiceWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ServiceKey::Address {
+                protocol,
+                address,
+                port,
+            } => {
+                let option = match protocol {
+                    Protocol::Tcp => "-t",
+                    Protocol::Udp => "-u",
+                    Protocol::Sctp => "--sctp-service",
+                    Protocol::Other(_) => "--xxx-service",
+                };
+                let endpoint = address::print(address, port, Some(protocol), self.1);
+                write!(f, "{option} {endpoint}")
+            }
+            ServiceKey::Fwmark { family, mark } => {
+                let family = match family {
+                    Family::Ipv4 => "",
+                    Family::Ipv6 => " -6",
+                };
+                write!(f, "-f {mark}{family}")
+            }
+        }
+    }
+}
+
+// === impl Value ===
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.0.as_str();
+        match name {
+            "ipvsadm" => write!(f, "={name}"),
+            _ => write!(f, " {name}"),
+        }
+    }
+}
