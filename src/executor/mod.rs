@@ -9,7 +9,7 @@ mod act;
 mod cache;
 mod change;
 mod connections;
-pub(crate) mod link;
+mod link;
 mod pack;
 mod reader;
 mod session;

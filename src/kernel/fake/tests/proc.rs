@@ -148,7 +148,7 @@ fn other_files_can_be_laid_down() {
 }
 
 #[test]
-fn the_modules_that_were_asked_for_are_listed() {
+fn requested_modules_are_listed_newest_first() {
     let kernel = FakeKernel::new();
     let names = |kernel: &FakeKernel| -> Vec<String> {
         let text = read(kernel, "modules");
@@ -156,17 +156,20 @@ fn the_modules_that_were_asked_for_are_listed() {
         names.map(str::to_owned).collect()
     };
     assert_eq!(names(&kernel), ["ip_vs"]);
-    let mut link = crate::executor::link::Link::connect(&kernel).unwrap();
-    let key = "tcp-10.0.0.1-80".parse().unwrap();
-    let mut config = crate::model::ServiceConfig::new(crate::model::Family::Ipv4);
-    for (scheduler, engine) in [("none", "nosuch"), ("rr", "nosuch"), ("nosuch", "sip")] {
-        config.scheduler = crate::model::Name::from_kernel(scheduler.as_bytes());
-        config.persistence_engine = Some(crate::model::Name::from_kernel(engine.as_bytes()));
-        link.execute(&[crate::model::Op::CreateService(key, config)]);
+    let mut socket = kernel.connect().unwrap();
+    let mut create = |scheduler: &str, engine: &str| {
+        let service = svc().with(6, scheduler).with(11, engine);
+        ask(socket.as_mut(), NEW_SERVICE, 0, &service.bytes())
+    };
+    for (scheduler, engine) in [
+        ("none\0", "nosuch\0"),
+        ("rr\0", "nosuch\0"),
+        ("nosuch\0", "sip\0"),
+    ] {
+        assert_eq!(create(scheduler, engine).unwrap_err(), libc::ENOENT);
     }
-    // A scheduler that is missing ends it before the engine is looked for.
+    // The kernel requests the engine's module only after it has found the scheduler.
     assert_eq!(names(&kernel), ["ip_vs_rr", "ip_vs"]);
-    config.scheduler = crate::model::Name::from_kernel(b"rr");
-    link.execute(&[crate::model::Op::CreateService(key, config)]);
+    create("rr\0", "sip\0").unwrap();
     assert_eq!(names(&kernel), ["ip_vs_pe_sip", "ip_vs_rr", "ip_vs"]);
 }
