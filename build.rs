@@ -1,14 +1,21 @@
-//! Compiles the protocol definitions with a pure-Rust compiler, so that no `protoc` is needed,
-//! and keeps the descriptor set for gRPC reflection.
-use std::{env, error::Error, fs, path::PathBuf};
+//! Compiles the protocol definitions with a pure-Rust compiler, so that no `protoc` is needed, and
+//! keeps the descriptor set for gRPC reflection. Only the daemon has gRPC.
 
-use prost::Message;
+#[cfg(feature = "daemon")]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    use std::{env, fs, path::PathBuf};
 
-fn main() -> Result<(), Box<dyn Error>> {
+    use prost::Message;
+
     println!("cargo:rerun-if-changed=proto");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let descriptors = protox::compile(["ipvsd/v1/ipvs.proto"], ["proto"])?;
     fs::write(out.join("ipvsd.v1.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure().compile_fds(descriptors)?;
     Ok(())
+}
+
+#[cfg(not(feature = "daemon"))]
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
 }
