@@ -18,8 +18,7 @@ use ipvsd::{
         wire::{self, Head, Kind},
     },
     executor::{Executor, ExecutorLimits},
-    grpc::{self, GrpcOptions},
-    http::{self as http_api, HttpOptions},
+    grpc, http as http_api,
     ipvsadm::{Lines, Numeric, Order, write_rules},
     kernel::{
         FakeKernel, Inbox, Kernel,
@@ -30,6 +29,7 @@ use ipvsd::{
         ServerKey, ServerView, ServiceConfig, ServiceEntry, ServiceKey, ServiceView, Tunnel,
     },
     proto::v1 as pb,
+    server::Limits,
 };
 use prost::Message;
 use tokio::runtime::{self, Runtime};
@@ -340,9 +340,10 @@ struct Asked {
 
 fn build_router() -> Faces {
     let app = app(kernel(100, 10));
+    let limits = Limits::default();
     Faces {
-        http: http_api::router(app.clone(), HttpOptions::default()),
-        grpc: grpc::router(app, GrpcOptions::default()),
+        http: http_api::router(app.clone(), limits.http_options()),
+        grpc: grpc::router(app, limits.grpc_options()),
     }
 }
 

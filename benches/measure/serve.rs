@@ -87,7 +87,7 @@ async fn serve_ipvsd(kernel: &FakeKernel) -> anyhow::Result<SocketAddr> {
         ..Config::default()
     };
     log::start(&config.log)?;
-    let executor = Executor::start(Arc::new(kernel.clone()), config.executor_limits())?;
+    let executor = Executor::start(Arc::new(kernel.clone()), config.limits.executor_limits())?;
     let app = App::new(executor, config.app_options());
     let server = Server::bind(&config)?;
     let address = server.addresses().into_iter().find_map(|a| match a {

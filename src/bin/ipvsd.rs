@@ -63,7 +63,7 @@ fn app(config: &Config) -> anyhow::Result<App> {
         KernelKind::Netlink => Arc::new(NetlinkKernel::new(config.netns.as_deref())),
         KernelKind::Fake => Arc::new(FakeKernel::new()),
     };
-    let executor = Executor::start(kernel, config.executor_limits()).with_context(|| {
+    let executor = Executor::start(kernel, config.limits.executor_limits()).with_context(|| {
         let namespace = config.netns.as_deref().unwrap_or("this");
         format!(
             "the network namespace {namespace} cannot be entered (ip netns list; CAP_SYS_ADMIN)"

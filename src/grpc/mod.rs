@@ -27,7 +27,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{Router, middleware::map_response};
 use futures_util::{
     FutureExt,
-    future::{BoxFuture, Shared, pending},
+    future::{BoxFuture, Shared},
 };
 use service::Api;
 pub use status::{ERROR_DOMAIN, code, is_grpc, refusal, status, unimplemented_fallback};
@@ -48,40 +48,24 @@ pub type Draining = Shared<BoxFuture<'static, ()>>;
 /// How the api is to behave.
 #[derive(Clone, Debug)]
 pub struct GrpcOptions {
-    /// How long a request may take, whatever the client says. Default 10 s.
+    /// How long a request may take, whatever the client says.
     pub request_timeout: Duration,
-    /// The longest message taken, in bytes. Default 4 MiB, as everywhere in gRPC.
+    /// The longest message taken, in bytes.
     pub max_request_bytes: usize,
     /// The longest text of rules in bytes, all its messages together: a whole table.
     pub max_rules_bytes: usize,
-    /// The longest message sent, in bytes; pages end before they exceed it. Default 3 MiB: common
-    /// clients take 4.
+    /// The longest message sent, in bytes; pages end before they exceed it.
     pub max_response_bytes: usize,
-    /// How often the health is looked at while a client watches it. Default 5 s.
+    /// How often the health is looked at while a client watches it.
     pub health_interval: Duration,
-    /// How many clients may watch the health at a time. Default 64.
+    /// How many clients may watch the health at a time.
     pub max_health_watches: usize,
     /// When the daemon begins to end: then it is not serving any more, and watches of the health
-    /// end. Default never; see [`GrpcOptions::until`].
+    /// end. See [`GrpcOptions::until`].
     pub draining: Draining,
 }
 
 // === impl GrpcOptions ===
-
-impl Default for GrpcOptions {
-    fn default() -> Self {
-        Self {
-            request_timeout: Duration::from_secs(10),
-            max_request_bytes: 4 << 20,
-            // A million lines.
-            max_rules_bytes: 64 << 20,
-            max_response_bytes: 3 << 20,
-            health_interval: Duration::from_secs(5),
-            max_health_watches: 64,
-            draining: pending().boxed().shared(),
-        }
-    }
-}
 
 impl GrpcOptions {
     /// The same with the daemon beginning to end when `draining` does.

@@ -102,18 +102,3 @@ fn operations() -> OpenApiRouter<Api> {
         .routes(routes!(errors::list))
         .routes(routes!(errors::get))
 }
-
-// === impl HttpOptions ===
-
-impl Default for HttpOptions {
-    fn default() -> Self {
-        Self {
-            // Longer than any healthy kernel needs, shorter than most clients wait.
-            request_timeout: Duration::from_secs(30),
-            // A service with some 30 000 servers.
-            max_body_bytes: 4 << 20,
-            // A million lines.
-            max_rules_bytes: 64 << 20,
-        }
-    }
-}

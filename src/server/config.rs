@@ -17,6 +17,7 @@ use super::args::Options;
 use super::config_error::{ConfigError, ConfigErrors, LoadError, Place, Problem};
 use super::keys::{self, KEYS, Key};
 use super::value::Raw;
+use crate::{app::AppOptions, executor::ExecutorLimits};
 
 /// All settings of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +135,8 @@ impl Default for Config {
 
 impl Default for Limits {
     fn default() -> Self {
+        let executor = ExecutorLimits::default();
+        let app = AppOptions::default();
         Self {
             max_connections: 10_000,
             max_concurrent_requests: 1024,
@@ -147,10 +150,10 @@ impl Default for Limits {
             keep_alive_interval: Duration::from_secs(30),
             request_timeout: Duration::from_secs(10),
             shutdown_grace: Duration::from_secs(10),
-            queue_length: 1024,
-            default_page_size: 1000,
-            max_page_size: 100_000,
-            max_connection_streams: 4,
+            queue_length: executor.queue_length,
+            default_page_size: app.default_page_size as usize,
+            max_page_size: app.max_page_size as usize,
+            max_connection_streams: executor.connection_streams,
         }
     }
 }

@@ -40,10 +40,6 @@ const NEVER_REFUSED: [&str; 3] = ["/healthz", "/readyz", "/grpc.health.v1.Health
 /// Paths whose bodies are whole tables rather than single resources.
 const OF_RULES: [&str; 2] = ["/v1/rules", "/ipvsd.v1.Ipvs/RestoreRules"];
 
-/// How many times `limits.max_body_bytes` a text of rules may have: with the default a million
-/// lines, the largest tables that IPVS is used with.
-pub(super) const RULES_FACTOR: usize = 64;
-
 /// gRPC methods that begin like this change nothing; all gRPC is POST, so the name has to tell.
 const READING_METHODS: [&str; 7] = [
     "Get",
@@ -93,6 +89,7 @@ pub fn with_limits(router: Router, limits: &Limits, answer: LimitAnswer) -> Rout
         slots: Semaphore::new(limits.max_concurrent_requests),
         max_concurrent_requests: limits.max_concurrent_requests,
         max_body_bytes: limits.max_body_bytes,
+        max_rules_bytes: limits.max_rules_bytes(),
         body_read_timeout: limits.body_read_timeout,
         answer,
     });
@@ -108,6 +105,7 @@ struct Gate {
     slots: Semaphore,
     max_concurrent_requests: usize,
     max_body_bytes: usize,
+    max_rules_bytes: usize,
     body_read_timeout: Duration,
     answer: LimitAnswer,
 }
@@ -192,7 +190,7 @@ async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> R
         ..
     } = *gate;
     if OF_RULES.contains(&request.uri().path()) {
-        max_body_bytes = max_body_bytes.saturating_mul(RULES_FACTOR);
+        max_body_bytes = gate.max_rules_bytes;
     }
     let slot = match gate.slots.try_acquire() {
         Ok(slot) => Some(slot),

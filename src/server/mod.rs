@@ -15,6 +15,7 @@ mod limits;
 mod listener;
 pub mod log;
 mod memory;
+mod options;
 mod request_body;
 mod router;
 mod serve;

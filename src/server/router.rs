@@ -7,59 +7,24 @@ use axum::{
 };
 use http::HeaderMap;
 
-use super::{
-    Config, KernelKind, LimitReason, Limits, Phase, Shutdown, limits::RULES_FACTOR, with_limits,
-};
+use super::{LimitReason, Limits, Phase, Shutdown, with_limits};
 use crate::{
-    app::{App, AppOptions},
-    executor::ExecutorLimits,
-    grpc::{self, GrpcOptions},
-    http::{self as http_api, HttpOptions, Problem},
+    app::App,
+    grpc,
+    http::{self as http_api, Problem},
     model::{Error, Reason},
 };
 
 /// Everything that the daemon serves: both faces, one fallback, the limits around them.
 pub fn build_router(app: App, limits: &Limits, shutdown: &Shutdown) -> Router {
-    let http = HttpOptions {
-        request_timeout: limits.request_timeout,
-        max_body_bytes: limits.max_body_bytes,
-        max_rules_bytes: limits.max_body_bytes.saturating_mul(RULES_FACTOR),
-    };
     let draining = shutdown.clone();
-    let grpc = GrpcOptions {
-        request_timeout: limits.request_timeout,
-        max_request_bytes: limits.max_body_bytes,
-        max_rules_bytes: limits.max_body_bytes.saturating_mul(RULES_FACTOR),
-        ..GrpcOptions::default()
-    }
-    .until(async move { draining.reached(Phase::Draining).await });
-    let router = http_api::router(app.clone(), http)
-        .merge(grpc::router(app, grpc))
+    let grpc_options = limits
+        .grpc_options()
+        .until(async move { draining.reached(Phase::Draining).await });
+    let router = http_api::router(app.clone(), limits.http_options())
+        .merge(grpc::router(app, grpc_options))
         .fallback(fallback);
     with_limits(router, limits, answer)
-}
-
-impl Config {
-    /// What the executor is told of these settings.
-    pub fn executor_limits(&self) -> ExecutorLimits {
-        ExecutorLimits {
-            queue_length: self.limits.queue_length,
-            connection_streams: self.limits.max_connection_streams,
-        }
-    }
-
-    /// What the app is told of these settings.
-    pub fn app_options(&self) -> AppOptions {
-        AppOptions {
-            default_page_size: u32::try_from(self.limits.default_page_size).unwrap_or(u32::MAX),
-            max_page_size: u32::try_from(self.limits.max_page_size).unwrap_or(u32::MAX),
-            namespace: self.netns.clone(),
-            kernel: match self.kernel {
-                KernelKind::Netlink => "netlink".to_owned(),
-                KernelKind::Fake => "fake".to_owned(),
-            },
-        }
-    }
 }
 
 async fn fallback(request: Request) -> Response {

@@ -8,6 +8,7 @@ use ipvsd::{
     grpc::{GrpcOptions, router, unimplemented_fallback},
     kernel::FakeKernel,
     proto::v1::{self as pb, ipvs_client::IpvsClient},
+    server::Limits,
 };
 use prost_types::FieldMask;
 use tonic::{Code, Status, transport::Channel};
@@ -25,7 +26,7 @@ pub struct Stage {
 }
 
 pub async fn stage() -> Stage {
-    stage_with(GrpcOptions::default(), AppOptions::default()).await
+    stage_with(Limits::default().grpc_options(), AppOptions::default()).await
 }
 
 pub async fn stage_with(options: GrpcOptions, app: AppOptions) -> Stage {

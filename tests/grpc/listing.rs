@@ -1,6 +1,6 @@
 //! Listings of services: filters, order, pages, and how large an answer gets.
 
-use ipvsd::{app::AppOptions, grpc::GrpcOptions, proto::v1 as pb};
+use ipvsd::{app::AppOptions, grpc::GrpcOptions, proto::v1 as pb, server::Limits};
 use prost::Message;
 use tonic::Code;
 
@@ -92,7 +92,7 @@ async fn no_answer_exceeds_what_clients_take() {
     const LIMIT: usize = 2000;
     let options = GrpcOptions {
         max_response_bytes: LIMIT,
-        ..GrpcOptions::default()
+        ..Limits::default().grpc_options()
     };
     let mut stage = stage_with(options, AppOptions::default()).await;
     let ids: Vec<_> = (1..=40).map(|i| format!("tcp-192.0.2.{i}-80")).collect();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use ipvsd::{app::AppOptions, grpc::GrpcOptions, proto::v1 as pb};
+use ipvsd::{app::AppOptions, grpc::GrpcOptions, proto::v1 as pb, server::Limits};
 use prost::Message;
 use tonic::{Code, Request, Status, client::Grpc, codegen::http::uri::PathAndQuery};
 use tonic_health::pb::{
@@ -19,7 +19,7 @@ use crate::harness::{SOON, Stage, refused, soon, stage, stage_with};
 fn patient() -> GrpcOptions {
     GrpcOptions {
         health_interval: Duration::from_millis(10),
-        ..GrpcOptions::default()
+        ..Limits::default().grpc_options()
     }
 }
 
@@ -103,7 +103,7 @@ async fn a_kernel_without_ipvs_is_unavailable_and_says_what_to_do() {
 async fn a_message_that_is_too_long_is_refused_with_a_reason() {
     let options = GrpcOptions {
         max_request_bytes: 1000,
-        ..GrpcOptions::default()
+        ..Limits::default().grpc_options()
     };
     let mut stage = stage_with(options, AppOptions::default()).await;
     let request = pb::GetServiceRequest {

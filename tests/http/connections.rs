@@ -6,8 +6,8 @@ use std::{
 };
 
 use ipvsd::{
-    http::HttpOptions,
     kernel::{FakeKernel, Kernel, Transport},
+    server::Limits,
 };
 
 use serde_json::{Value, json};
@@ -237,7 +237,7 @@ async fn a_failure_on_the_way_does_not_look_like_the_end() {
     let fake = FakeKernel::new();
     fake.set_connections((0..20_000).map(line).collect());
     let kernel = Arc::new(Broken(fake.clone()));
-    let daemon = Daemon::over(fake, kernel, HttpOptions::default()).await;
+    let daemon = Daemon::over(fake, kernel, Limits::default().http_options()).await;
     let mut socket = tokio::net::TcpStream::connect(daemon.address)
         .await
         .unwrap();

@@ -1,6 +1,6 @@
 //! A daemon in this process, and a client of it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -14,6 +14,7 @@ use ipvsd::{
     executor::{Executor, ExecutorLimits},
     http::{HttpOptions, not_found, router},
     kernel::{FakeKernel, Kernel},
+    server::Limits,
 };
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -35,7 +36,7 @@ pub struct Reply {
 
 impl Daemon {
     pub async fn start() -> Self {
-        Self::with(HttpOptions::default()).await
+        Self::with(Limits::default().http_options()).await
     }
 
     pub async fn with(options: HttpOptions) -> Self {
@@ -186,9 +187,9 @@ impl Reply {
 
 /// Options that refuse bodies over this length.
 pub fn options_with_body(max_body_bytes: usize) -> HttpOptions {
-    HttpOptions {
+    let limits = Limits {
         max_body_bytes,
-        max_rules_bytes: 64 * max_body_bytes,
-        request_timeout: Duration::from_secs(10),
-    }
+        ..Limits::default()
+    };
+    limits.http_options()
 }

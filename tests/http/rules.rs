@@ -1,7 +1,7 @@
 //! The table as text.
 
 use http::{Method, StatusCode};
-use ipvsd::http::HttpOptions;
+use ipvsd::{http::HttpOptions, server::Limits};
 
 use crate::daemon::{Daemon, Reply};
 
@@ -104,7 +104,7 @@ async fn texts_are_bounded_typed_and_of_this_site() {
     let daemon = Daemon::with(HttpOptions {
         max_body_bytes: 10,
         max_rules_bytes: 200,
-        ..HttpOptions::default()
+        ..Limits::default().http_options()
     })
     .await;
     assert_eq!(restore(&daemon, "", TABLE).await.status, StatusCode::OK);
