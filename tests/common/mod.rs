@@ -1,0 +1,4 @@
+//! What the tests on the host and those on a real kernel share.
+
+pub mod parity;
+pub mod tables;

@@ -1,0 +1,174 @@
+//! Everything that this process can do to a kernel can be done over gRPC.
+
+use ipvsd::{
+    model::{
+        Family, Name, Op, ServerConfig, ServiceConfig, SyncDaemonConfig, SyncDaemonDraft,
+        SyncState, Timeouts,
+    },
+    proto::v1 as pb,
+};
+
+use super::harness::{Stage, server, service, stage, text};
+
+const WEB: &str = "tcp-192.0.2.1-80";
+const ONE: &str = "192.168.10.1-80";
+
+fn ops() -> [Op; 12] {
+    let (key, one) = (WEB.parse().unwrap(), ONE.parse().unwrap());
+    let mut config = ServiceConfig::new(Family::Ipv4);
+    config.scheduler = Name::from_kernel(b"rr");
+    let weighed = ServerConfig {
+        weight: 7,
+        ..ServerConfig::default()
+    };
+    let mut daemon = SyncDaemonDraft::default();
+    daemon.interface = ipvsd::model::Field::Set("eth0".to_owned());
+    let daemon: SyncDaemonConfig = daemon.config(SyncState::Backup).unwrap();
+    let timeouts = Timeouts {
+        udp_seconds: 7,
+        ..Timeouts::DEFAULT
+    };
+    [
+        Op::CreateService(key, ServiceConfig::new(Family::Ipv4)),
+        Op::SetService(key, config),
+        Op::CreateServer(key, one, ServerConfig::default()),
+        Op::SetServer(key, one, weighed),
+        Op::ZeroService(key),
+        Op::ZeroAll,
+        Op::DeleteServer(key, one),
+        Op::DeleteService(key),
+        Op::Clear,
+        Op::SetTimeouts(timeouts),
+        Op::StartSyncDaemon(daemon),
+        Op::StopSyncDaemon(SyncState::Backup),
+    ]
+}
+
+/// Does what an operation does, and says which command of the kernel that takes. A new operation
+/// does not compile until it is here.
+async fn perform(stage: &mut Stage, op: Op) -> u8 {
+    let client = &mut stage.client;
+    match op {
+        Op::CreateService(key, _) => {
+            let service = Some(service(&key.to_string()));
+            client
+                .create_service(pb::CreateServiceRequest { service })
+                .await
+                .unwrap();
+            1
+        }
+        Op::SetService(key, config) => {
+            let request = pb::UpdateServiceRequest {
+                service: Some(pb::Service {
+                    scheduler: Some(config.scheduler.to_string()),
+                    ..service(&key.to_string())
+                }),
+                ..pb::UpdateServiceRequest::default()
+            };
+            client.update_service(request).await.unwrap();
+            2
+        }
+        Op::DeleteService(key) => {
+            let request = pb::DeleteServiceRequest {
+                id: key.to_string(),
+                ..pb::DeleteServiceRequest::default()
+            };
+            client.delete_service(request).await.unwrap();
+            3
+        }
+        Op::CreateServer(service, key, _) => {
+            let request = pb::CreateServerRequest {
+                service: service.to_string(),
+                server: Some(server(&key.to_string())),
+            };
+            client.create_server(request).await.unwrap();
+            5
+        }
+        Op::SetServer(service, key, config) => {
+            let request = pb::UpdateServerRequest {
+                service: service.to_string(),
+                server: Some(pb::Server {
+                    id: key.to_string(),
+                    weight: Some(config.weight.into()),
+                    ..pb::Server::default()
+                }),
+                ..pb::UpdateServerRequest::default()
+            };
+            client.update_server(request).await.unwrap();
+            6
+        }
+        Op::DeleteServer(service, key) => {
+            let request = pb::DeleteServerRequest {
+                service: service.to_string(),
+                id: key.to_string(),
+                ..pb::DeleteServerRequest::default()
+            };
+            client.delete_server(request).await.unwrap();
+            7
+        }
+        Op::Clear => {
+            stage.given(WEB, &[]).await;
+            let confirm = Some(1);
+            let request = pb::ClearServicesRequest { confirm };
+            stage.client.clear_services(request).await.unwrap();
+            17
+        }
+        Op::ZeroAll => {
+            client
+                .zero_counters(pb::ZeroCountersRequest::default())
+                .await
+                .unwrap();
+            16
+        }
+        Op::ZeroService(key) => {
+            let service = key.to_string();
+            client
+                .zero_counters(pb::ZeroCountersRequest { service })
+                .await
+                .unwrap();
+            16
+        }
+        Op::SetTimeouts(timeouts) => {
+            let request = pb::SetTimeoutsRequest {
+                timeouts: Some(pb::Timeouts {
+                    udp_seconds: Some(timeouts.udp_seconds.into()),
+                    ..pb::Timeouts::default()
+                }),
+                ..pb::SetTimeoutsRequest::default()
+            };
+            client.set_timeouts(request).await.unwrap();
+            12
+        }
+        Op::StartSyncDaemon(config) => {
+            let request = pb::StartSyncDaemonRequest {
+                sync_daemon: Some(pb::SyncDaemon {
+                    state: config.state.to_string(),
+                    interface: text("eth0"),
+                    ..pb::SyncDaemon::default()
+                }),
+                ..pb::StartSyncDaemonRequest::default()
+            };
+            client.start_sync_daemon(request).await.unwrap();
+            9
+        }
+        Op::StopSyncDaemon(state) => {
+            let request = pb::StopSyncDaemonRequest {
+                state: state.to_string(),
+                ..pb::StopSyncDaemonRequest::default()
+            };
+            client.stop_sync_daemon(request).await.unwrap();
+            10
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_operation_is_reachable() {
+    let mut stage = stage().await;
+    for op in ops() {
+        stage.kernel.reset_counts();
+        let told = format!("{op:?}");
+        let command = perform(&mut stage, op).await;
+        assert_eq!(stage.kernel.commands(command), 1, "{told}");
+    }
+}

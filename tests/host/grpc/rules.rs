@@ -1,0 +1,127 @@
+//! The table as text.
+
+use ipvsd::proto::v1::{self as pb, restore_rules_response::Event};
+use tonic::Code;
+
+use super::harness::{Stage, soon, stage};
+
+async fn restore(
+    stage: &mut Stage,
+    parts: Vec<pb::RestoreRulesRequest>,
+) -> Result<Vec<Event>, tonic::Status> {
+    let events = stage
+        .client
+        .restore_rules(tokio_stream::iter(parts))
+        .await?;
+    let mut events = events.into_inner();
+    let mut told = Vec::new();
+    while let Some(event) = soon(events.message()).await? {
+        told.extend(event.event);
+    }
+    Ok(told)
+}
+
+fn part(text: &str) -> pb::RestoreRulesRequest {
+    pb::RestoreRulesRequest {
+        text: text.to_owned(),
+        ..Default::default()
+    }
+}
+
+async fn save(stage: &mut Stage) -> String {
+    let request = pb::SaveRulesRequest::default();
+    let mut parts = stage.client.save_rules(request).await.unwrap().into_inner();
+    let mut text = String::new();
+    while let Some(part) = soon(parts.message()).await.unwrap() {
+        assert!(part.text.ends_with('\n'));
+        text += &part.text;
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_text_in_parts_is_carried_out_and_saved_again() {
+    let mut stage = stage().await;
+    let parts = [
+        "-A -t 192.0.2.1:80 -s r",
+        "r\n-A -t 192.0.2.1:80\n",
+        "-A -f 7\n",
+    ];
+    let events = restore(&mut stage, parts.map(part).to_vec()).await.unwrap();
+    let Some(Event::Refused(refused)) = events.first() else {
+        panic!("{events:?}");
+    };
+    assert_eq!((refused.line, refused.errno.as_str()), (2, "EEXIST"));
+    let end = pb::RestoreSummary {
+        commands: 3,
+        done: 2,
+        refused: 1,
+    };
+    assert_eq!(events.last(), Some(&Event::End(end)));
+    assert_eq!(
+        save(&mut stage).await,
+        "-A -t 192.0.2.1:80 -s rr\n-A -f 7 -s wlc\n"
+    );
+    let first = pb::RestoreRulesRequest {
+        clear: Some(true),
+        on_error: Some("stop".to_owned()),
+        ..part("-A -f 8\n-A -f 8\n-A -f 9\n")
+    };
+    restore(&mut stage, vec![first]).await.unwrap();
+    assert_eq!(save(&mut stage).await, "-A -f 8 -s wlc\n");
+}
+
+#[tokio::test]
+async fn a_table_of_several_parts_is_whole() {
+    let mut stage = stage().await;
+    let mut text = String::new();
+    for mark in 1..=20_000 {
+        text += &format!("-A -f {mark} -s rr\n");
+    }
+    restore(&mut stage, vec![part(&text)]).await.unwrap();
+    assert_eq!(save(&mut stage).await, text);
+}
+
+#[tokio::test]
+async fn a_faulty_text_changes_nothing() {
+    let mut stage = stage().await;
+    let faulty = vec![part("-A -f 1\nfoo\n")];
+    let status = restore(&mut stage, faulty).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("lines[2]"), "{status:?}");
+    assert_eq!(save(&mut stage).await, "");
+}
+
+#[tokio::test]
+async fn the_table_is_listed_in_columns() {
+    let mut stage = stage().await;
+    let text = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 192.168.10.1:80 -m -x 9 -y 4\n";
+    restore(&mut stage, vec![part(text)]).await.unwrap();
+    let request = pb::GetListingRequest {
+        columns: Some("thresholds".to_owned()),
+        ..Default::default()
+    };
+    let mut parts = stage
+        .client
+        .get_listing(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let mut text = String::new();
+    while let Some(part) = soon(parts.message()).await.unwrap() {
+        text += &part.text;
+    }
+    assert!(text.starts_with("IP Virtual Server version 1.2.1 (size=4096)\nProt "));
+    let line = "  -> 192.168.10.1:80              9          4          0          0         \n";
+    assert!(text.ends_with(line), "{text}");
+    for (columns, order, field) in [("all", "kernel", "columns"), ("rate", "up", "order")] {
+        let request = pb::GetListingRequest {
+            columns: Some(columns.to_owned()),
+            order: Some(order.to_owned()),
+            ..Default::default()
+        };
+        let refused = stage.client.get_listing(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert!(refused.message().contains(field), "{refused:?}");
+    }
+}

@@ -1,0 +1,251 @@
+//! Sync daemons, timeouts and settings.
+
+use std::collections::HashMap;
+
+use ipvsd::proto::v1::{self as pb, setting_value::Kind};
+use tonic::Code;
+
+use super::harness::{mask, refused, stage, text};
+
+fn master() -> pb::SyncDaemon {
+    pb::SyncDaemon {
+        state: "master".to_owned(),
+        interface: text("eth0"),
+        ..pb::SyncDaemon::default()
+    }
+}
+
+#[tokio::test]
+async fn a_sync_daemon_is_started_replaced_and_stopped() {
+    let mut stage = stage().await;
+    let mut start = pb::StartSyncDaemonRequest {
+        sync_daemon: Some(master()),
+        ..pb::StartSyncDaemonRequest::default()
+    };
+    let answer = stage
+        .client
+        .start_sync_daemon(start.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(answer.created && answer.changed);
+    let told = answer.sync_daemon.unwrap();
+    assert_eq!(told.multicast_group.as_deref(), Some("224.0.0.81"));
+    assert_eq!((told.multicast_port, told.sync_id), (Some(8848), Some(0)));
+    let outcome = stage.client.start_sync_daemon(start.clone()).await;
+    refused(outcome, Code::AlreadyExists, "SYNC_DAEMON_RUNNING", &[]);
+    start.replace = true;
+    let answer = stage
+        .client
+        .start_sync_daemon(start.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(!answer.created && !answer.changed);
+    start.sync_daemon.as_mut().unwrap().sync_id = Some(7);
+    let answer = stage
+        .client
+        .start_sync_daemon(start.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(!answer.created && answer.changed);
+    start.etag = told.etag;
+    let outcome = stage.client.start_sync_daemon(start).await;
+    refused(outcome, Code::Aborted, "REVISION_MISMATCH", &[]);
+    let list = pb::ListSyncDaemonsRequest::default();
+    let all = stage
+        .client
+        .list_sync_daemons(list)
+        .await
+        .unwrap()
+        .into_inner();
+    let ids: Vec<_> = all.sync_daemons.iter().map(|d| d.sync_id).collect();
+    assert_eq!(ids, [Some(7)]);
+    let mut stop = pb::StopSyncDaemonRequest {
+        state: "master".to_owned(),
+        ..pb::StopSyncDaemonRequest::default()
+    };
+    assert!(
+        stage
+            .client
+            .stop_sync_daemon(stop.clone())
+            .await
+            .unwrap()
+            .into_inner()
+            .changed
+    );
+    let outcome = stage.client.stop_sync_daemon(stop.clone()).await;
+    refused(outcome, Code::NotFound, "SYNC_DAEMON_NOT_RUNNING", &[]);
+    stop.allow_missing = true;
+    assert!(
+        !stage
+            .client
+            .stop_sync_daemon(stop.clone())
+            .await
+            .unwrap()
+            .into_inner()
+            .changed
+    );
+    stop.state = "slave".to_owned();
+    let outcome = stage.client.stop_sync_daemon(stop).await;
+    refused(
+        outcome,
+        Code::InvalidArgument,
+        "INVALID_ARGUMENT",
+        &["state"],
+    );
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_sync_daemon_is_told_by_its_field() {
+    type Change = fn(&mut pb::SyncDaemon);
+    let wrong: [(&str, Change); 7] = [
+        ("state", |d| d.state.clear()),
+        ("interface", |d| d.interface = None),
+        ("sync_id", |d| d.sync_id = Some(256)),
+        ("max_length", |d| d.max_length = Some(0)),
+        ("multicast_group", |d| d.multicast_group = text("192.0.2.1")),
+        ("multicast_port", |d| d.multicast_port = Some(0)),
+        ("multicast_ttl", |d| d.multicast_ttl = Some(256)),
+    ];
+    let mut stage = stage().await;
+    for (field, change) in wrong {
+        let mut daemon = master();
+        change(&mut daemon);
+        let start = pb::StartSyncDaemonRequest {
+            sync_daemon: Some(daemon),
+            ..pb::StartSyncDaemonRequest::default()
+        };
+        let outcome = stage.client.start_sync_daemon(start).await;
+        refused(outcome, Code::InvalidArgument, "INVALID_ARGUMENT", &[field]);
+    }
+    let nothing = stage
+        .client
+        .start_sync_daemon(pb::StartSyncDaemonRequest::default())
+        .await;
+    refused(
+        nothing,
+        Code::InvalidArgument,
+        "INVALID_ARGUMENT",
+        &["sync_daemon"],
+    );
+}
+
+#[tokio::test]
+async fn timeouts_that_are_not_named_are_kept() {
+    let mut stage = stage().await;
+    let get = pb::GetTimeoutsRequest::default();
+    let before = stage.client.get_timeouts(get).await.unwrap().into_inner();
+    let before = before.timeouts.unwrap();
+    assert_eq!(before.tcp_seconds, Some(900));
+    let mut set = pb::SetTimeoutsRequest {
+        timeouts: Some(pb::Timeouts {
+            udp_seconds: Some(60),
+            ..pb::Timeouts::default()
+        }),
+        etag: before.etag,
+        ..pb::SetTimeoutsRequest::default()
+    };
+    let answer = stage
+        .client
+        .set_timeouts(set.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(answer.changed);
+    let told = answer.timeouts.unwrap();
+    assert_eq!((told.tcp_seconds, told.udp_seconds), (Some(900), Some(60)));
+    let outcome = stage.client.set_timeouts(set.clone()).await;
+    refused(outcome, Code::Aborted, "REVISION_MISMATCH", &[]);
+    set.etag.clear();
+    set.timeouts = Some(pb::Timeouts::default());
+    set.update_mask = mask(&["udp_seconds"]);
+    let told = stage
+        .client
+        .set_timeouts(set.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        told.timeouts.unwrap().udp_seconds,
+        Some(300),
+        "the kernel's default"
+    );
+    set.timeouts.as_mut().unwrap().udp_seconds = Some(0);
+    let outcome = stage.client.set_timeouts(set.clone()).await;
+    refused(
+        outcome,
+        Code::InvalidArgument,
+        "INVALID_ARGUMENT",
+        &["udp_seconds"],
+    );
+    set.timeouts = None;
+    let outcome = stage.client.set_timeouts(set).await;
+    refused(
+        outcome,
+        Code::InvalidArgument,
+        "INVALID_ARGUMENT",
+        &["timeouts"],
+    );
+}
+
+#[tokio::test]
+async fn settings_are_typed_and_checked_before_the_first_is_written() {
+    let mut stage = stage().await;
+    let get = pb::GetSettingsRequest {};
+    let before = stage
+        .client
+        .get_settings(get)
+        .await
+        .unwrap()
+        .into_inner()
+        .settings;
+    let kind = |settings: &HashMap<String, pb::SettingValue>, name: &str| {
+        settings[name].kind.clone().unwrap()
+    };
+    assert_eq!(kind(&before, "expire_nodest_conn"), Kind::Boolean(false));
+    assert_eq!(kind(&before, "drop_entry"), Kind::Integer(0));
+    let value = |kind| pb::SettingValue { kind: Some(kind) };
+    let mut update = pb::UpdateSettingsRequest {
+        settings: HashMap::from([
+            ("expire_nodest_conn".to_owned(), value(Kind::Boolean(true))),
+            ("drop_entry".to_owned(), value(Kind::Integer(3))),
+        ]),
+        update_mask: mask(&["expire_nodest_conn"]),
+    };
+    let answer = stage
+        .client
+        .update_settings(update.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(answer.changed);
+    assert_eq!(
+        kind(&answer.settings, "expire_nodest_conn"),
+        Kind::Boolean(true)
+    );
+    assert_eq!(
+        kind(&answer.settings, "drop_entry"),
+        Kind::Integer(0),
+        "not named"
+    );
+    update
+        .settings
+        .insert("drop_packet".to_owned(), value(Kind::Integer(4)));
+    update
+        .settings
+        .insert("drop_table".to_owned(), pb::SettingValue { kind: None });
+    update.update_mask = None;
+    let outcome = stage.client.update_settings(update).await;
+    let fields = ["drop_packet", "drop_table"];
+    refused(outcome, Code::InvalidArgument, "INVALID_ARGUMENT", &fields);
+    let after = stage
+        .client
+        .get_settings(get)
+        .await
+        .unwrap()
+        .into_inner()
+        .settings;
+    assert_eq!(kind(&after, "drop_entry"), Kind::Integer(0));
+}

@@ -1,0 +1,231 @@
+//! What is refused before the kernel is asked, and how.
+
+use http::Method;
+use ipvsd::kernel::fake::command;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::daemon::{Daemon, options_with_body};
+
+const SERVICE: &str = "/v1/services/tcp-192.0.2.1-80";
+
+#[tokio::test]
+async fn an_unknown_path_is_a_problem() {
+    let daemon = Daemon::start().await;
+    for path in [
+        "/",
+        "/v2/services",
+        "/v1",
+        "/v1/services/",
+        "/v1/services/a/b",
+    ] {
+        daemon.get(path).await.problem(404, "NOT_FOUND");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_method_is_told_the_right_ones() {
+    let daemon = Daemon::start().await;
+    for (method, path, allowed) in [
+        (
+            Method::PUT,
+            "/v1/services",
+            ["GET", "POST", "DELETE"].as_slice(),
+        ),
+        (Method::POST, SERVICE, &["GET", "PUT", "PATCH", "DELETE"]),
+        (Method::GET, "/v1/zero", &["POST"]),
+        (Method::DELETE, "/v1/timeouts", &["GET", "PATCH"]),
+        (Method::POST, "/healthz", &["GET"]),
+        (Method::POST, "/openapi.json", &["GET"]),
+    ] {
+        let reply = daemon.send(method, path, &[], "").await;
+        reply.problem(405, "METHOD_NOT_ALLOWED");
+        for method in allowed {
+            assert!(reply.header("allow").contains(method), "{path}: {reply:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_another_type_is_refused() {
+    let daemon = Daemon::start().await;
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    for (method, path) in [
+        (Method::POST, "/v1/services"),
+        (Method::PUT, SERVICE),
+        (Method::PATCH, SERVICE),
+        (Method::PATCH, "/v1/timeouts"),
+        (Method::PATCH, "/v1/settings"),
+        (Method::PUT, "/v1/sync-daemons/master"),
+    ] {
+        let reply = daemon.send(method.clone(), path, &form, "{}").await;
+        let problem = reply.problem(415, "UNSUPPORTED_MEDIA_TYPE");
+        assert!(problem["hint"].as_str().unwrap().contains("Content-Type"));
+        assert_eq!(
+            method == Method::PATCH,
+            !reply.header("accept-patch").is_empty()
+        );
+        let untyped = daemon
+            .send(method, path, &[("content-type", "")], "{}")
+            .await;
+        untyped.problem(415, "UNSUPPORTED_MEDIA_TYPE");
+    }
+    let merge = [("content-type", "application/merge-patch+json")];
+    let reply = daemon.send(Method::PUT, SERVICE, &merge, "{}").await;
+    reply.problem(415, "UNSUPPORTED_MEDIA_TYPE");
+    let json = [("content-type", "Application/JSON ; charset=utf-8")];
+    daemon
+        .send(Method::PUT, SERVICE, &json, "{}")
+        .await
+        .expect(201);
+}
+
+#[tokio::test]
+async fn a_body_that_is_missing_broken_or_no_object_is_refused() {
+    let daemon = Daemon::start().await;
+    for (body, says) in [
+        ("", "empty"),
+        (" ", "not JSON"),
+        ("{", "not JSON"),
+        ("{}{}", "not JSON"),
+        ("{\"port\":1e999}", "not JSON"),
+        ("[]", "expected an object"),
+        ("null", "expected an object"),
+        ("\"x\"", "expected an object"),
+    ] {
+        let message = daemon.put(SERVICE, body).await.refuses("");
+        assert!(message.contains(says), "{body}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_fields_are_named_with_what_is_allowed() {
+    let daemon = Daemon::with_service().await;
+    for (body, field, says) in [
+        (r#"{"shceduler":"rr"}"#, "shceduler", "`scheduler`"),
+        (r#"{"scheduler":7}"#, "scheduler", "expected a string"),
+        (
+            r#"{"one_packet":"yes"}"#,
+            "one_packet",
+            "expected a boolean",
+        ),
+        (r#"{"port":"80"}"#, "port", "expected a whole number"),
+        (r#"{"port":80.5}"#, "port", "expected a whole number"),
+        (
+            r#"{"persistence":{"timeout":5}}"#,
+            "persistence.timeout",
+            "`timeout_seconds`",
+        ),
+        (
+            r#"{"persistence":{"timeout_seconds":0}}"#,
+            "persistence.timeout_seconds",
+            "1 to",
+        ),
+        (r#"{"persistence":[]}"#, "persistence", "expected an object"),
+        (
+            r#"{"servers":[{"address":"10.0.0.1"},{"address":"10.0.0.2","weight":-1}]}"#,
+            "servers[1].weight",
+            "0 to 65535",
+        ),
+        (
+            r#"{"servers":[{"address":"10.0.0.1","forwarding":"tunnel","tunnel":{"type":"vxlan"}}]}"#,
+            "servers[0].tunnel.type",
+            "gue",
+        ),
+    ] {
+        let reply = daemon.put(SERVICE, body).await;
+        let problem = reply.problem(400, "INVALID_ARGUMENT");
+        let errors = problem["errors"].as_array().unwrap();
+        let error = errors.iter().find(|error| error["field"] == field);
+        let message = error.unwrap_or_else(|| panic!("{problem}"))["message"]
+            .as_str()
+            .unwrap();
+        assert!(message.contains(says), "{body}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_parameter_is_refused_wherever_it_is() {
+    let daemon = Daemon::with_service().await;
+    for (method, path, body) in [
+        (Method::GET, "/v1/services", ""),
+        (Method::POST, "/v1/services", "{}"),
+        (Method::DELETE, "/v1/services", ""),
+        (Method::GET, SERVICE, ""),
+        (Method::PUT, SERVICE, "{}"),
+        (Method::PATCH, SERVICE, "{}"),
+        (Method::DELETE, SERVICE, ""),
+        (Method::GET, "/v1/services/tcp-192.0.2.1-80/servers", ""),
+        (Method::POST, "/v1/services/tcp-192.0.2.1-80/servers", "{}"),
+        (Method::POST, "/v1/zero", ""),
+        (Method::GET, "/v1/timeouts", ""),
+        (Method::PATCH, "/v1/timeouts", "{}"),
+        (Method::GET, "/v1/sync-daemons", ""),
+        (Method::DELETE, "/v1/sync-daemons/master", ""),
+        (Method::GET, "/v1/connections", ""),
+        (Method::GET, "/v1/stats", ""),
+        (Method::GET, "/v1/info", ""),
+        (Method::GET, "/v1/settings", ""),
+        (Method::PATCH, "/v1/settings", "{}"),
+    ] {
+        let reply = daemon
+            .send(method, &format!("{path}?dry_run=true"), &[], body)
+            .await;
+        let message = reply.problem(400, "INVALID_ARGUMENT")["errors"].to_string();
+        assert!(message.contains("dry_run"), "{path}: {message}");
+    }
+    assert_eq!(daemon.kernel.services().len(), 1);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_refused_whether_it_says_so_or_not() {
+    let daemon = Daemon::with(options_with_body(64)).await;
+    let long = format!(r#"{{"scheduler":"{}"}}"#, "x".repeat(64));
+    daemon.put(SERVICE, &long).await.problem(413, "TOO_LARGE");
+    let fits = format!(r#"{{"scheduler":"rr"}}{}"#, " ".repeat(46));
+    daemon.put(SERVICE, &fits).await.expect(201);
+
+    let mut socket = tokio::net::TcpStream::connect(daemon.address)
+        .await
+        .unwrap();
+    let head = format!(
+        "PUT {SERVICE} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         transfer-encoding: chunked\r\nconnection: close\r\n\r\n50\r\n{}\r\n0\r\n\r\n",
+        " ".repeat(0x50)
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("TOO_LARGE"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_refusal_carries_the_id_of_its_request() {
+    let daemon = Daemon::start().await;
+    let id = [("x-request-id", "test-7")];
+    for path in [SERVICE, "/nowhere", "/v1/services?x=1"] {
+        let reply = daemon.get_with(path, &id).await;
+        let problem: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(problem["request_id"], "test-7", "{path}");
+        let length: usize = reply.header("content-length").parse().unwrap();
+        assert_eq!(length, reply.body.len());
+    }
+    let problem = daemon.get(SERVICE).await.problem(404, "SERVICE_NOT_FOUND");
+    assert!(problem.get("request_id").is_none());
+}
+
+#[tokio::test]
+async fn what_is_refused_by_its_form_never_reaches_the_kernel() {
+    let daemon = Daemon::start().await;
+    daemon.kernel.reset_counts();
+    daemon.put(SERVICE, r#"{"port":"x"}"#).await.expect(400);
+    daemon
+        .put(SERVICE, r#"{"one_packet":true}"#)
+        .await
+        .expect(400);
+    daemon.get("/v1/services?x=1").await.expect(400);
+    daemon.get("/v1/services/x").await.expect(400);
+    for command in [command::NEW_SERVICE, command::GET_SERVICE] {
+        assert_eq!(daemon.kernel.commands(command), 0);
+    }
+}

@@ -1,0 +1,192 @@
+//! A large table, other programs, other namespaces, and a daemon that may not.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{collections::HashMap, process::Command};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Namespace,
+    api::{Api, Request, Way, without_etags},
+    daemon::Daemon,
+    lists, rules, run,
+};
+
+#[test]
+fn a_table_of_a_thousand_services_with_a_hundred_servers_each_is_listed_whole_and_right() {
+    Namespace::new().run(|| {
+        let direct = Api::start(Way::App);
+        let mut wanted = HashMap::new();
+        for i in 0..1000 {
+            let servers: Vec<_> = (0..100)
+                .map(|j| {
+                    json!({
+                        "address": format!("10.{}.{}.{j}", 1 + i / 250, i % 250),
+                        "port": 1000 + j, "forwarding": "masquerade", "weight": (i + j) % 7,
+                    })
+                })
+                .collect();
+            let id = format!("tcp-192.0.{}.{}-{}", i / 250, i % 250, 8000 + i % 3);
+            let service = json!({"id": id, "scheduler": "wrr", "servers": servers});
+            direct.write(&Request::CreateService(service)).unwrap();
+            wanted.insert(id, servers);
+        }
+        for way in [Way::App, Way::Http, Way::Grpc] {
+            let listed = Api::start(way).services();
+            assert_eq!(listed.len(), 1000, "{way:?}");
+            for service in listed.into_iter().map(without_etags) {
+                let wanted = &wanted[service["id"].as_str().unwrap()];
+                let servers = service["servers"].as_array().unwrap();
+                assert_eq!(servers.len(), 100, "{way:?} {}", service["id"]);
+                for (server, wanted) in servers.iter().zip(wanted) {
+                    for name in ["address", "port", "forwarding", "weight"] {
+                        assert_eq!(server[name], wanted[name], "{way:?} {server}");
+                    }
+                }
+            }
+        }
+        let saved = lists("-S -n");
+        assert_eq!(saved.lines().count(), 101_000);
+        let line = "-a -t 192.0.3.249:8000 -r 10.4.249.99:1099 -m -w 6";
+        assert!(saved.lines().any(|saved| saved == line));
+    });
+}
+
+#[test]
+fn what_ipvsadm_changes_is_in_the_next_answer() {
+    for way in [Way::App, Way::Http, Way::Grpc] {
+        Namespace::new().run(|| {
+            let api = Api::start(way);
+            // The line, and what is there after it: services, weight of the server, persistence.
+            for (line, count, weight, timeout) in [
+                ("-A -t 10.0.0.1:80 -s rr", 1, None, None),
+                ("-a -t 10.0.0.1:80 -r 10.1.1.2:80 -g", 1, Some(1), None),
+                ("-e -t 10.0.0.1:80 -r 10.1.1.2:80 -g -w 9", 1, Some(9), None),
+                ("-A -f 3 -s rr", 2, Some(9), None),
+                ("-E -t 10.0.0.1:80 -s wlc -p 120", 2, Some(9), Some(120)),
+                ("-D -f 3", 1, Some(9), Some(120)),
+                ("-d -t 10.0.0.1:80 -r 10.1.1.2:80", 1, None, Some(120)),
+            ] {
+                rules(line);
+                let services = api.services();
+                assert_eq!(services.len(), count, "{way:?} {line}");
+                let first = &services[0];
+                let number = |path: &str| first.pointer(path).and_then(Value::as_u64);
+                assert_eq!(number("/servers/0/weight"), weight, "{way:?} {line}");
+                let told = number("/persistence/timeout_seconds");
+                assert_eq!(told, timeout, "{way:?} {line}");
+            }
+        });
+    }
+}
+
+/// The daemon as an ordinary user with these capabilities.
+fn nobody(capabilities: &str) -> Daemon {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    command.args(["--inh-caps", capabilities, "--ambient-caps", capabilities]);
+    command.arg(env!("CARGO_BIN_EXE_ipvsd"));
+    Daemon::of(command)
+}
+
+fn service() -> Request {
+    Request::CreateService(json!({"id": "tcp-10.0.0.1-80", "scheduler": "rr"}))
+}
+
+#[test]
+fn without_permission_the_daemon_says_what_it_lacks() {
+    let root_of_its_own = || {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", env!("CARGO_BIN_EXE_ipvsd")]);
+        Daemon::of(command)
+    };
+    for start in [(|| nobody("-all")) as fn() -> Daemon, root_of_its_own] {
+        Namespace::new().run(|| {
+            rules("-A -t 10.0.0.9:80 -s rr");
+            let api = Api::of(start());
+            let refusals = [
+                api.try_services().map(drop),
+                api.write(&service()).map(drop),
+            ];
+            for refusal in refusals {
+                let refusal = refusal.unwrap_err();
+                assert_eq!(refusal.reason, "KERNEL_UNAVAILABLE", "{refusal:?}");
+                assert_eq!(refusal.errno.as_deref(), Some("EPERM"));
+                assert!(refusal.detail.contains("CAP_NET_ADMIN"), "{refusal:?}");
+                let hint = refusal.hint.unwrap();
+                assert!(hint.contains("AmbientCapabilities=CAP_NET_ADMIN"), "{hint}");
+            }
+            assert_eq!(api.fetch("/healthz").0, 200);
+            assert_eq!(api.fetch("/readyz").0, 503);
+            assert_eq!(lists("-S -n"), "-A -t 10.0.0.9:80 -s rr\n");
+        });
+    }
+}
+
+#[test]
+fn the_capability_alone_is_enough() {
+    Namespace::new().run(|| {
+        let api = Api::of(nobody("-all,+net_admin"));
+        api.write(&service()).unwrap();
+        assert_eq!(lists("-S -n"), "-A -t 10.0.0.1:80 -s rr\n");
+        assert_eq!(api.fetch("/readyz").0, 200);
+    });
+}
+
+#[test]
+fn another_namespace_is_managed_by_name_and_this_one_left_alone() {
+    let (here, there) = (Namespace::new(), Namespace::named("kernel-edges"));
+    there.ip("link add only-there type dummy");
+    there.ip("link set only-there up");
+    here.run(|| {
+        rules("-A -u 10.0.0.9:53 -s rr");
+        let api = Api::of(Daemon::start(&["--netns", "kernel-edges"]));
+        assert_eq!(api.services(), [] as [Value; 0]);
+        api.write(&service()).unwrap();
+        let daemon = json!({"interface": "only-there"});
+        api.write(&Request::StartSyncDaemon("backup".to_owned(), daemon))
+            .unwrap();
+        let settings = json!({"sync_threshold": [1, 7], "expire_nodest_conn": true});
+        api.write(&Request::UpdateSettings(settings)).unwrap();
+        api.write(&Request::SetTimeouts(json!({"udp_seconds": 77})))
+            .unwrap();
+        let (_, info) = api.fetch("/v1/info");
+        assert_eq!(info["namespace"], "kernel-edges", "{info}");
+        let (status, connections) = api.fetch("/v1/connections");
+        assert_eq!((status, &connections["connections"]), (200, &json!([])));
+
+        assert_eq!(lists("-S -n"), "-A -u 10.0.0.9:53 -s rr\n");
+        assert_eq!(lists("-L --daemon"), "");
+        assert_eq!(
+            lists("-L --timeout"),
+            "Timeout (tcp tcpfin udp): 900 120 300\n"
+        );
+        let setting = |name: &str| {
+            let text = std::fs::read_to_string(format!("/proc/sys/net/ipv4/vs/{name}"));
+            text.unwrap()
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(setting("sync_threshold"), "3 50");
+        there.run(|| {
+            assert_eq!(setting("sync_threshold"), "1 7");
+            assert_eq!(setting("expire_nodest_conn"), "1");
+        });
+        assert_eq!(there.save(), "-A -t 10.0.0.1:80 -s rr\n");
+        assert!(there.lists("-L --daemon").contains("mcast=only-there"));
+        assert!(there.lists("-L --timeout").ends_with("900 120 77\n"));
+    });
+    run("ip", ["netns", "del", "kernel-edges"]);
+}
+
+#[test]
+fn a_namespace_that_there_is_not_ends_the_daemon_with_a_word_about_it() {
+    let output = Command::new(env!("CARGO_BIN_EXE_ipvsd"))
+        .args(["--netns", "nosuch", "--listen", "127.0.0.1:0"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(said.contains("nosuch"), "{said}");
+}

@@ -1,0 +1,166 @@
+//! The examples of ipvsadm's manual, over both protocols, with real servers and real requests.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics fails"
+)]
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Namespace,
+    api::{Api, Request, Way},
+    daemon::{ADDRESS, Daemon},
+    lists, rules, run, until,
+};
+
+/// EXAMPLE 1, EXAMPLE 2 and the IPv6 example, as the manual types them.
+const MANUAL: &str = "\
+-A -t 207.175.44.110:80 -s rr
+-a -t 207.175.44.110:80 -r 192.168.10.1:80 -m
+-a -t 207.175.44.110:80 -r 192.168.10.2:80 -m
+-a -t 207.175.44.110:80 -r 192.168.10.3:80 -m
+-a -t 207.175.44.110:80 -r 192.168.10.4:80 -m
+-a -t 207.175.44.110:80 -r 192.168.10.5:80 -m
+-A -f 1 -s rr
+-a -f 1 -r 192.168.10.1:0 -m
+-a -f 1 -r 192.168.10.2:0 -m
+-a -f 1 -r 192.168.10.3:0 -m
+-a -f 1 -r 192.168.10.4:0 -m
+-a -f 1 -r 192.168.10.5:0 -m
+-A -t [2001:db8::80]:80 -s rr
+-a -t [2001:db8::80]:80 -r [2001:db8::a0a0]:80 -m
+";
+
+fn servers(port: Option<u16>) -> Vec<Value> {
+    (1..=5)
+        .map(|n| json!({"address": format!("192.168.10.{n}"), "port": port, "forwarding": "masquerade"}))
+        .collect()
+}
+
+fn example_1() -> Value {
+    json!({"protocol": "tcp", "address": "207.175.44.110", "port": 80, "scheduler": "rr",
+           "servers": servers(Some(80))})
+}
+
+#[test]
+fn the_manuals_examples_are_the_same_by_ipvsadm_over_http_and_by_a_stock_grpc_client() {
+    let (real, http, grpc) = (Namespace::new(), Namespace::new(), Namespace::new());
+    real.run(|| rules(MANUAL));
+    let wanted = real.save();
+
+    http.run(|| {
+        let api = Api::start(Way::Http);
+        for body in [
+            example_1(),
+            json!({"fwmark": 1, "scheduler": "rr", "servers": servers(None)}),
+            json!({"protocol": "tcp", "address": "2001:db8::80", "port": 80, "scheduler": "rr",
+                   "servers": [{"address": "2001:db8::a0a0", "forwarding": "masquerade"}]}),
+        ] {
+            api.write(&Request::CreateService(body)).unwrap();
+        }
+    });
+    assert_eq!(http.save(), wanted);
+
+    let told = grpc.run(|| {
+        let _daemon = Daemon::start(&[]);
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let python = root.join(".cache/venv/bin/python");
+        assert!(python.exists(), "no stock gRPC client: lab/install tests");
+        let client = root.join("tests/grpc_stock_client.py");
+        let endpoint = ADDRESS.to_string();
+        run(
+            python.to_str().unwrap(),
+            [client.to_str().unwrap(), endpoint.as_str()],
+        )
+    });
+    assert_eq!(grpc.save(), wanted);
+    // It prints the kernel's order, ipvsadm sorts.
+    let sorted = |text: &str| {
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&told), sorted(&wanted), "what it reads back");
+}
+
+#[test]
+fn a_hundred_requests_through_example_1_go_twenty_to_each_server_and_are_counted_as_ipvsadm_counts()
+{
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/lab/topology.sh");
+    let director = Namespace::new();
+    // The kernel has one list of names of namespaces; the suites share it.
+    let topology = |line: &str| {
+        let line = format!("LAB_PREFIX=examples- exec {script} {line}");
+        director.run(|| run("bash", ["-c", line.as_str()]))
+    };
+    topology("example1 up");
+    let (counted, real) = director.run(|| {
+        let api = Api::start(Way::Http);
+        api.write(&Request::CreateService(example_1())).unwrap();
+        let answers = topology(
+            "on client bash -c 'for ((i = 0; i < 100; i++)); do curl -sf http://207.175.44.110/; echo; done'",
+        );
+        let mut spread: BTreeMap<&str, u32> = BTreeMap::new();
+        for name in answers.split_whitespace() {
+            *spread.entry(name).or_default() += 1;
+        }
+        let twenty: BTreeMap<_, _> = (1..=5).map(|n| (format!("rs{n}"), 20)).collect();
+        let spread: BTreeMap<_, _> = spread
+            .into_iter()
+            .map(|(name, count)| (name.trim_start_matches("examples-").to_owned(), count))
+            .collect();
+        assert_eq!(spread, twenty);
+
+        // The kernel adds up its counters every 2 s.
+        until("all packets are counted, and as ipvsadm says", || {
+            let ours = counters(&api.services());
+            let theirs = real_counters();
+            let all = ours.values().all(|counters| counters[0] == 20);
+            if all && ours == theirs {
+                Ok((ours, theirs))
+            } else {
+                Err(format!("{ours:?} {theirs:?}"))
+            }
+        })
+    });
+    assert_eq!(counted.len(), 5, "{real:?}");
+    topology("example1 down");
+}
+
+/// Connections, packets and bytes, in and out, by server.
+fn counters(services: &[Value]) -> BTreeMap<String, [u64; 5]> {
+    let servers = services[0]["servers"].as_array().unwrap();
+    servers
+        .iter()
+        .map(|server| {
+            let stats = &server["stats"];
+            let field = |name: &str| stats[name].as_u64().unwrap();
+            let five = [
+                "connections",
+                "packets_in",
+                "packets_out",
+                "bytes_in",
+                "bytes_out",
+            ];
+            let address = server["address"].as_str().unwrap();
+            (format!("{address}:80"), five.map(field))
+        })
+        .collect()
+}
+
+/// The same, as real ipvsadm lists them.
+fn real_counters() -> BTreeMap<String, [u64; 5]> {
+    lists("-L -n --stats --exact")
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.strip_prefix("  -> ")?.split_whitespace();
+            let name = words.next()?.to_owned();
+            let numbers: Vec<u64> = words.filter_map(|word| word.parse().ok()).collect();
+            Some((name, numbers.try_into().ok()?))
+        })
+        .collect()
+}

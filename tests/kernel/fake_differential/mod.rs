@@ -1,0 +1,220 @@
+//! The fake kernel is worth what this proves: whatever it is asked, in whatever order, it answers
+//! as the real one does and has the same table after.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod strategies;
+
+use std::{
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use ipvsd::{
+    executor::{Change, Executor, ExecutorLimits, Seen},
+    kernel::FakeKernel,
+    model::{Error, Op, Query, ServiceEntry, SyncState, Timeouts},
+};
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+
+use self::strategies::Step;
+use crate::support::{Namespace, SOON, executor};
+
+/// How many sequences are tried, unless the time is up before.
+const SEQUENCES: u32 = 4000;
+/// When no more are begun.
+const TIME: Duration = Duration::from_secs(75);
+/// Fewer would prove little.
+const LEAST: u32 = 300;
+
+#[test]
+fn the_fake_kernel_answers_as_the_real_one() {
+    let namespace = Namespace::new();
+    namespace.ip("link add d0 type dummy");
+    namespace.ip("addr add 10.1.1.1/24 brd + dev d0");
+    namespace.ip("link set d0 up");
+    let (begun, tried) = (Instant::now(), AtomicU32::new(0));
+    let outcome = namespace.run(|| {
+        let both = Both::start();
+        let mut outcome = Ok(());
+        while outcome.is_ok() && begun.elapsed() < TIME && tried.load(Relaxed) < SEQUENCES {
+            let mut runner = TestRunner::new(Config {
+                cases: 50,
+                failure_persistence: None,
+                max_shrink_iters: 3000,
+                ..Config::default()
+            });
+            outcome = runner.run(&strategies::steps(), |steps| {
+                tried.fetch_add(1, Relaxed);
+                both.agree_on(&steps)
+            });
+        }
+        let [done, refused] = both.changes.map(AtomicU32::into_inner);
+        println!("{done} changes carried out, {refused} refused");
+        if outcome.is_ok() {
+            assert!(done > LEAST && refused > LEAST, "{done}, {refused}");
+        }
+        outcome
+    });
+    match outcome {
+        Ok(()) => {}
+        Err(TestError::Fail(why, steps)) => {
+            let steps: Vec<_> = steps.iter().map(|step| format!("{step:?}\n")).collect();
+            panic!("{why}, after\n{}", steps.concat());
+        }
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+    println!("{} sequences in {:?}", tried.load(Relaxed), begun.elapsed());
+    assert!(
+        tried.load(Relaxed) >= LEAST,
+        "only {} sequences",
+        tried.load(Relaxed)
+    );
+}
+
+struct Both {
+    runtime: tokio::runtime::Runtime,
+    real: Executor,
+    fake: Executor,
+    /// Changes that were carried out, and refused.
+    changes: [AtomicU32; 2],
+}
+
+impl Both {
+    /// A fake one that is told of the real one's clock and interfaces.
+    fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let real = executor();
+        let kernel = FakeKernel::new();
+        kernel.remove_interface("eth0");
+        kernel.add_interface("d0", 1500);
+        kernel.add_broadcast(Ipv4Addr::new(10, 1, 1, 255));
+        kernel.set_hz(runtime.block_on(clock(&real)));
+        if let Ok(Seen::Info(info)) = runtime.block_on(ask(&real, Query::Info)) {
+            kernel.set_table_size(info.connection_table_size);
+        }
+        let fake = Executor::start(Arc::new(kernel), ExecutorLimits::default()).unwrap();
+        Self {
+            runtime,
+            real,
+            fake,
+            changes: Default::default(),
+        }
+    }
+
+    fn agree_on(&self, steps: &[Step]) -> Result<(), TestCaseError> {
+        self.runtime.block_on(async {
+            for executor in [&self.real, &self.fake] {
+                reset(executor).await;
+            }
+            self.agree_on_queries(&[Query::Table, Query::Timeouts, Query::SyncDaemons])
+                .await?;
+            for step in steps {
+                match step {
+                    Step::Ask(query) => self.agree_on_queries(&[*query]).await?,
+                    Step::Do(ops) => {
+                        let real = change(&self.real, ops).await;
+                        let fake = change(&self.fake, ops).await;
+                        self.changes[usize::from(real.is_err())].fetch_add(1, Relaxed);
+                        same(&format!("{ops:?}"), &real, &fake)?;
+                        let queries = [Query::Table, Query::Timeouts, Query::SyncDaemons];
+                        let all = ops.iter().any(|op| op.service().is_none());
+                        let wanted = if all { &queries[..] } else { &queries[..1] };
+                        self.agree_on_queries(wanted).await?;
+                    }
+                }
+            }
+            self.agree_on_queries(&[Query::Timeouts, Query::SyncDaemons])
+                .await
+        })
+    }
+
+    async fn agree_on_queries(&self, queries: &[Query]) -> Result<(), TestCaseError> {
+        for query in queries {
+            let real = ask(&self.real, *query).await;
+            let fake = ask(&self.fake, *query).await;
+            let sorted = |seen: &Result<Seen, Error>| format!("{:?}", seen.clone().map(in_order));
+            match (&real, &fake) {
+                // Comparing text is dear, and a table is what is compared most.
+                (Ok(Seen::Table(real)), Ok(Seen::Table(fake))) if by_key(real) == by_key(fake) => {}
+                _ => same(&format!("{query:?}"), &sorted(&real), &sorted(&fake))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn same<T: std::fmt::Debug + PartialEq>(
+    what: &str,
+    real: &T,
+    fake: &T,
+) -> Result<(), TestCaseError> {
+    if real == fake {
+        return Ok(());
+    }
+    Err(TestCaseError::fail(format!(
+        "{what}:\n real {real:?}\n fake {fake:?}\n"
+    )))
+}
+
+/// The kernel's order of services has an address of its own memory in it.
+fn by_key(table: &[ServiceEntry]) -> Vec<&ServiceEntry> {
+    let mut all: Vec<_> = table.iter().collect();
+    all.sort_by_key(|entry| entry.service.key);
+    all
+}
+
+fn in_order(seen: Seen) -> Seen {
+    match seen {
+        Seen::Table(table) => Seen::Table(Arc::new(by_key(&table).into_iter().cloned().collect())),
+        other => other,
+    }
+}
+
+fn soon() -> Instant {
+    Instant::now() + SOON
+}
+
+async fn ask(executor: &Executor, query: Query) -> Result<Seen, Error> {
+    let answer = executor.ask(query, Duration::ZERO, soon()).await;
+    answer.map(|told| told.value)
+}
+
+async fn change(executor: &Executor, ops: &[Op]) -> Result<bool, Error> {
+    let change = Change::blind(ops.iter().cloned(), None);
+    let changed = executor.change(change, soon()).await;
+    changed.map(|changed| changed.changed)
+}
+
+async fn reset(executor: &Executor) {
+    change(executor, &[Op::Clear, Op::SetTimeouts(Timeouts::DEFAULT)])
+        .await
+        .unwrap();
+    for state in [SyncState::Master, SyncState::Backup] {
+        // Maybe none runs.
+        let _ = change(executor, &[Op::StopSyncDaemon(state)]).await;
+    }
+}
+
+/// Ticks per second of the kernel, by the longest timeout that it takes.
+async fn clock(executor: &Executor) -> u32 {
+    for hz in [100, 250, 300, 1000] {
+        let longest = i32::MAX.cast_unsigned() / hz;
+        let timeouts = |tcp_seconds| Timeouts {
+            tcp_seconds,
+            ..Timeouts::DEFAULT
+        };
+        let accepted = change(executor, &[Op::SetTimeouts(timeouts(longest))]).await;
+        let refused = change(executor, &[Op::SetTimeouts(timeouts(longest + 1))]).await;
+        if accepted.is_ok() && refused.is_err() {
+            return hz;
+        }
+    }
+    panic!("a clock of an unknown rate");
+}

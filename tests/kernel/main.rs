@@ -1,0 +1,26 @@
+//! The tests on a real kernel. They need root and a kernel with IPVS:
+//!
+//! ```text
+//! make test-kernel TEST=traffic
+//! ```
+//!
+//! One program, since each links the whole library and boots a kernel.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test that panics fails"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod edges;
+mod examples;
+mod fake_differential;
+mod module;
+mod parity;
+mod refusals;
+mod scenarios;
+mod support;
+mod traffic;

@@ -1,0 +1,288 @@
+//! Counters, connections and their synchronisation, with real packets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Namespace,
+    api::{Api, Request, Way},
+    lists, rules, until,
+    world::{World, say},
+};
+
+const RULES: &str = "\
+-A -t 10.9.0.100:80 -s rr
+-a -t 10.9.0.100:80 -r 10.1.0.11:80 -m
+-A -u 10.9.0.100:80 -s rr
+-a -u 10.9.0.100:80 -r 10.1.0.11:80 -m
+-A -t [fd09::100]:80 -s rr -p 60
+-a -t [fd09::100]:80 -r [fd01::11]:80 -m
+";
+
+/// The counters that a listing has, by service and server, as `ipvsadm -Ln --stats --exact` names
+/// them.
+fn counters(services: &[Value]) -> BTreeSet<String> {
+    let line = |what: String, stats: &Value| {
+        let names = [
+            "connections",
+            "packets_in",
+            "packets_out",
+            "bytes_in",
+            "bytes_out",
+        ];
+        let numbers = names.map(|name| stats[name].to_string());
+        format!("{what} {}", numbers.join(" "))
+    };
+    let mut lines = BTreeSet::new();
+    for service in services {
+        let protocol = service["protocol"].as_str().unwrap().to_uppercase();
+        let name = format!("{protocol} {}", endpoint(service));
+        for server in service["servers"].as_array().unwrap() {
+            lines.insert(line(
+                format!("{name} -> {}", endpoint(server)),
+                &server["stats"],
+            ));
+        }
+        lines.insert(line(name, &service["stats"]));
+    }
+    lines
+}
+
+fn endpoint(value: &Value) -> String {
+    let address = value["address"].as_str().unwrap();
+    let port = &value["port"];
+    match address.contains(':') {
+        true => format!("[{address}]:{port}"),
+        false => format!("{address}:{port}"),
+    }
+}
+
+/// The same of the real program.
+fn real_counters() -> BTreeSet<String> {
+    let mut service = String::new();
+    lists("-L -n --stats --exact")
+        .lines()
+        .skip(3)
+        .map(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            if words[0] == "->" {
+                format!("{service} {}", words.join(" "))
+            } else {
+                service = words[..2].join(" ");
+                words.join(" ")
+            }
+        })
+        .collect()
+}
+
+fn connections(api: &Api) -> Vec<Value> {
+    let (status, mut body) = api.fetch("/v1/connections");
+    assert_eq!(status, 200, "{body}");
+    match body["connections"].take() {
+        Value::Array(connections) => connections,
+        other => panic!("{other}"),
+    }
+}
+
+/// Connections without what changes by itself.
+fn told(connections: &[Value]) -> BTreeSet<String> {
+    connections
+        .iter()
+        .map(|connection| {
+            let protocol = connection["protocol"].as_str().unwrap().to_uppercase();
+            let state = connection["state"].as_str().unwrap();
+            let [client, service, server] =
+                ["client", "virtual", "destination"].map(|name| endpoint(&connection[name]));
+            format!("{protocol} {state} {client} {service} {server}")
+        })
+        .collect()
+}
+
+/// The same of the real program.
+fn real_connections() -> BTreeSet<String> {
+    lists("-L -n -c")
+        .lines()
+        .skip(2)
+        .map(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            assert_eq!(words.len(), 6, "{line}");
+            format!("{} {}", words[0], words[2..].join(" "))
+        })
+        .collect()
+}
+
+#[test]
+fn counters_and_connections_are_those_of_ipvsadm() {
+    let world = World::new();
+    world.director.run(|| {
+        rules(RULES);
+        let api = Api::start(Way::Http);
+        assert_eq!(connections(&api), [] as [Value; 0]);
+        let mut open: Vec<_> = (0..3).map(|_| world.connect("10.9.0.100:80")).collect();
+        open.extend((0..2).map(|_| world.connect("[fd09::100]:80")));
+        let asked = world.ask("10.9.0.100:80");
+
+        // Each look at the table is a moment of its own, but nothing happens between these.
+        let connections = connections(&api);
+        assert_eq!(told(&connections), real_connections());
+        assert_eq!(connections.len(), 3 + 2 + 1 + 1, "{connections:?}");
+        let templates: Vec<_> = connections
+            .iter()
+            .filter(|connection| connection["template"] == true)
+            .collect();
+        assert_eq!(templates.len(), 1, "{templates:?}");
+        assert_eq!(
+            templates[0]["client"],
+            json!({"address": "fd09::2", "port": 0})
+        );
+        let own = open[0].local_addr().unwrap().to_string();
+        let (_, found) = api.fetch(&format!("/v1/connections?client={own}"));
+        assert_eq!(found["connections"].as_array().unwrap().len(), 1, "{found}");
+        assert_eq!(found["connections"][0]["state"], "ESTABLISHED");
+        let (_, counts) = api.fetch("/v1/connections?count_by=protocol");
+        assert_eq!(
+            counts["counts"][0],
+            json!({"group": "tcp", "count": 6}),
+            "{counts}"
+        );
+
+        let services = api.services();
+        let tcp = services
+            .iter()
+            .find(|service| service["id"] == "tcp-10.9.0.100-80")
+            .unwrap();
+        assert_eq!(tcp["servers"][0]["active_connections"], 3);
+        let ipv6 = services
+            .iter()
+            .find(|service| service["id"] == "tcp-fd09::100-80")
+            .unwrap();
+        assert_eq!(ipv6["servers"][0]["persistent_connections"], 1);
+
+        // The kernel adds up its counters every 2 s.
+        let total = |services: &[Value]| -> u64 {
+            let of = |service: &Value| service["stats"]["connections"].as_u64().unwrap();
+            services.iter().map(of).sum()
+        };
+        let counted = until("all connections are counted", || {
+            let services = api.services();
+            match total(&services) {
+                6 => Ok(services),
+                other => Err(other.to_string()),
+            }
+        });
+        until("counters as ipvsadm's", || {
+            let (ours, theirs) = (counters(&api.services()), real_counters());
+            if ours == theirs {
+                Ok(())
+            } else {
+                Err(format!("{ours:?} {theirs:?}"))
+            }
+        });
+        assert!(counters(&counted).len() == 6, "{counted:?}");
+
+        for stream in &mut open {
+            say(stream);
+        }
+        let before = counters(&counted);
+        until("the next packets are counted", || {
+            let now = counters(&api.services());
+            if now == before {
+                Err("nothing".to_owned())
+            } else {
+                Ok(())
+            }
+        });
+        api.write(&Request::Zero(None)).unwrap();
+        assert_eq!(total(&api.services()), 0);
+        let zeroed = "TCP 10.9.0.100:80 -> 10.1.0.11:80 0 0 0 0 0";
+        assert!(real_counters().contains(zeroed), "{:?}", real_counters());
+        drop(asked);
+    });
+}
+
+#[test]
+fn the_real_server_of_a_deleted_service_gets_nothing_and_a_quiet_one_nothing_new() {
+    let world = World::new();
+    world.director.run(|| {
+        let api = Api::start(Way::Grpc);
+        let server = json!({"address": "10.1.0.11", "forwarding": "masquerade"});
+        let service = json!({"id": "tcp-10.9.0.100-80", "scheduler": "rr", "servers": [server]});
+        api.write(&Request::CreateService(service)).unwrap();
+        let mut open = world.connect("10.9.0.100:80");
+        let quiet = Request::UpdateServer(
+            "tcp-10.9.0.100-80".to_owned(),
+            "10.1.0.11-80".to_owned(),
+            json!({"weight": 0}),
+        );
+        api.write(&quiet).unwrap();
+        say(&mut open);
+        let refused = world.client.run(|| {
+            let address = "10.9.0.100:80".parse().unwrap();
+            std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_secs(2))
+        });
+        assert!(refused.is_err());
+        api.write(&Request::Clear).unwrap();
+        assert_eq!(lists("-S -n"), "");
+    });
+}
+
+#[test]
+fn connections_of_a_master_appear_on_its_backup() {
+    let world = World::new();
+    let backup = Namespace::new();
+    world.director.link("sync", &backup, "sync");
+    for (namespace, address) in [(&world.director, "10.8.0.1/24"), (&backup, "10.8.0.2/24")] {
+        namespace.ip(&format!("addr add {address} dev sync"));
+        namespace.ip("link set sync up");
+    }
+    let daemon = json!({"interface": "sync", "sync_id": 7});
+    backup.run(|| {
+        rules(RULES);
+        let second = Api::start(Way::Http);
+        second
+            .write(&Request::StartSyncDaemon(
+                "backup".to_owned(),
+                daemon.clone(),
+            ))
+            .unwrap();
+        let told = world.director.run(|| {
+            rules(RULES);
+            let first = Api::start(Way::Http);
+            // The second packet makes a TCP connection, and none is sent before that.
+            let settings = json!({"sync_threshold": [2, 50]});
+            first.write(&Request::UpdateSettings(settings)).unwrap();
+            first
+                .write(&Request::StartSyncDaemon(
+                    "master".to_owned(),
+                    daemon.clone(),
+                ))
+                .unwrap();
+            let mut open: Vec<_> = (0..3).map(|_| world.connect("10.9.0.100:80")).collect();
+            open.push(world.connect("[fd09::100]:80"));
+            for stream in &mut open {
+                say(stream);
+            }
+            // The streams are kept: a connection that ends is told of, too.
+            std::mem::forget(open);
+            told(&connections(&first))
+        });
+        until("the backup has them", || {
+            let here = self::told(&connections(&second));
+            let missing: Vec<_> = told.difference(&here).collect();
+            // Of a template the state, used or not, is not sent.
+            if missing.iter().all(|line| line.contains(":0 ")) && here.len() == told.len() {
+                Ok(())
+            } else {
+                Err(format!("{here:?}, not {missing:?}"))
+            }
+        });
+        assert_eq!(self::told(&connections(&second)), real_connections());
+        assert_eq!(second.sync_daemons()[0]["sync_id"], 7);
+        second
+            .write(&Request::StopSyncDaemon("backup".to_owned()))
+            .unwrap();
+        assert_eq!(lists("-L --daemon"), "");
+    });
+}
