@@ -21,7 +21,7 @@ use ipvsd::{
     grpc, http as http_api,
     ipvsadm::{Lines, Numeric, Order, write_rules},
     kernel::{
-        FakeKernel, Inbox, Kernel,
+        FakeKernel, Kernel, RecvBuffers,
         fake::{Connections, Counters, Destination, Service, ServiceId},
     },
     model::{
@@ -288,7 +288,7 @@ fn encode(op: Op) -> Box<dyn FnMut()> {
 fn datagram(ask: impl Fn(&mut Vec<u8>, Head)) -> Vec<u8> {
     let receive = || {
         let mut socket = kernel(80, 80).connect()?;
-        let mut inbox = Inbox::new(1, 32 << 10);
+        let mut inbox = RecvBuffers::new(1, 32 << 10);
         let mut out = Vec::new();
         codec::resolve_family(&mut out, 1);
         socket.send(&out)?;

@@ -45,7 +45,7 @@ impl App {
                 .with_errno(Errno::EEXIST)
                 .with_hint("stop it first, or ask for it to be replaced"));
             }
-            if config.is_met_by(running) {
+            if config.matches(running) {
                 return Ok(Plan::nothing());
             }
             // The kernel changes none that runs. If the new one is refused, the old one comes back.

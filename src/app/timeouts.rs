@@ -28,7 +28,7 @@ impl App {
                 return Err(mismatch());
             };
             guard.check(Some(&[old.etag()]))?;
-            let new = draft.over(*old)?;
+            let new = draft.update(*old)?;
             let set = Step::new(Op::SetTimeouts(new), Op::SetTimeouts(*old));
             Ok(Plan::of((new != *old).then_some(set)))
         };

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::Parser;
 use ipvsd::app::App;
 use ipvsd::executor::Executor;
-use ipvsd::kernel::{FakeKernel, Kernel, NetlinkKernel};
+use ipvsd::kernel::{Kernel, NetlinkKernel};
 use ipvsd::server::args::{Cli, Command, OpenapiFormat};
 use ipvsd::server::{Config, KernelKind, Server, Shutdown, build_router, keep_freed_memory, log};
 
@@ -61,7 +61,12 @@ fn serve(config: &Config) -> anyhow::Result<()> {
 fn app(config: &Config) -> anyhow::Result<App> {
     let kernel: Arc<dyn Kernel> = match config.kernel {
         KernelKind::Netlink => Arc::new(NetlinkKernel::new(config.netns.as_deref())),
-        KernelKind::Fake => Arc::new(FakeKernel::new()),
+        #[cfg(feature = "fake-kernel")]
+        KernelKind::Fake => Arc::new(ipvsd::kernel::FakeKernel::new()),
+        #[cfg(not(feature = "fake-kernel"))]
+        KernelKind::Fake => anyhow::bail!(
+            "kernel: \"fake\" is not available in this build (Cargo feature fake-kernel)"
+        ),
     };
     let executor = Executor::start(kernel, config.limits.executor_limits()).with_context(|| {
         let namespace = config.netns.as_deref().unwrap_or("this");

@@ -202,7 +202,7 @@ impl Seen {
             (Op::Clear, Self::Table(table)) => table.is_empty(),
             (Op::SetTimeouts(wanted), Self::Timeouts(seen)) => wanted == seen,
             (Op::StartSyncDaemon(config), Self::SyncDaemons(running)) => {
-                running.iter().any(|daemon| config.is_met_by(daemon))
+                running.iter().any(|daemon| config.matches(daemon))
             }
             (Op::StopSyncDaemon(state), Self::SyncDaemons(running)) => {
                 running.iter().all(|daemon| daemon.state != *state)

@@ -51,7 +51,7 @@ impl Executor {
                 if left == 0 {
                     return false;
                 }
-                if filter.lets_pass(&connection) {
+                if filter.matches(&connection) {
                     left -= 1;
                     chunk.push(connection);
                     if chunk.len() == CHUNK {
@@ -85,7 +85,7 @@ impl Executor {
                 if lines.is_multiple_of(LOOK) && reply.is_closed() {
                     return false;
                 }
-                if filter.lets_pass(&connection) {
+                if filter.matches(&connection) {
                     *counts.entry(by.group(&connection)).or_default() += 1;
                     too_many = counts.len() > GROUPS;
                 }

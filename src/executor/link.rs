@@ -2,7 +2,7 @@
 
 use std::{io, ops::ControlFlow, time::Duration};
 
-use crate::kernel::{Inbox, Kernel, Transport};
+use crate::kernel::{Kernel, RecvBuffers, Transport};
 use crate::{
     codec::{
         self,
@@ -17,7 +17,7 @@ pub struct Link {
     family: u16,
     seq: u32,
     out: Vec<u8>,
-    inbox: Inbox,
+    inbox: RecvBuffers,
 }
 
 /// How an operation ended, as far as the link can tell.
@@ -106,7 +106,7 @@ impl Link {
             family: 0,
             seq: 0,
             out: Vec::new(),
-            inbox: Inbox::new(DATAGRAMS, LONGEST),
+            inbox: RecvBuffers::new(DATAGRAMS, LONGEST),
         };
         link.family = link.resolve()?;
         Ok(link)

@@ -155,6 +155,7 @@ impl From<RestoreEvent> for pb::restore_rules_response::Event {
                     errno,
                     violations: _,
                     hint,
+                    cause: _,
                 } = error;
                 Self::Refused(pb::RestoreRefusal {
                     line: line as u64,

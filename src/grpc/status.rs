@@ -54,6 +54,7 @@ pub fn status(error: &Error, request_id: Option<&str>) -> Status {
         errno,
         violations,
         hint,
+        cause: _,
     } = error;
     let detail = shortened(detail, MAX_MESSAGE);
     let mut metadata = HashMap::new();

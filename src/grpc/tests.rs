@@ -291,7 +291,7 @@ fn what_is_told_of_a_sync_daemon_starts_the_same_again() {
     let wanted = sync_daemons::draft(message)
         .config(SyncState::Backup)
         .unwrap();
-    assert!(wanted.is_met_by(&daemon));
+    assert!(wanted.matches(&daemon));
 }
 
 #[test]
@@ -304,12 +304,12 @@ fn timeouts_go_there_and_back() {
     let message = pb::Timeouts::from(some);
     assert_eq!(
         timeouts::draft(message, &Mask::All)
-            .over(Timeouts::DEFAULT)
+            .update(Timeouts::DEFAULT)
             .unwrap(),
         some
     );
     let nothing = timeouts::draft(pb::Timeouts::default(), &Mask::Present);
-    assert_eq!(nothing.over(some).unwrap(), some);
+    assert_eq!(nothing.update(some).unwrap(), some);
     let cleared = timeouts::draft(pb::Timeouts::default(), &Mask::All);
-    assert_eq!(cleared.over(some).unwrap(), Timeouts::DEFAULT);
+    assert_eq!(cleared.update(some).unwrap(), Timeouts::DEFAULT);
 }

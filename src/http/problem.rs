@@ -127,6 +127,7 @@ impl From<Error> for Problem {
             errno,
             violations,
             hint,
+            cause: _,
         } = error;
         let mut headers = HeaderMap::new();
         if let Some(seconds) = retry_after(reason) {

@@ -1,4 +1,4 @@
-//! The real kernel: a generic-netlink socket and `/proc`, in a network namespace.
+//! The real kernel: generic netlink and `/proc` in a network namespace.
 
 use std::{
     fs::File,
@@ -20,16 +20,19 @@ use nix::{
     sys::socket::{MsgFlags, MultiHeaders, recvmmsg, setsockopt, sockopt},
 };
 
-use super::{Inbox, Kernel, Transport};
+use super::{
+    buffers::RecvBuffers,
+    transport::{Kernel, Transport},
+};
 
-/// The running kernel, in the daemon's own network namespace or in another.
+/// The running kernel, in the network namespace of the daemon or in another one.
 #[derive(Clone, Debug)]
 pub struct NetlinkKernel {
     namespace: Option<PathBuf>,
 }
 
-/// Answers wait here until they are read. The kernel's default, 208 KiB, holds the errors of a
-/// packed send that fails as a whole; this holds several such.
+/// Size of the socket's receive buffer in bytes. The kernel's default of 208 KiB holds the error
+/// replies of one batch in which every request fails; this holds several batches.
 const RECEIVE_BUFFER: usize = 1 << 20;
 
 struct Socket(NlSocket);
@@ -37,8 +40,8 @@ struct Socket(NlSocket);
 // === impl NetlinkKernel ===
 
 impl NetlinkKernel {
-    /// The kernel in the network namespace `name` (as `ip netns` names it, or a path); `None` for
-    /// the daemon's own.
+    /// The kernel in the network namespace `name` (a name of `ip netns`, or a path); `None` for that
+    /// of the daemon.
     pub fn new(name: Option<&str>) -> Self {
         Self {
             namespace: name.map(|name| Path::new("/run/netns").join(name)),
@@ -56,7 +59,7 @@ impl Kernel for NetlinkKernel {
 
     fn connect(&self) -> io::Result<Box<dyn Transport>> {
         let socket = Socket(NlSocket::connect(NlFamily::Generic, None, Groups::empty())?);
-        // Beyond the limit for all needs CAP_NET_ADMIN, which managing IPVS needs anyway.
+        // A size above net.core.rmem_max requires CAP_NET_ADMIN, which IPVS requires anyway.
         if setsockopt(&socket.fd(), sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
             setsockopt(&socket.fd(), sockopt::RcvBuf, &RECEIVE_BUFFER)?;
         }
@@ -68,7 +71,7 @@ impl Kernel for NetlinkKernel {
     }
 
     fn write(&self, path: &str, text: &str) -> io::Result<()> {
-        // The kernel takes a value whole, in one write.
+        // The kernel parses each write separately.
         File::options()
             .write(true)
             .open(proc_path(path))?
@@ -76,7 +79,7 @@ impl Kernel for NetlinkKernel {
     }
 }
 
-/// `/proc/net` is that of the process's first thread; a thread in another namespace has its own.
+/// `/proc/net` is that of the main thread. A thread in another namespace needs `thread-self`.
 fn proc_path(path: &str) -> PathBuf {
     let base = if path.starts_with("net/") {
         "/proc/thread-self"
@@ -91,25 +94,23 @@ fn proc_path(path: &str) -> PathBuf {
 impl Socket {
     #[expect(
         unsafe_code,
-        reason = "neli's socket lends its descriptor as a bare number only"
+        reason = "neli's socket exposes its descriptor only as a number"
     )]
     fn fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the descriptor is open as long as the socket, which the result borrows.
+        // SAFETY: the socket keeps the descriptor open, and the result borrows the socket.
         unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) }
     }
-}
 
-impl Socket {
-    /// The lengths of the datagrams that are there.
-    fn receive_now(&self, inbox: &mut Inbox) -> nix::Result<Vec<usize>> {
-        let mut places: Vec<_> = inbox
-            .places()
-            .map(|place| [IoSliceMut::new(place)])
+    /// Receives the available datagrams without waiting, and returns their lengths.
+    fn receive_now(&self, buffers: &mut RecvBuffers) -> nix::Result<Vec<usize>> {
+        let mut slices: Vec<_> = buffers
+            .buffers()
+            .map(|buffer| [IoSliceMut::new(buffer)])
             .collect();
-        let mut headers = MultiHeaders::<()>::preallocate(places.len(), None);
-        // With MSG_TRUNC the length is that of the datagram, whatever of it fits.
+        let mut headers = MultiHeaders::<()>::preallocate(slices.len(), None);
+        // With MSG_TRUNC, the kernel returns the full length of a truncated datagram.
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
-        let received = recvmmsg(self.0.as_raw_fd(), &mut headers, &mut places, flags, None)?;
+        let received = recvmmsg(self.0.as_raw_fd(), &mut headers, &mut slices, flags, None)?;
         Ok(received.map(|datagram| datagram.bytes).collect())
     }
 }
@@ -124,10 +125,10 @@ impl Transport for Socket {
         }
     }
 
-    fn receive(&mut self, inbox: &mut Inbox, wait: Duration) -> io::Result<()> {
+    fn receive(&mut self, buffers: &mut RecvBuffers, wait: Duration) -> io::Result<()> {
         loop {
-            match self.receive_now(inbox) {
-                Ok(lengths) => return inbox.filled(lengths),
+            match self.receive_now(buffers) {
+                Ok(lengths) => return buffers.set_lengths(lengths),
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => {
                     let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);

@@ -1,4 +1,4 @@
-//! Connections, as `/proc/net/ip_vs_conn` lists them (manual: -L -c).
+//! Entries of the connection table, `/proc/net/ip_vs_conn` (manual: -L -c).
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -6,79 +6,81 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, Protocol};
 
-/// One entry of the kernel's connection table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+/// An entry of the connection table: a connection or a persistence template.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Connection {
-    /// `tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, or `ip` for the template of a firewall mark.
-    #[schema(value_type = String, example = "tcp")]
+    /// `tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, or `ip` for the template of a fwmark service.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "tcp"))]
     pub protocol: ConnectionProtocol,
-    /// The client; in a template with port 0 and masked.
+    /// Client address and port. In a template, the masked address and port 0.
     pub client: Endpoint,
-    /// The virtual service's address; in a template of a firewall mark, the mark as an address.
+    /// Virtual address and port. In a template of a fwmark service, the mark as an address.
     #[serde(rename = "virtual")]
     pub virtual_address: Endpoint,
-    /// The real server.
+    /// Address and port of the real server.
     pub destination: Endpoint,
-    /// The kernel's name of the state: `ESTABLISHED`, `SYN_RECV`, `FIN_WAIT`, `UDP`, …; of a
-    /// template `NONE` or `ASSURED`.
-    #[schema(value_type = String, example = "ESTABLISHED")]
+    /// State, by the kernel's name: `ESTABLISHED`, `SYN_RECV`, `FIN_WAIT`, `UDP`, …; of a template
+    /// `NONE` or `ASSURED`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "ESTABLISHED"))]
     pub state: Box<str>,
-    /// Whether this is a persistence template, which leads a client's next connections to the same
-    /// server, rather than a connection.
+    /// Whether this is a persistence template, which directs further connections of a client to the
+    /// same server.
     pub template: bool,
-    /// Seconds until it is dropped unless a packet comes.
+    /// Seconds until the entry expires if no packet arrives.
     pub expires_in_seconds: u32,
-    /// Persistence engine, where one keeps data.
+    /// Persistence engine, if it stored data with the entry.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub persistence_engine: Option<Box<str>>,
-    /// The engine's data: for `sip` the Call-ID. What is not UTF-8 is replaced.
+    /// Data of the persistence engine: for `sip` the Call-ID. Invalid UTF-8 is replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub persistence_data: Option<Box<str>>,
 }
 
 /// An address with a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Endpoint {
     /// Address.
-    #[schema(value_type = String, example = "192.0.2.1")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "192.0.2.1"))]
     pub address: IpAddr,
     /// Port.
     pub port: u16,
 }
 
-/// Protocol of a connection, which may be one that no service has.
+/// Protocol of a connection table entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionProtocol {
-    /// That of a service.
+    /// A protocol of virtual services.
     Service(Protocol),
     /// ICMP.
     Icmp,
     /// ICMPv6.
     Icmpv6,
-    /// IP: the template of a firewall mark.
+    /// IP: the template of a fwmark service.
     Ip,
 }
 
-/// Which connections are wanted; absent fields let all pass.
+/// A filter of connections. An absent field matches all.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConnectionFilter {
-    /// Only this protocol.
+    /// Protocol.
     pub protocol: Option<ConnectionProtocol>,
-    /// Only this client.
+    /// Client.
     pub client: Option<EndpointFilter>,
-    /// Only this virtual address.
+    /// Virtual address.
     pub virtual_address: Option<EndpointFilter>,
-    /// Only this real server.
+    /// Real server.
     pub destination: Option<EndpointFilter>,
-    /// Only this state, compared without case.
+    /// State, case-insensitive.
     pub state: Option<String>,
-    /// Only templates (true) or none (false).
+    /// Only templates (true) or only connections (false).
     pub templates: Option<bool>,
 }
 
-/// An address, any spelling, with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`,
+/// An address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`,
 /// `[2001:db8::1]:80`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndpointFilter {
@@ -88,17 +90,18 @@ pub struct EndpointFilter {
     pub port: Option<u16>,
 }
 
-/// What connections are counted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+/// Field by which connections are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum CountBy {
     /// Protocol.
     Protocol,
-    /// Client address, without its port.
+    /// Client address without the port.
     Client,
     /// Virtual address and port.
     Virtual,
-    /// Real server, address and port.
+    /// Address and port of the real server.
     Destination,
     /// State.
     State,
@@ -107,10 +110,10 @@ pub enum CountBy {
 // === impl ConnectionFilter ===
 
 impl ConnectionFilter {
-    /// Whether `connection` is wanted.
-    pub fn lets_pass(&self, connection: &Connection) -> bool {
+    /// Whether the filter matches `connection`.
+    pub fn matches(&self, connection: &Connection) -> bool {
         let at = |filter: &Option<EndpointFilter>, endpoint: &Endpoint| {
-            filter.is_none_or(|filter| filter.lets_pass(endpoint))
+            filter.is_none_or(|filter| filter.matches(endpoint))
         };
         self.protocol
             .is_none_or(|protocol| protocol == connection.protocol)
@@ -130,7 +133,7 @@ impl ConnectionFilter {
 // === impl EndpointFilter ===
 
 impl EndpointFilter {
-    fn lets_pass(self, endpoint: &Endpoint) -> bool {
+    fn matches(self, endpoint: &Endpoint) -> bool {
         self.address == endpoint.address && self.port.is_none_or(|port| port == endpoint.port)
     }
 }
@@ -165,7 +168,7 @@ impl FromStr for EndpointFilter {
 // === impl CountBy ===
 
 impl CountBy {
-    /// What `connection` is counted under.
+    /// The value of the field.
     pub fn group(self, connection: &Connection) -> String {
         match self {
             Self::Protocol => connection.protocol.to_string(),
@@ -190,7 +193,7 @@ impl FromStr for CountBy {
             _ => {
                 return Err(Error::invalid(
                     "count_by",
-                    format!("{text:?}: protocol, client, virtual, destination or state"),
+                    format!("{text:?} is not one of protocol, client, virtual, destination, state"),
                 ));
             }
         })

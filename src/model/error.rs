@@ -1,92 +1,55 @@
-//! The one error that every client sees, in whatever protocol.
+//! The error of all layers, and the only one that clients see.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// A refusal: what was wrong, with which field, what the kernel answered, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+use super::Reason;
+
+/// A failed request: the reason, the fields at fault, the kernel's errno and the remedy.
+///
+/// Comparison ignores the [`cause`](Self::cause).
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{detail}")]
 pub struct Error {
-    /// What kind of refusal; decides the HTTP and gRPC status.
+    /// The kind of error.
     pub reason: Reason,
-    /// One sentence for a person.
+    /// What failed, in one sentence.
     pub detail: String,
-    /// What the kernel answered, where it was asked.
+    /// The kernel's errno, if the kernel rejected the request.
     pub errno: Option<Errno>,
-    /// The fields that are at fault.
+    /// The fields at fault.
     pub violations: Vec<Violation>,
-    /// What to do about it.
+    /// The remedy.
     pub hint: Option<String>,
+    /// The underlying error, for the log. Never sent to clients.
+    #[source]
+    pub cause: Option<Cause>,
 }
 
-/// One field that is at fault.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+/// A field at fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Violation {
     /// Path of the field, such as `persistence.netmask` or `servers[2].weight`.
-    #[schema(example = "persistence.netmask")]
+    #[cfg_attr(feature = "openapi", schema(example = "persistence.netmask"))]
     pub field: String,
-    /// What is wrong with it and what is allowed.
+    /// What is wrong with the field, and what is allowed.
     pub message: String,
 }
 
-/// The kinds of refusal. [`Reason::as_str`] is the stable name that clients match on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// A field is missing, out of range, or contradicts another.
-    InvalidArgument,
-    /// Who the client is could not be told.
-    Unauthenticated,
-    /// The client may not do this.
-    PermissionDenied,
-    /// No such address in the API (HTTP path or gRPC method).
-    NotFound,
-    /// The path exists, but not with this HTTP method.
-    MethodNotAllowed,
-    /// The body is not of a type that this request takes.
-    UnsupportedMediaType,
-    /// There is no such virtual service.
-    ServiceNotFound,
-    /// The virtual service has no such real server.
-    ServerNotFound,
-    /// The sync daemon in question does not run.
-    SyncDaemonNotRunning,
-    /// There is such a virtual service already.
-    ServiceExists,
-    /// The virtual service has such a real server already.
-    ServerExists,
-    /// The sync daemon in question runs already.
-    SyncDaemonRunning,
-    /// The resource is not as the client's precondition says.
-    RevisionMismatch,
-    /// The kernel has no such scheduler.
-    SchedulerUnavailable,
-    /// The kernel has no such persistence engine.
-    PersistenceEngineUnavailable,
-    /// This kernel cannot do this at all.
-    UnsupportedByKernel,
-    /// A sync daemon and servers of another address family exclude each other.
-    SyncDaemonConflict,
-    /// The request is larger than the daemon takes.
-    TooLarge,
-    /// The daemon has as much to do as it takes on at a time.
-    RateLimited,
-    /// No IPVS in the kernel, or no permission to manage it.
-    KernelUnavailable,
-    /// The operation did not end in time.
-    DeadlineExceeded,
-    /// The daemon or the kernel misbehaved.
-    Internal,
-}
+/// The error that caused an [`Error`].
+#[derive(Clone)]
+pub struct Cause(Arc<dyn std::error::Error + Send + Sync>);
 
-/// An error number of the kernel, shown by its name.
+/// An error number of the kernel. Displayed as its name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Errno(pub i32);
 
 // === impl Error ===
 
 impl Error {
-    /// An error with a reason and a sentence.
+    /// An error with a reason and a detail.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self {
             reason,
@@ -94,15 +57,16 @@ impl Error {
             errno: None,
             violations: Vec::new(),
             hint: None,
+            cause: None,
         }
     }
 
-    /// One field is at fault; its message is the whole detail.
+    /// An invalid argument: one field and its message.
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::from_violations(vec![Violation::new(field, message)])
     }
 
-    /// Several fields are at fault.
+    /// An invalid argument: several fields. The detail is the list of their messages.
     pub fn from_violations(violations: Vec<Violation>) -> Self {
         let detail = violations
             .iter()
@@ -121,29 +85,40 @@ impl Error {
         }
     }
 
-    /// The same error with what the kernel answered.
+    /// Sets the kernel's errno.
     #[must_use]
     pub fn with_errno(mut self, errno: Errno) -> Self {
         self.errno = Some(errno);
         self
     }
 
-    /// The same error with what to do about it.
+    /// Sets the remedy.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The same error with one more field at fault.
+    /// Adds a field at fault.
     #[must_use]
     pub fn with_violation(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
         self.violations.push(Violation::new(field, message));
         self
     }
 
-    /// The same error with all its fields below `path`, as in `servers[2].weight`; one that names
-    /// no field is at fault as a whole there.
+    /// Sets the underlying error, for the log. It becomes [`std::error::Error::source`] and is
+    /// never sent to clients.
+    #[must_use]
+    pub fn with_source(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.cause = Some(Cause(source.into().into()));
+        self
+    }
+
+    /// Prefixes all field paths with `path`, as in `servers[2].weight`. An error without a field
+    /// gets `path` as its field.
     #[must_use]
     pub fn below(mut self, path: &str) -> Self {
         if self.violations.is_empty() {
@@ -159,12 +134,35 @@ impl Error {
             violation.field = format!("{path}{dot}{}", violation.field);
         }
         if self.reason == Reason::InvalidArgument {
-            // There the fields are the whole detail.
+            // The detail is the list of the fields: see `from_violations`.
             self.detail = Self::from_violations(self.violations.clone()).detail;
         }
         self
     }
 }
+
+impl PartialEq for Error {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            reason,
+            detail,
+            errno,
+            violations,
+            hint,
+            cause: _,
+        } = self;
+        (reason, detail, errno, violations, hint)
+            == (
+                &other.reason,
+                &other.detail,
+                &other.errno,
+                &other.violations,
+                &other.hint,
+            )
+    }
+}
+
+impl Eq for Error {}
 
 // === impl Violation ===
 
@@ -178,102 +176,30 @@ impl Violation {
     }
 }
 
-// === impl Reason ===
+// === impl Cause ===
 
-impl Reason {
-    /// Every reason there is.
-    pub const ALL: [Self; 22] = [
-        Self::InvalidArgument,
-        Self::Unauthenticated,
-        Self::PermissionDenied,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::UnsupportedMediaType,
-        Self::ServiceNotFound,
-        Self::ServerNotFound,
-        Self::SyncDaemonNotRunning,
-        Self::ServiceExists,
-        Self::ServerExists,
-        Self::SyncDaemonRunning,
-        Self::RevisionMismatch,
-        Self::SchedulerUnavailable,
-        Self::PersistenceEngineUnavailable,
-        Self::UnsupportedByKernel,
-        Self::SyncDaemonConflict,
-        Self::TooLarge,
-        Self::RateLimited,
-        Self::KernelUnavailable,
-        Self::DeadlineExceeded,
-        Self::Internal,
-    ];
-
-    /// The stable name: `reason` in problem+json and in `google.rpc.ErrorInfo`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidArgument => "INVALID_ARGUMENT",
-            Self::Unauthenticated => "UNAUTHENTICATED",
-            Self::PermissionDenied => "PERMISSION_DENIED",
-            Self::NotFound => "NOT_FOUND",
-            Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
-            Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
-            Self::ServiceNotFound => "SERVICE_NOT_FOUND",
-            Self::ServerNotFound => "SERVER_NOT_FOUND",
-            Self::SyncDaemonNotRunning => "SYNC_DAEMON_NOT_RUNNING",
-            Self::ServiceExists => "SERVICE_EXISTS",
-            Self::ServerExists => "SERVER_EXISTS",
-            Self::SyncDaemonRunning => "SYNC_DAEMON_RUNNING",
-            Self::RevisionMismatch => "REVISION_MISMATCH",
-            Self::SchedulerUnavailable => "SCHEDULER_UNAVAILABLE",
-            Self::PersistenceEngineUnavailable => "PERSISTENCE_ENGINE_UNAVAILABLE",
-            Self::UnsupportedByKernel => "UNSUPPORTED_BY_KERNEL",
-            Self::SyncDaemonConflict => "SYNC_DAEMON_CONFLICT",
-            Self::TooLarge => "TOO_LARGE",
-            Self::RateLimited => "RATE_LIMITED",
-            Self::KernelUnavailable => "KERNEL_UNAVAILABLE",
-            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
-            Self::Internal => "INTERNAL",
-        }
-    }
-
-    /// The kind in words: `title` in problem+json.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::InvalidArgument => "Invalid argument",
-            Self::Unauthenticated => "Unauthenticated",
-            Self::PermissionDenied => "Permission denied",
-            Self::NotFound => "Not found",
-            Self::MethodNotAllowed => "Method not allowed",
-            Self::UnsupportedMediaType => "Unsupported media type",
-            Self::ServiceNotFound => "No such virtual service",
-            Self::ServerNotFound => "No such real server",
-            Self::SyncDaemonNotRunning => "The sync daemon does not run",
-            Self::ServiceExists => "The virtual service exists already",
-            Self::ServerExists => "The real server exists already",
-            Self::SyncDaemonRunning => "The sync daemon runs already",
-            Self::RevisionMismatch => "The resource has changed",
-            Self::SchedulerUnavailable => "The kernel has no such scheduler",
-            Self::PersistenceEngineUnavailable => "The kernel has no such persistence engine",
-            Self::UnsupportedByKernel => "The kernel cannot do this",
-            Self::SyncDaemonConflict => "Sync daemon and mixed address families exclude each other",
-            Self::TooLarge => "Too large",
-            Self::RateLimited => "Too much at a time",
-            Self::KernelUnavailable => "IPVS is not available",
-            Self::DeadlineExceeded => "Deadline exceeded",
-            Self::Internal => "Internal error",
-        }
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
     }
 }
 
 // === impl Errno ===
 
 impl Errno {
-    /// Operation not permitted: CAP_NET_ADMIN is missing.
+    /// Operation not permitted: the caller lacks CAP_NET_ADMIN.
     pub const EPERM: Self = Self(1);
     /// No such scheduler, engine, real server, or netlink family.
     pub const ENOENT: Self = Self(2);
@@ -281,11 +207,11 @@ impl Errno {
     pub const ESRCH: Self = Self(3);
     /// Out of memory.
     pub const ENOMEM: Self = Self(12);
-    /// It exists already.
+    /// The object already exists.
     pub const EEXIST: Self = Self(17);
     /// No such network interface.
     pub const ENODEV: Self = Self(19);
-    /// An attribute is missing or wrong.
+    /// An attribute is missing or invalid.
     pub const EINVAL: Self = Self(22);
     /// A number is out of range.
     pub const ERANGE: Self = Self(34);
@@ -335,7 +261,7 @@ impl fmt::Display for Errno {
     }
 }
 
-/// By its name, or `errno N`.
+/// Parses a name, or `errno N`.
 impl std::str::FromStr for Errno {
     type Err = Error;
 
@@ -349,7 +275,7 @@ impl std::str::FromStr for Errno {
         };
         number
             .map(Self)
-            .ok_or_else(|| Error::invalid("", format!("{text:?} is not an error of the kernel")))
+            .ok_or_else(|| Error::invalid("", format!("{text:?} is not the name of an errno")))
     }
 }
 

@@ -1,3 +1,5 @@
+//! ETags: fingerprints of configurations.
+
 use std::{
     fmt,
     hash::{BuildHasher, Hash, Hasher},
@@ -5,31 +7,31 @@ use std::{
 };
 
 use foldhash::fast::FixedState;
-
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A fingerprint of a resource's configuration, without what changes by itself (counters, rates,
-/// connections): two answers with the same etag are configured alike.
+/// A fingerprint of a resource's configuration. Counters, rates and connections are not part of it:
+/// two responses with the same ETag have the same configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Etag {
-    /// What was fingerprinted.
+    /// What the fingerprint covers.
     pub scope: EtagScope,
     hash: u64,
 }
 
-/// How much an [`Etag`] covers.
+/// What an [`Etag`] covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EtagScope {
     /// A virtual service without its real servers: `s-…`.
     Service,
     /// A virtual service with its real servers, in the kernel's order: `t-…`.
     ServiceWithServers,
-    /// A real server, timeouts, or another single thing: `r-…`.
+    /// A real server, the timeouts, or another resource without parts: `r-…`.
     Resource,
 }
 
-/// What fingerprints are made with: the same within a build of the daemon (a client that outlives it
-/// reads anew), and quick, since a listing has one of every real server.
+/// The hash function of fingerprints. Results are stable within one build of the daemon; after an
+/// upgrade, clients have to read again. A listing computes one for every real server, so speed
+/// matters.
 pub type Fingerprint = <FixedState as BuildHasher>::Hasher;
 
 /// An empty fingerprint.
@@ -40,13 +42,13 @@ pub fn fingerprint() -> Fingerprint {
 // === impl Etag ===
 
 impl Etag {
-    /// The fingerprint of `what`.
-    pub fn of(scope: EtagScope, what: &impl Hash) -> Self {
-        Self::made(scope, |hasher| what.hash(hasher))
+    /// The fingerprint of `value`.
+    pub fn of(scope: EtagScope, value: &impl Hash) -> Self {
+        Self::compute(scope, |hasher| value.hash(hasher))
     }
 
-    /// The fingerprint of what `hash` puts into it.
-    pub fn made(scope: EtagScope, hash: impl FnOnce(&mut Fingerprint)) -> Self {
+    /// The fingerprint of everything that `hash` writes to the hasher.
+    pub fn compute(scope: EtagScope, hash: impl FnOnce(&mut Fingerprint)) -> Self {
         let mut hasher = fingerprint();
         hash(&mut hasher);
         Self {
@@ -55,8 +57,7 @@ impl Etag {
         }
     }
 
-    /// As text: ASCII, of the same length always. (Every real server of a listing has one: no
-    /// formatting machinery.)
+    /// The text form, ASCII. Written without `fmt`, because a listing has one per real server.
     pub fn text(self) -> [u8; 18] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = *b"r-0000000000000000";
@@ -86,7 +87,7 @@ impl FromStr for Etag {
         let bad = || {
             super::Error::invalid(
                 "etag",
-                format!("{text:?} is not an etag that this daemon gave"),
+                format!("{text:?} is not an ETag issued by this server"),
             )
         };
         let (scope, hash) = text.split_once('-').ok_or_else(bad)?;

@@ -1,27 +1,29 @@
+//! Presence of an optional field in a request.
+
 use serde::{Deserialize, Deserializer};
 
-/// What a client said of one optional field. Absent is not zero, and neither is "take it away".
+/// An optional field of a request. An absent field is not zero, and differs from a cleared one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Field<T> {
-    /// Not mentioned: an update keeps what is there, a create takes the default.
+    /// Absent: an update keeps the current value, a create takes the default.
     #[default]
     Keep,
-    /// `null` in JSON, named in the field mask but absent in gRPC: back to the default.
+    /// Set to the default: `null` in JSON; in gRPC, named in the field mask but absent.
     Clear,
-    /// This value.
+    /// Set to this value.
     Set(T),
 }
 
 // === impl Field ===
 
 impl<T> Field<T> {
-    /// Whether the client mentioned the field at all.
-    pub fn is_mentioned(&self) -> bool {
+    /// Whether the request contains the field, including as `null`.
+    pub fn is_present(&self) -> bool {
         !matches!(self, Self::Keep)
     }
 
-    /// Lays this field over `base`.
-    pub fn over(self, base: T, default: T) -> T {
+    /// The resulting value, given the current one.
+    pub fn resolve(self, base: T, default: T) -> T {
         match self {
             Self::Keep => base,
             Self::Clear => default,
@@ -29,7 +31,7 @@ impl<T> Field<T> {
         }
     }
 
-    /// The same field with its value borrowed.
+    /// The field with its value borrowed.
     pub fn as_ref(&self) -> Field<&T> {
         match self {
             Self::Keep => Field::Keep,
@@ -39,14 +41,14 @@ impl<T> Field<T> {
     }
 }
 
-/// Present in a list of defaults: absent keeps.
+/// `None` is [`Field::Keep`].
 impl<T> From<Option<T>> for Field<T> {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Keep, Self::Set)
     }
 }
 
-/// `null` clears; an absent key never gets here and keeps (`#[serde(default)]`).
+/// `null` is [`Field::Clear`]. An absent key must use `#[serde(default)]`.
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Option::deserialize(deserializer)?.map_or(Self::Clear, Self::Set))

@@ -1,4 +1,4 @@
-//! What names a virtual service and a real server, and the ids made of it.
+//! Keys of virtual services and real servers, and their ids in the API.
 
 use std::{
     fmt,
@@ -12,19 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::Error;
 
 /// Address family (`IPVS_SVC_ATTR_AF`).
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    utoipa::ToSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// IPv4.
@@ -42,33 +31,34 @@ pub enum Protocol {
     Udp,
     /// SCTP, 132.
     Sctp,
-    /// Another number, which only another program can have put into the kernel: shown, and can be
-    /// deleted, but not made.
+    /// Another protocol number, set by another program. Such a service can be read and deleted, but
+    /// not created.
     Other(u16),
 }
 
-/// What names a virtual service: an address, or a firewall mark (manual: -t, -u, -f).
+/// Identity of a virtual service: an address or a firewall mark (manual: -t, -u, --sctp-service,
+/// -f).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ServiceKey {
-    /// Protocol, address and port. Port 0 (any port) is a service of its own beside port 80.
+    /// Protocol, address and port. A service on port 0 (any port) and one on port 80 can coexist.
     Address {
         /// Transport protocol.
         protocol: Protocol,
         /// Virtual address.
         address: IpAddr,
-        /// Port; 0 for any, which needs persistence.
+        /// Port; 0 for any, which requires persistence.
         port: u16,
     },
-    /// A firewall mark, a service of its own in each family.
+    /// A firewall mark. The same mark identifies one service per address family.
     Fwmark {
-        /// Family of the marked packets.
+        /// Address family of the marked packets.
         family: Family,
         /// The mark, 1 to 4294967295.
         mark: u32,
     },
 }
 
-/// What names a real server within its virtual service (manual: -r).
+/// Identity of a real server within its virtual service (manual: -r).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServerKey {
     /// Address of the server.
@@ -79,7 +69,7 @@ pub struct ServerKey {
 
 // === impl ServerKey ===
 
-// As numbers: every server of a listing is hashed, and `Hash` of an address is one of a slice.
+// A listing hashes every server. As integers this is faster than `IpAddr`'s `Hash`.
 impl Hash for ServerKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self.address {
@@ -95,7 +85,7 @@ impl Hash for ServerKey {
 // === impl Family ===
 
 impl Family {
-    /// Family of an address.
+    /// The family of an address.
     pub fn of(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(_) => Self::Ipv4,
@@ -136,7 +126,7 @@ impl FromStr for Family {
 // === impl Protocol ===
 
 impl Protocol {
-    /// The protocol's number.
+    /// The IP protocol number.
     pub fn number(self) -> u16 {
         match self {
             Self::Tcp => 6,
@@ -190,7 +180,7 @@ impl FromStr for Protocol {
 // === impl ServiceKey ===
 
 impl ServiceKey {
-    /// Family of the service's clients.
+    /// Address family of the service and its clients.
     pub fn family(&self) -> Family {
         match self {
             Self::Address { address, .. } => Family::of(*address),
@@ -198,7 +188,7 @@ impl ServiceKey {
         }
     }
 
-    /// Port of the service, `None` for a firewall mark.
+    /// Port of the service; `None` for a firewall mark.
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Address { port, .. } => Some(*port),
@@ -207,7 +197,7 @@ impl ServiceKey {
     }
 }
 
-/// The id, one URL segment that needs no escaping: `tcp-192.0.2.1-80`, `udp-2001:db8::1-53`,
+/// The id, a URL path segment without escapes: `tcp-192.0.2.1-80`, `udp-2001:db8::1-53`,
 /// `fwmark-7`, `fwmark6-7`.
 impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -249,7 +239,7 @@ impl FromStr for ServiceKey {
             _ => None,
         };
         if let Some(family) = family {
-            // To the kernel, mark 0 is another name of tcp-0.0.0.0-0.
+            // The kernel takes mark 0 for the service tcp-0.0.0.0-0.
             let mark = decimal(rest).filter(|mark| *mark != 0).ok_or_else(bad)?;
             return Ok(Self::Fwmark { family, mark });
         }
@@ -266,7 +256,7 @@ impl FromStr for ServiceKey {
 
 // === impl ServerKey ===
 
-/// The id within the service, one URL segment: `192.168.10.1-8080`, `2001:db8::a-80`.
+/// The id within the service, a URL path segment: `192.168.10.1-8080`, `2001:db8::a-80`.
 impl fmt::Display for ServerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.address, self.port)
@@ -297,7 +287,7 @@ impl FromStr for ServerKey {
     }
 }
 
-/// An address in any usual spelling; IPv6 also in brackets.
+/// An address in any valid spelling; IPv6 also in brackets.
 pub(super) fn parse_address(text: &str) -> Option<IpAddr> {
     match text.strip_prefix('[') {
         Some(rest) => rest
@@ -309,7 +299,7 @@ pub(super) fn parse_address(text: &str) -> Option<IpAddr> {
     }
 }
 
-/// Decimal digits only: `u32::from_str` would take a sign too.
+/// Decimal digits only; `u32::from_str` also accepts a sign.
 fn decimal(text: &str) -> Option<u32> {
     if text.bytes().all(|b| b.is_ascii_digit()) {
         text.parse().ok()

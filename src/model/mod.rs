@@ -1,10 +1,13 @@
-//! The domain: what IPVS is made of, its names, defaults and rules. Pure: no IO, no protocol.
+//! The domain model of IPVS: keys, configurations, drafts and their validation, responses, errors.
+//! Pure: no I/O and no protocol.
 //!
-//! Everything a client can say becomes a *draft* ([`ServiceDraft`], [`ServerDraft`], …): raw values
-//! with presence. A draft laid over a base (the defaults, or what the kernel has) gives a *config*,
-//! checked once, here, for every face. What comes from the kernel is never refused: other programs
-//! may have put things there that ipvsd would not.
+//! A request is parsed into a *draft* ([`ServiceDraft`], [`ServerDraft`], …), in which every field
+//! records whether it was present. A draft applied to the defaults (create) or to the current
+//! configuration (update) gives a validated *configuration* ([`ServiceConfig`], [`ServerConfig`],
+//! …). Values read from the kernel are not validated: other programs may have set values that ipvsd
+//! would reject.
 
+mod check;
 mod connection;
 mod error;
 mod etag;
@@ -12,12 +15,18 @@ mod field;
 mod info;
 mod key;
 mod name;
+mod named_number;
+mod netmask;
 mod object;
 mod op;
+mod reason;
 mod scheduler;
+#[cfg(feature = "openapi")]
 pub mod schema;
 mod server;
+mod server_draft;
 mod service;
+mod service_draft;
 mod settings;
 mod stats;
 mod sync_daemon;
@@ -31,19 +40,21 @@ mod tests;
 pub use connection::{
     Connection, ConnectionFilter, ConnectionProtocol, CountBy, Endpoint, EndpointFilter,
 };
-pub use error::{Errno, Error, Reason, Violation};
+pub use error::{Cause, Errno, Error, Violation};
 pub use etag::{Etag, EtagScope, Fingerprint, fingerprint};
 pub use field::Field;
 pub use info::Info;
 pub use key::{Family, Protocol, ServerKey, ServiceKey};
 pub use name::Name;
+pub use netmask::{MaskText, Netmask};
 pub use object::Object;
 pub use op::{Op, Query};
+pub use reason::Reason;
 pub use scheduler::{SCHEDULERS, SchedulerFlags};
-pub use server::{Forwarding, Server, ServerConfig, ServerDraft};
-pub use service::{
-    MaskText, Netmask, PersistenceDraft, Service, ServiceConfig, ServiceDraft, ServiceEntry,
-};
+pub use server::{Forwarding, Server, ServerConfig};
+pub use server_draft::ServerDraft;
+pub use service::{Service, ServiceConfig, ServiceEntry};
+pub use service_draft::{PersistenceDraft, ServiceDraft};
 pub use settings::{SETTINGS, SettingKind, SettingSpec, SettingValue, Settings};
 pub use stats::{Rates, Stats};
 pub use sync_daemon::{SyncDaemon, SyncDaemonConfig, SyncDaemonDraft, SyncState};

@@ -1,9 +1,11 @@
+//! Names in the kernel.
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A short name as the kernel keeps it: a scheduler, a persistence engine, an interface. At most 16
-/// bytes, held in place so that a table of any size needs no allocation for them.
+/// A name of at most 16 bytes in the kernel: of a scheduler, a persistence engine or an interface.
+/// Stored inline, so that a large table needs no allocation for its names.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name {
     bytes: [u8; Self::MAX],
@@ -12,11 +14,11 @@ pub struct Name {
 // === impl Name ===
 
 impl Name {
-    /// The longest name in bytes (`IP_VS_PENAME_MAXLEN`; schedulers and interfaces have one less).
+    /// The longest name in bytes (`IP_VS_PENAME_MAXLEN`). Names of schedulers and interfaces have at
+    /// most 15.
     pub const MAX: usize = 16;
 
-    /// The first [`Self::MAX`] bytes of what the kernel sent, up to a NUL; what is not UTF-8 is
-    /// replaced.
+    /// The first [`Self::MAX`] bytes up to a NUL. Bytes that are not visible ASCII become `?`.
     pub fn from_kernel(bytes: &[u8]) -> Self {
         let end = bytes
             .iter()
@@ -35,7 +37,7 @@ impl Name {
         name
     }
 
-    /// A name of 1 to `max` visible ASCII characters; `None` if it is not one.
+    /// A name of 1 to `max` visible ASCII characters; `None` if `text` is not one.
     pub fn new(text: &str, max: usize) -> Option<Self> {
         let fits = (1..=max.min(Self::MAX)).contains(&text.len());
         (fits && text.bytes().all(|b| b.is_ascii_graphic()))
@@ -45,7 +47,7 @@ impl Name {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         let end = self.bytes.iter().position(|&b| b == 0).unwrap_or(Self::MAX);
-        // Both constructors let nothing but ASCII through.
+        // Both constructors store ASCII only.
         std::str::from_utf8(&self.bytes[..end]).unwrap_or_default()
     }
 }

@@ -1,3 +1,5 @@
+//! Deserialisation of JSON objects that rejects arrays.
+
 use std::{fmt, marker::PhantomData};
 
 use serde::{
@@ -7,8 +9,8 @@ use serde::{
 
 use super::Field;
 
-/// A `T` that is written as an object. Derived structs take an array of their fields too, in the
-/// order of their declaration, which is nobody's API.
+/// A `T` written as an object. Derived implementations also accept an array of the fields in
+/// declaration order, which is not part of the API.
 #[derive(Clone, Debug)]
 pub struct Object<T>(pub T);
 
@@ -36,7 +38,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
     }
 }
 
-/// For `#[serde(deserialize_with)]`: a field that is an object.
+/// `#[serde(deserialize_with)]` of a field that is an object.
 pub(super) fn field<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Field<T>, D::Error> {
@@ -44,7 +46,7 @@ pub(super) fn field<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Ok(object.map_or(Field::Clear, |object| Field::Set(object.0)))
 }
 
-/// For `#[serde(deserialize_with)]`: a list of objects.
+/// `#[serde(deserialize_with)]` of a list of objects.
 pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<T>>, D::Error> {

@@ -1,12 +1,12 @@
-//! Schedulers go by the kernel's own names; only their flags need a table.
+//! Schedulers and their flags.
 
 use serde::{Serialize, Serializer};
 
 use super::{Name, Violation};
 
-/// The schedulers that mainline kernels have shipped, and what each does (manual: -s). Another name
-/// is passed on to the kernel all the same, which knows its modules best. `none` is the kernel's
-/// name for a service without a scheduler, which takes no new connections.
+/// The schedulers of mainline kernels and their descriptions (manual: -s). Other names are also
+/// passed to the kernel, which may have further modules. `none` is the kernel's name for a service
+/// without a scheduler, which accepts no new connections.
 pub const SCHEDULERS: [(&str, &str); 15] = [
     ("rr", "round robin"),
     ("wrr", "weighted round robin"),
@@ -21,19 +21,19 @@ pub const SCHEDULERS: [(&str, &str); 15] = [
     ("fo", "weighted failover"),
     ("ovf", "weighted overflow"),
     ("mh", "Maglev hashing"),
-    ("twos", "the better of two random servers"),
+    ("twos", "power of two random choices"),
     ("none", "no scheduler"),
 ];
 
-/// Flags of a virtual service's scheduler (`IP_VS_SVC_F_SCHED1` to `3`; ipvsadm: --sched-flags).
-/// What each of the three bits means is the scheduler's affair.
+/// Flags of a virtual service's scheduler (`IP_VS_SVC_F_SCHED1` to `3`; manual: --sched-flags). The
+/// scheduler defines the meaning of the three bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SchedulerFlags(u32);
 
 // === impl SchedulerFlags ===
 
 impl SchedulerFlags {
-    /// The three bits in the kernel's flag word.
+    /// The bits of the scheduler flags in the service flags (`IP_VS_SVC_F_SCHED_MASK`).
     pub const MASK: u32 = 0x38;
 
     const NAMES: [(&str, Option<&str>, u32); 7] = [
@@ -46,12 +46,12 @@ impl SchedulerFlags {
         ("flag-3", None, 0x20),
     ];
 
-    /// The scheduler flags in the kernel's flag word.
+    /// The scheduler flags among the service flags.
     pub fn from_bits(bits: u32) -> Self {
         Self(bits & Self::MASK)
     }
 
-    /// As in the kernel's flag word.
+    /// The flags as bits of the service flags.
     pub fn bits(self) -> u32 {
         self.0
     }
@@ -61,7 +61,7 @@ impl SchedulerFlags {
         self.0 == 0
     }
 
-    /// Flags by name, for `scheduler`; the violations name the list's bad items.
+    /// The flags named in a request for `scheduler`. Each violation names the index of an item.
     pub fn parse(names: &[String], scheduler: &str) -> Result<Self, Vec<Violation>> {
         let mut bits = 0;
         let mut violations = Vec::new();
@@ -70,7 +70,7 @@ impl SchedulerFlags {
                 Some((_, Some(owner), _)) if *owner != scheduler => {
                     violations.push(Violation::new(
                         format!("scheduler_flags[{i}]"),
-                        format!("{name} is a flag of the scheduler {owner}, not of {scheduler}"),
+                        format!("{name} requires scheduler={owner}, not {scheduler}"),
                     ))
                 }
                 Some((_, _, bit)) => bits |= bit,
@@ -90,7 +90,7 @@ impl SchedulerFlags {
         }
     }
 
-    /// The flags by their names under `scheduler`, in the order of the bits.
+    /// The names of the flags for `scheduler`, in the order of the bits.
     pub fn names(self, scheduler: Name) -> impl Iterator<Item = &'static str> {
         [0x08, 0x10, 0x20]
             .into_iter()
@@ -108,7 +108,7 @@ impl SchedulerFlags {
     }
 }
 
-/// Flags with the scheduler that gives them their names.
+/// Flags with the scheduler that defines their names.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NamedFlags(pub SchedulerFlags, pub Name);
 

@@ -1,12 +1,13 @@
-//! Allowed values for the OpenAPI document, where the code itself takes text so that one place says
-//! what is wrong with it and what another program put into the kernel can still be shown.
+//! Enums of the OpenAPI document. The drafts hold these fields as text, so that validation reports
+//! all invalid values at once; the views also report values that only other programs can set.
 #![allow(
     missing_docs,
-    reason = "the names are the documentation; only the OpenAPI generator sees them"
+    reason = "the names are the documentation; only the OpenAPI generator uses these types"
 )]
 
 /// Transport protocol.
-#[derive(utoipa::ToSchema, serde::Serialize)]
+#[derive(serde::Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     Tcp,
@@ -14,10 +15,11 @@ pub enum Protocol {
     Sctp,
 }
 
-/// How packets reach a real server.
-#[derive(utoipa::ToSchema, serde::Serialize)]
+/// Forwarding method of a real server.
+#[derive(serde::Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ForwardingInput))]
 #[serde(rename_all = "lowercase")]
-#[schema(as = ForwardingInput)]
+
 pub enum Forwarding {
     Masquerade,
     Tunnel,
@@ -25,7 +27,8 @@ pub enum Forwarding {
 }
 
 /// Encapsulation.
-#[derive(utoipa::ToSchema, serde::Serialize)]
+#[derive(serde::Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum TunnelType {
     Ipip,
@@ -33,8 +36,9 @@ pub enum TunnelType {
     Gre,
 }
 
-/// Checksums of a tunnel.
-#[derive(utoipa::ToSchema, serde::Serialize)]
+/// Checksum of a tunnel.
+#[derive(serde::Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Checksum {
     None,
@@ -42,8 +46,9 @@ pub enum Checksum {
     Remote,
 }
 
-/// Flag of a scheduler.
-#[derive(utoipa::ToSchema, serde::Serialize)]
+/// Scheduler flag.
+#[derive(serde::Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum SchedulerFlag {
     ShFallback,

@@ -1,16 +1,17 @@
+//! Counters and rates.
+
 use serde::{Deserialize, Serialize};
 
 /// Counters of a virtual service or a real server since the last zero (manual: --stats). The kernel
-/// refreshes them every 2 seconds, and not at all while the setting `run_estimation` is off.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
-)]
+/// updates them every 2 seconds, unless the setting `run_estimation` is off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Stats {
     /// Connections scheduled.
     pub connections: u64,
     /// Packets from clients.
     pub packets_in: u64,
-    /// Packets to clients; 0 with direct routing and tunneling, whose answers do not pass here.
+    /// Packets to clients; 0 with direct routing and tunneling, where responses bypass the director.
     pub packets_out: u64,
     /// Bytes from clients.
     pub bytes_in: u64,
@@ -18,30 +19,29 @@ pub struct Stats {
     pub bytes_out: u64,
 }
 
-/// The kernel's estimates per second, over about 8 seconds (manual: --rate). 0 while the setting
-/// `run_estimation` is off.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
-)]
+/// Rates per second, estimated by the kernel over about 8 seconds (manual: --rate). 0 while the
+/// setting `run_estimation` is off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Rates {
-    /// Connections a second.
+    /// Connections per second.
     pub connections: u64,
-    /// Packets a second from clients.
+    /// Packets per second from clients.
     pub packets_in: u64,
-    /// Packets a second to clients.
+    /// Packets per second to clients.
     pub packets_out: u64,
-    /// Bytes a second from clients.
+    /// Bytes per second from clients.
     pub bytes_in: u64,
-    /// Bytes a second to clients.
+    /// Bytes per second to clients.
     pub bytes_out: u64,
 }
 
 // === impl Stats, Rates ===
 
 macro_rules! values {
-    ($($five:ident),*) => {$(
-        impl $five {
-            /// The five, in the order of their fields.
+    ($($type:ident),*) => {$(
+        impl $type {
+            /// The values in the order of the fields.
             pub fn values(&self) -> [u64; 5] {
                 let Self {
                     connections,

@@ -1,3 +1,5 @@
+//! Connection synchronisation daemons of the kernel.
+
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr},
@@ -8,98 +10,89 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::{
     Error, Etag, EtagScope, Field, Name, Violation,
+    check::{accept, in_range, kernel_name},
     key::parse_address,
-    server::{in_range, named},
 };
 
-/// A connection synchronisation daemon of the kernel (manual: --start-daemon; `IPVS_CMD_GET_DAEMON`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+/// A running sync daemon (manual: --start-daemon; `IPVS_CMD_GET_DAEMON`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SyncDaemon {
-    /// Whether it sends (master) or receives (backup).
+    /// Role: a master sends connections, a backup receives them.
     pub state: SyncState,
-    /// Network interface that it multicasts on.
-    #[schema(value_type = String, example = "eth0")]
+    /// Network interface for the multicast messages.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "eth0"))]
     pub interface: Name,
-    /// Id in its messages, 0 to 255; a backup takes those of its id, with 0 all.
+    /// Sync id, 0 to 255. A backup accepts the messages with its id; with 0, all messages.
     pub sync_id: u32,
-    /// Longest message in bytes, as the kernel has rounded it.
+    /// Longest message in bytes, as adjusted by the kernel.
     pub max_length: u16,
     /// Multicast group; IPv4 or IPv6.
-    #[schema(value_type = String, example = "224.0.0.81")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "224.0.0.81"))]
     pub multicast_group: IpAddr,
-    /// UDP port of the group.
+    /// UDP port.
     pub multicast_port: u16,
-    /// Time to live of the messages.
+    /// Time to live of the messages, in hops.
     pub multicast_ttl: u8,
 }
 
-/// The two daemons that a namespace can have.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    utoipa::ToSchema,
-)]
+/// Role of a sync daemon. A network namespace has at most one daemon of each role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum SyncState {
-    /// Sends connections.
+    /// Sends connection state.
     Master,
-    /// Receives them.
+    /// Receives connection state.
     Backup,
 }
 
-/// A sync daemon as a client declares it. What is absent takes the default.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, utoipa::ToSchema)]
+/// A sync daemon in a request. An absent field takes the default.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = SyncDaemonInput))]
 #[serde(deny_unknown_fields)]
-#[schema(as = SyncDaemonInput)]
 pub struct SyncDaemonDraft {
-    /// Network interface to multicast on, up to 15 characters. Required.
-    #[schema(value_type = String, min_length = 1, max_length = 15, example = "eth0")]
+    /// Network interface for the multicast messages, up to 15 characters. Required.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, min_length = 1, max_length = 15, example = "eth0"))]
     #[serde(default)]
     pub interface: Field<String>,
-    /// Id in the messages; a backup takes those of its id, with 0 all. Default 0.
-    #[schema(value_type = Option<i64>, minimum = 0, maximum = 255)]
+    /// Sync id. A backup accepts the messages with its id; with 0, all messages. Default 0.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>, minimum = 0, maximum = 255))]
     #[serde(default)]
     pub sync_id: Field<i64>,
-    /// Longest message in bytes; the kernel raises what is too small. Default: what fits 1500.
-    #[schema(value_type = Option<i64>, minimum = 1, maximum = 65507)]
+    /// Longest message in bytes; the kernel raises a value that is too small. Default: the payload
+    /// of a packet of 1500 bytes.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>, minimum = 1, maximum = 65507))]
     #[serde(default)]
     pub max_length: Field<i64>,
     /// Multicast group, IPv4 or IPv6. Default 224.0.0.81.
-    #[schema(value_type = Option<String>, example = "224.0.0.81")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "224.0.0.81"))]
     #[serde(default)]
     pub multicast_group: Field<String>,
     /// UDP port. Default 8848.
-    #[schema(value_type = Option<i64>, minimum = 1, maximum = 65535)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>, minimum = 1, maximum = 65535))]
     #[serde(default)]
     pub multicast_port: Field<i64>,
-    /// Time to live. Default 1.
-    #[schema(value_type = Option<i64>, minimum = 1, maximum = 255)]
+    /// Time to live in hops. Default 1.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>, minimum = 1, maximum = 255))]
     #[serde(default)]
     pub multicast_ttl: Field<i64>,
-    #[schema(ignore)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     state: Option<IgnoredAny>,
-    #[schema(ignore)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     etag: Option<IgnoredAny>,
-    #[schema(ignore)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     changed: Option<IgnoredAny>,
 }
 
-/// A sync daemon that is wanted: what [`SyncDaemonDraft`] says, checked.
+/// The configuration of a sync daemon: a validated [`SyncDaemonDraft`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SyncDaemonConfig {
-    /// Which of the two.
+    /// Role.
     pub state: SyncState,
-    /// Network interface.
+    /// Network interface for the multicast messages.
     pub interface: Name,
-    /// Id in the messages.
+    /// Sync id, 0 to 255.
     pub sync_id: u32,
     /// Longest message in bytes; `None` for the kernel's default.
     pub max_length: Option<u16>,
@@ -107,9 +100,12 @@ pub struct SyncDaemonConfig {
     pub multicast_group: IpAddr,
     /// UDP port.
     pub multicast_port: u16,
-    /// Time to live.
+    /// Time to live of the messages, in hops.
     pub multicast_ttl: u8,
 }
+
+/// `IFNAMSIZ` without the NUL.
+const MAX_INTERFACE: usize = 15;
 
 // === impl SyncState ===
 
@@ -147,7 +143,7 @@ impl FromStr for SyncState {
 // === impl SyncDaemon ===
 
 impl SyncDaemon {
-    /// Fingerprint.
+    /// The ETag.
     pub fn etag(&self) -> Etag {
         Etag::of(EtagScope::Resource, self)
     }
@@ -162,14 +158,14 @@ impl SyncDaemonConfig {
     pub const PORT: u16 = 8848;
     /// The default time to live.
     pub const TTL: u8 = 1;
-    /// What of a message is not payload: IP and UDP headers.
+    /// Bytes of the IP and UDP headers, with IPv4 and with IPv6.
     const HEADERS: (u16, u16) = (28, 48);
-    /// The shortest that the kernel lets a backup have.
+    /// The smallest message length of a backup; the kernel raises smaller values.
     const BACKUP_MIN: u16 = 1024;
 
-    /// Whether `running` is what this asks for. The kernel clamps a length, and takes a backup's
-    /// default one from the interface, so any default of a backup is accepted.
-    pub fn is_met_by(&self, running: &SyncDaemon) -> bool {
+    /// Whether `running` has this configuration. The kernel clamps the message length. It derives
+    /// the default of a backup from the interface, so a backup with the default length matches any.
+    pub fn matches(&self, running: &SyncDaemon) -> bool {
         let headers = if self.multicast_group.is_ipv4() {
             Self::HEADERS.0
         } else {
@@ -195,7 +191,7 @@ impl SyncDaemonConfig {
     }
 }
 
-/// A running daemon as the wish that would start it again.
+/// The configuration that starts the same daemon again.
 impl From<SyncDaemon> for SyncDaemonConfig {
     fn from(running: SyncDaemon) -> Self {
         Self {
@@ -213,16 +209,15 @@ impl From<SyncDaemon> for SyncDaemonConfig {
 // === impl SyncDaemonDraft ===
 
 impl SyncDaemonDraft {
-    /// The daemon that this draft asks for.
+    /// The validated configuration.
     pub fn config(&self, state: SyncState) -> Result<SyncDaemonConfig, Error> {
         let mut violations = Vec::new();
         let interface = match &self.interface {
-            // 15: IFNAMSIZ with its NUL.
-            Field::Set(text) => named(text, "interface", 15, &mut violations),
+            Field::Set(text) => kernel_name(text, "interface", MAX_INTERFACE, &mut violations),
             _ => {
                 violations.push(Violation::new(
                     "interface",
-                    "is required: the network interface to multicast on",
+                    "is required: the network interface for the multicast messages",
                 ));
                 None
             }
@@ -244,8 +239,8 @@ impl SyncDaemonDraft {
             let Field::Set(value) = *field else {
                 return default;
             };
-            in_range(value, name, min, max).unwrap_or_else(|bad| {
-                violations.push(bad);
+            in_range(value, name, min, max).unwrap_or_else(|violation| {
+                violations.push(violation);
                 default
             })
         };
@@ -265,17 +260,18 @@ impl SyncDaemonDraft {
             1,
             255,
         );
-        match interface {
-            Some(interface) if violations.is_empty() => Ok(SyncDaemonConfig {
-                state,
-                interface,
-                sync_id: sync_id.into(),
-                max_length: (max_length != 0).then_some(max_length),
-                multicast_group,
-                multicast_port,
-                multicast_ttl: u8::try_from(ttl).unwrap_or(SyncDaemonConfig::TTL),
-            }),
-            _ => Err(Error::from_violations(violations)),
+        let config = interface.map(|interface| SyncDaemonConfig {
+            state,
+            interface,
+            sync_id: sync_id.into(),
+            max_length: (max_length != 0).then_some(max_length),
+            multicast_group,
+            multicast_port,
+            multicast_ttl: u8::try_from(ttl).unwrap_or(SyncDaemonConfig::TTL),
+        });
+        match config {
+            Some(config) => accept(config, violations),
+            None => Err(Error::from_violations(violations)),
         }
     }
 }

@@ -1,58 +1,73 @@
+//! Timeouts of idle connections.
+
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use super::{Error, Etag, EtagScope, Field, Violation};
+use super::{
+    Error, Etag, EtagScope, Field, Violation,
+    check::{accept, number},
+};
 
-/// How long IPVS keeps idle connections (manual: --set, -L --timeout; `IPVS_CMD_GET_CONFIG`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+/// Timeouts of idle connections (manual: --set, -L --timeout; `IPVS_CMD_GET_CONFIG`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Timeouts {
-    /// Seconds for an established TCP session; the kernel's default is 900.
-    #[schema(example = 900)]
+    /// Seconds for an established TCP session. Kernel default 900.
+    #[cfg_attr(feature = "openapi", schema(example = 900))]
     pub tcp_seconds: u32,
-    /// Seconds for a TCP session after a FIN; the kernel's default is 120.
-    #[schema(example = 120)]
+    /// Seconds for a TCP session after a FIN. Kernel default 120.
+    #[cfg_attr(feature = "openapi", schema(example = 120))]
     pub tcp_fin_seconds: u32,
-    /// Seconds for a UDP exchange; the kernel's default is 300.
-    #[schema(example = 300)]
+    /// Seconds for a UDP exchange. Kernel default 300.
+    #[cfg_attr(feature = "openapi", schema(example = 300))]
     pub udp_seconds: u32,
 }
 
-/// Timeouts as a client wants them. Absent keeps.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, utoipa::ToSchema)]
+/// Timeouts in a request. An absent field keeps the current value.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TimeoutsInput))]
 #[serde(deny_unknown_fields)]
-#[schema(as = TimeoutsInput)]
 pub struct TimeoutsDraft {
     /// Seconds for an established TCP session.
-    #[schema(value_type = Option<i64>, minimum = 1, maximum = 2_678_400)]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(value_type = Option<i64>, minimum = 1, maximum = 2_678_400)
+    )]
     #[serde(default)]
     pub tcp_seconds: Field<i64>,
     /// Seconds for a TCP session after a FIN.
-    #[schema(value_type = Option<i64>, minimum = 1, maximum = 2_678_400)]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(value_type = Option<i64>, minimum = 1, maximum = 2_678_400)
+    )]
     #[serde(default)]
     pub tcp_fin_seconds: Field<i64>,
     /// Seconds for a UDP exchange.
-    #[schema(value_type = Option<i64>, minimum = 1, maximum = 2_678_400)]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(value_type = Option<i64>, minimum = 1, maximum = 2_678_400)
+    )]
     #[serde(default)]
     pub udp_seconds: Field<i64>,
-    #[schema(ignore)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     etag: Option<IgnoredAny>,
-    #[schema(ignore)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     changed: Option<IgnoredAny>,
 }
 
 // === impl Timeouts ===
 
 impl Timeouts {
-    /// The kernel's own defaults.
+    /// The kernel's defaults.
     pub const DEFAULT: Self = Self {
         tcp_seconds: 900,
         tcp_fin_seconds: 120,
         udp_seconds: 300,
     };
-    /// The longest timeout in seconds: ipvsadm's 31 days. A kernel whose clock runs at 1 kHz takes
-    /// no more than 2147483.
+    /// The longest timeout in seconds: ipvsadm's limit of 31 days. A kernel with HZ 1000 accepts at
+    /// most 2147483.
     pub const MAX: u32 = 86_400 * 31;
 
-    /// Fingerprint.
+    /// The ETag.
     pub fn etag(&self) -> Etag {
         Etag::of(EtagScope::Resource, self)
     }
@@ -61,24 +76,19 @@ impl Timeouts {
 // === impl TimeoutsDraft ===
 
 impl TimeoutsDraft {
-    /// This draft over what the kernel has.
-    pub fn over(&self, base: Timeouts) -> Result<Timeouts, Error> {
+    /// The draft applied to the current timeouts.
+    pub fn update(&self, base: Timeouts) -> Result<Timeouts, Error> {
         let mut violations = Vec::new();
-        let mut seconds = |field: &Field<i64>, name: &str, base: u32, default: u32| match *field {
-            Field::Keep => base,
-            Field::Clear => default,
-            Field::Set(0) => {
+        let mut seconds = |field: &Field<i64>, name: &str, base: u32, default: u32| {
+            if *field == Field::Set(0) {
                 violations.push(Violation::new(
                     name,
-                    "0 is no timeout; leave the field out to keep what is set",
+                    "must be at least 1; omit the field to keep the current timeout",
                 ));
-                base
+                return base;
             }
-            Field::Set(value) => super::server::in_range(value, name, 1, Timeouts::MAX.into())
-                .unwrap_or_else(|bad| {
-                    violations.push(bad);
-                    base
-                }),
+            let range = (1, Timeouts::MAX.into());
+            number(field, name, (base, default), range, &mut violations)
         };
         let default = Timeouts::DEFAULT;
         let timeouts = Timeouts {
@@ -101,10 +111,6 @@ impl TimeoutsDraft {
                 default.udp_seconds,
             ),
         };
-        if violations.is_empty() {
-            Ok(timeouts)
-        } else {
-            Err(Error::from_violations(violations))
-        }
+        accept(timeouts, violations)
     }
 }

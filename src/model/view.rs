@@ -1,4 +1,4 @@
-//! The shapes of answers, with the same names and meanings in every protocol.
+//! Resources in responses, with the same fields in JSON and gRPC.
 
 use std::net::IpAddr;
 
@@ -10,164 +10,167 @@ use super::{
     scheduler::NamedFlags,
 };
 
-/// What an answer about services tells beside their configuration (`?include=`).
+/// The optional parts of services in a response (query parameter `include`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Include {
-    /// The real servers; default yes.
+    /// Real servers. Default yes.
     pub servers: bool,
-    /// Counters; default no.
+    /// Counters. Default no.
     pub stats: bool,
-    /// Rates; default no.
+    /// Rates. Default no.
     pub rates: bool,
 }
 
 /// A virtual service.
-#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Service)]
+#[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Service))]
 pub struct ServiceView<'a> {
-    /// Id, one URL segment: `tcp-192.0.2.1-80`, `udp-2001:db8::1-53`, `fwmark-7`, `fwmark6-7`.
-    #[schema(value_type = String, example = "tcp-192.0.2.1-80")]
+    /// Id, a URL path segment: `tcp-192.0.2.1-80`, `udp-2001:db8::1-53`, `fwmark-7`, `fwmark6-7`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "tcp-192.0.2.1-80"))]
     pub id: ServiceKey,
-    /// Transport protocol: `tcp`, `udp` or `sctp`; a number for one that only another program can
-    /// have set. Absent with `fwmark`.
+    /// Transport protocol: `tcp`, `udp` or `sctp`; a number if another program set another protocol.
+    /// Absent with `fwmark`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "tcp")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "tcp"))]
     pub protocol: Option<Protocol>,
     /// Virtual address. Absent with `fwmark`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "192.0.2.1")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "192.0.2.1"))]
     pub address: Option<IpAddr>,
     /// Port; 0 for any. Absent with `fwmark`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = 80)]
+    #[cfg_attr(feature = "openapi", schema(example = 80))]
     pub port: Option<u16>,
-    /// Firewall mark, of a service that is named by one.
+    /// Firewall mark. Absent with `address`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fwmark: Option<u32>,
-    /// Family of the packets with this `fwmark`.
+    /// Address family of the packets with this `fwmark`. Absent with `address`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub family: Option<Family>,
-    /// Scheduler, by the kernel's name.
-    #[schema(value_type = String, example = "wlc")]
+    /// Scheduler by the kernel's name.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "wlc"))]
     pub scheduler: Name,
-    /// Flags of the scheduler, by name.
-    #[schema(value_type = Vec<super::schema::SchedulerFlag>)]
+    /// Flags of the scheduler.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<super::schema::SchedulerFlag>))]
     scheduler_flags: NamedFlags,
-    /// One-packet scheduling.
+    /// One-packet scheduling: each packet is scheduled separately.
     pub one_packet: bool,
-    /// Persistence; absent: not persistent.
+    /// Persistence. Absent if the service is not persistent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub persistence: Option<Persistence>,
-    /// Netmask that the kernel keeps for a service that is not persistent, where it is not full.
+    /// Netmask that the kernel stores for a service without persistence. Absent if it is full.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub netmask: Option<Netmask>,
-    /// Persistence engine; absent: none.
+    /// Persistence engine. Absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub persistence_engine: Option<Name>,
-    /// Real servers, in the kernel's order, which schedulers use: the newest first. Absent where
-    /// they were not asked for.
+    /// Real servers in the kernel's order, newest first; schedulers use this order. Absent unless
+    /// included.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<ServerView<'_>>>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<ServerView<'_>>>))]
     servers: Option<ServerViews<'a>>,
-    /// How many real servers; absent where they were not asked for.
+    /// Number of real servers. Absent unless they are included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_count: Option<usize>,
-    /// Counters; absent where they were not asked for.
+    /// Counters. Absent unless included.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Stats>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Stats>))]
     pub stats: Option<&'a Stats>,
-    /// Rates; absent where they were not asked for.
+    /// Rates. Absent unless included.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Rates>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Rates>))]
     pub rates: Option<&'a Rates>,
-    /// Fingerprint of the configuration, for `If-Match`: with the servers where they are told.
-    #[schema(value_type = String, example = "t-0123456789abcdef")]
+    /// ETag of the configuration, for `If-Match`. Covers the servers if they are included.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "t-0123456789abcdef"))]
     pub etag: Etag,
 }
 
 /// Persistence of a virtual service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Persistence {
-    /// Seconds that a client is remembered after its last connection.
-    #[schema(example = 300)]
+    /// Seconds for which a client is remembered after its last connection.
+    #[cfg_attr(feature = "openapi", schema(example = 300))]
     pub timeout_seconds: u32,
-    /// How much of a client's address counts: dotted quad for IPv4, prefix length for IPv6.
-    #[schema(value_type = String, example = "255.255.255.255")]
+    /// The part of a client's address that identifies it: dotted quad for IPv4, prefix length for
+    /// IPv6.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "255.255.255.255"))]
     pub netmask: Netmask,
 }
 
 /// A real server of a virtual service.
-#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Server)]
+#[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Server))]
 pub struct ServerView<'a> {
-    /// Id within the service, one URL segment.
-    #[schema(value_type = String, example = "192.168.10.1-80")]
+    /// Id within the service, a URL path segment.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "192.168.10.1-80"))]
     pub id: ServerKey,
     /// Address.
-    #[schema(value_type = String, example = "192.168.10.1")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "192.168.10.1"))]
     pub address: IpAddr,
-    /// Port; 0 for the one that the client asked for.
-    #[schema(example = 80)]
+    /// Port; 0 keeps the packet's destination port.
+    #[cfg_attr(feature = "openapi", schema(example = 80))]
     pub port: u16,
-    /// How packets reach it: `masquerade`, `tunnel`, `direct`; `local` and `bypass` are set by the
+    /// Forwarding method: `masquerade`, `tunnel` or `direct`; `local` and `bypass` are set by the
     /// kernel.
-    #[schema(value_type = String, example = "masquerade")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "masquerade"))]
     pub forwarding: Forwarding,
-    /// Capacity relative to the others; 0 takes no new connections.
+    /// Capacity relative to the other servers. A server of weight 0 receives no new connections.
     pub weight: u32,
-    /// Connections above which it gets no new ones; 0: no limit.
+    /// Number of connections above which the server receives no new ones; 0: no limit.
     pub upper_threshold: u32,
-    /// Connections below which it gets new ones again; 0: three quarters of the upper one.
+    /// Number of connections below which the server receives new ones again; 0: three quarters of
+    /// `upper_threshold`.
     pub lower_threshold: u32,
-    /// How packets are encapsulated; with `forwarding` `tunnel` only.
+    /// Encapsulation. Only with `forwarding` `tunnel`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<TunnelView>,
-    /// Established connections, now.
+    /// Current connections in state ESTABLISHED.
     pub active_connections: u32,
-    /// Connections in other states, now.
+    /// Current connections in other states.
     pub inactive_connections: u32,
-    /// Persistence templates, now.
+    /// Current persistence templates.
     pub persistent_connections: u32,
-    /// Counters; absent where they were not asked for.
+    /// Counters. Absent unless included.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Stats>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Stats>))]
     pub stats: Option<&'a Stats>,
-    /// Rates; absent where they were not asked for.
+    /// Rates. Absent unless included.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Rates>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Rates>))]
     pub rates: Option<&'a Rates>,
-    /// Fingerprint of the configuration, for `If-Match`.
-    #[schema(value_type = String, example = "r-0123456789abcdef")]
+    /// ETag of the configuration, for `If-Match`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "r-0123456789abcdef"))]
     pub etag: Etag,
 }
 
-/// A tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[schema(as = Tunnel)]
+/// Encapsulation of packets to a real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Tunnel))]
 pub struct TunnelView {
     /// Encapsulation: `ipip`, `gue` or `gre`.
     #[serde(rename = "type")]
-    #[schema(value_type = String, example = "gue")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "gue"))]
     pub kind: TunnelType,
-    /// UDP port; with `gue` only.
+    /// UDP port. Only with `gue`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// Checksums: `none`, `checksum` or `remote`.
-    #[schema(value_type = String, example = "none")]
+    /// Checksum: `none`, `checksum` or `remote`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "none"))]
     pub checksum: Checksum,
 }
 
-/// A sync daemon.
-#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = SyncDaemonState)]
+/// A running sync daemon.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = SyncDaemonState))]
 pub struct SyncDaemonView {
-    /// What runs.
+    /// The daemon.
     #[serde(flatten)]
     pub daemon: SyncDaemon,
-    /// Fingerprint, for `If-Match`.
-    #[schema(value_type = String, example = "r-0123456789abcdef")]
+    /// ETag, for `If-Match`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "r-0123456789abcdef"))]
     pub etag: Etag,
 }
 
@@ -189,7 +192,7 @@ impl Default for Include {
 // === impl ServiceView ===
 
 impl<'a> ServiceView<'a> {
-    /// The view of a service whose servers were not read.
+    /// The view of a service without its servers.
     pub fn bare(service: &'a Service, include: Include) -> Self {
         let (protocol, address, port, fwmark, family) = match service.key {
             ServiceKey::Address {
@@ -227,7 +230,7 @@ impl<'a> ServiceView<'a> {
         }
     }
 
-    /// The view of a service with its servers, where they are included.
+    /// The view of a service, with its servers if they are included.
     pub fn new(entry: &'a ServiceEntry, include: Include) -> Self {
         let bare = Self::bare(&entry.service, include);
         if !include.servers {
@@ -241,12 +244,12 @@ impl<'a> ServiceView<'a> {
         }
     }
 
-    /// The scheduler's flags by name.
+    /// The names of the scheduler flags.
     pub fn scheduler_flags(&self) -> impl Iterator<Item = &'static str> {
         self.scheduler_flags.0.names(self.scheduler)
     }
 
-    /// The servers, where they are told.
+    /// The servers, if they are included.
     pub fn servers(&self) -> Option<impl Iterator<Item = ServerView<'a>>> {
         let ServerViews(servers, include) = self.servers?;
         Some(
@@ -285,7 +288,7 @@ impl<'a> ServerView<'a> {
 // === impl TunnelView ===
 
 impl TunnelView {
-    /// The tunnel of a server, where it is reached by one.
+    /// The encapsulation of a server; `None` unless its forwarding method is tunneling.
     pub fn of(config: &ServerConfig) -> Option<Self> {
         let Tunnel {
             kind,

@@ -24,7 +24,7 @@ use super::{
         NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_HEADER, NLMSG_MIN_TYPE, Writer,
     },
 };
-use crate::kernel::{Inbox, Transport};
+use crate::kernel::{RecvBuffers, Transport};
 
 /// The longest datagram that a default send buffer takes.
 const SEND_LIMIT: usize = 212_992 - 32;
@@ -382,16 +382,16 @@ impl Transport for FakeSocket {
         Ok(())
     }
 
-    fn receive(&mut self, inbox: &mut Inbox, wait: Duration) -> io::Result<()> {
+    fn receive(&mut self, inbox: &mut RecvBuffers, wait: Duration) -> io::Result<()> {
         let mut lengths = Vec::new();
-        for place in inbox.places() {
+        for place in inbox.buffers() {
             // As recvmmsg does it: nothing is waited for after the first, and a failure is left for
             // the next time.
             if lengths.is_empty() || self.is_ready() {
                 lengths.push(self.receive_one(place, wait)?);
             }
         }
-        inbox.filled(lengths)
+        inbox.set_lengths(lengths)
     }
 }
 

@@ -18,7 +18,7 @@ mod wire;
 use std::{collections::BTreeMap, io, time::Duration};
 
 use super::{command::*, *};
-use crate::kernel::Inbox;
+use crate::kernel::RecvBuffers;
 
 const FAMILY: u16 = 28;
 const REQUEST: u16 = 1;
@@ -146,7 +146,7 @@ fn receive_up_to(
     longest: usize,
     wait: Duration,
 ) -> io::Result<Vec<u8>> {
-    let mut inbox = Inbox::new(1, longest);
+    let mut inbox = RecvBuffers::new(1, longest);
     socket.receive(&mut inbox, wait)?;
     Ok(inbox.datagrams().flatten().copied().collect())
 }

@@ -12,7 +12,7 @@ fn timeouts(json: Value) -> Result<Timeouts, Error> {
     };
     serde_json::from_value::<TimeoutsDraft>(json)
         .unwrap()
-        .over(base)
+        .update(base)
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn timeouts_keep_what_is_absent_and_null_goes_back_to_the_kernels_default() {
 fn a_timeout_of_0_is_refused_rather_than_kept_silently() {
     let wrong = json!({"tcp_seconds": 0, "tcp_fin_seconds": -1, "udp_seconds": 2_678_401});
     let error = timeouts(wrong).unwrap_err();
-    assert!(error.violations[0].message.contains("leave the field out"));
+    assert!(error.violations[0].message.contains("omit the field"));
     assert_eq!(
         fields::<()>(Err(error)),
         ["tcp_seconds", "tcp_fin_seconds", "udp_seconds"]
@@ -187,7 +187,7 @@ fn connections_are_filtered_by_every_field() {
             false,
         ),
     ] {
-        assert_eq!(filter.lets_pass(&connection), passes, "{filter:?}");
+        assert_eq!(filter.matches(&connection), passes, "{filter:?}");
     }
     for (by, group) in [
         ("protocol", "tcp"),

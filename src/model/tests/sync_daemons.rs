@@ -114,13 +114,13 @@ fn a_wish_is_met_by_what_the_kernel_makes_of_it() {
             ..running(state)
         };
         let config = config(state, json);
-        assert!(config.is_met_by(&daemon), "{config:?} {daemon:?}");
+        assert!(config.matches(&daemon), "{config:?} {daemon:?}");
         if !(state == Backup && max_length.is_none()) {
             let longer = SyncDaemon {
                 max_length: effective + 1,
                 ..daemon
             };
-            assert!(!config.is_met_by(&longer));
+            assert!(!config.matches(&longer));
         }
     }
 }
@@ -129,7 +129,7 @@ fn a_wish_is_met_by_what_the_kernel_makes_of_it() {
 fn a_wish_is_not_met_by_what_differs_in_any_field() {
     let wish = config(SyncState::Master, json!({"interface": "eth0"}));
     let same = running(SyncState::Master);
-    assert!(wish.is_met_by(&same));
+    assert!(wish.matches(&same));
     for other in [
         SyncDaemon {
             state: SyncState::Backup,
@@ -157,9 +157,9 @@ fn a_wish_is_not_met_by_what_differs_in_any_field() {
             ..same
         },
     ] {
-        assert!(!wish.is_met_by(&other), "{other:?}");
+        assert!(!wish.matches(&other), "{other:?}");
         assert_ne!(other.etag(), same.etag());
-        assert!(SyncDaemonConfig::from(other).is_met_by(&other));
+        assert!(SyncDaemonConfig::from(other).matches(&other));
     }
 }
 
@@ -169,6 +169,6 @@ fn the_answer_sent_back_asks_for_the_same_daemon() {
     let json = serde_json::to_value(SyncDaemonView::from(daemon)).unwrap();
     assert_eq!(json["state"], "backup");
     let config = wish(json).config(SyncState::Backup).unwrap();
-    assert!(config.is_met_by(&daemon));
+    assert!(config.matches(&daemon));
     assert!(serde_json::from_value::<SyncDaemonDraft>(json!({"ifname": "x"})).is_err());
 }

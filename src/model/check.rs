@@ -1,0 +1,61 @@
+//! Checks that several drafts share.
+
+use super::{Error, Field, Name, Violation};
+
+/// `value` as a number from `min` to `max`.
+pub(super) fn in_range<T: TryFrom<i64>>(
+    value: i64,
+    field: &str,
+    min: i64,
+    max: i64,
+) -> Result<T, Violation> {
+    (min..=max)
+        .contains(&value)
+        .then(|| T::try_from(value).ok())
+        .flatten()
+        .ok_or_else(|| Violation::new(field, format!("{value} is out of range: {min} to {max}")))
+}
+
+/// `text` as a kernel name of at most `max` bytes.
+pub(super) fn kernel_name(
+    text: &str,
+    field: &str,
+    max: usize,
+    violations: &mut Vec<Violation>,
+) -> Option<Name> {
+    let name = Name::new(text, max);
+    if name.is_none() {
+        violations.push(Violation::new(
+            field,
+            format!("{text:?} is not a name of 1 to {max} visible ASCII characters"),
+        ));
+    }
+    name
+}
+
+/// `field` applied to `base`. A value outside `min` to `max` adds a violation and keeps `base`.
+pub(super) fn number<T: TryFrom<i64>>(
+    field: &Field<i64>,
+    name: &str,
+    (base, default): (T, T),
+    (min, max): (i64, i64),
+    violations: &mut Vec<Violation>,
+) -> T {
+    match *field {
+        Field::Keep => base,
+        Field::Clear => default,
+        Field::Set(value) => in_range(value, name, min, max).unwrap_or_else(|violation| {
+            violations.push(violation);
+            base
+        }),
+    }
+}
+
+/// `value` if there are no violations.
+pub(super) fn accept<T>(value: T, violations: Vec<Violation>) -> Result<T, Error> {
+    if violations.is_empty() {
+        Ok(value)
+    } else {
+        Err(Error::from_violations(violations))
+    }
+}

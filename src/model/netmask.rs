@@ -1,0 +1,110 @@
+//! The netmask of a virtual service.
+
+use std::{fmt, net::Ipv4Addr};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::{Family, Field, Violation};
+
+/// The part of a client's address that identifies it for persistence (`IPVS_SVC_ATTR_NETMASK`;
+/// manual: -M).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Netmask {
+    /// IPv4: a dotted quad, not necessarily contiguous.
+    V4(Ipv4Addr),
+    /// IPv6: a prefix length, 1 to 128.
+    V6(u32),
+}
+
+/// A netmask in a request: text, or a number for a prefix length.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Netmask))]
+#[serde(
+    untagged,
+    expecting = "expected an IPv4 netmask, such as \"255.255.255.0\", or an IPv6 prefix length"
+)]
+pub enum MaskText {
+    /// `"255.255.255.0"` or `"64"`.
+    #[cfg_attr(feature = "openapi", schema(example = "255.255.255.0"))]
+    Text(String),
+    /// `64`.
+    Number(i64),
+}
+
+// === impl Netmask ===
+
+impl Netmask {
+    /// The mask of the whole address.
+    pub fn full(family: Family) -> Self {
+        match family {
+            Family::Ipv4 => Self::V4(Ipv4Addr::BROADCAST),
+            Family::Ipv6 => Self::V6(128),
+        }
+    }
+
+    /// Whether this is the mask of the whole address.
+    pub fn is_full(self) -> bool {
+        matches!(self, Self::V4(Ipv4Addr::BROADCAST) | Self::V6(128))
+    }
+
+    fn parse(text: &MaskText, family: Family) -> Result<Self, String> {
+        let parsed = match (family, text) {
+            (Family::Ipv4, MaskText::Text(text)) => text.parse().ok().map(Self::V4),
+            (Family::Ipv4, MaskText::Number(_)) => None,
+            (Family::Ipv6, MaskText::Text(text)) => text.parse().ok().map(Self::V6),
+            (Family::Ipv6, MaskText::Number(number)) => u32::try_from(*number).ok().map(Self::V6),
+        };
+        match (family, parsed) {
+            (Family::Ipv4, Some(mask)) => Ok(mask),
+            (Family::Ipv6, Some(Self::V6(1..=128))) => parsed.ok_or_else(String::new),
+            (Family::Ipv4, _) => Err(format!(
+                "{text} is not an IPv4 netmask, such as 255.255.255.0"
+            )),
+            (Family::Ipv6, _) => Err(format!("{text} is not an IPv6 prefix length, 1 to 128")),
+        }
+    }
+
+    /// `field` applied to `self`. The default is the full mask.
+    pub(super) fn updated(
+        self,
+        field: &Field<MaskText>,
+        family: Family,
+        path: &str,
+        violations: &mut Vec<Violation>,
+    ) -> Self {
+        match field {
+            Field::Keep => self,
+            Field::Clear => Self::full(family),
+            Field::Set(text) => Self::parse(text, family).unwrap_or_else(|message| {
+                violations.push(Violation::new(path, message));
+                self
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Netmask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(mask) => mask.fmt(f),
+            Self::V6(length) => length.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Netmask {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+// === impl MaskText ===
+
+impl fmt::Display for MaskText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Number(number) => number.fmt(f),
+        }
+    }
+}

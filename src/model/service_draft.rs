@@ -1,0 +1,366 @@
+//! Virtual services in requests: the draft, and its validation.
+
+use serde::{Deserialize, de::IgnoredAny};
+
+use super::{
+    Error, Family, Field, MaskText, Name, Netmask, Protocol, SchedulerFlags, ServerDraft,
+    ServiceConfig, ServiceKey, Violation,
+    check::{accept, in_range, kernel_name, number},
+    key::parse_address,
+    object,
+};
+
+/// A virtual service in a request. An absent field keeps the current value (PATCH) or takes the
+/// default (POST, PUT); `null` sets the default.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ServiceInput))]
+#[serde(deny_unknown_fields)]
+pub struct ServiceDraft {
+    /// Id, instead of the fields that identify the service. If both are given, they must agree.
+    #[cfg_attr(feature = "openapi", schema(example = "tcp-192.0.2.1-80"))]
+    pub id: Option<String>,
+    /// Transport protocol.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<super::schema::Protocol>))]
+    pub protocol: Option<String>,
+    /// Virtual address, IPv4 or IPv6.
+    #[cfg_attr(feature = "openapi", schema(example = "192.0.2.1"))]
+    pub address: Option<String>,
+    /// Port. 0 means any port and requires `persistence`. Default 0.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(minimum = 0, maximum = 65535, example = 80)
+    )]
+    pub port: Option<i64>,
+    /// Firewall mark, instead of protocol, address and port.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(minimum = 1, maximum = 4_294_967_295_i64, nullable)
+    )]
+    pub fwmark: Option<i64>,
+    /// Address family of the packets with this `fwmark`. Default `ipv4`.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Family>))]
+    pub family: Option<String>,
+    /// Scheduler by the kernel's name, up to 15 characters. Default `wlc`.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(value_type = Option<String>, min_length = 1, max_length = 15, example = "rr")
+    )]
+    #[serde(default)]
+    pub scheduler: Field<String>,
+    /// Flags of the scheduler: `sh-fallback`, `sh-port` (sh), `mh-fallback`, `mh-port` (mh),
+    /// `flag-1`, `flag-2`, `flag-3` (any). Default none; reset when the scheduler changes.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(value_type = Option<Vec<super::schema::SchedulerFlag>>)
+    )]
+    #[serde(default)]
+    pub scheduler_flags: Field<Vec<String>>,
+    /// One-packet scheduling: each packet is scheduled separately. UDP and fwmark services only.
+    /// Default false.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<bool>))]
+    #[serde(default)]
+    pub one_packet: Field<bool>,
+    /// Persistence: connections of one client go to the same server. `{}` sets the defaults, `null`
+    /// disables it. Default none.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<PersistenceDraft>))]
+    #[serde(default, deserialize_with = "object::field")]
+    pub persistence: Field<PersistenceDraft>,
+    /// Netmask that the kernel stores for a service without persistence, where it has no effect.
+    /// A persistent service has `persistence.netmask` instead.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<MaskText>))]
+    #[serde(default)]
+    pub netmask: Field<MaskText>,
+    /// Persistence engine, such as `sip`, up to 16 characters. Default none.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(value_type = Option<String>, min_length = 1, max_length = 16, example = "sip")
+    )]
+    #[serde(default)]
+    pub persistence_engine: Field<String>,
+    /// Real servers. POST creates them with the service; PUT replaces the whole set. PATCH does not
+    /// accept the field. If absent, the servers are unchanged.
+    #[serde(default, deserialize_with = "object::list")]
+    pub servers: Option<Vec<ServerDraft>>,
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    server_count: Option<IgnoredAny>,
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    stats: Option<IgnoredAny>,
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    rates: Option<IgnoredAny>,
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    etag: Option<IgnoredAny>,
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    changed: Option<IgnoredAny>,
+}
+
+/// Persistence in a request.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PersistenceInput))]
+#[serde(deny_unknown_fields)]
+pub struct PersistenceDraft {
+    /// Seconds for which a client is remembered after its last connection. Default 300.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(value_type = Option<i64>, minimum = 1, maximum = 2_678_400)
+    )]
+    #[serde(default)]
+    pub timeout_seconds: Field<i64>,
+    /// Dotted quad for IPv4, prefix length 1 to 128 for IPv6. Default: the whole address.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<MaskText>))]
+    #[serde(default)]
+    pub netmask: Field<MaskText>,
+}
+
+const INVALID_MARK: &str = "must be 1 to 4294967295 (0 is the mark of unmarked packets)";
+/// `IP_VS_SCHEDNAME_MAXLEN` without the NUL.
+const MAX_SCHEDULER_NAME: usize = 15;
+
+// === impl ServiceDraft ===
+
+impl ServiceDraft {
+    /// The key that the draft names by `id` or by its fields; `None` if it names none.
+    pub fn key(&self) -> Result<Option<ServiceKey>, Error> {
+        let id = self.id.as_deref().map(str::parse::<ServiceKey>).transpose();
+        let id = id.map_err(|error| Error::invalid("id", error.detail))?;
+        let fields = if self.fwmark.is_some() {
+            Some(self.fwmark_key()?)
+        } else if self.protocol.is_some() || self.address.is_some() || self.port.is_some() {
+            Some(self.address_key()?)
+        } else if self.family.is_some() {
+            return Err(Error::invalid("family", "requires fwmark"));
+        } else {
+            None
+        };
+        match (id, fields) {
+            (Some(id), Some(fields)) if id != fields => Err(Error::invalid(
+                "id",
+                format!("{id} does not match the other fields, which identify {fields}"),
+            )),
+            (id, fields) => Ok(fields.or(id)),
+        }
+    }
+
+    /// Checks that the draft names no other service than `key`, that of the request path.
+    pub fn check_key(&self, key: ServiceKey) -> Result<(), Error> {
+        match self.key()? {
+            Some(other) if other != key => Err(Error::invalid(
+                "id",
+                format!("the body names {other}, but the request is for {key}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn fwmark_key(&self) -> Result<ServiceKey, Error> {
+        let mut violations = Vec::new();
+        for (field, present) in [
+            ("protocol", self.protocol.is_some()),
+            ("address", self.address.is_some()),
+            ("port", self.port.is_some()),
+        ] {
+            if present {
+                violations.push(Violation::new(field, "cannot be combined with fwmark"));
+            }
+        }
+        let mark = match self.fwmark {
+            Some(0) | None => Err(Violation::new("fwmark", INVALID_MARK)),
+            Some(mark) => in_range(mark, "fwmark", 1, u32::MAX.into()),
+        };
+        let family = self.family.as_deref().map_or(Ok(Family::Ipv4), str::parse);
+        let family = family.map_err(|error: Error| error.below("family").violations);
+        match (mark, family) {
+            (Ok(mark), Ok(family)) if violations.is_empty() => {
+                Ok(ServiceKey::Fwmark { family, mark })
+            }
+            (mark, family) => {
+                violations.extend(mark.err());
+                violations.extend(family.err().unwrap_or_default());
+                Err(Error::from_violations(violations))
+            }
+        }
+    }
+
+    fn address_key(&self) -> Result<ServiceKey, Error> {
+        let mut violations = Vec::new();
+        let protocol = match self.protocol.as_deref() {
+            None => Err(Violation::new("protocol", "is required: tcp, udp or sctp")),
+            Some(text) => text
+                .parse::<Protocol>()
+                .map_err(|error| Violation::new("protocol", error.detail)),
+        };
+        let address = match self.address.as_deref() {
+            None => Err(Violation::new(
+                "address",
+                "is required: an IPv4 or IPv6 address",
+            )),
+            Some(text) => parse_address(text).ok_or_else(|| {
+                Violation::new(
+                    "address",
+                    format!("{text:?} is not an IPv4 or IPv6 address"),
+                )
+            }),
+        };
+        let port = in_range(self.port.unwrap_or(0), "port", 0, u16::MAX.into());
+        if let (Ok(_), Some(family)) = (&address, self.family.as_deref()) {
+            // Responses have no family beside an address, so the client added it.
+            violations.push(Violation::new(
+                "family",
+                format!("{family:?}: only valid with fwmark; an address implies its family"),
+            ));
+        }
+        match (protocol, address, port) {
+            (Ok(protocol), Ok(address), Ok(port)) if violations.is_empty() => {
+                Ok(ServiceKey::Address {
+                    protocol,
+                    address,
+                    port,
+                })
+            }
+            (protocol, address, port) => {
+                violations.extend(protocol.err());
+                violations.extend(address.err());
+                violations.extend(port.err());
+                Err(Error::from_violations(violations))
+            }
+        }
+    }
+
+    /// The configuration of a new service: the draft applied to the defaults.
+    pub fn create(&self, key: ServiceKey) -> Result<ServiceConfig, Error> {
+        let mut violations = Vec::new();
+        match key {
+            ServiceKey::Address {
+                protocol: Protocol::Other(number),
+                ..
+            } => violations.push(Violation::new(
+                "protocol",
+                format!("{number} is not supported by IPVS: tcp, udp or sctp"),
+            )),
+            ServiceKey::Fwmark { mark: 0, .. } => {
+                violations.push(Violation::new("fwmark", INVALID_MARK));
+            }
+            _ => {}
+        }
+        let config = self.apply(key, ServiceConfig::new(key.family()), true, &mut violations);
+        accept(config, violations)
+    }
+
+    /// The configuration of an existing service: the draft applied to `base`. Rules about several
+    /// fields are checked only if the draft sets one of them, so that a configuration that another
+    /// program set in violation of the rules can still be changed step by step.
+    pub fn update(&self, key: ServiceKey, base: ServiceConfig) -> Result<ServiceConfig, Error> {
+        let mut violations = Vec::new();
+        if self.servers.is_some() {
+            violations.push(Violation::new(
+                "servers",
+                "not accepted by an update: replace the service with its servers, or change \
+                 each server",
+            ));
+        }
+        let config = self.apply(key, base, false, &mut violations);
+        accept(config, violations)
+    }
+
+    fn apply(
+        &self,
+        key: ServiceKey,
+        base: ServiceConfig,
+        create: bool,
+        violations: &mut Vec<Violation>,
+    ) -> ServiceConfig {
+        let mut config = base;
+        config.scheduler = match &self.scheduler {
+            Field::Keep => base.scheduler,
+            Field::Clear => ServiceConfig::new(key.family()).scheduler,
+            Field::Set(name) => kernel_name(name, "scheduler", MAX_SCHEDULER_NAME, violations)
+                .unwrap_or(base.scheduler),
+        };
+        config.scheduler_flags = match &self.scheduler_flags {
+            Field::Keep if config.scheduler == base.scheduler => base.scheduler_flags,
+            Field::Keep | Field::Clear => SchedulerFlags::default(),
+            Field::Set(names) => SchedulerFlags::parse(names, config.scheduler.as_str())
+                .unwrap_or_else(|bad| {
+                    violations.extend(bad);
+                    base.scheduler_flags
+                }),
+        };
+        config.one_packet = self.one_packet.resolve(base.one_packet, false);
+        config.persistence_engine = match &self.persistence_engine {
+            Field::Keep => base.persistence_engine,
+            Field::Clear => None,
+            Field::Set(name) => kernel_name(name, "persistence_engine", Name::MAX, violations),
+        };
+        self.apply_persistence(key.family(), &mut config, violations);
+        self.check_combinations(key, &config, create, violations);
+        config
+    }
+
+    fn apply_persistence(
+        &self,
+        family: Family,
+        config: &mut ServiceConfig,
+        violations: &mut Vec<Violation>,
+    ) {
+        match &self.persistence {
+            Field::Keep => {}
+            Field::Clear => {
+                config.persistence_timeout = None;
+                config.netmask = Netmask::full(family);
+            }
+            Field::Set(draft) => {
+                config.netmask = config.netmask.updated(
+                    &draft.netmask,
+                    family,
+                    "persistence.netmask",
+                    violations,
+                );
+                let default = ServiceConfig::DEFAULT_TIMEOUT;
+                config.persistence_timeout = Some(number(
+                    &draft.timeout_seconds,
+                    "persistence.timeout_seconds",
+                    (config.persistence_timeout.unwrap_or(default), default),
+                    (1, ServiceConfig::MAX_TIMEOUT.into()),
+                    violations,
+                ));
+            }
+        }
+        if self.netmask.is_present() {
+            if config.persistence_timeout.is_some() {
+                violations.push(Violation::new(
+                    "netmask",
+                    "only valid without persistence: set persistence.netmask",
+                ));
+            } else {
+                let netmask = config.netmask;
+                config.netmask = netmask.updated(&self.netmask, family, "netmask", violations);
+            }
+        }
+    }
+
+    fn check_combinations(
+        &self,
+        key: ServiceKey,
+        config: &ServiceConfig,
+        create: bool,
+        violations: &mut Vec<Violation>,
+    ) {
+        if config.one_packet
+            && (create || self.one_packet.is_present())
+            && matches!(key, ServiceKey::Address { protocol, .. } if protocol != Protocol::Udp)
+        {
+            violations.push(Violation::new(
+                "one_packet",
+                "only valid for UDP and fwmark services",
+            ));
+        }
+        if key.port() == Some(0)
+            && config.persistence_timeout.is_none()
+            && (create || self.persistence.is_present())
+        {
+            violations.push(Violation::new(
+                if create { "port" } else { "persistence" },
+                "port 0 (any port) requires persistence: set a port or persistence",
+            ));
+        }
+    }
+}
