@@ -1,10 +1,26 @@
 //! Linux IPVS, the kernel's layer-4 load balancer, as a network service.
 //!
-//! The rooms, from the pure middle to the rim (a test holds the arrows):
+//! | module | responsibility |
+//! |---|---|
+//! | [`model`] | The domain: keys, configurations, validation, views, errors, operations and queries. Pure. |
+//! | [`codec`] | Encoding of the model as netlink messages and `/proc` files, and the errno table. |
+//! | [`ipvsadm`] | ipvsadm's command language: parser, option compatibility, rules and listings as text. |
+//! | [`kernel`] | Transport to the kernel: netlink sockets, and the in-memory simulator [`kernel::FakeKernel`]. |
+//! | [`executor`] | The owner of the kernel's sockets: queue, batches, dumps, cache, recovery. |
+//! | [`identity`] | Who sends a request: principal and peer. |
+//! | [`app`] | The use cases, and the only path to the executor's writes. |
+//! | [`http`] | HTTP front end: JSON, problem details, OpenAPI. |
+//! | [`grpc`] | gRPC front end. |
+//! | [`proto`] | The types generated from `proto/ipvsd/v1`. |
+//! | [`server`] | The process around the API: configuration, listeners, limits, log, shutdown. |
+//! | [`client`] | Blocking HTTP client for Rust programs. |
+//! | [`cli`] | `ipvsctl`. |
+//!
+//! Imports point in one direction, which `tests/layers.rs` checks:
 //!
 //! ```text
-//! model ← codec ← executor ← director ← { http, grpc } ← server ← bin/ipvsd
-//! model ← rules ← { director, cli }
+//! model ← codec ← kernel ← executor ← app ← { http, grpc } ← server ← bin/ipvsd
+//! model ← ipvsadm ← { app, http, grpc, client, cli }
 //! model ← client ← cli ← bin/ipvsctl
 //! ```
 

@@ -86,7 +86,7 @@ async fn serve_ipvsd(kernel: &FakeKernel) -> anyhow::Result<SocketAddr> {
         listen: vec!["127.0.0.1:0".parse()?],
         ..Config::default()
     };
-    log::start(&config.log)?;
+    log::init(&config.log)?;
     let executor = Executor::start(Arc::new(kernel.clone()), config.limits.executor_limits())?;
     let app = App::new(executor, config.app_options());
     let server = Server::bind(&config)?;

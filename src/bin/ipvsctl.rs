@@ -1,4 +1,4 @@
-//! The remote client: ipvsadm's command lines for directors anywhere.
+//! The command-line client: ipvsadm's command lines for local and remote directors.
 
 use std::{env, process::ExitCode};
 

@@ -1,80 +1,93 @@
-//! The daemon: reads its settings, opens its listeners, serves until told to stop.
+//! The daemon: loads the configuration, binds the listeners, and serves until it is stopped.
 
-use std::io::{self, Write};
-use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use clap::Parser;
-use ipvsd::app::App;
-use ipvsd::executor::Executor;
-use ipvsd::kernel::{Kernel, NetlinkKernel};
-use ipvsd::server::args::{Cli, Command, OpenapiFormat};
-use ipvsd::server::{Config, KernelKind, Server, Shutdown, build_router, keep_freed_memory, log};
+use ipvsd::{
+    app::App,
+    executor::Executor,
+    kernel::{Kernel, NetlinkKernel},
+    server::{
+        Config, KernelKind, Server, Shutdown,
+        args::{Arguments, OpenapiFormat, Subcommand},
+        build_router, configure_allocator, log,
+    },
+};
 
-/// Exit code of a wrong command line or configuration, as clap's.
-const USAGE: u8 = 2;
+/// Exit status of an invalid command line or configuration; clap uses the same.
+const EXIT_USAGE: u8 = 2;
 
-/// How long threads that are stuck may delay the exit.
-const LAST_WAIT: Duration = Duration::from_secs(1);
+/// Time that blocked threads may delay the exit.
+const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let outcome = match cli.command {
-        Some(Command::Openapi { format }) => print_openapi(format),
-        None => match Config::load(&cli.options) {
-            Ok(config) if cli.options.check_config => print(&config.to_toml()),
+    let arguments = Arguments::parse();
+    let outcome = match arguments.subcommand {
+        Some(Subcommand::Openapi { format }) => print_openapi(format),
+        None => match Config::load(&arguments.options) {
+            Ok(config) if arguments.options.check_config => print(&config.to_toml()),
             Ok(config) => serve(&config),
-            Err(error) => return complain(&format!("{:#}", anyhow::Error::from(error)), USAGE),
+            Err(error) => return fail(&format!("{:#}", anyhow::Error::from(error)), EXIT_USAGE),
         },
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(&format!("ipvsd: {error:#}"), 1),
+        Err(error) => fail(&format!("ipvsd: {error:#}"), 1),
     }
 }
 
 fn serve(config: &Config) -> anyhow::Result<()> {
-    log::start(&config.log)?;
-    keep_freed_memory();
+    log::init(&config.log)?;
+    configure_allocator();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("no runtime")?;
+        .context("cannot start the async runtime")?;
     let outcome = runtime.block_on(async {
-        let shutdown = Shutdown::on_signals().context("no signal handlers")?;
-        let app = app(config)?;
+        let shutdown = Shutdown::on_signals().context("cannot install the signal handlers")?;
+        let app = start_app(config)?;
         let server = Server::bind(config)?;
         if let Err(error) = app.ready().await {
-            tracing::warn!(%error, hint = error.hint, "IPVS does not answer yet; serving all the same");
+            tracing::warn!(%error, hint = error.hint, "IPVS is unavailable; serving anyway");
         }
         let router = build_router(app, &config.limits, &shutdown);
         server.serve(router, &shutdown).await;
         Ok(())
     });
-    runtime.shutdown_timeout(LAST_WAIT);
+    runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
     outcome
 }
 
-/// The kernel that the configuration names, and the use cases over it.
-fn app(config: &Config) -> anyhow::Result<App> {
-    let kernel: Arc<dyn Kernel> = match config.kernel {
-        KernelKind::Netlink => Arc::new(NetlinkKernel::new(config.netns.as_deref())),
-        #[cfg(feature = "fake-kernel")]
-        KernelKind::Fake => Arc::new(ipvsd::kernel::FakeKernel::new()),
-        #[cfg(not(feature = "fake-kernel"))]
-        KernelKind::Fake => anyhow::bail!(
-            "kernel: \"fake\" is not available in this build (Cargo feature fake-kernel)"
-        ),
-    };
-    let executor = Executor::start(kernel, config.limits.executor_limits()).with_context(|| {
-        let namespace = config.netns.as_deref().unwrap_or("this");
-        format!(
-            "the network namespace {namespace} cannot be entered (ip netns list; CAP_SYS_ADMIN)"
-        )
-    })?;
+/// Starts the executor on the configured kernel, and the application layer above it.
+fn start_app(config: &Config) -> anyhow::Result<App> {
+    let executor =
+        Executor::start(kernel(config)?, config.limits.executor_limits()).with_context(|| {
+            let namespace = config.netns.as_deref().unwrap_or("of the daemon");
+            format!(
+                "cannot enter the network namespace {namespace} (see ip netns list; requires \
+                 CAP_SYS_ADMIN)"
+            )
+        })?;
     Ok(App::new(executor, config.app_options()))
+}
+
+/// The configured kernel.
+fn kernel(config: &Config) -> anyhow::Result<Arc<dyn Kernel>> {
+    match config.kernel {
+        KernelKind::Netlink => Ok(Arc::new(NetlinkKernel::new(config.netns.as_deref()))),
+        #[cfg(feature = "fake-kernel")]
+        KernelKind::Fake => Ok(Arc::new(ipvsd::kernel::FakeKernel::new())),
+        #[cfg(not(feature = "fake-kernel"))]
+        KernelKind::Fake => {
+            anyhow::bail!("--kernel fake requires a build with the Cargo feature fake-kernel")
+        }
+    }
 }
 
 fn print_openapi(format: OpenapiFormat) -> anyhow::Result<()> {
@@ -85,7 +98,7 @@ fn print_openapi(format: OpenapiFormat) -> anyhow::Result<()> {
     })
 }
 
-/// Prints to standard output; a reader that has gone (`| head`) is no failure.
+/// Prints to standard output. A closed pipe (`| head`) is not an error.
 fn print(text: &str) -> anyhow::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
@@ -93,8 +106,9 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-fn complain(text: &str, code: u8) -> ExitCode {
-    // Where standard error is closed, the code has to say it all.
+/// Prints an error to standard error and returns the exit status.
+fn fail(text: &str, status: u8) -> ExitCode {
+    // If standard error is closed, only the exit status reports the failure.
     let _ = writeln!(io::stderr(), "{text}");
-    ExitCode::from(code)
+    ExitCode::from(status)
 }

@@ -1,211 +1,223 @@
-//! The life signs of one connection, and when to give it up.
+//! Activity and timeouts of one connection.
 //!
-//! hyper has a timer for HTTP/1 heads alone: it also cuts idle keep-alive connections, does not
-//! run before the protocol is known, and has no counterpart for HTTP/2 nor for clients that do not
-//! read. So the connection's socket, requests and answers report here instead, and the task of the
-//! connection asks here when to look again.
+//! hyper has a timer for HTTP/1 request heads only. It also closes idle keep-alive connections,
+//! does not run before the protocol is detected, and has no counterpart for HTTP/2 or for clients
+//! that do not read. Therefore the socket, the requests and the response bodies of a connection
+//! report to [`ConnectionActivity`], and the connection's task checks it for timeouts.
 
-use std::collections::BTreeMap;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
-use std::{fmt, io};
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+};
 
+use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 
 use super::config::Limits;
 
-/// The first bytes of HTTP/2 with prior knowledge; no HTTP/1 method begins like this.
-const HTTP2_BEGINS: [u8; 3] = *b"PRI";
+/// The first bytes of the HTTP/2 client preface (RFC 9113, section 3.4); no HTTP/1 method starts
+/// with them.
+const HTTP2_PREFACE_START: [u8; 3] = *b"PRI";
 
-/// What to do with a connection.
+/// Maximum size of a body frame passed to HTTP/2, in bytes: a few TLS records or HTTP/2 frames, and
+/// small enough for each stream to buffer.
+const MAX_FRAME: usize = 64 * 1024;
+
+/// Result of a timeout check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Nothing before this moment; then ask again.
-    Wait(Instant),
-    /// Close it politely: it has been without a request for too long.
-    Idle,
-    /// Drop it.
-    Cut(Fault),
+pub(super) enum TimeoutAction {
+    /// No timeout expired; check again at this time.
+    CheckAt(Instant),
+    /// Close the connection gracefully: it was idle for too long.
+    Close,
+    /// Drop the connection.
+    Abort(AbortReason),
 }
 
-/// What a client did to be cut off.
+/// Why a connection is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// It did not finish the head of a request in time.
-    SlowHead,
-    /// It took nothing of what waits for it.
-    NotReading,
+pub(super) enum AbortReason {
+    /// The client did not complete a request head in time.
+    HeaderTimeout,
+    /// The client did not read a pending response in time.
+    WriteTimeout,
 }
 
-/// The life signs of one connection; clones share them.
+/// Activity of one connection. Clones share one state.
 #[derive(Clone)]
-pub(super) struct Pulse(Arc<Mutex<Signs>>);
+pub(super) struct ConnectionActivity(Arc<Mutex<ActivityState>>);
 
-struct Signs {
-    /// Requests whose answer is not yet given to the connection in full.
+struct ActivityState {
+    /// Requests whose response is not yet passed to the connection completely.
     requests: usize,
-    /// When `requests` became 0 last.
+    /// When `requests` last became 0.
     idle_since: Instant,
     /// When the head of an HTTP/1 request began to arrive.
     head_since: Option<Instant>,
-    /// The first bytes of the connection, until the protocol is known.
-    beginning: Vec<u8>,
+    /// The first bytes of the connection, up to the length of [`HTTP2_PREFACE_START`].
+    first_bytes: Vec<u8>,
     http2: bool,
-    /// When the socket refused to take more, if it has not taken anything since.
+    /// When the socket became unwritable, unless it accepted data since.
     blocked_since: Option<Instant>,
-    /// Answers of which the connection took a part and did not ask for the next, since when. On
-    /// HTTP/2 this is how a client shows that leaves its window closed: the socket never blocks.
+    /// Streams whose last frame was taken, but the next was not requested, and since when. This
+    /// detects an HTTP/2 client that keeps its flow-control window closed: its socket stays
+    /// writable.
     stalled: BTreeMap<u64, Instant>,
-    next_ticket: u64,
+    /// Number of the last request.
+    last_request: u64,
 }
 
-impl Pulse {
-    /// Of a connection accepted now.
+impl ConnectionActivity {
+    /// The activity of a connection accepted now.
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Self(Arc::new(Mutex::new(Signs {
+        Self(Arc::new(Mutex::new(ActivityState {
             requests: 0,
             idle_since: now,
-            // A client that says nothing is as slow as one that says little.
+            // The timeout of the first head also covers a client that sends nothing.
             head_since: Some(now),
-            beginning: Vec::with_capacity(HTTP2_BEGINS.len()),
+            first_bytes: Vec::with_capacity(HTTP2_PREFACE_START.len()),
             http2: false,
             blocked_since: None,
             stalled: BTreeMap::new(),
-            next_ticket: 0,
+            last_request: 0,
         })))
     }
 
-    /// A request's head has been read; the ticket lasts until its answer is given.
-    pub(super) fn request(&self) -> Ticket {
-        let mut signs = self.signs();
-        signs.requests += 1;
-        signs.head_since = None;
-        signs.next_ticket += 1;
-        Ticket {
-            pulse: self.clone(),
-            number: signs.next_ticket,
+    /// Records that a request head was read. The guard must live as long as the response body.
+    pub(super) fn begin_request(&self) -> RequestGuard {
+        let mut state = self.state();
+        state.requests += 1;
+        state.head_since = None;
+        state.last_request += 1;
+        RequestGuard {
+            activity: self.clone(),
+            number: state.last_request,
         }
     }
 
-    /// What to do with the connection now.
-    pub(super) fn verdict(&self, limits: &Limits) -> Verdict {
+    /// Checks the timeouts.
+    pub(super) fn check(&self, limits: &Limits) -> TimeoutAction {
         let now = Instant::now();
-        let signs = self.signs();
-        let unread = signs.stalled.values().chain(&signs.blocked_since).min();
+        let state = self.state();
+        let unread = state.stalled.values().chain(&state.blocked_since).min();
         let unread = unread.map(|since| *since + limits.write_timeout);
-        let head = signs.head_since.filter(|_| signs.requests == 0);
+        let head = state.head_since.filter(|_| state.requests == 0);
         let head = head.map(|since| since + limits.header_read_timeout);
-        let idle = (signs.requests == 0).then(|| signs.idle_since + limits.idle_timeout);
-        let over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        if over(unread) {
-            Verdict::Cut(Fault::NotReading)
-        } else if over(head) {
-            Verdict::Cut(Fault::SlowHead)
-        } else if over(idle) && head.is_none() {
-            Verdict::Idle
+        let idle = (state.requests == 0).then(|| state.idle_since + limits.idle_timeout);
+        let expired = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if expired(unread) {
+            TimeoutAction::Abort(AbortReason::WriteTimeout)
+        } else if expired(head) {
+            TimeoutAction::Abort(AbortReason::HeaderTimeout)
+        } else if expired(idle) && head.is_none() {
+            TimeoutAction::Close
         } else {
-            // Whatever begins after now cannot be over before the shortest of the limits is.
+            // A timer that starts after this check cannot expire before the shortest limit.
             let shortest = limits
                 .write_timeout
                 .min(limits.header_read_timeout)
                 .min(limits.idle_timeout);
-            let known = unread.into_iter().chain(head.or(idle)).min();
-            Verdict::Wait(known.unwrap_or(now + shortest).min(now + shortest))
+            let next = unread.into_iter().chain(head.or(idle)).min();
+            TimeoutAction::CheckAt(next.unwrap_or(now + shortest).min(now + shortest))
         }
     }
 
-    fn signs(&self) -> MutexGuard<'_, Signs> {
+    fn state(&self) -> MutexGuard<'_, ActivityState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn bytes_arrived(&self, bytes: &[u8]) {
-        let mut signs = self.signs();
-        let missing = HTTP2_BEGINS.len().saturating_sub(signs.beginning.len());
+    fn record_read(&self, bytes: &[u8]) {
+        let mut state = self.state();
+        let missing = HTTP2_PREFACE_START
+            .len()
+            .saturating_sub(state.first_bytes.len());
         if missing > 0 {
-            signs.beginning.extend(bytes.iter().take(missing));
-            signs.http2 = signs.beginning == HTTP2_BEGINS;
-            if signs.http2 {
-                // An HTTP/2 client may connect ahead of its first request.
-                signs.head_since = None;
+            state.first_bytes.extend(bytes.iter().take(missing));
+            state.http2 = state.first_bytes == HTTP2_PREFACE_START;
+            if state.http2 {
+                // An HTTP/2 client may connect before it has a request.
+                state.head_since = None;
             }
         }
-        // On HTTP/2, what arrives between requests are pings and settings.
-        if signs.requests == 0 && !signs.http2 && signs.head_since.is_none() {
-            signs.head_since = Some(Instant::now());
+        // On HTTP/2, pings and settings arrive between requests.
+        if state.requests == 0 && !state.http2 && state.head_since.is_none() {
+            state.head_since = Some(Instant::now());
         }
     }
 
-    fn write_tried<T>(&self, outcome: &Poll<T>) {
-        let mut signs = self.signs();
+    fn record_write<T>(&self, outcome: &Poll<T>) {
+        let mut state = self.state();
         match outcome {
-            Poll::Ready(_) => signs.blocked_since = None,
-            Poll::Pending => drop(signs.blocked_since.get_or_insert_with(Instant::now)),
+            Poll::Ready(_) => state.blocked_since = None,
+            Poll::Pending => drop(state.blocked_since.get_or_insert_with(Instant::now)),
         }
     }
 }
 
-/// One request of a connection, from the end of its head to the end of its answer.
-pub(super) struct Ticket {
-    pulse: Pulse,
+/// One request of a connection, from the end of its head to the end of its response.
+pub(super) struct RequestGuard {
+    activity: ConnectionActivity,
     number: u64,
 }
 
-impl Ticket {
-    /// Takes note of whether the client is to move next. On HTTP/1 the socket tells.
-    fn stalled(&self, stalled: bool) {
-        let mut signs = self.pulse.signs();
-        if stalled && signs.http2 {
-            signs.stalled.insert(self.number, Instant::now());
+impl RequestGuard {
+    /// Records whether the response waits for the client. HTTP/1 does not need it: its socket
+    /// becomes unwritable.
+    fn set_stalled(&self, stalled: bool) {
+        let mut state = self.activity.state();
+        if stalled && state.http2 {
+            state.stalled.insert(self.number, Instant::now());
         } else {
-            signs.stalled.remove(&self.number);
+            state.stalled.remove(&self.number);
         }
     }
 
     fn is_http2(&self) -> bool {
-        self.pulse.signs().http2
+        self.activity.state().http2
     }
 }
 
-impl Drop for Ticket {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
-        let mut signs = self.pulse.signs();
-        signs.stalled.remove(&self.number);
-        signs.requests -= 1;
-        if signs.requests == 0 {
-            signs.idle_since = Instant::now();
+        let mut state = self.activity.state();
+        state.stalled.remove(&self.number);
+        state.requests -= 1;
+        if state.requests == 0 {
+            state.idle_since = Instant::now();
         }
     }
 }
 
-/// The body of an answer, reporting whether the client takes it.
+/// A response body that records whether the client reads it.
 ///
-/// To HTTP/2 it is handed over in pieces of at most [`PIECE`]: hyper buffers a piece however long it
-/// is, and the rest of a long one would be out of sight here, whether taken or not.
-pub(super) struct PacedBody {
-    body: axum::body::Body,
+/// Frames for HTTP/2 are split to [`MAX_FRAME`] bytes: hyper buffers a frame of any size, and
+/// whether the client reads the buffered rest is not visible here.
+pub(super) struct MonitoredBody {
+    body: Body,
     rest: Bytes,
-    ticket: Ticket,
+    guard: RequestGuard,
 }
 
-/// In bytes: some TLS records or HTTP/2 frames, and little enough for each stream to buffer.
-const PIECE: usize = 64 * 1024;
-
-impl PacedBody {
-    pub(super) fn new(body: axum::body::Body, ticket: Ticket) -> Self {
+impl MonitoredBody {
+    pub(super) fn new(body: Body, guard: RequestGuard) -> Self {
         Self {
             body,
             rest: Bytes::new(),
-            ticket,
+            guard,
         }
     }
 }
 
-impl HttpBody for PacedBody {
+impl HttpBody for MonitoredBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -217,19 +229,19 @@ impl HttpBody for PacedBody {
         if self.rest.is_empty() {
             outcome = Pin::new(&mut self.body).poll_frame(cx);
             if let Poll::Ready(Some(Ok(frame))) = &outcome
-                && let Some(data) = frame.data_ref().filter(|data| data.len() > PIECE)
-                && self.ticket.is_http2()
+                && let Some(data) = frame.data_ref().filter(|data| data.len() > MAX_FRAME)
+                && self.guard.is_http2()
             {
                 self.rest = data.clone();
             }
         }
         if !self.rest.is_empty() {
-            let length = self.rest.len().min(PIECE);
+            let length = self.rest.len().min(MAX_FRAME);
             outcome = Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))));
         }
-        // Given a part, the client is to move next; given none, we are; given the last, it is over.
-        let given = matches!(outcome, Poll::Ready(Some(Ok(_))));
-        self.ticket.stalled(given && !self.is_end_stream());
+        // After a frame that is not the last, the response waits for the client.
+        let has_frame = matches!(outcome, Poll::Ready(Some(Ok(_))));
+        self.guard.set_stalled(has_frame && !self.is_end_stream());
         outcome
     }
 
@@ -248,19 +260,19 @@ impl HttpBody for PacedBody {
     }
 }
 
-/// The socket, reporting what arrives and whether it takes what is written.
-pub(super) struct PacedIo<S> {
+/// A socket that records reads and writes.
+pub(super) struct MonitoredIo<S> {
     socket: S,
-    pulse: Pulse,
+    activity: ConnectionActivity,
 }
 
-impl<S> PacedIo<S> {
-    pub(super) fn new(socket: S, pulse: Pulse) -> Self {
-        Self { socket, pulse }
+impl<S> MonitoredIo<S> {
+    pub(super) fn new(socket: S, activity: ConnectionActivity) -> Self {
+        Self { socket, activity }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for PacedIo<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for MonitoredIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -269,20 +281,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for PacedIo<S> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
         if let Some(bytes) = buf.filled().get(before..).filter(|bytes| !bytes.is_empty()) {
-            self.pulse.bytes_arrived(bytes);
+            self.activity.record_read(bytes);
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for PacedIo<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for MonitoredIo<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.socket).poll_write(cx, buf);
-        self.pulse.write_tried(&outcome);
+        self.activity.record_write(&outcome);
         outcome
     }
 
@@ -292,7 +304,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PacedIo<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
-        self.pulse.write_tried(&outcome);
+        self.activity.record_write(&outcome);
         outcome
     }
 
@@ -309,11 +321,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PacedIo<S> {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for AbortReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Fault::SlowHead => "the head of a request took longer than header_read_timeout",
-            Fault::NotReading => "nothing was read for write_timeout",
+            AbortReason::HeaderTimeout => "header_read_timeout expired",
+            AbortReason::WriteTimeout => "write_timeout expired: the client does not read",
         })
     }
 }

@@ -1,22 +1,25 @@
-//! Where to listen, in the operator's words: `127.0.0.1:4787`, `[::1]:4787`, `unix:/path`.
+//! Listen addresses in text form: `127.0.0.1:4787`, `[::1]:4787`, `unix:/path`.
 
-use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use thiserror::Error;
 
-/// The port of the daemon when nobody names one.
+/// The default TCP port.
 pub const DEFAULT_PORT: u16 = 4787;
 
-/// The longest path of a unix socket in bytes: `sun_path` without its closing zero.
-const LONGEST_SOCKET_PATH: usize = 107;
+/// Maximum length of a unix socket path in bytes: `sun_path` without its terminating null byte
+/// (unix(7)).
+const MAX_SOCKET_PATH: usize = 107;
 
-/// One address to listen on. Default: `127.0.0.1:4787`.
+/// An address to listen on. Default: `127.0.0.1:4787`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
-    /// TCP. Port 0 takes any free one.
+    /// TCP. Port 0 selects a free port.
     Tcp(SocketAddr),
     /// A unix stream socket at an absolute path of at most 107 bytes.
     Unix(PathBuf),
@@ -25,13 +28,13 @@ pub enum ListenAddress {
 /// The text is neither `ADDRESS:PORT` nor `unix:/absolute/path`.
 #[derive(Clone, Copy, Debug, Error)]
 #[error("not ADDRESS:PORT, [ADDRESS]:PORT or unix:/absolute/path")]
-pub struct NotAnAddress;
+pub struct AddressError;
 
 impl ListenAddress {
-    /// Whether only this machine can reach it.
+    /// Whether only processes on this machine can connect.
     pub fn is_local(&self) -> bool {
         match self {
-            // ::ffff:127.0.0.1 is loopback as well.
+            // to_canonical: ::ffff:127.0.0.1 is a loopback address too.
             ListenAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
             ListenAddress::Unix(_) => true,
         }
@@ -45,22 +48,22 @@ impl Default for ListenAddress {
 }
 
 impl FromStr for ListenAddress {
-    type Err = NotAnAddress;
+    type Err = AddressError;
 
-    fn from_str(text: &str) -> Result<Self, NotAnAddress> {
+    fn from_str(text: &str) -> Result<Self, AddressError> {
         match text.strip_prefix("unix:") {
             Some(path) => {
-                let fits = path.len() <= LONGEST_SOCKET_PATH && !path.contains('\0');
+                let fits = path.len() <= MAX_SOCKET_PATH && !path.contains('\0');
                 let names_a_file = Path::new(path).is_absolute() && !path.ends_with('/');
                 let path = Some(path)
                     .filter(|_| fits && names_a_file)
-                    .ok_or(NotAnAddress)?;
+                    .ok_or(AddressError)?;
                 Ok(ListenAddress::Unix(path.into()))
             }
             None => text
                 .parse()
                 .map(ListenAddress::Tcp)
-                .map_err(|_| NotAnAddress),
+                .map_err(|_| AddressError),
         }
     }
 }

@@ -2,65 +2,65 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 
-/// Serves Linux IPVS, the kernel's layer-4 load balancer, over HTTP and gRPC.
+/// Serve Linux IPVS, the kernel's layer-4 load balancer, over HTTP and gRPC.
 ///
-/// Settings come from the command line, IPVSD_* environment variables, the configuration file and
-/// the defaults, in that order. Every key of the file has its variable: limits.max_body_bytes is
-/// IPVSD_LIMITS_MAX_BODY_BYTES.
+/// Settings are taken from the command line, IPVSD_* environment variables, the configuration file
+/// and the defaults, in this order of precedence. Every key of the file has a variable:
+/// limits.max_body_bytes is IPVSD_LIMITS_MAX_BODY_BYTES.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "ipvsd", version, args_conflicts_with_subcommands = true)]
-pub struct Cli {
-    /// How to serve.
+pub struct Arguments {
+    /// Options of the daemon.
     #[command(flatten)]
-    pub options: Options,
-    /// What to do instead of serving.
+    pub options: ServeOptions,
+    /// An action other than serving.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub subcommand: Option<Subcommand>,
 }
 
-/// How to serve.
+/// Options of the daemon.
 #[derive(Args, Clone, Debug, Default)]
-pub struct Options {
-    /// Configuration file (TOML). Without it, no file is read.
+pub struct ServeOptions {
+    /// Configuration file (TOML). Without this option, no file is read.
     #[arg(long, value_name = "FILE", env = "IPVSD_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Where to listen: 127.0.0.1:4787, `[::1]:4787` or unix:/path; may be repeated. Port 0 takes a
-    /// free one. [env: IPVSD_LISTEN, separated by commas] [default: 127.0.0.1:4787]
+    /// Listen address: 127.0.0.1:4787, `[::1]:4787` or unix:/path; may be repeated. Port 0 selects
+    /// a free port. [env: IPVSD_LISTEN, separated by commas] [default: 127.0.0.1:4787]
     #[arg(long, value_name = "ADDR")]
     pub listen: Vec<String>,
     /// Network namespace to manage (ip netns list). [env: IPVSD_NETNS] [default: the daemon's own]
     #[arg(long, value_name = "NAME")]
     pub netns: Option<String>,
-    /// Kernel to talk to; fake is an imitation in memory that needs no root. [env: IPVSD_KERNEL]
-    /// [default: netlink]
+    /// Kernel to manage; fake is an in-memory simulator that needs no privileges. [env:
+    /// IPVSD_KERNEL] [default: netlink]
     #[arg(long, value_name = "KERNEL", value_parser = ["netlink", "fake"])]
     pub kernel: Option<String>,
-    /// Allow listeners beyond loopback, though anyone who reaches them is obeyed. [env:
-    /// IPVSD_INSECURE]
+    /// Allow non-loopback listeners WITHOUT authentication: anyone who can connect has full
+    /// control. [env: IPVSD_INSECURE]
     #[arg(long)]
     pub insecure: bool,
-    /// Shape of the log on standard error. [env: IPVSD_LOG_FORMAT] [default: text]
+    /// Log format on standard error. [env: IPVSD_LOG_FORMAT] [default: text]
     #[arg(long, value_name = "FORMAT", value_parser = ["text", "json"])]
     pub log_format: Option<String>,
-    /// Check the configuration, print it complete with defaults, and exit.
+    /// Check the configuration, print it with all defaults, and exit.
     #[arg(long)]
     pub check_config: bool,
 }
 
-/// What to do instead of serving.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Command {
-    /// Print the OpenAPI document of the HTTP interface.
+/// An action other than serving.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Subcommand {
+    /// Print the OpenAPI document of the HTTP API.
     Openapi {
-        /// Language of the document.
+        /// Format of the document.
         #[arg(long, value_enum, default_value = "json")]
         format: OpenapiFormat,
     },
 }
 
-/// Language of the OpenAPI document.
+/// Format of the OpenAPI document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OpenapiFormat {
     /// JSON.
@@ -69,8 +69,8 @@ pub enum OpenapiFormat {
     Yaml,
 }
 
-impl Options {
-    /// Key, flag and value of every setting on the command line.
+impl ServeOptions {
+    /// Key, flag and value of every setting given on the command line.
     pub fn settings(&self) -> Vec<(&'static str, &'static str, String)> {
         let listen = (!self.listen.is_empty()).then(|| self.listen.join(","));
         let insecure = self.insecure.then(|| "true".to_owned());

@@ -1,93 +1,91 @@
-//! What can be wrong with a configuration, and where: file and line, variable, or flag.
+//! Errors of the configuration, with their origin: file and line, variable, or flag.
 
-use std::fmt;
-use std::io;
-use std::path::PathBuf;
+use std::{fmt, io, path::PathBuf};
 
 use thiserror::Error;
 
-/// Why there is no configuration.
+/// Why the configuration could not be loaded.
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// The file named by `--config` cannot be read.
     #[error("cannot read the configuration file {}", path.display())]
     Read {
-        /// The path as it was given.
+        /// The path as given.
         path: PathBuf,
-        /// What the system answered.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The file, the environment or the command line is wrong.
+    /// The file, the environment or the command line is invalid.
     #[error(transparent)]
-    Wrong(#[from] ConfigErrors),
+    Invalid(#[from] ConfigErrors),
 }
 
-/// Everything found wrong in one go, one a line, in the order of the file.
+/// All errors of a configuration, in the order of the file. Formatted one per line.
 #[derive(Debug, Error)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
-/// One thing that is wrong, where, and with which key.
+/// One error of a configuration.
 #[derive(Debug, Error)]
-#[error("{place}: {}{problem}", self.key_prefix())]
+#[error("{origin}: {}{problem}", self.key_prefix())]
 pub struct ConfigError {
-    /// Where the value came from.
-    pub place: Place,
-    /// The full name of the key, such as `limits.max_body_bytes`; empty when the text is not TOML.
+    /// Origin of the value.
+    pub origin: Origin,
+    /// Full name of the key, such as `limits.max_body_bytes`; empty if the file is not TOML.
     pub key: String,
-    /// What is wrong with it.
-    pub problem: Problem,
+    /// What is wrong.
+    pub problem: ConfigProblem,
 }
 
-/// Where a value came from.
+/// Origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
-    /// A line of the file, counted from 1.
+pub enum Origin {
+    /// A line of the configuration file.
     File {
-        /// The path as it was given.
+        /// The path as given.
         name: String,
-        /// The line, from 1.
+        /// Line number, from 1.
         line: usize,
     },
     /// An environment variable.
     Environment(String),
     /// A flag of the command line.
     Flag(&'static str),
-    /// Nobody set it.
+    /// The built-in default.
     Default,
 }
 
 /// What is wrong with a key or its value.
 #[derive(Debug, Error)]
-pub enum Problem {
+pub enum ConfigProblem {
     /// The file is not TOML.
     #[error("{0}")]
     Syntax(String),
     /// No key has this name.
-    #[error("there is no such key{}", nearest.map(|key| format!(", did you mean {key}?")).unwrap_or_default())]
+    #[error("unknown key{}", nearest.map(|key| format!(", did you mean {key}?")).unwrap_or_default())]
     UnknownKey {
         /// A key with a similar name.
         nearest: Option<&'static str>,
     },
-    /// A value of the wrong type or out of range.
+    /// The value has the wrong type or is out of range.
     #[error("expected {expected}, got {got}")]
     Unexpected {
-        /// What the key allows.
+        /// The values that the key allows.
         expected: String,
-        /// What was written.
+        /// The value as written.
         got: String,
     },
-    /// The same address twice.
+    /// An address is listed twice.
     #[error("{0} is listed twice")]
     ListedTwice(String),
-    /// A listener that others can reach, without the operator having said so.
+    /// A listener is reachable from other machines, and `insecure` is not set.
     #[error(
-        "{0} is not a loopback address: anyone who reaches it could change the load balancer, \
-         because requests are neither authenticated nor encrypted. Listen on 127.0.0.1, [::1] or \
-         unix:/path and let a proxy or ssh carry it; or, on a network you trust, say so with \
-         --insecure or insecure = true"
+        "{0} is not a loopback address: anyone who can connect to it would have full control of \
+         the load balancer, because requests are neither authenticated nor encrypted. Listen on \
+         127.0.0.1, [::1] or unix:/path and forward it by a proxy or ssh; or, on a trusted \
+         network, set --insecure or insecure = true"
     )]
-    Exposed(String),
-    /// A key that must not be greater than another.
+    NotLoopback(String),
+    /// The value exceeds that of another key.
     #[error("{value} is greater than {other} = {limit}")]
     GreaterThan {
         /// The value of this key.
@@ -121,13 +119,13 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::File { name, line } => write!(f, "{name}:{line}"),
-            Place::Environment(name) => f.write_str(name),
-            Place::Flag(name) => f.write_str(name),
-            Place::Default => f.write_str("default"),
+            Origin::File { name, line } => write!(f, "{name}:{line}"),
+            Origin::Environment(name) => f.write_str(name),
+            Origin::Flag(name) => f.write_str(name),
+            Origin::Default => f.write_str("default"),
         }
     }
 }

@@ -1,47 +1,52 @@
-//! One connection: HTTP/1 or HTTP/2, whichever the client begins with, from accept to close.
+//! One connection, from accept to close: HTTP/1 or HTTP/2, detected from the client's first bytes.
 
-use std::convert::Infallible;
-use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    convert::Infallible,
+    pin::pin,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::ConnectInfo;
-use http::Request;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until};
+use axum::{Router, body::Body, extract::ConnectInfo};
+use http::{Request, Response};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, sleep_until},
+};
 use tower::Service;
 
-use super::activity::{PacedBody, PacedIo, Pulse, Verdict};
-use super::config::Limits;
-use super::shutdown::{Phase, Shutdown};
+use super::{
+    activity::{ConnectionActivity, MonitoredBody, MonitoredIo, TimeoutAction},
+    config::Limits,
+    shutdown::{Phase, Shutdown},
+};
 use crate::identity::Peer;
 
-/// hyper takes no smaller buffer for HTTP/1.
-const HTTP1_SMALLEST_BUFFER: usize = 8192;
+/// The smallest buffer that hyper accepts for HTTP/1.
+const HTTP1_MIN_BUFFER: usize = 8192;
 
-/// What all connections share.
-pub(super) struct Terms {
+/// Serves connections. Shared by all of them.
+pub(super) struct ConnectionHandler {
     builder: auto::Builder<TokioExecutor>,
     limits: Limits,
     shutdown: Shutdown,
-    /// Connections that ended by [`Phase::Cutting`].
-    cut: AtomicUsize,
+    /// Connections that [`Phase::Aborting`] ended.
+    aborted: AtomicUsize,
 }
 
-impl Terms {
+impl ConnectionHandler {
     pub(super) fn new(limits: &Limits, shutdown: &Shutdown) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
             .timer(TokioTimer::new())
-            // The pulse does that; hyper's timer would cut idle connections as well.
+            // ConnectionActivity does it; hyper's timer would also close idle connections.
             .header_read_timeout(None)
-            .max_buf_size(limits.max_header_bytes.max(HTTP1_SMALLEST_BUFFER));
+            .max_buf_size(limits.max_header_bytes.max(HTTP1_MIN_BUFFER));
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -53,48 +58,39 @@ impl Terms {
             builder,
             limits: limits.clone(),
             shutdown: shutdown.clone(),
-            cut: AtomicUsize::new(0),
+            aborted: AtomicUsize::new(0),
         }
     }
 
-    /// How many connections were cut by the end of the server so far.
-    pub(super) fn cut(&self) -> usize {
-        self.cut.load(Ordering::Relaxed)
+    /// The number of connections that the shutdown aborted so far.
+    pub(super) fn aborted(&self) -> usize {
+        self.aborted.load(Ordering::Relaxed)
     }
 
-    /// Serves one connection to its end.
+    /// Serves one connection until it ends.
     pub(super) async fn serve<S>(&self, socket: S, peer: Peer, router: Router)
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let pulse = Pulse::new();
-        let io = TokioIo::new(PacedIo::new(socket, pulse.clone()));
-        let requests = pulse.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            let ticket = requests.request();
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(ConnectInfo(peer));
-            let answer = router.clone().call(request);
-            async move {
-                let answer = answer.await?;
-                Ok::<_, Infallible>(answer.map(|body| PacedBody::new(body, ticket)))
-            }
-        });
+        let activity = ConnectionActivity::new();
+        let io = TokioIo::new(MonitoredIo::new(socket, activity.clone()));
+        let requests = activity.clone();
+        let service = service_fn(move |request| call(&router, &requests, peer, request));
         let mut connection = pin!(self.builder.serve_connection(io, service));
         let mut draining = pin!(self.shutdown.reached(Phase::Draining));
-        let mut cutting = pin!(self.shutdown.reached(Phase::Cutting));
+        let mut aborting = pin!(self.shutdown.reached(Phase::Aborting));
         let mut closing = false;
-        let mut look_again = pin!(sleep_until(Instant::now()));
+        let mut next_check = pin!(sleep_until(Instant::now()));
         loop {
             tokio::select! {
-                // The end first: an answer that is ready as well then says `connection: close`.
+                // The shutdown first: a response that is ready then carries `connection: close`.
                 biased;
                 () = draining.as_mut(), if !closing => {
                     closing = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = cutting.as_mut() => {
-                    self.cut.fetch_add(1, Ordering::Relaxed);
+                () = aborting.as_mut() => {
+                    self.aborted.fetch_add(1, Ordering::Relaxed);
                     return;
                 }
                 outcome = connection.as_mut() => {
@@ -103,21 +99,38 @@ impl Terms {
                     }
                     return;
                 }
-                () = look_again.as_mut() => match pulse.verdict(&self.limits) {
-                    Verdict::Wait(moment) => look_again.as_mut().reset(moment),
-                    Verdict::Idle if !closing => {
+                () = next_check.as_mut() => match activity.check(&self.limits) {
+                    TimeoutAction::CheckAt(time) => next_check.as_mut().reset(time),
+                    TimeoutAction::Close if !closing => {
                         closing = true;
                         connection.as_mut().graceful_shutdown();
-                        // For an HTTP/2 client to take leave; a dead one never does.
-                        look_again.as_mut().reset(Instant::now() + self.limits.write_timeout);
+                        // Time for an HTTP/2 client to acknowledge; a dead one never does.
+                        next_check.as_mut().reset(Instant::now() + self.limits.write_timeout);
                     }
-                    Verdict::Idle => return,
-                    Verdict::Cut(fault) => {
-                        tracing::debug!(%peer, %fault, "connection cut");
+                    TimeoutAction::Close => return,
+                    TimeoutAction::Abort(reason) => {
+                        tracing::debug!(%peer, %reason, "connection aborted");
                         return;
                     }
                 },
             }
         }
+    }
+}
+
+/// Passes a request to the router, and monitors its response.
+fn call(
+    router: &Router,
+    activity: &ConnectionActivity,
+    peer: Peer,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<MonitoredBody>, Infallible>> + use<> {
+    let guard = activity.begin_request();
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(ConnectInfo(peer));
+    let response = router.clone().call(request);
+    async move {
+        let response = response.await?;
+        Ok(response.map(|body| MonitoredBody::new(body, guard)))
     }
 }

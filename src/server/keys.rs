@@ -1,26 +1,28 @@
-//! The table of keys: the one place that knows how each is read, checked and shown. The file, the
-//! environment, the command line, `--check-config` and the annotated example all go by it.
+//! The table of keys: how each setting is parsed, checked and formatted. The file, the environment,
+//! the command line and `--check-config` use it.
 
 use std::time::Duration;
 
-use super::address::ListenAddress;
-use super::config::{Config, KernelKind, LogFormat};
-use super::config_error::Problem;
-use super::log;
-use super::value::{Raw, show_duration};
+use super::{
+    address::ListenAddress,
+    config::{Config, KernelKind},
+    config_error::ConfigProblem,
+    log::{self, LogFormat},
+    value::{RawValue, format_duration},
+};
 
 /// One key.
 pub(super) struct Key {
-    /// Its full name: `kernel`, `limits.max_body_bytes`.
+    /// Full name, such as `kernel` or `limits.max_body_bytes`.
     pub name: &'static str,
-    /// Reads a value into a configuration.
-    pub set: fn(&mut Config, &Raw<'_>) -> Result<(), Problem>,
-    /// Writes the value as TOML.
+    /// Parses a value into a configuration.
+    pub set: fn(&mut Config, &RawValue<'_>) -> Result<(), ConfigProblem>,
+    /// Formats the value as TOML.
     pub show: fn(&Config) -> String,
 }
 
-/// A key of `[limits]` that counts something.
-macro_rules! count {
+/// A key of `[limits]` with an integer value.
+macro_rules! integer {
     ($name:ident, $low:literal ..= $high:literal) => {
         Key {
             name: concat!("limits.", stringify!($name)),
@@ -28,7 +30,7 @@ macro_rules! count {
                 let number = raw.integer($low..=$high)?;
                 config.limits.$name = number
                     .try_into()
-                    .map_err(|_| raw.unexpected("a number that fits this machine"))?;
+                    .map_err(|_| raw.unexpected("a number within the range of this machine"))?;
                 Ok(())
             },
             show: |config| config.limits.$name.to_string(),
@@ -36,16 +38,16 @@ macro_rules! count {
     };
 }
 
-/// A key of `[limits]` that is a length of time.
-macro_rules! time {
+/// A key of `[limits]` with a duration value.
+macro_rules! duration {
     ($name:ident, $low:expr, $high:expr) => {
         Key {
             name: concat!("limits.", stringify!($name)),
             set: |config, raw| {
                 raw.duration($low..=$high)
-                    .map(|time| config.limits.$name = time)
+                    .map(|value| config.limits.$name = value)
             },
-            show: |config| format!("{:?}", show_duration(config.limits.$name)),
+            show: |config| format!("{:?}", format_duration(config.limits.$name)),
         }
     };
 }
@@ -53,7 +55,7 @@ macro_rules! time {
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const SECOND: Duration = Duration::from_secs(1);
-const SHORT: Duration = Duration::from_millis(10);
+const TEN_MILLISECONDS: Duration = Duration::from_millis(10);
 
 const KERNELS: &[(&str, KernelKind)] =
     &[("netlink", KernelKind::Netlink), ("fake", KernelKind::Fake)];
@@ -66,19 +68,21 @@ pub(super) const KEYS: &[Key] = &[
         set: |config, raw| {
             let mut addresses = Vec::new();
             for text in raw.list()? {
-                let address: ListenAddress = text.parse().map_err(|_| Problem::Unexpected {
-                    expected: "ADDRESS:PORT, [ADDRESS]:PORT or unix:/absolute/path (at most 107 \
+                let address: ListenAddress =
+                    text.parse().map_err(|_| ConfigProblem::Unexpected {
+                        expected:
+                            "ADDRESS:PORT, [ADDRESS]:PORT or unix:/absolute/path (at most 107 \
                                bytes)"
-                        .to_owned(),
-                    got: format!("{text:?}"),
-                })?;
+                                .to_owned(),
+                        got: format!("{text:?}"),
+                    })?;
                 if addresses.contains(&address) {
-                    return Err(Problem::ListedTwice(address.to_string()));
+                    return Err(ConfigProblem::ListedTwice(address.to_string()));
                 }
                 addresses.push(address);
             }
             if addresses.is_empty() {
-                return Err(Problem::Unexpected {
+                return Err(ConfigProblem::Unexpected {
                     expected: "at least one address".to_owned(),
                     got: "an empty list".to_owned(),
                 });
@@ -112,7 +116,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         name: "insecure",
-        set: |config, raw| raw.boolean().map(|truth| config.insecure = truth),
+        set: |config, raw| raw.boolean().map(|value| config.insecure = value),
         show: |config| config.insecure.to_string(),
     },
     Key {
@@ -134,12 +138,12 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "kernel",
         set: |config, raw| raw.choice(KERNELS).map(|kernel| config.kernel = kernel),
-        show: |config| quote(word(KERNELS, config.kernel)),
+        show: |config| quote(choice_name(KERNELS, config.kernel)),
     },
     Key {
         name: "log.format",
         set: |config, raw| raw.choice(FORMATS).map(|format| config.log.format = format),
-        show: |config| quote(word(FORMATS, config.log.format)),
+        show: |config| quote(choice_name(FORMATS, config.log.format)),
     },
     Key {
         name: "log.filter",
@@ -156,26 +160,26 @@ pub(super) const KEYS: &[Key] = &[
         },
         show: |config| quote(&config.log.filter),
     },
-    count!(max_connections, 1..=1_000_000),
-    count!(max_concurrent_requests, 1..=1_000_000),
-    count!(max_concurrent_streams, 1..=10_000),
-    count!(max_header_bytes, 8192..=1_048_576),
-    count!(max_body_bytes, 1024..=1_073_741_824),
-    time!(header_read_timeout, SHORT, HOUR),
-    time!(body_read_timeout, SHORT, HOUR),
-    time!(idle_timeout, SHORT, DAY),
-    time!(write_timeout, SHORT, HOUR),
-    time!(keep_alive_interval, SECOND, HOUR),
-    time!(request_timeout, SHORT, HOUR),
-    time!(shutdown_grace, Duration::ZERO, HOUR),
-    count!(queue_length, 1..=1_000_000),
-    count!(default_page_size, 1..=1_000_000),
-    count!(max_page_size, 1..=1_000_000),
-    count!(max_connection_streams, 1..=1024),
+    integer!(max_connections, 1..=1_000_000),
+    integer!(max_concurrent_requests, 1..=1_000_000),
+    integer!(max_concurrent_streams, 1..=10_000),
+    integer!(max_header_bytes, 8192..=1_048_576),
+    integer!(max_body_bytes, 1024..=1_073_741_824),
+    duration!(header_read_timeout, TEN_MILLISECONDS, HOUR),
+    duration!(body_read_timeout, TEN_MILLISECONDS, HOUR),
+    duration!(idle_timeout, TEN_MILLISECONDS, DAY),
+    duration!(write_timeout, TEN_MILLISECONDS, HOUR),
+    duration!(keep_alive_interval, SECOND, HOUR),
+    duration!(request_timeout, TEN_MILLISECONDS, HOUR),
+    duration!(shutdown_grace, Duration::ZERO, HOUR),
+    integer!(queue_length, 1..=1_000_000),
+    integer!(default_page_size, 1..=1_000_000),
+    integer!(max_page_size, 1..=1_000_000),
+    integer!(max_connection_streams, 1..=1024),
 ];
 
 impl Key {
-    /// The environment variable that sets it: `IPVSD_LIMITS_MAX_BODY_BYTES`.
+    /// The environment variable of the key, such as `IPVSD_LIMITS_MAX_BODY_BYTES`.
     pub(super) fn variable(&self) -> String {
         format!("IPVSD_{}", self.name.replace('.', "_").to_ascii_uppercase())
     }
@@ -186,7 +190,7 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// Whether keys live in a table of this name.
+/// Whether a table of this name has keys.
 pub(super) fn is_table(name: &str) -> bool {
     KEYS.iter().any(|key| {
         key.name
@@ -195,8 +199,8 @@ pub(super) fn is_table(name: &str) -> bool {
     })
 }
 
-/// The key that was probably meant: the nearest by edits, at most a third of the name away, or one
-/// of the same last word (`max_body_bytes` written outside of `[limits]`).
+/// The key that was probably meant: one with the same last component (`max_body_bytes` outside of
+/// `[limits]`), or the nearest by edit distance, up to a third of the length of `name`.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
     let last = |name: &'_ str| {
         name.rsplit_once('.')
@@ -206,15 +210,17 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
     if let Some(key) = KEYS.iter().find(|key| last(key.name) == last(name)) {
         return Some(key.name);
     }
-    let scored = KEYS.iter().map(|key| (edits(key.name, name), key.name));
+    let scored = KEYS
+        .iter()
+        .map(|key| (edit_distance(key.name, name), key.name));
     scored
         .min()
-        .filter(|(edits, _)| edits * 3 <= name.len())
+        .filter(|(distance, _)| distance * 3 <= name.len())
         .map(|(_, name)| name)
 }
 
-/// Levenshtein's distance.
-fn edits(from: &str, to: &str) -> usize {
+/// Levenshtein distance.
+fn edit_distance(from: &str, to: &str) -> usize {
     let mut row: Vec<usize> = (0..=to.chars().count()).collect();
     for (i, a) in from.chars().enumerate() {
         let mut diagonal = i;
@@ -232,7 +238,7 @@ fn edits(from: &str, to: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-fn word<T: PartialEq>(choices: &[(&'static str, T)], value: T) -> &'static str {
+fn choice_name<T: PartialEq>(choices: &[(&'static str, T)], value: T) -> &'static str {
     choices
         .iter()
         .find(|(_, choice)| *choice == value)

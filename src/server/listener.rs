@@ -1,64 +1,72 @@
-//! Sockets that listen, and the file of a unix one from its birth to its removal.
+//! Listening sockets: TCP and unix, with the file of the latter.
 
-use std::fs::{self, File, TryLockError};
-use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream as BlockingUnixStream;
-use std::path::{Path, PathBuf};
-
-use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, setsockopt, socket, sockopt,
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    net::SocketAddr,
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::{
+            fs::{FileTypeExt, MetadataExt, PermissionsExt},
+            net::{UnixListener as BlockingUnixListener, UnixStream as BlockingUnixStream},
+        },
+    },
+    path::{Path, PathBuf},
 };
-use nix::sys::stat::{Mode, fchmod};
+
+use nix::sys::{
+    socket::{
+        AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, setsockopt, socket,
+        sockopt,
+    },
+    stat::{Mode, fchmod},
+};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
-use super::address::ListenAddress;
-use super::config::Limits;
+use super::{address::ListenAddress, config::Limits};
 use crate::identity::Peer;
 
-/// Connections that wait in the kernel to be accepted, each listener; the kernel may allow fewer
+/// Connections that wait in the kernel to be accepted, per listener. The kernel may limit it further
 /// (net.core.somaxconn).
 const BACKLOG: u16 = 1024;
 
-/// Unanswered TCP keep-alive probes, `keep_alive_interval` apart, that end a connection.
+/// Unanswered TCP keep-alive probes after which a connection is closed (TCP_KEEPCNT, tcp(7)).
 const KEEP_ALIVE_PROBES: u32 = 3;
 
-/// Why the daemon cannot listen.
+/// Why the daemon cannot listen on an address.
 #[derive(Debug, Error)]
 pub enum BindError {
-    /// The system said no: address in use, no such address, no permission.
+    /// A system call failed: address in use, no such address, no permission.
     #[error("cannot listen on {address}")]
     System {
-        /// The address that was asked for.
+        /// The address of the configuration.
         address: ListenAddress,
-        /// What the system answered.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Another process answers on the unix socket.
+    /// Another process listens on the unix socket.
     #[error("cannot listen on {0}: another process listens there")]
     InUse(ListenAddress),
-    /// At the socket's path is something else, which is not ours to remove.
+    /// The file at the path is not a socket. It is left alone.
     #[error(
         "cannot listen on {0}: the file there is not a socket; remove it or choose another path"
     )]
     NotASocket(ListenAddress),
-    /// Another process holds the lock on the directory of the unix socket.
+    /// Another process holds a lock on the directory of the unix socket.
     #[error(
         "cannot listen on {0}: another process holds a lock on its directory, perhaps an ipvsd \
          that is starting; try again"
     )]
     Contended(ListenAddress),
-    /// The unix socket's directory does not exist.
+    /// The directory of the unix socket does not exist.
     #[error(
         "cannot listen on {0}: its directory does not exist; create it (systemd: RuntimeDirectory=)"
     )]
     NoDirectory(ListenAddress),
 }
 
-/// A socket that listens.
+/// A listening socket.
 pub(super) enum Listener {
     Tcp(TcpListener, SocketAddr),
     Unix(UnixListener, SocketFile),
@@ -71,7 +79,7 @@ pub(super) enum Accepted {
 }
 
 impl Listener {
-    /// Starts to listen. Needs a running tokio runtime.
+    /// Binds an address and listens. Requires a running tokio runtime.
     pub(super) fn bind(
         address: &ListenAddress,
         socket_mode: u32,
@@ -86,7 +94,7 @@ impl Listener {
         }
     }
 
-    /// Where it really listens: with the port that port 0 became.
+    /// The bound address, with port 0 resolved.
     pub(super) fn address(&self) -> ListenAddress {
         match self {
             Listener::Tcp(_, address) => ListenAddress::Tcp(*address),
@@ -94,22 +102,22 @@ impl Listener {
         }
     }
 
-    /// The next connection.
+    /// Accepts the next connection.
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Listener::Tcp(listener, _) => {
                 let (stream, address) = listener.accept().await?;
-                // Answers are written whole; waiting for more to send would only delay them.
+                // Responses are written in full, so that Nagle's algorithm would only delay them.
                 stream.set_nodelay(true)?;
                 Ok(Accepted::Tcp(stream, Peer::Tcp(address)))
             }
             Listener::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                let who = stream.peer_cred()?;
+                let credentials = stream.peer_cred()?;
                 let peer = Peer::Unix {
-                    uid: who.uid(),
-                    gid: who.gid(),
-                    pid: who.pid(),
+                    uid: credentials.uid(),
+                    gid: credentials.gid(),
+                    pid: credentials.pid(),
                 };
                 Ok(Accepted::Unix(stream, peer))
             }
@@ -123,9 +131,9 @@ fn bind_tcp(address: SocketAddr, limits: &Limits) -> io::Result<Listener> {
     } else {
         TcpSocket::new_v6()?
     };
-    // Without it, a restart would fail while connections of the last run are in TIME_WAIT.
+    // Without SO_REUSEADDR, a restart fails while old connections are in TIME_WAIT.
     socket.set_reuseaddr(true)?;
-    // On Linux, accepted connections inherit these.
+    // On Linux, accepted connections inherit these options.
     let interval = u32::try_from(limits.keep_alive_interval.as_secs())
         .unwrap_or(u32::MAX)
         .max(1);
@@ -148,8 +156,8 @@ fn bind_unix(address: &ListenAddress, path: &Path, mode: u32) -> Result<Listener
             source,
         },
     };
-    // Two daemons that start at once must not both find the same stale file and remove each
-    // other's new one. The lock ends with the file handle.
+    // Otherwise two daemons that start at once could both find the stale socket, and the second
+    // would remove the new socket of the first. Closing the file releases the lock.
     let directory = path.parent().map(File::open).transpose().map_err(system)?;
     match directory.as_ref().map_or(Ok(()), File::try_lock) {
         Ok(()) => {}
@@ -164,25 +172,25 @@ fn bind_unix(address: &ListenAddress, path: &Path, mode: u32) -> Result<Listener
         }
         Ok(_) => match BlockingUnixStream::connect(path) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                tracing::info!(path = %path.display(), "replacing a socket nobody listens on");
+                tracing::info!(path = %path.display(), "replacing a stale socket");
                 fs::remove_file(path).map_err(system)?;
             }
-            // Also when it does not answer for another reason: in doubt it is somebody's.
             Ok(_) => return Err(BindError::InUse(address.clone())),
+            // Unknown state: another process may own the socket.
             Err(error) => return Err(system(error)),
         },
     }
     let socket = unix_socket(path, mode).map_err(system)?;
     let file = SocketFile::new(path).map_err(system)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(system)?;
-    let listener = std::os::unix::net::UnixListener::from(socket);
+    let listener = BlockingUnixListener::from(socket);
     listener.set_nonblocking(true).map_err(system)?;
     let listener = UnixListener::from_std(listener).map_err(system)?;
     Ok(Listener::Unix(listener, file))
 }
 
-/// A listening socket whose file never had more permissions than `mode`, not even for a moment:
-/// on Linux the mode of the unbound socket is the most that `bind` gives the file.
+/// Creates a listening unix socket. Its file never has more permissions than `mode`: on Linux,
+/// bind(2) takes the permissions from the socket, less the umask.
 fn unix_socket(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     let fd = socket(
         AddressFamily::Unix,
@@ -196,7 +204,7 @@ fn unix_socket(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// The file of a unix socket; removed on drop, unless it is another by then.
+/// The file of a unix socket. Dropping it removes the file, unless another file replaced it.
 pub(super) struct SocketFile {
     path: PathBuf,
     /// Device and inode.

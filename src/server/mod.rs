@@ -1,8 +1,8 @@
-//! The rim of the daemon: its settings, its listeners, its connections and their end.
+//! The process around the API: configuration, listeners, connections, limits, log and shutdown.
 //!
-//! Nothing here knows what IPVS is. The room joins the two faces into one [`axum::Router`]
-//! ([`faces`]), puts the limits around it ([`with_limits`]), and serves it on every listener
-//! ([`Server`]) until told to stop ([`Shutdown`]).
+//! Nothing here knows IPVS. [`build_router`] merges the HTTP and the gRPC front end into one
+//! [`axum::Router`] and wraps it in [`with_middleware`]; [`Server`] serves it on every listener
+//! until [`Shutdown`] is requested.
 
 mod activity;
 mod address;
@@ -11,10 +11,11 @@ mod config;
 mod config_error;
 mod connection;
 mod keys;
-mod limits;
 mod listener;
+mod load;
 pub mod log;
 mod memory;
+mod middleware;
 mod options;
 mod request_body;
 mod router;
@@ -22,12 +23,14 @@ mod serve;
 mod shutdown;
 mod value;
 
-pub use address::{DEFAULT_PORT, ListenAddress, NotAnAddress};
-pub use config::{Config, KernelKind, Limits, LogConfig, LogFormat, Sources};
-pub use config_error::{ConfigError, ConfigErrors, LoadError, Place, Problem};
-pub use limits::{LimitAnswer, LimitReason, with_limits};
+pub use address::{AddressError, DEFAULT_PORT, ListenAddress};
+pub use config::{Config, KernelKind, Limits};
+pub use config_error::{ConfigError, ConfigErrors, ConfigProblem, LoadError, Origin};
 pub use listener::BindError;
-pub use memory::keep_freed_memory;
+pub use load::Sources;
+pub use log::{LogConfig, LogFormat};
+pub use memory::configure_allocator;
+pub use middleware::{Rejection, RejectionResponse, with_middleware};
 pub use router::build_router;
-pub use serve::{Drained, Server};
+pub use serve::{DrainOutcome, Server};
 pub use shutdown::{Phase, Shutdown};

@@ -1,10 +1,14 @@
-//! The body of a request, cut when it is too long or too slow.
+//! A request body with limits on its size and on the time it takes to arrive.
 
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -12,56 +16,56 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use thiserror::Error;
 use tokio::time::{Sleep, sleep};
 
-/// Why a body ended early. What a handler makes of it does not matter: its answer is replaced.
+/// Why a body ended early. The handler sees a broken body; the middleware replaces its response.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub(super) enum Overrun {
-    #[error("the request's body is too long")]
-    TooLong,
-    #[error("the request's body came too slowly")]
-    TooSlow,
+pub(super) enum BodyLimitError {
+    #[error("the request body is too large")]
+    TooLarge,
+    #[error("the request body was not received in time")]
+    Timeout,
 }
 
-/// Whether the body of a request was cut, for the one who sends the answer.
+/// The error of a [`LimitedBody`], shared with the middleware that sends the response.
 #[derive(Clone, Default)]
-pub(super) struct OverrunFlag(Arc<AtomicU8>);
+pub(super) struct BodyStatus(Arc<AtomicU8>);
 
-impl OverrunFlag {
-    pub(super) fn get(&self) -> Option<Overrun> {
+impl BodyStatus {
+    pub(super) fn error(&self) -> Option<BodyLimitError> {
         match self.0.load(Ordering::Acquire) {
-            1 => Some(Overrun::TooLong),
-            2 => Some(Overrun::TooSlow),
+            1 => Some(BodyLimitError::TooLarge),
+            2 => Some(BodyLimitError::Timeout),
             _ => None,
         }
     }
 
-    fn set(&self, overrun: Overrun) -> axum::Error {
-        let code = match overrun {
-            Overrun::TooLong => 1,
-            Overrun::TooSlow => 2,
+    fn set(&self, error: BodyLimitError) -> axum::Error {
+        let code = match error {
+            BodyLimitError::TooLarge => 1,
+            BodyLimitError::Timeout => 2,
         };
         self.0.store(code, Ordering::Release);
-        axum::Error::new(overrun)
+        axum::Error::new(error)
     }
 }
 
-/// A body of at most so many bytes, which ends so long after it was first waited for at the latest.
+/// A body of limited size. The timeout starts when the body is first waited for.
 pub(super) struct LimitedBody {
     body: Body,
     bytes_left: usize,
     timeout: Duration,
-    /// Only bodies that make somebody wait get a timer.
+    /// Created when the body is first pending: most bodies arrive with the request head.
     timer: Option<Pin<Box<Sleep>>>,
-    overrun: OverrunFlag,
+    status: BodyStatus,
 }
 
 impl LimitedBody {
-    pub(super) fn new(body: Body, max_bytes: usize, timeout: Duration, flag: OverrunFlag) -> Self {
+    pub(super) fn new(body: Body, max_bytes: usize, timeout: Duration, status: BodyStatus) -> Self {
         Self {
             body,
             bytes_left: max_bytes,
             timeout,
             timer: None,
-            overrun: flag,
+            status,
         }
     }
 }
@@ -82,18 +86,20 @@ impl HttpBody for LimitedBody {
                         self.bytes_left = left;
                         Poll::Ready(Some(Ok(frame)))
                     }
-                    None => Poll::Ready(Some(Err(self.overrun.set(Overrun::TooLong)))),
+                    None => Poll::Ready(Some(Err(self.status.set(BodyLimitError::TooLarge)))),
                 }
             }
             Poll::Pending => {
                 let timeout = self.timeout;
                 let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(timeout)));
                 match timer.as_mut().poll(cx) {
-                    Poll::Ready(()) => Poll::Ready(Some(Err(self.overrun.set(Overrun::TooSlow)))),
+                    Poll::Ready(()) => {
+                        Poll::Ready(Some(Err(self.status.set(BodyLimitError::Timeout))))
+                    }
                     Poll::Pending => Poll::Pending,
                 }
             }
-            ended => ended,
+            end @ Poll::Ready(_) => end,
         }
     }
 

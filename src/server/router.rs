@@ -1,4 +1,4 @@
-//! Where the HTTP and the gRPC face come together on one port, told apart by content type.
+//! The router of the daemon: HTTP and gRPC on one port, distinguished by content type.
 
 use axum::{
     Router,
@@ -7,7 +7,11 @@ use axum::{
 };
 use http::HeaderMap;
 
-use super::{LimitReason, Limits, Phase, Shutdown, with_limits};
+use super::{
+    config::Limits,
+    middleware::{Rejection, with_middleware},
+    shutdown::{Phase, Shutdown},
+};
 use crate::{
     app::App,
     grpc,
@@ -15,7 +19,7 @@ use crate::{
     model::{Error, Reason},
 };
 
-/// Everything that the daemon serves: both faces, one fallback, the limits around them.
+/// Builds the router of the daemon: both front ends, one fallback, and the middleware.
 pub fn build_router(app: App, limits: &Limits, shutdown: &Shutdown) -> Router {
     let draining = shutdown.clone();
     let grpc_options = limits
@@ -24,9 +28,10 @@ pub fn build_router(app: App, limits: &Limits, shutdown: &Shutdown) -> Router {
     let router = http_api::router(app.clone(), limits.http_options())
         .merge(grpc::router(app, grpc_options))
         .fallback(fallback);
-    with_limits(router, limits, answer)
+    with_middleware(router, limits, rejection_response)
 }
 
+/// Response to an unknown path, in the protocol of the request.
 async fn fallback(request: Request) -> Response {
     if grpc::is_grpc(request.headers()) {
         grpc::unimplemented_fallback(request).await
@@ -35,27 +40,27 @@ async fn fallback(request: Request) -> Response {
     }
 }
 
-/// A refusal of the limits, in the form of the protocol that it meets.
-fn answer(reason: LimitReason, request: &HeaderMap) -> Response {
-    let error = match reason {
-        LimitReason::BodyTooLarge { limit } => Error::new(
+/// Response to a request that the middleware rejected, in the protocol of the request.
+fn rejection_response(rejection: Rejection, request: &HeaderMap) -> Response {
+    let error = match rejection {
+        Rejection::BodyTooLarge { limit } => Error::new(
             Reason::TooLarge,
             format!("the body is longer than {limit} bytes"),
         )
-        .with_hint("send less at a time; limits.max_body_bytes bounds it"),
-        LimitReason::BodyTooSlow { limit } => Error::new(
+        .with_hint("split the request, or raise limits.max_body_bytes of the daemon"),
+        Rejection::BodyTimeout { limit } => Error::new(
             Reason::DeadlineExceeded,
-            format!("the body was not complete within {limit:?}; nothing was done"),
+            format!("the body was not received within {limit:?}; nothing was changed"),
         )
-        .with_hint("limits.body_read_timeout bounds it"),
-        LimitReason::TooManyRequests { limit } => Error::new(
+        .with_hint("send the body faster, or raise limits.body_read_timeout of the daemon"),
+        Rejection::TooManyRequests { limit } => Error::new(
             Reason::RateLimited,
-            format!("{limit} requests are being worked on"),
+            format!("{limit} requests are in progress"),
         )
-        .with_hint("try again a little later; limits.max_concurrent_requests bounds them"),
-        LimitReason::Panicked => Error::new(
+        .with_hint("retry later, or raise limits.max_concurrent_requests of the daemon"),
+        Rejection::Panicked => Error::new(
             Reason::Internal,
-            "ipvsd failed on this request; the log has more",
+            "internal error; the log of the daemon has the details",
         ),
     };
     if grpc::is_grpc(request) {

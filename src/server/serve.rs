@@ -1,51 +1,61 @@
-//! The life of the server: listen, accept, serve, drain.
+//! The server: accept loops, the connection limit, and the drain at shutdown.
 
-use std::io;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
-use super::address::ListenAddress;
-use super::config::{Config, Limits};
-use super::connection::Terms;
-use super::listener::{Accepted, BindError, Listener};
-use super::shutdown::{Phase, Shutdown};
+use super::{
+    address::ListenAddress,
+    config::{Config, Limits},
+    connection::ConnectionHandler,
+    listener::{Accepted, BindError, Listener},
+    shutdown::{Phase, Shutdown},
+};
 
-/// The first pause after an accept that failed for want of something (files, memory), and the
-/// longest; each is twice the last. Short, because a descriptor may be free again at any moment;
-/// growing, because the listener stays readable and would otherwise be asked in a busy loop.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+/// First and longest pause after an accept that failed for lack of a resource (descriptors,
+/// memory); the pause doubles with each failure. Without it, the listener stays readable and the
+/// loop would spin. The first pause is short because a descriptor may be free again at once.
+const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
-/// Files the daemon needs beside its connections: listeners, netlink, log, runtime, /proc.
-const OTHER_FILES: usize = 64;
+/// Descriptors that the daemon needs besides its connections: listeners, netlink, log, runtime,
+/// /proc.
+const RESERVED_FILES: usize = 64;
 
-/// How long cut connections get to go. They need none, unless a handler blocks its thread.
-const AFTER_CUT: Duration = Duration::from_secs(1);
+/// Time that aborted connections have to end. Only a handler that blocks its thread needs it.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Listening sockets, ready to be served.
-///
-/// Dropped or served to the end, it removes the files of its unix sockets.
+/// Bound listeners, ready to serve. Dropping it removes the files of its unix sockets.
 pub struct Server {
     listeners: Vec<Listener>,
     limits: Limits,
 }
 
-/// How a server ended.
+/// Result of the drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drained {
-    /// Connections that were still busy when the grace was over, or at the second signal.
-    pub cut: usize,
+pub struct DrainOutcome {
+    /// Connections with requests in progress at the end of the grace period or at the second
+    /// signal.
+    pub aborted: usize,
+}
+
+/// Accepts the connections of one listener.
+struct Acceptor {
+    handler: Arc<ConnectionHandler>,
+    router: Router,
+    /// One permit per connection.
+    slots: Arc<Semaphore>,
 }
 
 impl Server {
-    /// Listens on every address of the configuration, or on none. Needs a running tokio runtime.
+    /// Binds every address of the configuration, or none. Requires a running tokio runtime.
     ///
-    /// From here on clients can connect; they are answered as soon as [`serve`](Self::serve) runs.
+    /// Clients can connect from now on; their requests wait until [`serve`](Self::serve) runs.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
         let listeners = config
             .listen
@@ -61,127 +71,131 @@ impl Server {
         })
     }
 
-    /// Where it really listens, in the order of the configuration, port 0 resolved.
+    /// The bound addresses in the order of the configuration, with port 0 resolved.
     pub fn addresses(&self) -> Vec<ListenAddress> {
         self.listeners.iter().map(Listener::address).collect()
     }
 
-    /// Serves `router` (see [`with_limits`](super::with_limits)) on all listeners until
-    /// `shutdown` says otherwise, then lets running requests finish.
+    /// Serves `router` (see [`with_middleware`](super::with_middleware)) on all listeners until a
+    /// shutdown is requested, then drains.
     ///
-    /// Ends at most `limits.shutdown_grace` and a second after [`Phase::Draining`].
-    pub async fn serve(self, router: Router, shutdown: &Shutdown) -> Drained {
+    /// Returns at most `limits.shutdown_grace` and one second after [`Phase::Draining`].
+    pub async fn serve(self, router: Router, shutdown: &Shutdown) -> DrainOutcome {
         let Self { listeners, limits } = self;
-        if let Err(error) = allow_files(limits.max_connections) {
+        if let Err(error) = raise_file_limit(limits.max_connections) {
             tracing::warn!(%error, "cannot raise the limit on open files");
         }
         let slots = Arc::new(Semaphore::new(limits.max_connections));
-        let all = u32::try_from(limits.max_connections).unwrap_or(u32::MAX);
-        let terms = Arc::new(Terms::new(&limits, shutdown));
+        let handler = Arc::new(ConnectionHandler::new(&limits, shutdown));
 
-        let mut doors = JoinSet::new();
+        let mut accept_loops = JoinSet::new();
         for listener in listeners {
-            let door = Door {
-                terms: terms.clone(),
+            let acceptor = Acceptor {
+                handler: handler.clone(),
                 router: router.clone(),
                 slots: slots.clone(),
             };
             let shutdown = shutdown.clone();
-            doors.spawn(async move {
+            accept_loops.spawn(async move {
                 tokio::select! {
                     () = shutdown.reached(Phase::Draining) => {}
-                    () = door.keep_open(&listener) => {}
+                    () = acceptor.run(&listener) => {}
                 }
             });
         }
-        while doors.join_next().await.is_some() {}
-
-        // Every connection holds one slot, so all slots are free when all connections are gone.
-        let open = || limits.max_connections - slots.available_permits();
-        tracing::info!(connections = open(), grace = ?limits.shutdown_grace, "draining");
-        let drained = slots.acquire_many(all);
-        tokio::select! {
-            _ = drained => {}
-            () = sleep(limits.shutdown_grace) => {}
-            () = shutdown.reached(Phase::Cutting) => {}
-        }
-        if open() > 0 {
-            shutdown.cut();
-            let _ = timeout(AFTER_CUT, slots.acquire_many(all)).await;
-        }
-        let cut = terms.cut() + open();
-        if cut > 0 {
-            tracing::warn!(connections = cut, "cut connections that did not finish");
-        }
-        Drained { cut }
+        while accept_loops.join_next().await.is_some() {}
+        drain(&limits, &slots, &handler, shutdown).await
     }
 }
 
-/// What an accept loop needs.
-struct Door {
-    terms: Arc<Terms>,
-    router: Router,
-    slots: Arc<Semaphore>,
+/// Waits for the open connections, and aborts those that do not complete in time.
+async fn drain(
+    limits: &Limits,
+    slots: &Semaphore,
+    handler: &ConnectionHandler,
+    shutdown: &Shutdown,
+) -> DrainOutcome {
+    // Every connection holds one permit: all permits are free when all connections have ended.
+    let all = u32::try_from(limits.max_connections).unwrap_or(u32::MAX);
+    let open = || limits.max_connections - slots.available_permits();
+    tracing::info!(connections = open(), grace = ?limits.shutdown_grace, "draining");
+    tokio::select! {
+        _ = slots.acquire_many(all) => {}
+        () = sleep(limits.shutdown_grace) => {}
+        () = shutdown.reached(Phase::Aborting) => {}
+    }
+    if open() > 0 {
+        shutdown.abort();
+        let _ = timeout(ABORT_TIMEOUT, slots.acquire_many(all)).await;
+    }
+    let aborted = handler.aborted() + open();
+    if aborted > 0 {
+        tracing::warn!(
+            connections = aborted,
+            "aborted connections that did not complete"
+        );
+    }
+    DrainOutcome { aborted }
 }
 
-impl Door {
-    /// Accepts until dropped. Above `max_connections`, one accepted connection waits here and the
-    /// others in the kernel's backlog; when that is full too, clients see their connect time out.
-    async fn keep_open(&self, listener: &Listener) {
-        let mut pause = PAUSES.0;
+impl Acceptor {
+    /// Accepts connections until dropped. Above `max_connections`, one accepted connection waits
+    /// here and further ones in the kernel's backlog; when that is full, connects time out.
+    async fn run(&self, listener: &Listener) {
+        let mut pause = ACCEPT_PAUSE.0;
         loop {
             match listener.accept().await {
                 Ok(accepted) => {
-                    pause = PAUSES.0;
-                    // Not before the accept: a slot held by each waiting listener could be the
-                    // last one, and the others would never accept. The semaphore is never closed.
+                    pause = ACCEPT_PAUSE.0;
+                    // After the accept: if each waiting listener held a permit, an idle one could
+                    // hold the last and starve the others. The semaphore is never closed.
                     let Ok(slot) = self.slots.clone().acquire_owned().await else {
                         return;
                     };
-                    self.admit(accepted, slot);
+                    self.spawn(accepted, slot);
                 }
-                Err(error) if is_of_one_connection(&error) => {
-                    tracing::debug!(%error, "a connection was gone before it was accepted");
+                Err(error) if is_connection_error(&error) => {
+                    tracing::debug!(%error, "a connection was closed before it was accepted");
                 }
                 Err(error) => {
-                    if pause == PAUSES.0 {
+                    if pause == ACCEPT_PAUSE.0 {
                         tracing::warn!(address = %listener.address(), %error, "cannot accept");
                     }
                     sleep(pause).await;
-                    pause = (pause * 2).min(PAUSES.1);
+                    pause = (pause * 2).min(ACCEPT_PAUSE.1);
                 }
             }
         }
     }
 
-    fn admit(&self, accepted: Accepted, slot: OwnedSemaphorePermit) {
-        let (terms, router) = (self.terms.clone(), self.router.clone());
+    fn spawn(&self, accepted: Accepted, slot: OwnedSemaphorePermit) {
+        let (handler, router) = (self.handler.clone(), self.router.clone());
         tokio::spawn(async move {
             match accepted {
-                Accepted::Tcp(stream, peer) => terms.serve(stream, peer, router).await,
-                Accepted::Unix(stream, peer) => terms.serve(stream, peer, router).await,
+                Accepted::Tcp(stream, peer) => handler.serve(stream, peer, router).await,
+                Accepted::Unix(stream, peer) => handler.serve(stream, peer, router).await,
             }
             drop(slot);
         });
     }
 }
 
-/// Errors that took the broken connection off the queue, so that the next accept can succeed.
-fn is_of_one_connection(error: &io::Error) -> bool {
+/// Whether the error concerns only the accepted connection, so that the next accept can succeed.
+fn is_connection_error(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionAborted, ConnectionReset, Interrupted, InvalidInput, NotConnected,
     };
-    // EINVAL: setsockopt(TCP_NODELAY) on a connection that was reset meanwhile.
+    // EINVAL: setsockopt(TCP_NODELAY) on a connection that was reset in the meantime.
     matches!(
         error.kind(),
         ConnectionAborted | ConnectionReset | Interrupted | InvalidInput | NotConnected
     )
 }
 
-/// Lets the process open as many files as its connections need, within the hard limit: the soft
-/// limit is usually 1024, for the sake of programs that use select(2).
-fn allow_files(max_connections: usize) -> nix::Result<()> {
-    let wanted = rlim_t::try_from(max_connections + OTHER_FILES).unwrap_or(rlim_t::MAX);
+/// Raises the soft limit on open files to what the connections need, up to the hard limit. The soft
+/// limit is usually 1024, because select(2) cannot handle more.
+fn raise_file_limit(max_connections: usize) -> nix::Result<()> {
+    let wanted = rlim_t::try_from(max_connections + RESERVED_FILES).unwrap_or(rlim_t::MAX);
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < wanted && soft < hard {
         setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard)?;
@@ -190,8 +204,8 @@ fn allow_files(max_connections: usize) -> nix::Result<()> {
         tracing::warn!(
             open_files = hard,
             max_connections,
-            "the limit on open files (LimitNOFILE=, ulimit -Hn) comes before \
-             limits.max_connections; beyond it, accepting pauses"
+            "the limit on open files (LimitNOFILE=, ulimit -Hn) is lower than \
+             limits.max_connections; accepting pauses when it is reached"
         );
     }
     Ok(())

@@ -1,76 +1,78 @@
-//! The end of the daemon, in two steps: finish what runs, then cut what is left.
+//! Shutdown in two steps: drain, then abort what is left.
 
-use std::io;
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
-/// How far the end has come.
+/// Phase of the shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Not at all.
+    /// No shutdown was requested.
     Running,
-    /// No new connections; running requests finish, at most for `limits.shutdown_grace`.
+    /// New connections are not accepted; requests in progress have `limits.shutdown_grace` to
+    /// complete.
     Draining,
-    /// Everything that is left is cut.
-    Cutting,
+    /// The remaining connections are closed.
+    Aborting,
 }
 
-/// A handle to ask for the end and to wait for it. Clones share one state.
+/// A handle to request the shutdown and to wait for it. Clones share one state.
 ///
-/// Answers without an end (watches) should finish themselves at [`Phase::Draining`]; otherwise
-/// they keep the daemon for the whole grace and are cut then.
+/// Responses without an end (watches) should end at [`Phase::Draining`]. Otherwise they delay the
+/// shutdown for the whole grace period and are aborted then.
 #[derive(Clone, Debug)]
 pub struct Shutdown(Arc<watch::Sender<Phase>>);
 
 impl Shutdown {
-    /// A handle that only [`advance`](Self::advance) moves.
+    /// A handle without signal handlers.
     pub fn new() -> Self {
         Self(Arc::new(watch::Sender::new(Phase::Running)))
     }
 
-    /// A handle that SIGTERM and SIGINT advance too: the first drains, the second cuts. Needs a
-    /// running tokio runtime.
+    /// A handle that SIGTERM and SIGINT advance: the first signal drains, the second aborts.
+    /// Requires a running tokio runtime.
     pub fn on_signals() -> io::Result<Self> {
         let shutdown = Self::new();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let moved = shutdown.clone();
+        let handle = shutdown.clone();
         tokio::spawn(async move {
-            while moved.phase() < Phase::Cutting {
+            while handle.phase() < Phase::Aborting {
                 let name = tokio::select! {
                     _ = terminate.recv() => "SIGTERM",
                     _ = interrupt.recv() => "SIGINT",
                 };
-                moved.advance();
-                tracing::info!(signal = name, phase = ?moved.phase(), "signal received");
+                handle.advance();
+                tracing::info!(signal = name, phase = ?handle.phase(), "signal received");
             }
         });
         Ok(shutdown)
     }
 
-    /// Goes one phase further.
+    /// Advances to the next phase.
     pub fn advance(&self) {
         self.0.send_modify(|phase| {
             *phase = match phase {
                 Phase::Running => Phase::Draining,
-                Phase::Draining | Phase::Cutting => Phase::Cutting,
+                Phase::Draining | Phase::Aborting => Phase::Aborting,
             }
         });
     }
 
-    /// Goes to the last phase.
-    pub fn cut(&self) {
-        self.0.send_replace(Phase::Cutting);
+    /// Advances to [`Phase::Aborting`].
+    pub fn abort(&self) {
+        self.0.send_replace(Phase::Aborting);
     }
 
-    /// The phase of now.
+    /// The current phase.
     pub fn phase(&self) -> Phase {
         *self.0.borrow()
     }
 
-    /// Waits until `phase` has come; at once when it has.
+    /// Waits until `phase` is reached.
     pub async fn reached(&self, phase: Phase) {
         // Never an error: this handle keeps the sender alive.
         let _ = self.0.subscribe().wait_for(|now| *now >= phase).await;

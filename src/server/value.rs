@@ -1,51 +1,49 @@
-//! One setting as it was written, in the file or in words (environment, command line), and the
-//! readings a key can ask of it. Every refusal says what was expected and what was found.
+//! Unparsed values of settings and their parsers. Every error names the expected and the actual
+//! value.
 
-use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
-use toml::Spanned;
-use toml::de::DeValue;
+use toml::{Spanned, de::DeValue};
 
-use super::config_error::Problem;
+use super::config_error::ConfigProblem;
 
-/// A value before anybody gave it a meaning.
-pub(super) enum Raw<'a> {
-    /// From the environment or the command line. Lists are separated by commas.
-    Words(&'a str),
+/// The value of a setting as written by the user.
+pub(super) enum RawValue<'a> {
+    /// From the environment or the command line. List items are separated by commas.
+    Text(&'a str),
     /// From the file.
     Toml(&'a DeValue<'a>),
 }
 
 const DURATION_FORM: &str = "\"500ms\", \"10s\", \"5m\", \"1h\", or a number of seconds";
 
-impl Raw<'_> {
+impl RawValue<'_> {
     /// The text of a string value.
-    pub(super) fn text(&self) -> Result<&str, Problem> {
+    pub(super) fn text(&self) -> Result<&str, ConfigProblem> {
         match self {
-            Raw::Words(words) => Ok(words),
-            Raw::Toml(DeValue::String(text)) => Ok(text),
-            Raw::Toml(_) => Err(self.unexpected("a string")),
+            RawValue::Text(text) => Ok(text),
+            RawValue::Toml(DeValue::String(text)) => Ok(text),
+            RawValue::Toml(_) => Err(self.unexpected("a string")),
         }
     }
 
     /// `true` or `false`.
-    pub(super) fn boolean(&self) -> Result<bool, Problem> {
+    pub(super) fn boolean(&self) -> Result<bool, ConfigProblem> {
         match self {
-            Raw::Words("true") | Raw::Toml(DeValue::Boolean(true)) => Ok(true),
-            Raw::Words("false") | Raw::Toml(DeValue::Boolean(false)) => Ok(false),
+            RawValue::Text("true") | RawValue::Toml(DeValue::Boolean(true)) => Ok(true),
+            RawValue::Text("false") | RawValue::Toml(DeValue::Boolean(false)) => Ok(false),
             _ => Err(self.unexpected("true or false")),
         }
     }
 
     /// An integer within `range`.
-    pub(super) fn integer(&self, range: RangeInclusive<u64>) -> Result<u64, Problem> {
+    pub(super) fn integer(&self, range: RangeInclusive<u64>) -> Result<u64, ConfigProblem> {
         let number = match self {
-            Raw::Words(words) => words.parse().ok(),
-            Raw::Toml(DeValue::Integer(digits)) => {
+            RawValue::Text(text) => text.parse().ok(),
+            RawValue::Toml(DeValue::Integer(digits)) => {
                 u64::from_str_radix(digits.as_str(), digits.radix()).ok()
             }
-            Raw::Toml(_) => None,
+            RawValue::Toml(_) => None,
         };
         number
             .filter(|number| range.contains(number))
@@ -58,48 +56,57 @@ impl Raw<'_> {
             })
     }
 
-    /// A length of time within `range`: a number with a unit (`"10s"`), or bare seconds (`10`, `0.5`).
-    pub(super) fn duration(&self, range: RangeInclusive<Duration>) -> Result<Duration, Problem> {
+    /// A duration within `range`: a number with a unit (`"10s"`), or a number of seconds (`10`, `0.5`).
+    pub(super) fn duration(
+        &self,
+        range: RangeInclusive<Duration>,
+    ) -> Result<Duration, ConfigProblem> {
         let duration = match self {
-            Raw::Words(words) => parse_duration(words),
-            Raw::Toml(DeValue::String(text)) => parse_duration(text),
-            Raw::Toml(DeValue::Integer(digits)) if digits.radix() == 10 => {
+            RawValue::Text(text) => parse_duration(text),
+            RawValue::Toml(DeValue::String(text)) => parse_duration(text),
+            RawValue::Toml(DeValue::Integer(digits)) if digits.radix() == 10 => {
                 parse_duration(digits.as_str())
             }
-            Raw::Toml(DeValue::Float(digits)) => parse_duration(digits.as_str()),
-            Raw::Toml(_) => None,
+            RawValue::Toml(DeValue::Float(digits)) => parse_duration(digits.as_str()),
+            RawValue::Toml(_) => None,
         };
         duration
             .filter(|duration| range.contains(duration))
             .ok_or_else(|| {
-                let (low, high) = (show_duration(*range.start()), show_duration(*range.end()));
+                let (low, high) = (
+                    format_duration(*range.start()),
+                    format_duration(*range.end()),
+                );
                 self.unexpected(format!("a duration from {low} to {high} ({DURATION_FORM})"))
             })
     }
 
-    /// One string or several; words are split at commas.
-    pub(super) fn list(&self) -> Result<Vec<&str>, Problem> {
-        let item = |item: &'_ Spanned<DeValue<'_>>| Raw::Toml(item.get_ref()).describe();
+    /// One or more strings; text is split at commas.
+    pub(super) fn list(&self) -> Result<Vec<&str>, ConfigProblem> {
+        let item = |item: &'_ Spanned<DeValue<'_>>| RawValue::Toml(item.get_ref()).describe();
         match self {
-            Raw::Words(words) => Ok(words.split(',').map(str::trim).collect()),
-            Raw::Toml(DeValue::String(text)) => Ok(vec![text]),
-            Raw::Toml(DeValue::Array(items)) => items
+            RawValue::Text(text) => Ok(text.split(',').map(str::trim).collect()),
+            RawValue::Toml(DeValue::String(text)) => Ok(vec![text]),
+            RawValue::Toml(DeValue::Array(items)) => items
                 .iter()
                 .map(|value| {
-                    value.get_ref().as_str().ok_or_else(|| Problem::Unexpected {
-                        expected: "a list of strings".into(),
-                        got: format!("a list with {}", item(value)),
-                    })
+                    value
+                        .get_ref()
+                        .as_str()
+                        .ok_or_else(|| ConfigProblem::Unexpected {
+                            expected: "a list of strings".into(),
+                            got: format!("a list with {}", item(value)),
+                        })
                 })
                 .collect(),
-            Raw::Toml(_) => Err(self.unexpected("a list of strings")),
+            RawValue::Toml(_) => Err(self.unexpected("a list of strings")),
         }
     }
 
-    /// One of the words in `choices`, translated.
-    pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, Problem> {
-        let word = self.text().ok();
-        let found = choices.iter().find(|(name, _)| Some(*name) == word);
+    /// The value of the name in `choices`.
+    pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, ConfigProblem> {
+        let given = self.text().ok();
+        let found = choices.iter().find(|(name, _)| Some(*name) == given);
         found.map(|(_, value)| *value).ok_or_else(|| {
             let names: Vec<_> = choices
                 .iter()
@@ -109,9 +116,9 @@ impl Raw<'_> {
         })
     }
 
-    /// The refusal of this value.
-    pub(super) fn unexpected(&self, expected: impl Into<String>) -> Problem {
-        Problem::Unexpected {
+    /// The error for this value.
+    pub(super) fn unexpected(&self, expected: impl Into<String>) -> ConfigProblem {
+        ConfigProblem::Unexpected {
             expected: expected.into(),
             got: self.describe(),
         }
@@ -119,19 +126,19 @@ impl Raw<'_> {
 
     fn describe(&self) -> String {
         match self {
-            Raw::Words(words) => format!("{words:?}"),
-            Raw::Toml(DeValue::String(text)) => format!("{text:?}"),
-            Raw::Toml(DeValue::Integer(digits)) => digits.to_string(),
-            Raw::Toml(DeValue::Float(digits)) => digits.to_string(),
-            Raw::Toml(DeValue::Boolean(truth)) => truth.to_string(),
-            Raw::Toml(DeValue::Datetime(time)) => time.to_string(),
-            Raw::Toml(DeValue::Array(_)) => "a list".to_owned(),
-            Raw::Toml(DeValue::Table(_)) => "a table".to_owned(),
+            RawValue::Text(text) => format!("{text:?}"),
+            RawValue::Toml(DeValue::String(text)) => format!("{text:?}"),
+            RawValue::Toml(DeValue::Integer(digits)) => digits.to_string(),
+            RawValue::Toml(DeValue::Float(digits)) => digits.to_string(),
+            RawValue::Toml(DeValue::Boolean(truth)) => truth.to_string(),
+            RawValue::Toml(DeValue::Datetime(time)) => time.to_string(),
+            RawValue::Toml(DeValue::Array(_)) => "a list".to_owned(),
+            RawValue::Toml(DeValue::Table(_)) => "a table".to_owned(),
         }
     }
 }
 
-/// Reads `500ms`, `10s`, `5m`, `1h`, `1.5s`; a number alone is seconds.
+/// Parses `500ms`, `10s`, `5m`, `1h`, `1.5s`; a number without unit is in seconds.
 fn parse_duration(text: &str) -> Option<Duration> {
     let text = text.trim();
     let number_ends = text
@@ -146,12 +153,12 @@ fn parse_duration(text: &str) -> Option<Duration> {
         _ => return None,
     };
     let number: f64 = number.parse().ok()?;
-    // Timers know no smaller steps; rounded, so that 0.3 is 300 ms and not a little less.
+    // Rounded to the resolution of timers, so that 0.3 is 300 ms and not a little less.
     Duration::try_from_secs_f64((number * unit_in_millis).round() / 1000.0).ok()
 }
 
-/// The shortest way to write a duration that [`Raw::duration`] reads back as the same.
-pub(super) fn show_duration(duration: Duration) -> String {
+/// Formats a duration in the shortest form that [`RawValue::duration`] parses to the same value.
+pub(super) fn format_duration(duration: Duration) -> String {
     match duration.as_millis() {
         0 => "0s".to_owned(),
         ms if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
@@ -166,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_read_with_units_and_as_seconds() {
+    fn durations_are_parsed_with_and_without_unit() {
         for (text, millis) in [
             ("500ms", 500),
             ("10s", 10_000),
@@ -187,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_duration_is_refused() {
+    fn invalid_durations_are_rejected() {
         for text in [
             "",
             "s",
@@ -204,10 +211,10 @@ mod tests {
     }
 
     #[test]
-    fn a_shown_duration_reads_back_as_itself() {
+    fn formatted_durations_parse_to_the_same_value() {
         for millis in [0, 1, 999, 1000, 1500, 60_000, 90_000, 3_600_000, 86_400_000] {
             let duration = Duration::from_millis(millis);
-            assert_eq!(parse_duration(&show_duration(duration)), Some(duration));
+            assert_eq!(parse_duration(&format_duration(duration)), Some(duration));
         }
     }
 }

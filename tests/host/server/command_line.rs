@@ -1,9 +1,11 @@
-//! The daemon's command line, as a process.
+//! The command line of the daemon, run as a process.
 
-use std::fs;
-use std::process::{Command, Output};
+use std::{
+    fs,
+    process::{Command, Output},
+};
 
-use super::harness::Directory;
+use super::harness::TempDir;
 
 fn ipvsd(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ipvsd"));
@@ -20,8 +22,8 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn flag_beats_variable_beats_file_beats_default() {
-    let directory = Directory::new();
+fn flag_overrides_variable_overrides_file_overrides_default() {
+    let directory = TempDir::new();
     let file = directory.0.join("ipvsd.toml");
     fs::write(
         &file,
@@ -54,15 +56,15 @@ fn flag_beats_variable_beats_file_beats_default() {
 }
 
 #[test]
-fn a_wrong_configuration_is_told_to_the_line_and_exits_with_2() {
-    let directory = Directory::new();
+fn an_invalid_configuration_is_reported_by_line_with_exit_status_2() {
+    let directory = TempDir::new();
     let file = directory.0.join("ipvsd.toml");
     fs::write(&file, "[limits]\nqueue_length = 0\nmax_conections = 1\n").unwrap();
     let file = file.to_str().unwrap();
     let output = ipvsd(&[("IPVSD_INSECURE", "yes")], &["--config", file]);
     let expected = format!(
         "{file}:2: limits.queue_length: expected an integer from 1 to 1000000, got 0\n\
-         {file}:3: limits.max_conections: there is no such key, did you mean \
+         {file}:3: limits.max_conections: unknown key, did you mean \
          limits.max_connections?\n\
          IPVSD_INSECURE: insecure: expected true or false, got \"yes\"\n"
     );
@@ -73,10 +75,10 @@ fn a_wrong_configuration_is_told_to_the_line_and_exits_with_2() {
 }
 
 #[test]
-fn a_listener_beyond_loopback_needs_insecure() {
-    let refused = ipvsd(&[], &["--listen", "0.0.0.0:0", "--check-config"]);
-    assert_eq!(refused.status.code(), Some(2));
-    assert!(text(&refused.stderr).starts_with("--listen: listen: 0.0.0.0:0 is not a loopback"));
+fn a_non_loopback_listener_requires_insecure() {
+    let rejected = ipvsd(&[], &["--listen", "0.0.0.0:0", "--check-config"]);
+    assert_eq!(rejected.status.code(), Some(2));
+    assert!(text(&rejected.stderr).starts_with("--listen: listen: 0.0.0.0:0 is not a loopback"));
     let allowed = ipvsd(
         &[],
         &["--listen", "0.0.0.0:0", "--insecure", "--check-config"],
@@ -85,7 +87,7 @@ fn a_listener_beyond_loopback_needs_insecure() {
 }
 
 #[test]
-fn a_missing_file_is_named_once_with_the_reason() {
+fn a_missing_file_is_reported_with_path_and_cause() {
     let output = ipvsd(&[], &["--config", "/nonexistent"]);
     let expected = "cannot read the configuration file /nonexistent: No such file or directory \
                     (os error 2)\n";

@@ -1,56 +1,65 @@
-//! A server on a free port, a router with handlers to wait in, and clients that say exactly what
-//! they are told to.
+//! Fixtures: a server on a free port, a router whose handlers the test controls, and raw clients.
 
-use std::fs;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::ConnectInfo;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::ConnectInfo,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
 use http::{HeaderMap, Request, StatusCode};
 use http_body::Frame;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use ipvsd::identity::Peer;
-use ipvsd::server::{Config, Drained, LimitReason, ListenAddress, Server, Shutdown, with_limits};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinHandle;
+use ipvsd::{
+    identity::Peer,
+    server::{Config, DrainOutcome, ListenAddress, Rejection, Server, Shutdown, with_middleware},
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
 
-/// Longer than anything here takes on a busy machine.
-pub const SOON: Duration = Duration::from_secs(20);
+/// Deadline of every step; generous for a busy machine.
+pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Never within a test.
+/// A timeout that does not expire within a test.
 pub const NEVER: Duration = Duration::from_secs(3600);
 
-/// Finishes what should finish, or fails.
-pub async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(SOON, future)
+/// Completes the future within [`DEADLINE`], or fails the test.
+pub async fn in_time<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(DEADLINE, future)
         .await
-        .expect("did not happen in time")
+        .expect("deadline exceeded")
 }
 
-/// The handlers' side of a test.
-pub struct Stage {
-    /// One message for each request that has entered `/wait`.
+/// A router, and the test's control of its handlers.
+pub struct Fixture {
+    /// A message for each request that entered `/wait`.
     pub entered: mpsc::UnboundedReceiver<()>,
-    /// One message for each endless answer of `/flood` that was dropped.
+    /// A message for each endless response of `/flood` that was dropped.
     pub dropped: mpsc::UnboundedReceiver<()>,
-    /// One permit lets one `/wait` go.
+    /// Each permit releases one `/wait`.
     pub release: Arc<Semaphore>,
     pub router: Router,
 }
 
-pub fn stage() -> Stage {
+pub fn setup() -> Fixture {
     let (enter, entered) = mpsc::unbounded_channel();
     let (drops, dropped) = mpsc::unbounded_channel();
     let release = Arc::new(Semaphore::new(0));
@@ -83,7 +92,7 @@ pub fn stage() -> Stage {
         .route("/big", get(|| async { Bytes::from(vec![b'x'; BIG]) }))
         .route("/flood", get(flood))
         .route("/wait", get(wait));
-    Stage {
+    Fixture {
         entered,
         dropped,
         release,
@@ -91,10 +100,10 @@ pub fn stage() -> Stage {
     }
 }
 
-/// Bytes of `/big`, one piece for its handler: more than sockets and windows take unread.
+/// Size of the body of `/big`, sent as one frame: more than socket buffers and windows hold.
 pub const BIG: usize = 32 * 1024 * 1024;
 
-/// An endless body that tells when it is dropped.
+/// An endless body that reports its drop.
 struct Flood(mpsc::UnboundedSender<()>);
 
 impl http_body::Body for Flood {
@@ -117,10 +126,10 @@ impl Drop for Flood {
     }
 }
 
-/// How long `/late` takes to say something, twice.
+/// Delay before each of the two frames of `/late`.
 pub const LATE: Duration = Duration::from_millis(400);
 
-/// A body that makes the client wait, as a watch does.
+/// A body with delayed frames, like that of a watch.
 struct Late(Pin<Box<tokio::time::Sleep>>, u8);
 
 impl http_body::Body for Late {
@@ -141,13 +150,13 @@ impl http_body::Body for Late {
     }
 }
 
-/// The shape of refusals in these tests: the reason in words, and how the request looked.
-pub fn answer(reason: LimitReason, headers: &HeaderMap) -> Response {
-    let status = match reason {
-        LimitReason::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        LimitReason::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
-        LimitReason::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
-        LimitReason::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+/// Renders a rejection as text, with headers of the request.
+pub fn render(rejection: Rejection, headers: &HeaderMap) -> Response {
+    let status = match rejection {
+        Rejection::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Rejection::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
+        Rejection::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Rejection::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let text = |name: &str| {
         headers
@@ -155,15 +164,15 @@ pub fn answer(reason: LimitReason, headers: &HeaderMap) -> Response {
             .map_or("-", |value| value.to_str().unwrap())
     };
     let body = format!(
-        "{reason:?} id={} type={}",
+        "{rejection:?} id={} type={}",
         text("x-request-id"),
         text("content-type")
     );
     (status, body).into_response()
 }
 
-/// A configuration on a free port with no timeout that could come in the way of a test.
-pub fn patient() -> Config {
+/// A configuration with a free port and without effective timeouts.
+pub fn test_config() -> Config {
     let mut config = Config {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         ..Config::default()
@@ -178,27 +187,27 @@ pub fn patient() -> Config {
 }
 
 /// A running server.
-pub struct Running {
+pub struct RunningServer {
     pub addresses: Vec<ListenAddress>,
     pub shutdown: Shutdown,
-    pub task: JoinHandle<Drained>,
+    pub task: JoinHandle<DrainOutcome>,
 }
 
-pub fn start(config: &Config, router: Router) -> Running {
+pub fn start_server(config: &Config, router: Router) -> RunningServer {
     let server = Server::bind(config).unwrap();
     let addresses = server.addresses();
     let shutdown = Shutdown::new();
-    let router = with_limits(router, &config.limits, answer);
+    let router = with_middleware(router, &config.limits, render);
     let handle = shutdown.clone();
     let task = tokio::spawn(async move { server.serve(router, &handle).await });
-    Running {
+    RunningServer {
         addresses,
         shutdown,
         task,
     }
 }
 
-impl Running {
+impl RunningServer {
     pub fn tcp(&self) -> SocketAddr {
         let tcp = self.addresses.iter().find_map(|address| match address {
             ListenAddress::Tcp(address) => Some(*address),
@@ -208,15 +217,15 @@ impl Running {
     }
 
     pub async fn connect(&self) -> TcpStream {
-        soon(TcpStream::connect(self.tcp())).await.unwrap()
+        in_time(TcpStream::connect(self.tcp())).await.unwrap()
     }
 
-    /// What an HTTP/1 client with one `GET` sees, whole.
+    /// Sends a `GET` over HTTP/1 and returns the raw response.
     pub async fn get(&self, path: &str) -> String {
-        converse(self.connect().await, &get_and_close(path)).await
+        exchange(self.connect().await, &get_close(path)).await
     }
 
-    /// An HTTP/2 client with prior knowledge, and the task of its connection.
+    /// Connects an HTTP/2 client with prior knowledge. Also returns the task of its connection.
     pub async fn connect_h2(&self) -> (http2::SendRequest<Body>, JoinHandle<hyper::Result<()>>) {
         handshake(self.connect().await).await
     }
@@ -225,9 +234,10 @@ impl Running {
 pub async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
 ) -> (http2::SendRequest<Body>, JoinHandle<hyper::Result<()>>) {
-    let (client, connection) = soon(http2::handshake(TokioExecutor::new(), TokioIo::new(stream)))
-        .await
-        .unwrap();
+    let (client, connection) =
+        in_time(http2::handshake(TokioExecutor::new(), TokioIo::new(stream)))
+            .await
+            .unwrap();
     (client, tokio::spawn(connection))
 }
 
@@ -237,40 +247,40 @@ pub fn h2_get(path: &str) -> Request<Body> {
         .unwrap()
 }
 
-pub fn get_and_close(path: &str) -> String {
+pub fn get_close(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
 }
 
-pub fn get_and_keep(path: &str) -> String {
+pub fn get_keep_alive(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")
 }
 
-/// Says something and listens until the server closes.
-pub async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, words: &str) -> String {
-    stream.write_all(words.as_bytes()).await.unwrap();
-    listen_to_end(stream).await
+/// Sends a request, and reads until the server closes the connection.
+pub async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, request: &str) -> String {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    read_to_end(stream).await
 }
 
-/// Everything until the server closes, however it closes.
-pub async fn listen_to_end<S: AsyncRead + Unpin>(mut stream: S) -> String {
-    let mut heard = Vec::new();
-    let _ = soon(stream.read_to_end(&mut heard)).await;
-    String::from_utf8_lossy(&heard).into_owned()
+/// Reads until the server closes the connection, gracefully or not.
+pub async fn read_to_end<S: AsyncRead + Unpin>(mut stream: S) -> String {
+    let mut received = Vec::new();
+    let _ = in_time(stream.read_to_end(&mut received)).await;
+    String::from_utf8_lossy(&received).into_owned()
 }
 
-/// Reads until `end` has come.
-pub async fn listen_for<S: AsyncRead + Unpin>(stream: &mut S, end: &str) -> String {
-    let mut heard = Vec::new();
-    soon(async {
-        while !heard.ends_with(end.as_bytes()) {
+/// Reads until `end` is received.
+pub async fn read_until<S: AsyncRead + Unpin>(stream: &mut S, end: &str) -> String {
+    let mut received = Vec::new();
+    in_time(async {
+        while !received.ends_with(end.as_bytes()) {
             match stream.read_u8().await {
-                Ok(byte) => heard.push(byte),
+                Ok(byte) => received.push(byte),
                 Err(_) => break,
             }
         }
     })
     .await;
-    String::from_utf8_lossy(&heard).into_owned()
+    String::from_utf8_lossy(&received).into_owned()
 }
 
 /// Whether the connection stays open and silent for `time`.
@@ -278,10 +288,10 @@ pub async fn stays_open<S: AsyncRead + Unpin>(stream: &mut S, time: Duration) ->
     tokio::time::timeout(time, stream.read_u8()).await.is_err()
 }
 
-/// A directory of its own for each test, removed afterwards. Short: socket paths are.
-pub struct Directory(pub PathBuf);
+/// A temporary directory. Its path is short, because socket paths are limited to 107 bytes.
+pub struct TempDir(pub PathBuf);
 
-impl Directory {
+impl TempDir {
     pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -296,7 +306,7 @@ impl Directory {
     }
 }
 
-impl Drop for Directory {
+impl Drop for TempDir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }

@@ -1,11 +1,11 @@
-//! The server room on real sockets: what clients that behave see, and clients that do not.
+//! The server on real sockets, with well-behaved and misbehaving clients.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod command_line;
 mod harness;
-mod hyper_alone;
-mod limits;
-mod listening;
-mod patience;
+mod hyper_baseline;
+mod listeners;
+mod middleware;
 mod protocols;
 mod shutdown;
+mod timeouts;

@@ -1,138 +1,164 @@
-//! The end: what runs is finished, what hangs is cut, and all of it in bounded time.
+//! Shutdown: requests in progress complete or are aborted, in bounded time.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use http_body_util::BodyExt;
-use ipvsd::server::{Drained, Phase};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use ipvsd::server::{DrainOutcome, Phase};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::harness::*;
 
 #[tokio::test]
-async fn a_running_http1_request_is_finished_and_its_connection_closed() {
-    let mut stage = stage();
-    let server = start(&patient(), stage.router.clone());
+async fn an_http1_request_in_progress_completes_and_its_connection_closes() {
+    let mut fixture = setup();
+    let server = start_server(&test_config(), fixture.router.clone());
     let mut stream = server.connect().await;
     stream
-        .write_all(get_and_keep("/wait").as_bytes())
+        .write_all(get_keep_alive("/wait").as_bytes())
         .await
         .unwrap();
-    soon(stage.entered.recv()).await;
+    in_time(fixture.entered.recv()).await;
     server.shutdown.advance();
-    // No keep-alive, although the client would: the answer says so and the connection ends.
-    stage.release.add_permits(1);
-    let answer = listen_to_end(stream).await;
+    // The response announces the close, although the client request for keep-alive.
+    fixture.release.add_permits(1);
+    let response = read_to_end(stream).await;
     assert!(
-        answer.ends_with("waited") && answer.contains("connection: close"),
-        "{answer}"
+        response.ends_with("waited") && response.contains("connection: close"),
+        "{response}"
     );
-    assert_eq!(soon(server.task).await.unwrap(), Drained { cut: 0 });
+    assert_eq!(
+        in_time(server.task).await.unwrap(),
+        DrainOutcome { aborted: 0 }
+    );
 }
 
 #[tokio::test]
-async fn running_http2_requests_are_finished_and_new_ones_refused() {
-    let mut stage = stage();
-    let server = start(&patient(), stage.router.clone());
+async fn http2_requests_in_progress_complete_and_new_ones_are_rejected() {
+    let mut fixture = setup();
+    let server = start_server(&test_config(), fixture.router.clone());
     let (mut client, connection) = server.connect_h2().await;
     let running = tokio::spawn(client.send_request(h2_get("/wait")));
-    soon(stage.entered.recv()).await;
+    in_time(fixture.entered.recv()).await;
     server.shutdown.advance();
-    // GOAWAY travels; from then on the client does not get through.
-    soon(async {
+    // New requests fail once the client has received GOAWAY.
+    in_time(async {
         while client.ready().await.is_ok() && client.send_request(h2_get("/hello")).await.is_ok() {}
     })
     .await;
-    stage.release.add_permits(1);
-    let answer = soon(running).await.unwrap().unwrap();
-    assert_eq!(soon(answer.collect()).await.unwrap().to_bytes(), "waited");
-    soon(connection).await.unwrap().unwrap();
-    assert_eq!(soon(server.task).await.unwrap(), Drained { cut: 0 });
+    fixture.release.add_permits(1);
+    let response = in_time(running).await.unwrap().unwrap();
+    assert_eq!(
+        in_time(response.collect()).await.unwrap().to_bytes(),
+        "waited"
+    );
+    in_time(connection).await.unwrap().unwrap();
+    assert_eq!(
+        in_time(server.task).await.unwrap(),
+        DrainOutcome { aborted: 0 }
+    );
 }
 
 #[tokio::test]
-async fn idle_connections_do_not_delay_the_end() {
-    let server = start(&patient(), stage().router);
+async fn idle_connections_do_not_delay_the_shutdown() {
+    let server = start_server(&test_config(), setup().router);
     let mut used = server.connect().await;
-    used.write_all(get_and_keep("/hello").as_bytes())
+    used.write_all(get_keep_alive("/hello").as_bytes())
         .await
         .unwrap();
-    listen_for(&mut used, "hello").await;
+    read_until(&mut used, "hello").await;
     let (mut client, _connection) = server.connect_h2().await;
-    soon(client.send_request(h2_get("/hello"))).await.unwrap();
+    in_time(client.send_request(h2_get("/hello")))
+        .await
+        .unwrap();
     let _silent = server.connect().await;
     server.shutdown.advance();
-    assert_eq!(soon(server.task).await.unwrap(), Drained { cut: 0 });
+    assert_eq!(
+        in_time(server.task).await.unwrap(),
+        DrainOutcome { aborted: 0 }
+    );
 }
 
 #[tokio::test]
-async fn a_request_that_hangs_is_cut_after_the_grace() {
-    let mut config = patient();
+async fn a_hanging_request_is_aborted_after_the_grace_period() {
+    let mut config = test_config();
     config.limits.shutdown_grace = Duration::from_millis(200);
-    let mut stage = stage();
-    let server = start(&config, stage.router.clone());
+    let mut fixture = setup();
+    let server = start_server(&config, fixture.router.clone());
     let mut stream = server.connect().await;
     stream
-        .write_all(get_and_keep("/wait").as_bytes())
+        .write_all(get_keep_alive("/wait").as_bytes())
         .await
         .unwrap();
-    soon(stage.entered.recv()).await;
+    in_time(fixture.entered.recv()).await;
     let began = Instant::now();
     server.shutdown.advance();
-    assert_eq!(soon(server.task).await.unwrap(), Drained { cut: 1 });
+    assert_eq!(
+        in_time(server.task).await.unwrap(),
+        DrainOutcome { aborted: 1 }
+    );
     assert!(began.elapsed() >= Duration::from_millis(200));
-    assert_eq!(server.shutdown.phase(), Phase::Cutting);
-    assert_eq!(listen_to_end(stream).await, "");
+    assert_eq!(server.shutdown.phase(), Phase::Aborting);
+    assert_eq!(read_to_end(stream).await, "");
 }
 
 #[tokio::test]
-async fn an_endless_answer_is_cut_after_the_grace() {
-    let mut config = patient();
+async fn an_endless_response_is_aborted_after_the_grace_period() {
+    let mut config = test_config();
     config.limits.shutdown_grace = Duration::from_millis(100);
-    let mut stage = stage();
-    let server = start(&config, stage.router.clone());
+    let mut fixture = setup();
+    let server = start_server(&config, fixture.router.clone());
     let (mut client, _connection) = server.connect_h2().await;
-    let _unread = soon(client.send_request(h2_get("/flood"))).await.unwrap();
-    server.shutdown.advance();
-    assert_eq!(soon(server.task).await.unwrap(), Drained { cut: 1 });
-    soon(stage.dropped.recv()).await.unwrap();
-}
-
-#[tokio::test]
-async fn the_second_request_to_end_cuts_at_once() {
-    let mut stage = stage();
-    let server = start(&patient(), stage.router.clone());
-    let (mut client, _connection) = server.connect_h2().await;
-    let hanging = tokio::spawn(client.send_request(h2_get("/wait")));
-    soon(stage.entered.recv()).await;
-    server.shutdown.advance();
-    server.shutdown.advance();
-    assert_eq!(soon(server.task).await.unwrap(), Drained { cut: 1 });
-    assert!(soon(hanging).await.unwrap().is_err());
-}
-
-#[tokio::test]
-async fn nobody_gets_in_after_the_end_began() {
-    let mut stage = stage();
-    let server = start(&patient(), stage.router.clone());
-    let mut stream = server.connect().await;
-    stream
-        .write_all(get_and_keep("/wait").as_bytes())
+    let _unread = in_time(client.send_request(h2_get("/flood")))
         .await
         .unwrap();
-    soon(stage.entered.recv()).await;
+    server.shutdown.advance();
+    assert_eq!(
+        in_time(server.task).await.unwrap(),
+        DrainOutcome { aborted: 1 }
+    );
+    in_time(fixture.dropped.recv()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_second_shutdown_request_aborts_at_once() {
+    let mut fixture = setup();
+    let server = start_server(&test_config(), fixture.router.clone());
+    let (mut client, _connection) = server.connect_h2().await;
+    let hanging = tokio::spawn(client.send_request(h2_get("/wait")));
+    in_time(fixture.entered.recv()).await;
+    server.shutdown.advance();
+    server.shutdown.advance();
+    assert_eq!(
+        in_time(server.task).await.unwrap(),
+        DrainOutcome { aborted: 1 }
+    );
+    assert!(in_time(hanging).await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn new_connections_are_refused_during_the_drain() {
+    let mut fixture = setup();
+    let server = start_server(&test_config(), fixture.router.clone());
+    let mut stream = server.connect().await;
+    stream
+        .write_all(get_keep_alive("/wait").as_bytes())
+        .await
+        .unwrap();
+    in_time(fixture.entered.recv()).await;
     server.shutdown.advance();
     let address = server.tcp();
-    soon(async { while TcpStream::connect(address).await.is_ok() {} }).await;
+    in_time(async { while TcpStream::connect(address).await.is_ok() {} }).await;
     assert!(!server.task.is_finished());
 }
 
 #[test]
-fn the_daemon_ends_well_on_sigterm_and_on_sigint_and_removes_its_socket() {
+fn sigterm_and_sigint_stop_the_daemon_and_remove_its_socket() {
     for signal in ["TERM", "INT"] {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let (path, address) = directory.socket();
         let mut daemon = Command::new(env!("CARGO_BIN_EXE_ipvsd"))
             .args(["--kernel", "fake", "--listen", &address.to_string()])

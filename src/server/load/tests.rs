@@ -1,9 +1,10 @@
-//! What a configuration may say, and what it is told when it may not.
+//! Tests of the configuration: sources, defaults and errors.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::server::{config::KernelKind, log::LogFormat};
 
-const ANNOTATED: &str = include_str!("../../../deploy/ipvsd.toml");
+const EXAMPLE: &str = include_str!("../../../deploy/ipvsd.toml");
 
 fn from_file(text: &str) -> Result<Config, ConfigErrors> {
     from_all(text, &[], &[])
@@ -24,7 +25,7 @@ fn from_all(
     })
 }
 
-fn complaints(text: &str) -> Vec<String> {
+fn errors(text: &str) -> Vec<String> {
     from_file(text)
         .unwrap_err()
         .0
@@ -34,21 +35,21 @@ fn complaints(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_empty_file_means_the_defaults() {
+fn an_empty_file_gives_the_defaults() {
     assert_eq!(from_file("").unwrap(), Config::default());
 }
 
 #[test]
-fn the_defaults_are_written_and_read_back_unchanged() {
+fn the_printed_defaults_parse_to_the_defaults() {
     assert_eq!(
         from_file(&Config::default().to_toml()).unwrap(),
         Config::default()
     );
 }
 
-/// Prose in the annotated file begins with `# `, a setting with `#`.
+/// The example with its settings uncommented: text starts with `# `, a setting with `#`.
 fn uncommented() -> String {
-    let lines = ANNOTATED.lines().map(|line| match line.strip_prefix('#') {
+    let lines = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
         Some(setting) if !setting.starts_with(' ') => setting,
         _ => line,
     });
@@ -56,7 +57,7 @@ fn uncommented() -> String {
 }
 
 #[test]
-fn the_annotated_file_sets_every_key_once_uncommented_and_to_its_default() {
+fn the_example_lists_every_key_in_order_with_its_default() {
     let text = uncommented();
     assert_eq!(from_file(&text).unwrap(), Config::default());
     let document = DeTable::parse(&text).unwrap();
@@ -67,29 +68,29 @@ fn the_annotated_file_sets_every_key_once_uncommented_and_to_its_default() {
     let keys: Vec<_> = KEYS.iter().map(|key| key.name).collect();
     assert_eq!(
         names, keys,
-        "deploy/ipvsd.toml and the table of keys list the same in one order"
+        "deploy/ipvsd.toml and KEYS must list the same keys in the same order"
     );
 }
 
 #[test]
-fn the_annotated_file_as_it_is_sets_nothing() {
-    assert_eq!(from_file(ANNOTATED).unwrap(), Config::default());
+fn the_example_sets_nothing() {
+    assert_eq!(from_file(EXAMPLE).unwrap(), Config::default());
 }
 
 #[test]
-fn the_annotated_file_gives_every_number_its_true_range() {
+fn the_example_documents_the_range_of_every_limit() {
     for key in KEYS.iter().filter(|key| key.name.starts_with("limits.")) {
         let name = key.name.trim_start_matches("limits.");
-        let refusal = complaints(&format!("[limits]\n{name} = -1")).concat();
-        let (_, range) = refusal.split_once(" from ").unwrap();
+        let error = errors(&format!("[limits]\n{name} = -1")).concat();
+        let (_, range) = error.split_once(" from ").unwrap();
         let range = range.split([',', '(']).next().unwrap().trim();
-        // The other bound is checked against the other key.
+        // Its upper bound is the value of the other key.
         let range = if name == "default_page_size" {
             "1 to max_page_size"
         } else {
             range
         };
-        let mut blocks = ANNOTATED.split("\n\n");
+        let mut blocks = EXAMPLE.split("\n\n");
         let block = blocks
             .find(|block| block.contains(&format!("\n#{name} = ")))
             .unwrap();
@@ -101,9 +102,9 @@ fn the_annotated_file_gives_every_number_its_true_range() {
 }
 
 #[test]
-fn an_error_names_file_line_key_and_what_was_expected() {
+fn an_error_names_file_line_key_and_expected_value() {
     assert_eq!(
-        complaints("\n[limits]\n# big\nmax_body_bytes = \"1MB\"\n"),
+        errors("\n[limits]\n# big\nmax_body_bytes = \"1MB\"\n"),
         [
             r#"ipvsd.toml:4: limits.max_body_bytes: expected an integer from 1024 to 1073741824, got "1MB""#
         ]
@@ -111,7 +112,7 @@ fn an_error_names_file_line_key_and_what_was_expected() {
 }
 
 #[test]
-fn all_errors_are_reported_in_the_order_of_the_file() {
+fn all_errors_are_reported_in_file_order() {
     let text = r#"
 kernel = "windows"
 lisen = ["127.0.0.1:1"]
@@ -123,12 +124,12 @@ idle_timeout = "1 day"
 queue_length = 0
 "#;
     assert_eq!(
-        complaints(text),
+        errors(text),
         [
             r#"ipvsd.toml:2: kernel: expected "netlink" or "fake", got "windows""#,
-            "ipvsd.toml:3: lisen: there is no such key, did you mean listen?",
+            "ipvsd.toml:3: lisen: unknown key, did you mean listen?",
             "ipvsd.toml:4: log: expected a table, got 3",
-            "ipvsd.toml:5: max_connections: there is no such key, did you mean \
+            "ipvsd.toml:5: max_connections: unknown key, did you mean \
              limits.max_connections?",
             "ipvsd.toml:8: limits.idle_timeout: expected a duration from 10ms to 24h (\"500ms\", \
              \"10s\", \"5m\", \"1h\", or a number of seconds), got \"1 day\"",
@@ -138,38 +139,29 @@ queue_length = 0
 }
 
 #[test]
-fn a_syntax_error_has_a_line_and_does_not_hide_the_others() {
-    let complaints = complaints("netns = \ninsecure = 1\n");
+fn a_syntax_error_has_a_line_and_does_not_hide_other_errors() {
+    let errors = errors("netns = \ninsecure = 1\n");
+    assert!(errors[0].starts_with("ipvsd.toml:1: "), "{errors:?}");
+    let second = "ipvsd.toml:2: insecure: expected true or false, got 1";
+    assert!(errors.iter().any(|line| line == second), "{errors:?}");
+}
+
+#[test]
+fn a_duplicate_key_is_reported_at_its_second_line() {
+    let errors = errors("insecure = true\ninsecure = true\n");
     assert!(
-        complaints[0].starts_with("ipvsd.toml:1: "),
-        "{complaints:?}"
-    );
-    let other = "ipvsd.toml:2: insecure: expected true or false, got 1";
-    assert!(
-        complaints.iter().any(|line| line == other),
-        "{complaints:?}"
+        errors[0].starts_with("ipvsd.toml:2: ") && errors[0].contains("duplicate"),
+        "{errors:?}"
     );
 }
 
 #[test]
-fn a_duplicate_key_is_an_error_with_the_second_line() {
-    let complaints = complaints("insecure = true\ninsecure = true\n");
-    assert!(
-        complaints[0].starts_with("ipvsd.toml:2: ") && complaints[0].contains("duplicate"),
-        "{complaints:?}"
-    );
+fn an_unknown_key_without_a_similar_one_gets_no_suggestion() {
+    assert_eq!(errors("zzz = 1"), ["ipvsd.toml:1: zzz: unknown key"]);
 }
 
 #[test]
-fn what_is_unlike_any_key_gets_no_suggestion() {
-    assert_eq!(
-        complaints("zzz = 1"),
-        ["ipvsd.toml:1: zzz: there is no such key"]
-    );
-}
-
-#[test]
-fn numbers_and_strings_are_not_mixed_up() {
+fn values_of_the_wrong_type_or_range_are_rejected() {
     for text in [
         "socket_mode = 660",
         "socket_mode = \"0999\"",
@@ -187,12 +179,12 @@ fn numbers_and_strings_are_not_mixed_up() {
         "[limits]\nidle_timeout = nan",
         "[limits]\nidle_timeout = -1",
     ] {
-        assert_eq!(complaints(text).len(), 1, "{text}");
+        assert_eq!(errors(text).len(), 1, "{text}");
     }
 }
 
 #[test]
-fn every_spelling_of_an_address_is_read() {
+fn every_form_of_an_address_is_parsed() {
     let text =
         r#"listen = ["127.0.0.1:0", "[::1]:4787", "[::ffff:127.0.0.1]:1", "unix:/run/a b.sock"]"#;
     let config = from_file(text).unwrap();
@@ -213,7 +205,7 @@ fn every_spelling_of_an_address_is_read() {
 }
 
 #[test]
-fn what_is_no_address_is_refused() {
+fn invalid_addresses_are_rejected() {
     let long = format!("unix:/{}", "x".repeat(107));
     for address in [
         "localhost:1",
@@ -225,7 +217,7 @@ fn what_is_no_address_is_refused() {
         &long,
     ] {
         assert_eq!(
-            complaints(&format!("listen = [{address:?}]")).len(),
+            errors(&format!("listen = [{address:?}]")).len(),
             1,
             "{address}"
         );
@@ -233,25 +225,25 @@ fn what_is_no_address_is_refused() {
 }
 
 #[test]
-fn a_listener_beyond_loopback_is_refused_with_the_reason_and_the_way_out() {
-    let complaints = complaints("\nlisten = [\"127.0.0.1:1\", \"0.0.0.0:4787\", \"[::]:1\"]");
-    assert_eq!(complaints.len(), 2);
+fn a_non_loopback_listener_is_rejected_with_reason_and_remedy() {
+    let errors = errors("\nlisten = [\"127.0.0.1:1\", \"0.0.0.0:4787\", \"[::]:1\"]");
+    assert_eq!(errors.len(), 2);
     let first = "ipvsd.toml:2: listen: 0.0.0.0:4787 is not a loopback address: ";
-    assert!(complaints[0].starts_with(first), "{complaints:?}");
+    assert!(errors[0].starts_with(first), "{errors:?}");
     assert!(
-        complaints[0].contains("--insecure or insecure = true"),
-        "{complaints:?}"
+        errors[0].contains("--insecure or insecure = true"),
+        "{errors:?}"
     );
 }
 
 #[test]
-fn insecure_allows_a_listener_beyond_loopback() {
+fn insecure_allows_a_non_loopback_listener() {
     let config = from_file("insecure = true\nlisten = [\"0.0.0.0:4787\"]").unwrap();
     assert_eq!(config.listen[0].to_string(), "0.0.0.0:4787");
 }
 
 #[test]
-fn the_address_from_a_flag_is_blamed_on_the_flag() {
+fn an_error_in_a_flag_names_the_flag() {
     let errors = from_all("", &[], &[("listen", "--listen", "10.0.0.1:1".to_owned())]).unwrap_err();
     assert!(
         errors
@@ -261,7 +253,7 @@ fn the_address_from_a_flag_is_blamed_on_the_flag() {
 }
 
 #[test]
-fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
+fn flag_overrides_variable_overrides_file_overrides_default() {
     let file =
         "netns = \"file\"\nkernel = \"fake\"\n[log]\nformat = \"json\"\n[limits]\nqueue_length = 5";
     let environment = [
@@ -279,56 +271,56 @@ fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
-fn every_key_can_be_set_by_its_variable() {
+fn every_key_has_an_environment_variable() {
     let defaults = Config::default();
     for key in KEYS {
         let shown = (key.show)(&defaults);
-        let words = shown.trim_matches(['[', ']', '"', '\'']).to_owned();
-        let words = if words.is_empty() {
+        let value = shown.trim_matches(['[', ']', '"', '\'']).to_owned();
+        let value = if value.is_empty() {
             "name".to_owned()
         } else {
-            words
+            value
         };
         let variable = key.variable();
-        let right = from_all("", &[(&variable, &words)], &[]);
-        assert!(right.is_ok(), "{variable}={words}: {right:?}");
+        let valid = from_all("", &[(&variable, &value)], &[]);
+        assert!(valid.is_ok(), "{variable}={value}: {valid:?}");
         if key.name != "netns" {
-            let wrong = from_all("", &[(&variable, "=,=")], &[])
+            let error = from_all("", &[(&variable, "=,=")], &[])
                 .unwrap_err()
                 .to_string();
             assert!(
-                wrong.starts_with(&format!("{variable}: {}: expected ", key.name)),
-                "{wrong}"
+                error.starts_with(&format!("{variable}: {}: expected ", key.name)),
+                "{error}"
             );
         }
     }
 }
 
 #[test]
-fn an_empty_variable_and_a_strange_one_change_nothing() {
+fn empty_and_unknown_variables_are_ignored() {
     let environment = [("IPVSD_NETNS", ""), ("IPVSD_PORT", "tcp://10.0.0.1:4787")];
     assert_eq!(from_all("", &environment, &[]).unwrap(), Config::default());
 }
 
 #[test]
-fn a_list_in_a_variable_is_separated_by_commas() {
+fn a_list_in_a_variable_is_comma_separated() {
     let config = from_all("", &[("IPVSD_LISTEN", "127.0.0.1:1, unix:/a")], &[]).unwrap();
     assert_eq!(config.listen.len(), 2);
 }
 
 #[test]
-fn a_default_page_cannot_be_larger_than_the_largest() {
+fn default_page_size_may_not_exceed_max_page_size() {
     assert_eq!(
-        complaints("[limits]\ndefault_page_size = 200\nmax_page_size = 100"),
+        errors("[limits]\ndefault_page_size = 200\nmax_page_size = 100"),
         ["ipvsd.toml:2: limits.default_page_size: 200 is greater than limits.max_page_size = 100"]
     );
 }
 
 #[test]
-fn a_missing_file_is_named() {
-    let options = Options {
+fn a_missing_file_is_reported_with_its_path() {
+    let options = ServeOptions {
         config: Some("/nonexistent/ipvsd.toml".into()),
-        ..Options::default()
+        ..ServeOptions::default()
     };
     let error = format!(
         "{:#}",

@@ -1,14 +1,17 @@
-//! Sockets and their files, and what happens when there are too many clients or too few files.
+//! Listeners: socket files, the connection limit, and the limit on open files.
 
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener as BlockingUnixListener;
-use std::process::Command;
-use std::time::Duration;
+use std::{
+    fs::{self, File, Permissions},
+    os::unix::{fs::PermissionsExt, net::UnixListener as BlockingUnixListener},
+    process::Command,
+    time::Duration,
+};
 
 use ipvsd::server::{BindError, Config, ListenAddress, Server};
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpStream, UnixStream},
+};
 
 use super::harness::*;
 
@@ -17,24 +20,24 @@ const SHORT: Duration = Duration::from_millis(150);
 fn on(address: &ListenAddress) -> Config {
     Config {
         listen: vec![address.clone()],
-        ..patient()
+        ..test_config()
     }
 }
 
 #[tokio::test]
-async fn port_0_becomes_a_real_port_on_ipv4_and_ipv6() {
-    let mut config = patient();
+async fn port_0_selects_a_free_port_on_ipv4_and_ipv6() {
+    let mut config = test_config();
     config.listen.push("[::1]:0".parse().unwrap());
-    let server = start(&config, stage().router);
+    let server = start_server(&config, setup().router);
     assert_eq!(server.addresses.len(), 2);
     for address in &server.addresses {
         let ListenAddress::Tcp(address) = address else {
             panic!("{address}")
         };
         assert_ne!(address.port(), 0);
-        let stream = soon(TcpStream::connect(address)).await.unwrap();
+        let stream = in_time(TcpStream::connect(address)).await.unwrap();
         assert!(
-            converse(stream, &get_and_close("/hello"))
+            exchange(stream, &get_close("/hello"))
                 .await
                 .ends_with("hello")
         );
@@ -43,7 +46,7 @@ async fn port_0_becomes_a_real_port_on_ipv4_and_ipv6() {
 
 #[tokio::test]
 async fn an_address_in_use_is_named_in_the_error() {
-    let server = start(&patient(), stage().router);
+    let server = start_server(&test_config(), setup().router);
     let error = Server::bind(&on(&server.addresses[0])).err().unwrap();
     let error = format!("{:#}", anyhow::Error::from(error));
     let expected = format!(
@@ -54,60 +57,60 @@ async fn an_address_in_use_is_named_in_the_error() {
 }
 
 #[tokio::test]
-async fn the_socket_file_has_its_mode_and_goes_with_the_server() {
+async fn the_socket_file_has_its_mode_and_is_removed_at_the_end() {
     for mode in [0o660, 0o600, 0o666] {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let (path, address) = directory.socket();
-        let server = start(
+        let server = start_server(
             &Config {
                 socket_mode: mode,
                 ..on(&address)
             },
-            stage().router,
+            setup().router,
         );
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
             mode
         );
         server.shutdown.advance();
-        soon(server.task).await.unwrap();
+        in_time(server.task).await.unwrap();
         assert!(!path.exists());
     }
 }
 
 #[tokio::test]
 async fn a_stale_socket_is_replaced() {
-    let directory = Directory::new();
+    let directory = TempDir::new();
     let (path, address) = directory.socket();
     drop(BlockingUnixListener::bind(&path).unwrap());
     assert!(path.exists());
-    let _server = start(&on(&address), stage().router);
-    let stream = soon(UnixStream::connect(&path)).await.unwrap();
+    let _server = start_server(&on(&address), setup().router);
+    let stream = in_time(UnixStream::connect(&path)).await.unwrap();
     assert!(
-        converse(stream, &get_and_close("/hello"))
+        exchange(stream, &get_close("/hello"))
             .await
             .ends_with("hello")
     );
 }
 
 #[tokio::test]
-async fn a_live_socket_is_refused_and_left_alone() {
-    let directory = Directory::new();
+async fn a_socket_in_use_is_rejected_and_kept() {
+    let directory = TempDir::new();
     let (path, address) = directory.socket();
-    let _first = start(&on(&address), stage().router);
+    let _first = start_server(&on(&address), setup().router);
     let error = Server::bind(&on(&address)).err().unwrap();
     assert!(matches!(error, BindError::InUse(_)), "{error}");
-    let stream = soon(UnixStream::connect(&path)).await.unwrap();
+    let stream = in_time(UnixStream::connect(&path)).await.unwrap();
     assert!(
-        converse(stream, &get_and_close("/hello"))
+        exchange(stream, &get_close("/hello"))
             .await
             .ends_with("hello")
     );
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_socket_is_refused_and_left_alone() {
-    let directory = Directory::new();
+async fn a_file_that_is_not_a_socket_is_rejected_and_kept() {
+    let directory = TempDir::new();
     let (path, address) = directory.socket();
     fs::write(&path, "precious").unwrap();
     let error = Server::bind(&on(&address)).err().unwrap();
@@ -116,16 +119,16 @@ async fn a_file_that_is_no_socket_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_missing_directory_is_refused_with_advice() {
-    let directory = Directory::new();
+async fn a_missing_directory_is_reported() {
+    let directory = TempDir::new();
     let address = ListenAddress::Unix(directory.0.join("none/ipvsd.sock"));
     let error = Server::bind(&on(&address)).err().unwrap();
     assert!(matches!(error, BindError::NoDirectory(_)), "{error}");
 }
 
 #[tokio::test]
-async fn two_that_start_at_once_do_not_both_replace_a_stale_socket() {
-    let directory = Directory::new();
+async fn concurrent_starts_do_not_both_replace_a_stale_socket() {
+    let directory = TempDir::new();
     let (_path, address) = directory.socket();
     let lock = File::open(&directory.0).unwrap();
     lock.lock().unwrap();
@@ -136,8 +139,8 @@ async fn two_that_start_at_once_do_not_both_replace_a_stale_socket() {
 }
 
 #[tokio::test]
-async fn the_file_of_a_successor_is_not_removed() {
-    let directory = Directory::new();
+async fn a_replaced_socket_file_is_not_removed() {
+    let directory = TempDir::new();
     let (path, address) = directory.socket();
     let server = Server::bind(&on(&address)).unwrap();
     fs::remove_file(&path).unwrap();
@@ -147,70 +150,70 @@ async fn the_file_of_a_successor_is_not_removed() {
 }
 
 #[tokio::test]
-async fn when_one_address_fails_none_is_left_behind() {
-    let directory = Directory::new();
+async fn if_one_address_fails_no_socket_file_remains() {
+    let directory = TempDir::new();
     let (path, address) = directory.socket();
-    let taken = start(&patient(), stage().router);
+    let taken = start_server(&test_config(), setup().router);
     let config = Config {
         listen: vec![address, taken.addresses[0].clone()],
-        ..patient()
+        ..test_config()
     };
     assert!(Server::bind(&config).is_err());
     assert!(!path.exists());
 }
 
 #[tokio::test]
-async fn a_directory_that_forbids_it_is_an_error_and_no_panic() {
-    let directory = Directory::new();
+async fn a_directory_without_permission_is_an_error() {
+    let directory = TempDir::new();
     let (_, address) = directory.socket();
     fs::set_permissions(&directory.0, Permissions::from_mode(0o000)).unwrap();
     let outcome = Server::bind(&on(&address));
     fs::set_permissions(&directory.0, Permissions::from_mode(0o700)).unwrap();
-    // Root may do it all the same.
+    // Permissions do not apply to root.
     assert_eq!(outcome.is_ok(), nix::unistd::geteuid().is_root());
 }
 
 #[tokio::test]
-async fn above_the_cap_a_connection_waits_until_another_ends() {
-    let mut config = patient();
+async fn connections_above_the_limit_wait_until_another_ends() {
+    let mut config = test_config();
     config.limits.max_connections = 1;
-    let server = start(&config, stage().router);
+    let server = start_server(&config, setup().router);
     let mut first = server.connect().await;
     first
-        .write_all(get_and_keep("/hello").as_bytes())
+        .write_all(get_keep_alive("/hello").as_bytes())
         .await
         .unwrap();
-    listen_for(&mut first, "hello").await;
+    read_until(&mut first, "hello").await;
 
     let mut second = server.connect().await;
     second
-        .write_all(get_and_close("/hello").as_bytes())
+        .write_all(get_close("/hello").as_bytes())
         .await
         .unwrap();
     let third = server.connect().await;
     assert!(stays_open(&mut second, SHORT).await);
     drop(first);
-    assert!(listen_to_end(second).await.ends_with("hello"));
+    assert!(read_to_end(second).await.ends_with("hello"));
     assert!(
-        converse(third, &get_and_close("/hello"))
+        exchange(third, &get_close("/hello"))
             .await
             .ends_with("hello")
     );
 }
 
 #[tokio::test]
-async fn a_cap_smaller_than_the_number_of_listeners_starves_none() {
-    let mut config = patient();
+async fn a_limit_below_the_number_of_listeners_starves_none() {
+    let mut config = test_config();
     config.limits.max_connections = 1;
     config.listen = vec!["127.0.0.1:0".parse().unwrap(); 3];
-    let server = start(&config, stage().router);
+    let server = start_server(&config, setup().router);
     for address in server.addresses.iter().chain(&server.addresses) {
         let ListenAddress::Tcp(address) = address else {
             panic!("{address}")
         };
-        let stream = soon(TcpStream::connect(address)).await.unwrap();
+        let stream = in_time(TcpStream::connect(address)).await.unwrap();
         assert!(
-            converse(stream, &get_and_close("/hello"))
+            exchange(stream, &get_close("/hello"))
                 .await
                 .ends_with("hello")
         );
@@ -218,18 +221,18 @@ async fn a_cap_smaller_than_the_number_of_listeners_starves_none() {
 }
 
 #[tokio::test]
-async fn a_full_house_does_not_delay_the_end() {
-    let mut config = patient();
+async fn waiting_connections_do_not_delay_the_shutdown() {
+    let mut config = test_config();
     config.limits.max_connections = 1;
-    let server = start(&config, stage().router);
+    let server = start_server(&config, setup().router);
     let _first = server.get("/hello").await;
     let _holding = server.connect().await;
     let _waiting = server.connect().await;
     server.shutdown.advance();
-    soon(server.task).await.unwrap();
+    in_time(server.task).await.unwrap();
 }
 
-/// Runs itself again as a process of its own with few files.
+/// Runs itself in a child process with a low limit on open files.
 #[test]
 fn running_out_of_files_pauses_accepting_and_recovers() {
     const CHILD: &str = "IPVSD_TEST_FEW_FILES";
@@ -240,7 +243,7 @@ fn running_out_of_files_pauses_accepting_and_recovers() {
             .unwrap();
         return runtime.block_on(out_of_files());
     }
-    let name = "server::listening::running_out_of_files_pauses_accepting_and_recovers";
+    let name = "server::listeners::running_out_of_files_pauses_accepting_and_recovers";
     let child = Command::new("sh")
         .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
         .arg(std::env::current_exe().unwrap())
@@ -257,30 +260,30 @@ fn running_out_of_files_pauses_accepting_and_recovers() {
 }
 
 async fn out_of_files() {
-    let server = start(&patient(), stage().router);
+    let server = start_server(&test_config(), setup().router);
     assert!(server.get("/hello").await.ends_with("hello"));
-    let mut hoard: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
-    assert!((32..64).contains(&hoard.len()));
-    hoard.pop();
-    // The client takes the last file; the kernel connects it, the server cannot accept it.
+    let mut open_files: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    assert!((32..64).contains(&open_files.len()));
+    open_files.pop();
+    // The client uses the last descriptor: the kernel completes the connection, but accept(2) fails.
     let mut stream = server.connect().await;
     stream
-        .write_all(get_and_close("/hello").as_bytes())
+        .write_all(get_close("/hello").as_bytes())
         .await
         .unwrap();
-    let before = cpu_ticks(&mut hoard);
+    let before = cpu_ticks(&mut open_files);
     assert!(stays_open(&mut stream, SHORT * 4).await);
-    let used = cpu_ticks(&mut hoard) - before;
+    let used = cpu_ticks(&mut open_files) - before;
     assert!(used < 20, "{used} ticks of 10 ms: a busy loop");
-    drop(hoard);
-    assert!(listen_to_end(stream).await.ends_with("hello"));
+    drop(open_files);
+    assert!(read_to_end(stream).await.ends_with("hello"));
 }
 
-/// Processor time of this process so far, in ticks of 10 ms; borrows a file from the hoard.
-fn cpu_ticks(hoard: &mut Vec<File>) -> u64 {
-    hoard.pop();
+/// CPU time of this process in ticks of 10 ms. Temporarily closes one of `open_files`.
+fn cpu_ticks(open_files: &mut Vec<File>) -> u64 {
+    open_files.pop();
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    hoard.push(File::open("/dev/null").unwrap());
+    open_files.push(File::open("/dev/null").unwrap());
     let fields: Vec<_> = stat
         .rsplit_once(')')
         .unwrap()

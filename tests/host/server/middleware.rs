@@ -1,35 +1,41 @@
-//! The layers around the router: ids, the log, and refusals in the project's own shape.
+//! The middleware: request ids, the log, limits and rejections.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::{
+    io::Write,
+    sync::{Arc, Mutex},
+};
 
-use axum::Router;
-use axum::body::Body;
-use axum::routing::{get, post};
+use axum::{
+    Router,
+    body::Body,
+    routing::{get, post},
+};
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use ipvsd::app::RequestId;
-use ipvsd::server::{Limits, with_limits};
+use ipvsd::{
+    app::RequestId,
+    server::{Limits, with_middleware},
+};
 use tokio::io::AsyncWriteExt;
 use tower::ServiceExt;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::harness::*;
 
-async fn ask(router: &Router, request: Request<Body>) -> (Response<()>, String) {
-    let (head, body) = soon(router.clone().oneshot(request))
+async fn send(router: &Router, request: Request<Body>) -> (Response<()>, String) {
+    let (head, body) = in_time(router.clone().oneshot(request))
         .await
         .unwrap()
         .into_parts();
-    let text = soon(body.collect()).await.unwrap().to_bytes();
+    let text = in_time(body.collect()).await.unwrap().to_bytes();
     (
         Response::from_parts(head, ()),
         String::from_utf8(text.to_vec()).unwrap(),
     )
 }
 
-fn limited(limits: &Limits) -> Router {
-    with_limits(stage().router, limits, answer)
+fn limited_router(limits: &Limits) -> Router {
+    with_middleware(setup().router, limits, render)
 }
 
 fn request(path: &str, id: &[u8]) -> Request<Body> {
@@ -40,14 +46,14 @@ fn request(path: &str, id: &[u8]) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn a_sane_request_id_is_kept_and_echoed() {
+async fn a_valid_request_id_is_kept_and_returned() {
     let router = Router::new().route(
         "/id",
         get(async |axum::Extension(id): axum::Extension<RequestId>| id.as_str().to_owned()),
     );
-    let router = with_limits(router, &Limits::default(), answer);
+    let router = with_middleware(router, &Limits::default(), render);
     for id in ["a", "7f3c-!~", &"x".repeat(128)] {
-        let (head, body) = ask(&router, request("/id", id.as_bytes())).await;
+        let (head, body) = send(&router, request("/id", id.as_bytes())).await;
         assert_eq!(
             (
                 head.headers()["x-request-id"].to_str().unwrap(),
@@ -59,8 +65,8 @@ async fn a_sane_request_id_is_kept_and_echoed() {
 }
 
 #[tokio::test]
-async fn an_absent_or_strange_request_id_becomes_a_fresh_one() {
-    let router = limited(&Limits::default());
+async fn a_missing_or_invalid_request_id_is_replaced() {
+    let router = limited_router(&Limits::default());
     let long = "x".repeat(129);
     let mut seen = Vec::new();
     for id in [
@@ -71,11 +77,11 @@ async fn an_absent_or_strange_request_id_becomes_a_fresh_one() {
         Some(b"\xff"),
         Some(long.as_bytes()),
     ] {
-        let mut asked = request("/hello", id.unwrap_or(b"."));
+        let mut request = request("/hello", id.unwrap_or(b"."));
         if id.is_none() {
-            asked.headers_mut().clear();
+            request.headers_mut().clear();
         }
-        let (head, _) = ask(&router, asked).await;
+        let (head, _) = send(&router, request).await;
         let fresh = head.headers()["x-request-id"].to_str().unwrap().to_owned();
         assert!(
             fresh.len() > 16 && !seen.contains(&fresh),
@@ -86,8 +92,12 @@ async fn an_absent_or_strange_request_id_becomes_a_fresh_one() {
 }
 
 #[tokio::test]
-async fn unknown_paths_have_a_request_id_too() {
-    let (head, _) = ask(&limited(&Limits::default()), request("/nowhere", b"mine")).await;
+async fn responses_to_unknown_paths_have_a_request_id() {
+    let (head, _) = send(
+        &limited_router(&Limits::default()),
+        request("/nowhere", b"mine"),
+    )
+    .await;
     assert_eq!(
         (head.status().as_u16(), &head.headers()["x-request-id"]),
         (404, &"mine".parse().unwrap())
@@ -95,23 +105,23 @@ async fn unknown_paths_have_a_request_id_too() {
 }
 
 #[tokio::test]
-async fn an_announced_body_above_the_limit_is_refused_unread() {
-    let mut config = patient();
+async fn a_content_length_above_the_limit_is_rejected_before_the_body() {
+    let mut config = test_config();
     config.limits.max_body_bytes = 1024;
-    let server = start(&config, stage().router);
+    let server = start_server(&config, setup().router);
     let request = "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 1025\r\n\
                    content-type: application/grpc\r\nx-request-id: me\r\n\r\n";
-    let answer = converse(server.connect().await, request).await;
-    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    let response = exchange(server.connect().await, request).await;
+    assert!(response.starts_with("HTTP/1.1 413"), "{response}");
     let reason = "BodyTooLarge { limit: 1024 } id=me type=application/grpc";
-    assert!(answer.ends_with(reason), "{answer}");
+    assert!(response.ends_with(reason), "{response}");
 }
 
 #[tokio::test]
-async fn a_body_without_a_length_is_refused_when_it_passes_the_limit() {
-    let mut config = patient();
+async fn a_chunked_body_is_rejected_when_it_exceeds_the_limit() {
+    let mut config = test_config();
     config.limits.max_body_bytes = 1024;
-    let server = start(&config, stage().router);
+    let server = start_server(&config, setup().router);
     let chunk = "x".repeat(0x200);
     let head = "POST /length HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
     let two = format!("{head}200\r\n{chunk}\r\n200\r\n{chunk}\r\n");
@@ -122,104 +132,106 @@ async fn a_body_without_a_length_is_refused_when_it_passes_the_limit() {
         .await
         .unwrap();
     assert!(
-        listen_for(&mut stream, "\r\n\r\n1024")
+        read_until(&mut stream, "\r\n\r\n1024")
             .await
             .starts_with("HTTP/1.1 200")
     );
 
-    let answer = converse(server.connect().await, &format!("{two}1\r\nx\r\n")).await;
+    let response = exchange(server.connect().await, &format!("{two}1\r\nx\r\n")).await;
     assert!(
-        answer.starts_with("HTTP/1.1 413") && answer.contains("BodyTooLarge"),
-        "{answer}"
+        response.starts_with("HTTP/1.1 413") && response.contains("BodyTooLarge"),
+        "{response}"
     );
 }
 
 #[tokio::test]
-async fn a_body_above_the_default_of_axum_passes_when_the_limit_allows() {
+async fn a_body_above_the_default_limit_of_axum_is_accepted() {
     let limits = Limits {
         max_body_bytes: 5_000_000,
         ..Limits::default()
     };
     let body = Body::from(vec![0; 4_000_000]);
-    let asked = Request::post("/length").body(body).unwrap();
-    assert_eq!(ask(&limited(&limits), asked).await.1, "4000000");
+    let request = Request::post("/length").body(body).unwrap();
+    assert_eq!(send(&limited_router(&limits), request).await.1, "4000000");
 }
 
 #[tokio::test]
-async fn above_the_concurrency_limit_the_answer_comes_at_once_and_health_is_exempt() {
-    let mut config = patient();
+async fn requests_above_the_concurrency_limit_are_rejected_except_health_checks() {
+    let mut config = test_config();
     config.limits.max_concurrent_requests = 1;
-    let mut stage = stage();
-    let server = start(&config, stage.router.clone());
+    let mut fixture = setup();
+    let server = start_server(&config, fixture.router.clone());
     let mut first = server.connect().await;
     first
-        .write_all(get_and_close("/wait").as_bytes())
+        .write_all(get_close("/wait").as_bytes())
         .await
         .unwrap();
-    soon(stage.entered.recv()).await;
+    in_time(fixture.entered.recv()).await;
 
-    let refused = server.get("/hello").await;
-    assert!(refused.starts_with("HTTP/1.1 429"), "{refused}");
+    let rejected = server.get("/hello").await;
+    assert!(rejected.starts_with("HTTP/1.1 429"), "{rejected}");
     assert!(
-        refused.contains("TooManyRequests { limit: 1 }"),
-        "{refused}"
+        rejected.contains("TooManyRequests { limit: 1 }"),
+        "{rejected}"
     );
     assert!(server.get("/healthz").await.ends_with("alive"));
 
-    stage.release.add_permits(1);
-    assert!(listen_to_end(first).await.ends_with("waited"));
+    fixture.release.add_permits(1);
+    assert!(read_to_end(first).await.ends_with("waited"));
     assert!(server.get("/hello").await.ends_with("hello"));
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_gives_its_place_back() {
-    let mut config = patient();
+async fn a_disconnected_client_releases_its_slot() {
+    let mut config = test_config();
     config.limits.max_concurrent_requests = 1;
-    let mut stage = stage();
-    let server = start(&config, stage.router.clone());
+    let mut fixture = setup();
+    let server = start_server(&config, fixture.router.clone());
     let (mut client, connection) = server.connect_h2().await;
-    let asked = tokio::spawn(client.send_request(h2_get("/wait")));
-    soon(stage.entered.recv()).await;
+    let request = tokio::spawn(client.send_request(h2_get("/wait")));
+    in_time(fixture.entered.recv()).await;
     connection.abort();
-    asked.abort();
-    soon(async { while !server.get("/hello").await.ends_with("hello") {} }).await;
+    request.abort();
+    in_time(async { while !server.get("/hello").await.ends_with("hello") {} }).await;
 }
 
 #[tokio::test]
-async fn an_answer_under_way_does_not_count_as_a_request() {
-    let mut config = patient();
+async fn a_response_in_transfer_does_not_count_as_a_request() {
+    let mut config = test_config();
     config.limits.max_concurrent_requests = 1;
-    let server = start(&config, stage().router);
+    let server = start_server(&config, setup().router);
     let (mut client, _connection) = server.connect_h2().await;
-    let _watching = soon(client.send_request(h2_get("/flood"))).await.unwrap();
-    assert!(server.get("/hello").await.ends_with("hello"));
-}
-
-#[tokio::test]
-async fn a_panic_is_answered_and_the_connection_lives_on() {
-    let server = start(&patient(), stage().router);
-    let mut stream = server.connect().await;
-    stream
-        .write_all(get_and_keep("/panic").as_bytes())
+    let _watching = in_time(client.send_request(h2_get("/flood")))
         .await
         .unwrap();
-    let answer = listen_for(&mut stream, "type=-").await;
+    assert!(server.get("/hello").await.ends_with("hello"));
+}
+
+#[tokio::test]
+async fn a_panic_is_reported_and_the_connection_stays_usable() {
+    let server = start_server(&test_config(), setup().router);
+    let mut stream = server.connect().await;
+    stream
+        .write_all(get_keep_alive("/panic").as_bytes())
+        .await
+        .unwrap();
+    let response = read_until(&mut stream, "type=-").await;
     assert!(
-        answer.starts_with("HTTP/1.1 500") && answer.contains("Panicked id="),
-        "{answer}"
+        response.starts_with("HTTP/1.1 500") && response.contains("Panicked id="),
+        "{response}"
     );
     assert!(
-        converse(stream, &get_and_close("/hello"))
+        exchange(stream, &get_close("/hello"))
             .await
             .ends_with("hello")
     );
 }
 
-/// A log to look into.
+/// A log that the test can read.
 #[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
+struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Paper {
+impl Write for LogBuffer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend(bytes);
         Ok(bytes.len())
@@ -229,7 +241,7 @@ impl Write for Paper {
     }
 }
 
-impl<'a> MakeWriter<'a> for Paper {
+impl<'a> MakeWriter<'a> for LogBuffer {
     type Writer = Self;
     fn make_writer(&'a self) -> Self {
         self.clone()
@@ -237,30 +249,30 @@ impl<'a> MakeWriter<'a> for Paper {
 }
 
 #[tokio::test]
-async fn reads_are_logged_at_debug_and_changes_and_errors_at_info() {
-    let paper = Paper::default();
+async fn completed_requests_are_logged_at_debug_and_failed_ones_at_info() {
+    let log = LogBuffer::default();
     let subscriber = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
         .with_max_level(tracing::Level::DEBUG)
-        .with_writer(paper.clone())
+        .with_writer(log.clone())
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let router = stage()
+    let router = setup()
         .router
         .route(
             "/v1/services/{service}",
             get(async || "").delete(async || ""),
         )
         .route(
-            "/ipvsd.v1.Ipvs/{*rest}",
+            "/ipvsd.v1.IpvsService/{*rest}",
             post(async || [("grpc-status", "0")]),
         )
         .route(
-            "/ipvsd.v1.Ipvs/GetInfo",
+            "/ipvsd.v1.IpvsService/GetInfo",
             post(async || [("grpc-status", "14")]),
         );
-    let router = with_limits(router, &Limits::default(), answer);
+    let router = with_middleware(router, &Limits::default(), render);
     for (method, path, level, route) in [
         (
             "GET",
@@ -271,36 +283,36 @@ async fn reads_are_logged_at_debug_and_changes_and_errors_at_info() {
         (
             "DELETE",
             "/v1/services/fwmark-7",
-            "INFO",
+            "DEBUG",
             "/v1/services/{service}",
         ),
         ("GET", "/nowhere", "INFO", "-"),
         (
             "POST",
-            "/ipvsd.v1.Ipvs/ListServices",
+            "/ipvsd.v1.IpvsService/ListServices",
             "DEBUG",
-            "/ipvsd.v1.Ipvs/{*rest}",
+            "/ipvsd.v1.IpvsService/{*rest}",
         ),
         (
             "POST",
-            "/ipvsd.v1.Ipvs/DeleteService",
-            "INFO",
-            "/ipvsd.v1.Ipvs/{*rest}",
+            "/ipvsd.v1.IpvsService/DeleteService",
+            "DEBUG",
+            "/ipvsd.v1.IpvsService/{*rest}",
         ),
         (
             "POST",
-            "/ipvsd.v1.Ipvs/GetInfo",
+            "/ipvsd.v1.IpvsService/GetInfo",
             "INFO",
-            "/ipvsd.v1.Ipvs/GetInfo",
+            "/ipvsd.v1.IpvsService/GetInfo",
         ),
     ] {
-        paper.0.lock().unwrap().clear();
-        let asked = Request::builder()
+        log.0.lock().unwrap().clear();
+        let request = Request::builder()
             .method(method)
             .uri(path)
             .header("x-request-id", "it");
-        ask(&router, asked.body(Body::empty()).unwrap()).await;
-        let lines = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+        send(&router, request.body(Body::empty()).unwrap()).await;
+        let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         let line: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
         assert_eq!(line["level"], level, "{line}");
         assert_eq!(line["span"]["route"], route, "{line}");

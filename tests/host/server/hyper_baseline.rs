@@ -1,23 +1,25 @@
-//! What hyper does without the server room, which is why the room does it itself. When one of
-//! these fails after an upgrade, `server/pulse.rs` may become simpler.
+//! Behaviour of hyper's own header timeout, which `src/server/activity.rs` replaces. If one of these
+//! tests fails after an upgrade, that file may become simpler.
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use axum::body::Body;
 use http::Response;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+};
 
 use super::harness::*;
 
 const SHORT: Duration = Duration::from_millis(100);
 
-/// One connection served by hyper with nothing but a header timeout.
+/// Serves one connection with hyper alone, with a header timeout.
 async fn plain_hyper() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -38,18 +40,18 @@ async fn plain_hyper() -> SocketAddr {
 }
 
 #[tokio::test]
-async fn the_header_timeout_of_hyper_cuts_idle_connections_too() {
+async fn header_timeout_of_hyper_also_closes_idle_connections() {
     let mut stream = TcpStream::connect(plain_hyper().await).await.unwrap();
     stream
-        .write_all(get_and_keep("/").as_bytes())
+        .write_all(get_keep_alive("/").as_bytes())
         .await
         .unwrap();
-    listen_for(&mut stream, "hello").await;
-    assert!(!stays_open(&mut stream, SOON).await);
+    read_until(&mut stream, "hello").await;
+    assert!(!stays_open(&mut stream, DEADLINE).await);
 }
 
 #[tokio::test]
-async fn the_header_timeout_of_hyper_does_not_run_before_the_protocol_is_known() {
+async fn header_timeout_of_hyper_does_not_run_before_protocol_detection() {
     let mut stream = TcpStream::connect(plain_hyper().await).await.unwrap();
     assert!(stays_open(&mut stream, SHORT * 5).await);
 }

@@ -1,0 +1,215 @@
+//! Loading of the configuration from command line, environment and file.
+//!
+//! The configuration is checked completely before the daemon does anything, and all errors are
+//! reported at once with their origin. Precedence: command line, environment
+//! (`IPVSD_LIMITS_MAX_BODY_BYTES` for `limits.max_body_bytes`), file, default.
+
+use std::{collections::BTreeMap, fs, ops::Range, path::Path};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    args::ServeOptions,
+    config::Config,
+    config_error::{ConfigError, ConfigErrors, ConfigProblem, LoadError, Origin},
+    keys::{self, KEYS, Key},
+    value::RawValue,
+};
+
+/// The sources of a configuration. See [`Config::from_sources`].
+pub struct Sources<'a> {
+    /// Name (for messages) and text of the file.
+    pub file: Option<(&'a str, &'a str)>,
+    /// Looks up an environment variable.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// Key, flag and value of each setting given on the command line.
+    pub flags: &'a [(&'static str, &'static str, String)],
+}
+
+/// A configuration under construction.
+#[derive(Default)]
+struct ConfigBuilder {
+    config: Config,
+    /// Origin of every key that has been set.
+    origins: BTreeMap<&'static str, Origin>,
+    errors: Vec<ConfigError>,
+}
+
+impl Config {
+    /// Loads the configuration from the command line, the process environment and the file named
+    /// by `--config`.
+    pub fn load(options: &ServeOptions) -> Result<Self, LoadError> {
+        let text = options.config.as_deref().map(read).transpose()?;
+        Ok(Self::from_sources(&Sources {
+            file: text
+                .as_ref()
+                .map(|(name, text)| (name.as_str(), text.as_str())),
+            environment: &|name| std::env::var(name).ok(),
+            flags: &options.settings(),
+        })?)
+    }
+
+    /// Builds a configuration, or returns all errors.
+    ///
+    /// An empty environment variable counts as unset. Unknown `IPVSD_*` variables are ignored:
+    /// Kubernetes injects variables such as `IPVSD_PORT` for a service named `ipvsd`.
+    pub fn from_sources(sources: &Sources<'_>) -> Result<Self, ConfigErrors> {
+        let mut builder = ConfigBuilder::default();
+        if let Some((name, text)) = sources.file {
+            builder.read_file(name, text);
+        }
+        for key in KEYS {
+            let variable = key.variable();
+            let text = (sources.environment)(&variable).filter(|text| !text.is_empty());
+            if let Some(text) = text {
+                builder.set(key, Origin::Environment(variable), &RawValue::Text(&text));
+            }
+        }
+        for (name, flag, text) in sources.flags {
+            if let Some(key) = keys::find(name) {
+                builder.set(key, Origin::Flag(flag), &RawValue::Text(text));
+            }
+        }
+        builder.finish()
+    }
+
+    /// Formats all settings as a configuration file.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        let mut table = "";
+        for key in KEYS {
+            let (section, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
+            if section != table {
+                table = section;
+                text.push_str(&format!("\n[{section}]\n"));
+            }
+            text.push_str(&format!("{name} = {}\n", (key.show)(self)));
+        }
+        text
+    }
+}
+
+fn read(path: &Path) -> Result<(String, String), LoadError> {
+    let text = fs::read_to_string(path).map_err(|source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok((path.display().to_string(), text))
+}
+
+impl ConfigBuilder {
+    fn set(&mut self, key: &Key, origin: Origin, raw: &RawValue<'_>) {
+        match (key.set)(&mut self.config, raw) {
+            Ok(()) => drop(self.origins.insert(key.name, origin)),
+            Err(problem) => self.reject(origin, key.name, problem),
+        }
+    }
+
+    fn reject(&mut self, origin: Origin, key: &str, problem: ConfigProblem) {
+        self.errors.push(ConfigError {
+            origin,
+            key: key.to_owned(),
+            problem,
+        });
+    }
+
+    fn read_file(&mut self, name: &str, text: &str) {
+        let origin = |span: Range<usize>| {
+            let before = text.as_bytes().get(..span.start).unwrap_or(text.as_bytes());
+            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+            Origin::File {
+                name: name.to_owned(),
+                line,
+            }
+        };
+        let (document, syntax) = DeTable::parse_recoverable(text);
+        for error in syntax {
+            let problem = ConfigProblem::Syntax(error.message().to_owned());
+            self.reject(origin(error.span().unwrap_or(0..0)), "", problem);
+        }
+        let mut found = Vec::new();
+        flatten("", document.get_ref(), &mut found);
+        for (name, span, value) in found {
+            match (keys::find(&name), value) {
+                (Some(key), value) => self.set(key, origin(span), &RawValue::Toml(value)),
+                (None, value) if keys::is_table(&name) => {
+                    let problem = RawValue::Toml(value).unexpected("a table");
+                    self.reject(origin(span), &name, problem);
+                }
+                (None, _) => {
+                    let problem = ConfigProblem::UnknownKey {
+                        nearest: keys::nearest(&name),
+                    };
+                    self.reject(origin(span), &name, problem);
+                }
+            }
+        }
+    }
+
+    /// Checks that concern more than one key.
+    fn check_dependencies(&mut self) {
+        if !self.config.insecure {
+            for address in self.config.listen.clone() {
+                if !address.is_local() {
+                    self.reject_value_of("listen", ConfigProblem::NotLoopback(address.to_string()));
+                }
+            }
+        }
+        let (page, limit) = (
+            self.config.limits.default_page_size,
+            self.config.limits.max_page_size,
+        );
+        if page > limit {
+            let other = "limits.max_page_size";
+            let problem = ConfigProblem::GreaterThan {
+                value: page,
+                other,
+                limit,
+            };
+            self.reject_value_of("limits.default_page_size", problem);
+        }
+    }
+
+    fn reject_value_of(&mut self, key: &'static str, problem: ConfigProblem) {
+        let origin = self.origins.get(key).cloned().unwrap_or(Origin::Default);
+        self.reject(origin, key, problem);
+    }
+
+    fn finish(mut self) -> Result<Config, ConfigErrors> {
+        // If `insecure` or a page size was not read, these checks would report follow-up errors.
+        if self.errors.is_empty() {
+            self.check_dependencies();
+        }
+        self.errors.sort_by(|a, b| a.origin.cmp(&b.origin));
+        if self.errors.is_empty() {
+            Ok(self.config)
+        } else {
+            Err(ConfigErrors(self.errors))
+        }
+    }
+}
+
+/// Collects the leaves of a document with their full names. Only tables that have keys are entered.
+fn flatten<'a>(
+    prefix: &str,
+    table: &'a DeTable<'a>,
+    found: &mut Vec<(String, Range<usize>, &'a DeValue<'a>)>,
+) {
+    for (name, value) in table {
+        let full = if prefix.is_empty() {
+            name.get_ref().to_string()
+        } else {
+            format!("{prefix}.{}", name.get_ref())
+        };
+        match value.get_ref() {
+            DeValue::Table(inner) if keys::is_table(&full) => flatten(&full, inner, found),
+            leaf => found.push((full, Spanned::span(name), leaf)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

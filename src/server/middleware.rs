@@ -1,0 +1,249 @@
+//! Middleware of every request: request id, log, panic handler, concurrency limit and body limits.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, Request, State},
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::Response,
+};
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
+use tokio::{sync::Semaphore, time::Instant};
+use tracing::Instrument;
+
+use super::{
+    config::Limits,
+    request_body::{BodyLimitError, BodyStatus, LimitedBody},
+};
+use crate::{app::RequestId, identity::Peer, proto};
+
+/// Header with the request id, in requests and responses.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Maximum length of a request id from a client, in bytes: three UUIDs; still one line of the log.
+const MAX_REQUEST_ID: usize = 128;
+
+/// Maximum length of a path in the log, in bytes; `max_header_bytes` allows far more.
+const MAX_LOGGED_PATH: usize = 256;
+
+/// Routes that are exempt from the concurrency limit: a supervisor must not restart a daemon that
+/// is only busy.
+const HEALTH_ROUTES: [&str; 3] = ["/healthz", "/readyz", "/grpc.health.v1.Health/{*rest}"];
+
+/// Why the middleware rejects a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The body is longer than `limits.max_body_bytes`. `TOO_LARGE`, 413.
+    BodyTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The body was not complete within `limits.body_read_timeout`. `DEADLINE_EXCEEDED`.
+    BodyTimeout {
+        /// The limit.
+        limit: Duration,
+    },
+    /// `limits.max_concurrent_requests` requests are in progress. Nothing was done, and a retry may
+    /// succeed. `RATE_LIMITED`, 429.
+    TooManyRequests {
+        /// The limit.
+        limit: usize,
+    },
+    /// The handler panicked, which is a bug in ipvsd. Changes made before are kept. `INTERNAL`, 500.
+    Panicked,
+}
+
+/// Renders a rejection: problem+json, or gRPC trailers if the `content-type` of the request is
+/// `application/grpc*`. The headers are those of the request and always have an `x-request-id`.
+pub type RejectionResponse = fn(Rejection, &HeaderMap) -> Response;
+
+/// Wraps all current routes and the fallback of `router`, from the outside in: request id, span and
+/// log; panic handler; `limits.max_concurrent_requests`, `limits.max_body_bytes` and
+/// `limits.body_read_timeout`.
+///
+/// A request counts against the concurrency limit until its response head is sent. Streamed
+/// responses (watches, connection tables) have limits of their own.
+pub fn with_middleware(router: Router, limits: &Limits, render: RejectionResponse) -> Router {
+    let admission = Arc::new(Admission {
+        slots: Semaphore::new(limits.max_concurrent_requests),
+        max_concurrent_requests: limits.max_concurrent_requests,
+        max_body_bytes: limits.max_body_bytes,
+        max_rules_bytes: limits.max_rules_bytes(),
+        body_read_timeout: limits.body_read_timeout,
+        render,
+    });
+    router
+        // axum's default of 2 MB would override a larger limits.max_body_bytes.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(admission, admit))
+        .layer(from_fn_with_state(render, catch_panics))
+        .layer(from_fn(trace))
+}
+
+/// State of the concurrency and body limits.
+struct Admission {
+    slots: Semaphore,
+    max_concurrent_requests: usize,
+    max_body_bytes: usize,
+    max_rules_bytes: usize,
+    body_read_timeout: Duration,
+    render: RejectionResponse,
+}
+
+/// Assigns the request id, opens the span and logs the response.
+async fn trace(mut request: Request, next: Next) -> Response {
+    let id = request
+        .headers()
+        .get(REQUEST_ID)
+        .filter(|id| is_valid_id(id))
+        .cloned();
+    let id = id.unwrap_or_else(generate_id);
+    request.headers_mut().insert(REQUEST_ID, id.clone());
+    request
+        .extensions_mut()
+        .insert(RequestId::new(id.to_str().unwrap_or_default()));
+
+    let path = request.uri().path();
+    let span = tracing::info_span!(
+        "request",
+        method = %request.method(),
+        route = matched_path(&request),
+        path = path.get(..MAX_LOGGED_PATH).unwrap_or(path),
+        request_id = id.to_str().unwrap_or_default(),
+        peer = tracing::field::Empty,
+    );
+    if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<Peer>>() {
+        span.record("peer", tracing::field::display(peer));
+    }
+    let start = Instant::now();
+    let mut response = next.run(request).instrument(span.clone()).await;
+    response.headers_mut().insert(REQUEST_ID, id);
+    span.in_scope(|| log_response(&response, start));
+    response
+}
+
+/// Logs a response: errors at info, others at debug. Writes are logged by the application layer.
+fn log_response(response: &Response, start: Instant) {
+    let status = response.status();
+    // A gRPC error without a body has its status in the head (a trailers-only response).
+    let grpc_status = response
+        .headers()
+        .get("grpc-status")
+        .and_then(|code| code.to_str().ok());
+    let failed = status.is_client_error()
+        || status.is_server_error()
+        || grpc_status.is_some_and(|code| code != "0");
+    let status = status.as_u16();
+    let latency_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+    if failed {
+        tracing::info!(status, grpc_status, latency_us, "request failed");
+    } else {
+        tracing::debug!(status, grpc_status, latency_us, "request completed");
+    }
+}
+
+async fn catch_panics(
+    State(render): State<RejectionResponse>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let headers = request.headers().clone();
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(panic) => {
+            let message = panic.downcast_ref::<&str>().copied();
+            let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            tracing::error!(message = message.unwrap_or("?"), "the handler panicked");
+            render(Rejection::Panicked, &headers)
+        }
+    }
+}
+
+/// Enforces the concurrency and body limits.
+async fn admit(State(admission): State<Arc<Admission>>, request: Request, next: Next) -> Response {
+    let Admission {
+        body_read_timeout,
+        render,
+        ..
+    } = *admission;
+    let slot = match admission.slots.try_acquire() {
+        Ok(slot) => Some(slot),
+        Err(_) if HEALTH_ROUTES.contains(&matched_path(&request)) => None,
+        Err(_) => {
+            let limit = admission.max_concurrent_requests;
+            return render(Rejection::TooManyRequests { limit }, request.headers());
+        }
+    };
+    let max_bytes = match is_rules_upload(request.uri().path()) {
+        true => admission.max_rules_bytes,
+        false => admission.max_body_bytes,
+    };
+    let too_large = Rejection::BodyTooLarge { limit: max_bytes };
+    if content_length(&request).is_some_and(|length| length > max_bytes as u64) {
+        return render(too_large, request.headers());
+    }
+    let headers = request.headers().clone();
+    let body_status = BodyStatus::default();
+    let request = request.map(|body| {
+        let status = body_status.clone();
+        Body::new(LimitedBody::new(body, max_bytes, body_read_timeout, status))
+    });
+    let response = next.run(request).await;
+    drop(slot);
+    // The response of a handler to a broken body varies and lacks the reason; it is replaced.
+    match body_status.error() {
+        None => response,
+        Some(BodyLimitError::TooLarge) => render(too_large, &headers),
+        Some(BodyLimitError::Timeout) => {
+            let limit = body_read_timeout;
+            render(Rejection::BodyTimeout { limit }, &headers)
+        }
+    }
+}
+
+/// Whether the body of a request to this path is a whole table rather than a single resource.
+fn is_rules_upload(path: &str) -> bool {
+    let grpc_method = path
+        .strip_prefix('/')
+        .and_then(|path| path.strip_prefix(proto::SERVICE));
+    path == "/v1/rules" || grpc_method == Some("/RestoreRules")
+}
+
+/// The `content-length` of a request. hyper has rejected invalid ones.
+fn content_length(request: &Request) -> Option<u64> {
+    let value = request.headers().get(CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
+}
+
+fn matched_path(request: &Request) -> &str {
+    request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("-", MatchedPath::as_str)
+}
+
+fn is_valid_id(id: &HeaderValue) -> bool {
+    let bytes = id.as_bytes();
+    (1..=MAX_REQUEST_ID).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+}
+
+/// Generates a request id: a random number per process and a counter, so that ids are unique and
+/// sort by time within a process.
+fn generate_id() -> HeaderValue {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one("ipvsd"));
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    HeaderValue::try_from(format!("{:016x}-{count}", *PROCESS))
+        .unwrap_or(HeaderValue::from_static("-"))
+}
