@@ -5,6 +5,7 @@ TARGET  := $(or $(CARGO_TARGET_DIR),target)
 export PORT SKIP TEST KERNEL CHECK
 # Finds the toolchain where the environment is empty.
 export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin):$(or $(HOME),/root)/.cargo/bin
+export RUSTUP_TOOLCHAIN := $(or $(RUSTUP_TOOLCHAIN),$(shell lab/toolchain))
 
 .PHONY: help run demo test test-unit test-kernel bench fmt lint build openapi install clean
 

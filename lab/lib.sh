@@ -10,3 +10,5 @@ python=/usr/bin/python3    # by its path: what `python3` finds may be a slow or 
 say() { echo "==> $*" >&2; }
 die() { echo "${0##*/}: $*" >&2; exit 1; }
 has() { command -v "$1" >/dev/null; }
+RUSTUP_TOOLCHAIN=${RUSTUP_TOOLCHAIN:-$("$root/lab/toolchain")}
+if [ -n "$RUSTUP_TOOLCHAIN" ]; then export RUSTUP_TOOLCHAIN; else unset RUSTUP_TOOLCHAIN; fi
