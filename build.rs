@@ -7,9 +7,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     use prost::Message;
 
-    println!("cargo:rerun-if-changed=proto");
+    println!("cargo:rerun-if-changed=proto/ipvsd");
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let descriptors = protox::compile(["ipvsd/v1/ipvs.proto"], ["proto"])?;
+    let descriptors = protox::compile(["ipvsd/v1/ipvs_service.proto"], ["proto"])?;
     fs::write(out.join("ipvsd.v1.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure().compile_fds(descriptors)?;
     Ok(())

@@ -375,7 +375,7 @@ impl Faces {
         frame.extend(message);
         move || Asked {
             router: router.clone(),
-            request: Request::post("/ipvsd.v1.Ipvs/ListServices")
+            request: Request::post("/ipvsd.v1.IpvsService/ListServices")
                 .version(Version::HTTP_2)
                 .header(header::CONTENT_TYPE, "application/grpc")
                 .header(header::TE, "trailers")

@@ -21,4 +21,4 @@ pub mod v1 {
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ipvsd.v1.bin"));
 
 /// The full name of the service.
-pub const SERVICE: &str = "ipvsd.v1.Ipvs";
+pub const SERVICE: &str = "ipvsd.v1.IpvsService";

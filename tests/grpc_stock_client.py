@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""A stock gRPC client in another language: knows nothing of ipvsd but what reflection tells it.
+"""A stock gRPC client in another language, which knows the API only from server reflection.
 
-Creates the examples of the ipvsadm manual at an endpoint, in three ways, and prints the whole table
-as it reads it back, in the lines that `ipvsadm -S -n` prints.
+Creates the examples of the ipvsadm manual in three ways, reads the table back and prints it in the
+format of `ipvsadm -S -n`.
 
     grpc_stock_client.py [--clear] HOST:PORT|unix:PATH
 
-Needs grpcio, grpcio-reflection and protobuf. Exit status 0 when all was as it should be.
+Requires grpcio, grpcio-reflection and protobuf. Exits with 0 if all checks pass.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-SERVICE = "ipvsd.v1.Ipvs"
-TIMEOUT = 10  # seconds a call
+SERVICE = "ipvsd.v1.IpvsService"
+TIMEOUT = 10  # seconds per call
 
 EXAMPLE_1 = "tcp-207.175.44.110-80"
 EXAMPLE_2 = "fwmark-1"
@@ -30,26 +30,26 @@ PROTOCOLS = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
 
 
 class Ipvs:
-    """The service's methods, found by reflection, called with keyword arguments."""
+    """The methods of the service, discovered by reflection, with keyword arguments."""
 
     def __init__(self, channel):
         self.channel = channel
         database = ProtoReflectionDescriptorDatabase(channel)
         names = list(database.get_services())
         if SERVICE not in names:
-            sys.exit(f"reflection tells of {names}, not of {SERVICE}")
+            sys.exit(f"reflection lists {names} without {SERVICE}")
         pool = descriptor_pool.DescriptorPool(database)
         self.methods = {m.name: m for m in pool.FindServiceByName(SERVICE).methods}
 
     def __getattr__(self, name):
         method = self.methods[name]
         request_class = message_factory.GetMessageClass(method.input_type)
-        answer_class = message_factory.GetMessageClass(method.output_type)
+        response_class = message_factory.GetMessageClass(method.output_type)
         make = self.channel.unary_stream if method.server_streaming else self.channel.unary_unary
         call = make(
             f"/{SERVICE}/{name}",
             request_serializer=request_class.SerializeToString,
-            response_deserializer=answer_class.FromString,
+            response_deserializer=response_class.FromString,
         )
         return lambda **fields: call(request_class(**fields), timeout=TIMEOUT)
 
@@ -72,7 +72,7 @@ def create_examples(ipvs):
     ipvs.CreateService(service={"fwmark": 1, "scheduler": "rr"})
     servers = [{"id": f"192.168.10.{i}-0", "forwarding": "masquerade"} for i in range(1, 6)]
     ipvs.CreateServers(service=EXAMPLE_2, servers=servers)
-    # The IPv6 example, all at once; twice, since a replace can be repeated.
+    # The IPv6 example in one call, and again: a replace is idempotent.
     example = {
         "id": EXAMPLE_IPV6,
         "scheduler": "rr",
@@ -84,19 +84,19 @@ def create_examples(ipvs):
     check(not again.created and not again.changed, f"changed again: {again}")
 
 
-def check_refusals(ipvs):
-    def refused(code, method, **fields):
+def check_errors(ipvs):
+    def expect_error(code, method, **fields):
         try:
-            answer = method(**fields)
+            response = method(**fields)
         except grpc.RpcError as error:
             check(error.code() == code, f"{code} expected, got {error}")
         else:
-            check(False, f"{code} expected, got {answer}")
+            check(False, f"{code} expected, got {response}")
 
-    refused(grpc.StatusCode.ALREADY_EXISTS, ipvs.CreateService, service={"id": EXAMPLE_1})
-    refused(grpc.StatusCode.NOT_FOUND, ipvs.GetService, id="tcp-192.0.2.99-9")
+    expect_error(grpc.StatusCode.ALREADY_EXISTS, ipvs.CreateService, service={"id": EXAMPLE_1})
+    expect_error(grpc.StatusCode.NOT_FOUND, ipvs.GetService, id="tcp-192.0.2.99-9")
     heavy = {"address": "192.168.10.9", "weight": 65536}
-    refused(grpc.StatusCode.INVALID_ARGUMENT, ipvs.CreateServer, service=EXAMPLE_1, server=heavy)
+    expect_error(grpc.StatusCode.INVALID_ARGUMENT, ipvs.CreateServer, service=EXAMPLE_1, server=heavy)
 
 
 def services(ipvs):
@@ -132,9 +132,9 @@ def saved(service):
         yield line + f" {FORWARDING.get(server.forwarding, '-g')} -w {server.weight}"
 
 
-def check(truth, otherwise):
-    if not truth:
-        sys.exit(otherwise)
+def check(condition, message):
+    if not condition:
+        sys.exit(message)
 
 
 def main():
@@ -142,21 +142,21 @@ def main():
     parser.add_argument("endpoint", help="HOST:PORT or unix:PATH")
     parser.add_argument("--clear", action="store_true", help="delete all services first")
     arguments = parser.parse_args()
-    # To a unix socket, gRPC's C core sends the path as the authority of HTTP, which is none, and
-    # ipvsd's HTTP library refuses that.
+    # With a unix socket, the gRPC C core sends the path as the HTTP/2 authority, which is invalid.
     options = [("grpc.default_authority", "localhost")]
     with grpc.insecure_channel(arguments.endpoint, options) as channel:
         ipvs = Ipvs(channel)
         if arguments.clear:
             ipvs.ClearServices(confirm=len(list(services(ipvs))))
         create_examples(ipvs)
-        check_refusals(ipvs)
+        check_errors(ipvs)
         for service in services(ipvs):
             for line in saved(service):
                 print(line)
         info = ipvs.GetInfo()
         check(info.kernel.ipvs_version, "no version")
-        check(sum(1 for _ in ipvs.ListConnections()) >= 0, "no connections")
+        connections = [c for part in ipvs.ListConnections() for c in part.connections]
+        check(all(c.protocol for c in connections), f"no protocol: {connections}")
 
 
 if __name__ == "__main__":

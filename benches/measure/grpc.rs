@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use bytes::{Buf, BufMut, Bytes};
-use ipvsd::proto::v1::{self as pb, ipvs_client::IpvsClient};
+use ipvsd::proto::v1::{self as pb, ipvs_service_client::IpvsServiceClient};
 use tonic::{
     Status,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
@@ -13,10 +13,10 @@ use tonic::{
 
 use super::table::{PORT, Size, server_address, server_id, service_id};
 
-pub type Client = IpvsClient<Channel>;
+pub type Client = IpvsServiceClient<Channel>;
 
 /// The method that lists everything.
-pub const LIST: &str = "/ipvsd.v1.Ipvs/ListServices";
+pub const LIST: &str = "/ipvsd.v1.IpvsService/ListServices";
 
 /// Messages that stay bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,7 +31,7 @@ pub async fn channel(address: SocketAddr) -> anyhow::Result<Channel> {
 }
 
 pub async fn connect(address: SocketAddr) -> anyhow::Result<Client> {
-    Ok(IpvsClient::new(channel(address).await?))
+    Ok(IpvsServiceClient::new(channel(address).await?))
 }
 
 pub fn server(number: u32, weight: u32) -> pb::Server {

@@ -1,29 +1,35 @@
-//! The kernel's connection table.
+//! Methods of the connection table.
 
 use std::str::FromStr;
 
-use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use futures_util::{Stream, StreamExt, future::ready};
 use prost::Message;
 
-use super::Api;
+use super::{api::Api, convert::ITEM_OVERHEAD};
 use crate::{
     app::{Count, RequestContext},
     model::{Connection, ConnectionFilter, Endpoint, Error},
     proto::v1 as pb,
 };
 
-/// Messages as the client takes them: the app reads ahead no further than its own chunks.
+/// Each message has one chunk of the app, which reads on as the client consumes the stream.
 pub(super) async fn list(
     api: Api,
     request: pb::ListConnectionsRequest,
     context: RequestContext,
-) -> Result<impl Stream<Item = Result<pb::Connection, Error>> + use<>, Error> {
+) -> Result<impl Stream<Item = Result<pb::ListConnectionsResponse, Error>> + use<>, Error> {
     let pb::ListConnectionsRequest { filter, limit } = request;
     let filter = connection_filter(filter)?;
+    let limit = limit.map(u64::from);
     let chunks = api.app.connections(&context, filter, limit).await?;
-    Ok(chunks
-        .map_ok(|chunk| stream::iter(chunk).map(|connection| Ok(connection.into())))
-        .try_flatten())
+    Ok(chunks.filter_map(|chunk| {
+        ready(match chunk {
+            Ok(chunk) if chunk.is_empty() => None,
+            chunk => Some(chunk.map(|chunk| pb::ListConnectionsResponse {
+                connections: chunk.into_iter().map(pb::Connection::from).collect(),
+            })),
+        })
+    }))
 }
 
 pub(super) async fn count(
@@ -37,38 +43,39 @@ pub(super) async fn count(
         .app
         .count_connections(&context, filter, count_by.parse()?)
         .await?;
-    Ok(fitting(counts, api.options.max_response_bytes))
+    Ok(truncated(counts, api.options.max_response_bytes))
 }
 
-/// The largest groups, as many as fit: each client may be a group of its own.
-fn fitting(counts: Vec<Count>, mut room: usize) -> pb::CountConnectionsResponse {
-    let mut answer = pb::CountConnectionsResponse::default();
+/// The largest groups that fit `limit` bytes, and the sums of the others. Grouped by client, there
+/// can be as many groups as connections.
+fn truncated(counts: Vec<Count>, limit: usize) -> pb::CountConnectionsResponse {
+    let mut response = pb::CountConnectionsResponse::default();
+    let mut available = limit;
     let mut counts = counts.into_iter();
     for count in counts.by_ref() {
         let connections = count.count;
         let count = pb::ConnectionCount::from(count);
-        // A tag and a length of at most 5 bytes go before it.
-        match room.checked_sub(count.encoded_len() + 6) {
+        match available.checked_sub(count.encoded_len() + ITEM_OVERHEAD) {
             Some(left) => {
-                room = left;
-                answer.counts.push(count);
+                available = left;
+                response.counts.push(count);
             }
             None => {
-                answer.other_groups = 1;
-                answer.other_connections = connections;
+                response.other_groups = 1;
+                response.other_connections = connections;
                 break;
             }
         }
     }
     for count in counts {
-        answer.other_groups += 1;
-        answer.other_connections += count.count;
+        response.other_groups += 1;
+        response.other_connections += count.count;
     }
-    answer
+    response
 }
 
 fn connection_filter(filter: Option<pb::ConnectionFilter>) -> Result<ConnectionFilter, Error> {
-    fn parsed<T: FromStr<Err = Error>>(
+    fn parse<T: FromStr<Err = Error>>(
         text: Option<String>,
         field: &str,
     ) -> Result<Option<T>, Error> {
@@ -85,10 +92,10 @@ fn connection_filter(filter: Option<pb::ConnectionFilter>) -> Result<ConnectionF
         templates,
     } = filter.unwrap_or_default();
     Ok(ConnectionFilter {
-        protocol: parsed(protocol, "filter.protocol")?,
-        client: parsed(client, "filter.client")?,
-        virtual_address: parsed(r#virtual, "filter.virtual")?,
-        destination: parsed(destination, "filter.destination")?,
+        protocol: parse(protocol, "filter.protocol")?,
+        client: parse(client, "filter.client")?,
+        virtual_address: parse(r#virtual, "filter.virtual")?,
+        destination: parse(destination, "filter.destination")?,
         state,
         templates,
     })
@@ -116,7 +123,7 @@ impl From<Connection> for pb::Connection {
             destination: Some(destination.into()),
             state: state.into(),
             template,
-            expires_in_seconds: expires_in_seconds.into(),
+            expires_in_seconds,
             persistence_engine: persistence_engine.map(String::from),
             persistence_data: persistence_data.map(String::from),
         }
@@ -145,23 +152,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_that_do_not_fit_are_counted_together() {
+    fn groups_that_do_not_fit_are_summed() {
         let counts = || {
             (0..100).map(|i| Count {
                 group: format!("198.51.100.{i}"),
                 count: 100 - i,
             })
         };
-        let all = fitting(counts().collect(), 1 << 20);
+        let all = truncated(counts().collect(), 1 << 20);
         assert_eq!(
             (all.counts.len(), all.other_groups, all.other_connections),
             (100, 0, 0)
         );
-        let some = fitting(counts().collect(), 1000);
+        let some = truncated(counts().collect(), 1000);
         assert!(some.encoded_len() <= 1000 + 20);
-        let told = some.counts.len();
-        assert!((1..100).contains(&told));
-        assert_eq!(some.other_groups, 100 - told as u64);
+        let returned = some.counts.len();
+        assert!((1..100).contains(&returned));
+        assert_eq!(some.other_groups, 100 - returned as u64);
         let connections: u64 = some.counts.iter().map(|c| c.count).sum();
         assert_eq!(connections + some.other_connections, 5050);
     }

@@ -1,14 +1,16 @@
-//! What several resources need converted.
-
-use std::time::Duration;
+//! Conversions shared by several resources.
 
 use crate::{
-    app::{Answer, Guard, Order, RequestContext},
+    app::{Answer, Guard, Order},
+    ipvsadm,
     model::{Error, Include, Rates, ServerKey, ServiceKey, Stats},
     proto::v1 as pb,
 };
 
-/// The key of a service by its id, which the request has in `field`.
+/// Bytes in front of each message of a repeated field: a tag, and a length of at most 5 bytes.
+pub(super) const ITEM_OVERHEAD: usize = 6;
+
+/// Parses the id of a service, which the request has in `field`.
 pub(super) fn service_key(id: &str, field: &str) -> Result<ServiceKey, Error> {
     if id.is_empty() {
         return Err(Error::invalid(
@@ -20,7 +22,7 @@ pub(super) fn service_key(id: &str, field: &str) -> Result<ServiceKey, Error> {
         .map_err(|error: Error| Error::invalid(field, error_message(error)))
 }
 
-/// The key of a server by its id, which the request has in `id`.
+/// Parses the id of a server, which the request has in `id`.
 pub(super) fn server_key(id: &str) -> Result<ServerKey, Error> {
     if id.is_empty() {
         return Err(Error::invalid(
@@ -32,7 +34,7 @@ pub(super) fn server_key(id: &str) -> Result<ServerKey, Error> {
         .map_err(|error: Error| Error::invalid("id", error_message(error)))
 }
 
-/// A precondition by the request's `etag`.
+/// Parses the precondition `etag` of a write.
 pub(super) fn guard(etag: &str) -> Result<Guard, Error> {
     Ok(match etag {
         "" => Guard::None,
@@ -41,7 +43,7 @@ pub(super) fn guard(etag: &str) -> Result<Guard, Error> {
     })
 }
 
-/// What an answer tells, by the request's `include`; `default` where that is empty.
+/// Parses the `include` of a read; `default` if it is empty.
 pub(super) fn include(names: &[String], default: Include) -> Result<Include, Error> {
     const NONE: Include = Include {
         servers: false,
@@ -58,13 +60,13 @@ pub(super) fn include(names: &[String], default: Include) -> Result<Include, Err
             "none" => {
                 return Err(Error::invalid(
                     format!("include[{i}]"),
-                    "none goes with no other",
+                    "none cannot be combined with other values",
                 ));
             }
             other => {
                 return Err(Error::invalid(
                     format!("include[{i}]"),
-                    format!("{other:?} is none of servers, stats, rates and none"),
+                    format!("{other:?} must be one of servers, stats, rates and none"),
                 ));
             }
         }
@@ -72,7 +74,7 @@ pub(super) fn include(names: &[String], default: Include) -> Result<Include, Err
     Ok(include)
 }
 
-/// The order by the request's `sort`; `default` where that is empty.
+/// Parses the `sort` of a read; `default` if it is empty.
 pub(super) fn order(sort: &str, default: Order) -> Result<Order, Error> {
     if sort.is_empty() {
         Ok(default)
@@ -81,55 +83,39 @@ pub(super) fn order(sort: &str, default: Order) -> Result<Order, Error> {
     }
 }
 
-/// A number of a request within its bounds.
-pub(super) fn number<T: TryFrom<i64>>(
-    value: i64,
-    field: &str,
-    min: i64,
-    max: i64,
-) -> Result<T, Error> {
-    (min..=max)
-        .contains(&value)
+/// Parses the `order` of a text: "sorted" or the name of `other`. The default is "sorted".
+pub(super) fn order_by_name(
+    name: Option<String>,
+    other: ipvsadm::Order,
+) -> Result<ipvsadm::Order, Error> {
+    let order = name.map(|name| ipvsadm::Order::named(&name, other));
+    Ok(order
+        .transpose()
+        .map_err(|message| Error::invalid("order", message))?
+        .unwrap_or_default())
+}
+
+/// Converts a number that is at most `max`.
+pub(super) fn number<T: TryFrom<u32>>(value: u32, field: &str, max: u32) -> Result<T, Error> {
+    (value <= max)
         .then(|| T::try_from(value).ok())
         .flatten()
-        .ok_or_else(|| Error::invalid(field, format!("{value} is out of range: {min} to {max}")))
+        .ok_or_else(|| Error::invalid(field, format!("{value} is out of range: 0 to {max}")))
 }
 
-/// The size of a page.
-pub(super) fn page_size(size: Option<i64>) -> Result<Option<u32>, Error> {
-    size.map(|size| number(size, "page_size", 0, u32::MAX.into()))
-        .transpose()
-}
-
-/// Text where there is some: an empty string is an absent one.
-pub(super) fn text(text: String) -> Option<String> {
+/// An empty string counts as absent.
+pub(super) fn non_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// A call whose answer may be as old as the request says.
-pub(super) fn aged(
-    context: RequestContext,
-    max_age: Option<prost_types::Duration>,
-) -> Result<RequestContext, Error> {
-    let Some(age) = max_age else {
-        return Ok(context);
-    };
-    // Checked before the conversion, which negates what is negative, and i64::MIN has no opposite.
-    let age = (age.seconds >= 0 && age.nanos >= 0)
-        .then(|| Duration::try_from(age).ok())
-        .flatten();
-    age.map(|age| context.with_max_age(age))
-        .ok_or_else(|| Error::invalid("max_age", "is negative"))
-}
-
-/// How old an answer is.
+/// The age of a result.
 pub(super) fn age<T>(answer: &Answer<T>) -> Option<prost_types::Duration> {
     answer.age.try_into().ok()
 }
 
-/// A size as the wire has it.
-pub(super) fn count(size: usize) -> u64 {
-    size as u64
+/// A number of objects, which are in memory and thus fewer than 2^32.
+pub(super) fn count<N: TryInto<u32>>(number: N) -> u32 {
+    number.try_into().unwrap_or(u32::MAX)
 }
 
 impl From<&Stats> for pb::Stats {
@@ -170,7 +156,7 @@ impl From<&Rates> for pb::Rates {
     }
 }
 
-/// What is wrong, without the name that the model has for the field.
+/// The message of an error without the model's name of the field.
 fn error_message(error: Error) -> String {
     match error.violations.into_iter().next() {
         Some(violation) => violation.message,
@@ -181,7 +167,6 @@ fn error_message(error: Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::RequestId;
     use crate::model::Reason;
 
     fn names(names: &[&str]) -> Vec<String> {
@@ -189,12 +174,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_included_is_what_is_named() {
-        let told = |list: &[&str]| include(&names(list), Include::default()).unwrap();
-        assert_eq!(told(&[]), Include::default());
-        let none = told(&["none"]);
+    fn include_selects_the_named_parts() {
+        let parse = |list: &[&str]| include(&names(list), Include::default()).unwrap();
+        assert_eq!(parse(&[]), Include::default());
+        let none = parse(&["none"]);
         assert!(!none.servers && !none.stats && !none.rates);
-        let some = told(&["stats", "rates"]);
+        let some = parse(&["stats", "rates"]);
         assert!(!some.servers && some.stats && some.rates);
         for (wrong, field) in [
             (&["stats", "none"][..], "include[1]"),
@@ -207,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_are_none_are_refused_by_the_field_they_came_in() {
+    fn an_invalid_id_is_reported_by_the_field_of_the_request() {
         for wrong in ["", "tcp", "tcp-192.0.2.1-70000"] {
             let error = service_key(wrong, "id").unwrap_err();
             assert_eq!(error.reason, Reason::InvalidArgument);
@@ -219,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn etags_become_guards() {
+    fn an_etag_is_a_precondition() {
         assert_eq!(guard("").unwrap(), Guard::None);
         assert_eq!(guard("*").unwrap(), Guard::Exists);
         let etag = "s-0123456789abcdef";
@@ -231,26 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn no_age_panics_whatever_its_numbers_are() {
-        let context = || RequestContext::new(RequestId::new("-"), Duration::from_secs(1));
-        for seconds in [i64::MIN, -1, 0, 1, i64::MAX] {
-            for nanos in [i32::MIN, -1, 0, 999_999_999, i32::MAX] {
-                let asked = Some(prost_types::Duration { seconds, nanos });
-                assert_eq!(aged(context(), asked).is_ok(), seconds >= 0 && nanos >= 0);
-            }
-        }
-        assert_eq!(aged(context(), None).unwrap().max_age, Duration::ZERO);
-    }
-
-    #[test]
-    fn the_size_of_a_page_is_no_negative_number() {
-        assert_eq!(page_size(None).unwrap(), None);
-        assert_eq!(page_size(Some(7)).unwrap(), Some(7));
-        for wrong in [i64::MIN, -1, 1 << 32] {
-            assert_eq!(
-                page_size(Some(wrong)).unwrap_err().violations[0].field,
-                "page_size"
-            );
-        }
+    fn a_number_out_of_range_names_the_field_and_the_range() {
+        assert_eq!(number::<u16>(65535, "port", 65535).unwrap(), 65535);
+        let error = number::<u16>(70000, "port", 65535).unwrap_err();
+        assert_eq!(error.violations[0].field, "port");
+        assert_eq!(
+            error.violations[0].message,
+            "70000 is out of range: 0 to 65535"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! `grpc.health.v1`: whether the kernel answers, as the app says when asked.
+//! The service `grpc.health.v1.Health`: SERVING while the kernel answers and the daemon does not shut
+//! down.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -13,7 +14,7 @@ use tonic_health::pb::{
     health_server::Health,
 };
 
-use super::{Api, metadata, status};
+use super::{api::Api, metadata, status};
 use crate::{
     model::{Error, Reason},
     proto::SERVICE,
@@ -26,13 +27,15 @@ pub(super) struct HealthService {
     watches: Arc<Semaphore>,
 }
 
-/// One client that watches.
+/// State of one watch.
 struct Watch {
     api: Api,
     known: bool,
-    told: Option<ServingStatus>,
+    /// The status sent last.
+    sent: Option<ServingStatus>,
+    /// Whether the stream ends after the status sent last.
     ended: bool,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 // === impl HealthService ===
@@ -52,9 +55,7 @@ impl Health for HealthService {
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let HealthCheckRequest { service } = request.get_ref();
         if !is_known(service) {
-            return Err(Status::not_found(format!(
-                "there is no service {service:?}"
-            )));
+            return Err(Status::not_found(format!("unknown service {service:?}")));
         }
         let status = serving(&self.api).await;
         Ok(Response::new(HealthCheckResponse {
@@ -68,22 +69,22 @@ impl Health for HealthService {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let Ok(place) = self.watches.clone().try_acquire_owned() else {
+        let Ok(permit) = self.watches.clone().try_acquire_owned() else {
             let limit = self.api.options.max_health_watches;
             let error = Error::new(
                 Reason::RateLimited,
-                format!("{limit} clients watch the health already"),
+                format!("the limit of {limit} concurrent watches is reached"),
             )
-            .with_hint("check it from time to time instead");
+            .with_hint("poll with Check instead");
             let id = metadata::request_id(request.metadata().as_ref());
             return Err(status::status(&error, id));
         };
         let watch = Watch {
             api: self.api.clone(),
             known: is_known(&request.get_ref().service),
-            told: None,
+            sent: None,
             ended: false,
-            _place: place,
+            _permit: permit,
         };
         Ok(Response::new(Box::pin(stream::unfold(watch, Watch::next))))
     }
@@ -92,8 +93,8 @@ impl Health for HealthService {
 // === impl Watch ===
 
 impl Watch {
-    /// The next status that differs from the one told last. At the end of the daemon that is the
-    /// last one, so that watchers do not hold it up.
+    /// Waits for a status that differs from the one sent last. The stream ends when the daemon shuts
+    /// down, so that watches do not delay the shutdown.
     async fn next(mut self) -> Option<(Result<HealthCheckResponse, Status>, Self)> {
         loop {
             if self.ended {
@@ -105,7 +106,7 @@ impl Watch {
             } else {
                 ServingStatus::ServiceUnknown
             };
-            if self.told.replace(status) != Some(status) {
+            if self.sent.replace(status) != Some(status) {
                 let response = HealthCheckResponse {
                     status: status.into(),
                 };

@@ -1,9 +1,6 @@
-//! What daemon and kernel are and have.
+//! GetInfo: versions and capabilities of the daemon and the kernel.
 
-use super::{
-    Api,
-    convert::{age, aged},
-};
+use super::{api::Api, convert::age};
 use crate::{
     app::{InfoReport, KernelReport, RequestContext, SchedulerReport},
     model::Error,
@@ -15,8 +12,8 @@ pub(super) async fn get(
     request: pb::GetInfoRequest,
     context: RequestContext,
 ) -> Result<pb::GetInfoResponse, Error> {
-    let pb::GetInfoRequest { max_age } = request;
-    let answer = api.app.info(&aged(context, max_age)?).await?;
+    let pb::GetInfoRequest { max_age: _ } = request;
+    let answer = api.app.info(&context).await?;
     let age = age(&answer);
     let InfoReport {
         version,
@@ -49,7 +46,7 @@ impl From<KernelReport> for pb::Kernel {
             kind,
             release,
             ipvs_version,
-            connection_table_size: connection_table_size.into(),
+            connection_table_size,
             estimation,
             features,
         }

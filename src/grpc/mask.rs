@@ -1,4 +1,4 @@
-//! Field masks: which fields of a message an update is about.
+//! Field masks (`google.protobuf.FieldMask`): which fields of a message an update changes.
 
 use std::collections::BTreeSet;
 
@@ -6,21 +6,21 @@ use prost_types::FieldMask;
 
 use crate::model::{Error, Field, Violation};
 
-/// Which fields a request is about.
+/// The fields that a request sets or resets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mask {
-    /// Those that are present.
+    /// Present fields are set.
     Present,
-    /// All: what is absent goes back to its default.
+    /// All fields: present ones are set, absent ones are reset to their defaults.
     All,
-    /// These: what is absent of them goes back to its default.
+    /// These fields: present ones are set, absent ones are reset to their defaults.
     Only(BTreeSet<String>),
 }
 
 // === impl Mask ===
 
 impl Mask {
-    /// A request's mask, whose paths must be among `known`. An empty one is none.
+    /// Parses the mask of a request. Its paths must be in `known`. An empty mask counts as absent.
     pub(super) fn parse(mask: Option<FieldMask>, known: &[&str]) -> Result<Self, Error> {
         let FieldMask { paths } = mask.unwrap_or_default();
         if paths.is_empty() {
@@ -34,7 +34,7 @@ impl Mask {
                 let allowed = known.join(", ");
                 Violation::new(
                     format!("update_mask.paths[{i}]"),
-                    format!("there is no field {path:?}: {allowed}, or * for all"),
+                    format!("unknown field {path:?}; must be one of {allowed}, or * for all"),
                 )
             })
             .collect();
@@ -47,7 +47,7 @@ impl Mask {
         Ok(Self::Only(paths.into_iter().collect()))
     }
 
-    /// Whether the field is meant, present or not.
+    /// Whether the mask contains a field.
     pub(super) fn names(&self, field: &str) -> bool {
         match self {
             Self::Present => false,
@@ -56,7 +56,7 @@ impl Mask {
         }
     }
 
-    /// What the request says of a field.
+    /// The change of a field with this value in the request.
     pub(super) fn field<T>(&self, name: &str, value: Option<T>) -> Field<T> {
         match (self, value) {
             (Self::Present, None) => Field::Keep,
@@ -66,8 +66,8 @@ impl Mask {
         }
     }
 
-    /// What the request says of a field that is a message. A path to the message means all of it, a
-    /// path below it means that field alone.
+    /// The change of a message field with this value in the request. A path to the message contains
+    /// all of its fields, a path below it only the named one.
     pub(super) fn message<T: Default, D>(
         &self,
         name: &str,
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_mask_what_is_present_is_set() {
+    fn without_a_mask_present_fields_are_set() {
         for none in [Mask::parse(None, &KNOWN).unwrap(), mask(&[]).unwrap()] {
             assert_eq!(none.field("weight", Some(0)), Field::Set(0));
             assert_eq!(none.field::<i64>("weight", None), Field::Keep);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_named_but_absent_is_cleared() {
+    fn an_absent_field_in_the_mask_is_cleared() {
         let only = mask(&["weight"]).unwrap();
         assert_eq!(only.field::<i64>("weight", None), Field::Clear);
         assert_eq!(only.field("weight", Some(0)), Field::Set(0));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_paths_are_refused_by_name() {
+    fn unknown_paths_are_rejected() {
         let error = mask(&["weight", "wieght", "tunnel.typ"]).unwrap_err();
         let fields: Vec<_> = error.violations.iter().map(|v| v.field.as_str()).collect();
         assert_eq!(fields, ["update_mask.paths[1]", "update_mask.paths[2]"]);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_to_a_message_means_all_of_it_and_one_below_it_that_field() {
+    fn a_path_can_name_a_message_or_one_of_its_fields() {
         let port = |value: Option<Option<i64>>, mask: &Mask| {
             mask.message("tunnel", value, |port, mask| mask.field("port", port))
         };

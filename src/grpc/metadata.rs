@@ -1,46 +1,73 @@
-//! Builds the request context of a gRPC request from its metadata and extensions.
+//! Builds the request context of a gRPC request from its metadata, extensions and message.
 
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use http::{Extensions, HeaderMap};
+use tonic::Streaming;
 
 use crate::{
     app::{RequestContext, RequestId},
     identity::Peer,
+    model::Error,
+    proto::v1 as pb,
 };
 
-/// Carries a request's id; the server's rim sees to it that there is one.
+/// Header with the id of a request. The server adds it to requests that lack it.
 const REQUEST_ID: &str = "x-request-id";
 
-/// How long the client waits, as gRPC's wire protocol has it.
+/// Header with the client's timeout, as specified by the gRPC protocol over HTTP/2.
 const TIMEOUT: &str = "grpc-timeout";
 
-/// The context of a request, which may take as long as the client waits but no longer than
-/// `longest`.
+/// Fields of a request message that belong to the request context.
+pub(super) trait ContextFields {
+    /// `max_age` of a read.
+    fn max_age(&self) -> Option<prost_types::Duration> {
+        None
+    }
+
+    /// `dry_run` of a write.
+    fn dry_run(&self) -> bool {
+        false
+    }
+}
+
+/// The context of a request without the fields of its message. The deadline is the shorter of the
+/// client's timeout and `max_timeout`.
 pub(super) fn context(
     headers: &HeaderMap,
     extensions: &Extensions,
-    longest: Duration,
+    max_timeout: Duration,
 ) -> RequestContext {
-    // Like other implementations, ignore a timeout that is not well formed.
-    let asked = headers.get(TIMEOUT).and_then(|text| text.to_str().ok());
-    let asked = asked.and_then(timeout).unwrap_or(longest);
+    // Like other implementations, ignore a malformed timeout.
+    let requested = headers.get(TIMEOUT).and_then(|text| text.to_str().ok());
+    let requested = requested.and_then(timeout).unwrap_or(max_timeout);
     let id = extensions.get::<RequestId>().cloned();
     let id = id.unwrap_or_else(|| RequestId::new(request_id(headers).unwrap_or("-")));
     let peer = extensions.get::<ConnectInfo<Peer>>();
     RequestContext {
         peer: peer.map(|ConnectInfo(peer)| *peer),
-        ..RequestContext::new(id, asked.min(longest))
+        ..RequestContext::new(id, requested.min(max_timeout))
     }
 }
 
-/// The request's id.
+/// Applies the fields of a message to the context of its request.
+pub(super) fn with_fields(
+    context: RequestContext,
+    message: &impl ContextFields,
+) -> Result<RequestContext, Error> {
+    let max_age = message.max_age().map(max_age).transpose()?;
+    Ok(context
+        .with_max_age(max_age.unwrap_or_default())
+        .with_dry_run(message.dry_run()))
+}
+
+/// The id of a request.
 pub(super) fn request_id(headers: &HeaderMap) -> Option<&str> {
     headers.get(REQUEST_ID)?.to_str().ok()
 }
 
-/// At most 8 digits and a unit.
+/// Parses a `grpc-timeout`: at most 8 digits and a unit.
 fn timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -58,14 +85,75 @@ fn timeout(text: &str) -> Option<Duration> {
     })
 }
 
+fn max_age(age: prost_types::Duration) -> Result<Duration, Error> {
+    // Reject negative parts first: the conversion negates them, which overflows for i64::MIN.
+    (age.seconds >= 0 && age.nanos >= 0)
+        .then(|| Duration::try_from(age).ok())
+        .flatten()
+        .ok_or_else(|| Error::invalid("max_age", "must not be negative"))
+}
+
+// === impl ContextFields ===
+
+macro_rules! reads {
+    ($($request:ident)*) => {
+        $(impl ContextFields for pb::$request {
+            fn max_age(&self) -> Option<prost_types::Duration> {
+                self.max_age
+            }
+        })*
+    };
+}
+
+macro_rules! writes {
+    ($($request:ident)*) => {
+        $(impl ContextFields for pb::$request {
+            fn dry_run(&self) -> bool {
+                self.dry_run
+            }
+        })*
+    };
+}
+
+reads! {
+    ListServicesRequest GetServiceRequest
+    ListServersRequest GetServerRequest
+    ListSyncDaemonsRequest GetTimeoutsRequest
+    GetStatsRequest GetInfoRequest
+}
+
+// Reads without `max_age`.
+impl ContextFields for pb::GetListingRequest {}
+impl ContextFields for pb::SaveRulesRequest {}
+impl ContextFields for pb::ListConnectionsRequest {}
+impl ContextFields for pb::CountConnectionsRequest {}
+impl ContextFields for pb::GetSettingsRequest {}
+
+writes! {
+    CreateServiceRequest UpdateServiceRequest ReplaceServiceRequest DeleteServiceRequest
+    ClearServicesRequest
+    CreateServerRequest CreateServersRequest UpdateServerRequest ReplaceServerRequest
+    DeleteServerRequest
+    ZeroCountersRequest RestoreRulesRequest
+    SetTimeoutsRequest UpdateSettingsRequest
+    StartSyncDaemonRequest StopSyncDaemonRequest
+}
+
+// The first message of a stream has the fields; its handler applies them.
+impl<T> ContextFields for Streaming<T> {}
+
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
 
     use super::*;
 
+    fn empty_context() -> RequestContext {
+        RequestContext::new(RequestId::new("-"), Duration::from_secs(1))
+    }
+
     #[test]
-    fn timeouts_are_read_as_the_protocol_writes_them() {
+    fn timeouts_have_the_format_of_the_protocol() {
         assert_eq!(timeout("2H"), Some(Duration::from_secs(7200)));
         assert_eq!(timeout("3M"), Some(Duration::from_secs(180)));
         assert_eq!(timeout("4S"), Some(Duration::from_secs(4)));
@@ -81,15 +169,50 @@ mod tests {
     }
 
     #[test]
-    fn the_shorter_of_both_deadlines_holds() {
+    fn the_shorter_deadline_applies() {
         let mut headers = HeaderMap::new();
-        let left = |headers: &HeaderMap| {
+        let remaining = |headers: &HeaderMap| {
             context(headers, &Extensions::new(), Duration::from_secs(10)).deadline - Instant::now()
         };
-        assert!(left(&headers) > Duration::from_secs(9));
+        assert!(remaining(&headers) > Duration::from_secs(9));
         headers.insert(TIMEOUT, "1S".parse().unwrap());
-        assert!(left(&headers) <= Duration::from_secs(1));
+        assert!(remaining(&headers) <= Duration::from_secs(1));
         headers.insert(TIMEOUT, "1H".parse().unwrap());
-        assert!(left(&headers) <= Duration::from_secs(10));
+        assert!(remaining(&headers) <= Duration::from_secs(10));
+    }
+
+    #[test]
+    fn negative_max_ages_are_rejected() {
+        for seconds in [i64::MIN, -1, 0, 1, i64::MAX] {
+            for nanos in [i32::MIN, -1, 0, 999_999_999, i32::MAX] {
+                let request = pb::GetInfoRequest {
+                    max_age: Some(prost_types::Duration { seconds, nanos }),
+                };
+                let context = with_fields(empty_context(), &request);
+                assert_eq!(context.is_ok(), seconds >= 0 && nanos >= 0);
+            }
+        }
+    }
+
+    #[test]
+    fn fields_of_the_message_are_in_the_context() {
+        let read = pb::GetInfoRequest {
+            max_age: Some(prost_types::Duration {
+                seconds: 5,
+                nanos: 1,
+            }),
+        };
+        let context = with_fields(empty_context(), &read).unwrap();
+        assert_eq!(context.max_age, Duration::new(5, 1));
+        assert!(!context.dry_run);
+        for dry_run in [false, true] {
+            let write = pb::ZeroCountersRequest {
+                dry_run,
+                ..pb::ZeroCountersRequest::default()
+            };
+            let context = with_fields(empty_context(), &write).unwrap();
+            assert_eq!(context.dry_run, dry_run);
+            assert_eq!(context.max_age, Duration::ZERO);
+        }
     }
 }

@@ -1,45 +1,21 @@
-//! Real servers.
+//! Methods of real servers.
 
 use prost::Message;
 
 use super::{
-    Api,
-    convert::{age, aged, guard, include, order, page_size, server_key, service_key, text},
+    api::Api,
+    convert::{ITEM_OVERHEAD, age, guard, include, non_empty, order, server_key, service_key},
     mask::Mask,
+    server_message::{FIELDS, draft, message},
 };
 use crate::{
     app::{ListServers, Order, RequestContext, Written},
-    model::{
-        Error, Include, Server, ServerDraft, ServerKey, ServerView, ServiceKey, TunnelDraft,
-        TunnelView,
-    },
+    model::{Error, Include, Server, ServerDraft, ServerKey, ServerView, ServiceKey},
     proto::v1 as pb,
 };
 
-/// What a mask for a server may name. Names of what names the server and of what is output only are
-/// known too, so that a client can name all that it got.
-pub(super) const FIELDS: [&str; 17] = [
-    "id",
-    "address",
-    "port",
-    "forwarding",
-    "weight",
-    "upper_threshold",
-    "lower_threshold",
-    "tunnel",
-    "tunnel.type",
-    "tunnel.port",
-    "tunnel.checksum",
-    "active_connections",
-    "inactive_connections",
-    "persistent_connections",
-    "stats",
-    "rates",
-    "etag",
-];
-
-/// What an answer about a server tells unless asked for more.
-const BARE: Include = Include {
+/// The default of `include`, without counters and rates.
+const NO_OPTIONAL_PARTS: Include = Include {
     servers: true,
     stats: false,
     rates: false,
@@ -52,33 +28,30 @@ pub(super) async fn list(
 ) -> Result<pb::ListServersResponse, Error> {
     let pb::ListServersRequest {
         service,
-        page_size: size,
+        page_size,
         page_token,
         include: names,
         sort,
-        max_age,
+        max_age: _,
     } = request;
     let service = service_key(&service, "service")?;
     let list = ListServers {
-        include: include(&names, BARE)?,
+        include: include(&names, NO_OPTIONAL_PARTS)?,
         order: order(&sort, Order::default())?,
-        page_size: page_size(size)?,
-        page_token: text(page_token),
+        page_size,
+        page_token: non_empty(page_token),
     };
-    let answer = api
-        .app
-        .list_servers(&aged(context, max_age)?, service, list)
-        .await?;
+    let answer = api.app.list_servers(&context, service, list).await?;
     let age = age(&answer);
     let page = answer.value;
     let mut servers = Vec::new();
-    let mut room = api.options.max_response_bytes;
+    let mut available = api.options.max_response_bytes;
     for server in &page.servers {
         let server = message(ServerView::new(server, page.include));
-        // A tag and a length of at most 5 bytes go before it.
-        match room.checked_sub(server.encoded_len() + 6) {
-            Some(left) => room = left,
-            None if servers.is_empty() => room = 0,
+        match available.checked_sub(server.encoded_len() + ITEM_OVERHEAD) {
+            Some(left) => available = left,
+            // A page has at least one server.
+            None if servers.is_empty() => available = 0,
             None => break,
         }
         servers.push(server);
@@ -101,15 +74,12 @@ pub(super) async fn get(
         service,
         id,
         include: names,
-        max_age,
+        max_age: _,
     } = request;
     let service = service_key(&service, "service")?;
     let key = server_key(&id)?;
-    let include = include(&names, BARE)?;
-    let answer = api
-        .app
-        .server(&aged(context, max_age)?, service, key)
-        .await?;
+    let include = include(&names, NO_OPTIONAL_PARTS)?;
+    let answer = api.app.server(&context, service, key).await?;
     Ok(pb::GetServerResponse {
         server: Some(message(ServerView::new(&answer.value, include))),
         age: age(&answer),
@@ -121,12 +91,16 @@ pub(super) async fn create(
     request: pb::CreateServerRequest,
     context: RequestContext,
 ) -> Result<pb::CreateServerResponse, Error> {
-    let pb::CreateServerRequest { service, server } = request;
+    let pb::CreateServerRequest {
+        service,
+        server,
+        dry_run: _,
+    } = request;
     let service = service_key(&service, "service")?;
     let draft = draft(required(server)?, &Mask::Present);
-    named(&draft, service)?;
+    key_of(&draft, service)?;
     let written = api.app.create_server(&context, service, draft).await?;
-    let (server, created, changed) = told(&written);
+    let (server, created, changed) = written_server(&written);
     Ok(pb::CreateServerResponse {
         server,
         created,
@@ -139,26 +113,30 @@ pub(super) async fn create_many(
     request: pb::CreateServersRequest,
     context: RequestContext,
 ) -> Result<pb::CreateServersResponse, Error> {
-    let pb::CreateServersRequest { service, servers } = request;
+    let pb::CreateServersRequest {
+        service,
+        servers,
+        dry_run: _,
+    } = request;
     let service = service_key(&service, "service")?;
     if servers.is_empty() {
-        return Err(Error::invalid("servers", "is required: 1 server or more"));
+        return Err(Error::invalid("servers", "is required: at least 1 server"));
     }
     let drafts = servers
         .into_iter()
         .map(|server| draft(server, &Mask::Present))
         .collect();
     let written = api.app.create_servers(&context, service, drafts).await?;
-    let mut answer = pb::CreateServersResponse {
-        servers: written.value.iter().map(bare).collect(),
+    let mut response = pb::CreateServersResponse {
+        servers: written.value.iter().map(written_message).collect(),
         created: written.created,
         changed: written.changed,
     };
-    // What was done must not look like a failure.
-    if answer.encoded_len() > api.options.max_response_bytes {
-        answer.servers.clear();
+    // Leave out servers that do not fit the response, because the write has succeeded.
+    if response.encoded_len() > api.options.max_response_bytes {
+        response.servers.clear();
     }
-    Ok(answer)
+    Ok(response)
 }
 
 pub(super) async fn update(
@@ -172,16 +150,17 @@ pub(super) async fn update(
         update_mask,
         allow_missing,
         etag,
+        dry_run: _,
     } = request;
     let service = service_key(&service, "service")?;
     let mask = Mask::parse(update_mask, &FIELDS)?;
     let draft = draft(required(server)?, &mask);
-    let key = named(&draft, service)?;
+    let key = key_of(&draft, service)?;
     let written = api
         .app
         .update_server(&context, service, key, draft, guard(&etag)?, allow_missing)
         .await?;
-    let (server, created, changed) = told(&written);
+    let (server, created, changed) = written_server(&written);
     Ok(pb::UpdateServerResponse {
         server,
         created,
@@ -198,15 +177,16 @@ pub(super) async fn replace(
         service,
         server,
         etag,
+        dry_run: _,
     } = request;
     let service = service_key(&service, "service")?;
     let draft = draft(required(server)?, &Mask::Present);
-    let key = named(&draft, service)?;
+    let key = key_of(&draft, service)?;
     let written = api
         .app
         .replace_server(&context, service, key, draft, guard(&etag)?)
         .await?;
-    let (server, created, changed) = told(&written);
+    let (server, created, changed) = written_server(&written);
     Ok(pb::ReplaceServerResponse {
         server,
         created,
@@ -224,6 +204,7 @@ pub(super) async fn delete(
         id,
         allow_missing,
         etag,
+        dry_run: _,
     } = request;
     let service = service_key(&service, "service")?;
     let key = server_key(&id)?;
@@ -238,7 +219,7 @@ fn required(server: Option<pb::Server>) -> Result<pb::Server, Error> {
     server.ok_or_else(|| Error::invalid("server", "is required"))
 }
 
-fn named(draft: &ServerDraft, service: ServiceKey) -> Result<ServerKey, Error> {
+fn key_of(draft: &ServerDraft, service: ServiceKey) -> Result<ServerKey, Error> {
     draft.key(service)?.ok_or_else(|| {
         Error::invalid(
             "id",
@@ -247,106 +228,14 @@ fn named(draft: &ServerDraft, service: ServiceKey) -> Result<ServerKey, Error> {
     })
 }
 
-fn told(written: &Written<Server>) -> (Option<pb::Server>, bool, bool) {
-    (Some(bare(&written.value)), written.created, written.changed)
+fn written_server(written: &Written<Server>) -> (Option<pb::Server>, bool, bool) {
+    (
+        Some(written_message(&written.value)),
+        written.created,
+        written.changed,
+    )
 }
 
-fn bare(server: &Server) -> pb::Server {
-    message(ServerView::new(server, BARE))
-}
-
-// === pb::Server ===
-
-/// A server as a message.
-pub(super) fn message(view: ServerView<'_>) -> pb::Server {
-    let ServerView {
-        id,
-        address,
-        port,
-        forwarding,
-        weight,
-        upper_threshold,
-        lower_threshold,
-        tunnel,
-        active_connections,
-        inactive_connections,
-        persistent_connections,
-        stats,
-        rates,
-        etag,
-    } = view;
-    pb::Server {
-        id: id.to_string(),
-        address: Some(address.to_string()),
-        port: Some(port.into()),
-        forwarding: Some(forwarding.to_string()),
-        weight: Some(weight.into()),
-        upper_threshold: Some(upper_threshold.into()),
-        lower_threshold: Some(lower_threshold.into()),
-        tunnel: tunnel.map(pb::Tunnel::from),
-        active_connections: active_connections.into(),
-        inactive_connections: inactive_connections.into(),
-        persistent_connections: persistent_connections.into(),
-        stats: stats.map(pb::Stats::from),
-        rates: rates.map(pb::Rates::from),
-        etag: etag.to_string(),
-    }
-}
-
-impl From<TunnelView> for pb::Tunnel {
-    fn from(tunnel: TunnelView) -> Self {
-        let TunnelView {
-            kind,
-            port,
-            checksum,
-        } = tunnel;
-        Self {
-            r#type: Some(kind.to_string()),
-            port: port.map(i64::from),
-            checksum: Some(checksum.to_string()),
-        }
-    }
-}
-
-/// What a message says of a server, as far as the mask goes.
-pub(super) fn draft(server: pb::Server, mask: &Mask) -> ServerDraft {
-    let pb::Server {
-        id,
-        address,
-        port,
-        forwarding,
-        weight,
-        upper_threshold,
-        lower_threshold,
-        tunnel,
-        active_connections: _,
-        inactive_connections: _,
-        persistent_connections: _,
-        stats: _,
-        rates: _,
-        etag: _,
-    } = server;
-    let mut draft = ServerDraft::default();
-    draft.id = text(id);
-    draft.address = address;
-    draft.port = port;
-    draft.forwarding = mask.field("forwarding", forwarding);
-    draft.weight = mask.field("weight", weight);
-    draft.upper_threshold = mask.field("upper_threshold", upper_threshold);
-    draft.lower_threshold = mask.field("lower_threshold", lower_threshold);
-    draft.tunnel = mask.message("tunnel", tunnel, tunnel_draft);
-    draft
-}
-
-fn tunnel_draft(tunnel: pb::Tunnel, mask: &Mask) -> TunnelDraft {
-    let pb::Tunnel {
-        r#type,
-        port,
-        checksum,
-    } = tunnel;
-    TunnelDraft {
-        kind: mask.field("type", r#type),
-        port: mask.field("port", port),
-        checksum: mask.field("checksum", checksum),
-    }
+fn written_message(server: &Server) -> pb::Server {
+    message(ServerView::new(server, NO_OPTIONAL_PARTS))
 }

@@ -1,10 +1,10 @@
-//! The kernel's settings of IPVS.
+//! Methods of the IPVS settings of the kernel.
 
 use std::collections::{BTreeMap, HashMap};
 
 use prost_types::FieldMask;
 
-use super::Api;
+use super::api::Api;
 use crate::{
     app::RequestContext,
     model::{Error, Field, SettingValue, Settings},
@@ -31,17 +31,18 @@ pub(super) async fn update(
     let pb::UpdateSettingsRequest {
         settings,
         update_mask,
+        dry_run: _,
     } = request;
-    let wishes = wishes(settings, update_mask);
-    let written = api.app.update_settings(&context, wishes).await?;
+    let changes = changes(settings, update_mask);
+    let written = api.app.update_settings(&context, changes).await?;
     Ok(pb::UpdateSettingsResponse {
         settings: message(written.value),
         changed: written.changed,
     })
 }
 
-/// The mask names settings here. The model knows which there are, and refuses the others.
-fn wishes(
+/// The changes that a request makes. Its mask names settings, which the model validates.
+fn changes(
     mut settings: HashMap<String, pb::SettingValue>,
     mask: Option<FieldMask>,
 ) -> BTreeMap<String, Field<SettingValue>> {
@@ -49,19 +50,19 @@ fn wishes(
     if paths.is_empty() || paths.iter().any(|path| path == "*") {
         return settings
             .into_iter()
-            .map(|(name, value)| (name, wish(Some(value))))
+            .map(|(name, value)| (name, change(Some(value))))
             .collect();
     }
     paths
         .into_iter()
         .map(|name| {
             let value = settings.remove(&name);
-            (name, wish(value))
+            (name, change(value))
         })
         .collect()
 }
 
-fn wish(value: Option<pb::SettingValue>) -> Field<SettingValue> {
+fn change(value: Option<pb::SettingValue>) -> Field<SettingValue> {
     let kind = value.and_then(|value| {
         let pb::SettingValue { kind } = value;
         kind
@@ -70,7 +71,9 @@ fn wish(value: Option<pb::SettingValue>) -> Field<SettingValue> {
         Field::Set(match kind {
             Kind::Boolean(on) => SettingValue::Bool(on),
             Kind::Integer(number) => SettingValue::Integer(number),
-            Kind::Pair(pb::SettingPair { first, second }) => SettingValue::Pair([first, second]),
+            Kind::Pair(pb::SettingPair { first, second }) => {
+                SettingValue::Pair([first.into(), second.into()])
+            }
             Kind::Text(text) => SettingValue::Text(text),
         })
     })
@@ -88,11 +91,19 @@ impl From<SettingValue> for pb::SettingValue {
         let kind = match value {
             SettingValue::Bool(on) => Kind::Boolean(on),
             SettingValue::Integer(number) => Kind::Integer(number),
-            SettingValue::Pair([first, second]) => Kind::Pair(pb::SettingPair { first, second }),
+            SettingValue::Pair([first, second]) => Kind::Pair(pb::SettingPair {
+                first: int(first),
+                second: int(second),
+            }),
             SettingValue::Text(text) => Kind::Text(text),
         };
         Self { kind: Some(kind) }
     }
+}
+
+/// A number of a pair, which the kernel stores as an int.
+fn int(number: i64) -> i32 {
+    i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX })
 }
 
 #[cfg(test)]
@@ -117,8 +128,8 @@ mod tests {
     }
 
     #[test]
-    fn values_go_there_and_back() {
-        let all = wishes(some(), None);
+    fn values_are_converted_both_ways() {
+        let all = changes(some(), None);
         assert_eq!(all["conntrack"], Field::Set(SettingValue::Bool(true)));
         assert_eq!(all["drop_entry"], Field::Set(SettingValue::Integer(0)));
         assert_eq!(
@@ -129,12 +140,12 @@ mod tests {
             all["est_cpulist"],
             Field::Set(SettingValue::Text("0-3".to_owned()))
         );
-        assert_eq!(wishes(some(), mask(&["*"])), all);
+        assert_eq!(changes(some(), mask(&["*"])), all);
     }
 
     #[test]
-    fn a_mask_chooses_and_what_it_names_without_a_value_is_cleared() {
-        let chosen = wishes(some(), mask(&["conntrack", "drop_packet"]));
+    fn a_masked_setting_without_a_value_is_cleared() {
+        let chosen = changes(some(), mask(&["conntrack", "drop_packet"]));
         assert_eq!(chosen.len(), 2);
         assert_eq!(chosen["conntrack"], Field::Set(SettingValue::Bool(true)));
         assert_eq!(chosen["drop_packet"], Field::Clear);

@@ -1,8 +1,8 @@
-//! Totals and the busiest.
+//! GetStats: totals, and the services and servers with the most traffic.
 
 use super::{
-    Api,
-    convert::{age, aged, count, number, order},
+    api::Api,
+    convert::{age, count, number, order},
 };
 use crate::{
     app::{RequestContext, StatsReport, StatsRequest, TopServer, TopService},
@@ -10,11 +10,11 @@ use crate::{
     proto::v1 as pb,
 };
 
-/// How many of the busiest are told unless the request says.
-const DEFAULT_TOP: i64 = 10;
-/// How many are told at most.
-const MAX_TOP: i64 = 100;
-/// What they are the busiest by unless the request says.
+/// Default of `top`.
+const DEFAULT_TOP: u32 = 10;
+/// Largest `top`.
+const MAX_TOP: u32 = 100;
+/// Default of `sort`.
 const DEFAULT_SORT: &str = "-rates.connections";
 
 pub(super) async fn get(
@@ -22,12 +22,16 @@ pub(super) async fn get(
     request: pb::GetStatsRequest,
     context: RequestContext,
 ) -> Result<pb::GetStatsResponse, Error> {
-    let pb::GetStatsRequest { top, sort, max_age } = request;
+    let pb::GetStatsRequest {
+        top,
+        sort,
+        max_age: _,
+    } = request;
     let request = StatsRequest {
-        top: number(top.unwrap_or(DEFAULT_TOP), "top", 0, MAX_TOP)?,
+        top: number(top.unwrap_or(DEFAULT_TOP), "top", MAX_TOP)?,
         by: order(&sort, DEFAULT_SORT.parse()?)?,
     };
-    let answer = api.app.stats(&aged(context, max_age)?, request).await?;
+    let answer = api.app.stats(&context, request).await?;
     let age = age(&answer);
     let StatsReport {
         stats,
@@ -78,8 +82,8 @@ impl From<&TopServer> for pb::TopServer {
         Self {
             service: service.to_string(),
             id: id.to_string(),
-            active_connections: (*active_connections).into(),
-            inactive_connections: (*inactive_connections).into(),
+            active_connections: *active_connections,
+            inactive_connections: *inactive_connections,
             stats: Some(stats.into()),
             rates: Some(rates.into()),
         }

@@ -1,4 +1,4 @@
-//! The model's error as a gRPC status with google.rpc details.
+//! Conversion of the model's error to a gRPC status with google.rpc details.
 
 use std::collections::HashMap;
 
@@ -10,18 +10,18 @@ use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt
 use super::metadata;
 use crate::model::{Error, Reason, Violation};
 
-/// Who gives the reasons: `domain` in `google.rpc.ErrorInfo`.
+/// `domain` in `google.rpc.ErrorInfo`, the namespace of the reasons.
 pub const ERROR_DOMAIN: &str = "ipvsd";
 
-/// The most of a sentence in bytes. A status travels in the trailers, the sentence twice, and
-/// common clients take no more than 8 KiB of trailers.
+/// Longest message in bytes. A status contains it twice and is sent in the trailers, which common
+/// clients limit to 8 KiB.
 const MAX_MESSAGE: usize = 768;
-/// The most of a field's path in bytes.
+/// Longest field path in bytes.
 const MAX_FIELD: usize = 128;
-/// The most of all violations together in bytes.
+/// Most bytes of all violations together.
 const MAX_VIOLATIONS: usize = 2048;
 
-/// The gRPC code of a reason.
+/// The gRPC status code of a reason.
 pub fn code(reason: Reason) -> Code {
     match reason {
         Reason::InvalidArgument | Reason::UnsupportedMediaType => Code::InvalidArgument,
@@ -46,23 +46,18 @@ pub fn code(reason: Reason) -> Code {
     }
 }
 
-/// An error as a status; with the id of its request, where that is known.
+/// Converts an error to a status. `request_id` becomes `google.rpc.RequestInfo`.
 pub fn status(error: &Error, request_id: Option<&str>) -> Status {
     let Error {
-        reason,
-        detail,
-        errno,
-        violations,
-        hint,
-        cause: _,
+        reason, violations, ..
     } = error;
-    let detail = shortened(detail, MAX_MESSAGE);
+    let detail = truncated(&error.detail, MAX_MESSAGE);
     let mut metadata = HashMap::new();
-    if let Some(errno) = errno {
+    if let Some(errno) = &error.errno {
         metadata.insert("errno".to_owned(), errno.to_string());
     }
-    if let Some(hint) = hint {
-        metadata.insert("hint".to_owned(), shortened(hint, MAX_MESSAGE));
+    if let Some(hint) = &error.hint {
+        metadata.insert("hint".to_owned(), truncated(hint, MAX_MESSAGE));
     }
     let mut details = ErrorDetails::with_error_info(reason.as_str(), ERROR_DOMAIN, metadata);
     let code = code(*reason);
@@ -70,7 +65,7 @@ pub fn status(error: &Error, request_id: Option<&str>) -> Status {
         let subject = violations.first().map_or("kernel", |v| v.field.as_str());
         details.set_precondition_failure(vec![PreconditionViolation::new(
             reason.as_str(),
-            shortened(subject, MAX_FIELD),
+            truncated(subject, MAX_FIELD),
             detail.as_str(),
         )]);
     }
@@ -78,39 +73,40 @@ pub fn status(error: &Error, request_id: Option<&str>) -> Status {
         details.set_bad_request(fields(violations));
     }
     if let Some(id) = request_id {
-        details.set_request_info(shortened(id, MAX_FIELD), "");
+        details.set_request_info(truncated(id, MAX_FIELD), "");
     }
     Status::with_error_details(code, detail, details)
 }
 
-/// The fields at fault, as many as there is room for.
+/// The fields at fault, up to [`MAX_VIOLATIONS`] bytes.
 fn fields(violations: &[Violation]) -> Vec<FieldViolation> {
-    let mut room = MAX_VIOLATIONS;
-    let mut told = Vec::new();
+    let mut available = MAX_VIOLATIONS;
+    let mut fields = Vec::new();
     for Violation { field, message } in violations {
-        let field = shortened(field, MAX_FIELD);
-        let message = shortened(message, MAX_MESSAGE);
-        let Some(left) = room.checked_sub(field.len() + message.len()) else {
-            let left_out = violations.len() - told.len();
-            told.push(FieldViolation::new("", format!("and {left_out} more")));
+        let field = truncated(field, MAX_FIELD);
+        let message = truncated(message, MAX_MESSAGE);
+        let Some(left) = available.checked_sub(field.len() + message.len()) else {
+            let omitted = violations.len() - fields.len();
+            fields.push(FieldViolation::new("", format!("and {omitted} more")));
             break;
         };
-        room = left;
-        told.push(FieldViolation::new(field, message));
+        available = left;
+        fields.push(FieldViolation::new(field, message));
     }
-    told
+    fields
 }
 
-/// Whether a request speaks gRPC or grpc-web, by its `content-type`.
+/// Whether a request uses gRPC or grpc-web, by its `content-type`.
 pub fn is_grpc(headers: &HeaderMap) -> bool {
     content_type(headers).is_some_and(|text| text.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// A refusal of a whole request before any method saw it, by the headers of the request.
+/// The response to a request that is rejected before it reaches a method. `headers` are those of the
+/// request.
 pub fn refusal(error: &Error, headers: &HeaderMap) -> Response {
     let status = status(error, metadata::request_id(headers));
     let mut response: Response = status.into_http::<tonic::body::Body>().map(Body::new);
-    // To a client of grpc-web, another type than its own is no answer.
+    // A grpc-web client expects the content type of its request.
     let own = content_type(headers)
         .filter(|text| text.as_bytes().starts_with(b"application/grpc-web"))
         .cloned();
@@ -120,21 +116,20 @@ pub fn refusal(error: &Error, headers: &HeaderMap) -> Response {
     response
 }
 
-/// The answer to a gRPC request for a method that there is not: the router's fallback for requests
-/// that [`is_grpc`].
+/// The response to a gRPC request for an unknown method: the router's fallback for requests with
+/// [`is_grpc`].
 pub async fn unimplemented_fallback(request: axum::extract::Request) -> Response {
-    let path = shortened(request.uri().path(), MAX_FIELD);
-    let error =
-        Error::new(Reason::NotFound, format!("there is no method {path}")).with_hint(format!(
-            "the methods are those of {}, which reflection lists",
-            crate::proto::SERVICE
-        ));
+    let path = truncated(request.uri().path(), MAX_FIELD);
+    let error = Error::new(Reason::NotFound, format!("unknown method {path}")).with_hint(format!(
+        "server reflection lists the methods of {}",
+        crate::proto::SERVICE
+    ));
     refusal(&error, request.headers())
 }
 
-/// The generated code's own words for a message that is too long, in ours.
+/// Converts the error of the generated code for a request message that is too long.
 pub(super) async fn too_large(response: Response) -> Response {
-    // OUT_OF_RANGE comes from nowhere else: no reason has it.
+    // Nothing else returns OUT_OF_RANGE: no reason maps to it.
     let out_of_range = response
         .headers()
         .get(Status::GRPC_STATUS)
@@ -142,10 +137,11 @@ pub(super) async fn too_large(response: Response) -> Response {
     if !out_of_range {
         return response;
     }
-    let said = Status::from_header_map(response.headers());
-    let said = said.as_ref().map_or("", Status::message);
-    let error = Error::new(Reason::TooLarge, said)
-        .with_hint("send less at a time, such as the servers of a service in several requests");
+    let status = Status::from_header_map(response.headers());
+    let message = status.as_ref().map_or("", Status::message);
+    let error = Error::new(Reason::TooLarge, message).with_hint(
+        "split the request, for example the servers of a service, or raise limits.max_body_bytes",
+    );
     refusal(&error, &HeaderMap::new())
 }
 
@@ -153,8 +149,8 @@ fn content_type(headers: &HeaderMap) -> Option<&HeaderValue> {
     headers.get(CONTENT_TYPE)
 }
 
-/// At most `max` bytes of a text, and a sign that there was more.
-fn shortened(text: &str, max: usize) -> String {
+/// At most `max` bytes of a text, with an ellipsis if it was longer.
+fn truncated(text: &str, max: usize) -> String {
     if text.len() <= max {
         return text.to_owned();
     }
@@ -171,10 +167,10 @@ mod tests {
     use crate::model::Errno;
 
     #[test]
-    fn an_error_keeps_all_that_it_says() {
+    fn a_status_has_all_parts_of_the_error() {
         let error = Error::new(Reason::ServiceExists, "there is a service tcp-192.0.2.1-80")
             .with_errno(Errno::EEXIST)
-            .with_hint("replace it");
+            .with_hint("use ReplaceService");
         let status = status(&error, Some("abc"));
         assert_eq!(status.code(), Code::AlreadyExists);
         assert_eq!(status.message(), error.detail);
@@ -185,13 +181,13 @@ mod tests {
             ("SERVICE_EXISTS", "ipvsd")
         );
         assert_eq!(info.metadata["errno"], "EEXIST");
-        assert_eq!(info.metadata["hint"], "replace it");
+        assert_eq!(info.metadata["hint"], "use ReplaceService");
         assert_eq!(details.request_info().unwrap().request_id, "abc");
         assert!(details.bad_request().is_none());
     }
 
     #[test]
-    fn fields_at_fault_are_told_with_their_paths() {
+    fn violations_become_a_bad_request() {
         let error = Error::from_violations(vec![
             Violation::new("persistence.netmask", "is wrong"),
             Violation::new("servers[2].weight", "is wrong too"),
@@ -206,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_precondition_says_which() {
+    fn a_failed_precondition_names_its_subject() {
         let error = Error::new(Reason::SchedulerUnavailable, "no scheduler xyz")
             .with_violation("scheduler", "no scheduler xyz");
         let status = status(&error, None);
@@ -220,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_error_fits_the_trailers_of_common_clients() {
+    fn the_largest_status_fits_the_trailers_of_common_clients() {
         let violation = |i| Violation::new(format!("servers[{i}].weight"), "ü".repeat(100));
         let mut error = Error::from_violations((0..1000).map(violation).collect());
         error.hint = Some("ü".repeat(2000));
@@ -243,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_has_a_code_that_is_an_error() {
+    fn every_reason_has_an_error_code() {
         for reason in Reason::ALL {
             assert!(!matches!(
                 code(reason),
@@ -253,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_too_long_is_resource_exhausted() {
+    async fn a_request_message_that_is_too_long_is_resource_exhausted() {
         let response = Status::out_of_range("too long").into_http::<tonic::body::Body>();
         let response = too_large(response.map(Body::new)).await;
         let status = Status::from_header_map(response.headers()).unwrap();
@@ -265,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_speaks_the_dialect_of_the_request() {
+    fn a_rejection_has_the_content_type_of_the_request() {
         let mut headers = HeaderMap::new();
         assert!(!is_grpc(&headers));
         let kind = HeaderValue::from_static("application/grpc-web+proto");

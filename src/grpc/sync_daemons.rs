@@ -1,8 +1,8 @@
-//! Connection synchronisation daemons.
+//! Methods of connection synchronisation daemons.
 
 use super::{
-    Api,
-    convert::{age, aged, guard},
+    api::Api,
+    convert::{age, guard},
     mask::Mask,
 };
 use crate::{
@@ -16,8 +16,8 @@ pub(super) async fn list(
     request: pb::ListSyncDaemonsRequest,
     context: RequestContext,
 ) -> Result<pb::ListSyncDaemonsResponse, Error> {
-    let pb::ListSyncDaemonsRequest { max_age } = request;
-    let answer = api.app.sync_daemons(&aged(context, max_age)?).await?;
+    let pb::ListSyncDaemonsRequest { max_age: _ } = request;
+    let answer = api.app.sync_daemons(&context).await?;
     let daemons = answer.value.iter().copied().map(SyncDaemonView::from);
     Ok(pb::ListSyncDaemonsResponse {
         sync_daemons: daemons.map(pb::SyncDaemon::from).collect(),
@@ -34,6 +34,7 @@ pub(super) async fn start(
         sync_daemon,
         replace,
         etag,
+        dry_run: _,
     } = request;
     let daemon = sync_daemon.ok_or_else(|| Error::invalid("sync_daemon", "is required"))?;
     let state = state(&daemon.state)?;
@@ -57,6 +58,7 @@ pub(super) async fn stop(
         state: text,
         allow_missing,
         etag,
+        dry_run: _,
     } = request;
     let changed = api
         .app
@@ -99,7 +101,7 @@ impl From<SyncDaemonView> for pb::SyncDaemon {
     }
 }
 
-/// What a message says of a daemon, beside which of the two it is.
+/// Converts a message to a draft, which does not include the state.
 pub(super) fn draft(daemon: pb::SyncDaemon) -> SyncDaemonDraft {
     let pb::SyncDaemon {
         state: _,
@@ -114,10 +116,10 @@ pub(super) fn draft(daemon: pb::SyncDaemon) -> SyncDaemonDraft {
     let mask = Mask::Present;
     let mut draft = SyncDaemonDraft::default();
     draft.interface = mask.field("interface", interface);
-    draft.sync_id = mask.field("sync_id", sync_id);
-    draft.max_length = mask.field("max_length", max_length);
+    draft.sync_id = mask.field("sync_id", sync_id.map(i64::from));
+    draft.max_length = mask.field("max_length", max_length.map(i64::from));
     draft.multicast_group = mask.field("multicast_group", multicast_group);
-    draft.multicast_port = mask.field("multicast_port", multicast_port);
-    draft.multicast_ttl = mask.field("multicast_ttl", multicast_ttl);
+    draft.multicast_port = mask.field("multicast_port", multicast_port.map(i64::from));
+    draft.multicast_ttl = mask.field("multicast_ttl", multicast_ttl.map(i64::from));
     draft
 }

@@ -1,4 +1,4 @@
-//! Messages against the model: nothing is lost on the way there and back, masks say what they say.
+//! Conversion between messages and the model, in both directions and with masks.
 
 mod definitions;
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use prost::Message;
 use prost_types::FieldMask;
 
-use super::{mask::Mask, servers, services, sync_daemons, timeouts};
+use super::{mask::Mask, server_message, service_message, sync_daemons, timeouts};
 use crate::{
     model::{
         Checksum, Family, Field, Forwarding, Include, MaskText, Name, Netmask, Protocol, Rates,
@@ -157,14 +157,14 @@ fn real(key: ServerKey, config: ServerConfig) -> Server {
 
 proptest! {
     #[test]
-    fn what_is_told_of_a_service_makes_the_same_service(
+    fn a_service_message_converts_back_to_the_same_service(
         (key, config) in key().prop_flat_map(|key| (Just(key), config(key))),
     ) {
-        let message = services::message(&entry(key, config), ALL);
+        let message = service_message::message(&entry(key, config), ALL);
         let message = pb::Service::decode(message.encode_to_vec().as_slice()).unwrap();
-        // Whatever the mask: what was told is all that there is.
+        // The message has all fields, so both masks have the same effect.
         for mask in [Mask::Present, Mask::All] {
-            let draft = services::draft(message.clone(), &mask);
+            let draft = service_message::draft(message.clone(), &mask);
             prop_assert_eq!(draft.key().unwrap(), Some(key));
             prop_assert_eq!(draft.create(key).unwrap(), config);
             prop_assert_eq!(draft.update(key, ServiceConfig::new(key.family())).unwrap(), config);
@@ -172,34 +172,34 @@ proptest! {
     }
 
     #[test]
-    fn what_is_told_of_a_server_makes_the_same_server(
+    fn a_server_message_converts_back_to_the_same_server(
         (service, (key, config)) in key().prop_flat_map(|key| (Just(key), server(key))),
     ) {
         let server = real(key, config);
-        let message = servers::message(ServerView::new(&server, ALL));
+        let message = server_message::message(ServerView::new(&server, ALL));
         let message = pb::Server::decode(message.encode_to_vec().as_slice()).unwrap();
         for mask in [Mask::Present, Mask::All] {
-            let draft = servers::draft(message.clone(), &mask);
+            let draft = server_message::draft(message.clone(), &mask);
             prop_assert_eq!(draft.key(service).unwrap(), Some(key));
             prop_assert_eq!(draft.create(service, key).unwrap(), config);
         }
     }
 
     #[test]
-    fn numbers_of_any_size_reach_the_model_whole(number: i64) {
+    fn numbers_of_any_size_reach_the_model(number: u32) {
         let message = pb::Server { weight: Some(number), ..pb::Server::default() };
-        prop_assert_eq!(servers::draft(message, &Mask::Present).weight, Field::Set(number));
+        prop_assert_eq!(server_message::draft(message, &Mask::Present).weight, Field::Set(number.into()));
     }
 }
 
 fn masked(service: pb::Service, paths: &[&str]) -> crate::model::ServiceDraft {
     let paths = paths.iter().map(|&path| path.to_owned()).collect();
-    let mask = Mask::parse(Some(FieldMask { paths }), &services::FIELDS).unwrap();
-    services::draft(service, &mask)
+    let mask = Mask::parse(Some(FieldMask { paths }), &service_message::FIELDS).unwrap();
+    service_message::draft(service, &mask)
 }
 
 #[test]
-fn an_update_of_what_is_named_leaves_the_rest() {
+fn fields_outside_the_mask_are_kept() {
     let service = pb::Service {
         id: "tcp-192.0.2.1-80".to_owned(),
         scheduler: Some("rr".to_owned()),
@@ -214,13 +214,13 @@ fn an_update_of_what_is_named_leaves_the_rest() {
     assert_eq!(draft.scheduler, Field::Set("rr".to_owned()));
     assert_eq!(draft.persistence_engine, Field::Clear);
     assert_eq!(draft.one_packet, Field::Keep);
-    assert!(draft.servers.is_none(), "not named");
-    // Named servers reach the model, which says why an update does not take them.
+    assert!(draft.servers.is_none(), "not in the mask");
+    // Servers in the mask reach the model, which rejects them.
     assert!(masked(service, &["servers"]).servers.is_some());
 }
 
 #[test]
-fn one_field_of_persistence_can_change_alone() {
+fn a_mask_can_name_one_field_of_persistence() {
     let service = pb::Service {
         persistence: Some(pb::Persistence {
             timeout_seconds: Some(60),
@@ -248,8 +248,8 @@ fn one_field_of_persistence_can_change_alone() {
 }
 
 #[test]
-fn an_empty_list_counts_as_absent_unless_a_mask_names_it() {
-    let draft = services::draft(pb::Service::default(), &Mask::Present);
+fn an_empty_list_is_absent_unless_the_mask_names_it() {
+    let draft = service_message::draft(pb::Service::default(), &Mask::Present);
     assert_eq!(draft.scheduler_flags, Field::Keep);
     assert!(draft.servers.is_none());
     let draft = masked(pb::Service::default(), &["scheduler_flags"]);
@@ -257,7 +257,7 @@ fn an_empty_list_counts_as_absent_unless_a_mask_names_it() {
 }
 
 #[test]
-fn what_only_another_program_can_have_set_is_told_as_it_is() {
+fn values_that_only_other_programs_can_set_are_shown_unchanged() {
     let key: ServerKey = "192.0.2.9-80".parse().unwrap();
     let config = ServerConfig {
         forwarding: Forwarding::Other(5),
@@ -265,18 +265,18 @@ fn what_only_another_program_can_have_set_is_told_as_it_is() {
         ..ServerConfig::default()
     };
     let server = real(key, config);
-    let message = servers::message(ServerView::new(&server, ALL));
+    let message = server_message::message(ServerView::new(&server, ALL));
     assert_eq!(message.forwarding.as_deref(), Some("5"));
     assert_eq!(message.weight, Some(2_000_000_000));
     let key: ServiceKey = "47-192.0.2.1-80".parse().unwrap();
     let config = ServiceConfig::new(Family::Ipv4);
-    let message = services::message(&entry(key, config), Include::default());
+    let message = service_message::message(&entry(key, config), Include::default());
     assert_eq!(message.protocol.as_deref(), Some("47"));
     assert_eq!(message.id, "47-192.0.2.1-80");
 }
 
 #[test]
-fn what_is_told_of_a_sync_daemon_starts_the_same_again() {
+fn a_sync_daemon_message_converts_back_to_the_same_daemon() {
     let daemon = SyncDaemon {
         state: SyncState::Backup,
         interface: Name::from_kernel(b"eth0"),
@@ -295,7 +295,7 @@ fn what_is_told_of_a_sync_daemon_starts_the_same_again() {
 }
 
 #[test]
-fn timeouts_go_there_and_back() {
+fn timeouts_are_converted_both_ways() {
     let some = Timeouts {
         tcp_seconds: 1,
         tcp_fin_seconds: 2,

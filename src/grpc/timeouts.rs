@@ -1,8 +1,8 @@
-//! Timeouts of idle connections.
+//! Methods of the timeouts of idle connections.
 
 use super::{
-    Api,
-    convert::{age, aged, guard},
+    api::Api,
+    convert::{age, guard},
     mask::Mask,
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     proto::v1 as pb,
 };
 
-/// What a mask for the timeouts may name.
+/// Fields that a mask for the timeouts can name.
 pub(super) const FIELDS: [&str; 4] = ["tcp_seconds", "tcp_fin_seconds", "udp_seconds", "etag"];
 
 pub(super) async fn get(
@@ -19,8 +19,8 @@ pub(super) async fn get(
     request: pb::GetTimeoutsRequest,
     context: RequestContext,
 ) -> Result<pb::GetTimeoutsResponse, Error> {
-    let pb::GetTimeoutsRequest { max_age } = request;
-    let answer = api.app.timeouts(&aged(context, max_age)?).await?;
+    let pb::GetTimeoutsRequest { max_age: _ } = request;
+    let answer = api.app.timeouts(&context).await?;
     Ok(pb::GetTimeoutsResponse {
         timeouts: Some(answer.value.into()),
         age: age(&answer),
@@ -36,6 +36,7 @@ pub(super) async fn set(
         timeouts,
         update_mask,
         etag,
+        dry_run: _,
     } = request;
     let mask = Mask::parse(update_mask, &FIELDS)?;
     let timeouts = timeouts.ok_or_else(|| Error::invalid("timeouts", "is required"))?;
@@ -59,15 +60,15 @@ impl From<Timeouts> for pb::Timeouts {
             udp_seconds,
         } = timeouts;
         Self {
-            tcp_seconds: Some(tcp_seconds.into()),
-            tcp_fin_seconds: Some(tcp_fin_seconds.into()),
-            udp_seconds: Some(udp_seconds.into()),
+            tcp_seconds: Some(tcp_seconds),
+            tcp_fin_seconds: Some(tcp_fin_seconds),
+            udp_seconds: Some(udp_seconds),
             etag: timeouts.etag().to_string(),
         }
     }
 }
 
-/// What a message says of the timeouts, as far as the mask goes.
+/// Converts the masked fields of a message to a draft.
 pub(super) fn draft(timeouts: pb::Timeouts, mask: &Mask) -> TimeoutsDraft {
     let pb::Timeouts {
         tcp_seconds,
@@ -76,8 +77,8 @@ pub(super) fn draft(timeouts: pb::Timeouts, mask: &Mask) -> TimeoutsDraft {
         etag: _,
     } = timeouts;
     let mut draft = TimeoutsDraft::default();
-    draft.tcp_seconds = mask.field("tcp_seconds", tcp_seconds);
-    draft.tcp_fin_seconds = mask.field("tcp_fin_seconds", tcp_fin_seconds);
-    draft.udp_seconds = mask.field("udp_seconds", udp_seconds);
+    draft.tcp_seconds = mask.field("tcp_seconds", tcp_seconds.map(i64::from));
+    draft.tcp_fin_seconds = mask.field("tcp_fin_seconds", tcp_fin_seconds.map(i64::from));
+    draft.udp_seconds = mask.field("udp_seconds", udp_seconds.map(i64::from));
     draft
 }

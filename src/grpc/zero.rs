@@ -1,6 +1,6 @@
-//! Zeroing of counters.
+//! ZeroCounters.
 
-use super::{Api, convert::service_key};
+use super::{api::Api, convert::service_key};
 use crate::{app::RequestContext, model::Error, proto::v1 as pb};
 
 pub(super) async fn zero(
@@ -8,7 +8,10 @@ pub(super) async fn zero(
     request: pb::ZeroCountersRequest,
     context: RequestContext,
 ) -> Result<pb::ZeroCountersResponse, Error> {
-    let pb::ZeroCountersRequest { service } = request;
+    let pb::ZeroCountersRequest {
+        service,
+        dry_run: _,
+    } = request;
     let service = if service.is_empty() {
         None
     } else {

@@ -204,7 +204,7 @@ fn random_messages_are_refused_over_grpc() {
             }
             body.extend(noise);
             let mut request = format!(
-                "POST /ipvsd.v1.Ipvs/{method} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+                "POST /ipvsd.v1.IpvsService/{method} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
                      content-type: application/grpc-web\r\ncontent-length: {}\r\n\r\n",
                 body.len()
             )

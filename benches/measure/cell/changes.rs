@@ -101,6 +101,7 @@ impl Options {
                         let request = ipvsd::proto::v1::CreateServerRequest {
                             service: service_id(change % services),
                             server: Some(grpc::server(first + change, 1)),
+                            ..Default::default()
                         };
                         connection.create_server(request).await?;
                     }

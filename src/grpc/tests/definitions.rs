@@ -1,11 +1,11 @@
-//! The definitions against the rest: complete, commented, and with the names of the JSON.
+//! Consistency of the definitions in `proto/` with the code and with the JSON of the HTTP API.
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
-use super::{ALL, entry, real, servers, services, timeouts};
+use super::{ALL, entry, real, server_message, service_message, timeouts};
 use crate::{
     app::{Count, InfoReport, KernelReport, SchedulerReport, StatsReport, TopServer, TopService},
     model::{
@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[test]
-fn masks_know_the_fields_of_their_messages_and_no_others() {
+fn masks_accept_exactly_the_fields_of_their_messages() {
     let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
     let messages: Vec<_> = set
         .file
@@ -36,53 +36,84 @@ fn masks_know_the_fields_of_their_messages_and_no_others() {
         all
     };
     assert_eq!(
-        services::FIELDS[..],
+        service_message::FIELDS[..],
         with("Service", "Persistence", "persistence")[..]
     );
-    assert_eq!(servers::FIELDS[..], with("Server", "Tunnel", "tunnel")[..]);
+    assert_eq!(
+        server_message::FIELDS[..],
+        with("Server", "Tunnel", "tunnel")[..]
+    );
     assert_eq!(timeouts::FIELDS[..], fields("Timeouts")[..]);
 }
 
 #[test]
-fn everything_in_the_definitions_is_commented() {
+fn writes_and_only_writes_have_dry_run() {
+    const READS: [&str; 13] = [
+        "CountConnections",
+        "GetInfo",
+        "GetListing",
+        "GetServer",
+        "GetService",
+        "GetSettings",
+        "GetStats",
+        "GetTimeouts",
+        "ListConnections",
+        "ListServers",
+        "ListServices",
+        "ListSyncDaemons",
+        "SaveRules",
+    ];
     let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
-    let mut count = 0;
-    for file in set.file.iter().filter(|file| file.package() == "ipvsd.v1") {
-        let info = file.source_code_info.as_ref().unwrap();
-        let commented = |path: &[i32]| {
-            let location = info.location.iter().find(|l| l.path == path);
-            location.is_some_and(|l| !l.leading_comments().trim().is_empty())
-        };
-        let index = |i: usize| i32::try_from(i).unwrap();
-        // Numbers of fields of FileDescriptorProto, DescriptorProto and ServiceDescriptorProto.
-        for (m, message) in file.message_type.iter().enumerate() {
-            assert!(commented(&[4, index(m)]), "{}", message.name());
-            for (f, field) in message.field.iter().enumerate() {
-                let path = [4, index(m), 2, index(f)];
-                let map_entry = message.options.as_ref().is_some_and(|o| o.map_entry());
-                assert!(
-                    map_entry || commented(&path),
-                    "{}.{}",
-                    message.name(),
-                    field.name()
-                );
-                count += 1;
-            }
-        }
-        for (s, service) in file.service.iter().enumerate() {
-            assert!(commented(&[6, index(s)]), "{}", service.name());
-            for (m, method) in service.method.iter().enumerate() {
-                assert!(commented(&[6, index(s), 2, index(m)]), "{}", method.name());
-            }
+    let service = set.file.iter().flat_map(|file| &file.service).next();
+    let messages: Vec<_> = set
+        .file
+        .iter()
+        .flat_map(|file| &file.message_type)
+        .collect();
+    let mut reads = Vec::new();
+    for method in &service.unwrap().method {
+        let request = method.input_type().rsplit('.').next().unwrap();
+        let request = messages.iter().find(|m| m.name() == request).unwrap();
+        if !request.field.iter().any(|field| field.name() == "dry_run") {
+            reads.push(method.name());
         }
     }
-    assert!(count > 100, "{count}");
+    reads.sort_unstable();
+    assert_eq!(reads, READS);
 }
 
 #[test]
-fn the_service_has_the_name_that_is_used() {
+fn only_counters_and_totals_have_64_bits() {
+    use prost_types::field_descriptor_proto::Type;
+    let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
+    let files = set.file.iter().filter(|file| file.package() == "ipvsd.v1");
+    let mut wide = Vec::new();
+    for message in files.flat_map(|file| &file.message_type) {
+        if ["Stats", "Rates"].contains(&message.name()) {
+            continue;
+        }
+        for field in &message.field {
+            if matches!(field.r#type(), Type::Int64 | Type::Uint64) {
+                wide.push(format!("{}.{}", message.name(), field.name()));
+            }
+        }
+    }
+    wide.sort_unstable();
+    let expected = [
+        "ConnectionCount.count",
+        "CountConnectionsResponse.other_connections",
+        "CountConnectionsResponse.other_groups",
+        "GetStatsResponse.active_connections",
+        "GetStatsResponse.inactive_connections",
+        "SettingValue.integer",
+    ];
+    assert_eq!(wide, expected);
+}
+
+#[test]
+fn the_service_name_matches_the_generated_code() {
     use tonic::server::NamedService;
-    type Server = pb::ipvs_server::IpvsServer<crate::grpc::service::Api>;
+    type Server = pb::ipvs_service_server::IpvsServiceServer<crate::grpc::api::Api>;
     assert_eq!(Server::NAME, SERVICE);
 }
 
@@ -90,9 +121,9 @@ fn json(value: &impl serde::Serialize) -> serde_json::Value {
     serde_json::to_value(value).unwrap()
 }
 
-/// Checks that the keys of some JSON are the fields of a message, but for those of gRPC alone.
+/// Asserts that the keys of some JSON values are the fields of a message, except `grpc_only`.
 #[track_caller]
-fn same_names(message: &str, json: &[serde_json::Value], grpc_alone: &[&str]) {
+fn same_names(message: &str, json: &[serde_json::Value], grpc_only: &[&str]) {
     let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
     let all = set.file.iter().flat_map(|file| &file.message_type);
     let found = all.into_iter().find(|m| m.name() == message).unwrap();
@@ -101,13 +132,13 @@ fn same_names(message: &str, json: &[serde_json::Value], grpc_alone: &[&str]) {
         .iter()
         .flat_map(|value| value.as_object().unwrap().keys())
         .map(String::as_str)
-        .chain(grpc_alone.iter().copied())
+        .chain(grpc_only.iter().copied())
         .collect();
     assert_eq!(fields, keys, "{message}");
 }
 
 #[test]
-fn names_are_those_of_the_json() {
+fn fields_have_the_names_of_the_json() {
     let key = "192.168.10.1-80".parse().unwrap();
     let tunnel = Tunnel {
         kind: TunnelType::Gue,

@@ -1,4 +1,4 @@
-//! A daemon's gRPC face on a free port with a fake kernel below it, and a client.
+//! Starts the gRPC front end on a free port, with the fake kernel, and connects a client.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,29 +7,29 @@ use ipvsd::{
     executor::{Executor, ExecutorLimits},
     grpc::{GrpcOptions, router, unimplemented_fallback},
     kernel::FakeKernel,
-    proto::v1::{self as pb, ipvs_client::IpvsClient},
+    proto::v1::{self as pb, ipvs_service_client::IpvsServiceClient},
     server::Limits,
 };
 use prost_types::FieldMask;
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt;
 
-/// Longer than anything here takes on a busy machine.
-pub const SOON: Duration = Duration::from_secs(20);
+/// More than any step takes on a busy machine.
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What a test plays with.
-pub struct Stage {
+/// A running front end with its fake kernel and a client.
+pub struct Daemon {
     pub kernel: FakeKernel,
     pub channel: Channel,
-    pub client: IpvsClient<Channel>,
+    pub client: IpvsServiceClient<Channel>,
     pub address: String,
 }
 
-pub async fn stage() -> Stage {
-    stage_with(Limits::default().grpc_options(), AppOptions::default()).await
+pub async fn start_daemon() -> Daemon {
+    start_daemon_with(Limits::default().grpc_options(), AppOptions::default()).await
 }
 
-pub async fn stage_with(options: GrpcOptions, app: AppOptions) -> Stage {
+pub async fn start_daemon_with(options: GrpcOptions, app: AppOptions) -> Daemon {
     let kernel = FakeKernel::new();
     let executor = Executor::start(Arc::new(kernel.clone()), ExecutorLimits::default()).unwrap();
     let app = App::new(executor, app);
@@ -40,22 +40,22 @@ pub async fn stage_with(options: GrpcOptions, app: AppOptions) -> Stage {
     let channel = Channel::from_shared(address.clone())
         .unwrap()
         .connect_lazy();
-    Stage {
+    Daemon {
         kernel,
-        client: IpvsClient::new(channel.clone()),
+        client: IpvsServiceClient::new(channel.clone()),
         channel,
         address,
     }
 }
 
-/// Finishes what should finish, or fails.
-pub async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(SOON, future)
+/// Awaits a future for at most [`TIMEOUT`].
+pub async fn within_timeout<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(TIMEOUT, future)
         .await
-        .expect("did not happen in time")
+        .expect("timed out")
 }
 
-pub fn text(text: &str) -> Option<String> {
+pub fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
@@ -64,7 +64,7 @@ pub fn mask(paths: &[&str]) -> Option<FieldMask> {
     Some(FieldMask { paths })
 }
 
-/// A service by its id.
+/// A service with this id and defaults.
 pub fn service(id: &str) -> pb::Service {
     pb::Service {
         id: id.to_owned(),
@@ -72,49 +72,50 @@ pub fn service(id: &str) -> pb::Service {
     }
 }
 
-/// A masqueraded server by its id.
+/// A server with this id and forwarding method masquerade.
 pub fn server(id: &str) -> pb::Server {
     pb::Server {
         id: id.to_owned(),
-        forwarding: text("masquerade"),
+        forwarding: some("masquerade"),
         ..pb::Server::default()
     }
 }
 
-impl Stage {
+impl Daemon {
     /// Creates a service with masqueraded servers.
-    pub async fn given(&mut self, id: &str, servers: &[&str]) -> pb::Service {
+    pub async fn create_service(&mut self, id: &str, servers: &[&str]) -> pb::Service {
         let service = pb::Service {
             servers: servers.iter().map(|id| server(id)).collect(),
             ..service(id)
         };
         let request = pb::CreateServiceRequest {
             service: Some(service),
+            ..pb::CreateServiceRequest::default()
         };
         let created = self.client.create_service(request).await.unwrap();
         created.into_inner().service.unwrap()
     }
 
-    /// The service as it is, with its servers.
-    pub async fn service(&mut self, id: &str) -> pb::Service {
+    /// Reads a service with its servers.
+    pub async fn get_service(&mut self, id: &str) -> pb::Service {
         let request = pb::GetServiceRequest {
             id: id.to_owned(),
             ..pb::GetServiceRequest::default()
         };
-        let answer = self.client.get_service(request).await.unwrap();
-        answer.into_inner().service.unwrap()
+        let response = self.client.get_service(request).await.unwrap();
+        response.into_inner().service.unwrap()
     }
 }
 
-/// That a call was refused with this code, for this reason, because of these fields.
+/// Asserts that a call failed with this code, reason and fields at fault.
 #[track_caller]
-pub fn refused<T: std::fmt::Debug>(
+pub fn assert_rejected<T: std::fmt::Debug>(
     outcome: Result<T, Status>,
     code: Code,
     reason: &str,
     fields: &[&str],
 ) -> Status {
-    let status = outcome.expect_err("should have been refused");
+    let status = outcome.expect_err("the call should fail");
     let details = status.get_error_details();
     let info = details.error_info().expect("has an ErrorInfo");
     assert_eq!(
@@ -123,7 +124,7 @@ pub fn refused<T: std::fmt::Debug>(
         "{status:?}"
     );
     assert_eq!(info.domain, "ipvsd");
-    let told: Vec<_> = details
+    let violations: Vec<_> = details
         .bad_request()
         .map(|bad| {
             bad.field_violations
@@ -132,6 +133,6 @@ pub fn refused<T: std::fmt::Debug>(
                 .collect()
         })
         .unwrap_or_default();
-    assert_eq!(told, fields, "{status:?}");
+    assert_eq!(violations, fields, "{status:?}");
     status
 }

@@ -1,9 +1,9 @@
-//! The gRPC face over a real socket, against the fake kernel.
+//! The gRPC front end over real sockets, with the fake kernel.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod connections;
 mod harness;
-mod listing;
+mod list_services;
 mod ops;
 mod rules;
 mod servers;

@@ -1,4 +1,4 @@
-//! Everything that this process can do to a kernel can be done over gRPC.
+//! Every operation of the model is available over gRPC.
 
 use ipvsd::{
     model::{
@@ -8,7 +8,7 @@ use ipvsd::{
     proto::v1 as pb,
 };
 
-use super::harness::{Stage, server, service, stage, text};
+use super::harness::{Daemon, server, service, some, start_daemon};
 
 const WEB: &str = "tcp-192.0.2.1-80";
 const ONE: &str = "192.168.10.1-80";
@@ -44,17 +44,17 @@ fn ops() -> [Op; 12] {
     ]
 }
 
-/// Does what an operation does, and says which command of the kernel that takes. A new operation
-/// does not compile until it is here.
-async fn perform(stage: &mut Stage, op: Op) -> u8 {
-    let client = &mut stage.client;
+/// Executes an operation over gRPC and returns the number of the kernel command that it uses. The
+/// match is exhaustive, so that a new operation must be added here.
+async fn perform(daemon: &mut Daemon, op: Op) -> u8 {
+    let client = &mut daemon.client;
     match op {
         Op::CreateService(key, _) => {
-            let service = Some(service(&key.to_string()));
-            client
-                .create_service(pb::CreateServiceRequest { service })
-                .await
-                .unwrap();
+            let request = pb::CreateServiceRequest {
+                service: Some(service(&key.to_string())),
+                ..pb::CreateServiceRequest::default()
+            };
+            client.create_service(request).await.unwrap();
             1
         }
         Op::SetService(key, config) => {
@@ -80,6 +80,7 @@ async fn perform(stage: &mut Stage, op: Op) -> u8 {
             let request = pb::CreateServerRequest {
                 service: service.to_string(),
                 server: Some(server(&key.to_string())),
+                ..pb::CreateServerRequest::default()
             };
             client.create_server(request).await.unwrap();
             5
@@ -89,7 +90,7 @@ async fn perform(stage: &mut Stage, op: Op) -> u8 {
                 service: service.to_string(),
                 server: Some(pb::Server {
                     id: key.to_string(),
-                    weight: Some(config.weight.into()),
+                    weight: Some(config.weight),
                     ..pb::Server::default()
                 }),
                 ..pb::UpdateServerRequest::default()
@@ -107,10 +108,12 @@ async fn perform(stage: &mut Stage, op: Op) -> u8 {
             7
         }
         Op::Clear => {
-            stage.given(WEB, &[]).await;
-            let confirm = Some(1);
-            let request = pb::ClearServicesRequest { confirm };
-            stage.client.clear_services(request).await.unwrap();
+            daemon.create_service(WEB, &[]).await;
+            let request = pb::ClearServicesRequest {
+                confirm: Some(1),
+                ..pb::ClearServicesRequest::default()
+            };
+            daemon.client.clear_services(request).await.unwrap();
             17
         }
         Op::ZeroAll => {
@@ -121,17 +124,17 @@ async fn perform(stage: &mut Stage, op: Op) -> u8 {
             16
         }
         Op::ZeroService(key) => {
-            let service = key.to_string();
-            client
-                .zero_counters(pb::ZeroCountersRequest { service })
-                .await
-                .unwrap();
+            let request = pb::ZeroCountersRequest {
+                service: key.to_string(),
+                ..pb::ZeroCountersRequest::default()
+            };
+            client.zero_counters(request).await.unwrap();
             16
         }
         Op::SetTimeouts(timeouts) => {
             let request = pb::SetTimeoutsRequest {
                 timeouts: Some(pb::Timeouts {
-                    udp_seconds: Some(timeouts.udp_seconds.into()),
+                    udp_seconds: Some(timeouts.udp_seconds),
                     ..pb::Timeouts::default()
                 }),
                 ..pb::SetTimeoutsRequest::default()
@@ -143,7 +146,7 @@ async fn perform(stage: &mut Stage, op: Op) -> u8 {
             let request = pb::StartSyncDaemonRequest {
                 sync_daemon: Some(pb::SyncDaemon {
                     state: config.state.to_string(),
-                    interface: text("eth0"),
+                    interface: some("eth0"),
                     ..pb::SyncDaemon::default()
                 }),
                 ..pb::StartSyncDaemonRequest::default()
@@ -164,11 +167,11 @@ async fn perform(stage: &mut Stage, op: Op) -> u8 {
 
 #[tokio::test]
 async fn every_operation_is_reachable() {
-    let mut stage = stage().await;
+    let mut daemon = start_daemon().await;
     for op in ops() {
-        stage.kernel.reset_counts();
-        let told = format!("{op:?}");
-        let command = perform(&mut stage, op).await;
-        assert_eq!(stage.kernel.commands(command), 1, "{told}");
+        daemon.kernel.reset_counts();
+        let description = format!("{op:?}");
+        let command = perform(&mut daemon, op).await;
+        assert_eq!(daemon.kernel.commands(command), 1, "{description}");
     }
 }

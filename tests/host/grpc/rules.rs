@@ -1,24 +1,24 @@
-//! The table as text.
+//! SaveRules, RestoreRules and GetListing.
 
 use ipvsd::proto::v1::{self as pb, restore_rules_response::Event};
 use tonic::Code;
 
-use super::harness::{Stage, soon, stage};
+use super::harness::{Daemon, start_daemon, within_timeout};
 
 async fn restore(
-    stage: &mut Stage,
+    daemon: &mut Daemon,
     parts: Vec<pb::RestoreRulesRequest>,
 ) -> Result<Vec<Event>, tonic::Status> {
-    let events = stage
+    let events = daemon
         .client
         .restore_rules(tokio_stream::iter(parts))
         .await?;
     let mut events = events.into_inner();
-    let mut told = Vec::new();
-    while let Some(event) = soon(events.message()).await? {
-        told.extend(event.event);
+    let mut received = Vec::new();
+    while let Some(event) = within_timeout(events.message()).await? {
+        received.extend(event.event);
     }
-    Ok(told)
+    Ok(received)
 }
 
 fn part(text: &str) -> pb::RestoreRulesRequest {
@@ -28,11 +28,16 @@ fn part(text: &str) -> pb::RestoreRulesRequest {
     }
 }
 
-async fn save(stage: &mut Stage) -> String {
+async fn save(daemon: &mut Daemon) -> String {
     let request = pb::SaveRulesRequest::default();
-    let mut parts = stage.client.save_rules(request).await.unwrap().into_inner();
+    let mut parts = daemon
+        .client
+        .save_rules(request)
+        .await
+        .unwrap()
+        .into_inner();
     let mut text = String::new();
-    while let Some(part) = soon(parts.message()).await.unwrap() {
+    while let Some(part) = within_timeout(parts.message()).await.unwrap() {
         assert!(part.text.ends_with('\n'));
         text += &part.text;
     }
@@ -40,14 +45,16 @@ async fn save(stage: &mut Stage) -> String {
 }
 
 #[tokio::test]
-async fn a_text_in_parts_is_carried_out_and_saved_again() {
-    let mut stage = stage().await;
+async fn a_text_in_parts_is_restored_and_saved() {
+    let mut daemon = start_daemon().await;
     let parts = [
         "-A -t 192.0.2.1:80 -s r",
         "r\n-A -t 192.0.2.1:80\n",
         "-A -f 7\n",
     ];
-    let events = restore(&mut stage, parts.map(part).to_vec()).await.unwrap();
+    let events = restore(&mut daemon, parts.map(part).to_vec())
+        .await
+        .unwrap();
     let Some(Event::Refused(refused)) = events.first() else {
         panic!("{events:?}");
     };
@@ -59,7 +66,7 @@ async fn a_text_in_parts_is_carried_out_and_saved_again() {
     };
     assert_eq!(events.last(), Some(&Event::End(end)));
     assert_eq!(
-        save(&mut stage).await,
+        save(&mut daemon).await,
         "-A -t 192.0.2.1:80 -s rr\n-A -f 7 -s wlc\n"
     );
     let first = pb::RestoreRulesRequest {
@@ -67,48 +74,48 @@ async fn a_text_in_parts_is_carried_out_and_saved_again() {
         on_error: Some("stop".to_owned()),
         ..part("-A -f 8\n-A -f 8\n-A -f 9\n")
     };
-    restore(&mut stage, vec![first]).await.unwrap();
-    assert_eq!(save(&mut stage).await, "-A -f 8 -s wlc\n");
+    restore(&mut daemon, vec![first]).await.unwrap();
+    assert_eq!(save(&mut daemon).await, "-A -f 8 -s wlc\n");
 }
 
 #[tokio::test]
-async fn a_table_of_several_parts_is_whole() {
-    let mut stage = stage().await;
+async fn a_long_text_is_saved_in_parts() {
+    let mut daemon = start_daemon().await;
     let mut text = String::new();
     for mark in 1..=20_000 {
         text += &format!("-A -f {mark} -s rr\n");
     }
-    restore(&mut stage, vec![part(&text)]).await.unwrap();
-    assert_eq!(save(&mut stage).await, text);
+    restore(&mut daemon, vec![part(&text)]).await.unwrap();
+    assert_eq!(save(&mut daemon).await, text);
 }
 
 #[tokio::test]
-async fn a_faulty_text_changes_nothing() {
-    let mut stage = stage().await;
+async fn an_invalid_text_changes_nothing() {
+    let mut daemon = start_daemon().await;
     let faulty = vec![part("-A -f 1\nfoo\n")];
-    let status = restore(&mut stage, faulty).await.unwrap_err();
+    let status = restore(&mut daemon, faulty).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(status.message().contains("lines[2]"), "{status:?}");
-    assert_eq!(save(&mut stage).await, "");
+    assert_eq!(save(&mut daemon).await, "");
 }
 
 #[tokio::test]
 async fn the_table_is_listed_in_columns() {
-    let mut stage = stage().await;
+    let mut daemon = start_daemon().await;
     let text = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 192.168.10.1:80 -m -x 9 -y 4\n";
-    restore(&mut stage, vec![part(text)]).await.unwrap();
+    restore(&mut daemon, vec![part(text)]).await.unwrap();
     let request = pb::GetListingRequest {
         columns: Some("thresholds".to_owned()),
         ..Default::default()
     };
-    let mut parts = stage
+    let mut parts = daemon
         .client
         .get_listing(request)
         .await
         .unwrap()
         .into_inner();
     let mut text = String::new();
-    while let Some(part) = soon(parts.message()).await.unwrap() {
+    while let Some(part) = within_timeout(parts.message()).await.unwrap() {
         text += &part.text;
     }
     assert!(text.starts_with("IP Virtual Server version 1.2.1 (size=4096)\nProt "));
@@ -120,7 +127,7 @@ async fn the_table_is_listed_in_columns() {
             order: Some(order.to_owned()),
             ..Default::default()
         };
-        let refused = stage.client.get_listing(request).await.unwrap_err();
+        let refused = daemon.client.get_listing(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument);
         assert!(refused.message().contains(field), "{refused:?}");
     }

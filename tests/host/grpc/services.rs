@@ -2,30 +2,31 @@ use ipvsd::proto::v1 as pb;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use super::harness::{mask, refused, server, service, soon, stage, text};
+use super::harness::{assert_rejected, mask, server, service, some, start_daemon, within_timeout};
 
 const WEB: &str = "tcp-192.0.2.1-80";
 
 #[tokio::test]
-async fn a_service_is_created_with_its_servers_and_told_as_the_kernel_has_it() {
-    let mut stage = stage().await;
+async fn a_service_is_created_with_its_servers_and_read_back() {
+    let mut daemon = start_daemon().await;
     let request = pb::CreateServiceRequest {
         service: Some(pb::Service {
-            protocol: text("tcp"),
-            address: text("2001:DB8:0::80"),
+            protocol: some("tcp"),
+            address: some("2001:DB8:0::80"),
             port: Some(80),
-            scheduler: text("rr"),
+            scheduler: some("rr"),
             persistence: Some(pb::Persistence::default()),
             servers: vec![server("2001:db8::a0a0-80"), server("2001:db8::a0a1-8080")],
             ..pb::Service::default()
         }),
+        ..pb::CreateServiceRequest::default()
     };
-    let answer = soon(stage.client.create_service(request.clone()))
+    let response = within_timeout(daemon.client.create_service(request.clone()))
         .await
         .unwrap()
         .into_inner();
-    assert!(answer.created && answer.changed);
-    let created = answer.service.unwrap();
+    assert!(response.created && response.changed);
+    let created = response.service.unwrap();
     assert_eq!(created.id, "tcp-2001:db8::80-80");
     assert_eq!(created.scheduler.as_deref(), Some("rr"));
     let persistence = created.persistence.clone().unwrap();
@@ -34,31 +35,32 @@ async fn a_service_is_created_with_its_servers_and_told_as_the_kernel_has_it() {
     assert_eq!((created.server_count, created.stats), (Some(2), None));
     let weights: Vec<_> = created.servers.iter().map(|s| s.weight).collect();
     assert_eq!(weights, [Some(1), Some(1)]);
-    assert_eq!(stage.service("tcp-2001:db8::80-80").await, created);
-    let again = stage.client.create_service(request).await;
-    refused(again, Code::AlreadyExists, "SERVICE_EXISTS", &[]);
+    assert_eq!(daemon.get_service("tcp-2001:db8::80-80").await, created);
+    let again = daemon.client.create_service(request).await;
+    assert_rejected(again, Code::AlreadyExists, "SERVICE_EXISTS", &[]);
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_service_is_told_field_by_field_and_nothing_is_done() {
-    let mut stage = stage().await;
+async fn an_invalid_service_is_rejected_with_all_fields_at_fault() {
+    let mut daemon = start_daemon().await;
     let request = pb::CreateServiceRequest {
         service: Some(pb::Service {
             one_packet: Some(true),
             persistence: Some(pb::Persistence {
-                timeout_seconds: Some(-1),
-                netmask: text("255.255.255.256"),
+                timeout_seconds: Some(0),
+                netmask: some("255.255.255.256"),
             }),
             ..service(WEB)
         }),
+        ..pb::CreateServiceRequest::default()
     };
     let fields = [
         "persistence.netmask",
         "persistence.timeout_seconds",
         "one_packet",
     ];
-    let outcome = stage.client.create_service(request).await;
-    refused(outcome, Code::InvalidArgument, "INVALID_ARGUMENT", &fields);
+    let outcome = daemon.client.create_service(request).await;
+    assert_rejected(outcome, Code::InvalidArgument, "INVALID_ARGUMENT", &fields);
     let mut heavy = server("192.168.10.1-80");
     heavy.weight = Some(65536);
     let request = pb::CreateServiceRequest {
@@ -66,19 +68,20 @@ async fn what_is_wrong_with_a_service_is_told_field_by_field_and_nothing_is_done
             servers: vec![server("192.168.10.2-80"), heavy],
             ..service(WEB)
         }),
+        ..pb::CreateServiceRequest::default()
     };
-    let outcome = stage.client.create_service(request).await;
-    refused(
+    let outcome = daemon.client.create_service(request).await;
+    assert_rejected(
         outcome,
         Code::InvalidArgument,
         "INVALID_ARGUMENT",
         &["servers[1].weight"],
     );
-    let nothing = stage
+    let nothing = daemon
         .client
         .create_service(pb::CreateServiceRequest::default())
         .await;
-    refused(
+    assert_rejected(
         nothing,
         Code::InvalidArgument,
         "INVALID_ARGUMENT",
@@ -86,124 +89,126 @@ async fn what_is_wrong_with_a_service_is_told_field_by_field_and_nothing_is_done
     );
     let unnamed = pb::CreateServiceRequest {
         service: Some(pb::Service::default()),
+        ..pb::CreateServiceRequest::default()
     };
-    let outcome = stage.client.create_service(unnamed).await;
-    refused(
+    let outcome = daemon.client.create_service(unnamed).await;
+    assert_rejected(
         outcome,
         Code::InvalidArgument,
         "INVALID_ARGUMENT",
         &["protocol"],
     );
-    assert!(stage.kernel.services().is_empty());
+    assert!(daemon.kernel.services().is_empty());
 }
 
 #[tokio::test]
-async fn a_service_that_is_missing_is_not_found() {
-    let mut stage = stage().await;
+async fn a_missing_service_is_not_found() {
+    let mut daemon = start_daemon().await;
     let get = pb::GetServiceRequest {
         id: WEB.to_owned(),
         ..pb::GetServiceRequest::default()
     };
-    let outcome = stage.client.get_service(get).await;
-    refused(outcome, Code::NotFound, "SERVICE_NOT_FOUND", &[]);
+    let outcome = daemon.client.get_service(get).await;
+    assert_rejected(outcome, Code::NotFound, "SERVICE_NOT_FOUND", &[]);
     let mut delete = pb::DeleteServiceRequest {
         id: WEB.to_owned(),
         ..pb::DeleteServiceRequest::default()
     };
-    let outcome = stage.client.delete_service(delete.clone()).await;
-    refused(outcome, Code::NotFound, "SERVICE_NOT_FOUND", &[]);
+    let outcome = daemon.client.delete_service(delete.clone()).await;
+    assert_rejected(outcome, Code::NotFound, "SERVICE_NOT_FOUND", &[]);
     delete.allow_missing = true;
-    let answer = stage.client.delete_service(delete).await.unwrap();
-    assert!(!answer.into_inner().changed);
+    let response = daemon.client.delete_service(delete).await.unwrap();
+    assert!(!response.into_inner().changed);
     let update = pb::UpdateServiceRequest {
         service: Some(service(WEB)),
         ..pb::UpdateServiceRequest::default()
     };
-    let outcome = stage.client.update_service(update).await;
-    refused(outcome, Code::NotFound, "SERVICE_NOT_FOUND", &[]);
+    let outcome = daemon.client.update_service(update).await;
+    assert_rejected(outcome, Code::NotFound, "SERVICE_NOT_FOUND", &[]);
     let bad = pb::GetServiceRequest {
         id: "http-1-2".to_owned(),
         ..pb::GetServiceRequest::default()
     };
-    let outcome = stage.client.get_service(bad).await;
-    refused(outcome, Code::InvalidArgument, "INVALID_ARGUMENT", &["id"]);
+    let outcome = daemon.client.get_service(bad).await;
+    assert_rejected(outcome, Code::InvalidArgument, "INVALID_ARGUMENT", &["id"]);
 }
 
 #[tokio::test]
-async fn an_update_changes_what_its_mask_names_and_nothing_else() {
-    let mut stage = stage().await;
+async fn an_update_changes_only_the_fields_in_the_mask() {
+    let mut daemon = start_daemon().await;
     let request = pb::CreateServiceRequest {
         service: Some(pb::Service {
-            scheduler: text("sh"),
+            scheduler: some("sh"),
             scheduler_flags: vec!["sh-port".to_owned()],
             persistence: Some(pb::Persistence {
                 timeout_seconds: Some(60),
-                netmask: text("255.255.255.0"),
+                netmask: some("255.255.255.0"),
             }),
             ..service(WEB)
         }),
+        ..pb::CreateServiceRequest::default()
     };
-    stage.client.create_service(request).await.unwrap();
+    daemon.client.create_service(request).await.unwrap();
     let mut update = pb::UpdateServiceRequest {
         service: Some(pb::Service {
-            scheduler: text("rr"),
+            scheduler: some("rr"),
             persistence: Some(pb::Persistence {
                 timeout_seconds: Some(90),
-                netmask: text("255.255.0.0"),
+                netmask: some("255.255.0.0"),
             }),
             ..service(WEB)
         }),
         update_mask: mask(&["persistence.timeout_seconds"]),
         ..pb::UpdateServiceRequest::default()
     };
-    let answer = stage
+    let response = daemon
         .client
         .update_service(update.clone())
         .await
         .unwrap()
         .into_inner();
-    assert!(answer.changed && !answer.created);
-    let told = answer.service.unwrap();
-    assert_eq!(told.scheduler.as_deref(), Some("sh"));
-    assert_eq!(told.scheduler_flags, ["sh-port"]);
-    let persistence = told.persistence.unwrap();
+    assert!(response.changed && !response.created);
+    let result = response.service.unwrap();
+    assert_eq!(result.scheduler.as_deref(), Some("sh"));
+    assert_eq!(result.scheduler_flags, ["sh-port"]);
+    let persistence = result.persistence.unwrap();
     assert_eq!(persistence.timeout_seconds, Some(90));
     assert_eq!(persistence.netmask.as_deref(), Some("255.255.255.0"));
 
-    let answer = stage
+    let response = daemon
         .client
         .update_service(update.clone())
         .await
         .unwrap()
         .into_inner();
-    assert!(!answer.changed, "it is so already");
+    assert!(!response.changed, "a repeated update changes nothing");
 
-    // All that is there sent back with "*" changes nothing; what is absent then is cleared.
-    update.service = Some(stage.service(WEB).await);
+    // With "*", sending back the whole service changes nothing, and absent fields are reset.
+    update.service = Some(daemon.get_service(WEB).await);
     update.update_mask = mask(&["*"]);
-    let answer = stage
+    let response = daemon
         .client
         .update_service(update.clone())
         .await
         .unwrap()
         .into_inner();
-    assert!(!answer.changed);
+    assert!(!response.changed);
     update.service = Some(service(WEB));
-    let told = stage
+    let result = daemon
         .client
         .update_service(update.clone())
         .await
         .unwrap()
         .into_inner();
-    let told = told.service.unwrap();
+    let result = result.service.unwrap();
     assert_eq!(
-        (told.scheduler.as_deref(), told.persistence),
+        (result.scheduler.as_deref(), result.persistence),
         (Some("wlc"), None)
     );
 
     update.update_mask = mask(&["schedulr"]);
-    let outcome = stage.client.update_service(update.clone()).await;
-    refused(
+    let outcome = daemon.client.update_service(update.clone()).await;
+    assert_rejected(
         outcome,
         Code::InvalidArgument,
         "INVALID_ARGUMENT",
@@ -214,44 +219,44 @@ async fn an_update_changes_what_its_mask_names_and_nothing_else() {
         servers: vec![server("192.168.10.1-80")],
         ..service(WEB)
     });
-    let outcome = stage.client.update_service(update.clone()).await;
-    refused(
+    let outcome = daemon.client.update_service(update.clone()).await;
+    assert_rejected(
         outcome,
         Code::InvalidArgument,
         "INVALID_ARGUMENT",
         &["servers"],
     );
     update.service = Some(pb::Service::default());
-    let outcome = stage.client.update_service(update).await;
-    refused(outcome, Code::InvalidArgument, "INVALID_ARGUMENT", &["id"]);
+    let outcome = daemon.client.update_service(update).await;
+    assert_rejected(outcome, Code::InvalidArgument, "INVALID_ARGUMENT", &["id"]);
 }
 
 #[tokio::test]
-async fn a_write_holds_only_for_the_etag_that_it_names() {
-    let mut stage = stage().await;
-    let told = stage.given(WEB, &["192.168.10.1-80"]).await;
+async fn a_write_with_an_outdated_etag_is_rejected() {
+    let mut daemon = start_daemon().await;
+    let result = daemon.create_service(WEB, &["192.168.10.1-80"]).await;
     let mut update = pb::UpdateServiceRequest {
         service: Some(pb::Service {
-            scheduler: text("rr"),
+            scheduler: some("rr"),
             ..service(WEB)
         }),
-        etag: told.etag.clone(),
+        etag: result.etag.clone(),
         ..pb::UpdateServiceRequest::default()
     };
-    stage.client.update_service(update.clone()).await.unwrap();
+    daemon.client.update_service(update.clone()).await.unwrap();
     update.service = Some(pb::Service {
-        scheduler: text("lc"),
+        scheduler: some("lc"),
         ..service(WEB)
     });
-    let outcome = stage.client.update_service(update.clone()).await;
-    let status = refused(outcome, Code::Aborted, "REVISION_MISMATCH", &[]);
+    let outcome = daemon.client.update_service(update.clone()).await;
+    let status = assert_rejected(outcome, Code::Aborted, "REVISION_MISMATCH", &[]);
     let hint = status.get_error_details();
     assert!(hint.error_info().unwrap().metadata.contains_key("hint"));
     update.etag = "*".to_owned();
-    stage.client.update_service(update.clone()).await.unwrap();
+    daemon.client.update_service(update.clone()).await.unwrap();
     update.etag = "nonsense".to_owned();
-    let outcome = stage.client.update_service(update).await;
-    refused(
+    let outcome = daemon.client.update_service(update).await;
+    assert_rejected(
         outcome,
         Code::InvalidArgument,
         "INVALID_ARGUMENT",
@@ -259,122 +264,130 @@ async fn a_write_holds_only_for_the_etag_that_it_names() {
     );
     let delete = pb::DeleteServiceRequest {
         id: WEB.to_owned(),
-        etag: told.etag,
+        etag: result.etag,
         ..pb::DeleteServiceRequest::default()
     };
-    let outcome = stage.client.delete_service(delete).await;
-    refused(outcome, Code::Aborted, "REVISION_MISMATCH", &[]);
+    let outcome = daemon.client.delete_service(delete).await;
+    assert_rejected(outcome, Code::Aborted, "REVISION_MISMATCH", &[]);
 }
 
 #[tokio::test]
-async fn a_missing_service_is_created_by_an_update_that_allows_it() {
-    let mut stage = stage().await;
+async fn an_update_with_allow_missing_creates_the_service() {
+    let mut daemon = start_daemon().await;
     let update = pb::UpdateServiceRequest {
         service: Some(pb::Service {
-            scheduler: text("rr"),
+            scheduler: some("rr"),
             ..service("fwmark6-7")
         }),
         allow_missing: true,
         ..pb::UpdateServiceRequest::default()
     };
-    let answer = stage
+    let response = daemon
         .client
         .update_service(update)
         .await
         .unwrap()
         .into_inner();
-    assert!(answer.created && answer.changed);
-    let told = answer.service.unwrap();
+    assert!(response.created && response.changed);
+    let result = response.service.unwrap();
     assert_eq!(
-        (told.fwmark, told.family.as_deref()),
+        (result.fwmark, result.family.as_deref()),
         (Some(7), Some("ipv6"))
     );
-    assert_eq!((told.protocol, told.address, told.port), (None, None, None));
+    assert_eq!(
+        (result.protocol, result.address, result.port),
+        (None, None, None)
+    );
 }
 
 #[tokio::test]
-async fn a_replace_sets_all_and_the_servers_if_there_are_any_or_none_are_wanted() {
-    let mut stage = stage().await;
+async fn a_replace_sets_the_servers_if_given_or_if_replace_servers_is_set() {
+    let mut daemon = start_daemon().await;
     let mut replace = pb::ReplaceServiceRequest {
         service: Some(pb::Service {
-            scheduler: text("rr"),
+            scheduler: some("rr"),
             servers: vec![server("192.168.10.1-80"), server("192.168.10.2-80")],
             ..service(WEB)
         }),
         ..pb::ReplaceServiceRequest::default()
     };
-    let answer = stage
+    let response = daemon
         .client
         .replace_service(replace.clone())
         .await
         .unwrap()
         .into_inner();
-    assert!(answer.created && answer.changed);
-    let answer = stage
+    assert!(response.created && response.changed);
+    let response = daemon
         .client
         .replace_service(replace.clone())
         .await
         .unwrap()
         .into_inner();
-    assert!(!answer.created && !answer.changed);
+    assert!(!response.created && !response.changed);
     replace.service = Some(service(WEB));
-    let answer = stage
+    let response = daemon
         .client
         .replace_service(replace.clone())
         .await
         .unwrap()
         .into_inner();
-    let told = answer.service.unwrap();
+    let result = response.service.unwrap();
     assert_eq!(
-        (told.scheduler.as_deref(), told.server_count),
+        (result.scheduler.as_deref(), result.server_count),
         (Some("wlc"), Some(2))
     );
     replace.replace_servers = true;
-    let answer = stage
+    let response = daemon
         .client
         .replace_service(replace)
         .await
         .unwrap()
         .into_inner();
-    assert_eq!(answer.service.unwrap().server_count, Some(0));
+    assert_eq!(response.service.unwrap().server_count, Some(0));
 }
 
 #[tokio::test]
-async fn all_services_are_cleared_only_by_their_number() {
-    let mut stage = stage().await;
-    stage.given(WEB, &["192.168.10.1-80"]).await;
-    stage.given("fwmark-7", &[]).await;
-    let outcome = stage
+async fn clearing_requires_the_number_of_services() {
+    let mut daemon = start_daemon().await;
+    daemon.create_service(WEB, &["192.168.10.1-80"]).await;
+    daemon.create_service("fwmark-7", &[]).await;
+    let clear = |confirm| pb::ClearServicesRequest {
+        confirm: Some(confirm),
+        ..pb::ClearServicesRequest::default()
+    };
+    let outcome = daemon
         .client
-        .clear_services(pb::ClearServicesRequest { confirm: None })
+        .clear_services(pb::ClearServicesRequest::default())
         .await;
-    refused(
+    assert_rejected(
         outcome,
         Code::InvalidArgument,
         "INVALID_ARGUMENT",
         &["confirm"],
     );
-    let wrong = pb::ClearServicesRequest { confirm: Some(3) };
-    let outcome = stage.client.clear_services(wrong).await;
-    refused(outcome, Code::Aborted, "REVISION_MISMATCH", &["confirm"]);
-    assert_eq!(stage.kernel.services().len(), 2);
-    let right = pb::ClearServicesRequest { confirm: Some(2) };
-    let answer = stage.client.clear_services(right).await.unwrap();
-    assert_eq!(answer.into_inner().deleted, 2);
-    assert!(stage.kernel.services().is_empty());
+    let wrong = clear(3);
+    let outcome = daemon.client.clear_services(wrong).await;
+    assert_rejected(outcome, Code::Aborted, "REVISION_MISMATCH", &["confirm"]);
+    assert_eq!(daemon.kernel.services().len(), 2);
+    let right = clear(2);
+    let response = daemon.client.clear_services(right).await.unwrap();
+    assert_eq!(response.into_inner().deleted, 2);
+    assert!(daemon.kernel.services().is_empty());
 }
 
 #[tokio::test]
-async fn a_scheduler_that_the_kernel_has_not_fails_a_precondition() {
-    let mut stage = stage().await;
+async fn an_unavailable_scheduler_fails_a_precondition() {
+    let mut daemon = start_daemon().await;
     let request = pb::CreateServiceRequest {
         service: Some(pb::Service {
-            scheduler: text("dreams"),
+            scheduler: some("unknown"),
             ..service(WEB)
         }),
+        ..pb::CreateServiceRequest::default()
     };
-    let outcome = stage.client.create_service(request).await;
-    let status = refused(
+    let outcome = daemon.client.create_service(request).await;
+    let status = assert_rejected(
         outcome,
         Code::FailedPrecondition,
         "SCHEDULER_UNAVAILABLE",

@@ -1,4 +1,4 @@
-//! What is not ipvsd's own: deadlines, unknown methods, health, reflection, grpc-web.
+//! Standard gRPC features: deadlines, unknown methods, health, reflection, grpc-web.
 
 use std::time::Duration;
 
@@ -14,36 +14,38 @@ use tonic_health::pb::{
 use tonic_prost::ProstCodec;
 use tonic_types::StatusExt;
 
-use super::harness::{SOON, Stage, refused, soon, stage, stage_with};
+use super::harness::{
+    Daemon, TIMEOUT, assert_rejected, start_daemon, start_daemon_with, within_timeout,
+};
 
-fn patient() -> GrpcOptions {
+fn fast_health_checks() -> GrpcOptions {
     GrpcOptions {
         health_interval: Duration::from_millis(10),
         ..Limits::default().grpc_options()
     }
 }
 
-fn of(service: &str) -> HealthCheckRequest {
+fn check_request(service: &str) -> HealthCheckRequest {
     HealthCheckRequest {
         service: service.to_owned(),
     }
 }
 
 #[tokio::test]
-async fn an_error_names_its_request() {
-    let mut stage = stage().await;
+async fn an_error_has_the_request_id() {
+    let mut daemon = start_daemon().await;
     let mut request = Request::new(pb::GetServiceRequest::default());
     request
         .metadata_mut()
         .insert("x-request-id", "abc".parse().unwrap());
-    let status = stage.client.get_service(request).await.unwrap_err();
+    let status = daemon.client.get_service(request).await.unwrap_err();
     let details = status.get_error_details();
     assert_eq!(details.request_info().unwrap().request_id, "abc");
 }
 
-/// A call over grpc-web and HTTP/1.1.
-async fn over_web(
-    stage: &Stage,
+/// Calls a method over grpc-web and HTTP/1.1.
+async fn call_over_web(
+    daemon: &Daemon,
     method: &str,
     message: &impl Message,
     timeout: &str,
@@ -52,46 +54,47 @@ async fn over_web(
     let mut frame = vec![0];
     frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
     frame.extend(message);
-    let request = http::Request::post(format!("{}/ipvsd.v1.Ipvs/{method}", stage.address))
+    let request = http::Request::post(format!("{}/ipvsd.v1.IpvsService/{method}", daemon.address))
         .header("content-type", "application/grpc-web+proto")
         .header("x-grpc-web", "1")
         .header("grpc-timeout", timeout)
         .body(Full::new(Bytes::from(frame)))
         .unwrap();
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let response = soon(client.request(request)).await.unwrap();
+    let response = within_timeout(client.request(request)).await.unwrap();
     let (head, body) = response.into_parts();
-    let body = soon(body.collect()).await.unwrap().to_bytes();
+    let body = within_timeout(body.collect()).await.unwrap().to_bytes();
     http::Response::from_parts(head, body)
 }
 
 #[tokio::test]
-async fn a_deadline_that_has_passed_is_told_and_nothing_is_begun() {
-    let stage = stage().await;
-    // tonic's client would heed the deadline itself and never hear the answer.
+async fn an_expired_deadline_is_reported_and_nothing_is_changed() {
+    let daemon = start_daemon().await;
+    // tonic's client enforces the deadline itself, so this uses a plain HTTP client.
     let request = pb::CreateServiceRequest {
         service: Some(super::harness::service("tcp-192.0.2.1-80")),
+        ..pb::CreateServiceRequest::default()
     };
-    let response = over_web(&stage, "CreateService", &request, "1n").await;
+    let response = call_over_web(&daemon, "CreateService", &request, "1n").await;
     let status = Status::from_header_map(response.headers()).unwrap();
-    refused::<()>(
+    assert_rejected::<()>(
         Err(status),
         Code::DeadlineExceeded,
         "DEADLINE_EXCEEDED",
         &[],
     );
-    assert!(stage.kernel.services().is_empty());
+    assert!(daemon.kernel.services().is_empty());
 }
 
 #[tokio::test]
-async fn a_kernel_without_ipvs_is_unavailable_and_says_what_to_do() {
-    let mut stage = stage().await;
-    stage.kernel.faults().unload();
-    let outcome = stage
+async fn a_kernel_without_ipvs_is_unavailable_with_a_hint() {
+    let mut daemon = start_daemon().await;
+    daemon.kernel.faults().unload();
+    let outcome = daemon
         .client
         .get_timeouts(pb::GetTimeoutsRequest::default())
         .await;
-    let status = refused(outcome, Code::Unavailable, "KERNEL_UNAVAILABLE", &[]);
+    let status = assert_rejected(outcome, Code::Unavailable, "KERNEL_UNAVAILABLE", &[]);
     let details = status.get_error_details();
     assert!(
         details.error_info().unwrap().metadata.contains_key("hint"),
@@ -100,99 +103,124 @@ async fn a_kernel_without_ipvs_is_unavailable_and_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_too_long_is_refused_with_a_reason() {
+async fn a_message_that_is_too_long_is_rejected() {
     let options = GrpcOptions {
         max_request_bytes: 1000,
         ..Limits::default().grpc_options()
     };
-    let mut stage = stage_with(options, AppOptions::default()).await;
+    let mut daemon = start_daemon_with(options, AppOptions::default()).await;
     let request = pb::GetServiceRequest {
         id: "x".repeat(2000),
         ..pb::GetServiceRequest::default()
     };
-    let outcome = stage.client.get_service(request).await;
-    refused(outcome, Code::ResourceExhausted, "TOO_LARGE", &[]);
+    let outcome = daemon.client.get_service(request).await;
+    assert_rejected(outcome, Code::ResourceExhausted, "TOO_LARGE", &[]);
 }
 
 #[tokio::test]
 async fn an_unknown_service_is_unimplemented() {
-    let stage = stage().await;
-    let mut client = Grpc::new(stage.channel);
+    let daemon = start_daemon().await;
+    let mut client = Grpc::new(daemon.channel);
     client.ready().await.unwrap();
-    let path = PathAndQuery::from_static("/ipvsd.v2.Ipvs/Fly");
+    let path = PathAndQuery::from_static("/ipvsd.v2.IpvsService/GetInfo");
     let codec: ProstCodec<pb::GetInfoRequest, pb::GetInfoResponse> = ProstCodec::default();
     let request = Request::new(pb::GetInfoRequest::default());
     let outcome = client.unary(request, path, codec).await;
-    refused(outcome, Code::Unimplemented, "NOT_FOUND", &[]);
+    assert_rejected(outcome, Code::Unimplemented, "NOT_FOUND", &[]);
 }
 
 #[tokio::test]
-async fn the_health_follows_the_kernel() {
-    let stage = stage_with(patient(), AppOptions::default()).await;
-    let mut health = HealthClient::new(stage.channel);
-    for service in ["", "ipvsd.v1.Ipvs"] {
-        let answer = health.check(of(service)).await.unwrap().into_inner();
-        assert_eq!(answer.status(), ServingStatus::Serving);
+async fn the_health_status_follows_the_kernel() {
+    let daemon = start_daemon_with(fast_health_checks(), AppOptions::default()).await;
+    let mut health = HealthClient::new(daemon.channel);
+    for service in ["", "ipvsd.v1.IpvsService"] {
+        let response = health
+            .check(check_request(service))
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(response.status(), ServingStatus::Serving);
     }
-    let unknown = health.check(of("ipvsd.v1.Other")).await.unwrap_err();
+    let unknown = health
+        .check(check_request("ipvsd.v1.Other"))
+        .await
+        .unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
     let mut watch = health
-        .watch(of("ipvsd.v1.Ipvs"))
+        .watch(check_request("ipvsd.v1.IpvsService"))
         .await
         .unwrap()
         .into_inner();
-    let mut next = async || soon(watch.message()).await.unwrap().unwrap().status();
+    let mut next = async || {
+        within_timeout(watch.message())
+            .await
+            .unwrap()
+            .unwrap()
+            .status()
+    };
     assert_eq!(next().await, ServingStatus::Serving);
-    stage.kernel.faults().unload();
+    daemon.kernel.faults().unload();
     assert_eq!(next().await, ServingStatus::NotServing);
-    stage.kernel.faults().load();
+    daemon.kernel.faults().load();
     assert_eq!(next().await, ServingStatus::Serving);
-    let mut watch = health.watch(of("other")).await.unwrap().into_inner();
-    let first = soon(watch.message()).await.unwrap().unwrap();
+    let mut watch = health
+        .watch(check_request("other"))
+        .await
+        .unwrap()
+        .into_inner();
+    let first = within_timeout(watch.message()).await.unwrap().unwrap();
     assert_eq!(first.status(), ServingStatus::ServiceUnknown);
 }
 
 #[tokio::test]
-async fn watches_of_the_health_are_bounded_and_end_with_the_daemon() {
+async fn health_watches_are_limited_and_end_at_shutdown() {
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let options = GrpcOptions {
         max_health_watches: 1,
-        ..patient()
+        ..fast_health_checks()
     };
     let options = options.until(async { drop(ended.await) });
-    let stage = stage_with(options, AppOptions::default()).await;
-    let mut health = HealthClient::new(stage.channel);
-    let mut watch = health.watch(of("")).await.unwrap().into_inner();
+    let daemon = start_daemon_with(options, AppOptions::default()).await;
+    let mut health = HealthClient::new(daemon.channel);
+    let mut watch = health.watch(check_request("")).await.unwrap().into_inner();
     assert_eq!(
-        soon(watch.message()).await.unwrap().unwrap().status(),
+        within_timeout(watch.message())
+            .await
+            .unwrap()
+            .unwrap()
+            .status(),
         ServingStatus::Serving
     );
-    let second = health.watch(of("")).await;
-    refused(second, Code::ResourceExhausted, "RATE_LIMITED", &[]);
+    let second = health.watch(check_request("")).await;
+    assert_rejected(second, Code::ResourceExhausted, "RATE_LIMITED", &[]);
     end.send(()).unwrap();
     assert_eq!(
-        soon(watch.message()).await.unwrap().unwrap().status(),
+        within_timeout(watch.message())
+            .await
+            .unwrap()
+            .unwrap()
+            .status(),
         ServingStatus::NotServing
     );
     assert!(
-        soon(watch.message()).await.unwrap().is_none(),
+        within_timeout(watch.message()).await.unwrap().is_none(),
         "the stream ends"
     );
-    let answer = health.check(of("")).await.unwrap().into_inner();
-    assert_eq!(answer.status(), ServingStatus::NotServing);
-    // Its place is free again.
-    let until = std::time::Instant::now() + SOON;
-    while health.watch(of("")).await.is_err() {
+    let response = health.check(check_request("")).await.unwrap().into_inner();
+    assert_eq!(response.status(), ServingStatus::NotServing);
+    // The permit of the ended watch is free again.
+    let until = std::time::Instant::now() + TIMEOUT;
+    while health.watch(check_request("")).await.is_err() {
         assert!(std::time::Instant::now() < until);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 #[tokio::test]
-async fn reflection_tells_of_every_service_in_both_versions() {
+async fn reflection_lists_every_service_in_both_versions() {
     use tonic_reflection::pb::{v1, v1alpha};
-    let stage = stage().await;
-    let expected = ["grpc.health.v1.Health", "ipvsd.v1.Ipvs"];
+    let daemon = start_daemon().await;
+    let expected = ["grpc.health.v1.Health", "ipvsd.v1.IpvsService"];
     {
         use v1::{
             ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
@@ -202,16 +230,16 @@ async fn reflection_tells_of_every_service_in_both_versions() {
             host: String::new(),
             message_request: Some(MessageRequest::ListServices(String::new())),
         };
-        let mut client = ServerReflectionClient::new(stage.channel.clone());
+        let mut client = ServerReflectionClient::new(daemon.channel.clone());
         let request = tokio_stream::iter([request]);
-        let mut answers = client
+        let mut responses = client
             .server_reflection_info(request)
             .await
             .unwrap()
             .into_inner();
-        let answer = soon(answers.message()).await.unwrap().unwrap();
-        let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
-            panic!("{answer:?}")
+        let response = within_timeout(responses.message()).await.unwrap().unwrap();
+        let Some(MessageResponse::ListServicesResponse(list)) = response.message_response else {
+            panic!("{response:?}")
         };
         let names: Vec<_> = list.service.iter().map(|s| s.name.as_str()).collect();
         assert!(
@@ -226,27 +254,29 @@ async fn reflection_tells_of_every_service_in_both_versions() {
         };
         let request = ServerReflectionRequest {
             host: String::new(),
-            message_request: Some(MessageRequest::FileContainingSymbol("ipvsd.v1.Ipvs".into())),
+            message_request: Some(MessageRequest::FileContainingSymbol(
+                "ipvsd.v1.IpvsService".into(),
+            )),
         };
-        let mut client = ServerReflectionClient::new(stage.channel);
+        let mut client = ServerReflectionClient::new(daemon.channel);
         let request = tokio_stream::iter([request]);
-        let mut answers = client
+        let mut responses = client
             .server_reflection_info(request)
             .await
             .unwrap()
             .into_inner();
-        let answer = soon(answers.message()).await.unwrap().unwrap();
-        let Some(MessageResponse::FileDescriptorResponse(files)) = answer.message_response else {
-            panic!("{answer:?}")
+        let response = within_timeout(responses.message()).await.unwrap().unwrap();
+        let Some(MessageResponse::FileDescriptorResponse(files)) = response.message_response else {
+            panic!("{response:?}")
         };
         assert_eq!(files.file_descriptor_proto.len(), 1);
     }
 }
 
 #[tokio::test]
-async fn grpc_web_is_answered_over_http_1() {
-    let stage = stage().await;
-    let response = over_web(&stage, "GetInfo", &pb::GetInfoRequest::default(), "9S").await;
+async fn grpc_web_works_over_http_1() {
+    let daemon = start_daemon().await;
+    let response = call_over_web(&daemon, "GetInfo", &pb::GetInfoRequest::default(), "9S").await;
     assert_eq!(response.status(), 200);
     assert_eq!(response.version(), http::Version::HTTP_11);
     assert_eq!(
@@ -255,8 +285,8 @@ async fn grpc_web_is_answered_over_http_1() {
     );
     let body = response.into_body();
     let length = u32::from_be_bytes(body[1..5].try_into().unwrap()) as usize;
-    let told = pb::GetInfoResponse::decode(&body[5..5 + length]).unwrap();
-    assert_eq!(told.version, env!("CARGO_PKG_VERSION"));
+    let result = pb::GetInfoResponse::decode(&body[5..5 + length]).unwrap();
+    assert_eq!(result.version, env!("CARGO_PKG_VERSION"));
     let trailers = String::from_utf8_lossy(&body[5 + length..]);
     assert!(trailers.contains("grpc-status:0"), "{trailers:?}");
 }

@@ -1,8 +1,8 @@
-//! A client that is not ours, in another language, by reflection alone.
+//! A stock client in another language, which uses server reflection only.
 
 use std::process::Command;
 
-use super::harness::stage;
+use super::harness::start_daemon;
 
 const TABLE: &str = "\
 -A -t 207.175.44.110:80 -s rr
@@ -23,12 +23,12 @@ const TABLE: &str = "\
 
 #[tokio::test]
 #[ignore = "needs IPVSD_TEST_PYTHON, a Python with grpcio, grpcio-reflection and protobuf"]
-async fn a_stock_python_client_sets_up_the_manuals_examples() {
+async fn a_stock_python_client_creates_the_examples_of_the_manual() {
     let python = std::env::var("IPVSD_TEST_PYTHON").expect("IPVSD_TEST_PYTHON names a Python");
-    let mut stage = stage().await;
-    stage.given("tcp-192.0.2.1-80", &[]).await;
+    let mut daemon = start_daemon().await;
+    daemon.create_service("tcp-192.0.2.1-80", &[]).await;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/grpc_stock_client.py");
-    let endpoint = stage.address.replace("http://", "");
+    let endpoint = daemon.address.replace("http://", "");
     let mut command = Command::new(python);
     command.args([script, "--clear", &endpoint]);
     let output = tokio::task::spawn_blocking(move || command.output()).await;

@@ -5,56 +5,59 @@ use std::collections::HashMap;
 use ipvsd::proto::v1::{self as pb, setting_value::Kind};
 use tonic::Code;
 
-use super::harness::{mask, refused, stage, text};
+use super::harness::{assert_rejected, mask, some, start_daemon};
 
 fn master() -> pb::SyncDaemon {
     pb::SyncDaemon {
         state: "master".to_owned(),
-        interface: text("eth0"),
+        interface: some("eth0"),
         ..pb::SyncDaemon::default()
     }
 }
 
 #[tokio::test]
 async fn a_sync_daemon_is_started_replaced_and_stopped() {
-    let mut stage = stage().await;
+    let mut daemon = start_daemon().await;
     let mut start = pb::StartSyncDaemonRequest {
         sync_daemon: Some(master()),
         ..pb::StartSyncDaemonRequest::default()
     };
-    let answer = stage
+    let response = daemon
         .client
         .start_sync_daemon(start.clone())
         .await
         .unwrap()
         .into_inner();
-    assert!(answer.created && answer.changed);
-    let told = answer.sync_daemon.unwrap();
-    assert_eq!(told.multicast_group.as_deref(), Some("224.0.0.81"));
-    assert_eq!((told.multicast_port, told.sync_id), (Some(8848), Some(0)));
-    let outcome = stage.client.start_sync_daemon(start.clone()).await;
-    refused(outcome, Code::AlreadyExists, "SYNC_DAEMON_RUNNING", &[]);
+    assert!(response.created && response.changed);
+    let result = response.sync_daemon.unwrap();
+    assert_eq!(result.multicast_group.as_deref(), Some("224.0.0.81"));
+    assert_eq!(
+        (result.multicast_port, result.sync_id),
+        (Some(8848), Some(0))
+    );
+    let outcome = daemon.client.start_sync_daemon(start.clone()).await;
+    assert_rejected(outcome, Code::AlreadyExists, "SYNC_DAEMON_RUNNING", &[]);
     start.replace = true;
-    let answer = stage
+    let response = daemon
         .client
         .start_sync_daemon(start.clone())
         .await
         .unwrap()
         .into_inner();
-    assert!(!answer.created && !answer.changed);
+    assert!(!response.created && !response.changed);
     start.sync_daemon.as_mut().unwrap().sync_id = Some(7);
-    let answer = stage
+    let response = daemon
         .client
         .start_sync_daemon(start.clone())
         .await
         .unwrap()
         .into_inner();
-    assert!(!answer.created && answer.changed);
-    start.etag = told.etag;
-    let outcome = stage.client.start_sync_daemon(start).await;
-    refused(outcome, Code::Aborted, "REVISION_MISMATCH", &[]);
+    assert!(!response.created && response.changed);
+    start.etag = result.etag;
+    let outcome = daemon.client.start_sync_daemon(start).await;
+    assert_rejected(outcome, Code::Aborted, "REVISION_MISMATCH", &[]);
     let list = pb::ListSyncDaemonsRequest::default();
-    let all = stage
+    let all = daemon
         .client
         .list_sync_daemons(list)
         .await
@@ -67,7 +70,7 @@ async fn a_sync_daemon_is_started_replaced_and_stopped() {
         ..pb::StopSyncDaemonRequest::default()
     };
     assert!(
-        stage
+        daemon
             .client
             .stop_sync_daemon(stop.clone())
             .await
@@ -75,11 +78,11 @@ async fn a_sync_daemon_is_started_replaced_and_stopped() {
             .into_inner()
             .changed
     );
-    let outcome = stage.client.stop_sync_daemon(stop.clone()).await;
-    refused(outcome, Code::NotFound, "SYNC_DAEMON_NOT_RUNNING", &[]);
+    let outcome = daemon.client.stop_sync_daemon(stop.clone()).await;
+    assert_rejected(outcome, Code::NotFound, "SYNC_DAEMON_NOT_RUNNING", &[]);
     stop.allow_missing = true;
     assert!(
-        !stage
+        !daemon
             .client
             .stop_sync_daemon(stop.clone())
             .await
@@ -88,8 +91,8 @@ async fn a_sync_daemon_is_started_replaced_and_stopped() {
             .changed
     );
     stop.state = "slave".to_owned();
-    let outcome = stage.client.stop_sync_daemon(stop).await;
-    refused(
+    let outcome = daemon.client.stop_sync_daemon(stop).await;
+    assert_rejected(
         outcome,
         Code::InvalidArgument,
         "INVALID_ARGUMENT",
@@ -98,33 +101,33 @@ async fn a_sync_daemon_is_started_replaced_and_stopped() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_sync_daemon_is_told_by_its_field() {
+async fn an_invalid_sync_daemon_is_rejected_and_the_field_named() {
     type Change = fn(&mut pb::SyncDaemon);
     let wrong: [(&str, Change); 7] = [
         ("state", |d| d.state.clear()),
         ("interface", |d| d.interface = None),
         ("sync_id", |d| d.sync_id = Some(256)),
         ("max_length", |d| d.max_length = Some(0)),
-        ("multicast_group", |d| d.multicast_group = text("192.0.2.1")),
+        ("multicast_group", |d| d.multicast_group = some("192.0.2.1")),
         ("multicast_port", |d| d.multicast_port = Some(0)),
         ("multicast_ttl", |d| d.multicast_ttl = Some(256)),
     ];
-    let mut stage = stage().await;
+    let mut daemon = start_daemon().await;
     for (field, change) in wrong {
-        let mut daemon = master();
-        change(&mut daemon);
+        let mut invalid = master();
+        change(&mut invalid);
         let start = pb::StartSyncDaemonRequest {
-            sync_daemon: Some(daemon),
+            sync_daemon: Some(invalid),
             ..pb::StartSyncDaemonRequest::default()
         };
-        let outcome = stage.client.start_sync_daemon(start).await;
-        refused(outcome, Code::InvalidArgument, "INVALID_ARGUMENT", &[field]);
+        let outcome = daemon.client.start_sync_daemon(start).await;
+        assert_rejected(outcome, Code::InvalidArgument, "INVALID_ARGUMENT", &[field]);
     }
-    let nothing = stage
+    let nothing = daemon
         .client
         .start_sync_daemon(pb::StartSyncDaemonRequest::default())
         .await;
-    refused(
+    assert_rejected(
         nothing,
         Code::InvalidArgument,
         "INVALID_ARGUMENT",
@@ -133,10 +136,10 @@ async fn what_is_wrong_with_a_sync_daemon_is_told_by_its_field() {
 }
 
 #[tokio::test]
-async fn timeouts_that_are_not_named_are_kept() {
-    let mut stage = stage().await;
+async fn absent_timeouts_are_preserved() {
+    let mut daemon = start_daemon().await;
     let get = pb::GetTimeoutsRequest::default();
-    let before = stage.client.get_timeouts(get).await.unwrap().into_inner();
+    let before = daemon.client.get_timeouts(get).await.unwrap().into_inner();
     let before = before.timeouts.unwrap();
     assert_eq!(before.tcp_seconds, Some(900));
     let mut set = pb::SetTimeoutsRequest {
@@ -147,42 +150,45 @@ async fn timeouts_that_are_not_named_are_kept() {
         etag: before.etag,
         ..pb::SetTimeoutsRequest::default()
     };
-    let answer = stage
+    let response = daemon
         .client
         .set_timeouts(set.clone())
         .await
         .unwrap()
         .into_inner();
-    assert!(answer.changed);
-    let told = answer.timeouts.unwrap();
-    assert_eq!((told.tcp_seconds, told.udp_seconds), (Some(900), Some(60)));
-    let outcome = stage.client.set_timeouts(set.clone()).await;
-    refused(outcome, Code::Aborted, "REVISION_MISMATCH", &[]);
+    assert!(response.changed);
+    let result = response.timeouts.unwrap();
+    assert_eq!(
+        (result.tcp_seconds, result.udp_seconds),
+        (Some(900), Some(60))
+    );
+    let outcome = daemon.client.set_timeouts(set.clone()).await;
+    assert_rejected(outcome, Code::Aborted, "REVISION_MISMATCH", &[]);
     set.etag.clear();
     set.timeouts = Some(pb::Timeouts::default());
     set.update_mask = mask(&["udp_seconds"]);
-    let told = stage
+    let result = daemon
         .client
         .set_timeouts(set.clone())
         .await
         .unwrap()
         .into_inner();
     assert_eq!(
-        told.timeouts.unwrap().udp_seconds,
+        result.timeouts.unwrap().udp_seconds,
         Some(300),
         "the kernel's default"
     );
     set.timeouts.as_mut().unwrap().udp_seconds = Some(0);
-    let outcome = stage.client.set_timeouts(set.clone()).await;
-    refused(
+    let outcome = daemon.client.set_timeouts(set.clone()).await;
+    assert_rejected(
         outcome,
         Code::InvalidArgument,
         "INVALID_ARGUMENT",
         &["udp_seconds"],
     );
     set.timeouts = None;
-    let outcome = stage.client.set_timeouts(set).await;
-    refused(
+    let outcome = daemon.client.set_timeouts(set).await;
+    assert_rejected(
         outcome,
         Code::InvalidArgument,
         "INVALID_ARGUMENT",
@@ -191,10 +197,10 @@ async fn timeouts_that_are_not_named_are_kept() {
 }
 
 #[tokio::test]
-async fn settings_are_typed_and_checked_before_the_first_is_written() {
-    let mut stage = stage().await;
+async fn settings_are_typed_and_validated_before_the_first_write() {
+    let mut daemon = start_daemon().await;
     let get = pb::GetSettingsRequest {};
-    let before = stage
+    let before = daemon
         .client
         .get_settings(get)
         .await
@@ -213,34 +219,35 @@ async fn settings_are_typed_and_checked_before_the_first_is_written() {
             ("drop_entry".to_owned(), value(Kind::Integer(3))),
         ]),
         update_mask: mask(&["expire_nodest_conn"]),
+        dry_run: false,
     };
-    let answer = stage
+    let response = daemon
         .client
         .update_settings(update.clone())
         .await
         .unwrap()
         .into_inner();
-    assert!(answer.changed);
+    assert!(response.changed);
     assert_eq!(
-        kind(&answer.settings, "expire_nodest_conn"),
+        kind(&response.settings, "expire_nodest_conn"),
         Kind::Boolean(true)
     );
     assert_eq!(
-        kind(&answer.settings, "drop_entry"),
+        kind(&response.settings, "drop_entry"),
         Kind::Integer(0),
-        "not named"
+        "not in the mask"
     );
     update
         .settings
         .insert("drop_packet".to_owned(), value(Kind::Integer(4)));
     update
         .settings
-        .insert("drop_table".to_owned(), pb::SettingValue { kind: None });
+        .insert("unknown".to_owned(), pb::SettingValue { kind: None });
     update.update_mask = None;
-    let outcome = stage.client.update_settings(update).await;
-    let fields = ["drop_packet", "drop_table"];
-    refused(outcome, Code::InvalidArgument, "INVALID_ARGUMENT", &fields);
-    let after = stage
+    let outcome = daemon.client.update_settings(update).await;
+    let fields = ["drop_packet", "unknown"];
+    assert_rejected(outcome, Code::InvalidArgument, "INVALID_ARGUMENT", &fields);
+    let after = daemon
         .client
         .get_settings(get)
         .await

@@ -1,7 +1,7 @@
 //! The client for gRPC. Messages are made of the same JSON as HTTP's bodies: the fields have the
 //! same names.
 
-use ipvsd::proto::{DESCRIPTORS, v1 as pb, v1::ipvs_client::IpvsClient};
+use ipvsd::proto::{DESCRIPTORS, v1 as pb, v1::ipvs_service_client::IpvsServiceClient};
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use super::{
 
 /// The daemon and a client of it.
 pub struct Grpc {
-    client: IpvsClient<Channel>,
+    client: IpvsServiceClient<Channel>,
     pool: DescriptorPool,
     _daemon: Daemon,
 }
@@ -29,7 +29,7 @@ impl Grpc {
         let daemon = Daemon::start(&[]);
         let endpoint = Endpoint::from_shared(format!("http://{ADDRESS}")).unwrap();
         Self {
-            client: IpvsClient::new(endpoint.connect().await.unwrap()),
+            client: IpvsServiceClient::new(endpoint.connect().await.unwrap()),
             pool: DescriptorPool::decode(DESCRIPTORS).unwrap(),
             _daemon: daemon,
         }

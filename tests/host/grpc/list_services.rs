@@ -1,24 +1,24 @@
-//! Listings of services: filters, order, pages, and how large an answer gets.
+//! ListServices: filters, order, pages and the maximum response size.
 
 use ipvsd::{app::AppOptions, grpc::GrpcOptions, proto::v1 as pb, server::Limits};
 use prost::Message;
 use tonic::Code;
 
-use super::harness::{refused, stage, stage_with, text};
+use super::harness::{assert_rejected, some, start_daemon, start_daemon_with};
 
 const WEB: &str = "tcp-192.0.2.1-80";
 
 #[tokio::test]
 async fn services_are_filtered_sorted_and_paged() {
-    let mut stage = stage().await;
+    let mut daemon = start_daemon().await;
     for id in ["udp-192.0.2.1-53", "tcp-192.0.2.1-443", "fwmark-7", WEB] {
-        stage.given(id, &[]).await;
+        daemon.create_service(id, &[]).await;
     }
     let mut request = pb::ListServicesRequest {
         page_size: Some(3),
         ..pb::ListServicesRequest::default()
     };
-    let page = stage
+    let page = daemon
         .client
         .list_services(request.clone())
         .await
@@ -29,7 +29,7 @@ async fn services_are_filtered_sorted_and_paged() {
     assert_eq!(page.services[0].server_count, Some(0));
     assert!(page.age.is_some());
     request.page_token = page.next_page_token;
-    let page = stage
+    let page = daemon
         .client
         .list_services(request)
         .await
@@ -38,13 +38,13 @@ async fn services_are_filtered_sorted_and_paged() {
     assert_eq!(page.services[0].id, "fwmark-7");
     assert_eq!(page.next_page_token, "");
     let request = pb::ListServicesRequest {
-        protocol: text("tcp"),
-        address: text("192.0.2.1"),
+        protocol: some("tcp"),
+        address: some("192.0.2.1"),
         sort: "-id".to_owned(),
         include: vec!["stats".to_owned()],
         ..pb::ListServicesRequest::default()
     };
-    let page = stage
+    let page = daemon
         .client
         .list_services(request)
         .await
@@ -60,16 +60,16 @@ async fn services_are_filtered_sorted_and_paged() {
 }
 
 #[tokio::test]
-async fn a_listing_that_cannot_be_understood_is_refused_by_its_field() {
+async fn an_invalid_request_is_rejected_and_the_field_named() {
     type Change = fn(&mut pb::ListServicesRequest);
     let wrong: [(&str, Change); 9] = [
-        ("page_size", |r| r.page_size = Some(-1)),
-        ("page_size", |r| r.page_size = Some(1 << 40)),
+        ("page_size", |r| r.page_size = Some(100_001)),
+        ("page_size", |r| r.page_size = Some(u32::MAX)),
         ("page_token", |r| r.page_token = "x".to_owned()),
         ("include[0]", |r| r.include = vec!["everything".to_owned()]),
         ("sort", |r| r.sort = "speed".to_owned()),
-        ("protocol", |r| r.protocol = text("tpc")),
-        ("address", |r| r.address = text("192.0.2")),
+        ("protocol", |r| r.protocol = some("tpc")),
+        ("address", |r| r.address = some("192.0.2")),
         ("port", |r| r.port = Some(65536)),
         ("max_age", |r| {
             r.max_age = Some(prost_types::Duration {
@@ -78,31 +78,31 @@ async fn a_listing_that_cannot_be_understood_is_refused_by_its_field() {
             });
         }),
     ];
-    let mut stage = stage().await;
+    let mut daemon = start_daemon().await;
     for (field, change) in wrong {
         let mut request = pb::ListServicesRequest::default();
         change(&mut request);
-        let outcome = stage.client.list_services(request).await;
-        refused(outcome, Code::InvalidArgument, "INVALID_ARGUMENT", &[field]);
+        let outcome = daemon.client.list_services(request).await;
+        assert_rejected(outcome, Code::InvalidArgument, "INVALID_ARGUMENT", &[field]);
     }
 }
 
 #[tokio::test]
-async fn no_answer_exceeds_what_clients_take() {
+async fn no_response_exceeds_the_maximum_size() {
     const LIMIT: usize = 2000;
     let options = GrpcOptions {
         max_response_bytes: LIMIT,
         ..Limits::default().grpc_options()
     };
-    let mut stage = stage_with(options, AppOptions::default()).await;
+    let mut daemon = start_daemon_with(options, AppOptions::default()).await;
     let ids: Vec<_> = (1..=40).map(|i| format!("tcp-192.0.2.{i}-80")).collect();
     for id in &ids {
-        stage.given(id, &["192.168.10.1-80"]).await;
+        daemon.create_service(id, &["192.168.10.1-80"]).await;
     }
-    let mut told = Vec::new();
+    let mut listed = Vec::new();
     let mut request = pb::ListServicesRequest::default();
     loop {
-        let page = stage
+        let page = daemon
             .client
             .list_services(request.clone())
             .await
@@ -110,56 +110,56 @@ async fn no_answer_exceeds_what_clients_take() {
             .into_inner();
         let bytes: usize = page.services.iter().map(|s| s.encoded_len() + 6).sum();
         assert!(bytes <= LIMIT, "{bytes}");
-        told.extend(page.services.into_iter().map(|s| s.id));
+        listed.extend(page.services.into_iter().map(|s| s.id));
         if page.next_page_token.is_empty() {
             break;
         }
         request.page_token = page.next_page_token;
     }
-    assert_eq!(told, ids, "each once, and in order");
+    assert_eq!(listed, ids, "each service once and in order");
 
-    // One that does not fit by itself: a write says what it did, a read says what to do.
+    // A service that does not fit: a write leaves out its servers, a read fails with a hint.
     let many: Vec<_> = (1..=40).map(|i| format!("192.168.10.{i}-80")).collect();
     let many: Vec<_> = many.iter().map(String::as_str).collect();
-    let created = stage.given("tcp-192.0.2.200-80", &many).await;
+    let created = daemon.create_service("tcp-192.0.2.200-80", &many).await;
     assert_eq!((created.servers.len(), created.server_count), (0, Some(40)));
     let get = pb::GetServiceRequest {
         id: created.id,
         ..pb::GetServiceRequest::default()
     };
-    let outcome = stage.client.get_service(get).await;
-    refused(outcome, Code::ResourceExhausted, "TOO_LARGE", &[]);
-    let mut told = 0;
+    let outcome = daemon.client.get_service(get).await;
+    assert_rejected(outcome, Code::ResourceExhausted, "TOO_LARGE", &[]);
+    let mut listed = 0;
     let mut request = pb::ListServersRequest {
         service: "tcp-192.0.2.200-80".to_owned(),
         ..pb::ListServersRequest::default()
     };
     loop {
-        let page = stage
+        let page = daemon
             .client
             .list_servers(request.clone())
             .await
             .unwrap()
             .into_inner();
-        told += page.servers.len();
+        listed += page.servers.len();
         if page.next_page_token.is_empty() {
             break;
         }
         request.page_token = page.next_page_token;
     }
-    assert_eq!(told, 40);
+    assert_eq!(listed, 40);
 }
 
 #[tokio::test]
-async fn a_page_that_many_get_is_the_one_that_each_would_get() {
-    let mut stage = stage().await;
-    stage.given(WEB, &["10.0.0.1-80"]).await;
-    let asked = |seconds| pb::ListServicesRequest {
+async fn a_cached_page_equals_a_fresh_one() {
+    let mut daemon = start_daemon().await;
+    daemon.create_service(WEB, &["10.0.0.1-80"]).await;
+    let request = |seconds| pb::ListServicesRequest {
         max_age: Some(prost_types::Duration { seconds, nanos: 0 }),
         ..pb::ListServicesRequest::default()
     };
     let mut list = async |seconds| {
-        let page = stage.client.list_services(asked(seconds)).await.unwrap();
+        let page = daemon.client.list_services(request(seconds)).await.unwrap();
         let page = page.into_inner();
         assert!(page.age.is_some());
         pb::ListServicesResponse { age: None, ..page }

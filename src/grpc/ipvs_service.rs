@@ -1,0 +1,225 @@
+//! Maps each method of `IpvsService` to its handler.
+
+use tonic::{Request, Streaming};
+
+use super::{
+    api::{Api, Reply, ResponseStream},
+    connections, info, list_services, listing, rules, servers, services, settings, stats,
+    sync_daemons, timeouts, zero,
+};
+use crate::proto::v1::{self as pb, ipvs_service_server::IpvsService};
+
+#[tonic::async_trait]
+impl IpvsService for Api {
+    async fn list_services(
+        &self,
+        request: Request<pb::ListServicesRequest>,
+    ) -> Reply<pb::ListServicesResponse> {
+        // The router serves this method by `list_services::route`.
+        let list = |api, request, context| async move {
+            list_services::list(api, request, context).await?.decode()
+        };
+        self.unary(request, list).await
+    }
+
+    async fn get_service(
+        &self,
+        request: Request<pb::GetServiceRequest>,
+    ) -> Reply<pb::GetServiceResponse> {
+        self.unary(request, services::get).await
+    }
+
+    async fn create_service(
+        &self,
+        request: Request<pb::CreateServiceRequest>,
+    ) -> Reply<pb::CreateServiceResponse> {
+        self.unary(request, services::create).await
+    }
+
+    async fn update_service(
+        &self,
+        request: Request<pb::UpdateServiceRequest>,
+    ) -> Reply<pb::UpdateServiceResponse> {
+        self.unary(request, services::update).await
+    }
+
+    async fn replace_service(
+        &self,
+        request: Request<pb::ReplaceServiceRequest>,
+    ) -> Reply<pb::ReplaceServiceResponse> {
+        self.unary(request, services::replace).await
+    }
+
+    async fn delete_service(
+        &self,
+        request: Request<pb::DeleteServiceRequest>,
+    ) -> Reply<pb::DeleteServiceResponse> {
+        self.unary(request, services::delete).await
+    }
+
+    async fn clear_services(
+        &self,
+        request: Request<pb::ClearServicesRequest>,
+    ) -> Reply<pb::ClearServicesResponse> {
+        self.unary(request, services::clear).await
+    }
+
+    async fn list_servers(
+        &self,
+        request: Request<pb::ListServersRequest>,
+    ) -> Reply<pb::ListServersResponse> {
+        self.unary(request, servers::list).await
+    }
+
+    async fn get_server(
+        &self,
+        request: Request<pb::GetServerRequest>,
+    ) -> Reply<pb::GetServerResponse> {
+        self.unary(request, servers::get).await
+    }
+
+    async fn create_server(
+        &self,
+        request: Request<pb::CreateServerRequest>,
+    ) -> Reply<pb::CreateServerResponse> {
+        self.unary(request, servers::create).await
+    }
+
+    async fn create_servers(
+        &self,
+        request: Request<pb::CreateServersRequest>,
+    ) -> Reply<pb::CreateServersResponse> {
+        self.unary(request, servers::create_many).await
+    }
+
+    async fn update_server(
+        &self,
+        request: Request<pb::UpdateServerRequest>,
+    ) -> Reply<pb::UpdateServerResponse> {
+        self.unary(request, servers::update).await
+    }
+
+    async fn replace_server(
+        &self,
+        request: Request<pb::ReplaceServerRequest>,
+    ) -> Reply<pb::ReplaceServerResponse> {
+        self.unary(request, servers::replace).await
+    }
+
+    async fn delete_server(
+        &self,
+        request: Request<pb::DeleteServerRequest>,
+    ) -> Reply<pb::DeleteServerResponse> {
+        self.unary(request, servers::delete).await
+    }
+
+    async fn zero_counters(
+        &self,
+        request: Request<pb::ZeroCountersRequest>,
+    ) -> Reply<pb::ZeroCountersResponse> {
+        self.unary(request, zero::zero).await
+    }
+
+    async fn get_timeouts(
+        &self,
+        request: Request<pb::GetTimeoutsRequest>,
+    ) -> Reply<pb::GetTimeoutsResponse> {
+        self.unary(request, timeouts::get).await
+    }
+
+    async fn set_timeouts(
+        &self,
+        request: Request<pb::SetTimeoutsRequest>,
+    ) -> Reply<pb::SetTimeoutsResponse> {
+        self.unary(request, timeouts::set).await
+    }
+
+    async fn list_sync_daemons(
+        &self,
+        request: Request<pb::ListSyncDaemonsRequest>,
+    ) -> Reply<pb::ListSyncDaemonsResponse> {
+        self.unary(request, sync_daemons::list).await
+    }
+
+    async fn start_sync_daemon(
+        &self,
+        request: Request<pb::StartSyncDaemonRequest>,
+    ) -> Reply<pb::StartSyncDaemonResponse> {
+        self.unary(request, sync_daemons::start).await
+    }
+
+    async fn stop_sync_daemon(
+        &self,
+        request: Request<pb::StopSyncDaemonRequest>,
+    ) -> Reply<pb::StopSyncDaemonResponse> {
+        self.unary(request, sync_daemons::stop).await
+    }
+
+    async fn count_connections(
+        &self,
+        request: Request<pb::CountConnectionsRequest>,
+    ) -> Reply<pb::CountConnectionsResponse> {
+        self.unary(request, connections::count).await
+    }
+
+    async fn get_stats(
+        &self,
+        request: Request<pb::GetStatsRequest>,
+    ) -> Reply<pb::GetStatsResponse> {
+        self.unary(request, stats::get).await
+    }
+
+    async fn get_info(&self, request: Request<pb::GetInfoRequest>) -> Reply<pb::GetInfoResponse> {
+        self.unary(request, info::get).await
+    }
+
+    async fn get_settings(
+        &self,
+        request: Request<pb::GetSettingsRequest>,
+    ) -> Reply<pb::GetSettingsResponse> {
+        self.unary(request, settings::get).await
+    }
+
+    async fn update_settings(
+        &self,
+        request: Request<pb::UpdateSettingsRequest>,
+    ) -> Reply<pb::UpdateSettingsResponse> {
+        self.unary(request, settings::update).await
+    }
+
+    type GetListingStream = ResponseStream<pb::GetListingResponse>;
+
+    async fn get_listing(
+        &self,
+        request: Request<pb::GetListingRequest>,
+    ) -> Reply<Self::GetListingStream> {
+        self.streaming(request, listing::get).await
+    }
+
+    type SaveRulesStream = ResponseStream<pb::SaveRulesResponse>;
+
+    async fn save_rules(
+        &self,
+        request: Request<pb::SaveRulesRequest>,
+    ) -> Reply<Self::SaveRulesStream> {
+        self.streaming(request, rules::save).await
+    }
+
+    type RestoreRulesStream = ResponseStream<pb::RestoreRulesResponse>;
+
+    async fn restore_rules(
+        &self,
+        request: Request<Streaming<pb::RestoreRulesRequest>>,
+    ) -> Reply<Self::RestoreRulesStream> {
+        self.streaming(request, rules::restore).await
+    }
+
+    type ListConnectionsStream = ResponseStream<pb::ListConnectionsResponse>;
+
+    async fn list_connections(
+        &self,
+        request: Request<pb::ListConnectionsRequest>,
+    ) -> Reply<Self::ListConnectionsStream> {
+        self.streaming(request, connections::list).await
+    }
+}

@@ -1,0 +1,55 @@
+//! Assembles the gRPC services into a router.
+
+use std::sync::Arc;
+
+use axum::{Router, middleware::map_response};
+use tonic::service::Routes;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_reflection::server::Builder;
+use tonic_web::GrpcWebLayer;
+use tower::Layer;
+
+use super::{api::Api, health::HealthService, list_services, options::GrpcOptions, status};
+use crate::{
+    app::App,
+    proto::{DESCRIPTORS, v1::ipvs_service_server::IpvsServiceServer},
+};
+
+/// Serves [`SERVICE`](crate::proto::SERVICE), `grpc.health.v1.Health` and server reflection (v1 and
+/// v1alpha) over gRPC and grpc-web.
+///
+/// The router has no fallback, so that it can be merged with other routes. The caller passes
+/// requests for unknown methods, which [`is_grpc`](super::is_grpc) detects, to
+/// [`unimplemented_fallback`](super::unimplemented_fallback).
+pub fn router(app: App, options: GrpcOptions) -> Router {
+    let max_request_bytes = options.max_request_bytes;
+    let api = Api {
+        app,
+        options: Arc::new(options),
+    };
+    let web = GrpcWebLayer::new();
+    let health = HealthServer::new(HealthService::new(api.clone()));
+    let list_services = list_services::route(api.clone());
+    let ipvs = IpvsServiceServer::new(api).max_decoding_message_size(max_request_bytes);
+    let mut routes = Routes::new(web.layer(ipvs)).add_service(web.layer(health));
+    let reflection = || {
+        Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    // The build generates the descriptors and a test decodes them, so these errors do not occur.
+    match reflection().build_v1() {
+        Ok(reflection) => routes = routes.add_service(web.layer(reflection)),
+        Err(error) => tracing::error!(%error, "gRPC reflection v1 is unavailable"),
+    }
+    match reflection().build_v1alpha() {
+        Ok(reflection) => routes = routes.add_service(web.layer(reflection)),
+        Err(error) => tracing::error!(%error, "gRPC reflection v1alpha is unavailable"),
+    }
+    routes
+        .prepare()
+        .into_axum_router()
+        .reset_fallback()
+        .merge(list_services)
+        .layer(map_response(status::too_large))
+}

@@ -1,0 +1,123 @@
+//! Conversion between messages of real servers and the model.
+
+use super::{convert::non_empty, mask::Mask};
+use crate::{
+    model::{ServerDraft, ServerView, TunnelDraft, TunnelView},
+    proto::v1 as pb,
+};
+
+/// Fields that a mask for a server can name. Identifying and output-only fields are included, so
+/// that a client can name all fields of a response.
+pub(super) const FIELDS: [&str; 17] = [
+    "id",
+    "address",
+    "port",
+    "forwarding",
+    "weight",
+    "upper_threshold",
+    "lower_threshold",
+    "tunnel",
+    "tunnel.type",
+    "tunnel.port",
+    "tunnel.checksum",
+    "active_connections",
+    "inactive_connections",
+    "persistent_connections",
+    "stats",
+    "rates",
+    "etag",
+];
+
+/// Converts a server to a message.
+pub(super) fn message(view: ServerView<'_>) -> pb::Server {
+    let ServerView {
+        id,
+        address,
+        port,
+        forwarding,
+        weight,
+        upper_threshold,
+        lower_threshold,
+        tunnel,
+        active_connections,
+        inactive_connections,
+        persistent_connections,
+        stats,
+        rates,
+        etag,
+    } = view;
+    pb::Server {
+        id: id.to_string(),
+        address: Some(address.to_string()),
+        port: Some(port.into()),
+        forwarding: Some(forwarding.to_string()),
+        weight: Some(weight),
+        upper_threshold: Some(upper_threshold),
+        lower_threshold: Some(lower_threshold),
+        tunnel: tunnel.map(pb::Tunnel::from),
+        active_connections,
+        inactive_connections,
+        persistent_connections,
+        stats: stats.map(pb::Stats::from),
+        rates: rates.map(pb::Rates::from),
+        etag: etag.to_string(),
+    }
+}
+
+impl From<TunnelView> for pb::Tunnel {
+    fn from(tunnel: TunnelView) -> Self {
+        let TunnelView {
+            kind,
+            port,
+            checksum,
+        } = tunnel;
+        Self {
+            r#type: Some(kind.to_string()),
+            port: port.map(u32::from),
+            checksum: Some(checksum.to_string()),
+        }
+    }
+}
+
+/// Converts the masked fields of a message to a draft.
+pub(super) fn draft(server: pb::Server, mask: &Mask) -> ServerDraft {
+    let pb::Server {
+        id,
+        address,
+        port,
+        forwarding,
+        weight,
+        upper_threshold,
+        lower_threshold,
+        tunnel,
+        active_connections: _,
+        inactive_connections: _,
+        persistent_connections: _,
+        stats: _,
+        rates: _,
+        etag: _,
+    } = server;
+    let mut draft = ServerDraft::default();
+    draft.id = non_empty(id);
+    draft.address = address;
+    draft.port = port.map(i64::from);
+    draft.forwarding = mask.field("forwarding", forwarding);
+    draft.weight = mask.field("weight", weight.map(i64::from));
+    draft.upper_threshold = mask.field("upper_threshold", upper_threshold.map(i64::from));
+    draft.lower_threshold = mask.field("lower_threshold", lower_threshold.map(i64::from));
+    draft.tunnel = mask.message("tunnel", tunnel, tunnel_draft);
+    draft
+}
+
+fn tunnel_draft(tunnel: pb::Tunnel, mask: &Mask) -> TunnelDraft {
+    let pb::Tunnel {
+        r#type,
+        port,
+        checksum,
+    } = tunnel;
+    TunnelDraft {
+        kind: mask.field("type", r#type),
+        port: mask.field("port", port.map(i64::from)),
+        checksum: mask.field("checksum", checksum),
+    }
+}

@@ -1,0 +1,157 @@
+//! Conversion between messages of virtual services and the model.
+
+use super::{
+    convert::{count, non_empty},
+    mask::Mask,
+    server_message,
+};
+use crate::{
+    model::{
+        Error, Field, Include, MaskText, Persistence, PersistenceDraft, Reason, ServiceDraft,
+        ServiceEntry, ServiceView,
+    },
+    proto::v1 as pb,
+};
+
+/// Fields that a mask for a service can name. Identifying and output-only fields are included, so
+/// that a client can name all fields of a response.
+pub(super) const FIELDS: [&str; 19] = [
+    "id",
+    "protocol",
+    "address",
+    "port",
+    "fwmark",
+    "family",
+    "scheduler",
+    "scheduler_flags",
+    "one_packet",
+    "persistence",
+    "persistence.timeout_seconds",
+    "persistence.netmask",
+    "netmask",
+    "persistence_engine",
+    "servers",
+    "server_count",
+    "stats",
+    "rates",
+    "etag",
+];
+
+/// Converts a service to a message.
+pub(super) fn message(entry: &ServiceEntry, include: Include) -> pb::Service {
+    let view = ServiceView::new(entry, include);
+    pb::Service {
+        id: view.id.to_string(),
+        protocol: view.protocol.map(|protocol| protocol.to_string()),
+        address: view.address.map(|address| address.to_string()),
+        port: view.port.map(u32::from),
+        fwmark: view.fwmark.map(u32::from),
+        family: view.family.map(|family| family.to_string()),
+        scheduler: Some(view.scheduler.to_string()),
+        scheduler_flags: view.scheduler_flags().map(str::to_owned).collect(),
+        one_packet: Some(view.one_packet),
+        persistence: view.persistence.map(pb::Persistence::from),
+        netmask: view.netmask.map(|netmask| netmask.to_string()),
+        persistence_engine: view.persistence_engine.map(|engine| engine.to_string()),
+        servers: view
+            .servers()
+            .into_iter()
+            .flatten()
+            .map(server_message::message)
+            .collect(),
+        server_count: view.server_count.map(count),
+        stats: view.stats.map(pb::Stats::from),
+        rates: view.rates.map(pb::Rates::from),
+        etag: view.etag.to_string(),
+    }
+}
+
+/// The error for a service that exceeds `limit` bytes, the longest response message.
+pub(super) fn too_large(entry: &ServiceEntry, limit: usize) -> Error {
+    Error::new(
+        Reason::TooLarge,
+        format!(
+            "{} with its {} servers exceeds the maximum response size of {limit} bytes",
+            entry.service.key,
+            entry.servers.len(),
+        ),
+    )
+    .with_hint("set include to none, and read the servers by pages with ListServers")
+}
+
+impl From<Persistence> for pb::Persistence {
+    fn from(persistence: Persistence) -> Self {
+        let Persistence {
+            timeout_seconds,
+            netmask,
+        } = persistence;
+        Self {
+            timeout_seconds: Some(timeout_seconds.into()),
+            netmask: Some(netmask.to_string()),
+        }
+    }
+}
+
+/// Converts the masked fields of a message to a draft.
+pub(super) fn draft(service: pb::Service, mask: &Mask) -> ServiceDraft {
+    let pb::Service {
+        id,
+        protocol,
+        address,
+        port,
+        fwmark,
+        family,
+        scheduler,
+        scheduler_flags,
+        one_packet,
+        persistence,
+        netmask,
+        persistence_engine,
+        servers,
+        server_count: _,
+        stats: _,
+        rates: _,
+        etag: _,
+    } = service;
+    let flags = (!scheduler_flags.is_empty()).then_some(scheduler_flags);
+    // An empty list is present only if the mask names it.
+    let with_servers = match mask {
+        Mask::Only(_) => mask.names("servers"),
+        Mask::Present | Mask::All => !servers.is_empty(),
+    };
+    let servers = servers
+        .into_iter()
+        .map(|server| server_message::draft(server, &Mask::Present))
+        .collect();
+    let mut draft = ServiceDraft::default();
+    draft.id = non_empty(id);
+    draft.protocol = protocol;
+    draft.address = address;
+    draft.port = port.map(i64::from);
+    draft.fwmark = fwmark.map(i64::from);
+    draft.family = family;
+    draft.scheduler = mask.field("scheduler", scheduler);
+    draft.scheduler_flags = mask.field("scheduler_flags", flags);
+    draft.one_packet = mask.field("one_packet", one_packet);
+    draft.persistence = mask.message("persistence", persistence, persistence_draft);
+    draft.netmask = match (mask, netmask) {
+        // `persistence` carries the netmask of a persistent service. Without persistence, the mask
+        // "*" has reset the netmask already.
+        (Mask::All, None) => Field::Keep,
+        (mask, netmask) => mask.field("netmask", netmask.map(MaskText::Text)),
+    };
+    draft.persistence_engine = mask.field("persistence_engine", persistence_engine);
+    draft.servers = with_servers.then_some(servers);
+    draft
+}
+
+fn persistence_draft(persistence: pb::Persistence, mask: &Mask) -> PersistenceDraft {
+    let pb::Persistence {
+        timeout_seconds,
+        netmask,
+    } = persistence;
+    PersistenceDraft {
+        timeout_seconds: mask.field("timeout_seconds", timeout_seconds.map(i64::from)),
+        netmask: mask.field("netmask", netmask.map(MaskText::Text)),
+    }
+}
