@@ -1,5 +1,4 @@
 //! The gRPC front end over real sockets, with the fake kernel.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod connections;
 mod harness;
