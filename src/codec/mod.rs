@@ -1,19 +1,29 @@
-//! Netlink bytes and `/proc` text to and from the model; no IO, and no panic on any bytes.
+//! Encoding of the model as netlink messages and `/proc` text, and back. No I/O; no input causes a
+//! panic.
 //!
-//! The layout of IPVS's messages is that of `include/uapi/linux/ip_vs.h`. They are built and read in
-//! place here rather than with neli's types, which copy every attribute: a table of 100,000 real
-//! servers is 40 MB of them. neli has the rest: the socket, and the numbers of netlink itself.
+//! Messages have the layout of `include/uapi/linux/ip_vs.h` ([`uapi`]). They are read and written in
+//! place instead of with neli's types, which copy every attribute: a table of 100,000 real servers
+//! has 40 MB of messages. neli provides the socket and the constants of netlink itself.
 
-mod decode;
-mod encode;
+mod attributes;
+mod counters;
 mod errno;
 mod proc;
+mod reply;
+mod request;
+mod server;
+mod service;
+mod sync_daemon;
+pub mod uapi;
 pub mod wire;
 
 #[cfg(test)]
 mod tests;
 
-pub use decode::{family_id, info, server, service, sync_daemon, timeouts};
-pub use encode::{dump_servers, dump_services, dump_sync_daemons, get, op, resolve_family};
 pub use errno::rejected;
 pub use proc::{connection, totals};
+pub use reply::{family_id, info, timeouts};
+pub use request::{dump_servers, dump_services, dump_sync_daemons, get, op, resolve_family};
+pub use server::server;
+pub use service::service;
+pub use sync_daemon::sync_daemon;

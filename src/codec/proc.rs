@@ -1,10 +1,10 @@
-//! What the kernel tells only as text: the connection table and the totals.
+//! Text files below `/proc/net`: the connection table and the totals.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::{Connection, ConnectionProtocol, Endpoint, Protocol, Rates, Stats};
 
-/// A line of `/proc/net/ip_vs_conn`; `None` for its header and for what is not one.
+/// An entry of `/proc/net/ip_vs_conn`; `None` for the header and for invalid lines.
 pub fn connection(line: &[u8]) -> Option<Connection> {
     let mut words = Words(line);
     let protocol = protocol(words.next()?)?;
@@ -14,9 +14,9 @@ pub fn connection(line: &[u8]) -> Option<Connection> {
     let state = words.next()?;
     let expires_in_seconds = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
     let engine = words.next().map(lossy);
-    // The rest is the engine's data as it is: a Call-ID may hold blanks.
+    // The data of the engine is the rest of the line: a Call-ID may contain blanks.
     let data = engine.as_ref().map(|_| lossy(words.rest()));
-    // Templates are made with client port 0, and have two states of their own.
+    // Templates have client port 0 and one of two states of their own.
     let template = client.port == 0 && matches!(state, b"NONE" | b"ASSURED");
     Some(Connection {
         protocol,
@@ -31,7 +31,7 @@ pub fn connection(line: &[u8]) -> Option<Connection> {
     })
 }
 
-/// Counters and rates of `/proc/net/ip_vs_stats`: those of everything in the namespace.
+/// The counters and rates in `/proc/net/ip_vs_stats`: the totals of the network namespace.
 pub fn totals(text: &str) -> Option<(Stats, Rates)> {
     let mut rows = text.lines().filter_map(|line| {
         let row: Vec<u64> = line
@@ -59,7 +59,7 @@ pub fn totals(text: &str) -> Option<(Stats, Rates)> {
     Some((stats, rates))
 }
 
-/// The words of a line, and what is left of it.
+/// The rest of a line, split at blanks.
 struct Words<'a>(&'a [u8]);
 
 impl<'a> Words<'a> {
@@ -91,7 +91,7 @@ fn protocol(word: &[u8]) -> Option<ConnectionProtocol> {
     })
 }
 
-/// `0A000001` or eight groups `2001:0db8:…`, and a port in hexadecimal.
+/// An address as `0A000001` or `2001:0db8:…` with eight groups, and a port in hexadecimal.
 fn endpoint(address: &[u8], port: &[u8]) -> Option<Endpoint> {
     let address = if address.contains(&b':') {
         IpAddr::V6(

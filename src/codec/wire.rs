@@ -1,6 +1,8 @@
-//! Netlink framing: messages in a datagram, attributes in a message.
+//! Netlink framing: messages of a datagram, attributes of a message.
 
 use neli::consts::nl::{NlmF, Nlmsg};
+
+use super::uapi;
 
 /// Length of `struct nlmsghdr`.
 pub const MESSAGE_HEADER: usize = 16;
@@ -8,72 +10,44 @@ pub const MESSAGE_HEADER: usize = 16;
 pub const GENERIC_HEADER: usize = 4;
 const ATTRIBUTE_HEADER: usize = 4;
 const NESTED: u16 = 0x8000;
-/// What of an attribute's type is its number (`NLA_TYPE_MASK`).
+/// The bits of an attribute's type that are its number (`NLA_TYPE_MASK`).
 const NUMBER: u16 = 0x3fff;
 
-/// Commands of the IPVS family (`IPVS_CMD_*`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-#[allow(missing_docs, reason = "the kernel's names")]
-pub enum Command {
-    NewService = 1,
-    SetService = 2,
-    DelService = 3,
-    GetService = 4,
-    NewDest = 5,
-    SetDest = 6,
-    DelDest = 7,
-    GetDest = 8,
-    NewDaemon = 9,
-    DelDaemon = 10,
-    GetDaemon = 11,
-    SetConfig = 12,
-    GetConfig = 13,
-    GetInfo = 15,
-    Zero = 16,
-    Flush = 17,
-}
-
-/// Name of the IPVS family.
-pub const FAMILY: &str = "IPVS";
-/// Version in the generic header (`IPVS_GENL_VERSION`); the kernel ignores it.
-pub const VERSION: u8 = 1;
-
-/// What goes before the attributes of a request.
+/// The header fields of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Head {
-    /// Number of the family (`nlmsg_type`).
+    /// Number of the generic netlink family (`nlmsg_type`).
     pub family: u16,
-    /// Sequence number, which the answer repeats.
+    /// Sequence number, repeated in replies.
     pub seq: u32,
-    /// Whether success is answered too (`NLM_F_ACK`); failure always is.
+    /// Whether the kernel acknowledges success (`NLM_F_ACK`). It always reports errors.
     pub ack: bool,
 }
 
-/// One message of a datagram.
+/// A message of a datagram.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
-    /// Sequence number of the request that it answers.
+    /// Sequence number of the request.
     pub seq: u32,
-    /// Whether the kernel says that a dump was interrupted (`NLM_F_DUMP_INTR`). IPVS never does,
-    /// up to Linux 7; a later one may.
+    /// Whether the kernel flags the dump as inconsistent (`NLM_F_DUMP_INTR`). IPVS does not set the
+    /// flag up to Linux 7.
     pub interrupted: bool,
-    /// What it is.
+    /// The content.
     pub kind: Kind<'a>,
 }
 
-/// What a message is.
+/// The content of a message.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind<'a> {
-    /// The outcome of a request, or the end of a dump: 0 or an errno.
+    /// `NLMSG_ERROR`: the outcome of a request; 0 or an errno.
     Outcome(i32),
-    /// The end of a dump.
+    /// `NLMSG_DONE`: the end of a dump; 0 or an errno.
     Done(i32),
-    /// Attributes, after the generic header.
+    /// The attributes after the generic netlink header.
     Attributes(&'a [u8]),
 }
 
-/// Appends a whole request to `out`.
+/// Appends a request to `out`.
 pub fn request(
     out: &mut Vec<u8>,
     head: Head,
@@ -89,20 +63,20 @@ pub fn request(
     if dump {
         flags |= NlmF::DUMP.bits();
     }
-    // The length comes last.
+    // The length is filled in below.
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&head.family.to_ne_bytes());
     out.extend_from_slice(&flags.to_ne_bytes());
     out.extend_from_slice(&head.seq.to_ne_bytes());
     out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&[command, VERSION, 0, 0]);
+    out.extend_from_slice(&[command, uapi::VERSION, 0, 0]);
     attributes(out);
-    // A request is a few hundred bytes: see the longest in encode.rs.
+    // A request has a few hundred bytes.
     let length = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
     out[start..start + 4].copy_from_slice(&length.to_ne_bytes());
 }
 
-/// Appends an attribute. Nearly all values have a length that the compiler knows.
+/// Appends an attribute. Inlined, because most values have a length known at compile time.
 #[inline(always)]
 pub fn attribute(out: &mut Vec<u8>, number: u16, value: &[u8]) {
     header(out, number, value.len());
@@ -110,7 +84,7 @@ pub fn attribute(out: &mut Vec<u8>, number: u16, value: &[u8]) {
     pad(out, value.len());
 }
 
-/// Appends text with its NUL.
+/// Appends an attribute with text and a terminating NUL.
 pub fn text(out: &mut Vec<u8>, number: u16, value: &str) {
     let with_nul = value.len() + 1;
     header(out, number, with_nul);
@@ -120,19 +94,19 @@ pub fn text(out: &mut Vec<u8>, number: u16, value: &str) {
 }
 
 #[inline(always)]
-fn header(out: &mut Vec<u8>, number: u16, of: usize) {
-    let length = u16::try_from(ATTRIBUTE_HEADER + of).unwrap_or(u16::MAX);
+fn header(out: &mut Vec<u8>, number: u16, value: usize) {
+    let length = u16::try_from(ATTRIBUTE_HEADER + value).unwrap_or(u16::MAX);
     out.extend_from_slice(&length.to_ne_bytes());
     out.extend_from_slice(&number.to_ne_bytes());
 }
 
-/// After a value of so many bytes.
+/// Appends the padding after a value of `length` bytes.
 #[inline(always)]
-fn pad(out: &mut Vec<u8>, of: usize) {
-    out.extend_from_slice(&[0; 3][..of.next_multiple_of(4) - of]);
+fn pad(out: &mut Vec<u8>, length: usize) {
+    out.extend_from_slice(&[0; 3][..length.next_multiple_of(4) - length]);
 }
 
-/// Appends an attribute that holds others.
+/// Appends a nest: an attribute that contains attributes.
 pub fn nest(out: &mut Vec<u8>, number: u16, inside: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; 2]);
@@ -142,7 +116,7 @@ pub fn nest(out: &mut Vec<u8>, number: u16, inside: impl FnOnce(&mut Vec<u8>)) {
     out[start..start + 2].copy_from_slice(&length.to_ne_bytes());
 }
 
-/// The messages of a datagram, up to the first that is malformed.
+/// The messages of a datagram, up to the first malformed one.
 pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
@@ -157,7 +131,7 @@ pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
             let kind = match Nlmsg::from(u16_at(message, 4)?) {
                 Nlmsg::Noop | Nlmsg::Overrun => continue,
                 Nlmsg::Error => Kind::Outcome(errno(payload)?),
-                // Kernels have sent ends without a code.
+                // Some kernels send NLMSG_DONE without an errno.
                 Nlmsg::Done => Kind::Done(errno(payload).unwrap_or(0)),
                 _ => Kind::Attributes(payload.get(GENERIC_HEADER..)?),
             };
@@ -171,8 +145,7 @@ pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     })
 }
 
-/// The attributes of a message or of a nest, as `(number, value)`, up to the first that is
-/// malformed.
+/// The attributes of a message or a nest as `(number, value)`, up to the first malformed one.
 pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
@@ -184,10 +157,10 @@ pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// The positive errno that begins the payload; 0 for success.
+/// The positive errno at the start of the payload; 0 for success.
 fn errno(payload: &[u8]) -> Option<i32> {
-    let told = u32_at(payload, 0)?.cast_signed();
-    Some(told.checked_neg().unwrap_or(i32::MAX))
+    let code = u32_at(payload, 0)?.cast_signed();
+    Some(code.checked_neg().unwrap_or(i32::MAX))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

@@ -11,6 +11,7 @@ mod check;
 mod connection;
 mod error;
 mod etag;
+mod existence;
 mod field;
 mod info;
 mod key;

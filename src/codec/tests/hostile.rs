@@ -1,10 +1,10 @@
-//! Nothing that a kernel may send makes it panic or run for ever.
+//! No input causes a panic or an endless loop.
 
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
 
-/// Everything that can be read out of a datagram.
+/// Decodes a datagram in every way. Returns the number of messages.
 fn read_all(bytes: &[u8]) -> usize {
     let mut read = 0;
     for message in wire::messages(bytes) {
@@ -34,7 +34,7 @@ fn read_payload(bytes: &[u8]) {
 }
 
 #[test]
-fn an_outcome_too_short_to_tell_is_no_success() {
+fn a_truncated_outcome_is_not_a_success() {
     // An NLMSG_ERROR of 18 bytes.
     let mut short = recorded("ipvsadm -A -f 7 -s rr", "R").remove(0);
     short.truncate(18);
@@ -43,7 +43,7 @@ fn an_outcome_too_short_to_tell_is_no_success() {
 }
 
 #[test]
-fn a_message_cut_anywhere_ends_the_reading() {
+fn decoding_stops_at_a_truncated_message() {
     for datagram in all_recorded("R") {
         let whole = wire::messages(&datagram).count();
         assert!(whole > 0);
@@ -54,19 +54,19 @@ fn a_message_cut_anywhere_ends_the_reading() {
 }
 
 #[test]
-fn lengths_that_lie_are_not_believed() {
+fn wrong_lengths_do_not_panic() {
     for length in [0_u32, 1, 15, 16, 17, 19, 20, 1 << 20, u32::MAX] {
         for datagram in all_recorded("R") {
-            let mut lying = datagram.clone();
-            lying[..4].copy_from_slice(&length.to_ne_bytes());
-            read_all(&lying);
+            let mut wrong = datagram.clone();
+            wrong[..4].copy_from_slice(&length.to_ne_bytes());
+            read_all(&wrong);
             for length in [0_u16, 3, 4, 5, 0xffff]
                 .into_iter()
                 .filter(|_| datagram.len() > 20)
             {
-                let mut lying = datagram.clone();
-                lying[20..22].copy_from_slice(&length.to_ne_bytes());
-                read_all(&lying);
+                let mut wrong = datagram.clone();
+                wrong[20..22].copy_from_slice(&length.to_ne_bytes());
+                read_all(&wrong);
             }
         }
     }
@@ -76,12 +76,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
     #[test]
-    fn any_bytes_are_read_without_a_panic(bytes in vec(any::<u8>(), 0..600)) {
+    fn arbitrary_bytes_do_not_panic(bytes in vec(any::<u8>(), 0..600)) {
         read_all(&bytes);
     }
 
     #[test]
-    fn real_messages_with_some_bytes_changed_are_read_without_a_panic(
+    fn modified_real_messages_do_not_panic(
         which in any::<prop::sample::Index>(),
         changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
     ) {
@@ -95,7 +95,7 @@ proptest! {
     }
 
     #[test]
-    fn small_lengths_and_known_numbers_are_read_without_a_panic(
+    fn small_lengths_and_known_numbers_do_not_panic(
         attributes in vec((0..24_u16, 0..16_u16, any::<u64>()), 0..40),
     ) {
         let mut bytes = Vec::new();

@@ -27,9 +27,9 @@ fn line(
     }
 }
 
-/// Lines of a real kernel 6.1, and what they say.
+/// Lines of Linux 6.1.
 #[test]
-fn lines_of_a_real_kernel_are_connections() {
+fn lines_of_a_real_kernel_decode() {
     let real = |text: &str| connection(text.as_bytes()).unwrap();
     assert_eq!(
         real("TCP C000020A 9C42 0A000001 0050 0A010102 1F90 ESTABLISHED     895"),
@@ -96,9 +96,9 @@ fn lines_of_a_real_kernel_are_connections() {
     );
 }
 
-/// As the kernel's formats print them.
+/// Lines in the format of the kernel's source.
 #[test]
-fn every_protocol_and_mixture_of_families_is_a_connection() {
+fn all_protocols_and_address_families_decode() {
     let protocol = |text: &str| {
         let line = format!("{text} C000020A 9C42 0A000001 0050 0A010102 1F90 NONE              5");
         connection(line.as_bytes()).map(|connection| connection.protocol.to_string())
@@ -138,7 +138,7 @@ fn every_protocol_and_mixture_of_families_is_a_connection() {
 }
 
 #[test]
-fn templates_are_those_of_client_port_0_and_a_templates_state() {
+fn a_template_has_client_port_0_and_a_template_state() {
     let template = |port: &str, state: &str| {
         let line = format!("TCP C000020A {port} 0A000001 0050 0A010102 1F90 {state}   5");
         connection(line.as_bytes()).unwrap().template
@@ -150,7 +150,7 @@ fn templates_are_those_of_client_port_0_and_a_templates_state() {
 }
 
 #[test]
-fn an_engines_data_is_taken_as_it_is_blanks_and_all() {
+fn engine_data_may_contain_blanks() {
     let start = "UDP C000020A 13CE 0A000001 13C4 0A010102 13C4 UDP             295";
     let data = |rest: &[u8]| {
         let told = connection(&[start.as_bytes(), rest].concat()).unwrap();
@@ -171,7 +171,7 @@ fn an_engines_data_is_taken_as_it_is_blanks_and_all() {
 }
 
 #[test]
-fn what_is_no_line_of_the_table_is_none() {
+fn invalid_lines_are_none() {
     let good = "TCP C000020A 9C42 0A000001 0050 0A010102 1F90 ESTABLISHED     895";
     assert!(connection(good.as_bytes()).is_some());
     for bad in [
@@ -196,7 +196,7 @@ fn what_is_no_line_of_the_table_is_none() {
     }
 }
 
-/// `/proc/net/ip_vs_stats` of a real kernel 6.1.
+/// `/proc/net/ip_vs_stats` of Linux 6.1.
 const TOTALS: &str = concat!(
     "   Total Incoming Outgoing         Incoming         Outgoing\n",
     "   Conns  Packets  Packets            Bytes            Bytes\n",
@@ -207,7 +207,7 @@ const TOTALS: &str = concat!(
 );
 
 #[test]
-fn totals_are_two_rows_in_hexadecimal() {
+fn totals_decode() {
     let stats = Stats {
         connections: 0x1b,
         packets_in: 0x5e,

@@ -1,4 +1,4 @@
-//! What is sent says the same as what the real ipvsadm sends for the same command.
+//! Requests compared with those of the real ipvsadm for the same command.
 
 use super::*;
 
@@ -12,8 +12,8 @@ const HEAD: wire::Head = wire::Head {
 const REQUEST_ACK: u16 = 0x5;
 const REQUEST_DUMP: u16 = 0x301;
 
-/// Family, flags, command, attributes of the one message in a datagram, whose length and sequence
-/// number are right.
+/// Family, flags, command and attributes of the only message in a datagram. Checks its length and
+/// sequence number.
 fn request(datagram: &[u8], seq: Option<u32>) -> (u16, u16, u8, Tree) {
     let word = |at: usize| u32::from_ne_bytes(datagram[at..at + 4].try_into().unwrap());
     let half = |at: usize| u16::from_ne_bytes(datagram[at..at + 2].try_into().unwrap());
@@ -30,7 +30,8 @@ fn sent(op: &Op) -> (u16, u16, u8, Tree) {
     request(&bytes, Some(SEQ))
 }
 
-/// ipvsadm adds the rest of a service or a server where its identity is enough.
+/// Whether the kernel needs the attribute. ipvsadm sends the configuration even if the command needs
+/// the key only.
 fn needed(command: u8, path: (u16, u16)) -> bool {
     match (command, path) {
         (1 | 2, _) | (5 | 6, (2, _)) | (9 | 12, _) => true,
@@ -168,7 +169,7 @@ fn servers() -> Vec<(&'static str, Op)> {
     let create =
         |service, server, config| Op::CreateServer(key(service), server_key(server), config);
     let tcp = "tcp-10.0.0.1-80";
-    let watched = ServerConfig {
+    let limited = ServerConfig {
         upper_threshold: 100,
         lower_threshold: 50,
         ..masquerade(3)
@@ -180,7 +181,7 @@ fn servers() -> Vec<(&'static str, Op)> {
     vec![
         (
             "-a -t 10.0.0.1:80 -r 10.1.1.2:8080 -m -w 3 -x 100 -y 50",
-            create(tcp, "10.1.1.2-8080", watched),
+            create(tcp, "10.1.1.2-8080", limited),
         ),
         (
             "-a -t 10.0.0.1:80 -r 10.1.1.3 -g",
@@ -264,8 +265,8 @@ fn others() -> Vec<(&'static str, Op)> {
 }
 
 #[test]
-fn every_operation_says_what_the_real_ipvsadm_says() {
-    // All flags that a client may change; ipvsadm sends all ones.
+fn operations_match_those_of_ipvsadm() {
+    // The flags that ipvsd sets. The mask of ipvsadm is all ones.
     let mask = 0x3d_u32;
     for (command, op) in services().into_iter().chain(servers()).chain(others()) {
         let theirs = recorded(&format!("ipvsadm {command}"), "S");
@@ -283,7 +284,7 @@ fn every_operation_says_what_the_real_ipvsadm_says() {
             flags[4..].fill(0xff);
         }
         if number == 9 {
-            // The manual's defaults, which ipvsadm leaves to the kernel.
+            // ipvsadm omits the defaults.
             let default: [(_, &[u8]); 3] = [
                 (5, &[224, 0, 0, 81]),
                 (7, &8848_u16.to_ne_bytes()),
@@ -301,9 +302,9 @@ fn every_operation_says_what_the_real_ipvsadm_says() {
 }
 
 #[test]
-fn questions_are_those_of_the_real_ipvsadm() {
+fn queries_match_those_of_ipvsadm() {
     let head = wire::Head { ack: false, ..HEAD };
-    let ask = |query| {
+    let query_sent = |query| {
         let mut bytes = Vec::new();
         assert!(get(&mut bytes, head, query));
         let (family, flags, command, tree) = request(&bytes, Some(SEQ));
@@ -315,17 +316,20 @@ fn questions_are_those_of_the_real_ipvsadm() {
         tree.retain(|path, _| path.0 != 1 || path.1 <= 5);
         (number, tree)
     };
-    assert_eq!(ask(Query::Timeouts), theirs("ipvsadm -L --timeout", 0));
     assert_eq!(
-        ask(Query::Info),
+        query_sent(Query::Timeouts),
+        theirs("ipvsadm -L --timeout", 0)
+    );
+    assert_eq!(
+        query_sent(Query::Info),
         theirs("ipvsadm -A -t 10.0.0.1:80 -s rr", 1)
     );
     assert_eq!(
-        ask(Query::Service(key("tcp-10.0.0.1-80"))),
+        query_sent(Query::Service(key("tcp-10.0.0.1-80"))),
         theirs("ipvsadm -L -n -t 10.0.0.1:80", 0)
     );
     assert_eq!(
-        ask(Query::Service(key("fwmark6-7"))),
+        query_sent(Query::Service(key("fwmark6-7"))),
         theirs("ipvsadm -L -n -f 7 -6", 0)
     );
 
@@ -365,7 +369,7 @@ fn questions_are_those_of_the_real_ipvsadm() {
 }
 
 #[test]
-fn the_family_is_asked_for_by_name() {
+fn the_family_is_resolved_by_name() {
     let mut bytes = Vec::new();
     resolve_family(&mut bytes, SEQ);
     let (family, flags, command, _) = request(&bytes, Some(SEQ));
@@ -374,7 +378,7 @@ fn the_family_is_asked_for_by_name() {
 }
 
 #[test]
-fn a_missing_engine_is_left_out_and_nothing_else_is() {
+fn only_an_absent_engine_is_omitted() {
     let (_, _, _, tree) = sent(&Op::SetService(key("tcp-10.0.0.1-80"), service("rr")));
     let attributes: Vec<_> = tree.keys().map(|(_, attribute)| *attribute).collect();
     assert_eq!(attributes, [1, 2, 3, 4, 6, 7, 8, 9]);
@@ -383,7 +387,7 @@ fn a_missing_engine_is_left_out_and_nothing_else_is() {
         ..service("rr")
     };
     let (_, _, _, tree) = sent(&Op::SetService(key("tcp-10.0.0.1-80"), engine));
-    assert_eq!(tree[&(1, 11)], b"sixteen-letters!\0", "the kernel keeps it");
+    assert_eq!(tree[&(1, 11)], b"sixteen-letters!\0", "16 characters");
     let (_, _, _, tree) = sent(&Op::SetServer(
         key("fwmark-7"),
         server_key("10.1.1.2-0"),
@@ -397,13 +401,13 @@ fn a_missing_engine_is_left_out_and_nothing_else_is() {
     assert_eq!(
         attributes,
         [1, 2, 3, 4, 5, 6, 11, 13, 14, 15],
-        "all, or they are reset"
+        "the kernel resets absent attributes"
     );
     assert_eq!(tree[&(2, 4)], 0_u32.to_ne_bytes());
 }
 
 #[test]
-fn requests_follow_one_another_aligned_in_one_datagram() {
+fn requests_in_one_datagram_are_aligned() {
     let ops: Vec<Op> = services().into_iter().map(|(_, op)| op).collect();
     let mut bytes = Vec::new();
     for (seq, op) in (1..).zip(&ops) {

@@ -1,4 +1,4 @@
-//! What a real kernel answered.
+//! Replies of a real kernel.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn find<'a>(services: &'a [Service], id: &str) -> &'a Service {
 }
 
 #[test]
-fn a_dump_of_services_is_the_table() {
+fn a_dump_of_services_decodes() {
     let (services, _) = listed();
     let mut ids: Vec<_> = services.iter().map(|s| s.key.to_string()).collect();
     ids.sort();
@@ -43,7 +43,7 @@ fn a_dump_of_services_is_the_table() {
     assert_eq!(
         tcp.config,
         plain("wrr"),
-        "the kernel's own flag is not told"
+        "the kernel's flag is not part of the configuration"
     );
     assert_eq!(
         tcp.stats,
@@ -101,7 +101,7 @@ fn a_dump_of_services_is_the_table() {
 }
 
 #[test]
-fn a_dump_of_servers_is_the_set_in_the_kernels_order() {
+fn a_dump_of_servers_decodes_in_the_kernels_order() {
     let payloads = payloads(&recorded("ipvsadm -L -n -t 10.0.0.1:80", "R"));
     let servers: Vec<_> = payloads
         .iter()
@@ -116,7 +116,7 @@ fn a_dump_of_servers_is_the_set_in_the_kernels_order() {
             "10.1.1.3-80",
             "10.1.1.2-8080"
         ],
-        "newest first, each of its own family"
+        "newest first, each with its family"
     );
     let ipip = Tunnel::default();
     assert_eq!(
@@ -154,11 +154,11 @@ fn a_dump_of_servers_is_the_set_in_the_kernels_order() {
 }
 
 #[test]
-fn single_answers_are_read() {
+fn single_replies_decode() {
     let one = |command: &str, place: usize| payloads(&recorded(command, "R")).remove(place);
-    let told = one("ipvsadm -L --timeout", 0);
+    let reply = one("ipvsadm -L --timeout", 0);
     assert_eq!(
-        timeouts(&told),
+        timeouts(&reply),
         Some(Timeouts {
             tcp_seconds: 100,
             tcp_fin_seconds: 120,
@@ -200,7 +200,7 @@ fn single_answers_are_read() {
 }
 
 #[test]
-fn outcomes_are_told_with_the_sequence_number_of_their_request() {
+fn outcomes_have_the_sequence_number_of_their_request() {
     for (command, errno) in [
         ("ipvsadm -A -f 7 -s rr", 0),
         ("ipvsadm -A -t 10.0.0.1:81 -s nosuch", 2),
@@ -209,11 +209,11 @@ fn outcomes_are_told_with_the_sequence_number_of_their_request() {
         ("ipvsadm -L -n -t 10.0.0.1:99", 3),
     ] {
         let request = recorded(command, "S").remove(0);
-        let answer = recorded(command, "R").remove(0);
-        let messages: Vec<_> = wire::messages(&answer).collect();
+        let reply = recorded(command, "R").remove(0);
+        let messages: Vec<_> = wire::messages(&reply).collect();
         assert!(
-            matches!(messages[..], [wire::Message { kind: wire::Kind::Outcome(told), interrupted: false, .. }]
-                if told == errno),
+            matches!(messages[..], [wire::Message { kind: wire::Kind::Outcome(code), interrupted: false, .. }]
+                if code == errno),
             "{command}: {messages:?}"
         );
         assert_eq!(messages[0].seq.to_ne_bytes(), request[8..12]);
@@ -236,13 +236,13 @@ fn attribute(number: u16, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A nest of attributes as the kernel sends it.
+/// A nest.
 fn nest(number: u16, inner: &[Vec<u8>]) -> Vec<u8> {
     attribute(number, &inner.concat())
 }
 
 #[test]
-fn a_kernel_without_64_bit_counters_or_families_of_servers_is_understood() {
+fn messages_without_64_bit_counters_and_server_families_decode() {
     let short = nest(
         10,
         &[
@@ -262,12 +262,16 @@ fn a_kernel_without_64_bit_counters_or_families_of_servers_is_understood() {
     );
     let old = server(&old, Family::Ipv4).unwrap();
     assert_eq!(old.key, server_key("10.1.1.2-80"));
-    assert_eq!(old.config.weight, u32::MAX, "shown as it is");
+    assert_eq!(
+        old.config.weight,
+        u32::MAX,
+        "values above the limit are kept"
+    );
     assert_eq!(old.stats.connections, u64::from(u32::MAX));
     assert_eq!(old.stats.bytes_in, u64::MAX);
     assert_eq!(old.rates.connections, 5);
 
-    // Whichever comes first, the whole numbers win.
+    // STATS64 has precedence in either order.
     let whole = nest(12, &[attribute(1, &(1_u64 << 40).to_ne_bytes())]);
     for counters in [[short.clone(), whole.clone()], [whole, short]] {
         let id = [
@@ -282,7 +286,7 @@ fn a_kernel_without_64_bit_counters_or_families_of_servers_is_understood() {
 }
 
 #[test]
-fn counters_are_the_same_however_they_are_spaced_and_ordered() {
+fn counters_decode_in_any_order_and_with_any_padding() {
     let pad = attribute(11, &[]);
     let numbers: Vec<_> = (1..=10_u16)
         .map(|number| attribute(number, &(u64::from(number) << 40).to_ne_bytes()))
@@ -297,10 +301,10 @@ fn counters_are_the_same_however_they_are_spaced_and_ordered() {
         }
         all
     };
-    let turned: Vec<_> = numbers.iter().rev().cloned().collect();
+    let reversed: Vec<_> = numbers.iter().rev().cloned().collect();
     let mut longer = numbers.clone();
     longer.push(attribute(12, &[0xff; 8]));
-    let (spaced, other) = ([aligned(true), aligned(false)], [turned, longer]);
+    let (spaced, other) = ([aligned(true), aligned(false)], [reversed, longer]);
     for counters in spaced.into_iter().chain(other).chain([numbers]) {
         let bytes = nest(
             2,
@@ -311,14 +315,14 @@ fn counters_are_the_same_however_they_are_spaced_and_ordered() {
             ],
         );
         let Server { stats, rates, .. } = server(&bytes, Family::Ipv4).unwrap();
-        let told = [stats.values(), rates.values()].concat();
+        let decoded = [stats.values(), rates.values()].concat();
         let sent: Vec<u64> = (1..=10).map(|number| number << 40).collect();
-        assert_eq!(told, sent);
+        assert_eq!(decoded, sent);
     }
 }
 
 #[test]
-fn what_faulty_programs_put_into_the_kernel_is_shown() {
+fn invalid_values_of_other_programs_decode() {
     let odd = nest(
         2,
         &[
@@ -351,4 +355,74 @@ fn what_faulty_programs_put_into_the_kernel_is_shown() {
     assert_eq!(strange.config.scheduler.as_str(), "??");
     assert_eq!(strange.config.persistence_engine, None);
     assert_eq!(strange.config.persistence_timeout, Some(0));
+}
+
+/// A message of a server with all known attributes, each with the value 7, and the attributes that
+/// `more` adds.
+fn server_with(more: &[Vec<u8>]) -> Server {
+    let mut attributes: Vec<_> = (1..=uapi::dest::MAX)
+        .map(|number| match number {
+            uapi::dest::ADDR => attribute(number, &[10, 1, 1, 2]),
+            uapi::dest::ADDR_FAMILY => attribute(number, &2_u16.to_ne_bytes()),
+            uapi::dest::PORT | uapi::dest::TUN_PORT => attribute(number, &7_u16.to_be_bytes()),
+            _ => attribute(number, &7_u32.to_ne_bytes()),
+        })
+        .collect();
+    attributes.extend_from_slice(more);
+    server(&nest(2, &attributes), Family::Ipv4).unwrap()
+}
+
+#[test]
+fn unknown_higher_attributes_are_ignored() {
+    let newer: Vec<_> = [uapi::dest::MAX + 1, uapi::dest::MAX + 2, 40, 0x3fff]
+        .into_iter()
+        .map(|number| attribute(number, &[0xff; 8]))
+        .collect();
+    let known = server_with(&[]);
+    assert_eq!(known.persistent_connections, 7);
+    assert_eq!(server_with(&newer), known);
+
+    for datagram in recorded("ipvsadm -L -n", "R") {
+        for payload in payloads(&[datagram]) {
+            let (outer, value) = wire::attributes(&payload).next().unwrap();
+            let longer = nest(outer, &[vec![value.to_vec()], newer.clone()].concat());
+            assert_eq!(service(&longer), service(&payload));
+            assert_eq!(
+                server(&longer, Family::Ipv4),
+                server(&payload, Family::Ipv4)
+            );
+        }
+    }
+    for payload in payloads(&recorded("ipvsadm -L --daemon", "R")) {
+        let (outer, value) = wire::attributes(&payload).next().unwrap();
+        let longer = nest(outer, &[vec![value.to_vec()], newer.clone()].concat());
+        assert_eq!(sync_daemon(&longer), sync_daemon(&payload));
+    }
+}
+
+#[test]
+fn the_highest_known_attributes_decode() {
+    use uapi::{daemon, dest, svc};
+
+    assert_eq!(dest::MAX, dest::TUN_FLAGS);
+    assert_eq!(server_with(&[]).config.tunnel.checksum, Checksum::Other(7));
+
+    assert_eq!(svc::MAX, svc::STATS64);
+    let stats64 = nest(
+        svc::STATS64,
+        &[attribute(uapi::stats::OUTBPS, &9_u64.to_ne_bytes())],
+    );
+    let fields = [
+        attribute(svc::AF, &2_u16.to_ne_bytes()),
+        attribute(svc::FWMARK, &7_u32.to_ne_bytes()),
+        stats64,
+    ];
+    assert_eq!(service(&nest(1, &fields)).unwrap().rates.bytes_out, 9);
+
+    assert_eq!(daemon::MAX, daemon::MCAST_TTL);
+    let fields = [
+        attribute(daemon::STATE, &1_u32.to_ne_bytes()),
+        attribute(daemon::MCAST_TTL, &[9]),
+    ];
+    assert_eq!(sync_daemon(&nest(3, &fields)).unwrap().multicast_ttl, 9);
 }

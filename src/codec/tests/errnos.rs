@@ -1,4 +1,4 @@
-//! One errno, many meanings: which it is follows from the operation.
+//! The meaning of an errno depends on the operation.
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn daemon() -> SyncDaemonConfig {
 }
 
 #[test]
-fn every_errno_is_explained_for_its_operation() {
+fn each_errno_has_a_reason_per_operation() {
     let (key, config) = service();
     let server = server_key("10.0.0.1-80");
     let foreign = server_key("2001:db8::1-80");
@@ -122,14 +122,14 @@ fn every_errno_is_explained_for_its_operation() {
         let error = rejected(&op, Errno(errno), false);
         assert_eq!(error.reason, reason, "{op:?} {errno}");
         assert_eq!(error.errno, Some(Errno(errno)));
-        let told = error.violations.first().map(|v| v.field.as_str());
-        assert_eq!(told, field, "{op:?} {errno}");
+        let violation = error.violations.first().map(|v| v.field.as_str());
+        assert_eq!(violation, field, "{op:?} {errno}");
         assert!(!error.detail.is_empty());
     }
 }
 
 #[test]
-fn a_missing_module_is_named_with_the_command_that_loads_it() {
+fn a_missing_module_has_a_modprobe_hint() {
     let (key, config) = service();
     let op = Op::CreateService(key, config);
     let scheduler = rejected(&op, Errno::ENOENT, false);
