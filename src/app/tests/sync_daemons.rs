@@ -112,7 +112,7 @@ async fn a_daemon_and_servers_of_another_family_exclude_each_other_with_a_remedy
     let eth0 = || json!({"interface": "eth0"});
     let error = start(&app, eth0(), true, NONE).await.unwrap_err();
     assert_eq!(error.reason, Reason::SyncDaemonConflict);
-    assert!(error.hint.unwrap().contains("delete the servers"));
+    assert!(error.hint.unwrap().contains("delete the real servers"));
     app.delete_server(context(), key(TCP), mixed, false, NONE)
         .await
         .unwrap();
