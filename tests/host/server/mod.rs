@@ -7,5 +7,6 @@ mod hyper_baseline;
 mod listeners;
 mod middleware;
 mod protocols;
+mod run_host;
 mod shutdown;
 mod timeouts;
