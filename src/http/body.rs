@@ -1,5 +1,5 @@
-//! Long answers, encoded piece by piece while the client reads them: what they hold exists once, in
-//! the shared table, and never as one text.
+//! Bodies of lists, encoded piece by piece while the client reads them. The items exist once, in the
+//! shared table, and the text never as a whole.
 
 use std::{
     pin::Pin,
@@ -18,15 +18,15 @@ use crate::{
     model::{Etag, ServiceView},
 };
 
-/// Bytes of the first chunk at which it is sent. What is shorter is sent with its length.
+/// Size in bytes from which the first chunk is sent. A shorter body is sent with its length.
 const FIRST_CHUNK: usize = 32 * 1024;
-/// Bytes at which later ones are: each costs a write, and often a change to the reader and back. With
-/// the last entry, it is 256 KiB that a connection holds of an answer.
+/// Size in bytes from which later chunks are sent. Each chunk costs a write, and often a context switch
+/// to the reader and back. Including its last item, a chunk takes 256 KiB of memory per connection.
 const LARGEST_CHUNK: usize = 255 * 1024;
 
-/// Something that is encoded in pieces.
+/// A text that is encoded in pieces.
 pub(super) trait Pieces: Send + Unpin + 'static {
-    /// Appends the next piece, an entry or so; false when there is none after it.
+    /// Appends the next piece, about one item; false if it was the last.
     fn next(&mut self, chunk: &mut Chunk) -> serde_json::Result<bool>;
 }
 
@@ -34,7 +34,7 @@ pub(super) trait Pieces: Send + Unpin + 'static {
 #[derive(Debug)]
 pub(super) struct Services {
     page: Arc<ServicePage>,
-    /// Of the services, by their places.
+    /// The etag of each service of the page.
     etags: Arc<[Etag]>,
     at: At,
 }
@@ -52,7 +52,7 @@ enum At {
     Server(usize, usize),
 }
 
-/// What follows the entries of a page.
+/// The properties after the items of a page.
 #[derive(Serialize)]
 struct Tail {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,12 +63,12 @@ struct Tail {
 
 struct Stream<P> {
     pieces: P,
-    /// The first chunk, which was made before the answer began.
+    /// The first chunk, which is encoded before the response begins.
     first: Option<Bytes>,
     done: bool,
 }
 
-/// A body of these pieces. What fits one chunk is sent with its length.
+/// A body of pieces. If it fits into one chunk, it is sent with its length.
 pub(super) fn body(mut pieces: impl Pieces) -> Body {
     let mut first = Chunk::default();
     match fill(&mut pieces, &mut first, FIRST_CHUNK) {
@@ -82,15 +82,15 @@ pub(super) fn body(mut pieces: impl Pieces) -> Body {
     }
 }
 
-/// All the pieces at once, for an answer that many get.
-pub(super) fn whole(mut pieces: impl Pieces) -> serde_json::Result<Bytes> {
+/// Encodes all pieces, for a body that is sent several times.
+pub(super) fn encode(mut pieces: impl Pieces) -> serde_json::Result<Bytes> {
     let mut all = Chunk::default();
     while pieces.next(&mut all)? {}
-    // It stays: without what the growing left over.
+    // Without spare capacity, because the text is kept.
     Ok(Bytes::copy_from_slice(&Bytes::from(all)))
 }
 
-/// Fills a chunk; false when that was the last.
+/// Fills a chunk; false if it was the last.
 fn fill(pieces: &mut impl Pieces, chunk: &mut Chunk, size: usize) -> serde_json::Result<bool> {
     while chunk.len() < size {
         if !pieces.next(chunk)? {
@@ -116,7 +116,7 @@ impl<P: Pieces> http_body::Body for Stream<P> {
         if self.done {
             return Poll::Ready(None);
         }
-        let mut chunk = Chunk::with_room(LARGEST_CHUNK + encode::LONGEST);
+        let mut chunk = Chunk::with_capacity(LARGEST_CHUNK + encode::MAX_SERVER_BYTES);
         let more = fill(&mut self.pieces, &mut chunk, LARGEST_CHUNK);
         self.done = !matches!(more, Ok(true));
         Poll::Ready(Some(more.map(|_| Frame::data(chunk.into()))))
@@ -130,7 +130,7 @@ impl<P: Pieces> http_body::Body for Stream<P> {
 // === impl Tail ===
 
 impl Tail {
-    /// Ends the list, and the object that it is in.
+    /// Ends the list and the object around it.
     fn write(&self, chunk: &mut Chunk) -> serde_json::Result<()> {
         let rest = serde_json::to_vec(self)?;
         // `{}` or `{"…` becomes `}` or `,"…`.
@@ -156,11 +156,11 @@ impl Pieces for Services {
     fn next(&mut self, chunk: &mut Chunk) -> serde_json::Result<bool> {
         let include = self.page.include;
         match self.at {
-            At::Service(place) => {
-                if place == 0 {
+            At::Service(index) => {
+                if index == 0 {
                     chunk.extend(b"{\"services\":[");
                 }
-                let Some(entry) = self.page.get(place) else {
+                let Some(entry) = self.page.get(index) else {
                     let tail = Tail {
                         next_page_token: self.page.next_page_token(),
                         estimation: self.page.estimation,
@@ -168,36 +168,36 @@ impl Pieces for Services {
                     tail.write(chunk)?;
                     return Ok(false);
                 };
-                if place > 0 {
+                if index > 0 {
                     chunk.extend(b",");
                 }
                 let mut view = ServiceView::bare(&entry.service, include);
-                view.etag = self.etags.get(place).copied().unwrap_or(view.etag);
+                view.etag = self.etags.get(index).copied().unwrap_or(view.etag);
                 if !include.servers {
                     serde_json::to_writer(&mut *chunk, &view)?;
-                    self.at = At::Service(place + 1);
+                    self.at = At::Service(index + 1);
                     return Ok(true);
                 }
-                // Its servers follow one by one: a service can have very many.
+                // The servers follow one by one: a service can have very many.
                 view.server_count = Some(entry.servers.len());
                 serde_json::to_writer(&mut *chunk, &view)?;
                 chunk.pop();
                 chunk.extend(b",\"servers\":[");
-                self.at = At::Server(place, 0);
+                self.at = At::Server(index, 0);
             }
-            At::Server(place, index) => {
-                let servers = self.page.get(place).map(|entry| entry.servers.as_slice());
+            At::Server(service, index) => {
+                let servers = self.page.get(service).map(|entry| entry.servers.as_slice());
                 match servers.and_then(|servers| servers.get(index)) {
                     Some(server) => {
                         if index > 0 {
                             chunk.extend(b",");
                         }
-                        encode::server(chunk, server, include);
-                        self.at = At::Server(place, index + 1);
+                        encode::server(chunk, server, include)?;
+                        self.at = At::Server(service, index + 1);
                     }
                     None => {
                         chunk.extend(b"]}");
-                        self.at = At::Service(place + 1);
+                        self.at = At::Service(service + 1);
                     }
                 }
             }
@@ -230,7 +230,7 @@ impl Pieces for Servers {
         if self.at > 0 {
             chunk.extend(b",");
         }
-        encode::server(chunk, server, self.page.include);
+        encode::server(chunk, server, self.page.include)?;
         self.at += 1;
         Ok(true)
     }
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_long_body_comes_in_bounded_chunks_that_make_one_document() {
+    async fn a_long_body_is_sent_in_bounded_chunks() {
         let mut body = body(Numbers {
             at: 0,
             len: 200_000,
@@ -278,14 +278,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_short_body_comes_with_its_length() {
+    async fn a_short_body_is_sent_with_its_length() {
         let body = body(Numbers { at: 0, len: 3 });
         assert_eq!(http_body::Body::size_hint(&body).exact(), Some(7));
         assert_eq!(body.collect().await.unwrap().to_bytes(), "[0,1,2]");
     }
 
     #[test]
-    fn a_list_ends_with_what_is_known_of_it() {
+    fn a_list_ends_with_the_properties_of_the_page() {
         let end = |next_page_token: Option<&str>, estimation| {
             let tail = Tail {
                 next_page_token: next_page_token.map(str::to_owned),

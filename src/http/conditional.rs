@@ -1,47 +1,54 @@
-//! Preconditions: the headers of RFC 9110, section 13. What the tags are made of is told in `etag`.
+//! Conditional requests (RFC 9110, section 13) and `Cache-Control` of requests. `etag` describes the
+//! tags.
 
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, HeaderName, header, request::Parts};
+use utoipa::{
+    IntoParams,
+    openapi::{
+        Required,
+        path::{Parameter, ParameterIn},
+    },
+};
 
-use super::{Api, context::Caller, etag::Tag, problem::Problem};
+use super::{context::Caller, etag::Tag, problem::Problem, schema::shape::text, state::Api};
 use crate::{
     app::{Guard, RequestContext},
     model::{Error, Etag, Reason},
 };
 
-/// How a read is to be answered.
+/// A read: its context, with the accepted age, and `If-None-Match`.
 #[derive(Clone, Debug)]
-pub(super) struct Reading {
-    /// The request's context, with the accepted age.
+pub(super) struct ConditionalRead {
     pub context: RequestContext,
-    /// What the client has.
     if_none_match: Option<Tags>,
 }
 
-/// `If-Match` of a write to what exists already.
+/// `If-Match` of a write to an existing resource.
 #[derive(Clone, Debug)]
 pub(super) struct IfMatch(pub Guard);
 
-/// `If-Match`, or `If-None-Match: *`, of a write that may create.
+/// `If-Match`, or `If-None-Match: *`, of a write that may create the resource.
 #[derive(Clone, Debug)]
 pub(super) struct IfMatchOrAbsent(pub Guard);
 
-/// A write that has no single resource a precondition could speak of.
+/// A write without preconditions. A request with one is refused, because the client would rely on
+/// it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unconditional;
 
-/// What a conditional header lists.
+/// The value of `If-Match` or `If-None-Match`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Tags {
     Any,
-    These(Vec<Given>),
+    These(Vec<EntityTag>),
 }
 
-/// One tag of a conditional header.
+/// An entity tag in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Given {
+struct EntityTag {
     weak: bool,
     text: String,
 }
@@ -49,7 +56,7 @@ struct Given {
 // === impl Tags ===
 
 impl Tags {
-    /// What the header `name` lists; `None` where it is absent.
+    /// Parses the header `name`; `None` if it is absent.
     fn of(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Self>, Error> {
         let mut tags = Vec::new();
         let mut any = false;
@@ -63,13 +70,13 @@ impl Tags {
                 continue;
             }
             while !rest.is_empty() {
-                let (given, after) = Given::parse(rest).ok_or_else(|| {
+                let (tag, after) = EntityTag::parse(rest).ok_or_else(|| {
                     Error::invalid(
                         name.as_str(),
                         format!("{text:?} is neither * nor a list of entity tags"),
                     )
                 })?;
-                tags.push(given);
+                tags.push(tag);
                 rest = after;
             }
         }
@@ -85,8 +92,8 @@ impl Tags {
     }
 }
 
-impl Given {
-    /// The first tag of a list, and the list after it.
+impl EntityTag {
+    /// Splits the first tag from a list.
     fn parse(text: &str) -> Option<(Self, &str)> {
         let (weak, text) = match text.strip_prefix("W/") {
             Some(rest) => (true, rest),
@@ -94,7 +101,7 @@ impl Given {
         };
         let (tag, rest) = match text.strip_prefix('"') {
             Some(rest) => rest.split_once('"')?,
-            // A bare one, as the field `etag` of a body has it.
+            // Without quotes, like the field `etag` of a body.
             None => {
                 let end = text.find([',', ' ', '\t']).unwrap_or(text.len());
                 text.split_at(end)
@@ -106,37 +113,37 @@ impl Given {
             None if rest.is_empty() => rest,
             None => return None,
         };
-        let given = Self {
+        let entity_tag = Self {
             weak,
             text: tag.to_owned(),
         };
-        (!tag.is_empty() && !tag.contains('"')).then_some((given, rest))
+        (!tag.is_empty() && !tag.contains('"')).then_some((entity_tag, rest))
     }
 
-    /// The part that a write compares.
+    /// The part that writes compare; `None` if this server did not issue the tag.
     fn configuration(&self) -> Option<Etag> {
         let text = self.text.split('.').next().unwrap_or_default();
         text.parse().ok()
     }
 }
 
-// === impl Reading ===
+// === impl ConditionalRead ===
 
-impl Reading {
-    /// Whether the client has what `tag` names, so that 304 is the answer.
+impl ConditionalRead {
+    /// Whether the client has the representation `tag`, so that the response is 304.
     pub(super) fn has(&self, tag: Tag) -> bool {
         match &self.if_none_match {
             None => false,
             Some(Tags::Any) => true,
             Some(Tags::These(tags)) => {
                 let text = tag.text();
-                tags.iter().any(|given| given.text == text)
+                tags.iter().any(|tag| tag.text == text)
             }
         }
     }
 }
 
-impl FromRequestParts<Api> for Reading {
+impl FromRequestParts<Api> for ConditionalRead {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
@@ -149,7 +156,7 @@ impl FromRequestParts<Api> for Reading {
     }
 }
 
-/// How old an answer may be: `Cache-Control: max-age=N`. What is not understood asks for nothing.
+/// The accepted age: `Cache-Control: max-age=N`. Other values request a fresh read.
 fn max_age(headers: &HeaderMap) -> Duration {
     let mut seconds = None;
     for value in headers.get_all(header::CACHE_CONTROL) {
@@ -178,9 +185,9 @@ fn guard(headers: &HeaderMap, may_create: bool) -> Result<Guard, Error> {
         (_, Some(_)) => Err(Error::invalid(
             "if-none-match",
             if may_create {
-                "a write takes it as * and without If-Match only: create, never replace"
+                "only * is allowed, and not together with If-Match"
             } else {
-                "this write takes If-Match only"
+                "not allowed for this request; use If-Match"
             },
         )),
         (Some(Tags::Any), None) => Ok(Guard::Exists),
@@ -188,19 +195,30 @@ fn guard(headers: &HeaderMap, may_create: bool) -> Result<Guard, Error> {
             if tags.iter().any(|tag| tag.weak) {
                 return Err(Error::invalid(
                     "if-match",
-                    "a weak entity tag (W/) never matches here; send the tag as it was given",
+                    "a weak entity tag (W/) never matches; send the ETag without W/",
                 ));
             }
-            let etags: Vec<_> = tags.iter().filter_map(Given::configuration).collect();
+            let etags: Vec<_> = tags.iter().filter_map(EntityTag::configuration).collect();
             if etags.is_empty() {
-                return Err(
-                    Error::new(Reason::RevisionMismatch, "the etag is not of this daemon")
-                        .with_hint("send the etag that an answer carried"),
-                );
+                return Err(not_issued(&tags));
             }
             Ok(Guard::Matches(etags))
         }
     }
+}
+
+/// The error for tags none of which this server issued for a resource: they cannot match.
+fn not_issued(tags: &[EntityTag]) -> Error {
+    let tags: Vec<_> = tags.iter().map(|tag| format!("{:?}", tag.text)).collect();
+    let detail = format!(
+        "if-match: {} is not an ETag issued by this server for a resource",
+        tags.join(", ")
+    );
+    Error::new(Reason::RevisionMismatch, detail)
+        .with_violation("if-match", "no ETag in the list can match")
+        .with_hint(
+            "read the resource and send its ETag; the ETag of a list cannot be used for a write",
+        )
 }
 
 impl<S: Sync> FromRequestParts<S> for IfMatch {
@@ -225,11 +243,72 @@ impl<S: Sync> FromRequestParts<S> for Unconditional {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
             if parts.headers.contains_key(&name) {
-                // Silence would let the client believe that it was heeded.
-                return Err(Error::invalid(name.as_str(), "this request takes none").into());
+                return Err(Error::invalid(name.as_str(), "not allowed for this request").into());
             }
         }
         Ok(Self)
+    }
+}
+
+// === the OpenAPI document ===
+
+fn parameter(name: &str, doc: &str, pattern: Option<&str>, example: &str) -> Parameter {
+    Parameter::builder()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(doc))
+        .schema(Some(text().pattern(pattern)))
+        .example(Some(example.into()))
+        .build()
+}
+
+fn if_match() -> Parameter {
+    parameter(
+        "If-Match",
+        "ETags of the resource, or `*` for any. The request is rejected with 412 unless the current \
+         configuration matches one of them. Counters and connections are not part of the \
+         configuration.",
+        Some("^(\\*|\"[srt]-[0-9a-f]{16}(\\.[0-9a-f]{16})?\")$"),
+        "\"r-0123456789abcdef\"",
+    )
+}
+
+impl IntoParams for ConditionalRead {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let if_none_match = parameter(
+            "If-None-Match",
+            "ETags of representations that the client has. The response is 304 if one of them is \
+             current.",
+            None,
+            "\"r-0123456789abcdef.0123456789abcdef\"",
+        );
+        let cache_control = parameter(
+            "Cache-Control",
+            "`max-age=N` accepts a result up to N seconds old. Default: a fresh read of the kernel.",
+            None,
+            "max-age=5",
+        );
+        vec![if_none_match, cache_control]
+    }
+}
+
+impl IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![if_match()]
+    }
+}
+
+impl IntoParams for IfMatchOrAbsent {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let if_none_match = parameter(
+            "If-None-Match",
+            "`*`: the request is rejected with 412 if the resource exists. Not together with \
+             `If-Match`.",
+            Some("^\\*$"),
+            "*",
+        );
+        vec![if_match(), if_none_match]
     }
 }
 
@@ -247,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_compares_the_configuration_however_the_tag_is_written() {
+    fn a_write_compares_the_configuration_in_every_spelling_of_the_tag() {
         let etag = Etag::of(EtagScope::Service, &1);
         for text in [
             format!("\"{etag}.0123456789abcdef\""),
@@ -265,12 +344,14 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_tag_does_not_match_and_a_weak_one_is_refused() {
+    fn a_tag_of_another_server_does_not_match_and_a_weak_tag_is_refused() {
         let reason = |text| {
             let headers = headers(&[(header::IF_MATCH, text)]);
             guard(&headers, false).unwrap_err().reason
         };
         assert_eq!(reason("\"foreign\""), Reason::RevisionMismatch);
+        // The tag of a list.
+        assert_eq!(reason("\"0123456789abcdef\""), Reason::RevisionMismatch);
         assert_eq!(reason("W/\"s-0123456789abcdef\""), Reason::InvalidArgument);
         for broken in ["\"", "\"a", "\"a\" \"b\"", "a b", "a\"b", ","] {
             assert_eq!(reason(broken), Reason::InvalidArgument, "{broken}");
@@ -278,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_asks_for_existence_and_absence() {
+    fn a_star_requires_existence_or_absence() {
         let exists = headers(&[(header::IF_MATCH, "*")]);
         assert_eq!(guard(&exists, true).unwrap(), Guard::Exists);
         let absent = headers(&[(header::IF_NONE_MATCH, "*")]);
@@ -290,10 +371,10 @@ mod tests {
     }
 
     #[test]
-    fn a_read_compares_the_whole_tag_weak_or_not() {
+    fn a_read_compares_the_whole_tag_and_ignores_weakness() {
         let tag = Tag::of_bytes(Some(Etag::of(EtagScope::Service, &1)), b"{}");
         let other = Tag::of_bytes(Some(Etag::of(EtagScope::Service, &1)), b"{ }");
-        let reading = |text: &str| Reading {
+        let read = |text: &str| ConditionalRead {
             context: RequestContext::new(RequestId::new("-"), Duration::ZERO),
             if_none_match: Tags::of(
                 &headers(&[(header::IF_NONE_MATCH, text)]),
@@ -302,14 +383,14 @@ mod tests {
             .unwrap(),
         };
         let text = tag.text();
-        assert!(reading(&format!("\"{text}\"")).has(tag));
-        assert!(reading(&format!("\"x\", W/\"{text}\"")).has(tag));
-        assert!(!reading(&format!("\"{text}\"")).has(other));
-        assert!(reading("*").has(other));
+        assert!(read(&format!("\"{text}\"")).has(tag));
+        assert!(read(&format!("\"x\", W/\"{text}\"")).has(tag));
+        assert!(!read(&format!("\"{text}\"")).has(other));
+        assert!(read("*").has(other));
     }
 
     #[test]
-    fn an_age_is_allowed_by_max_age_only() {
+    fn only_max_age_permits_an_older_result() {
         let age = |text: &str| max_age(&headers(&[(header::CACHE_CONTROL, text)])).as_secs();
         assert_eq!(age("max-age=5"), 5);
         assert_eq!(age("Max-Age=5, max-age=3"), 3);

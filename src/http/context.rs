@@ -4,22 +4,48 @@ use std::{convert::Infallible, time::Duration};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use http::{HeaderMap, request::Parts};
+use utoipa::{
+    IntoParams,
+    openapi::path::{Parameter, ParameterIn},
+};
 
-use super::{Api, problem::REQUEST_ID};
+use super::{
+    problem::{Problem, REQUEST_ID},
+    query::{FromQuery, NoParams, Params, query},
+    state::Api,
+};
 use crate::{
     app::{RequestContext, RequestId},
     identity::Peer,
 };
 
-/// What the head of a request says about its sender.
+/// The head of a request, as far as it describes the sender.
 ///
-/// The deadline starts with [`Caller::context`]: after the body has been read, which has a time
-/// limit of its own.
+/// The deadline starts with [`Caller::context`], which is called after the body has been read: the
+/// body has a time limit of its own.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     peer: Option<Peer>,
     request_id: RequestId,
     timeout: Duration,
+}
+
+/// A write: its sender, `dry_run`, and the other query parameters.
+#[derive(Debug)]
+pub(super) struct Write<Q = NoParams> {
+    caller: Caller,
+    dry_run: bool,
+    query: Q,
+}
+
+query! {
+    /// Query parameters of every write.
+    WriteQuery {
+        /// If true, the request is validated against the current state but nothing is changed. The
+        /// response is that of the real request: it contains the resulting state, and `changed` is
+        /// true if something would change. Default: false.
+        dry_run: bool,
+    }
 }
 
 // === impl Caller ===
@@ -39,7 +65,7 @@ impl Caller {
         }
     }
 
-    /// The context of the request, whose deadline starts now.
+    /// The context of the request. Its deadline starts now.
     pub(super) fn context(self) -> RequestContext {
         RequestContext {
             peer: self.peer,
@@ -56,8 +82,43 @@ impl FromRequestParts<Api> for Caller {
     }
 }
 
-/// The id that the header carries, for routers that are served without the daemon's middleware.
+/// The id in the header, for routers that are served without the daemon's middleware.
 fn from_header(headers: &HeaderMap) -> RequestId {
     let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
     RequestId::new(id.unwrap_or("-"))
+}
+
+// === impl Write ===
+
+impl<Q> Write<Q> {
+    /// The context of the request, whose deadline starts now, and the query parameters.
+    pub(super) fn start(self) -> (RequestContext, Q) {
+        let context = self.caller.context().with_dry_run(self.dry_run);
+        (context, self.query)
+    }
+}
+
+impl<Q: FromQuery> FromRequestParts<Api> for Write<Q> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let mut params = Params::of(parts)?;
+        let query = Q::from_query(&mut params);
+        let WriteQuery { dry_run } = WriteQuery::from_query(&mut params);
+        params.finish()?;
+        Ok(Self {
+            caller: Caller::of(parts, api),
+            dry_run: dry_run.unwrap_or_default(),
+            query,
+        })
+    }
+}
+
+impl<Q: FromQuery> IntoParams for Write<Q> {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        Q::describe()
+            .into_iter()
+            .chain(WriteQuery::describe())
+            .collect()
+    }
 }

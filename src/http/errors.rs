@@ -1,91 +1,116 @@
-//! The pages that a problem's `type` leads to: what each reason means.
+//! `/errors`: descriptions of the error reasons. The `type` of a problem refers to them.
 
 use axum::{
     extract::{Path, rejection::PathRejection},
     http::header,
     response::{IntoResponse, Response},
 };
+use utoipa::{
+    IntoParams,
+    openapi::path::{Parameter, ParameterIn},
+};
 
-use super::problem::{Problem, status};
+use super::{
+    path::parameter,
+    problem::{Problem, status},
+    schema::{self, shape::choice},
+};
 use crate::model::{Error, Reason};
 
-/// What a reason means, and what to do.
+/// `{reason}`.
+pub(super) struct ReasonPath;
+
+impl IntoParams for ReasonPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let reasons = choice(&Reason::ALL.map(Reason::as_str));
+        vec![parameter(
+            "reason",
+            reasons,
+            "The `reason` of an error.",
+            None,
+        )]
+    }
+}
+
+/// Meaning and remedy of a reason.
 fn explanation(reason: Reason) -> &'static str {
     match reason {
         Reason::InvalidArgument => {
-            "A field, a query parameter, a header or an id is missing, out of range, unknown, or \
-             contradicts another. `errors` names each field and says what is allowed. The kernel \
-             was not asked and nothing has changed."
+            "A field, a query parameter, a header or an id is missing, unknown, out of range, or \
+             contradicts another. `errors` contains each field and the allowed values. Nothing was \
+             changed."
         }
-        Reason::Unauthenticated => "Who you are could not be told. Send credentials.",
-        Reason::PermissionDenied => "You may not do this. Ask whoever runs the daemon.",
-        Reason::NotFound => "There is no such path in this API. See /openapi.json or /docs.",
+        Reason::Unauthenticated => "Authentication required. Send credentials.",
+        Reason::PermissionDenied => "Insufficient permissions.",
+        Reason::NotFound => "The path does not exist. See /openapi.json or /docs.",
         Reason::MethodNotAllowed => {
-            "The path exists, but not with this method. The header Allow says which it takes."
+            "The path does not support this method. The header Allow lists the supported methods."
         }
         Reason::UnsupportedMediaType => {
-            "The body is not of a type that this request takes. Send `Content-Type: \
-             application/json`; a PATCH takes `application/merge-patch+json` too."
+            "The media type of the body is not supported. Set `Content-Type: application/json`; \
+             PATCH also supports `application/merge-patch+json`."
         }
         Reason::ServiceNotFound => {
-            "The kernel has no such virtual service. Port 0, other protocols and other families \
-             are services of their own. A DELETE with `?allow_missing=true` takes this for done."
+            "The virtual service does not exist. Services with another protocol, port or address \
+             family are different services; port 0 is one too. DELETE with `?allow_missing=true` \
+             succeeds in this case."
         }
         Reason::ServerNotFound => {
-            "The virtual service exists, but has no such real server. A DELETE with \
-             `?allow_missing=true` takes this for done."
+            "The virtual service exists, but the real server does not. DELETE with \
+             `?allow_missing=true` succeeds in this case."
         }
         Reason::SyncDaemonNotRunning => {
-            "The sync daemon in question does not run. A DELETE with `?allow_missing=true` takes \
-             this for done."
+            "The sync daemon is not running. DELETE with `?allow_missing=true` succeeds in this \
+             case."
         }
         Reason::ServiceExists => {
-            "There is such a virtual service already. PUT creates or replaces; PATCH changes."
+            "The virtual service already exists. Use PUT to replace it, or PATCH to change it."
         }
         Reason::ServerExists => {
-            "The virtual service has such a real server already. PUT creates or replaces; PATCH \
-             changes."
+            "The real server already exists. Use PUT to replace it, or PATCH to change it."
         }
-        Reason::SyncDaemonRunning => "The sync daemon in question runs already.",
+        Reason::SyncDaemonRunning => "The sync daemon is already running.",
         Reason::RevisionMismatch => {
-            "The resource is not as If-Match or If-None-Match demands: somebody has changed, \
-             created or deleted it. Read it again, decide again, and send the etag that it has now."
+            "The precondition (If-Match or If-None-Match) is not met: the resource was changed, \
+             created or deleted since it was read, or the ETag was not issued by this server. Read \
+             the resource again, apply the change to its current state, and send its current ETag. \
+             Nothing was changed."
         }
         Reason::SchedulerUnavailable => {
-            "The kernel has no such scheduler. Check its name; on the app, `modprobe \
-             ip_vs_NAME` shows whether the kernel has its module."
+            "The kernel does not have the scheduler. Check its name; on the director, `modprobe \
+             ip_vs_NAME` loads its module if the kernel has it."
         }
         Reason::PersistenceEngineUnavailable => {
-            "The kernel has no such persistence engine. Check its name; on the app, `modprobe \
-             ip_vs_pe_NAME` shows whether the kernel has its module."
+            "The kernel does not have the persistence engine. Check its name; on the director, \
+             `modprobe ip_vs_pe_NAME` loads its module if the kernel has it."
         }
         Reason::UnsupportedByKernel => {
-            "This kernel cannot do this at all: it is too old, or built without it. `hint` says \
-             what it lacks."
+            "The kernel does not support this: it is too old, or the feature is not compiled in. \
+             `hint` contains the feature."
         }
         Reason::SyncDaemonConflict => {
-            "A sync daemon, and a real server of another address family than its service, exclude \
-             each other: the kernel cannot synchronise such connections."
+            "A sync daemon cannot run while a real server has another address family than its \
+             service, and vice versa: the kernel cannot synchronize such connections."
         }
         Reason::TooLarge => {
-            "The request is larger than the daemon takes, which is a setting of the daemon. Send \
-             it in parts."
+            "The request exceeds a limit of the daemon's configuration. Split it into smaller \
+             requests."
         }
         Reason::RateLimited => {
-            "The daemon has as much to do as it takes on at a time. Nothing was done; wait for as \
-             long as Retry-After says and send the request again."
+            "The request queue is full. Nothing was changed. Repeat the request after the time in \
+             Retry-After."
         }
         Reason::KernelUnavailable => {
-            "IPVS cannot be managed: the kernel has no IPVS (`modprobe ip_vs`), or the daemon may \
-             not manage it (CAP_NET_ADMIN). `detail` and `hint` say which."
+            "The kernel has no IPVS (`modprobe ip_vs`), or the daemon lacks the capability \
+             CAP_NET_ADMIN. `detail` and `hint` contain the cause and the remedy."
         }
         Reason::DeadlineExceeded => {
-            "The operation did not end in time. `detail` says whether it was begun; if it was, \
-             read the resource to see what it came to. Repeating a PUT, a PATCH or a DELETE does \
-             no harm."
+            "The operation did not finish in time. `detail` states whether it was started; if so, \
+             read the resource to see its state. PUT, PATCH and DELETE can safely be repeated."
         }
         Reason::Internal => {
-            "The daemon or the kernel misbehaved. The daemon's log has more, under `request_id`."
+            "Internal error of the daemon or the kernel. The daemon's log contains details under \
+             `request_id`."
         }
     }
 }
@@ -100,9 +125,9 @@ fn text(body: String) -> Response {
     (headers, body).into_response()
 }
 
-/// All reasons
+/// List error reasons
 ///
-/// What the `reason` of a problem can be, as text.
+/// Lists the values of `reason` in errors, as text.
 #[utoipa::path(
     get, path = "/errors", operation_id = "listErrors", tag = "about",
     responses((
@@ -114,15 +139,15 @@ pub(super) async fn list() -> Response {
     text(lines.concat())
 }
 
-/// One reason
+/// Get an error reason
 ///
-/// What it means and what to do: the page that the `type` of a problem leads to.
+/// Describes a reason and its remedy, as text. The `type` of an error refers to this page.
 #[utoipa::path(
     get, path = "/errors/{reason}", operation_id = "getError", tag = "about",
-    params(("reason" = super::schema::ReasonName, Path, description = "The `reason` of a problem.")),
+    params(ReasonPath),
     responses(
-        (status = 200, description = "Its meaning.", body = String, content_type = "text/plain"),
-        super::schema::NotFound,
+        (status = 200, description = "The description.", body = String, content_type = "text/plain"),
+        schema::NotFound,
     )
 )]
 pub(super) async fn get(path: Result<Path<String>, PathRejection>) -> Result<Response, Problem> {
@@ -131,7 +156,7 @@ pub(super) async fn get(path: Result<Path<String>, PathRejection>) -> Result<Res
         .into_iter()
         .find(|reason| reason.as_str() == name)
         .ok_or_else(|| {
-            Error::new(Reason::NotFound, format!("{name:?} is not a reason"))
+            Error::new(Reason::NotFound, format!("unknown reason {name:?}"))
                 .with_hint("see /errors")
         })?;
     Ok(text(format!(

@@ -1,8 +1,9 @@
-//! The entity tags of answers.
+//! Entity tags of responses.
 //!
-//! The tag of a single resource has two parts, `"CONFIGURATION.REPRESENTATION"`. A read compares
-//! the whole of it, so that a 304 is never stale. A write compares the configuration alone: the
-//! counters of a busy server change all the time, and would let no conditional write through.
+//! The tag of a resource has two parts, `"CONFIGURATION.REPRESENTATION"`. Reads compare the whole
+//! tag, so that a 304 is never stale. Writes compare the configuration only: the counters of a busy
+//! server change all the time, and would fail every conditional write. Lists, reports and texts have
+//! no configuration to compare; their tag is the representation.
 
 use std::hash::{Hash, Hasher};
 
@@ -13,7 +14,7 @@ use crate::model::{
     fingerprint,
 };
 
-/// An entity tag as an answer carries it.
+/// The entity tag of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag {
     configuration: Option<Etag>,
@@ -23,12 +24,12 @@ pub(super) struct Tag {
 // === impl Tag ===
 
 impl Tag {
-    /// The tag of a single resource by its encoded representation.
+    /// The tag of a response, from its body.
     pub(super) fn of_bytes(configuration: Option<Etag>, representation: &[u8]) -> Self {
         Self::of(configuration, |hasher| representation.hash(hasher))
     }
 
-    /// The tag of a listing by what it shows, which is cheaper than to encode it.
+    /// The tag of a list, from its items. This is cheaper than encoding the list.
     pub(super) fn of_list(hash: impl FnOnce(&mut Fingerprint)) -> Self {
         Self::of(None, hash)
     }
@@ -42,7 +43,7 @@ impl Tag {
         }
     }
 
-    /// The tag without its quotes.
+    /// The tag without quotes.
     pub(super) fn text(self) -> String {
         match self.configuration {
             Some(etag) => format!("{etag}.{:016x}", self.representation),
@@ -50,15 +51,14 @@ impl Tag {
         }
     }
 
-    /// The header.
+    /// The value of the header `ETag`.
     pub(super) fn header(self) -> Result<HeaderValue, Error> {
         HeaderValue::try_from(format!("\"{}\"", self.text()))
             .map_err(|error| Error::new(Reason::Internal, error.to_string()))
     }
 }
 
-/// Hashes what a listing shows of a service. `etag` is that of what it shows: it covers all that is
-/// configured.
+/// Hashes the representation of a service in a list. `etag` covers the configuration.
 pub(super) fn hash_service(
     entry: &ServiceEntry,
     etag: Etag,
@@ -82,13 +82,13 @@ pub(super) fn hash_service(
     }
 }
 
-/// Hashes what a listing shows of a server.
+/// Hashes the representation of a server in a list.
 pub(super) fn hash_server(server: &Server, include: Include, hasher: &mut Fingerprint) {
     server.etag().hash(hasher);
     hash_traffic(server, include, hasher);
 }
 
-/// Hashes what a listing shows of a server beside what is configured.
+/// Hashes the representation of a server without its configuration.
 fn hash_traffic(server: &Server, include: Include, hasher: &mut Fingerprint) {
     let Server {
         key: _,
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_listing_does_not_show_does_not_change_its_tag() {
+    fn the_tag_of_a_list_covers_only_its_content() {
         let key = "192.0.2.1-80".parse().unwrap();
         let mut server = Server {
             key,

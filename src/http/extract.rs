@@ -1,83 +1,32 @@
-//! Ids from paths and JSON from bodies, as the model's own types.
+//! Request bodies as types of the model.
 
-use std::{pin::pin, str::FromStr};
+use std::pin::pin;
 
-use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderValue, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use super::{Api, problem::Problem};
-use crate::model::{Error, Object, Reason, ServerKey, ServiceKey, SyncState};
+use super::{problem::Problem, state::Api};
+use crate::model::{Error, Object, Reason};
 
-/// The `{service}` of a path.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct InService(pub ServiceKey);
-
-/// The `{service}` and `{server}` of a path.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct InServer(pub ServiceKey, pub ServerKey);
-
-/// The `{state}` of a path.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct InSyncDaemon(pub SyncState);
-
-/// A body of JSON: an object.
+/// A JSON object.
 #[derive(Debug)]
 pub(super) struct Json<T>(pub T);
 
-/// A body of JSON, not yet looked at.
+/// A JSON body that is not parsed yet.
 #[derive(Debug)]
 pub(super) struct RawJson(pub Bytes);
 
-/// A merge patch (RFC 7396): an object.
+/// A merge patch (RFC 7396): a JSON object.
 #[derive(Debug)]
 pub(super) struct Patch<T>(pub T);
 
 const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
-
-// === impl InService, InServer, InSyncDaemon ===
-
-async fn path_id<T: FromStr<Err = Error>, S: Send + Sync>(
-    parts: &mut Parts,
-    state: &S,
-    name: &str,
-) -> Result<T, Problem> {
-    let params = RawPathParams::from_request_parts(parts, state)
-        .await
-        .map_err(|error| Error::invalid(name, error.to_string()))?;
-    let text = params.iter().find(|(key, _)| *key == name);
-    Ok(text.map_or("", |(_, text)| text).parse()?)
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for InService {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Ok(Self(path_id(parts, state, "service").await?))
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for InServer {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let service = path_id(parts, state, "service").await?;
-        Ok(Self(service, path_id(parts, state, "server").await?))
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for InSyncDaemon {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Ok(Self(path_id(parts, state, "state").await?))
-    }
-}
 
 // === impl Json, RawJson, Patch ===
 
@@ -103,7 +52,8 @@ impl<T: DeserializeOwned> FromRequest<Api> for Patch<T> {
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
         let body = read(request, api, &[MERGE_PATCH, JSON]).await;
         let body = body.map_err(|problem| {
-            // RFC 5789: a PATCH of an unknown type is told which are known.
+            // RFC 5789, section 2.2: the response to an unsupported patch format lists the supported
+            // ones.
             problem.with_header(
                 http::HeaderName::from_static("accept-patch"),
                 HeaderValue::from_static("application/merge-patch+json, application/json"),
@@ -113,17 +63,17 @@ impl<T: DeserializeOwned> FromRequest<Api> for Patch<T> {
     }
 }
 
-/// Reads a body of JSON, bounded in length and time.
+/// Reads a JSON body, with limits of size and time.
 async fn read(request: Request, api: &Api, types: &[&str]) -> Result<Bytes, Problem> {
     let body = read_up_to(request, api, types, api.options.max_body_bytes).await?;
     if body.is_empty() {
-        return Err(Error::invalid("", "the body is empty: a JSON object is needed").into());
+        return Err(Error::invalid("", "the body is empty; a JSON object is required").into());
     }
     Ok(body)
 }
 
-/// Reads a body of text, which may be a whole table; a body without a type is taken for it. An empty
-/// one must say its type: a call that forgot its body must not clear a table.
+/// Reads a text body, which may be a whole table. The media type is optional, except for an empty
+/// body: a request whose body was forgotten must not clear a table.
 pub(super) async fn text(request: Request, api: &Api, types: &[&str]) -> Result<Bytes, Problem> {
     let mut types = types.to_vec();
     let typed = request.headers().contains_key(header::CONTENT_TYPE);
@@ -133,15 +83,15 @@ pub(super) async fn text(request: Request, api: &Api, types: &[&str]) -> Result<
     let body = read_up_to(request, api, &types, api.options.max_rules_bytes).await?;
     if body.is_empty() && !typed {
         return Err(
-            Error::invalid("", "there is no body: command lines are needed")
-                .with_hint("an empty text is one too, if it says so: content-type: text/plain")
+            Error::invalid("", "the body is empty; command lines are required")
+                .with_hint("to send an empty text, set Content-Type: text/plain")
                 .into(),
         );
     }
     Ok(body)
 }
 
-/// Reads a body of one of the media types.
+/// Reads a body of one of the media types, up to `limit` bytes.
 async fn read_up_to(
     request: Request,
     api: &Api,
@@ -152,7 +102,7 @@ async fn read_up_to(
     let too_large = || {
         Error::new(
             Reason::TooLarge,
-            format!("the body is longer than {limit} bytes"),
+            format!("the body exceeds the limit of {limit} bytes"),
         )
     };
     let announced = parts.headers.get(header::CONTENT_LENGTH);
@@ -166,19 +116,19 @@ async fn read_up_to(
     }
 
     let mut body = pin!(Limited::new(body, limit).collect());
-    // Most bodies came with their heads: nobody waits for them, and they need no clock.
+    // Most bodies arrive together with the head and need no timer.
     let read = match body.as_mut().now_or_never() {
         Some(read) => read,
         None => tokio::time::timeout(api.options.request_timeout, body)
             .await
-            .map_err(|_| Error::new(Reason::DeadlineExceeded, "the body did not arrive in time"))?,
+            .map_err(|_| Error::new(Reason::DeadlineExceeded, "timeout while reading the body"))?,
     };
     let body = read
         .map_err(|error| {
             if error.is::<LengthLimitError>() {
                 too_large()
             } else {
-                Error::invalid("", format!("the body broke off: {error}"))
+                Error::invalid("", format!("the body is incomplete: {error}"))
             }
         })?
         .to_bytes();
@@ -196,16 +146,16 @@ fn check_type(headers: &HeaderMap, types: &[&str]) -> Result<(), Error> {
     {
         return Ok(());
     }
-    let takes = types.join(" or ");
+    let allowed = types.join(", ");
     let detail = match given {
-        Some(given) => format!("the body is {given:?}, but this request takes {takes}"),
-        None => format!("the body's type is not said; this request takes {takes}"),
+        Some(given) => format!("media type {given:?} is not supported; supported: {allowed}"),
+        None => format!("Content-Type is missing; supported: {allowed}"),
     };
     Err(Error::new(Reason::UnsupportedMediaType, detail)
-        .with_hint(format!("send the header Content-Type: {}", types[0])))
+        .with_hint(format!("set the header Content-Type: {}", types[0])))
 }
 
-/// The object that `body` is; an error names the field at fault.
+/// Parses a JSON object. An error names the invalid field.
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let Object(value) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -213,20 +163,21 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
             root if root == "." => String::new(),
             path => path,
         };
-        refusal(path, &error.into_inner())
+        violation(path, &error.into_inner())
     })?;
-    json.end().map_err(|error| refusal(String::new(), &error))?;
+    json.end()
+        .map_err(|error| violation(String::new(), &error))?;
     Ok(value)
 }
 
-fn refusal(path: String, error: &serde_json::Error) -> Error {
+fn violation(path: String, error: &serde_json::Error) -> Error {
     let text = error.to_string();
     if error.classify() != Category::Data {
-        return Error::invalid("", format!("the body is not JSON: {text}"));
+        return Error::invalid("", format!("invalid JSON: {text}"));
     }
     let message = text.split(" at line ").next().unwrap_or(&text);
-    let message = message.replace("expected i64", "expected a whole number");
-    // The path of an unknown field ends at the object that it is in.
+    let message = message.replace("expected i64", "expected an integer");
+    // The path of an unknown field ends at the containing object.
     let named = ["unknown field `", "duplicate field `", "missing field `"];
     let name = named
         .iter()
@@ -246,7 +197,7 @@ mod tests {
     use super::*;
     use crate::model::ServiceDraft;
 
-    fn field_at_fault(body: &str) -> String {
+    fn invalid_field(body: &str) -> String {
         let error = parse::<ServiceDraft>(body.as_bytes()).unwrap_err();
         assert_eq!(error.reason, Reason::InvalidArgument);
         assert_eq!(error.violations.len(), 1, "{error:?}");
@@ -255,47 +206,47 @@ mod tests {
 
     #[test]
     fn an_error_names_the_field() {
-        assert_eq!(field_at_fault(r#"{"port":"80"}"#), "port");
-        assert_eq!(field_at_fault(r#"{"prot":"tcp"}"#), "prot");
+        assert_eq!(invalid_field(r#"{"port":"80"}"#), "port");
+        assert_eq!(invalid_field(r#"{"prot":"tcp"}"#), "prot");
         assert_eq!(
-            field_at_fault(r#"{"persistence":{"timeout_seconds":true}}"#),
+            invalid_field(r#"{"persistence":{"timeout_seconds":true}}"#),
             "persistence.timeout_seconds"
         );
         assert_eq!(
-            field_at_fault(r#"{"persistence":{"x":true}}"#),
+            invalid_field(r#"{"persistence":{"x":true}}"#),
             "persistence.x"
         );
         assert_eq!(
-            field_at_fault(r#"{"servers":[{},{"weight":"1"}]}"#),
+            invalid_field(r#"{"servers":[{},{"weight":"1"}]}"#),
             "servers[1].weight"
         );
         assert_eq!(
-            field_at_fault(r#"{"servers":[{"tunnel":{"kind":"gue"}}]}"#),
+            invalid_field(r#"{"servers":[{"tunnel":{"kind":"gue"}}]}"#),
             "servers[0].tunnel.kind"
         );
-        assert_eq!(field_at_fault(r#"{"port":1,"port":1}"#), "port");
-        assert_eq!(field_at_fault(r#"{"netmask":true}"#), "netmask");
+        assert_eq!(invalid_field(r#"{"port":1,"port":1}"#), "port");
+        assert_eq!(invalid_field(r#"{"netmask":true}"#), "netmask");
     }
 
     #[test]
-    fn objects_are_objects_and_nothing_else() {
+    fn only_objects_are_accepted_as_objects() {
         for body in ["[]", "null", "1", "\"x\"", "{", "{} {}", ""] {
-            assert_eq!(field_at_fault(body), "", "{body}");
+            assert_eq!(invalid_field(body), "", "{body}");
         }
-        assert_eq!(field_at_fault(r#"{"persistence":[]}"#), "persistence");
-        assert_eq!(field_at_fault(r#"{"servers":[[]]}"#), "servers[0]");
+        assert_eq!(invalid_field(r#"{"persistence":[]}"#), "persistence");
+        assert_eq!(invalid_field(r#"{"servers":[[]]}"#), "servers[0]");
         assert_eq!(
-            field_at_fault(r#"{"servers":[{"tunnel":[]}]}"#),
+            invalid_field(r#"{"servers":[{"tunnel":[]}]}"#),
             "servers[0].tunnel"
         );
     }
 
     #[test]
-    fn what_is_allowed_is_said() {
+    fn an_error_lists_the_allowed_values() {
         let error = parse::<ServiceDraft>(br#"{"prot":"tcp"}"#).unwrap_err();
         assert!(error.detail.contains("`protocol`"), "{error}");
         let error = parse::<ServiceDraft>(br#"{"port":"80"}"#).unwrap_err();
-        assert!(error.detail.contains("expected a whole number"), "{error}");
+        assert!(error.detail.contains("expected an integer"), "{error}");
         let error = parse::<ServiceDraft>(br#"{"netmask":true}"#).unwrap_err();
         assert!(error.detail.contains("255.255.255.0"), "{error}");
     }

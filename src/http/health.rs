@@ -1,32 +1,34 @@
-//! `/healthz` and `/readyz`, for whoever supervises the daemon.
+//! `/healthz` and `/readyz`: liveness and readiness.
 
 use axum::{extract::State, response::Response};
+use serde::Serialize;
 
-use super::{
-    Api,
-    problem::Problem,
-    reply,
-    schema::{self, Health},
-};
+use super::{problem::Problem, reply, schema, state::Api};
 
-/// Alive?
+/// The response of a healthy daemon.
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+}
+
+/// Liveness
 ///
-/// Whether the daemon answers at all. The kernel is not asked.
+/// Succeeds if the daemon runs. Does not query the kernel.
 #[utoipa::path(
     get, path = "/healthz", operation_id = "getHealth", tag = "about",
-    responses((status = 200, description = "It is alive.", body = Health))
+    responses((status = 200, description = "Alive.", body = schema::Health))
 )]
 pub(super) async fn alive() -> Result<Response, Problem> {
     Ok(reply::plain(&Health { status: "ok" })?)
 }
 
-/// Ready?
+/// Readiness
 ///
-/// Whether the kernel answers the daemon; if not, the problem says why.
+/// Succeeds if the kernel responds to the daemon. Otherwise the error contains the reason.
 #[utoipa::path(
     get, path = "/readyz", operation_id = "getReadiness", tag = "about",
     responses(
-        (status = 200, description = "It is ready.", body = Health),
+        (status = 200, description = "Ready.", body = schema::Health),
         schema::Unavailable,
     )
 )]

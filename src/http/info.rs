@@ -1,24 +1,29 @@
-//! `/v1/info`: what daemon and kernel are and have.
+//! `/v1/info`: the daemon and the kernel.
 
 use axum::{extract::State, response::Response};
 
-use super::{Api, conditional::Reading, problem::Problem, query::NoQuery, reply, schema};
-use crate::app::InfoReport;
+use super::{
+    conditional::ConditionalRead,
+    problem::Problem,
+    query::{NoParams, Query},
+    reply, schema,
+    state::Api,
+};
 
-/// Get what daemon and kernel are
+/// Get information
 ///
-/// Versions, table size, namespace, schedulers and engines, optional features (the header line of
-/// `ipvsadm -L`, and more).
+/// Returns versions, the size of the connection table, the network namespace, schedulers,
+/// persistence engines and optional kernel features (the header line of `ipvsadm -L`, and more).
 #[utoipa::path(
     get, path = "/v1/info", operation_id = "getInfo", tag = "about",
-    params(schema::ReadHeaders),
-    responses((status = 200, description = "What they are and have.", body = InfoReport))
+    params(ConditionalRead),
+    responses((status = 200, description = "The daemon and the kernel.", body = schema::Info))
 )]
 pub(super) async fn get(
     State(api): State<Api>,
-    _: NoQuery,
-    reading: Reading,
+    _: Query<NoParams>,
+    read: ConditionalRead,
 ) -> Result<Response, Problem> {
-    let answer = api.app.info(&reading.context).await?;
-    Ok(reply::resource(&reading, answer.age, None, &answer.value)?)
+    let answer = api.app.info(&read.context).await?;
+    Ok(reply::resource(&read, answer.age, None, &answer.value)?)
 }

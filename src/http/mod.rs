@@ -1,8 +1,9 @@
-//! The HTTP face: parses requests into the model's drafts, calls the app, and renders the
-//! model's views. It decides nothing. One file a resource.
+//! The HTTP front end. It parses requests into the model's drafts, calls the use cases of `app`, and
+//! encodes the model's views. One file per resource.
 
 mod body;
 mod conditional;
+mod connection_stream;
 mod connections;
 mod context;
 mod docs;
@@ -13,61 +14,55 @@ mod extract;
 mod health;
 mod info;
 mod listing;
+mod openapi;
+mod parameters;
+mod path;
 mod problem;
 mod query;
 mod reply;
 mod rules;
 mod schema;
 mod servers;
+mod service_page;
 mod services;
 mod settings;
+mod state;
 mod stats;
 mod sync_daemons;
 mod timeouts;
+mod values;
 mod zero;
 
-use std::time::Duration;
-
 use axum::{Router, middleware};
+use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use docs::openapi;
 pub use problem::{MEDIA_TYPE, Problem, REQUEST_ID, not_found, status};
+pub use state::HttpOptions;
 
 use crate::app::App;
+use state::Api;
 
-/// What can be set of the HTTP face.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HttpOptions {
-    /// How long a request may take, from its body's first byte to the kernel's answer.
-    pub request_timeout: Duration,
-    /// The longest body in bytes.
-    pub max_body_bytes: usize,
-    /// The longest text of rules in bytes: a whole table.
-    pub max_rules_bytes: usize,
-}
-
-/// What the operations share.
-#[derive(Clone, Debug)]
-struct Api {
-    app: App,
-    options: HttpOptions,
-}
-
-/// The HTTP face of `app`.
+/// The router of the HTTP front end.
 ///
-/// Paths that there are not are left to the caller, who may have more to merge; [`not_found`] is
-/// the answer to them.
+/// It has no fallback, so that the caller can merge other routers; [`not_found`] is the response for
+/// unknown paths.
 pub fn router(app: App, options: HttpOptions) -> Router {
     let (api, _) = operations().split_for_parts();
     api.with_state(Api { app, options })
-        .merge(docs::router())
+        .merge(docs::router(openapi))
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(middleware::from_fn(problem::with_request_id))
 }
 
+/// The OpenAPI document.
+pub fn openapi() -> OpenApi {
+    let (_, openapi) = operations().split_for_parts();
+    openapi::complete(openapi)
+}
+
 fn operations() -> OpenApiRouter<Api> {
-    OpenApiRouter::with_openapi(docs::base())
+    OpenApiRouter::with_openapi(openapi::base())
         .routes(routes!(services::list, services::create, services::clear))
         .routes(routes!(
             services::get,

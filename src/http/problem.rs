@@ -1,4 +1,4 @@
-//! How a refusal looks: `application/problem+json` (RFC 9457).
+//! Error responses: `application/problem+json` (RFC 9457).
 
 use axum::{
     body::Body,
@@ -8,54 +8,38 @@ use axum::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::model::{Error, Reason, Violation};
 
-/// Media type of a problem.
+/// Media type of error responses.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// Header that carries a request's id, in both directions.
+/// Header with the id of a request, in requests and responses.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Why a request was refused, and what to do about it (RFC 9457).
-#[derive(Clone, Debug, Serialize, ToSchema)]
+/// The body of an error response (RFC 9457).
+#[derive(Clone, Debug, Serialize)]
 pub struct Problem {
-    /// Reference to an explanation of the reason.
+    /// Path of a description of the reason.
     #[serde(rename = "type")]
-    #[schema(format = "uri-reference", example = "/errors/SERVICE_EXISTS")]
     kind: String,
-    /// The reason in words.
-    #[schema(example = "The virtual service exists already")]
     title: &'static str,
-    /// Status of the answer.
-    #[schema(minimum = 400, maximum = 599, example = 409)]
     status: u16,
-    /// What was wrong with this request.
-    #[schema(example = "the virtual service tcp-192.0.2.1-80 exists already")]
     detail: String,
-    /// Stable name of the reason, for programs.
-    #[schema(value_type = super::schema::ReasonName)]
     reason: &'static str,
-    /// What the kernel answered, where it was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "EEXIST")]
     errno: Option<String>,
-    /// The fields that are at fault.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(required = false)]
     errors: Vec<Violation>,
-    /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
-    /// Id of the request, as in the daemon's log.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
     #[serde(skip)]
     headers: HeaderMap,
 }
 
-/// The status of each reason.
+/// The HTTP status of a reason.
 pub fn status(reason: Reason) -> StatusCode {
     match reason {
         Reason::InvalidArgument => StatusCode::BAD_REQUEST,
@@ -83,12 +67,12 @@ pub fn status(reason: Reason) -> StatusCode {
     }
 }
 
-/// How many seconds a client does well to wait, where waiting helps.
+/// The value of `Retry-After`, for errors that are temporary.
 fn retry_after(reason: Reason) -> Option<HeaderValue> {
     match reason {
-        // A queue drains in well under a second.
+        // The queue is processed in less than a second.
         Reason::RateLimited => Some(HeaderValue::from_static("1")),
-        // Somebody has to load a module or grant a capability.
+        // An operator has to load a module or grant a capability.
         Reason::KernelUnavailable => Some(HeaderValue::from_static("5")),
         _ => None,
     }
@@ -97,20 +81,20 @@ fn retry_after(reason: Reason) -> Option<HeaderValue> {
 // === impl Problem ===
 
 impl Problem {
-    /// The same problem with one more header.
+    /// Adds a header to the response.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
         self
     }
 
-    /// The same problem as a 503, whatever its reason: the daemon is not ready.
+    /// Sets the status to 503, whatever the reason: the daemon is not ready.
     pub(super) fn unavailable(mut self) -> Self {
         self.status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
         self
     }
 
-    /// The same problem with the id of the request that it answers, where the request has one.
+    /// Adds the id of the request, if the request has one.
     #[must_use]
     pub fn of_request(mut self, headers: &HeaderMap) -> Self {
         let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
@@ -157,7 +141,7 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        // `with_request_id` finds it there.
+        // For `with_request_id`.
         response.extensions_mut().insert(self);
         response
     }
@@ -167,7 +151,7 @@ fn body(problem: &Problem) -> Body {
     serde_json::to_vec(problem).map_or_else(|_| Body::empty(), Body::from)
 }
 
-/// Middleware: gives problems the id of their request.
+/// Middleware that adds the id of the request to error responses.
 pub(super) async fn with_request_id(request: Request, next: Next) -> Response {
     let Some(id) = request.headers().get(REQUEST_ID).cloned() else {
         return next.run(request).await;
@@ -176,27 +160,27 @@ pub(super) async fn with_request_id(request: Request, next: Next) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let headers = HeaderMap::from_iter([(REQUEST_ID, id)]);
         *response.body_mut() = body(&problem.of_request(&headers));
-        // It was counted without the id.
+        // The length without the id.
         response.headers_mut().remove(header::CONTENT_LENGTH);
     }
     response
 }
 
-/// The answer to a path that there is not.
+/// The response for an unknown path.
 pub async fn not_found(request: Request) -> Response {
-    let detail = format!("there is nothing at {}", request.uri().path());
+    let detail = format!("path {} does not exist", request.uri().path());
     Problem::from(Error::new(Reason::NotFound, detail).with_hint("see /openapi.json or /docs"))
         .of_request(request.headers())
         .into_response()
 }
 
-/// The answer to a method that a path does not take; `Allow` tells which it does.
+/// The response for a method that the path does not support. The router adds `Allow`.
 pub(super) async fn method_not_allowed(request: Request) -> Response {
     let (method, path) = (request.method(), request.uri().path());
-    let detail = format!("{path} does not take {method}");
+    let detail = format!("{path} does not support {method}");
     Problem::from(
         Error::new(Reason::MethodNotAllowed, detail)
-            .with_hint("the header Allow says which methods it takes"),
+            .with_hint("the header Allow lists the supported methods"),
     )
     .of_request(request.headers())
     .into_response()

@@ -1,28 +1,55 @@
-//! Query strings, typed: a parameter that is unknown, repeated or wrong is refused by name.
+//! Query parameters. `query!` declares each parameter once, as a typed field: the parser and the
+//! OpenAPI document both come from this declaration. A request with an unknown, repeated or invalid
+//! parameter is refused, with the name of each.
 
-use std::{collections::HashSet, str::FromStr};
+use std::collections::HashSet;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use serde_json::Value;
+use utoipa::{
+    IntoParams,
+    openapi::{
+        RefOr, Required, Schema,
+        path::{Parameter, ParameterIn, ParameterStyle},
+    },
+};
 
 use super::problem::Problem;
-use crate::model::{Error, Include, Violation};
+use crate::model::{Error, Violation};
 
-/// What a request's query string says.
+/// The query parameters of a read.
 #[derive(Debug)]
 pub(super) struct Query<T>(pub T);
 
-/// A request whose query string says nothing.
-#[derive(Debug)]
-pub(super) struct NoQuery;
-
-/// What can be read from a query string.
-pub(super) trait FromQuery: Sized {
-    /// Takes its parameters out of `params`. Faults are kept there.
-    fn from_query(params: &mut Params) -> Self;
+query! {
+    /// No parameters.
+    NoParams {}
 }
 
-/// Parameters of a query string; [`take`](Params::take) them one by one.
+/// The type of one query parameter.
+pub(super) trait QueryValue: Sized {
+    /// Whether the parameter is a comma-separated list. A list may also be given by repeating the
+    /// parameter.
+    const IS_LIST: bool = false;
+
+    /// The schema in the OpenAPI document.
+    fn schema() -> RefOr<Schema>;
+
+    /// Parses the percent-decoded text. The error names the allowed values.
+    fn parse(text: &str) -> Result<Self, String>;
+}
+
+/// A struct of query parameters; implemented by `query!`.
+pub(super) trait FromQuery: Sized {
+    /// Takes the parameters out of `params`, which collects the errors.
+    fn from_query(params: &mut Params) -> Self;
+
+    /// The parameters in the OpenAPI document.
+    fn describe() -> Vec<Parameter>;
+}
+
+/// The parameters of a query string that are not parsed yet.
 #[derive(Debug)]
 pub(super) struct Params {
     pairs: Vec<(String, String)>,
@@ -30,12 +57,72 @@ pub(super) struct Params {
     violations: Vec<Violation>,
 }
 
+/// Declares a struct of query parameters. The doc comment of a field is the parameter's description.
+macro_rules! query {
+    (
+        $(#[doc = $about:literal])+
+        $name:ident {
+            $($(#[doc = $doc:literal])+ $field:ident: $kind:ty $(= $example:expr)?,)*
+        }
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Debug)]
+        pub(super) struct $name {
+            $($(#[doc = $doc])+ pub(super) $field: Option<$kind>,)*
+        }
+
+        impl $crate::http::query::FromQuery for $name {
+            fn from_query(
+                #[allow(unused_variables, reason = "a struct without parameters")]
+                params: &mut $crate::http::query::Params,
+            ) -> Self {
+                Self { $($field: params.take(stringify!($field)),)* }
+            }
+
+            fn describe() -> Vec<utoipa::openapi::path::Parameter> {
+                vec![$({
+                    #[allow(unused_mut, unused_assignments, reason = "an example is optional")]
+                    let mut example = None;
+                    $(example = Some(serde_json::json!($example));)?
+                    $crate::http::query::parameter::<$kind>(
+                        stringify!($field),
+                        concat!($($doc, "\n"),+),
+                        example,
+                    )
+                },)*]
+            }
+        }
+    };
+}
+pub(super) use query;
+
+/// The parameter of type `T` in the OpenAPI document.
+pub(super) fn parameter<T: QueryValue>(name: &str, doc: &str, example: Option<Value>) -> Parameter {
+    let lines: Vec<&str> = doc.lines().map(str::trim).collect();
+    Parameter::builder()
+        .name(plain(name))
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .description(Some(lines.join("\n").trim()))
+        .schema(Some(T::schema()))
+        .style(T::IS_LIST.then_some(ParameterStyle::Form))
+        .explode(T::IS_LIST.then_some(false))
+        .example(example)
+        .build()
+}
+
+/// The name of a field without the prefix of a raw identifier.
+fn plain(name: &str) -> &str {
+    name.strip_prefix("r#").unwrap_or(name)
+}
+
 // === impl Params ===
 
 impl Params {
-    fn of(parts: &Parts) -> Result<Self, Error> {
+    /// Splits the query string of a request.
+    pub(super) fn of(parts: &Parts) -> Result<Self, Error> {
         let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|error| Error::invalid("", format!("the query string is broken: {error}")))?;
+            .map_err(|error| Error::invalid("", format!("invalid query string: {error}")))?;
         Ok(Self {
             pairs: pairs.0,
             known: Vec::new(),
@@ -43,98 +130,36 @@ impl Params {
         })
     }
 
-    /// The parameter `name`, as `parse` understands it.
-    pub(super) fn take_with<T>(
-        &mut self,
-        name: &'static str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
+    /// Takes and parses the parameter `name`; `None` if it is absent or invalid.
+    pub(super) fn take<T: QueryValue>(&mut self, name: &'static str) -> Option<T> {
+        let name = plain(name);
         self.known.push(name);
-        let place = self.pairs.iter().position(|(key, _)| key == name)?;
-        let (_, text) = self.pairs.remove(place);
-        match parse(&text) {
-            Ok(value) => Some(value),
-            Err(message) => {
-                self.violations.push(Violation::new(name, message));
-                None
-            }
-        }
+        let text = if T::IS_LIST {
+            let all = self.pairs.extract_if(.., |(key, _)| key == name);
+            let values: Vec<String> = all.map(|(_, text)| text).collect();
+            (!values.is_empty()).then(|| values.join(","))?
+        } else {
+            let index = self.pairs.iter().position(|(key, _)| key == name)?;
+            self.pairs.remove(index).1
+        };
+        T::parse(&text)
+            .map_err(|message| self.violations.push(Violation::new(name, message)))
+            .ok()
     }
 
-    /// The parameter `name`, in the model's own spelling.
-    pub(super) fn take<T: FromStr<Err = Error>>(&mut self, name: &'static str) -> Option<T> {
-        self.take_with(name, |text| {
-            text.parse::<T>().map_err(|error| {
-                let message = error.violations.into_iter().next().map(|v| v.message);
-                message.unwrap_or(error.detail)
-            })
-        })
-    }
-
-    /// The parameter `name`: a whole number.
-    pub(super) fn take_number(&mut self, name: &'static str, min: u64, max: u64) -> Option<u64> {
-        self.take_with(name, |text| {
-            let digits = text.bytes().all(|b| b.is_ascii_digit());
-            let number = if digits { text.parse().ok() } else { None };
-            number
-                .filter(|number| (min..=max).contains(number))
-                .ok_or_else(|| format!("{text:?} is not a whole number, {min} to {max}"))
-        })
-    }
-
-    /// The parameter `name`: true or false.
-    pub(super) fn take_bool(&mut self, name: &'static str) -> Option<bool> {
-        self.take_with(name, |text| match text {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            _ => Err(format!("{text:?} is neither true nor false")),
-        })
-    }
-
-    /// The parameter `include`: a list of `names`, or `none`.
-    pub(super) fn take_include(&mut self, names: &[&str]) -> Option<Include> {
-        self.take_with("include", |text| {
-            let mut include = Include {
-                servers: false,
-                stats: false,
-                rates: false,
-            };
-            if text == "none" {
-                return Ok(include);
-            }
-            for name in text.split(',') {
-                match name {
-                    "servers" if names.contains(&name) => include.servers = true,
-                    "stats" => include.stats = true,
-                    "rates" => include.rates = true,
-                    _ => {
-                        let names = names.join(", ");
-                        return Err(format!("{name:?}: a list of {names}; or none"));
-                    }
-                }
-            }
-            Ok(include)
-        })
-    }
-
-    /// Refuses the parameter `name`.
-    pub(super) fn refuse(&mut self, name: &'static str, message: &str) {
-        self.violations.push(Violation::new(name, message));
-    }
-
-    fn finish(mut self) -> Result<(), Error> {
+    /// Refuses what has not been taken, and reports all errors.
+    pub(super) fn finish(mut self) -> Result<(), Error> {
         let mut seen = HashSet::new();
         for (name, _) in &self.pairs {
             if !seen.insert(name) {
                 continue;
             }
             let message = if self.known.contains(&name.as_str()) {
-                "is given more than once".to_owned()
+                "must not be repeated".to_owned()
             } else if self.known.is_empty() {
-                "there is no such parameter; this request takes none".to_owned()
+                "unknown parameter; this request has none".to_owned()
             } else {
-                let known = self.known.join(", ");
-                format!("there is no such parameter; this request takes {known}")
+                format!("unknown parameter; allowed: {}", self.known.join(", "))
             };
             self.violations.push(Violation::new(name, message));
         }
@@ -159,14 +184,9 @@ impl<T: FromQuery, S: Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-// === impl NoQuery ===
-
-impl<S: Sync> FromRequestParts<S> for NoQuery {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Params::of(parts)?.finish()?;
-        Ok(Self)
+impl<T: FromQuery> IntoParams for Query<T> {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        T::describe()
     }
 }
 
@@ -174,54 +194,47 @@ impl<S: Sync> FromRequestParts<S> for NoQuery {
 mod tests {
     use super::*;
 
-    fn params(query: &str) -> Params {
-        let (parts, ()) = http::Request::get(format!("/x?{query}"))
-            .body(())
-            .unwrap()
-            .into_parts();
-        Params::of(&parts).unwrap()
-    }
-
-    #[test]
-    fn unknown_repeated_and_wrong_parameters_are_refused_together_by_name() {
-        let mut p = params("a=1&b=x&c=1&a=2&%E2%82%AC=1");
-        assert_eq!(p.take_number("a", 0, 9), Some(1));
-        assert_eq!(p.take_bool("b"), None);
-        let error = p.finish().unwrap_err();
-        let fields: Vec<_> = error.violations.iter().map(|v| v.field.as_str()).collect();
-        assert_eq!(fields, ["b", "c", "a", "€"]);
-        assert!(error.detail.contains("this request takes a, b"), "{error}");
-    }
-
-    #[test]
-    fn numbers_have_digits_only_and_a_range() {
-        for bad in [
-            "",
-            "+1",
-            "-1",
-            "1.0",
-            "10",
-            "0x1",
-            "99999999999999999999999",
-        ] {
-            let mut p = params(&format!("n={bad}"));
-            assert_eq!(p.take_number("n", 0, 9), None, "{bad}");
-            assert!(p.finish().is_err(), "{bad}");
+    query! {
+        /// Parameters of the tests.
+        Sample {
+            /// A number.
+            number: u16 = 7,
+            /// A switch,
+            /// on two lines.
+            r#virtual: bool,
         }
     }
 
+    fn parse(query: &str) -> Result<Sample, Error> {
+        let request = http::Request::get(format!("/x?{query}")).body(()).unwrap();
+        let mut params = Params::of(&request.into_parts().0).unwrap();
+        let sample = Sample::from_query(&mut params);
+        params.finish().map(|()| sample)
+    }
+
     #[test]
-    fn an_include_is_the_whole_list() {
-        let names = ["servers", "stats", "rates"];
-        let include = params("include=stats").take_include(&names).unwrap();
-        assert!(!include.servers && include.stats && !include.rates);
-        let include = params("include=none").take_include(&names).unwrap();
-        assert!(!include.servers && !include.stats && !include.rates);
-        assert!(params("include=").take_include(&names).is_none());
-        assert!(
-            params("include=servers")
-                .take_include(&names[1..])
-                .is_none()
-        );
+    fn parameters_are_typed_and_optional() {
+        let sample = parse("virtual=true").unwrap();
+        assert_eq!((sample.number, sample.r#virtual), (None, Some(true)));
+        assert_eq!(parse("number=65535").unwrap().number, Some(65535));
+    }
+
+    #[test]
+    fn unknown_repeated_and_invalid_parameters_are_reported_together_by_name() {
+        let error = parse("number=1&virtual=x&c=1&number=2&%E2%82%AC=1").unwrap_err();
+        let fields: Vec<_> = error.violations.iter().map(|v| v.field.as_str()).collect();
+        assert_eq!(fields, ["virtual", "c", "number", "€"]);
+        assert!(error.detail.contains("allowed: number, virtual"), "{error}");
+    }
+
+    #[test]
+    fn the_document_has_the_same_parameters() {
+        let described = serde_json::to_value(Sample::describe()).unwrap();
+        assert_eq!(described[0]["name"], "number");
+        assert_eq!(described[0]["example"], 7);
+        assert_eq!(described[0]["schema"]["maximum"], 65535);
+        assert_eq!(described[1]["name"], "virtual");
+        assert_eq!(described[1]["description"], "A switch,\non two lines.");
+        assert_eq!(described[1]["required"], false);
     }
 }

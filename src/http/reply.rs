@@ -1,4 +1,4 @@
-//! What answers have in common: entity tags, age, status.
+//! Responses: status, entity tag, age, body.
 
 use std::time::Duration;
 
@@ -9,61 +9,64 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use super::{conditional::Reading, etag::Tag};
+use super::{conditional::ConditionalRead, etag::Tag};
 use crate::model::{Error, Etag, Reason};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-/// A cache may keep an answer, but asks whether it still holds before it gives it out.
+/// Caches must revalidate a stored response before they reuse it.
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 
-/// What came of a write.
+/// Result of a write.
 #[derive(Clone, Debug)]
 pub(super) struct Outcome {
-    /// The resource's path, if it was created.
+    /// Path of the resource, for `Location` if the write created it.
     pub location: Option<String>,
-    /// Whether it was created.
+    /// Whether the write created the resource.
     pub created: bool,
-    /// Whether the kernel was changed.
+    /// Whether the write changed anything.
     pub changed: bool,
 }
 
-/// `value` as JSON.
+/// Encodes `value` as JSON.
 pub(super) fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(value).map_err(|error| Error::new(Reason::Internal, error.to_string()))
 }
 
-/// The answer to a read of a single resource. `etag` is that of its configuration, where it has
-/// one.
+/// The response to a read of one resource. `etag` covers its configuration, if it has one.
 pub(super) fn resource<T: Serialize>(
-    reading: &Reading,
+    read: &ConditionalRead,
     age: Duration,
     etag: Option<Etag>,
     view: &T,
 ) -> Result<Response, Error> {
     let body = json(view)?;
     let tag = Tag::of_bytes(etag, &body);
-    listing(reading, age, tag, || Body::from(body))
+    listing(read, age, tag, || Body::from(body))
 }
 
-/// The answer to a read that is plain text.
-pub(super) fn text(reading: &Reading, age: Duration, text: Vec<u8>) -> Result<Response, Error> {
+/// The response to a read of plain text.
+pub(super) fn text(
+    read: &ConditionalRead,
+    age: Duration,
+    text: Vec<u8>,
+) -> Result<Response, Error> {
     let tag = Tag::of_bytes(None, &text);
-    let mut response = listing(reading, age, tag, || Body::from(text))?;
+    let mut response = listing(read, age, tag, || Body::from(text))?;
     if let Some(media_type) = response.headers_mut().get_mut(header::CONTENT_TYPE) {
         *media_type = TEXT;
     }
     Ok(response)
 }
 
-/// The answer to a read; the body is made only if the client does not have it.
+/// The response to a read. `body` is called only if the client does not have the representation.
 pub(super) fn listing(
-    reading: &Reading,
+    read: &ConditionalRead,
     age: Duration,
     tag: Tag,
     body: impl FnOnce() -> Body,
 ) -> Result<Response, Error> {
-    let mut response = if reading.has(tag) {
+    let mut response = if read.has(tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let mut response = Response::new(body());
@@ -77,8 +80,7 @@ pub(super) fn listing(
     Ok(response)
 }
 
-/// The answer to a write of a single resource: its view with `changed`, and the tag that a read of
-/// it would carry.
+/// The response to a write of one resource: its view with `changed`, and the tag of a read.
 pub(super) fn written<T: Serialize>(
     outcome: Outcome,
     etag: Option<Etag>,
@@ -91,9 +93,9 @@ pub(super) fn written<T: Serialize>(
     Ok(response)
 }
 
-/// The answer to a write: the object that `body` holds, with `changed`.
+/// The response to a write: the object in `body`, with `changed`.
 pub(super) fn changed(outcome: &Outcome, mut body: Vec<u8>) -> Result<Response, Error> {
-    // The object's brace; a view has at least one field.
+    // Replaces the closing brace. A view has at least one field.
     body.pop();
     body.extend_from_slice(b",\"changed\":");
     body.extend_from_slice(if outcome.changed { b"true}" } else { b"false}" });
@@ -112,7 +114,7 @@ pub(super) fn changed(outcome: &Outcome, mut body: Vec<u8>) -> Result<Response, 
     Ok(response)
 }
 
-/// The answer that has no resource to show.
+/// A response without an entity tag.
 pub(super) fn plain<T: Serialize>(value: &T) -> Result<Response, Error> {
     let mut response = Response::new(Body::from(json(value)?));
     let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! `/v1/rules`: the table as text in ipvsadm's language.
+//! `/v1/rules`: the table as ipvsadm commands.
 
 use axum::{
     body::Body,
@@ -9,66 +9,53 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http::{HeaderMap, HeaderValue, header};
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    Api,
-    conditional::{Reading, Unconditional},
-    context::Caller,
+    conditional::{ConditionalRead, Unconditional},
+    context::Write,
     extract,
     problem::Problem,
-    query::{FromQuery, Params, Query},
+    query::{Query, query},
     reply, schema,
+    state::Api,
+    values::{OnError, RulesOrder},
 };
 use crate::{
     app::{RestoreEvent, RestoreOptions, RestoreStream, RestoreSummary},
-    ipvsadm::Order,
     model::{Error, Reason, Violation},
 };
 
-/// In what order.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[allow(dead_code, reason = "read by the OpenAPI generator")]
-pub(super) struct SaveParams {
-    /// `sorted`, as `ipvsadm -S` has it, or `restorable`: the servers of each service so that
-    /// restoring the text gives the kernel's own order, which schedulers use. Default `sorted`.
-    #[param(required = false, nullable = false, pattern = "^(sorted|restorable)$")]
-    order: Option<String>,
+query! {
+    /// Query parameters of saved rules.
+    SaveQuery {
+        /// `sorted`: the order of `ipvsadm -S`. `restorable`: servers are printed so that restoring
+        /// the text yields the kernel's current order, which schedulers use. Default: `sorted`.
+        order: RulesOrder,
+    }
 }
 
-/// How a text is carried out.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[allow(dead_code, reason = "read by the OpenAPI generator")]
-pub(super) struct RestoreParams {
-    /// Clears the table first, once the text is checked. Default false.
-    #[param(required = false, nullable = false)]
-    clear: Option<bool>,
-    /// When the kernel refuses a command: `continue` with the next, as `ipvsadm -R` does, or
-    /// `stop`. Default `continue`.
-    #[param(required = false, nullable = false, pattern = "^(continue|stop)$")]
-    on_error: Option<String>,
-    /// Only checks the text. Default false.
-    #[param(required = false, nullable = false)]
-    check_only: Option<bool>,
+query! {
+    /// Query parameters of restored rules.
+    RestoreQuery {
+        /// If true, the table is cleared after validation, before the first command. Default: false.
+        clear: bool,
+        /// Behaviour after a command that the kernel refuses: `continue` with the next command, as
+        /// `ipvsadm -R` does, or `stop`. Default: `continue`.
+        on_error: OnError,
+        /// If true, the text is only validated; the kernel is not queried. Default: false.
+        check_only: bool,
+    }
 }
 
-/// What came of a text.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+/// The result.
+#[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Restored {
-    /// Commands in the text.
-    #[schema(example = 3)]
     commands: usize,
-    /// Those that were carried out.
-    #[schema(example = 3)]
     done: usize,
-    /// Those that the kernel refused.
-    #[schema(example = 0)]
     refused: usize,
 }
 
-/// One line of the stream that `Accept: application/x-ndjson` asks for.
+/// A line of the event stream.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "lowercase", tag = "event")]
 enum Event<'a> {
@@ -87,93 +74,70 @@ enum Event<'a> {
         hint: Option<&'a str>,
     },
     End(Restored),
-    /// Nothing more will come.
+    /// The work was aborted; the stream ends.
     Failed {
         reason: &'a str,
         detail: &'a str,
     },
 }
 
-/// A body of command lines.
+/// A body of commands.
 #[derive(Debug)]
 pub(super) struct Text(Bytes);
 
-/// `order` of a save.
-pub(super) struct OfSave(Order);
-
 const NDJSON: &str = "application/x-ndjson";
-/// `curl --data-binary` says the last unless it is told better.
+/// The last is the default of `curl --data-binary`.
 const TYPES: [&str; 3] = [
     "text/plain",
     "application/octet-stream",
     "application/x-www-form-urlencoded",
 ];
-/// How many refusals a problem lists.
-const MOST_REFUSALS: usize = 100;
-
-// === impl FromQuery ===
-
-impl FromQuery for OfSave {
-    fn from_query(params: &mut Params) -> Self {
-        let order = params.take_with("order", |text| Order::named(text, Order::Restorable));
-        Self(order.unwrap_or_default())
-    }
-}
-
-impl FromQuery for RestoreOptions {
-    fn from_query(params: &mut Params) -> Self {
-        let stop = params.take_with("on_error", |text| match text {
-            "continue" => Ok(false),
-            "stop" => Ok(true),
-            _ => Err(format!("{text:?}: continue or stop")),
-        });
-        Self {
-            clear: params.take_bool("clear").unwrap_or_default(),
-            stop: stop.unwrap_or_default(),
-            check_only: params.take_bool("check_only").unwrap_or_default(),
-        }
-    }
-}
+/// Maximum number of refused commands in an error.
+const MAX_VIOLATIONS: usize = 100;
 
 /// Save the rules
 ///
-/// The table as command lines of ipvsadm, numeric: what `ipvsadm -S -n` prints, and thresholds.
+/// Returns the table as ipvsadm commands: the output of `ipvsadm -S -n`, and thresholds.
 #[utoipa::path(
     get, path = "/v1/rules", operation_id = "saveRules", tag = "rules",
-    params(SaveParams, schema::ReadHeaders),
+    params(Query<SaveQuery>, ConditionalRead),
     responses((
-        status = 200, description = "The command lines.", body = String,
+        status = 200, description = "The commands.", body = String,
         content_type = "text/plain",
         example = "-A -t 192.0.2.1:80 -s wlc\n-a -t 192.0.2.1:80 -r 192.168.10.1:80 -m -w 1\n"
     ))
 )]
 pub(super) async fn save(
     State(api): State<Api>,
-    Query(OfSave(order)): Query<OfSave>,
-    reading: Reading,
+    Query(query): Query<SaveQuery>,
+    read: ConditionalRead,
 ) -> Result<Response, Problem> {
-    let answer = api.app.save_rules(&reading.context, order).await?;
-    Ok(reply::text(&reading, answer.age, answer.value)?)
+    let order = query
+        .order
+        .map(|RulesOrder(order)| order)
+        .unwrap_or_default();
+    let answer = api.app.save_rules(&read.context, order).await?;
+    Ok(reply::text(&read, answer.age, answer.value)?)
 }
 
 /// Restore rules
 ///
-/// Carries out command lines of ipvsadm, one a line, in their order (`ipvsadm -R`). The whole text
-/// is checked before the first is carried out: faults are told as `lines[N]`, and nothing has
-/// changed. A command that the kernel refuses later undoes nothing; then the answer is a problem
-/// that names each such line. Only commands that change something are taken, and no names.
-/// `Accept: application/x-ndjson` streams what happens: events `progress`, `refused`, and at last
-/// `end`, or `failed` where it broke off. The text may be 64 times as long as another request's body.
+/// Executes ipvsadm commands, one per line, in order (`ipvsadm -R`). The whole text is validated
+/// before the first command runs: errors are reported as `lines[N]`, and nothing is changed. A
+/// command that the kernel refuses does not undo the others; the response is then an error with each
+/// refused line. Only commands that change the table are allowed, with numeric addresses and ports.
+/// `Accept: application/x-ndjson` streams events: `progress`, `refused`, and finally `end`, or
+/// `failed` if the work was aborted. The size limit of the text is 64 times that of other bodies.
 #[utoipa::path(
     post, path = "/v1/rules", operation_id = "restoreRules", tag = "rules",
-    params(RestoreParams),
+    params(Write<RestoreQuery>),
     request_body(
-        description = "Command lines.", content_type = "text/plain", content = String,
+        description = "Commands.", content_type = "text/plain", content = String,
         example = json!("-A -t 192.0.2.1:80 -s wlc\n-a -t 192.0.2.1:80 -r 192.168.10.1 -m\n")
     ),
     responses(
-        (status = 200, description = "Every command was carried out; or what happens, as a stream.", content(
-            (Restored = "application/json"),
+        (status = 200, description = "All commands were executed; or a stream of events.", content(
+            (schema::Restored = "application/json"),
             (String = "application/x-ndjson"),
         )),
         schema::NotFound, schema::Conflict, schema::Unprocessable,
@@ -181,15 +145,19 @@ pub(super) async fn save(
 )]
 pub(super) async fn restore(
     State(api): State<Api>,
-    caller: Caller,
-    Query(options): Query<RestoreOptions>,
+    write: Write<RestoreQuery>,
     _: Unconditional,
     headers: HeaderMap,
     Text(body): Text,
 ) -> Result<Response, Problem> {
-    let context = caller.context();
+    let (context, query) = write.start();
+    let options = RestoreOptions {
+        clear: query.clear.unwrap_or_default(),
+        stop: query.on_error == Some(OnError(true)),
+        check_only: query.check_only.unwrap_or_default(),
+    };
     let text = std::str::from_utf8(&body)
-        .map_err(|error| Error::invalid("", format!("the text is not UTF-8: {error}")))?;
+        .map_err(|error| Error::invalid("", format!("invalid UTF-8: {error}")))?;
     let events = api.app.restore_rules(&context, text, options).await?;
     let accepts = headers
         .get(header::ACCEPT)
@@ -204,7 +172,7 @@ pub(super) async fn restore(
     Ok(reply::plain(&sum(events).await?)?)
 }
 
-/// The events as lines.
+/// The events, one per line.
 fn lines(events: RestoreStream) -> impl Stream<Item = Result<Bytes, Error>> {
     events.map(|event| {
         let mut line = match &event {
@@ -219,7 +187,7 @@ fn lines(events: RestoreStream) -> impl Stream<Item = Result<Bytes, Error>> {
     })
 }
 
-/// Waits for the end; refusals become one error.
+/// Waits for the end, and combines the refused commands into one error.
 async fn sum(mut events: RestoreStream) -> Result<Restored, Error> {
     let mut first: Option<Error> = None;
     let mut refusals = Vec::new();
@@ -231,7 +199,7 @@ async fn sum(mut events: RestoreStream) -> Result<Restored, Error> {
                 command,
                 error,
             } => {
-                if refusals.len() < MOST_REFUSALS {
+                if refusals.len() < MAX_VIOLATIONS {
                     let field = format!("lines[{line}]");
                     let message = format!("{}: {command}", error.detail);
                     refusals.push(Violation::new(field, message));
@@ -248,8 +216,8 @@ async fn sum(mut events: RestoreStream) -> Result<Restored, Error> {
                     refused,
                 } = summary;
                 error.detail = format!(
-                    "{done} of {commands} commands were carried out, {refused} refused; the \
-                     first refusal: {}",
+                    "{done} of {commands} commands were executed, {refused} were refused; first \
+                     error: {}",
                     error.detail
                 );
                 error.violations = refusals;
@@ -259,7 +227,7 @@ async fn sum(mut events: RestoreStream) -> Result<Restored, Error> {
     }
     Err(Error::new(
         Reason::Internal,
-        "the work broke off; read the table to see how far it came",
+        "restore aborted; read the table to see which commands were executed",
     ))
 }
 
@@ -313,7 +281,7 @@ impl FromRequest<Api> for Text {
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
         let headers = request.headers();
-        // A page of another site can send text without asking first.
+        // Browsers send text to other sites without a preflight request.
         if let Some(origin) = headers.get(header::ORIGIN) {
             let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
             let site = origin.as_bytes().splitn(2, |b| *b == b'/').last();
@@ -321,7 +289,7 @@ impl FromRequest<Api> for Text {
             if host.is_none() || site != host {
                 return Err(Error::new(
                     Reason::PermissionDenied,
-                    "rules are not taken from pages of other sites",
+                    "cross-site requests are not allowed",
                 )
                 .into());
             }

@@ -5,69 +5,43 @@ use std::hash::Hash;
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
-use utoipa::IntoParams;
 
 use super::{
-    Api,
     body::{self, Servers},
-    conditional::{IfMatch, IfMatchOrAbsent, Reading, Unconditional},
-    context::Caller,
+    conditional::{ConditionalRead, IfMatch, IfMatchOrAbsent, Unconditional},
+    context::Write,
     etag::{Tag, hash_server},
-    extract::{self, InServer, InService, Json, Patch, RawJson},
+    extract::{self, Json, Patch, RawJson},
+    parameters::{DeleteQuery, ServerIncludeQuery},
+    path::{ServerPath, ServicePath},
     problem::Problem,
-    query::{FromQuery, NoQuery, Params, Query},
+    query::{Query, query},
     reply::{self, Outcome},
     schema,
-    services::OfDelete,
+    state::Api,
+    values::{ListSort, ServerInclude},
 };
 use crate::{
-    app::{ListServers, Order, Written},
+    app::{ListServers, Written},
     model::{Error, Include, Object, Server, ServerDraft, ServerKey, ServerView, ServiceKey},
 };
 
-const INCLUDE: [&str; 2] = ["stats", "rates"];
-
-/// In what order servers are listed, how many.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[allow(dead_code, reason = "read by the OpenAPI generator")]
-pub(super) struct ListParams {
-    /// In what order: `kernel`, `id`, or one of the counters; `-` before it turns it round.
-    /// Default `kernel`, the order that schedulers use.
-    #[param(
-        required = false,
-        nullable = false,
-        pattern = "^-?(id|kernel|(stats|rates)\\.(connections|packets_in|packets_out|bytes_in|bytes_out))$",
-        example = "-stats.connections"
-    )]
-    sort: Option<String>,
-    /// At most how many servers; the daemon may give fewer. 0 is the default, 1000. The largest is a
-    /// setting of the daemon.
-    #[param(required = false, nullable = false, minimum = 0, maximum = 100_000)]
-    page_size: Option<i64>,
-    /// `next_page_token` of the page before, with the same parameters as there.
-    #[param(required = false, nullable = false)]
-    page_token: Option<String>,
+query! {
+    /// Query parameters of a list of servers.
+    ListServersQuery {
+        /// Parts to include beside the configuration. Default: `none`.
+        include: ServerInclude = ["stats", "rates"],
+        /// Sort key: `kernel` (the order that schedulers use), `id`, a counter
+        /// (`stats.connections`) or a rate (`rates.connections`); prefix with `-` for descending
+        /// order. Equal entries are sorted by id. Default: `kernel`.
+        sort: ListSort = ["-stats.connections"],
+        /// Maximum page size; 0 stands for the default of 1000. Values above
+        /// `limits.max_page_size` of the daemon's configuration (default 100000) are refused.
+        page_size: u32,
+        /// `next_page_token` of the previous page, with otherwise the same parameters.
+        page_token: String,
+    }
 }
-
-/// What is told of a server.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[allow(dead_code, reason = "read by the OpenAPI generator")]
-pub(super) struct IncludeParam {
-    /// What is told beside the configuration: a list of `stats`, `rates`, or `none`. Default
-    /// `none`.
-    #[param(
-        required = false,
-        nullable = false,
-        pattern = "^(none|(stats|rates)(,(stats|rates))*)$",
-        example = "stats,rates"
-    )]
-    include: Option<String>,
-}
-
-/// `include` of a read.
-pub(super) struct OfInclude(Include);
 
 /// The body of a creation.
 enum Creation {
@@ -75,60 +49,55 @@ enum Creation {
     Several(Vec<ServerDraft>),
 }
 
-/// Tells a list from a single server.
+/// Tells a batch from a single server.
 #[derive(Deserialize)]
 struct Probe {
     servers: Option<IgnoredAny>,
 }
 
+/// Several servers in a request.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Batch {
     servers: Vec<Object<ServerDraft>>,
+    #[serde(rename = "changed")]
+    _changed: Option<IgnoredAny>,
 }
 
-/// `{"servers": […]}`.
+/// Several servers in a response.
 #[derive(Serialize)]
 struct Created<'a> {
     #[serde(serialize_with = "views")]
     servers: &'a [Server],
 }
 
-// === impl FromQuery ===
-
-impl FromQuery for ListServers {
-    fn from_query(params: &mut Params) -> Self {
+impl From<ListServersQuery> for ListServers {
+    fn from(query: ListServersQuery) -> Self {
+        let ListServersQuery {
+            include,
+            sort,
+            page_size,
+            page_token,
+        } = query;
         Self {
-            include: include(params),
-            order: params.take::<Order>("sort").unwrap_or_default(),
-            page_size: params
-                .take_number("page_size", 0, u32::MAX.into())
-                .and_then(|number| u32::try_from(number).ok()),
-            page_token: params.take_with("page_token", |text| Ok(text.to_owned())),
+            include: include.map_or_else(Include::default, |ServerInclude(include)| include),
+            order: sort.map(|ListSort(order)| order).unwrap_or_default(),
+            page_size,
+            page_token,
         }
     }
-}
-
-impl FromQuery for OfInclude {
-    fn from_query(params: &mut Params) -> Self {
-        Self(include(params))
-    }
-}
-
-fn include(params: &mut Params) -> Include {
-    params.take_include(&INCLUDE).unwrap_or_default()
 }
 
 // === impl Creation ===
 
 impl Creation {
     fn parse(body: &[u8]) -> Result<Self, Error> {
-        // What this cannot read, the next attempt refuses with the field's name.
+        // Errors of the probe are reported by the parser of a single server, with field names.
         let several = extract::parse::<Probe>(body).is_ok_and(|probe| probe.servers.is_some());
         Ok(if several {
             let batch: Batch = extract::parse(body)?;
             if batch.servers.is_empty() {
-                return Err(Error::invalid("servers", "at least one server is needed"));
+                return Err(Error::invalid("servers", "at least one server is required"));
             }
             Self::Several(batch.servers.into_iter().map(|server| server.0).collect())
         } else {
@@ -137,32 +106,25 @@ impl Creation {
     }
 }
 
-// === the operations ===
-
 /// List servers
 ///
-/// The real servers of a virtual service, a page at a time.
+/// Lists the real servers of a virtual service in pages.
 #[utoipa::path(
     get, path = "/v1/services/{service}/servers", operation_id = "listServers", tag = "servers",
-    params(
-        ("service" = String, Path, description = "Id of the service.", example = "tcp-192.0.2.1-80"),
-        ListParams, IncludeParam, schema::ReadHeaders
-    ),
+    params(ServicePath, Query<ListServersQuery>, ConditionalRead),
     responses(
-        (status = 200, description = "A page of servers.", body = schema::ServerList<'_>),
+        (status = 200, description = "A page of servers.", body = schema::ServerList),
         schema::NotFound,
     )
 )]
 pub(super) async fn list(
     State(api): State<Api>,
-    InService(service): InService,
-    Query(list): Query<ListServers>,
-    reading: Reading,
+    ServicePath(service): ServicePath,
+    Query(query): Query<ListServersQuery>,
+    read: ConditionalRead,
 ) -> Result<Response, Problem> {
-    let answer = api
-        .app
-        .list_servers(&reading.context, service, list)
-        .await?;
+    let list = api.app.list_servers(&read.context, service, query.into());
+    let answer = list.await?;
     let page = answer.value;
     let tag = Tag::of_list(|hasher| {
         (page.next_page_token(), page.estimation, page.include).hash(hasher);
@@ -171,51 +133,42 @@ pub(super) async fn list(
         }
     });
     let body = || body::body(Servers::from(page));
-    Ok(reply::listing(&reading, answer.age, tag, body)?)
+    Ok(reply::listing(&read, answer.age, tag, body)?)
 }
 
 /// Get a server
 ///
-/// One real server of a virtual service.
+/// Gets one real server of a virtual service.
 #[utoipa::path(
     get, path = "/v1/services/{service}/servers/{server}", operation_id = "getServer",
     tag = "servers",
-    params(
-        ("service" = String, Path, description = "Id of the service.", example = "tcp-192.0.2.1-80"),
-        ("server" = String, Path, description = "Id of the server.", example = "192.168.10.1-80"),
-        IncludeParam, schema::ReadHeaders
-    ),
+    params(ServerPath, Query<ServerIncludeQuery>, ConditionalRead),
     responses(
-        (status = 200, description = "The server.", body = ServerView<'_>),
+        (status = 200, description = "The server.", body = schema::Server),
         schema::NotFound,
     )
 )]
 pub(super) async fn get(
     State(api): State<Api>,
-    InServer(service, server): InServer,
-    Query(OfInclude(include)): Query<OfInclude>,
-    reading: Reading,
+    ServerPath(service, server): ServerPath,
+    Query(query): Query<ServerIncludeQuery>,
+    read: ConditionalRead,
 ) -> Result<Response, Problem> {
-    let answer = api.app.server(&reading.context, service, server).await?;
-    let view = ServerView::new(&answer.value, include);
-    Ok(reply::resource(
-        &reading,
-        answer.age,
-        Some(view.etag),
-        &view,
-    )?)
+    let answer = api.app.server(&read.context, service, server).await?;
+    let view = ServerView::new(&answer.value, query.include());
+    Ok(reply::resource(&read, answer.age, Some(view.etag), &view)?)
 }
 
 /// Create servers
 ///
-/// Creates a real server, or several, all or none; refused where one exists (`ipvsadm -a`). The
-/// answer has the form of the request.
+/// Creates one real server, or several together or not at all (`ipvsadm -a`). Fails with 409 if a
+/// server exists. The response has the form of the request.
 #[utoipa::path(
     post, path = "/v1/services/{service}/servers", operation_id = "createServers", tag = "servers",
-    params(("service" = String, Path, description = "Id of the service.", example = "tcp-192.0.2.1-80")),
+    params(ServicePath, Write),
     request_body(
-        content = schema::ServerInputOrList, content_type = "application/json",
-        description = "The server, or `servers`.",
+        content = schema::ServerOrBatch, content_type = "application/json",
+        description = "One server, or several as `servers`.",
         examples(
             ("one" = (summary = "One server", value = json!({
                 "address": "192.168.10.1", "port": 8080, "forwarding": "masquerade", "weight": 2
@@ -223,26 +176,25 @@ pub(super) async fn get(
             ("several" = (summary = "Several servers", value = json!({
                 "servers": [{"address": "192.168.10.1"}, {"address": "192.168.10.2"}]
             }))),
-            ("gue" = (summary = "A GUE tunnel", value = json!({
+            ("gue" = (summary = "GUE tunnel", value = json!({
                 "address": "192.168.10.3", "forwarding": "tunnel",
                 "tunnel": {"type": "gue", "port": 6080}
             })))
         )
     ),
     responses(
-        (status = 201, description = "They were created.", body = schema::WrittenServerOrServers<'_>),
+        (status = 201, description = "Created.", body = schema::ServerOrBatch),
         schema::NotFound, schema::Conflict, schema::Unprocessable,
     )
 )]
 pub(super) async fn create(
     State(api): State<Api>,
-    caller: Caller,
-    InService(service): InService,
-    _: NoQuery,
+    write: Write,
+    ServicePath(service): ServicePath,
     _: Unconditional,
     RawJson(body): RawJson,
 ) -> Result<Response, Problem> {
-    let context = caller.context();
+    let (context, _) = write.start();
     let app = &api.app;
     match Creation::parse(&body)? {
         Creation::One(draft) => {
@@ -270,76 +222,67 @@ pub(super) async fn create(
     }
 }
 
-/// Put a server
+/// Create or replace a server
 ///
-/// Creates or replaces a real server (`ipvsadm -a` or `-e`). What is absent takes the default.
-/// Doing it twice is doing it once.
+/// Creates or replaces a real server (`ipvsadm -a` or `-e`). Absent fields take their defaults.
+/// Idempotent. The body of a GET can be sent unchanged: read-only fields are ignored.
 #[utoipa::path(
     put, path = "/v1/services/{service}/servers/{server}", operation_id = "putServer",
     tag = "servers",
-    params(
-        ("service" = String, Path, description = "Id of the service.", example = "tcp-192.0.2.1-80"),
-        ("server" = String, Path, description = "Id of the server.", example = "192.168.10.1-80"),
-        schema::IfMatchHeader, schema::IfNoneMatchHeader
-    ),
+    params(ServerPath, Write, IfMatchOrAbsent),
     request_body(
-        content = ServerDraft, content_type = "application/json",
-        description = "The server. Its id may be left out.",
+        content = schema::Server, content_type = "application/json",
+        description = "The server. The id is optional.",
         example = json!({"forwarding": "masquerade", "weight": 2})
     ),
     responses(
-        (status = 200, description = "It is so now.", body = schema::WrittenServer<'_>),
-        (status = 201, description = "It was created.", body = schema::WrittenServer<'_>),
+        (status = 200, description = "Updated.", body = schema::Server),
+        (status = 201, description = "Created.", body = schema::Server),
         schema::NotFound, schema::Unprocessable,
     )
 )]
 pub(super) async fn put(
     State(api): State<Api>,
-    caller: Caller,
-    InServer(service, server): InServer,
-    _: NoQuery,
+    write: Write,
+    ServerPath(service, server): ServerPath,
     IfMatchOrAbsent(guard): IfMatchOrAbsent,
     Json(draft): Json<ServerDraft>,
 ) -> Result<Response, Problem> {
-    let context = caller.context();
+    let (context, _) = write.start();
     let app = &api.app;
     let written = app.replace_server(&context, service, server, draft, guard);
     Ok(single(service, written.await?)?)
 }
 
-/// Change a server
+/// Update a server
 ///
-/// A merge patch (RFC 7396): changes what is named, keeps the rest; `null` goes back to the default
-/// (`ipvsadm -e`). `{"weight": 0}` lets a server run dry.
+/// Applies a JSON merge patch (RFC 7396) to a real server (`ipvsadm -e`): fields in the body are
+/// changed, others are kept, and `null` resets a field to its default. `{"weight": 0}` drains the
+/// server: it keeps its connections and receives no new ones.
 #[utoipa::path(
     patch, path = "/v1/services/{service}/servers/{server}", operation_id = "updateServer",
     tag = "servers",
-    params(
-        ("service" = String, Path, description = "Id of the service.", example = "tcp-192.0.2.1-80"),
-        ("server" = String, Path, description = "Id of the server.", example = "192.168.10.1-80"),
-        schema::IfMatchHeader
-    ),
+    params(ServerPath, Write, IfMatch),
     request_body(
-        description = "What is to change.",
+        description = "Fields to change.",
         content(
-            (ServerDraft = "application/merge-patch+json", example = json!({"weight": 0})),
-            (ServerDraft = "application/json", example = json!({"weight": 0})),
+            (schema::Server = "application/merge-patch+json", example = json!({"weight": 0})),
+            (schema::Server = "application/json", example = json!({"weight": 0})),
         ),
     ),
     responses(
-        (status = 200, description = "It is so now.", body = schema::WrittenServer<'_>),
+        (status = 200, description = "Updated.", body = schema::Server),
         schema::NotFound, schema::Unprocessable,
     )
 )]
 pub(super) async fn update(
     State(api): State<Api>,
-    caller: Caller,
-    InServer(service, server): InServer,
-    _: NoQuery,
+    write: Write,
+    ServerPath(service, server): ServerPath,
     IfMatch(guard): IfMatch,
     Patch(draft): Patch<ServerDraft>,
 ) -> Result<Response, Problem> {
-    let context = caller.context();
+    let (context, _) = write.start();
     let app = &api.app;
     let written = app.update_server(&context, service, server, draft, guard, false);
     Ok(single(service, written.await?)?)
@@ -347,28 +290,23 @@ pub(super) async fn update(
 
 /// Delete a server
 ///
-/// Deletes a real server (`ipvsadm -d`). Its connections are cut, or end when they time out, as
-/// the setting `expire_nodest_conn` says.
+/// Deletes a real server (`ipvsadm -d`). Its connections are closed at once if the setting
+/// `expire_nodest_conn` is on; otherwise they end by timeout.
 #[utoipa::path(
     delete, path = "/v1/services/{service}/servers/{server}", operation_id = "deleteServer",
     tag = "servers",
-    params(
-        ("service" = String, Path, description = "Id of the service.", example = "tcp-192.0.2.1-80"),
-        ("server" = String, Path, description = "Id of the server.", example = "192.168.10.1-80"),
-        schema::AllowMissingParam, schema::IfMatchHeader
-    ),
-    responses((status = 204, description = "It is gone."), schema::NotFound)
+    params(ServerPath, Write<DeleteQuery>, IfMatch),
+    responses((status = 204, description = "Deleted."), schema::NotFound)
 )]
 pub(super) async fn delete(
     State(api): State<Api>,
-    caller: Caller,
-    InServer(service, server): InServer,
-    Query(OfDelete { allow_missing }): Query<OfDelete>,
+    write: Write<DeleteQuery>,
+    ServerPath(service, server): ServerPath,
     IfMatch(guard): IfMatch,
 ) -> Result<StatusCode, Problem> {
-    let context = caller.context();
+    let (context, query) = write.start();
     let app = &api.app;
-    let deleted = app.delete_server(&context, service, server, allow_missing, guard);
+    let deleted = app.delete_server(&context, service, server, query.allow_missing(), guard);
     deleted.await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,64 +1,51 @@
-//! `/v1/stats`: totals and the busiest, for dashboards.
+//! `/v1/stats`: totals and rankings, for dashboards.
 
 use axum::{extract::State, response::Response};
-use utoipa::IntoParams;
 
 use super::{
-    Api,
-    conditional::Reading,
+    conditional::ConditionalRead,
     problem::Problem,
-    query::{FromQuery, Params, Query},
+    query::{Query, query},
     reply, schema,
+    state::Api,
+    values::{Bounded, StatsSort},
 };
-use crate::app::{Order, StatsReport, StatsRequest};
+use crate::app::StatsRequest;
 
-const DEFAULT_TOP: u64 = 10;
-const MAX_TOP: u64 = 100;
-const DEFAULT_ORDER: &str = "-rates.connections";
+const DEFAULT_TOP: Bounded<0, 100> = Bounded(10);
+const DEFAULT_SORT: &str = "-rates.connections";
 
-/// How many of the busiest, by what.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[allow(dead_code, reason = "read by the OpenAPI generator")]
-pub(super) struct StatsParams {
-    /// How many of the busiest services and servers. Default 10.
-    #[param(required = false, nullable = false, minimum = 0, maximum = 100)]
-    top: Option<i64>,
-    /// Busiest by which counter; `-` before it for the largest first. Default
-    /// `-rates.connections`.
-    #[param(
-        required = false,
-        nullable = false,
-        pattern = "^-?(stats|rates)\\.(connections|packets_in|packets_out|bytes_in|bytes_out)$",
-        example = "-rates.bytes_in"
-    )]
-    sort: Option<String>,
-}
-
-impl FromQuery for StatsRequest {
-    fn from_query(params: &mut Params) -> Self {
-        let top = params.take_number("top", 0, MAX_TOP).unwrap_or(DEFAULT_TOP);
-        let by = params.take::<Order>("sort");
-        Self {
-            top: usize::try_from(top).unwrap_or_default(),
-            by: by.unwrap_or_else(|| DEFAULT_ORDER.parse().unwrap_or_default()),
-        }
+query! {
+    /// Query parameters of the statistics.
+    StatsQuery {
+        /// Number of services and of servers in the rankings. Default: 10.
+        top: Bounded<0, 100>,
+        /// Sort key of the rankings: a counter (`stats.bytes_in`) or a rate (`rates.bytes_in`);
+        /// prefix with `-` for descending order. Default: `-rates.connections`.
+        sort: StatsSort = ["-rates.bytes_in"],
     }
 }
 
-/// Get totals
+/// Get statistics
 ///
-/// Totals of everything, and the busiest services and servers.
+/// Returns totals, and the services and servers with the highest counters.
 #[utoipa::path(
     get, path = "/v1/stats", operation_id = "getStats", tag = "counters",
-    params(StatsParams, schema::ReadHeaders),
-    responses((status = 200, description = "The totals.", body = StatsReport))
+    params(Query<StatsQuery>, ConditionalRead),
+    responses((status = 200, description = "The totals.", body = schema::StatsReport))
 )]
 pub(super) async fn get(
     State(api): State<Api>,
-    Query(request): Query<StatsRequest>,
-    reading: Reading,
+    Query(query): Query<StatsQuery>,
+    read: ConditionalRead,
 ) -> Result<Response, Problem> {
-    let answer = api.app.stats(&reading.context, request).await?;
-    Ok(reply::resource(&reading, answer.age, None, &answer.value)?)
+    let Bounded(top) = query.top.unwrap_or(DEFAULT_TOP);
+    let request = StatsRequest {
+        top: usize::try_from(top).unwrap_or_default(),
+        by: query
+            .sort
+            .map_or_else(|| DEFAULT_SORT.parse(), |StatsSort(by)| Ok(by))?,
+    };
+    let answer = api.app.stats(&read.context, request).await?;
+    Ok(reply::resource(&read, answer.age, None, &answer.value)?)
 }

@@ -1,105 +1,104 @@
-//! `/v1/sync-daemons`: connection synchronisation.
+//! `/v1/sync-daemons`: connection synchronization.
 
 use axum::{extract::State, response::Response};
 use http::StatusCode;
+use serde::Serialize;
 
 use super::{
-    Api,
-    conditional::{IfMatch, IfMatchOrAbsent, Reading},
-    context::Caller,
-    extract::{InSyncDaemon, Json},
+    conditional::{ConditionalRead, IfMatch, IfMatchOrAbsent},
+    context::Write,
+    extract::Json,
+    parameters::DeleteQuery,
+    path::SyncDaemonPath,
     problem::Problem,
-    query::{NoQuery, Query},
+    query::{NoParams, Query},
     reply::{self, Outcome},
-    schema::{self, SyncDaemonList},
-    services::OfDelete,
+    schema,
+    state::Api,
 };
-use crate::model::{Error, Reason, SyncDaemonDraft, SyncDaemonView, SyncState};
+use crate::model::{Error, Reason, SyncDaemonDraft, SyncDaemonView};
+
+/// The running sync daemons.
+#[derive(Serialize)]
+struct SyncDaemonList {
+    sync_daemons: Vec<SyncDaemonView>,
+}
 
 /// List sync daemons
 ///
-/// The sync daemons that run: none, master, backup or both (`ipvsadm -L --daemon`).
+/// Lists the running sync daemons: none, master, backup or both (`ipvsadm -L --daemon`).
 #[utoipa::path(
     get, path = "/v1/sync-daemons", operation_id = "listSyncDaemons", tag = "sync daemons",
-    params(schema::ReadHeaders),
-    responses((status = 200, description = "The daemons.", body = SyncDaemonList))
+    params(ConditionalRead),
+    responses((status = 200, description = "The sync daemons.", body = schema::SyncDaemonList))
 )]
 pub(super) async fn list(
     State(api): State<Api>,
-    _: NoQuery,
-    reading: Reading,
+    _: Query<NoParams>,
+    read: ConditionalRead,
 ) -> Result<Response, Problem> {
-    let answer = api.app.sync_daemons(&reading.context).await?;
+    let answer = api.app.sync_daemons(&read.context).await?;
     let sync_daemons = answer.value.into_iter().map(SyncDaemonView::from).collect();
     let list = SyncDaemonList { sync_daemons };
-    Ok(reply::resource(&reading, answer.age, None, &list)?)
+    Ok(reply::resource(&read, answer.age, None, &list)?)
 }
 
 /// Get a sync daemon
 ///
-/// The sync daemon of one state, if it runs.
+/// Gets the sync daemon with this role, if it runs.
 #[utoipa::path(
     get, path = "/v1/sync-daemons/{state}", operation_id = "getSyncDaemon", tag = "sync daemons",
-    params(("state" = SyncState, Path, description = "`master` or `backup`."), schema::ReadHeaders),
+    params(SyncDaemonPath, ConditionalRead),
     responses(
-        (status = 200, description = "The daemon.", body = SyncDaemonView),
+        (status = 200, description = "The sync daemon.", body = schema::SyncDaemon),
         schema::NotFound,
     )
 )]
 pub(super) async fn get(
     State(api): State<Api>,
-    InSyncDaemon(state): InSyncDaemon,
-    _: NoQuery,
-    reading: Reading,
+    SyncDaemonPath(state): SyncDaemonPath,
+    _: Query<NoParams>,
+    read: ConditionalRead,
 ) -> Result<Response, Problem> {
-    let answer = api.app.sync_daemons(&reading.context).await?;
+    let answer = api.app.sync_daemons(&read.context).await?;
     let mut running = answer.value.into_iter();
     let daemon = running
         .find(|daemon| daemon.state == state)
         .ok_or_else(|| {
             Error::new(
                 Reason::SyncDaemonNotRunning,
-                format!("the {state} sync daemon does not run"),
+                format!("the {state} sync daemon is not running"),
             )
         })?;
     let view = SyncDaemonView::from(daemon);
-    Ok(reply::resource(
-        &reading,
-        answer.age,
-        Some(view.etag),
-        &view,
-    )?)
+    Ok(reply::resource(&read, answer.age, Some(view.etag), &view)?)
 }
 
-/// Put a sync daemon
+/// Start or replace a sync daemon
 ///
-/// Declares a sync daemon: starts it, starts it anew if it runs otherwise, and leaves it alone if
-/// it runs so already (`ipvsadm --start-daemon`).
+/// Starts the sync daemon with this role (`ipvsadm --start-daemon`). If it runs with another
+/// configuration, it is restarted; with the same configuration, it is left running. Idempotent.
 #[utoipa::path(
     put, path = "/v1/sync-daemons/{state}", operation_id = "putSyncDaemon", tag = "sync daemons",
-    params(
-        ("state" = SyncState, Path, description = "`master` or `backup`."),
-        schema::IfMatchHeader, schema::IfNoneMatchHeader
-    ),
+    params(SyncDaemonPath, Write, IfMatchOrAbsent),
     request_body(
-        content = SyncDaemonDraft, content_type = "application/json", description = "The daemon.",
+        content = schema::SyncDaemon, content_type = "application/json", description = "The sync daemon.",
         example = json!({"interface": "eth0", "sync_id": 1})
     ),
     responses(
-        (status = 200, description = "It runs so now.", body = schema::WrittenSyncDaemon),
-        (status = 201, description = "It was started.", body = schema::WrittenSyncDaemon),
+        (status = 200, description = "Running.", body = schema::SyncDaemon),
+        (status = 201, description = "Started.", body = schema::SyncDaemon),
         schema::Unprocessable,
     )
 )]
 pub(super) async fn put(
     State(api): State<Api>,
-    caller: Caller,
-    InSyncDaemon(state): InSyncDaemon,
-    _: NoQuery,
+    write: Write,
+    SyncDaemonPath(state): SyncDaemonPath,
     IfMatchOrAbsent(guard): IfMatchOrAbsent,
     Json(draft): Json<SyncDaemonDraft>,
 ) -> Result<Response, Problem> {
-    let context = caller.context();
+    let (context, _) = write.start();
     let app = &api.app;
     let written = app.start_sync_daemon(&context, state, draft, true, guard);
     let written = written.await?;
@@ -114,26 +113,22 @@ pub(super) async fn put(
 
 /// Stop a sync daemon
 ///
-/// Stops the sync daemon of one state (`ipvsadm --stop-daemon`).
+/// Stops the sync daemon with this role (`ipvsadm --stop-daemon`).
 #[utoipa::path(
     delete, path = "/v1/sync-daemons/{state}", operation_id = "deleteSyncDaemon",
     tag = "sync daemons",
-    params(
-        ("state" = SyncState, Path, description = "`master` or `backup`."),
-        schema::AllowMissingParam, schema::IfMatchHeader
-    ),
-    responses((status = 204, description = "It does not run."), schema::NotFound)
+    params(SyncDaemonPath, Write<DeleteQuery>, IfMatch),
+    responses((status = 204, description = "Stopped."), schema::NotFound)
 )]
 pub(super) async fn delete(
     State(api): State<Api>,
-    caller: Caller,
-    InSyncDaemon(state): InSyncDaemon,
-    Query(OfDelete { allow_missing }): Query<OfDelete>,
+    write: Write<DeleteQuery>,
+    SyncDaemonPath(state): SyncDaemonPath,
     IfMatch(guard): IfMatch,
 ) -> Result<StatusCode, Problem> {
-    let context = caller.context();
+    let (context, query) = write.start();
     let app = &api.app;
-    let stopped = app.stop_sync_daemon(&context, state, allow_missing, guard);
+    let stopped = app.stop_sync_daemon(&context, state, query.allow_missing(), guard);
     stopped.await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,69 +1,68 @@
-//! `/v1/timeouts`: how long IPVS keeps idle connections.
+//! `/v1/timeouts`: timeouts of idle connections.
 
 use axum::{extract::State, response::Response};
 
 use super::{
-    Api,
-    conditional::{IfMatch, Reading},
-    context::Caller,
+    conditional::{ConditionalRead, IfMatch},
+    context::Write,
     extract::Patch,
     problem::Problem,
-    query::NoQuery,
+    query::{NoParams, Query},
     reply::{self, Outcome},
     schema,
+    state::Api,
 };
-use crate::model::{Timeouts, TimeoutsDraft};
+use crate::model::TimeoutsDraft;
 
 /// Get the timeouts
 ///
-/// How long IPVS keeps idle connections (`ipvsadm -L --timeout`).
+/// Returns the timeouts of idle connections (`ipvsadm -L --timeout`).
 #[utoipa::path(
     get, path = "/v1/timeouts", operation_id = "getTimeouts", tag = "timeouts",
-    params(schema::ReadHeaders),
-    responses((status = 200, description = "The timeouts.", body = Timeouts))
+    params(ConditionalRead),
+    responses((status = 200, description = "The timeouts.", body = schema::Timeouts))
 )]
 pub(super) async fn get(
     State(api): State<Api>,
-    _: NoQuery,
-    reading: Reading,
+    _: Query<NoParams>,
+    read: ConditionalRead,
 ) -> Result<Response, Problem> {
-    let answer = api.app.timeouts(&reading.context).await?;
+    let answer = api.app.timeouts(&read.context).await?;
     let timeouts = answer.value;
     Ok(reply::resource(
-        &reading,
+        &read,
         answer.age,
         Some(timeouts.etag()),
         &timeouts,
     )?)
 }
 
-/// Change the timeouts
+/// Update the timeouts
 ///
-/// Sets the timeouts that are named, keeps the others; `null` goes back to the kernel's default
-/// (`ipvsadm --set`).
+/// Sets the timeouts in the body and keeps the others (`ipvsadm --set`). `null` resets a timeout to
+/// the kernel's default.
 #[utoipa::path(
     patch, path = "/v1/timeouts", operation_id = "updateTimeouts", tag = "timeouts",
-    params(schema::IfMatchHeader),
+    params(Write, IfMatch),
     request_body(
-        description = "What is to change.",
+        description = "Timeouts to change.",
         content(
-            (TimeoutsDraft = "application/merge-patch+json", example = json!({"tcp_seconds": 1800})),
-            (TimeoutsDraft = "application/json", example = json!({"tcp_seconds": 1800})),
+            (schema::Timeouts = "application/merge-patch+json", example = json!({"tcp_seconds": 1800})),
+            (schema::Timeouts = "application/json", example = json!({"tcp_seconds": 1800})),
         ),
     ),
     responses(
-        (status = 200, description = "They are so now.", body = schema::WrittenTimeouts),
+        (status = 200, description = "Updated.", body = schema::Timeouts),
         schema::Unprocessable,
     )
 )]
 pub(super) async fn update(
     State(api): State<Api>,
-    caller: Caller,
-    _: NoQuery,
+    write: Write,
     IfMatch(guard): IfMatch,
     Patch(draft): Patch<TimeoutsDraft>,
 ) -> Result<Response, Problem> {
-    let context = caller.context();
+    let (context, _) = write.start();
     let written = api.app.update_timeouts(&context, draft, guard).await?;
     let outcome = Outcome {
         location: None,

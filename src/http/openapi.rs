@@ -1,0 +1,199 @@
+//! The OpenAPI document: its head, and what all operations have in common.
+
+use serde_json::Value;
+use utoipa::{
+    OpenApi as _,
+    openapi::{
+        ComponentsBuilder, HeaderBuilder, OpenApi, Ref, RefOr, Response, path::Operation,
+        schema::ObjectBuilder,
+    },
+};
+
+use super::schema::{
+    self,
+    shape::{integer, text},
+};
+
+const DESCRIPTION: &str = "\
+HTTP API of Linux IPVS, the kernel's layer-4 load balancer. It covers all operations of ipvsadm(8).
+
+The kernel is the source of truth: changes made by other programs, such as ipvsadm or keepalived, \
+show up in the next response. A write returns the resulting state as read back from the kernel, and \
+`changed` states whether anything changed.
+
+**Ids.** Virtual services have ids such as `tcp-192.0.2.1-80`, `udp-2001:db8::1-53`, `fwmark-7` \
+(IPv4) and `fwmark6-7` (IPv6); real servers have ids such as `192.168.10.1-8080`. Addresses are \
+accepted in any valid spelling, and returned in canonical form (RFC 5952).
+
+**Unset and zero.** An absent field keeps its value (PATCH) or takes its default (POST, PUT); `null` \
+resets it to the default. Zero is a value.
+
+**Get, edit, put.** Requests and responses use the same objects. Read-only fields in a request, \
+`etag` included, are ignored, so that the body of a GET can be changed and sent with PUT. To detect \
+concurrent changes, send the ETag in `If-Match`.
+
+**Dry run.** Every write has the query parameter `dry_run`. With `dry_run=true` the request is \
+validated against the current state, and nothing is changed.
+
+**Compatibility.** Within v1, fields, enum values and reasons may be added. Clients must ignore \
+unknown fields in responses. Requests with unknown fields or query parameters are rejected with 400.
+
+**Conditional requests.** The `ETag` of a resource has two parts, \
+`\"CONFIGURATION.REPRESENTATION\"`. `If-None-Match` of a read compares the whole tag. `If-Match` of a \
+write compares the configuration only, so that changing counters do not matter; the field `etag` of \
+a body contains this part. Lists, reports and texts have a tag of one part, for `If-None-Match` only.
+
+**Freshness.** Reads query the kernel; concurrent reads share one query. `Cache-Control: max-age=N` \
+accepts a result up to N seconds old; `Age` contains the age.
+
+**Errors** are `application/problem+json` (RFC 9457) with a machine-readable `reason`; `/errors` \
+describes the reasons. `X-Request-Id` is part of the response, of errors and of the log.";
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(title = "ipvsd", license(name = "Apache-2.0", identifier = "Apache-2.0")),
+    servers((url = "/", description = "This director")),
+    tags(
+        (name = "services", description = "Virtual services"),
+        (name = "servers", description = "Real servers of a virtual service"),
+        (name = "connections", description = "Connection table"),
+        (name = "rules", description = "The table as text, in the language of ipvsadm"),
+        (name = "counters", description = "Totals, and reset of counters"),
+        (name = "timeouts", description = "Timeouts of idle connections"),
+        (name = "sync daemons", description = "Connection synchronization"),
+        (name = "settings", description = "Kernel settings"),
+        (name = "about", description = "Daemon, kernel, health, errors"),
+    )
+)]
+struct Base;
+
+/// The document without operations.
+pub(super) fn base() -> OpenApi {
+    let mut openapi = Base::openapi();
+    openapi.info.description = Some(DESCRIPTION.to_owned());
+    let components = openapi.components.take().unwrap_or_default();
+    let components = schema::error_responses().into_iter().fold(
+        ComponentsBuilder::from(components),
+        |components, (name, response)| components.response(name, response),
+    );
+    let components = schema::all()
+        .into_iter()
+        .fold(components, |components, (name, schema)| {
+            components.schema(name, schema)
+        });
+    openapi.components = Some(components.build());
+    openapi
+}
+
+/// Adds to the operations of `openapi` what they have in common.
+pub(super) fn complete(mut openapi: OpenApi) -> OpenApi {
+    for (path, item) in &mut openapi.paths.paths {
+        let operations = [
+            (&mut item.get, true),
+            (&mut item.put, false),
+            (&mut item.post, false),
+            (&mut item.patch, false),
+            (&mut item.delete, false),
+        ];
+        for (operation, read) in operations {
+            if let Some(operation) = operation {
+                add_error_responses(path, operation);
+                add_headers(operation, read);
+            }
+        }
+    }
+    with_paragraphs(openapi)
+}
+
+/// Joins the lines of each paragraph: line breaks of the source are no line breaks of the text.
+fn with_paragraphs(openapi: OpenApi) -> OpenApi {
+    fn join(value: &mut Value) {
+        match value {
+            Value::Object(object) => {
+                if let Some(Value::String(text)) = object.get_mut("description") {
+                    let paragraphs = text.split("\n\n").map(|text| text.replace('\n', " "));
+                    *text = paragraphs.collect::<Vec<_>>().join("\n\n");
+                }
+                object.values_mut().for_each(join);
+            }
+            Value::Array(array) => array.iter_mut().for_each(join),
+            _ => {}
+        }
+    }
+    let Ok(mut value) = serde_json::to_value(&openapi) else {
+        return openapi;
+    };
+    join(&mut value);
+    serde_json::from_value(value).unwrap_or(openapi)
+}
+
+/// Whether the operation has this parameter.
+fn has(operation: &Operation, name: &str) -> bool {
+    let mut parameters = operation.parameters.iter().flatten();
+    parameters.any(|parameter| matches!(parameter, RefOr::T(p) if p.name == name))
+}
+
+fn add_error_responses(path: &str, operation: &mut Operation) {
+    let mut errors = Vec::new();
+    if path.starts_with("/v1/") {
+        errors.extend([
+            ("BadRequest", schema::BadRequest::status()),
+            ("RateLimited", schema::RateLimited::status()),
+            ("Internal", schema::Internal::status()),
+            ("Unavailable", schema::Unavailable::status()),
+            ("Timeout", schema::Timeout::status()),
+        ]);
+    }
+    if has(operation, "If-Match") {
+        errors.push(("PreconditionFailed", schema::PreconditionFailed::status()));
+    }
+    if operation.request_body.is_some() {
+        let media_type = schema::UnsupportedMediaType::status();
+        errors.push(("TooLarge", schema::TooLarge::status()));
+        errors.push(("UnsupportedMediaType", media_type));
+    }
+    for (name, status) in errors {
+        let reference = RefOr::Ref(Ref::from_response_name(name));
+        let responses = &mut operation.responses.responses;
+        responses.entry(status).or_insert(reference);
+    }
+}
+
+fn add_headers(operation: &mut Operation, read: bool) {
+    let (conditional, tagged) = (has(operation, "If-Match"), has(operation, "Cache-Control"));
+    let responses = &mut operation.responses.responses;
+    if read && tagged {
+        let not_modified =
+            Response::new("Not modified: `If-None-Match` contains the current ETag.");
+        responses.insert("304".to_owned(), RefOr::T(not_modified));
+    }
+    for (status, response) in responses.iter_mut() {
+        let RefOr::T(response) = response else {
+            continue;
+        };
+        match status.as_str() {
+            "200" | "304" if read && tagged => {
+                add_header(response, "ETag", text(), "ETag of this response.");
+                let age = "Age of the result in seconds.";
+                add_header(response, "Age", integer(0, i64::MAX), age);
+            }
+            "200" | "201" if conditional => {
+                let doc = "ETag of the resulting representation.";
+                add_header(response, "ETag", text(), doc);
+            }
+            _ => {}
+        }
+        if status == "201" {
+            let doc = "Path of the created resource. Absent if several were created.";
+            add_header(response, "Location", text(), doc);
+        }
+    }
+}
+
+fn add_header(response: &mut Response, name: &str, schema: ObjectBuilder, doc: &str) {
+    let header = HeaderBuilder::new()
+        .schema(Some(schema.build()))
+        .description(Some(doc));
+    let header = RefOr::T(header.build());
+    response.headers.insert(name.to_owned(), header);
+}

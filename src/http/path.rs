@@ -1,0 +1,114 @@
+//! Path parameters as types of the model.
+
+use std::str::FromStr;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use http::request::Parts;
+use utoipa::{
+    IntoParams,
+    openapi::{
+        Required,
+        path::{Parameter, ParameterIn},
+        schema::ObjectBuilder,
+    },
+};
+
+use super::{
+    problem::Problem,
+    schema::shape::{choice, text},
+};
+use crate::model::{Error, ServerKey, ServiceKey, SyncState};
+
+/// `{service}`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ServicePath(pub ServiceKey);
+
+/// `{service}` and `{server}`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ServerPath(pub ServiceKey, pub ServerKey);
+
+/// `{state}` of a sync daemon.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SyncDaemonPath(pub SyncState);
+
+async fn parse<T: FromStr<Err = Error>, S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+    name: &str,
+) -> Result<T, Problem> {
+    let params = RawPathParams::from_request_parts(parts, state)
+        .await
+        .map_err(|error| Error::invalid(name, error.to_string()))?;
+    let text = params.iter().find(|(key, _)| *key == name);
+    Ok(text.map_or("", |(_, text)| text).parse()?)
+}
+
+/// The parameter `name` in the OpenAPI document.
+pub(super) fn parameter(
+    name: &str,
+    schema: ObjectBuilder,
+    doc: &str,
+    example: Option<&str>,
+) -> Parameter {
+    Parameter::builder()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .description(Some(doc))
+        .schema(Some(schema))
+        .example(example.map(Into::into))
+        .build()
+}
+
+fn service() -> Parameter {
+    let example = Some("tcp-192.0.2.1-80");
+    parameter("service", text(), "Id of the service.", example)
+}
+
+// === impl ServicePath, ServerPath, SyncDaemonPath ===
+
+impl<S: Send + Sync> FromRequestParts<S> for ServicePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Ok(Self(parse(parts, state, "service").await?))
+    }
+}
+
+impl IntoParams for ServicePath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![service()]
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ServerPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let service = parse(parts, state, "service").await?;
+        Ok(Self(service, parse(parts, state, "server").await?))
+    }
+}
+
+impl IntoParams for ServerPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let example = Some("192.168.10.1-80");
+        let server = parameter("server", text(), "Id of the server.", example);
+        vec![service(), server]
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for SyncDaemonPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Ok(Self(parse(parts, state, "state").await?))
+    }
+}
+
+impl IntoParams for SyncDaemonPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let states = choice(&["master", "backup"]);
+        vec![parameter("state", states, "Role of the sync daemon.", None)]
+    }
+}

@@ -1,0 +1,85 @@
+//! The schemas of the OpenAPI document. They describe what the model reads and writes as JSON; tests
+//! compare them with the model's own encoding. One schema of a resource serves requests and
+//! responses.
+
+mod problems;
+mod reports;
+mod resources;
+pub(super) mod shape;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use problems::*;
+
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
+
+/// Declares the component schemas.
+macro_rules! schemas {
+    ($($name:ident = $schema:expr;)+) => {
+        $(
+            #[doc = concat!("The schema `", stringify!($name), "`.")]
+            pub(super) struct $name;
+
+            impl PartialSchema for $name {
+                fn schema() -> RefOr<Schema> {
+                    $schema
+                }
+            }
+
+            impl ToSchema for $name {
+                fn name() -> std::borrow::Cow<'static, str> {
+                    stringify!($name).into()
+                }
+            }
+        )+
+
+        /// All component schemas, by name.
+        pub(super) fn all() -> Vec<(&'static str, RefOr<Schema>)> {
+            vec![$((stringify!($name), $name::schema())),+]
+        }
+    };
+}
+
+schemas! {
+    Service = resources::service();
+    ServiceList = resources::service_list();
+    Persistence = resources::persistence();
+    Server = resources::server();
+    ServerList = resources::server_list();
+    ServerBatch = resources::server_batch();
+    ServerOrBatch = shape::one_of("One server, or several.", &["ServerBatch", "Server"]);
+    Tunnel = resources::tunnel();
+    Timeouts = resources::timeouts();
+    SyncDaemon = resources::sync_daemon();
+    SyncDaemonList = resources::sync_daemon_list();
+    Settings = resources::settings();
+    Stats = reports::stats();
+    Rates = reports::rates();
+    StatsReport = reports::stats_report();
+    TopService = reports::top_service();
+    TopServer = reports::top_server();
+    Info = reports::info();
+    Kernel = reports::kernel();
+    Scheduler = reports::scheduler();
+    Connection = reports::connection();
+    Endpoint = reports::endpoint();
+    ConnectionList = reports::connection_list();
+    ConnectionCount = reports::connection_count();
+    ConnectionCounts = reports::connection_counts();
+    ConnectionListOrCounts =
+        shape::one_of("Connections, or counts.", &["ConnectionList", "ConnectionCounts"]);
+    Cleared = reports::cleared();
+    Restored = reports::restored();
+    Health = reports::health();
+    ServiceInclude = reports::service_include();
+    ServerInclude = reports::server_include();
+    ListSort = reports::list_sort();
+    StatsSort = reports::stats_sort();
+    Problem = problems::problem();
+    Violation = problems::violation();
+    Reason = problems::reason();
+}

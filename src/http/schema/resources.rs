@@ -1,0 +1,437 @@
+//! Schemas of the resources: services, servers, timeouts, sync daemons, settings.
+
+use utoipa::openapi::{
+    Array, Object, RefOr, Schema, Type,
+    schema::{ObjectBuilder, SchemaType},
+};
+
+use super::shape::{
+    Property, Shape, always, boolean, choice, count, integer, list_of, optional, output, resource,
+    response, settable, text,
+};
+use crate::model::{SETTINGS, ServerConfig, ServiceConfig, SettingKind, SettingSpec, Timeouts};
+
+const CHANGED: &str = "Whether the write changed the kernel's table. Present only in the response \
+    to a write.";
+const TOKEN: &str = "Value of `page_token` for the next page. Absent on the last page.";
+const ESTIMATION: &str = "Whether the kernel updates counters and rates (setting \
+    `run_estimation`). Present only with `stats` or `rates`.";
+
+pub(super) fn service() -> RefOr<Schema> {
+    resource(
+        "A virtual service. It is identified by protocol, address and port, or by a firewall mark.",
+        [identity(), configuration(), parts()]
+            .into_iter()
+            .flatten()
+            .collect(),
+    )
+}
+
+fn identity() -> Vec<Property> {
+    vec![
+        settable(
+            "id",
+            text().examples(["tcp-192.0.2.1-80"]),
+            "Id of the service. In a request it can replace the identifying fields; if both are \
+             given, they must agree. Forms: `tcp-192.0.2.1-80`, `udp-2001:db8::1-53`, \
+             `sctp-192.0.2.1-0`, `fwmark-7` (IPv4), `fwmark6-7` (IPv6).",
+        ),
+        settable(
+            "protocol",
+            choice(&["tcp", "udp", "sctp"]).examples(["tcp"]),
+            "Transport protocol. Not with `fwmark`.",
+        ),
+        settable(
+            "address",
+            text().examples(["192.0.2.1"]),
+            "Virtual address, IPv4 or IPv6. Responses use the canonical form (RFC 5952). Not with \
+             `fwmark`.",
+        ),
+        settable(
+            "port",
+            integer(0, u16::MAX.into()).examples([80]),
+            "Virtual port. 0 stands for any port and requires `persistence`. Default: 0. Not with \
+             `fwmark`.",
+        ),
+        settable(
+            "fwmark",
+            integer(1, u32::MAX.into()).examples([7]),
+            "Firewall mark of the packets, instead of protocol, address and port.",
+        ),
+        settable(
+            "family",
+            choice(&["ipv4", "ipv6"]),
+            "Address family of the packets with this `fwmark`. Default: `ipv4`.",
+        ),
+    ]
+}
+
+fn configuration() -> Vec<Property> {
+    let flags = [
+        "sh-fallback",
+        "sh-port",
+        "mh-fallback",
+        "mh-port",
+        "flag-1",
+        "flag-2",
+        "flag-3",
+    ];
+    vec![
+        settable(
+            "scheduler",
+            text()
+                .min_length(Some(1))
+                .max_length(Some(15))
+                .examples(["wlc"]),
+            "Scheduling algorithm, by the kernel's name. Default: `wlc`. `GET /v1/info` lists the \
+             names.",
+        ),
+        settable(
+            "scheduler_flags",
+            Array::builder().items(choice(&flags)),
+            "Flags of the scheduler: `sh-fallback` and `sh-port` (sh), `mh-fallback` and `mh-port` \
+             (mh), `flag-1` to `flag-3` (any). Default: none; also reset when the scheduler \
+             changes.",
+        ),
+        settable(
+            "one_packet",
+            boolean(),
+            "Whether each packet is scheduled independently (one-packet scheduling). Only for UDP \
+             and firewall marks. Default: false.",
+        ),
+        settable(
+            "persistence",
+            "Persistence",
+            "Persistence: connections of a client go to the same server. `{}` enables it with the \
+             defaults. Absent from responses if the service is not persistent. Default: none.",
+        ),
+        settable(
+            "netmask",
+            netmask(),
+            "Netmask stored by the kernel for a service without persistence, where it has no \
+             effect. Present in responses only if it is not the full address. A persistent service \
+             has `persistence.netmask`.",
+        ),
+        settable(
+            "persistence_engine",
+            text()
+                .min_length(Some(1))
+                .max_length(Some(16))
+                .examples(["sip"]),
+            "Persistence engine, such as `sip`. Default: none.",
+        ),
+        settable(
+            "servers",
+            list_of("Server"),
+            "Real servers, in the kernel's order, which schedulers use. POST creates them with the \
+             service. PUT makes them the whole set; without this field it keeps the set. PATCH \
+             refuses it. Absent from responses without `include=servers`.",
+        ),
+    ]
+}
+
+fn parts() -> Vec<Property> {
+    vec![
+        output(
+            "server_count",
+            count().examples([1]),
+            "Number of real servers. Present with `servers`.",
+        ),
+        output("stats", "Stats", "Counters. Present with `include=stats`."),
+        output("rates", "Rates", "Rates. Present with `include=rates`."),
+        output(
+            "etag",
+            text().examples(["t-0123456789abcdef"]),
+            "Fingerprint of the configuration, for `If-Match`. It covers the servers if the \
+             response contains them.",
+        ),
+        output("changed", boolean(), CHANGED),
+    ]
+}
+
+pub(super) fn persistence() -> RefOr<Schema> {
+    resource(
+        "Persistence of a virtual service.",
+        vec![
+            settable(
+                "timeout_seconds",
+                integer(1, ServiceConfig::MAX_TIMEOUT.into()).examples([300]),
+                "Seconds for which a client keeps its server after its last connection. Default: \
+                 300.",
+            ),
+            settable(
+                "netmask",
+                netmask(),
+                "Granularity of the client address: a dotted quad for IPv4, a prefix length from 1 \
+                 to 128 for IPv6. Default: the full address.",
+            ),
+        ],
+    )
+}
+
+/// Text, or a number for a prefix length.
+fn netmask() -> ObjectBuilder {
+    Object::builder()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Integer]))
+        .examples(["255.255.255.255"])
+}
+
+pub(super) fn server() -> RefOr<Schema> {
+    let threshold = || integer(0, ServerConfig::MAX_THRESHOLD.into());
+    resource(
+        "A real server of a virtual service.",
+        vec![
+            settable(
+                "id",
+                text().examples(["192.168.10.1-80"]),
+                "Id of the server within the service. In a request it can replace address and port; \
+                 if both are given, they must agree.",
+            ),
+            settable(
+                "address",
+                text().examples(["192.168.10.1"]),
+                "Address of the server.",
+            ),
+            settable(
+                "port",
+                integer(0, u16::MAX.into()).examples([80]),
+                "Port of the server. 0 stands for the port of the packet. Default: the port of the \
+                 service (0 for a firewall mark). With `direct` and `tunnel` forwarding it must be \
+                 the port of the service.",
+            ),
+            settable(
+                "forwarding",
+                choice(&["masquerade", "tunnel", "direct", "local", "bypass"])
+                    .examples(["masquerade"]),
+                "Packet forwarding method. Requests may set `masquerade`, `tunnel` and `direct`; the \
+                 kernel sets `local` and `bypass`. Default: `direct`.",
+            ),
+            settable(
+                "weight",
+                integer(0, ServerConfig::MAX_WEIGHT.into()).examples([1]),
+                "Capacity relative to the other servers. A server of weight 0 receives no new \
+                 connections. Default: 1.",
+            ),
+            settable(
+                "upper_threshold",
+                threshold(),
+                "Number of connections above which the server receives no new ones. 0: no limit. \
+                 Default: 0.",
+            ),
+            settable(
+                "lower_threshold",
+                threshold(),
+                "Number of connections below which the server receives new ones again. Must not be \
+                 above `upper_threshold`. 0: three quarters of it. Default: 0.",
+            ),
+            settable(
+                "tunnel",
+                "Tunnel",
+                "Encapsulation of forwarded packets. Only with `tunnel` forwarding. Default: ipip.",
+            ),
+            output(
+                "active_connections",
+                count(),
+                "Current number of established connections.",
+            ),
+            output(
+                "inactive_connections",
+                count(),
+                "Current number of other connections.",
+            ),
+            output(
+                "persistent_connections",
+                count(),
+                "Current number of persistence templates.",
+            ),
+            output("stats", "Stats", "Counters. Present with `include=stats`."),
+            output("rates", "Rates", "Rates. Present with `include=rates`."),
+            output(
+                "etag",
+                text().examples(["r-0123456789abcdef"]),
+                "Fingerprint of the configuration, for `If-Match`.",
+            ),
+            output("changed", boolean(), CHANGED),
+        ],
+    )
+}
+
+pub(super) fn tunnel() -> RefOr<Schema> {
+    resource(
+        "Encapsulation of packets to a real server.",
+        vec![
+            settable(
+                "type",
+                choice(&["ipip", "gue", "gre"]).examples(["gue"]),
+                "Tunnel type. Default: `ipip`.",
+            ),
+            settable(
+                "port",
+                integer(1, u16::MAX.into()).examples([6080]),
+                "UDP destination port. Required with `gue`; not allowed with other types.",
+            ),
+            settable(
+                "checksum",
+                choice(&["none", "checksum", "remote"]),
+                "Tunnel checksum. `checksum` requires `gue` or `gre`, `remote` requires `gue`. \
+                 Default: `none`.",
+            ),
+        ],
+    )
+}
+
+pub(super) fn service_list() -> RefOr<Schema> {
+    response(
+        "A page of virtual services.",
+        vec![
+            always("services", list_of("Service"), "The services of this page."),
+            optional("next_page_token", text(), TOKEN),
+            optional("estimation", boolean(), ESTIMATION),
+        ],
+    )
+}
+
+pub(super) fn server_list() -> RefOr<Schema> {
+    response(
+        "A page of real servers.",
+        vec![
+            always("servers", list_of("Server"), "The servers of this page."),
+            optional("next_page_token", text(), TOKEN),
+            optional("estimation", boolean(), ESTIMATION),
+        ],
+    )
+}
+
+pub(super) fn server_batch() -> RefOr<Schema> {
+    resource(
+        "Several real servers, which are created together or not at all.",
+        vec![
+            always(
+                "servers",
+                list_of("Server").min_items(Some(1)),
+                "The servers.",
+            ),
+            output("changed", boolean(), CHANGED),
+        ],
+    )
+}
+
+pub(super) fn timeouts() -> RefOr<Schema> {
+    let seconds = |default: u32| integer(1, Timeouts::MAX.into()).examples([default]);
+    let Timeouts {
+        tcp_seconds,
+        tcp_fin_seconds,
+        udp_seconds,
+    } = Timeouts::DEFAULT;
+    resource(
+        "Timeouts of idle connections.",
+        vec![
+            settable(
+                "tcp_seconds",
+                seconds(tcp_seconds),
+                "Timeout of an established TCP connection. Kernel default: 900.",
+            ),
+            settable(
+                "tcp_fin_seconds",
+                seconds(tcp_fin_seconds),
+                "Timeout of a TCP connection after a FIN packet. Kernel default: 120.",
+            ),
+            settable(
+                "udp_seconds",
+                seconds(udp_seconds),
+                "Timeout of UDP. Kernel default: 300.",
+            ),
+            output("changed", boolean(), CHANGED),
+        ],
+    )
+}
+
+pub(super) fn sync_daemon() -> RefOr<Schema> {
+    resource(
+        "A connection synchronization daemon of the kernel.",
+        vec![
+            output(
+                "state",
+                choice(&["master", "backup"]).examples(["master"]),
+                "Role: a master sends connections, a backup receives them.",
+            ),
+            settable(
+                "interface",
+                text()
+                    .min_length(Some(1))
+                    .max_length(Some(15))
+                    .examples(["eth0"]),
+                "Network interface for multicast. Required in requests.",
+            ),
+            settable(
+                "sync_id",
+                integer(0, 255),
+                "Id of the messages. A backup accepts messages with its own id; 0 accepts all. \
+                 Default: 0.",
+            ),
+            settable(
+                "max_length",
+                integer(1, 65507).examples([1472]),
+                "Maximum message length in bytes; the kernel raises values that are too small. \
+                 Default: what fits into 1500 bytes.",
+            ),
+            settable(
+                "multicast_group",
+                text().examples(["224.0.0.81"]),
+                "Multicast group, IPv4 or IPv6. Default: 224.0.0.81.",
+            ),
+            settable(
+                "multicast_port",
+                integer(1, u16::MAX.into()).examples([8848]),
+                "UDP port. Default: 8848.",
+            ),
+            settable(
+                "multicast_ttl",
+                integer(1, 255),
+                "Multicast TTL. Default: 1.",
+            ),
+            output("etag", text(), "Fingerprint, for `If-Match`."),
+            output("changed", boolean(), CHANGED),
+        ],
+    )
+}
+
+pub(super) fn sync_daemon_list() -> RefOr<Schema> {
+    response(
+        "The running sync daemons.",
+        vec![always(
+            "sync_daemons",
+            list_of("SyncDaemon"),
+            "None, one or two sync daemons.",
+        )],
+    )
+}
+
+pub(super) fn settings() -> RefOr<Schema> {
+    let settings = SETTINGS
+        .iter()
+        .map(|spec| settable(spec.name, setting(spec), spec.doc));
+    let changed = output("changed", boolean(), CHANGED);
+    resource(
+        "Kernel settings by name (`/proc/sys/net/ipv4/vs`). Responses contain those of the \
+         kernel's version and loaded modules. If another program has set a value that is not \
+         allowed here, responses contain it as a number or text.",
+        settings.chain([changed]).collect(),
+    )
+}
+
+fn setting(spec: &SettingSpec) -> Shape {
+    match spec.kind {
+        SettingKind::Bool => boolean().into(),
+        SettingKind::Integer(min, max) => integer(min, max).into(),
+        SettingKind::Pair => Array::builder()
+            .items(integer(0, i32::MAX.into()))
+            .min_items(Some(2))
+            .max_items(Some(2))
+            .into(),
+        SettingKind::Text => text()
+            .pattern(Some("^[!-~]*$"))
+            .max_length(Some(256))
+            .into(),
+    }
+}

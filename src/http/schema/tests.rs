@@ -1,0 +1,202 @@
+//! Compares the schemas with the JSON that the model reads and writes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that panics fails"
+)]
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use serde_json::{Map, Value, json};
+
+use super::all;
+use crate::model::{
+    Checksum, Connection, ConnectionProtocol, Endpoint, Error, Forwarding, Include, Name, Netmask,
+    Protocol, Rates, Server, ServerConfig, ServerDraft, ServerKey, ServerView, Service,
+    ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey, ServiceView, Stats, SyncDaemon,
+    SyncDaemonDraft, SyncDaemonView, SyncState, Timeouts, TimeoutsDraft, Tunnel, TunnelType,
+};
+
+/// The properties of a component schema, as JSON.
+fn properties(name: &str) -> Map<String, Value> {
+    let (_, schema) = all().into_iter().find(|(known, _)| *known == name).unwrap();
+    let schema = serde_json::to_value(schema).unwrap();
+    schema["properties"].as_object().unwrap().clone()
+}
+
+fn names(object: &Value) -> BTreeSet<String> {
+    object.as_object().unwrap().keys().cloned().collect()
+}
+
+/// Checks that the schema has exactly the properties of the objects.
+#[track_caller]
+fn assert_same(name: &str, objects: &[Value], others: &[&str]) {
+    let documented: BTreeSet<_> = properties(name).keys().cloned().collect();
+    let mut written: BTreeSet<_> = objects.iter().flat_map(names).collect();
+    written.extend(others.iter().map(|&other| other.to_owned()));
+    assert_eq!(documented, written, "{name}");
+}
+
+/// Names of the properties that are not read-only.
+fn writable(name: &str) -> Vec<String> {
+    properties(name)
+        .into_iter()
+        .filter(|(_, schema)| schema["readOnly"] != true)
+        .map(|(name, _)| name)
+        .collect()
+}
+
+fn server() -> Server {
+    Server {
+        key: ServerKey {
+            address: "192.0.2.7".parse().unwrap(),
+            port: 80,
+        },
+        config: ServerConfig {
+            forwarding: Forwarding::Tunnel,
+            tunnel: Tunnel {
+                kind: TunnelType::Gue,
+                port: 6080,
+                checksum: Checksum::Remote,
+            },
+            ..ServerConfig::default()
+        },
+        active_connections: 0,
+        inactive_connections: 0,
+        persistent_connections: 0,
+        stats: Stats::default(),
+        rates: Rates::default(),
+    }
+}
+
+fn service(key: ServiceKey, persistent: bool) -> Value {
+    let mut config = ServiceConfig::new(key.family());
+    config.persistence_timeout = persistent.then_some(300);
+    config.persistence_engine = Some(Name::from_kernel(b"sip"));
+    config.netmask = Netmask::V4(Ipv4Addr::new(255, 255, 255, 0));
+    let service = Service {
+        key,
+        config,
+        stats: Stats::default(),
+        rates: Rates::default(),
+    };
+    let entry = ServiceEntry {
+        service,
+        servers: vec![server()],
+    };
+    serde_json::to_value(ServiceView::new(&entry, ALL)).unwrap()
+}
+
+const ALL: Include = Include {
+    servers: true,
+    stats: true,
+    rates: true,
+};
+
+#[test]
+fn the_schema_of_a_service_has_the_fields_of_its_json() {
+    let address = ServiceKey::Address {
+        protocol: Protocol::Tcp,
+        address: "192.0.2.1".parse().unwrap(),
+        port: 80,
+    };
+    let fwmark = "fwmark-7".parse().unwrap();
+    let written = [service(address, true), service(fwmark, false)];
+    assert_same("Service", &written, &["changed"]);
+    assert_same("Persistence", &[written[0]["persistence"].clone()], &[]);
+    assert_same("Stats", &[written[0]["stats"].clone()], &[]);
+    assert_same("Rates", &[written[0]["rates"].clone()], &[]);
+}
+
+#[test]
+fn the_schema_of_a_server_has_the_fields_of_its_json() {
+    let server = serde_json::to_value(ServerView::new(&server(), ALL)).unwrap();
+    assert_same("Tunnel", &[server["tunnel"].clone()], &[]);
+    assert_same("Server", &[server], &["changed"]);
+}
+
+#[test]
+fn the_other_schemas_have_the_fields_of_their_json() {
+    let timeouts = serde_json::to_value(Timeouts::DEFAULT).unwrap();
+    assert_same("Timeouts", &[timeouts], &["changed"]);
+    let daemon = SyncDaemonView::from(SyncDaemon {
+        state: SyncState::Master,
+        interface: Name::from_kernel(b"eth0"),
+        sync_id: 0,
+        max_length: 1472,
+        multicast_group: "224.0.0.81".parse().unwrap(),
+        multicast_port: 8848,
+        multicast_ttl: 1,
+    });
+    let daemon = serde_json::to_value(daemon).unwrap();
+    assert_same("SyncDaemon", &[daemon], &["changed"]);
+    let endpoint = Endpoint {
+        address: "192.0.2.1".parse().unwrap(),
+        port: 80,
+    };
+    let connection = Connection {
+        protocol: ConnectionProtocol::Ip,
+        client: endpoint,
+        virtual_address: endpoint,
+        destination: endpoint,
+        state: "NONE".into(),
+        template: true,
+        expires_in_seconds: 1,
+        persistence_engine: Some("sip".into()),
+        persistence_data: Some("x".into()),
+    };
+    assert_same(
+        "Connection",
+        &[serde_json::to_value(connection).unwrap()],
+        &[],
+    );
+    assert_same("Endpoint", &[serde_json::to_value(endpoint).unwrap()], &[]);
+    let error = Error::invalid("a", "b")
+        .with_hint("c")
+        .with_errno(crate::model::Errno::EEXIST);
+    let problem = crate::http::Problem::from(error);
+    let problem = serde_json::to_value(problem).unwrap();
+    assert_same("Violation", &[problem["errors"][0].clone()], &[]);
+    assert_same("Problem", &[problem], &["request_id"]);
+}
+
+/// The fields that a request may contain, by the error for an unknown one.
+fn accepted<T: serde::de::DeserializeOwned>() -> BTreeSet<String> {
+    let error = serde_json::from_value::<T>(json!({"": 1})).err().unwrap();
+    let text = error.to_string();
+    let list = text.split_once("expected one of ").unwrap().1;
+    list.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn requests_accept_exactly_the_documented_fields() {
+    let documented = |name| properties(name).keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(accepted::<ServiceDraft>(), documented("Service"));
+    assert_eq!(accepted::<ServerDraft>(), documented("Server"));
+    assert_eq!(accepted::<SyncDaemonDraft>(), documented("SyncDaemon"));
+    let mut timeouts = documented("Timeouts");
+    timeouts.insert("etag".to_owned());
+    assert_eq!(accepted::<TimeoutsDraft>(), timeouts);
+}
+
+#[test]
+fn null_is_accepted_for_every_writable_field_and_anything_for_a_read_only_one() {
+    let body = |name: &str| {
+        let mut body = Map::new();
+        for property in properties(name).into_iter().map(|(name, _)| name) {
+            body.insert(property, json!("anything"));
+        }
+        for property in writable(name) {
+            body.insert(property, Value::Null);
+        }
+        Value::Object(body)
+    };
+    serde_json::from_value::<ServiceDraft>(body("Service")).unwrap();
+    serde_json::from_value::<ServerDraft>(body("Server")).unwrap();
+    serde_json::from_value::<TimeoutsDraft>(body("Timeouts")).unwrap();
+    serde_json::from_value::<SyncDaemonDraft>(body("SyncDaemon")).unwrap();
+}

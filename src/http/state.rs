@@ -1,0 +1,23 @@
+//! The state that the handlers share, and the options of the front end.
+
+use std::time::Duration;
+
+use crate::app::App;
+
+/// Limits of the HTTP front end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpOptions {
+    /// Time limit for the body of a request, and again for the operation.
+    pub request_timeout: Duration,
+    /// Largest request body in bytes.
+    pub max_body_bytes: usize,
+    /// Largest body of `POST /v1/rules` in bytes. The body can be a whole table.
+    pub max_rules_bytes: usize,
+}
+
+/// State of every handler.
+#[derive(Clone, Debug)]
+pub(super) struct Api {
+    pub app: App,
+    pub options: HttpOptions,
+}
