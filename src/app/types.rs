@@ -53,11 +53,9 @@ pub struct ConnectionStream {
 }
 
 /// How many connections are in a group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[schema(as = ConnectionCount)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Count {
     /// What they have in common: a protocol, an address, a state.
-    #[schema(example = "ESTABLISHED")]
     pub group: String,
     /// How many.
     pub count: u64,
@@ -73,8 +71,7 @@ pub struct StatsRequest {
 }
 
 /// Totals and the busiest, for dashboards.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = StatsReport)]
+#[derive(Clone, Debug, Serialize)]
 pub struct StatsReport {
     /// Counters of everything since the last zero, deleted services included
     /// (`/proc/net/ip_vs_stats`).
@@ -99,10 +96,9 @@ pub struct StatsReport {
 }
 
 /// One of the busiest services.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
 pub struct TopService {
     /// Its id.
-    #[schema(value_type = String, example = "tcp-192.0.2.1-80")]
     pub id: ServiceKey,
     /// Its counters.
     pub stats: Stats,
@@ -111,13 +107,11 @@ pub struct TopService {
 }
 
 /// One of the busiest servers.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
 pub struct TopServer {
     /// Id of its service.
-    #[schema(value_type = String, example = "tcp-192.0.2.1-80")]
     pub service: ServiceKey,
     /// Its id.
-    #[schema(value_type = String, example = "192.168.10.1-80")]
     pub id: ServerKey,
     /// Established connections, now.
     pub active_connections: u32,
@@ -130,11 +124,9 @@ pub struct TopServer {
 }
 
 /// What daemon and kernel are and have.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[schema(as = Info)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct InfoReport {
     /// Version of ipvsd.
-    #[schema(example = "0.1.0")]
     pub version: String,
     /// Network namespace that is managed; absent: the daemon's own.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,20 +141,15 @@ pub struct InfoReport {
 }
 
 /// What the kernel is and has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[schema(as = Kernel)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KernelReport {
     /// `netlink` (a real one) or `fake` (in memory, for client developers).
-    #[schema(example = "netlink")]
     pub kind: String,
     /// Its release.
-    #[schema(example = "6.1.0-37-amd64")]
     pub release: String,
     /// Version of its IPVS.
-    #[schema(example = "1.2.1")]
     pub ipvs_version: String,
     /// Buckets of the connection table; 0 where the kernel sizes it by need and has none yet.
-    #[schema(example = 4096)]
     pub connection_table_size: u32,
     /// Whether it estimates rates and refreshes counters (setting `run_estimation`).
     pub estimation: bool,
@@ -172,14 +159,11 @@ pub struct KernelReport {
 }
 
 /// A scheduler and whether it is loaded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[schema(as = Scheduler)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SchedulerReport {
     /// The kernel's name.
-    #[schema(example = "wlc")]
     pub name: String,
     /// What it is.
-    #[schema(example = "weighted least connection")]
     pub description: String,
     /// Whether its module is loaded.
     pub loaded: bool,

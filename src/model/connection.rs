@@ -8,10 +8,8 @@ use super::{Error, Protocol};
 
 /// An entry of the connection table: a connection or a persistence template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Connection {
     /// `tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, or `ip` for the template of a fwmark service.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "tcp"))]
     pub protocol: ConnectionProtocol,
     /// Client address and port. In a template, the masked address and port 0.
     pub client: Endpoint,
@@ -22,7 +20,6 @@ pub struct Connection {
     pub destination: Endpoint,
     /// State, by the kernel's name: `ESTABLISHED`, `SYN_RECV`, `FIN_WAIT`, `UDP`, …; of a template
     /// `NONE` or `ASSURED`.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "ESTABLISHED"))]
     pub state: Box<str>,
     /// Whether this is a persistence template, which directs further connections of a client to the
     /// same server.
@@ -31,20 +28,16 @@ pub struct Connection {
     pub expires_in_seconds: u32,
     /// Persistence engine, if it stored data with the entry.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub persistence_engine: Option<Box<str>>,
     /// Data of the persistence engine: for `sip` the Call-ID. Invalid UTF-8 is replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub persistence_data: Option<Box<str>>,
 }
 
 /// An address with a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Endpoint {
     /// Address.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "192.0.2.1"))]
     pub address: IpAddr,
     /// Port.
     pub port: u16,
@@ -92,7 +85,6 @@ pub struct EndpointFilter {
 
 /// Field by which connections are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum CountBy {
     /// Protocol.

@@ -29,10 +29,8 @@ pub struct Error {
 
 /// A field at fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Violation {
     /// Path of the field, such as `persistence.netmask` or `servers[2].weight`.
-    #[cfg_attr(feature = "openapi", schema(example = "persistence.netmask"))]
     pub field: String,
     /// What is wrong with the field, and what is allowed.
     pub message: String,

@@ -13,7 +13,6 @@ use super::Error;
 
 /// Address family (`IPVS_SVC_ATTR_AF`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// IPv4.

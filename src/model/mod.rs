@@ -22,8 +22,6 @@ mod object;
 mod op;
 mod reason;
 mod scheduler;
-#[cfg(feature = "openapi")]
-pub mod schema;
 mod server;
 mod server_draft;
 mod service;

@@ -18,14 +18,12 @@ pub enum Netmask {
 
 /// A netmask in a request: text, or a number for a prefix length.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Netmask))]
 #[serde(
     untagged,
     expecting = "expected an IPv4 netmask, such as \"255.255.255.0\", or an IPv6 prefix length"
 )]
 pub enum MaskText {
     /// `"255.255.255.0"` or `"64"`.
-    #[cfg_attr(feature = "openapi", schema(example = "255.255.255.0"))]
     Text(String),
     /// `64`.
     Number(i64),

@@ -15,66 +15,38 @@ use super::{
 /// A real server in a request. An absent field keeps the current value (PATCH) or takes the default
 /// (POST, PUT); `null` sets the default.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ServerInput))]
 #[serde(deny_unknown_fields)]
 pub struct ServerDraft {
     /// Id, instead of address and port. If both are given, they must agree.
-    #[cfg_attr(feature = "openapi", schema(example = "192.168.10.1-80"))]
     pub id: Option<String>,
     /// Address of the server.
-    #[cfg_attr(feature = "openapi", schema(example = "192.168.10.1"))]
     pub address: Option<String>,
     /// Port on the server. Default: the service's port; with a firewall mark 0, which keeps the
     /// packet's destination port. Direct routing and tunneling require the service's port.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(minimum = 0, maximum = 65535, example = 80)
-    )]
     pub port: Option<i64>,
     /// Forwarding method. Default `direct`.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<super::schema::Forwarding>))]
     #[serde(default)]
     pub forwarding: Field<String>,
     /// Capacity relative to the other servers. A server of weight 0 receives no new connections.
     /// Default 1.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(value_type = Option<i64>, minimum = 0, maximum = 65535)
-    )]
     #[serde(default)]
     pub weight: Field<i64>,
     /// Number of connections above which the server receives no new ones; 0: no limit. Default 0.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(value_type = Option<i64>, minimum = 0, maximum = 2_147_483_647)
-    )]
     #[serde(default)]
     pub upper_threshold: Field<i64>,
     /// Number of connections below which the server receives new ones again, up to
     /// `upper_threshold`; 0: three quarters of it. Default 0.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(value_type = Option<i64>, minimum = 0, maximum = 2_147_483_647)
-    )]
     #[serde(default)]
     pub lower_threshold: Field<i64>,
     /// Encapsulation. Requires `forwarding` `tunnel`. Default `ipip`.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<TunnelDraft>))]
     #[serde(default, deserialize_with = "object::field")]
     pub tunnel: Field<TunnelDraft>,
-    #[cfg_attr(feature = "openapi", schema(ignore))]
     active_connections: Option<IgnoredAny>,
-    #[cfg_attr(feature = "openapi", schema(ignore))]
     inactive_connections: Option<IgnoredAny>,
-    #[cfg_attr(feature = "openapi", schema(ignore))]
     persistent_connections: Option<IgnoredAny>,
-    #[cfg_attr(feature = "openapi", schema(ignore))]
     stats: Option<IgnoredAny>,
-    #[cfg_attr(feature = "openapi", schema(ignore))]
     rates: Option<IgnoredAny>,
-    #[cfg_attr(feature = "openapi", schema(ignore))]
     etag: Option<IgnoredAny>,
-    #[cfg_attr(feature = "openapi", schema(ignore))]
     changed: Option<IgnoredAny>,
 }
 

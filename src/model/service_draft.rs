@@ -13,100 +13,61 @@ use super::{
 /// A virtual service in a request. An absent field keeps the current value (PATCH) or takes the
 /// default (POST, PUT); `null` sets the default.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ServiceInput))]
 #[serde(deny_unknown_fields)]
 pub struct ServiceDraft {
     /// Id, instead of the fields that identify the service. If both are given, they must agree.
-    #[cfg_attr(feature = "openapi", schema(example = "tcp-192.0.2.1-80"))]
     pub id: Option<String>,
     /// Transport protocol.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<super::schema::Protocol>))]
     pub protocol: Option<String>,
     /// Virtual address, IPv4 or IPv6.
-    #[cfg_attr(feature = "openapi", schema(example = "192.0.2.1"))]
     pub address: Option<String>,
     /// Port. 0 means any port and requires `persistence`. Default 0.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(minimum = 0, maximum = 65535, example = 80)
-    )]
     pub port: Option<i64>,
     /// Firewall mark, instead of protocol, address and port.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(minimum = 1, maximum = 4_294_967_295_i64, nullable)
-    )]
     pub fwmark: Option<i64>,
     /// Address family of the packets with this `fwmark`. Default `ipv4`.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Family>))]
     pub family: Option<String>,
     /// Scheduler by the kernel's name, up to 15 characters. Default `wlc`.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(value_type = Option<String>, min_length = 1, max_length = 15, example = "rr")
-    )]
     #[serde(default)]
     pub scheduler: Field<String>,
     /// Flags of the scheduler: `sh-fallback`, `sh-port` (sh), `mh-fallback`, `mh-port` (mh),
     /// `flag-1`, `flag-2`, `flag-3` (any). Default none; reset when the scheduler changes.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(value_type = Option<Vec<super::schema::SchedulerFlag>>)
-    )]
     #[serde(default)]
     pub scheduler_flags: Field<Vec<String>>,
     /// One-packet scheduling: each packet is scheduled separately. UDP and fwmark services only.
     /// Default false.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<bool>))]
     #[serde(default)]
     pub one_packet: Field<bool>,
     /// Persistence: connections of one client go to the same server. `{}` sets the defaults, `null`
     /// disables it. Default none.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<PersistenceDraft>))]
     #[serde(default, deserialize_with = "object::field")]
     pub persistence: Field<PersistenceDraft>,
     /// Netmask that the kernel stores for a service without persistence, where it has no effect.
     /// A persistent service has `persistence.netmask` instead.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<MaskText>))]
     #[serde(default)]
     pub netmask: Field<MaskText>,
     /// Persistence engine, such as `sip`, up to 16 characters. Default none.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(value_type = Option<String>, min_length = 1, max_length = 16, example = "sip")
-    )]
     #[serde(default)]
     pub persistence_engine: Field<String>,
     /// Real servers. POST creates them with the service; PUT replaces the whole set. PATCH does not
     /// accept the field. If absent, the servers are unchanged.
     #[serde(default, deserialize_with = "object::list")]
     pub servers: Option<Vec<ServerDraft>>,
-    #[cfg_attr(feature = "openapi", schema(ignore))]
     server_count: Option<IgnoredAny>,
-    #[cfg_attr(feature = "openapi", schema(ignore))]
     stats: Option<IgnoredAny>,
-    #[cfg_attr(feature = "openapi", schema(ignore))]
     rates: Option<IgnoredAny>,
-    #[cfg_attr(feature = "openapi", schema(ignore))]
     etag: Option<IgnoredAny>,
-    #[cfg_attr(feature = "openapi", schema(ignore))]
     changed: Option<IgnoredAny>,
 }
 
 /// Persistence in a request.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PersistenceInput))]
 #[serde(deny_unknown_fields)]
 pub struct PersistenceDraft {
     /// Seconds for which a client is remembered after its last connection. Default 300.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(value_type = Option<i64>, minimum = 1, maximum = 2_678_400)
-    )]
     #[serde(default)]
     pub timeout_seconds: Field<i64>,
     /// Dotted quad for IPv4, prefix length 1 to 128 for IPv6. Default: the whole address.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<MaskText>))]
     #[serde(default)]
     pub netmask: Field<MaskText>,
 }

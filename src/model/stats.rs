@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 /// Counters of a virtual service or a real server since the last zero (manual: --stats). The kernel
 /// updates them every 2 seconds, unless the setting `run_estimation` is off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Stats {
     /// Connections scheduled.
     pub connections: u64,
@@ -22,7 +21,6 @@ pub struct Stats {
 /// Rates per second, estimated by the kernel over about 8 seconds (manual: --rate). 0 while the
 /// setting `run_estimation` is off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Rates {
     /// Connections per second.
     pub connections: u64,

@@ -16,19 +16,16 @@ use super::{
 
 /// A running sync daemon (manual: --start-daemon; `IPVS_CMD_GET_DAEMON`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SyncDaemon {
     /// Role: a master sends connections, a backup receives them.
     pub state: SyncState,
     /// Network interface for the multicast messages.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "eth0"))]
     pub interface: Name,
     /// Sync id, 0 to 255. A backup accepts the messages with its id; with 0, all messages.
     pub sync_id: u32,
     /// Longest message in bytes, as adjusted by the kernel.
     pub max_length: u16,
     /// Multicast group; IPv4 or IPv6.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "224.0.0.81"))]
     pub multicast_group: IpAddr,
     /// UDP port.
     pub multicast_port: u16,
@@ -38,7 +35,6 @@ pub struct SyncDaemon {
 
 /// Role of a sync daemon. A network namespace has at most one daemon of each role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum SyncState {
     /// Sends connection state.
@@ -49,39 +45,29 @@ pub enum SyncState {
 
 /// A sync daemon in a request. An absent field takes the default.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = SyncDaemonInput))]
 #[serde(deny_unknown_fields)]
 pub struct SyncDaemonDraft {
     /// Network interface for the multicast messages, up to 15 characters. Required.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, min_length = 1, max_length = 15, example = "eth0"))]
     #[serde(default)]
     pub interface: Field<String>,
     /// Sync id. A backup accepts the messages with its id; with 0, all messages. Default 0.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>, minimum = 0, maximum = 255))]
     #[serde(default)]
     pub sync_id: Field<i64>,
     /// Longest message in bytes; the kernel raises a value that is too small. Default: the payload
     /// of a packet of 1500 bytes.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>, minimum = 1, maximum = 65507))]
     #[serde(default)]
     pub max_length: Field<i64>,
     /// Multicast group, IPv4 or IPv6. Default 224.0.0.81.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "224.0.0.81"))]
     #[serde(default)]
     pub multicast_group: Field<String>,
     /// UDP port. Default 8848.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>, minimum = 1, maximum = 65535))]
     #[serde(default)]
     pub multicast_port: Field<i64>,
     /// Time to live in hops. Default 1.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>, minimum = 1, maximum = 255))]
     #[serde(default)]
     pub multicast_ttl: Field<i64>,
-    #[cfg_attr(feature = "openapi", schema(ignore))]
     state: Option<IgnoredAny>,
-    #[cfg_attr(feature = "openapi", schema(ignore))]
     etag: Option<IgnoredAny>,
-    #[cfg_attr(feature = "openapi", schema(ignore))]
     changed: Option<IgnoredAny>,
 }
 

@@ -9,48 +9,29 @@ use super::{
 
 /// Timeouts of idle connections (manual: --set, -L --timeout; `IPVS_CMD_GET_CONFIG`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Timeouts {
     /// Seconds for an established TCP session. Kernel default 900.
-    #[cfg_attr(feature = "openapi", schema(example = 900))]
     pub tcp_seconds: u32,
     /// Seconds for a TCP session after a FIN. Kernel default 120.
-    #[cfg_attr(feature = "openapi", schema(example = 120))]
     pub tcp_fin_seconds: u32,
     /// Seconds for a UDP exchange. Kernel default 300.
-    #[cfg_attr(feature = "openapi", schema(example = 300))]
     pub udp_seconds: u32,
 }
 
 /// Timeouts in a request. An absent field keeps the current value.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TimeoutsInput))]
 #[serde(deny_unknown_fields)]
 pub struct TimeoutsDraft {
     /// Seconds for an established TCP session.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(value_type = Option<i64>, minimum = 1, maximum = 2_678_400)
-    )]
     #[serde(default)]
     pub tcp_seconds: Field<i64>,
     /// Seconds for a TCP session after a FIN.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(value_type = Option<i64>, minimum = 1, maximum = 2_678_400)
-    )]
     #[serde(default)]
     pub tcp_fin_seconds: Field<i64>,
     /// Seconds for a UDP exchange.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(value_type = Option<i64>, minimum = 1, maximum = 2_678_400)
-    )]
     #[serde(default)]
     pub udp_seconds: Field<i64>,
-    #[cfg_attr(feature = "openapi", schema(ignore))]
     etag: Option<IgnoredAny>,
-    #[cfg_attr(feature = "openapi", schema(ignore))]
     changed: Option<IgnoredAny>,
 }
 

@@ -45,23 +45,16 @@ pub enum Checksum {
 
 /// Encapsulation in a request.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TunnelInput))]
 #[serde(deny_unknown_fields)]
 pub struct TunnelDraft {
     /// Encapsulation. Default `ipip`.
     #[serde(rename = "type")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<super::schema::TunnelType>))]
     #[serde(default)]
     pub kind: Field<String>,
     /// UDP port. Required with `gue`, not allowed with other types.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(value_type = Option<i64>, minimum = 1, maximum = 65535)
-    )]
     #[serde(default)]
     pub port: Field<i64>,
     /// Checksums of `gue` and `gre` (`remote`: `gue` only). Default `none`.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<super::schema::Checksum>))]
     #[serde(default)]
     pub checksum: Field<String>,
 }

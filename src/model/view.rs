@@ -23,23 +23,18 @@ pub struct Include {
 
 /// A virtual service.
 #[derive(Clone, Copy, Debug, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Service))]
 pub struct ServiceView<'a> {
     /// Id, a URL path segment: `tcp-192.0.2.1-80`, `udp-2001:db8::1-53`, `fwmark-7`, `fwmark6-7`.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "tcp-192.0.2.1-80"))]
     pub id: ServiceKey,
     /// Transport protocol: `tcp`, `udp` or `sctp`; a number if another program set another protocol.
     /// Absent with `fwmark`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "tcp"))]
     pub protocol: Option<Protocol>,
     /// Virtual address. Absent with `fwmark`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "192.0.2.1"))]
     pub address: Option<IpAddr>,
     /// Port; 0 for any. Absent with `fwmark`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(example = 80))]
     pub port: Option<u16>,
     /// Firewall mark. Absent with `address`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,10 +43,8 @@ pub struct ServiceView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub family: Option<Family>,
     /// Scheduler by the kernel's name.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "wlc"))]
     pub scheduler: Name,
     /// Flags of the scheduler.
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<super::schema::SchedulerFlag>))]
     scheduler_flags: NamedFlags,
     /// One-packet scheduling: each packet is scheduled separately.
     pub one_packet: bool,
@@ -60,62 +53,48 @@ pub struct ServiceView<'a> {
     pub persistence: Option<Persistence>,
     /// Netmask that the kernel stores for a service without persistence. Absent if it is full.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub netmask: Option<Netmask>,
     /// Persistence engine. Absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub persistence_engine: Option<Name>,
     /// Real servers in the kernel's order, newest first; schedulers use this order. Absent unless
     /// included.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<ServerView<'_>>>))]
     servers: Option<ServerViews<'a>>,
     /// Number of real servers. Absent unless they are included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_count: Option<usize>,
     /// Counters. Absent unless included.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Stats>))]
     pub stats: Option<&'a Stats>,
     /// Rates. Absent unless included.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Rates>))]
     pub rates: Option<&'a Rates>,
     /// ETag of the configuration, for `If-Match`. Covers the servers if they are included.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "t-0123456789abcdef"))]
     pub etag: Etag,
 }
 
 /// Persistence of a virtual service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Persistence {
     /// Seconds for which a client is remembered after its last connection.
-    #[cfg_attr(feature = "openapi", schema(example = 300))]
     pub timeout_seconds: u32,
     /// The part of a client's address that identifies it: dotted quad for IPv4, prefix length for
     /// IPv6.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "255.255.255.255"))]
     pub netmask: Netmask,
 }
 
 /// A real server of a virtual service.
 #[derive(Clone, Copy, Debug, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Server))]
 pub struct ServerView<'a> {
     /// Id within the service, a URL path segment.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "192.168.10.1-80"))]
     pub id: ServerKey,
     /// Address.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "192.168.10.1"))]
     pub address: IpAddr,
     /// Port; 0 keeps the packet's destination port.
-    #[cfg_attr(feature = "openapi", schema(example = 80))]
     pub port: u16,
     /// Forwarding method: `masquerade`, `tunnel` or `direct`; `local` and `bypass` are set by the
     /// kernel.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "masquerade"))]
     pub forwarding: Forwarding,
     /// Capacity relative to the other servers. A server of weight 0 receives no new connections.
     pub weight: u32,
@@ -135,42 +114,34 @@ pub struct ServerView<'a> {
     pub persistent_connections: u32,
     /// Counters. Absent unless included.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Stats>))]
     pub stats: Option<&'a Stats>,
     /// Rates. Absent unless included.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Rates>))]
     pub rates: Option<&'a Rates>,
     /// ETag of the configuration, for `If-Match`.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "r-0123456789abcdef"))]
     pub etag: Etag,
 }
 
 /// Encapsulation of packets to a real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Tunnel))]
 pub struct TunnelView {
     /// Encapsulation: `ipip`, `gue` or `gre`.
     #[serde(rename = "type")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "gue"))]
     pub kind: TunnelType,
     /// UDP port. Only with `gue`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// Checksum: `none`, `checksum` or `remote`.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "none"))]
     pub checksum: Checksum,
 }
 
 /// A running sync daemon.
 #[derive(Clone, Copy, Debug, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = SyncDaemonState))]
 pub struct SyncDaemonView {
     /// The daemon.
     #[serde(flatten)]
     pub daemon: SyncDaemon,
     /// ETag, for `If-Match`.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "r-0123456789abcdef"))]
     pub etag: Etag,
 }
 

@@ -410,7 +410,7 @@ pub(super) fn sync_daemon_list() -> RefOr<Schema> {
 pub(super) fn settings() -> RefOr<Schema> {
     let settings = SETTINGS
         .iter()
-        .map(|spec| settable(spec.name, setting(spec), spec.doc));
+        .map(|spec| optional(spec.name, setting(spec), spec.doc));
     let changed = output("changed", boolean(), CHANGED);
     resource(
         "Kernel settings by name (`/proc/sys/net/ipv4/vs`). Responses contain those of the \

@@ -1,4 +1,4 @@
-//! Entity tags, preconditions, ages.
+//! Entity tags, preconditions, and the age of responses.
 
 use http::Method;
 use ipvsd::kernel::fake::{Counters, ServiceId, command};
@@ -19,7 +19,7 @@ fn service() -> ServiceId {
 }
 
 #[tokio::test]
-async fn a_client_that_has_it_is_told_so_in_304_without_a_body() {
+async fn if_none_match_with_the_current_etag_yields_304_without_a_body() {
     let daemon = Daemon::with_service().await;
     for path in [
         SERVICE,
@@ -44,22 +44,22 @@ async fn a_client_that_has_it_is_told_so_in_304_without_a_body() {
             format!("W/{tag}"),
             "*".to_owned(),
         ] {
-            let reply = daemon
-                .get_with(path, &[("if-none-match", &tags)])
+            let response = daemon
+                .get_with_headers(path, &[("if-none-match", &tags)])
                 .await
                 .expect(304);
-            assert!(reply.body.is_empty());
-            assert_eq!(reply.header("etag"), tag);
+            assert!(response.body.is_empty());
+            assert_eq!(response.header("etag"), tag);
         }
         daemon
-            .get_with(path, &[("if-none-match", "\"x\"")])
+            .get_with_headers(path, &[("if-none-match", "\"x\"")])
             .await
             .expect(200);
     }
 }
 
 #[tokio::test]
-async fn a_read_notices_counters_only_where_it_shows_them() {
+async fn the_etag_of_a_list_covers_counters_only_if_it_contains_them() {
     let daemon = Daemon::with_service().await;
     let paths = ["/v1/services", "/v1/services?include=servers,stats"];
     let mut tags = Vec::new();
@@ -68,18 +68,18 @@ async fn a_read_notices_counters_only_where_it_shows_them() {
     }
     assert!(daemon.kernel.set_counters(service(), traffic(7)));
     daemon
-        .get_with(paths[0], &[("if-none-match", &tags[0])])
+        .get_with_headers(paths[0], &[("if-none-match", &tags[0])])
         .await
         .expect(304);
-    let reply = daemon
-        .get_with(paths[1], &[("if-none-match", &tags[1])])
+    let response = daemon
+        .get_with_headers(paths[1], &[("if-none-match", &tags[1])])
         .await
         .expect(200);
-    assert_eq!(reply.json()["services"][0]["stats"]["connections"], 7);
+    assert_eq!(response.json()["services"][0]["stats"]["connections"], 7);
 }
 
 #[tokio::test]
-async fn a_write_goes_through_though_counters_have_moved_but_not_over_another_write() {
+async fn if_match_ignores_counters_and_detects_other_writes() {
     let daemon = Daemon::with_service().await;
     let tag = daemon
         .get(&format!("{SERVICE}?include=servers,stats"))
@@ -90,20 +90,20 @@ async fn a_write_goes_through_though_counters_have_moved_but_not_over_another_wr
         let daemon = &daemon;
         async move {
             let headers = [("if-match", tag.as_str())];
-            daemon.send(Method::PATCH, SERVICE, &headers, body).await
+            daemon.request(Method::PATCH, SERVICE, &headers, body).await
         }
     };
-    let reply = patch(tag.clone(), r#"{"scheduler":"lc"}"#)
+    let response = patch(tag.clone(), r#"{"scheduler":"lc"}"#)
         .await
         .expect(200);
-    let reply_old = patch(tag, r#"{"scheduler":"sed"}"#).await;
-    reply_old.problem(412, "REVISION_MISMATCH");
+    let response_old = patch(tag, r#"{"scheduler":"sed"}"#).await;
+    response_old.problem(412, "REVISION_MISMATCH");
 
-    // The tag of a write's answer, the bare field of its body, and that of a read without servers.
-    patch(reply.header("etag").to_owned(), "{}")
+    // The tag of a write's response, the field `etag` of its body, the tag of a read without servers.
+    patch(response.header("etag").to_owned(), "{}")
         .await
         .expect(200);
-    let etag = reply.json()["etag"].as_str().unwrap().to_owned();
+    let etag = response.json()["etag"].as_str().unwrap().to_owned();
     patch(etag.clone(), "{}").await.expect(200);
     patch(format!("\"x\", \"{etag}\""), "{}").await.expect(200);
     let bare = daemon.get(&format!("{SERVICE}?include=none")).await;
@@ -111,22 +111,40 @@ async fn a_write_goes_through_though_counters_have_moved_but_not_over_another_wr
         .await
         .expect(200);
 
-    patch("\"x\"".to_owned(), "{}")
-        .await
-        .problem(412, "REVISION_MISMATCH");
+    // The tag of another server, and that of a list.
+    let list = daemon.get("/v1/services").await.header("etag").to_owned();
+    for foreign in ["\"x\"".to_owned(), list] {
+        let problem = patch(foreign, "{}").await.problem(412, "REVISION_MISMATCH");
+        assert_eq!(problem["errors"][0]["field"], "if-match");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("not an ETag issued by this server"),
+            "{detail}"
+        );
+        assert!(
+            problem["hint"]
+                .as_str()
+                .unwrap()
+                .contains("read the resource")
+        );
+    }
     patch(format!("W/\"{etag}\""), "{}")
         .await
-        .refuses("if-match");
+        .invalid_field("if-match");
     patch("*".to_owned(), "{}").await.expect(200);
 }
 
 #[tokio::test]
-async fn put_can_be_made_to_create_only_or_to_replace_only() {
+async fn preconditions_restrict_put_to_create_or_replace() {
     let daemon = Daemon::with_service().await;
     let new = "/v1/services/tcp-192.0.2.1-81";
     let put = |path: &'static str, header: &'static str| {
         let daemon = &daemon;
-        async move { daemon.send(Method::PUT, path, &[(header, "*")], "{}").await }
+        async move {
+            daemon
+                .request(Method::PUT, path, &[(header, "*")], "{}")
+                .await
+        }
     };
     put(new, "if-match").await.problem(412, "REVISION_MISMATCH");
     put(SERVICE, "if-none-match")
@@ -136,13 +154,13 @@ async fn put_can_be_made_to_create_only_or_to_replace_only() {
     put(new, "if-match").await.expect(200);
     let both = [("if-match", "*"), ("if-none-match", "*")];
     daemon
-        .send(Method::PUT, new, &both, "{}")
+        .request(Method::PUT, new, &both, "{}")
         .await
-        .refuses("if-none-match");
+        .invalid_field("if-none-match");
 }
 
 #[tokio::test]
-async fn a_deletion_takes_a_precondition_too() {
+async fn delete_supports_if_match() {
     let daemon = Daemon::with_service().await;
     let path = format!("{SERVICE}/servers/10.0.0.1-80");
     let tag = daemon.get(&path).await.header("etag").to_owned();
@@ -151,7 +169,7 @@ async fn a_deletion_takes_a_precondition_too() {
         let (daemon, path) = (&daemon, &path);
         async move {
             daemon
-                .send(Method::DELETE, path, &[("if-match", &tag)], "")
+                .request(Method::DELETE, path, &[("if-match", &tag)], "")
                 .await
         }
     };
@@ -161,7 +179,7 @@ async fn a_deletion_takes_a_precondition_too() {
 }
 
 #[tokio::test]
-async fn a_precondition_that_would_be_ignored_is_refused() {
+async fn an_unsupported_precondition_is_refused() {
     let daemon = Daemon::with_service().await;
     for (method, path, body) in [
         (Method::POST, "/v1/services", "{}"),
@@ -171,51 +189,59 @@ async fn a_precondition_that_would_be_ignored_is_refused() {
         (Method::POST, "/v1/zero", ""),
     ] {
         daemon
-            .send(method, path, &[("if-match", "*")], body)
+            .request(method, path, &[("if-match", "*")], body)
             .await
-            .refuses("if-match");
+            .invalid_field("if-match");
     }
     assert_eq!(daemon.kernel.services().len(), 1);
 }
 
 #[tokio::test]
-async fn reads_are_fresh_unless_the_client_takes_an_older_answer() {
+async fn reads_are_fresh_without_max_age() {
     let daemon = Daemon::with_service().await;
-    let sweeps = || daemon.kernel.dumps(command::GET_SERVICE);
+    let dumps = || daemon.kernel.dumps(command::GET_SERVICE);
     let old = [("cache-control", "max-age=60")];
-    daemon.get_with("/v1/services", &old).await.expect(200);
-    let before = sweeps();
-    let reply = daemon.get_with("/v1/services", &old).await.expect(200);
-    assert!(reply.header("age").parse::<u64>().unwrap() < 60);
-    assert_eq!(sweeps(), before);
+    daemon
+        .get_with_headers("/v1/services", &old)
+        .await
+        .expect(200);
+    let before = dumps();
+    let response = daemon
+        .get_with_headers("/v1/services", &old)
+        .await
+        .expect(200);
+    assert!(response.header("age").parse::<u64>().unwrap() < 60);
+    assert_eq!(dumps(), before);
     daemon.get("/v1/services").await.expect(200);
-    assert!(sweeps() > before);
+    assert!(dumps() > before);
 }
 
 #[tokio::test]
-async fn a_page_that_many_get_is_the_one_that_each_would_get() {
+async fn a_cached_page_equals_a_fresh_one() {
     let daemon = Daemon::with_service().await;
     let path = "/v1/services?include=servers,stats,rates";
     let fresh = daemon.get(path).await.expect(200);
     let old = ("cache-control", "max-age=60");
     for _ in 0..3 {
-        let reply = daemon.get_with(path, &[old]).await.expect(200);
-        assert_eq!(reply.json(), fresh.json());
+        let response = daemon.get_with_headers(path, &[old]).await.expect(200);
+        assert_eq!(response.json(), fresh.json());
         for header in ["etag", "content-type", "content-length"] {
-            assert_eq!(reply.header(header), fresh.header(header));
+            assert_eq!(response.header(header), fresh.header(header));
         }
         let same = [old, ("if-none-match", fresh.header("etag"))];
-        daemon.get_with(path, &same).await.expect(304);
+        daemon.get_with_headers(path, &same).await.expect(304);
     }
-    // Asked otherwise, another.
-    let bare = daemon.get_with("/v1/services?include=none", &[old]).await;
+    // Another query has another page.
+    let bare = daemon
+        .get_with_headers("/v1/services?include=none", &[old])
+        .await;
     assert_ne!(bare.expect(200).header("etag"), fresh.header("etag"));
-    // An own write shows at once, to them too.
+    // A write of this daemon invalidates the cached page.
     daemon
         .patch(SERVICE, r#"{"scheduler":"lc"}"#)
         .await
         .expect(200);
-    let changed = daemon.get_with(path, &[old]).await.expect(200);
+    let changed = daemon.get_with_headers(path, &[old]).await.expect(200);
     assert_eq!(changed.json()["services"][0]["scheduler"], "lc");
     assert_ne!(changed.header("etag"), fresh.header("etag"));
 }

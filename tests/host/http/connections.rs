@@ -54,7 +54,7 @@ async fn connections_have_the_documented_shape() {
 }
 
 #[tokio::test]
-async fn a_limit_cuts_the_list_and_says_so() {
+async fn limit_truncates_the_list_and_sets_truncated() {
     let daemon = with_connections(3).await;
     for (limit, shown, truncated) in [(1, 1, true), (2, 2, true), (3, 3, false), (4, 3, false)] {
         let list = daemon
@@ -68,7 +68,7 @@ async fn a_limit_cuts_the_list_and_says_so() {
         daemon
             .get(&format!("/v1/connections?limit={bad}"))
             .await
-            .refuses("limit");
+            .invalid_field("limit");
     }
     let daemon = with_connections(1500).await;
     let list = daemon.get("/v1/connections").await.json();
@@ -115,7 +115,7 @@ async fn connections_are_filtered() {
         daemon
             .get(&format!("/v1/connections?{query}"))
             .await
-            .refuses(field);
+            .invalid_field(field);
     }
 }
 
@@ -134,15 +134,15 @@ async fn connections_are_counted_by_group() {
 }
 
 #[tokio::test]
-async fn ndjson_is_one_connection_a_line() {
+async fn ndjson_has_one_connection_per_line() {
     let daemon = with_connections(1200).await;
     let accept = [("accept", "application/x-ndjson")];
-    let reply = daemon
-        .get_with("/v1/connections?limit=1100", &accept)
+    let response = daemon
+        .get_with_headers("/v1/connections?limit=1100", &accept)
         .await
         .expect(200);
-    assert_eq!(reply.header("content-type"), "application/x-ndjson");
-    let text = std::str::from_utf8(&reply.body).unwrap();
+    assert_eq!(response.header("content-type"), "application/x-ndjson");
+    let text = std::str::from_utf8(&response.body).unwrap();
     let lines: Vec<Value> = text
         .lines()
         .map(|l| serde_json::from_str(l).unwrap())
@@ -151,7 +151,7 @@ async fn ndjson_is_one_connection_a_line() {
     assert_eq!(lines[7]["client"]["port"], 7);
 }
 
-/// Counts the lines that were read, and tells when nobody reads any more.
+/// Counts the lines that were read, and reports the count when it is dropped.
 struct Source {
     given: u64,
     ended: Option<oneshot::Sender<u64>>,
@@ -175,7 +175,7 @@ impl Drop for Source {
 }
 
 #[tokio::test]
-async fn a_long_list_is_read_only_while_the_client_reads_it() {
+async fn reading_stops_when_the_client_disconnects() {
     let daemon = Daemon::with_service().await;
     let (ended, end) = oneshot::channel();
     let ended = Mutex::new(Some(ended));
@@ -194,11 +194,11 @@ async fn a_long_list_is_read_only_while_the_client_reads_it() {
     let given = end.await.unwrap();
     assert!(
         given < 500_000,
-        "{given} were read for a client that went after a megabyte"
+        "{given} lines were read for a client that disconnected after a megabyte"
     );
 }
 
-/// A kernel whose connection table cannot be read to its end.
+/// A kernel that fails at the end of the connection table.
 #[derive(Debug)]
 struct Broken(FakeKernel);
 
@@ -233,7 +233,7 @@ impl Read for Failure {
 }
 
 #[tokio::test]
-async fn a_failure_on_the_way_does_not_look_like_the_end() {
+async fn a_failure_during_the_transfer_aborts_it() {
     let fake = FakeKernel::new();
     fake.set_connections((0..20_000).map(line).collect());
     let kernel = Arc::new(Broken(fake.clone()));
@@ -253,11 +253,11 @@ async fn a_failure_on_the_way_does_not_look_like_the_end() {
 }
 
 #[tokio::test]
-async fn a_failure_at_once_is_a_problem() {
+async fn an_early_failure_is_an_error_response() {
     let daemon = Daemon::start().await;
     daemon.kernel.faults().unload();
-    let reply = daemon.get("/v1/connections").await;
-    reply.problem(503, "KERNEL_UNAVAILABLE");
-    let reply = daemon.get("/v1/connections?count_by=state").await;
-    reply.problem(503, "KERNEL_UNAVAILABLE");
+    let response = daemon.get("/v1/connections").await;
+    response.problem(503, "KERNEL_UNAVAILABLE");
+    let response = daemon.get("/v1/connections?count_by=state").await;
+    response.problem(503, "KERNEL_UNAVAILABLE");
 }

@@ -1,4 +1,4 @@
-//! A daemon in this process, and a client of it.
+//! An HTTP front end in this process, and a client of it.
 
 use std::sync::Arc;
 
@@ -19,16 +19,16 @@ use ipvsd::{
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-/// A daemon on the fake kernel, behind a port of its own.
+/// A front end on the fake kernel, with a listener.
 pub struct Daemon {
     pub kernel: FakeKernel,
     pub address: std::net::SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
-/// An answer, read to its end.
+/// A complete response.
 #[derive(Debug)]
-pub struct Reply {
+pub struct Response {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -44,7 +44,7 @@ impl Daemon {
         Self::over(kernel.clone(), Arc::new(kernel), options).await
     }
 
-    /// A daemon on `kernel`, which `fake` is a part of.
+    /// A front end on `kernel`, which wraps `fake`.
     pub async fn over(fake: FakeKernel, kernel: Arc<dyn Kernel>, options: HttpOptions) -> Self {
         let executor = Executor::start(kernel, ExecutorLimits::default()).unwrap();
         let app = App::new(
@@ -69,14 +69,14 @@ impl Daemon {
         }
     }
 
-    /// Sends a request with headers and a body; a body that is not empty is JSON unless said.
-    pub async fn send(
+    /// Sends a request. The default media type of a body is JSON.
+    pub async fn request(
         &self,
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
         body: &str,
-    ) -> Reply {
+    ) -> Response {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.address));
@@ -93,38 +93,38 @@ impl Daemon {
             .await
             .unwrap();
         let (parts, body) = response.into_parts();
-        Reply {
+        Response {
             status: parts.status,
             headers: parts.headers,
             body: body.collect().await.unwrap().to_bytes(),
         }
     }
 
-    pub async fn get(&self, path: &str) -> Reply {
-        self.send(Method::GET, path, &[], "").await
+    pub async fn get(&self, path: &str) -> Response {
+        self.request(Method::GET, path, &[], "").await
     }
 
-    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
-        self.send(Method::GET, path, headers, "").await
+    pub async fn get_with_headers(&self, path: &str, headers: &[(&str, &str)]) -> Response {
+        self.request(Method::GET, path, headers, "").await
     }
 
-    pub async fn post(&self, path: &str, body: &str) -> Reply {
-        self.send(Method::POST, path, &[], body).await
+    pub async fn post(&self, path: &str, body: &str) -> Response {
+        self.request(Method::POST, path, &[], body).await
     }
 
-    pub async fn put(&self, path: &str, body: &str) -> Reply {
-        self.send(Method::PUT, path, &[], body).await
+    pub async fn put(&self, path: &str, body: &str) -> Response {
+        self.request(Method::PUT, path, &[], body).await
     }
 
-    pub async fn patch(&self, path: &str, body: &str) -> Reply {
-        self.send(Method::PATCH, path, &[], body).await
+    pub async fn patch(&self, path: &str, body: &str) -> Response {
+        self.request(Method::PATCH, path, &[], body).await
     }
 
-    pub async fn delete(&self, path: &str) -> Reply {
-        self.send(Method::DELETE, path, &[], "").await
+    pub async fn delete(&self, path: &str) -> Response {
+        self.request(Method::DELETE, path, &[], "").await
     }
 
-    /// A daemon with the service tcp-192.0.2.1-80 and two servers.
+    /// A front end with the service tcp-192.0.2.1-80 and two servers.
     pub async fn with_service() -> Self {
         let daemon = Self::start().await;
         daemon
@@ -140,8 +140,8 @@ impl Daemon {
     }
 }
 
-impl Reply {
-    /// Panics, with all of the answer, if the status is another.
+impl Response {
+    /// Checks the status.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{self:?}");
@@ -162,7 +162,7 @@ impl Reply {
             .map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The body as a problem of this reason; its form is checked.
+    /// Checks that the response is a problem with this reason, and returns the body.
     #[track_caller]
     pub fn problem(&self, status: u16, reason: &str) -> Value {
         assert_eq!(self.status.as_u16(), status, "{self:?}");
@@ -176,16 +176,16 @@ impl Reply {
         problem
     }
 
-    /// The body as INVALID_ARGUMENT with this field first at fault; returns its message.
+    /// Checks that the response is INVALID_ARGUMENT with this field first, and returns its message.
     #[track_caller]
-    pub fn refuses(&self, field: &str) -> String {
+    pub fn invalid_field(&self, field: &str) -> String {
         let problem = self.problem(400, "INVALID_ARGUMENT");
         assert_eq!(problem["errors"][0]["field"], field, "{problem}");
         problem["errors"][0]["message"].as_str().unwrap().to_owned()
     }
 }
 
-/// Options that refuse bodies over this length.
+/// Options with this limit of the body size.
 pub fn options_with_body(max_body_bytes: usize) -> HttpOptions {
     let limits = Limits {
         max_body_bytes,

@@ -1,4 +1,4 @@
-//! The API's description, as it is served; and long listings.
+//! The OpenAPI document, the error descriptions, and long lists.
 
 use http::Method;
 use ipvsd::kernel::fake::{Destination, Service, ServiceId};
@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::daemon::Daemon;
 
 #[tokio::test]
-async fn the_description_is_served_as_json_and_yaml_and_to_browse() {
+async fn the_openapi_document_is_served_as_json_yaml_and_html() {
     let daemon = Daemon::start().await;
     let document = daemon.get("/openapi.json").await.expect(200).json();
     assert_eq!(document["openapi"], "3.1.0");
@@ -23,7 +23,7 @@ async fn the_description_is_served_as_json_and_yaml_and_to_browse() {
 }
 
 #[tokio::test]
-async fn the_type_of_a_problem_leads_to_its_explanation() {
+async fn the_type_of_a_problem_refers_to_its_description() {
     let daemon = Daemon::start().await;
     let problem = daemon.get("/nowhere").await.problem(404, "NOT_FOUND");
     let page = daemon
@@ -38,11 +38,11 @@ async fn the_type_of_a_problem_leads_to_its_explanation() {
 }
 
 #[tokio::test]
-async fn head_tells_what_get_would_without_its_body() {
+async fn head_has_the_headers_of_get_without_the_body() {
     let daemon = Daemon::with_service().await;
     let get = daemon.get("/v1/services").await.expect(200);
     let head = daemon
-        .send(Method::HEAD, "/v1/services", &[], "")
+        .request(Method::HEAD, "/v1/services", &[], "")
         .await
         .expect(200);
     assert!(head.body.is_empty());
@@ -50,7 +50,7 @@ async fn head_tells_what_get_would_without_its_body() {
 }
 
 #[tokio::test]
-async fn a_long_listing_is_whole_and_comes_in_chunks() {
+async fn a_long_list_is_complete_and_sent_in_chunks() {
     let daemon = Daemon::start().await;
     for port in 1..=300_u16 {
         let id = ServiceId::tcp(([192, 0, 2, 1], port).into());

@@ -1,5 +1,4 @@
-//! The HTTP face end to end: a real client over a real socket, down to the bytes that the fake
-//! kernel is sent.
+//! End-to-end tests of the HTTP front end: a client on a socket, and the fake kernel.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod conditional;

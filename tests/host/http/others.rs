@@ -7,7 +7,7 @@ use serde_json::json;
 use super::daemon::Daemon;
 
 #[tokio::test]
-async fn counters_go_back_to_zero() {
+async fn zero_resets_counters() {
     let daemon = Daemon::with_service().await;
     let id = ServiceId::tcp("192.0.2.1:80".parse().unwrap());
     let counters = Counters {
@@ -16,49 +16,55 @@ async fn counters_go_back_to_zero() {
     };
     for path in ["/v1/zero", "/v1/services/tcp-192.0.2.1-80/zero"] {
         assert!(daemon.kernel.set_counters(id, counters));
-        daemon.send(Method::POST, path, &[], "").await.expect(204);
+        daemon
+            .request(Method::POST, path, &[], "")
+            .await
+            .expect(204);
         let path = "/v1/services/tcp-192.0.2.1-80?include=stats";
         assert_eq!(daemon.get(path).await.json()["stats"]["connections"], 0);
     }
-    let reply = daemon
-        .send(Method::POST, "/v1/services/fwmark-1/zero", &[], "")
+    let response = daemon
+        .request(Method::POST, "/v1/services/fwmark-1/zero", &[], "")
         .await;
-    reply.problem(404, "SERVICE_NOT_FOUND");
+    response.problem(404, "SERVICE_NOT_FOUND");
 }
 
 #[tokio::test]
-async fn timeouts_keep_what_is_absent_and_refuse_zero() {
+async fn patch_of_timeouts_keeps_absent_fields_and_refuses_zero() {
     let daemon = Daemon::start().await;
     let all = json!({"tcp_seconds": 900, "tcp_fin_seconds": 120, "udp_seconds": 300});
     assert_eq!(daemon.get("/v1/timeouts").await.expect(200).json(), all);
-    let reply = daemon
+    let response = daemon
         .patch("/v1/timeouts", r#"{"tcp_seconds":1800}"#)
         .await
         .expect(200);
-    assert_eq!(reply.json()["tcp_seconds"], 1800);
-    assert_eq!(reply.json()["udp_seconds"], 300);
-    assert_eq!(reply.json()["changed"], true);
-    let stale = reply.header("etag").to_owned();
-    let reply = daemon
+    assert_eq!(response.json()["tcp_seconds"], 1800);
+    assert_eq!(response.json()["udp_seconds"], 300);
+    assert_eq!(response.json()["changed"], true);
+    let stale = response.header("etag").to_owned();
+    let response = daemon
         .patch("/v1/timeouts", r#"{"tcp_seconds":null}"#)
         .await
         .expect(200);
-    assert_eq!(reply.json()["tcp_seconds"], 900);
-    let reply = daemon
-        .send(Method::PATCH, "/v1/timeouts", &[("if-match", &stale)], "{}")
+    assert_eq!(response.json()["tcp_seconds"], 900);
+    let response = daemon
+        .request(Method::PATCH, "/v1/timeouts", &[("if-match", &stale)], "{}")
         .await;
-    reply.problem(412, "REVISION_MISMATCH");
+    response.problem(412, "REVISION_MISMATCH");
     for (body, field) in [
         (r#"{"tcp_seconds":0}"#, "tcp_seconds"),
         (r#"{"udp_seconds":2678401}"#, "udp_seconds"),
         (r#"{"tcp":1}"#, "tcp"),
     ] {
-        daemon.patch("/v1/timeouts", body).await.refuses(field);
+        daemon
+            .patch("/v1/timeouts", body)
+            .await
+            .invalid_field(field);
     }
 }
 
 #[tokio::test]
-async fn a_sync_daemon_is_declared_and_restarted_only_when_it_differs() {
+async fn put_restarts_a_sync_daemon_only_if_its_configuration_differs() {
     let daemon = Daemon::start().await;
     let path = "/v1/sync-daemons/master";
     assert_eq!(
@@ -69,14 +75,14 @@ async fn a_sync_daemon_is_declared_and_restarted_only_when_it_differs() {
         .get(path)
         .await
         .problem(404, "SYNC_DAEMON_NOT_RUNNING");
-    let reply = daemon
+    let response = daemon
         .put(path, r#"{"interface":"eth0","sync_id":7}"#)
         .await
         .expect(201);
-    assert_eq!(reply.header("location"), path);
-    assert_eq!(reply.json()["multicast_group"], "224.0.0.81");
+    assert_eq!(response.header("location"), path);
+    assert_eq!(response.json()["multicast_group"], "224.0.0.81");
     let shown = daemon.get(path).await.expect(200);
-    assert_eq!(shown.header("etag"), reply.header("etag"));
+    assert_eq!(shown.header("etag"), response.header("etag"));
     let text = std::str::from_utf8(&shown.body).unwrap();
     let again = daemon.put(path, text).await.expect(200);
     assert_eq!(again.json()["changed"], false);
@@ -87,10 +93,10 @@ async fn a_sync_daemon_is_declared_and_restarted_only_when_it_differs() {
     assert_eq!(other.json()["changed"], true);
     assert_eq!(other.json()["sync_id"], 0);
     let absent = [("if-none-match", "*")];
-    let reply = daemon
-        .send(Method::PUT, path, &absent, r#"{"interface":"eth0"}"#)
+    let response = daemon
+        .request(Method::PUT, path, &absent, r#"{"interface":"eth0"}"#)
         .await;
-    reply.problem(412, "REVISION_MISMATCH");
+    response.problem(412, "REVISION_MISMATCH");
 
     let list = daemon.get("/v1/sync-daemons").await.json();
     assert_eq!(list["sync_daemons"][0]["state"], "master");
@@ -104,26 +110,26 @@ async fn a_sync_daemon_is_declared_and_restarted_only_when_it_differs() {
         .await
         .expect(204);
 
-    daemon.put(path, "{}").await.refuses("interface");
+    daemon.put(path, "{}").await.invalid_field("interface");
     daemon
         .put("/v1/sync-daemons/slave", "{}")
         .await
-        .refuses("state");
+        .invalid_field("state");
 }
 
 #[tokio::test]
-async fn settings_are_typed_and_checked_before_the_first_is_written() {
+async fn settings_are_typed_and_validated_before_the_first_is_written() {
     let daemon = Daemon::start().await;
     let settings = daemon.get("/v1/settings").await.expect(200).json();
     assert_eq!(settings["expire_nodest_conn"], false);
     assert_eq!(settings["sync_threshold"], json!([3, 50]));
     let body = r#"{"expire_nodest_conn":true,"drop_entry":3}"#;
-    let reply = daemon.patch("/v1/settings", body).await.expect(200).json();
-    assert_eq!(reply["expire_nodest_conn"], true);
-    assert_eq!(reply["drop_entry"], 3);
-    assert_eq!(reply["changed"], true);
-    let reply = daemon.patch("/v1/settings", body).await.expect(200).json();
-    assert_eq!(reply["changed"], false);
+    let response = daemon.patch("/v1/settings", body).await.expect(200).json();
+    assert_eq!(response["expire_nodest_conn"], true);
+    assert_eq!(response["drop_entry"], 3);
+    assert_eq!(response["changed"], true);
+    let response = daemon.patch("/v1/settings", body).await.expect(200).json();
+    assert_eq!(response["changed"], false);
     for (body, field) in [
         (r#"{"drop_entry":1,"drop_packet":4}"#, "drop_packet"),
         (r#"{"drop_entry":1,"nonsense":4}"#, "nonsense"),
@@ -131,13 +137,16 @@ async fn settings_are_typed_and_checked_before_the_first_is_written() {
         (r#"{"expire_nodest_conn":1}"#, "expire_nodest_conn"),
         (r#"{"drop_entry":{}}"#, "drop_entry"),
     ] {
-        daemon.patch("/v1/settings", body).await.refuses(field);
+        daemon
+            .patch("/v1/settings", body)
+            .await
+            .invalid_field(field);
     }
     assert_eq!(daemon.get("/v1/settings").await.json()["drop_entry"], 3);
 }
 
 #[tokio::test]
-async fn totals_and_the_busiest_are_told() {
+async fn stats_contain_totals_and_rankings() {
     let daemon = Daemon::with_service().await;
     let stats = daemon.get("/v1/stats").await.expect(200).json();
     assert_eq!(stats["service_count"], 1);
@@ -146,12 +155,12 @@ async fn totals_and_the_busiest_are_told() {
     let path = "/v1/stats?top=1&sort=-stats.bytes_in";
     let stats = daemon.get(path).await.expect(200).json();
     assert_eq!(stats["top_servers"].as_array().unwrap().len(), 1);
-    daemon.get("/v1/stats?top=101").await.refuses("top");
-    daemon.get("/v1/stats?sort=x").await.refuses("sort");
+    daemon.get("/v1/stats?top=101").await.invalid_field("top");
+    daemon.get("/v1/stats?sort=x").await.invalid_field("sort");
 }
 
 #[tokio::test]
-async fn daemon_and_kernel_say_what_they_are() {
+async fn info_describes_daemon_and_kernel() {
     let daemon = Daemon::start().await;
     let info = daemon.get("/v1/info").await.expect(200).json();
     assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
@@ -161,12 +170,12 @@ async fn daemon_and_kernel_say_what_they_are() {
 }
 
 #[tokio::test]
-async fn alive_is_not_ready() {
+async fn readiness_fails_without_the_kernel_and_liveness_does_not() {
     let daemon = Daemon::start().await;
     daemon.get("/readyz").await.expect(200);
     let daemon = Daemon::start().await;
     daemon.kernel.faults().unload();
     daemon.get("/healthz").await.expect(200);
-    let reply = daemon.get("/readyz").await;
-    reply.problem(503, "KERNEL_UNAVAILABLE");
+    let response = daemon.get("/readyz").await;
+    response.problem(503, "KERNEL_UNAVAILABLE");
 }

@@ -1,4 +1,4 @@
-//! What is refused before the kernel is asked, and how.
+//! Requests that are refused before they reach the kernel.
 
 use http::Method;
 use ipvsd::kernel::fake::command;
@@ -23,7 +23,7 @@ async fn an_unknown_path_is_a_problem() {
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_told_the_right_ones() {
+async fn an_unsupported_method_yields_405_with_allow() {
     let daemon = Daemon::start().await;
     for (method, path, allowed) in [
         (
@@ -37,16 +37,19 @@ async fn a_wrong_method_is_told_the_right_ones() {
         (Method::POST, "/healthz", &["GET"]),
         (Method::POST, "/openapi.json", &["GET"]),
     ] {
-        let reply = daemon.send(method, path, &[], "").await;
-        reply.problem(405, "METHOD_NOT_ALLOWED");
+        let response = daemon.request(method, path, &[], "").await;
+        response.problem(405, "METHOD_NOT_ALLOWED");
         for method in allowed {
-            assert!(reply.header("allow").contains(method), "{path}: {reply:?}");
+            assert!(
+                response.header("allow").contains(method),
+                "{path}: {response:?}"
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn a_body_of_another_type_is_refused() {
+async fn an_unsupported_media_type_yields_415() {
     let daemon = Daemon::start().await;
     let form = [("content-type", "application/x-www-form-urlencoded")];
     for (method, path) in [
@@ -57,50 +60,50 @@ async fn a_body_of_another_type_is_refused() {
         (Method::PATCH, "/v1/settings"),
         (Method::PUT, "/v1/sync-daemons/master"),
     ] {
-        let reply = daemon.send(method.clone(), path, &form, "{}").await;
-        let problem = reply.problem(415, "UNSUPPORTED_MEDIA_TYPE");
+        let response = daemon.request(method.clone(), path, &form, "{}").await;
+        let problem = response.problem(415, "UNSUPPORTED_MEDIA_TYPE");
         assert!(problem["hint"].as_str().unwrap().contains("Content-Type"));
         assert_eq!(
             method == Method::PATCH,
-            !reply.header("accept-patch").is_empty()
+            !response.header("accept-patch").is_empty()
         );
         let untyped = daemon
-            .send(method, path, &[("content-type", "")], "{}")
+            .request(method, path, &[("content-type", "")], "{}")
             .await;
         untyped.problem(415, "UNSUPPORTED_MEDIA_TYPE");
     }
     let merge = [("content-type", "application/merge-patch+json")];
-    let reply = daemon.send(Method::PUT, SERVICE, &merge, "{}").await;
-    reply.problem(415, "UNSUPPORTED_MEDIA_TYPE");
+    let response = daemon.request(Method::PUT, SERVICE, &merge, "{}").await;
+    response.problem(415, "UNSUPPORTED_MEDIA_TYPE");
     let json = [("content-type", "Application/JSON ; charset=utf-8")];
     daemon
-        .send(Method::PUT, SERVICE, &json, "{}")
+        .request(Method::PUT, SERVICE, &json, "{}")
         .await
         .expect(201);
 }
 
 #[tokio::test]
-async fn a_body_that_is_missing_broken_or_no_object_is_refused() {
+async fn a_body_that_is_not_a_json_object_is_refused() {
     let daemon = Daemon::start().await;
-    for (body, says) in [
+    for (body, expected) in [
         ("", "empty"),
-        (" ", "not JSON"),
-        ("{", "not JSON"),
-        ("{}{}", "not JSON"),
-        ("{\"port\":1e999}", "not JSON"),
+        (" ", "invalid JSON"),
+        ("{", "invalid JSON"),
+        ("{}{}", "invalid JSON"),
+        ("{\"port\":1e999}", "invalid JSON"),
         ("[]", "expected an object"),
         ("null", "expected an object"),
         ("\"x\"", "expected an object"),
     ] {
-        let message = daemon.put(SERVICE, body).await.refuses("");
-        assert!(message.contains(says), "{body}: {message}");
+        let message = daemon.put(SERVICE, body).await.invalid_field("");
+        assert!(message.contains(expected), "{body}: {message}");
     }
 }
 
 #[tokio::test]
-async fn wrong_fields_are_named_with_what_is_allowed() {
+async fn errors_name_invalid_fields_and_the_allowed_values() {
     let daemon = Daemon::with_service().await;
-    for (body, field, says) in [
+    for (body, field, expected) in [
         (r#"{"shceduler":"rr"}"#, "shceduler", "`scheduler`"),
         (r#"{"scheduler":7}"#, "scheduler", "expected a string"),
         (
@@ -108,8 +111,8 @@ async fn wrong_fields_are_named_with_what_is_allowed() {
             "one_packet",
             "expected a boolean",
         ),
-        (r#"{"port":"80"}"#, "port", "expected a whole number"),
-        (r#"{"port":80.5}"#, "port", "expected a whole number"),
+        (r#"{"port":"80"}"#, "port", "expected an integer"),
+        (r#"{"port":80.5}"#, "port", "expected an integer"),
         (
             r#"{"persistence":{"timeout":5}}"#,
             "persistence.timeout",
@@ -132,19 +135,19 @@ async fn wrong_fields_are_named_with_what_is_allowed() {
             "gue",
         ),
     ] {
-        let reply = daemon.put(SERVICE, body).await;
-        let problem = reply.problem(400, "INVALID_ARGUMENT");
+        let response = daemon.put(SERVICE, body).await;
+        let problem = response.problem(400, "INVALID_ARGUMENT");
         let errors = problem["errors"].as_array().unwrap();
         let error = errors.iter().find(|error| error["field"] == field);
         let message = error.unwrap_or_else(|| panic!("{problem}"))["message"]
             .as_str()
             .unwrap();
-        assert!(message.contains(says), "{body}: {message}");
+        assert!(message.contains(expected), "{body}: {message}");
     }
 }
 
 #[tokio::test]
-async fn an_unknown_parameter_is_refused_wherever_it_is() {
+async fn every_operation_refuses_unknown_parameters() {
     let daemon = Daemon::with_service().await;
     for (method, path, body) in [
         (Method::GET, "/v1/services", ""),
@@ -167,17 +170,17 @@ async fn an_unknown_parameter_is_refused_wherever_it_is() {
         (Method::GET, "/v1/settings", ""),
         (Method::PATCH, "/v1/settings", "{}"),
     ] {
-        let reply = daemon
-            .send(method, &format!("{path}?dry_run=true"), &[], body)
+        let response = daemon
+            .request(method, &format!("{path}?nosuch=1"), &[], body)
             .await;
-        let message = reply.problem(400, "INVALID_ARGUMENT")["errors"].to_string();
-        assert!(message.contains("dry_run"), "{path}: {message}");
+        let message = response.problem(400, "INVALID_ARGUMENT")["errors"].to_string();
+        assert!(message.contains("nosuch"), "{path}: {message}");
     }
     assert_eq!(daemon.kernel.services().len(), 1);
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_long_is_refused_whether_it_says_so_or_not() {
+async fn a_body_above_the_limit_is_refused_with_and_without_content_length() {
     let daemon = Daemon::with(options_with_body(64)).await;
     let long = format!(r#"{{"scheduler":"{}"}}"#, "x".repeat(64));
     daemon.put(SERVICE, &long).await.problem(413, "TOO_LARGE");
@@ -193,29 +196,29 @@ async fn a_body_that_is_too_long_is_refused_whether_it_says_so_or_not() {
         " ".repeat(0x50)
     );
     socket.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
-    assert!(answer.contains("TOO_LARGE"), "{answer}");
+    let mut text = String::new();
+    socket.read_to_string(&mut text).await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 413 "), "{text}");
+    assert!(text.contains("TOO_LARGE"), "{text}");
 }
 
 #[tokio::test]
-async fn a_refusal_carries_the_id_of_its_request() {
+async fn a_problem_contains_the_id_of_its_request() {
     let daemon = Daemon::start().await;
     let id = [("x-request-id", "test-7")];
     for path in [SERVICE, "/nowhere", "/v1/services?x=1"] {
-        let reply = daemon.get_with(path, &id).await;
-        let problem: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        let response = daemon.get_with_headers(path, &id).await;
+        let problem: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
         assert_eq!(problem["request_id"], "test-7", "{path}");
-        let length: usize = reply.header("content-length").parse().unwrap();
-        assert_eq!(length, reply.body.len());
+        let length: usize = response.header("content-length").parse().unwrap();
+        assert_eq!(length, response.body.len());
     }
     let problem = daemon.get(SERVICE).await.problem(404, "SERVICE_NOT_FOUND");
     assert!(problem.get("request_id").is_none());
 }
 
 #[tokio::test]
-async fn what_is_refused_by_its_form_never_reaches_the_kernel() {
+async fn invalid_requests_do_not_reach_the_kernel() {
     let daemon = Daemon::start().await;
     daemon.kernel.reset_counts();
     daemon.put(SERVICE, r#"{"port":"x"}"#).await.expect(400);

@@ -7,30 +7,33 @@ use super::daemon::Daemon;
 const SERVERS: &str = "/v1/services/tcp-192.0.2.1-80/servers";
 
 #[tokio::test]
-async fn one_server_is_created_from_an_object_and_answered_as_one() {
+async fn post_of_one_server_returns_one_server() {
     let daemon = Daemon::with_service().await;
-    let reply = daemon
+    let response = daemon
         .post(SERVERS, r#"{"address":"10.0.0.3"}"#)
         .await
         .expect(201);
-    assert_eq!(reply.header("location"), format!("{SERVERS}/10.0.0.3-80"));
-    let server = reply.json();
+    assert_eq!(
+        response.header("location"),
+        format!("{SERVERS}/10.0.0.3-80")
+    );
+    let server = response.json();
     assert_eq!(server["id"], "10.0.0.3-80");
     assert_eq!(server["forwarding"], "direct");
     assert_eq!(server["weight"], 1);
     assert_eq!(server["changed"], true);
-    let read = daemon.get(reply.header("location")).await.expect(200);
-    assert_eq!(read.header("etag"), reply.header("etag"));
+    let read = daemon.get(response.header("location")).await.expect(200);
+    assert_eq!(read.header("etag"), response.header("etag"));
 
-    let reply = daemon.post(SERVERS, r#"{"address":"10.0.0.3"}"#).await;
-    reply.problem(409, "SERVER_EXISTS");
-    daemon.post(SERVERS, "{}").await.refuses("address");
+    let response = daemon.post(SERVERS, r#"{"address":"10.0.0.3"}"#).await;
+    response.problem(409, "SERVER_EXISTS");
+    daemon.post(SERVERS, "{}").await.invalid_field("address");
     let body = r#"{"address":"10.0.0.4","weight":-1}"#;
-    daemon.post(SERVERS, body).await.refuses("weight");
+    daemon.post(SERVERS, body).await.invalid_field("weight");
 }
 
 #[tokio::test]
-async fn several_servers_are_created_all_or_none_and_answered_in_their_order() {
+async fn post_of_several_servers_is_atomic_and_returns_them_in_order() {
     let daemon = Daemon::with_service().await;
     let body = r#"{"servers":[{"address":"10.0.0.4"},{"address":"10.0.0.3","weight":0}]}"#;
     let created = daemon.post(SERVERS, body).await.expect(201).json();
@@ -50,22 +53,22 @@ async fn several_servers_are_created_all_or_none_and_answered_in_their_order() {
     daemon
         .post(SERVERS, body)
         .await
-        .refuses("servers[1].weight");
+        .invalid_field("servers[1].weight");
     let body = r#"{"servers":[{"address":"10.0.0.6"},{"weight":"1"}]}"#;
     daemon
         .post(SERVERS, body)
         .await
-        .refuses("servers[1].weight");
+        .invalid_field("servers[1].weight");
     daemon
         .post(SERVERS, r#"{"servers":[]}"#)
         .await
-        .refuses("servers");
+        .invalid_field("servers");
     let body = r#"{"servers":[],"weight":1}"#;
-    daemon.post(SERVERS, body).await.refuses("weight");
+    daemon.post(SERVERS, body).await.invalid_field("weight");
 }
 
 #[tokio::test]
-async fn absent_null_and_zero_are_three_different_things() {
+async fn absent_null_and_zero_differ() {
     let daemon = Daemon::with_service().await;
     let path = format!("{SERVERS}/10.0.0.1-80");
     let weight = |body: &'static str| {
@@ -90,7 +93,7 @@ async fn absent_null_and_zero_are_three_different_things() {
 }
 
 #[tokio::test]
-async fn put_and_delete_can_be_repeated() {
+async fn put_and_delete_are_idempotent() {
     let daemon = Daemon::with_service().await;
     let path = format!("{SERVERS}/10.0.0.9-80");
     let body = r#"{"forwarding":"tunnel","tunnel":{"type":"gue","port":6080,"checksum":"remote"}}"#;
@@ -107,14 +110,14 @@ async fn put_and_delete_can_be_repeated() {
         .delete(&format!("{path}?allow_missing=true"))
         .await
         .expect(204);
-    let reply = daemon
+    let response = daemon
         .delete("/v1/services/fwmark-1/servers/10.0.0.1-80")
         .await;
-    reply.problem(404, "SERVICE_NOT_FOUND");
+    response.problem(404, "SERVICE_NOT_FOUND");
 }
 
 #[tokio::test]
-async fn servers_are_listed_in_the_kernels_order_by_pages_and_with_counters_on_request() {
+async fn servers_are_listed_in_kernel_order_in_pages_with_counters_on_request() {
     let daemon = Daemon::with_service().await;
     let list = daemon.get(SERVERS).await.expect(200).json();
     assert_eq!(list["servers"][0]["id"], "10.0.0.1-80");
@@ -142,7 +145,7 @@ async fn servers_are_listed_in_the_kernels_order_by_pages_and_with_counters_on_r
     daemon
         .get(&format!("{SERVERS}?include=servers"))
         .await
-        .refuses("include");
+        .invalid_field("include");
     daemon
         .get("/v1/services/fwmark-1/servers")
         .await
@@ -150,11 +153,11 @@ async fn servers_are_listed_in_the_kernels_order_by_pages_and_with_counters_on_r
     daemon
         .get(&format!("{SERVERS}/10.0.0.1"))
         .await
-        .refuses("server");
+        .invalid_field("server");
 }
 
 #[tokio::test]
-async fn a_server_of_ipv6_is_taken_in_any_spelling() {
+async fn a_server_id_is_accepted_in_any_spelling() {
     let daemon = Daemon::start().await;
     daemon
         .put("/v1/services/tcp-2001:db8::1-80", "{}")
@@ -162,9 +165,9 @@ async fn a_server_of_ipv6_is_taken_in_any_spelling() {
         .expect(201);
     let servers = "/v1/services/tcp-2001:db8::1-80/servers";
     let path = format!("{servers}/2001:DB8:0::A-80");
-    let reply = daemon.put(&path, "{}").await.expect(201);
+    let response = daemon.put(&path, "{}").await.expect(201);
     assert_eq!(
-        reply.header("location"),
+        response.header("location"),
         format!("{servers}/2001:db8::a-80")
     );
     daemon

@@ -13,20 +13,20 @@ fn ids(list: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_created_service_is_answered_as_the_kernel_has_it_and_found_where_location_says() {
+async fn post_returns_the_service_as_stored_and_its_location() {
     let daemon = Daemon::start().await;
     let body = r#"{"protocol":"tcp","address":"2001:DB8:0::1","port":443}"#;
-    let reply = daemon.post("/v1/services", body).await.expect(201);
-    let location = reply.header("location");
+    let response = daemon.post("/v1/services", body).await.expect(201);
+    let location = response.header("location");
     assert_eq!(location, "/v1/services/tcp-2001:db8::1-443");
-    let created = reply.json();
+    let created = response.json();
     assert_eq!(created["scheduler"], "wlc");
     assert_eq!(created["changed"], true);
     assert_eq!(created["servers"], json!([]));
     assert!(created.get("persistence").is_none());
 
     let read = daemon.get(location).await.expect(200);
-    assert_eq!(read.header("etag"), reply.header("etag"));
+    assert_eq!(read.header("etag"), response.header("etag"));
     let mut read = read.json();
     read["changed"] = true.into();
     assert_eq!(read, created);
@@ -38,7 +38,7 @@ async fn a_created_service_is_answered_as_the_kernel_has_it_and_found_where_loca
 }
 
 #[tokio::test]
-async fn ids_are_taken_in_any_spelling_and_answered_canonically() {
+async fn ids_are_accepted_in_any_spelling_and_returned_in_canonical_form() {
     let daemon = Daemon::start().await;
     daemon
         .put("/v1/services/udp-2001:db8::1-53", "{}")
@@ -62,23 +62,23 @@ async fn ids_are_taken_in_any_spelling_and_answered_canonically() {
         "fwmark-x",
         "%FF",
     ] {
-        let reply = daemon.get(&format!("/v1/services/{id}")).await;
-        reply.refuses("service");
+        let response = daemon.get(&format!("/v1/services/{id}")).await;
+        response.invalid_field("service");
     }
 }
 
 #[tokio::test]
-async fn put_creates_then_replaces_then_changes_nothing() {
+async fn put_creates_then_changes_nothing_then_replaces() {
     let daemon = Daemon::start().await;
     let body = r#"{"scheduler":"sh","scheduler_flags":["sh-port"],"persistence":{}}"#;
-    let reply = daemon.put(SERVICE, body).await.expect(201);
-    assert_eq!(reply.header("location"), SERVICE);
-    let reply = daemon.put(SERVICE, body).await.expect(200);
-    assert_eq!(reply.header("location"), "");
-    assert_eq!(reply.json()["changed"], false);
+    let response = daemon.put(SERVICE, body).await.expect(201);
+    assert_eq!(response.header("location"), SERVICE);
+    let response = daemon.put(SERVICE, body).await.expect(200);
+    assert_eq!(response.header("location"), "");
+    assert_eq!(response.json()["changed"], false);
 
-    let reply = daemon.put(SERVICE, "{}").await.expect(200);
-    let service = reply.json();
+    let response = daemon.put(SERVICE, "{}").await.expect(200);
+    let service = response.json();
     assert_eq!(service["changed"], true);
     assert_eq!(service["scheduler"], "wlc");
     assert_eq!(service["scheduler_flags"], json!([]));
@@ -87,11 +87,11 @@ async fn put_creates_then_replaces_then_changes_nothing() {
     daemon
         .put(SERVICE, r#"{"id":"tcp-192.0.2.1-81"}"#)
         .await
-        .refuses("id");
+        .invalid_field("id");
 }
 
 #[tokio::test]
-async fn put_with_servers_replaces_the_set_and_without_leaves_it_alone() {
+async fn put_replaces_the_server_set_only_if_the_body_has_servers() {
     let daemon = Daemon::with_service().await;
     let service = daemon
         .put(SERVICE, r#"{"scheduler":"lc"}"#)
@@ -114,7 +114,7 @@ async fn put_with_servers_replaces_the_set_and_without_leaves_it_alone() {
 }
 
 #[tokio::test]
-async fn a_patch_keeps_what_is_absent_and_clears_what_is_null() {
+async fn patch_keeps_absent_fields_and_clears_null_fields() {
     let daemon = Daemon::start().await;
     let body = r#"{"scheduler":"rr","persistence":{"timeout_seconds":60,"netmask":"255.255.255.0"},
                    "persistence_engine":"sip"}"#;
@@ -138,7 +138,7 @@ async fn a_patch_keeps_what_is_absent_and_clears_what_is_null() {
     )];
     let body = r#"{"persistence":{"timeout_seconds":null},"persistence_engine":null}"#;
     let service = daemon
-        .send(Method::PATCH, path, &merge, body)
+        .request(Method::PATCH, path, &merge, body)
         .await
         .expect(200)
         .json();
@@ -158,7 +158,7 @@ async fn a_patch_keeps_what_is_absent_and_clears_what_is_null() {
     daemon
         .patch(path, r#"{"servers":[]}"#)
         .await
-        .refuses("servers");
+        .invalid_field("servers");
     daemon
         .patch(SERVICE, "{}")
         .await
@@ -166,20 +166,20 @@ async fn a_patch_keeps_what_is_absent_and_clears_what_is_null() {
 }
 
 #[tokio::test]
-async fn what_an_answer_shows_can_be_sent_back() {
+async fn the_body_of_a_get_can_be_put_unchanged() {
     let daemon = Daemon::with_service().await;
     let path = format!("{SERVICE}?include=servers,stats,rates");
     let shown = daemon.get(&path).await.expect(200);
     let text = std::str::from_utf8(&shown.body).unwrap();
-    let reply = daemon.put(SERVICE, text).await.expect(200);
-    assert_eq!(reply.json()["changed"], false);
+    let response = daemon.put(SERVICE, text).await.expect(200);
+    assert_eq!(response.json()["changed"], false);
 }
 
 #[tokio::test]
-async fn a_deletion_of_what_is_missing_is_404_unless_allowed() {
+async fn delete_of_a_missing_service_is_404_without_allow_missing() {
     let daemon = Daemon::with_service().await;
-    let reply = daemon.delete(SERVICE).await.expect(204);
-    assert!(reply.body.is_empty());
+    let response = daemon.delete(SERVICE).await.expect(204);
+    assert!(response.body.is_empty());
     daemon
         .delete(SERVICE)
         .await
@@ -195,27 +195,27 @@ async fn a_deletion_of_what_is_missing_is_404_unless_allowed() {
     daemon
         .delete(&format!("{SERVICE}?allow_missing=yes"))
         .await
-        .refuses("allow_missing");
+        .invalid_field("allow_missing");
 }
 
 #[tokio::test]
-async fn all_services_are_deleted_only_by_their_number() {
+async fn clear_requires_the_number_of_services() {
     let daemon = Daemon::with_service().await;
-    daemon.delete("/v1/services").await.refuses("confirm");
-    let reply = daemon.delete("/v1/services?confirm=2").await;
-    reply.problem(412, "REVISION_MISMATCH");
+    daemon.delete("/v1/services").await.invalid_field("confirm");
+    let response = daemon.delete("/v1/services?confirm=2").await;
+    response.problem(412, "REVISION_MISMATCH");
     daemon
         .delete("/v1/services?confirm=-1")
         .await
-        .refuses("confirm");
+        .invalid_field("confirm");
     assert_eq!(daemon.kernel.services().len(), 1);
-    let reply = daemon.delete("/v1/services?confirm=1").await.expect(200);
-    assert_eq!(reply.json(), json!({"deleted": 1}));
+    let response = daemon.delete("/v1/services?confirm=1").await.expect(200);
+    assert_eq!(response.json(), json!({"deleted": 1}));
     assert!(daemon.kernel.services().is_empty());
 }
 
 #[tokio::test]
-async fn a_listing_shows_what_is_included() {
+async fn include_selects_the_parts_of_a_list() {
     let daemon = Daemon::with_service().await;
     let list = |include: &'static str| {
         let daemon = &daemon;
@@ -237,14 +237,23 @@ async fn a_listing_shows_what_is_included() {
     let service = list("?include=servers,stats,rates").await;
     assert_eq!(service["servers"][1]["rates"]["packets_out"], 0);
 
-    for bad in ["", "x", "servers,", "none,stats"] {
-        let reply = daemon.get(&format!("/v1/services?include={bad}")).await;
-        reply.refuses("include");
+    // Repeating the parameter gives the same list.
+    let path = "/v1/services?include=servers&include=stats,rates";
+    let repeated = daemon.get(path).await.expect(200).json();
+    assert_eq!(repeated["services"][0], service);
+    assert_eq!(
+        list("?include=none,stats").await,
+        list("?include=stats").await
+    );
+
+    for bad in ["", "x", "servers,", "servers&include="] {
+        let response = daemon.get(&format!("/v1/services?include={bad}")).await;
+        response.invalid_field("include");
     }
 }
 
 #[tokio::test]
-async fn a_listing_shows_the_same_as_single_reads() {
+async fn a_list_contains_the_same_services_as_single_reads() {
     let daemon = Daemon::with_service().await;
     daemon
         .put("/v1/services/fwmark6-7", r#"{"scheduler":"mh"}"#)
@@ -266,7 +275,7 @@ async fn a_listing_shows_the_same_as_single_reads() {
 }
 
 #[tokio::test]
-async fn listings_are_filtered_and_sorted() {
+async fn lists_are_filtered_and_sorted() {
     let daemon = Daemon::start().await;
     for (id, body) in [
         ("tcp-192.0.2.1-80", "{}"),
@@ -318,19 +327,22 @@ async fn listings_are_filtered_and_sorted() {
         ("port=65536", "port"),
         ("fwmark=-1", "fwmark"),
         ("sort=name", "sort"),
+        ("sort=id,kernel", "sort"),
+        ("sort=id&sort=-id", "sort"),
+        ("protocol=6", "protocol"),
         ("page_size=x", "page_size"),
         ("page_size=100001", "page_size"),
         ("page_token=x", "page_token"),
         ("prot=tcp", "prot"),
         ("port=80&port=81", "port"),
     ] {
-        let reply = daemon.get(&format!("/v1/services?{query}")).await;
-        reply.refuses(field);
+        let response = daemon.get(&format!("/v1/services?{query}")).await;
+        response.invalid_field(field);
     }
 }
 
 #[tokio::test]
-async fn three_pages_show_every_service_once() {
+async fn pages_contain_every_service_once() {
     let daemon = Daemon::start().await;
     for port in 1..=5 {
         let path = format!("/v1/services/tcp-192.0.2.1-{port}");
@@ -356,7 +368,7 @@ async fn three_pages_show_every_service_once() {
 }
 
 #[tokio::test]
-async fn what_other_programs_change_shows_in_the_next_answer() {
+async fn changes_of_other_programs_show_up_in_the_next_response() {
     let daemon = Daemon::with_service().await;
     daemon.get(SERVICE).await.expect(200);
     daemon.kernel.flush();
@@ -365,15 +377,15 @@ async fn what_other_programs_change_shows_in_the_next_answer() {
 }
 
 #[tokio::test]
-async fn the_kernels_refusals_name_errno_and_remedy() {
+async fn kernel_errors_contain_errno_and_hint() {
     let daemon = Daemon::start().await;
-    let reply = daemon.put(SERVICE, r#"{"scheduler":"wrd"}"#).await;
-    let problem = reply.problem(422, "SCHEDULER_UNAVAILABLE");
+    let response = daemon.put(SERVICE, r#"{"scheduler":"wrd"}"#).await;
+    let problem = response.problem(422, "SCHEDULER_UNAVAILABLE");
     assert_eq!(problem["errno"], "ENOENT");
     assert!(problem["hint"].is_string());
 
     daemon.kernel.faults().unload();
-    let reply = daemon.get("/v1/services").await;
-    reply.problem(503, "KERNEL_UNAVAILABLE");
-    assert!(!reply.header("retry-after").is_empty());
+    let response = daemon.get("/v1/services").await;
+    response.problem(503, "KERNEL_UNAVAILABLE");
+    assert!(!response.header("retry-after").is_empty());
 }
