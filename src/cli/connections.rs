@@ -72,6 +72,7 @@ fn line(connection: &Connection) -> ConnectionLine<'_> {
         virtual_address,
         destination,
         state,
+        template: _,
         expires_in_seconds,
         persistence_engine,
         persistence_data,
@@ -96,7 +97,7 @@ fn json(
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let path = ConnectionQuery {
-        limit: query.limit.or(Some(ConnectionQuery::MOST)),
+        limit: query.limit.or(Some(ConnectionQuery::MAX)),
         ..query.clone()
     };
     write_json(out, format, &client.get(&path.path())?)

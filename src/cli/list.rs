@@ -15,7 +15,7 @@ use crate::{
         List, ListFormat, ListMode, Names, Numeric, Order, refusal_text, write_list, write_rules,
         write_sync_daemons, write_timeouts, write_version,
     },
-    model::{ServiceEntry, ServiceKey},
+    model::{Reason, ServiceEntry, ServiceKey},
 };
 
 /// What is read.
@@ -53,7 +53,7 @@ pub(super) fn read(
             let timeouts = client.timeouts();
             timeouts
                 .map_err(CliError::from)
-                .and_then(|timeouts| Ok(write_timeouts(out, timeouts)?))
+                .and_then(|timeouts| Ok(write_timeouts(out, timeouts.value)?))
         }
         Reading::List(List::SyncDaemons) if format == Format::Table => {
             let daemons = client.sync_daemons();
@@ -77,8 +77,8 @@ pub(super) fn read(
         Err(CliError::Client(ClientError::Refused(problem))) => {
             let of_list = matches!(reading, Reading::List(_));
             let text = match problem.errno {
-                _ if problem.reason == "SERVICE_NOT_FOUND" => "No such service".to_owned(),
-                Some(errno) if of_list && problem.reason != "KERNEL_UNAVAILABLE" => {
+                _ if problem.reason == Reason::ServiceNotFound => "No such service".to_owned(),
+                Some(errno) if of_list && problem.reason != Reason::KernelUnavailable => {
                     refusal_text(None, errno).into_owned()
                 }
                 _ => return Err(ClientError::Refused(problem).into()),
@@ -154,7 +154,7 @@ fn service(
             out,
         );
     }
-    let entry = client.service(key, include)?;
+    let entry = client.service(key, include)?.value;
     print(&[entry], list, out)
 }
 

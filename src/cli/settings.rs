@@ -2,15 +2,15 @@
 
 use std::{collections::BTreeMap, io::Write};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     CliError,
     output::{Format, write_json, write_table},
 };
 use crate::{
-    client::Client,
-    model::{SettingSpec, SettingValue},
+    client::{Client, WriteOptions},
+    model::{SettingSpec, SettingValue, Settings},
 };
 
 /// Shows the settings of these names, or all.
@@ -49,7 +49,7 @@ pub(super) fn show(
 
 /// Sets settings, each `NAME=VALUE`.
 pub(super) fn set(client: &Client, wishes: &[(&str, &str)]) -> Result<(), CliError> {
-    let mut body = Map::new();
+    let mut settings = Settings::new();
     for (name, value) in wishes {
         let spec = SettingSpec::find(name).ok_or_else(|| CliError::Setting((*name).to_owned()))?;
         let value = match *value {
@@ -58,9 +58,9 @@ pub(super) fn set(client: &Client, wishes: &[(&str, &str)]) -> Result<(), CliErr
             // As the file below /proc would have it; two numbers may have a comma between them.
             value => spec.parse(&value.replace(',', " ")),
         };
-        body.insert((*name).to_owned(), serde_json::to_value(value)?);
+        settings.insert((*name).to_owned(), value);
     }
-    client.patch_settings(&body)?;
+    client.update_settings(&settings, &WriteOptions::default())?;
     Ok(())
 }
 

@@ -103,6 +103,7 @@ fn client(
             timeout: timeout.unwrap_or(defaults.timeout),
             ca: director.and_then(|director| director.ca.clone()),
             user_agent: concat!("ipvsctl/", env!("CARGO_PKG_VERSION")).to_owned(),
+            ..defaults
         },
     )
 }

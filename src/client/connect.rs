@@ -1,4 +1,4 @@
-//! Streams to a daemon: TCP, TLS, unix socket.
+//! Connections to a daemon: TCP, TLS, unix socket.
 
 use std::{
     io::{self, Read, Write},
@@ -15,17 +15,17 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 
-use super::{ClientError, Endpoint, getent};
+use super::{endpoint::Endpoint, error::ClientError, getent::getent};
 
-/// A stream of any kind.
+/// A byte stream to the daemon.
 pub(super) trait Stream: Read + Write + Send {}
 
 impl<T: Read + Write + Send> Stream for T {}
 
-/// Trust in the system's certificates, and in those of a file.
+/// A TLS configuration that trusts the system's certificates and those in the file `ca`.
 pub(super) fn tls(ca: Option<&Path>) -> Result<Arc<ClientConfig>, ClientError> {
     let mut roots = RootCertStore::empty();
-    // A machine without certificates can still trust those of the file.
+    // A machine without certificates of its own is no error: `ca` may be all that is needed.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca {
         let bad = || ClientError::Certificates(path.to_owned());
@@ -46,72 +46,74 @@ pub(super) fn tls(ca: Option<&Path>) -> Result<Arc<ClientConfig>, ClientError> {
     Ok(Arc::new(config))
 }
 
-/// Opens a stream within `limit`; it then waits `patience` for each part.
+/// Opens a connection within `timeout`. Each read and write on it then has the limit `io_timeout`.
 pub(super) fn open(
     endpoint: &Endpoint,
     tls: Option<&Arc<ClientConfig>>,
-    limit: Duration,
-    patience: Duration,
+    timeout: Duration,
+    io_timeout: Duration,
 ) -> io::Result<Box<dyn Stream>> {
     let (host, port) = match endpoint {
         Endpoint::Unix(path) => {
             let stream = UnixStream::connect(path)?;
-            stream.set_read_timeout(Some(patience))?;
-            stream.set_write_timeout(Some(patience))?;
+            stream.set_read_timeout(Some(io_timeout))?;
+            stream.set_write_timeout(Some(io_timeout))?;
             return Ok(Box::new(stream));
         }
         Endpoint::Tcp { host, port, .. } => (host, *port),
     };
-    let mut stream = connect(host, port, Instant::now() + limit)?;
+    let mut stream = connect(host, port, Instant::now() + timeout)?;
     stream.set_nodelay(true)?;
-    let wait = |stream: &TcpStream, time: Duration| {
+    let set_timeout = |stream: &TcpStream, time: Duration| {
         stream.set_read_timeout(Some(time))?;
         stream.set_write_timeout(Some(time))
     };
     let Some(config) = tls else {
-        wait(&stream, patience)?;
+        set_timeout(&stream, io_timeout)?;
         return Ok(Box::new(stream));
     };
     let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
     let mut connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
-    // Here already, so that a certificate that is not trusted is told as such.
-    wait(&stream, limit)?;
+    // The handshake is completed here, so that a certificate that is not trusted has an error of
+    // its own.
+    set_timeout(&stream, timeout)?;
     while connection.is_handshaking() {
         connection.complete_io(&mut stream)?;
     }
-    wait(&stream, patience)?;
+    set_timeout(&stream, io_timeout)?;
     Ok(Box::new(StreamOwned::new(connection, stream)))
 }
 
-/// The first of the host's addresses that takes the connection.
+/// Connects to the first of the host's addresses that accepts.
 fn connect(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
-    let mut failed = io::ErrorKind::TimedOut.into();
+    let mut last_error = io::ErrorKind::TimedOut.into();
     for address in addresses(host, port, deadline)? {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
             break;
         }
-        match TcpStream::connect_timeout(&address, left) {
+        match TcpStream::connect_timeout(&address, remaining) {
             Ok(stream) => return Ok(stream),
-            Err(error) => failed = error,
+            Err(error) => last_error = error,
         }
     }
-    Err(failed)
+    Err(last_error)
 }
 
+/// The addresses of a host by `getent ahosts`.
 fn addresses(host: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![(address, port).into()]);
     }
-    let printed = match getent("ahosts", [host], deadline) {
-        // A machine without it has no modules either.
+    let output = match getent("ahosts", [host], deadline) {
+        // A system without getent (musl) has no NSS modules, so the resolver of std is safe.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok((host, port).to_socket_addrs()?.collect());
         }
-        printed => printed?,
+        output => output?,
     };
-    // ADDRESS TYPE [NAME], a line for each type of socket.
-    let addresses = printed.lines().filter_map(|line| {
+    // Each line: ADDRESS TYPE [NAME], where TYPE is the type of socket.
+    let addresses = output.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         let address = words.next()?.parse::<IpAddr>().ok()?;
         (words.next() == Some("STREAM")).then_some((address, port).into())

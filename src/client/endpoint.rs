@@ -1,32 +1,42 @@
+//! Endpoints of daemons as URLs.
+
 use std::{fmt, path::PathBuf, str::FromStr};
 
-use super::EndpointError;
-
-/// Where a daemon listens: `http://HOST[:PORT]`, `https://HOST[:PORT]`, `unix:///PATH`.
+/// The address of a daemon: `http://HOST[:PORT]`, `https://HOST[:PORT]` or `unix:///PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// TCP, port 4787 unless it is said.
+    /// A TCP port.
     Tcp {
-        /// Name or address, IPv6 without brackets.
+        /// Name or address; IPv6 without brackets.
         host: String,
-        /// Port.
+        /// Port; default [`Endpoint::PORT`].
         port: u16,
-        /// Whether TLS is spoken.
+        /// Whether the connection uses TLS (`https`).
         tls: bool,
     },
-    /// A unix socket of this machine.
+    /// A unix socket on this machine.
     Unix(PathBuf),
+}
+
+/// A text that is not an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{text:?} is not an endpoint, such as http://192.0.2.10:4787, https://lb1 or unix:///run/ipvsd/ipvsd.sock"
+)]
+pub struct EndpointError {
+    /// The text.
+    pub text: String,
 }
 
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// ipvsd's port.
+    /// Default TCP port of ipvsd.
     pub const PORT: u16 = 4787;
-    /// The socket of the packaged daemon.
+    /// Unix socket of the packaged daemon.
     pub const SOCKET: &str = "/run/ipvsd/ipvsd.sock";
 
-    /// What goes into the header `Host`.
+    /// The value of the header `Host`.
     pub(super) fn authority(&self) -> String {
         match self {
             Self::Unix(_) => "localhost".to_owned(),
@@ -69,8 +79,8 @@ impl FromStr for Endpoint {
                 None => (authority, None),
             },
         };
-        let sane = |c: char| c.is_ascii_alphanumeric() || "-._:%".contains(c);
-        if host.is_empty() || !host.chars().all(sane) {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-._:%".contains(c);
+        if host.is_empty() || !host.chars().all(allowed) {
             return Err(bad());
         }
         Ok(Self::Tcp {

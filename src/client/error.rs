@@ -1,124 +1,129 @@
-use std::{io, path::PathBuf, time::Duration};
+//! Errors of the client, and the daemon's problem documents.
+
+use std::{fmt, io, path::PathBuf, time::Duration};
 
 use http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
-use super::Endpoint;
-use crate::model::{Errno, Violation};
+use super::endpoint::{Endpoint, EndpointError};
+use crate::model::{Errno, Reason, Violation};
 
-/// Why a request came to nothing.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The endpoint is none.
+    /// The endpoint is malformed.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// The daemon cannot be reached.
+    /// No connection to the daemon.
     #[error("{endpoint} cannot be reached: {source}")]
     Connect {
-        /// Where.
+        /// The daemon's endpoint.
         endpoint: Endpoint,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// Certificates cannot be read.
+    /// A file of certificates cannot be read.
     #[error("{} cannot be read as PEM certificates", .0.display())]
     Certificates(PathBuf),
-    /// The daemon shows a certificate that is not trusted, or is for another name.
+    /// The daemon's certificate is not trusted, or is for another name.
     #[error(
         "{endpoint} is not trusted: {source}; certificates are trusted by the machine, \
          SSL_CERT_FILE, and `ca` of a director in the configuration"
     )]
     Untrusted {
-        /// Where.
+        /// The daemon's endpoint.
         endpoint: Endpoint,
-        /// Why.
+        /// The cause.
         source: rustls::Error,
     },
     /// TLS cannot be set up.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// The daemon did not answer in time.
-    #[error("{endpoint} did not answer within {after:?}")]
+    /// No response within the time limit. A write may have been carried out.
+    #[error("{endpoint} did not respond within {after:?}")]
     Timeout {
-        /// Which.
+        /// The daemon's endpoint.
         endpoint: Endpoint,
-        /// What was waited.
+        /// The time limit.
         after: Duration,
     },
-    /// The connection broke.
-    #[error("the connection broke: {0}")]
-    Broken(io::Error),
-    /// Somebody else answered.
-    #[error("{endpoint} answered {status}, but not as ipvsd does")]
+    /// The connection failed during the request. A write may have been carried out.
+    #[error("connection lost: {0}")]
+    Connection(#[source] io::Error),
+    /// The response is not one of ipvsd.
+    #[error("{endpoint} responded with {status}, but is not ipvsd")]
     NotIpvsd {
-        /// Where.
+        /// The endpoint.
         endpoint: Endpoint,
-        /// With what.
+        /// Status of the response.
         status: StatusCode,
     },
-    /// The answer is not what it should be.
-    #[error("the answer cannot be understood: {0}")]
-    Answer(#[from] serde_json::Error),
-    /// The answer ended too soon.
-    #[error("the answer broke off")]
-    BrokenOff,
-    /// What is read cannot be written.
+    /// A body is not the expected JSON.
+    #[error("unexpected response: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The connection ended before the end of the response. A write may have been carried out.
+    #[error("the response is truncated")]
+    Truncated,
+    /// The caller's writer failed.
     #[error("output: {0}")]
-    Output(io::Error),
-    /// The daemon refused.
-    #[error("{0}")]
+    Output(#[source] io::Error),
+    /// The daemon refused the request.
+    #[error(transparent)]
     Refused(Box<Problem>),
 }
 
-/// A text that is no endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{text:?} is not an endpoint, such as http://192.0.2.10:4787, https://lb1 or unix:///run/ipvsd/ipvsd.sock"
-)]
-pub struct EndpointError {
-    /// The text.
-    pub text: String,
-}
-
-/// The daemon's refusal (`application/problem+json`).
+/// Why the daemon refused a request (`application/problem+json`, RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Problem {
-    /// Status of the answer.
+    /// Status of the response.
     pub status: StatusCode,
-    /// The stable name of the reason, such as `SERVICE_NOT_FOUND`.
-    pub reason: String,
-    /// One sentence for a person.
+    /// Machine-readable reason.
+    pub reason: ProblemReason,
+    /// Explanation of this occurrence.
     pub detail: String,
-    /// What the kernel answered, where it was asked.
+    /// The kernel's error, if the kernel refused the request.
     pub errno: Option<Errno>,
-    /// The fields at fault.
+    /// The invalid fields.
     pub violations: Vec<Violation>,
-    /// What to do about it.
+    /// The remedy.
     pub hint: Option<String>,
+    /// Id of the request, which the daemon's log has too.
+    pub request_id: Option<String>,
+}
+
+/// The machine-readable reason of a problem. Compares with [`Reason`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProblemReason {
+    /// A reason that this version knows.
+    Known(Reason),
+    /// The name of another one, from a newer daemon.
+    Unknown(String),
 }
 
 #[derive(Deserialize)]
 struct ProblemJson {
-    reason: String,
+    reason: ProblemReason,
     detail: String,
     errno: Option<String>,
     #[serde(default)]
     errors: Vec<Violation>,
     hint: Option<String>,
+    request_id: Option<String>,
 }
 
 // === impl Problem ===
 
 impl Problem {
-    /// Reads a refusal; `None` where it is not one of ipvsd's.
-    pub(super) fn read(status: StatusCode, body: &[u8]) -> Option<Self> {
+    /// Parses a problem document; `None` if the body is not one of ipvsd.
+    pub(super) fn parse(status: StatusCode, body: &[u8]) -> Option<Self> {
         let ProblemJson {
             reason,
             detail,
             errno,
             errors,
             hint,
+            request_id,
         } = serde_json::from_slice(body).ok()?;
         Some(Self {
             status,
@@ -127,14 +132,62 @@ impl Problem {
             errno: errno.and_then(|errno| errno.parse().ok()),
             violations: errors,
             hint,
+            request_id,
         })
+    }
+}
+
+// === impl ProblemReason ===
+
+impl ProblemReason {
+    /// The reason, if this version knows it.
+    pub fn known(&self) -> Option<Reason> {
+        match self {
+            Self::Known(reason) => Some(*reason),
+            Self::Unknown(_) => None,
+        }
+    }
+
+    /// The stable name, such as `SERVICE_NOT_FOUND`.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Known(reason) => reason.as_str(),
+            Self::Unknown(name) => name,
+        }
+    }
+}
+
+impl From<String> for ProblemReason {
+    fn from(name: String) -> Self {
+        let known = Reason::ALL
+            .into_iter()
+            .find(|reason| reason.as_str() == name);
+        known.map_or(Self::Unknown(name), Self::Known)
+    }
+}
+
+impl PartialEq<Reason> for ProblemReason {
+    fn eq(&self, other: &Reason) -> bool {
+        self.known() == Some(*other)
+    }
+}
+
+impl fmt::Display for ProblemReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ProblemReason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
     }
 }
 
 // === impl ClientError ===
 
 impl ClientError {
-    /// Why there is no connection.
+    /// The error of a connection that could not be opened.
     pub(super) fn connect(endpoint: Endpoint, source: io::Error) -> Self {
         let inner = source.get_ref().and_then(|inner| inner.downcast_ref());
         match inner {
@@ -146,11 +199,16 @@ impl ClientError {
         }
     }
 
-    /// The daemon's refusal, where it is one.
+    /// The daemon's problem document, if it refused the request.
     pub fn problem(&self) -> Option<&Problem> {
         match self {
             Self::Refused(problem) => Some(problem),
             _ => None,
         }
+    }
+
+    /// The reason of the refusal, if the daemon refused the request and this version knows it.
+    pub fn reason(&self) -> Option<Reason> {
+        self.problem()?.reason.known()
     }
 }

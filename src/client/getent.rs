@@ -1,6 +1,8 @@
-//! Names, as the machine knows them. `getent` is asked, which comes with the C library: a program
-//! that is linked statically, as ipvsctl is so that it starts fast, crashes when the library loads
-//! the modules of `/etc/nsswitch.conf` into it. A process that does not answer can be ended, too.
+//! Lookups in the name service by getent(1).
+//!
+//! A program that is linked statically, as `ipvsctl` is for a fast start, crashes when glibc loads
+//! the NSS modules of `/etc/nsswitch.conf` into it. A process can also be ended at a deadline,
+//! getaddrinfo(3) cannot.
 
 use std::{
     ffi::OsStr,
@@ -12,7 +14,7 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// What `getent DATABASE -- KEYS` prints until `deadline`.
+/// Runs `getent DATABASE -- KEYS` and returns what it has printed at its end or at `deadline`.
 pub(crate) fn getent<K: AsRef<OsStr>>(
     database: &str,
     keys: impl IntoIterator<Item = K>,
@@ -25,37 +27,38 @@ pub(crate) fn getent<K: AsRef<OsStr>>(
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
-    let mut printed = Vec::new();
+    let mut output = Vec::new();
     let read = match child.stdout.take() {
-        Some(stdout) => read(stdout, &mut printed, deadline),
+        Some(stdout) => read(stdout, &mut output, deadline),
         None => Ok(()),
     };
-    end(&mut child);
+    stop(&mut child);
     read?;
-    Ok(String::from_utf8_lossy(&printed).into_owned())
+    Ok(String::from_utf8_lossy(&output).into_owned())
 }
 
-fn read(mut from: ChildStdout, into: &mut Vec<u8>, deadline: Instant) -> io::Result<()> {
-    let mut part = [0; 4096];
+/// Appends to `output` until the end of `stdout` or `deadline`.
+fn read(mut stdout: ChildStdout, output: &mut Vec<u8>, deadline: Instant) -> io::Result<()> {
+    let mut buffer = [0; 4096];
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let readable = PollFd::new(from.as_fd(), PollFlags::POLLIN);
-        match poll(&mut [readable], left) {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let remaining = PollTimeout::try_from(remaining).unwrap_or(PollTimeout::MAX);
+        let readable = PollFd::new(stdout.as_fd(), PollFlags::POLLIN);
+        match poll(&mut [readable], remaining) {
             Ok(0) => return Ok(()),
             Ok(_) => {}
             Err(nix::Error::EINTR) => continue,
             Err(error) => return Err(error.into()),
         }
-        match from.read(&mut part)? {
+        match stdout.read(&mut buffer)? {
             0 => return Ok(()),
-            length => into.extend_from_slice(part.get(..length).unwrap_or_default()),
+            length => output.extend_from_slice(buffer.get(..length).unwrap_or_default()),
         }
     }
 }
 
-/// Ends it, where it has not ended by itself.
-fn end(child: &mut Child) {
+/// Kills the process if it still runs, and reaps it.
+fn stop(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
 }

@@ -1,4 +1,4 @@
-//! What the daemon sends, as the model's own types.
+//! The daemon's JSON, and its conversion into types of the model. Unknown fields are ignored.
 
 use std::net::Ipv4Addr;
 
@@ -10,68 +10,137 @@ use crate::model::{
     SyncDaemon, Tunnel, TunnelType,
 };
 
-/// What the daemon tells of itself and its kernel, in part.
+/// Daemon and kernel information (`GET /v1/info`).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Info {
     /// Version of ipvsd.
     pub version: String,
-    /// Network namespace that is managed, where it is not the daemon's own.
+    /// Managed network namespace; `None` for the daemon's own.
     pub namespace: Option<String>,
     /// The kernel.
     pub kernel: Kernel,
-    /// Schedulers.
+    /// Schedulers that mainline kernels have.
     pub schedulers: Vec<Scheduler>,
     /// Persistence engines that are loaded.
     pub persistence_engines: Vec<String>,
 }
 
-/// The kernel.
+/// Kernel information.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Kernel {
-    /// `netlink` or `fake`.
+    /// `netlink`, or `fake` for the in-memory simulator.
     pub kind: String,
-    /// Its release.
+    /// Release, such as `6.1.0-37-amd64`.
     pub release: String,
-    /// Version of its IPVS.
+    /// Version of IPVS, such as `1.2.1`.
     pub ipvs_version: String,
-    /// Buckets of the connection table.
+    /// Buckets of the connection table; 0 if a kernel that resizes it has none yet.
     pub connection_table_size: u32,
-    /// Whether it estimates.
+    /// Whether the kernel estimates rates (setting `run_estimation`). If not, counters and rates do
+    /// not change.
     pub estimation: bool,
-    /// Optional features.
+    /// Optional features: `conntrack`, `debug`, `estimation_threads`, `resizable_tables`.
     pub features: Vec<String>,
 }
 
 /// A scheduler.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Scheduler {
-    /// Its name.
+    /// The kernel's name, such as `wlc`.
     pub name: String,
-    /// Whether its module is loaded.
+    /// Whether its module is loaded. The kernel loads a module on first use.
     pub loaded: bool,
 }
 
-/// A connection.
+/// Totals, and the services and servers with the highest values (`GET /v1/stats`).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct StatsReport {
+    /// Counters of all services since the last zero, deleted services included.
+    pub stats: Stats,
+    /// Rates of all services.
+    pub rates: Rates,
+    /// Whether the kernel estimates rates, see [`Kernel::estimation`].
+    pub estimation: bool,
+    /// Number of virtual services.
+    pub service_count: u64,
+    /// Number of real servers; one server of two services counts twice.
+    pub server_count: u64,
+    /// Established connections of all services.
+    pub active_connections: u64,
+    /// Other connections of all services.
+    pub inactive_connections: u64,
+    /// The first services in the requested order.
+    pub top_services: Vec<TopService>,
+    /// The first servers in the requested order.
+    pub top_servers: Vec<TopServer>,
+}
+
+/// A virtual service in a [`StatsReport`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TopService {
+    /// Id of the service.
+    pub id: ServiceKey,
+    /// Counters.
+    pub stats: Stats,
+    /// Rates.
+    pub rates: Rates,
+}
+
+/// A real server in a [`StatsReport`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TopServer {
+    /// Id of the service.
+    pub service: ServiceKey,
+    /// Id of the server.
+    pub id: ServerKey,
+    /// Established connections.
+    pub active_connections: u32,
+    /// Other connections.
+    pub inactive_connections: u32,
+    /// Counters.
+    pub stats: Stats,
+    /// Rates.
+    pub rates: Rates,
+}
+
+/// An entry of the kernel's connection table.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Connection {
-    /// Its protocol.
+    /// Protocol; `ip` for the template of a firewall mark.
     #[serde(deserialize_with = "from_text")]
     pub protocol: ConnectionProtocol,
-    /// The client.
+    /// The client; masked and with port 0 in a template.
     pub client: Endpoint,
-    /// The virtual service.
+    /// The virtual service's address, or the firewall mark as an address.
     #[serde(rename = "virtual")]
     pub virtual_address: Endpoint,
     /// The real server.
     pub destination: Endpoint,
-    /// The kernel's name of its state.
+    /// The kernel's name of the state, such as `ESTABLISHED`.
     pub state: String,
-    /// Seconds until it is dropped.
+    /// Whether this is a persistence template.
+    #[serde(default)]
+    pub template: bool,
+    /// Seconds until the entry expires if no packet arrives.
     pub expires_in_seconds: u32,
-    /// Persistence engine.
+    /// Persistence engine, if one has data for this entry.
     pub persistence_engine: Option<String>,
-    /// Its data.
+    /// Data of the persistence engine; for `sip` the Call-ID.
     pub persistence_data: Option<String>,
+}
+
+/// The number of connections in a group.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ConnectionCount {
+    /// The value that the connections have in common: a protocol, an address, a state.
+    pub group: String,
+    /// Number of connections.
+    pub count: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ConnectionCounts {
+    pub counts: Vec<ConnectionCount>,
 }
 
 /// A page of services.
@@ -81,9 +150,34 @@ pub(super) struct ServicePage {
     pub services: Vec<ServiceEntry>,
 }
 
+/// A page of real servers, or the servers that a write has created.
+#[derive(Debug, Deserialize)]
+pub(super) struct ServerPage {
+    #[serde(deserialize_with = "servers")]
+    pub servers: Vec<Server>,
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct SyncDaemons {
     pub sync_daemons: Vec<SyncDaemon>,
+}
+
+/// The response to a clearance.
+#[derive(Debug, Deserialize)]
+pub(super) struct Deleted {
+    pub deleted: u64,
+}
+
+/// The token of the next page.
+#[derive(Debug, Deserialize)]
+pub(super) struct NextPage {
+    pub next_page_token: Option<String>,
+}
+
+/// Whether a write has changed the kernel; a field of each response to a write.
+#[derive(Debug, Deserialize)]
+pub(super) struct Changed {
+    pub changed: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -112,7 +206,7 @@ struct PersistenceJson {
 }
 
 #[derive(Debug, Deserialize)]
-struct ServerJson {
+pub(super) struct ServerJson {
     id: ServerKey,
     forwarding: Forwarding,
     weight: u32,
@@ -139,6 +233,11 @@ struct TunnelJson {
 fn entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ServiceEntry>, D::Error> {
     let services = Vec::<ServiceJson>::deserialize(deserializer)?;
     Ok(services.into_iter().map(ServiceEntry::from).collect())
+}
+
+fn servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Server>, D::Error> {
+    let servers = Vec::<ServerJson>::deserialize(deserializer)?;
+    Ok(servers.into_iter().map(Server::from).collect())
 }
 
 fn from_text<'de, D: Deserializer<'de>, T>(deserializer: D) -> Result<T, D::Error>
@@ -236,5 +335,30 @@ impl From<ServerJson> for Server {
             stats,
             rates,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that panics fails")]
+
+    use super::*;
+
+    #[test]
+    fn unknown_fields_of_a_newer_daemon_are_ignored() {
+        let service: ServiceJson = serde_json::from_str(
+            r#"{"id":"tcp-192.0.2.1-80","scheduler":"sh","scheduler_flags":["sh-port"],
+                "one_packet":false,"persistence":{"timeout_seconds":60,"netmask":"255.255.255.0",
+                "new":1},"owner":"k8s","labels":{"a":"b"},"etag":"t-0","servers":[{
+                "id":"10.0.0.1-80","forwarding":"tunnel","weight":1,"upper_threshold":0,
+                "lower_threshold":0,"tunnel":{"type":"gue","port":6080,"checksum":"none","new":[]},
+                "active_connections":1,"inactive_connections":2,"persistent_connections":3,
+                "health":null}]}"#,
+        )
+        .unwrap();
+        let entry = ServiceEntry::from(service);
+        assert_eq!(entry.service.config.persistence_timeout, Some(60));
+        assert_eq!(entry.service.config.scheduler_flags.bits(), 0x10);
+        assert_eq!(entry.servers[0].config.tunnel.port, 6080);
     }
 }

@@ -1,18 +1,24 @@
-//! What can be read.
+//! Reads.
 
-use std::io::{BufRead, Write};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
 
 use super::{
-    Client, ClientError, Connection, Info, escape,
+    blocking::{Client, NDJSON, percent_encode},
+    error::ClientError,
+    etag::EntityTag,
     http1::Body,
-    json::{ServiceJson, ServicePage, SyncDaemons},
+    json::{
+        Connection, ConnectionCount, ConnectionCounts, Info, NextPage, ServerJson, ServerPage,
+        ServiceJson, ServicePage, StatsReport, SyncDaemons,
+    },
 };
-use crate::{
-    ipvsadm::ListFormat,
-    model::{ServiceEntry, ServiceKey, SyncDaemon, Timeouts},
+use crate::model::{
+    CountBy, Server, ServerKey, ServiceEntry, ServiceKey, Settings, SyncDaemon, SyncState, Timeouts,
 };
 
-/// What is told of services.
+/// What a read returns besides the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Include {
     /// Counters.
@@ -21,16 +27,38 @@ pub struct Include {
     pub rates: bool,
 }
 
-/// Which connections are wanted; absent fields let all pass.
+/// A single resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource<T> {
+    /// The resource.
+    pub value: T,
+    /// Entity tag, for the precondition of a write.
+    pub etag: Option<EntityTag>,
+    /// Age of the result; zero unless [`ClientOptions::max_age`](super::ClientOptions::max_age) is
+    /// set.
+    pub age: Duration,
+}
+
+/// Which connections a read returns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionQuery {
-    /// Pairs of the API's own parameters and their values.
+    /// Query parameters of the API and their values: `protocol`, `client`, `virtual`,
+    /// `destination`, `state`, `templates`.
     pub filters: Vec<(&'static str, String)>,
-    /// At most how many.
+    /// Largest number of connections; default and maximum [`ConnectionQuery::MAX`].
     pub limit: Option<u64>,
 }
 
-/// Connections as they come.
+/// Which services and servers a [`StatsReport`] lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatsQuery {
+    /// Number of services and of servers, 0 to 100; default 10.
+    pub top: Option<u32>,
+    /// Order, such as `-rates.bytes_in`; `-` is descending. Default `-rates.connections`.
+    pub sort: Option<String>,
+}
+
+/// Connections, read from the daemon one by one.
 #[derive(Debug)]
 pub struct Connections<'a> {
     client: &'a Client,
@@ -38,13 +66,16 @@ pub struct Connections<'a> {
     line: Vec<u8>,
 }
 
-/// The most that a page can have where the daemon's settings do not say less.
-const PAGE: u32 = 100_000;
+/// Requested page size. A daemon that is configured with a lower limit refuses it.
+const PAGE_SIZE: u32 = 100_000;
+/// A page token is in the last bytes of a page.
+const TOKEN_TAIL: usize = 512;
 
 // === impl Include ===
 
 impl Include {
-    fn query(self) -> &'static str {
+    /// `include` of a read of services; their servers are always included.
+    fn of_services(self) -> &'static str {
         match (self.stats, self.rates) {
             (false, false) => "servers",
             (true, false) => "servers,stats",
@@ -52,19 +83,29 @@ impl Include {
             (true, true) => "servers,stats,rates",
         }
     }
+
+    /// `include` of a read of servers.
+    fn of_servers(self) -> &'static str {
+        match (self.stats, self.rates) {
+            (false, false) => "none",
+            (true, false) => "stats",
+            (false, true) => "rates",
+            (true, true) => "stats,rates",
+        }
+    }
 }
 
 // === impl ConnectionQuery ===
 
 impl ConnectionQuery {
-    /// The most connections that the daemon tells at a time.
-    pub const MOST: u64 = 10_000_000;
+    /// The largest number of connections that the daemon returns at a time.
+    pub const MAX: u64 = 10_000_000;
 
     /// The path with its query.
     pub fn path(&self) -> String {
         let mut path = "/v1/connections?".to_owned();
         for (name, value) in &self.filters {
-            path += &format!("{name}={}&", escape(value));
+            path += &format!("{name}={}&", percent_encode(value));
         }
         if let Some(limit) = self.limit {
             path += &format!("limit={limit}&");
@@ -77,12 +118,12 @@ impl ConnectionQuery {
 // === impl Client ===
 
 impl Client {
-    /// What daemon and kernel are.
+    /// Reads information about daemon and kernel.
     pub fn info(&self) -> Result<Info, ClientError> {
         Ok(serde_json::from_slice(&self.get("/v1/info")?)?)
     }
 
-    /// All services with their servers, by id, or in the kernel's order.
+    /// Reads all services with their servers, by id or in the kernel's order.
     pub fn services(
         &self,
         include: Include,
@@ -95,25 +136,129 @@ impl Client {
         Ok(services)
     }
 
-    /// The same as the daemon sends it: one page in all but the largest tables.
+    /// Reads all services as the daemon's JSON: one page unless the table is very large.
     pub fn service_pages(
         &self,
         include: Include,
         kernel_order: bool,
     ) -> Result<Vec<Vec<u8>>, ClientError> {
-        #[derive(serde::Deserialize)]
-        struct Next {
-            next_page_token: Option<String>,
-        }
         let sort = if kernel_order { "kernel" } else { "id" };
-        let include = include.query();
-        let path = format!("/v1/services?include={include}&sort={sort}");
-        let mut size = format!("&page_size={PAGE}");
+        let include = include.of_services();
+        self.pages(&format!("/v1/services?include={include}&sort={sort}"))
+    }
+
+    /// Reads a service with its servers.
+    pub fn service(
+        &self,
+        key: ServiceKey,
+        include: Include,
+    ) -> Result<Resource<ServiceEntry>, ClientError> {
+        let resource = self.resource::<ServiceJson>(&service_path(key, include))?;
+        Ok(resource.map(ServiceEntry::from))
+    }
+
+    /// Reads all servers of a service in the kernel's order, which schedulers use.
+    pub fn servers(
+        &self,
+        service: ServiceKey,
+        include: Include,
+    ) -> Result<Vec<Server>, ClientError> {
+        let include = include.of_servers();
+        let mut servers = Vec::new();
+        for page in self.pages(&format!("/v1/services/{service}/servers?include={include}"))? {
+            servers.append(&mut serde_json::from_slice::<ServerPage>(&page)?.servers);
+        }
+        Ok(servers)
+    }
+
+    /// Reads a server.
+    pub fn server(
+        &self,
+        service: ServiceKey,
+        server: ServerKey,
+        include: Include,
+    ) -> Result<Resource<Server>, ClientError> {
+        let include = include.of_servers();
+        let path = format!("/v1/services/{service}/servers/{server}?include={include}");
+        Ok(self.resource::<ServerJson>(&path)?.map(Server::from))
+    }
+
+    /// Reads the timeouts.
+    pub fn timeouts(&self) -> Result<Resource<Timeouts>, ClientError> {
+        self.resource("/v1/timeouts")
+    }
+
+    /// Reads the sync daemons that run.
+    pub fn sync_daemons(&self) -> Result<Vec<SyncDaemon>, ClientError> {
+        let json = self.get("/v1/sync-daemons")?;
+        Ok(serde_json::from_slice::<SyncDaemons>(&json)?.sync_daemons)
+    }
+
+    /// Reads the sync daemon of one state.
+    pub fn sync_daemon(&self, state: SyncState) -> Result<Resource<SyncDaemon>, ClientError> {
+        self.resource(&format!("/v1/sync-daemons/{state}"))
+    }
+
+    /// Reads the settings that this kernel has.
+    pub fn settings(&self) -> Result<Settings, ClientError> {
+        Ok(serde_json::from_slice(&self.get("/v1/settings")?)?)
+    }
+
+    /// Reads totals, and the services and servers with the highest values.
+    pub fn stats(&self, query: &StatsQuery) -> Result<StatsReport, ClientError> {
+        let mut path = "/v1/stats?".to_owned();
+        if let Some(top) = query.top {
+            path += &format!("top={top}&");
+        }
+        if let Some(sort) = &query.sort {
+            path += &format!("sort={}&", percent_encode(sort));
+        }
+        path.pop();
+        Ok(serde_json::from_slice(&self.get(&path)?)?)
+    }
+
+    /// Reads connections one by one.
+    pub fn connections(&self, query: &ConnectionQuery) -> Result<Connections<'_>, ClientError> {
+        let query = ConnectionQuery {
+            limit: query.limit.or(Some(ConnectionQuery::MAX)),
+            ..query.clone()
+        };
+        let body = self.stream(&query.path(), NDJSON)?;
+        Ok(Connections {
+            client: self,
+            body,
+            line: Vec::new(),
+        })
+    }
+
+    /// Counts all connections that match the filters of `query`, by group; the largest group first.
+    pub fn count_connections(
+        &self,
+        query: &ConnectionQuery,
+        by: CountBy,
+    ) -> Result<Vec<ConnectionCount>, ClientError> {
+        let by = match by {
+            CountBy::Protocol => "protocol",
+            CountBy::Client => "client",
+            CountBy::Virtual => "virtual",
+            CountBy::Destination => "destination",
+            CountBy::State => "state",
+        };
+        let mut query = query.clone();
+        query.limit = None;
+        query.filters.push(("count_by", by.to_owned()));
+        let json = self.get(&query.path())?;
+        Ok(serde_json::from_slice::<ConnectionCounts>(&json)?.counts)
+    }
+
+    /// Reads all pages of a list. `path` has a query.
+    fn pages(&self, path: &str) -> Result<Vec<Vec<u8>>, ClientError> {
+        let mut size = format!("&page_size={PAGE_SIZE}");
         let mut pages = Vec::new();
         let mut token = String::new();
         loop {
             let page = match self.get(&format!("{path}{size}{token}")) {
-                // The daemon allows less: what it likes, then.
+                // The daemon has a lower limit. Its default size is always allowed.
                 Err(ClientError::Refused(problem))
                     if !size.is_empty()
                         && problem.violations.iter().any(|v| v.field == "page_size") =>
@@ -123,98 +268,48 @@ impl Client {
                 }
                 page => page?,
             };
-            // The token comes last; a page without one need not be read twice.
-            let tail = page.len().saturating_sub(512);
-            let more = page[tail..]
+            // The token is the last or last but one field; a page without it is parsed only once.
+            let tail = page.len().saturating_sub(TOKEN_TAIL);
+            let has_token = page[tail..]
                 .windows(15)
                 .any(|text| text == b"next_page_token");
-            let next = match more {
-                true => serde_json::from_slice::<Next>(&page)?.next_page_token,
+            let next = match has_token {
+                true => serde_json::from_slice::<NextPage>(&page)?.next_page_token,
                 false => None,
             };
             pages.push(page);
             match next {
-                Some(next) => token = format!("&page_token={}", escape(&next)),
+                Some(next) => token = format!("&page_token={}", percent_encode(&next)),
                 None => return Ok(pages),
             }
         }
     }
 
-    /// One service with its servers.
-    pub fn service(&self, key: ServiceKey, include: Include) -> Result<ServiceEntry, ClientError> {
-        let json = self.get(&service_path(key, include))?;
-        let service: ServiceJson = serde_json::from_slice(&json)?;
-        Ok(service.into())
-    }
-
-    /// The timeouts.
-    pub fn timeouts(&self) -> Result<Timeouts, ClientError> {
-        Ok(serde_json::from_slice(&self.get("/v1/timeouts")?)?)
-    }
-
-    /// The sync daemons.
-    pub fn sync_daemons(&self) -> Result<Vec<SyncDaemon>, ClientError> {
-        let json = self.get("/v1/sync-daemons")?;
-        Ok(serde_json::from_slice::<SyncDaemons>(&json)?.sync_daemons)
-    }
-
-    /// Connections, one by one.
-    pub fn connections(&self, query: &ConnectionQuery) -> Result<Connections<'_>, ClientError> {
-        let query = ConnectionQuery {
-            limit: query.limit.or(Some(ConnectionQuery::MOST)),
-            ..query.clone()
-        };
-        let body = self.send("GET", &query.path(), "application/x-ndjson", None)?;
-        Ok(Connections {
-            client: self,
-            body,
-            line: Vec::new(),
+    fn resource<T: DeserializeOwned>(&self, path: &str) -> Result<Resource<T>, ClientError> {
+        let (json, response) = self.get_response(path)?;
+        Ok(Resource {
+            value: serde_json::from_slice(&json)?,
+            etag: response.etag,
+            age: response.age,
         })
-    }
-
-    /// Writes the table as command lines of ipvsadm; with `restorable` they give the kernel's own
-    /// order of real servers again.
-    pub fn write_rules(&self, out: &mut dyn Write, restorable: bool) -> Result<(), ClientError> {
-        let order = if restorable { "restorable" } else { "sorted" };
-        self.write_text(out, &format!("/v1/rules?order={order}"))
-    }
-
-    /// Writes the table in columns, as `ipvsadm -L -n` does.
-    pub fn write_listing(
-        &self,
-        out: &mut dyn Write,
-        format: ListFormat,
-    ) -> Result<(), ClientError> {
-        let ListFormat {
-            mode,
-            exact,
-            numeric: _,
-            unsorted,
-        } = format;
-        let order = if unsorted { "kernel" } else { "sorted" };
-        let columns = mode.name();
-        let path = format!("/v1/listing?columns={columns}&exact={exact}&order={order}");
-        self.write_text(out, &path)
-    }
-
-    /// Text as it comes: a long one is never in memory as a whole.
-    fn write_text(&self, out: &mut dyn Write, path: &str) -> Result<(), ClientError> {
-        let mut body = self.send("GET", path, "text/plain", None)?;
-        loop {
-            let part = body.fill_buf().map_err(|error| self.broken(error))?;
-            if part.is_empty() {
-                return Ok(());
-            }
-            out.write_all(part).map_err(ClientError::Output)?;
-            let length = part.len();
-            body.consume(length);
-        }
     }
 }
 
-/// Where a service is.
+/// The path of a service with its query.
 pub(crate) fn service_path(key: ServiceKey, include: Include) -> String {
-    format!("/v1/services/{key}?include={}", include.query())
+    format!("/v1/services/{key}?include={}", include.of_services())
+}
+
+// === impl Resource ===
+
+impl<T> Resource<T> {
+    fn map<U>(self, f: impl FnOnce(T) -> U) -> Resource<U> {
+        Resource {
+            value: f(self.value),
+            etag: self.etag,
+            age: self.age,
+        }
+    }
 }
 
 // === impl Connections ===
@@ -223,7 +318,7 @@ impl Iterator for Connections<'_> {
     type Item = Result<Connection, ClientError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.client.next_line(&mut self.body, &mut self.line) {
+        match self.client.read_line(&mut self.body, &mut self.line) {
             Ok(true) => Some(serde_json::from_slice(&self.line).map_err(ClientError::from)),
             Ok(false) => None,
             Err(error) => Some(Err(error)),

@@ -1,6 +1,6 @@
 //! Presence of an optional field in a request.
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An optional field of a request. An absent field is not zero, and differs from a cleared one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,11 @@ impl<T> Field<T> {
     /// Whether the request contains the field, including as `null`.
     pub fn is_present(&self) -> bool {
         !matches!(self, Self::Keep)
+    }
+
+    /// Whether the field is left as it is.
+    pub fn is_keep(&self) -> bool {
+        matches!(self, Self::Keep)
     }
 
     /// The resulting value, given the current one.
@@ -52,5 +57,16 @@ impl<T> From<Option<T>> for Field<T> {
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Option::deserialize(deserializer)?.map_or(Self::Clear, Self::Set))
+    }
+}
+
+/// In a merge patch: `null` clears. [`Field::Keep`] has no representation; skip it
+/// (`#[serde(skip_serializing_if = "Field::is_keep")]`).
+impl<T: Serialize> Serialize for Field<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Keep | Self::Clear => serializer.serialize_none(),
+            Self::Set(value) => serializer.serialize_some(value),
+        }
     }
 }

@@ -149,6 +149,19 @@ impl SyncDaemonConfig {
     /// The smallest message length of a backup; the kernel raises smaller values.
     const BACKUP_MIN: u16 = 1024;
 
+    /// A daemon of this state with the defaults of ipvsadm(8).
+    pub fn new(state: SyncState, interface: Name) -> Self {
+        Self {
+            state,
+            interface,
+            sync_id: 0,
+            max_length: None,
+            multicast_group: Self::GROUP,
+            multicast_port: Self::PORT,
+            multicast_ttl: Self::TTL,
+        }
+    }
+
     /// Whether `running` has this configuration. The kernel clamps the message length. It derives
     /// the default of a backup from the interface, so a backup with the default length matches any.
     pub fn matches(&self, running: &SyncDaemon) -> bool {

@@ -9,6 +9,7 @@
 )]
 
 mod cli;
+mod client;
 #[path = "../common/mod.rs"]
 mod common;
 mod fuzz;

@@ -2,7 +2,7 @@
 //! ipvsadm was recorded to say, and what it has no words for.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod daemon;
+pub mod daemon;
 mod memory;
 mod names;
 mod recorded;

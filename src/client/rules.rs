@@ -1,0 +1,186 @@
+//! The table as text: ipvsadm's command lines and its columns.
+
+use std::io::{BufRead, Write};
+
+use serde::Deserialize;
+
+use super::{
+    blocking::{Client, NDJSON},
+    error::{ClientError, ProblemReason},
+    http1::{Body, Request},
+};
+use crate::{ipvsadm::ListFormat, model::Errno};
+
+/// Command lines, and how to execute them.
+#[derive(Clone, Debug, Default)]
+pub struct RestoreRequest {
+    /// Command lines of ipvsadm(8), numeric, one per line.
+    pub text: Vec<u8>,
+    /// Whether to clear the table first, once the text is checked.
+    pub clear: bool,
+    /// Whether to stop at the first command that the kernel refuses. Default: continue with the
+    /// next, as `ipvsadm -R` does.
+    pub stop: bool,
+    /// Whether to check the text only.
+    pub check_only: bool,
+}
+
+/// An event of a restore.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "event")]
+pub enum RestoreEvent {
+    /// Progress.
+    Progress {
+        /// Commands that have been executed, refused ones included.
+        done: usize,
+        /// Commands in the text.
+        total: usize,
+    },
+    /// The kernel refused a command.
+    Refused(Refused),
+    /// The restore has ended.
+    End(Restored),
+    /// The daemon could not continue.
+    Failed {
+        /// Machine-readable reason.
+        reason: ProblemReason,
+        /// Explanation.
+        detail: String,
+    },
+}
+
+/// A command that the kernel refused.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Refused {
+    /// Number of its line, from 1.
+    pub line: usize,
+    /// Machine-readable reason.
+    pub reason: ProblemReason,
+    /// Explanation.
+    pub detail: String,
+    errno: Option<String>,
+}
+
+/// The result of a restore.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Restored {
+    /// Commands in the text.
+    pub commands: usize,
+    /// Commands that were executed.
+    pub done: usize,
+    /// Commands that the kernel refused.
+    pub refused: usize,
+}
+
+/// The events of a restore as they happen. The last is [`RestoreEvent::End`],
+/// [`RestoreEvent::Failed`] or an error.
+#[derive(Debug)]
+pub struct RestoreStream<'a> {
+    client: &'a Client,
+    body: Body,
+    line: Vec<u8>,
+    ended: bool,
+}
+
+// === impl Client ===
+
+impl Client {
+    /// Executes command lines (`ipvsadm -R`). The daemon checks the whole text before it executes
+    /// the first: if a line is invalid, this is [`ClientError::Refused`] and nothing has changed.
+    /// A command that the kernel refuses later is an event, and does not undo the ones before it.
+    pub fn restore(&self, request: RestoreRequest) -> Result<RestoreStream<'_>, ClientError> {
+        let RestoreRequest {
+            text,
+            clear,
+            stop,
+            check_only,
+        } = request;
+        let on_error = if stop { "stop" } else { "continue" };
+        let path = format!("/v1/rules?clear={clear}&on_error={on_error}&check_only={check_only}");
+        let response = self.send(&Request {
+            method: "POST",
+            path: &path,
+            accept: NDJSON,
+            headers: &[],
+            body: Some(("text/plain; charset=utf-8", text.as_slice())),
+        })?;
+        Ok(RestoreStream {
+            client: self,
+            body: response.body,
+            line: Vec::new(),
+            ended: false,
+        })
+    }
+
+    /// Writes the table to `out` as command lines (`ipvsadm -S -n`). With `restorable`, the servers
+    /// of each service are in the order that gives the kernel's own order when they are restored.
+    pub fn write_rules(&self, out: &mut dyn Write, restorable: bool) -> Result<(), ClientError> {
+        let order = if restorable { "restorable" } else { "sorted" };
+        self.write_text(out, &format!("/v1/rules?order={order}"))
+    }
+
+    /// Writes the table to `out` in columns (`ipvsadm -L -n`).
+    pub fn write_listing(
+        &self,
+        out: &mut dyn Write,
+        format: ListFormat,
+    ) -> Result<(), ClientError> {
+        let ListFormat {
+            mode,
+            exact,
+            numeric: _,
+            unsorted,
+        } = format;
+        let order = if unsorted { "kernel" } else { "sorted" };
+        let columns = mode.name();
+        let path = format!("/v1/listing?columns={columns}&exact={exact}&order={order}");
+        self.write_text(out, &path)
+    }
+
+    /// Copies a text to `out` as it arrives, so that a long one is never in memory as a whole.
+    fn write_text(&self, out: &mut dyn Write, path: &str) -> Result<(), ClientError> {
+        let mut body = self.stream(path, "text/plain")?;
+        loop {
+            let part = body
+                .fill_buf()
+                .map_err(|error| self.transport_error(error))?;
+            if part.is_empty() {
+                return Ok(());
+            }
+            out.write_all(part).map_err(ClientError::Output)?;
+            let length = part.len();
+            body.consume(length);
+        }
+    }
+}
+
+// === impl Refused ===
+
+impl Refused {
+    /// The kernel's error.
+    pub fn errno(&self) -> Option<Errno> {
+        self.errno.as_deref()?.parse().ok()
+    }
+}
+
+// === impl RestoreStream ===
+
+impl Iterator for RestoreStream<'_> {
+    type Item = Result<RestoreEvent, ClientError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let event = match self.client.read_line(&mut self.body, &mut self.line) {
+            Ok(true) => serde_json::from_slice(&self.line).map_err(ClientError::from),
+            Ok(false) => Err(ClientError::Truncated),
+            Err(error) => Err(error),
+        };
+        self.ended = !matches!(
+            event,
+            Ok(RestoreEvent::Progress { .. } | RestoreEvent::Refused(_))
+        );
+        Some(event)
+    }
+}
