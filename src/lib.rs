@@ -16,7 +16,7 @@
 //! | [`client`] | Blocking HTTP client for Rust programs. |
 //! | [`cli`] | `ipvsctl`. |
 //!
-//! Imports point in one direction, which `tests/layers.rs` checks:
+//! Imports point in one direction, which `tests/host/layers` checks:
 //!
 //! ```text
 //! model ← codec ← kernel ← executor ← app ← { http, grpc } ← server ← bin/ipvsd
