@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::{Answer, App, RequestContext};
 use crate::{
     executor::{Batch, Executor},
-    ipvsadm::{self, CommandLine, Lines, ListFormat, Numeric, Order, Usage},
+    ipvsadm::{self, CommandLine, Lines, ListFormat, Numeric, Order, ParseError},
     model::{Error, Op, Query, Reason, Violation},
 };
 
@@ -179,14 +179,14 @@ fn check(text: &str) -> Result<Vec<Command>, Error> {
                 continue;
             }
             Ok(_) => "only commands that change something are taken here".to_owned(),
-            Err(Usage::TryHelp { .. }) => {
+            Err(ParseError::TryHelp { .. }) => {
                 "is no command: the first word must be one, such as -A or -a; there are no comments"
                     .to_owned()
             }
-            Err(usage @ (Usage::ServiceAddress | Usage::ServerAddress)) => {
-                format!("{usage}; names are resolved by the client, not here")
+            Err(error @ (ParseError::ServiceAddress | ParseError::ServerAddress)) => {
+                format!("{error}; names are resolved by the client, not here")
             }
-            Err(usage) => usage.to_string().trim_end().to_owned(),
+            Err(error) => error.to_string().trim_end().to_owned(),
         };
         if faults.len() < MOST_FAULTS {
             faults.push(Violation::new(format!("lines[{}]", line.number), fault));

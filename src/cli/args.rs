@@ -1,137 +1,92 @@
-//! The half in words: what ipvsadm does not have.
+//! Grammar of the subcommands.
 
-use std::io::{self, Read, Write};
+use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{
+    Arg, ArgAction, ArgMatches, Command, FromArgMatches, Subcommand as _, ValueEnum,
+    builder::PossibleValuesParser,
+};
 
 use super::{
-    CliError, connections, directors, help,
-    list::Reading,
-    man,
-    names::System,
-    options::{Color, OWN, Options, timeout},
-    restore::{self, Manner},
-    run::{Out, read},
-    settings,
-    target::Target,
+    error::CliError,
+    options::{GLOBAL_OPTIONS, GlobalOption, Options},
+    reference::summary,
 };
-use crate::client::ConnectionQuery;
 
-/// ipvsadm's command lines for directors anywhere, and what ipvsadm lacks in words.
-#[derive(Debug, Parser)]
-#[command(
-    name = "ipvsctl",
-    disable_help_subcommand = true,
-    after_help = "ipvsadm's own commands (-A, -L, ...) are told by ipvsctl help."
-)]
-pub(super) struct Words {
-    #[command(flatten)]
-    own: Own,
-    #[command(subcommand)]
-    word: Word,
+/// A command line with a subcommand.
+#[derive(Debug)]
+pub(super) struct Args {
+    pub options: Options,
+    pub subcommand: Subcommand,
 }
 
-/// ipvsctl's own options.
-#[derive(Args, Debug)]
-struct Own {
-    /// The director: http://HOST[:PORT], https://HOST[:PORT] or unix:///PATH
-    #[arg(long, global = true, value_name = "URL")]
-    endpoint: Option<String>,
-    /// The director by its name in the configuration
-    #[arg(long, global = true, value_name = "NAME")]
-    director: Option<String>,
-    /// Every director of the configuration at once; only reads
-    #[arg(long, global = true)]
-    all: bool,
-    /// Seconds that a request may take [default: 30]
-    #[arg(long, global = true, value_name = "SECONDS")]
-    timeout: Option<String>,
-    /// The form of the answer
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "table",
-          value_parser = ["table", "json", "yaml"])]
-    output: String,
-    /// When messages are coloured
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    color: When,
-    /// Go on with the next line after a faulty one (-R)
-    #[arg(long, global = true)]
-    keep_going: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum When {
-    Auto,
-    Always,
-    Never,
-}
-
-#[derive(Debug, Subcommand)]
-enum Word {
-    /// Explains ipvsadm's commands and these words, with examples
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Subcommand {
+    /// Show all commands and options, with examples
     Help,
-    /// Tells what director and kernel are
+    /// Show daemon and kernel information
     Info,
-    /// Shows or changes the kernel's IPVS settings
+    /// Show or change the kernel's IPVS settings
     Settings {
-        /// A name to show, or NAME=VALUE to set; pairs as 3,50 [default: show all]
+        /// Setting to show, or NAME=VALUE to set; a pair is written as 3,50 [default: show all]
         #[arg(value_name = "NAME[=VALUE]")]
         settings: Vec<String>,
     },
-    /// Lists or counts connections
+    /// List or count connections
     Connections(ConnectionArgs),
-    /// Prints the table as command lines that restore gives back, order of servers included
+    /// Dump the table as ipvsadm commands, preserving server order
     Save,
-    /// Replaces the table by what save printed; the whole text is checked first
+    /// Replace the table with the output of save; the whole input is checked first
     Restore(RestoreArgs),
-    /// Lists the directors of the configuration and how they are
+    /// List configured directors and their status
     Directors,
-    /// Prints a completion script
+    /// Print a shell completion script
     Completion {
-        /// The shell
+        /// Shell
         shell: Shell,
     },
-    /// Prints the manual page
+    /// Print the manual page
     #[command(hide = true)]
     Man,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Shell {
+pub(super) enum Shell {
     Bash,
     Zsh,
     Fish,
 }
 
-#[derive(Args, Debug)]
-struct ConnectionArgs {
-    /// Only this protocol: tcp, udp, sctp, icmp, icmpv6, ip
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct ConnectionArgs {
+    /// Filter by protocol: tcp, udp, sctp, icmp, icmpv6, ip
     #[arg(long)]
-    protocol: Option<String>,
-    /// Only this client, ADDRESS or ADDRESS:PORT
+    pub protocol: Option<String>,
+    /// Filter by client: ADDRESS or ADDRESS:PORT
     #[arg(long, value_name = "ADDRESS")]
-    client: Option<String>,
-    /// Only this virtual address, with or without a port
+    pub client: Option<String>,
+    /// Filter by virtual address, with or without port
     #[arg(long, value_name = "ADDRESS")]
-    r#virtual: Option<String>,
-    /// Only this real server, with or without a port
+    pub r#virtual: Option<String>,
+    /// Filter by real server, with or without port
     #[arg(long, value_name = "ADDRESS")]
-    destination: Option<String>,
-    /// Only this state, such as ESTABLISHED
+    pub destination: Option<String>,
+    /// Filter by state, such as ESTABLISHED
     #[arg(long)]
-    state: Option<String>,
-    /// Only persistence templates (true), or only connections (false)
+    pub state: Option<String>,
+    /// Only persistence templates (true) or no templates (false)
     #[arg(long)]
-    templates: Option<bool>,
-    /// At most so many, 1 to 10000000 [default: all]
+    pub templates: Option<bool>,
+    /// Limit results, 1 to 10000000 [default: all]
     #[arg(long, value_name = "NUMBER", conflicts_with = "count_by")]
-    limit: Option<u64>,
-    /// Only counts them, by this
-    #[arg(long, value_name = "WHAT")]
-    count_by: Option<CountBy>,
+    pub limit: Option<u64>,
+    /// Count connections grouped by FIELD
+    #[arg(long, value_name = "FIELD")]
+    pub count_by: Option<CountBy>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum CountBy {
+pub(super) enum CountBy {
     Protocol,
     Client,
     Virtual,
@@ -139,229 +94,118 @@ enum CountBy {
     State,
 }
 
-#[derive(Args, Debug)]
-struct RestoreArgs {
-    /// The file [default: standard input]
-    file: Option<std::path::PathBuf>,
-    /// Only check the text; changes nothing
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct RestoreArgs {
+    /// Input file [default: standard input]
+    pub file: Option<PathBuf>,
+    /// Check the input without changing the table
     #[arg(long)]
-    check: bool,
-    /// Keep what is in the table
+    pub check: bool,
+    /// Keep the existing table
     #[arg(long)]
-    no_clear: bool,
-    /// Stop at the first command that the kernel refuses, rather than go on
+    pub no_clear: bool,
+    /// Stop at the first command that the kernel rejects
     #[arg(long)]
-    stop: bool,
+    pub stop: bool,
 }
 
-/// The words that begin this half.
-const WORDS: [&str; 9] = [
-    "help",
-    "info",
-    "settings",
-    "connections",
-    "save",
-    "restore",
-    "directors",
-    "completion",
-    "man",
-];
-
-/// Whether a command line is in words: its first word that is no option of ipvsctl's own is one.
-pub(super) fn is_meant(words: &[String]) -> bool {
+/// Whether the command line has a subcommand: its first word, apart from global options, is one.
+pub(super) fn is_subcommand(words: &[String]) -> bool {
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let Some(long) = word.strip_prefix("--") else {
-            return WORDS.contains(&word.as_str());
+            return Subcommand::has_subcommand(word);
         };
-        let (name, inline) = match long.split_once('=') {
+        let (name, has_value) = match long.split_once('=') {
             Some((name, _)) => (name, true),
             None => (long, false),
         };
-        match OWN.iter().find(|own| own.name == name) {
+        let option = GLOBAL_OPTIONS
+            .iter()
+            .find(|option| option.syntax.long == name);
+        match option {
             None => return false,
-            Some(own) if own.takes_value && !inline => drop(words.next()),
+            Some(option) if option.syntax.takes_value && !has_value => drop(words.next()),
             Some(_) => {}
         }
     }
     false
 }
 
-/// The grammar, for completion and the manual page.
-pub(super) fn grammar() -> clap::Command {
-    Words::command()
+/// The grammar of the subcommands and global options.
+pub(super) fn grammar() -> Command {
+    let command = Command::new("ipvsctl")
+        .about("Administer IPVS on remote directors with ipvsadm's commands and more")
+        .after_help("For ipvsadm's commands (-A, -L, ...), see `ipvsctl help`.")
+        .disable_help_subcommand(true)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .args(GLOBAL_OPTIONS.iter().map(GlobalOption::arg));
+    Subcommand::augment_subcommands(command)
 }
 
-/// Carries out a command line in words.
-pub(super) fn run(words: &[String], out: &mut Out, color: &mut Color) -> Result<u8, CliError> {
-    let name = ["ipvsctl".to_owned()];
-    let words = match Words::try_parse_from(name.iter().chain(words)) {
-        Ok(words) => words,
-        Err(error) => {
-            // Help goes to standard output, faults to standard error.
-            let text = error.render();
-            match error.use_stderr() {
-                true => {
-                    let _ = write!(io::stderr(), "{text}");
-                    return Ok(2);
-                }
-                false => write!(out, "{text}")?,
+// === impl Args ===
+
+impl Args {
+    /// Parses the words that follow the program's name.
+    pub(super) fn parse(words: &[String]) -> Result<Self, CliError> {
+        let program = ["ipvsctl".to_owned()];
+        let matches = grammar().try_get_matches_from(program.iter().chain(words))?;
+        let mut options = Options::default();
+        for option in &GLOBAL_OPTIONS {
+            if let Some(value) = option.value(&matches) {
+                option.set(&mut options, value)?;
             }
-            return Ok(0);
         }
-    };
-    let Words { own, word } = words;
-    let options = own.options()?;
-    *color = options.color;
-    match word {
-        Word::Help => help::write_long(out)?,
-        Word::Info => return read(&options, out, &Reading::Info),
-        Word::Settings { settings } => return change_or_show(settings, &options, out),
-        Word::Connections(wanted) => {
-            return read(&options, out, &Reading::Connections(wanted.wanted()));
-        }
-        Word::Save => return read(&options, out, &Reading::Rules),
-        Word::Restore(arguments) => return arguments.run(&options),
-        Word::Directors => return directors::show(&options, out),
-        Word::Completion { shell } => {
-            let mut grammar = help::whole_grammar();
-            let shell = match shell {
-                Shell::Bash => clap_complete::Shell::Bash,
-                Shell::Zsh => clap_complete::Shell::Zsh,
-                Shell::Fish => clap_complete::Shell::Fish,
-            };
-            // In memory first: the generator panics where writing fails.
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut grammar, "ipvsctl", &mut script);
-            out.write_all(&script)?;
-        }
-        Word::Man => man::write(out)?,
-    }
-    Ok(0)
-}
-
-fn change_or_show(settings: Vec<String>, options: &Options, out: &mut Out) -> Result<u8, CliError> {
-    let wishes: Vec<_> = settings
-        .iter()
-        .filter_map(|text| text.split_once('='))
-        .collect();
-    if wishes.is_empty() {
-        return read(options, out, &Reading::Settings(settings));
-    }
-    if options.all {
-        return Err(CliError::AllOnlyReads);
-    }
-    // All or nothing: a name to show among them is a slip.
-    if let Some(name) = settings.iter().find(|text| !text.contains('=')) {
-        return Err(CliError::Setting(name.clone()));
-    }
-    let target = Target::of(options)?;
-    settings::set(&target.client, &wishes)?;
-    Ok(0)
-}
-
-// === impl Own ===
-
-impl Own {
-    fn options(self) -> Result<Options, CliError> {
-        let Self {
-            endpoint,
-            director,
-            all,
-            timeout: seconds,
-            output,
-            color,
-            keep_going,
-        } = self;
-        Ok(Options {
-            endpoint,
-            director,
-            all,
-            timeout: seconds.map(timeout).transpose()?,
-            format: output.parse()?,
-            color: match color {
-                When::Auto => Color::Auto,
-                When::Always => Color::Always,
-                When::Never => Color::Never,
-            },
-            keep_going,
+        Ok(Self {
+            options,
+            subcommand: Subcommand::from_arg_matches(&matches)?,
         })
     }
 }
 
-// === impl ConnectionArgs ===
+// === impl GlobalOption ===
 
-impl ConnectionArgs {
-    fn wanted(self) -> connections::Wanted {
-        let Self {
-            protocol,
-            client,
-            r#virtual,
-            destination,
-            state,
-            templates,
-            limit,
-            count_by,
-        } = self;
-        let filters = [
-            ("protocol", protocol),
-            ("client", client),
-            ("virtual", r#virtual),
-            ("destination", destination),
-            ("state", state),
-            (
-                "templates",
-                templates.map(|templates| templates.to_string()),
-            ),
-        ];
-        let filters = filters
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)))
-            .collect();
-        connections::Wanted {
-            query: ConnectionQuery { filters, limit },
-            count_by: count_by.map(|by| match by {
-                CountBy::Protocol => "protocol",
-                CountBy::Client => "client",
-                CountBy::Virtual => "virtual",
-                CountBy::Destination => "destination",
-                CountBy::State => "state",
-            }),
+impl GlobalOption {
+    fn arg(&self) -> Arg {
+        let long = self.syntax.long;
+        let arg = Arg::new(long)
+            .long(long)
+            .help(summary(self.help))
+            .long_help(self.help)
+            .help_heading("Global options")
+            .global(true);
+        if !self.syntax.takes_value {
+            return arg.action(ArgAction::SetTrue);
+        }
+        let arg = arg.value_name(self.placeholder).action(ArgAction::Set);
+        match self.values {
+            [] => arg,
+            values => arg.value_parser(PossibleValuesParser::new(values)),
+        }
+    }
+
+    /// The value on the command line; empty for an option without value.
+    fn value(&self, matches: &ArgMatches) -> Option<String> {
+        let long = self.syntax.long;
+        match self.syntax.takes_value {
+            true => matches.get_one::<String>(long).cloned(),
+            false => matches.get_flag(long).then(String::new),
         }
     }
 }
 
-// === impl RestoreArgs ===
+// === impl CountBy ===
 
-impl RestoreArgs {
-    fn run(self, options: &Options) -> Result<u8, CliError> {
-        let Self {
-            file,
-            check,
-            no_clear,
-            stop,
-        } = self;
-        if options.all {
-            return Err(CliError::AllOnlyReads);
+impl CountBy {
+    /// The name in the API.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Protocol => "protocol",
+            Self::Client => "client",
+            Self::Virtual => "virtual",
+            Self::Destination => "destination",
+            Self::State => "state",
         }
-        let text = match file {
-            Some(path) => {
-                std::fs::read_to_string(&path).map_err(|source| CliError::File { path, source })?
-            }
-            None => {
-                let mut text = String::new();
-                io::stdin()
-                    .read_to_string(&mut text)
-                    .map_err(CliError::Input)?;
-                text
-            }
-        };
-        let manner = Manner {
-            program: "ipvsctl",
-            options,
-            comments: true,
-            clear: !no_clear,
-        };
-        restore::whole(&text, &manner, stop, check, &System::default())
     }
 }

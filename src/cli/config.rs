@@ -1,56 +1,55 @@
-//! The file that names directors.
+//! Configuration file with the names of directors.
 
 use std::{collections::BTreeMap, env, io, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::CliError;
+use super::error::CliError;
 
-/// What the file says.
+/// Contents of the configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Config {
-    /// The director that is meant where none is named.
+    /// Name of the director to use if none is selected.
     pub default: Option<String>,
     /// Directors by name.
     #[serde(default)]
-    pub directors: BTreeMap<String, App>,
+    pub directors: BTreeMap<String, Director>,
 }
 
 /// A director.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct App {
-    /// Where it listens.
+pub(super) struct Director {
+    /// Endpoint of the daemon.
     pub endpoint: String,
-    /// Certificates that are trusted beside the system's.
+    /// PEM file with certificates that are trusted in addition to the system's.
     pub ca: Option<PathBuf>,
-    /// Seconds that a request may take.
+    /// Request timeout in seconds.
     pub timeout: Option<f64>,
 }
 
-/// Names the file.
-pub(super) const VARIABLE: &str = "IPVSCTL_CONFIG";
-/// The file for everybody on a machine.
+/// Environment variable with the path of the file.
+const VARIABLE: &str = "IPVSCTL_CONFIG";
+/// System-wide configuration file.
 const SYSTEM: &str = "/etc/ipvsctl.toml";
 
 // === impl Config ===
 
 impl Config {
-    /// Reads the file: that of the environment, or else the user's, or else the machine's. Only one
-    /// that is named must exist.
+    /// Reads the file that `IPVSCTL_CONFIG` names, which must exist; otherwise the user's or the
+    /// system's file, which may be missing.
     pub(super) fn load() -> Result<Self, CliError> {
         if let Some(path) = env::var_os(VARIABLE) {
-            return Self::read(path.into()).map(Option::unwrap_or_default);
+            return Self::read(path.into());
         }
         let home = env::var_os("XDG_CONFIG_HOME")
             .map(PathBuf::from)
             .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".config")));
-        let own = home.map(|home| home.join("ipvsctl/config.toml"));
-        for path in own.into_iter().chain([SYSTEM.into()]) {
+        let user = home.map(|home| home.join("ipvsctl/config.toml"));
+        for path in user.into_iter().chain([SYSTEM.into()]) {
             match Self::read(path) {
-                Ok(Some(config)) => return Ok(config),
-                Ok(None) => {}
+                Ok(config) => return Ok(config),
                 Err(CliError::File { source, .. })
                     if matches!(
                         source.kind(),
@@ -62,21 +61,19 @@ impl Config {
         Ok(Self::default())
     }
 
-    fn read(path: PathBuf) -> Result<Option<Self>, CliError> {
+    fn read(path: PathBuf) -> Result<Self, CliError> {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(source) => return Err(CliError::File { path, source }),
         };
-        toml::from_str(&text)
-            .map(Some)
-            .map_err(|source| CliError::Config {
-                path,
-                source: Box::new(source),
-            })
+        toml::from_str(&text).map_err(|source| CliError::Config {
+            path,
+            source: Box::new(source),
+        })
     }
 
-    /// A director by name.
-    pub(super) fn director(&self, name: &str) -> Result<&App, CliError> {
+    /// Looks up a director by name.
+    pub(super) fn director(&self, name: &str) -> Result<&Director, CliError> {
         self.directors
             .get(name)
             .ok_or_else(|| CliError::UnknownDirector(name.to_owned()))

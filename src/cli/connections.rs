@@ -1,29 +1,31 @@
-//! `-L -c`, and `ipvsctl connections`.
+//! The connection table: `-L -c` and `ipvsctl connections`.
 
 use std::io::Write;
 
 use super::{
-    CliError,
-    names::Looked,
-    output::{Format, write_json, write_table},
+    args::ConnectionArgs,
+    error::CliError,
+    names::ResolvedNames,
+    options::Format,
+    output::{write_json, write_table},
 };
 use crate::{
     client::{Client, Connection, ConnectionQuery},
     ipvsadm::{ConnectionLine, Names, Numeric, write_connection, write_connection_header},
 };
 
-/// Which connections `ipvsctl connections` shows.
+/// Output of `ipvsctl connections`.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wanted {
-    pub query: ConnectionQuery,
-    /// Only counts them, by this.
-    pub count_by: Option<&'static str>,
+pub(super) struct ConnectionReport {
+    query: ConnectionQuery,
+    /// Print counts grouped by this field instead of connections.
+    count_by: Option<&'static str>,
 }
 
-/// Connections whose names are looked up at a time.
+/// Number of connections whose names are resolved together.
 const CHUNK: usize = 4096;
 
-/// `-L -c`: as they come, and never all in memory.
+/// `-L -c`. Connections are printed as they arrive; they are never all in memory.
 pub(super) fn list(
     client: &Client,
     numeric: bool,
@@ -32,10 +34,10 @@ pub(super) fn list(
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let query = ConnectionQuery::default();
-    if format != Format::Table {
-        return json(client, &query, format, out);
+    match format {
+        Format::Table => print(client, &query, numeric, engine_data, out),
+        _ => json(client, &query, format, out),
     }
-    print(client, &query, numeric, engine_data, out)
 }
 
 fn print(
@@ -47,15 +49,15 @@ fn print(
 ) -> Result<(), CliError> {
     let mut connections = client.connections(query)?;
     write_connection_header(out, engine_data)?;
-    let mut looked = Looked::new();
+    let mut resolved = ResolvedNames::new();
     loop {
         let chunk = connections.by_ref().take(CHUNK);
         let chunk = chunk.collect::<Result<Vec<_>, _>>()?;
         let lines: Vec<_> = chunk.iter().map(line).collect();
         if !numeric {
-            looked.look_up(lines.iter().flat_map(ConnectionLine::addresses));
+            resolved.resolve(lines.iter().flat_map(ConnectionLine::addresses));
         }
-        let names: &dyn Names = if numeric { &Numeric } else { &looked };
+        let names: &dyn Names = if numeric { &Numeric } else { &resolved };
         for line in &lines {
             write_connection(out, line, engine_data, names)?;
         }
@@ -96,18 +98,49 @@ fn json(
     format: Format,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let path = ConnectionQuery {
+    let query = ConnectionQuery {
         limit: query.limit.or(Some(ConnectionQuery::MAX)),
         ..query.clone()
     };
-    write_json(out, format, &client.get(&path.path())?)
+    write_json(out, format, &client.get(&query.path())?)
 }
 
-// === impl Wanted ===
+// === impl ConnectionReport ===
 
-impl Wanted {
-    /// Shows them.
-    pub(super) fn show(
+impl From<ConnectionArgs> for ConnectionReport {
+    fn from(args: ConnectionArgs) -> Self {
+        let ConnectionArgs {
+            protocol,
+            client,
+            r#virtual,
+            destination,
+            state,
+            templates,
+            limit,
+            count_by,
+        } = args;
+        let templates = templates.map(|templates| templates.to_string());
+        let filters = [
+            ("protocol", protocol),
+            ("client", client),
+            ("virtual", r#virtual),
+            ("destination", destination),
+            ("state", state),
+            ("templates", templates),
+        ];
+        let filters = filters
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect();
+        Self {
+            query: ConnectionQuery { filters, limit },
+            count_by: count_by.map(|field| field.name()),
+        }
+    }
+}
+
+impl ConnectionReport {
+    pub(super) fn write(
         &self,
         client: &Client,
         format: Format,
@@ -122,24 +155,24 @@ impl Wanted {
             group: String,
             count: u64,
         }
-        let Some(by) = self.count_by else {
+        let Some(field) = self.count_by else {
             return match format {
                 Format::Table => print(client, &self.query, true, false, out),
                 _ => json(client, &self.query, format, out),
             };
         };
         let mut query = self.query.clone();
-        query.filters.push(("count_by", by.to_owned()));
-        let answer = client.get(&query.path())?;
+        query.filters.push(("count_by", field.to_owned()));
+        let response = client.get(&query.path())?;
         if format != Format::Table {
-            return write_json(out, format, &answer);
+            return write_json(out, format, &response);
         }
-        let Counts { counts } = serde_json::from_slice(&answer)?;
+        let Counts { counts } = serde_json::from_slice(&response)?;
         let rows: Vec<_> = counts
             .into_iter()
             .map(|Count { group, count }| vec![count.to_string(), group])
             .collect();
-        let heading = by.to_uppercase();
+        let heading = field.to_uppercase();
         Ok(write_table(out, &["COUNT", &heading], &rows)?)
     }
 }

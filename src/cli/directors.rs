@@ -3,19 +3,19 @@
 use std::io::Write;
 
 use super::{
-    CliError,
     config::Config,
-    options::Options,
-    output::{Format, write_json, write_table},
-    run::at_once,
+    error::CliError,
+    fanout::parallel_map,
+    options::{Format, Options},
+    output::{write_json, write_table},
     target::Target,
 };
 
-/// Lists the directors of the configuration and how they are.
+/// Lists the configured directors and their status. The exit code is 1 if one is not reachable.
 pub(super) fn show(options: &Options, out: &mut dyn Write) -> Result<u8, CliError> {
     let config = Config::load()?;
     let directors: Vec<_> = config.directors.iter().collect();
-    let answers = at_once(&directors, |(name, director)| {
+    let results = parallel_map(&directors, |(name, director)| {
         let info = Target::named(name, director, options)
             .map_err(|error| error.to_string())
             .and_then(|target| target.client.info().map_err(|error| error.to_string()));
@@ -27,9 +27,9 @@ pub(super) fn show(options: &Options, out: &mut dyn Write) -> Result<u8, CliErro
         });
         (*name, &director.endpoint, state)
     });
-    let code = u8::from(answers.iter().any(|(.., state)| state.is_err()));
+    let code = u8::from(results.iter().any(|(.., state)| state.is_err()));
     if options.format != Format::Table {
-        let list: Vec<_> = answers
+        let list: Vec<_> = results
             .iter()
             .map(|(name, endpoint, state)| {
                 serde_json::json!({
@@ -45,7 +45,7 @@ pub(super) fn show(options: &Options, out: &mut dyn Write) -> Result<u8, CliErro
         write_json(out, options.format, &json)?;
         return Ok(code);
     }
-    let rows: Vec<_> = answers
+    let rows: Vec<_> = results
         .into_iter()
         .map(|(name, endpoint, state)| {
             let mark = if config.default.as_ref() == Some(name) {

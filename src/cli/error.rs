@@ -1,97 +1,106 @@
+//! Errors of ipvsctl.
+
 use std::{io, path::PathBuf};
 
 use crate::{
     client::{ClientError, EndpointError},
-    ipvsadm::Usage,
+    ipvsadm::ParseError,
 };
 
-/// Why a command failed. What the kernel refused is not here: ipvsadm's own words tell it.
+/// Error of a command. Rejections by the kernel are not errors here: they are reported with
+/// ipvsadm's messages.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// A faulty command line.
+    /// Invalid command line of ipvsadm.
     #[error(transparent)]
-    Usage(#[from] Usage),
-    /// A faulty value of one of ipvsctl's own options.
-    #[error("--{option}: {text:?} is not {wanted}")]
-    Option {
-        /// The option.
+    Parse(#[from] ParseError),
+    /// Invalid command line with a subcommand, or a request for its help.
+    #[error(transparent)]
+    Args(#[from] clap::Error),
+    /// Invalid value of a global option.
+    #[error("invalid value {value:?} for --{option}: expected {expected}")]
+    InvalidValue {
+        /// Name of the option.
         option: &'static str,
-        /// Its value.
-        text: String,
-        /// What it takes.
-        wanted: &'static str,
+        /// The value.
+        value: String,
+        /// The accepted values.
+        expected: String,
     },
-    /// A faulty endpoint.
+    /// Invalid endpoint.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// The daemon refused, or cannot be reached.
+    /// The request failed.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// None of the daemon's usual places has one.
+    /// No endpoint is configured, and no daemon listens on the local ones.
     #[error(
-        "no director: {socket} and {address} cannot be reached; name one with --endpoint URL, IPVSCTL_ENDPOINT or --director NAME"
+        "no director: cannot connect to {socket} or {address}; specify one with --endpoint URL, \
+         --director NAME or IPVSCTL_ENDPOINT"
     )]
     NoDirector {
         /// The local socket.
         socket: String,
-        /// The local port.
+        /// The local TCP address.
         address: String,
     },
-    /// A configuration file that cannot be read.
+    /// A file cannot be read.
     #[error("{}: {source}", path.display())]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the system.
         source: io::Error,
     },
-    /// A configuration file that cannot be understood.
+    /// The configuration file is invalid.
     #[error("{}: {source}", path.display())]
     Config {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the parser.
         source: Box<toml::de::Error>,
     },
-    /// A director that the configuration does not name.
-    #[error("there is no director {0:?} in the configuration: ipvsctl directors lists them")]
+    /// A director that is not configured.
+    #[error("director {0:?} is not configured; `ipvsctl directors` lists the configured ones")]
     UnknownDirector(String),
-    /// `--all` without a director.
-    #[error("--all: the configuration names no director")]
+    /// `--all` without configured directors.
+    #[error("--all: no directors are configured")]
     NoDirectors,
-    /// `--all` with a command that changes something.
-    #[error("--all is for commands that only read")]
-    AllOnlyReads,
-    /// Standard input is not text.
+    /// `--all` with a command that writes.
+    #[error("--all: only read-only commands are allowed")]
+    AllIsReadOnly,
+    /// Standard input cannot be read, or is not UTF-8.
     #[error("standard input: {0}")]
-    Input(io::Error),
-    /// Lines that are no commands.
-    #[error("{0} faulty lines; nothing was changed")]
-    FaultyLines(usize),
-    /// The daemon ended a restore before its end.
-    #[error("the restore broke off: {0}")]
-    BrokenOff(String),
-    /// A setting that is none.
-    #[error("{0:?} is neither NAME nor NAME=VALUE of a setting that this kernel has")]
+    Input(#[source] io::Error),
+    /// The input of a restore has invalid lines.
+    #[error("{0} invalid lines; nothing was changed")]
+    InvalidLines(usize),
+    /// The daemon aborted a restore.
+    #[error("restore aborted: {0}")]
+    RestoreAborted(String),
+    /// Invalid setting.
+    #[error(
+        "invalid setting {0:?}: expected NAME or NAME=VALUE; `ipvsctl settings` lists the names"
+    )]
     Setting(String),
-    /// Output failed; a closed pipe is not reported.
+    /// Output failed. A closed pipe is not an error.
     #[error("output: {0}")]
     Output(#[from] io::Error),
-    /// An answer is not what it should be.
-    #[error("the answer cannot be understood: {0}")]
-    Answer(#[from] serde_json::Error),
-    /// An answer cannot be shown.
-    #[error("the answer cannot be shown: {0}")]
+    /// The response is not valid JSON or not of the expected shape.
+    #[error("invalid response: {0}")]
+    Response(#[from] serde_json::Error),
+    /// The response cannot be converted to YAML.
+    #[error("cannot convert the response to YAML: {0}")]
     Yaml(#[from] yaml_serde::Error),
 }
 
 // === impl CliError ===
 
 impl CliError {
-    /// The exit code: 2, but for a faulty command line that ipvsadm ends otherwise.
+    /// The exit code: that of ipvsadm for its command lines, otherwise 2.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(usage) => usage.exit_code(),
+            Self::Parse(error) => error.exit_code(),
             _ => 2,
         }
     }

@@ -1,130 +1,143 @@
-//! What `-h` and `ipvsctl help` say, and the grammar of both halves for completion.
+//! Text of `-h`, `-v` and `ipvsctl help`.
 
 use std::io::{self, Write};
 
-use clap::{Arg, ArgAction};
-
 use super::{
     args,
-    option_help::{COMMANDS, EXAMPLES, Explained, OPTIONS, OWN},
+    options::GLOBAL_OPTIONS,
+    reference::{CONFIGURATION, EXAMPLES, EXIT_STATUS, summary},
 };
+use crate::ipvsadm::{OPTIONS, service_synopsis, synopses};
 
-/// `-h`
+/// Output of `-v`: the version of ipvsadm that is emulated.
+pub(super) const VERSION: &str = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)";
+
+/// Column at which the description of an option begins.
+const INDENT: usize = 30;
+/// Maximum width of a line.
+const WIDTH: usize = 98;
+
+/// How much of a help text is printed.
+#[derive(Clone, Copy)]
+enum Detail {
+    Summary,
+    Full,
+}
+
+/// Writes `-h`: usage, and a summary of each option.
 pub(super) fn write_short(out: &mut dyn Write, program: &str) -> io::Result<()> {
+    write_usage(out, program)?;
+    write_tables(out, Detail::Summary)?;
     writeln!(
         out,
-        "\
-Usage:
-  {program} -A|E SERVICE [-s SCHEDULER] [-p [SECONDS]] [-M MASK] [--pe ENGINE] [-b FLAGS] [-o]
-  {program} -D SERVICE
-  {program} -C
-  {program} -R
-  {program} -S [-n]
-  {program} -a|e SERVICE -r SERVER [-g|i|m] [-w WEIGHT] [-x UPPER] [-y LOWER] [TUNNEL]
-  {program} -d SERVICE -r SERVER
-  {program} [-L [SERVICE|-c|--timeout|--daemon] [-n] [--stats|--rate|--thresholds|
-            --persistent-conn|--tun-info] [--exact] [--nosort]]
-  {program} -Z [SERVICE]
-  {program} --set TCP TCPFIN UDP
-  {program} --start-daemon master|backup [--mcast-interface INTERFACE] [--syncid ID]
-            [--sync-maxlen BYTES] [--mcast-group ADDRESS] [--mcast-port PORT] [--mcast-ttl TTL]
-  {program} --stop-daemon master|backup
-  {program} -h|-v
-  {program} help|info|settings|connections|save|restore|directors|completion ...
-
-SERVICE is -t|-u|--sctp-service HOST[:PORT], or -f MARK [-6]. TUNNEL goes with -i:
-  --tun-type ipip|gue|gre [--tun-port PORT] [--tun-nocsum|--tun-csum|--tun-remcsum]
-Options of {program}'s own: --endpoint URL, --director NAME, --all, --timeout SECONDS (before the
-  command), --output table|json|yaml, --color auto|always|never, --keep-going
-
-ipvsctl help explains every one of them."
+        "\n`ipvsctl help` shows ranges, defaults and examples; `ipvsctl SUBCOMMAND --help` the options \
+         of a\nsubcommand."
     )
 }
 
-/// `ipvsctl help`
+/// Writes `ipvsctl help`: the full text of each option, examples, configuration and exit codes.
 pub(super) fn write_long(out: &mut dyn Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "\
-ipvsctl speaks ipvsadm's command lines to a director that is somewhere else, byte for byte, and in
-words what ipvsadm does not have. man ipvsctl has the same at more length.
-
-Commands of ipvsadm:"
-    )?;
-    write_explained(out, &COMMANDS)?;
-    writeln!(out, "\nTheir options:")?;
-    write_explained(out, &OPTIONS)?;
-    writeln!(out, "\nWords:")?;
-    for word in args::grammar()
-        .get_subcommands()
-        .filter(|word| !word.is_hide_set())
-    {
-        let about = word
-            .get_about()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        write_paragraph(out, word.get_name(), &about)?;
-    }
-    writeln!(out, "\nOptions of ipvsctl's own:")?;
-    write_explained(out, &OWN)?;
+    write_usage(out, "ipvsctl")?;
+    write_tables(out, Detail::Full)?;
     writeln!(out, "\nExamples:")?;
     for (line, text) in EXAMPLES {
         writeln!(out, "  {line:<50} {text}")?;
     }
     writeln!(
         out,
-        "\nDirectors have names in ~/.config/ipvsctl/config.toml or /etc/ipvsctl.toml:\n\
-         \n  default = \"lb1\"\n  [directors.lb1]\n  endpoint = \"https://lb1.example.com\"\n  \
-         ca = \"/etc/ipvsctl/ca.pem\"   # trusted beside the system's certificates\n\
-         \nExit codes: 0 done; 1 a listing or a restore failed; 2 a faulty command line, or no\n\
-         director; 255 the kernel refused, or an unknown option."
-    )
+        "\nConfiguration (~/.config/ipvsctl/config.toml or /etc/ipvsctl.toml):"
+    )?;
+    for line in CONFIGURATION.lines() {
+        writeln!(out, "{}", format!("  {line}").trim_end())?;
+    }
+    writeln!(out, "\nExit codes:")?;
+    for (code, text) in EXIT_STATUS {
+        write_entry(out, code, text)?;
+    }
+    writeln!(out, "\nSee `man ipvsctl` for more.")
 }
 
-fn write_explained(out: &mut dyn Write, option_help: &[Explained]) -> io::Result<()> {
-    for one in option_help {
-        write_paragraph(out, &one.synopsis(), one.text)?;
+fn write_usage(out: &mut dyn Write, program: &str) -> io::Result<()> {
+    writeln!(out, "Usage:")?;
+    for synopsis in synopses() {
+        let line = format!("{program} {synopsis}");
+        write_wrapped(out, "  ", &" ".repeat(program.len() + 6), &words(&line))?;
+    }
+    writeln!(out, "  {program} SUBCOMMAND ...")?;
+    writeln!(out, "\nSERVICE: {}", service_synopsis())
+}
+
+fn write_tables(out: &mut dyn Write, detail: Detail) -> io::Result<()> {
+    let text = |help| match detail {
+        Detail::Summary => summary(help),
+        Detail::Full => help,
+    };
+    for (title, is_command) in [("Commands", true), ("Options", false)] {
+        writeln!(out, "\n{title}:")?;
+        for spec in OPTIONS.iter().filter(|s| s.is_command() == is_command) {
+            write_entry(out, &spec.all_spellings(), text(spec.help))?;
+        }
+    }
+    writeln!(out, "\nSubcommands:")?;
+    let grammar = args::grammar();
+    for subcommand in grammar.get_subcommands().filter(|s| !s.is_hide_set()) {
+        let about = subcommand.get_about().map(ToString::to_string);
+        write_entry(out, subcommand.get_name(), &about.unwrap_or_default())?;
+    }
+    writeln!(out, "\nGlobal options:")?;
+    for option in &GLOBAL_OPTIONS {
+        write_entry(out, &option.usage(), text(option.help))?;
     }
     Ok(())
 }
 
-/// A term and its text beside it, broken between words.
-fn write_paragraph(out: &mut dyn Write, term: &str, text: &str) -> io::Result<()> {
-    const TERM: usize = 30;
-    const WIDTH: usize = 98;
-    let mut line = format!("  {term:<28}");
-    if line.chars().count() > TERM {
-        writeln!(out, "{line}")?;
-        line = " ".repeat(TERM);
+/// Writes a term with its description in the column beside it.
+fn write_entry(out: &mut dyn Write, term: &str, text: &str) -> io::Result<()> {
+    let indent = " ".repeat(INDENT + 1);
+    let words: Vec<_> = text.split_whitespace().collect();
+    let mut first = format!("  {term:<width$} ", width = INDENT - 2);
+    if first.chars().count() > INDENT + 1 {
+        writeln!(out, "{}", first.trim_end())?;
+        first.clone_from(&indent);
     }
-    for word in text.split_whitespace() {
-        if line.chars().count() + 1 + word.chars().count() > WIDTH {
-            writeln!(out, "{line}")?;
-            line = " ".repeat(TERM);
-        }
-        line.push(' ');
-        line += word;
-    }
-    writeln!(out, "{}", line.trim_end())
+    write_wrapped(out, &first, &indent, &words)
 }
 
-/// Both halves as one grammar, for completion.
-pub(super) fn whole_grammar() -> clap::Command {
-    let known: Vec<_> = OWN.iter().map(|own| own.long).collect();
-    COMMANDS
-        .iter()
-        .chain(&OPTIONS)
-        // What both halves have is there already, and clap adds its own help.
-        .filter(|one| !known.contains(&one.long) && one.long != "help")
-        .fold(args::grammar(), |grammar, one| {
-            let arg = Arg::new(one.long).long(one.long).help(one.text);
-            let arg = match one.short {
-                Some(short) => arg.short(short),
-                None => arg,
-            };
-            grammar.arg(match one.value {
-                "" => arg.action(ArgAction::SetTrue),
-                value => arg.value_name(value).action(ArgAction::Set),
-            })
+/// Writes words in lines of at most [`WIDTH`] characters.
+fn write_wrapped(
+    out: &mut dyn Write,
+    first_indent: &str,
+    indent: &str,
+    words: &[&str],
+) -> io::Result<()> {
+    let mut line = first_indent.to_owned();
+    let mut is_empty = true;
+    for word in words {
+        if !is_empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            writeln!(out, "{line}")?;
+            indent.clone_into(&mut line);
+            is_empty = true;
+        }
+        if !is_empty {
+            line.push(' ');
+        }
+        line += word;
+        is_empty = false;
+    }
+    writeln!(out, "{line}")
+}
+
+/// Splits a synopsis at blanks outside of brackets.
+fn words(synopsis: &str) -> Vec<&str> {
+    let mut depth = 0_usize;
+    synopsis
+        .split(|c| {
+            match c {
+                '[' => depth += 1,
+                ']' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            c == ' ' && depth == 0
         })
+        .collect()
 }

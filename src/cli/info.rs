@@ -2,17 +2,14 @@
 
 use std::io::Write;
 
-use super::{
-    CliError,
-    output::{Format, write_json},
-};
+use super::{error::CliError, options::Format, output::write_json};
 use crate::client::{Client, Info};
 
-/// Shows what daemon and kernel are.
+/// Shows daemon and kernel information.
 pub(super) fn show(client: &Client, format: Format, out: &mut dyn Write) -> Result<(), CliError> {
-    let answer = client.get("/v1/info")?;
+    let response = client.get("/v1/info")?;
     if format != Format::Table {
-        return write_json(out, format, &answer);
+        return write_json(out, format, &response);
     }
     let Info {
         version,
@@ -20,7 +17,7 @@ pub(super) fn show(client: &Client, format: Format, out: &mut dyn Write) -> Resu
         kernel,
         schedulers,
         persistence_engines,
-    } = serde_json::from_slice(&answer)?;
+    } = serde_json::from_slice(&response)?;
     let loaded: Vec<_> = schedulers
         .iter()
         .filter(|scheduler| scheduler.loaded)
@@ -31,7 +28,7 @@ pub(super) fn show(client: &Client, format: Format, out: &mut dyn Write) -> Resu
         items => items.join(" "),
     };
     let kind = match kernel.kind.as_str() {
-        "fake" => " (fake: in memory, for trials)",
+        "fake" => " (in-memory simulator)",
         _ => "",
     };
     let rows = [
@@ -46,14 +43,14 @@ pub(super) fn show(client: &Client, format: Format, out: &mut dyn Write) -> Resu
         ),
         (
             "namespace",
-            namespace.unwrap_or_else(|| "the daemon's own".to_owned()),
+            namespace.unwrap_or_else(|| "that of the daemon".to_owned()),
         ),
         (
             "estimation",
             if kernel.estimation {
                 "on"
             } else {
-                "off: counters stand still"
+                "off: counters are not updated"
             }
             .to_owned(),
         ),

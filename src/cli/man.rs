@@ -1,13 +1,15 @@
-//! The manual page, made of the same tables as the help.
+//! The manual page ipvsctl(1), generated from the same tables as the help.
 
 use std::io::{self, Write};
 
 use super::{
     args,
-    option_help::{COMMANDS, EXAMPLES, Explained, OPTIONS, OWN},
+    options::GLOBAL_OPTIONS,
+    reference::{CONFIGURATION, ENVIRONMENT, EXAMPLES, EXIT_STATUS},
 };
+use crate::ipvsadm::{OPTIONS, service_synopsis, synopses};
 
-/// Writes `ipvsctl.1`.
+/// Writes the manual page in roff.
 pub(super) fn write(out: &mut dyn Write) -> io::Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     writeln!(
@@ -15,157 +17,110 @@ pub(super) fn write(out: &mut dyn Write) -> io::Result<()> {
         ".TH IPVSCTL 1 \"\" \"ipvsd {version}\" \"User Commands\""
     )?;
     section(out, "NAME")?;
-    text(
-        out,
-        "ipvsctl - ipvsadm's command lines for directors anywhere",
-    )?;
-    section(out, "SYNOPSIS")?;
-    for line in [
-        "-A|E SERVICE [-s SCHEDULER] [-p [SECONDS]] [-M MASK] [--pe ENGINE] [-b FLAGS] [-o]",
-        "-D SERVICE",
-        "-C",
-        "-R",
-        "-S [-n]",
-        "-a|e SERVICE -r SERVER [-g|i|m] [-w WEIGHT] [-x UPPER] [-y LOWER] [TUNNEL]",
-        "-d SERVICE -r SERVER",
-        "[-L [SERVICE|-c|--timeout|--daemon] [-n] [--stats|--rate|--thresholds|--persistent-conn|--tun-info] [--exact] [--nosort]]",
-        "-Z [SERVICE]",
-        "--set TCP TCPFIN UDP",
-        "--start-daemon STATE [--mcast-interface INTERFACE] [--syncid ID]",
-        "--stop-daemon STATE",
-        "help|info|settings|connections|save|restore|directors|completion",
-    ] {
-        writeln!(out, ".br\n.B ipvsctl\n{}", escape(line))?;
-    }
+    paragraph(out, "ipvsctl - administer IPVS on remote directors")?;
+    write_synopsis(out)?;
     section(out, "DESCRIPTION")?;
-    text(
+    paragraph(
         out,
-        "ipvsctl does what ipvsadm(8) does, with the same command lines, the same output, the same \
-         messages and the same exit codes, but through a director's daemon, ipvsd, which may be on \
-         another machine. It needs no root. Names of hosts and ports are looked up where ipvsctl \
-         runs. Called through a link of the name ipvsadm, ipvsadm-save or ipvsadm-restore, it is \
-         that program. What differs from the original, and why, is in ipvsadm-compatibility.md.",
+        "ipvsctl accepts the command lines of ipvsadm(8), with the same output, messages and exit \
+         codes, and executes them through the daemon ipvsd, which may run on another machine. It \
+         needs no privileges. Host and port names are resolved on the machine on which ipvsctl runs. \
+         Invoked as ipvsadm, ipvsadm-save or ipvsadm-restore (through a link), it behaves as that \
+         program. Differences from ipvsadm are listed in ipvsadm-compatibility.md.",
     )?;
-    section(out, "COMMANDS")?;
-    option_help(out, &COMMANDS)?;
-    section(out, "OPTIONS")?;
-    option_help(out, &OPTIONS)?;
-    section(out, "WORDS")?;
-    for word in args::grammar()
-        .get_subcommands()
-        .filter(|word| !word.is_hide_set())
-    {
-        let about = word
-            .get_about()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        writeln!(
-            out,
-            ".TP\n.B {}\n{}",
-            escape(word.get_name()),
-            escape(&about)
-        )?;
-        for arg in word.get_arguments().filter(|arg| arg.get_id() != "help") {
-            let value = arg.get_value_names().unwrap_or_default().join(" ");
-            let name = match arg.get_long() {
-                Some(long) if arg.get_action().takes_values() => format!("--{long} {value}"),
-                Some(long) => format!("--{long}"),
-                None => value,
-            };
-            let values: Vec<_> = arg
-                .get_possible_values()
-                .iter()
-                .map(|value| value.get_name().to_owned())
-                .collect();
-            let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-            if !values.is_empty() && arg.get_action().takes_values() {
-                help += &format!(": {}", values.join(", "));
-            }
-            writeln!(
-                out,
-                ".RS\n.TP\n.B {}\n{}\n.RE",
-                escape(&name),
-                escape(&help)
-            )?;
+    for (title, is_command) in [("COMMANDS", true), ("OPTIONS", false)] {
+        section(out, title)?;
+        for spec in OPTIONS.iter().filter(|s| s.is_command() == is_command) {
+            entry(out, &spec.all_spellings(), spec.help)?;
         }
     }
-    section(out, "OPTIONS OF ITS OWN")?;
-    option_help(out, &OWN)?;
-    section(out, "EXAMPLES")?;
-    for (line, text) in EXAMPLES {
-        writeln!(out, ".TP\n.B {}\n{}", escape(line), escape(text))?;
+    write_subcommands(out)?;
+    section(out, "GLOBAL OPTIONS")?;
+    for option in &GLOBAL_OPTIONS {
+        entry(out, &option.usage(), option.help)?;
     }
-    section(out, "ENVIRONMENT")?;
-    for (name, text) in [
-        (
-            "IPVSCTL_ENDPOINT",
-            "The director, where neither --endpoint nor --director names one.",
-        ),
-        (
-            "IPVSCTL_CONFIG",
-            "The configuration file, instead of those below.",
-        ),
-        (
-            "NO_COLOR",
-            "Messages are not coloured, unless --color says always.",
-        ),
+    for (title, entries) in [
+        ("EXAMPLES", &EXAMPLES[..]),
+        ("ENVIRONMENT", &ENVIRONMENT[..]),
     ] {
-        writeln!(out, ".TP\n.B {name}\n{}", escape(text))?;
+        section(out, title)?;
+        for (term, text) in entries {
+            entry(out, term, text)?;
+        }
     }
     section(out, "FILES")?;
     writeln!(
         out,
-        ".TP\n.I ~/.config/ipvsctl/config.toml\n.TQ\n.I /etc/ipvsctl.toml"
+        ".TP\n.I {}\n.TQ\n.I {}",
+        escape("~/.config/ipvsctl/config.toml"),
+        escape("/etc/ipvsctl.toml")
     )?;
-    text(out, "Directors by name; the first of the two that exists:")?;
-    writeln!(
+    paragraph(
         out,
-        ".RS\n.nf\ndefault = \"lb1\"\n[directors.lb1]\nendpoint = \"https://lb1.example.com\"\n\
-         ca = \"/etc/ipvsctl/ca.pem\"\ntimeout = 10\n.fi\n.RE"
+        "Names of directors. The first file that exists is used. Example:",
     )?;
+    writeln!(out, ".RS\n.nf\n{}.fi\n.RE", escape(CONFIGURATION))?;
     section(out, "EXIT STATUS")?;
-    for (code, text) in [
-        ("0", "Done."),
-        (
-            "1",
-            "A listing failed, or some lines of a restore that checks or keeps going.",
-        ),
-        (
-            "2",
-            "The command line is faulty, or no director can be reached, or it has no IPVS.",
-        ),
-        (
-            "255",
-            "The kernel refused, or an option is unknown. After -R: that of the last line.",
-        ),
-    ] {
-        writeln!(out, ".TP\n.B {code}\n{}", escape(text))?;
+    for (code, text) in EXIT_STATUS {
+        entry(out, code, text)?;
     }
     section(out, "SEE ALSO")?;
     writeln!(out, ".BR ipvsadm (8)")
+}
+
+fn write_synopsis(out: &mut dyn Write) -> io::Result<()> {
+    section(out, "SYNOPSIS")?;
+    for synopsis in synopses().chain(["SUBCOMMAND ...".to_owned()]) {
+        writeln!(out, ".B ipvsctl\n{}\n.br", escape(&synopsis))?;
+    }
+    writeln!(out, ".PP\nSERVICE: {}", escape(&service_synopsis()))
+}
+
+fn write_subcommands(out: &mut dyn Write) -> io::Result<()> {
+    section(out, "SUBCOMMANDS")?;
+    let grammar = args::grammar();
+    for subcommand in grammar.get_subcommands().filter(|s| !s.is_hide_set()) {
+        let about = subcommand.get_about().map(ToString::to_string);
+        entry(
+            out,
+            subcommand.get_name(),
+            &format!("{}.", about.unwrap_or_default()),
+        )?;
+        writeln!(out, ".RS")?;
+        for arg in subcommand.get_arguments().filter(|a| a.get_id() != "help") {
+            let value = arg.get_value_names().unwrap_or_default().join(" ");
+            let term = match arg.get_long() {
+                Some(long) if arg.get_action().takes_values() => format!("--{long} {value}"),
+                Some(long) => format!("--{long}"),
+                None => value,
+            };
+            let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let values = arg.get_possible_values();
+            if !values.is_empty() && arg.get_action().takes_values() {
+                let names: Vec<_> = values.iter().map(|value| value.get_name()).collect();
+                help += &format!(": {}", names.join(", "));
+            }
+            entry(out, &term, &format!("{help}."))?;
+        }
+        writeln!(out, ".RE")?;
+    }
+    Ok(())
 }
 
 fn section(out: &mut dyn Write, title: &str) -> io::Result<()> {
     writeln!(out, ".SH {title}")
 }
 
-fn text(out: &mut dyn Write, text: &str) -> io::Result<()> {
+fn paragraph(out: &mut dyn Write, text: &str) -> io::Result<()> {
     writeln!(out, "{}", escape(text))
 }
 
-fn option_help(out: &mut dyn Write, all: &[Explained]) -> io::Result<()> {
-    for one in all {
-        writeln!(
-            out,
-            ".TP\n.B {}\n{}.",
-            escape(&one.synopsis()),
-            escape(one.text)
-        )?;
-    }
-    Ok(())
+/// Writes a term and its description.
+fn entry(out: &mut dyn Write, term: &str, text: &str) -> io::Result<()> {
+    writeln!(out, ".TP\n.B {}\n{}", escape(term), escape(text))
 }
 
-/// Text that roff takes as it is.
+/// Escapes text for roff.
 fn escape(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
     match text.starts_with(['.', '\'']) {

@@ -1,24 +1,31 @@
-//! `ipvsctl`: ipvsadm's own command lines, carried out by a daemon somewhere else; and in words what
-//! ipvsadm does not have.
+//! The command line `ipvsctl`: ipvsadm's commands for remote directors, and additional subcommands.
 
 mod args;
+mod completion;
 mod config;
 mod connections;
 mod directors;
 mod error;
+mod fanout;
 mod help;
 mod info;
 mod list;
 mod man;
 mod names;
-mod option_help;
 mod options;
 mod output;
+mod progress;
+mod read;
+mod reference;
 mod restore;
 mod run;
 mod scripts;
+mod session;
 mod settings;
 mod target;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::CliError;
 pub use run::run;

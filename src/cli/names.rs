@@ -1,4 +1,4 @@
-//! Names on this machine: what a command line means is looked up here, not at the director.
+//! Name resolution on this machine, not on the director.
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -14,39 +14,39 @@ use crate::{
     model::Protocol,
 };
 
-/// The machine's own resolver, asked once for each name.
+/// Resolves the names of command lines with the system's resolver, each name once.
 #[derive(Debug, Default)]
-pub(super) struct System {
+pub(super) struct SystemResolver {
     hosts: RefCell<HashMap<String, Option<Ipv4Addr>>>,
     ports: OnceCell<WellKnownPorts>,
 }
 
-/// The names of addresses, looked up side by side.
+/// Names of addresses, resolved in parallel.
 #[derive(Debug)]
-pub(super) struct Looked {
+pub(super) struct ResolvedNames {
     names: HashMap<IpAddr, Option<String>>,
     ports: WellKnownPorts,
-    /// Until when looking up may go on.
+    /// When resolution ends.
     deadline: Instant,
 }
 
 const SERVICES: &str = "/etc/services";
-/// How long a listing waits for names, all together. What has none by then is printed as it is.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a command waits for the address of a host that it names.
-const HOST_PATIENCE: Duration = Duration::from_secs(30);
-/// Lookups at a time.
-const SIDE_BY_SIDE: usize = 64;
+/// Time limit for all names of a listing. Addresses without a name by then are printed as numbers.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time limit for the address of a host on a command line.
+const HOST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum number of getent processes at a time.
+const MAX_PROCESSES: usize = 64;
 
-// === impl System ===
+// === impl SystemResolver ===
 
-impl Resolver for System {
+impl Resolver for SystemResolver {
     fn host(&self, name: &str) -> Option<Ipv4Addr> {
         if let Some(known) = self.hosts.borrow().get(name) {
             return *known;
         }
-        // The original asks for IPv4 only, and takes the first.
-        let printed = getent("ahostsv4", [name], Instant::now() + HOST_PATIENCE);
+        // Like ipvsadm: the first IPv4 address.
+        let printed = getent("ahostsv4", [name], Instant::now() + HOST_TIMEOUT);
         let found = printed
             .ok()
             .and_then(|printed| printed.split_whitespace().next()?.parse().ok());
@@ -64,38 +64,41 @@ fn well_known() -> WellKnownPorts {
     WellKnownPorts::parse(&String::from_utf8_lossy(&text))
 }
 
-// === impl Looked ===
+// === impl ResolvedNames ===
 
-impl Looked {
-    /// Knows ports, and no address yet.
+impl ResolvedNames {
+    /// Reads the port names; no address is resolved yet.
     pub(super) fn new() -> Self {
         Self {
             names: HashMap::new(),
             ports: well_known(),
-            deadline: Instant::now() + PATIENCE,
+            deadline: Instant::now() + LISTING_TIMEOUT,
         }
     }
 
-    /// Looks up what is not known yet, as long as there is time.
-    pub(super) fn look_up(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
-        let mut wanted = Vec::new();
+    /// Resolves the addresses that are new, until the time limit.
+    pub(super) fn resolve(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
+        let mut pending = Vec::new();
         for address in addresses {
             self.names.entry(address).or_insert_with(|| {
-                wanted.push(address.to_string());
+                pending.push(address.to_string());
                 None
             });
         }
-        // Each process looks up one after the other.
-        let each = wanted.len().div_ceil(SIDE_BY_SIDE).max(1);
+        // A process resolves its addresses one after the other.
+        let chunk = pending.len().div_ceil(MAX_PROCESSES).max(1);
         let deadline = self.deadline;
         let printed: Vec<String> = thread::scope(|scope| {
-            let begun = wanted.chunks(each).map(|keys| {
+            let threads = pending.chunks(chunk).map(|keys| {
                 let work = move || getent("hosts", keys, deadline).unwrap_or_default();
-                // Where no thread can be had, names are what is done without.
+                // Without a thread, the addresses stay numbers.
                 thread::Builder::new().spawn_scoped(scope, work)
             });
-            let begun: Vec<_> = begun.flatten().collect();
-            begun.into_iter().flat_map(|thread| thread.join()).collect()
+            let threads: Vec<_> = threads.flatten().collect();
+            threads
+                .into_iter()
+                .flat_map(|thread| thread.join())
+                .collect()
         });
         // ADDRESS NAME [ALIAS]...
         for line in printed.iter().flat_map(|printed| printed.lines()) {
@@ -108,7 +111,7 @@ impl Looked {
     }
 }
 
-impl Names for Looked {
+impl Names for ResolvedNames {
     fn host_of(&self, address: IpAddr) -> Option<&str> {
         self.names.get(&address)?.as_deref()
     }

@@ -1,11 +1,12 @@
-//! ipvsctl's own options, beside ipvsadm's.
+//! ipvsctl's global options. Both parsers, the help, the manual page and the shell completions are
+//! generated from the table in this file.
 
 use std::time::Duration;
 
-use super::{CliError, output::Format};
-use crate::ipvsadm::OwnOption;
+use super::error::CliError;
+use crate::ipvsadm::ExtraOption;
 
-/// What they say.
+/// Values of the global options.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Options {
     pub endpoint: Option<String>,
@@ -17,7 +18,19 @@ pub(super) struct Options {
     pub keep_going: bool,
 }
 
-/// When output is coloured.
+/// Output format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Format {
+    /// Text; for ipvsadm's commands, the text that ipvsadm prints.
+    #[default]
+    Table,
+    /// The JSON of the API.
+    Json,
+    /// The same as YAML.
+    Yaml,
+}
+
+/// When messages are colored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Color {
     /// On a terminal, unless `NO_COLOR` is set.
@@ -27,74 +40,186 @@ pub(super) enum Color {
     Never,
 }
 
-/// The options. `--timeout` is ipvsadm's own word after a command, which takes no value there.
-pub(super) const OWN: [OwnOption; 7] = [
-    own("endpoint", true),
-    own("director", true),
-    own("all", false),
-    OwnOption {
-        name: "timeout",
-        takes_value: true,
-        only_before_command: true,
+/// A global option.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GlobalOption {
+    /// Syntax among ipvsadm's options.
+    pub syntax: ExtraOption,
+    /// Placeholder of the value in the documentation; empty if the option takes no value.
+    pub placeholder: &'static str,
+    /// The accepted values; empty if `set` decides.
+    pub values: &'static [&'static str],
+    /// Sentences for the documentation: a summary, then syntax and default.
+    pub help: &'static str,
+    /// Stores the value.
+    set: fn(&mut Options, String) -> Result<(), CliError>,
+}
+
+/// All global options.
+pub(super) const GLOBAL_OPTIONS: [GlobalOption; 7] = [
+    option(
+        "endpoint",
+        "URL",
+        "Endpoint of the daemon. http://HOST[:PORT], https://HOST[:PORT] or unix:///PATH. Default \
+         port 4787. Default: IPVSCTL_ENDPOINT, the configured default director, \
+         unix:///run/ipvsd/ipvsd.sock, http://127.0.0.1:4787.",
+        |options, value| {
+            options.endpoint = Some(value);
+            Ok(())
+        },
+    ),
+    option(
+        "director",
+        "NAME",
+        "Name of a director in the configuration.",
+        |options, value| {
+            options.director = Some(value);
+            Ok(())
+        },
+    ),
+    option(
+        "all",
+        "",
+        "Query all configured directors (read-only commands).",
+        |options, _| {
+            options.all = true;
+            Ok(())
+        },
+    ),
+    GlobalOption {
+        syntax: ExtraOption {
+            long: "timeout",
+            takes_value: true,
+            // After the command, ipvsadm has an option of this name.
+            only_before_command: true,
+        },
+        ..option(
+            "timeout",
+            "SECONDS",
+            "Request timeout in seconds. Greater than 0; before ipvsadm's command only. Default 30.",
+            |options, value| {
+                options.timeout = Some(timeout(value)?);
+                Ok(())
+            },
+        )
     },
-    own("output", true),
-    own("color", true),
-    own("keep-going", false),
+    GlobalOption {
+        values: &["table", "json", "yaml"],
+        ..option(
+            "output",
+            "FORMAT",
+            "Output format. table, json (as in the API) or yaml. Default table.",
+            |options, value| {
+                options.format = match value.as_str() {
+                    "json" => Format::Json,
+                    "yaml" => Format::Yaml,
+                    _ => Format::Table,
+                };
+                Ok(())
+            },
+        )
+    },
+    GlobalOption {
+        values: &["auto", "always", "never"],
+        ..option(
+            "color",
+            "WHEN",
+            "Color messages. auto, always or never. Default auto: on a terminal.",
+            |options, value| {
+                options.color = match value.as_str() {
+                    "always" => Color::Always,
+                    "never" => Color::Never,
+                    _ => Color::Auto,
+                };
+                Ok(())
+            },
+        )
+    },
+    option(
+        "keep-going",
+        "",
+        "Continue after errors (-R). Reports the line of each error. The exit code is 1 if there was \
+         an error.",
+        |options, _| {
+            options.keep_going = true;
+            Ok(())
+        },
+    ),
 ];
 
-const fn own(name: &'static str, takes_value: bool) -> OwnOption {
-    OwnOption {
-        name,
-        takes_value,
-        only_before_command: false,
+const fn option(
+    long: &'static str,
+    placeholder: &'static str,
+    help: &'static str,
+    set: fn(&mut Options, String) -> Result<(), CliError>,
+) -> GlobalOption {
+    GlobalOption {
+        syntax: ExtraOption {
+            long,
+            takes_value: !placeholder.is_empty(),
+            only_before_command: false,
+        },
+        placeholder,
+        values: &[],
+        help,
+        set,
+    }
+}
+
+// === impl GlobalOption ===
+
+impl GlobalOption {
+    /// The option with its value: `--endpoint URL`.
+    pub(super) fn usage(&self) -> String {
+        let usage = format!("--{} {}", self.syntax.long, self.placeholder);
+        usage.trim_end().to_owned()
+    }
+
+    /// Validates and stores a value.
+    pub(super) fn set(&self, options: &mut Options, value: String) -> Result<(), CliError> {
+        if !self.values.is_empty() && !self.values.contains(&value.as_str()) {
+            return Err(CliError::InvalidValue {
+                option: self.syntax.long,
+                value,
+                expected: self.values.join(", "),
+            });
+        }
+        (self.set)(options, value)
     }
 }
 
 // === impl Options ===
 
 impl Options {
-    /// What the options of a command line say.
-    pub(super) fn of(given: Vec<(usize, Option<String>)>) -> Result<Self, CliError> {
+    /// Collects the global options of one of ipvsadm's command lines: index and value.
+    pub(super) fn from_parsed(given: Vec<(usize, Option<String>)>) -> Result<Self, CliError> {
         let mut options = Self::default();
-        for (place, value) in given {
-            let name = OWN.get(place).map_or("", |own| own.name);
-            let value = value.unwrap_or_default();
-            match name {
-                "endpoint" => options.endpoint = Some(value),
-                "director" => options.director = Some(value),
-                "all" => options.all = true,
-                "timeout" => options.timeout = Some(timeout(value)?),
-                "output" => options.format = value.parse()?,
-                "color" => {
-                    options.color = match value.as_str() {
-                        "auto" => Color::Auto,
-                        "always" => Color::Always,
-                        "never" => Color::Never,
-                        _ => {
-                            return Err(CliError::Option {
-                                option: "color",
-                                text: value,
-                                wanted: "auto, always or never",
-                            });
-                        }
-                    };
-                }
-                _ => options.keep_going = true,
+        for (index, value) in given {
+            if let Some(option) = GLOBAL_OPTIONS.get(index) {
+                option.set(&mut options, value.unwrap_or_default())?;
             }
         }
         Ok(options)
     }
+
+    /// Rejects `--all`, for commands that write.
+    pub(super) fn reject_all(&self) -> Result<(), CliError> {
+        match self.all {
+            true => Err(CliError::AllIsReadOnly),
+            false => Ok(()),
+        }
+    }
 }
 
-/// Seconds, with a fraction if need be.
-pub(super) fn timeout(text: String) -> Result<Duration, CliError> {
-    text.parse()
+fn timeout(value: String) -> Result<Duration, CliError> {
+    value
+        .parse()
         .ok()
         .filter(|seconds: &f64| *seconds > 0.0)
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or(CliError::Option {
+        .ok_or_else(|| CliError::InvalidValue {
             option: "timeout",
-            text,
-            wanted: "a number of seconds above 0",
+            value,
+            expected: "a number of seconds greater than 0".to_owned(),
         })
 }

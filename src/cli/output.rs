@@ -1,68 +1,43 @@
-//! Where output goes, and in what form.
+//! Standard output and standard error.
 
 use std::{
-    io::{self, IsTerminal, Write},
-    str::FromStr,
+    env,
+    io::{self, BufWriter, IsTerminal, Write},
 };
 
 use serde_json::Value;
 
-use super::{CliError, options::Color};
+use super::{
+    error::CliError,
+    options::{Color, Format},
+};
+use crate::client::ClientError;
 
-/// The form of an answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Format {
-    /// For people; ipvsadm's own for its commands.
-    #[default]
-    Table,
-    /// The API's own JSON.
-    Json,
-    /// The same as YAML.
-    Yaml,
-}
-
-/// A writer to which a reader that has gone is no failure (`| head`).
-pub(super) struct Quiet<W> {
-    writer: W,
-    /// Whether nobody reads any more.
+/// A buffered writer for which a closed pipe (`| head`) is not an error.
+pub(super) struct Output<W: Write> {
+    writer: BufWriter<W>,
     closed: bool,
-    /// Whether no failure is one: the original looks at none, not even at a full disk.
-    pub deaf: bool,
+    /// Ignore all write errors, as ipvsadm does.
+    pub ignore_errors: bool,
 }
 
-// === impl Format ===
+/// Standard output.
+pub(super) type Stdout = Output<io::Stdout>;
 
-impl FromStr for Format {
-    type Err = CliError;
+// === impl Output ===
 
-    fn from_str(text: &str) -> Result<Self, CliError> {
-        match text {
-            "table" => Ok(Self::Table),
-            "json" => Ok(Self::Json),
-            "yaml" => Ok(Self::Yaml),
-            _ => Err(CliError::Option {
-                option: "output",
-                text: text.to_owned(),
-                wanted: "table, json or yaml",
-            }),
-        }
-    }
-}
-
-// === impl Quiet ===
-
-impl<W: Write> Quiet<W> {
+impl<W: Write> Output<W> {
     pub(super) fn new(writer: W) -> Self {
         Self {
-            writer,
+            writer: BufWriter::new(writer),
             closed: false,
-            deaf: false,
+            ignore_errors: false,
         }
     }
 
-    fn quiet(&mut self, result: io::Result<()>) -> io::Result<()> {
+    fn check(&mut self, result: io::Result<()>) -> io::Result<()> {
         match result {
-            Err(error) if self.deaf || error.kind() == io::ErrorKind::BrokenPipe => {
+            Err(error) if self.ignore_errors || error.kind() == io::ErrorKind::BrokenPipe => {
                 self.closed = true;
                 Ok(())
             }
@@ -71,11 +46,11 @@ impl<W: Write> Quiet<W> {
     }
 }
 
-impl<W: Write> Write for Quiet<W> {
+impl<W: Write> Write for Output<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if !self.closed {
             let result = self.writer.write_all(bytes);
-            self.quiet(result)?;
+            self.check(result)?;
         }
         Ok(bytes.len())
     }
@@ -83,13 +58,13 @@ impl<W: Write> Write for Quiet<W> {
     fn flush(&mut self) -> io::Result<()> {
         if !self.closed {
             let result = self.writer.flush();
-            self.quiet(result)?;
+            self.check(result)?;
         }
         Ok(())
     }
 }
 
-/// Writes an answer of the API as it is, or as YAML.
+/// Writes a JSON response unchanged, or as YAML.
 pub(super) fn write_json(out: &mut dyn Write, format: Format, json: &[u8]) -> Result<(), CliError> {
     match format {
         Format::Yaml => {
@@ -104,7 +79,7 @@ pub(super) fn write_json(out: &mut dyn Write, format: Format, json: &[u8]) -> Re
     Ok(())
 }
 
-/// Rows under their headings, each column as wide as it must be.
+/// Writes rows under their headings, in columns as wide as their longest cell.
 pub(super) fn write_table(
     out: &mut dyn Write,
     headings: &[&str],
@@ -133,72 +108,39 @@ pub(super) fn write_table(
     Ok(())
 }
 
-/// Text in bold red on a terminal that wants it.
-pub(super) fn alarming(text: &str, color: Color) -> String {
-    let wanted = match color {
+/// Writes a line to standard error. Errors are ignored: there is nowhere to report them.
+pub(super) fn eprint_line(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Writes an error to standard error. `name` is the program or the director.
+pub(super) fn report_error(name: &str, error: &CliError, color: Color) {
+    match error {
+        // ipvsadm prints its messages without its name.
+        CliError::Parse(error) => eprint_line(&error.to_string()),
+        // clap formats its own messages.
+        CliError::Args(error) => drop(write!(io::stderr(), "{}", error.render())),
+        error => {
+            let mut text = format!("{}: {error}", highlight(name, color));
+            if let CliError::Client(ClientError::Refused(problem)) = error
+                && let Some(hint) = &problem.hint
+            {
+                text += &format!(" ({hint})");
+            }
+            eprint_line(&text);
+        }
+    }
+}
+
+/// Makes text bold red if colors are enabled.
+fn highlight(text: &str, color: Color) -> String {
+    let enabled = match color {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        Color::Auto => io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none(),
     };
-    match wanted {
+    match enabled {
         true => format!("\x1b[1;31m{text}\x1b[0m"),
         false => text.to_owned(),
-    }
-}
-
-/// Answers of several directors.
-#[derive(Debug)]
-pub(super) struct Labelled {
-    format: Format,
-    first: bool,
-}
-
-// === impl Labelled ===
-
-impl Labelled {
-    pub(super) fn new(format: Format) -> Self {
-        Self {
-            format,
-            first: true,
-        }
-    }
-
-    /// Writes an answer with its director's name.
-    pub(super) fn answer(
-        &mut self,
-        out: &mut dyn Write,
-        name: &str,
-        answer: &[u8],
-    ) -> Result<(), CliError> {
-        let first = std::mem::take(&mut self.first);
-        match self.format {
-            Format::Table => {
-                let blank = if first { "" } else { "\n" };
-                writeln!(out, "{blank}==> {name} <==")?;
-                out.write_all(answer)?;
-            }
-            Format::Json => {
-                let start = if first { "{" } else { "," };
-                write!(out, "{start}{}:", serde_json::to_string(name)?)?;
-                out.write_all(answer.trim_ascii_end())?;
-            }
-            Format::Yaml => {
-                writeln!(out, "{}:", serde_json::to_string(name)?)?;
-                for line in answer.split_inclusive(|b| *b == b'\n') {
-                    out.write_all(b"  ")?;
-                    out.write_all(line)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends the answers.
-    pub(super) fn end(self, out: &mut dyn Write) -> Result<(), CliError> {
-        if self.format == Format::Json {
-            let start = if self.first { "{" } else { "" };
-            writeln!(out, "{start}}}")?;
-        }
-        Ok(())
     }
 }

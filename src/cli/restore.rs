@@ -1,301 +1,198 @@
-//! Command lines that change something: one, or a text of them.
+//! Commands that write: one command, `-R`, `ipvsctl restore`.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    fs,
+    io::{self, Write},
+};
 
 use super::{
-    CliError, help,
-    list::{self, Reading},
-    options::Options,
-    output::Format,
-    run::{VERSION, tell},
+    args::RestoreArgs,
+    error::CliError,
+    help,
+    options::{Format, Options},
+    output::eprint_line,
+    read::{self, ReadCommand},
+    session::{Item, Session},
     target::Target,
 };
 use crate::{
-    client::{Client, RestoreEvent, RestoreRequest},
-    ipvsadm::{CommandLine, Line, Lines, Resolver, Usage, parse, refusal_text, write_op},
+    client::Client,
+    ipvsadm::{CommandLine, Line, Lines, ParseError, Resolver, parse},
     model::Op,
 };
 
-/// How a text is carried out.
+/// Options of [`run_lines`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Manner<'a> {
-    /// `argv[0]`.
+pub(super) struct RestoreOptions<'a> {
+    /// The program's name in messages.
     pub program: &'a str,
     pub options: &'a Options,
-    /// Whether lines that begin with `#` are left out.
-    pub comments: bool,
-    /// Whether the table is cleared first.
+    /// Skip lines that begin with `#`.
+    pub skip_comments: bool,
+    /// Clear the table first.
     pub clear: bool,
 }
 
-/// A line on its way.
-#[derive(Debug)]
-enum Item {
-    /// A change.
-    Op(usize, Op),
-    /// A fault that does not end the restore.
-    Fault(usize, Usage),
+/// How `-R` continues after a line.
+enum Next {
+    Continue,
+    Exit(u8),
 }
 
-/// What a text of commands has come to.
-struct Restore<'a> {
-    client: &'a Client,
-    /// Changes and faults since the last reading command.
-    waiting: Vec<Item>,
-    /// Whether the table is yet to be cleared.
-    clear: bool,
-    /// Whether the lines of failures are named: for a person, or who asked for it.
-    names_lines: bool,
-    /// Exit code of the last line.
-    last: u8,
-    failures: usize,
+/// Executes one command; returns the exit code.
+pub(super) fn execute(client: &Client, op: Op) -> Result<u8, CliError> {
+    let mut session = Session::new(client, false, false);
+    session.push(Item::Command(1, op));
+    session.send(false)?;
+    Ok(session.exit_code)
 }
 
-/// Commands from which on progress is shown on a terminal.
-const LONG: usize = 2000;
-/// The exit code of what the kernel refused.
-const REFUSED: u8 = 255;
-
-/// Carries out one change; returns the exit code.
-pub(super) fn one(client: &Client, op: Op) -> Result<u8, CliError> {
-    let mut restore = Restore::new(client, false);
-    restore.waiting.push(Item::Op(1, op));
-    restore.send()?;
-    Ok(restore.last)
-}
-
-/// Carries out a text as `ipvsadm -R` does; returns the exit code.
-pub(super) fn run(
-    text: &str,
-    manner: &Manner<'_>,
+/// Executes the commands on standard input as `ipvsadm -R` does; returns the exit code.
+pub(super) fn run_lines(
+    restore: &RestoreOptions<'_>,
     resolver: &dyn Resolver,
     out: &mut dyn Write,
 ) -> Result<u8, CliError> {
-    let target = Target::of(manner.options)?;
-    let keep_going = manner.options.keep_going;
-    let mut restore = Restore::new(&target.client, keep_going || io::stderr().is_terminal());
-    restore.clear = manner.clear;
-    let lines = match manner.comments {
-        true => Lines::without_comments(text),
-        false => Lines::new(text),
+    let text = io::read_to_string(io::stdin()).map_err(CliError::Input)?;
+    let target = Target::select(restore.options)?;
+    let keep_going = restore.options.keep_going;
+    let mut session = Session::new(&target.client, restore.clear, keep_going);
+    let lines = match restore.skip_comments {
+        true => Lines::without_comments(&text),
+        false => Lines::new(&text),
     };
     for Line { number, words } in lines {
-        let reading = match parse(manner.program, &words, resolver) {
+        let parsed = parse(restore.program, &words, resolver);
+        let next = match parsed {
             Ok(CommandLine::Change(op)) => {
-                restore.waiting.push(Item::Op(number, op));
-                continue;
+                session.push(Item::Command(number, op));
+                Next::Continue
             }
-            Ok(CommandLine::List(list)) => Reading::List(list),
-            Ok(CommandLine::Save { numeric }) => Reading::Save { numeric },
-            Ok(end @ (CommandLine::Help | CommandLine::Version)) => {
-                restore.send()?;
-                match end {
-                    CommandLine::Version => writeln!(out, "{VERSION}")?,
-                    _ => help::write_short(out, manner.program)?,
-                }
-                return Ok(0);
+            Ok(CommandLine::List(list)) => list_line(
+                &mut session,
+                &target.client,
+                ReadCommand::List(list),
+                keep_going,
+                out,
+            )?,
+            Ok(CommandLine::Save { numeric }) => {
+                let save = ReadCommand::Save { numeric };
+                list_line(&mut session, &target.client, save, keep_going, out)?
             }
-            faulty => {
-                let usage = faulty.err().unwrap_or_else(|| Usage::TryHelp {
-                    program: manner.program.to_owned(),
-                });
-                let goes_on = keep_going || usage.lets_restore_go_on();
-                let code = usage.exit_code();
-                restore.waiting.push(Item::Fault(number, usage));
-                if goes_on {
-                    continue;
-                }
-                restore.send()?;
-                return Ok(code);
+            Ok(CommandLine::Help) => {
+                session.send(false)?;
+                help::write_short(out, restore.program)?;
+                Next::Exit(0)
             }
+            Ok(CommandLine::Version) => {
+                session.send(false)?;
+                writeln!(out, "{}", help::VERSION)?;
+                Next::Exit(0)
+            }
+            // ipvsadm rejects -R among the lines like a line without a command.
+            Ok(CommandLine::Restore) => {
+                let program = restore.program.to_owned();
+                let error = ParseError::TryHelp { program };
+                invalid_line(&mut session, number, error, keep_going)?
+            }
+            Err(error) => invalid_line(&mut session, number, error, keep_going)?,
         };
-        restore.send()?;
-        let code = list::read(restore.client, &reading, Format::Table, out)?;
-        out.flush()?;
-        if code != 0 && !keep_going {
+        if let Next::Exit(code) = next {
             return Ok(code);
         }
-        restore.last = code;
-        restore.failures += usize::from(code != 0);
     }
-    restore.send()?;
+    session.send(false)?;
     Ok(match keep_going {
-        true => u8::from(restore.failures > 0),
-        false => restore.last,
+        true => u8::from(session.failures > 0),
+        false => session.exit_code,
     })
 }
 
-/// Carries out a text that is right as a whole, or nothing of it; returns the exit code.
-pub(super) fn whole(
-    text: &str,
-    manner: &Manner<'_>,
-    stop: bool,
-    check_only: bool,
+/// Executes a read among the lines, after the commands before it.
+fn list_line(
+    session: &mut Session<'_>,
+    client: &Client,
+    command: ReadCommand,
+    keep_going: bool,
+    out: &mut dyn Write,
+) -> Result<Next, CliError> {
+    session.send(false)?;
+    let code = read::execute(client, &command, Format::Table, out)?;
+    out.flush()?;
+    if code != 0 && !keep_going {
+        return Ok(Next::Exit(code));
+    }
+    session.exit_code = code;
+    session.failures += usize::from(code != 0);
+    Ok(Next::Continue)
+}
+
+fn invalid_line(
+    session: &mut Session<'_>,
+    number: usize,
+    error: ParseError,
+    keep_going: bool,
+) -> Result<Next, CliError> {
+    let continues = keep_going || error.continues_restore();
+    let code = error.exit_code();
+    session.push(Item::Invalid(number, error));
+    if continues {
+        return Ok(Next::Continue);
+    }
+    session.send(false)?;
+    Ok(Next::Exit(code))
+}
+
+/// `ipvsctl restore`: executes the input only if all lines are valid; returns the exit code.
+pub(super) fn restore_checked(
+    args: RestoreArgs,
+    options: &Options,
     resolver: &dyn Resolver,
 ) -> Result<u8, CliError> {
-    let mut items = Vec::new();
-    let mut faults = 0;
-    for Line { number, words } in Lines::without_comments(text) {
-        let fault = match parse(manner.program, &words, resolver) {
-            Ok(CommandLine::Change(op)) => {
-                items.push(Item::Op(number, op));
-                continue;
-            }
-            Ok(_) => "only commands that change something can be restored".to_owned(),
-            Err(Usage::TryHelp { .. }) => "begins with no command".to_owned(),
-            Err(usage) => usage.to_string().trim_end().to_owned(),
-        };
-        faults += 1;
-        tell(&format!("line {number}: {fault}: {}", words.join(" ")));
-    }
-    if faults > 0 {
-        return Err(CliError::FaultyLines(faults));
-    }
-    if check_only {
+    let RestoreArgs {
+        file,
+        check,
+        no_clear,
+        stop,
+    } = args;
+    let text = match file {
+        Some(path) => {
+            fs::read_to_string(&path).map_err(|source| CliError::File { path, source })?
+        }
+        None => io::read_to_string(io::stdin()).map_err(CliError::Input)?,
+    };
+    let items = check_lines(&text, resolver)?;
+    if check {
         return Ok(0);
     }
-    let target = Target::of(manner.options)?;
-    let mut restore = Restore::new(&target.client, true);
-    restore.clear = manner.clear;
-    restore.waiting = items;
-    restore.send_with(stop)?;
-    Ok(u8::from(restore.failures > 0))
+    let target = Target::select(options)?;
+    let mut session = Session::new(&target.client, !no_clear, true);
+    for item in items {
+        session.push(item);
+    }
+    session.send(stop)?;
+    Ok(u8::from(session.failures > 0))
 }
 
-// === impl Restore ===
-
-impl<'a> Restore<'a> {
-    fn new(client: &'a Client, names_lines: bool) -> Self {
-        Self {
-            client,
-            waiting: Vec::new(),
-            clear: false,
-            names_lines,
-            last: 0,
-            failures: 0,
-        }
-    }
-
-    fn send(&mut self) -> Result<(), CliError> {
-        self.send_with(false)
-    }
-
-    /// Sends what waits, in one request, and tells what fails, in the order of the lines.
-    fn send_with(&mut self, stop: bool) -> Result<(), CliError> {
-        let items = std::mem::take(&mut self.waiting);
-        let mut text = Vec::new();
-        let mut places = Vec::new();
-        for (place, item) in items.iter().enumerate() {
-            if let Item::Op(_, op) = item {
-                write_op(&mut text, op)?;
-                places.push(place);
+/// Parses all lines. Reports every invalid line.
+fn check_lines(text: &str, resolver: &dyn Resolver) -> Result<Vec<Item>, CliError> {
+    let mut items = Vec::new();
+    let mut invalid = 0;
+    for Line { number, words } in Lines::without_comments(text) {
+        let message = match parse("ipvsctl", &words, resolver) {
+            Ok(CommandLine::Change(op)) => {
+                items.push(Item::Command(number, op));
+                continue;
             }
-        }
-        let clear = std::mem::take(&mut self.clear);
-        let mut told = 0;
-        let mut last_refused = None;
-        if clear || !places.is_empty() {
-            let request = RestoreRequest {
-                text,
-                clear,
-                stop,
-                check_only: false,
-            };
-            let events = self.client.restore(request)?;
-            let mut progress = Progress::new(places.len());
-            for event in events {
-                match event? {
-                    RestoreEvent::Progress { done, total } => progress.show(done, total),
-                    RestoreEvent::Refused(refused) => {
-                        progress.clear();
-                        let place = refused.line.checked_sub(1);
-                        let place = place.and_then(|line| places.get(line).copied());
-                        let op = match place.and_then(|place| items.get(place)) {
-                            Some(Item::Op(_, op)) => op,
-                            _ => &Op::Clear,
-                        };
-                        let place = place.unwrap_or(told);
-                        self.tell_faults(&items, &mut told, place);
-                        let why = match refused.errno() {
-                            Some(errno) => refusal_text(Some(op), errno).into_owned(),
-                            None => refused.detail,
-                        };
-                        self.tell_of(items.get(place), &why);
-                        told = told.max(place + 1);
-                        last_refused = Some(place);
-                    }
-                    RestoreEvent::End(_) => {}
-                    RestoreEvent::Failed { detail, .. } => {
-                        progress.clear();
-                        return Err(CliError::BrokenOff(detail));
-                    }
-                }
-            }
-            progress.clear();
-        }
-        self.tell_faults(&items, &mut told, items.len());
-        match items.last() {
-            Some(Item::Fault(_, usage)) => self.last = usage.exit_code(),
-            Some(Item::Op(..)) if last_refused == Some(items.len() - 1) => self.last = REFUSED,
-            Some(Item::Op(..)) => self.last = 0,
-            None => {}
-        }
-        Ok(())
+            Ok(_) => "only commands that change the table are allowed".to_owned(),
+            Err(ParseError::TryHelp { .. }) => "does not begin with a command".to_owned(),
+            Err(error) => error.to_string().trim_end().to_owned(),
+        };
+        invalid += 1;
+        eprint_line(&format!("line {number}: {message}: {}", words.join(" ")));
     }
-
-    /// Tells the faults from `told` up to `end`.
-    fn tell_faults(&mut self, items: &[Item], told: &mut usize, end: usize) {
-        for item in items.iter().take(end).skip(*told) {
-            if let Item::Fault(_, usage) = item {
-                self.tell_of(Some(item), &usage.to_string());
-            }
-        }
-        *told = end.max(*told);
-    }
-
-    fn tell_of(&mut self, item: Option<&Item>, why: &str) {
-        self.failures += 1;
-        match item {
-            Some(Item::Op(line, op)) if self.names_lines => {
-                let mut command = Vec::new();
-                // Writing into memory does not fail.
-                let _ = write_op(&mut command, op);
-                let command = String::from_utf8_lossy(&command);
-                tell(&format!("line {line}: {why}: {}", command.trim_end()));
-            }
-            Some(Item::Fault(line, _)) if self.names_lines => {
-                tell(&format!("line {line}: {}", why.trim_end()));
-            }
-            _ => tell(why),
-        }
-    }
-}
-
-/// A line on the terminal that is written over and over.
-struct Progress {
-    shown: bool,
-    wanted: bool,
-}
-
-impl Progress {
-    fn new(commands: usize) -> Self {
-        Self {
-            shown: false,
-            wanted: commands >= LONG && io::stderr().is_terminal(),
-        }
-    }
-
-    fn show(&mut self, done: usize, total: usize) {
-        if self.wanted {
-            self.shown = true;
-            let percent = done * 100 / total.max(1);
-            let _ = write!(io::stderr(), "\r{done} of {total} commands, {percent} %");
-        }
-    }
-
-    fn clear(&mut self) {
-        if std::mem::take(&mut self.shown) {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
+    match invalid {
+        0 => Ok(items),
+        invalid => Err(CliError::InvalidLines(invalid)),
     }
 }

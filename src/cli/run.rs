@@ -1,169 +1,136 @@
-//! From arguments to an exit code.
+//! Entry point: dispatches a command line and returns the exit code.
 
 use std::{
     ffi::OsString,
-    io::{self, BufWriter, Write},
-    thread,
+    io::{self, Write},
 };
 
 use super::{
-    CliError, args, help, list,
-    names::System,
-    options::{OWN, Options},
-    output::{self, Quiet},
-    restore::{self, Manner},
-    scripts,
+    args::{self, Args, Subcommand},
+    completion, directors,
+    error::CliError,
+    fanout::read,
+    help, man,
+    names::SystemResolver,
+    options::{Color, GLOBAL_OPTIONS, Options},
+    output::{Output, Stdout, report_error},
+    read::ReadCommand,
+    restore::{self, RestoreOptions},
+    scripts::Script,
+    settings,
     target::Target,
 };
-use crate::{
-    client::ClientError,
-    ipvsadm::{CommandLine, Parsed, parse_with},
-};
+use crate::ipvsadm::{CommandLine, Parsed, parse_with};
 
-/// What the original says to `-v`. Its language is spoken here, so its version is the answer.
-pub(super) const VERSION: &str = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)";
-
-/// Standard output as commands use it.
-pub(super) type Out = Quiet<BufWriter<io::Stdout>>;
-
-/// Carries out a command line, program name first; returns the exit code.
+/// Executes a command line, the program's name first; returns the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let mut arguments = arguments.into_iter();
     let lossy = |word: OsString| word.to_string_lossy().into_owned();
     let program = arguments.next().map_or_else(|| "ipvsctl".to_owned(), lossy);
     let words: Vec<String> = arguments.map(lossy).collect();
-    let mut out = Quiet::new(BufWriter::new(io::stdout()));
-    let mut color = Default::default();
-    let ended = dispatch(&program, &words, &mut out, &mut color);
+    let mut out = Output::new(io::stdout());
+    let mut color = Color::default();
+    let result = dispatch(&program, &words, &mut out, &mut color);
     let flushed = out.flush();
-    match ended.and_then(|code| Ok(flushed.map(|()| code)?)) {
+    match result.and_then(|code| Ok(flushed.map(|()| code)?)) {
         Ok(code) => code,
         Err(error) => {
-            complain(&program, &error, color);
+            report_error(&program, &error, color);
             error.exit_code()
         }
     }
 }
 
+/// Sets `color` as soon as it is known, for the report of an error.
 fn dispatch(
     program: &str,
     words: &[String],
-    out: &mut Out,
-    color: &mut super::options::Color,
+    out: &mut Stdout,
+    color: &mut Color,
 ) -> Result<u8, CliError> {
-    if let Some(script) = scripts::Script::of(program) {
-        out.deaf = true;
-        return script.run(program, words, out);
+    if let Some(script) = Script::named(program) {
+        out.ignore_errors = true;
+        return script.run(words, out);
     }
-    if args::is_meant(words) {
-        return args::run(words, out, color);
+    if args::is_subcommand(words) {
+        return run_subcommand(words, out, color);
     }
-    let resolver = System::default();
     let words: Vec<_> = words.iter().map(String::as_str).collect();
-    let Parsed { command, own } = parse_with(program, &words, &OWN, &resolver)?;
-    let options = Options::of(own)?;
+    let extra = GLOBAL_OPTIONS.map(|option| option.syntax);
+    let Parsed { command, extra } =
+        parse_with(program, &words, &extra, &SystemResolver::default())?;
+    let options = Options::from_parsed(extra)?;
     *color = options.color;
-    out.deaf = true;
+    out.ignore_errors = true;
+    run_command(program, command, &options, out)
+}
+
+/// Runs a command line of ipvsadm.
+fn run_command(
+    program: &str,
+    command: CommandLine,
+    options: &Options,
+    out: &mut Stdout,
+) -> Result<u8, CliError> {
     match command {
         CommandLine::Help => help::write_short(out, program)?,
-        CommandLine::Version => writeln!(out, "{VERSION}")?,
-        CommandLine::List(what) => {
-            return read(&options, out, &list::Reading::List(what));
-        }
+        CommandLine::Version => writeln!(out, "{}", help::VERSION)?,
+        CommandLine::List(list) => return read(options, out, &ReadCommand::List(list)),
         CommandLine::Save { numeric } => {
-            return read(&options, out, &list::Reading::Save { numeric });
+            return read(options, out, &ReadCommand::Save { numeric });
         }
         CommandLine::Change(op) => {
-            if options.all {
-                return Err(CliError::AllOnlyReads);
-            }
-            let target = Target::of(&options)?;
-            return restore::one(&target.client, op);
+            options.reject_all()?;
+            return restore::execute(&Target::select(options)?.client, op);
         }
         CommandLine::Restore => {
-            if options.all {
-                return Err(CliError::AllOnlyReads);
-            }
-            let text = io::read_to_string(io::stdin()).map_err(CliError::Input)?;
-            let manner = Manner {
+            options.reject_all()?;
+            let restore = RestoreOptions {
                 program,
-                options: &options,
-                comments: false,
+                options,
+                skip_comments: false,
                 clear: false,
             };
-            return restore::run(&text, &manner, &resolver, out);
+            return restore::run_lines(&restore, &SystemResolver::default(), out);
         }
     }
     Ok(0)
 }
 
-/// Reads from one director, or from all at once with their names before the answers.
-pub(super) fn read(
-    options: &Options,
-    out: &mut Out,
-    reading: &list::Reading,
-) -> Result<u8, CliError> {
-    if !options.all {
-        let target = Target::of(options)?;
-        return list::read(&target.client, reading, options.format, out);
-    }
-    let targets = Target::all(options)?;
-    let answers = at_once(&targets, |target| {
-        let mut answer = Vec::new();
-        let ended = list::read(&target.client, reading, options.format, &mut answer);
-        (answer, ended)
-    });
-    let mut labelled = output::Labelled::new(options.format);
-    let mut worst = 0;
-    for (target, (answer, ended)) in targets.iter().zip(answers) {
-        let name = target.name.as_deref().unwrap_or_default();
-        match ended {
-            Ok(code) => {
-                worst = worst.max(code);
-                labelled.answer(out, name, &answer)?;
-            }
-            Err(error) => {
-                worst = worst.max(error.exit_code());
-                out.flush()?;
-                complain(name, &error, options.color);
-            }
+fn run_subcommand(words: &[String], out: &mut Stdout, color: &mut Color) -> Result<u8, CliError> {
+    let Args {
+        options,
+        subcommand,
+    } = match Args::parse(words) {
+        Err(CliError::Args(help)) if !help.use_stderr() => {
+            write!(out, "{}", help.render())?;
+            return Ok(0);
         }
-    }
-    labelled.end(out)?;
-    Ok(worst)
-}
-
-/// What becomes of each, all worked on at the same time.
-pub(super) fn at_once<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    thread::scope(|scope| {
-        let work = &work;
-        let begun = items.iter().map(|item| scope.spawn(move || work(item)));
-        let begun: Vec<_> = begun.collect();
-        let ended = begun.into_iter().map(|thread| thread.join());
-        // A panic goes on where it is not swallowed.
-        ended
-            .map(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    })
-}
-
-/// Says why a command failed, in one line where it is no fault of the command line.
-pub(super) fn complain(program: &str, error: &CliError, color: super::options::Color) {
-    let mut text = match error {
-        // As the original, without its own name before it.
-        CliError::Usage(usage) => usage.to_string(),
-        error => format!("{}: {error}", output::alarming(program, color)),
+        args => args?,
     };
-    if let CliError::Client(ClientError::Refused(problem)) = error
-        && let Some(hint) = &problem.hint
-    {
-        text += &format!(" ({hint})");
+    *color = options.color;
+    match subcommand {
+        Subcommand::Help => help::write_long(out)?,
+        Subcommand::Info => return read(&options, out, &ReadCommand::Info),
+        Subcommand::Settings { settings } => {
+            let assignments = settings::assignments(&settings)?;
+            if assignments.is_empty() {
+                return read(&options, out, &ReadCommand::Settings(settings));
+            }
+            options.reject_all()?;
+            settings::set(&Target::select(&options)?.client, &assignments)?;
+        }
+        Subcommand::Connections(args) => {
+            return read(&options, out, &ReadCommand::Connections(args.into()));
+        }
+        Subcommand::Save => return read(&options, out, &ReadCommand::SaveRestorable),
+        Subcommand::Restore(args) => {
+            options.reject_all()?;
+            return restore::restore_checked(args, &options, &SystemResolver::default());
+        }
+        Subcommand::Directors => return directors::show(&options, out),
+        Subcommand::Completion { shell } => completion::write(out, shell)?,
+        Subcommand::Man => man::write(out)?,
     }
-    // Where standard error is closed, the code has to say it all.
-    let _ = writeln!(io::stderr(), "{text}");
-}
-
-/// Writes a line to standard error, if somebody listens.
-pub(super) fn tell(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    Ok(0)
 }

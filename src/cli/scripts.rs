@@ -1,28 +1,33 @@
-//! `ipvsadm-save` and `ipvsadm-restore`, when the program is called through links of these names.
+//! `ipvsadm-save` and `ipvsadm-restore`, if the program is invoked by these names.
 
-use std::{io, path::Path};
+use std::path::Path;
 
 use super::{
-    CliError,
-    list::Reading,
-    names::System,
+    error::CliError,
+    fanout::read,
+    names::SystemResolver,
     options::Options,
-    restore::{self, Manner},
-    run::{Out, read, tell},
+    output::{Stdout, eprint_line},
+    read::ReadCommand,
+    restore::{self, RestoreOptions},
 };
 
-/// One of them.
+/// A script of ipvsadm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Script {
     Save,
     Restore,
 }
 
+/// Usage message of the original script.
+const SAVE_USAGE: &str = "ipvsadm-save: Script to save the IPVS table to stdout.\n   \
+     With the -n option, prints out the table in numeric format.";
+
 // === impl Script ===
 
 impl Script {
-    /// The script that the program is called as.
-    pub(super) fn of(program: &str) -> Option<Self> {
+    /// The script with the name by which the program is invoked.
+    pub(super) fn named(program: &str) -> Option<Self> {
         match Path::new(program).file_name()?.to_str()? {
             "ipvsadm-save" => Some(Self::Save),
             "ipvsadm-restore" => Some(Self::Restore),
@@ -30,40 +35,28 @@ impl Script {
         }
     }
 
-    /// Carries it out; the director is that of the environment or the configuration.
-    pub(super) fn run(
-        self,
-        program: &str,
-        words: &[String],
-        out: &mut Out,
-    ) -> Result<u8, CliError> {
+    /// Runs the script. The director is taken from the environment or the configuration.
+    pub(super) fn run(self, words: &[String], out: &mut Stdout) -> Result<u8, CliError> {
         let options = Options::default();
         match self {
             Self::Save => {
-                let mut numeric = false;
-                for word in words.iter().filter(|word| word.starts_with('-')) {
-                    if word != "-n" {
-                        tell(
-                            "ipvsadm-save: Script to save the IPVS table to stdout.\n   \
-                             With the -n option, prints out the table in numeric format.",
-                        );
-                        return Ok(1);
-                    }
-                    numeric = true;
+                let mut flags = words.iter().filter(|word| word.starts_with('-'));
+                if flags.any(|word| word != "-n") {
+                    eprint_line(SAVE_USAGE);
+                    return Ok(1);
                 }
-                read(&options, out, &Reading::Save { numeric })
+                let numeric = words.iter().any(|word| word == "-n");
+                read(&options, out, &ReadCommand::Save { numeric })
             }
             Self::Restore => {
-                let text = io::read_to_string(io::stdin()).map_err(CliError::Input)?;
-                let manner = Manner {
-                    // What the script runs, and what its messages name.
+                let restore = RestoreOptions {
+                    // The script runs `ipvsadm -R`; messages show that name.
                     program: "ipvsadm",
                     options: &options,
-                    comments: true,
+                    skip_comments: true,
                     clear: true,
                 };
-                let _ = program;
-                restore::run(&text, &manner, &System::default(), out)
+                restore::run_lines(&restore, &SystemResolver::default(), out)
             }
         }
     }

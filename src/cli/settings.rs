@@ -5,23 +5,24 @@ use std::{collections::BTreeMap, io::Write};
 use serde_json::Value;
 
 use super::{
-    CliError,
-    output::{Format, write_json, write_table},
+    error::CliError,
+    options::Format,
+    output::{write_json, write_table},
 };
 use crate::{
     client::{Client, WriteOptions},
     model::{SettingSpec, SettingValue, Settings},
 };
 
-/// Shows the settings of these names, or all.
+/// Shows the named settings, or all.
 pub(super) fn show(
     client: &Client,
     names: &[String],
     format: Format,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let answer = client.get("/v1/settings")?;
-    let mut settings: BTreeMap<String, Value> = serde_json::from_slice(&answer)?;
+    let response = client.get("/v1/settings")?;
+    let mut settings: BTreeMap<String, Value> = serde_json::from_slice(&response)?;
     if !names.is_empty() {
         for name in names {
             if !settings.contains_key(name) {
@@ -34,7 +35,7 @@ pub(super) fn show(
         return write_json(out, format, &serde_json::to_vec(&settings)?);
     }
     if let ([_], Some(value)) = (names, settings.values().next()) {
-        // One alone is for scripts.
+        // Only the value, for use in scripts.
         return Ok(writeln!(out, "{}", text(value))?);
     }
     let rows: Vec<_> = settings
@@ -44,18 +45,28 @@ pub(super) fn show(
             vec![name.clone(), text(value), doc.to_owned()]
         })
         .collect();
-    Ok(write_table(out, &["NAME", "VALUE", "WHAT IT DOES"], &rows)?)
+    Ok(write_table(out, &["NAME", "VALUE", "DESCRIPTION"], &rows)?)
 }
 
-/// Sets settings, each `NAME=VALUE`.
-pub(super) fn set(client: &Client, wishes: &[(&str, &str)]) -> Result<(), CliError> {
+/// Splits `NAME=VALUE` arguments; empty if all arguments are names. A mixture is an error.
+pub(super) fn assignments(args: &[String]) -> Result<Vec<(&str, &str)>, CliError> {
+    let assignments: Vec<_> = args.iter().filter_map(|arg| arg.split_once('=')).collect();
+    let name = args.iter().find(|arg| !arg.contains('='));
+    match name.filter(|_| !assignments.is_empty()) {
+        Some(name) => Err(CliError::Setting(name.clone())),
+        None => Ok(assignments),
+    }
+}
+
+/// Changes settings.
+pub(super) fn set(client: &Client, assignments: &[(&str, &str)]) -> Result<(), CliError> {
     let mut settings = Settings::new();
-    for (name, value) in wishes {
+    for (name, value) in assignments {
         let spec = SettingSpec::find(name).ok_or_else(|| CliError::Setting((*name).to_owned()))?;
         let value = match *value {
             "true" | "on" | "yes" => SettingValue::Bool(true),
             "false" | "off" | "no" => SettingValue::Bool(false),
-            // As the file below /proc would have it; two numbers may have a comma between them.
+            // The format of the file in /proc/sys, with a comma instead of a blank.
             value => spec.parse(&value.replace(',', " ")),
         };
         settings.insert((*name).to_owned(), value);

@@ -1,31 +1,31 @@
-//! Which daemon is meant.
+//! Selects the daemon that a command addresses.
 
 use std::{env, time::Duration};
 
 use super::{
-    CliError,
-    config::{App, Config},
+    config::{Config, Director},
+    error::CliError,
     options::Options,
 };
 use crate::client::{Client, ClientError, ClientOptions, Endpoint};
 
-/// A daemon, and what it is called where that matters.
+/// A daemon.
 #[derive(Debug)]
 pub(super) struct Target {
-    /// Its name in the configuration.
+    /// Name of the director, if it is selected by its name.
     pub name: Option<String>,
     pub client: Client,
 }
 
-/// Names a daemon.
+/// Environment variable with the endpoint.
 const VARIABLE: &str = "IPVSCTL_ENDPOINT";
 
 // === impl Target ===
 
 impl Target {
-    /// The one that is meant: `--endpoint`, `--director`, the environment, the configuration's
-    /// default, the local socket, the local port.
-    pub(super) fn of(options: &Options) -> Result<Self, CliError> {
+    /// Selects the daemon by, in this order: `--endpoint`, `--director`, the environment, the
+    /// configured default, the local socket, the local port.
+    pub(super) fn select(options: &Options) -> Result<Self, CliError> {
         if let Some(endpoint) = &options.endpoint {
             return Self::at(endpoint, options);
         }
@@ -43,7 +43,7 @@ impl Target {
         Self::local(options)
     }
 
-    /// Every director of the configuration.
+    /// All configured directors.
     pub(super) fn all(options: &Options) -> Result<Vec<Self>, CliError> {
         let config = Config::load()?;
         if config.directors.is_empty() {
@@ -61,10 +61,15 @@ impl Target {
         Ok(Self { name: None, client })
     }
 
-    pub(super) fn named(name: &str, director: &App, options: &Options) -> Result<Self, CliError> {
-        let own = director.timeout;
-        let own = own.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        let timeout = options.timeout.or(own);
+    /// A configured director.
+    pub(super) fn named(
+        name: &str,
+        director: &Director,
+        options: &Options,
+    ) -> Result<Self, CliError> {
+        let configured = director.timeout;
+        let configured = configured.and_then(|s| Duration::try_from_secs_f64(s).ok());
+        let timeout = options.timeout.or(configured);
         Ok(Self {
             name: Some(name.to_owned()),
             client: client(director.endpoint.parse()?, Some(director), timeout)?,
@@ -77,23 +82,23 @@ impl Target {
             port: Endpoint::PORT,
             tls: false,
         };
-        let places = [Endpoint::Unix(Endpoint::SOCKET.into()), port];
-        for place in &places {
-            let client = client(place.clone(), None, options.timeout)?;
+        let endpoints = [Endpoint::Unix(Endpoint::SOCKET.into()), port];
+        for endpoint in &endpoints {
+            let client = client(endpoint.clone(), None, options.timeout)?;
             match client.probe() {
                 Ok(()) => return Ok(Self { name: None, client }),
                 Err(ClientError::Connect { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        let [socket, address] = places.map(|place| place.to_string());
+        let [socket, address] = endpoints.map(|endpoint| endpoint.to_string());
         Err(CliError::NoDirector { socket, address })
     }
 }
 
 fn client(
     endpoint: Endpoint,
-    director: Option<&App>,
+    director: Option<&Director>,
     timeout: Option<Duration>,
 ) -> Result<Client, ClientError> {
     let defaults = ClientOptions::default();

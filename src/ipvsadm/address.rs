@@ -1,4 +1,4 @@
-//! `host[:port]` as ipvsadm reads it, and as it prints it.
+//! Parses and prints `HOST[:PORT]` like ipvsadm.
 
 use std::{
     fmt::Write as _,
@@ -6,34 +6,34 @@ use std::{
 };
 
 use super::{
-    columns::Line,
+    columns::ColumnWriter,
     names::{Names, Resolver},
     number,
 };
 use crate::model::Protocol;
 
-/// What was read.
+/// An address with an optional port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HostPort {
     pub address: IpAddr,
-    /// `None` where none was given.
+    /// `None` if not given.
     pub port: Option<u16>,
 }
 
-/// The longest name of an endpoint; what is longer is cut.
-const LONGEST: usize = 59;
+/// Maximum length of a printed endpoint in bytes. ipvsadm truncates a longer one.
+const PRINTED_MAX: usize = 59;
 
-/// Reads `host[:port]`; `None` where it is neither. Port names are those of `protocol`.
+/// Parses `HOST[:PORT]`; `None` if it is invalid. Port names are looked up for `protocol`.
 pub(super) fn parse(
     text: &str,
     protocol: Option<Protocol>,
     resolver: &dyn Resolver,
 ) -> Option<HostPort> {
-    // The usual spelling, of which the longer way would make the same.
-    if let Ok(usual) = text.parse::<SocketAddrV4>() {
+    // Fast path with the same result.
+    if let Ok(endpoint) = text.parse::<SocketAddrV4>() {
         return Some(HostPort {
-            address: (*usual.ip()).into(),
-            port: Some(usual.port()),
+            address: (*endpoint.ip()).into(),
+            port: Some(endpoint.port()),
         });
     }
     if text.bytes().all(|b| b.is_ascii_digit()) {
@@ -49,8 +49,8 @@ pub(super) fn parse(
     if let Ok(address) = host.parse::<Ipv6Addr>() {
         return with_port(address.into(), bracketed_port, protocol, resolver);
     }
-    // In brackets too the last colon inside divides, and a port after them is lost: as the
-    // original does.
+    // Like ipvsadm: the last colon separates the port inside brackets too, and a port after them is
+    // ignored.
     let (host, port) = match host.rsplit_once(':') {
         Some((host, port)) => (host, Some(port)),
         None => (host, None),
@@ -75,17 +75,17 @@ fn with_port(
     Some(HostPort { address, port })
 }
 
-/// An IPv4 address in any of the C library's spellings, or a host's first one.
+/// Parses an IPv4 address like inet_aton(3), or resolves a host name.
 pub(super) fn ipv4(text: &str, resolver: &dyn Resolver) -> Option<Ipv4Addr> {
     inet_aton(text).or_else(|| {
-        // To the resolver digits and dots are an address, and a bad one.
+        // gethostbyname(3) takes digits and dots for an invalid address, not for a name.
         let numeric = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         if numeric { None } else { resolver.host(text) }
     })
 }
 
-/// `inet_aton`: one to four parts, each decimal, octal or hexadecimal; the last fills what is left.
-/// A blank ends it, whatever follows.
+/// inet_aton(3): one to four parts, each decimal, octal or hexadecimal; the last part fills the
+/// remaining bytes. Text after a blank is ignored.
 pub(super) fn inet_aton(text: &str) -> Option<Ipv4Addr> {
     let text = match text.find(|c: char| matches!(c, ' ' | '\t'..='\r')) {
         Some(end) => &text[..end],
@@ -102,11 +102,11 @@ pub(super) fn inet_aton(text: &str) -> Option<Ipv4Addr> {
         address |= u32::from(byte) << (24 - 8 * place);
     }
     let last = c_number(last)?;
-    let room = u32::MAX >> (8 * front.len());
-    (last <= room).then(|| Ipv4Addr::from(address | last))
+    let max = u32::MAX >> (8 * front.len());
+    (last <= max).then(|| Ipv4Addr::from(address | last))
 }
 
-/// A number as C writes it, without a sign.
+/// Parses an unsigned C integer literal.
 fn c_number(text: &str) -> Option<u32> {
     if !text.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
@@ -117,28 +117,28 @@ fn c_number(text: &str) -> Option<u32> {
         None if text.len() > 1 && text.starts_with('0') => (&text[1..], 8),
         None => (text, 10),
     };
-    // from_str_radix would take a sign.
+    // from_str_radix accepts a sign.
     if !digits.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return None;
     }
     u32::from_str_radix(digits, radix).ok()
 }
 
-/// `host:port` as listings have it, IPv6 in brackets, cut where it is too long.
+/// `HOST:PORT` as in listings: IPv6 in brackets, truncated to 59 bytes.
 pub(super) fn print(
     address: IpAddr,
     port: u16,
     protocol: Option<Protocol>,
     names: &dyn Names,
 ) -> String {
-    let mut line = Line::default();
+    let mut line = ColumnWriter::default();
     append(&mut line, address, port, protocol, names);
     line.text
 }
 
-/// The same at the end of a line.
+/// Appends `HOST:PORT` to a line.
 pub(super) fn append(
-    line: &mut Line,
+    line: &mut ColumnWriter,
     address: IpAddr,
     port: u16,
     protocol: Option<Protocol>,
@@ -159,7 +159,7 @@ pub(super) fn append(
                 line.number(octet);
             }
         }
-        // Writing into a String does not fail.
+        // Writing to a String cannot fail.
         (None, IpAddr::V6(address)) => drop(write!(line.text, "{address}")),
     }
     line.text.push_str(if brackets { "]:" } else { ":" });
@@ -167,12 +167,12 @@ pub(super) fn append(
         Some(name) => line.text.push_str(name),
         None => line.number(port),
     }
-    cut(&mut line.text, start + LONGEST);
+    truncate(&mut line.text, start + PRINTED_MAX);
 }
 
-/// Cuts text to so many bytes, between characters.
-pub(super) fn cut(text: &mut String, longest: usize) {
-    text.truncate(text.floor_char_boundary(longest));
+/// Truncates text to at most `max` bytes, at a character boundary.
+pub(super) fn truncate(text: &mut String, max: usize) {
+    text.truncate(text.floor_char_boundary(max));
 }
 
 #[cfg(test)]
@@ -180,10 +180,10 @@ mod tests {
     use super::{super::names::Numeric, *};
 
     #[test]
-    fn an_endpoint_is_read_in_all_its_spellings() {
-        let read = |text| {
-            let read = parse(text, Some(Protocol::Tcp), &Numeric);
-            read.map(|HostPort { address, port }| (address.to_string(), port))
+    fn parse_accepts_the_spellings_of_ipvsadm() {
+        let parsed = |text| {
+            let parsed = parse(text, Some(Protocol::Tcp), &Numeric);
+            parsed.map(|HostPort { address, port }| (address.to_string(), port))
         };
         let ten = |port| Some(("10.0.0.1".to_owned(), port));
         for (text, expected) in [
@@ -205,7 +205,7 @@ mod tests {
             ("167772161", None),
             ("web:80", None),
         ] {
-            assert_eq!(read(text), expected, "{text}");
+            assert_eq!(parsed(text), expected, "{text}");
         }
     }
 }

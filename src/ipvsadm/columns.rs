@@ -1,23 +1,23 @@
-//! A line in columns. A long listing is little else than padded numbers, and `write!` takes several
-//! times as long for each as they take here.
+//! Writes lines in columns. Padding numbers by hand takes a fraction of the time of `write!`, and
+//! long listings consist of little else.
 
 use itoa::Integer;
 
-/// A line that is built in place, and used again for the next.
+/// Buffer for a line, reused for the next one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Line {
+pub(super) struct ColumnWriter {
     pub text: String,
 }
 
-// === impl Line ===
+// === impl ColumnWriter ===
 
-impl Line {
-    /// A number as it is.
+impl ColumnWriter {
+    /// Appends a number.
     pub fn number(&mut self, number: impl Integer) {
         self.text.push_str(itoa::Buffer::new().format(number));
     }
 
-    /// A blank, and text at the left of a column.
+    /// Appends a blank, and text aligned left in a column.
     pub fn left(&mut self, text: &str, width: usize) {
         self.text.push(' ');
         let start = self.text.len();
@@ -25,12 +25,12 @@ impl Line {
         self.fill(start, width);
     }
 
-    /// A blank, and a number at the left of a column.
+    /// Appends a blank, and a number aligned left in a column.
     pub fn left_number(&mut self, number: impl Integer, width: usize) {
         self.left(itoa::Buffer::new().format(number), width);
     }
 
-    /// A number at the right of a column.
+    /// Appends a number aligned right in a column.
     pub fn right_number(&mut self, number: impl Integer, width: usize) {
         let mut buffer = itoa::Buffer::new();
         let digits = buffer.format(number);
@@ -40,7 +40,7 @@ impl Line {
         self.text.push_str(digits);
     }
 
-    /// Blanks, until what begins at `start` is as wide as its column.
+    /// Pads the text that begins at byte `start` to `width` characters.
     pub fn fill(&mut self, start: usize, width: usize) {
         let written = self
             .text

@@ -1,75 +1,148 @@
-//! Which option goes with which command, and which with which tunnel.
+//! Which options a command or a tunnel type requires, accepts and excludes.
 
 use super::{
-    error::{Checked, Usage},
+    error::{ParseError, ParseResult},
     option::{Command, Opt},
 };
 use crate::model::TunnelType;
 
-/// Options, such as those that were given.
+/// A set of options.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Given(u64);
+pub(super) struct OptionSet(u64);
 
-/// Which options go with something; all others are illegal.
+/// The options of a command or of a tunnel type. All others are illegal.
 #[derive(Clone, Copy, Debug)]
-struct Rules {
-    required: Given,
-    optional: Given,
-    /// Of these at most one.
-    one_of: Given,
+pub(super) struct Compat {
+    pub required: OptionSet,
+    pub optional: OptionSet,
+    /// At most one of these is accepted.
+    pub exclusive: OptionSet,
+    /// Accepted without effect.
+    pub ignored: OptionSet,
 }
 
-/// What is wrong with options, told of the first that is at fault.
-enum Fault {
+/// The first violation in the order of [`Opt`].
+enum Violation {
     Missing(Opt),
     Illegal(Opt),
-    /// With the one before it.
+    /// The option, and the earlier one that excludes it.
     Conflict(Opt, Opt),
 }
 
-// === impl Given ===
+use Opt::*;
 
-impl Given {
-    const fn of(opts: &[Opt]) -> Self {
+/// The options that depend on the tunnel type.
+const TUNNEL: OptionSet = OptionSet::new(&[TunPort, TunNoCsum, TunCsum, TunRemCsum]);
+
+const NO_OPTIONS: Compat = Compat {
+    required: OptionSet(0),
+    optional: OptionSet(0),
+    exclusive: OptionSet(0),
+    ignored: OptionSet(0),
+};
+
+const SET_SERVICE: Compat = NO_OPTIONS
+    .require(&[Service])
+    .accept(&[Scheduler, Persistent, Netmask, Ops, Engine, SchedFlags]);
+
+const DELETE_SERVICE: Compat = NO_OPTIONS.require(&[Service]);
+
+const SET_SERVER: Compat = NO_OPTIONS.require(&[Service, Server]).accept(&[
+    Forwarding,
+    Weight,
+    UpperThreshold,
+    LowerThreshold,
+    TunType,
+    TunPort,
+    TunNoCsum,
+    TunCsum,
+    TunRemCsum,
+]);
+
+const DELETE_SERVER: Compat = NO_OPTIONS.require(&[Service, Server]);
+
+const LIST: Compat = NO_OPTIONS
+    .accept(&[
+        Numeric,
+        Stats,
+        Rate,
+        Thresholds,
+        PersistentConn,
+        NoSort,
+        Exact,
+        TunInfo,
+    ])
+    .accept_one_of(&[Connection, Service, Timeout, Daemon])
+    .ignore(&[SyncId]);
+
+const SAVE: Compat = NO_OPTIONS.accept(&[Numeric]);
+
+const ZERO: Compat = NO_OPTIONS.accept(&[Service]);
+
+const START_DAEMON: Compat = NO_OPTIONS.accept(&[
+    McastInterface,
+    SyncId,
+    McastGroup,
+    McastPort,
+    McastTtl,
+    SyncMaxlen,
+]);
+
+const STOP_DAEMON: Compat = NO_OPTIONS.ignore(&[SyncId]);
+
+const GUE: Compat = NO_OPTIONS
+    .require(&[TunPort])
+    .accept_one_of(&[TunNoCsum, TunCsum, TunRemCsum]);
+
+const GRE: Compat = NO_OPTIONS.accept_one_of(&[TunNoCsum, TunCsum]);
+
+// === impl OptionSet ===
+
+impl OptionSet {
+    const fn new(opts: &[Opt]) -> Self {
         let mut bits = 0;
-        let mut place = 0;
-        while place < opts.len() {
-            bits |= 1 << opts[place] as u8;
-            place += 1;
+        let mut index = 0;
+        while index < opts.len() {
+            bits |= 1 << opts[index] as u8;
+            index += 1;
         }
         Self(bits)
     }
 
-    /// Notes an option, which must not have been given before.
-    pub(super) fn add(&mut self, opt: Opt) -> Checked<()> {
-        if self.has(opt) {
-            return Err(Usage::Repeated(opt.name()));
+    /// Adds an option. An option that is in the set already is an error.
+    pub(super) fn insert(&mut self, opt: Opt) -> ParseResult<()> {
+        if self.contains(opt) {
+            return Err(ParseError::Repeated(opt.name()));
         }
         self.0 |= 1 << opt as u8;
         Ok(())
     }
 
-    pub(super) fn has(self, opt: Opt) -> bool {
+    pub(super) fn contains(self, opt: Opt) -> bool {
         self.0 & (1 << opt as u8) != 0
     }
 
-    pub(super) fn has_any(self, opts: &[Opt]) -> bool {
-        opts.iter().any(|opt| self.has(*opt))
+    pub(super) fn contains_any(self, opts: &[Opt]) -> bool {
+        self.0 & Self::new(opts).0 != 0
     }
 
-    /// The first in the order of faults.
+    /// The options in the order of [`Opt`].
+    pub(super) fn iter(self) -> impl Iterator<Item = Opt> {
+        Opt::ALL.into_iter().filter(move |opt| self.contains(*opt))
+    }
+
     fn first(self) -> Option<Opt> {
         Opt::ALL.get(self.0.trailing_zeros() as usize).copied()
     }
 
-    /// Holds the options against the command.
-    pub(super) fn check(self, command: Command) -> Checked<()> {
-        match Rules::of_command(command).fault(self) {
+    /// Checks the options of a command line against its command.
+    pub(super) fn check(self, command: Command) -> ParseResult<()> {
+        match Compat::of_command(command).violation(self) {
             None => {}
-            Some(Fault::Missing(opt)) => return Err(Usage::missing(opt, command)),
-            Some(Fault::Illegal(opt)) => return Err(Usage::illegal(opt, command)),
-            Some(Fault::Conflict(opt, other)) => {
-                return Err(Usage::Conflict {
+            Some(Violation::Missing(opt)) => return Err(ParseError::missing(opt, command)),
+            Some(Violation::Illegal(opt)) => return Err(ParseError::illegal(opt, command)),
+            Some(Violation::Conflict(opt, other)) => {
+                return Err(ParseError::Conflict {
                     option: opt.name(),
                     other: other.name(),
                     command: command.name(),
@@ -77,31 +150,31 @@ impl Given {
             }
         }
         if command == Command::List {
-            let other = [Opt::Timeout, Opt::Daemon];
-            let counters = [Opt::Stats, Opt::Rate, Opt::Thresholds];
-            if (self.has_any(&other) || self.has(Opt::Connection)) && self.has_any(&counters)
-                || self.has_any(&other) && self.has(Opt::PersistentConn)
+            let counters = self.contains_any(&[Stats, Rate, Thresholds]);
+            let status = self.contains_any(&[Timeout, Daemon]);
+            if counters && (status || self.contains(Connection))
+                || status && self.contains(PersistentConn)
             {
-                return Err(Usage::ListConflict);
+                return Err(ParseError::ListConflict);
             }
         }
         Ok(())
     }
 
-    /// Holds the tunnel options against the tunnel.
-    pub(super) fn check_tunnel(self, tunnel: TunnelType) -> Checked<()> {
+    /// Checks the tunnel options of a command line against the tunnel type.
+    pub(super) fn check_tunnel(self, tunnel: TunnelType) -> ParseResult<()> {
         let given = Self(self.0 & TUNNEL.0);
-        Err(match Rules::of_tunnel(tunnel).fault(given) {
+        Err(match Compat::of_tunnel(tunnel).violation(given) {
             None => return Ok(()),
-            Some(Fault::Missing(opt)) => Usage::TunnelMissing {
+            Some(Violation::Missing(opt)) => ParseError::TunnelMissing {
                 option: opt.name(),
                 tunnel,
             },
-            Some(Fault::Illegal(opt)) => Usage::TunnelIllegal {
+            Some(Violation::Illegal(opt)) => ParseError::TunnelIllegal {
                 option: opt.name(),
                 tunnel,
             },
-            Some(Fault::Conflict(opt, other)) => Usage::TunnelConflict {
+            Some(Violation::Conflict(opt, other)) => ParseError::TunnelConflict {
                 option: opt.name(),
                 other: other.name(),
                 tunnel,
@@ -110,102 +183,65 @@ impl Given {
     }
 }
 
-// === impl Rules ===
+// === impl Compat ===
 
-use Opt::*;
-
-/// What [`Rules::of_tunnel`] is about.
-const TUNNEL: Given = Given::of(&[TunPort, TunNoCsum, TunCsum, TunRemCsum]);
-
-impl Rules {
-    const fn new(required: &[Opt], optional: &[Opt], one_of: &[Opt]) -> Self {
+impl Compat {
+    const fn require(self, opts: &[Opt]) -> Self {
         Self {
-            required: Given::of(required),
-            optional: Given::of(optional),
-            one_of: Given::of(one_of),
+            required: OptionSet::new(opts),
+            ..self
         }
     }
 
-    fn fault(self, given: Given) -> Option<Fault> {
+    const fn accept(self, opts: &[Opt]) -> Self {
+        Self {
+            optional: OptionSet::new(opts),
+            ..self
+        }
+    }
+
+    const fn accept_one_of(self, opts: &[Opt]) -> Self {
+        Self {
+            exclusive: OptionSet::new(opts),
+            ..self
+        }
+    }
+
+    const fn ignore(self, opts: &[Opt]) -> Self {
+        Self {
+            ignored: OptionSet::new(opts),
+            ..self
+        }
+    }
+
+    fn violation(self, given: OptionSet) -> Option<Violation> {
         let Self {
-            required: Given(required),
-            optional: Given(optional),
-            one_of: Given(one_of),
+            required: OptionSet(required),
+            optional: OptionSet(optional),
+            exclusive: OptionSet(exclusive),
+            ignored: OptionSet(ignored),
         } = self;
-        let Given(given) = given;
+        let OptionSet(given) = given;
         let missing = required & !given;
-        let illegal = given & !(required | optional | one_of);
-        let chosen = given & one_of;
-        // Without the first.
-        let more = chosen & chosen.wrapping_sub(1);
-        let first = Given(missing | illegal | more).first()?;
-        let is_in = |opts| Given(opts).has(first);
-        Some(match Given(chosen).first() {
-            _ if is_in(missing) => Fault::Missing(first),
-            Some(other) if is_in(more) => Fault::Conflict(first, other),
-            _ => Fault::Illegal(first),
+        let illegal = given & !(required | optional | exclusive | ignored);
+        let chosen = given & exclusive;
+        // All but the first of the exclusive options.
+        let conflicting = chosen & chosen.wrapping_sub(1);
+        let first = OptionSet(missing | illegal | conflicting).first()?;
+        let is_in = |bits| OptionSet(bits).contains(first);
+        Some(match OptionSet(chosen).first() {
+            _ if is_in(missing) => Violation::Missing(first),
+            Some(other) if is_in(conflicting) => Violation::Conflict(first, other),
+            _ => Violation::Illegal(first),
         })
     }
 
-    const fn of_command(command: Command) -> Self {
-        const NOTHING: Rules = Rules::new(&[], &[], &[]);
-        const SET_SERVICE: Rules = Rules::new(
-            &[Service],
-            &[Scheduler, Persistent, Netmask, Ops, Engine, SchedFlags],
-            &[],
-        );
-        const DELETE_SERVICE: Rules = Rules::new(&[Service], &[], &[]);
-        const SET_SERVER: Rules = Rules::new(
-            &[Service, Server],
-            &[
-                Forwarding,
-                Weight,
-                UpperThreshold,
-                LowerThreshold,
-                TunType,
-                TunPort,
-                TunNoCsum,
-                TunCsum,
-                TunRemCsum,
-            ],
-            &[],
-        );
-        const DELETE_SERVER: Rules = Rules::new(&[Service, Server], &[], &[]);
-        const LIST: Rules = Rules::new(
-            &[],
-            &[
-                Numeric,
-                Stats,
-                Rate,
-                Thresholds,
-                PersistentConn,
-                NoSort,
-                // Without effect, but taken.
-                SyncId,
-                Exact,
-                TunInfo,
-            ],
-            &[Connection, Service, Timeout, Daemon],
-        );
-        const SAVE: Rules = Rules::new(&[], &[Numeric], &[]);
-        const ZERO: Rules = Rules::new(&[], &[Service], &[]);
-        const START_DAEMON: Rules = Rules::new(
-            &[],
-            &[
-                McastInterface,
-                SyncId,
-                McastGroup,
-                McastPort,
-                McastTtl,
-                SyncMaxlen,
-            ],
-            &[],
-        );
-        const STOP_DAEMON: Rules = Rules::new(&[], &[SyncId], &[]);
+    /// The options of a command.
+    pub(super) const fn of_command(command: Command) -> Self {
         match command {
             Command::AddService | Command::EditService => SET_SERVICE,
             Command::DeleteService => DELETE_SERVICE,
-            Command::Clear | Command::Restore | Command::Set => NOTHING,
+            Command::Clear | Command::Restore | Command::Set => NO_OPTIONS,
             Command::AddServer | Command::EditServer => SET_SERVER,
             Command::DeleteServer => DELETE_SERVER,
             Command::List => LIST,
@@ -217,13 +253,10 @@ impl Rules {
     }
 
     const fn of_tunnel(tunnel: TunnelType) -> Self {
-        const GUE: Rules = Rules::new(&[TunPort], &[], &[TunNoCsum, TunCsum, TunRemCsum]);
-        const GRE: Rules = Rules::new(&[], &[], &[TunNoCsum, TunCsum]);
-        const OTHER: Rules = Rules::new(&[], &[], &[]);
         match tunnel {
             TunnelType::Gue => GUE,
             TunnelType::Gre => GRE,
-            _ => OTHER,
+            _ => NO_OPTIONS,
         }
     }
 }

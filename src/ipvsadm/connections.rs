@@ -1,4 +1,4 @@
-//! `-L -c`: the connection table, a line at a time.
+//! Prints the connection table (`-L -c`).
 
 use std::{
     io::{self, Write},
@@ -8,26 +8,26 @@ use std::{
 use super::{address, names::Names};
 use crate::model::{ConnectionProtocol, Endpoint, Protocol};
 
-/// A connection, as far as a listing shows it.
+/// A connection in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionLine<'a> {
-    /// Its protocol.
+    /// Protocol of the packets.
     pub protocol: ConnectionProtocol,
-    /// The client.
+    /// Client address and port.
     pub client: Endpoint,
-    /// The virtual service.
+    /// Virtual address and port.
     pub virtual_address: Endpoint,
-    /// The real server.
+    /// Address and port of the real server.
     pub destination: Endpoint,
-    /// The kernel's name of its state.
+    /// State, as the kernel names it.
     pub state: &'a str,
-    /// Seconds until it is dropped.
+    /// Seconds until the connection expires.
     pub expires_in_seconds: u32,
-    /// Persistence engine with its data.
+    /// Name and data of the persistence engine.
     pub engine: Option<(&'a str, &'a str)>,
 }
 
-/// The two lines above the connections.
+/// Writes the two header lines.
 pub fn write_connection_header(out: &mut dyn Write, engine_data: bool) -> io::Result<()> {
     writeln!(out, "IPVS connection entries")?;
     let (state, source, to) = ("state", "source", "virtual");
@@ -45,7 +45,7 @@ pub fn write_connection_header(out: &mut dyn Write, engine_data: bool) -> io::Re
     }
 }
 
-/// A connection.
+/// Writes a connection.
 pub fn write_connection(
     out: &mut dyn Write,
     line: &ConnectionLine<'_>,
@@ -75,7 +75,7 @@ pub fn write_connection(
     let destination = print(&line.destination);
     match line.engine.filter(|_| engine_data) {
         Some((engine, data)) => {
-            // The original reads the data up to the first blank.
+            // ipvsadm reads the data up to the first blank.
             let data = data.split_ascii_whitespace().next().unwrap_or_default();
             writeln!(out, "{destination:<16} {engine:<18} {data}")
         }
@@ -83,9 +83,10 @@ pub fn write_connection(
     }
 }
 
-/// The addresses of a line, whose names a listing may want.
+// === impl ConnectionLine ===
+
 impl ConnectionLine<'_> {
-    /// Client, virtual service, real server.
+    /// The addresses of client, virtual service and real server.
     pub fn addresses(&self) -> [IpAddr; 3] {
         [
             self.client.address,

@@ -1,35 +1,35 @@
-//! What is wrong with a command line, in ipvsadm's own words and with its exit codes.
+//! Errors of a command line, with the messages and exit codes of ipvsadm.
 
 use super::option::{Command, Opt};
 use crate::model::TunnelType;
 
-/// A faulty command line. The text has no newline at its end.
+/// An invalid command line. Displays as ipvsadm's message, without a trailing newline.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Usage {
-    /// No command, or none that comes first. The text names the program as it was called.
+pub enum ParseError {
+    /// The first option is not a command. The message names the program as it was called.
     #[error("Try `{program} -h' or '{program} --help' for more information.")]
     TryHelp {
         /// `argv[0]`.
         program: String,
     },
-    /// A word that is no option of ipvsadm's, or has too many or too few values.
-    #[error("{word}: {fault}")]
-    Word {
+    /// An unknown option, or one with a missing or an unexpected value.
+    #[error("{word}: {error}")]
+    Option {
         /// The word of the command line.
         word: String,
-        /// What is wrong with it.
-        fault: WordFault,
+        /// popt's error.
+        error: OptionError,
     },
     /// A second command.
     #[error("invalid option `{0}'")]
     SecondCommand(String),
-    /// An option that was given before.
+    /// An option that is given twice.
     #[error("multiple '{0}' options specified")]
     Repeated(&'static str),
-    /// A word that belongs to no option.
+    /// A word that is neither an option nor a value of one.
     #[error("unexpected argument {0}")]
-    Unexpected(String),
-    /// An option that the command needs.
+    UnexpectedArgument(String),
+    /// The command requires an option that is not given.
     #[error("You need to supply the '{option}' option for the '{command}' command")]
     Missing {
         /// The option.
@@ -37,7 +37,7 @@ pub enum Usage {
         /// The command.
         command: &'static str,
     },
-    /// An option that the command does not take.
+    /// The command does not accept the option.
     #[error("Illegal '{option}' option with the '{command}' command")]
     Illegal {
         /// The option.
@@ -55,23 +55,23 @@ pub enum Usage {
         /// The command.
         command: &'static str,
     },
-    /// As [`Self::Missing`], of a tunnel.
+    /// The tunnel type requires an option that is not given.
     #[error("You need to supply the '{option}' option for the '{tunnel}' tunnel type")]
     TunnelMissing {
         /// The option.
         option: &'static str,
-        /// The tunnel.
+        /// The tunnel type.
         tunnel: TunnelType,
     },
-    /// As [`Self::Illegal`], of a tunnel.
+    /// The tunnel type does not accept the option.
     #[error("Illegal '{option}' option with the '{tunnel}' tunnel type")]
     TunnelIllegal {
         /// The option.
         option: &'static str,
-        /// The tunnel.
+        /// The tunnel type.
         tunnel: TunnelType,
     },
-    /// As [`Self::Conflict`], of a tunnel.
+    /// Two options of a tunnel that exclude each other.
     #[error(
         "The option '{option}' conflicts with the '{other}' option in the '{tunnel}' tunnel type"
     )]
@@ -80,108 +80,108 @@ pub enum Usage {
         option: &'static str,
         /// The earlier one.
         other: &'static str,
-        /// The tunnel.
+        /// The tunnel type.
         tunnel: TunnelType,
     },
-    /// Listing modes that do not go together.
+    /// Listing modes that exclude each other.
     #[error("options conflicts in the list command")]
     ListConflict,
-    /// `-6` without a firewall mark before it. The original ends it with an empty line.
+    /// `-6` without a preceding `-f`. ipvsadm prints an empty line after the message.
     #[error("-6 used before -f\n")]
     FamilyBeforeMark,
-    /// `-t`, `-u`, `--sctp-service`.
+    /// Invalid value of `-t`, `-u` or `--sctp-service`.
     #[error("illegal virtual server address[:port] specified")]
     ServiceAddress,
-    /// `-r`.
+    /// Invalid value of `-r`.
     #[error("illegal real server address[:port] specified")]
     ServerAddress,
-    /// `-f`.
+    /// Invalid value of `-f`.
     #[error("invalid fwmark value `{0}' specified")]
     Fwmark(String),
-    /// `-p`, `--set`.
+    /// Invalid timeout of `-p` or `--set`.
     #[error("invalid timeout value `{0}' specified")]
     Timeout(String),
     /// `--set` with fewer than three words.
     #[error("--set option requires 3 timeout values")]
     ThreeTimeouts,
-    /// `-M` of IPv4.
+    /// Invalid IPv4 mask of `-M`.
     #[error("illegal virtual server persistent mask specified")]
     Netmask,
-    /// `-M` of IPv6.
+    /// Invalid IPv6 prefix length of `-M`.
     #[error("illegal ipv6 netmask specified")]
     Prefix,
-    /// A number that is none or out of range.
+    /// A value that is not a number, or is out of range.
     #[error("illegal {0} specified")]
     Number(&'static str),
-    /// `--mcast-group`.
+    /// Invalid value of `--mcast-group`.
     #[error("invalid {family} mcast-group `{group}'")]
-    Group {
+    McastGroup {
         /// `IPv4` or `IPv6`.
         family: &'static str,
-        /// What was given.
+        /// The value.
         group: String,
     },
-    /// `--tun-type`.
+    /// Invalid value of `--tun-type`.
     #[error("illegal tunnel type specified")]
     TunnelType,
-    /// `--start-daemon`.
+    /// Invalid value of `--start-daemon`.
     #[error("illegal start-daemon parameter specified")]
     StartDaemon,
-    /// `--stop-daemon`.
+    /// Invalid value of `--stop-daemon`.
     #[error("illegal start_daemon specified")]
     StopDaemon,
-    /// `-b` with a name that is no flag.
+    /// Unknown flag in `-b`.
     #[error("invalid scheduler flag `{0}'")]
     SchedFlag(String),
-    /// `-b` with a flag of another scheduler.
+    /// Flag in `-b` that belongs to another scheduler.
     #[error("incompatible scheduler flag `{0}'")]
-    ForeignFlag(String),
-    /// A service for any port that is not persistent.
+    IncompatibleFlag(String),
+    /// Port 0 for a service that is not persistent.
     #[error("Zero port specified for non-persistent service")]
     ZeroPort,
-    /// `-o` of a service that is not UDP.
+    /// `-o` for a service that is not UDP.
     #[error("One-Packet Scheduling is only for UDP virtual services")]
     OnePacket,
-    /// A server of the other family without a tunnel.
+    /// A server of the other address family whose forwarding method is not tunneling.
     #[error("Different address family is allowed only for tunneling servers")]
-    Family,
-    /// Tunnel options without a tunnel.
+    AddressFamily,
+    /// Tunnel options with another forwarding method.
     #[error("Tunnel options conflict with forward method")]
     TunnelForwarding,
 }
 
-/// What is wrong with a word, in popt's words.
+/// popt's error for an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WordFault {
-    /// It is no option.
+pub enum OptionError {
+    /// The option does not exist.
     #[error("unknown option")]
     Unknown,
-    /// Its value is missing.
+    /// The option requires a value.
     #[error("missing argument")]
-    NoValue,
-    /// It takes no value.
+    MissingValue,
+    /// The option takes no value.
     #[error("option does not take an argument")]
-    NoValueTaken,
+    UnexpectedValue,
 }
 
-/// The result of looking at a command line.
-pub type Checked<T> = Result<T, Usage>;
+/// Result of parsing a command line.
+pub type ParseResult<T> = Result<T, ParseError>;
 
-// === impl Usage ===
+// === impl ParseError ===
 
-impl Usage {
-    /// The exit code that goes with it.
+impl ParseError {
+    /// ipvsadm's exit code for this error.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::TryHelp { .. } | Self::Word { .. } => 255,
+            Self::TryHelp { .. } | Self::Option { .. } => 255,
             _ => 2,
         }
     }
 
-    /// Whether `-R` goes on after a line with this fault: the original's parser returns after a
-    /// bad word, but ends the process after anything else.
-    pub fn lets_restore_go_on(&self) -> bool {
-        matches!(self, Self::Word { .. })
+    /// Whether `ipvsadm -R` continues after a line with this error. Its parser returns on popt's
+    /// errors and exits on all others.
+    pub fn continues_restore(&self) -> bool {
+        matches!(self, Self::Option { .. })
     }
 
     pub(super) fn missing(option: Opt, command: Command) -> Self {

@@ -1,44 +1,45 @@
-//! The text that `-R` reads: a command line a line, words between blanks, no quotes, no comments.
+//! Splits the input of `-R` into command lines: one per line, words separated by blanks, without
+//! quoting or comments.
 
-/// The longest word in bytes; the original divides a longer one.
-pub const WORD_MAX: usize = 4096;
+/// Maximum length of a word in bytes. ipvsadm splits a longer one.
+const WORD_MAX: usize = 4096;
 
-/// One line that says something.
+/// A line that is not empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
-    /// Its number, from 1.
+    /// Line number, from 1.
     pub number: usize,
-    /// Its words, without those that are `ipvsadm`.
+    /// Words, except those that equal `ipvsadm`.
     pub words: Vec<&'a str>,
 }
 
-/// The lines of a text, without the empty ones.
+/// Iterator over the lines of a text that are not empty.
 #[derive(Clone, Debug)]
 pub struct Lines<'a> {
     rest: &'a str,
     number: usize,
-    comments: bool,
+    skip_comments: bool,
 }
 
-/// Words of a usual line: there is room for them from the beginning.
+/// Initial capacity for the words of a line.
 const WORDS: usize = 8;
 
 // === impl Lines ===
 
 impl<'a> Lines<'a> {
-    /// Reads `text` as `ipvsadm -R` does.
+    /// Splits `text` as `ipvsadm -R` does.
     pub fn new(text: &'a str) -> Self {
         Self {
             rest: text,
             number: 0,
-            comments: false,
+            skip_comments: false,
         }
     }
 
-    /// The same without the lines that begin with `#`, as `ipvsadm-restore` does.
+    /// Like [`Self::new`], but skips lines that begin with `#`, as `ipvsadm-restore` does.
     pub fn without_comments(text: &'a str) -> Self {
         Self {
-            comments: true,
+            skip_comments: true,
             ..Self::new(text)
         }
     }
@@ -51,7 +52,7 @@ impl<'a> Lines<'a> {
         }
         let last = std::mem::take(&mut self.rest);
         let blanks = last.bytes().rev().take_while(|b| is_blank(*b)).count();
-        // The original loses a last line that ends in two blanks and no newline.
+        // ipvsadm drops a last line that ends in two blanks without a newline.
         (!last.is_empty() && blanks < 2).then_some(last)
     }
 }
@@ -63,7 +64,7 @@ impl<'a> Iterator for Lines<'a> {
         loop {
             let line = self.line()?;
             self.number += 1;
-            if self.comments && line.starts_with('#') {
+            if self.skip_comments && line.starts_with('#') {
                 continue;
             }
             let words = words(line);

@@ -1,61 +1,62 @@
-//! Words to options, as popt does it: clusters, `-t=VALUE`, values that begin with `-`.
+//! Splits words into options as popt(3) does: clusters of short options, `-t=VALUE`, values that
+//! begin with `-`.
 
 use super::{
-    error::{Usage, WordFault},
-    option::{Spec, Takes},
+    error::{OptionError, ParseError, ParseResult},
+    option_table::{Argument, OptionSpec},
 };
 
-/// An option of the caller's own, beside ipvsadm's: long, and recognised only where ipvsadm has
-/// none of that name.
+/// A long option that a caller of the parser adds to ipvsadm's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OwnOption {
-    /// Its name without the dashes.
-    pub name: &'static str,
-    /// Whether it takes a value.
+pub struct ExtraOption {
+    /// Name, without the dashes.
+    pub long: &'static str,
+    /// Whether the option takes a value.
     pub takes_value: bool,
-    /// Whether it is recognised only before the command, where ipvsadm has no option at all.
+    /// Whether the option is recognized only before the command, where ipvsadm has no options.
     pub only_before_command: bool,
 }
 
-/// What the lexer found.
+/// An option with its value.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Token<'a> {
-    /// One of ipvsadm's options.
-    Option(&'static Spec, Option<&'a str>),
-    /// The caller's own option, by its place in the list.
-    Own(usize, Option<&'a str>),
+    /// An option of ipvsadm.
+    Option(&'static OptionSpec, Option<&'a str>),
+    /// An extra option, by its index.
+    Extra(usize, Option<&'a str>),
 }
 
-/// Walks over the words after the program's name.
+/// Iterates over the words that follow the program's name.
 #[derive(Debug)]
 pub(super) struct Lexer<'a> {
     words: &'a [&'a str],
-    own: &'a [OwnOption],
+    extra: &'a [ExtraOption],
     next: usize,
-    /// What is left of a cluster of short options.
+    /// The rest of a cluster of short options.
     cluster: Option<&'a str>,
-    /// Words that belong to no option.
-    pub leftovers: Vec<&'a str>,
-    only_leftovers: bool,
+    /// Words that are neither options nor values.
+    pub operands: Vec<&'a str>,
+    /// Whether `--` has been read.
+    only_operands: bool,
     pub command_seen: bool,
 }
 
 // === impl Lexer ===
 
 impl<'a> Lexer<'a> {
-    pub(super) fn new(words: &'a [&'a str], own: &'a [OwnOption]) -> Self {
+    pub(super) fn new(words: &'a [&'a str], extra: &'a [ExtraOption]) -> Self {
         Self {
             words,
-            own,
+            extra,
             next: 0,
             cluster: None,
-            leftovers: Vec::new(),
-            only_leftovers: false,
+            operands: Vec::new(),
+            only_operands: false,
             command_seen: false,
         }
     }
 
-    /// The word that was taken last: the one that messages name.
+    /// The last word that was read. Messages name this word.
     pub(super) fn last_word(&self) -> &'a str {
         self.next
             .checked_sub(1)
@@ -64,35 +65,35 @@ impl<'a> Lexer<'a> {
             .unwrap_or_default()
     }
 
-    fn fault(&self, fault: WordFault) -> Usage {
-        Usage::Word {
+    fn error(&self, error: OptionError) -> ParseError {
+        ParseError::Option {
             word: self.last_word().to_owned(),
-            fault,
+            error,
         }
     }
 
-    fn take_word(&mut self) -> Option<&'a str> {
+    fn next_word(&mut self) -> Option<&'a str> {
         let word = self.words.get(self.next)?;
         self.next += 1;
         Some(word)
     }
 
     /// The next option.
-    pub(super) fn next(&mut self) -> Result<Option<Token<'a>>, Usage> {
+    pub(super) fn next(&mut self) -> ParseResult<Option<Token<'a>>> {
         if let Some(cluster) = self.cluster.take() {
             return self.short(cluster).map(Some);
         }
-        while let Some(word) = self.take_word() {
+        while let Some(word) = self.next_word() {
             let Some(rest) = word.strip_prefix('-').filter(|rest| !rest.is_empty()) else {
-                self.leftovers.push(word);
+                self.operands.push(word);
                 continue;
             };
-            if self.only_leftovers {
-                self.leftovers.push(word);
+            if self.only_operands {
+                self.operands.push(word);
                 continue;
             }
             if rest == "-" {
-                self.only_leftovers = true;
+                self.only_operands = true;
                 continue;
             }
             return match rest.strip_prefix('-') {
@@ -103,58 +104,66 @@ impl<'a> Lexer<'a> {
         Ok(None)
     }
 
-    fn long(&mut self, text: &'a str) -> Result<Token<'a>, Usage> {
+    fn long(&mut self, text: &'a str) -> ParseResult<Token<'a>> {
         let (name, inline) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (text, None),
         };
         let command_seen = self.command_seen;
-        let own = self
-            .own
+        let extra = self
+            .extra
             .iter()
-            .position(|own| own.name == name && !(own.only_before_command && command_seen));
-        if let Some(place) = own {
-            let takes = match self.own[place].takes_value {
-                true => Takes::Value,
-                false => Takes::Nothing,
+            .position(|extra| extra.long == name && !(extra.only_before_command && command_seen));
+        if let Some(index) = extra {
+            let argument = match self.extra[index].takes_value {
+                true => Argument::Required(""),
+                false => Argument::None,
             };
-            return Ok(Token::Own(place, self.value(takes, inline)?));
+            return Ok(Token::Extra(index, self.value(argument, inline)?));
         }
-        let spec = Spec::find_long(name).ok_or_else(|| self.fault(WordFault::Unknown))?;
-        Ok(Token::Option(spec, self.value(spec.takes, inline)?))
+        let spec = OptionSpec::find_long(name).ok_or_else(|| self.error(OptionError::Unknown))?;
+        Ok(Token::Option(spec, self.value(spec.argument, inline)?))
     }
 
     /// The first of a cluster of short options.
-    fn short(&mut self, cluster: &'a str) -> Result<Token<'a>, Usage> {
+    fn short(&mut self, cluster: &'a str) -> ParseResult<Token<'a>> {
         let letter = cluster.bytes().next();
         let spec = letter
-            .and_then(Spec::find_short)
-            .ok_or_else(|| self.fault(WordFault::Unknown))?;
-        // All letters are ASCII.
+            .and_then(OptionSpec::find_short)
+            .ok_or_else(|| self.error(OptionError::Unknown))?;
+        // All short options are ASCII.
         let rest = cluster.get(1..).unwrap_or_default();
         let stripped = rest.strip_prefix('=').unwrap_or(rest);
         let inline = (!rest.is_empty()).then_some(stripped);
-        match spec.takes {
-            Takes::Nothing if rest.starts_with('=') => Err(self.fault(WordFault::NoValueTaken)),
-            Takes::Nothing => {
+        match spec.argument {
+            Argument::None if rest.starts_with('=') => {
+                Err(self.error(OptionError::UnexpectedValue))
+            }
+            Argument::None => {
                 self.cluster = inline;
                 Ok(Token::Option(spec, None))
             }
-            takes => Ok(Token::Option(spec, self.value(takes, inline)?)),
+            argument => Ok(Token::Option(spec, self.value(argument, inline)?)),
         }
     }
 
-    fn value(&mut self, takes: Takes, inline: Option<&'a str>) -> Result<Option<&'a str>, Usage> {
-        match (takes, inline) {
-            (Takes::Nothing, None) => Ok(None),
-            (Takes::Nothing, Some(_)) => Err(self.fault(WordFault::NoValueTaken)),
+    fn value(
+        &mut self,
+        argument: Argument,
+        inline: Option<&'a str>,
+    ) -> ParseResult<Option<&'a str>> {
+        match (argument, inline) {
+            (Argument::None | Argument::Operands(_), None) => Ok(None),
+            (Argument::None | Argument::Operands(_), Some(_)) => {
+                Err(self.error(OptionError::UnexpectedValue))
+            }
             (_, Some(value)) => Ok(Some(value)),
-            (Takes::Value, None) => match self.take_word() {
+            (Argument::Required(_), None) => match self.next_word() {
                 Some(word) => Ok(Some(word)),
-                None => Err(self.fault(WordFault::NoValue)),
+                None => Err(self.error(OptionError::MissingValue)),
             },
-            (Takes::Optional, None) => match self.words.get(self.next) {
-                Some(word) if !word.starts_with('-') => Ok(self.take_word()),
+            (Argument::Optional(_), None) => match self.words.get(self.next) {
+                Some(word) if !word.starts_with('-') => Ok(self.next_word()),
                 _ => Ok(None),
             },
         }

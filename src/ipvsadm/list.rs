@@ -1,11 +1,11 @@
-//! `-L`: the table in columns.
+//! Prints the table in columns (`-L`).
 
 use std::io::{self, Write};
 
 use super::{
     address,
-    columns::Line,
-    names::Names,
+    columns::ColumnWriter,
+    names::{self, Names},
     number::counter,
     sort::{self, Order},
 };
@@ -14,23 +14,23 @@ use crate::model::{
     Tunnel, TunnelType,
 };
 
-/// What a listing shows.
+/// Format of a listing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListFormat {
-    /// Which columns.
+    /// Columns.
     pub mode: ListMode,
-    /// `--exact`: counters are not shortened.
+    /// `--exact`: print counters without units.
     pub exact: bool,
-    /// `-n`: no names.
+    /// `-n`: print addresses and ports as numbers.
     pub numeric: bool,
-    /// `--nosort`: the kernel's order.
+    /// `--nosort`: keep the kernel's order.
     pub unsorted: bool,
 }
 
-/// Which columns a listing has.
+/// Columns of a listing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ListMode {
-    /// Forwarding, weight, connections.
+    /// Forwarding method, weight and connections.
     #[default]
     Plain,
     /// `--stats`
@@ -48,7 +48,7 @@ pub enum ListMode {
 // === impl ListMode ===
 
 impl ListMode {
-    /// All of them by their names: those of ipvsadm's options.
+    /// All modes with their names, which are those of ipvsadm's options.
     pub const NAMES: [(&str, Self); 6] = [
         ("plain", Self::Plain),
         ("stats", Self::Stats),
@@ -58,7 +58,7 @@ impl ListMode {
         ("tun-info", Self::TunInfo),
     ];
 
-    /// The mode of this name.
+    /// Looks up a mode by name. The error lists the names.
     pub fn named(name: &str) -> Result<Self, String> {
         let named = Self::NAMES.iter().find(|(known, _)| *known == name);
         named.map(|(_, mode)| *mode).ok_or_else(|| {
@@ -67,19 +67,19 @@ impl ListMode {
         })
     }
 
-    /// Its name.
+    /// The name of the mode.
     pub fn name(self) -> &'static str {
         let named = Self::NAMES.iter().find(|(_, mode)| *mode == self);
         named.map_or("plain", |(name, _)| name)
     }
 }
 
-/// Columns of an IPv4 service; a longer name is cut.
+/// Width of an IPv4 service. A longer name is truncated.
 const SERVICE_WIDTH: usize = 33;
-/// Columns of an IPv4 server; a longer name is cut.
+/// Width of an IPv4 server. A longer name is truncated.
 const SERVER_WIDTH: usize = 28;
 
-/// The first line of a listing of the whole table.
+/// Writes the first line of a listing of the whole table.
 pub fn write_version(
     out: &mut dyn Write,
     ipvs_version: &str,
@@ -91,7 +91,7 @@ pub fn write_version(
     )
 }
 
-/// The table, with its headers.
+/// Writes the table with its header lines.
 pub fn write_list(
     out: &mut dyn Write,
     entries: &[ServiceEntry],
@@ -104,10 +104,10 @@ pub fn write_list(
     } else {
         Order::Sorted
     };
-    let mut line = Line::default();
+    let mut line = ColumnWriter::default();
     for entry in sort::services(entries, order) {
         service(out, &entry.service, format, names)?;
-        let protocol = protocol(entry.service.key);
+        let protocol = names::protocol_of(entry.service.key);
         for one in sort::servers(entry, order) {
             line.text.clear();
             server(&mut line, one, protocol, format, names);
@@ -162,7 +162,7 @@ fn service(
 ) -> io::Result<()> {
     let name = service_name(service.key, names);
     let counters = |out: &mut dyn Write, values: [u64; 5]| {
-        let mut line = Line::default();
+        let mut line = ColumnWriter::default();
         for value in values {
             counter(&mut line, value, format.exact);
         }
@@ -178,7 +178,7 @@ fn service(
                 let flags: Vec<_> = config
                     .scheduler_flags
                     .names(config.scheduler)
-                    // The original does not know what a third flag of these could be.
+                    // ipvsadm does not print the third flag of these schedulers.
                     .filter(|flag| {
                         *flag != "flag-3" || !matches!(config.scheduler.as_str(), "sh" | "mh")
                     })
@@ -205,7 +205,7 @@ fn service(
 }
 
 fn server(
-    line: &mut Line,
+    line: &mut ColumnWriter,
     server: &Server,
     protocol: Option<Protocol>,
     format: ListFormat,
@@ -224,7 +224,7 @@ fn server(
     let start = line.text.len();
     address::append(line, key.address, key.port, protocol, names);
     if key.address.is_ipv4() {
-        address::cut(&mut line.text, start + SERVER_WIDTH);
+        address::truncate(&mut line.text, start + SERVER_WIDTH);
     }
     line.fill(start, SERVER_WIDTH);
     match format.mode {
@@ -292,18 +292,10 @@ fn service_name(key: ServiceKey, names: &dyn Names) -> String {
             let endpoint = address::print(address, port, Some(protocol), names);
             let mut name = format!("{kind:<4} {endpoint}");
             if address.is_ipv4() {
-                address::cut(&mut name, SERVICE_WIDTH);
+                address::truncate(&mut name, SERVICE_WIDTH);
             }
             name
         }
-    }
-}
-
-/// The protocol whose names the ports of a service's servers have: a firewall mark has none.
-pub(super) fn protocol(key: ServiceKey) -> Option<Protocol> {
-    match key {
-        ServiceKey::Address { protocol, .. } => Some(protocol),
-        ServiceKey::Fwmark { .. } => None,
     }
 }
 
@@ -325,7 +317,7 @@ fn tunnel(forwarding: Forwarding, tunnel: Tunnel) -> String {
         Checksum::None => "-c",
         Checksum::Checksum => "+c",
         Checksum::Remote => "r+c",
-        // The original crashes.
+        // ipvsadm crashes here.
         Checksum::Other(_) => "?",
     };
     match tunnel.kind {

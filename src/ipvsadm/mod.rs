@@ -1,13 +1,14 @@
-//! The language of ipvsadm: command lines in, listings out. Pure: what a name means is asked of a
-//! [`Resolver`], text goes to any `io::Write`.
+//! ipvsadm's command language: parses command lines, prints listings. Pure: names are resolved by a
+//! [`Resolver`] or [`Names`], text is written to an `io::Write`.
 //!
-//! The command line, `-R`, `POST /v1/rules` and `RestoreRules` all read through [`parse`]; `-S`,
-//! `GET /v1/rules` and `SaveRules` all write through [`save`].
+//! The command line, `-R`, `POST /v1/rules` and `RestoreRules` share [`parse`]; `-S`,
+//! `GET /v1/rules` and `SaveRules` share [`write_rules`].
 
 mod address;
 mod columns;
 mod compat;
 mod connections;
+mod errno;
 mod error;
 mod input;
 mod lexer;
@@ -15,22 +16,25 @@ mod list;
 mod names;
 mod number;
 mod option;
+mod option_names;
+mod option_table;
 mod parse;
-mod refusal;
 mod save;
 mod sort;
 mod status;
+mod synopsis;
 mod value;
 
 pub use connections::{ConnectionLine, write_connection, write_connection_header};
-pub use error::{Checked, Usage, WordFault};
-pub use input::{Line, Lines, WORD_MAX};
-pub use lexer::OwnOption;
+pub use errno::errno_message;
+pub use error::{OptionError, ParseError, ParseResult};
+pub use input::{Line, Lines};
+pub use lexer::ExtraOption;
 pub use list::{ListFormat, ListMode, write_list, write_version};
 pub use names::{Names, Numeric, Resolver, WellKnownPorts};
-pub use option::option_names;
+pub use option_table::{Argument, OPTIONS, OptionSpec};
 pub use parse::{CommandLine, List, Parsed, parse, parse_with};
-pub use refusal::refusal_text;
 pub use save::{write_op, write_rules};
 pub use sort::Order;
 pub use status::{write_sync_daemons, write_timeouts};
+pub use synopsis::{service_synopsis, synopses};

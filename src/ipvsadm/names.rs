@@ -1,37 +1,45 @@
-//! Names for addresses and ports, both ways. The language asks; who runs it answers.
+//! Resolution of host and port names, in both directions.
 
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr},
 };
 
-use crate::model::Protocol;
+use crate::model::{Protocol, ServiceKey};
 
-/// What names on a command line mean.
+/// Resolves the names of a command line.
 pub trait Resolver {
-    /// The first IPv4 address of a host; ipvsadm asks for no other.
+    /// The first IPv4 address of a host. ipvsadm does not resolve names to IPv6 addresses.
     fn host(&self, name: &str) -> Option<Ipv4Addr>;
-    /// The port of a service of this protocol (`/etc/services`).
+    /// The port with this name (`/etc/services`).
     fn port(&self, name: &str, protocol: Protocol) -> Option<u16>;
 }
 
-/// What addresses and ports are called in a listing; `None` prints them as they are.
+/// Provides names for a listing. `None` prints the address or port as a number.
 pub trait Names {
-    /// The host at an address.
+    /// The host name of an address.
     fn host_of(&self, address: IpAddr) -> Option<&str>;
-    /// The service at a port.
+    /// The name of a port.
     fn port_of(&self, port: u16, protocol: Protocol) -> Option<&str>;
 }
 
-/// No names at all (`-n`), neither way.
+/// Resolves no names in either direction (`-n`).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Numeric;
 
-/// The names of ports, as `/etc/services` lists them.
+/// Port names from services(5).
 #[derive(Clone, Debug, Default)]
 pub struct WellKnownPorts {
     ports: HashMap<(Box<str>, Protocol), u16>,
     names: HashMap<(u16, Protocol), Box<str>>,
+}
+
+/// The protocol with which ports of the service and its servers are named; none for a firewall mark.
+pub(super) fn protocol_of(key: ServiceKey) -> Option<Protocol> {
+    match key {
+        ServiceKey::Address { protocol, .. } => Some(protocol),
+        ServiceKey::Fwmark { .. } => None,
+    }
 }
 
 // === impl Numeric ===
@@ -59,7 +67,7 @@ impl Names for Numeric {
 // === impl WellKnownPorts ===
 
 impl WellKnownPorts {
-    /// Reads the text of `/etc/services`; lines that are not understood are left out.
+    /// Parses services(5). Invalid lines are skipped.
     pub fn parse(text: &str) -> Self {
         let mut known = Self::default();
         for line in text.lines() {
@@ -76,7 +84,7 @@ impl WellKnownPorts {
             else {
                 continue;
             };
-            // The first line wins, both ways.
+            // The first line wins in both directions.
             known
                 .names
                 .entry((port, protocol))

@@ -1,31 +1,31 @@
-//! Numbers as the C library reads them, and as ipvsadm prints counters.
+//! Parses numbers like the C library, and prints counters like ipvsadm.
 
-use super::columns::Line;
+use super::columns::ColumnWriter;
 
-/// `strtol` in base 10 of a whole word: blanks and a sign before it, nothing after it, at least one
-/// digit.
+/// Parses a whole word like strtol(3) in base 10: leading blanks and a sign are accepted, trailing
+/// characters are not.
 pub(super) fn whole(text: &str) -> Option<i64> {
     let (number, rest) = prefix(text)?;
     rest.is_empty().then_some(number).flatten()
 }
 
-/// `string_to_number`: a whole word from 0 or more to `max`.
+/// Parses a whole word between `min` and `max`.
 pub(super) fn in_range<T: TryFrom<i64>>(text: &str, min: i64, max: i64) -> Option<T> {
     let number = whole(text).filter(|number| (min..=max).contains(number))?;
     T::try_from(number).ok()
 }
 
-/// `atoi`: what of the word's begin is a number, 0 where nothing is.
+/// Parses the leading digits of a word like atoi(3); 0 if there are none.
 pub(super) fn leading(text: &str) -> i64 {
     match prefix(text) {
-        // C keeps the low 32 bits; what overflows even 64 is all ones there.
-        #[allow(clippy::cast_possible_truncation, reason = "as C does")]
+        // C keeps the low 32 bits. glibc returns LONG_MAX on overflow, whose low 32 bits are all ones.
+        #[allow(clippy::cast_possible_truncation, reason = "C truncates too")]
         Some((number, _)) => i64::from(number.unwrap_or(-1) as i32),
         None => 0,
     }
 }
 
-/// The number at the begin, `None` inside where it overflows, and what follows it.
+/// The leading number, `None` if it overflows, and the rest of the text.
 fn prefix(text: &str) -> Option<(Option<i64>, &str)> {
     let bare = text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
     let (negative, digits) = match bare.strip_prefix('-') {
@@ -47,8 +47,8 @@ fn prefix(text: &str) -> Option<(Option<i64>, &str)> {
     Some((number, rest))
 }
 
-/// A counter in a column of 9: shortened in steps of 1000, or whole.
-pub(super) fn counter(line: &mut Line, value: u64, exact: bool) {
+/// Appends a counter in a column of 9 characters, abbreviated with a unit unless `exact`.
+pub(super) fn counter(line: &mut ColumnWriter, value: u64, exact: bool) {
     let (value, unit) = match value {
         0..100_000_000 => (value, None),
         _ if exact => (value, None),

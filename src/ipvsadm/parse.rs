@@ -1,20 +1,20 @@
-//! From words to what they ask for, in the original's order of checks, so that of several faults
-//! the same one is told.
+//! Parses a command line. The checks run in ipvsadm's order, so that the same one of several errors
+//! is reported.
 
 use super::{
-    error::{Checked, Usage},
-    lexer::{Lexer, OwnOption, Token},
+    error::{ParseError, ParseResult},
+    lexer::{ExtraOption, Lexer, Token},
     list::{ListFormat, ListMode},
     names::Resolver,
-    option::{Command, Opt, Word},
+    option::{Command, Meaning, Opt},
     value::{Values, timeout},
 };
 use crate::model::{Family, Forwarding, Op, ServerConfig, ServerKey, ServiceKey, Timeouts};
 
-/// What a command line asks for.
+/// A parsed command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandLine {
-    /// A change. In [`Op::SetTimeouts`] 0 keeps what there is, as it does for the kernel.
+    /// A write. In [`Op::SetTimeouts`], 0 keeps the current value.
     Change(Op),
     /// A listing.
     List(List),
@@ -31,7 +31,7 @@ pub enum CommandLine {
     Version,
 }
 
-/// What is to be listed.
+/// What `-L` lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum List {
     /// The whole table.
@@ -51,96 +51,101 @@ pub enum List {
     SyncDaemons,
 }
 
-/// A command line with the caller's own options in it.
+/// A command line with the caller's extra options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
-    /// What it asks for.
+    /// The command line.
     pub command: CommandLine,
-    /// The caller's own options by their place in its list, with their values.
-    pub own: Vec<(usize, Option<String>)>,
+    /// Extra options: index into the caller's list, and value.
+    pub extra: Vec<(usize, Option<String>)>,
 }
 
-/// Understands the words of a command line, without the program's name.
-pub fn parse(program: &str, words: &[&str], resolver: &dyn Resolver) -> Checked<CommandLine> {
+/// Parses the words of a command line. `program` is `argv[0]`, `words` the rest.
+pub fn parse(program: &str, words: &[&str], resolver: &dyn Resolver) -> ParseResult<CommandLine> {
     parse_with(program, words, &[], resolver).map(|parsed| parsed.command)
 }
 
-/// The same with options of the caller's own, which may stand anywhere.
+/// Like [`parse`], with additional options that may appear anywhere.
 pub fn parse_with(
     program: &str,
     words: &[&str],
-    own: &[OwnOption],
+    extra: &[ExtraOption],
     resolver: &dyn Resolver,
-) -> Checked<Parsed> {
-    let try_help = || Usage::TryHelp {
+) -> ParseResult<Parsed> {
+    let try_help = || ParseError::TryHelp {
         program: program.to_owned(),
     };
-    let mut lexer = Lexer::new(words, own);
+    let mut lexer = Lexer::new(words, extra);
     let mut parsed = Parsed {
         command: CommandLine::Help,
-        own: Vec::new(),
+        extra: Vec::new(),
     };
     let command = loop {
         match lexer.next() {
             Err(_) => return Err(try_help()),
             Ok(None)
-                if words.is_empty() || !parsed.own.is_empty() && lexer.leftovers.is_empty() =>
+                if words.is_empty() || !parsed.extra.is_empty() && lexer.operands.is_empty() =>
             {
-                // No argument at all is a listing.
+                // Without arguments, ipvsadm lists the table.
                 break Command::List;
             }
             Ok(None) => return Err(try_help()),
-            Ok(Some(Token::Own(place, value))) => {
-                parsed.own.push((place, value.map(str::to_owned)));
+            Ok(Some(Token::Extra(index, value))) => {
+                parsed.extra.push((index, value.map(str::to_owned)));
             }
-            Ok(Some(Token::Option(spec, value))) => match spec.word {
-                Word::Help => return Ok(parsed),
-                Word::Version => {
+            Ok(Some(Token::Option(spec, value))) => match spec.meaning {
+                Meaning::Help => return Ok(parsed),
+                Meaning::Version => {
                     parsed.command = CommandLine::Version;
                     return Ok(parsed);
                 }
-                Word::Command(command) => {
+                Meaning::Command(command) => {
                     lexer.command_seen = true;
                     let mut values = Values::new(resolver);
-                    values.state(command, value.unwrap_or_default())?;
-                    parsed.command = after_command(command, values, &mut lexer, &mut parsed.own)?;
+                    values.set_daemon_state(command, value.unwrap_or_default())?;
+                    parsed.command = parse_options(command, values, &mut lexer, &mut parsed.extra)?;
                     return Ok(parsed);
                 }
-                Word::Opt(..) | Word::Ipv6 | Word::Sort => return Err(try_help()),
+                Meaning::Opt(..) | Meaning::Ipv6 | Meaning::Sort => return Err(try_help()),
             },
         }
     };
-    parsed.command = after_command(command, Values::new(resolver), &mut lexer, &mut parsed.own)?;
+    parsed.command = parse_options(
+        command,
+        Values::new(resolver),
+        &mut lexer,
+        &mut parsed.extra,
+    )?;
     Ok(parsed)
 }
 
-fn after_command(
+fn parse_options(
     command: Command,
     mut values: Values<'_>,
     lexer: &mut Lexer<'_>,
-    own: &mut Vec<(usize, Option<String>)>,
-) -> Checked<CommandLine> {
+    extra: &mut Vec<(usize, Option<String>)>,
+) -> ParseResult<CommandLine> {
     while let Some(token) = lexer.next()? {
         let (spec, value) = match token {
             Token::Option(spec, value) => (spec, value),
-            Token::Own(place, value) => {
-                own.push((place, value.map(str::to_owned)));
+            Token::Extra(index, value) => {
+                extra.push((index, value.map(str::to_owned)));
                 continue;
             }
         };
-        match spec.word {
-            Word::Sort => values.unsorted = false,
-            Word::Ipv6 => values.ipv6()?,
-            Word::Opt(opt, which) => values.take(opt, which, value)?,
-            Word::Command(_) | Word::Help | Word::Version => {
-                return Err(Usage::SecondCommand(lexer.last_word().to_owned()));
+        match spec.meaning {
+            Meaning::Sort => values.unsorted = false,
+            Meaning::Ipv6 => values.set_mark_ipv6()?,
+            Meaning::Opt(opt, variant) => values.set(opt, variant, value)?,
+            Meaning::Command(_) | Meaning::Help | Meaning::Version => {
+                return Err(ParseError::SecondCommand(lexer.last_word().to_owned()));
             }
         }
     }
-    let mut words = lexer.leftovers.iter();
+    let mut words = lexer.operands.iter();
     let mut timeouts = None;
     if command == Command::Set {
-        let mut word = || words.next().copied().ok_or(Usage::ThreeTimeouts);
+        let mut word = || words.next().copied().ok_or(ParseError::ThreeTimeouts);
         let (tcp, tcp_fin, udp) = (word()?, word()?, word()?);
         timeouts = Some(Timeouts {
             tcp_seconds: timeout(tcp, 0)?,
@@ -149,10 +154,10 @@ fn after_command(
         });
     }
     if let Some(word) = words.next() {
-        return Err(Usage::Unexpected((*word).to_owned()));
+        return Err(ParseError::UnexpectedArgument((*word).to_owned()));
     }
-    values.scheduler_flags()?;
-    values.given.check(command)?;
+    values.parse_scheduler_flags()?;
+    values.options.check(command)?;
     build(command, &mut values, timeouts)
 }
 
@@ -160,11 +165,11 @@ fn build(
     command: Command,
     values: &mut Values<'_>,
     timeouts: Option<Timeouts>,
-) -> Checked<CommandLine> {
+) -> ParseResult<CommandLine> {
     Ok(CommandLine::Change(match command {
         Command::List => return Ok(CommandLine::List(list(values))),
         Command::Save => {
-            let numeric = values.given.has(Opt::Numeric);
+            let numeric = values.options.contains(Opt::Numeric);
             return Ok(CommandLine::Save { numeric });
         }
         Command::Restore => return Ok(CommandLine::Restore),
@@ -178,7 +183,7 @@ fn build(
         }
         Command::DeleteService => Op::DeleteService(values.key()),
         Command::Clear => Op::Clear,
-        Command::Zero if values.names_a_service() => Op::ZeroService(values.key()),
+        Command::Zero if values.has_service() => Op::ZeroService(values.key()),
         Command::Zero => Op::ZeroAll,
         Command::AddServer => {
             let (server, config) = server(values)?;
@@ -189,55 +194,55 @@ fn build(
             Op::SetServer(values.key(), server, config)
         }
         Command::DeleteServer => Op::DeleteServer(values.key(), values.server),
-        Command::Set => Op::SetTimeouts(timeouts.ok_or(Usage::ThreeTimeouts)?),
+        Command::Set => Op::SetTimeouts(timeouts.ok_or(ParseError::ThreeTimeouts)?),
         Command::StartDaemon => Op::StartSyncDaemon(values.daemon()),
         Command::StopDaemon => Op::StopSyncDaemon(values.daemon().state),
     }))
 }
 
 fn list(values: &Values<'_>) -> List {
-    let given = values.given;
-    let numeric = given.has(Opt::Numeric);
-    let mode = if given.has(Opt::Stats) {
+    let options = values.options;
+    let numeric = options.contains(Opt::Numeric);
+    let mode = if options.contains(Opt::Stats) {
         ListMode::Stats
-    } else if given.has(Opt::Rate) {
+    } else if options.contains(Opt::Rate) {
         ListMode::Rate
-    } else if given.has(Opt::Thresholds) {
+    } else if options.contains(Opt::Thresholds) {
         ListMode::Thresholds
-    } else if given.has(Opt::PersistentConn) {
+    } else if options.contains(Opt::PersistentConn) {
         ListMode::PersistentConn
-    } else if given.has(Opt::TunInfo) {
+    } else if options.contains(Opt::TunInfo) {
         ListMode::TunInfo
     } else {
         ListMode::Plain
     };
     let format = ListFormat {
         mode,
-        exact: given.has(Opt::Exact),
+        exact: options.contains(Opt::Exact),
         numeric,
         unsorted: values.unsorted,
     };
-    if given.has(Opt::Connection) {
+    if options.contains(Opt::Connection) {
         List::Connections {
             numeric,
-            engine_data: given.has(Opt::PersistentConn),
+            engine_data: options.contains(Opt::PersistentConn),
         }
-    } else if given.has(Opt::Service) {
+    } else if options.contains(Opt::Service) {
         List::Service(values.key(), format)
-    } else if given.has(Opt::Timeout) {
+    } else if options.contains(Opt::Timeout) {
         List::Timeouts
-    } else if given.has(Opt::Daemon) {
+    } else if options.contains(Opt::Daemon) {
         List::SyncDaemons
     } else {
         List::Table(format)
     }
 }
 
-fn server(values: &Values<'_>) -> Checked<(ServerKey, ServerConfig)> {
+fn server(values: &Values<'_>) -> ParseResult<(ServerKey, ServerConfig)> {
     let config = values.server_config();
     let key = values.key();
     let mut server = values.server;
-    // Neither method can change a port, so the original puts the service's in its place.
+    // Neither method can rewrite the port, so ipvsadm uses the service's.
     if let Some(port) = key.port()
         && matches!(config.forwarding, Forwarding::Tunnel | Forwarding::Direct)
     {
@@ -246,7 +251,7 @@ fn server(values: &Values<'_>) -> Checked<(ServerKey, ServerConfig)> {
     if server.address.is_ipv4() != matches!(key.family(), Family::Ipv4)
         && config.forwarding != Forwarding::Tunnel
     {
-        return Err(Usage::Family);
+        return Err(ParseError::AddressFamily);
     }
     let tunnel_options = [
         Opt::TunType,
@@ -256,9 +261,9 @@ fn server(values: &Values<'_>) -> Checked<(ServerKey, ServerConfig)> {
         Opt::TunRemCsum,
     ];
     if config.forwarding == Forwarding::Tunnel {
-        values.given.check_tunnel(config.tunnel.kind)?;
-    } else if values.given.has_any(&tunnel_options) {
-        return Err(Usage::TunnelForwarding);
+        values.options.check_tunnel(config.tunnel.kind)?;
+    } else if values.options.contains_any(&tunnel_options) {
+        return Err(ParseError::TunnelForwarding);
     }
     Ok((server, config))
 }

@@ -1,4 +1,4 @@
-//! `-S`: the table as command lines, and any operation as one.
+//! Prints the table, or an operation, as command lines (`-S`).
 
 use std::{
     fmt,
@@ -7,8 +7,7 @@ use std::{
 
 use super::{
     address,
-    list::protocol,
-    names::{Names, Numeric},
+    names::{Names, Numeric, protocol_of},
     sort::{self, Order},
 };
 use crate::model::{
@@ -16,13 +15,14 @@ use crate::model::{
     ServiceEntry, ServiceKey, SyncDaemonConfig, TunnelType,
 };
 
-/// A service as `-t`, `-u`, `--sctp-service` or `-f` names it.
-struct ServiceWords<'a>(ServiceKey, &'a dyn Names);
+/// Displays as `-t ADDRESS`, `-u ADDRESS`, `--sctp-service ADDRESS` or `-f MARK [-6]`.
+struct ServiceOption<'a>(ServiceKey, &'a dyn Names);
 
-/// A value with what divides it from its option: `-R` drops a word that is the program's name.
+/// Displays as a value with the separator before it. `-R` drops the word `ipvsadm`, so that such a
+/// value needs `=` instead of a blank.
 struct Value(Name);
 
-/// The table as the command lines that make it. With [`Order::Restorable`] they also make the
+/// Writes the commands that create the table. With [`Order::Restorable`], they also reproduce the
 /// kernel's order of real servers.
 pub fn write_rules(
     out: &mut dyn Write,
@@ -40,21 +40,21 @@ pub fn write_rules(
     Ok(())
 }
 
-/// An operation as the command line that asks for it, numeric, with its newline.
+/// Writes an operation as a numeric command line, with a newline.
 pub fn write_op(out: &mut dyn Write, op: &Op) -> io::Result<()> {
     let names = &Numeric;
-    let words = |key: &ServiceKey| ServiceWords(*key, names);
+    let option = |key: &ServiceKey| ServiceOption(*key, names);
     let endpoint = |key: &ServerKey| address::print(key.address, key.port, None, names);
     match op {
         Op::CreateService(key, config) => service(out, 'A', *key, config, names),
         Op::SetService(key, config) => service(out, 'E', *key, config, names),
-        Op::DeleteService(key) => writeln!(out, "-D {}", words(key)),
+        Op::DeleteService(key) => writeln!(out, "-D {}", option(key)),
         Op::CreateServer(key, to, config) => server(out, 'a', *key, *to, config, names),
         Op::SetServer(key, to, config) => server(out, 'e', *key, *to, config, names),
-        Op::DeleteServer(key, to) => writeln!(out, "-d {} -r {}", words(key), endpoint(to)),
+        Op::DeleteServer(key, to) => writeln!(out, "-d {} -r {}", option(key), endpoint(to)),
         Op::Clear => writeln!(out, "-C"),
         Op::ZeroAll => writeln!(out, "-Z"),
-        Op::ZeroService(key) => writeln!(out, "-Z {}", words(key)),
+        Op::ZeroService(key) => writeln!(out, "-Z {}", option(key)),
         Op::SetTimeouts(to) => writeln!(
             out,
             "--set {} {} {}",
@@ -72,8 +72,8 @@ fn service(
     config: &ServiceConfig,
     names: &dyn Names,
 ) -> io::Result<()> {
-    let words = ServiceWords(key, names);
-    write!(out, "-{command} {words} -s{}", Value(config.scheduler))?;
+    let option = ServiceOption(key, names);
+    write!(out, "-{command} {option} -s{}", Value(config.scheduler))?;
     if let Some(timeout) = config.persistence_timeout {
         write!(out, " -p {timeout}")?;
     }
@@ -101,15 +101,18 @@ fn server(
     config: &ServerConfig,
     names: &dyn Names,
 ) -> io::Result<()> {
-    let words = ServiceWords(key, names);
-    let endpoint = address::print(server.address, server.port, protocol(key), names);
+    let option = ServiceOption(key, names);
+    let endpoint = address::print(server.address, server.port, protocol_of(key), names);
     let method = match config.forwarding {
         Forwarding::Masquerade => "-m",
         Forwarding::Tunnel => "-i",
         Forwarding::Direct | Forwarding::Local | Forwarding::Bypass | Forwarding::Other(_) => "-g",
     };
     let weight = config.weight;
-    write!(out, "-{command} {words} -r {endpoint} {method} -w {weight}")?;
+    write!(
+        out,
+        "-{command} {option} -r {endpoint} {method} -w {weight}"
+    )?;
     if config.forwarding == Forwarding::Tunnel {
         let checksum = match config.tunnel.checksum {
             Checksum::None => " --tun-nocsum",
@@ -161,9 +164,9 @@ fn daemon(out: &mut dyn Write, config: &SyncDaemonConfig) -> io::Result<()> {
     )
 }
 
-// === impl ServiceWords ===
+// === impl ServiceOption ===
 
-impl fmt::Display for ServiceWords<'_> {
+impl fmt::Display for ServiceOption<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             ServiceKey::Address {
@@ -171,14 +174,14 @@ impl fmt::Display for ServiceWords<'_> {
                 address,
                 port,
             } => {
-                let option = match protocol {
+                let name = match protocol {
                     Protocol::Tcp => "-t",
                     Protocol::Udp => "-u",
                     Protocol::Sctp => "--sctp-service",
                     Protocol::Other(_) => "--xxx-service",
                 };
                 let endpoint = address::print(address, port, Some(protocol), self.1);
-                write!(f, "{option} {endpoint}")
+                write!(f, "{name} {endpoint}")
             }
             ServiceKey::Fwmark { family, mark } => {
                 let family = match family {

@@ -1,26 +1,26 @@
-//! The order of a table in listings.
+//! Order of services and servers in listings.
 
 use std::net::IpAddr;
 
 use crate::model::{Server, ServiceEntry, ServiceKey};
 
-/// In what order a table is written.
+/// Order of services and servers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// Ascending (`--sort`, the default).
+    /// Ascending (`--sort`).
     #[default]
     Sorted,
-    /// The kernel's (`--nosort`).
+    /// The kernel's order (`--nosort`).
     Kernel,
-    /// Services ascending, the servers of each from the kernel's last to its first: it puts a new
-    /// one before the others, so that carrying this out line by line gives its order again.
+    /// Services ascending, servers in the reverse of the kernel's order. The kernel inserts a new
+    /// server before the others, so that executing the lines reproduces its order.
     Restorable,
 }
 
 // === impl Order ===
 
 impl Order {
-    /// The order of this name, where that is `sorted` or that of `other`.
+    /// Looks up `sorted` or the name of `other`. The error lists the two.
     pub fn named(name: &str, other: Self) -> Result<Self, String> {
         [Self::Sorted, other]
             .into_iter()
@@ -37,13 +37,13 @@ impl Order {
     }
 }
 
-/// Services by mark (0 for an address), family, protocol, address, port. The original subtracts as
-/// signed 32-bit numbers, which wraps; this does not.
+/// Sort key of a service: mark (0 for an address), family, protocol, address, port. ipvsadm compares
+/// by a signed 32-bit subtraction, which wraps.
 type ServiceRank = (u32, bool, u16, [u32; 4], u16);
-/// Servers by address, port.
+/// Sort key of a server: address, family, port.
 type ServerRank = ([u32; 4], bool, u16);
 
-/// The services in this order.
+/// The services in `order`.
 pub(super) fn services(entries: &[ServiceEntry], order: Order) -> Vec<&ServiceEntry> {
     let mut services: Vec<_> = entries.iter().collect();
     if order != Order::Kernel {
@@ -52,7 +52,7 @@ pub(super) fn services(entries: &[ServiceEntry], order: Order) -> Vec<&ServiceEn
     services
 }
 
-/// The servers of a service in this order.
+/// The servers of a service in `order`.
 pub(super) fn servers(entry: &ServiceEntry, order: Order) -> Vec<&Server> {
     let mut servers: Vec<_> = entry.servers.iter().collect();
     match order {
@@ -82,7 +82,7 @@ fn service_rank(key: ServiceKey) -> ServiceRank {
     }
 }
 
-/// Where the families are mixed, the original compares the first word of the address.
+/// Like ipvsadm, compares addresses of different families by their first 32 bits.
 fn server_rank(server: &Server) -> ServerRank {
     let address = server.key.address;
     (words(address), address.is_ipv6(), server.key.port)
@@ -93,7 +93,6 @@ fn words(address: IpAddr) -> [u32; 4] {
         IpAddr::V4(address) => [address.to_bits(), 0, 0, 0],
         IpAddr::V6(address) => {
             let bits = address.to_bits();
-            // Each shift leaves the wanted word in the low bits.
             [96, 64, 32, 0].map(|shift| (bits >> shift & 0xffff_ffff) as u32)
         }
     }

@@ -1,10 +1,10 @@
-//! `-L --timeout` and `-L --daemon`.
+//! Prints timeouts (`-L --timeout`) and sync daemons (`-L --daemon`).
 
 use std::io::{self, Write};
 
 use crate::model::{SyncDaemon, Timeouts};
 
-/// `-L --timeout`
+/// Writes the timeouts (`-L --timeout`).
 pub fn write_timeouts(out: &mut dyn Write, timeouts: Timeouts) -> io::Result<()> {
     let Timeouts {
         tcp_seconds,
@@ -17,7 +17,7 @@ pub fn write_timeouts(out: &mut dyn Write, timeouts: Timeouts) -> io::Result<()>
     )
 }
 
-/// `-L --daemon`, master first.
+/// Writes the sync daemons (`-L --daemon`), master first.
 pub fn write_sync_daemons(out: &mut dyn Write, daemons: &[SyncDaemon]) -> io::Result<()> {
     let mut daemons: Vec<_> = daemons.iter().collect();
     daemons.sort_by_key(|daemon| daemon.state);

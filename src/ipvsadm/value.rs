@@ -1,25 +1,27 @@
-//! What the options' values make of a service, a server, a daemon, in the order of the words.
+//! Values of options. Accumulates the configuration of a service, a server or a sync daemon in the
+//! order of the words.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
     address,
-    compat::Given,
-    error::{Checked, Usage},
+    compat::OptionSet,
+    error::{ParseError, ParseResult},
     names::Resolver,
     number,
-    option::{Command, Opt, Which},
+    option::{Command, Opt, Variant},
 };
 use crate::model::{
     Checksum, Family, Forwarding, Name, Netmask, Protocol, SchedulerFlags, ServerConfig, ServerKey,
     ServiceConfig, ServiceKey, SyncDaemonConfig, SyncState, Timeouts, Tunnel, TunnelType,
 };
 
-/// Values so far, beginning with the defaults.
+/// The values that have been read, or their defaults.
 pub(super) struct Values<'a> {
     resolver: &'a dyn Resolver,
-    pub given: Given,
-    /// `--nosort`, unless a later `--sort` takes it back.
+    /// The options that have been read.
+    pub options: OptionSet,
+    /// `--nosort` without a later `--sort`.
     pub unsorted: bool,
     protocol: Option<Protocol>,
     address: IpAddr,
@@ -27,35 +29,36 @@ pub(super) struct Values<'a> {
     mark: u32,
     family: Family,
     config: ServiceConfig,
+    /// The value of `-b`, which is parsed once the scheduler is known.
     flags: Option<String>,
-    /// The real server, with the port that it has unless forwarding forces another.
+    /// The real server. Its port is replaced if the forwarding method cannot change ports.
     pub server: ServerKey,
     server_config: ServerConfig,
     tunnel: Tunnel,
     daemon: SyncDaemonConfig,
 }
 
-/// Bytes that the original keeps of `-b`.
+/// ipvsadm truncates the value of `-b` to this many bytes.
 const FLAGS_MAX: usize = 127;
 
 // === impl Values ===
 
 impl<'a> Values<'a> {
     pub(super) fn new(resolver: &'a dyn Resolver) -> Self {
-        let anywhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let unspecified = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         Self {
             resolver,
-            given: Given::default(),
+            options: OptionSet::default(),
             unsorted: false,
             protocol: None,
-            address: anywhere,
+            address: unspecified,
             port: 0,
             mark: 0,
             family: Family::Ipv4,
             config: ServiceConfig::new(Family::Ipv4),
             flags: None,
             server: ServerKey {
-                address: anywhere,
+                address: unspecified,
                 port: 0,
             },
             server_config: ServerConfig::default(),
@@ -72,57 +75,48 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// The value of the command itself: master or backup.
-    pub(super) fn state(&mut self, command: Command, text: &str) -> Checked<()> {
-        let fault = match command {
-            Command::StartDaemon => Usage::StartDaemon,
-            Command::StopDaemon => Usage::StopDaemon,
+    /// Sets the argument of `--start-daemon` or `--stop-daemon`.
+    pub(super) fn set_daemon_state(&mut self, command: Command, text: &str) -> ParseResult<()> {
+        let error = match command {
+            Command::StartDaemon => ParseError::StartDaemon,
+            Command::StopDaemon => ParseError::StopDaemon,
             _ => return Ok(()),
         };
-        self.daemon.state = text.parse().map_err(|_| fault)?;
+        self.daemon.state = text.parse().map_err(|_| error)?;
         Ok(())
     }
 
-    /// `-6`.
-    pub(super) fn ipv6(&mut self) -> Checked<()> {
+    /// Handles `-6`.
+    pub(super) fn set_mark_ipv6(&mut self) -> ParseResult<()> {
         if self.mark == 0 {
-            return Err(Usage::FamilyBeforeMark);
+            return Err(ParseError::FamilyBeforeMark);
         }
-        self.turn_ipv6();
+        self.set_ipv6();
         Ok(())
     }
 
-    /// Any netmask from before is lost with the old family.
-    fn turn_ipv6(&mut self) {
+    /// Resets the netmask, as ipvsadm does.
+    fn set_ipv6(&mut self) {
         self.family = Family::Ipv6;
         self.config.netmask = Netmask::full(Family::Ipv6);
     }
 
-    /// An option with its value.
-    pub(super) fn take(&mut self, opt: Opt, which: Which, value: Option<&str>) -> Checked<()> {
-        self.given.add(opt)?;
+    /// Handles an option. Options of listings are only recorded in [`Self::options`].
+    pub(super) fn set(
+        &mut self,
+        opt: Opt,
+        variant: Variant,
+        value: Option<&str>,
+    ) -> ParseResult<()> {
+        self.options.insert(opt)?;
         let text = value.unwrap_or_default();
         match opt {
-            Opt::Service if which == Which::Fwmark => {
-                self.protocol = Some(protocol_of(which));
-                self.mark = number::in_range(text, 1, u32::MAX.into())
-                    .ok_or_else(|| Usage::Fwmark(text.to_owned()))?;
-            }
-            Opt::Service => {
-                self.protocol = Some(protocol_of(which));
-                let read = address::parse(text, self.protocol, self.resolver)
-                    .ok_or(Usage::ServiceAddress)?;
-                self.address = read.address;
-                self.port = read.port.unwrap_or(0);
-                if read.address.is_ipv6() {
-                    self.turn_ipv6();
-                }
-            }
+            Opt::Service => self.set_service(variant, text)?,
             Opt::Scheduler => self.config.scheduler = scheduler(text),
             Opt::Persistent => {
                 self.config.persistence_timeout = Some(match value {
                     Some(text) => timeout(text, 1)?,
-                    // The manual's; the original uses 360.
+                    // The manual says 300; ipvsadm uses 360.
                     None => ServiceConfig::DEFAULT_TIMEOUT,
                 });
             }
@@ -133,60 +127,88 @@ impl<'a> Values<'a> {
             }
             Opt::SchedFlags => {
                 let mut flags = text.to_owned();
-                address::cut(&mut flags, FLAGS_MAX);
+                address::truncate(&mut flags, FLAGS_MAX);
                 self.flags = Some(flags);
             }
             Opt::Ops => self.config.one_packet = true,
+            Opt::NoSort => self.unsorted = true,
+            _ => self.set_server_option(opt, variant, text)?,
+        }
+        Ok(())
+    }
+
+    fn set_service(&mut self, variant: Variant, text: &str) -> ParseResult<()> {
+        self.protocol = Some(protocol_of(variant));
+        if variant == Variant::Fwmark {
+            self.mark = number::in_range(text, 1, u32::MAX.into())
+                .ok_or_else(|| ParseError::Fwmark(text.to_owned()))?;
+            return Ok(());
+        }
+        let service =
+            address::parse(text, self.protocol, self.resolver).ok_or(ParseError::ServiceAddress)?;
+        self.address = service.address;
+        self.port = service.port.unwrap_or(0);
+        if self.address.is_ipv6() {
+            self.set_ipv6();
+        }
+        Ok(())
+    }
+
+    fn set_server_option(&mut self, opt: Opt, variant: Variant, text: &str) -> ParseResult<()> {
+        let config = &mut self.server_config;
+        match opt {
             Opt::Server => {
-                let read = address::parse(text, self.protocol, self.resolver)
-                    .ok_or(Usage::ServerAddress)?;
+                let server = address::parse(text, self.protocol, self.resolver)
+                    .ok_or(ParseError::ServerAddress)?;
                 self.server = ServerKey {
-                    address: read.address,
-                    port: read.port.unwrap_or(self.port),
+                    address: server.address,
+                    port: server.port.unwrap_or(self.port),
                 };
             }
             Opt::Forwarding => {
-                self.server_config.forwarding = match which {
-                    Which::Tunnel => Forwarding::Tunnel,
-                    Which::Masquerade => Forwarding::Masquerade,
+                config.forwarding = match variant {
+                    Variant::Tunnel => Forwarding::Tunnel,
+                    Variant::Masquerade => Forwarding::Masquerade,
                     _ => Forwarding::Direct,
                 };
             }
-            Opt::Weight => {
-                self.server_config.weight = ranged(text, ServerConfig::MAX_WEIGHT, "weight")?;
-            }
+            Opt::Weight => config.weight = ranged(text, ServerConfig::MAX_WEIGHT, "weight")?,
             Opt::UpperThreshold => {
-                self.server_config.upper_threshold =
-                    ranged(text, ServerConfig::MAX_THRESHOLD, "u_threshold")?;
+                config.upper_threshold = ranged(text, ServerConfig::MAX_THRESHOLD, "u_threshold")?;
             }
             Opt::LowerThreshold => {
-                self.server_config.lower_threshold =
-                    ranged(text, ServerConfig::MAX_THRESHOLD, "l_threshold")?;
+                config.lower_threshold = ranged(text, ServerConfig::MAX_THRESHOLD, "l_threshold")?;
             }
+            _ => self.set_tunnel_option(opt, text)?,
+        }
+        Ok(())
+    }
+
+    fn set_tunnel_option(&mut self, opt: Opt, text: &str) -> ParseResult<()> {
+        match opt {
             Opt::TunType => {
                 self.tunnel.kind = match text {
                     "ipip" => TunnelType::Ipip,
                     "gue" => TunnelType::Gue,
                     "gre" => TunnelType::Gre,
-                    _ => return Err(Usage::TunnelType),
+                    _ => return Err(ParseError::TunnelType),
                 };
             }
             Opt::TunPort => {
                 self.tunnel.port = number::in_range(text, 1, u16::MAX.into())
-                    .ok_or(Usage::Number("tunnel port"))?;
+                    .ok_or(ParseError::Number("tunnel port"))?;
             }
             Opt::TunNoCsum => self.tunnel.checksum = Checksum::None,
             Opt::TunCsum => self.tunnel.checksum = Checksum::Checksum,
             Opt::TunRemCsum => self.tunnel.checksum = Checksum::Remote,
-            Opt::NoSort => self.unsorted = true,
-            _ => self.take_for_daemon(opt, text)?,
+            _ => self.set_daemon_option(opt, text)?,
         }
         Ok(())
     }
 
-    fn take_for_daemon(&mut self, opt: Opt, text: &str) -> Checked<()> {
+    fn set_daemon_option(&mut self, opt: Opt, text: &str) -> ParseResult<()> {
         match opt {
-            // 15: IFNAMSIZ with its NUL. An empty one is the default.
+            // 15 is IFNAMSIZ without the NUL. An empty name selects the default.
             Opt::McastInterface => {
                 let end = text.len().min(15);
                 if !text.is_empty() {
@@ -195,42 +217,41 @@ impl<'a> Values<'a> {
             }
             Opt::SyncId => {
                 self.daemon.sync_id =
-                    number::in_range(text, 0, 255).ok_or(Usage::Number("syncid"))?;
+                    number::in_range(text, 0, 255).ok_or(ParseError::Number("syncid"))?;
             }
             Opt::SyncMaxlen => {
                 let length = number::in_range(text, 1, 65_507);
-                self.daemon.max_length = Some(length.ok_or(Usage::Number("sync-maxlen"))?);
+                self.daemon.max_length = Some(length.ok_or(ParseError::Number("sync-maxlen"))?);
             }
             Opt::McastGroup => self.daemon.multicast_group = group(text)?,
             Opt::McastPort => {
                 self.daemon.multicast_port = number::in_range(text, 1, u16::MAX.into())
-                    .ok_or(Usage::Number("mcast-port"))?;
+                    .ok_or(ParseError::Number("mcast-port"))?;
             }
             Opt::McastTtl => {
                 self.daemon.multicast_ttl =
-                    number::in_range(text, 1, 255).ok_or(Usage::Number("mcast-ttl"))?;
+                    number::in_range(text, 1, 255).ok_or(ParseError::Number("mcast-ttl"))?;
             }
-            // Flags of a listing, which are noted and no more.
             _ => {}
         }
         Ok(())
     }
 
-    fn netmask(&self, text: &str) -> Checked<Netmask> {
+    fn netmask(&self, text: &str) -> ParseResult<Netmask> {
         match self.family {
             Family::Ipv4 => address::ipv4(text, self.resolver)
                 .map(Netmask::V4)
-                .ok_or(Usage::Netmask),
+                .ok_or(ParseError::Netmask),
             Family::Ipv6 => u32::try_from(number::leading(text))
                 .ok()
                 .filter(|length| (1..=128).contains(length))
                 .map(Netmask::V6)
-                .ok_or(Usage::Prefix),
+                .ok_or(ParseError::Prefix),
         }
     }
 
-    /// `-b`, whose flags depend on the scheduler wherever that was named.
-    pub(super) fn scheduler_flags(&mut self) -> Checked<()> {
+    /// Parses `-b`. Runs last because the flags depend on the scheduler.
+    pub(super) fn parse_scheduler_flags(&mut self) -> ParseResult<()> {
         let Some(flags) = self.flags.take() else {
             return Ok(());
         };
@@ -242,42 +263,42 @@ impl<'a> Values<'a> {
                 let other = ["sh", "mh"].map(|other| SchedulerFlags::parse(&owned, other));
                 let known = other.iter().any(Result::is_ok);
                 return Err(match known {
-                    true => Usage::ForeignFlag(name.to_owned()),
-                    false => Usage::SchedFlag(name.to_owned()),
+                    true => ParseError::IncompatibleFlag(name.to_owned()),
+                    false => ParseError::SchedFlag(name.to_owned()),
                 });
             }
             names.extend(owned);
         }
         if names.is_empty() && !flags.is_empty() {
-            // Commas and nothing else: the original crashes.
-            return Err(Usage::SchedFlag(flags));
+            // ipvsadm crashes here.
+            return Err(ParseError::SchedFlag(flags));
         }
         self.config.scheduler_flags =
             SchedulerFlags::parse(&names, scheduler.as_str()).unwrap_or_default();
         Ok(())
     }
 
-    /// The rules about services that are not in the table of options.
-    pub(super) fn check_service(&self) -> Checked<()> {
+    /// Checks the constraints on services that the compatibility table cannot express.
+    pub(super) fn check_service(&self) -> ParseResult<()> {
         if self.mark != 0 {
             return Ok(());
         }
         if self.port == 0 && self.config.persistence_timeout.is_none() {
-            return Err(Usage::ZeroPort);
+            return Err(ParseError::ZeroPort);
         }
         if self.config.one_packet && self.protocol != Some(Protocol::Udp) {
-            return Err(Usage::OnePacket);
+            return Err(ParseError::OnePacket);
         }
         Ok(())
     }
 
-    /// Whether there is a service at all; the original takes 0.0.0.0:0 for none.
-    pub(super) fn names_a_service(&self) -> bool {
-        self.given.has(Opt::Service)
+    /// Whether a service is given. To ipvsadm, 0.0.0.0:0 is none.
+    pub(super) fn has_service(&self) -> bool {
+        self.options.contains(Opt::Service)
             && (self.mark != 0 || self.port != 0 || !self.address.is_unspecified())
     }
 
-    /// The service.
+    /// The key of the service.
     pub(super) fn key(&self) -> ServiceKey {
         match self.mark {
             0 => ServiceKey::Address {
@@ -312,16 +333,18 @@ impl<'a> Values<'a> {
     }
 }
 
-/// A timeout of so many seconds or more.
-pub(super) fn timeout(text: &str, min: i64) -> Checked<u32> {
-    number::in_range(text, min, Timeouts::MAX.into()).ok_or_else(|| Usage::Timeout(text.to_owned()))
+/// A timeout of at least `min` seconds.
+pub(super) fn timeout(text: &str, min: i64) -> ParseResult<u32> {
+    number::in_range(text, min, Timeouts::MAX.into())
+        .ok_or_else(|| ParseError::Timeout(text.to_owned()))
 }
 
-fn ranged(text: &str, max: u32, what: &'static str) -> Checked<u32> {
-    number::in_range(text, 0, max.into()).ok_or(Usage::Number(what))
+fn ranged(text: &str, max: u32, what: &'static str) -> ParseResult<u32> {
+    number::in_range(text, 0, max.into()).ok_or(ParseError::Number(what))
 }
 
-/// The first 15 bytes (`IP_VS_SCHEDNAME_MAXLEN` with its NUL); nothing is the default.
+/// Truncates to 15 bytes (`IP_VS_SCHEDNAME_MAXLEN` without the NUL). An empty name selects the
+/// default.
 fn scheduler(text: &str) -> Name {
     let end = text.len().min(15);
     match &text.as_bytes()[..end] {
@@ -330,25 +353,25 @@ fn scheduler(text: &str) -> Name {
     }
 }
 
-fn group(text: &str) -> Checked<IpAddr> {
+fn group(text: &str) -> ParseResult<IpAddr> {
     let (family, address) = match text.contains(':') {
         true => ("IPv6", text.parse::<Ipv6Addr>().ok().map(IpAddr::V6)),
         false => ("IPv4", text.parse::<Ipv4Addr>().ok().map(IpAddr::V4)),
     };
     address
         .filter(IpAddr::is_multicast)
-        .ok_or_else(|| Usage::Group {
+        .ok_or_else(|| ParseError::McastGroup {
             family,
             group: text.to_owned(),
         })
 }
 
-/// What protocol a port's name is looked up in.
-fn protocol_of(which: Which) -> Protocol {
-    match which {
-        Which::Udp => Protocol::Udp,
-        Which::Sctp => Protocol::Sctp,
-        // The original says TCP for a firewall mark, without a meaning but for names of ports.
+/// The protocol with which port names are resolved.
+fn protocol_of(variant: Variant) -> Protocol {
+    match variant {
+        Variant::Udp => Protocol::Udp,
+        Variant::Sctp => Protocol::Sctp,
+        // ipvsadm uses TCP for a firewall mark.
         _ => Protocol::Tcp,
     }
 }

@@ -1,5 +1,5 @@
-//! Command lines carried out twice, by the real ipvsadm (or as it was recorded) and by ipvsctl, and
-//! what may differ between the two.
+//! Compares ipvsctl with ipvsadm: output, messages and exit code of a command line. The expected
+//! values are recorded, or come from ipvsadm on the same kernel.
 #![allow(dead_code, reason = "each suite uses a part of this")]
 #![allow(clippy::print_stdout, reason = "the count is what a suite is for")]
 
@@ -11,29 +11,29 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// What a command said.
+/// Output and exit code of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
-    pub out: String,
-    pub err: String,
-    pub rc: i32,
+pub struct CommandOutput {
+    pub stdout: String,
+    pub stderr: String,
+    pub code: i32,
 }
 
-/// How two compare.
+/// Result of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Comparison {
     Equal,
-    /// By the number in docs/ipvsadm-compatibility.md.
-    Deliberate(u8),
+    /// Different as documented, with the number in docs/ipvsadm-compatibility.md.
+    Documented(u8),
     Different,
 }
 
-/// What was compared.
+/// Counts of comparisons.
 #[derive(Debug, Default)]
 pub struct Tally {
     compared: usize,
     equal: usize,
-    deliberate: BTreeMap<u8, usize>,
+    documented: BTreeMap<u8, usize>,
     different: Vec<String>,
 }
 
@@ -43,12 +43,13 @@ pub struct Step {
     pub name: String,
     pub cmd: String,
     pub stdin: String,
-    pub said: Said,
+    pub expected: CommandOutput,
+    /// The table after the command, as `ipvsadm -S -n` prints it.
     pub after: Option<String>,
     pub env: String,
 }
 
-/// The steps of a scenario that are commands.
+/// The commands of a recorded scenario.
 pub fn scenario(name: &str) -> Vec<Step> {
     let root = env!("CARGO_MANIFEST_DIR");
     let path = format!("{root}/tests/fixtures/cli/{name}.jsonl");
@@ -60,10 +61,10 @@ pub fn scenario(name: &str) -> Vec<Step> {
             name: text("name"),
             cmd: text("cmd"),
             stdin: text("stdin"),
-            said: Said {
-                out: text("out"),
-                err: text("err"),
-                rc: i32::try_from(step["rc"].as_i64().unwrap_or(0)).unwrap(),
+            expected: CommandOutput {
+                stdout: text("out"),
+                stderr: text("err"),
+                code: i32::try_from(step["rc"].as_i64().unwrap_or(0)).unwrap(),
             },
             after: step["after"].as_str().map(str::to_owned),
             env: text("env"),
@@ -72,32 +73,32 @@ pub fn scenario(name: &str) -> Vec<Step> {
     steps.collect()
 }
 
-/// A directory in which ipvsctl has the names of the original's programs.
+/// A directory with links to ipvsctl under the names of ipvsadm's programs.
 pub fn links() -> PathBuf {
     let directory = std::env::temp_dir().join(format!("ipvsctl-links-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     for name in ["ipvsadm", "ipvsadm-save", "ipvsadm-restore"] {
         let link = directory.join(name);
-        let made = std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_ipvsctl"), &link);
-        if made.is_err() {
-            assert!(link.exists(), "{made:?}");
+        let linked = std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_ipvsctl"), &link);
+        if linked.is_err() {
+            assert!(link.exists(), "{linked:?}");
         }
     }
     directory
 }
 
-/// Seconds after which a command has hung; its exit code is 124 then.
-const PATIENCE: u32 = 10;
+/// Time limit of a command in seconds. Its exit code is 124 then.
+const TIMEOUT: u32 = 10;
 
-/// Runs a command line in this thread's namespace, its programs first looked for in `first`.
-pub fn shell(cmd: &str, stdin: &str, first: Option<&Path>, endpoint: &str) -> Said {
+/// Runs a shell command in the network namespace of this thread. Programs in `first` take precedence.
+pub fn shell(cmd: &str, stdin: &str, first: Option<&Path>, endpoint: &str) -> CommandOutput {
     let path = "/usr/sbin:/usr/bin:/sbin:/bin";
     let path = match first {
         Some(first) => format!("{}:{path}", first.display()),
         None => path.to_owned(),
     };
     let mut child = Command::new("timeout")
-        .args([&PATIENCE.to_string(), "sh", "-c", cmd])
+        .args([&TIMEOUT.to_string(), "sh", "-c", cmd])
         .env_clear()
         .env("PATH", path)
         .env("IPVSCTL_ENDPOINT", endpoint)
@@ -106,53 +107,53 @@ pub fn shell(cmd: &str, stdin: &str, first: Option<&Path>, endpoint: &str) -> Sa
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // It may end without reading.
+    // The command may exit without reading its input.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
     let output = child.wait_with_output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     let signal = std::os::unix::process::ExitStatusExt::signal(&output.status);
-    // What a shell says of a program that was killed is not what the program said.
+    // Drop the shell's message about a killed program.
     let err = text(output.stderr);
     let err = err
         .lines()
         .filter(|line| !line.contains("Segmentation fault"))
         .fold(String::new(), |all, line| all + line + "\n");
-    Said {
-        out: text(output.stdout),
-        err,
-        rc: output
+    CommandOutput {
+        stdout: text(output.stdout),
+        stderr: err,
+        code: output
             .status
             .code()
             .unwrap_or_else(|| 128 + signal.unwrap_or(0)),
     }
 }
 
-/// How what ipvsctl said compares with what the original said.
-pub fn verdict(cmd: &str, theirs: &Said, ours: &Said) -> Verdict {
-    // The kernel's own order, of services and of connections, is each namespace's own.
+/// Compares the output of ipvsctl with that of ipvsadm.
+pub fn compare(cmd: &str, expected: &CommandOutput, actual: &CommandOutput) -> Comparison {
+    // The kernel's order of services and connections differs between namespaces.
     let kernels_order =
-        cmd.contains("--nosort") || theirs.out.starts_with("IPVS connection entries\n");
-    if theirs == ours || kernels_order && of_another_order(theirs, ours) {
-        return Verdict::Equal;
+        cmd.contains("--nosort") || expected.stdout.starts_with("IPVS connection entries\n");
+    if expected == actual || kernels_order && reordered(expected, actual) {
+        return Comparison::Equal;
     }
-    if theirs.rc == 124 && ours.rc == 0 {
-        // It waits for ever for what the kernel does not say.
-        return Verdict::Deliberate(7);
+    if expected.code == 124 && actual.code == 0 {
+        // ipvsadm hangs.
+        return Comparison::Documented(7);
     }
-    if theirs.rc == 139 {
-        return match ours.rc {
-            2 => Verdict::Deliberate(7),
-            _ => Verdict::Different,
+    if expected.code == 139 {
+        return match actual.code {
+            2 => Comparison::Documented(7),
+            _ => Comparison::Different,
         };
     }
-    if theirs.rc == 0 && ours.err == "illegal weight specified\n" && ours.rc == 2 {
-        return Verdict::Deliberate(2);
+    if expected.code == 0 && actual.stderr == "illegal weight specified\n" && actual.code == 2 {
+        return Comparison::Documented(2);
     }
-    if (theirs.rc, &theirs.err) != (ours.rc, &ours.err) {
-        return Verdict::Different;
+    if (expected.code, &expected.stderr) != (actual.code, &actual.stderr) {
+        return Comparison::Different;
     }
-    if theirs.out.contains("\nUsage:\n") && ours.out.contains("Usage:\n") {
-        return Verdict::Deliberate(8);
+    if expected.stdout.contains("\nUsage:\n") && actual.stdout.contains("Usage:\n") {
+        return Comparison::Documented(8);
     }
     let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let sorted = |text: &str, change: &dyn Fn(&str) -> String| {
@@ -160,52 +161,52 @@ pub fn verdict(cmd: &str, theirs: &Said, ours: &Said) -> Verdict {
         lines.sort();
         lines
     };
-    let as_it_is = |line: &str| line.to_owned();
-    if default_persistence(&theirs.out) == ours.out {
-        return Verdict::Deliberate(1);
+    let unchanged = |line: &str| line.to_owned();
+    if default_persistence(&expected.stdout) == actual.stdout {
+        return Comparison::Documented(1);
     }
-    let theirs = default_persistence(&theirs.out);
-    if sorted(&theirs, &as_it_is) == sorted(&ours.out, &as_it_is) {
-        return Verdict::Deliberate(3);
+    let expected = default_persistence(&expected.stdout);
+    if sorted(&expected, &unchanged) == sorted(&actual.stdout, &unchanged) {
+        return Comparison::Documented(3);
     }
-    if sorted(&theirs, &unsigned) == sorted(&ours.out, &as_it_is) {
-        return Verdict::Deliberate(5);
+    if sorted(&expected, &unsigned) == sorted(&actual.stdout, &unchanged) {
+        return Comparison::Documented(5);
     }
-    if sorted(&theirs, &unsigned) == sorted(&ours.out, &lossy) {
-        return Verdict::Deliberate(6);
+    if sorted(&expected, &unsigned) == sorted(&actual.stdout, &lossy) {
+        return Comparison::Documented(6);
     }
-    Verdict::Different
+    Comparison::Different
 }
 
-/// The table after a command, as the original saves it.
-pub fn same_table(theirs: &str, ours: &str) -> bool {
+/// Compares two tables as `ipvsadm -S` prints them, ignoring order.
+pub fn same_table(expected: &str, actual: &str) -> bool {
     let lines = |text: &str| {
         let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
         lines.sort();
         lines
     };
-    lines(&default_persistence(theirs)) == lines(&default_persistence(ours))
+    lines(&default_persistence(expected)) == lines(&default_persistence(actual))
 }
 
-/// Deliberate difference 1: `-p` without a value.
+/// Applies documented difference 1: `-p` without a value.
 fn default_persistence(text: &str) -> String {
     text.replace("persistent 360", "persistent 300")
         .replace("-p 360", "-p 300")
 }
 
-/// Deliberate difference 5: marks from 2³¹.
+/// Applies documented difference 5: marks from 2³¹.
 fn unsigned(line: &str) -> String {
     let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
     for place in 1..words.len() {
-        let named = matches!(words[place - 1].as_str(), "-f" | "FWM" | "");
-        if named && let Ok(negative @ ..0) = words[place].parse::<i32>() {
+        let is_mark = matches!(words[place - 1].as_str(), "-f" | "FWM" | "");
+        if is_mark && let Ok(negative @ ..0) = words[place].parse::<i32>() {
             words[place] = negative.cast_unsigned().to_string();
         }
     }
     words.join(" ")
 }
 
-/// Deliberate difference 6: what the original's `-S` leaves out.
+/// Applies documented difference 6: options that `ipvsadm -S` omits.
 fn lossy(line: &str) -> String {
     let persistent = line.contains(" -p ");
     let mut kept = Vec::new();
@@ -220,8 +221,8 @@ fn lossy(line: &str) -> String {
     kept.join(" ")
 }
 
-/// The same services or connections in another order; that of servers is the same.
-fn of_another_order(theirs: &Said, ours: &Said) -> bool {
+/// Whether services or connections differ only in their order. The order of servers must be equal.
+fn reordered(expected: &CommandOutput, actual: &CommandOutput) -> bool {
     let blocks = |text: &str| {
         let mut blocks: Vec<String> = Vec::new();
         for line in default_persistence(text).lines() {
@@ -233,38 +234,47 @@ fn of_another_order(theirs: &Said, ours: &Said) -> bool {
         blocks.sort();
         blocks
     };
-    (theirs.rc, &theirs.err) == (ours.rc, &ours.err) && blocks(&theirs.out) == blocks(&ours.out)
+    (expected.code, &expected.stderr) == (actual.code, &actual.stderr)
+        && blocks(&expected.stdout) == blocks(&actual.stdout)
 }
 
 // === impl Tally ===
 
 impl Tally {
-    /// Compares what two commands said.
-    pub fn compare(&mut self, of: &str, cmd: &str, theirs: &Said, ours: &Said) {
+    /// Compares two outputs and counts the result. `step` identifies the command in messages.
+    pub fn compare(
+        &mut self,
+        step: &str,
+        cmd: &str,
+        expected: &CommandOutput,
+        actual: &CommandOutput,
+    ) {
         self.compared += 1;
-        match verdict(cmd, theirs, ours) {
-            Verdict::Equal => self.equal += 1,
-            Verdict::Deliberate(number) => *self.deliberate.entry(number).or_default() += 1,
-            Verdict::Different => {
-                self.different(format!("{of}: {cmd}\ntheirs {theirs:#?}\nours {ours:#?}"));
+        match compare(cmd, expected, actual) {
+            Comparison::Equal => self.equal += 1,
+            Comparison::Documented(number) => *self.documented.entry(number).or_default() += 1,
+            Comparison::Different => {
+                self.add_difference(format!(
+                    "{step}: {cmd}\nexpected {expected:#?}\nactual {actual:#?}"
+                ));
             }
         }
     }
 
-    /// Notes a difference.
-    pub fn different(&mut self, what: String) {
-        self.different.push(what);
+    /// Adds an undocumented difference.
+    pub fn add_difference(&mut self, text: String) {
+        self.different.push(text);
     }
 
-    /// Prints the counts; fails where something differs without a reason.
-    pub fn end(self) {
+    /// Prints the counts. Panics if there are undocumented differences.
+    pub fn finish(self) {
         let mut text = format!(
-            "compared {}, equal {}, deliberately different {}",
+            "compared {}, equal {}, different as documented {}",
             self.compared,
             self.equal,
-            self.deliberate.values().sum::<usize>()
+            self.documented.values().sum::<usize>()
         );
-        for (number, count) in &self.deliberate {
+        for (number, count) in &self.documented {
             write!(text, " [{number}: {count}]").unwrap();
         }
         println!("{text}, different {}", self.different.len());

@@ -1,4 +1,4 @@
-//! A daemon on a free port.
+//! Starts ipvsd on a free port.
 
 use std::{
     io::{BufRead, BufReader},
@@ -7,18 +7,23 @@ use std::{
     time::Duration,
 };
 
-use crate::common::parity::{Said, links, shell};
+use crate::common::parity::{CommandOutput, links, shell};
 
-/// `ipvsd` with an imitated kernel; it ends with this.
+/// ipvsd on the fake kernel. Dropping it ends the process.
 pub struct Daemon {
     child: Child,
     pub endpoint: String,
-    /// What it logs.
+    /// Lines of the log.
     log: mpsc::Receiver<String>,
 }
 
 impl Daemon {
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a daemon with additional environment variables.
+    pub fn start_with(variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ipvsd"))
             .args([
                 "--kernel",
@@ -28,8 +33,9 @@ impl Daemon {
                 "--log-format",
                 "json",
             ])
-            // Every request.
+            // Logs each request.
             .env("RUST_LOG", "ipvsd=debug")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -37,7 +43,7 @@ impl Daemon {
             .unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let endpoint = loop {
-            let line = log.next().expect("it ended").unwrap();
+            let line = log.next().expect("ipvsd exited").unwrap();
             if let Some(at) = line.find("127.0.0.1:") {
                 let port: String = line[at + 10..]
                     .chars()
@@ -46,7 +52,7 @@ impl Daemon {
                 break format!("http://127.0.0.1:{port}");
             }
         };
-        // What it logs must go somewhere, whether it is looked at or not.
+        // Drain the pipe, so that the daemon never blocks on it.
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
             for line in log.map_while(Result::ok) {
@@ -60,9 +66,9 @@ impl Daemon {
         }
     }
 
-    /// The paths of the requests that it has answered since this was last asked.
+    /// The paths of the requests since the last call.
     pub fn requests(&self) -> Vec<String> {
-        // Requests are logged one after the other; this is the last.
+        // Requests are logged in order; this one marks the end.
         self.run("ipvsadm -L --timeout", "");
         let mut paths = Vec::new();
         loop {
@@ -76,16 +82,16 @@ impl Daemon {
         }
     }
 
-    /// How often it had to be given a page of memory.
+    /// Number of minor page faults of the process.
     pub fn page_faults(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // The second field, a name in parentheses, may have spaces; this is the tenth.
+        // proc(5): minflt is field 10. Field 2, a name in parentheses, may contain blanks.
         let fields = stat.rsplit_once(") ").unwrap().1;
         fields.split(' ').nth(7).unwrap().parse().unwrap()
     }
 
-    /// Runs a command line with ipvsctl as `ipvsadm`.
-    pub fn run(&self, cmd: &str, stdin: &str) -> Said {
+    /// Runs a shell command in which `ipvsadm` is ipvsctl.
+    pub fn run(&self, cmd: &str, stdin: &str) -> CommandOutput {
         shell(cmd, stdin, Some(&links()), &self.endpoint)
     }
 }

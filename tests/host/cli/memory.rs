@@ -1,4 +1,4 @@
-//! What listings cost the daemon in memory.
+//! Memory that the daemon uses for listings.
 
 use std::{
     io::{Read, Write},
@@ -8,9 +8,9 @@ use std::{
 use super::daemon::Daemon;
 
 #[test]
-fn a_listing_finds_the_memory_of_the_one_before() {
+fn listings_reuse_memory() {
     let daemon = Daemon::start();
-    // A little at a time: by glibc's own measure, more stays after something large was freed.
+    // In small requests: after a large allocation is freed, glibc raises its trim threshold.
     for ten in 0..10 {
         let mut rules = String::new();
         for service in 10 * ten..10 * (ten + 1) {
@@ -19,18 +19,18 @@ fn a_listing_finds_the_memory_of_the_one_before() {
                 rules += &format!("-a -t 10.0.0.{service}:80 -r 10.1.0.{server}:80 -m -w 1\n");
             }
         }
-        assert_eq!(daemon.run("ipvsadm -R", &rules).rc, 0);
+        assert_eq!(daemon.run("ipvsadm -R", &rules).code, 0);
     }
     let mut stream = TcpStream::connect(daemon.endpoint.trim_start_matches("http://")).unwrap();
     let mut list = || {
         let request = b"GET /v1/services?include=servers,stats,rates HTTP/1.1\r\nhost: x\r\n\r\n";
         stream.write_all(request).unwrap();
-        let (mut answer, mut piece) = (Vec::new(), [0; 65536]);
-        while !answer.ends_with(b"\r\n0\r\n\r\n") {
-            let length = stream.read(&mut piece).unwrap();
-            answer.extend_from_slice(piece.get(..length).unwrap());
+        let (mut response, mut buffer) = (Vec::new(), [0; 65536]);
+        while !response.ends_with(b"\r\n0\r\n\r\n") {
+            let length = stream.read(&mut buffer).unwrap();
+            response.extend_from_slice(buffer.get(..length).unwrap());
         }
-        assert!(answer.len() > 3_000_000);
+        assert!(response.len() > 3_000_000);
     };
     for _ in 0..3 {
         list();
@@ -40,6 +40,6 @@ fn a_listing_finds_the_memory_of_the_one_before() {
         list();
     }
     let faults = (daemon.page_faults() - before) / 10;
-    // The table alone has 350 pages.
-    assert!(faults < 50, "{faults} page faults a listing");
+    // The table alone occupies 350 pages.
+    assert!(faults < 50, "{faults} page faults per listing");
 }

@@ -1,4 +1,4 @@
-//! Names that a `getent` of our own knows, and does not answer for.
+//! Name resolution with a fake `getent`.
 
 use std::{
     fs,
@@ -8,9 +8,9 @@ use std::{
 };
 
 use super::daemon::Daemon;
-use crate::common::parity::Said;
+use crate::common::parity::CommandOutput;
 
-/// Knows one host each way, and hangs for another.
+/// Resolves one name in each direction, and hangs for one address.
 const GETENT: &str = "\
 #!/bin/sh
 case \"$*\" in
@@ -21,16 +21,17 @@ case \"$*\" in
 *) exit 2 ;;
 esac
 ";
-/// How long a listing waits for names, and what it takes on a busy machine beside that.
-const PATIENCE: Duration = Duration::from_secs(5);
-const SLACK: Duration = Duration::from_secs(20);
+/// Time limit for the names of a listing.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Additional time on a busy machine.
+const MARGIN: Duration = Duration::from_secs(20);
 
-struct Named {
+struct Fixture {
     daemon: Daemon,
     directory: PathBuf,
 }
 
-impl Named {
+impl Fixture {
     fn new(name: &str) -> Self {
         let directory = format!("ipvsctl-{}-{name}", std::process::id());
         let directory = std::env::temp_dir().join(directory);
@@ -44,46 +45,52 @@ impl Named {
         }
     }
 
-    fn run(&self, cmd: &str) -> Said {
+    fn run(&self, cmd: &str) -> CommandOutput {
         let path = self.directory.display();
         self.daemon.run(&format!("PATH={path}:$PATH; {cmd}"), "")
     }
 }
 
-impl Drop for Named {
+impl Drop for Fixture {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
 #[test]
-fn names_of_a_command_line_and_of_an_endpoint_are_looked_up() {
-    let named = Named::new("looked-up");
-    let endpoint = named.daemon.endpoint.replace("127.0.0.1", "lb1");
-    let said = named.run(&format!("ipvsadm --endpoint {endpoint} -A -t vip:80"));
-    assert_eq!((said.rc, said.err.as_str()), (0, ""));
-    assert_eq!(named.run("ipvsadm -Sn").out, "-A -t 192.0.2.1:80 -s wlc\n");
-    let said = named.run("ipvsadm --endpoint http://lb2 -Sn");
-    assert_eq!(said.rc, 2);
+fn host_names_in_command_lines_and_endpoints_are_resolved() {
+    let fixture = Fixture::new("looked-up");
+    let endpoint = fixture.daemon.endpoint.replace("127.0.0.1", "lb1");
+    let output = fixture.run(&format!("ipvsadm --endpoint {endpoint} -A -t vip:80"));
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
     assert_eq!(
-        said.err,
+        fixture.run("ipvsadm -Sn").stdout,
+        "-A -t 192.0.2.1:80 -s wlc\n"
+    );
+    let output = fixture.run("ipvsadm --endpoint http://lb2 -Sn");
+    assert_eq!(output.code, 2);
+    assert_eq!(
+        output.stderr,
         "ipvsadm: http://lb2:4787 cannot be reached: lb2 is not known\n"
     );
-    assert_eq!(named.run("ipvsadm -A -t nobody:80").rc, 2);
+    assert_eq!(fixture.run("ipvsadm -A -t nobody:80").code, 2);
 }
 
 #[test]
-fn a_resolver_that_does_not_answer_does_not_hang_a_listing() {
-    let named = Named::new("dead");
-    named.run("ipvsadm -A -t vip:80; ipvsadm -a -t vip:80 -r 192.168.10.1 -m");
-    let begun = Instant::now();
-    let said = named.run("ipvsadm -S");
-    let time = begun.elapsed();
-    assert_eq!((said.rc, said.err.as_str()), (0, ""));
+fn a_listing_does_not_wait_for_a_resolver_that_hangs() {
+    let fixture = Fixture::new("dead");
+    fixture.run("ipvsadm -A -t vip:80; ipvsadm -a -t vip:80 -r 192.168.10.1 -m");
+    let start = Instant::now();
+    let output = fixture.run("ipvsadm -S");
+    let time = start.elapsed();
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
     assert_eq!(
-        said.out.replace(":http", ":80"),
+        output.stdout.replace(":http", ":80"),
         "-A -t vip.example.test:80 -s wlc\n\
          -a -t vip.example.test:80 -r 192.168.10.1:80 -m -w 1\n"
     );
-    assert!((PATIENCE..PATIENCE + SLACK).contains(&time), "{time:?}");
+    assert!(
+        (LISTING_TIMEOUT..LISTING_TIMEOUT + MARGIN).contains(&time),
+        "{time:?}"
+    );
 }

@@ -1,5 +1,4 @@
-//! `https://`: a proxy that ends TLS stands before the daemon, as it would where ipvsd is reached from
-//! other machines.
+//! `https://` endpoints, with a proxy before the daemon that terminates TLS.
 
 use std::{
     io::{Read, Write},
@@ -16,17 +15,17 @@ use rustls::{
 };
 
 use super::daemon::Daemon;
-use crate::common::parity::Said;
+use crate::common::parity::CommandOutput;
 
-/// A daemon behind a proxy whose certificate is for `localhost`.
-struct Behind {
+/// A daemon behind a TLS proxy with a certificate for `localhost`.
+struct Fixture {
     daemon: Daemon,
     port: u16,
-    /// The certificate of who signed the proxy's.
+    /// File with the certificate of the issuer.
     ca: PathBuf,
 }
 
-impl Behind {
+impl Fixture {
     fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -52,21 +51,21 @@ impl Behind {
         Self { daemon, port, ca }
     }
 
-    /// Runs a command line in which `CA` and `PORT` are this one's.
-    fn run(&self, cmd: &str) -> Said {
+    /// Runs a shell command after replacing `CA` and `PORT`.
+    fn run(&self, cmd: &str) -> CommandOutput {
         let cmd = cmd.replace("CA", self.ca.to_str().unwrap());
         self.daemon
             .run(&cmd.replace("PORT", &self.port.to_string()), "")
     }
 }
 
-impl Drop for Behind {
+impl Drop for Fixture {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.ca);
     }
 }
 
-/// Passes on requests without a body, until the test ends.
+/// Forwards requests without a body until the test ends.
 fn proxy(listener: &TcpListener, config: &Arc<ServerConfig>, to: &str) {
     for stream in listener.incoming() {
         let connection = ServerConnection::new(config.clone()).unwrap();
@@ -76,7 +75,7 @@ fn proxy(listener: &TcpListener, config: &Arc<ServerConfig>, to: &str) {
             let mut byte = [0];
             match stream.read(&mut byte) {
                 Ok(1) => request.extend(byte),
-                // A client that does not trust the certificate hangs up.
+                // A client that does not trust the certificate closes the connection.
                 _ => break,
             }
         }
@@ -85,75 +84,84 @@ fn proxy(listener: &TcpListener, config: &Arc<ServerConfig>, to: &str) {
         }
         let mut daemon = TcpStream::connect(to).unwrap();
         daemon.write_all(&request).unwrap();
-        let mut answer = Vec::new();
-        daemon.read_to_end(&mut answer).unwrap();
-        stream.write_all(&answer).unwrap();
+        let mut response = Vec::new();
+        daemon.read_to_end(&mut response).unwrap();
+        stream.write_all(&response).unwrap();
         stream.conn.send_close_notify();
         stream.flush().unwrap();
     }
 }
 
-/// The timeouts that the kernel begins with.
+/// The default timeouts of the kernel.
 const TIMEOUTS: &str = "Timeout (tcp tcpfin udp): 900 120 300\n";
 
 #[test]
-fn a_certificate_that_the_configuration_trusts_is_accepted() {
-    let behind = Behind::new("configured");
-    let config = behind.ca.with_extension("toml");
+fn a_certificate_trusted_by_the_configuration_is_accepted() {
+    let fixture = Fixture::new("configured");
+    let config = fixture.ca.with_extension("toml");
     let text = format!(
         "[directors.lb1]\nendpoint = \"https://localhost:{}\"\nca = {:?}\n",
-        behind.port, behind.ca
+        fixture.port, fixture.ca
     );
     std::fs::write(&config, text).unwrap();
-    let said = behind.run(&format!(
+    let output = fixture.run(&format!(
         "IPVSCTL_CONFIG={} ipvsadm --director lb1 -L --timeout",
         config.display()
     ));
     std::fs::remove_file(config).unwrap();
-    assert_eq!((said.rc, said.err.as_str()), (0, ""));
-    assert_eq!(said.out, TIMEOUTS);
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+    assert_eq!(output.stdout, TIMEOUTS);
 }
 
 #[test]
-fn a_certificate_that_the_machine_trusts_is_accepted() {
-    let behind = Behind::new("of-the-machine");
-    let said =
-        behind.run("SSL_CERT_FILE=CA ipvsadm --endpoint https://localhost:PORT -L --timeout");
-    assert_eq!((said.rc, said.err.as_str()), (0, ""));
-    assert_eq!(said.out, TIMEOUTS);
+fn a_certificate_trusted_by_the_system_is_accepted() {
+    let fixture = Fixture::new("system");
+    let output =
+        fixture.run("SSL_CERT_FILE=CA ipvsadm --endpoint https://localhost:PORT -L --timeout");
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+    assert_eq!(output.stdout, TIMEOUTS);
 }
 
 #[test]
-fn a_certificate_that_nobody_trusts_is_one_line() {
-    let behind = Behind::new("untrusted");
-    let said = behind.run("ipvsadm --endpoint https://localhost:PORT -L --timeout");
-    assert_eq!((said.rc, said.out.as_str()), (2, ""));
+fn an_untrusted_certificate_is_reported_in_one_line() {
+    let fixture = Fixture::new("untrusted");
+    let output = fixture.run("ipvsadm --endpoint https://localhost:PORT -L --timeout");
+    assert_eq!((output.code, output.stdout.as_str()), (2, ""));
     let expected = format!(
         "ipvsadm: https://localhost:{} is not trusted: invalid peer certificate: UnknownIssuer; \
          certificates are trusted by the machine, SSL_CERT_FILE, and `ca` of a director in the \
          configuration\n",
-        behind.port
+        fixture.port
     );
-    assert_eq!(said.err, expected);
+    assert_eq!(output.stderr, expected);
 }
 
 #[test]
-fn a_certificate_for_another_name_is_one_line() {
-    let behind = Behind::new("other-name");
-    let said =
-        behind.run("SSL_CERT_FILE=CA ipvsadm --endpoint https://127.0.0.1:PORT -L --timeout");
-    assert_eq!((said.rc, said.out.as_str()), (2, ""));
-    assert_eq!(said.err.lines().count(), 1, "{}", said.err);
+fn a_certificate_for_another_name_is_reported_in_one_line() {
+    let fixture = Fixture::new("other-name");
+    let output =
+        fixture.run("SSL_CERT_FILE=CA ipvsadm --endpoint https://127.0.0.1:PORT -L --timeout");
+    assert_eq!((output.code, output.stdout.as_str()), (2, ""));
+    assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
     for part in ["127.0.0.1", "is not trusted", "not valid for name"] {
-        assert!(said.err.contains(part), "{part}: {}", said.err);
+        assert!(output.stderr.contains(part), "{part}: {}", output.stderr);
     }
 }
 
 #[test]
-fn a_proxy_of_another_protocol_is_one_line() {
-    let behind = Behind::new("no-tls");
-    let endpoint = behind.daemon.endpoint.replace("http:", "https:");
-    let said = behind.run(&format!("ipvsadm --endpoint {endpoint} -L --timeout"));
-    assert_eq!((said.rc, said.err.lines().count()), (2, 1), "{}", said.err);
-    assert!(said.err.contains("cannot be reached"), "{}", said.err);
+fn an_endpoint_without_tls_is_reported_in_one_line() {
+    let fixture = Fixture::new("no-tls");
+    let endpoint = fixture.daemon.endpoint.replace("http:", "https:");
+    let output = fixture.run(&format!("ipvsadm --endpoint {endpoint} -L --timeout"));
+    assert_eq!(
+        (output.code, output.stderr.lines().count()),
+        (2, 1),
+        "{}",
+        output.stderr
+    );
+    assert!(
+        output.stderr.contains("cannot be reached"),
+        "{}",
+        output.stderr
+    );
 }

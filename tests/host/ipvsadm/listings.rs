@@ -1,4 +1,4 @@
-//! Listings and saves of recorded tables, byte for byte.
+//! Output of `-L` and `-S` for recorded tables. It must equal that of ipvsadm byte for byte.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use ipvsd::{
 };
 use serde_json::Value;
 
-use super::transcript::{Known, Step, scenario, table, words};
+use super::transcript::{RecordedNames, Step, scenario, table, words};
 
-/// The steps at which a scenario's recorded table is not the one that they list.
-fn is_of_other_table(scenario: &str, step: &Step) -> bool {
+/// Whether a step lists another table than the recorded one.
+fn lists_other_table(scenario: &str, step: &Step) -> bool {
     let number: u32 = step.name[..3].parse().unwrap();
     match scenario {
         "schedulers" => !(29..=56).contains(&number),
@@ -24,9 +24,9 @@ fn is_of_other_table(scenario: &str, step: &Step) -> bool {
     }
 }
 
-/// What ours prints for a reading command; `None` for one that changes.
-fn ours(state: &Value, entries: &[ServiceEntry], cmd: &str) -> Option<String> {
-    let known = Known::new();
+/// The output of a command that reads; `None` for other commands.
+fn output(state: &Value, entries: &[ServiceEntry], cmd: &str) -> Option<String> {
+    let known = RecordedNames::new();
     let mut words = words(cmd);
     let program = words.remove(0);
     if program == "ipvsadm-save" {
@@ -65,8 +65,8 @@ fn ours(state: &Value, entries: &[ServiceEntry], cmd: &str) -> Option<String> {
     Some(String::from_utf8(out).unwrap())
 }
 
-/// Why an output may differ: the number in docs/ipvsadm-compatibility.md.
-fn deliberate(theirs: &str, ours: &str) -> Option<u8> {
+/// The number of the documented difference in docs/ipvsadm-compatibility.md, if there is one.
+fn documented(expected: &str, actual: &str) -> Option<u8> {
     let lines = |text: &str, change: &dyn Fn(&str) -> String| {
         let mut lines: Vec<_> = text.lines().map(change).collect();
         lines.sort();
@@ -78,15 +78,15 @@ fn deliberate(theirs: &str, ours: &str) -> Option<u8> {
             .replace("-f -1 ", "-f 4294967295 ")
             .replace("-f -2147483648 ", "-f 2147483648 ")
     };
-    // A listing with counters pads the name.
+    // Listings with counters pad the name.
     let squeezed = |line: &str| {
         unsigned(line)
             .split_whitespace()
             .collect::<Vec<_>>()
             .join(" ")
     };
-    let as_it_is = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    if lines(theirs, &squeezed) == lines(ours, &as_it_is) {
+    let unchanged = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    if lines(expected, &squeezed) == lines(actual, &unchanged) {
         return Some(5);
     }
     let without = |line: &str| {
@@ -104,11 +104,11 @@ fn deliberate(theirs: &str, ours: &str) -> Option<u8> {
         }
         kept.join(" ")
     };
-    (lines(theirs, &|line| unsigned(line)) == lines(ours, &without)).then_some(6)
+    (lines(expected, &|line| unsigned(line)) == lines(actual, &without)).then_some(6)
 }
 
 #[test]
-fn every_recorded_listing_is_printed_alike() {
+fn recorded_listings_match_ipvsadm() {
     let mut compared = 0;
     let mut different: BTreeMap<u8, Vec<String>> = BTreeMap::new();
     for name in [
@@ -121,17 +121,17 @@ fn every_recorded_listing_is_printed_alike() {
         let state = steps.iter().find_map(|step| step.state.clone()).unwrap();
         let entries = table(&state);
         for step in steps.iter().filter(|step| step.state.is_none()) {
-            if is_of_other_table(name, step) || step.rc != 0 {
+            if lists_other_table(name, step) || step.rc != 0 {
                 continue;
             }
-            let Some(ours) = ours(&state, &entries, &step.cmd) else {
+            let Some(actual) = output(&state, &entries, &step.cmd) else {
                 continue;
             };
             compared += 1;
-            if ours != step.out {
-                let number = deliberate(&step.out, &ours).unwrap_or_else(|| {
+            if actual != step.out {
+                let number = documented(&step.out, &actual).unwrap_or_else(|| {
                     panic!(
-                        "{name}/{}: {}\n{}\nours:\n{ours}",
+                        "{name}/{}: {}\n{}\nactual:\n{actual}",
                         step.name, step.cmd, step.out
                     )
                 });
@@ -139,12 +139,12 @@ fn every_recorded_listing_is_printed_alike() {
             }
         }
     }
-    let deliberately: usize = different.values().map(Vec::len).sum();
-    println!("compared {compared}, deliberately different {deliberately}: {different:?}");
+    let documented: usize = different.values().map(Vec::len).sum();
+    println!("compared {compared}, different as documented {documented}: {different:?}");
     assert!(compared >= 115, "{compared}");
 }
 
-/// Ten numbers that the recording machine put into every service and every server.
+/// The counters and rates that were injected into every service or server of the recording.
 fn injected(env: &str, key: &str) -> (Stats, Rates) {
     let line = env.lines().find_map(|line| line.strip_prefix(key));
     let numbers: Vec<u64> = line
@@ -183,8 +183,8 @@ fn injected(env: &str, key: &str) -> (Stats, Rates) {
 }
 
 #[test]
-fn counters_of_any_size_are_printed_alike() {
-    // Deliberate difference 4: the original keeps 32 bits of these numbers of a server.
+fn counters_of_any_size_match_ipvsadm() {
+    // Documented difference 4: ipvsadm keeps 32 bits of these counters of a server.
     let wrap = |n: u64| n & 0xffff_ffff;
     let (mut compared, mut wrapped) = (0, 0);
     for step in scenario("big-counters") {
@@ -217,7 +217,7 @@ fn counters_of_any_size_are_printed_alike() {
         );
         wrapped += usize::from((server.stats, server.rates) != (stats, rates));
         compared += 1;
-        let printed = ours(&state, &entries, &step.cmd).unwrap();
+        let printed = output(&state, &entries, &step.cmd).unwrap();
         assert_eq!(printed, step.out, "{}", step.name);
     }
     println!("compared {compared}, of them {wrapped} with counters above 32 bits");

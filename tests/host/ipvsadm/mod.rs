@@ -1,5 +1,5 @@
-//! What the real ipvsadm printed, against what `ipvsd::ipvsadm` prints and refuses.
-//! The transcripts were recorded with ipvsadm 1.31; `fixtures/cli/*.jsonl` has one step a line.
+//! The module `ipvsadm` against transcripts of ipvsadm 1.31. `fixtures/cli/*.jsonl` has one step per
+//! line.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -7,7 +7,7 @@
     reason = "a test that panics fails"
 )]
 
-mod languages;
+mod command_lines;
 mod listings;
 mod properties;
 mod transcript;

@@ -1,4 +1,4 @@
-//! Properties of the language over random tables, words and texts.
+//! Properties of the parser and printer for random tables, words and texts.
 
 use ipvsd::{
     ipvsadm::{CommandLine, Lines, Numeric, Order, parse, write_op, write_rules},
@@ -8,7 +8,7 @@ use proptest::{collection, prelude::*, sample};
 
 use crate::common::tables::{ANY, entry, table};
 
-fn ops_of(text: &str) -> Vec<Op> {
+fn parse_ops(text: &str) -> Vec<Op> {
     Lines::new(text)
         .map(|line| match parse("ipvsadm", &line.words, &Numeric) {
             Ok(CommandLine::Change(op)) => op,
@@ -17,8 +17,8 @@ fn ops_of(text: &str) -> Vec<Op> {
         .collect()
 }
 
-/// What the kernel would have after these, which puts a new server before the others.
-fn carry_out(ops: Vec<Op>) -> Vec<(ServiceKey, ServiceConfig, Vec<(ServerKey, ServerConfig)>)> {
+/// The table after these operations. The kernel inserts a new server before the others.
+fn apply(ops: Vec<Op>) -> Vec<(ServiceKey, ServiceConfig, Vec<(ServerKey, ServerConfig)>)> {
     let mut table: Vec<(_, _, Vec<_>)> = Vec::new();
     for op in ops {
         match op {
@@ -34,7 +34,7 @@ fn carry_out(ops: Vec<Op>) -> Vec<(ServiceKey, ServiceConfig, Vec<(ServerKey, Se
     table
 }
 
-fn bare(
+fn configuration(
     entries: &[ServiceEntry],
 ) -> Vec<(ServiceKey, ServiceConfig, Vec<(ServerKey, ServerConfig)>)> {
     entries
@@ -105,17 +105,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn a_saved_table_is_restored_as_it_was(mut entries in table(ANY, 5, 4)) {
+    fn a_saved_table_is_restored_unchanged(mut entries in table(ANY, 5, 4)) {
         entries.sort_by_key(|entry| entry.service.key);
         let mut text = Vec::new();
         write_rules(&mut text, &entries, Order::Restorable, &Numeric).unwrap();
-        let restored = carry_out(ops_of(std::str::from_utf8(&text).unwrap()));
-        prop_assert_eq!(restored, bare(&entries));
-        // Sorted, it has the same servers.
+        let restored = apply(parse_ops(std::str::from_utf8(&text).unwrap()));
+        prop_assert_eq!(restored, configuration(&entries));
+        // In sorted order, the servers are the same.
         let mut text = Vec::new();
         write_rules(&mut text, &entries, Order::Sorted, &Numeric).unwrap();
-        let mut restored = carry_out(ops_of(std::str::from_utf8(&text).unwrap()));
-        let mut entries = bare(&entries);
+        let mut restored = apply(parse_ops(std::str::from_utf8(&text).unwrap()));
+        let mut entries = configuration(&entries);
         for (_, _, servers) in restored.iter_mut().chain(&mut entries) {
             servers.sort_by_key(|(key, _)| *key);
         }
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn every_operation_is_read_as_it_was_written(entry in entry(ANY, 4), flip in any::<bool>()) {
+    fn a_printed_operation_is_parsed_unchanged(entry in entry(ANY, 4), flip in any::<bool>()) {
         let key = entry.service.key;
         let mut ops = vec![
             if flip { Op::SetService(key, entry.service.config) } else { Op::DeleteService(key) },
@@ -139,17 +139,17 @@ proptest! {
         for op in &ops {
             write_op(&mut text, op).unwrap();
         }
-        prop_assert_eq!(ops_of(std::str::from_utf8(&text).unwrap()), ops);
+        prop_assert_eq!(parse_ops(std::str::from_utf8(&text).unwrap()), ops);
     }
 
     #[test]
-    fn no_words_make_it_panic(words in collection::vec(word(), 0..10)) {
+    fn parsing_random_words_does_not_panic(words in collection::vec(word(), 0..10)) {
         let words: Vec<_> = words.iter().map(String::as_str).collect();
         let _ = parse("ipvsadm", &words, &Numeric);
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in "(\\PC|[ \\t\\r\\n#-]|-A -t 1.2.3.4:80){0,60}") {
+    fn parsing_random_text_does_not_panic(text in "(\\PC|[ \\t\\r\\n#-]|-A -t 1.2.3.4:80){0,60}") {
         for line in Lines::new(&text) {
             let _ = parse("ipvsadm", &line.words, &Numeric);
         }

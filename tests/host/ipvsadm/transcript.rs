@@ -1,4 +1,4 @@
-//! The recorded transcripts and the tables that they were recorded with.
+//! Reads recorded transcripts and the tables with which they were recorded.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -20,7 +20,7 @@ pub struct Step {
     pub err: String,
     pub rc: i64,
     pub env: String,
-    /// The table at this point, where the step is no command.
+    /// The table, if the step is not a command.
     pub state: Option<Value>,
 }
 
@@ -48,7 +48,7 @@ pub fn scenario(name: &str) -> Vec<Step> {
         .collect()
 }
 
-/// The words of a step's command line, as the recording shell saw them.
+/// Splits a command line into words like a shell.
 pub fn words(cmd: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -178,14 +178,14 @@ fn server(dest: &Value) -> Server {
     }
 }
 
-/// The names that the recording machine knew.
+/// The host and port names of the recording machine.
 #[derive(Debug)]
-pub struct Known {
+pub struct RecordedNames {
     hosts: Vec<(IpAddr, Vec<String>)>,
     ports: WellKnownPorts,
 }
 
-impl Known {
+impl RecordedNames {
     pub fn new() -> Self {
         let read = |name: &str| {
             let path = format!("{}/tests/fixtures/cli/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -204,7 +204,7 @@ impl Known {
     }
 }
 
-impl Resolver for Known {
+impl Resolver for RecordedNames {
     fn host(&self, name: &str) -> Option<Ipv4Addr> {
         self.hosts
             .iter()
@@ -219,7 +219,7 @@ impl Resolver for Known {
     }
 }
 
-impl Names for Known {
+impl Names for RecordedNames {
     fn host_of(&self, wanted: IpAddr) -> Option<&str> {
         let (_, names) = self.hosts.iter().find(|(address, _)| *address == wanted)?;
         names.first().map(String::as_str)

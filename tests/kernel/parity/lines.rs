@@ -1,11 +1,11 @@
-//! Command lines that the recordings lack.
+//! Command lines that are not in the recordings.
 
 use std::fmt::Write as _;
 
 use super::Pair;
 use crate::common::parity::{Tally, scenario};
 
-/// Every option and its neighbours, in spellings that the recordings lack.
+/// Spellings and combinations of options that are not in the recordings.
 const LINES: &[&str] = &[
     "ipvsadm -L -n=",
     "ipvsadm -Lnn=5",
@@ -149,7 +149,7 @@ const LINES: &[&str] = &[
     "ipvsadm -Ln",
 ];
 
-/// Texts of restores.
+/// Inputs of `-R`.
 const TEXTS: &[&str] = &[
     "-A -t 10.0.0.1:80 -s rr\n-C ",
     "-A -t 10.0.0.1:80 -s rr\n-C  ",
@@ -171,24 +171,24 @@ const TEXTS: &[&str] = &[
 ];
 
 #[test]
-fn lines_that_the_recordings_lack_are_alike() {
+fn additional_command_lines_match_ipvsadm() {
     let pair = Pair::new();
     pair.reset("-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.1.1.2:8080 -m\n");
     let mut tally = Tally::default();
     for cmd in LINES {
         pair.step(&mut tally, "lines", cmd, "");
     }
-    // Deliberate difference 2, which leaves other tables.
+    // Documented difference 2, after which the tables differ.
     pair.step(&mut tally, "lines", "ipvsadm -A -t 10.0.0.1:80", "");
     let heavy = "ipvsadm -a -t 10.0.0.1:80 -r 10.0.0.9 -m -w 65536";
-    let (theirs, ours) = pair.both(heavy, "");
-    tally.compare("lines", heavy, &theirs, &ours);
+    let (expected, actual) = pair.run_both(heavy, "");
+    tally.compare("lines", heavy, &expected, &actual);
     print!("lines: ");
-    tally.end();
+    tally.finish();
 }
 
 #[test]
-fn texts_that_the_recordings_lack_are_alike() {
+fn additional_restores_match_ipvsadm() {
     let pair = Pair::new();
     let mut tally = Tally::default();
     for text in TEXTS {
@@ -196,18 +196,18 @@ fn texts_that_the_recordings_lack_are_alike() {
         pair.step(&mut tally, &format!("{text:?}"), "ipvsadm -R", text);
     }
     print!("texts: ");
-    tally.end();
+    tally.finish();
 }
 
 #[test]
-fn every_combination_of_listing_options_is_alike() {
+fn every_combination_of_listing_options_matches_ipvsadm() {
     let pair = Pair::new();
     for step in scenario("services-matrix").iter().take(66) {
-        // What the two would make different tables of.
+        // Documented difference 1, after which the tables differ.
         if step.cmd.contains("-p -") || step.cmd.ends_with("-p") {
             continue;
         }
-        for namespace in [&pair.theirs, &pair.ours] {
+        for namespace in [&pair.ipvsadm, &pair.ipvsctl] {
             namespace.ipvsadm(step.cmd.trim_start_matches("ipvsadm "), "");
         }
     }
@@ -233,16 +233,16 @@ fn every_combination_of_listing_options_is_alike() {
                     write!(cmd, " {option}").unwrap();
                 }
             }
-            let (theirs, ours) = pair.both(&cmd, "");
-            tally.compare("listings", &cmd, &theirs, &ours);
+            let (expected, actual) = pair.run_both(&cmd, "");
+            tally.compare("listings", &cmd, &expected, &actual);
         }
     }
     print!("listings: ");
-    tally.end();
+    tally.finish();
 }
 
 #[test]
-fn each_restores_what_the_other_saved() {
+fn each_program_restores_what_the_other_saved() {
     let pair = Pair::new();
     pair.reset("");
     let table = "\
@@ -253,42 +253,42 @@ fn each_restores_what_the_other_saved() {
         -A -u 10.0.0.1:80 -s rr -M 255.255.255.0 --pe sip -o\n\
         -A -f 2147483648 -6 -s rr -p 7 -M 64\n\
         -a -f 2147483648 -6 -r [2001:db8::1]:7 -m -w 65535\n";
-    pair.ours.ipvsadm("-R", table);
-    let told = |cmd: &str, stdin: &str| {
-        let (_, ours) = pair.both(cmd, stdin);
-        assert_eq!((ours.rc, ours.err.as_str()), (0, ""), "{cmd}");
-        ours.out
+    pair.ipvsctl.ipvsadm("-R", table);
+    let run = |cmd: &str, stdin: &str| {
+        let (_, output) = pair.run_both(cmd, stdin);
+        assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{cmd}");
+        output.stdout
     };
-    let order = told("ipvsadm -Ln --nosort -t 10.0.0.1:80", "");
-    let thresholds = told("ipvsadm -Ln --thresholds", "");
-    // Ours by ours, sorted: all of it, the order of servers not.
-    let saved = told("ipvsadm -Sn", "");
-    told("ipvsadm -C", "");
-    told("ipvsadm -R", &saved);
-    assert_eq!(told("ipvsadm -Sn", ""), saved);
-    assert_eq!(told("ipvsadm -Ln --thresholds", ""), thresholds);
-    pair.ours.ipvsadm("-C", "");
-    pair.ours.ipvsadm("-R", table);
-    // In words: the order too.
-    let text = told("ipvsadm save", "");
-    told("ipvsadm -C", "");
-    told("ipvsadm restore", &text);
-    assert_eq!(told("ipvsadm -Ln --nosort -t 10.0.0.1:80", ""), order);
-    assert_eq!(told("ipvsadm save", ""), text);
-    // Ours by the original, and its by ours.
-    let theirs = pair.theirs.ipvsadm("-R", &saved);
+    let order = run("ipvsadm -Ln --nosort -t 10.0.0.1:80", "");
+    let thresholds = run("ipvsadm -Ln --thresholds", "");
+    // ipvsctl -S and -R keep everything but the order of servers.
+    let saved = run("ipvsadm -Sn", "");
+    run("ipvsadm -C", "");
+    run("ipvsadm -R", &saved);
+    assert_eq!(run("ipvsadm -Sn", ""), saved);
+    assert_eq!(run("ipvsadm -Ln --thresholds", ""), thresholds);
+    pair.ipvsctl.ipvsadm("-C", "");
+    pair.ipvsctl.ipvsadm("-R", table);
+    // `save` and `restore` keep the order, too.
+    let text = run("ipvsadm save", "");
+    run("ipvsadm -C", "");
+    run("ipvsadm restore", &text);
+    assert_eq!(run("ipvsadm -Ln --nosort -t 10.0.0.1:80", ""), order);
+    assert_eq!(run("ipvsadm save", ""), text);
+    // ipvsadm restores the output of ipvsctl, and the other way round.
+    let output = pair.ipvsadm.ipvsadm("-R", &saved);
     assert!(
-        theirs.status.success() && theirs.stderr.is_empty(),
-        "{theirs:?}"
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}"
     );
-    assert_eq!(pair.theirs.save(), pair.ours.save());
+    assert_eq!(pair.ipvsadm.save(), pair.ipvsctl.save());
     assert_eq!(
-        pair.theirs.lists("-Ln --thresholds"),
-        pair.ours.lists("-Ln --thresholds")
+        pair.ipvsadm.lists("-Ln --thresholds"),
+        pair.ipvsctl.lists("-Ln --thresholds")
     );
-    pair.theirs.ipvsadm("-D -f 2147483648 -6", "");
-    let theirs = pair.theirs.save();
-    told("ipvsadm -C", "");
-    told("ipvsadm -R", &theirs);
-    assert_eq!(pair.ours.save(), theirs);
+    pair.ipvsadm.ipvsadm("-D -f 2147483648 -6", "");
+    let saved = pair.ipvsadm.save();
+    run("ipvsadm -C", "");
+    run("ipvsadm -R", &saved);
+    assert_eq!(pair.ipvsctl.save(), saved);
 }

@@ -1,6 +1,6 @@
-//! The real ipvsadm in one namespace of a real kernel, ipvsctl and ipvsd in another: each command
-//! line of each scenario is carried out in both, and what is said, the exit codes and the tables
-//! after it are compared.
+//! Compares ipvsctl with ipvsadm on a real kernel. ipvsadm runs in one network namespace, ipvsctl and
+//! ipvsd in another. Each command line of each scenario is executed in both; output, messages, exit
+//! code and the resulting tables are compared.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,14 +17,14 @@ mod traffic;
 use std::{path::PathBuf, sync::Once};
 
 use crate::{
-    common::parity::{Said, Tally, links, same_table, scenario, shell},
+    common::parity::{CommandOutput, Tally, links, same_table, scenario, shell},
     support::{self, Namespace, daemon::Daemon},
 };
 
-/// Two namespaces that are alike, and ipvsd in the second.
+/// Two equal namespaces: one for ipvsadm, one for ipvsctl with a running ipvsd.
 struct Pair {
-    theirs: Namespace,
-    ours: Namespace,
+    ipvsadm: Namespace,
+    ipvsctl: Namespace,
     links: PathBuf,
     _daemon: Daemon,
 }
@@ -33,8 +33,8 @@ const ENDPOINT: &str = "http://127.0.0.1:4787";
 
 impl Pair {
     fn new() -> Self {
-        know_names();
-        let [theirs, ours] = [(); 2].map(|()| {
+        install_names();
+        let [ipvsadm, ipvsctl] = [(); 2].map(|()| {
             let namespace = Namespace::new();
             for line in [
                 "link add d0 type dummy",
@@ -49,48 +49,48 @@ impl Pair {
             }
             namespace
         });
-        let daemon = ours.run(|| Daemon::start(&[]));
+        let daemon = ipvsctl.run(|| Daemon::start(&[]));
         Self {
-            theirs,
-            ours,
+            ipvsadm,
+            ipvsctl,
             links: links(),
             _daemon: daemon,
         }
     }
 
-    /// Carries a command line out in both, and compares.
-    fn step(&self, tally: &mut Tally, of: &str, cmd: &str, stdin: &str) {
-        let (theirs, ours) = self.both(cmd, stdin);
-        tally.compare(of, cmd, &theirs, &ours);
-        let (theirs, ours) = (self.theirs.save(), self.ours.save());
-        if !same_table(&theirs, &ours) {
-            let lacks = |text: &str, of: &str| {
-                let lines = text.lines().filter(|line| !of.contains(*line));
+    /// Runs a command line in both namespaces and compares outputs and tables.
+    fn step(&self, tally: &mut Tally, step: &str, cmd: &str, stdin: &str) {
+        let (expected, actual) = self.run_both(cmd, stdin);
+        tally.compare(step, cmd, &expected, &actual);
+        let (expected, actual) = (self.ipvsadm.save(), self.ipvsctl.save());
+        if !same_table(&expected, &actual) {
+            let missing = |text: &str, other: &str| {
+                let lines = text.lines().filter(|line| !other.contains(*line));
                 lines.fold(String::new(), |all, line| all + line + "\n")
             };
-            tally.different(format!(
-                "{of}: {cmd}\nonly their table\n{}only ours\n{}",
-                lacks(&theirs, &ours),
-                lacks(&ours, &theirs)
+            tally.add_difference(format!(
+                "{step}: {cmd}\nonly with ipvsadm\n{}only with ipvsctl\n{}",
+                missing(&expected, &actual),
+                missing(&actual, &expected)
             ));
         }
     }
 
-    /// What both say.
-    fn both(&self, cmd: &str, stdin: &str) -> (Said, Said) {
-        let theirs = self.theirs.run(|| shell(cmd, stdin, None, ENDPOINT));
-        (theirs, self.ours(cmd, stdin))
+    /// The output of ipvsadm and of ipvsctl.
+    fn run_both(&self, cmd: &str, stdin: &str) -> (CommandOutput, CommandOutput) {
+        let expected = self.ipvsadm.run(|| shell(cmd, stdin, None, ENDPOINT));
+        (expected, self.run_ipvsctl(cmd, stdin))
     }
 
-    /// What ipvsctl says.
-    fn ours(&self, cmd: &str, stdin: &str) -> Said {
+    /// The output of ipvsctl.
+    fn run_ipvsctl(&self, cmd: &str, stdin: &str) -> CommandOutput {
         let links = Some(self.links.as_path());
-        self.ours.run(|| shell(cmd, stdin, links, ENDPOINT))
+        self.ipvsctl.run(|| shell(cmd, stdin, links, ENDPOINT))
     }
 
-    /// Begins anew with a table, without sync daemons, with the kernel's own timeouts.
+    /// Resets both namespaces to `table`, without sync daemons, with the default timeouts.
     fn reset(&self, table: &str) {
-        for namespace in [&self.theirs, &self.ours] {
+        for namespace in [&self.ipvsadm, &self.ipvsctl] {
             namespace.run(|| {
                 support::ipvsadm("-C", "");
                 for state in ["master", "backup"] {
@@ -100,17 +100,17 @@ impl Pair {
                 support::ipvsadm("-R", table);
             });
         }
-        assert!(same_table(&self.theirs.save(), &self.ours.save()));
+        assert!(same_table(&self.ipvsadm.save(), &self.ipvsctl.save()));
     }
 }
 
-/// The names of the recordings; the guest's files are in memory.
-fn know_names() {
+/// Installs the host and port names of the recordings. The file system of the guest is in memory.
+fn install_names() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         assert!(
             std::env::var_os("UML_RUN").is_some(),
-            "this writes into /etc: run it in the lab"
+            "this test writes to /etc and must run in the lab"
         );
         let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/cli");
         for name in ["hosts", "services"] {
@@ -120,7 +120,7 @@ fn know_names() {
     });
 }
 
-/// What every step of the scenario of errors began with.
+/// The table before each step of the scenario `errors`.
 const BEFORE_ERRORS: &str = "\
 -A -t 10.0.0.1:80 -s rr
 -a -t 10.0.0.1:80 -r 10.1.1.2:8080 -m -w 1
@@ -134,7 +134,7 @@ fn recorded(name: &str) {
     let pair = Pair::new();
     let mut tally = Tally::default();
     for step in scenario(name) {
-        // What needed a patched original, or a help text, which is its own.
+        // Skip steps that need a patched ipvsadm, and the help text, which differs.
         if !step.env.is_empty() || step.cmd == "ipvsadm -h" || step.cmd == "ipvsadm --help" {
             continue;
         }
@@ -151,7 +151,7 @@ fn recorded(name: &str) {
         );
     }
     print!("{name}: ");
-    tally.end();
+    tally.finish();
 }
 
 macro_rules! scenarios {
@@ -164,13 +164,13 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    faulty_and_odd_command_lines_are_alike "errors";
-    restores_are_alike "restore";
-    listings_of_nothing_are_alike "empty-table";
-    schedulers_are_alike "schedulers";
-    services_of_every_kind_are_alike "services-matrix";
-    names_are_alike "names";
-    sync_daemons_are_alike "daemons";
-    timeouts_are_alike "timeouts";
-    a_configuration_for_traffic_is_alike "traffic-config";
+    invalid_command_lines_match_ipvsadm "errors";
+    restores_match_ipvsadm "restore";
+    listings_of_an_empty_table_match_ipvsadm "empty-table";
+    schedulers_match_ipvsadm "schedulers";
+    services_match_ipvsadm "services-matrix";
+    names_match_ipvsadm "names";
+    sync_daemons_match_ipvsadm "daemons";
+    timeouts_match_ipvsadm "timeouts";
+    a_configuration_for_traffic_matches_ipvsadm "traffic-config";
 }

@@ -1,5 +1,4 @@
-//! Random tables of everything that the model has: what is saved is restored, by ipvsctl and by the
-//! original, whoever saved it.
+//! Random tables: what ipvsctl or ipvsadm saves, ipvsctl and ipvsadm restore.
 
 use std::{
     cell::RefCell,
@@ -25,45 +24,46 @@ use crate::{
     support::{SOON, executor},
 };
 
-/// How many tables are tried, unless the time is up before; fewer would prove little.
-const TABLES: u32 = 150;
-const LEAST: u32 = 40;
-/// When no more are begun.
+/// Number of tables if there is time.
+const MAX_TABLES: u32 = 150;
+/// Number of tables in any case.
+const MIN_TABLES: u32 = 40;
+/// No runner is started after this time.
 const TIME: Duration = Duration::from_secs(45);
-/// Tables of one runner, whose seed is told.
-const AT_A_TIME: u32 = 5;
+/// Tables per runner. The seed is printed for each test run.
+const TABLES_PER_RUNNER: u32 = 5;
 
 #[test]
-fn any_table_is_restored_as_it_was_saved() {
-    let world = World::new();
-    let begun = Instant::now();
+fn a_saved_table_is_restored_unchanged() {
+    let fixture = Fixture::new();
+    let start = Instant::now();
     let seed = match Config::default().rng_seed {
         RngSeed::Fixed(seed) => seed,
         RngSeed::Random => rand_seed(),
     };
     println!("PROPTEST_RNG_SEED={seed}");
-    let met = RefCell::new(BTreeSet::new());
+    let seen = RefCell::new(BTreeSet::new());
     let mut tried = 0;
-    while tried < LEAST || tried < TABLES && begun.elapsed() < TIME {
+    while tried < MIN_TABLES || tried < MAX_TABLES && start.elapsed() < TIME {
         let mut runner = TestRunner::new(Config {
-            cases: AT_A_TIME,
+            cases: TABLES_PER_RUNNER,
             rng_seed: RngSeed::Fixed(seed.wrapping_add(u64::from(tried))),
             failure_persistence: None,
             max_shrink_iters: 200,
             ..Config::default()
         });
         let outcome = runner.run(&table(OF_A_KERNEL, 5, 5), |entries| {
-            world.restores(&entries, &mut met.borrow_mut())
+            fixture.save_and_restore(&entries, &mut seen.borrow_mut())
         });
         outcome.unwrap_or_else(|why| panic!("{why}"));
-        tried += AT_A_TIME;
+        tried += TABLES_PER_RUNNER;
     }
-    let met = met.into_inner();
-    println!("{tried} tables in {:?}, with {met:?}", begun.elapsed());
-    assert_eq!(met, OPTIONS.into(), "options");
+    let seen = seen.into_inner();
+    println!("{tried} tables in {:?}, with {seen:?}", start.elapsed());
+    assert_eq!(seen, OPTIONS.into(), "options");
 }
 
-/// What a table is saved with.
+/// The options with which tables are saved. All of them must occur.
 const OPTIONS: [&str; 27] = [
     "--pe",
     "--sctp-service",
@@ -94,20 +94,20 @@ const OPTIONS: [&str; 27] = [
     "gue",
 ];
 
-/// A namespace, seen by ipvsctl, by the original, and directly.
-struct World {
+/// A namespace that ipvsctl, ipvsadm and an executor access.
+struct Fixture {
     pair: Pair,
     executor: Executor,
     runtime: tokio::runtime::Runtime,
 }
 
-/// What is configured: each service with its servers in the kernel's order.
+/// Configuration of a table: services with their servers in the kernel's order.
 type Table = Vec<(ServiceKey, ServiceConfig, Vec<(ServerKey, ServerConfig)>)>;
 
-impl World {
+impl Fixture {
     fn new() -> Self {
         let pair = Pair::new();
-        let executor = pair.ours.run(executor);
+        let executor = pair.ipvsctl.run(executor);
         let runtime = tokio::runtime::Builder::new_current_thread();
         Self {
             pair,
@@ -116,22 +116,23 @@ impl World {
         }
     }
 
-    /// Saves and restores this table in every way.
-    fn restores(
+    /// Saves and restores a table in all ways.
+    fn save_and_restore(
         &self,
         entries: &[ServiceEntry],
-        met: &mut BTreeSet<&'static str>,
+        seen: &mut BTreeSet<&'static str>,
     ) -> Result<(), TestCaseError> {
-        let told = |cmd: &str, stdin: &str| {
-            let said = self.pair.ours(cmd, stdin);
-            assert_eq!((said.rc, said.err.as_str()), (0, ""), "{cmd}\n{stdin}");
-            said.out
+        let run = |cmd: &str, stdin: &str| {
+            let output = self.pair.run_ipvsctl(cmd, stdin);
+            let failure = (output.code, output.stderr.as_str());
+            assert_eq!(failure, (0, ""), "{cmd}\n{stdin}");
+            output.stdout
         };
-        let theirs = |line: &str, stdin: &str| {
-            let said = self.pair.ours.ipvsadm(line, stdin);
+        let run_ipvsadm = |line: &str, stdin: &str| {
+            let output = self.pair.ipvsctl.ipvsadm(line, stdin);
             assert!(
-                said.status.success() && said.stderr.is_empty(),
-                "{said:?}\n{stdin}"
+                output.status.success() && output.stderr.is_empty(),
+                "{output:?}\n{stdin}"
             );
         };
         let table = configured(entries);
@@ -139,29 +140,29 @@ impl World {
 
         self.fill(entries);
         prop_assert_eq!(&by_service(self.table()), &by_service(table.clone()));
-        let [rules, saved] = ["ipvsadm -S -n", "ipvsadm save"].map(|cmd| told(cmd, ""));
+        let [rules, saved] = ["ipvsadm -S -n", "ipvsadm save"].map(|cmd| run(cmd, ""));
         let used = |option: &&str| rules.split_whitespace().any(|word| word == *option);
-        met.extend(OPTIONS.into_iter().filter(used));
+        seen.extend(OPTIONS.into_iter().filter(used));
 
-        // -S, -R: the same table, by us and by the original.
-        told("ipvsadm -C", "");
+        // ipvsctl -S; ipvsctl -R and ipvsadm -R.
+        run("ipvsadm -C", "");
         prop_assert_eq!(self.table(), Table::new());
-        told("ipvsadm -R", &rules);
+        run("ipvsadm -R", &rules);
         prop_assert_eq!(&self::sorted(&self.table()), &sorted);
-        theirs("-C", "");
-        theirs("-R", &rules);
+        run_ipvsadm("-C", "");
+        run_ipvsadm("-R", &rules);
         prop_assert_eq!(&self::sorted(&self.table()), &sorted);
 
-        // save, restore: the same order of servers too, whatever was there before.
-        told("ipvsadm restore", &saved);
+        // ipvsctl save and restore keep the order of servers, whatever the table was before.
+        run("ipvsadm restore", &saved);
         prop_assert_eq!(by_service(self.table()), by_service(table));
 
-        // What the original saves, as far as it can be restored at all.
-        let entries: Vec<_> = entries.iter().cloned().map(restorable_by_theirs).collect();
+        // ipvsadm -S, for tables that ipvsadm saves completely; ipvsctl -R.
+        let entries: Vec<_> = entries.iter().cloned().map(restorable_by_ipvsadm).collect();
         self.fill(&entries);
-        let rules = self.pair.ours.save();
-        told("ipvsadm -C", "");
-        told("ipvsadm -R", &rules);
+        let rules = self.pair.ipvsctl.save();
+        run("ipvsadm -C", "");
+        run("ipvsadm -R", &rules);
         prop_assert_eq!(
             self::sorted(&self.table()),
             self::sorted(&configured(&entries))
@@ -169,13 +170,13 @@ impl World {
         Ok(())
     }
 
-    /// Makes the kernel have this and nothing else.
+    /// Replaces the table of the kernel.
     fn fill(&self, entries: &[ServiceEntry]) {
         let mut ops = vec![Op::Clear];
         for entry in entries {
             let key = entry.service.key;
             ops.push(Op::CreateService(key, entry.service.config));
-            // The kernel puts a new one before the others.
+            // The kernel inserts a new server before the others.
             let servers = entry.servers.iter().rev();
             ops.extend(servers.map(|server| Op::CreateServer(key, server.key, server.config)));
         }
@@ -186,7 +187,7 @@ impl World {
         }
     }
 
-    /// What the kernel has.
+    /// The table of the kernel.
     fn table(&self) -> Table {
         let deadline = Instant::now() + SOON;
         let work = self.executor.ask(Query::Table, Duration::ZERO, deadline);
@@ -208,13 +209,13 @@ fn configured(entries: &[ServiceEntry]) -> Table {
     entries.collect()
 }
 
-/// The order of services is the kernel's own affair.
+/// Sorts services, whose order the kernel does not guarantee.
 fn by_service(mut table: Table) -> Table {
     table.sort_by_key(|(key, ..)| *key);
     table
 }
 
-/// That of servers, too.
+/// Sorts services and servers.
 fn sorted(table: &Table) -> Table {
     let mut table = by_service(table.clone());
     for (.., servers) in &mut table {
@@ -228,8 +229,8 @@ fn rand_seed() -> u64 {
     now.map_or(0, |since| u64::from(since.subsec_nanos()))
 }
 
-/// The same without what the original loses when it saves (deliberate differences 5 and 6).
-fn restorable_by_theirs(mut entry: ServiceEntry) -> ServiceEntry {
+/// Removes what `ipvsadm -S` loses (documented differences 5 and 6).
+fn restorable_by_ipvsadm(mut entry: ServiceEntry) -> ServiceEntry {
     let service = &mut entry.service;
     if let ServiceKey::Fwmark { mark, .. } = &mut service.key {
         *mark = (*mark & 0x7fff_ffff).max(1);

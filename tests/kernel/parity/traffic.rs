@@ -1,4 +1,4 @@
-//! Listings of connections and counters that traffic has made.
+//! Listings of connections and counters after traffic.
 
 use std::{
     net::UdpSocket,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::Pair;
-use crate::common::parity::{Tally, Verdict, verdict};
+use crate::common::parity::{Comparison, Tally, compare};
 
 const TABLE: &str = "\
 -A -u 10.0.0.1:53 -s rr
@@ -26,11 +26,11 @@ fn send(from: u16, to: u16, payload: &str) {
 }
 
 #[test]
-fn connections_and_counters_are_alike() {
+fn connections_and_counters_match_ipvsadm() {
     let pair = Pair::new();
     pair.reset(TABLE);
     let call = |id: &str| format!("INVITE sip:a@b SIP/2.0\r\nVia: x\r\nCall-ID: {id}\r\n\r\n");
-    for namespace in [&pair.theirs, &pair.ours] {
+    for namespace in [&pair.ipvsadm, &pair.ipvsctl] {
         namespace.run(|| {
             for (from, to) in [(4001, 53), (4002, 53), (4003, 514), (4004, 514)] {
                 send(from, to, "x");
@@ -54,24 +54,24 @@ fn connections_and_counters_are_alike() {
         "ipvsadm -Z",
         "ipvsadm -Ln --stats",
     ] {
-        // The two are some hundredths of a second apart, which shows when a second or the kernel's
-        // two seconds between counts lie between them.
+        // The commands run some hundredths of a second apart. Retry: timers or the counters, which the
+        // kernel updates every two seconds, may have changed in between.
         let end = Instant::now() + Duration::from_secs(12);
         loop {
-            let (theirs, ours) = pair.both(cmd, "");
-            let counted = !cmd.contains("--stats --exact") || theirs.out.contains(" 2 ");
-            let alike = verdict(cmd, &theirs, &ours) == Verdict::Equal && counted;
-            if alike || Instant::now() > end {
+            let (expected, actual) = pair.run_both(cmd, "");
+            let counted = !cmd.contains("--stats --exact") || expected.stdout.contains(" 2 ");
+            let is_equal = compare(cmd, &expected, &actual) == Comparison::Equal && counted;
+            if is_equal || Instant::now() > end {
                 assert!(
-                    !cmd.contains('c') || theirs.out.len() > 20 || cmd.contains("-Z"),
-                    "{theirs:?}"
+                    !cmd.contains('c') || expected.stdout.len() > 20 || cmd.contains("-Z"),
+                    "{expected:?}"
                 );
-                tally.compare("traffic", cmd, &theirs, &ours);
+                tally.compare("traffic", cmd, &expected, &actual);
                 break;
             }
             thread::sleep(Duration::from_millis(150));
         }
     }
     print!("traffic: ");
-    tally.end();
+    tally.finish();
 }

@@ -1,12 +1,12 @@
-//! The kernel's refusals in ipvsadm's words.
+//! ipvsadm's messages for errors of the kernel.
 
 use std::{borrow::Cow, io};
 
 use crate::model::{Errno, Op};
 
-/// What ipvsadm says when the kernel refuses `op` (of a listing: `None`) with `errno`.
-pub fn refusal_text(op: Option<&Op>, errno: Errno) -> Cow<'static, str> {
-    let own = match (errno, op) {
+/// ipvsadm's message when the kernel rejects `op` with `errno`; `None` for a listing.
+pub fn errno_message(op: Option<&Op>, errno: Errno) -> Cow<'static, str> {
+    let message = match (errno, op) {
         (Errno::EEXIST, Some(Op::CreateService(..))) => Some("Service already exists"),
         (Errno::EEXIST, Some(Op::CreateServer(..))) => Some("Destination already exists"),
         (Errno::EEXIST, Some(Op::StartSyncDaemon(_))) => Some("Daemon has already run"),
@@ -32,11 +32,11 @@ pub fn refusal_text(op: Option<&Op>, errno: Errno) -> Cow<'static, str> {
         (Errno(90), _) => Some("Module is wrong version"),
         _ => None,
     };
-    own.map_or_else(|| Cow::Owned(system_text(errno)), Cow::Borrowed)
+    message.map_or_else(|| Cow::Owned(strerror(errno)), Cow::Borrowed)
 }
 
-/// The C library's text, without what the standard library adds to it.
-fn system_text(errno: Errno) -> String {
+/// The text of strerror(3), without the suffix that the standard library appends.
+fn strerror(errno: Errno) -> String {
     let mut text = io::Error::from_raw_os_error(errno.0).to_string();
     if let Some(end) = text.rfind(" (os error ") {
         text.truncate(end);

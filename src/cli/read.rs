@@ -1,0 +1,112 @@
+//! Commands that only read.
+
+use std::io::Write;
+
+use super::{
+    connections::{self, ConnectionReport},
+    error::CliError,
+    info, list,
+    options::Format,
+    output::{eprint_line, write_json},
+    settings,
+};
+use crate::{
+    client::{Client, ClientError, Problem},
+    ipvsadm::{List, ListFormat, errno_message, write_sync_daemons, write_timeouts},
+    model::Reason,
+};
+
+/// A command that only reads.
+#[derive(Clone, Debug)]
+pub(super) enum ReadCommand {
+    /// `-L`
+    List(List),
+    /// `-S`
+    Save { numeric: bool },
+    /// `save`: preserves the order of servers.
+    SaveRestorable,
+    /// `info`
+    Info,
+    /// `settings`, with the names to show.
+    Settings(Vec<String>),
+    /// `connections`
+    Connections(ConnectionReport),
+}
+
+/// Executes a command on one director; returns the exit code.
+pub(super) fn execute(
+    client: &Client,
+    command: &ReadCommand,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<u8, CliError> {
+    let problem = match write(client, command, format, out) {
+        Ok(()) => return Ok(0),
+        Err(CliError::Client(ClientError::Refused(problem))) => problem,
+        Err(error) => return Err(error),
+    };
+    let Some(message) = message(command, &problem) else {
+        return Err(ClientError::Refused(problem).into());
+    };
+    out.flush()?;
+    eprint_line(&message);
+    Ok(1)
+}
+
+/// ipvsadm's message for an error of the daemon, if ipvsadm has one.
+fn message(command: &ReadCommand, problem: &Problem) -> Option<String> {
+    if problem.reason == Reason::ServiceNotFound {
+        return Some("No such service".to_owned());
+    }
+    if !matches!(command, ReadCommand::List(_)) || problem.reason == Reason::KernelUnavailable {
+        return None;
+    }
+    Some(errno_message(None, problem.errno?).into_owned())
+}
+
+fn write(
+    client: &Client,
+    command: &ReadCommand,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    match command {
+        ReadCommand::List(list) => write_list(client, *list, format, out),
+        ReadCommand::Save { numeric } if format == Format::Table => {
+            list::save(client, *numeric, out)
+        }
+        ReadCommand::SaveRestorable if format == Format::Table => {
+            Ok(client.write_rules(out, true)?)
+        }
+        ReadCommand::Save { .. } | ReadCommand::SaveRestorable => {
+            list::table(client, ListFormat::default(), format, out)
+        }
+        ReadCommand::Info => info::show(client, format, out),
+        ReadCommand::Settings(names) => settings::show(client, names, format, out),
+        ReadCommand::Connections(report) => report.write(client, format, out),
+    }
+}
+
+fn write_list(
+    client: &Client,
+    list: List,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    match list {
+        List::Table(columns) => list::table(client, columns, format, out),
+        List::Service(key, columns) => list::service(client, key, columns, format, out),
+        List::Connections {
+            numeric,
+            engine_data,
+        } => connections::list(client, numeric, engine_data, format, out),
+        List::Timeouts if format == Format::Table => {
+            Ok(write_timeouts(out, client.timeouts()?.value)?)
+        }
+        List::SyncDaemons if format == Format::Table => {
+            Ok(write_sync_daemons(out, &client.sync_daemons()?)?)
+        }
+        List::Timeouts => write_json(out, format, &client.get("/v1/timeouts")?),
+        List::SyncDaemons => write_json(out, format, &client.get("/v1/sync-daemons")?),
+    }
+}

@@ -1,0 +1,188 @@
+//! Sends commands that write, and reports their failures.
+
+use std::io::{self, IsTerminal};
+
+use super::{error::CliError, output::eprint_line, progress::Progress};
+use crate::{
+    client::{Client, Refused, RestoreEvent, RestoreRequest},
+    ipvsadm::{ParseError, errno_message, write_op},
+    model::Op,
+};
+
+/// A line of the input with its number.
+#[derive(Debug)]
+pub(super) enum Item {
+    /// A command to send.
+    Command(usize, Op),
+    /// An invalid line that does not end the restore.
+    Invalid(usize, ParseError),
+}
+
+/// Commands for one director. They are collected and sent in one request.
+pub(super) struct Session<'a> {
+    client: &'a Client,
+    pending: Vec<Item>,
+    /// Whether the next request clears the table first.
+    clear: bool,
+    /// Whether messages show the line.
+    show_lines: bool,
+    /// Exit code of the last line.
+    pub exit_code: u8,
+    /// Number of lines that failed.
+    pub failures: usize,
+}
+
+/// Reports failures in the order of the lines.
+struct Reporter<'a> {
+    items: &'a [Item],
+    show_lines: bool,
+    /// Index of the first item whose outcome is not reported yet.
+    next: usize,
+    failures: usize,
+    /// Index of the last command that was rejected.
+    last_rejected: Option<usize>,
+}
+
+/// ipvsadm's exit code for a command that the kernel rejects.
+const REJECTED: u8 = 255;
+
+// === impl Session ===
+
+impl<'a> Session<'a> {
+    /// `show_lines` can be forced; on a terminal, lines are always shown.
+    pub(super) fn new(client: &'a Client, clear: bool, show_lines: bool) -> Self {
+        Self {
+            client,
+            pending: Vec::new(),
+            clear,
+            show_lines: show_lines || io::stderr().is_terminal(),
+            exit_code: 0,
+            failures: 0,
+        }
+    }
+
+    /// Adds an item to the next request.
+    pub(super) fn push(&mut self, item: Item) {
+        self.pending.push(item);
+    }
+
+    /// Sends the pending commands and reports failures. With `stop`, the daemon stops at the first
+    /// command that the kernel rejects.
+    pub(super) fn send(&mut self, stop: bool) -> Result<(), CliError> {
+        let items = std::mem::take(&mut self.pending);
+        let clear = std::mem::take(&mut self.clear);
+        let mut text = Vec::new();
+        // Index of the item for each line of the request.
+        let mut indices = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            if let Item::Command(_, op) = item {
+                write_op(&mut text, op)?;
+                indices.push(index);
+            }
+        }
+        let mut reporter = Reporter {
+            items: &items,
+            show_lines: self.show_lines,
+            next: 0,
+            failures: 0,
+            last_rejected: None,
+        };
+        if clear || !indices.is_empty() {
+            let request = RestoreRequest {
+                text,
+                clear,
+                stop,
+                check_only: false,
+            };
+            self.execute(request, &indices, &mut reporter)?;
+        }
+        reporter.report_invalid(items.len());
+        self.failures += reporter.failures;
+        self.exit_code = match items.last() {
+            Some(Item::Invalid(_, error)) => error.exit_code(),
+            Some(Item::Command(..)) if reporter.last_rejected == Some(items.len() - 1) => REJECTED,
+            Some(Item::Command(..)) => 0,
+            None => self.exit_code,
+        };
+        Ok(())
+    }
+
+    fn execute(
+        &self,
+        request: RestoreRequest,
+        indices: &[usize],
+        reporter: &mut Reporter<'_>,
+    ) -> Result<(), CliError> {
+        let mut progress = Progress::new(indices.len());
+        for event in self.client.restore(request)? {
+            match event? {
+                RestoreEvent::Progress { done, total } => progress.update(done, total),
+                RestoreEvent::Refused(refused) => {
+                    progress.clear();
+                    // Line 0 is the clearing of the table.
+                    let line = refused.line.checked_sub(1);
+                    let index = line.and_then(|line| indices.get(line).copied());
+                    reporter.report_rejected(index, refused);
+                }
+                RestoreEvent::End(_) => {}
+                RestoreEvent::Failed { detail, .. } => {
+                    progress.clear();
+                    return Err(CliError::RestoreAborted(detail));
+                }
+            }
+        }
+        progress.clear();
+        Ok(())
+    }
+}
+
+// === impl Reporter ===
+
+impl Reporter<'_> {
+    /// Reports the invalid lines before index `end`.
+    fn report_invalid(&mut self, end: usize) {
+        for item in self.items.iter().take(end).skip(self.next) {
+            if let Item::Invalid(line, error) = item {
+                self.failures += 1;
+                match self.show_lines {
+                    true => {
+                        let text = error.to_string();
+                        eprint_line(&format!("line {line}: {}", text.trim_end()));
+                    }
+                    false => eprint_line(&error.to_string()),
+                }
+            }
+        }
+        self.next = end.max(self.next);
+    }
+
+    /// Reports a command that the kernel rejected; without index, the clearing of the table.
+    fn report_rejected(&mut self, index: Option<usize>, refused: Refused) {
+        let item = index.and_then(|index| self.items.get(index));
+        let (line, op) = match item {
+            Some(Item::Command(line, op)) => (Some(*line), op),
+            _ => (None, &Op::Clear),
+        };
+        if let Some(index) = index {
+            self.report_invalid(index);
+            self.next = self.next.max(index + 1);
+            self.last_rejected = Some(index);
+        }
+        self.failures += 1;
+        let message = match refused.errno() {
+            Some(errno) => errno_message(Some(op), errno).into_owned(),
+            None => refused.detail,
+        };
+        match line.filter(|_| self.show_lines) {
+            Some(line) => eprint_line(&format!("line {line}: {message}: {}", command_line(op))),
+            None => eprint_line(&message),
+        }
+    }
+}
+
+fn command_line(op: &Op) -> String {
+    let mut text = Vec::new();
+    // Writing to a Vec cannot fail.
+    let _ = write_op(&mut text, op);
+    String::from_utf8_lossy(&text).trim_end().to_owned()
+}
