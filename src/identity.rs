@@ -4,7 +4,7 @@
 use std::{fmt, net::SocketAddr};
 
 /// The identity on whose behalf a request runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Principal {
     /// A client that presented no credential.
     #[default]

@@ -1,48 +1,74 @@
 //! The connection table.
 
-use super::{App, ConnectionStream, Count, RequestContext};
-use crate::model::{ConnectionFilter, CountBy, Error, Reason};
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_util::Stream;
+use serde::Serialize;
+
+use super::{App, RequestContext};
+use crate::{
+    executor::{ConnectionChunks, ConnectionCountsQuery, ConnectionsQuery, InfoQuery},
+    model::{Connection, ConnectionFilter, CountBy, Error},
+};
+
+/// Chunks of connections, so that a long list costs few wake-ups. Dropping the stream ends the
+/// read.
+#[derive(Debug)]
+pub struct ConnectionStream {
+    chunks: ConnectionChunks,
+}
+
+/// The number of connections in a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Count {
+    /// What the connections have in common: a protocol, an address or a state.
+    pub group: String,
+    /// Number of connections.
+    pub count: u64,
+}
 
 impl App {
-    /// The connections that `filter` lets pass, in the kernel's order, at most `limit` of them,
-    /// read as they are consumed (ipvsadm -L -c).
+    /// The connections that match `filter`, in the kernel's order, at most `limit` of them
+    /// (ipvsadm -L -c). They are read while the stream is consumed.
     pub async fn connections(
         &self,
         context: &RequestContext,
         filter: ConnectionFilter,
         limit: Option<u64>,
     ) -> Result<ConnectionStream, Error> {
-        // The table's file can be read by anyone, but without IPVS it says nothing of why.
-        self.info_of_kernel(context).await?;
-        Ok(ConnectionStream {
-            chunks: self.executor.connections(filter, limit)?,
-        })
+        // Without IPVS the file is missing, and this query has the better error.
+        self.read(context, InfoQuery).await?;
+        let chunks = self.read_connections(context, ConnectionsQuery { filter, limit })?;
+        Ok(ConnectionStream { chunks })
     }
 
-    /// How many connections `filter` lets pass in each group, most first, without holding them.
+    /// The number of connections that match `filter` in each group, the largest group first.
     pub async fn count_connections(
         &self,
         context: &RequestContext,
         filter: ConnectionFilter,
         by: CountBy,
     ) -> Result<Vec<Count>, Error> {
-        self.info_of_kernel(context).await?;
-        let count = self.executor.count_connections(filter, by);
-        let counts = tokio::time::timeout_at(context.deadline.into(), count)
-            .await
-            .map_err(|_| {
-                Error::new(
-                    Reason::DeadlineExceeded,
-                    "the connection table takes too long to read",
-                )
-                .with_hint(
-                    "Linux before 6.14 reads a table of n connections in n² steps; narrow the \
-                     filter and list instead, or raise limits.request_timeout",
-                )
-            })??;
+        self.read(context, InfoQuery).await?;
+        let counts = self
+            .count(context, ConnectionCountsQuery { filter, by })
+            .await?;
         Ok(counts
             .into_iter()
             .map(|(group, count)| Count { group, count })
             .collect())
+    }
+}
+
+// === impl ConnectionStream ===
+
+impl Stream for ConnectionStream {
+    type Item = Result<Vec<Connection>, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.chunks.poll_recv(cx)
     }
 }

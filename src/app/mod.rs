@@ -1,113 +1,96 @@
-//! The use cases: what both faces, HTTP and gRPC, can ask for. A face turns its request into a call
-//! of [`App`] and the answer into its own form; it decides nothing.
+//! The use cases. HTTP and gRPC parse a request, call [`App`], and render the result; they decide
+//! nothing.
 //!
-//! A write is a [`Change`](crate::executor::Change): what it decides, it decides inside the
-//! executor's turn, from what the kernel has at that moment, so that nothing of this process comes
-//! between a guard and what it guards.
+//! Every write goes through `App::write` in `write.rs`, every read through `read.rs`. A write plans
+//! inside the executor's transaction, from the kernel's state at that moment, so that no request of
+//! this process comes between a precondition and the change that depends on it.
 
 mod connections;
 mod context;
+mod info;
 mod list;
 mod pages;
-mod report;
+mod paging;
+mod read;
 mod rules;
 mod servers;
 mod services;
 mod settings;
+mod stats;
 mod sync_daemons;
 mod timeouts;
 mod types;
+mod write;
 
 #[cfg(test)]
 mod tests;
 
 use std::{sync::Arc, time::Duration};
 
+use pages::PageCache;
+use write::WritePath;
+
+pub use connections::{ConnectionStream, Count};
 pub use context::{RequestContext, RequestId};
-pub use list::{Filter, ListServers, ListServices, Order, OrderBy, ServerPage};
+pub use info::{InfoReport, KernelReport, SchedulerReport};
+pub use list::{Filter, ListServers, ListServices, ServerPage};
 pub use pages::ServicePage;
+pub use paging::{Order, OrderBy};
 pub use rules::{RestoreEvent, RestoreOptions, RestoreStream, RestoreSummary};
-pub use types::{
-    Answer, ConnectionStream, Count, Guard, InfoReport, KernelReport, SchedulerReport, StatsReport,
-    StatsRequest, TopServer, TopService, Written,
-};
+pub use stats::{StatsReport, StatsRequest, TopServer, TopService};
+pub use types::{Answer, Guard, Written};
 
 use crate::{
-    executor::{Executor, Seen, Told},
-    model::{Error, Query, Reason, Server, ServiceEntry, ServiceKey},
+    executor::{Executor, InfoQuery, Reader},
+    model::{Error, Reason, ServiceKey},
 };
 
 /// The use cases over one network namespace. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct App {
-    executor: Executor,
+    reader: Reader,
+    write_path: WritePath,
+    pages: Arc<PageCache>,
     options: Arc<AppOptions>,
 }
 
-/// What the use cases are told of their surroundings.
+/// Settings of the use cases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppOptions {
-    /// Size of a page where the client does not say; default 1000.
+    /// Page size of a list if the request does not say; default 1000.
     pub default_page_size: u32,
-    /// Largest size of a page; default 100000. A page is streamed, so this bounds patience rather
-    /// than memory.
+    /// Largest page size; default 100000. A page is streamed, so this bounds the duration of a
+    /// request rather than memory.
     pub max_page_size: u32,
-    /// Name of the managed network namespace, `None` for the daemon's own.
+    /// Name of the managed network namespace; `None` for the daemon's own.
     pub namespace: Option<String>,
     /// `netlink` or `fake`.
     pub kernel: String,
 }
 
-/// How old the answer behind `/readyz` may be.
+/// Largest age of the result that readiness is decided from.
 const READY_MAX_AGE: Duration = Duration::from_secs(1);
-/// How long `/readyz` waits for the kernel.
+/// How long a readiness check waits for the kernel.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 // === impl App ===
 
 impl App {
-    /// The use cases over this executor.
+    /// The use cases over an executor.
     pub fn new(executor: Executor, options: AppOptions) -> Self {
         Self {
-            executor,
+            reader: executor.reader,
+            write_path: WritePath::new(executor.writer),
+            pages: Arc::default(),
             options: Arc::new(options),
         }
     }
 
-    /// Whether the kernel answers: `Ok`, or why it does not.
+    /// Whether the kernel replies. The error says why it does not.
     pub async fn ready(&self) -> Result<(), Error> {
-        let context = RequestContext::new(RequestId::new("readyz"), READY_TIMEOUT)
+        let context = RequestContext::new(RequestId::new("readiness"), READY_TIMEOUT)
             .with_max_age(READY_MAX_AGE);
-        self.executor
-            .ask(Query::Info, context.max_age, context.deadline)
-            .await
-            .map(|_| ())
-    }
-
-    async fn ask<T>(
-        &self,
-        context: &RequestContext,
-        query: Query,
-        take: impl FnOnce(Seen) -> Option<T>,
-    ) -> Result<Answer<T>, Error> {
-        let Told { value, age, .. } = self
-            .executor
-            .ask(query, context.max_age, context.deadline)
-            .await?;
-        let value = take(value).ok_or_else(mismatch)?;
-        Ok(Answer { value, age })
-    }
-
-    /// Reads the whole table.
-    async fn table(
-        &self,
-        context: &RequestContext,
-    ) -> Result<Answer<Arc<Vec<ServiceEntry>>>, Error> {
-        let take = |seen| match seen {
-            Seen::Table(table) => Some(table),
-            _ => None,
-        };
-        self.ask(context, Query::Table, take).await
+        self.read(&context, InfoQuery).await.map(drop)
     }
 }
 
@@ -124,14 +107,6 @@ impl Default for AppOptions {
     }
 }
 
-/// The executor answered another question than was asked: a bug, said instead of a panic.
-fn mismatch() -> Error {
-    Error::new(
-        Reason::Internal,
-        "the executor gave an answer to another question",
-    )
-}
-
 fn service_not_found(key: ServiceKey) -> Error {
     Error::new(
         Reason::ServiceNotFound,
@@ -139,39 +114,8 @@ fn service_not_found(key: ServiceKey) -> Error {
     )
 }
 
-/// The service that a look found, if any.
-fn looked_up(seen: Option<&Seen>) -> Result<Option<&ServiceEntry>, Error> {
-    match seen {
-        Some(Seen::Service(entry)) => Ok(entry.as_deref()),
-        _ => Err(mismatch()),
-    }
-}
-
-/// The service that a look must have found.
-fn found(seen: Option<&Seen>, key: ServiceKey) -> Result<&ServiceEntry, Error> {
-    looked_up(seen)?.ok_or_else(|| service_not_found(key))
-}
-
-/// The error of what is missing when it is read back.
-fn right_after(mut error: Error) -> Error {
+/// The error for a resource that is missing when it is read back.
+fn deleted_since(mut error: Error) -> Error {
     error.detail += ": another program deleted it right after the change";
     error
-}
-
-/// The servers that were looked at, of a service that must be there.
-fn servers_of(seen: Option<&Seen>, key: ServiceKey) -> Result<&[Server], Error> {
-    match seen {
-        Some(Seen::Servers(Some(servers))) => Ok(servers),
-        Some(Seen::Servers(None)) => Err(service_not_found(key)),
-        _ => Err(mismatch()),
-    }
-}
-
-/// The service that was read back.
-fn read_back(seen: Option<Seen>, key: ServiceKey) -> Result<Arc<ServiceEntry>, Error> {
-    match seen {
-        Some(Seen::Service(Some(entry))) => Ok(entry),
-        Some(Seen::Service(None)) => Err(right_after(service_not_found(key))),
-        _ => Err(mismatch()),
-    }
 }

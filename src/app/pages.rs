@@ -1,167 +1,240 @@
-//! A page of a listing, and the pages of one table that many ask for: each is made once, and so is
-//! what the faces make of it.
+//! Pages of services, and the pages that many requests share: each is selected once, and rendered
+//! once per representation.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use super::list::{ListServices, Order, Token, page, sort_value};
-use crate::{
-    executor::RenderCache,
-    model::{Error, Include, ServiceEntry, ServiceKey},
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
+use super::{
+    list::ListServices,
+    paging::{Order, Token, select, sort_value},
+};
+use crate::model::{Error, Include, ServiceEntry, ServiceKey};
+
+/// All services with or without their servers.
+type Table = Vec<ServiceEntry>;
+
 /// A page of services.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ServicePage {
-    table: Arc<Vec<ServiceEntry>>,
-    places: Vec<usize>,
+    table: Arc<Table>,
+    selection: Arc<Selection>,
+    /// What each service includes.
+    pub include: Include,
+    /// Whether the kernel refreshes counters and rates (setting `run_estimation`); known if either
+    /// is included.
+    pub estimation: Option<bool>,
+    /// Renderings of this page for all requests that share it; `None` if none do.
+    rendered: Option<Arc<RenderCache>>,
+}
+
+/// The services of a page.
+#[derive(Debug)]
+struct Selection {
+    /// Indexes into the table.
+    indexes: Vec<usize>,
+    /// Whether services follow after this page.
     more: bool,
     order: Order,
-    /// What is told of each.
-    pub include: Include,
-    /// Whether the kernel estimates (setting `run_estimation`); known where counters or rates are
-    /// included.
-    pub estimation: Option<bool>,
-    /// What is made of it for all who are told it; `None` where that is one.
-    made: Option<RenderCache>,
+    /// See [`Token`].
+    binding: u32,
 }
 
-/// The pages of one kept table.
+/// Pages of the tables that the executor keeps for requests that accept some age. Pages of older
+/// tables are replaced.
 #[derive(Debug, Default)]
-pub(super) struct Pages(Mutex<Vec<Shared>>);
+pub(super) struct PageCache {
+    with_servers: Mutex<SharedPages>,
+    without_servers: Mutex<SharedPages>,
+}
+
+/// The shared pages of one table.
+#[derive(Debug, Default)]
+struct SharedPages {
+    /// Not an `Arc`, so that the table is freed before its successor is read.
+    table: Weak<Table>,
+    pages: Vec<SharedPage>,
+}
 
 #[derive(Debug)]
-struct Shared {
+struct SharedPage {
     list: ListServices,
     estimation: Option<bool>,
-    page: Arc<ServicePage>,
+    selection: Arc<Selection>,
+    rendered: Arc<RenderCache>,
 }
 
-/// How many pages of one table are shared: dashboards ask alike. Another one is made for who asks.
-const MOST: usize = 4;
-/// Services and servers of the largest page that is shared, some 600 bytes each as JSON: what is
-/// made of it is kept in memory, where that of a larger one is streamed.
-const LARGEST: usize = 2048;
+/// Renderings of a page, one per type.
+///
+/// A std mutex, held during rendering on purpose: requests that arrive meanwhile wait for the
+/// result instead of rendering again.
+#[derive(Debug, Default)]
+struct RenderCache(Mutex<HashMap<TypeId, Box<dyn Any + Send>>>);
+
+/// Shared pages per table. Dashboards send the same request; further pages are not shared.
+const MAX_SHARED_PAGES: usize = 4;
+/// Services and servers of the largest shared page, about 600 bytes each as JSON. Its renderings
+/// stay in memory; larger pages are streamed.
+const MAX_SHARED_ENTRIES: usize = 2048;
 
 // === impl ServicePage ===
 
 impl ServicePage {
-    /// The page of a table that `list` asks for.
-    pub(super) fn of(
-        table: Arc<Vec<ServiceEntry>>,
+    /// The page of a table that `list` requests.
+    pub(super) fn new(
+        table: Arc<Table>,
         list: &ListServices,
         order: Order,
         size: usize,
         token: Option<Token<ServiceKey>>,
         estimation: Option<bool>,
+        binding: u32,
     ) -> Result<Self, Error> {
-        let mut places: Vec<usize> = (0..table.len())
-            .filter(|&i| list.filter.lets_pass(&table[i]))
+        let mut indexes: Vec<usize> = (0..table.len())
+            .filter(|&i| list.filter.matches(&table[i]))
             .collect();
-        let rank = |place: usize| {
-            let service = &table[place].service;
+        let rank = |index: usize| {
+            let service = &table[index].service;
             (
                 sort_value(order, &service.stats, &service.rates),
                 service.key,
             )
         };
-        let more = page(&mut places, order, size, token, rank)?;
-        Ok(Self {
-            table,
-            places,
+        let more = select(&mut indexes, order, size, token, rank)?;
+        let selection = Selection {
+            indexes,
             more,
             order,
+            binding,
+        };
+        Ok(Self {
+            table,
+            selection: Arc::new(selection),
             include: list.include,
             estimation,
-            made: None,
+            rendered: None,
         })
     }
 
-    /// Whether many are told this same page.
+    /// Whether other requests may share this page.
     pub fn is_shared(&self) -> bool {
-        self.made.is_some()
+        self.rendered.is_some()
     }
 
-    /// What `make` makes of it; once for each type, where many are told the same page.
-    pub fn get_or_render<T: Clone + Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> T {
-        match &self.made {
-            Some(rendered) => rendered.get_or_render(make),
-            None => make(),
+    /// The rendering of type `T`. A shared page is rendered once per type.
+    pub fn get_or_render<T: Clone + Send + 'static>(&self, render: impl FnOnce() -> T) -> T {
+        match &self.rendered {
+            Some(rendered) => rendered.get_or_render(render),
+            None => render(),
         }
     }
 
-    /// How many services are on it.
+    /// Number of services on the page.
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.selection.indexes.len()
     }
 
-    /// Whether it has no service.
+    /// Whether the page has no service.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.selection.indexes.is_empty()
     }
 
-    /// The service at a place on it.
-    pub fn get(&self, place: usize) -> Option<&ServiceEntry> {
-        self.table.get(*self.places.get(place)?)
+    /// The service at a position on the page.
+    pub fn get(&self, position: usize) -> Option<&ServiceEntry> {
+        self.table.get(*self.selection.indexes.get(position)?)
     }
 
-    /// The services on it.
+    /// The services on the page.
     pub fn iter(&self) -> impl Iterator<Item = &ServiceEntry> {
-        self.places
-            .iter()
-            .filter_map(|place| self.table.get(*place))
+        let indexes = self.selection.indexes.iter();
+        indexes.filter_map(|index| self.table.get(*index))
     }
 
-    /// Token of the page after this; `None` on the last.
+    /// Token of the next page; `None` on the last.
     pub fn next_page_token(&self) -> Option<String> {
         self.token_after(self.len())
     }
 
     /// Token of the page after the first `len` services of this one, at least one.
     pub fn token_after(&self, len: usize) -> Option<String> {
-        let more = self.more || len.max(1) < self.len();
+        let Selection {
+            more,
+            order,
+            binding,
+            ..
+        } = *self.selection;
+        let more = more || len.max(1) < self.len();
         let last = self.get(len.clamp(1, self.len().max(1)) - 1)?;
         more.then(|| {
-            let value = sort_value(self.order, &last.service.stats, &last.service.rates);
+            let value = sort_value(order, &last.service.stats, &last.service.rates);
             let key = last.service.key;
-            Token { value, key }.print()
+            Token { value, key }.print(binding)
         })
     }
 }
 
-// === impl Pages ===
+// === impl PageCache ===
 
-impl Pages {
-    /// Those of the table that this rendered is beside.
-    pub(super) fn on(rendered: &RenderCache) -> Arc<Self> {
-        rendered.get_or_render(Arc::default)
-    }
-
-    /// The page that `list` asks for; `make` makes it where nobody has asked so before.
-    pub(super) fn get_or_render(
+impl PageCache {
+    /// The page of a kept table that `list` requests. `select` makes it if no request has asked for
+    /// it before.
+    pub(super) fn get_or_select(
         &self,
+        table: &Arc<Table>,
         list: &ListServices,
         estimation: Option<bool>,
-        make: impl FnOnce() -> Result<ServicePage, Error>,
-    ) -> Result<Arc<ServicePage>, Error> {
-        let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = pages
-            .iter()
-            .find(|shared| shared.list == *list && shared.estimation == estimation);
-        if let Some(shared) = found {
-            return Ok(shared.page.clone());
+        select: impl FnOnce() -> Result<ServicePage, Error>,
+    ) -> Result<ServicePage, Error> {
+        let shared = match list.include.servers {
+            true => &self.with_servers,
+            false => &self.without_servers,
+        };
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::ptr::eq(shared.table.as_ptr(), Arc::as_ptr(table)) {
+            *shared = SharedPages {
+                table: Arc::downgrade(table),
+                pages: Vec::new(),
+            };
         }
-        let mut page = make()?;
+        let mut pages = shared.pages.iter();
+        if let Some(page) = pages.find(|page| page.list == *list && page.estimation == estimation) {
+            return Ok(ServicePage {
+                table: table.clone(),
+                selection: page.selection.clone(),
+                include: list.include,
+                estimation,
+                rendered: Some(page.rendered.clone()),
+            });
+        }
+        let mut page = select()?;
         let entries: usize = page.iter().map(|entry| 1 + entry.servers.len()).sum();
-        if pages.len() == MOST || entries > LARGEST {
-            return Ok(Arc::new(page));
+        if shared.pages.len() < MAX_SHARED_PAGES && entries <= MAX_SHARED_ENTRIES {
+            let rendered = Arc::<RenderCache>::default();
+            page.rendered = Some(rendered.clone());
+            shared.pages.push(SharedPage {
+                list: list.clone(),
+                estimation,
+                selection: page.selection.clone(),
+                rendered,
+            });
         }
-        page.made = Some(RenderCache::default());
-        let page = Arc::new(page);
-        pages.push(Shared {
-            list: list.clone(),
-            estimation,
-            page: page.clone(),
-        });
         Ok(page)
+    }
+}
+
+// === impl RenderCache ===
+
+impl RenderCache {
+    fn get_or_render<T: Clone + Send + 'static>(&self, render: impl FnOnce() -> T) -> T {
+        let mut rendered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = rendered.get(&TypeId::of::<T>());
+        if let Some(known) = known.and_then(|known| known.downcast_ref::<T>()) {
+            return known.clone();
+        }
+        let new = render();
+        rendered.insert(TypeId::of::<T>(), Box::new(new.clone()));
+        new
     }
 }

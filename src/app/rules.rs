@@ -1,4 +1,4 @@
-//! The table as text in ipvsadm's language, out and in.
+//! The table as text in ipvsadm's language: saving and restoring.
 
 use std::{
     pin::Pin,
@@ -9,59 +9,59 @@ use std::{
 use futures_util::Stream;
 use tokio::sync::mpsc;
 
-use super::{Answer, App, RequestContext};
+use super::{Answer, App, RequestContext, info::ipvs_version};
 use crate::{
-    executor::{Batch, Executor},
+    executor::{CommandList, InfoQuery, TableQuery},
     ipvsadm::{self, CommandLine, Lines, ListFormat, Numeric, Order, ParseError},
-    model::{Error, Op, Query, Reason, Violation},
+    model::{Error, Op, Reason, Violation},
 };
 
-/// How a text is to be carried out.
+/// How to restore a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RestoreOptions {
-    /// Clears the table first (ipvsadm-restore).
+    /// Clear the table first (ipvsadm-restore).
     pub clear: bool,
-    /// Ends at the first command that the kernel refuses; else goes on, as ipvsadm -R does.
+    /// Stop after the first command that the kernel rejects. Otherwise continue, like ipvsadm -R.
     pub stop: bool,
-    /// Only checks the text.
+    /// Only check the text. A dry run does the same.
     pub check_only: bool,
 }
 
-/// What happens while a text is carried out.
+/// The progress of a restore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RestoreEvent {
-    /// So many commands have been tried.
+    /// Commands were executed.
     Progress {
-        /// How many.
+        /// Number of commands so far.
         done: usize,
-        /// Of how many.
+        /// Number of commands in total.
         total: usize,
     },
-    /// The kernel refused a command, and changed nothing for it.
+    /// The kernel rejected a command, which changed nothing.
     Refused {
-        /// Its line, from 1.
+        /// Line of the text, from 1.
         line: usize,
-        /// The command, in its plain spelling.
+        /// The command, in canonical spelling.
         command: String,
         /// Why.
         error: Error,
     },
-    /// All is done, or the first refusal ended it.
+    /// The restore has ended.
     End(RestoreSummary),
 }
 
-/// What came of a text.
+/// The outcome of a restore.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RestoreSummary {
     /// Commands in the text.
     pub commands: usize,
-    /// Those that were carried out.
+    /// Commands that succeeded.
     pub done: usize,
-    /// Those that the kernel refused.
+    /// Commands that the kernel rejected.
     pub refused: usize,
 }
 
-/// Events as they come. Dropping it ends the work after the commands at hand.
+/// Events of a restore. Dropping the stream ends the restore after the current commands.
 #[derive(Debug)]
 pub struct RestoreStream {
     events: mpsc::Receiver<Result<RestoreEvent, Error>>,
@@ -74,13 +74,26 @@ struct Command {
     op: Op,
 }
 
-/// Commands that go to the executor at a time: enough to be packed well, few enough that others get
-/// their turn in between.
+/// A restore in progress.
+struct Restore {
+    app: App,
+    context: RequestContext,
+    /// How long each chunk of commands may take.
+    timeout: Duration,
+    total: usize,
+    summary: RestoreSummary,
+    /// Whether the first command is a clear that is not in the text.
+    clears: bool,
+    events: mpsc::Sender<Result<RestoreEvent, Error>>,
+}
+
+/// Commands per request to the executor: enough to fill batches, few enough that other requests run
+/// in between.
 const CHUNK: usize = 1024;
-/// Faulty lines that are told at a time.
-const MOST_FAULTS: usize = 100;
-/// Events that wait for a slow reader.
-const EVENTS: usize = 64;
+/// Invalid lines that an error reports.
+const MAX_VIOLATIONS: usize = 100;
+/// Events that wait for a slow receiver.
+const MAX_EVENTS: usize = 64;
 
 // === impl App ===
 
@@ -91,163 +104,146 @@ impl App {
         context: &RequestContext,
         order: Order,
     ) -> Result<Answer<Vec<u8>>, Error> {
-        let table = self.table(context).await?;
+        let table = Answer::from(self.read(context, TableQuery).await?);
         let mut text = Vec::new();
         ipvsadm::write_rules(&mut text, &table.value, order, &Numeric)
             .map_err(|error| Error::new(Reason::Internal, error.to_string()))?;
         Ok(table.map(|_| text))
     }
 
-    /// The table in columns (ipvsadm -L), numeric whatever the format says.
+    /// The table in columns (ipvsadm -L), always numeric.
     pub async fn listing(
         &self,
         context: &RequestContext,
         format: ListFormat,
     ) -> Result<Answer<Vec<u8>>, Error> {
-        let info = self.info_of_kernel(context).await?.value;
-        let table = self.table(context).await?;
+        let info = self.read(context, InfoQuery).await?.value;
+        let table = Answer::from(self.read(context, TableQuery).await?);
         let mut text = Vec::new();
-        let (major, minor, patch) = info.version;
-        let version = format!("{major}.{minor}.{patch}");
-        ipvsadm::write_version(&mut text, &version, info.connection_table_size)
+        ipvsadm::write_version(&mut text, &ipvs_version(info), info.connection_table_size)
             .and_then(|()| ipvsadm::write_list(&mut text, &table.value, format, &Numeric))
             .map_err(|error| Error::new(Reason::Internal, error.to_string()))?;
         Ok(table.map(|_| text))
     }
 
-    /// Carries out a text of command lines (ipvsadm -R). The whole text is checked before the first
-    /// command; one that the kernel refuses later undoes nothing.
+    /// Executes the commands of a text (ipvsadm -R). The whole text is checked before the first
+    /// command; a command that the kernel rejects reverts nothing.
     pub async fn restore_rules(
         &self,
         context: &RequestContext,
         text: &str,
         options: RestoreOptions,
     ) -> Result<RestoreStream, Error> {
-        let mut commands = check(text)?;
+        let check_only = options.check_only || context.dry_run;
+        let mut commands = parse(text)?;
         if options.clear {
-            commands.insert(
-                0,
-                Command {
-                    line: 0,
-                    op: Op::Clear,
-                },
-            );
+            let op = Op::Clear;
+            commands.insert(0, Command { line: 0, op });
         }
-        if !options.check_only {
-            // Without IPVS one refusal says it all.
-            self.ask(context, Query::Info, |_| Some(())).await?;
+        if !check_only {
+            // Without IPVS every command would fail alike.
+            self.read(context, InfoQuery).await?;
         }
-        let (sender, events) = mpsc::channel(EVENTS);
-        let work = Work {
-            executor: self.executor.clone(),
+        let (sender, events) = mpsc::channel(MAX_EVENTS);
+        let mut restore = Restore {
+            app: self.clone(),
+            context: context.clone(),
+            timeout: context.deadline.saturating_duration_since(Instant::now()),
             total: commands.len(),
             summary: RestoreSummary {
                 commands: commands.len() - usize::from(options.clear),
                 ..RestoreSummary::default()
             },
-            cleared: options.clear,
-            // Each chunk may take as long as a request of its own.
-            patience: context.deadline.saturating_duration_since(Instant::now()),
-            sender,
+            clears: options.clear,
+            events: sender,
         };
-        tokio::spawn(async move {
-            let mut work = work;
-            let end = match options.check_only {
+        let span = tracing::Span::current();
+        let task = async move {
+            let end = match check_only {
                 true => Ok(()),
-                false => work.run(commands, options.stop).await,
+                false => restore.run(commands, options.stop).await,
             };
-            let last = end.map(|()| RestoreEvent::End(work.summary));
-            // Who read may have gone.
-            drop(work.sender.send(last).await);
-        });
+            let last = end.map(|()| RestoreEvent::End(restore.summary));
+            // The receiver may be gone.
+            drop(restore.events.send(last).await);
+        };
+        tokio::spawn(tracing::Instrument::instrument(task, span));
         Ok(RestoreStream { events })
     }
 }
 
-/// All commands of a text, or all that is wrong with it.
-fn check(text: &str) -> Result<Vec<Command>, Error> {
+/// All commands of a text, or everything that is invalid in it.
+fn parse(text: &str) -> Result<Vec<Command>, Error> {
     let mut commands = Vec::new();
-    let mut faults = Vec::new();
+    let mut violations = Vec::new();
     let mut more = 0;
     for line in Lines::new(text) {
-        let fault = match ipvsadm::parse("ipvsadm", &line.words, &Numeric) {
+        let number = line.number;
+        let message = match ipvsadm::parse("ipvsadm", &line.words, &Numeric) {
             Ok(CommandLine::Change(op)) => {
-                commands.push(Command {
-                    line: line.number,
-                    op,
-                });
+                commands.push(Command { line: number, op });
                 continue;
             }
-            Ok(_) => "only commands that change something are taken here".to_owned(),
+            Ok(_) => "only commands that change the table are allowed here".to_owned(),
             Err(ParseError::TryHelp { .. }) => {
-                "is no command: the first word must be one, such as -A or -a; there are no comments"
+                "does not start with a command such as -A or -a; comments are not supported"
                     .to_owned()
             }
             Err(error @ (ParseError::ServiceAddress | ParseError::ServerAddress)) => {
-                format!("{error}; names are resolved by the client, not here")
+                format!("{error}; the client resolves names, the server does not")
             }
             Err(error) => error.to_string().trim_end().to_owned(),
         };
-        if faults.len() < MOST_FAULTS {
-            faults.push(Violation::new(format!("lines[{}]", line.number), fault));
+        if violations.len() < MAX_VIOLATIONS {
+            violations.push(Violation::new(format!("lines[{number}]"), message));
         } else {
             more += 1;
         }
     }
-    if faults.is_empty() {
+    if violations.is_empty() {
         return Ok(commands);
     }
-    let mut error = Error::from_violations(faults);
+    let mut error = Error::from_violations(violations);
     if more > 0 {
         error.detail += &format!("; and {more} more");
     }
     Err(error.with_hint("lines are counted from 1; nothing was changed"))
 }
 
-// === impl Work ===
+// === impl Restore ===
 
-/// A text on its way to the kernel.
-struct Work {
-    executor: Executor,
-    total: usize,
-    summary: RestoreSummary,
-    cleared: bool,
-    patience: Duration,
-    sender: mpsc::Sender<Result<RestoreEvent, Error>>,
-}
-
-impl Work {
+impl Restore {
     async fn run(&mut self, commands: Vec<Command>, stop: bool) -> Result<(), Error> {
-        let mut tried = 0;
+        let mut done = 0;
         for chunk in commands.chunks(CHUNK) {
-            let batch = Batch {
+            let list = CommandList {
                 ops: chunk.iter().map(|command| command.op.clone()).collect(),
-                stop,
+                stop_on_error: stop,
             };
-            let deadline = Instant::now() + self.patience;
-            let results = self.executor.batch(batch, deadline).await?;
-            tried += results.len();
-            let ended = stop && results.iter().any(Result::is_err);
+            self.context.deadline = Instant::now() + self.timeout;
+            let results = self.app.write(&self.context, list).await?;
+            done += results.len();
+            let stopped = stop && results.iter().any(Result::is_err);
             for (command, result) in chunk.iter().zip(results) {
-                if !self.note(command, result).await {
+                if !self.count(command, result).await {
                     return Ok(());
                 }
             }
             let progress = RestoreEvent::Progress {
-                done: tried,
+                done,
                 total: self.total,
             };
-            if ended || self.sender.send(Ok(progress)).await.is_err() {
+            if stopped || self.events.send(Ok(progress)).await.is_err() {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Counts a result and tells of a refusal; `false` where nobody listens any more.
-    async fn note(&mut self, command: &Command, result: Result<(), Error>) -> bool {
+    /// Counts a result and reports a failure. Returns whether the receiver still exists.
+    async fn count(&mut self, command: &Command, result: Result<(), Error>) -> bool {
         let Err(error) = result else {
-            self.summary.done += usize::from(command.line != 0 || !self.cleared);
+            self.summary.done += usize::from(command.line != 0 || !self.clears);
             return true;
         };
         self.summary.refused += 1;
@@ -259,7 +255,7 @@ impl Work {
             command: String::from_utf8_lossy(&text).trim_end().to_owned(),
             error,
         };
-        self.sender.send(Ok(refused)).await.is_ok()
+        self.events.send(Ok(refused)).await.is_ok()
     }
 }
 

@@ -1,30 +1,20 @@
 //! Real servers.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    Answer, App, Guard, ListServers, RequestContext, ServerPage, Written, found, right_after,
-    servers_of, service_not_found, services::created_servers,
+    Answer, App, Guard, RequestContext, Written, deleted_since, service_not_found,
+    services::new_servers,
 };
 use crate::{
-    executor::{Change, Plan, Seen, Step},
-    model::{Error, Op, Query, Reason, Server, ServerDraft, ServerKey, ServiceKey},
+    executor::{Nothing, Plan, ServersQuery, ServiceQuery, Step, Transaction, TypedQuery},
+    model::{Error, Op, Reason, Server, ServerDraft, ServerKey, ServiceEntry, ServiceKey},
 };
 
-impl App {
-    /// Lists the servers of a service, a page at a time.
-    pub async fn list_servers(
-        &self,
-        context: &RequestContext,
-        service: ServiceKey,
-        list: ListServers,
-    ) -> Result<Answer<ServerPage>, Error> {
-        let estimation = self.estimation(context, list.include).await?;
-        let answer = self.servers(context, service).await?;
-        let page = ServerPage::of(&answer.value, &list, &self.options, estimation)?;
-        Ok(answer.map(|_| page))
-    }
+/// The servers of a service as they are read: `None` if the service does not exist.
+type Found = Option<Arc<Vec<Server>>>;
 
+impl App {
     /// One server.
     pub async fn server(
         &self,
@@ -33,13 +23,13 @@ impl App {
         server: ServerKey,
     ) -> Result<Answer<Server>, Error> {
         let answer = self.servers(context, service).await?;
-        let found = server_of(&answer.value, server)
+        let found = find(&answer.value, server)
             .copied()
             .ok_or_else(|| server_not_found(service, server))?;
         Ok(answer.map(|_| found))
     }
 
-    /// Creates a server; refused where it exists (ipvsadm -a).
+    /// Creates a server (ipvsadm -a). Fails with `SERVER_EXISTS` if it exists.
     pub async fn create_server(
         &self,
         context: &RequestContext,
@@ -50,27 +40,24 @@ impl App {
             .key(service)?
             .ok_or_else(|| Error::invalid("address", "is required"))?;
         let config = draft.create(service, server)?;
-        // Whether the service is there and the server is not, the kernel says: no look is needed.
+        // No precondition: the kernel reports a missing service and an existing server.
         let plan = Plan::of([Op::CreateServer(service, server, config).into()]).creating();
-        let change = Change {
-            look: None,
-            decide: Box::new(|_| Ok(plan)),
-            read_back: Some(Query::Servers(service)),
-        };
-        self.written(context, service, server, change).await
+        let transaction = Transaction::new(Nothing, |()| Ok(plan), ServersQuery(service));
+        self.write_server(context, service, server, transaction)
+            .await
     }
 
-    /// Creates servers, all or none; refused where one exists (ipvsadm -a). Returns them in the
-    /// order of the drafts.
+    /// Creates servers, all or none (ipvsadm -a), and returns them in the order of the drafts. Fails
+    /// with `SERVER_EXISTS` if one exists.
     pub async fn create_servers(
         &self,
         context: &RequestContext,
         service: ServiceKey,
         drafts: Vec<ServerDraft>,
     ) -> Result<Written<Vec<Server>>, Error> {
-        let servers = created_servers(&drafts, service)?;
+        let servers = new_servers(&drafts, service)?;
         let keys: Vec<_> = servers.iter().map(|(key, _)| *key).collect();
-        // In the order of the list, as so many calls of ipvsadm -a would.
+        // In the order of the list, like a sequence of ipvsadm -a.
         let steps = servers.into_iter().enumerate().map(|(i, (key, config))| {
             Step::new(
                 Op::CreateServer(service, key, config),
@@ -78,30 +65,21 @@ impl App {
             )
             .at(format!("servers[{i}]"))
         });
-        let plan = Plan::of(steps);
-        let decide = move |seen: Option<&Seen>| found(seen, service).map(|_| plan);
-        let change = Change {
-            look: Some(Query::Service(service)),
-            decide: Box::new(decide),
-            read_back: Some(Query::Servers(service)),
+        let plan = Plan::of(steps).creating();
+        let plan = move |found: &Option<Arc<ServiceEntry>>| match found {
+            Some(_) => Ok(plan),
+            None => Err(service_not_found(service)),
         };
-        let changed = self.executor.change(change, context.deadline).await?;
-        let servers = servers_of(changed.seen.as_ref(), service).map_err(right_after)?;
-        let there: std::collections::HashMap<_, _> =
-            servers.iter().map(|server| (server.key, server)).collect();
-        let value = keys
-            .into_iter()
-            .map(|key| {
-                there
-                    .get(&key)
-                    .map(|s| **s)
-                    .ok_or_else(|| vanished(service, key))
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Written {
-            value,
-            created: true,
-            changed: changed.changed,
+        let transaction = Transaction::new(ServiceQuery(service), plan, ServersQuery(service));
+        let written = Written::from(self.write(context, transaction).await?);
+        written.try_map(|found| {
+            let found = found.ok_or_else(|| deleted_since(service_not_found(service)))?;
+            let found: HashMap<_, _> = found.iter().map(|server| (server.key, server)).collect();
+            let created = keys.into_iter().map(|key| {
+                let server = found.get(&key).map(|server| **server);
+                server.ok_or_else(|| deleted_since(server_not_found(service, key)))
+            });
+            created.collect()
         })
     }
 
@@ -116,18 +94,20 @@ impl App {
     ) -> Result<Written<Server>, Error> {
         draft.check_key(service, server)?;
         let config = draft.create(service, server)?;
-        self.write_server(context, service, server, guard, move |old| {
+        let plan = move |old: Option<&Server>| {
             Ok(match old {
                 None => Some(Op::CreateServer(service, server, config)),
                 Some(old) if old.config == config => None,
                 Some(_) => Some(Op::SetServer(service, server, config)),
             })
-        })
-        .await
+        };
+        let transaction = transaction(service, server, guard, plan);
+        self.write_server(context, service, server, transaction)
+            .await
     }
 
-    /// Changes what the draft names, keeps the rest. With `create_missing`, a server that is
-    /// missing is created.
+    /// Changes the fields that the draft names and keeps the others (ipvsadm -e). With
+    /// `create_missing`, creates a server that does not exist.
     pub async fn update_server(
         &self,
         context: &RequestContext,
@@ -138,7 +118,7 @@ impl App {
         create_missing: bool,
     ) -> Result<Written<Server>, Error> {
         draft.check_key(service, server)?;
-        self.write_server(context, service, server, guard, move |old| match old {
+        let plan = move |old: Option<&Server>| match old {
             None if create_missing => {
                 let config = draft.create(service, server)?;
                 Ok(Some(Op::CreateServer(service, server, config)))
@@ -149,12 +129,14 @@ impl App {
                 let op = Op::SetServer(service, server, config);
                 Ok((config != old.config).then_some(op))
             }
-        })
-        .await
+        };
+        let transaction = transaction(service, server, guard, plan);
+        self.write_server(context, service, server, transaction)
+            .await
     }
 
-    /// Deletes a server (ipvsadm -d). `false` where it was missing, which `allow_missing` must
-    /// allow.
+    /// Deletes a server (ipvsadm -d). If it or its service does not exist, returns `false` with
+    /// `allow_missing` and fails otherwise.
     pub async fn delete_server(
         &self,
         context: &RequestContext,
@@ -163,95 +145,71 @@ impl App {
         allow_missing: bool,
         guard: Guard,
     ) -> Result<bool, Error> {
-        let decide = move |seen: Option<&Seen>| {
-            let servers = servers_of(seen, service);
-            let there = servers.as_ref().ok().and_then(|all| server_of(all, server));
-            if there.is_none() && allow_missing {
+        let plan = move |found: &Found| {
+            let servers = found.as_deref();
+            let old = servers.and_then(|servers| find(servers, server));
+            if old.is_none() && allow_missing {
                 return Ok(Plan::nothing());
             }
-            servers?;
-            guard.check(there.map(|server| vec![server.etag()]).as_deref())?;
-            there.ok_or_else(|| server_not_found(service, server))?;
+            servers.ok_or_else(|| service_not_found(service))?;
+            guard.check(old.map(|server| vec![server.etag()]).as_deref())?;
+            old.ok_or_else(|| server_not_found(service, server))?;
             Ok(Plan::of([Op::DeleteServer(service, server).into()]))
         };
-        let change = Change {
-            look: Some(Query::Servers(service)),
-            decide: Box::new(decide),
-            read_back: None,
-        };
-        Ok(self
-            .executor
-            .change(change, context.deadline)
-            .await?
-            .changed)
+        let transaction = Transaction::new(ServersQuery(service), plan, Nothing);
+        Ok(self.write(context, transaction).await?.changed())
     }
 
-    /// A write to one server, which `plan` decides from what is there.
-    async fn write_server(
+    /// Executes a transaction that reads back the servers of a service; returns one of them.
+    async fn write_server<P: TypedQuery>(
         &self,
         context: &RequestContext,
         service: ServiceKey,
         server: ServerKey,
-        guard: Guard,
-        plan: impl FnOnce(Option<&Server>) -> Result<Option<Op>, Error> + Send + 'static,
+        transaction: Transaction<P, ServersQuery>,
     ) -> Result<Written<Server>, Error> {
-        let query = Query::Servers(service);
-        let decide = move |seen: Option<&Seen>| {
-            let there = server_of(servers_of(seen, service)?, server);
-            guard.check(there.map(|server| vec![server.etag()]).as_deref())?;
-            let plan = Plan::of(plan(there)?.map(Step::from));
-            Ok(if there.is_none() {
-                plan.creating()
-            } else {
-                plan
-            })
-        };
-        let change = Change {
-            look: Some(query),
-            decide: Box::new(decide),
-            read_back: Some(query),
-        };
-        self.written(context, service, server, change).await
-    }
-
-    /// Makes a change that reads back a service's servers, and tells the one that was written.
-    async fn written(
-        &self,
-        context: &RequestContext,
-        service: ServiceKey,
-        server: ServerKey,
-        change: Change,
-    ) -> Result<Written<Server>, Error> {
-        let changed = self.executor.change(change, context.deadline).await?;
-        let servers = servers_of(changed.seen.as_ref(), service).map_err(right_after)?;
-        let value = server_of(servers, server).ok_or_else(|| vanished(service, server))?;
-        Ok(Written {
-            value: *value,
-            created: changed.created,
-            changed: changed.changed,
+        let written = Written::from(self.write(context, transaction).await?);
+        written.try_map(|found| {
+            let servers = found.ok_or_else(|| deleted_since(service_not_found(service)))?;
+            let found = find(&servers, server).copied();
+            found.ok_or_else(|| deleted_since(server_not_found(service, server)))
         })
     }
 
     /// The servers of a service.
-    async fn servers(
+    pub(super) async fn servers(
         &self,
         context: &RequestContext,
         service: ServiceKey,
     ) -> Result<Answer<Arc<Vec<Server>>>, Error> {
-        let query = Query::Servers(service);
-        let answer = self
-            .ask(context, query, |seen| match seen {
-                Seen::Servers(servers) => Some(servers),
-                _ => None,
-            })
-            .await?;
-        let value = answer.value.ok_or_else(|| service_not_found(service))?;
-        let age = answer.age;
+        let Answer { value, age } = self.read(context, ServersQuery(service)).await?.into();
+        let value = value.ok_or_else(|| service_not_found(service))?;
         Ok(Answer { value, age })
     }
 }
 
-fn server_of(servers: &[Server], key: ServerKey) -> Option<&Server> {
+/// A transaction that writes one server, planned from its current state.
+fn transaction(
+    service: ServiceKey,
+    server: ServerKey,
+    guard: Guard,
+    plan: impl FnOnce(Option<&Server>) -> Result<Option<Op>, Error> + Send + 'static,
+) -> Transaction<ServersQuery, ServersQuery> {
+    let query = ServersQuery(service);
+    let plan = move |found: &Found| {
+        let servers = found.as_deref().ok_or_else(|| service_not_found(service))?;
+        let old = find(servers, server);
+        guard.check(old.map(|server| vec![server.etag()]).as_deref())?;
+        let plan = Plan::of(plan(old)?.map(Step::from));
+        Ok(match old {
+            None => plan.creating(),
+            Some(_) => plan,
+        })
+    };
+    Transaction::new(query, plan, query)
+}
+
+fn find(servers: &[Server], key: ServerKey) -> Option<&Server> {
     servers.iter().find(|server| server.key == key)
 }
 
@@ -260,8 +218,4 @@ fn server_not_found(service: ServiceKey, server: ServerKey) -> Error {
         Reason::ServerNotFound,
         format!("{service} has no real server {server}"),
     )
-}
-
-fn vanished(service: ServiceKey, server: ServerKey) -> Error {
-    right_after(server_not_found(service, server))
 }

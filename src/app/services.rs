@@ -1,46 +1,46 @@
 //! Virtual services.
 
-use std::sync::Arc;
-
-use super::{
-    Answer, App, Guard, RequestContext, Written, found, looked_up, mismatch, read_back,
-    service_not_found,
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
 };
+
+use super::{Answer, App, Guard, RequestContext, Written, deleted_since, service_not_found};
 use crate::{
-    executor::{Change, Plan, Seen, Step},
+    executor::{
+        Nothing, Plan, ServiceQuery, ServiceWithServersQuery, ServicesQuery, Step, Transaction,
+    },
     model::{
-        Error, Etag, Include, Op, Query, Reason, ServerConfig, ServerDraft, ServerKey,
-        ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey,
+        Error, Etag, Include, Op, Reason, ServerConfig, ServerDraft, ServerKey, ServiceConfig,
+        ServiceDraft, ServiceEntry, ServiceKey, Violation,
     },
 };
 
+/// A service as it is read: `None` if it does not exist.
+type Found = Option<Arc<ServiceEntry>>;
+
+/// A server to create.
+type NewServer = (ServerKey, ServerConfig);
+
 impl App {
-    /// One service; its servers are read only if `include` wants them (ipvsadm -L -t).
+    /// One service; its servers are read only if `include` asks for them (ipvsadm -L -t).
     pub async fn service(
         &self,
         context: &RequestContext,
         key: ServiceKey,
         include: Include,
     ) -> Result<Answer<Arc<ServiceEntry>>, Error> {
-        let query = match include.servers {
-            true => Query::ServiceWithServers(key),
-            false => Query::Service(key),
+        let cached = match include.servers {
+            true => self.read(context, ServiceWithServersQuery(key)).await?,
+            false => self.read(context, ServiceQuery(key)).await?,
         };
-        let answer = self
-            .ask(context, query, |seen| match seen {
-                Seen::Service(entry) => Some(entry),
-                _ => None,
-            })
-            .await?;
-        let entry = answer.value.ok_or_else(|| service_not_found(key))?;
-        Ok(Answer {
-            value: entry,
-            age: answer.age,
-        })
+        let Answer { value, age } = cached.into();
+        let value = value.ok_or_else(|| service_not_found(key))?;
+        Ok(Answer { value, age })
     }
 
-    /// Creates a service, with the draft's servers if it has any; refused where it exists
-    /// (ipvsadm -A).
+    /// Creates a service, with the servers of the draft (ipvsadm -A). Fails with `SERVICE_EXISTS`
+    /// if it exists.
     pub async fn create_service(
         &self,
         context: &RequestContext,
@@ -49,18 +49,18 @@ impl App {
         let key = draft.key()?.ok_or_else(|| {
             Error::invalid(
                 "protocol",
-                "is required with address and port; or fwmark, or id",
+                "is required with address and port, unless fwmark or id is given",
             )
         })?;
         let config = draft.create(key)?;
-        let servers = created_servers(draft.servers.as_deref().unwrap_or_default(), key)?;
+        let servers = new_servers(draft.servers.as_deref().unwrap_or_default(), key)?;
         let plan = create(key, config, &servers);
         self.write_service(context, key, Guard::None, move |_| Ok(plan))
             .await
     }
 
-    /// Creates or replaces a service; with `servers`, replaces the set too, adding before removing
-    /// (ipvsadm -A or -E).
+    /// Creates or replaces a service (ipvsadm -A or -E). With `servers`, also replaces the server
+    /// set; new servers are created before old ones are deleted.
     pub async fn replace_service(
         &self,
         context: &RequestContext,
@@ -70,11 +70,8 @@ impl App {
     ) -> Result<Written<Arc<ServiceEntry>>, Error> {
         draft.check_key(key)?;
         let config = draft.create(key)?;
-        let servers = draft
-            .servers
-            .as_deref()
-            .map(|drafts| created_servers(drafts, key));
-        let servers = servers.transpose()?;
+        let servers = draft.servers.as_deref();
+        let servers = servers.map(|drafts| new_servers(drafts, key)).transpose()?;
         self.write_service(context, key, guard, move |entry| {
             Ok(match entry {
                 None => create(key, config, &servers.unwrap_or_default()),
@@ -84,8 +81,8 @@ impl App {
         .await
     }
 
-    /// Changes what the draft names, keeps the rest. With `create`, a service that is missing is
-    /// created.
+    /// Changes the fields that the draft names and keeps the others (ipvsadm -E). With
+    /// `create_missing`, creates a service that does not exist.
     pub async fn update_service(
         &self,
         context: &RequestContext,
@@ -101,7 +98,7 @@ impl App {
                 Ok(replace(entry, config, None))
             }
             None if create_missing => {
-                let servers = created_servers(draft.servers.as_deref().unwrap_or_default(), key)?;
+                let servers = new_servers(draft.servers.as_deref().unwrap_or_default(), key)?;
                 Ok(create(key, draft.create(key)?, &servers))
             }
             None => Err(service_not_found(key)),
@@ -109,8 +106,8 @@ impl App {
         .await
     }
 
-    /// Deletes a service with its servers (ipvsadm -D). `false` where it was missing, which
-    /// `allow_missing` must allow.
+    /// Deletes a service with its servers (ipvsadm -D). If it does not exist, returns `false` with
+    /// `allow_missing` and fails otherwise.
     pub async fn delete_service(
         &self,
         context: &RequestContext,
@@ -118,32 +115,31 @@ impl App {
         allow_missing: bool,
         guard: Guard,
     ) -> Result<bool, Error> {
-        let look = match &guard {
-            Guard::Matches(_) => Query::ServiceWithServers(key),
-            _ => Query::Service(key),
-        };
-        let decide = move |seen: Option<&Seen>| {
-            let entry = looked_up(seen)?;
-            if entry.is_none() && allow_missing {
+        // Only an ETag covers the servers.
+        let with_servers = matches!(guard, Guard::Matches(_));
+        let plan = move |found: &Found| {
+            if found.is_none() && allow_missing {
                 return Ok(Plan::nothing());
             }
-            guard.check(etags(entry).as_deref())?;
-            found(seen, key)?;
-            Ok(Plan::of([Op::DeleteService(key).into()]))
+            guard.check(etags(found.as_deref()).as_deref())?;
+            match found {
+                Some(_) => Ok(Plan::of([Op::DeleteService(key).into()])),
+                None => Err(service_not_found(key)),
+            }
         };
-        let change = Change {
-            look: Some(look),
-            decide: Box::new(decide),
-            read_back: None,
+        let executed = if with_servers {
+            let precondition = ServiceWithServersQuery(key);
+            self.write(context, Transaction::new(precondition, plan, Nothing))
+                .await?
+        } else {
+            let precondition = ServiceQuery(key);
+            self.write(context, Transaction::new(precondition, plan, Nothing))
+                .await?
         };
-        Ok(self
-            .executor
-            .change(change, context.deadline)
-            .await?
-            .changed)
+        Ok(executed.changed())
     }
 
-    /// Deletes all services (ipvsadm -C). `confirm` must be their number. Returns it.
+    /// Deletes all services (ipvsadm -C) and returns their number, which must equal `confirm`.
     pub async fn clear_services(
         &self,
         context: &RequestContext,
@@ -152,51 +148,52 @@ impl App {
         let confirm = confirm.ok_or_else(|| {
             Error::invalid(
                 "confirm",
-                "is required: the number of services that this will delete",
+                "is required: the number of services that this deletes",
             )
         })?;
-        let decide = move |seen: Option<&Seen>| {
-            let Some(Seen::Table(table)) = seen else {
-                return Err(mismatch());
-            };
-            let count = table.len() as u64;
+        let plan = move |services: &Arc<Vec<ServiceEntry>>| {
+            let count = services.len() as u64;
             if count != confirm {
                 return Err(Error::new(
-                    Reason::RevisionMismatch,
+                    Reason::ConfirmMismatch,
                     format!("there are {count} services, not {confirm}; nothing was deleted"),
                 )
                 .with_violation("confirm", format!("{confirm} is not {count}")));
             }
-            let clear = Op::Clear.into();
-            Ok(if count == 0 {
-                Plan::nothing()
-            } else {
-                Plan::of([clear])
-            })
+            Ok(Plan::of((count > 0).then(|| Op::Clear.into())))
         };
-        let change = Change {
-            look: Some(Query::Services),
-            decide: Box::new(decide),
-            read_back: None,
-        };
-        self.executor.change(change, context.deadline).await?;
+        let transaction = Transaction::new(ServicesQuery, plan, Nothing);
+        self.write(context, transaction).await?;
         Ok(confirm)
     }
 
-    /// Zeroes the counters of one service and its servers, or of all and the totals (ipvsadm -Z).
+    /// Resets the counters of one service and its servers, or of all services and the totals
+    /// (ipvsadm -Z).
     pub async fn zero(
         &self,
         context: &RequestContext,
         service: Option<ServiceKey>,
     ) -> Result<(), Error> {
-        let op = service.map_or(Op::ZeroAll, Op::ZeroService);
-        self.executor
-            .change(Change::blind([op], None), context.deadline)
-            .await?;
-        Ok(())
+        let Some(key) = service else {
+            let plan = Plan::of([Op::ZeroAll.into()]);
+            let transaction = Transaction::new(Nothing, |()| Ok(plan), Nothing);
+            return self.write(context, transaction).await.map(drop);
+        };
+        // A dry run must notice that the service does not exist; otherwise the kernel does.
+        let plan = Plan::of([Op::ZeroService(key).into()]);
+        if context.dry_run {
+            let plan = move |found: &Found| match found {
+                Some(_) => Ok(plan),
+                None => Err(service_not_found(key)),
+            };
+            let transaction = Transaction::new(ServiceQuery(key), plan, Nothing);
+            return self.write(context, transaction).await.map(drop);
+        }
+        let transaction = Transaction::new(Nothing, |()| Ok(plan), Nothing);
+        self.write(context, transaction).await.map(drop)
     }
 
-    /// A write to one service, with what was there before and what is there after.
+    /// Writes one service, planned from its current state, and reads it back.
     async fn write_service(
         &self,
         context: &RequestContext,
@@ -204,40 +201,30 @@ impl App {
         guard: Guard,
         plan: impl FnOnce(Option<&ServiceEntry>) -> Result<Plan, Error> + Send + 'static,
     ) -> Result<Written<Arc<ServiceEntry>>, Error> {
-        let query = Query::ServiceWithServers(key);
-        let decide = move |seen: Option<&Seen>| {
-            let entry = looked_up(seen)?;
+        let query = ServiceWithServersQuery(key);
+        let plan = move |found: &Found| {
+            let entry = found.as_deref();
             guard.check(etags(entry).as_deref())?;
             plan(entry)
         };
-        let change = Change {
-            look: Some(query),
-            decide: Box::new(decide),
-            read_back: Some(query),
-        };
-        let changed = self.executor.change(change, context.deadline).await?;
-        Ok(Written {
-            value: read_back(changed.seen, key)?,
-            created: changed.created,
-            changed: changed.changed,
-        })
+        let transaction = Transaction::new(query, plan, query);
+        let written = Written::from(self.write(context, transaction).await?);
+        written.try_map(|found| found.ok_or_else(|| deleted_since(service_not_found(key))))
     }
 }
 
-/// The etags that fit a service: with its servers and without.
+/// The ETags of a service: with its servers and without.
 pub(super) fn etags(entry: Option<&ServiceEntry>) -> Option<Vec<Etag>> {
     entry.map(|entry| vec![entry.etag(), entry.service.etag()])
 }
 
-type NewServer = (ServerKey, ServerConfig);
-
-/// The servers that a list of drafts describes, in its order.
-pub(super) fn created_servers(
+/// The servers that a list of drafts describes, in its order. Reports all invalid drafts at once.
+pub(super) fn new_servers(
     drafts: &[ServerDraft],
     service: ServiceKey,
 ) -> Result<Vec<NewServer>, Error> {
     let mut servers: Vec<NewServer> = Vec::with_capacity(drafts.len());
-    let mut seen = std::collections::HashMap::with_capacity(drafts.len());
+    let mut first_index = HashMap::with_capacity(drafts.len());
     let mut violations = Vec::new();
     for (i, draft) in drafts.iter().enumerate() {
         let server = draft
@@ -245,11 +232,14 @@ pub(super) fn created_servers(
             .and_then(|key| key.ok_or_else(|| Error::invalid("address", "is required")))
             .and_then(|key| Ok((key, draft.create(service, key)?)));
         match server {
-            Ok((key, config)) => match seen.insert(key, i) {
-                None => servers.push((key, config)),
-                Some(first) => violations.push(crate::model::Violation::new(
+            Ok((key, config)) => match first_index.entry(key) {
+                Entry::Vacant(entry) => {
+                    entry.insert(i);
+                    servers.push((key, config));
+                }
+                Entry::Occupied(first) => violations.push(Violation::new(
                     format!("servers[{i}]"),
-                    format!("{key} is servers[{first}] already"),
+                    format!("duplicates servers[{}]: {key}", first.get()),
                 )),
             },
             Err(error) => violations.extend(error.below(&format!("servers[{i}]")).violations),
@@ -262,9 +252,8 @@ pub(super) fn created_servers(
     }
 }
 
-/// The kernel puts each new server before the others, so they go in from the last to the first:
-/// a listing then has them in the order in which they were given.
-/// Each comes with its place in the request.
+/// Steps that create servers, each given with its index in the request. The kernel inserts each new
+/// server before the others, so the last is created first: a list then has the requested order.
 fn add<'a>(
     service: ServiceKey,
     servers: impl DoubleEndedIterator<Item = (usize, &'a NewServer)>,
@@ -280,13 +269,13 @@ fn add<'a>(
 
 fn create(key: ServiceKey, config: ServiceConfig, servers: &[NewServer]) -> Plan {
     let first = Step::new(Op::CreateService(key, config), Op::DeleteService(key));
-    // Stages: servers of a service that was refused are not even tried.
+    // In a second stage, so that the servers of a rejected service are not created.
     let servers = add(key, servers.iter().enumerate());
     Plan::staged([vec![first], servers.collect()]).creating()
 }
 
-/// The smallest change that makes `entry` what is wanted: what is equal is left alone, so that it
-/// keeps its counters and connections; new servers come before the old ones go.
+/// The smallest plan that turns `entry` into what is wanted. What is equal stays untouched and keeps
+/// its counters and connections; new servers are created before old ones are deleted.
 fn replace(entry: &ServiceEntry, config: ServiceConfig, wanted: Option<&[NewServer]>) -> Plan {
     let key = entry.service.key;
     let old = entry.service.config;
@@ -295,7 +284,7 @@ fn replace(entry: &ServiceEntry, config: ServiceConfig, wanted: Option<&[NewServ
     let Some(wanted) = wanted else {
         return Plan::of(set);
     };
-    let mut there: std::collections::HashMap<_, _> = entry
+    let mut present: HashMap<_, _> = entry
         .servers
         .iter()
         .map(|server| (server.key, server.config))
@@ -304,9 +293,9 @@ fn replace(entry: &ServiceEntry, config: ServiceConfig, wanted: Option<&[NewServ
     let mut changed = Vec::new();
     for (i, wanted) in wanted.iter().enumerate() {
         let (server, config) = wanted;
-        match there.remove(server) {
+        match present.remove(server) {
             None => new.push((i, wanted)),
-            Some(same) if same == *config => {}
+            Some(equal) if equal == *config => {}
             Some(old) => changed.push(
                 Step::new(
                     Op::SetServer(key, *server, *config),
@@ -316,10 +305,10 @@ fn replace(entry: &ServiceEntry, config: ServiceConfig, wanted: Option<&[NewServ
             ),
         }
     }
-    let gone = entry
+    let deleted = entry
         .servers
         .iter()
-        .filter(|server| there.contains_key(&server.key))
+        .filter(|server| present.contains_key(&server.key))
         .map(|server| {
             Step::new(
                 Op::DeleteServer(key, server.key),
@@ -331,5 +320,5 @@ fn replace(entry: &ServiceEntry, config: ServiceConfig, wanted: Option<&[NewServ
         .into_iter()
         .chain(add(key, new.into_iter()))
         .chain(changed);
-    Plan::staged([first.collect(), gone])
+    Plan::staged([first.collect(), deleted])
 }

@@ -1,26 +1,23 @@
 //! Connection synchronisation daemons, as declared state.
 
-use super::{Answer, App, Guard, RequestContext, Written, mismatch};
+use super::{Answer, App, Guard, RequestContext, Written};
 use crate::{
-    executor::{Change, Plan, Seen, Step},
-    model::{Errno, Error, Op, Query, Reason, SyncDaemon, SyncDaemonDraft, SyncState},
+    executor::{Nothing, Plan, Step, SyncDaemonsQuery, Transaction},
+    model::{Errno, Error, Op, Reason, SyncDaemon, SyncDaemonDraft, SyncState},
 };
 
 impl App {
-    /// The sync daemons that run, master first (ipvsadm -L --daemon).
+    /// The running sync daemons, the master first (ipvsadm -L --daemon).
     pub async fn sync_daemons(
         &self,
         context: &RequestContext,
     ) -> Result<Answer<Vec<SyncDaemon>>, Error> {
-        self.ask(context, Query::SyncDaemons, |seen| match seen {
-            Seen::SyncDaemons(daemons) => Some(daemons),
-            _ => None,
-        })
-        .await
+        Ok(self.read(context, SyncDaemonsQuery).await?.into())
     }
 
-    /// Starts a sync daemon (ipvsadm --start-daemon). One that runs already is refused, unless
-    /// `replace`: then it is stopped and started again if it differs, and left alone if not.
+    /// Starts a sync daemon (ipvsadm --start-daemon). Fails with `SYNC_DAEMON_RUNNING` if it runs.
+    /// With `replace` it is restarted instead if its configuration differs, and otherwise left
+    /// running.
     pub async fn start_sync_daemon(
         &self,
         context: &RequestContext,
@@ -30,8 +27,8 @@ impl App {
         guard: Guard,
     ) -> Result<Written<SyncDaemon>, Error> {
         let config = draft.config(state)?;
-        let decide = move |seen: Option<&Seen>| {
-            let running = running(seen, state)?;
+        let plan = move |daemons: &Vec<SyncDaemon>| {
+            let running = running(daemons, state);
             guard.check(running.map(|daemon| vec![daemon.etag()]).as_deref())?;
             let start = Step::new(Op::StartSyncDaemon(config), Op::StopSyncDaemon(state));
             let Some(running) = running else {
@@ -40,38 +37,33 @@ impl App {
             if !replace {
                 return Err(Error::new(
                     Reason::SyncDaemonRunning,
-                    format!("a {state} sync daemon runs already"),
+                    format!("the {state} sync daemon is already running"),
                 )
                 .with_errno(Errno::EEXIST)
-                .with_hint("stop it first, or ask for it to be replaced"));
+                .with_hint("stop it first, or replace it"));
             }
             if config.matches(running) {
                 return Ok(Plan::nothing());
             }
-            // The kernel changes none that runs. If the new one is refused, the old one comes back.
+            // The kernel cannot reconfigure a running daemon. If the new one fails to start, the old
+            // one is started again.
             let stop = Step::new(
                 Op::StopSyncDaemon(state),
                 Op::StartSyncDaemon((*running).into()),
             );
             Ok(Plan::staged([vec![stop], vec![start]]))
         };
-        let query = Some(Query::SyncDaemons);
-        let change = Change {
-            look: query,
-            decide: Box::new(decide),
-            read_back: query,
-        };
-        let changed = self.executor.change(change, context.deadline).await?;
-        let value = *running(changed.seen.as_ref(), state)?.ok_or_else(|| not_running(state))?;
-        Ok(Written {
-            value,
-            created: changed.created,
-            changed: changed.changed,
+        let transaction = Transaction::new(SyncDaemonsQuery, plan, SyncDaemonsQuery);
+        let written = Written::from(self.write(context, transaction).await?);
+        written.try_map(|daemons| {
+            running(&daemons, state)
+                .copied()
+                .ok_or_else(|| not_running(state))
         })
     }
 
-    /// Stops a sync daemon (ipvsadm --stop-daemon). `false` where it did not run, which
-    /// `allow_missing` must allow.
+    /// Stops a sync daemon (ipvsadm --stop-daemon). If it does not run, returns `false` with
+    /// `allow_missing` and fails otherwise.
     pub async fn stop_sync_daemon(
         &self,
         context: &RequestContext,
@@ -79,8 +71,8 @@ impl App {
         allow_missing: bool,
         guard: Guard,
     ) -> Result<bool, Error> {
-        let decide = move |seen: Option<&Seen>| {
-            let running = running(seen, state)?;
+        let plan = move |daemons: &Vec<SyncDaemon>| {
+            let running = running(daemons, state);
             if running.is_none() && allow_missing {
                 return Ok(Plan::nothing());
             }
@@ -88,30 +80,18 @@ impl App {
             running.ok_or_else(|| not_running(state))?;
             Ok(Plan::of([Op::StopSyncDaemon(state).into()]))
         };
-        let look = Some(Query::SyncDaemons);
-        let change = Change {
-            look,
-            decide: Box::new(decide),
-            read_back: None,
-        };
-        Ok(self
-            .executor
-            .change(change, context.deadline)
-            .await?
-            .changed)
+        let transaction = Transaction::new(SyncDaemonsQuery, plan, Nothing);
+        Ok(self.write(context, transaction).await?.changed())
     }
 }
 
-fn running(seen: Option<&Seen>, state: SyncState) -> Result<Option<&SyncDaemon>, Error> {
-    match seen {
-        Some(Seen::SyncDaemons(daemons)) => Ok(daemons.iter().find(|daemon| daemon.state == state)),
-        _ => Err(mismatch()),
-    }
+fn running(daemons: &[SyncDaemon], state: SyncState) -> Option<&SyncDaemon> {
+    daemons.iter().find(|daemon| daemon.state == state)
 }
 
 fn not_running(state: SyncState) -> Error {
     Error::new(
         Reason::SyncDaemonNotRunning,
-        format!("no {state} sync daemon runs"),
+        format!("the {state} sync daemon is not running"),
     )
 }

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails, and says where"
 )]
 
+mod dry_run;
 mod filters;
 mod list;
 mod replace;
@@ -22,6 +23,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     executor::ExecutorLimits,
+    identity::Principal,
     kernel::{
         FakeKernel,
         fake::{self, Fault, On, ServiceId, command},

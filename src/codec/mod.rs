@@ -23,7 +23,7 @@ mod tests;
 pub use errno::rejected;
 pub use proc::{connection, totals};
 pub use reply::{family_id, info, timeouts};
-pub use request::{dump_servers, dump_services, dump_sync_daemons, get, op, resolve_family};
+pub use request::{Get, dump_servers, dump_services, dump_sync_daemons, get, op, resolve_family};
 pub use server::server;
 pub use service::service;
 pub use sync_daemon::sync_daemon;

@@ -1,4 +1,4 @@
-//! Operations and queries as netlink requests.
+//! Operations and reads as netlink requests.
 
 use neli::consts::{
     genl::{CtrlAttr, CtrlCmd},
@@ -12,7 +12,18 @@ use super::{
     uapi::{self, command, top},
     wire::{self, Head, attribute, text},
 };
-use crate::model::{Op, Query, ServiceKey, Timeouts};
+use crate::model::{Op, ServiceKey, Timeouts};
+
+/// A request whose reply is one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Get {
+    /// `IPVS_CMD_GET_INFO`.
+    Info,
+    /// `IPVS_CMD_GET_CONFIG`.
+    Timeouts,
+    /// `IPVS_CMD_GET_SERVICE` of one service.
+    Service(ServiceKey),
+}
 
 /// Appends a request for the number of the IPVS family. The kernel loads the module on demand.
 pub fn resolve_family(out: &mut Vec<u8>, seq: u32) {
@@ -26,7 +37,7 @@ pub fn resolve_family(out: &mut Vec<u8>, seq: u32) {
     });
 }
 
-/// Appends an operation.
+/// Appends an operation. [`Op::SetSetting`] is no netlink command and appends nothing.
 pub fn op(out: &mut Vec<u8>, head: Head, op: &Op) {
     let mut put = |command: u8, attributes: &dyn Fn(&mut Vec<u8>)| {
         wire::request(out, head, false, command, attributes);
@@ -59,24 +70,19 @@ pub fn op(out: &mut Vec<u8>, head: Head, op: &Op) {
             put(command::NEW_DAEMON, &|out| put_sync_daemon(out, config));
         }
         Op::StopSyncDaemon(state) => put(command::DEL_DAEMON, &|out| put_sync_state(out, *state)),
+        Op::SetSetting { .. } => {}
     }
 }
 
-/// Appends a query whose reply is one message. Returns `false` if the query needs a dump.
-pub fn get(out: &mut Vec<u8>, head: Head, query: Query) -> bool {
+/// Appends a request whose reply is one message.
+pub fn get(out: &mut Vec<u8>, head: Head, get: Get) {
     let mut put = |command: u8, attributes: &dyn Fn(&mut Vec<u8>)| {
         wire::request(out, head, false, command, attributes);
-        true
     };
-    match query {
-        Query::Info => put(command::GET_INFO, &|_| {}),
-        Query::Timeouts => put(command::GET_CONFIG, &|_| {}),
-        Query::Service(key) => put(command::GET_SERVICE, &|out| put_service(out, key, None)),
-        Query::SyncDaemons
-        | Query::Services
-        | Query::Table
-        | Query::ServiceWithServers(_)
-        | Query::Servers(_) => false,
+    match get {
+        Get::Info => put(command::GET_INFO, &|_| {}),
+        Get::Timeouts => put(command::GET_CONFIG, &|_| {}),
+        Get::Service(key) => put(command::GET_SERVICE, &|out| put_service(out, key, None)),
     }
 }
 

@@ -116,6 +116,11 @@ pub fn nest(out: &mut Vec<u8>, number: u16, inside: impl FnOnce(&mut Vec<u8>)) {
     out[start..start + 2].copy_from_slice(&length.to_ne_bytes());
 }
 
+/// The bytes in a datagram of a message with this many bytes of attributes.
+pub fn message_len(attributes: usize) -> usize {
+    (MESSAGE_HEADER + GENERIC_HEADER + attributes).next_multiple_of(4)
+}
+
 /// The messages of a datagram, up to the first malformed one.
 pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     let mut rest = datagram;

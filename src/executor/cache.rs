@@ -1,154 +1,121 @@
-//! The last answers, for those who accept one that is not fresh.
+//! The most recent query results, for requests that accept some age.
 
 use std::{
+    any::{Any, TypeId},
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use super::Seen;
-use crate::model::Query;
+use super::query::TypedQuery;
 
-/// An answer and its age.
+/// A query result with its age.
 #[derive(Clone, Debug)]
-pub struct Told<T> {
-    /// It.
+pub struct Cached<T> {
+    /// The result.
     pub value: T,
-    /// How long ago it was read; zero where it was read for this question.
+    /// Time since it was read; zero if it was read for this request.
     pub age: Duration,
-    /// Where what is made of it can be put for others; `None` where it is kept for nobody.
-    pub rendered: Option<Arc<RenderCache>>,
+    /// Whether the cache keeps it for later requests.
+    pub kept: bool,
 }
 
-/// What was made of a kept answer, one thing of each type, for all who are told the same. It goes
-/// when the answer goes: with the next own write, or when a newer one takes its place.
+/// Results that some request accepts with an age, until the next own write.
+///
+/// A std mutex: it is held for a few instructions and never across an await.
 #[derive(Debug, Default)]
-pub struct RenderCache(Mutex<http::Extensions>);
-
-/// What was asked for with a maximum age, until the next own write.
-#[derive(Debug, Default)]
-pub(super) struct Cache(Mutex<Kept>);
+pub(super) struct Cache(Mutex<Entries>);
 
 #[derive(Debug, Default)]
-struct Kept {
-    /// How often it was cleared.
-    writes: u64,
-    answers: HashMap<Query, Answer>,
-    texts: HashMap<Vec<String>, (Instant, Vec<Option<String>>)>,
+struct Entries {
+    /// Number of times the cache was cleared.
+    generation: u64,
+    /// At most one entry per type of query, an `Entry<Q>`: cached queries have no parameters.
+    by_query: HashMap<TypeId, Box<dyn Any + Send>>,
 }
 
 #[derive(Debug)]
-struct Answer {
+struct Entry<A> {
     read: Instant,
-    seen: Seen,
-    rendered: Arc<RenderCache>,
-    /// For how long somebody accepts it.
+    value: A,
+    /// The largest age that a request has accepted.
     max_age: Duration,
-}
-
-// === impl RenderCache ===
-
-impl RenderCache {
-    /// What is there of this type; `make` makes it, once: who comes meanwhile waits for that.
-    pub fn get_or_render<T: Clone + Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> T {
-        let mut things = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(thing) = things.get::<T>() {
-            return thing.clone();
-        }
-        let thing = make();
-        things.insert(thing.clone());
-        thing
-    }
 }
 
 // === impl Cache ===
 
 impl Cache {
-    /// The answer to a question, if there is one that is young enough.
-    pub(super) fn answer(&self, query: Query, max_age: Duration) -> Option<Told<Seen>> {
-        if max_age.is_zero() {
+    /// The kept result of a query, if it is at most `max_age` old.
+    pub(super) fn get<Q: TypedQuery>(
+        &self,
+        _query: &Q,
+        max_age: Duration,
+    ) -> Option<Cached<Q::Answer>> {
+        if max_age.is_zero() || !Q::CACHED {
             return None;
         }
-        let mut kept = self.kept();
-        let answer = kept.answers.get_mut(&query)?;
-        answer.max_age = answer.max_age.max(max_age);
-        let age = answer.read.elapsed();
-        (age <= max_age).then(|| Told {
-            value: answer.seen.clone(),
+        let mut entries = self.entries();
+        let entry = entries.by_query.get_mut(&TypeId::of::<Q>())?;
+        let entry = entry.downcast_mut::<Entry<Q::Answer>>()?;
+        entry.max_age = entry.max_age.max(max_age);
+        let age = entry.read.elapsed();
+        (age <= max_age).then(|| Cached {
+            value: entry.value.clone(),
             age,
-            rendered: Some(answer.rendered.clone()),
+            kept: true,
         })
     }
 
-    /// Keeps an answer that was just read, where somebody accepts it for a while.
-    pub(super) fn keep(
+    /// Keeps a fresh result if a request accepts it with an age. Returns whether it did.
+    pub(super) fn keep<Q: TypedQuery>(
         &self,
-        query: Query,
-        seen: &Seen,
+        _query: &Q,
+        value: &Q::Answer,
         max_age: Duration,
-    ) -> Option<Arc<RenderCache>> {
-        // One service's answer is cheap to get again, and there may be many of them.
-        if max_age.is_zero() || query.service().is_some() {
-            return None;
+    ) -> bool {
+        if max_age.is_zero() || !Q::CACHED {
+            return false;
         }
-        let answer = Answer {
+        let entry = Entry {
             read: Instant::now(),
-            seen: seen.clone(),
-            rendered: Arc::default(),
+            value: value.clone(),
             max_age,
         };
-        let rendered = answer.rendered.clone();
-        self.kept().answers.insert(query, answer);
-        Some(rendered)
+        let mut entries = self.entries();
+        entries.by_query.insert(TypeId::of::<Q>(), Box::new(entry));
+        true
     }
 
-    /// Lets an answer go that is about to be read anew, so that there are never two tables. Returns
-    /// for how long somebody accepts the one that is to take its place: zero where nobody has asked
-    /// in that time.
-    pub(super) fn drop_answer(&self, query: Query) -> Duration {
-        let dropped = self.kept().answers.remove(&query);
-        let wanted = dropped.filter(|answer| answer.read.elapsed() <= answer.max_age);
-        wanted.map_or(Duration::ZERO, |answer| answer.max_age)
-    }
-
-    /// What files said, if that is young enough.
-    pub(super) fn texts(&self, paths: &[String], max_age: Duration) -> Option<Vec<Option<String>>> {
-        if max_age.is_zero() {
-            return None;
+    /// Removes a result before it is read again, so that two tables never exist at once. Returns
+    /// the largest age that a request has accepted for it; zero if none has in that time.
+    pub(super) fn take_max_age<Q: TypedQuery>(&self, _query: &Q) -> Duration {
+        if !Q::CACHED {
+            return Duration::ZERO;
         }
-        let kept = self.kept();
-        let (when, texts) = kept.texts.get(paths)?;
-        (when.elapsed() <= max_age).then(|| texts.clone())
+        let removed = self.entries().by_query.remove(&TypeId::of::<Q>());
+        removed
+            .and_then(|entry| entry.downcast::<Entry<Q::Answer>>().ok())
+            .filter(|entry| entry.read.elapsed() <= entry.max_age)
+            .map_or(Duration::ZERO, |entry| entry.max_age)
     }
 
-    /// Keeps what files were just found to say, where somebody accepts it for a while.
-    pub(super) fn keep_texts(&self, paths: &[String], texts: &[Option<String>], max_age: Duration) {
-        if !max_age.is_zero() {
-            let entry = (Instant::now(), texts.to_vec());
-            self.kept().texts.insert(paths.to_vec(), entry);
-        }
-    }
-
-    /// Forgets everything: the kernel is changed.
+    /// Removes everything, because the kernel is about to change.
     pub(super) fn clear(&self) {
-        let mut kept = self.kept();
-        let writes = kept.writes + 1;
-        let new = Kept {
-            writes,
-            ..Kept::default()
-        };
-        let forgotten = std::mem::replace(&mut *kept, new);
-        drop(kept);
-        // A table is large: not while others wait for the lock.
-        drop(forgotten);
+        let mut entries = self.entries();
+        entries.generation += 1;
+        let removed = std::mem::take(&mut entries.by_query);
+        drop(entries);
+        // A table is large: free it without the lock.
+        drop(removed);
     }
 
-    /// How often the kernel was changed so far: what was read while this grew is of no moment.
-    pub(super) fn writes(&self) -> u64 {
-        self.kept().writes
+    /// Number of times the cache was cleared. A result that was read while this grew is not kept.
+    pub(super) fn generation(&self) -> u64 {
+        self.entries().generation
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        // No code panics while it holds the lock, and a cache may be used after a panic anyway.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

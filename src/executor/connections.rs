@@ -1,8 +1,8 @@
-//! The connection table: read line by line in a thread of its own, never held in memory.
+//! Reads the connection table line by line, on a thread of its own, without holding it in memory.
 
 use std::{
     collections::HashMap,
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
@@ -10,34 +10,39 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::{Executor, Kernel, unavailable};
+use super::{
+    handle::Reader,
+    query::{ConnectionCountsQuery, ConnectionsQuery},
+    socket::ReadError,
+    unavailable,
+};
 use crate::{
     codec,
-    model::{Connection, ConnectionFilter, CountBy, Errno, Error, Reason},
+    kernel::Kernel,
+    model::{Connection, Errno, Error, Reason},
 };
 
+/// Connections in chunks; the last item is an error if reading failed. Dropping the receiver ends
+/// the read.
+pub type ConnectionChunks = mpsc::Receiver<Result<Vec<Connection>, Error>>;
+
+/// The connection table below `/proc`.
 const TABLE: &str = "net/ip_vs_conn";
-/// Connections handed over at a time; two such chunks wait at most.
+/// Connections per chunk.
 const CHUNK: usize = 256;
+/// Chunks that wait for a slow receiver.
 const CHUNKS: usize = 2;
-/// Lines between two looks whether anybody still waits.
-const LOOK: usize = 1024;
-/// The longest line that is taken; the kernel's are below 512 bytes.
-const LINE: u64 = 4096;
-/// The most groups that are counted; more is a list, not a count.
-const GROUPS: usize = 100_000;
+/// Lines between two checks whether the receiver still exists.
+const LINES_PER_CHECK: usize = 1024;
+/// The longest line in bytes; those of the kernel are shorter than 512.
+const MAX_LINE: u64 = 4096;
+/// The most groups of a count.
+const MAX_GROUPS: usize = 100_000;
 
-/// Connections as they are read; ends with an error where reading failed.
-pub type Connections = mpsc::Receiver<Result<Vec<Connection>, Error>>;
-
-impl Executor {
-    /// Reads the connections that `filter` lets pass, at most `limit` of them. Dropping the
-    /// receiver ends the reading.
-    pub fn connections(
-        &self,
-        filter: ConnectionFilter,
-        limit: Option<u64>,
-    ) -> Result<Connections, Error> {
+impl Reader {
+    /// Streams connections.
+    pub fn connections(&self, query: ConnectionsQuery) -> Result<ConnectionChunks, Error> {
+        let ConnectionsQuery { filter, limit } = query;
         let (chunks, receiver) = mpsc::channel(CHUNKS);
         self.read_table(move |kernel, permit| {
             let mut left = limit.unwrap_or(u64::MAX);
@@ -45,7 +50,7 @@ impl Executor {
             let mut lines = 0_usize;
             let read = each_connection(kernel, |connection| {
                 lines += 1;
-                if lines.is_multiple_of(LOOK) && chunks.is_closed() {
+                if lines.is_multiple_of(LINES_PER_CHECK) && chunks.is_closed() {
                     return false;
                 }
                 if left == 0 {
@@ -61,33 +66,34 @@ impl Executor {
                 }
                 true
             });
-            // Nobody may be waiting any more; there is nobody else to tell.
+            // The receiver may be gone.
             drop(chunks.blocking_send(read.map(|()| chunk)));
-            // Before the channel closes: who has read to the end may read again.
+            // Before the channel closes, so that a client that has read to the end can read again.
             drop(permit);
         })?;
         Ok(receiver)
     }
 
-    /// Counts the connections that `filter` lets pass, in groups, most first.
+    /// Counts connections in groups, the largest group first. Fails with `TOO_LARGE` above 100000
+    /// groups.
     pub async fn count_connections(
         &self,
-        filter: ConnectionFilter,
-        by: CountBy,
+        query: ConnectionCountsQuery,
     ) -> Result<Vec<(String, u64)>, Error> {
-        let (reply, answer) = oneshot::channel();
+        let ConnectionCountsQuery { filter, by } = query;
+        let (reply, result) = oneshot::channel();
         self.read_table(move |kernel, permit| {
             let mut counts: HashMap<String, u64> = HashMap::new();
             let mut too_many = false;
             let mut lines = 0_usize;
             let read = each_connection(kernel, |connection| {
                 lines += 1;
-                if lines.is_multiple_of(LOOK) && reply.is_closed() {
+                if lines.is_multiple_of(LINES_PER_CHECK) && reply.is_closed() {
                     return false;
                 }
                 if filter.matches(&connection) {
                     *counts.entry(by.group(&connection)).or_default() += 1;
-                    too_many = counts.len() > GROUPS;
+                    too_many = counts.len() > MAX_GROUPS;
                 }
                 !too_many
             });
@@ -95,37 +101,36 @@ impl Executor {
                 if too_many {
                     return Err(Error::new(
                         Reason::TooLarge,
-                        format!("more than {GROUPS} groups of connections"),
+                        format!("more than {MAX_GROUPS} groups of connections"),
                     )
-                    .with_hint("narrow the filter, or count by something coarser"));
+                    .with_hint("narrow the filter, or count by a field with fewer values"));
                 }
                 let mut counts: Vec<_> = counts.into_iter().collect();
                 counts.sort_unstable_by(|(a, m), (b, n)| n.cmp(m).then_with(|| a.cmp(b)));
                 Ok(counts)
             });
-            // Before the answer: who has it may count again.
+            // Before the reply, so that a client that has it can count again.
             drop(permit);
             drop(reply.send(counts));
         })?;
-        answer
+        result
             .await
             .map_err(|_| Error::new(Reason::Internal, "the reading thread failed"))?
     }
 
-    /// Runs `read` in a thread that is in the kernel's namespace; refused where as many run as may.
-    /// It drops the permit when it has ended.
+    /// Runs `read` on a thread in the kernel's namespace; fails if the limit of such threads is
+    /// reached. `read` drops the permit when it ends.
     fn read_table(
         &self,
         read: impl FnOnce(Result<&dyn Kernel, Error>, OwnedSemaphorePermit) + Send + 'static,
     ) -> Result<(), Error> {
-        let permit: OwnedSemaphorePermit =
-            Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
-                Error::new(
-                    Reason::RateLimited,
-                    "the connection table is being read by as many as may",
-                )
-                .with_hint("try again later; limits.max_connection_streams bounds them")
-            })?;
+        let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
+            Error::new(
+                Reason::RateLimited,
+                "too many concurrent reads of the connection table",
+            )
+            .with_hint("retry later; limits.max_connection_streams bounds them")
+        })?;
         let kernel = Arc::clone(&self.kernel);
         thread::Builder::new()
             .name("ipvs-connections".to_owned())
@@ -136,16 +141,16 @@ impl Executor {
             .map_err(|error| {
                 Error::new(
                     Reason::Internal,
-                    format!("no thread to read connections: {error}"),
+                    format!("cannot start a thread to read connections: {error}"),
                 )
             })?;
         Ok(())
     }
 }
 
-/// Hands over every connection of the table until `take` has enough.
+/// Passes each connection of the table to `take` until it returns false.
 ///
-/// A fault in here is an error like any other: a list that just ended would look complete.
+/// A panic becomes an error: a list that just ended would look complete.
 fn each_connection(
     kernel: Result<&dyn Kernel, Error>,
     take: impl FnMut(Connection) -> bool,
@@ -153,7 +158,7 @@ fn each_connection(
     catch_unwind(AssertUnwindSafe(|| read_connections(kernel, take))).unwrap_or_else(|_| {
         Err(Error::new(
             Reason::Internal,
-            "ipvsd failed on the connection table; the log has more",
+            "ipvsd failed on the connection table; the log has details",
         ))
     })
 }
@@ -163,16 +168,14 @@ fn read_connections(
     mut take: impl FnMut(Connection) -> bool,
 ) -> Result<(), Error> {
     let table = kernel?.open(TABLE).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            unavailable::no_link(super::link::AskError::Refused(Errno::ENOENT))
-        }
+        io::ErrorKind::NotFound => unavailable::no_socket(ReadError::Rejected(Errno::ENOENT)),
         _ => failed(&error),
     })?;
     let mut table = BufReader::with_capacity(64 << 10, table);
     let mut line = Vec::new();
     loop {
         line.clear();
-        let read = table.by_ref().take(LINE).read_until(b'\n', &mut line);
+        let read = table.by_ref().take(MAX_LINE).read_until(b'\n', &mut line);
         if read.map_err(|error| failed(&error))? == 0 {
             return Ok(());
         }
@@ -183,7 +186,7 @@ fn read_connections(
     }
 }
 
-fn failed(error: &std::io::Error) -> Error {
+fn failed(error: &io::Error) -> Error {
     Error::new(
         Reason::Internal,
         format!("the connection table cannot be read: {error}"),

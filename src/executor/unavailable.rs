@@ -1,30 +1,28 @@
-//! What is said when the kernel does not answer at all, or not to us.
+//! Errors of a kernel that is unavailable, or unavailable to this process.
 
-use std::io;
-
-use super::link::AskError;
+use super::socket::ReadError;
 use crate::model::{Errno, Error, Reason};
 
-/// No socket could be had.
-pub fn no_link(error: AskError) -> Error {
+/// No socket could be opened.
+pub fn no_socket(error: ReadError) -> Error {
     match error {
-        AskError::Refused(Errno::ENOENT) => Error::new(
+        ReadError::Rejected(Errno::ENOENT) => Error::new(
             Reason::KernelUnavailable,
             "the kernel has no IPVS: the module ip_vs is not loaded",
         )
         .with_errno(Errno::ENOENT)
         .with_hint("on the director, as root: modprobe ip_vs"),
-        AskError::Refused(errno) => refused(errno),
+        ReadError::Rejected(errno) => rejected(errno),
         error => broken(error),
     }
 }
 
-/// The kernel refused what it refuses nobody who may ask.
-pub fn refused(errno: Errno) -> Error {
+/// The kernel rejected a request that it rejects only for lack of privilege or support.
+pub fn rejected(errno: Errno) -> Error {
     match errno {
         Errno::EPERM => Error::new(
             Reason::KernelUnavailable,
-            "ipvsd may not manage IPVS: it lacks CAP_NET_ADMIN in the initial user namespace",
+            "ipvsd lacks CAP_NET_ADMIN in the initial user namespace",
         )
         .with_hint(
             "run ipvsd as root, or with AmbientCapabilities=CAP_NET_ADMIN in its systemd unit; a \
@@ -37,20 +35,23 @@ pub fn refused(errno: Errno) -> Error {
         .with_hint("on the director, as root: modprobe ip_vs"),
         Errno::EOPNOTSUPP => Error::new(
             Reason::UnsupportedByKernel,
-            "this kernel does not know the question",
+            "this kernel does not support the request",
         ),
-        errno => Error::new(Reason::Internal, format!("the kernel refused with {errno}")),
+        errno => Error::new(
+            Reason::Internal,
+            format!("the kernel rejected the request with {errno}"),
+        ),
     }
     .with_errno(errno)
 }
 
 /// The socket failed twice in a row.
-pub fn broken(error: AskError) -> Error {
-    let detail = format!("no answer from the kernel: {error}");
+pub fn broken(error: ReadError) -> Error {
+    let detail = format!("no reply from the kernel: {error}");
     let answer = Error::new(Reason::KernelUnavailable, detail)
-        .with_hint("try again; if it lasts, look at the director's kernel log (dmesg)");
+        .with_hint("retry; if the error persists, read the director's kernel log (dmesg)");
     match error {
-        AskError::Broken(error) => match error.raw_os_error() {
+        ReadError::Broken(error) => match error.raw_os_error() {
             Some(errno) => answer.with_errno(Errno(errno)),
             None => answer,
         },
@@ -59,28 +60,23 @@ pub fn broken(error: AskError) -> Error {
 }
 
 /// A setting could not be written.
-pub fn setting(path: &str, error: &io::Error) -> Error {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let errno = error.raw_os_error().map(Errno);
-    let answer = match (error.kind(), errno) {
-        (io::ErrorKind::NotFound, _) => Error::new(
+pub fn setting(name: &str, errno: Errno) -> Error {
+    let error = match errno {
+        Errno::ENOENT => Error::new(
             Reason::UnsupportedByKernel,
             format!("this kernel has no setting {name}"),
         )
-        .with_violation(name, "this kernel does not have it"),
-        (_, Some(Errno::EINVAL)) => Error::invalid(name, "the kernel refuses this value"),
-        (io::ErrorKind::PermissionDenied, _) => Error::new(
+        .with_violation(name, "is not a setting of this kernel"),
+        Errno::EINVAL => Error::invalid(name, "the kernel rejects this value"),
+        Errno::EPERM | Errno(libc::EACCES) => Error::new(
             Reason::KernelUnavailable,
-            format!("ipvsd may not write the setting {name}"),
+            format!("ipvsd has no permission to write the setting {name}"),
         )
-        .with_hint("settings belong to root: run ipvsd as root"),
-        _ => Error::new(
+        .with_hint("run ipvsd as root: the files of the settings belong to root"),
+        errno => Error::new(
             Reason::Internal,
-            format!("the setting {name} was not written: {error}"),
+            format!("the setting {name} was not written: {errno}"),
         ),
     };
-    match errno {
-        Some(errno) => answer.with_errno(errno),
-        None => answer,
-    }
+    error.with_errno(errno)
 }

@@ -1,8 +1,11 @@
-//! The one thread that owns the sockets. It takes what waits, makes the changes in their order,
-//! packed where they are about different services, and answers all equal questions with one sweep.
+//! The thread that owns the sockets. Each iteration takes the waiting jobs, executes the changes in
+//! order, then runs the queries.
+//!
+//! `impl Worker` is split by job: this file has the loop and the queries, `batch.rs` schedules
+//! transactions, `execute.rs` sends operations and determines their outcomes.
 
 use std::{
-    io::Read,
+    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
@@ -15,87 +18,137 @@ use tokio::sync::{
 };
 
 use super::{
-    Batch, Change, Changed, Kernel, Seen, Told, cache::Cache, link::Dump, reader, session::Session,
-    unavailable,
+    batch::{PendingTransaction, TypedTransaction},
+    cache::{Cache, Cached},
+    query::{Source, TypedQuery},
+    reconnect::ReconnectingSocket,
+    socket::Dump,
+    transaction::{CommandList, Executed, Transaction},
 };
-use crate::model::{Error, Query, Reason};
+use crate::{
+    kernel::Kernel,
+    model::{Error, Reason},
+};
 
-/// What waits for the worker.
-#[derive(Debug)]
+/// A request that waits for the thread.
 pub enum Job {
-    /// A question.
-    Ask(Waiting<Aged<Query>, Told<Seen>>),
-    /// A change.
-    Change(Waiting<Change, Changed>),
-    /// Operations, each on its own.
-    Batch(Waiting<Batch, Vec<Result<(), Error>>>),
-    /// Read small files below `/proc`, those that exist.
-    Read(Waiting<Aged<Vec<String>>, Vec<Option<String>>>),
-    /// Write small files below `/proc`, all or none.
-    Write(Waiting<Vec<(String, String)>, ()>),
+    /// A query.
+    Read(Box<dyn PendingRead>),
+    /// A transaction.
+    Transaction(Box<dyn PendingTransaction>),
+    /// Independent operations.
+    Commands(Pending<CommandList, Vec<Result<(), Error>>>),
 }
 
-/// A question whose answer may be old.
-#[derive(Debug)]
-pub struct Aged<Q> {
-    /// It.
-    pub about: Q,
-    /// How old the answer may be; zero for a fresh one.
-    pub max_age: Duration,
-}
-
-/// A request and who waits for its answer.
-#[derive(Debug)]
-pub struct Waiting<Q, A> {
+/// A request and the channel for its result.
+pub struct Pending<Q, A> {
     /// The request.
     pub request: Q,
-    /// When nobody waits for it any more.
+    /// When nobody waits for the result any more.
     pub deadline: Instant,
-    /// Where the answer goes.
+    /// Receives the result.
     pub reply: oneshot::Sender<Result<A, Error>>,
 }
 
-/// The thread's state. What it does for changes is in `act`.
-pub struct Worker {
-    kernel: Arc<dyn Kernel>,
-    jobs: mpsc::Receiver<Job>,
-    pub(super) cache: Arc<Cache>,
-    /// For changes, and what they look at.
-    pub(super) writes: Session,
-    /// For questions: of the same socket, the kernel would not take up a second dump, of what a
-    /// change looks at, while the first is on its way.
-    reads: Session,
-    /// The dump that changes are made in the middle of, and whether one of them has moved what it
-    /// is of.
-    pub(super) dumping: Option<(Dump, bool)>,
-    /// What is to be answered next.
-    questions: Vec<Waiting<Aged<Query>, Told<Seen>>>,
+/// Queries of any type that wait together.
+pub trait PendingRead: Send {
+    /// Takes over the waiting requests of `other` if it is the same query. Returns whether it is.
+    fn absorb(&mut self, other: &mut dyn Any) -> bool;
+
+    /// For [`absorb`](Self::absorb).
+    fn as_any(&mut self) -> &mut dyn Any;
+
+    /// Drops requests that nobody waits for any more.
+    fn drop_unwanted(&mut self, now: Instant);
+
+    /// Runs the query once for all waiting requests.
+    fn run(self: Box<Self>, worker: &mut Worker);
 }
 
-/// How many jobs are taken at a time: enough to share sweeps and fill packs.
-const TURN: usize = 256;
-/// The most that is read of a small file; the longest setting is a list of CPUs.
-const SMALL_FILE: u64 = 64 << 10;
+/// Equal queries that wait together.
+struct CoalescedRead<Q: TypedQuery> {
+    query: Q,
+    /// The accepted age and the request.
+    waiting: Vec<Pending<Duration, Cached<Q::Answer>>>,
+}
+
+/// The state of the thread.
+pub struct Worker {
+    pub(super) kernel: Arc<dyn Kernel>,
+    jobs: mpsc::Receiver<Job>,
+    pub(super) cache: Arc<Cache>,
+    /// For changes and what they read.
+    pub(super) writes: ReconnectingSocket,
+    /// For queries. The kernel runs one dump per socket at a time, and a change may need a dump
+    /// while that of a query is in progress.
+    reads: ReconnectingSocket,
+    /// The dump in progress, and whether a change has invalidated it.
+    pub(super) dumping: Option<(Dump, bool)>,
+    /// The queries to run next.
+    queries: Vec<Box<dyn PendingRead>>,
+}
+
+/// Jobs per iteration: enough to coalesce queries and to fill batches.
+const JOBS_PER_ITERATION: usize = 256;
+
+// === impl Job ===
+
+impl Job {
+    pub(super) fn read<Q: TypedQuery>(
+        query: Q,
+        max_age: Duration,
+        deadline: Instant,
+        reply: oneshot::Sender<Result<Cached<Q::Answer>, Error>>,
+    ) -> Self {
+        let pending = Pending {
+            request: max_age,
+            deadline,
+            reply,
+        };
+        Self::Read(Box::new(CoalescedRead {
+            query,
+            waiting: vec![pending],
+        }))
+    }
+
+    pub(super) fn transaction<P: TypedQuery, R: TypedQuery>(
+        transaction: Transaction<P, R>,
+        deadline: Instant,
+        dry_run: bool,
+        reply: oneshot::Sender<Result<Executed<R::Answer>, Error>>,
+    ) -> Self {
+        Self::Transaction(Box::new(TypedTransaction::new(
+            transaction,
+            deadline,
+            dry_run,
+            reply,
+        )))
+    }
+}
 
 // === impl Worker ===
 
 impl Worker {
     /// A worker that has not connected yet.
-    pub fn new(kernel: Arc<dyn Kernel>, jobs: mpsc::Receiver<Job>, cache: Arc<Cache>) -> Self {
-        let writes = Session::new(kernel.clone());
+    pub(super) fn new(
+        kernel: Arc<dyn Kernel>,
+        jobs: mpsc::Receiver<Job>,
+        cache: Arc<Cache>,
+    ) -> Self {
+        let writes = ReconnectingSocket::new(kernel.clone());
         Self {
-            reads: writes.beside(),
+            reads: writes.sibling(),
             writes,
             kernel,
             jobs,
             cache,
             dumping: None,
-            questions: Vec::new(),
+            queries: Vec::new(),
         }
     }
 
-    /// Works until all handles are gone. Who has put a job into the queue unparks this thread.
-    pub fn run(mut self) {
+    /// Runs until all handles are dropped. A handle unparks this thread after it has queued a job.
+    pub(super) fn run(mut self) {
         loop {
             let first = match self.jobs.try_recv() {
                 Ok(job) => job,
@@ -105,30 +158,30 @@ impl Worker {
                 }
                 Err(TryRecvError::Disconnected) => return,
             };
-            // A fault in here ends the turn, not the daemon; who waits is told by the lost reply.
-            if catch_unwind(AssertUnwindSafe(|| self.turn(first))).is_err() {
-                tracing::error!("a turn of the executor panicked; its requests are answered so");
-                self.writes.give_up();
-                self.reads.give_up();
+            // A panic fails the requests of this iteration (their reply channels are dropped), not
+            // the daemon.
+            if catch_unwind(AssertUnwindSafe(|| self.iterate(first))).is_err() {
+                tracing::error!("executor batch panicked; its requests fail with INTERNAL");
+                self.writes.close();
+                self.reads.close();
                 self.dumping = None;
-                self.questions.clear();
+                self.queries.clear();
             }
         }
     }
 
-    /// Does what waits, beginning with `first`: first the writes, in their order, then the
-    /// questions, which are answered with what the writes made.
-    fn turn(&mut self, first: Job) {
-        self.work(Some(first));
-        while !self.questions.is_empty() {
-            self.answer();
+    /// Executes the waiting changes, then runs the waiting queries, which see the changes.
+    fn iterate(&mut self, first: Job) {
+        self.take_jobs(Some(first));
+        while !self.queries.is_empty() {
+            self.run_queries();
         }
     }
 
-    /// Does what waits, but for the questions, which are collected.
-    fn work(&mut self, first: Option<Job>) {
+    /// Takes the waiting jobs, executes the changes in order, and collects the queries.
+    fn take_jobs(&mut self, first: Option<Job>) {
         let mut jobs: Vec<_> = first.into_iter().collect();
-        while jobs.len() + self.questions.len() < TURN
+        while jobs.len() + self.queries.len() < JOBS_PER_ITERATION
             && let Ok(job) = self.jobs.try_recv()
         {
             jobs.push(job);
@@ -136,166 +189,143 @@ impl Worker {
         if jobs.is_empty() {
             return;
         }
-        let now = Instant::now();
-        let mut changes = Vec::new();
+        let mut transactions = Vec::new();
         for job in jobs {
             match job {
-                Job::Ask(ask) => self.questions.extend(ask.wanted(now)),
-                // Whether they are still wanted shows when it is their turn.
-                Job::Change(change) => changes.push(change),
-                Job::Batch(batch) => {
-                    // Writes keep their order.
-                    self.changes(std::mem::take(&mut changes));
-                    if let Some(batch) = batch.wanted(Instant::now()) {
-                        let outcomes = self.batch(&batch.request);
-                        batch.answer(outcomes);
-                    }
-                }
-                Job::Read(read) => {
-                    if let Some(read) = read.wanted(now) {
-                        self.read_files(read);
-                    }
-                }
-                Job::Write(write) => {
-                    if let Some(write) = write.wanted(now) {
-                        let written = self.write_files(&write.request);
-                        write.answer(written);
+                Job::Read(read) => self.queries.push(read),
+                Job::Transaction(transaction) => transactions.push(transaction),
+                Job::Commands(commands) => {
+                    // Changes keep their order.
+                    self.run_transactions(std::mem::take(&mut transactions));
+                    if let Some(commands) = commands.wanted(Instant::now()) {
+                        let results = self.run_commands(&commands.request);
+                        commands.reply(results);
                     }
                 }
             }
         }
-        self.changes(changes);
+        self.run_transactions(transactions);
     }
 
-    // --- questions
-
-    /// Answers the questions, equal ones with one sweep: asked before any of this was read, all of
-    /// them may have the same answer. Those that come meanwhile are left for the next time.
-    fn answer(&mut self) {
-        let mut questions = std::mem::take(&mut self.questions);
-        while let Some(first) = questions.pop() {
-            let query = first.request.about;
-            let (mut same, other): (Vec<_>, Vec<_>) = questions
-                .into_iter()
-                .partition(|question| question.request.about == query);
-            questions = other;
-            same.push(first);
-            // More may have missed an old answer together than are taken in a turn; the turn before
-            // has left a young one then.
-            let mut wanting = Vec::new();
-            for question in same {
-                match self.cache.answer(query, question.request.max_age) {
-                    Some(told) => question.answer(Ok(told)),
-                    None => wanting.push(question),
-                }
-            }
-            let asked = wanting.iter().map(|question| question.request.max_age);
-            let Some(max_age) = asked.max() else {
-                continue;
-            };
-            let max_age = max_age.max(self.cache.drop_answer(query));
-            let writes = self.cache.writes();
-            let answer = self.read(query);
-            let rendered = match &answer {
-                // One that a write came into is told to those who asked before it, and to nobody
-                // after it.
-                Ok(seen) if writes == self.cache.writes() => self.cache.keep(query, seen, max_age),
-                _ => None,
-            };
-            for question in wanting {
-                question.answer(answer.clone().map(|value| Told {
-                    value,
-                    age: Duration::ZERO,
-                    rendered: rendered.clone(),
-                }));
-            }
+    /// Runs the collected queries, equal ones once: all of them were requested before the read, so
+    /// they may share its result. Queries that arrive meanwhile wait for the next call.
+    fn run_queries(&mut self) {
+        let now = Instant::now();
+        let mut queries = std::mem::take(&mut self.queries);
+        while let Some(mut query) = queries.pop() {
+            queries.retain_mut(|other| !query.absorb(other.as_any()));
+            query.drop_unwanted(now);
+            query.run(self);
         }
     }
 
-    /// Answers a question. It may take long: between two datagrams of a dump, the writes are made
-    /// that have come meanwhile.
-    fn read(&mut self, query: Query) -> Result<Seen, Error> {
-        // What is done meanwhile reads with the other one.
-        let mut session = std::mem::replace(&mut self.reads, self.writes.beside());
-        let seen = session.read(|link| {
-            reader::read(link, query, &mut |dump| {
+    /// Runs a query. Changes that arrive between two datagrams of a dump are executed there.
+    fn fetch_interleaved<Q: TypedQuery>(&mut self, query: &Q) -> Result<Q::Answer, Error> {
+        // A change that runs meanwhile must not use the socket of the dump.
+        let mut socket = std::mem::replace(&mut self.reads, self.writes.sibling());
+        let kernel = self.kernel.clone();
+        let result = query.fetch(&mut Source {
+            kernel: &*kernel,
+            socket: &mut socket,
+            interleave: &mut |dump| {
                 self.dumping = Some((dump, false));
-                self.work(None);
-                self.dumping.take().is_some_and(|(_, moved)| moved)
-            })
+                self.take_jobs(None);
+                self.dumping
+                    .take()
+                    .is_some_and(|(_, invalidated)| invalidated)
+            },
         });
-        self.reads = session;
-        seen
+        self.reads = socket;
+        result
     }
 
-    /// Answers a question of a change, which nothing may come into.
-    pub(super) fn ask(&mut self, query: Query) -> Result<Seen, Error> {
-        self.writes
-            .read(|link| reader::read(link, query, &mut |_| false))
-    }
-
-    // --- files
-
-    pub(super) fn read_file(&self, path: &str) -> Option<String> {
-        let mut text = String::new();
-        self.kernel
-            .open(path)
-            .ok()?
-            .take(SMALL_FILE)
-            .read_to_string(&mut text)
-            .ok()?;
-        Some(text)
-    }
-
-    fn read_files(&self, read: Waiting<Aged<Vec<String>>, Vec<Option<String>>>) {
-        let Aged { about, max_age } = &read.request;
-        let texts = self.cache.texts(about, *max_age).unwrap_or_else(|| {
-            let texts: Vec<_> = about.iter().map(|path| self.read_file(path)).collect();
-            self.cache.keep_texts(about, &texts, *max_age);
-            texts
-        });
-        read.answer(Ok(texts));
-    }
-
-    /// Writes files in order; where one is refused, those before it get back what they had.
-    fn write_files(&mut self, files: &[(String, String)]) -> Result<(), Error> {
-        self.cache.clear();
-        let mut done: Vec<(&str, String)> = Vec::new();
-        for (path, text) in files {
-            let before = self.read_file(path);
-            if let Err(error) = self.kernel.write(path, text) {
-                for (path, before) in done.into_iter().rev() {
-                    if let Err(error) = self.kernel.write(path, &before) {
-                        tracing::warn!(path, %error, "a setting could not be put back");
-                    }
-                }
-                return Err(unavailable::setting(path, &error));
-            }
-            done.extend(before.map(|before| (path.as_str(), before)));
-        }
-        Ok(())
+    /// Runs a query of a change, without interruption.
+    pub(super) fn fetch<Q: TypedQuery>(&mut self, query: &Q) -> Result<Q::Answer, Error> {
+        query.fetch(&mut Source {
+            kernel: &*self.kernel,
+            socket: &mut self.writes,
+            interleave: &mut |_| false,
+        })
     }
 }
 
-// === impl Waiting ===
+// === impl CoalescedRead ===
 
-impl<Q, A> Waiting<Q, A> {
-    /// Itself, if somebody waits and there is time `now`; else its end is told here.
+impl<Q: TypedQuery> PendingRead for CoalescedRead<Q> {
+    fn absorb(&mut self, other: &mut dyn Any) -> bool {
+        match other.downcast_mut::<Self>() {
+            Some(other) if other.query == self.query => {
+                self.waiting.append(&mut other.waiting);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn drop_unwanted(&mut self, now: Instant) {
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        self.waiting = waiting.filter_map(|pending| pending.wanted(now)).collect();
+    }
+
+    fn run(self: Box<Self>, worker: &mut Worker) {
+        let Self { query, waiting } = *self;
+        // More requests may have missed the cache together than fit one iteration. The iteration
+        // before has left a result that is young enough for them.
+        let mut missing = Vec::with_capacity(waiting.len());
+        for pending in waiting {
+            match worker.cache.get(&query, pending.request) {
+                Some(cached) => pending.reply(Ok(cached)),
+                None => missing.push(pending),
+            }
+        }
+        let Some(max_age) = missing.iter().map(|pending| pending.request).max() else {
+            return;
+        };
+        let max_age = max_age.max(worker.cache.take_max_age(&query));
+        let generation = worker.cache.generation();
+        let result = worker.fetch_interleaved(&query);
+        let kept = match &result {
+            // A change during the read may be missing in the result. Requests that came before the
+            // change receive it, but it is not kept.
+            Ok(value) if generation == worker.cache.generation() => {
+                worker.cache.keep(&query, value, max_age)
+            }
+            _ => false,
+        };
+        for pending in missing {
+            pending.reply(result.clone().map(|value| Cached {
+                value,
+                age: Duration::ZERO,
+                kept,
+            }));
+        }
+    }
+}
+
+// === impl Pending ===
+
+impl<Q, A> Pending<Q, A> {
+    /// The request, if somebody waits and its deadline is after `now`; otherwise it ends here.
     pub(super) fn wanted(self, now: Instant) -> Option<Self> {
         if self.reply.is_closed() {
             return None;
         }
         if self.deadline <= now {
-            drop(self.reply.send(Err(Error::new(
+            self.reply(Err(Error::new(
                 Reason::DeadlineExceeded,
                 "the deadline passed before the kernel was asked; nothing was done",
-            ))));
+            )));
             return None;
         }
         Some(self)
     }
 
-    fn answer(self, answer: Result<A, Error>) {
-        drop(self.reply.send(answer));
+    /// Sends the result. The receiver may be gone; a change stays executed.
+    pub(super) fn reply(self, result: Result<A, Error>) {
+        drop(self.reply.send(result));
     }
 }

@@ -35,7 +35,8 @@ pub fn code(reason: Reason) -> Code {
             Code::AlreadyExists
         }
         Reason::RevisionMismatch => Code::Aborted,
-        Reason::SchedulerUnavailable
+        Reason::ConfirmMismatch
+        | Reason::SchedulerUnavailable
         | Reason::PersistenceEngineUnavailable
         | Reason::UnsupportedByKernel
         | Reason::SyncDaemonConflict => Code::FailedPrecondition,

@@ -76,6 +76,10 @@ fn explanation(reason: Reason) -> &'static str {
              the resource again, apply the change to its current state, and send its current ETag. \
              Nothing was changed."
         }
+        Reason::ConfirmMismatch => {
+            "The query parameter `confirm` is not the number of services that the request would \
+             delete. Nothing was deleted. List the services and retry with their number."
+        }
         Reason::SchedulerUnavailable => {
             "The kernel does not have the scheduler. Check its name; on the director, `modprobe \
              ip_vs_NAME` loads its module if the kernel has it."

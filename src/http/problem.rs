@@ -53,7 +53,7 @@ pub fn status(reason: Reason) -> StatusCode {
         Reason::ServiceExists | Reason::ServerExists | Reason::SyncDaemonRunning => {
             StatusCode::CONFLICT
         }
-        Reason::RevisionMismatch => StatusCode::PRECONDITION_FAILED,
+        Reason::RevisionMismatch | Reason::ConfirmMismatch => StatusCode::PRECONDITION_FAILED,
         Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Reason::SchedulerUnavailable

@@ -1,18 +1,21 @@
-//! Everything that this process can do to a kernel, and everything that it can ask of it.
+//! The closed set of what this process can do to a kernel, and of what it can ask it.
 
 use super::{
     Name, ServerConfig, ServerKey, ServiceConfig, ServiceKey, SyncState, Timeouts,
     sync_daemon::SyncDaemonConfig,
 };
 
-/// A change. Each is one netlink command, which the kernel does or refuses whole.
+/// A change of the kernel's state. The kernel executes or rejects each as a whole.
+///
+/// All but [`SetSetting`](Self::SetSetting) are one netlink command
+/// (`include/uapi/linux/ip_vs.h`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
     /// `IPVS_CMD_NEW_SERVICE` (ipvsadm -A).
     CreateService(ServiceKey, ServiceConfig),
     /// `IPVS_CMD_SET_SERVICE` (ipvsadm -E): replaces the whole configuration.
     SetService(ServiceKey, ServiceConfig),
-    /// `IPVS_CMD_DEL_SERVICE` (ipvsadm -D), with its real servers.
+    /// `IPVS_CMD_DEL_SERVICE` (ipvsadm -D): deletes the service and its real servers.
     DeleteService(ServiceKey),
     /// `IPVS_CMD_NEW_DEST` (ipvsadm -a).
     CreateServer(ServiceKey, ServerKey, ServerConfig),
@@ -20,11 +23,11 @@ pub enum Op {
     SetServer(ServiceKey, ServerKey, ServerConfig),
     /// `IPVS_CMD_DEL_DEST` (ipvsadm -d).
     DeleteServer(ServiceKey, ServerKey),
-    /// `IPVS_CMD_FLUSH` (ipvsadm -C): all services.
+    /// `IPVS_CMD_FLUSH` (ipvsadm -C): deletes all services.
     Clear,
-    /// `IPVS_CMD_ZERO` (ipvsadm -Z): the counters of all services and the totals.
+    /// `IPVS_CMD_ZERO` (ipvsadm -Z): resets the counters of all services and the totals.
     ZeroAll,
-    /// `IPVS_CMD_ZERO` of one service and its servers (ipvsadm -Z -t).
+    /// `IPVS_CMD_ZERO` (ipvsadm -Z -t): resets the counters of one service and its servers.
     ZeroService(ServiceKey),
     /// `IPVS_CMD_SET_CONFIG` (ipvsadm --set).
     SetTimeouts(Timeouts),
@@ -32,37 +35,66 @@ pub enum Op {
     StartSyncDaemon(SyncDaemonConfig),
     /// `IPVS_CMD_DEL_DAEMON` (ipvsadm --stop-daemon).
     StopSyncDaemon(SyncState),
+    /// Writes the text to `/proc/sys/net/ipv4/vs/NAME` (ipvsadm(8), NOTES and FILES).
+    SetSetting {
+        /// Name of the setting.
+        name: &'static str,
+        /// Text of the file.
+        text: String,
+    },
 }
 
-/// A question that the kernel's netlink family answers.
+/// A read of the kernel's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Query {
-    /// `IPVS_CMD_GET_INFO`.
+    /// `IPVS_CMD_GET_INFO`: version and size of the connection table.
     Info,
     /// `IPVS_CMD_GET_CONFIG` (ipvsadm -L --timeout).
     Timeouts,
     /// `IPVS_CMD_GET_DAEMON` (ipvsadm -L --daemon).
     SyncDaemons,
-    /// `IPVS_CMD_GET_SERVICE`, all, without their real servers.
+    /// `IPVS_CMD_GET_SERVICE`: all services, without their real servers. One dump.
     Services,
-    /// All services with their real servers (ipvsadm -L): one dump, and one more a service.
+    /// All services with their real servers (ipvsadm -L): one dump, and one per service.
     Table,
-    /// One service without its real servers.
+    /// `IPVS_CMD_GET_SERVICE`: one service, without its real servers.
     Service(ServiceKey),
     /// One service with its real servers (ipvsadm -L -t).
     ServiceWithServers(ServiceKey),
-    /// The real servers of one service alone: one dump, where the service with them is two exchanges.
+    /// `IPVS_CMD_GET_DEST`: the real servers of one service. One dump.
     Servers(ServiceKey),
+    /// The settings in `/proc/sys/net/ipv4/vs`.
+    Settings,
+    /// The setting `run_estimation`.
+    Estimation,
+    /// The counters and rates of everything (`/proc/net/ip_vs_stats`).
+    Totals,
+    /// The kernel's release and loaded modules (`/proc/sys/kernel/osrelease`, `/proc/modules`).
+    System,
+    /// The connection table (`/proc/net/ip_vs_conn`; ipvsadm -L -c).
+    Connections,
+    /// The connection table, counted in groups.
+    ConnectionCounts,
 }
 
 // === impl Query ===
 
 impl Query {
-    /// The service that this asks about, where it is one.
+    /// The service that the query is about, if it is about one.
     pub fn service(&self) -> Option<ServiceKey> {
         match self {
             Self::Service(key) | Self::ServiceWithServers(key) | Self::Servers(key) => Some(*key),
-            Self::Info | Self::Timeouts | Self::SyncDaemons | Self::Services | Self::Table => None,
+            Self::Info
+            | Self::Timeouts
+            | Self::SyncDaemons
+            | Self::Services
+            | Self::Table
+            | Self::Settings
+            | Self::Estimation
+            | Self::Totals
+            | Self::System
+            | Self::Connections
+            | Self::ConnectionCounts => None,
         }
     }
 }
@@ -70,7 +102,7 @@ impl Query {
 // === impl Op ===
 
 impl Op {
-    /// The service that this changes, where it is one.
+    /// The service that the operation changes, if it changes one.
     pub fn service(&self) -> Option<ServiceKey> {
         match self {
             Self::CreateService(key, _)
@@ -84,11 +116,30 @@ impl Op {
             | Self::ZeroAll
             | Self::SetTimeouts(_)
             | Self::StartSyncDaemon(_)
-            | Self::StopSyncDaemon(_) => None,
+            | Self::StopSyncDaemon(_)
+            | Self::SetSetting { .. } => None,
         }
     }
 
-    /// The scheduler and the engine that this needs.
+    /// The name of the operation, for the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CreateService(..) => "create_service",
+            Self::SetService(..) => "update_service",
+            Self::DeleteService(_) => "delete_service",
+            Self::CreateServer(..) => "create_server",
+            Self::SetServer(..) => "update_server",
+            Self::DeleteServer(..) => "delete_server",
+            Self::Clear => "clear",
+            Self::ZeroAll | Self::ZeroService(_) => "zero",
+            Self::SetTimeouts(_) => "set_timeouts",
+            Self::StartSyncDaemon(_) => "start_sync_daemon",
+            Self::StopSyncDaemon(_) => "stop_sync_daemon",
+            Self::SetSetting { .. } => "set_setting",
+        }
+    }
+
+    /// The scheduler and the persistence engine that the operation needs.
     pub fn needs(&self) -> Option<(Name, Option<Name>)> {
         match self {
             Self::CreateService(_, config) | Self::SetService(_, config) => {

@@ -59,6 +59,8 @@ reasons! {
     SyncDaemonRunning = "SYNC_DAEMON_RUNNING", "Sync daemon already running";
     /// The precondition of the request does not hold.
     RevisionMismatch = "REVISION_MISMATCH", "Precondition failed";
+    /// The number that confirms a deletion is not the number of resources that it would delete.
+    ConfirmMismatch = "CONFIRM_MISMATCH", "Confirmation does not match";
     /// The kernel has no such scheduler.
     SchedulerUnavailable = "SCHEDULER_UNAVAILABLE", "Scheduler not available";
     /// The kernel has no such persistence engine.

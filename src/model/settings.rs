@@ -98,6 +98,21 @@ settings! {
     "sync_version" SettingKind::Integer(0, 1), "Version of the sync protocol. Default 1.";
 }
 
+// === impl SettingValue ===
+
+impl SettingValue {
+    /// The text of the setting's file.
+    pub fn file_text(&self) -> String {
+        match self {
+            Self::Bool(on) => u8::from(*on).to_string(),
+            Self::Integer(number) => number.to_string(),
+            Self::Pair([first, second]) => format!("{first} {second}"),
+            // With a line feed, because a write of 0 bytes would not reach the kernel.
+            Self::Text(text) => format!("{text}\n"),
+        }
+    }
+}
+
 // === impl SettingSpec ===
 
 impl SettingSpec {
@@ -134,11 +149,11 @@ impl SettingSpec {
     pub fn print(&self, value: &SettingValue) -> Result<String, Violation> {
         let bad = |allowed: String| Err(Violation::new(self.name, allowed));
         match (self.kind, value) {
-            (SettingKind::Bool, SettingValue::Bool(on)) => Ok(u8::from(*on).to_string()),
+            (SettingKind::Bool, SettingValue::Bool(_)) => Ok(value.file_text()),
             (SettingKind::Bool, _) => bad("must be true or false".to_owned()),
             (SettingKind::Integer(min, max), SettingValue::Integer(number)) => {
                 if (min..=max).contains(number) {
-                    Ok(number.to_string())
+                    Ok(value.file_text())
                 } else {
                     bad(format!("{number} is out of range: {min} to {max}"))
                 }
@@ -157,14 +172,13 @@ impl SettingSpec {
                         "[{first}, {second}]: the first must be less than the second, or the second 0"
                     ))
                 } else {
-                    Ok(format!("{first} {second}"))
+                    Ok(value.file_text())
                 }
             }
             (SettingKind::Pair, _) => bad("must be two integers, such as [3, 50]".to_owned()),
             (SettingKind::Text, SettingValue::Text(text)) => {
                 if text.len() <= 256 && text.bytes().all(|b| b.is_ascii_graphic()) {
-                    // With a line feed, because a write of 0 bytes would not reach the kernel.
-                    Ok(format!("{text}\n"))
+                    Ok(value.file_text())
                 } else {
                     bad("must be at most 256 visible ASCII characters".to_owned())
                 }

@@ -145,7 +145,7 @@ async fn what_could_not_be_undone_is_said() {
         {"address": "10.0.0.3"}, {"address": "10.0.0.255"},
     ]});
     let error = put(&app, json).await.unwrap_err();
-    assert!(error.detail.contains("0 of them undone"), "{error}");
+    assert!(error.detail.contains("0 of them rolled back"), "{error}");
 }
 
 #[tokio::test]

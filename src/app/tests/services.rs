@@ -252,7 +252,7 @@ async fn a_clear_needs_the_number_of_services_that_it_deletes() {
     assert_eq!(fields(&error), ["confirm"]);
     for wrong in [0, 2, 4, u64::MAX] {
         let error = clear(Some(wrong)).await.unwrap_err();
-        assert_eq!(error.reason, Reason::RevisionMismatch);
+        assert_eq!(error.reason, Reason::ConfirmMismatch);
         assert_eq!(fields(&error), ["confirm"]);
     }
     assert_eq!(state(&kernel).len(), 3);

@@ -306,7 +306,7 @@ fn queries_match_those_of_ipvsadm() {
     let head = wire::Head { ack: false, ..HEAD };
     let query_sent = |query| {
         let mut bytes = Vec::new();
-        assert!(get(&mut bytes, head, query));
+        get(&mut bytes, head, query);
         let (family, flags, command, tree) = request(&bytes, Some(SEQ));
         assert_eq!((family, flags), (FAMILY, 0x1));
         (command, tree)
@@ -316,20 +316,17 @@ fn queries_match_those_of_ipvsadm() {
         tree.retain(|path, _| path.0 != 1 || path.1 <= 5);
         (number, tree)
     };
+    assert_eq!(query_sent(Get::Timeouts), theirs("ipvsadm -L --timeout", 0));
     assert_eq!(
-        query_sent(Query::Timeouts),
-        theirs("ipvsadm -L --timeout", 0)
-    );
-    assert_eq!(
-        query_sent(Query::Info),
+        query_sent(Get::Info),
         theirs("ipvsadm -A -t 10.0.0.1:80 -s rr", 1)
     );
     assert_eq!(
-        query_sent(Query::Service(key("tcp-10.0.0.1-80"))),
+        query_sent(Get::Service(key("tcp-10.0.0.1-80"))),
         theirs("ipvsadm -L -n -t 10.0.0.1:80", 0)
     );
     assert_eq!(
-        query_sent(Query::Service(key("fwmark6-7"))),
+        query_sent(Get::Service(key("fwmark6-7"))),
         theirs("ipvsadm -L -n -f 7 -6", 0)
     );
 
@@ -356,16 +353,6 @@ fn queries_match_those_of_ipvsadm() {
         dump(&|out| dump_sync_daemons(out, head)),
         theirs("ipvsadm -L --daemon", 0)
     );
-    for query in [
-        Query::SyncDaemons,
-        Query::Services,
-        Query::Table,
-        Query::ServiceWithServers(key("fwmark-7")),
-    ] {
-        let mut bytes = Vec::new();
-        assert!(!get(&mut bytes, head, query));
-        assert_eq!(bytes, [0; 0], "{query:?} needs a dump");
-    }
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl Made {
     }
 }
 
-async fn all(mut stream: super::super::connections::Connections) -> Result<Vec<Connection>, Error> {
+async fn all(mut stream: ConnectionChunks) -> Result<Vec<Connection>, Error> {
     let mut all = Vec::new();
     while let Some(chunk) = stream.recv().await {
         all.extend(chunk?);
@@ -89,7 +89,13 @@ async fn a_million_connections_are_never_in_memory_at_once() {
     let executor = start(&kernel);
     let made = Made::default();
     made.table(&kernel, 1_000_000);
-    let mut stream = executor.connections(any(), None).unwrap();
+    let mut stream = executor
+        .reader
+        .connections(ConnectionsQuery {
+            filter: any(),
+            limit: None,
+        })
+        .unwrap();
     let mut read = 0;
     made.stands_still().await;
     while let Some(chunk) = stream.recv().await {
@@ -108,17 +114,32 @@ async fn reading_stops_when_nobody_takes_what_is_read() {
     let executor = start(&kernel);
     let made = Made::default();
     made.table(&kernel, usize::MAX);
-    let mut stream = executor.connections(any(), None).unwrap();
+    let mut stream = executor
+        .reader
+        .connections(ConnectionsQuery {
+            filter: any(),
+            limit: None,
+        })
+        .unwrap();
     stream.recv().await.unwrap().unwrap();
     drop(stream);
     until("the table is closed", || !made.is_read()).await;
     assert!(made.lines() < 256 + AHEAD);
     // Nor does one go on that lets nothing pass.
-    let stream = executor.connections(by_state("NONE"), None).unwrap();
+    let stream = executor
+        .reader
+        .connections(ConnectionsQuery {
+            filter: by_state("NONE"),
+            limit: None,
+        })
+        .unwrap();
     until("some lines are read", || made.lines() > 20_000).await;
     drop(stream);
     until("the table is closed", || !made.is_read()).await;
-    let count = executor.count_connections(by_state("NONE"), CountBy::State);
+    let count = executor.reader.count_connections(ConnectionCountsQuery {
+        filter: by_state("NONE"),
+        by: CountBy::State,
+    });
     let timeout = tokio::time::timeout(Duration::from_millis(20), count).await;
     assert!(timeout.is_err(), "there is no end to it");
     until("the table is closed", || !made.is_read()).await;
@@ -131,12 +152,22 @@ async fn a_limit_is_exact_and_ends_the_reading() {
     for limit in [0, 1, 5, 255, 256, 257, 512, 1000] {
         let made = Made::default();
         made.table(&kernel, usize::MAX);
-        let read = all(executor.connections(any(), Some(limit)).unwrap())
-            .await
-            .unwrap();
+        let read = all(executor
+            .reader
+            .connections(ConnectionsQuery {
+                filter: any(),
+                limit: Some(limit),
+            })
+            .unwrap())
+        .await
+        .unwrap();
         assert_eq!(read.len() as u64, limit);
         let limited = executor
-            .connections(by_state("FIN_WAIT"), Some(limit))
+            .reader
+            .connections(ConnectionsQuery {
+                filter: by_state("FIN_WAIT"),
+                limit: Some(limit),
+            })
             .unwrap();
         let limited = all(limited).await.unwrap();
         assert_eq!(limited.len() as u64, limit);
@@ -150,10 +181,16 @@ async fn a_limit_is_exact_and_ends_the_reading() {
     let made = Made::default();
     made.table(&kernel, 10);
     assert_eq!(
-        all(executor.connections(any(), Some(50)).unwrap())
-            .await
-            .unwrap()
-            .len(),
+        all(executor
+            .reader
+            .connections(ConnectionsQuery {
+                filter: any(),
+                limit: Some(50)
+            })
+            .unwrap())
+        .await
+        .unwrap()
+        .len(),
         10
     );
 }
@@ -172,9 +209,15 @@ async fn lines_that_are_none_are_passed_over() {
         "TCP \u{fffd}".to_owned(),
         good.to_owned(),
     ]);
-    let read = all(executor.connections(any(), None).unwrap())
-        .await
-        .unwrap();
+    let read = all(executor
+        .reader
+        .connections(ConnectionsQuery {
+            filter: any(),
+            limit: None,
+        })
+        .unwrap())
+    .await
+    .unwrap();
     assert_eq!(read.len(), 3);
     assert_eq!(read[1].persistence_data.as_deref(), Some("a b"));
 }
@@ -184,7 +227,12 @@ async fn connections_are_counted_in_groups_the_largest_first() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     Made::default().table(&kernel, 1000);
-    let count = |filter, by| executor.count_connections(filter, by);
+    let count = |filter, by| {
+        executor.reader.count_connections(ConnectionCountsQuery {
+            filter: filter,
+            by: by,
+        })
+    };
     let counts = |counts: &[(&str, u64)]| -> Vec<_> {
         counts
             .iter()
@@ -222,11 +270,21 @@ async fn more_groups_than_a_hundred_thousand_are_refused_before_all_is_read() {
     let executor = start(&kernel);
     let made = Made::default();
     made.table(&kernel, 100_000);
-    let counts = executor.count_connections(any(), CountBy::Client).await;
+    let counts = executor
+        .reader
+        .count_connections(ConnectionCountsQuery {
+            filter: any(),
+            by: CountBy::Client,
+        })
+        .await;
     assert_eq!(counts.unwrap().len(), 100_000);
     made.table(&kernel, usize::MAX);
     let error = executor
-        .count_connections(any(), CountBy::Client)
+        .reader
+        .count_connections(ConnectionCountsQuery {
+            filter: any(),
+            by: CountBy::Client,
+        })
         .await
         .unwrap_err();
     assert_eq!(error.reason, Reason::TooLarge);
@@ -242,18 +300,46 @@ async fn as_many_readings_run_at_a_time_as_may() {
     };
     let executor = start_with(&kernel, limits);
     Made::default().table(&kernel, usize::MAX);
-    let first = executor.connections(any(), None).unwrap();
-    let second = executor.connections(any(), None).unwrap();
-    let error = executor.connections(any(), None).unwrap_err();
+    let first = executor
+        .reader
+        .connections(ConnectionsQuery {
+            filter: any(),
+            limit: None,
+        })
+        .unwrap();
+    let second = executor
+        .reader
+        .connections(ConnectionsQuery {
+            filter: any(),
+            limit: None,
+        })
+        .unwrap();
+    let error = executor
+        .reader
+        .connections(ConnectionsQuery {
+            filter: any(),
+            limit: None,
+        })
+        .unwrap_err();
     assert_eq!(error.reason, Reason::RateLimited);
     let error = executor
-        .count_connections(any(), CountBy::State)
+        .reader
+        .count_connections(ConnectionCountsQuery {
+            filter: any(),
+            by: CountBy::State,
+        })
         .await
         .unwrap_err();
     assert_eq!(error.reason, Reason::RateLimited);
     drop(first);
     until("one more may be read", || {
-        executor.connections(any(), Some(1)).is_ok()
+        executor
+            .reader
+            .connections(ConnectionsQuery {
+                filter: any(),
+                limit: Some(1),
+            })
+            .is_ok()
     })
     .await;
     drop(second);
@@ -269,9 +355,22 @@ async fn one_reading_after_the_other_is_never_refused() {
     let executor = start_with(&kernel, limits);
     Made::default().table(&kernel, 300);
     for _ in 0..300 {
-        let count = executor.count_connections(any(), CountBy::State).await;
+        let count = executor
+            .reader
+            .count_connections(ConnectionCountsQuery {
+                filter: any(),
+                by: CountBy::State,
+            })
+            .await;
         assert_eq!(count.unwrap().len(), 2);
-        let read = all(executor.connections(any(), None).unwrap()).await;
+        let read = all(executor
+            .reader
+            .connections(ConnectionsQuery {
+                filter: any(),
+                limit: None,
+            })
+            .unwrap())
+        .await;
         assert_eq!(read.unwrap().len(), 300);
     }
 }
@@ -281,10 +380,22 @@ async fn a_table_that_is_not_there_is_a_kernel_without_ipvs() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     kernel.faults().unload();
-    let error = all(executor.connections(any(), None).unwrap())
-        .await
-        .unwrap_err();
+    let error = all(executor
+        .reader
+        .connections(ConnectionsQuery {
+            filter: any(),
+            limit: None,
+        })
+        .unwrap())
+    .await
+    .unwrap_err();
     assert_eq!(error.reason, Reason::KernelUnavailable);
-    let count = executor.count_connections(any(), CountBy::State).await;
+    let count = executor
+        .reader
+        .count_connections(ConnectionCountsQuery {
+            filter: any(),
+            by: CountBy::State,
+        })
+        .await;
     assert_eq!(count.unwrap_err().reason, Reason::KernelUnavailable);
 }

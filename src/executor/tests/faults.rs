@@ -3,9 +3,9 @@
 use super::*;
 
 /// The same request until it succeeds: a failure to connect stands for a moment.
-async fn recovers(executor: &Executor, query: Query) {
+async fn recovers<Q: TypedQuery>(executor: &Executor, query: Q) {
     let deadline = later();
-    while let Err(error) = ask(executor, query).await {
+    while let Err(error) = ask(executor, query.clone()).await {
         assert_eq!(error.reason, Reason::KernelUnavailable);
         assert!(Instant::now() < deadline, "{error}");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -18,9 +18,9 @@ async fn a_kernel_without_ipvs_is_unavailable_with_the_remedy_and_no_more_once_i
     let executor = start(&kernel);
     kernel.faults().unload();
     for error in [
-        ask(&executor, Query::Table).await.unwrap_err(),
+        ask(&executor, TableQuery).await.unwrap_err(),
         run(&executor, create(1)).await.unwrap_err(),
-        change(&executor, looking(1, create(1))).await.unwrap_err(),
+        change(&executor, reading(1, create(1))).await.unwrap_err(),
     ] {
         assert_eq!(error.reason, Reason::KernelUnavailable);
         assert_eq!(error.errno, Some(Errno::ENOENT));
@@ -32,7 +32,7 @@ async fn a_kernel_without_ipvs_is_unavailable_with_the_remedy_and_no_more_once_i
         kernel.lookups()
     );
     kernel.faults().load();
-    recovers(&executor, Query::Table).await;
+    recovers(&executor, TableQuery).await;
     run(&executor, create(1)).await.unwrap();
 }
 
@@ -45,13 +45,18 @@ async fn a_family_that_went_away_while_connected_is_told_and_found_again() {
     let error = run(&executor, create(2)).await.unwrap_err();
     assert_eq!(error.reason, Reason::KernelUnavailable);
     assert!(error.hint.unwrap().contains("modprobe"));
-    let error = ask(&executor, Query::ServiceWithServers(key(1)))
+    let error = ask(&executor, ServiceWithServersQuery(key(1)))
         .await
         .unwrap_err();
     assert_eq!(error.reason, Reason::KernelUnavailable);
     kernel.faults().load();
-    recovers(&executor, Query::Info).await;
-    assert!(entry(ask(&executor, Query::Service(key(1))).await.unwrap()).is_none());
+    recovers(&executor, InfoQuery).await;
+    assert!(
+        ask(&executor, ServiceQuery(key(1)))
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[tokio::test]
@@ -62,35 +67,38 @@ async fn a_module_loaded_anew_under_another_number_is_no_error_at_all() {
         kernel.faults().unload();
         kernel.faults().load();
     };
-    for query in [
-        Query::Info,
-        Query::Timeouts,
-        Query::SyncDaemons,
-        Query::Services,
-        Query::Table,
-        Query::Service(key(1)),
-        Query::ServiceWithServers(key(1)),
-        Query::Servers(key(1)),
-    ] {
-        ask(&executor, query).await.unwrap();
-        anew();
-        ask(&executor, query).await.unwrap();
+    macro_rules! each {
+        ($($query:expr),*) => {$(
+            ask(&executor, $query).await.unwrap();
+            anew();
+            ask(&executor, $query).await.unwrap();
+        )*};
     }
+    each!(
+        InfoQuery,
+        TimeoutsQuery,
+        SyncDaemonsQuery,
+        ServicesQuery,
+        TableQuery,
+        ServiceQuery(key(1)),
+        ServiceWithServersQuery(key(1)),
+        ServersQuery(key(1))
+    );
     anew();
     run(&executor, create(1)).await.unwrap();
     anew();
-    let plan = Change {
-        look: None,
-        decide: Box::new(|_| {
+    let plan = Transaction::new(
+        Nothing,
+        |_| {
             Ok(Plan::staged([
                 vec![create(1).into()],
                 vec![add(1, 1).into()],
             ]))
-        }),
-        read_back: Some(Query::ServiceWithServers(key(1))),
-    };
-    let seen = change(&executor, plan).await.unwrap().seen.unwrap();
-    assert_eq!(entry(seen).unwrap().servers.len(), 1);
+        },
+        ServiceWithServersQuery(key(1)),
+    );
+    let seen = change(&executor, plan).await.unwrap().value;
+    assert_eq!(seen.unwrap().servers.len(), 1);
     anew();
     let error = run(&executor, Op::DeleteService(key(1))).await.unwrap_err();
     assert_eq!(
@@ -109,7 +117,7 @@ async fn a_module_that_a_read_has_found_again_is_there_for_a_write() {
     assert_eq!(error.reason, Reason::KernelUnavailable);
     kernel.faults().load();
     let deadline = later();
-    while ask(&executor, Query::Services).await.is_err() {
+    while ask(&executor, ServicesQuery).await.is_err() {
         assert!(Instant::now() < deadline, "it is never found");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -146,11 +154,11 @@ async fn a_missing_capability_is_told_by_reads_and_writes_until_it_is_there() {
     let executor = start(&kernel);
     kernel.faults().set_permitted(false);
     for error in [
-        ask(&executor, Query::Info).await.unwrap_err(),
-        ask(&executor, Query::Table).await.unwrap_err(),
-        ask(&executor, Query::Service(key(1))).await.unwrap_err(),
+        ask(&executor, InfoQuery).await.unwrap_err(),
+        ask(&executor, TableQuery).await.unwrap_err(),
+        ask(&executor, ServiceQuery(key(1))).await.unwrap_err(),
         run(&executor, create(1)).await.unwrap_err(),
-        change(&executor, looking(1, create(1))).await.unwrap_err(),
+        change(&executor, reading(1, create(1))).await.unwrap_err(),
     ] {
         assert_eq!(error.reason, Reason::KernelUnavailable);
         assert_eq!(error.errno, Some(Errno::EPERM));
@@ -169,7 +177,7 @@ async fn a_module_on_its_way_out_is_unavailable_to_writes_as_to_reads() {
         .times(2, On::Any, Fault::Errno(libc::ENOPROTOOPT));
     for error in [
         run(&executor, create(1)).await.unwrap_err(),
-        ask(&executor, Query::Info).await.unwrap_err(),
+        ask(&executor, InfoQuery).await.unwrap_err(),
     ] {
         assert_eq!(error.reason, Reason::KernelUnavailable, "{error}");
         assert!(error.hint.unwrap().contains("modprobe ip_vs"));
@@ -183,14 +191,21 @@ async fn a_kernel_without_ipv6_has_no_ipv6_services_and_refuses_them_one_by_one(
     kernel.set_ipv6(false);
     put(&kernel, 1, 0);
     let v6: ServiceKey = "tcp-2001:db8::1-80".parse().unwrap();
-    assert!(entry(ask(&executor, Query::ServiceWithServers(v6)).await.unwrap()).is_none());
-    let delete = |service: ServiceKey| Change {
-        look: Some(Query::Service(service)),
-        decide: Box::new(move |seen| match seen {
-            Some(Seen::Service(Some(_))) => Ok(Plan::of([Op::DeleteService(service).into()])),
-            _ => Err(Error::new(Reason::ServiceNotFound, "none")),
-        }),
-        read_back: None,
+    assert!(
+        ask(&executor, ServiceWithServersQuery(v6))
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let delete = |service: ServiceKey| {
+        Transaction::new(
+            ServiceQuery(service),
+            move |entry: &Option<Arc<ServiceEntry>>| match entry {
+                Some(_) => Ok(Plan::of([Op::DeleteService(service).into()])),
+                None => Err(Error::new(Reason::ServiceNotFound, "none")),
+            },
+            Nothing,
+        )
     };
     let requests = [v6, key(1)].map(|service| change(&executor, delete(service)));
     let results = together(&kernel, &executor, requests).await;
@@ -216,22 +231,22 @@ async fn a_read_whose_answer_is_lost_or_dropped_is_asked_again() {
     ] {
         for command in [command::GET_SERVICE, command::GET_DEST] {
             once(&kernel, command, fault.clone());
-            let seen = ask(&executor, Query::ServiceWithServers(key(1)))
+            let seen = ask(&executor, ServiceWithServersQuery(key(1)))
                 .await
                 .unwrap();
-            assert_eq!(entry(seen).unwrap().servers.len(), 2);
+            assert_eq!(seen.unwrap().servers.len(), 2);
             once(&kernel, command, fault.clone());
-            let seen = ask(&executor, Query::Table).await.unwrap();
-            assert_eq!(table(seen)[0].servers.len(), 2);
+            let seen = ask(&executor, TableQuery).await.unwrap();
+            assert_eq!(seen[0].servers.len(), 2);
         }
     }
     assert_eq!(kernel.faults().pending(), 0);
     let any = On::Command(command::GET_DEST);
     kernel.faults().always(any, Fault::LostAnswer);
-    let error = ask(&executor, Query::Table).await.unwrap_err();
+    let error = ask(&executor, TableQuery).await.unwrap_err();
     assert_eq!(error.reason, Reason::KernelUnavailable);
     kernel.faults().clear();
-    ask(&executor, Query::Table).await.unwrap();
+    ask(&executor, TableQuery).await.unwrap();
 }
 
 #[tokio::test]
@@ -242,16 +257,18 @@ async fn a_missing_answer_among_several_is_not_taken_for_a_missing_service() {
         put(&kernel, n, 0);
     }
     once(&kernel, command::GET_SERVICE, Fault::LostAnswer);
-    let look = |n| Change {
-        look: Some(Query::Service(key(n))),
-        decide: Box::new(move |seen| match seen {
-            Some(Seen::Service(Some(_))) => Ok(Plan::nothing()),
-            other => Err(Error::new(
-                Reason::ServiceNotFound,
-                format!("{n}: {other:?}"),
-            )),
-        }),
-        read_back: None,
+    let look = |n| {
+        Transaction::new(
+            ServiceQuery(key(n)),
+            move |entry: &Option<Arc<ServiceEntry>>| match entry {
+                Some(_) => Ok(Plan::nothing()),
+                other => Err(Error::new(
+                    Reason::ServiceNotFound,
+                    format!("{n}: {other:?}"),
+                )),
+            },
+            Nothing,
+        )
     };
     let requests = (0..4).map(|n| change(&executor, look(n)));
     for result in together(&kernel, &executor, requests).await {
@@ -271,23 +288,21 @@ async fn an_answer_that_makes_no_sense_is_not_taken_for_a_missing_service() {
         }
     });
     once(&kernel, command::GET_SERVICE, odd);
-    let error = ask(&executor, Query::Service(key(1))).await.unwrap_err();
+    let error = ask(&executor, ServiceQuery(key(1))).await.unwrap_err();
     assert_eq!(error.reason, Reason::Internal);
-    assert!(entry(ask(&executor, Query::Service(key(1))).await.unwrap()).is_some());
-    for command in [command::GET_CONFIG, command::GET_INFO] {
-        once(
-            &kernel,
-            command,
-            Fault::mangle(|datagram| datagram[20..].fill(0)),
-        );
-        let query = if command == command::GET_INFO {
-            Query::Info
-        } else {
-            Query::Timeouts
-        };
-        ask(&executor, query).await.unwrap_err();
-        ask(&executor, query).await.unwrap();
-    }
+    assert!(
+        ask(&executor, ServiceQuery(key(1)))
+            .await
+            .unwrap()
+            .is_some()
+    );
+    let zeroed = || Fault::mangle(|datagram| datagram[20..].fill(0));
+    once(&kernel, command::GET_CONFIG, zeroed());
+    ask(&executor, TimeoutsQuery).await.unwrap_err();
+    ask(&executor, TimeoutsQuery).await.unwrap();
+    once(&kernel, command::GET_INFO, zeroed());
+    ask(&executor, InfoQuery).await.unwrap_err();
+    ask(&executor, InfoQuery).await.unwrap();
 }
 
 #[tokio::test]
@@ -300,10 +315,10 @@ async fn stale_and_foreign_messages_beside_the_answer_are_passed_over() {
     stale.resize(36, 0);
     kernel.faults().always(On::Any, Fault::trailing(stale));
     for _ in 0..3 {
-        let seen = ask(&executor, Query::ServiceWithServers(key(1)))
+        let seen = ask(&executor, ServiceWithServersQuery(key(1)))
             .await
             .unwrap();
-        assert_eq!(entry(seen).unwrap().servers.len(), 1);
+        assert_eq!(seen.unwrap().servers.len(), 1);
         run(&executor, add(1, 7)).await.unwrap();
         run(&executor, Op::DeleteServer(key(1), server_key(7)))
             .await

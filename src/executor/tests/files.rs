@@ -1,86 +1,90 @@
-//! Small files: settings.
+//! Settings: files below `/proc/sys/net/ipv4/vs`.
 
 use super::*;
 
-fn path(name: &str) -> String {
-    format!("sys/net/ipv4/vs/{name}")
+fn set(name: &'static str, text: &str) -> Op {
+    Op::SetSetting {
+        name,
+        text: text.to_owned(),
+    }
 }
 
-fn file(name: &str, text: &str) -> (String, String) {
-    (path(name), text.to_owned())
+/// A transaction of one stage per setting, as the use cases make them.
+fn update(
+    settings: impl IntoIterator<Item = (&'static str, &'static str)>,
+) -> Transaction<SettingsQuery, SettingsQuery> {
+    let settings: Vec<_> = settings.into_iter().collect();
+    let plan = move |old: &Settings| {
+        let stages = settings.into_iter().map(|(name, text)| {
+            let undo = match old.get(name) {
+                Some(value) => value.file_text(),
+                None => String::new(),
+            };
+            vec![Step::new(set(name, text), set(name, &undo))]
+        });
+        Ok(Plan::staged(stages))
+    };
+    Transaction::new(SettingsQuery, plan, SettingsQuery)
 }
 
 #[tokio::test]
-async fn files_are_read_as_they_are_and_missing_ones_are_none() {
+async fn settings_are_those_that_the_kernel_has() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    let paths = vec![
-        path("sync_threshold"),
-        path("nonsense"),
-        "net/ip_vs_stats".to_owned(),
-    ];
-    let texts = executor
-        .read_files(paths, Duration::ZERO, later())
-        .await
-        .unwrap();
-    assert_eq!(texts[0].as_deref(), Some("3\t50\n"));
-    assert_eq!(texts[1], None);
-    assert!(texts[2].as_deref().unwrap().contains("Total"));
+    let settings = ask(&executor, SettingsQuery).await.unwrap();
+    assert_eq!(settings["sync_threshold"], SettingValue::Pair([3, 50]));
+    assert!(!settings.contains_key("est_nice"));
+    let (stats, _) = ask(&executor, TotalsQuery).await.unwrap();
+    assert_eq!(stats, Stats::default());
 }
 
 #[tokio::test]
-async fn what_files_said_is_told_to_those_who_accept_it_until_an_own_write() {
+async fn a_kept_setting_is_returned_until_the_next_own_write() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     let read = async |max_age| {
-        let paths = vec![path("drop_entry")];
-        let texts = executor.read_files(paths, max_age, later()).await.unwrap();
-        texts.into_iter().flatten().next().unwrap()
+        let settings = executor.reader.read(SettingsQuery, max_age, later()).await;
+        settings.unwrap().value["drop_entry"].clone()
     };
-    assert_eq!(read(LONG).await, "0\n");
-    kernel.set_file(&path("drop_entry"), "1\n");
-    assert_eq!(read(LONG).await, "0\n");
-    assert_eq!(read(Duration::ZERO).await, "1\n");
-    assert_eq!(read(LONG).await, "0\n");
-    let files = vec![file("drop_packet", "1")];
-    executor.write_files(files, later()).await.unwrap();
-    assert_eq!(read(LONG).await, "1\n");
+    assert_eq!(read(LONG).await, SettingValue::Integer(0));
+    kernel.set_file("sys/net/ipv4/vs/drop_entry", "1\n");
+    assert_eq!(read(LONG).await, SettingValue::Integer(0));
+    run(&executor, set("drop_packet", "1")).await.unwrap();
+    assert_eq!(read(LONG).await, SettingValue::Integer(1));
 }
 
 #[tokio::test]
-async fn files_before_one_that_is_refused_get_back_what_they_had() {
+async fn settings_before_a_rejected_one_are_restored() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    executor
-        .write_files(vec![file("drop_entry", "3")], later())
-        .await
-        .unwrap();
-    let files = vec![
-        file("drop_entry", "1"),
-        file("sync_threshold", "7 70"),
-        // No power of 2.
-        file("sync_ports", "3"),
-        file("drop_packet", "1"),
+    run(&executor, set("drop_entry", "3")).await.unwrap();
+    let settings = [
+        ("drop_entry", "1"),
+        ("sync_threshold", "7 70"),
+        // Not a power of 2.
+        ("sync_ports", "3"),
+        ("drop_packet", "1"),
     ];
-    let error = executor.write_files(files, later()).await.unwrap_err();
+    let error = change(&executor, update(settings)).await.unwrap_err();
     assert_eq!(error.reason, Reason::InvalidArgument);
     assert_eq!(error.errno, Some(Errno::EINVAL));
     assert_eq!(error.violations[0].field, "sync_ports");
-    let paths = ["drop_entry", "sync_threshold", "sync_ports", "drop_packet"].map(path);
-    let texts = executor
-        .read_files(paths.to_vec(), Duration::ZERO, later())
-        .await
-        .unwrap();
-    let texts: Vec<_> = texts.into_iter().flatten().collect();
-    assert_eq!(texts, ["3\n", "3\t50\n", "1\n", "0\n"]);
+    assert!(
+        !error.detail.contains("rolled back"),
+        "all of them: {error}"
+    );
+    let settings = ask(&executor, SettingsQuery).await.unwrap();
+    assert_eq!(settings["drop_entry"], SettingValue::Integer(3));
+    assert_eq!(settings["sync_threshold"], SettingValue::Pair([3, 50]));
+    assert_eq!(settings["sync_ports"], SettingValue::Integer(1));
+    assert_eq!(settings["drop_packet"], SettingValue::Integer(0));
 }
 
 #[tokio::test]
 async fn a_setting_that_the_kernel_does_not_have_is_named() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    let files = vec![file("est_nice", "1")];
-    let error = executor.write_files(files, later()).await.unwrap_err();
+    let error = run(&executor, set("est_nice", "1")).await.unwrap_err();
     assert_eq!(error.reason, Reason::UnsupportedByKernel);
     assert_eq!(error.violations[0].field, "est_nice");
 }

@@ -1,6 +1,9 @@
 //! Queue, deadlines, those who leave, and panics.
 
+use std::{sync::atomic::AtomicBool, thread};
+
 use super::*;
+use crate::executor::handle::Waker;
 
 #[tokio::test]
 async fn one_request_more_than_may_wait_is_refused_at_once() {
@@ -11,11 +14,11 @@ async fn one_request_more_than_may_wait_is_refused_at_once() {
     };
     let executor = start_with(&kernel, limits);
     let held = hold(&kernel, &executor).await;
-    let mut first = pin!(ask(&executor, Query::Timeouts));
-    let mut second = pin!(change(&executor, looking(1, create(1))));
+    let mut first = pin!(ask(&executor, TimeoutsQuery));
+    let mut second = pin!(change(&executor, reading(1, create(1))));
     submit(first.as_mut()).await;
     submit(second.as_mut()).await;
-    let error = ask(&executor, Query::Timeouts).await.unwrap_err();
+    let error = ask(&executor, TimeoutsQuery).await.unwrap_err();
     assert_eq!(error.reason, Reason::RateLimited);
     assert!(error.hint.unwrap().contains("limits.queue_length"));
     let error = run(&executor, create(2)).await.unwrap_err();
@@ -33,9 +36,13 @@ async fn what_waited_beyond_its_deadline_is_not_begun() {
     let executor = start(&kernel);
     let held = hold(&kernel, &executor).await;
     let soon = Instant::now() + Duration::from_millis(5);
-    let mut write = pin!(executor.change(looking(1, create(1)), soon));
-    let mut read = pin!(executor.ask(Query::Services, Duration::ZERO, soon));
-    let mut file = pin!(executor.write_files(vec![drop_entry("1")], soon));
+    let mut write = pin!(executor.writer.write(reading(1, create(1)), soon, false));
+    let mut read = pin!(executor.reader.read(ServicesQuery, Duration::ZERO, soon));
+    let mut file = pin!(
+        executor
+            .writer
+            .write(blind([drop_entry("1")], Nothing), soon, false)
+    );
     submit(write.as_mut()).await;
     submit(read.as_mut()).await;
     submit(file.as_mut()).await;
@@ -51,15 +58,15 @@ async fn what_waited_beyond_its_deadline_is_not_begun() {
     }
     assert_eq!(services(&kernel), 0);
     assert_eq!(kernel.dumps(command::GET_SERVICE), 0);
-    let text = executor
-        .read_files(vec![drop_entry("").0], Duration::ZERO, later())
-        .await
-        .unwrap();
-    assert_eq!(text, [Some("0\n".to_owned())]);
+    let settings = ask(&executor, SettingsQuery).await.unwrap();
+    assert_eq!(settings["drop_entry"], SettingValue::Integer(0));
 }
 
-fn drop_entry(value: &str) -> (String, String) {
-    ("sys/net/ipv4/vs/drop_entry".to_owned(), value.to_owned())
+fn drop_entry(value: &str) -> Op {
+    Op::SetSetting {
+        name: "drop_entry",
+        text: value.to_owned(),
+    }
 }
 
 #[tokio::test]
@@ -75,8 +82,8 @@ async fn what_waited_behind_another_of_its_turn_beyond_its_deadline_is_not_begun
         }),
     );
     let held = hold(&kernel, &executor).await;
-    let mut first = pin!(change(&executor, looking(1, create(1))));
-    let mut second = pin!(executor.change(looking(1, add(1, 1)), soon));
+    let mut first = pin!(change(&executor, reading(1, create(1))));
+    let mut second = pin!(executor.writer.write(reading(1, add(1, 1)), soon, false));
     submit(first.as_mut()).await;
     submit(second.as_mut()).await;
     held.go().await;
@@ -92,9 +99,9 @@ async fn who_leaves_does_not_stop_the_rest() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     let held = hold(&kernel, &executor).await;
-    let mut first = pin!(change(&executor, looking(1, create(1))));
-    let mut left = Box::pin(change(&executor, looking(2, create(2))));
-    let mut third = pin!(change(&executor, looking(3, create(3))));
+    let mut first = pin!(change(&executor, reading(1, create(1))));
+    let mut left = Box::pin(change(&executor, reading(2, create(2))));
+    let mut third = pin!(change(&executor, reading(3, create(3))));
     submit(first.as_mut()).await;
     submit(left.as_mut()).await;
     submit(third.as_mut()).await;
@@ -129,7 +136,7 @@ async fn what_has_begun_is_finished_though_nobody_waits() {
     begun.abort();
     assert!(begun.await.unwrap_err().is_cancelled());
     release.send(()).unwrap();
-    ask(&executor, Query::Info).await.unwrap();
+    ask(&executor, InfoQuery).await.unwrap();
     assert_eq!(services(&kernel), 1);
 }
 
@@ -138,15 +145,14 @@ async fn a_plan_that_panics_fails_alone() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     let requests = (0..5).map(|n| {
-        let plan = match n {
-            2 => Change {
-                look: Some(Query::Service(key(2))),
-                decide: Box::new(|_| panic!("a bug in a plan")),
-                read_back: None,
-            },
-            n => looking(n, create(n)),
+        let plan = move |_: &Option<Arc<ServiceEntry>>| match n {
+            2 => panic!("a bug in a plan"),
+            n => Ok(Plan::of([create(n).into()])),
         };
-        change(&executor, plan)
+        change(
+            &executor,
+            Transaction::new(ServiceQuery(key(n)), plan, Nothing),
+        )
     });
     let results = together(&kernel, &executor, requests).await;
     for (n, result) in (0..5).zip(results) {
@@ -156,7 +162,7 @@ async fn a_plan_that_panics_fails_alone() {
         }
     }
     assert_eq!(services(&kernel), 4);
-    ask(&executor, Query::Table).await.unwrap();
+    ask(&executor, TableQuery).await.unwrap();
 }
 
 #[tokio::test]
@@ -166,20 +172,20 @@ async fn who_comes_while_somebody_is_about_to_ring_is_heard_with_them() {
         thread::park();
         woken.send(()).unwrap();
     });
-    let bell = Bell {
+    let waker = Waker {
         thread: parked.thread().clone(),
         pending: AtomicBool::new(false),
     };
-    let mut first = Box::pin(bell.ring());
+    let mut first = Box::pin(waker.wake());
     submit(first.as_mut()).await;
     // Not after others have had their turn, as the first, but at once.
     tokio::select! {
         biased;
-        () = bell.ring() => {}
+        () = waker.wake() => {}
         () = std::future::ready(()) => panic!("it waits for nothing"),
     }
     // It rings even if nobody waits for it any more, and then the next one is the first again.
     drop(first);
     heard.recv().unwrap();
-    submit(pin!(bell.ring())).await;
+    submit(pin!(waker.wake())).await;
 }

@@ -14,7 +14,7 @@ async fn a_write_whose_answer_is_dropped_is_read_back_whether_carried_out_or_not
     once(&kernel, command::NEW_SERVICE, Fault::Overrun);
     let error = run(&executor, create(2)).await.unwrap_err();
     assert_eq!(error.reason, Reason::DeadlineExceeded);
-    assert!(error.detail.contains("was not carried out"), "{error}");
+    assert!(error.detail.contains("was not executed"), "{error}");
     assert_eq!(services(&kernel), 1);
 
     once(
@@ -23,7 +23,7 @@ async fn a_write_whose_answer_is_dropped_is_read_back_whether_carried_out_or_not
         Fault::SendError(libc::ENOBUFS),
     );
     let error = run(&executor, create(2)).await.unwrap_err();
-    assert!(error.detail.contains("was not carried out"), "{error}");
+    assert!(error.detail.contains("was not executed"), "{error}");
     assert_eq!(services(&kernel), 1);
     run(&executor, create(2)).await.unwrap();
 }
@@ -125,7 +125,7 @@ async fn a_lost_answer_that_cannot_be_found_out_is_said_to_be_unknown() {
     kernel.faults().always(on, Fault::LostAnswer);
     let error = run(&executor, create(1)).await.unwrap_err();
     assert_eq!(error.reason, Reason::DeadlineExceeded);
-    assert!(error.detail.contains("not known whether"), "{error}");
+    assert!(error.detail.contains("outcome is unknown"), "{error}");
     assert_eq!(services(&kernel), 1, "in truth it was");
 }
 
@@ -133,13 +133,13 @@ async fn a_lost_answer_that_cannot_be_found_out_is_said_to_be_unknown() {
 async fn errors_of_a_pack_that_overflow_the_socket_are_each_found_out() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    ask(&executor, Query::Info).await.unwrap();
+    ask(&executor, InfoQuery).await.unwrap();
     let small = Fault::before(|kernel| kernel.set_receive_buffer(4096));
     once(&kernel, command::NEW_SERVICE, small);
     for n in 0..40 {
         put(&kernel, n, 0);
     }
-    let requests = (0..80).map(|n| change(&executor, looking(n, create(n))));
+    let requests = (0..80).map(|n| change(&executor, reading(n, create(n))));
     let results = together(&kernel, &executor, requests).await;
     let mut exact = 0;
     for (n, result) in (0..80).zip(results) {
@@ -151,7 +151,7 @@ async fn errors_of_a_pack_that_overflow_the_socket_are_each_found_out() {
                 reason => assert_eq!(reason, Reason::DeadlineExceeded),
             }
         } else if let Err(error) = result {
-            assert!(error.detail.contains("was not carried out"), "{n}: {error}");
+            assert!(error.detail.contains("was not executed"), "{n}: {error}");
             assert!(kernel.service(id(n)).is_none(), "{n}");
         } else {
             assert!(kernel.service(id(n)).is_some(), "{n}");

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::TryFutureExt;
 
 use super::*;
 
@@ -13,8 +13,12 @@ async fn reads_that_wait_together_share_one_sweep() {
     put(&kernel, 1, 2);
     put(&kernel, 2, 2);
     let requests = (0..200).map(|i| match i % 2 {
-        0 => ask(&executor, Query::Table),
-        _ => ask(&executor, Query::ServiceWithServers(key(1))),
+        0 => ask(&executor, TableQuery)
+            .map_ok(|table| (table.len(), 2))
+            .boxed(),
+        _ => ask(&executor, ServiceWithServersQuery(key(1)))
+            .map_ok(|entry| (2, entry.unwrap().servers.len()))
+            .boxed(),
     });
     kernel.reset_counts();
     for (i, result) in together(&kernel, &executor, requests)
@@ -22,10 +26,7 @@ async fn reads_that_wait_together_share_one_sweep() {
         .into_iter()
         .enumerate()
     {
-        match i % 2 {
-            0 => assert_eq!(table(result.unwrap()).len(), 2),
-            _ => assert_eq!(entry(result.unwrap()).unwrap().servers.len(), 2),
-        }
+        assert_eq!(result.unwrap(), (2, 2), "{i}");
     }
     assert_eq!(kernel.dumps(command::GET_SERVICE), 1);
     assert_eq!(kernel.dumps(command::GET_DEST), 3);
@@ -42,7 +43,7 @@ async fn many_tasks_that_ask_at_once_cost_few_sweeps() {
             let (executor, polled) = (executor.clone(), polled.clone());
             tokio::spawn(async move {
                 polled.fetch_add(1, Ordering::Relaxed);
-                ask(&executor, Query::Services).await
+                ask(&executor, ServicesQuery).await
             })
         })
         .collect();
@@ -65,35 +66,55 @@ async fn an_answer_that_may_be_old_comes_from_the_cache_until_an_own_write() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     put(&kernel, 1, 1);
-    let Told { value: _, age, .. } = executor.ask(Query::Table, LONG, later()).await.unwrap();
+    let Cached { value: _, age, .. } = executor
+        .reader
+        .read(TableQuery, LONG, later())
+        .await
+        .unwrap();
     assert_eq!(age, Duration::ZERO, "read for this");
     let sweeps = kernel.dumps(command::GET_SERVICE);
-    let Told {
+    let Cached {
         value: seen, age, ..
-    } = executor.ask(Query::Table, LONG, later()).await.unwrap();
+    } = executor
+        .reader
+        .read(TableQuery, LONG, later())
+        .await
+        .unwrap();
     assert_eq!(kernel.dumps(command::GET_SERVICE), sweeps);
     assert!(age > Duration::ZERO && age < LONG);
-    assert_eq!(table(seen)[0].servers.len(), 1);
+    assert_eq!(seen[0].servers.len(), 1);
     // A fresh one is asked for anew, and younger than it may be is not old enough.
-    ask(&executor, Query::Table).await.unwrap();
+    ask(&executor, TableQuery).await.unwrap();
     assert_eq!(kernel.dumps(command::GET_SERVICE), sweeps + 1);
     let young = Duration::from_nanos(1);
-    executor.ask(Query::Table, young, later()).await.unwrap();
+    executor
+        .reader
+        .read(TableQuery, young, later())
+        .await
+        .unwrap();
     assert_eq!(kernel.dumps(command::GET_SERVICE), sweeps + 2);
     // Another question has an answer of its own.
-    let Told {
+    let Cached {
         value: seen,
         age: _,
         ..
-    } = executor.ask(Query::Services, LONG, later()).await.unwrap();
-    assert_eq!(table(seen)[0].servers.len(), 0);
+    } = executor
+        .reader
+        .read(ServicesQuery, LONG, later())
+        .await
+        .unwrap();
+    assert_eq!(seen[0].servers.len(), 0);
 
     run(&executor, create(2)).await.unwrap();
-    let Told {
+    let Cached {
         value: seen, age, ..
-    } = executor.ask(Query::Table, LONG, later()).await.unwrap();
+    } = executor
+        .reader
+        .read(TableQuery, LONG, later())
+        .await
+        .unwrap();
     assert_eq!(
-        (table(seen).len(), age),
+        (seen.len(), age),
         (2, Duration::ZERO),
         "own writes show at once"
     );
@@ -104,17 +125,15 @@ async fn readers_who_miss_an_old_answer_together_share_one_sweep_however_many_th
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     put(&kernel, 1, 1);
-    let requests = (0..700).map(|_| executor.ask(Query::Table, LONG, later()));
+    let requests = (0..700).map(|_| executor.reader.read(TableQuery, LONG, later()));
     for (place, result) in together(&kernel, &executor, requests)
         .await
         .into_iter()
         .enumerate()
     {
-        let Told {
-            value, rendered, ..
-        } = result.unwrap();
-        assert_eq!(table(value).len(), 1, "{place}");
-        assert!(rendered.is_some(), "{place}");
+        let Cached { value, kept, .. } = result.unwrap();
+        assert_eq!(value.len(), 1, "{place}");
+        assert!(kept, "{place}");
     }
     assert_eq!(kernel.dumps(command::GET_SERVICE), 1);
 }
@@ -124,68 +143,83 @@ async fn an_answer_is_kept_for_those_who_accept_an_old_one_only() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     let sweeps = || kernel.dumps(command::GET_SERVICE);
-    let first = executor.ask(Query::Table, Duration::ZERO, later()).await;
+    let first = executor
+        .reader
+        .read(TableQuery, Duration::ZERO, later())
+        .await;
     let first = first.unwrap();
-    assert!(first.rendered.is_none());
-    let Seen::Table(first) = first.value else {
-        panic!("a table was asked for");
-    };
+    assert!(!first.kept);
+    let first = first.value;
     until("nobody else has it", || Arc::strong_count(&first) == 1).await;
-    executor.ask(Query::Table, LONG, later()).await.unwrap();
+    executor
+        .reader
+        .read(TableQuery, LONG, later())
+        .await
+        .unwrap();
     assert_eq!(sweeps(), 2);
     // While somebody does, a fresh one takes its place.
-    ask(&executor, Query::Table).await.unwrap();
-    executor.ask(Query::Table, LONG, later()).await.unwrap();
+    ask(&executor, TableQuery).await.unwrap();
+    executor
+        .reader
+        .read(TableQuery, LONG, later())
+        .await
+        .unwrap();
     assert_eq!(sweeps(), 3);
     // When nobody has for that time, it is not kept any more.
     run(&executor, Op::ZeroAll).await.unwrap();
     let young = Duration::from_nanos(1);
-    executor.ask(Query::Table, young, later()).await.unwrap();
-    ask(&executor, Query::Table).await.unwrap();
-    executor.ask(Query::Table, LONG, later()).await.unwrap();
+    executor
+        .reader
+        .read(TableQuery, young, later())
+        .await
+        .unwrap();
+    ask(&executor, TableQuery).await.unwrap();
+    executor
+        .reader
+        .read(TableQuery, LONG, later())
+        .await
+        .unwrap();
     assert_eq!(sweeps(), 6);
-}
-
-#[tokio::test]
-async fn what_is_made_of_a_kept_answer_is_made_once_and_goes_with_it() {
-    let kernel = FakeKernel::new();
-    let executor = start(&kernel);
-    let made = AtomicUsize::new(0);
-    let make = |told: Told<Seen>| {
-        let rendered = told.rendered.unwrap();
-        rendered.get_or_render(|| Arc::new(made.fetch_add(1, Ordering::Relaxed)))
-    };
-    let old = || executor.ask(Query::Table, LONG, later());
-    let first = make(old().await.unwrap());
-    assert!(Arc::ptr_eq(&first, &make(old().await.unwrap())));
-    assert_eq!(Arc::strong_count(&first), 2);
-    run(&executor, create(1)).await.unwrap();
-    assert_eq!(Arc::strong_count(&first), 1, "an own write drops it");
-    assert_eq!(*make(old().await.unwrap()), 1);
 }
 
 #[tokio::test]
 async fn a_write_that_fails_clears_the_cache_too() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    executor.ask(Query::Services, LONG, later()).await.unwrap();
+    executor
+        .reader
+        .read(ServicesQuery, LONG, later())
+        .await
+        .unwrap();
     put(&kernel, 1, 0);
     run(&executor, create(1)).await.unwrap_err();
-    let Told {
+    let Cached {
         value: seen,
         age: _,
         ..
-    } = executor.ask(Query::Services, LONG, later()).await.unwrap();
-    assert_eq!(table(seen).len(), 1);
+    } = executor
+        .reader
+        .read(ServicesQuery, LONG, later())
+        .await
+        .unwrap();
+    assert_eq!(seen.len(), 1);
 }
 
 #[tokio::test]
 async fn a_cached_answer_needs_no_kernel_and_no_room_in_the_queue() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    executor.ask(Query::Timeouts, LONG, later()).await.unwrap();
+    executor
+        .reader
+        .read(TimeoutsQuery, LONG, later())
+        .await
+        .unwrap();
     let held = hold(&kernel, &executor).await;
-    executor.ask(Query::Timeouts, LONG, later()).await.unwrap();
+    executor
+        .reader
+        .read(TimeoutsQuery, LONG, later())
+        .await
+        .unwrap();
     held.go().await;
 }
 
@@ -199,15 +233,15 @@ async fn a_dump_that_doubles_entries_is_done_again() {
     let executor = start(&kernel);
     put(&kernel, 1, 30);
     kernel.set_dump_size(2000);
-    ask(&executor, Query::Info).await.unwrap();
+    ask(&executor, InfoQuery).await.unwrap();
     kernel.reset_counts();
     // Another program adds servers after the first datagram: those behind are shown twice.
     kernel.faults().once(
         On::Command(command::GET_DEST),
         Fault::dump_interrupted(|kernel| (100..103).for_each(|n| put_server(kernel, 1, n))),
     );
-    let seen = ask(&executor, Query::ServiceWithServers(key(1))).await;
-    let seen = entry(seen.unwrap()).unwrap();
+    let seen = ask(&executor, ServiceWithServersQuery(key(1))).await;
+    let seen = seen.unwrap().unwrap();
     let expected: Vec<_> = (100..103)
         .rev()
         .chain((0..30).rev())
@@ -227,8 +261,8 @@ async fn a_dump_that_doubles_entries_is_done_again() {
             );
         }),
     );
-    let seen = ask(&executor, Query::ServiceWithServers(key(1))).await;
-    let mut seen = keys(&entry(seen.unwrap()).unwrap().servers);
+    let seen = ask(&executor, ServiceWithServersQuery(key(1))).await;
+    let mut seen = keys(&seen.unwrap().unwrap().servers);
     assert_eq!(kernel.dumps(command::GET_DEST), 2 + 3, "not for ever");
     let count = seen.len();
     seen.sort_unstable();
@@ -241,16 +275,19 @@ async fn a_dump_that_doubles_entries_is_done_again() {
 async fn a_service_deleted_while_its_servers_are_read_is_not_shown_with_some_of_them() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    for query in [Query::ServiceWithServers(key(1)), Query::Table] {
+    for with_table in [false, true] {
         put(&kernel, 1, 200);
         kernel.faults().once(
             On::Command(command::GET_DEST),
             Fault::dump_interrupted(|kernel| assert!(kernel.remove_service(id(1)))),
         );
-        match ask(&executor, query).await.unwrap() {
-            Seen::Service(entry) => assert!(entry.is_none(), "{entry:?}"),
-            Seen::Table(table) => assert!(table.is_empty(), "{table:?}"),
-            other => panic!("{other:?}"),
+        if with_table {
+            let table = ask(&executor, TableQuery).await.unwrap();
+            assert!(table.is_empty(), "{table:?}");
+        } else {
+            let query = ServiceWithServersQuery(key(1));
+            let entry = ask(&executor, query).await.unwrap();
+            assert!(entry.is_none(), "{entry:?}");
         }
     }
     // Nor with none, which is all that an empty dump says.
@@ -259,8 +296,8 @@ async fn a_service_deleted_while_its_servers_are_read_is_not_shown_with_some_of_
         On::Command(command::GET_DEST),
         Fault::before(|kernel| assert!(kernel.remove_service(id(1)))),
     );
-    let seen = ask(&executor, Query::ServiceWithServers(key(1))).await;
-    assert!(entry(seen.unwrap()).is_none());
+    let seen = ask(&executor, ServiceWithServersQuery(key(1))).await;
+    assert!(seen.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -288,7 +325,7 @@ async fn a_write_that_comes_while_the_table_is_read_does_not_wait_for_its_end() 
         }),
     );
     let own = executor.clone();
-    let reading = tokio::spawn(async move { own.ask(Query::Table, LONG, later()).await });
+    let reading = tokio::spawn(async move { own.reader.read(TableQuery, LONG, later()).await });
     tokio::task::spawn_blocking(move || entered.recv())
         .await
         .unwrap()
@@ -299,18 +336,22 @@ async fn a_write_that_comes_while_the_table_is_read_does_not_wait_for_its_end() 
     writing.await.unwrap();
     // Who asked before the write is told what was there when the reading began,
     let told = reading.await.unwrap().unwrap();
-    assert_eq!(table(told.value).len(), 3);
+    assert_eq!(told.value.len(), 3);
     assert_eq!(*counts.lock().unwrap(), [3, 4, 4]);
     // and who asks after it is not, however old an answer may be.
-    let told = executor.ask(Query::Table, LONG, later()).await.unwrap();
-    assert_eq!(table(told.value).len(), 4);
+    let told = executor
+        .reader
+        .read(TableQuery, LONG, later())
+        .await
+        .unwrap();
+    assert_eq!(told.value.len(), 4);
 }
 
 /// Writes that were submitted by the kernel, as it were.
 #[derive(Clone, Default)]
-struct Submitted(Arc<Mutex<Vec<Write>>>);
+struct Submitted(Arc<Mutex<Vec<PendingWrite>>>);
 
-type Write = BoxFuture<'static, Result<Changed, Error>>;
+type PendingWrite = BoxFuture<'static, Result<Executed<()>, Error>>;
 
 impl Submitted {
     /// Submits the operations, one a time, when a dump has given its first datagram.
@@ -363,10 +404,8 @@ async fn a_write_in_the_middle_of_a_long_dump_does_not_wait_for_its_end() {
         On::Command(command::NEW_SERVICE),
         Fault::before(move |_| make.store(true, Ordering::Relaxed)),
     );
-    let told = ask(&executor, Query::Servers(key(1))).await.unwrap();
-    let Seen::Servers(Some(servers)) = told else {
-        panic!("{told:?}");
-    };
+    let told = ask(&executor, ServersQuery(key(1))).await.unwrap();
+    let servers = told.unwrap();
     let expected: Vec<_> = (0..60).rev().map(server_key).collect();
     assert_eq!(keys(&servers), expected);
     assert_eq!(kernel.dumps(command::GET_DEST), 1, "nothing was moved");
@@ -397,8 +436,8 @@ async fn an_own_write_that_moves_what_is_dumped_hides_and_doubles_nothing() {
             On::Command(command::GET_DEST),
             submitted.in_the_middle(&executor, [op]),
         );
-        let seen = ask(&executor, Query::Table).await;
-        assert_eq!(keys(&table(seen.unwrap())[0].servers), expected(count));
+        let seen = ask(&executor, TableQuery).await;
+        assert_eq!(keys(&seen.unwrap()[0].servers), expected(count));
         assert_eq!(kernel.dumps(command::GET_DEST), dumps);
         submitted.all_succeed().await;
     }
@@ -413,8 +452,8 @@ async fn an_own_write_that_moves_what_is_dumped_hides_and_doubles_nothing() {
             [59, 58, 57].map(|n| Op::DeleteServer(key(1), server_key(n))),
         ),
     );
-    let seen = ask(&executor, Query::ServiceWithServers(key(1))).await;
-    let seen = entry(seen.unwrap()).unwrap();
+    let seen = ask(&executor, ServiceWithServersQuery(key(1))).await;
+    let seen = seen.unwrap().unwrap();
     assert_eq!(keys(&seen.servers), expected(58));
     assert_eq!(kernel.dumps(command::GET_DEST), 3);
     submitted.all_succeed().await;
@@ -425,15 +464,17 @@ async fn an_own_write_that_moves_what_is_dumped_hides_and_doubles_nothing() {
 async fn an_empty_table_and_an_empty_service_are_no_errors() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    assert!(table(ask(&executor, Query::Table).await.unwrap()).is_empty());
-    assert!(entry(ask(&executor, Query::Service(key(1))).await.unwrap()).is_none());
+    assert!(ask(&executor, TableQuery).await.unwrap().is_empty());
+    assert!(
+        ask(&executor, ServiceQuery(key(1)))
+            .await
+            .unwrap()
+            .is_none()
+    );
     put(&kernel, 1, 0);
-    let seen = ask(&executor, Query::ServiceWithServers(key(1))).await;
-    assert!(entry(seen.unwrap()).unwrap().servers.is_empty());
-    match ask(&executor, Query::SyncDaemons).await.unwrap() {
-        Seen::SyncDaemons(daemons) => assert!(daemons.is_empty()),
-        other => panic!("{other:?}"),
-    }
+    let seen = ask(&executor, ServiceWithServersQuery(key(1))).await;
+    assert!(seen.unwrap().unwrap().servers.is_empty());
+    assert!(ask(&executor, SyncDaemonsQuery).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -444,7 +485,7 @@ async fn a_large_table_is_whole_and_in_the_kernels_order() {
         put(&kernel, n, n % 4);
     }
     put(&kernel, 1000, 500);
-    let table = table(ask(&executor, Query::Table).await.unwrap());
+    let table = ask(&executor, TableQuery).await.unwrap();
     assert_eq!(table.len(), 301);
     for (entry, service) in table.iter().zip(kernel.services()) {
         let address = match entry.service.key {

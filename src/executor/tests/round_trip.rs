@@ -99,7 +99,7 @@ proptest! {
         runtime.block_on(async {
             let kernel = FakeKernel::new();
             let executor = start(&kernel);
-            let query = Query::ServiceWithServers(service);
+            let query = ServiceWithServersQuery(service);
             for (op, config, servers) in [
                 (Op::CreateService(service, made), made, vec![]),
                 (Op::CreateServer(service, server, added), made, vec![(server, added)]),
@@ -107,10 +107,7 @@ proptest! {
                 (Op::SetServer(service, server, mended), set, vec![(server, mended)]),
                 (Op::DeleteServer(service, server), set, vec![]),
             ] {
-                let change = Change::blind([op.clone()], Some(query));
-                let seen = executor.change(change, later()).await.unwrap().seen.unwrap();
-                assert_eq!(seen.shows(&op), Some(true), "{op:?} {seen:?}");
-                let entry = entry(seen).unwrap();
+                let entry = change(&executor, blind([op], query)).await.unwrap().value.unwrap();
                 assert_eq!((entry.service.key, entry.service.config), (service, config));
                 let told: Vec<_> = entry.servers.iter().map(|s| (s.key, s.config)).collect();
                 assert_eq!(told, servers);

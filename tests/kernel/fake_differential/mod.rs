@@ -14,7 +14,11 @@ use std::{
 };
 
 use ipvsd::{
-    executor::{Change, Executor, ExecutorLimits, Seen},
+    executor::{
+        Executor, ExecutorLimits, InfoQuery, Nothing, Plan, ServersQuery, ServiceQuery,
+        ServiceWithServersQuery, ServicesQuery, SyncDaemonsQuery, TableQuery, TimeoutsQuery,
+        Transaction, TypedQuery,
+    },
     kernel::FakeKernel,
     model::{Error, Op, Query, ServiceEntry, SyncState, Timeouts},
 };
@@ -96,7 +100,7 @@ impl Both {
         kernel.add_interface("d0", 1500);
         kernel.add_broadcast(Ipv4Addr::new(10, 1, 1, 255));
         kernel.set_hz(runtime.block_on(clock(&real)));
-        if let Ok(Seen::Info(info)) = runtime.block_on(ask(&real, Query::Info)) {
+        if let Ok(info) = runtime.block_on(read(&real, InfoQuery)) {
             kernel.set_table_size(info.connection_table_size);
         }
         let fake = Executor::start(Arc::new(kernel), ExecutorLimits::default()).unwrap();
@@ -137,16 +141,48 @@ impl Both {
 
     async fn agree_on_queries(&self, queries: &[Query]) -> Result<(), TestCaseError> {
         for query in queries {
-            let real = ask(&self.real, *query).await;
-            let fake = ask(&self.fake, *query).await;
-            let sorted = |seen: &Result<Seen, Error>| format!("{:?}", seen.clone().map(in_order));
-            match (&real, &fake) {
-                // Comparing text is dear, and a table is what is compared most.
-                (Ok(Seen::Table(real)), Ok(Seen::Table(fake))) if by_key(real) == by_key(fake) => {}
-                _ => same(&format!("{query:?}"), &sorted(&real), &sorted(&fake))?,
+            match *query {
+                Query::Info => self.agree_on_query(InfoQuery).await?,
+                Query::Timeouts => self.agree_on_query(TimeoutsQuery).await?,
+                Query::SyncDaemons => self.agree_on_query(SyncDaemonsQuery).await?,
+                Query::Services => self.agree_on_table(ServicesQuery).await?,
+                Query::Table => self.agree_on_table(TableQuery).await?,
+                Query::Service(key) => self.agree_on_query(ServiceQuery(key)).await?,
+                Query::ServiceWithServers(key) => {
+                    self.agree_on_query(ServiceWithServersQuery(key)).await?;
+                }
+                Query::Servers(key) => self.agree_on_query(ServersQuery(key)).await?,
+                other => panic!("{other:?} depends on the machine"),
             }
         }
         Ok(())
+    }
+
+    async fn agree_on_query<Q: TypedQuery>(&self, query: Q) -> Result<(), TestCaseError>
+    where
+        Q::Answer: PartialEq,
+    {
+        let real = read(&self.real, query.clone()).await;
+        let fake = read(&self.fake, query.clone()).await;
+        same(&format!("{query:?}"), &real, &fake)
+    }
+
+    /// Compares tables without the order of services, in which the kernel hashes an address of its
+    /// own memory.
+    async fn agree_on_table<Q>(&self, query: Q) -> Result<(), TestCaseError>
+    where
+        Q: TypedQuery<Answer = Arc<Vec<ServiceEntry>>>,
+    {
+        let real = read(&self.real, query.clone()).await;
+        let fake = read(&self.fake, query.clone()).await;
+        let sorted = |table: &Result<Arc<Vec<ServiceEntry>>, Error>| {
+            table.clone().map(|table| {
+                let mut table = Arc::unwrap_or_clone(table);
+                table.sort_by_key(|entry| entry.service.key);
+                table
+            })
+        };
+        same(&format!("{query:?}"), &sorted(&real), &sorted(&fake))
     }
 }
 
@@ -163,33 +199,20 @@ fn same<T: std::fmt::Debug + PartialEq>(
     )))
 }
 
-/// The kernel's order of services has an address of its own memory in it.
-fn by_key(table: &[ServiceEntry]) -> Vec<&ServiceEntry> {
-    let mut all: Vec<_> = table.iter().collect();
-    all.sort_by_key(|entry| entry.service.key);
-    all
-}
-
-fn in_order(seen: Seen) -> Seen {
-    match seen {
-        Seen::Table(table) => Seen::Table(Arc::new(by_key(&table).into_iter().cloned().collect())),
-        other => other,
-    }
-}
-
 fn soon() -> Instant {
     Instant::now() + SOON
 }
 
-async fn ask(executor: &Executor, query: Query) -> Result<Seen, Error> {
-    let answer = executor.ask(query, Duration::ZERO, soon()).await;
-    answer.map(|told| told.value)
+async fn read<Q: TypedQuery>(executor: &Executor, query: Q) -> Result<Q::Answer, Error> {
+    let result = executor.reader.read(query, Duration::ZERO, soon()).await;
+    result.map(|cached| cached.value)
 }
 
 async fn change(executor: &Executor, ops: &[Op]) -> Result<bool, Error> {
-    let change = Change::blind(ops.iter().cloned(), None);
-    let changed = executor.change(change, soon()).await;
-    changed.map(|changed| changed.changed)
+    let plan = Plan::of(ops.iter().cloned().map(Into::into));
+    let transaction = Transaction::new(Nothing, |()| Ok(plan), Nothing);
+    let executed = executor.writer.write(transaction, soon(), false).await;
+    executed.map(|executed| executed.changed())
 }
 
 async fn reset(executor: &Executor) {

@@ -7,9 +7,9 @@ use std::{
 };
 
 use ipvsd::{
-    executor::{Batch, Executor, Seen},
+    executor::{CommandList, Executor, TableQuery},
     model::{
-        Netmask, Op, Query, SchedulerFlags, ServerConfig, ServerKey, ServiceConfig, ServiceEntry,
+        Netmask, Op, SchedulerFlags, ServerConfig, ServerKey, ServiceConfig, ServiceEntry,
         ServiceKey,
     },
 };
@@ -180,8 +180,12 @@ impl Fixture {
             let servers = entry.servers.iter().rev();
             ops.extend(servers.map(|server| Op::CreateServer(key, server.key, server.config)));
         }
-        let batch = Batch { ops, stop: true };
-        let work = self.executor.batch(batch, Instant::now() + SOON);
+        let commands = CommandList {
+            ops,
+            stop_on_error: true,
+        };
+        let writer = &self.executor.writer;
+        let work = writer.write(commands, Instant::now() + SOON, false);
         for result in self.runtime.block_on(work).unwrap() {
             result.unwrap();
         }
@@ -190,11 +194,9 @@ impl Fixture {
     /// The table of the kernel.
     fn table(&self) -> Table {
         let deadline = Instant::now() + SOON;
-        let work = self.executor.ask(Query::Table, Duration::ZERO, deadline);
-        match self.runtime.block_on(work).unwrap().value {
-            Seen::Table(entries) => configured(&entries),
-            other => panic!("{other:?}"),
-        }
+        let reader = &self.executor.reader;
+        let work = reader.read(TableQuery, Duration::ZERO, deadline);
+        configured(&self.runtime.block_on(work).unwrap().value)
     }
 }
 

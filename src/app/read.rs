@@ -1,0 +1,57 @@
+//! The path of every read.
+
+use super::{App, RequestContext};
+use crate::{
+    executor::{Cached, ConnectionChunks, ConnectionCountsQuery, ConnectionsQuery, TypedQuery},
+    model::{Error, Query, Reason},
+};
+
+impl App {
+    /// Runs a query. The result is at most `context.max_age` old.
+    pub(super) async fn read<Q: TypedQuery>(
+        &self,
+        context: &RequestContext,
+        query: Q,
+    ) -> Result<Cached<Q::Answer>, Error> {
+        trace(context, query.query());
+        self.reader
+            .read(query, context.max_age, context.deadline)
+            .await
+    }
+
+    /// Streams connections.
+    pub(super) fn read_connections(
+        &self,
+        context: &RequestContext,
+        query: ConnectionsQuery,
+    ) -> Result<ConnectionChunks, Error> {
+        trace(context, Some(query.query()));
+        self.reader.connections(query)
+    }
+
+    /// Counts connections.
+    pub(super) async fn count(
+        &self,
+        context: &RequestContext,
+        query: ConnectionCountsQuery,
+    ) -> Result<Vec<(String, u64)>, Error> {
+        trace(context, Some(query.query()));
+        let counts = self.reader.count_connections(query);
+        tokio::time::timeout_at(context.deadline.into(), counts)
+            .await
+            .map_err(|_| {
+                Error::new(
+                    Reason::DeadlineExceeded,
+                    "the connection table takes too long to read",
+                )
+                .with_hint(
+                    "Linux before 6.14 reads a table of n connections in n² steps; narrow the \
+                     filter and list instead, or raise limits.request_timeout",
+                )
+            })?
+    }
+}
+
+fn trace(context: &RequestContext, query: Option<Query>) {
+    tracing::trace!(principal = %context.principal, ?query, "read");
+}

@@ -1,0 +1,92 @@
+//! The path of every write.
+
+use std::fmt;
+
+use super::{App, RequestContext};
+use crate::{
+    executor::{Step, Write, Writer},
+    model::Error,
+};
+
+/// The only holder of the executor's [`Writer`]. Its field is private to this file, so no other
+/// code can execute a change.
+#[derive(Clone, Debug)]
+pub(super) struct WritePath {
+    writer: Writer,
+}
+
+/// Steps by name, for the log: `create_service create_server*3`.
+struct Summary<'a>(&'a [Step]);
+
+// === impl WritePath ===
+
+impl WritePath {
+    pub(super) fn new(writer: Writer) -> Self {
+        Self { writer }
+    }
+}
+
+// === impl App ===
+
+impl App {
+    /// Executes a change on behalf of the request's principal, or plans it if the request is a dry
+    /// run, and logs the outcome.
+    pub(super) async fn write<W: Write>(
+        &self,
+        context: &RequestContext,
+        write: W,
+    ) -> Result<W::Outcome, Error> {
+        let service = write.service().map(tracing::field::display);
+        let outcome = self
+            .write_path
+            .writer
+            .write(write, context.deadline, context.dry_run)
+            .await;
+        let principal = &context.principal;
+        let peer = context.peer.map(tracing::field::display);
+        let request_id = &context.request_id;
+        let dry_run = context.dry_run;
+        match &outcome {
+            Ok(outcome) => tracing::info!(
+                %principal,
+                peer,
+                %request_id,
+                dry_run,
+                service,
+                operations = %Summary(W::steps(outcome)),
+                "write"
+            ),
+            Err(error) => tracing::info!(
+                %principal,
+                peer,
+                %request_id,
+                dry_run,
+                service,
+                reason = error.reason.as_str(),
+                %error,
+                "write failed"
+            ),
+        }
+        outcome
+    }
+}
+
+// === impl Summary ===
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let runs = self.0.chunk_by(|a, b| a.op.name() == b.op.name());
+        for (i, run) in runs.enumerate() {
+            if i > 0 {
+                f.write_str(" ")?;
+            }
+            if let Some(step) = run.first() {
+                f.write_str(step.op.name())?;
+            }
+            if run.len() > 1 {
+                write!(f, "*{}", run.len())?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,321 @@
+//! Schedules transactions into batches and runs each batch: the transactions of a batch share the
+//! sends of their reads and of each stage, and queries that several of them need run once.
+
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Instant,
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    dump,
+    execute::InFlight,
+    query::{ServiceQuery, TypedQuery},
+    transaction::{Executed, Plan, PlanFn, Transaction, Write},
+    worker::{Pending, Worker},
+};
+use crate::model::{Error, Query, Reason, ServiceKey};
+
+/// A transaction of any type in a batch.
+pub trait PendingTransaction: Send {
+    /// The service that it is about.
+    fn service(&self) -> Option<ServiceKey>;
+
+    /// Whether it reads a precondition.
+    fn has_precondition(&self) -> bool;
+
+    /// The precondition and the query that reads back.
+    fn queries(&self) -> [Option<Query>; 2];
+
+    /// Whether somebody waits for it and its deadline is after `now`; otherwise it ends here.
+    fn is_wanted(&mut self, now: Instant) -> bool;
+
+    /// Reads the precondition and plans. `None` if it ends here: with an error, or as a dry run.
+    fn plan(&mut self, worker: &mut Worker, results: &mut BatchResults) -> Option<InFlight>;
+
+    /// Reads back and replies.
+    fn finish(&mut self, done: InFlight, worker: &mut Worker, results: &mut BatchResults);
+}
+
+/// A transaction with the types of its queries.
+pub(super) struct TypedTransaction<P: TypedQuery, R: TypedQuery> {
+    /// Without its `plan`, which is used up first.
+    transaction: Transaction<P, R>,
+    deadline: Instant,
+    dry_run: bool,
+    reply: Option<oneshot::Sender<Result<Executed<R::Answer>, Error>>>,
+    /// What reading back would return, if that is known from the precondition.
+    known: Option<R::Answer>,
+}
+
+/// The results of the queries that a batch has run in one phase, by the type of the query.
+#[derive(Default)]
+pub struct BatchResults {
+    by_type: HashMap<TypeId, Box<dyn Any>>,
+}
+
+type Results<Q> = HashMap<Q, Result<<Q as TypedQuery>::Answer, Error>>;
+
+// === impl Worker ===
+
+impl Worker {
+    /// Executes transactions, in as few batches as their order allows.
+    pub(super) fn run_transactions(&mut self, transactions: Vec<Box<dyn PendingTransaction>>) {
+        for batch in batches(transactions) {
+            self.run_batch(batch);
+        }
+    }
+
+    fn run_batch(&mut self, mut batch: Vec<Box<dyn PendingTransaction>>) {
+        let now = Instant::now();
+        batch.retain_mut(|transaction| transaction.is_wanted(now));
+        let preconditions = batch.iter().map(|transaction| transaction.queries()[0]);
+        let mut results = self.prefetch(preconditions);
+        let mut planned = Vec::with_capacity(batch.len());
+        for mut transaction in batch {
+            if let Some(in_flight) = transaction.plan(self, &mut results) {
+                planned.push((transaction, in_flight));
+            }
+        }
+        let (batch, mut in_flight): (Vec<_>, Vec<_>) = planned.into_iter().unzip();
+        self.execute_stages(&mut in_flight);
+        let succeeded = batch.iter().zip(&in_flight);
+        let succeeded = succeeded.filter(|(_, in_flight)| !in_flight.has_failed());
+        let read_back = succeeded.map(|(transaction, _)| transaction.queries()[1]);
+        let mut results = self.prefetch(read_back);
+        for (mut transaction, done) in batch.into_iter().zip(in_flight) {
+            transaction.finish(done, self, &mut results);
+        }
+    }
+
+    /// Runs those of the queries that read a service alone, in one exchange.
+    fn prefetch(&mut self, queries: impl Iterator<Item = Option<Query>>) -> BatchResults {
+        let mut results = BatchResults::default();
+        let service = |query| match query {
+            Some(Query::Service(key)) => Some(key),
+            _ => None,
+        };
+        let keys: Vec<_> = queries.filter_map(service).collect();
+        // A single one is read when it is needed.
+        if keys.len() > 1 {
+            let found = self
+                .writes
+                .read(|socket| dump::services_by_key(socket, &keys));
+            match found {
+                Ok(found) => {
+                    for (key, service) in keys.into_iter().zip(found) {
+                        let entry = service.map(ServiceQuery::entry);
+                        results.insert(ServiceQuery(key), Ok(entry));
+                    }
+                }
+                Err(error) => {
+                    for key in keys {
+                        results.insert(ServiceQuery(key), Err(error.clone()));
+                    }
+                }
+            }
+        }
+        results
+    }
+
+    /// The result of a query in a batch.
+    fn fetch_once<Q: TypedQuery>(
+        &mut self,
+        query: &Q,
+        results: &mut BatchResults,
+    ) -> Result<Q::Answer, Error> {
+        if let Some(result) = results.get(query) {
+            return result.clone();
+        }
+        let result = self.fetch(query);
+        results.insert(query.clone(), result.clone());
+        result
+    }
+}
+
+// === impl BatchResults ===
+
+impl BatchResults {
+    fn get<Q: TypedQuery>(&self, query: &Q) -> Option<&Result<Q::Answer, Error>> {
+        let results = self.by_type.get(&TypeId::of::<Q>())?;
+        results.downcast_ref::<Results<Q>>()?.get(query)
+    }
+
+    fn insert<Q: TypedQuery>(&mut self, query: Q, result: Result<Q::Answer, Error>) {
+        let results = self
+            .by_type
+            .entry(TypeId::of::<Q>())
+            .or_insert_with(|| Box::new(Results::<Q>::new()));
+        if let Some(results) = results.downcast_mut::<Results<Q>>() {
+            results.insert(query, result);
+        }
+    }
+}
+
+// === impl TypedTransaction ===
+
+impl<P: TypedQuery, R: TypedQuery> TypedTransaction<P, R> {
+    pub(super) fn new(
+        transaction: Transaction<P, R>,
+        deadline: Instant,
+        dry_run: bool,
+        reply: oneshot::Sender<Result<Executed<R::Answer>, Error>>,
+    ) -> Self {
+        Self {
+            transaction,
+            deadline,
+            dry_run,
+            reply: Some(reply),
+            known: None,
+        }
+    }
+
+    fn reply(&mut self, result: Result<Executed<R::Answer>, Error>) {
+        if let Some(reply) = self.reply.take() {
+            // The receiver may be gone; what was executed stays executed.
+            drop(reply.send(result));
+        }
+    }
+
+    fn try_plan(&mut self, worker: &mut Worker, results: &mut BatchResults) -> Result<Plan, Error> {
+        let answer = worker.fetch_once(&self.transaction.precondition, results)?;
+        let used_up: PlanFn<P::Answer> = Box::new(|_| Ok(Plan::nothing()));
+        let plan = std::mem::replace(&mut self.transaction.plan, used_up);
+        // A panic in one plan must not fail the other transactions of the batch.
+        let plan = catch_unwind(AssertUnwindSafe(|| plan(&answer))).unwrap_or_else(|_| {
+            Err(Error::new(
+                Reason::Internal,
+                "the executor failed on this request",
+            ))
+        })?;
+        if plan.is_empty() {
+            self.known = self.transaction.same_answer(&answer);
+        }
+        Ok(plan)
+    }
+
+    /// The outcome that executing the plan would have.
+    fn project(
+        &self,
+        plan: Plan,
+        worker: &mut Worker,
+        results: &mut BatchResults,
+    ) -> Result<Executed<R::Answer>, Error> {
+        let mut value = worker.fetch_once(&self.transaction.read_back, results)?;
+        let steps: Vec<_> = plan.stages.into_iter().flatten().collect();
+        for step in &steps {
+            R::project(&mut value, &step.op).map_err(|error| step.locate(error))?;
+        }
+        Ok(Executed {
+            value,
+            created: plan.creates,
+            steps,
+        })
+    }
+}
+
+impl<P: TypedQuery, R: TypedQuery> PendingTransaction for TypedTransaction<P, R> {
+    fn service(&self) -> Option<ServiceKey> {
+        self.transaction.service()
+    }
+
+    fn has_precondition(&self) -> bool {
+        self.transaction.precondition.query().is_some()
+    }
+
+    fn queries(&self) -> [Option<Query>; 2] {
+        let read_back = match self.known {
+            Some(_) => None,
+            None => self.transaction.read_back.query(),
+        };
+        [self.transaction.precondition.query(), read_back]
+    }
+
+    fn is_wanted(&mut self, now: Instant) -> bool {
+        let Some(reply) = self.reply.take() else {
+            return false;
+        };
+        let pending = Pending {
+            request: (),
+            deadline: self.deadline,
+            reply,
+        };
+        self.reply = pending.wanted(now).map(|pending| pending.reply);
+        self.reply.is_some()
+    }
+
+    fn plan(&mut self, worker: &mut Worker, results: &mut BatchResults) -> Option<InFlight> {
+        let plan = match self.try_plan(worker, results) {
+            Ok(plan) if !self.dry_run => return Some(InFlight::new(plan)),
+            plan => plan,
+        };
+        let outcome = plan.and_then(|plan| self.project(plan, worker, results));
+        self.reply(outcome);
+        None
+    }
+
+    fn finish(&mut self, done: InFlight, worker: &mut Worker, results: &mut BatchResults) {
+        let outcome = done.finish().and_then(|(created, steps)| {
+            let value = match self.known.take() {
+                Some(known) => known,
+                None => worker
+                    .fetch_once(&self.transaction.read_back, results)
+                    .map_err(|mut error| {
+                        error.detail =
+                            format!("executed, but reading back failed: {}", error.detail);
+                        error
+                    })?,
+            };
+            Ok(Executed {
+                value,
+                created,
+                steps,
+            })
+        });
+        self.reply(outcome);
+    }
+}
+
+/// Divides transactions into batches, which run one after the other. Transactions of one service
+/// keep their order; those of no service (such as a clear) keep theirs with all others. Within a
+/// batch, a service has either one transaction with a precondition, or several without: the kernel
+/// executes those in order.
+fn batches(
+    transactions: Vec<Box<dyn PendingTransaction>>,
+) -> Vec<Vec<Box<dyn PendingTransaction>>> {
+    let mut batches: Vec<Vec<_>> = Vec::new();
+    // The first batch after the last transaction of no service.
+    let mut first = 0;
+    // The last batch of a service, and whether its transactions there have no precondition.
+    let mut last: HashMap<ServiceKey, (usize, bool)> = HashMap::new();
+    for transaction in transactions {
+        let blind = !transaction.has_precondition();
+        let service = transaction.service();
+        let index = match service {
+            None => batches.len(),
+            Some(key) => {
+                let index = match last.get(&key) {
+                    Some(&(index, true)) if blind => index,
+                    Some(&(index, _)) => index + 1,
+                    None => first,
+                };
+                let index = index.max(first);
+                last.insert(key, (index, blind));
+                index
+            }
+        };
+        if index == batches.len() {
+            batches.push(Vec::new());
+        }
+        if let Some(batch) = batches.get_mut(index) {
+            batch.push(transaction);
+        }
+        if service.is_none() {
+            first = batches.len();
+        }
+    }
+    batches
+}

@@ -1,0 +1,349 @@
+//! Sends operations to the kernel and determines the outcome of each. The plans of a batch share one
+//! send per stage; a plan that fails is rolled back.
+
+use std::io;
+
+use super::{
+    query::{
+        ServiceQuery, ServiceWithServersQuery, ServicesQuery, Source, SyncDaemonsQuery,
+        TimeoutsQuery, setting_path,
+    },
+    socket::Outcome,
+    transaction::{CommandList, Plan, Step},
+    unavailable,
+    worker::Worker,
+};
+use crate::{
+    codec,
+    model::{Errno, Error, Name, Op, Reason, SCHEDULERS, ServerConfig, ServerKey, ServiceKey},
+};
+
+/// The execution of one plan.
+pub struct InFlight {
+    stages: std::vec::IntoIter<Vec<Step>>,
+    creates: bool,
+    done: Vec<Step>,
+    failed: Option<Error>,
+}
+
+// === impl Worker ===
+
+impl Worker {
+    /// Executes independent operations.
+    pub(super) fn run_commands(
+        &mut self,
+        commands: &CommandList,
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        if !commands.stop_on_error {
+            let outcomes = self.execute(&commands.ops)?;
+            let pairs = commands.ops.iter().zip(outcomes);
+            return Ok(pairs
+                .map(|(op, outcome)| self.result(op, outcome))
+                .collect());
+        }
+        let mut results = Vec::with_capacity(commands.ops.len());
+        for op in &commands.ops {
+            let outcomes = self.execute(std::slice::from_ref(op))?;
+            let outcome = outcomes.first().copied().unwrap_or(Outcome::NotSent);
+            let result = self.result(op, outcome);
+            let failed = result.is_err();
+            results.push(result);
+            if failed {
+                break;
+            }
+        }
+        Ok(results)
+    }
+
+    /// Executes the plans of a batch, stage by stage, and rolls back those that fail.
+    pub(super) fn execute_stages(&mut self, plans: &mut [InFlight]) {
+        while let Some(stage) = next_stage(plans) {
+            if stage.is_empty() {
+                continue;
+            }
+            let ops: Vec<_> = stage.iter().map(|(_, step)| step.op.clone()).collect();
+            let outcomes = self.execute(&ops);
+            for (i, (plan, step)) in stage.into_iter().enumerate() {
+                let result = match &outcomes {
+                    Ok(outcomes) => {
+                        let outcome = outcomes.get(i).copied().unwrap_or(Outcome::NotSent);
+                        self.result(&step.op, outcome)
+                    }
+                    Err(error) => Err(error.clone()),
+                };
+                plans[plan].record(step, result);
+            }
+        }
+        for plan in plans.iter_mut() {
+            let done = std::mem::take(&mut plan.done);
+            match &mut plan.failed {
+                Some(error) => self.roll_back(&done, error),
+                None => plan.done = done,
+            }
+        }
+    }
+
+    /// Reverts the steps of a failed plan, the last first. The error reports what could not be
+    /// reverted.
+    fn roll_back(&mut self, done: &[Step], error: &mut Error) {
+        let undo: Vec<_> = done
+            .iter()
+            .rev()
+            .filter_map(|step| step.undo.clone())
+            .collect();
+        let outcomes = match undo.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.execute(&undo),
+        };
+        let undone = outcomes.map_or(0, |outcomes| {
+            let done = outcomes.iter().filter(|outcome| **outcome == Outcome::Done);
+            done.count()
+        });
+        if undone < done.len() {
+            tracing::warn!(
+                executed = done.len(),
+                undone,
+                "failed to roll back all operations of a failed change"
+            );
+            error.detail += &format!(
+                "; {} other operations were executed and {undone} of them rolled back",
+                done.len()
+            );
+        }
+    }
+
+    /// Executes operations in order. An operation that fails does not stop the ones after it.
+    fn execute(&mut self, ops: &[Op]) -> Result<Vec<Outcome>, Error> {
+        self.cache.clear();
+        if let Some((dump, invalidated)) = &mut self.dumping {
+            *invalidated |= ops.iter().any(|op| dump.is_invalidated_by(op));
+        }
+        let is_setting = |op: &Op| matches!(op, Op::SetSetting { .. });
+        let mut outcomes = Vec::with_capacity(ops.len());
+        for run in ops.chunk_by(|a, b| is_setting(a) == is_setting(b)) {
+            match run.first() {
+                Some(Op::SetSetting { .. }) => {
+                    outcomes.extend(run.iter().map(|op| self.write_setting(op)));
+                }
+                _ => outcomes.extend(self.execute_netlink(run)?),
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Sends netlink operations. Sends them again on a new socket if the family of the old one is
+    /// gone, in which case none of them was executed.
+    fn execute_netlink(&mut self, ops: &[Op]) -> Result<Vec<Outcome>, Error> {
+        let (mut outcomes, mut broken) = self.writes.socket()?.execute(ops);
+        let all_rejected = outcomes
+            .iter()
+            .all(|outcome| *outcome == Outcome::Rejected(Errno::ENOENT));
+        if all_rejected && !matches!(self.writes.socket()?.is_current(), Ok(true)) {
+            tracing::warn!("the IPVS netlink family is gone or has a new id; reconnecting");
+            self.writes.close();
+            (outcomes, broken) = self.writes.socket()?.execute(ops);
+        }
+        if let Some(error) = broken {
+            tracing::warn!(%error, "closing the netlink socket after a failed write");
+            self.writes.close();
+        }
+        Ok(outcomes)
+    }
+
+    fn write_setting(&self, op: &Op) -> Outcome {
+        let Op::SetSetting { name, text } = op else {
+            return Outcome::NotSent;
+        };
+        match self.kernel.write(&setting_path(name), text) {
+            Ok(()) => Outcome::Done,
+            Err(error) => Outcome::Rejected(errno(&error)),
+        }
+    }
+
+    /// The result of an operation. Reads the current state if the reply is lost.
+    fn result(&mut self, op: &Op, outcome: Outcome) -> Result<(), Error> {
+        match outcome {
+            Outcome::Done => Ok(()),
+            Outcome::Rejected(errno) => Err(self.rejected(op, errno)),
+            Outcome::Unknown => self.determine_outcome(op),
+            Outcome::NotSent => Err(lost_reply("the operation was not executed")),
+        }
+    }
+
+    /// The error for an operation that the kernel rejected.
+    fn rejected(&mut self, op: &Op, errno: Errno) -> Error {
+        if let Op::SetSetting { name, .. } = op {
+            return unavailable::setting(name, errno);
+        }
+        if matches!(errno, Errno::EPERM | Errno::ENOPROTOOPT) {
+            return unavailable::rejected(errno);
+        }
+        // ENOENT means that the scheduler or the persistence engine is missing.
+        let has_scheduler = errno == Errno::ENOENT
+            && op.needs().is_some_and(|(scheduler, engine)| {
+                engine.is_some() && self.has_scheduler(scheduler)
+            });
+        codec::rejected(op, errno, has_scheduler)
+    }
+
+    /// Whether the kernel has a scheduler that it was just asked for, which made it load the module.
+    fn has_scheduler(&mut self, scheduler: Name) -> bool {
+        let source = Source {
+            kernel: &*self.kernel,
+            socket: &mut self.writes,
+            interleave: &mut |_| false,
+        };
+        let modules = source.modules();
+        let is_loaded = |name: &str| modules.iter().any(|module| module == name);
+        let known = |name: &str| SCHEDULERS.iter().any(|(known, _)| *known == name);
+        // A scheduler that is built into the kernel is not listed as a module.
+        scheduler.as_str() == "none"
+            || is_loaded(&format!("ip_vs_{scheduler}"))
+            || (!is_loaded("ip_vs") && known(scheduler.as_str()))
+    }
+
+    /// Determines the outcome of an operation whose reply is lost: by executing it again if that is
+    /// harmless, otherwise by reading the state that it changes.
+    fn determine_outcome(&mut self, op: &Op) -> Result<(), Error> {
+        const UNKNOWN: &str = "its outcome is unknown";
+        if matches!(op, Op::ZeroAll | Op::ZeroService(_)) {
+            return match self.execute(std::slice::from_ref(op))?.first() {
+                Some(Outcome::Done) => Ok(()),
+                Some(Outcome::Rejected(errno)) => Err(self.rejected(op, *errno)),
+                _ => Err(lost_reply(UNKNOWN)),
+            };
+        }
+        match self.is_executed(op) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(lost_reply(
+                "reading back shows that the operation was not executed",
+            )),
+            Err(error) => Err(lost_reply(&format!(
+                "{UNKNOWN}, because reading back failed too: {error}"
+            ))),
+        }
+    }
+
+    /// Whether the current state shows the effect of an operation.
+    fn is_executed(&mut self, op: &Op) -> Result<bool, Error> {
+        Ok(match op {
+            Op::CreateService(key, config) | Op::SetService(key, config) => self
+                .fetch(&ServiceQuery(*key))?
+                .is_some_and(|entry| entry.service.config == *config),
+            Op::DeleteService(key) => self.fetch(&ServiceQuery(*key))?.is_none(),
+            Op::CreateServer(key, server, config) | Op::SetServer(key, server, config) => {
+                self.server_config(*key, *server)? == Some(*config)
+            }
+            Op::DeleteServer(key, server) => self.server_config(*key, *server)?.is_none(),
+            Op::Clear => self.fetch(&ServicesQuery)?.is_empty(),
+            Op::SetTimeouts(timeouts) => self.fetch(&TimeoutsQuery)? == *timeouts,
+            Op::StartSyncDaemon(config) => {
+                let running = self.fetch(&SyncDaemonsQuery)?;
+                running.iter().any(|daemon| config.matches(daemon))
+            }
+            Op::StopSyncDaemon(state) => {
+                let running = self.fetch(&SyncDaemonsQuery)?;
+                running.iter().all(|daemon| daemon.state != *state)
+            }
+            // Zeroing leaves no trace, and the outcome of a file write is never lost.
+            Op::ZeroAll | Op::ZeroService(_) | Op::SetSetting { .. } => false,
+        })
+    }
+
+    /// The configuration of a server; `None` if it or its service does not exist.
+    fn server_config(
+        &mut self,
+        service: ServiceKey,
+        server: ServerKey,
+    ) -> Result<Option<ServerConfig>, Error> {
+        let entry = self.fetch(&ServiceWithServersQuery(service))?;
+        Ok(entry.and_then(|entry| {
+            let mut servers = entry.servers.iter();
+            let found = servers.find(|found| found.key == server)?;
+            Some(found.config)
+        }))
+    }
+}
+
+// === impl InFlight ===
+
+impl InFlight {
+    pub(super) fn new(plan: Plan) -> Self {
+        Self {
+            stages: plan.stages.into_iter(),
+            creates: plan.creates,
+            done: Vec::new(),
+            failed: None,
+        }
+    }
+
+    fn record(&mut self, step: Step, result: Result<(), Error>) {
+        match result {
+            Ok(()) => self.done.push(step),
+            Err(error) => {
+                self.failed.get_or_insert(step.locate(error));
+            }
+        }
+    }
+
+    /// Whether an operation has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// Whether the plan creates its resource, and its steps; or why it failed.
+    pub(super) fn finish(self) -> Result<(bool, Vec<Step>), Error> {
+        match self.failed {
+            Some(error) => Err(error),
+            None => Ok((self.creates, self.done)),
+        }
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    /// Adds the field of the request to an error that the operation itself causes. A kernel that is
+    /// unavailable or does not reply is no fault of a field.
+    pub(super) fn locate(&self, error: Error) -> Error {
+        let rejected = error.errno.is_some() && error.reason != Reason::KernelUnavailable;
+        match &self.path {
+            Some(path) if rejected || !error.violations.is_empty() => error.below(path),
+            _ => error,
+        }
+    }
+}
+
+/// The next stage of every plan that has not failed; each step with the index of its plan.
+fn next_stage(plans: &mut [InFlight]) -> Option<Vec<(usize, Step)>> {
+    let mut steps = Vec::new();
+    let mut any = false;
+    let running = plans.iter_mut().enumerate();
+    for (index, plan) in running.filter(|(_, plan)| plan.failed.is_none()) {
+        if let Some(stage) = plan.stages.next() {
+            any = true;
+            steps.extend(stage.into_iter().map(|step| (index, step)));
+        }
+    }
+    any.then_some(steps)
+}
+
+/// The errno of a failed write to a file.
+fn errno(error: &io::Error) -> Errno {
+    let of_kind = match error.kind() {
+        io::ErrorKind::NotFound => libc::ENOENT,
+        io::ErrorKind::PermissionDenied => libc::EACCES,
+        io::ErrorKind::InvalidInput => libc::EINVAL,
+        _ => libc::EIO,
+    };
+    Errno(error.raw_os_error().unwrap_or(of_kind))
+}
+
+/// The error for an operation whose reply is lost.
+fn lost_reply(outcome: &str) -> Error {
+    Error::new(
+        Reason::DeadlineExceeded,
+        format!("kernel reply lost; {outcome}"),
+    )
+    .with_hint("read the current state before retrying")
+}

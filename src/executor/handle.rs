@@ -1,0 +1,188 @@
+//! The async handles of the executor's thread.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::Thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::{
+    cache::{Cache, Cached},
+    query::TypedQuery,
+    transaction::Write,
+    worker::Job,
+};
+use crate::{
+    kernel::Kernel,
+    model::{Error, Reason},
+};
+
+/// Runs queries. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    submitter: Submitter,
+    cache: Arc<Cache>,
+    pub(super) kernel: Arc<dyn Kernel>,
+    pub(super) streams: Arc<Semaphore>,
+}
+
+/// Executes changes. Cheap to clone.
+///
+/// Only `App`'s write path holds one, so that no change bypasses it.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    submitter: Submitter,
+}
+
+/// Puts jobs into the queue and wakes the thread.
+#[derive(Clone, Debug)]
+pub(super) struct Submitter {
+    // Before the waker: its drop wakes the thread for the last time, to find the queue closed.
+    jobs: mpsc::Sender<Job>,
+    waker: Arc<Waker>,
+}
+
+/// Wakes the thread once for all tasks that submit at the same moment. Otherwise the thread would
+/// start with the first job alone, and each job would cost its own wake-up and send.
+#[derive(Debug)]
+pub(super) struct Waker {
+    pub(super) thread: Thread,
+    /// Whether a task is about to wake the thread.
+    pub(super) pending: AtomicBool,
+}
+
+/// Wakes the thread when dropped, even if the submitting task is cancelled.
+struct WakeGuard<'a>(&'a Waker);
+
+/// A request in execution is awaited for this long after its deadline, because its outcome is
+/// known soon.
+const GRACE: Duration = Duration::from_secs(5);
+
+// === impl Reader ===
+
+impl Reader {
+    pub(super) fn new(
+        submitter: Submitter,
+        cache: Arc<Cache>,
+        kernel: Arc<dyn Kernel>,
+        streams: Arc<Semaphore>,
+    ) -> Self {
+        Self {
+            submitter,
+            cache,
+            kernel,
+            streams,
+        }
+    }
+
+    /// Runs a query. The result is at most `max_age` old; zero requests a fresh one. Only results
+    /// of queries that accept some age are kept, so fresh reads cost no memory.
+    pub async fn read<Q: TypedQuery>(
+        &self,
+        query: Q,
+        max_age: Duration,
+        deadline: Instant,
+    ) -> Result<Cached<Q::Answer>, Error> {
+        if let Some(cached) = self.cache.get(&query, max_age) {
+            return Ok(cached);
+        }
+        let (reply, result) = oneshot::channel();
+        let job = Job::read(query, max_age, deadline, reply);
+        self.submitter.submit(job, deadline, result).await
+    }
+}
+
+// === impl Writer ===
+
+impl Writer {
+    pub(super) fn new(submitter: Submitter) -> Self {
+        Self { submitter }
+    }
+
+    /// Executes a change. With `dry_run` it is planned from the kernel's current state, and the
+    /// outcome is the one that execution would have; the kernel is not changed.
+    pub async fn write<W: Write>(
+        &self,
+        write: W,
+        deadline: Instant,
+        dry_run: bool,
+    ) -> Result<W::Outcome, Error> {
+        let (reply, result) = oneshot::channel();
+        let job = write.into_job(deadline, dry_run, reply);
+        self.submitter.submit(job, deadline, result).await
+    }
+}
+
+// === impl Submitter ===
+
+impl Submitter {
+    pub(super) fn new(jobs: mpsc::Sender<Job>, thread: Thread) -> Self {
+        let pending = AtomicBool::new(false);
+        Self {
+            jobs,
+            waker: Arc::new(Waker { thread, pending }),
+        }
+    }
+
+    async fn submit<A>(
+        &self,
+        job: Job,
+        deadline: Instant,
+        result: oneshot::Receiver<Result<A, Error>>,
+    ) -> Result<A, Error> {
+        self.jobs.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                Error::new(Reason::RateLimited, "the request queue is full")
+                    .with_hint("retry later; limits.queue_length bounds the queue")
+            }
+            mpsc::error::TrySendError::Closed(_) => {
+                Error::new(Reason::Internal, "the executor has stopped")
+            }
+        })?;
+        self.waker.wake().await;
+        match tokio::time::timeout_at((deadline + GRACE).into(), result).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Error::new(
+                Reason::Internal,
+                "the executor failed on this request",
+            )),
+            Err(_) => Err(Error::new(
+                Reason::DeadlineExceeded,
+                "the kernel has not replied; a change may still be executed",
+            )
+            .with_hint("read the current state before retrying")),
+        }
+    }
+}
+
+// === impl Waker ===
+
+impl Waker {
+    /// Yields once, so that other runnable tasks can submit, then wakes the thread. A task that
+    /// submits while another is about to wake the thread relies on that one.
+    pub(super) async fn wake(&self) {
+        if !self.pending.swap(true, Ordering::AcqRel) {
+            let _guard = WakeGuard(self);
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Drop for Waker {
+    fn drop(&mut self) {
+        self.thread.unpark();
+    }
+}
+
+impl Drop for WakeGuard<'_> {
+    fn drop(&mut self) {
+        // Release: jobs queued before this are visible to the thread when it wakes.
+        self.0.pending.swap(false, Ordering::AcqRel);
+        self.0.thread.unpark();
+    }
+}

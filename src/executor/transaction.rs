@@ -1,0 +1,255 @@
+//! Changes: what the executor is asked to do, and what came of it.
+
+use std::{any::Any, fmt, time::Instant};
+
+use tokio::sync::oneshot;
+
+use super::{
+    query::TypedQuery,
+    worker::{Job, Pending},
+};
+use crate::model::{Error, Op, ServiceKey};
+
+/// A change that the [`Writer`](super::Writer) executes.
+pub trait Write: Send + 'static {
+    /// What came of it.
+    type Outcome: Send + 'static;
+
+    /// The service that the change is about, if it is about one.
+    fn service(&self) -> Option<ServiceKey>;
+
+    /// The steps that were executed or, for a dry run, planned.
+    fn steps(outcome: &Self::Outcome) -> &[Step];
+
+    /// The change as a job of the executor's thread.
+    fn into_job(
+        self,
+        deadline: Instant,
+        dry_run: bool,
+        reply: oneshot::Sender<Result<Self::Outcome, Error>>,
+    ) -> Job;
+}
+
+/// Reads a precondition, plans from it, executes the plan, and reads the result back. No other
+/// request of this process comes between these.
+///
+/// A transaction that reads a service, or reads one back, must change that service alone: it shares
+/// a batch with transactions of other services.
+pub struct Transaction<P: TypedQuery, R: TypedQuery> {
+    /// What to read first. Transactions that read [`Nothing`](super::Nothing) may share a batch
+    /// with others of the same service, whose operations may come between their stages.
+    pub precondition: P,
+    /// Plans from the precondition. It runs on the executor's thread and must not block.
+    pub plan: PlanFn<P::Answer>,
+    /// What to read after.
+    pub read_back: R,
+}
+
+/// See [`Transaction::plan`].
+pub type PlanFn<A> = Box<dyn FnOnce(&A) -> Result<Plan, Error> + Send>;
+
+/// Operations in stages. A stage starts when all operations of the one before have succeeded. If an
+/// operation fails, those that succeeded are rolled back as far as the kernel allows.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The stages.
+    pub stages: Vec<Vec<Step>>,
+    /// Whether the plan creates the resource that it is about.
+    pub creates: bool,
+}
+
+/// One operation of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The operation.
+    pub op: Op,
+    /// The operation that reverts it; `None` if none can.
+    pub undo: Option<Op>,
+    /// The field of the request that asks for it, such as `servers[2]`, for the error.
+    pub path: Option<String>,
+}
+
+/// Independent operations, executed in order. A failure reverts nothing.
+///
+/// A dry run executes none of them and reports success for each.
+#[derive(Clone, Debug)]
+pub struct CommandList {
+    /// The operations.
+    pub ops: Vec<Op>,
+    /// Whether to stop after the first failure. The operations are then sent one by one, because
+    /// the kernel continues after a failure within a batch.
+    pub stop_on_error: bool,
+}
+
+/// The outcome of a [`Transaction`].
+#[derive(Debug)]
+pub struct Executed<A> {
+    /// The result of [`Transaction::read_back`].
+    pub value: A,
+    /// As [`Plan::creates`].
+    pub created: bool,
+    /// The operations in the order of their execution; empty if there was nothing to do.
+    pub steps: Vec<Step>,
+}
+
+// === impl Transaction ===
+
+impl<P: TypedQuery, R: TypedQuery> fmt::Debug for Transaction<P, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction")
+            .field("precondition", &self.precondition)
+            .field("read_back", &self.read_back)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: TypedQuery, R: TypedQuery> Transaction<P, R> {
+    /// A transaction from its three parts.
+    pub fn new(
+        precondition: P,
+        plan: impl FnOnce(&P::Answer) -> Result<Plan, Error> + Send + 'static,
+        read_back: R,
+    ) -> Self {
+        Self {
+            precondition,
+            plan: Box::new(plan),
+            read_back,
+        }
+    }
+
+    /// The result of reading back, if the precondition was the same query.
+    pub(super) fn same_answer(&self, answer: &P::Answer) -> Option<R::Answer> {
+        let precondition = (&self.precondition as &dyn Any).downcast_ref::<R>();
+        precondition.filter(|query| **query == self.read_back)?;
+        (answer as &dyn Any).downcast_ref::<R::Answer>().cloned()
+    }
+}
+
+impl<P: TypedQuery, R: TypedQuery> Write for Transaction<P, R> {
+    type Outcome = Executed<R::Answer>;
+
+    fn service(&self) -> Option<ServiceKey> {
+        let query = self.precondition.query().or(self.read_back.query());
+        query.and_then(|query| query.service())
+    }
+
+    fn steps(outcome: &Self::Outcome) -> &[Step] {
+        &outcome.steps
+    }
+
+    fn into_job(
+        self,
+        deadline: Instant,
+        dry_run: bool,
+        reply: oneshot::Sender<Result<Self::Outcome, Error>>,
+    ) -> Job {
+        Job::transaction(self, deadline, dry_run, reply)
+    }
+}
+
+// === impl CommandList ===
+
+impl Write for CommandList {
+    type Outcome = Vec<Result<(), Error>>;
+
+    fn service(&self) -> Option<ServiceKey> {
+        None
+    }
+
+    fn steps(_outcome: &Self::Outcome) -> &[Step] {
+        &[]
+    }
+
+    fn into_job(
+        mut self,
+        deadline: Instant,
+        dry_run: bool,
+        reply: oneshot::Sender<Result<Self::Outcome, Error>>,
+    ) -> Job {
+        if dry_run {
+            self.ops.clear();
+        }
+        Job::Commands(Pending {
+            request: self,
+            deadline,
+            reply,
+        })
+    }
+}
+
+// === impl Executed ===
+
+impl<A> Executed<A> {
+    /// Whether there was anything to do.
+    pub fn changed(&self) -> bool {
+        !self.steps.is_empty()
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Nothing to do.
+    pub fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// A plan of one stage.
+    pub fn of(steps: impl IntoIterator<Item = Step>) -> Self {
+        Self::staged([steps.into_iter().collect()])
+    }
+
+    /// A plan of several stages, in this order.
+    pub fn staged(stages: impl IntoIterator<Item = Vec<Step>>) -> Self {
+        Self {
+            stages: stages.into_iter().collect(),
+            creates: false,
+        }
+    }
+
+    /// The same plan, marked as creating its resource.
+    #[must_use]
+    pub fn creating(self) -> Self {
+        Self {
+            creates: true,
+            ..self
+        }
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.stages.iter().all(Vec::is_empty)
+    }
+}
+
+// === impl Step ===
+
+impl From<Op> for Step {
+    fn from(op: Op) -> Self {
+        Self {
+            op,
+            undo: None,
+            path: None,
+        }
+    }
+}
+
+impl Step {
+    /// An operation and the one that reverts it.
+    pub fn new(op: Op, undo: Op) -> Self {
+        Self {
+            op,
+            undo: Some(undo),
+            path: None,
+        }
+    }
+
+    /// The same step, naming the field of the request that asks for it.
+    #[must_use]
+    pub fn at(self, path: impl Into<String>) -> Self {
+        Self {
+            path: Some(path.into()),
+            ..self
+        }
+    }
+}
