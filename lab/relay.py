@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """relay.py PORT[:GUEST]... -- COMMAND...     (helper of uml-run -p)
 
-Listens on the host's 127.0.0.1:PORT, then moves into a network namespace of its own, makes a tap
-device for the guest there and runs COMMAND, which is the guest. A socket belongs to the namespace
-it was made in, so this one process reaches both sides. Namespace and tap end with it."""
+Listens on 127.0.0.1:PORT of the host, moves into a new network namespace, creates a tap device for
+the guest there and runs COMMAND, which is the guest. A socket belongs to the namespace in which it
+was created, so this process reaches both sides. Namespace and tap end with the process."""
 
 import asyncio
 import ctypes
@@ -14,12 +14,12 @@ import subprocess
 import sys
 
 GUEST = "10.254.0.2"
-OUT, ERR = 5, 6    # what uml-run gives the guest for its streams
+OUT, ERR = 5, 6    # the descriptors that uml-run passes to the guest
 CHUNK = 1 << 18
 CLONE_NEWNET = 0x40000000
 
 
-def say(text):    # our stderr goes to the log: 6 is the user's
+def say(text):    # stderr is the log; descriptor 6 is the caller's stderr
     os.write(ERR, f"uml-run: {text}\n".encode())
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """server.py HOST...     (helper of topology.sh)
 
-Plays every named real server from one process: a socket stays in the network namespace that it was
-made in. Answers HTTP on port 80 and any datagram on UDP port 53 with the host's name; path /hold
-leaves the connection open. Goes to the background when all of them listen."""
+Runs all named real servers in one process: a socket stays in the network namespace in which it was
+created. Responds to HTTP on port 80 and to any datagram on UDP port 53 with the host's name; path
+/hold leaves the connection open. Goes to the background when all of them listen."""
 
 import asyncio
 import ctypes
@@ -50,7 +50,7 @@ async def http(name, reader, writer):
 
 def datagram(name, udp):
     _, ancillary, _, peer = udp.recvmsg(2048, 256)
-    # from the address that was asked, which may be the virtual one
+    # Reply from the destination address, which may be the virtual one.
     source = [(level, kind, data[:16] + bytes(4)) for level, kind, data in ancillary if kind == socket.IPV6_PKTINFO]
     udp.sendmsg([name], source, 0, peer)
 

@@ -1,22 +1,22 @@
 #!/bin/bash
 # Networks for traffic, each host a network namespace. Run it or source it, inside lab/uml-run.
 #
-#   lab/topology.sh example1 up [N]    the network of EXAMPLE 1 in ipvsadm's manual, N real servers (5)
+#   lab/topology.sh example1 up [N]    the network of EXAMPLE 1 in ipvsadm(8), with N real servers (5)
 #   lab/topology.sh sync up            two directors, for the sync daemons
-#   lab/topology.sh NETWORK down       takes it away again
+#   lab/topology.sh NETWORK down       removes it
 #   lab/topology.sh on HOST COMMAND    runs a command on a host of it
 #
-# When `up` returns, the real servers answer: HTTP on port 80 and datagrams on UDP port 53, with
-# their name. Path /hold leaves the connection open. LAB_PREFIX goes before the names of the
-# namespaces, so that tests in namespaces of their own can each have a network at the same time.
+# When `up` returns, the real servers respond with their name: to HTTP on port 80 and to datagrams on
+# UDP port 53. Path /hold leaves the connection open. LAB_PREFIX is prepended to the names of the
+# namespaces, so that several tests can each have a network at the same time.
 set -u
 lab=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 prefix=${LAB_PREFIX-}
 
-# nsenter takes a third of the time of `ip netns exec`, which mounts /sys anew
+# nsenter takes a third of the time of `ip netns exec`, which also mounts /sys
 on() { nsenter --net="/run/netns/$prefix$1" -- "${@:2}"; }
 links() { if [ "$1" = here ]; then ip -batch -; else ip -n "$prefix$1" -batch -; fi; }
-# shellcheck disable=SC2016  # the inner shell is to expand it
+# shellcheck disable=SC2016  # the inner shell expands it
 set_in() { on "$1" bash -c 'cd /proc/sys/net && for s; do echo "${s#*=}" >"${s%%=*}"; done' - "${@:2}"; }
 bridge() { echo "link add $1 type bridge forward_delay 0 mcast_snooping 0"; echo "link set $1 up"; }
 hosts() { local h; for h; do echo "netns add $prefix$h"; done | links here; }
@@ -42,8 +42,8 @@ remove() {    # remove HOST...
 
 #   client 207.175.44.1 --- wan .110 DIRECTOR .254 lan (a bridge) --- rs1 192.168.10.1, rs2 .2 ...
 #          2001:db8::1      ::80              ::fe                     2001:db8:10::1, ::2 ...
-# The director is the namespace that this runs in. The real servers' gateway is the director, as
-# masquerading needs it.
+# The director is the namespace in which this runs. It is the gateway of the real servers, which
+# masquerading requires.
 example1_servers() { local n=1; while [ -e "/run/netns/${prefix}rs$n" ]; do echo "rs$n"; n=$((n + 1)); done; }
 example1_up() {
     local n servers=()
@@ -73,8 +73,8 @@ example1_down() {
 }
 
 # client .1, director1 .11, director2 .12 and rs1 .21 of 10.0.0.0/24 and 2001:db8::/64 on one
-# bridge. Virtual addresses 10.0.0.100 and 2001:db8::100 for direct routing: director1 answers for
-# them; director2 has them without saying so, ready to take over; rs1 has them too. Connections are
+# bridge. Virtual addresses 10.0.0.100 and 2001:db8::100 for direct routing: director1 answers ARP and
+# neighbour requests for them; director2 and rs1 have them without answering. Connections are
 # synchronised from their first packet on.
 sync_up() {
     local h
@@ -92,7 +92,7 @@ sync_up() {
         set_in $h ipv4/conf/all/send_redirects=0 ipv4/conf/all/rp_filter=0 ipv4/conf/eth0/rp_filter=0 \
             ipv4/vs/sync_threshold='1 50'
     done
-    # preferred_lft 0: else the director may take it as the source of its own packets
+    # preferred_lft 0: else the director may use it as source address
     for h in director1:eth0 director2:lo rs1:lo; do
         links ${h%:*} <<END
 addr add 10.0.0.100/32 dev ${h#*:}
@@ -107,7 +107,7 @@ if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     set -e
     case "$#:${1-} ${2-}" in
         [23]:'example1 up' | 2:'sync up' | 2:'example1 down' | 2:'sync down')
-            # it changes addresses and routing: never on the host
+            # It changes addresses and routing: never run it on the host.
             [ -n "${UML_RUN-}" ] || { echo "topology.sh: run it inside lab/uml-run" >&2; exit 2; }
             "${1}_$2" "${@:3}" ;;
         [3-9]:'on '* | [1-9][0-9]*:'on '*) on "${@:2}" ;;

@@ -1,9 +1,9 @@
 /* Lets User Mode Linux before 6.13 run on processors with AMX.
  *
- * It hands 2696 bytes of extended registers (AVX-512 and PKRU) to PTRACE_SETREGSET, and the host
- * takes nothing but its whole area, 11008 bytes with AMX: "ptrace set fp regs failed, errno = 14".
- * This library, preloaded, puts UML's bytes into an area of the host's size. What UML does not know
- * keeps its initial value; no program has AMX registers before it asked the kernel for them. */
+ * It passes 2696 bytes of extended registers (AVX-512 and PKRU) to PTRACE_SETREGSET. The host accepts
+ * only its whole area, 11008 bytes with AMX: "ptrace set fp regs failed, errno = 14". This library,
+ * preloaded, copies UML's bytes into an area of the host's size. The rest keeps its initial value: no
+ * program has AMX registers before it requests them from the kernel. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <elf.h>
