@@ -1,4 +1,4 @@
-//! Random tables, for properties of the language and of what carries it out.
+//! Random tables, for property tests.
 #![allow(dead_code, reason = "each suite uses a part of this")]
 
 use std::{
@@ -13,7 +13,7 @@ use ipvsd::model::{
 };
 use proptest::{collection, option, prelude::*, sample};
 
-/// What depends on who is to understand a table.
+/// Which tables are generated.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
     /// Schedulers.
@@ -26,7 +26,7 @@ pub struct Kind {
     crossed_thresholds: bool,
 }
 
-/// What the language can say.
+/// Everything that ipvsadm's language can express.
 pub const ANY: Kind = Kind {
     scheduler: any_name,
     engine: any_name,
@@ -34,7 +34,7 @@ pub const ANY: Kind = Kind {
     crossed_thresholds: true,
 };
 
-/// What a kernel takes.
+/// Everything that a kernel accepts.
 pub const OF_A_KERNEL: Kind = Kind {
     scheduler: || {
         let names = [
@@ -68,7 +68,7 @@ pub fn entry(kind: Kind, servers: usize) -> impl Strategy<Value = ServiceEntry> 
         .prop_flat_map(move |key| (Just(key), config(kind, key), any::<bool>()))
         .prop_flat_map(move |(key, config, any_port)| {
             let key = match key {
-                // Any port is for persistent services.
+                // Port 0 requires persistence.
                 ServiceKey::Address {
                     protocol, address, ..
                 } if any_port && config.persistence_timeout.is_some() => ServiceKey::Address {

@@ -1,5 +1,4 @@
-//! Random bytes at both protocols: refused or ignored, but never a panic, and the kernel stays as it
-//! was.
+//! Random bytes over both protocols: rejected or ignored, never a panic, and the kernel is unchanged.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -24,10 +23,10 @@ use proptest::{
     test_runner::{Config as Cases, TestRunner},
 };
 
-/// What a client waits for an answer; whoever is silent longer is cut by the daemon.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a client waits; the daemon closes silent connections sooner.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The whole daemon in this process, on the fake kernel. It ends with the runtime.
+/// The daemon in this process, on the fake kernel. It ends with the runtime.
 struct Daemon {
     kernel: FakeKernel,
     address: SocketAddr,
@@ -68,12 +67,12 @@ impl Daemon {
         }
     }
 
-    /// Sends bytes and reads what comes until the daemon has had enough.
+    /// Sends bytes and reads until the daemon closes the connection.
     fn send(&self, bytes: &[u8], more: bool) -> Vec<u8> {
         let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        // It may close before it has read all.
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(TIMEOUT)).unwrap();
+        // The daemon may close before it has read all.
         let _ = stream.write_all(bytes);
         if !more {
             let _ = stream.shutdown(std::net::Shutdown::Write);
@@ -85,8 +84,8 @@ impl Daemon {
         answer
     }
 
-    /// Whether it still does what it is for, and nothing has come of the noise.
-    fn is_well(&self) {
+    /// Asserts that the daemon responds and that the table is unchanged.
+    fn check(&self) {
         let request = b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
         let answer = self.send(request, true);
         assert!(
@@ -98,7 +97,7 @@ impl Daemon {
     }
 }
 
-/// What a handler answers that panicked.
+/// Whether the response is that of a handler that panicked.
 fn panicked(answer: &[u8]) -> bool {
     let text = String::from_utf8_lossy(answer);
     text.starts_with("HTTP/1.1 500 ") || text.contains("\"reason\":\"INTERNAL\"")
@@ -113,7 +112,7 @@ fn cases(cases: u32) -> TestRunner {
 }
 
 #[test]
-fn random_bytes_on_the_port_do_no_harm() {
+fn random_bytes_change_nothing() {
     let daemon = Daemon::start();
     let start = prop_oneof![
         Just(Vec::new()),
@@ -131,11 +130,11 @@ fn random_bytes_on_the_port_do_no_harm() {
             Ok(())
         })
         .unwrap();
-    daemon.is_well();
+    daemon.check();
 }
 
 #[test]
-fn random_paths_and_bodies_are_refused_over_http() {
+fn random_paths_and_bodies_are_rejected_over_http() {
     let daemon = Daemon::start();
     let method = prop_oneof![
         Just("GET"),
@@ -168,11 +167,11 @@ fn random_paths_and_bodies_are_refused_over_http() {
             Ok(())
         })
         .unwrap();
-    daemon.is_well();
+    daemon.check();
 }
 
 #[test]
-fn random_messages_are_refused_over_grpc() {
+fn random_messages_are_rejected_over_grpc() {
     const METHODS: [&str; 12] = [
         "ListServices",
         "CreateService",
@@ -195,8 +194,8 @@ fn random_messages_are_refused_over_grpc() {
     );
     cases(300)
         .run(&message, |(method, honest, noise)| {
-            // A frame of the right length, or noise where the frame should be. As grpc-web it
-            // needs no HTTP/2.
+            // A frame of the right length, or random bytes instead of a frame. As grpc-web,
+            // which needs no HTTP/2.
             let mut body = Vec::new();
             if honest {
                 body.push(0);
@@ -213,12 +212,12 @@ fn random_messages_are_refused_over_grpc() {
             let answer = daemon.send(&request, true);
             let text = String::from_utf8_lossy(&answer);
             prop_assert!(text.starts_with("HTTP/1.1 "), "{}", text);
-            // 13 is INTERNAL, which tonic itself says of a frame that is none.
+            // 13 is INTERNAL, tonic's own status for a malformed frame.
             let own = !text.contains("ipvsd failed on this request");
             prop_assert!(own && !panicked(&answer), "{}", text);
             Ok(())
         })
         .unwrap();
-    // Timeouts may have been set by a message that was none by accident; services not.
-    daemon.is_well();
+    // A random message may set timeouts by accident, but create no services.
+    daemon.check();
 }

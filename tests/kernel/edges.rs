@@ -1,4 +1,5 @@
-//! A large table, other programs, other namespaces, and a daemon that may not.
+//! Limits of the environment: a large table, concurrent changes by ipvsadm, missing capabilities,
+//! another network namespace.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{collections::HashMap, process::Command};
@@ -7,15 +8,15 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Namespace,
-    api::{Api, Request, Way, without_etags},
+    api::{Api, Interface, Request, without_etags},
     daemon::Daemon,
     lists, rules, run,
 };
 
 #[test]
-fn a_table_of_a_thousand_services_with_a_hundred_servers_each_is_listed_whole_and_right() {
+fn a_table_of_1000_services_with_100_servers_each_is_listed_completely() {
     Namespace::new().run(|| {
-        let direct = Api::start(Way::App);
+        let direct = Api::start(Interface::App);
         let mut wanted = HashMap::new();
         for i in 0..1000 {
             let servers: Vec<_> = (0..100)
@@ -31,16 +32,16 @@ fn a_table_of_a_thousand_services_with_a_hundred_servers_each_is_listed_whole_an
             direct.write(&Request::CreateService(service)).unwrap();
             wanted.insert(id, servers);
         }
-        for way in [Way::App, Way::Http, Way::Grpc] {
-            let listed = Api::start(way).services();
-            assert_eq!(listed.len(), 1000, "{way:?}");
+        for interface in [Interface::App, Interface::Http, Interface::Grpc] {
+            let listed = Api::start(interface).services();
+            assert_eq!(listed.len(), 1000, "{interface:?}");
             for service in listed.into_iter().map(without_etags) {
                 let wanted = &wanted[service["id"].as_str().unwrap()];
                 let servers = service["servers"].as_array().unwrap();
-                assert_eq!(servers.len(), 100, "{way:?} {}", service["id"]);
+                assert_eq!(servers.len(), 100, "{interface:?} {}", service["id"]);
                 for (server, wanted) in servers.iter().zip(wanted) {
                     for name in ["address", "port", "forwarding", "weight"] {
-                        assert_eq!(server[name], wanted[name], "{way:?} {server}");
+                        assert_eq!(server[name], wanted[name], "{interface:?} {server}");
                     }
                 }
             }
@@ -53,11 +54,11 @@ fn a_table_of_a_thousand_services_with_a_hundred_servers_each_is_listed_whole_an
 }
 
 #[test]
-fn what_ipvsadm_changes_is_in_the_next_answer() {
-    for way in [Way::App, Way::Http, Way::Grpc] {
+fn changes_by_ipvsadm_are_in_the_next_response() {
+    for interface in [Interface::App, Interface::Http, Interface::Grpc] {
         Namespace::new().run(|| {
-            let api = Api::start(way);
-            // The line, and what is there after it: services, weight of the server, persistence.
+            let api = Api::start(interface);
+            // The command, then the number of services, the weight of the server, and the persistence.
             for (line, count, weight, timeout) in [
                 ("-A -t 10.0.0.1:80 -s rr", 1, None, None),
                 ("-a -t 10.0.0.1:80 -r 10.1.1.2:80 -g", 1, Some(1), None),
@@ -69,19 +70,19 @@ fn what_ipvsadm_changes_is_in_the_next_answer() {
             ] {
                 rules(line);
                 let services = api.services();
-                assert_eq!(services.len(), count, "{way:?} {line}");
+                assert_eq!(services.len(), count, "{interface:?} {line}");
                 let first = &services[0];
                 let number = |path: &str| first.pointer(path).and_then(Value::as_u64);
-                assert_eq!(number("/servers/0/weight"), weight, "{way:?} {line}");
-                let told = number("/persistence/timeout_seconds");
-                assert_eq!(told, timeout, "{way:?} {line}");
+                assert_eq!(number("/servers/0/weight"), weight, "{interface:?} {line}");
+                let persistence = number("/persistence/timeout_seconds");
+                assert_eq!(persistence, timeout, "{interface:?} {line}");
             }
         });
     }
 }
 
-/// The daemon as an ordinary user with these capabilities.
-fn nobody(capabilities: &str) -> Daemon {
+/// The daemon as an unprivileged user with these capabilities.
+fn start_unprivileged(capabilities: &str) -> Daemon {
     let mut command = Command::new("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
     command.args(["--inh-caps", capabilities, "--ambient-caps", capabilities]);
@@ -94,13 +95,16 @@ fn service() -> Request {
 }
 
 #[test]
-fn without_permission_the_daemon_says_what_it_lacks() {
-    let root_of_its_own = || {
+fn without_the_capability_errors_name_it() {
+    let in_user_namespace = || {
         let mut command = Command::new("unshare");
         command.args(["--user", "--map-root-user", env!("CARGO_BIN_EXE_ipvsd")]);
         Daemon::of(command)
     };
-    for start in [(|| nobody("-all")) as fn() -> Daemon, root_of_its_own] {
+    for start in [
+        (|| start_unprivileged("-all")) as fn() -> Daemon,
+        in_user_namespace,
+    ] {
         Namespace::new().run(|| {
             rules("-A -t 10.0.0.9:80 -s rr");
             let api = Api::of(start());
@@ -124,9 +128,9 @@ fn without_permission_the_daemon_says_what_it_lacks() {
 }
 
 #[test]
-fn the_capability_alone_is_enough() {
+fn cap_net_admin_is_sufficient() {
     Namespace::new().run(|| {
-        let api = Api::of(nobody("-all,+net_admin"));
+        let api = Api::of(start_unprivileged("-all,+net_admin"));
         api.write(&service()).unwrap();
         assert_eq!(lists("-S -n"), "-A -t 10.0.0.1:80 -s rr\n");
         assert_eq!(api.fetch("/readyz").0, 200);
@@ -134,7 +138,7 @@ fn the_capability_alone_is_enough() {
 }
 
 #[test]
-fn another_namespace_is_managed_by_name_and_this_one_left_alone() {
+fn netns_manages_another_namespace_only() {
     let (here, there) = (Namespace::new(), Namespace::named("kernel-edges"));
     there.ip("link add only-there type dummy");
     there.ip("link set only-there up");
@@ -181,12 +185,12 @@ fn another_namespace_is_managed_by_name_and_this_one_left_alone() {
 }
 
 #[test]
-fn a_namespace_that_there_is_not_ends_the_daemon_with_a_word_about_it() {
+fn a_missing_namespace_is_a_start_error_that_names_it() {
     let output = Command::new(env!("CARGO_BIN_EXE_ipvsd"))
         .args(["--netns", "nosuch", "--listen", "127.0.0.1:0"])
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
-    assert!(said.contains("nosuch"), "{said}");
+    assert!(stderr.contains("nosuch"), "{stderr}");
 }

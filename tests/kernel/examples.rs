@@ -1,4 +1,4 @@
-//! The examples of ipvsadm's manual, over both protocols, with real servers and real requests.
+//! The examples of ipvsadm(8), over both protocols, with real servers and real requests.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Namespace,
-    api::{Api, Request, Way},
+    api::{Api, Interface, Request},
     daemon::{ADDRESS, Daemon},
     lists, rules, run, until,
 };
 
-/// EXAMPLE 1, EXAMPLE 2 and the IPv6 example, as the manual types them.
+/// EXAMPLE 1, EXAMPLE 2 and the IPv6 example of the manual.
 const MANUAL: &str = "\
 -A -t 207.175.44.110:80 -s rr
 -a -t 207.175.44.110:80 -r 192.168.10.1:80 -m
@@ -47,13 +47,13 @@ fn example_1() -> Value {
 }
 
 #[test]
-fn the_manuals_examples_are_the_same_by_ipvsadm_over_http_and_by_a_stock_grpc_client() {
+fn the_manuals_examples_give_the_same_table_with_ipvsadm_http_and_a_stock_grpc_client() {
     let (real, http, grpc) = (Namespace::new(), Namespace::new(), Namespace::new());
     real.run(|| rules(MANUAL));
     let wanted = real.save();
 
     http.run(|| {
-        let api = Api::start(Way::Http);
+        let api = Api::start(Interface::Http);
         for body in [
             example_1(),
             json!({"fwmark": 1, "scheduler": "rr", "servers": servers(None)}),
@@ -65,7 +65,7 @@ fn the_manuals_examples_are_the_same_by_ipvsadm_over_http_and_by_a_stock_grpc_cl
     });
     assert_eq!(http.save(), wanted);
 
-    let told = grpc.run(|| {
+    let read_back = grpc.run(|| {
         let _daemon = Daemon::start(&[]);
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let python = root.join(".cache/venv/bin/python");
@@ -78,28 +78,27 @@ fn the_manuals_examples_are_the_same_by_ipvsadm_over_http_and_by_a_stock_grpc_cl
         )
     });
     assert_eq!(grpc.save(), wanted);
-    // It prints the kernel's order, ipvsadm sorts.
+    // The client prints the kernel's order; ipvsadm sorts.
     let sorted = |text: &str| {
         let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
         lines.sort();
         lines
     };
-    assert_eq!(sorted(&told), sorted(&wanted), "what it reads back");
+    assert_eq!(sorted(&read_back), sorted(&wanted));
 }
 
 #[test]
-fn a_hundred_requests_through_example_1_go_twenty_to_each_server_and_are_counted_as_ipvsadm_counts()
-{
+fn example_1_spreads_100_requests_evenly_and_counters_equal_ipvsadms() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/lab/topology.sh");
     let director = Namespace::new();
-    // The kernel has one list of names of namespaces; the suites share it.
+    // The names of network namespaces are global to the kernel.
     let topology = |line: &str| {
         let line = format!("LAB_PREFIX=examples- exec {script} {line}");
         director.run(|| run("bash", ["-c", line.as_str()]))
     };
     topology("example1 up");
     let (counted, real) = director.run(|| {
-        let api = Api::start(Way::Http);
+        let api = Api::start(Interface::Http);
         api.write(&Request::CreateService(example_1())).unwrap();
         let answers = topology(
             "on client bash -c 'for ((i = 0; i < 100; i++)); do curl -sf http://207.175.44.110/; echo; done'",
@@ -115,8 +114,8 @@ fn a_hundred_requests_through_example_1_go_twenty_to_each_server_and_are_counted
             .collect();
         assert_eq!(spread, twenty);
 
-        // The kernel adds up its counters every 2 s.
-        until("all packets are counted, and as ipvsadm says", || {
+        // The kernel sums its counters every 2 s.
+        until("counters include all packets and equal ipvsadm's", || {
             let ours = counters(&api.services());
             let theirs = real_counters();
             let all = ours.values().all(|counters| counters[0] == 20);
@@ -131,7 +130,7 @@ fn a_hundred_requests_through_example_1_go_twenty_to_each_server_and_are_counted
     topology("example1 down");
 }
 
-/// Connections, packets and bytes, in and out, by server.
+/// Connections, packets and bytes, in and out, for each server.
 fn counters(services: &[Value]) -> BTreeMap<String, [u64; 5]> {
     let servers = services[0]["servers"].as_array().unwrap();
     servers
@@ -152,7 +151,7 @@ fn counters(services: &[Value]) -> BTreeMap<String, [u64; 5]> {
         .collect()
 }
 
-/// The same, as real ipvsadm lists them.
+/// The same from the real ipvsadm.
 fn real_counters() -> BTreeMap<String, [u64; 5]> {
     lists("-L -n --stats --exact")
         .lines()

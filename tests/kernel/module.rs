@@ -1,11 +1,11 @@
-//! IPVS that comes and goes. One test, since the module is one for all namespaces.
+//! The module ip_vs is unloaded and loaded again. One test, since all namespaces share the module.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use serde_json::json;
 
 use crate::support::{
     Namespace,
-    api::{Api, Request, Way},
+    api::{Api, Interface, Request},
     lists, run, until,
 };
 
@@ -13,18 +13,18 @@ const LOADER: &str = "/proc/sys/kernel/modprobe";
 
 #[test]
 #[ignore = "unloads ip_vs: runs alone"]
-fn the_daemon_outlives_the_module_and_finds_it_again() {
+fn the_daemon_survives_unloading_of_the_module_and_recovers() {
     Namespace::new().run(|| {
         let loader = std::fs::read_to_string(LOADER).unwrap();
         let service = json!({"id": "tcp-10.0.0.1-80", "scheduler": "rr"});
         let create = Request::CreateService(service);
         let delete = Request::DeleteService("tcp-10.0.0.1-80".to_owned());
-        for way in [Way::App, Way::Http, Way::Grpc] {
-            let api = Api::start(way);
+        for interface in [Interface::App, Interface::Http, Interface::Grpc] {
+            let api = Api::start(interface);
             api.write(&create).unwrap();
             assert_eq!(api.services().len(), 1);
 
-            // The kernel loads it by itself when it is asked for, under another number.
+            // The kernel loads it on request, with another generic netlink family id.
             api.write(&delete).unwrap();
             run("rmmod", ["ip_vs_rr", "ip_vs"]);
             api.write(&create).unwrap();
@@ -33,7 +33,7 @@ fn the_daemon_outlives_the_module_and_finds_it_again() {
             run("rmmod", ["ip_vs_rr", "ip_vs"]);
             assert_eq!(api.services().len(), 0);
 
-            // Unless it cannot.
+            // Without a loader, requests fail.
             std::fs::write(LOADER, "/bin/false").unwrap();
             run("rmmod", ["ip_vs"]);
             let refusals = [
@@ -49,7 +49,7 @@ fn the_daemon_outlives_the_module_and_finds_it_again() {
                 let hint = refusal.hint.unwrap();
                 assert!(hint.contains("modprobe ip_vs"), "{hint}");
             }
-            if way == Way::Http {
+            if interface == Interface::Http {
                 assert_eq!(api.fetch("/healthz").0, 200);
                 assert_eq!(api.fetch("/readyz").0, 503);
                 assert_eq!(api.fetch("/v1/settings").0, 503);
@@ -57,7 +57,7 @@ fn the_daemon_outlives_the_module_and_finds_it_again() {
             }
             std::fs::write(LOADER, loader.trim()).unwrap();
             run("modprobe", ["ip_vs"]);
-            until("the module is found again", || {
+            until("the daemon recovers", || {
                 api.try_services().map_err(|refusal| refusal.detail)
             });
             api.write(&create).unwrap();

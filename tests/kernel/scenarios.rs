@@ -1,33 +1,33 @@
-//! What ipvsadm did on a real kernel in recorded sessions, done over each way into ipvsd: refused
-//! exactly where ipvsadm was, with the same result in the kernel, listed field by field.
+//! Recorded sessions of ipvsadm on a real kernel, replayed over each interface of ipvsd: it rejects
+//! exactly the commands that ipvsadm's kernel rejected, with the same state of the kernel, field by field.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use crate::support::{api::Way, cases::play};
+use crate::support::{api::Interface, cases::replay};
 
-macro_rules! over_each_way {
+macro_rules! over_each_interface {
     ($($name:ident: $file:literal, at least $lines:literal, but $differences:expr;)*) => {$(
         mod $name {
             use super::*;
 
             #[test]
-            fn is_the_same_by_the_use_cases() {
-                assert!(play($file, Way::App, $differences) >= $lines);
+            fn gives_the_same_by_the_use_cases() {
+                assert!(replay($file, Interface::App, $differences) >= $lines);
             }
 
             #[test]
-            fn is_the_same_over_http() {
-                assert!(play($file, Way::Http, $differences) >= $lines);
+            fn gives_the_same_over_http() {
+                assert!(replay($file, Interface::Http, $differences) >= $lines);
             }
 
             #[test]
-            fn is_the_same_over_grpc() {
-                assert!(play($file, Way::Grpc, $differences) >= $lines);
+            fn gives_the_same_over_grpc() {
+                assert!(replay($file, Interface::Grpc, $differences) >= $lines);
             }
         }
     )*};
 }
 
-over_each_way! {
+over_each_interface! {
     every_kind_of_service_and_server: "services-matrix", at least 69, but &[];
     every_scheduler_and_its_flags: "schedulers", at least 30, but &[];
     sync_daemons: "daemons", at least 60, but &[];

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Namespace,
-    api::{Api, Request, Way},
+    api::{Api, Interface, Request},
     lists, rules, until,
-    world::{World, say},
+    world::{World, echo},
 };
 
 const RULES: &str = "\
@@ -21,8 +21,8 @@ const RULES: &str = "\
 -a -t [fd09::100]:80 -r [fd01::11]:80 -m
 ";
 
-/// The counters that a listing has, by service and server, as `ipvsadm -Ln --stats --exact` names
-/// them.
+/// The counters of a listing, one line for each service and server, with the names of
+/// `ipvsadm -Ln --stats --exact`.
 fn counters(services: &[Value]) -> BTreeSet<String> {
     let line = |what: String, stats: &Value| {
         let names = [
@@ -59,7 +59,7 @@ fn endpoint(value: &Value) -> String {
     }
 }
 
-/// The same of the real program.
+/// The same from the real ipvsadm.
 fn real_counters() -> BTreeSet<String> {
     let mut service = String::new();
     lists("-L -n --stats --exact")
@@ -86,8 +86,8 @@ fn connections(api: &Api) -> Vec<Value> {
     }
 }
 
-/// Connections without what changes by itself.
-fn told(connections: &[Value]) -> BTreeSet<String> {
+/// Connections without the fields that change with time.
+fn stable(connections: &[Value]) -> BTreeSet<String> {
     connections
         .iter()
         .map(|connection| {
@@ -100,7 +100,7 @@ fn told(connections: &[Value]) -> BTreeSet<String> {
         .collect()
 }
 
-/// The same of the real program.
+/// The same from the real ipvsadm.
 fn real_connections() -> BTreeSet<String> {
     lists("-L -n -c")
         .lines()
@@ -114,19 +114,19 @@ fn real_connections() -> BTreeSet<String> {
 }
 
 #[test]
-fn counters_and_connections_are_those_of_ipvsadm() {
+fn counters_and_connections_equal_ipvsadms() {
     let world = World::new();
     world.director.run(|| {
         rules(RULES);
-        let api = Api::start(Way::Http);
+        let api = Api::start(Interface::Http);
         assert_eq!(connections(&api), [] as [Value; 0]);
         let mut open: Vec<_> = (0..3).map(|_| world.connect("10.9.0.100:80")).collect();
         open.extend((0..2).map(|_| world.connect("[fd09::100]:80")));
         let asked = world.ask("10.9.0.100:80");
 
-        // Each look at the table is a moment of its own, but nothing happens between these.
+        // These reads are separate, but nothing changes in between.
         let connections = connections(&api);
-        assert_eq!(told(&connections), real_connections());
+        assert_eq!(stable(&connections), real_connections());
         assert_eq!(connections.len(), 3 + 2 + 1 + 1, "{connections:?}");
         let templates: Vec<_> = connections
             .iter()
@@ -160,19 +160,19 @@ fn counters_and_connections_are_those_of_ipvsadm() {
             .unwrap();
         assert_eq!(ipv6["servers"][0]["persistent_connections"], 1);
 
-        // The kernel adds up its counters every 2 s.
+        // The kernel sums its counters every 2 s.
         let total = |services: &[Value]| -> u64 {
             let of = |service: &Value| service["stats"]["connections"].as_u64().unwrap();
             services.iter().map(of).sum()
         };
-        let counted = until("all connections are counted", || {
+        let counted = until("counters include all connections", || {
             let services = api.services();
             match total(&services) {
                 6 => Ok(services),
                 other => Err(other.to_string()),
             }
         });
-        until("counters as ipvsadm's", || {
+        until("counters equal ipvsadm's", || {
             let (ours, theirs) = (counters(&api.services()), real_counters());
             if ours == theirs {
                 Ok(())
@@ -183,10 +183,10 @@ fn counters_and_connections_are_those_of_ipvsadm() {
         assert!(counters(&counted).len() == 6, "{counted:?}");
 
         for stream in &mut open {
-            say(stream);
+            echo(stream);
         }
         let before = counters(&counted);
-        until("the next packets are counted", || {
+        until("counters include the next packets", || {
             let now = counters(&api.services());
             if now == before {
                 Err("nothing".to_owned())
@@ -203,10 +203,10 @@ fn counters_and_connections_are_those_of_ipvsadm() {
 }
 
 #[test]
-fn the_real_server_of_a_deleted_service_gets_nothing_and_a_quiet_one_nothing_new() {
+fn a_deleted_service_forwards_nothing_and_weight_0_no_new_connections() {
     let world = World::new();
     world.director.run(|| {
-        let api = Api::start(Way::Grpc);
+        let api = Api::start(Interface::Grpc);
         let server = json!({"address": "10.1.0.11", "forwarding": "masquerade"});
         let service = json!({"id": "tcp-10.9.0.100-80", "scheduler": "rr", "servers": [server]});
         api.write(&Request::CreateService(service)).unwrap();
@@ -217,7 +217,7 @@ fn the_real_server_of_a_deleted_service_gets_nothing_and_a_quiet_one_nothing_new
             json!({"weight": 0}),
         );
         api.write(&quiet).unwrap();
-        say(&mut open);
+        echo(&mut open);
         let refused = world.client.run(|| {
             let address = "10.9.0.100:80".parse().unwrap();
             std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_secs(2))
@@ -240,17 +240,17 @@ fn connections_of_a_master_appear_on_its_backup() {
     let daemon = json!({"interface": "sync", "sync_id": 7});
     backup.run(|| {
         rules(RULES);
-        let second = Api::start(Way::Http);
+        let second = Api::start(Interface::Http);
         second
             .write(&Request::StartSyncDaemon(
                 "backup".to_owned(),
                 daemon.clone(),
             ))
             .unwrap();
-        let told = world.director.run(|| {
+        let master = world.director.run(|| {
             rules(RULES);
-            let first = Api::start(Way::Http);
-            // The second packet makes a TCP connection, and none is sent before that.
+            let first = Api::start(Interface::Http);
+            // Connections are sent after their second packet, which establishes TCP.
             let settings = json!({"sync_threshold": [2, 50]});
             first.write(&Request::UpdateSettings(settings)).unwrap();
             first
@@ -262,23 +262,23 @@ fn connections_of_a_master_appear_on_its_backup() {
             let mut open: Vec<_> = (0..3).map(|_| world.connect("10.9.0.100:80")).collect();
             open.push(world.connect("[fd09::100]:80"));
             for stream in &mut open {
-                say(stream);
+                echo(stream);
             }
-            // The streams are kept: a connection that ends is told of, too.
+            // Keep the streams: the end of a connection is synchronised too.
             std::mem::forget(open);
-            told(&connections(&first))
+            stable(&connections(&first))
         });
         until("the backup has them", || {
-            let here = self::told(&connections(&second));
-            let missing: Vec<_> = told.difference(&here).collect();
-            // Of a template the state, used or not, is not sent.
-            if missing.iter().all(|line| line.contains(":0 ")) && here.len() == told.len() {
+            let here = stable(&connections(&second));
+            let missing: Vec<_> = master.difference(&here).collect();
+            // The state of a template (used or not) is not synchronised.
+            if missing.iter().all(|line| line.contains(":0 ")) && here.len() == master.len() {
                 Ok(())
             } else {
                 Err(format!("{here:?}, not {missing:?}"))
             }
         });
-        assert_eq!(self::told(&connections(&second)), real_connections());
+        assert_eq!(stable(&connections(&second)), real_connections());
         assert_eq!(second.sync_daemons()[0]["sync_id"], 7);
         second
             .write(&Request::StopSyncDaemon("backup".to_owned()))

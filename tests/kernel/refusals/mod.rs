@@ -1,5 +1,5 @@
-//! Everything that the kernel refuses, and everything that it should refuse but does not, comes
-//! back as an error that says why and which field, and leaves the kernel as it was.
+//! Requests that the kernel rejects, or accepts although it cannot honour them, fail with an error that
+//! names the reason and the field, and leave the kernel unchanged.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod rows;
@@ -12,23 +12,21 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Namespace,
-    api::{Api, Request, Way},
+    api::{Api, Interface, Request},
     daemon::Daemon,
     http::Http,
     ipvsadm, lists, rules,
 };
 
-/// A request that is refused.
+/// A request that is rejected.
 pub struct Row {
-    /// Command and name of the recorded rows that it stands for.
+    /// Command and name of the recorded rows that it covers.
     pub of: &'static [(&'static str, &'static str)],
-    /// What is asked for.
     pub request: Request,
-    /// Why not.
     pub reason: &'static str,
-    /// The field that is named, or one of several, by `|`; empty where none is.
+    /// The field that the error names, or several separated by `|`, one of which it names; empty for none.
     pub field: &'static str,
-    /// What the kernel said, where it must be the one who refuses.
+    /// The errno, if the kernel must be the one to reject it.
     pub errno: Option<&'static str>,
 }
 
@@ -42,7 +40,7 @@ const TABLE: &str = "\
 -A -f 5 -s rr
 ";
 
-/// A namespace in which everything is refused that [`rows::rows`] asks for.
+/// Runs `work` in a namespace in which all requests of [`rows::rows`] are rejected.
 fn inside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let namespace = Namespace::new();
     namespace.ip("link add d0 type dummy");
@@ -55,19 +53,19 @@ fn inside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// All that a refusal must leave alone, as the real program lists it.
-fn everything() -> String {
+/// The whole state that a rejected request must not change, listed by the real ipvsadm.
+fn state() -> String {
     let listings = ["-S -n", "-L -n --thresholds", "-L --timeout", "-L --daemon"];
     listings.map(lists).concat()
 }
 
-fn holds(api: &Api, rows: &[Row]) {
-    let (before, table) = (everything(), lists("-S -n"));
+fn check(api: &Api, rows: &[Row]) {
+    let (before, table) = (state(), lists("-S -n"));
     for row in rows {
         let Row { of, request, .. } = row;
         let refusal = match api.write(request) {
             Err(refusal) => refusal,
-            Ok(value) => panic!("{of:?}: {request:?} was carried out: {value}"),
+            Ok(value) => panic!("{of:?}: {request:?} succeeded: {value}"),
         };
         assert_eq!(refusal.reason, row.reason, "{of:?} {request:?} {refusal:?}");
         assert!(
@@ -82,38 +80,38 @@ fn holds(api: &Api, rows: &[Row]) {
         assert!(!refusal.detail.is_empty());
         assert_eq!(lists("-S -n"), table, "{of:?} {request:?} {refusal:?}");
     }
-    assert_eq!(everything(), before);
+    assert_eq!(state(), before);
 }
 
-fn all_hold(way: Way) {
+fn check_all(interface: Interface) {
     inside(|| {
-        let api = Api::start(way);
-        holds(&api, &rows::rows());
-        holds(&api, &unchecked::rows());
-        // Where no server of another family stands in the way.
+        let api = Api::start(interface);
+        check(&api, &rows::rows());
+        check(&api, &unchecked::rows());
+        // Without a server of another address family.
         let mixed = "-d -t 10.0.0.1:80 -r [2001:db8:1::9]:80";
         assert!(ipvsadm(mixed, "").status.success());
-        holds(&api, &rows::interfaces());
+        check(&api, &rows::interfaces());
     });
 }
 
 #[test]
-fn what_is_refused_is_explained_by_the_use_cases() {
-    all_hold(Way::App);
+fn rejections_are_explained_by_the_use_cases() {
+    check_all(Interface::App);
 }
 
 #[test]
-fn what_is_refused_is_explained_over_http() {
-    all_hold(Way::Http);
+fn rejections_are_explained_over_http() {
+    check_all(Interface::Http);
 }
 
 #[test]
-fn what_is_refused_is_explained_over_grpc() {
-    all_hold(Way::Grpc);
+fn rejections_are_explained_over_grpc() {
+    check_all(Interface::Grpc);
 }
 
 #[test]
-fn every_recorded_refusal_is_asked_for_or_cannot_be() {
+fn every_recorded_rejection_is_requested_or_listed_as_impossible() {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/tests/fixtures/kernel-errno.json"
@@ -145,20 +143,20 @@ fn every_recorded_refusal_is_asked_for_or_cannot_be() {
 }
 
 #[test]
-fn a_running_sync_daemon_is_not_started_again() {
+fn a_running_sync_daemon_cannot_be_started_again() {
     let namespace = Namespace::new();
     namespace.run(|| {
         rules("-A -t 10.0.0.1:80 -s rr\n");
-        for way in [Way::App, Way::Grpc, Way::Http] {
-            let api = Api::start(way);
+        for interface in [Interface::App, Interface::Grpc, Interface::Http] {
+            let api = Api::start(interface);
             let daemon = json!({"interface": "lo"});
             let start = Request::StartSyncDaemon("master".to_owned(), daemon);
             api.write(&start).unwrap();
-            let before = everything();
+            let before = state();
             let refusal = api.write(&start).unwrap_err();
-            let expected = match way {
-                // A PUT declares a state; If-None-Match is what makes it a start.
-                Way::Http => "REVISION_MISMATCH",
+            let expected = match interface {
+                // PUT declares a state; with If-None-Match it is a start.
+                Interface::Http => "REVISION_MISMATCH",
                 _ => "SYNC_DAEMON_RUNNING",
             };
             assert_eq!(refusal.reason, expected, "{refusal:?}");
@@ -167,7 +165,7 @@ fn a_running_sync_daemon_is_not_started_again() {
             let refusal = api.write(&mixed).unwrap_err();
             assert_eq!(refusal.reason, "SYNC_DAEMON_CONFLICT", "{refusal:?}");
             assert_eq!(refusal.errno.as_deref(), Some("EINVAL"));
-            assert_eq!(everything(), before);
+            assert_eq!(state(), before);
             let stop = Request::StopSyncDaemon("master".to_owned());
             api.write(&stop).unwrap();
             assert_eq!(
@@ -179,10 +177,10 @@ fn a_running_sync_daemon_is_not_started_again() {
 }
 
 #[test]
-fn a_sync_daemon_stopped_before_it_ran_is_stopped() {
-    // The kernel never answers to that: the thread that it made is gone before it has begun.
+fn stopping_a_sync_daemon_before_its_first_run_succeeds() {
+    // The kernel never replies to this stop: its thread ends before its first run.
     Namespace::new().run(|| {
-        let api = Api::start(Way::App);
+        let api = Api::start(Interface::App);
         let daemon = json!({"interface": "lo"});
         for _ in 0..20 {
             for state in ["master", "backup"] {
@@ -197,9 +195,9 @@ fn a_sync_daemon_stopped_before_it_ran_is_stopped() {
 }
 
 #[test]
-fn an_unconfirmed_clearance_deletes_nothing() {
+fn clear_without_confirmation_deletes_nothing() {
     inside(|| {
-        let before = everything();
+        let before = state();
         let daemon = Daemon::start(&[]);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -209,13 +207,13 @@ fn an_unconfirmed_clearance_deletes_nothing() {
             let http = Http::to(Some(daemon));
             for (query, status) in [("", 400), ("?confirm=4", 412), ("?confirm=all", 400)] {
                 let path = format!("/v1/services{query}");
-                let (told, body) = http.send(http::Method::DELETE, &path, &[], None).await;
-                assert_eq!(told, status, "{path}: {body}");
-                assert_eq!(everything(), before);
+                let (response, body) = http.send(http::Method::DELETE, &path, &[], None).await;
+                assert_eq!(response, status, "{path}: {body}");
+                assert_eq!(state(), before);
             }
             let path = "/v1/services?confirm=5";
-            let (told, body) = http.send(http::Method::DELETE, path, &[], None).await;
-            assert_eq!(told, 200, "{body}");
+            let (response, body) = http.send(http::Method::DELETE, path, &[], None).await;
+            assert_eq!(response, 200, "{body}");
         });
         assert_eq!(lists("-S -n"), "");
     });

@@ -1,5 +1,5 @@
-//! The recorded refusals of a real kernel (`tests/fixtures/kernel-errno.json`: raw messages and
-//! what it answered) as what a client would have to ask for.
+//! The recorded rejections of a real kernel (`tests/fixtures/kernel-errno.json`: raw messages and
+//! replies) as requests of a client.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::support::api::Request;
 
 type Names = &'static [(&'static str, &'static str)];
 
-/// Another test here has them.
+/// Covered by another test of this module.
 pub const ELSEWHERE: Names = &[
     ("NEW_DAEMON", "again"),
     (
@@ -17,8 +17,8 @@ pub const ELSEWHERE: Names = &[
     ),
 ];
 
-/// Messages that ipvsd never sends, whatever it is asked: without what it always puts in, in
-/// another shape, or with another flag.
+/// Messages that ipvsd never sends: without attributes that it always adds, malformed, or with other
+/// flags.
 pub const MALFORMED: Names = &[
     ("GET_INFO", "GET_INFO with dump flag"),
     ("GET_CONFIG", "GET_CONFIG dump"),
@@ -67,7 +67,7 @@ pub fn row(of: Names, request: Request, reason: &'static str, field: &'static st
 }
 
 impl Row {
-    /// It is the kernel that refuses.
+    /// The kernel must reject it with this errno.
     pub fn by_the_kernel(self, errno: &'static str) -> Self {
         Self {
             errno: Some(errno),
@@ -80,7 +80,7 @@ pub fn invalid(of: Names, request: Request, field: &'static str) -> Row {
     row(of, request, "INVALID_ARGUMENT", field)
 }
 
-/// A new service, with this besides its protocol, address and port.
+/// Creates a service with these fields besides protocol, address and port.
 fn service(more: Value) -> Request {
     let mut body = json!({"protocol": "tcp", "address": "10.0.0.2", "port": 80});
     merge(&mut body, more);
@@ -124,7 +124,7 @@ pub fn merge(body: &mut Value, more: Value) {
     }
 }
 
-/// All of them.
+/// All rows.
 pub fn rows() -> Vec<Row> {
     let mut rows = services();
     rows.extend(servers::servers());
@@ -252,7 +252,7 @@ fn services() -> Vec<Row> {
             "persistence_engine",
         )
         .by_the_kernel("ENOENT"),
-        // No module tells that this scheduler is there.
+        // No module of this name exists.
         row(
             &[],
             service(json!({"scheduler": "none", "persistence_engine": "nosuch"})),
@@ -399,7 +399,7 @@ fn rest() -> Vec<Row> {
             group("2001:db8::1"),
             "multicast_group",
         ),
-        // The other family's server in the table comes before the look for the interface.
+        // The server of the other family is found before the interface is looked up.
         row(&[], on(json!({})), "SYNC_DAEMON_CONFLICT", "").by_the_kernel("EINVAL"),
         row(
             &[("DEL_DAEMON", "DEL state 2")],
@@ -415,7 +415,7 @@ fn rest() -> Vec<Row> {
     ]
 }
 
-/// What is said of interfaces, where nothing else is in the way.
+/// Invalid interfaces, where no other error comes first.
 pub fn interfaces() -> Vec<Row> {
     let on = |interface: &str, more| {
         let mut body = json!({"interface": interface});

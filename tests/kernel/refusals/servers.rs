@@ -1,4 +1,4 @@
-//! The recorded refusals that are about real servers.
+//! Recorded rejections of requests for real servers.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::support::api::Request;
 
-/// What is wrong with a server, or with its service.
+/// Invalid servers, and servers of invalid services.
 pub fn servers() -> Vec<Row> {
     const NEW: &str = "NEW_DEST";
     const SET: &str = "SET_DEST";
@@ -111,7 +111,7 @@ pub fn servers() -> Vec<Row> {
     ]
 }
 
-/// What is wrong with its address.
+/// Invalid addresses.
 pub fn addresses() -> Vec<Row> {
     const NEW: &str = "NEW_DEST";
     let v4 = |of, address| invalid(of, server(TCP, address, json!({})), "address");

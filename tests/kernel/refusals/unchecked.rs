@@ -1,4 +1,4 @@
-//! What the kernel takes without a word, though nothing good can come of it.
+//! Requests that the kernel accepts although it cannot honour them.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::api::Request;
 
 const TCP: &str = "tcp-10.0.0.1-80";
 
-/// All of it, each with the field that must be named.
+/// All of them, each with the field that the error must name.
 pub fn rows() -> Vec<Row> {
     let row = |request, field| Row {
         of: &[],
@@ -38,7 +38,7 @@ pub fn rows() -> Vec<Row> {
         row(server(json!({"forwarding": "direct", "port": 81})), "port"),
         row(server(json!({"forwarding": "tunnel", "port": 81})), "port"),
         row(server(json!({"forwarding": "direct", "port": 0})), "port"),
-        // No such protocol is balanced.
+        // IPVS does not balance this protocol.
         row(service("47", 80, json!({})), "protocol"),
         row(service("icmp", 80, json!({})), "protocol"),
         row(service("65535", 80, json!({})), "protocol"),
@@ -76,7 +76,7 @@ pub fn rows() -> Vec<Row> {
         // The sum of all weights is a signed number of 32 bits.
         row(server(json!({"weight": 65_536})), "weight"),
         row(change_server(json!({"weight": 2_147_483_647})), "weight"),
-        // Signed in the kernel, where a newer one refuses it.
+        // Signed in the kernel; newer kernels reject it.
         row(
             server(json!({"upper_threshold": 2_147_483_648_i64})),
             "upper_threshold",
@@ -101,7 +101,7 @@ pub fn rows() -> Vec<Row> {
             service("tcp", 80, persistent(0)),
             "persistence.timeout_seconds",
         ),
-        // Set by the kernel alone, or by nobody.
+        // Set by the kernel only, or not at all.
         row(server(json!({"forwarding": "local"})), "forwarding"),
         row(server(json!({"forwarding": "bypass"})), "forwarding"),
         row(server(json!({"forwarding": "5"})), "forwarding"),
@@ -128,7 +128,7 @@ pub fn rows() -> Vec<Row> {
             server(json!({"forwarding": "masquerade", "tunnel": {"type": "gre"}})),
             "tunnel",
         ),
-        // Eight bits of it go into the messages.
+        // Sync messages have 8 bits for it.
         row(
             Request::StartSyncDaemon(
                 "master".to_owned(),

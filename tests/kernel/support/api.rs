@@ -1,4 +1,4 @@
-//! One client for the three ways in, so that the same test runs over each.
+//! One client for the three interfaces, so that a test can run over each.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 
 use super::{daemon::Daemon, grpc::Grpc, http::Http};
 
-/// The ways in.
+/// How a test reaches the tested code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// The use cases, called in this process.
+pub enum Interface {
+    /// The use cases of `app`, called in this process.
     App,
     /// The daemon, over HTTP.
     Http,
@@ -25,7 +25,7 @@ pub enum Way {
     Grpc,
 }
 
-/// A write, or a look at one thing. Bodies are as in the HTTP interface.
+/// A write, or a read of one resource. Bodies are those of the HTTP API.
 #[derive(Clone, Debug)]
 pub enum Request {
     GetService(String),
@@ -33,7 +33,7 @@ pub enum Request {
     PutService(String, Value),
     UpdateService(String, Value),
     DeleteService(String),
-    /// With the right number of services.
+    /// Deletes all services, with the right `confirm`.
     Clear,
     CreateServer(String, Value),
     PutServer(String, String, Value),
@@ -41,13 +41,13 @@ pub enum Request {
     DeleteServer(String, String),
     Zero(Option<String>),
     SetTimeouts(Value),
-    /// One that runs already is refused.
+    /// Fails if the daemon runs.
     StartSyncDaemon(String, Value),
     StopSyncDaemon(String),
     UpdateSettings(Value),
 }
 
-/// Why not.
+/// An error of any interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub reason: String,
@@ -57,7 +57,7 @@ pub struct Refusal {
     pub hint: Option<String>,
 }
 
-/// A client of the kernel in the namespace of the thread that made it.
+/// A client of the kernel in the namespace of the thread that created it.
 pub struct Api {
     runtime: tokio::runtime::Runtime,
     client: Client,
@@ -70,21 +70,21 @@ enum Client {
 }
 
 impl Api {
-    /// Starts what it takes, in this thread's namespace.
-    pub fn start(way: Way) -> Self {
+    /// Starts the tested code in this thread's namespace.
+    pub fn start(interface: Interface) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        let client = match way {
-            Way::App => Client::App(App::new(super::executor(), AppOptions::default())),
-            Way::Http => Client::Http(runtime.block_on(Http::start())),
-            Way::Grpc => Client::Grpc(runtime.block_on(Grpc::start())),
+        let client = match interface {
+            Interface::App => Client::App(App::new(super::executor(), AppOptions::default())),
+            Interface::Http => Client::Http(runtime.block_on(Http::start())),
+            Interface::Grpc => Client::Grpc(runtime.block_on(Grpc::start())),
         };
         Self { runtime, client }
     }
 
-    /// A client over HTTP of a daemon that was started otherwise.
+    /// A client over HTTP of a running daemon.
     pub fn of(daemon: Daemon) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -104,7 +104,7 @@ impl Api {
         (status.as_u16(), body)
     }
 
-    /// Makes a change; what it answers.
+    /// Sends a write, and returns the result.
     pub fn write(&self, request: &Request) -> Result<Value, Refusal> {
         self.runtime.block_on(async {
             match &self.client {
@@ -115,12 +115,12 @@ impl Api {
         })
     }
 
-    /// All services with their servers, by id.
+    /// All services with their servers, sorted by id. Must succeed.
     pub fn services(&self) -> Vec<Value> {
         self.try_services().unwrap()
     }
 
-    /// All services with their servers, by id, or why not.
+    /// All services with their servers, sorted by id.
     pub fn try_services(&self) -> Result<Vec<Value>, Refusal> {
         self.runtime.block_on(async {
             match &self.client {
@@ -161,7 +161,7 @@ impl Api {
         answer.unwrap().into_iter().map(without_etags).collect()
     }
 
-    /// The app, where this is one.
+    /// The use cases. Panics for the other interfaces.
     pub fn app(&self) -> (&tokio::runtime::Runtime, &App) {
         match &self.client {
             Client::App(app) => (&self.runtime, app),
@@ -171,7 +171,7 @@ impl Api {
 }
 
 impl Refusal {
-    /// Whether it names this field, or one below it.
+    /// Whether the error names this field, or one below it.
     pub fn names(&self, field: &str) -> bool {
         self.fields.iter().any(|named| {
             named
@@ -193,14 +193,14 @@ impl From<Error> for Refusal {
     }
 }
 
-/// A call without hurry.
+/// A context with a long deadline.
 pub fn context() -> &'static RequestContext {
     static CONTEXT: LazyLock<RequestContext> =
         LazyLock::new(|| RequestContext::new(RequestId::new("test"), Duration::from_secs(3600)));
     &CONTEXT
 }
 
-/// The same without the fingerprints and what is counted.
+/// The services without ETags and counters.
 pub fn without_etags(mut value: Value) -> Value {
     if let Some(object) = value.as_object_mut() {
         for name in [

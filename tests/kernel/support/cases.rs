@@ -1,5 +1,5 @@
-//! Recorded sessions of ipvsadm, played over the interface and by the real program at the same
-//! time, each in a namespace of its own of the same kernel.
+//! Recorded sessions of ipvsadm, replayed over an interface of ipvsd and with the real ipvsadm, each in
+//! its own namespace of the same kernel.
 
 use std::collections::BTreeMap;
 
@@ -7,28 +7,28 @@ use serde_json::Value;
 
 use super::{
     Namespace,
-    api::{Api, Refusal, Way, without_etags},
+    api::{Api, Interface, Refusal, without_etags},
     expected, lists,
     translate::translate,
 };
 
-/// Plays a recorded session, one of `tests/fixtures`. `differences` are the lines that end
-/// otherwise over the interface, on purpose. Returns how many lines were played.
-pub fn play(name: &str, way: Way, differences: &[&str]) -> usize {
+/// Replays a recorded session of `tests/fixtures`. `differences` are the lines with a deliberately
+/// different outcome. Returns the number of lines.
+pub fn replay(name: &str, interface: Interface, differences: &[&str]) -> usize {
     let path = format!("{}/tests/fixtures/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).unwrap();
     let recorded: Value = serde_json::from_str(&text).unwrap();
-    let (ours, theirs) = (Namespace::new(), Namespace::new());
+    let (ours, reference) = (Namespace::new(), Namespace::new());
     for line in recorded["setup"].as_array().unwrap() {
-        for namespace in [&ours, &theirs] {
+        for namespace in [&ours, &reference] {
             namespace.ip(line.as_str().unwrap());
         }
     }
     ours.run(|| {
         let mut session = Session {
-            api: Api::start(way),
-            theirs: &theirs,
-            played: 0,
+            api: Api::start(interface),
+            reference: &reference,
+            replayed: 0,
             differences: differences.iter().map(|line| (*line, 0)).collect(),
         };
         for step in recorded["steps"].as_array().unwrap() {
@@ -36,14 +36,14 @@ pub fn play(name: &str, way: Way, differences: &[&str]) -> usize {
         }
         let unused = session.differences.iter().filter(|(_, seen)| **seen == 0);
         assert_eq!(unused.count(), 0, "{:?}", session.differences);
-        session.played
+        session.replayed
     })
 }
 
 struct Session<'a> {
     api: Api,
-    theirs: &'a Namespace,
-    played: usize,
+    reference: &'a Namespace,
+    replayed: usize,
     differences: BTreeMap<&'a str, usize>,
 }
 
@@ -52,22 +52,22 @@ impl Session<'_> {
         if let Some(state) = step.get("state") {
             return self.compare_with(state);
         }
-        self.played += 1;
+        self.replayed += 1;
         let line = step["line"].as_str().unwrap();
         let args = line.strip_prefix("ipvsadm ").unwrap();
         if let Some(text) = step["out"].as_str() {
             return self.list(args, text);
         }
         let stdin = step["stdin"].as_str();
-        let real = self.theirs.ipvsadm(args, stdin.unwrap_or_default());
-        let said = String::from_utf8_lossy(&real.stderr).into_owned();
+        let real = self.reference.ipvsadm(args, stdin.unwrap_or_default());
+        let stderr = String::from_utf8_lossy(&real.stderr).into_owned();
         let code = i64::from(real.status.code().unwrap());
-        assert_eq!(code, step["rc"].as_i64().unwrap(), "{line}: {said}");
+        assert_eq!(code, step["rc"].as_i64().unwrap(), "{line}: {stderr}");
 
-        // A restore ends at the first line that is refused.
+        // A restore ends at the first rejected line.
         let mut lines = stdin.map_or(vec![args], |text| text.lines().collect());
         lines.retain(|line| !line.is_empty());
-        let answer = lines
+        let result = lines
             .into_iter()
             .try_for_each(|line| self.api.write(&translate(line)).map(drop));
         let wanted = match self.differences.get_mut(line) {
@@ -77,19 +77,23 @@ impl Session<'_> {
                 code != 0
             }
         };
-        assert_eq!(answer.is_ok(), wanted, "{line}: {said:?} {answer:?}");
-        if let Err(refusal) = answer {
+        assert_eq!(result.is_ok(), wanted, "{line}: {stderr:?} {result:?}");
+        if let Err(refusal) = result {
             let Refusal { reason, .. } = &refusal;
             assert_ne!(reason, "INTERNAL", "{line}: {refusal:?}");
-            let theirs = self.theirs.save();
-            similar("-S -n", &blocks(&lists("-S -n")), &blocks(&theirs));
+            let reference = self.reference.save();
+            similar("-S -n", &blocks(&lists("-S -n")), &blocks(&reference));
         }
     }
 
-    /// A listing of sync daemons or timeouts: as recorded, whoever lists it.
+    /// Compares a listing of sync daemons or timeouts with the recorded one.
     fn list(&self, args: &str, text: &str) {
-        assert_eq!(lists(args), text, "{args}, of what the interface made");
-        assert_eq!(self.theirs.lists(args), text, "{args}, of the real one's");
+        assert_eq!(lists(args), text, "{args}, ipvsd's namespace");
+        assert_eq!(
+            self.reference.lists(args),
+            text,
+            "{args}, ipvsadm's namespace"
+        );
         if args.contains("--daemon") {
             assert_eq!(self.api.sync_daemons(), expected::sync_daemons(text));
         } else {
@@ -97,7 +101,7 @@ impl Session<'_> {
         }
     }
 
-    /// Our namespace is as theirs, as the real program sees both.
+    /// Compares both namespaces, as the real ipvsadm lists them.
     fn compare(&self) {
         for args in [
             "-S -n",
@@ -107,12 +111,12 @@ impl Session<'_> {
             "-L --timeout",
             "-L --daemon",
         ] {
-            let (ours, theirs) = (lists(args), self.theirs.lists(args));
-            similar(args, &blocks(&ours), &blocks(&theirs));
+            let (ours, reference) = (lists(args), self.reference.lists(args));
+            similar(args, &blocks(&ours), &blocks(&reference));
         }
         let nosort = "-L -n --nosort";
-        let (ours, theirs) = (lists(nosort), self.theirs.lists(nosort));
-        similar(nosort, &blocks(&ours), &blocks(&theirs));
+        let (ours, reference) = (lists(nosort), self.reference.lists(nosort));
+        similar(nosort, &blocks(&ours), &blocks(&reference));
     }
 
     fn compare_with(&self, state: &Value) {
@@ -126,9 +130,13 @@ impl Session<'_> {
             assert_eq!(listed, wanted);
         }
         let timeouts = &state["timeouts"];
-        let told = self.api.timeouts();
+        let reported = self.api.timeouts();
         for name in ["tcp", "tcp_fin", "udp"] {
-            assert_eq!(told[format!("{name}_seconds")], timeouts[name], "{name}");
+            assert_eq!(
+                reported[format!("{name}_seconds")],
+                timeouts[name],
+                "{name}"
+            );
         }
         assert_eq!(
             self.api.sync_daemons().len(),
@@ -137,21 +145,21 @@ impl Session<'_> {
     }
 }
 
-/// Both list the same; else the first line that differs.
-fn similar(what: &str, ours: &str, theirs: &str) {
-    for (ours, theirs) in ours.lines().zip(theirs.lines()) {
-        assert_eq!(ours, theirs, "ipvsadm {what}: ours, theirs");
+/// Asserts equality, line by line.
+fn similar(what: &str, ours: &str, reference: &str) {
+    for (ours, reference) in ours.lines().zip(reference.lines()) {
+        assert_eq!(ours, reference, "ipvsadm {what}: ours, reference");
     }
     let count = |text: &str| text.lines().count();
     assert_eq!(
         count(ours),
-        count(theirs),
-        "ipvsadm {what}:\n{ours}\n{theirs}"
+        count(reference),
+        "ipvsadm {what}:\n{ours}\n{reference}"
     );
 }
 
-/// A listing with its services in order: that of the kernel differs between namespaces, and
-/// ipvsadm's own is none where marks exceed 2147483647. The order of the servers within each stays.
+/// A listing with its services sorted: the kernel's order differs between namespaces, and ipvsadm does
+/// not sort marks above 2147483647. The order of the servers of a service is kept.
 fn blocks(listing: &str) -> String {
     let mut blocks: Vec<String> = Vec::new();
     for line in listing.lines() {

@@ -1,5 +1,5 @@
-//! What a recorded state of a kernel looks like in the interface, put together here field by field
-//! so that it owes nothing to the code that is tested.
+//! The API's representation of a recorded state of a kernel, built here field by field, independently
+//! of the tested code.
 
 use serde_json::{Map, Value, json};
 

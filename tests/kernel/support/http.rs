@@ -1,4 +1,4 @@
-//! The client for HTTP.
+//! A client for HTTP.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -14,7 +14,7 @@ use super::{
     daemon::{ADDRESS, Daemon},
 };
 
-/// The daemon and a client of it.
+/// The daemon and a client.
 pub struct Http {
     client: Client<HttpConnector, Full<Bytes>>,
     _daemon: Option<Daemon>,
@@ -26,7 +26,7 @@ impl Http {
         Self::to(Some(Daemon::start(&[])))
     }
 
-    /// A client of a daemon that runs already in this thread's namespace.
+    /// A client of a running daemon in this thread's namespace.
     pub fn to(daemon: Option<Daemon>) -> Self {
         Self {
             client: Client::builder(TokioExecutor::new()).build_http(),
@@ -34,7 +34,7 @@ impl Http {
         }
     }
 
-    /// Status and body of an answer.
+    /// Status and body of a response.
     pub async fn send(
         &self,
         method: Method,
@@ -67,12 +67,12 @@ impl Http {
         (status, value)
     }
 
-    /// What a path has.
+    /// Reads a path.
     pub async fn get(&self, path: &str) -> Result<Value, Refusal> {
         answered(self.send(Method::GET, path, &[], None).await)
     }
 
-    /// What a listing has, all pages.
+    /// Reads all pages of a list.
     pub async fn list(&self, path: &str) -> Result<Vec<Value>, Refusal> {
         let name = path.split('?').next().unwrap_or_default();
         let name = name
@@ -98,7 +98,7 @@ impl Http {
         }
     }
 
-    /// Makes a change.
+    /// Sends a write.
     pub async fn write(&self, request: &Request) -> Result<Value, Refusal> {
         let service = |id: &str| format!("/v1/services/{id}");
         let server = |id: &str, server: &str| format!("/v1/services/{id}/servers/{server}");
@@ -125,7 +125,7 @@ impl Http {
             Request::SetTimeouts(body) => (Method::PATCH, "/v1/timeouts".to_owned(), Some(body)),
             Request::StartSyncDaemon(state, body) => {
                 let path = format!("/v1/sync-daemons/{state}");
-                // A PUT declares; this refuses one that runs already.
+                // PUT declares a state; this rejects a running daemon.
                 let absent = [("if-none-match", "*")];
                 return answered(self.send(Method::PUT, &path, &absent, Some(body)).await);
             }

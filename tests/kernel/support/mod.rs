@@ -1,6 +1,6 @@
-//! What the suites on a real kernel share.
+//! Shared by the suites on a real kernel.
 //!
-//! Each test has network namespaces of its own, so all run at the same time in one kernel, start
+//! Each test has its own network namespaces, so that tests can run at the same time in one kernel, start
 //! with an empty table and leave nothing behind.
 #![allow(
     dead_code,
@@ -37,7 +37,7 @@ use ipvsd::{
 };
 use nix::sched::{CloneFlags, setns, unshare};
 
-/// Longer than anything here takes on a busy machine.
+/// Longer than any step takes on a busy machine.
 pub const SOON: Duration = Duration::from_secs(30);
 
 /// A network namespace of the running kernel, with `lo` up.
@@ -45,11 +45,11 @@ pub const SOON: Duration = Duration::from_secs(30);
 pub struct Namespace(File);
 
 impl Namespace {
-    /// A new one, which ends with the last thread, process and handle in it.
+    /// Creates a namespace, which ends with the last thread, process and handle in it.
     pub fn new() -> Self {
         let own = || {
             unshare(CloneFlags::CLONE_NEWNET).expect("needs root");
-            // Without an address there are no routes, and IPVS refuses all real servers.
+            // Without an address there are no routes, and IPVS rejects all real servers.
             run("ip", ["link", "set", "lo", "up"]);
             Self(File::open("/proc/thread-self/ns/net").unwrap())
         };
@@ -62,7 +62,7 @@ impl Namespace {
         namespace
     }
 
-    /// The one that `ip netns` knows by this name, made by it.
+    /// Creates a namespace with a name for `ip netns`.
     pub fn named(name: &str) -> Self {
         run("ip", ["netns", "add", name]);
         let namespace = Self(File::open(format!("/run/netns/{name}")).unwrap());
@@ -70,7 +70,7 @@ impl Namespace {
         namespace
     }
 
-    /// Does `work` in it for as long as that takes, while the test goes on.
+    /// Runs `work` in the namespace, on a thread that the test does not wait for.
     pub fn spawn(&self, work: impl FnOnce() + Send + 'static) {
         let own = self.0.try_clone().unwrap();
         thread::spawn(move || {
@@ -79,7 +79,7 @@ impl Namespace {
         });
     }
 
-    /// Does `work` in it, on a thread of its own. What it starts lives in it, too.
+    /// Runs `work` in the namespace, on a new thread. Processes and threads that it starts are in it too.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let inside = || {
@@ -93,33 +93,33 @@ impl Namespace {
         })
     }
 
-    /// What `ip` is told, in it: `link add d0 type dummy`.
+    /// Runs `ip` in the namespace: `link add d0 type dummy`.
     pub fn ip(&self, line: &str) {
         self.run(|| run("ip", line.split_whitespace()));
     }
 
-    /// Writes a setting of the namespace, `net/ipv4/ip_forward`.
+    /// Writes a sysctl of the namespace: `net/ipv4/ip_forward`.
     pub fn sysctl(&self, name: &str, value: &str) {
         self.run(|| std::fs::write(format!("/proc/sys/{name}"), value))
             .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 
-    /// Runs the real ipvsadm in it.
+    /// Runs the real ipvsadm in the namespace.
     pub fn ipvsadm(&self, line: &str, stdin: &str) -> Output {
         self.run(|| ipvsadm(line, stdin))
     }
 
-    /// What the real ipvsadm lists in it.
+    /// A listing of the real ipvsadm in the namespace.
     pub fn lists(&self, line: &str) -> String {
         self.run(|| lists(line))
     }
 
-    /// The table as the real ipvsadm saves it.
+    /// The table as saved by the real ipvsadm.
     pub fn save(&self) -> String {
         self.lists("-S -n")
     }
 
-    /// An interface's other end goes to `other`.
+    /// Creates a veth pair: `name` here, `other_name` in `other`.
     pub fn link(&self, name: &str, other: &Self, other_name: &str) {
         let path = format!(
             "/proc/{}/fd/{}",
@@ -137,8 +137,8 @@ pub fn run<'a>(program: &str, args: impl IntoIterator<Item = &'a str>) -> String
     let mut command = Command::new(program);
     let output = command.args(args).output();
     let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {stderr}");
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -152,25 +152,25 @@ pub fn ipvsadm(line: &str, stdin: &str) -> Output {
         .spawn()
         .expect("ipvsadm is needed (apt-get install ipvsadm)");
     let mut input = child.stdin.take().unwrap();
-    // It may end without reading.
+    // The program may end without reading.
     let _ = input.write_all(stdin.as_bytes());
     drop(input);
     child.wait_with_output().unwrap()
 }
 
-/// What the real ipvsadm lists in this thread's namespace.
+/// A listing of the real ipvsadm in this thread's namespace.
 pub fn lists(line: &str) -> String {
     let output = ipvsadm(line, "");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "ipvsadm {line}: {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ipvsadm {line}: {stderr}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What the real ipvsadm does in this thread's namespace, which must succeed.
+/// Restores rules with the real ipvsadm in this thread's namespace. Must succeed.
 pub fn rules(rules: &str) {
     let output = ipvsadm("-R", rules);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "ipvsadm -R: {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ipvsadm -R: {stderr}");
 }
 
 /// An executor on the kernel, in this thread's namespace.
@@ -182,13 +182,13 @@ pub fn executor() -> Executor {
     .expect("no executor")
 }
 
-/// Looks until `look` has something, or fails with what it last said.
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+/// Repeats `attempt` until it succeeds; fails with its last error after [`SOON`].
+pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
     let end = Instant::now() + SOON;
     loop {
-        match look() {
+        match attempt() {
             Ok(value) => return value,
-            Err(said) => assert!(Instant::now() < end, "{what}: not in time: {said}"),
+            Err(error) => assert!(Instant::now() < end, "{what}: timed out: {error}"),
         }
         thread::sleep(Duration::from_millis(20));
     }

@@ -1,13 +1,13 @@
-//! A command line of ipvsadm, as the call that an orchestrator would make instead.
+//! Translates command lines of ipvsadm into requests of the API.
 
 use serde_json::{Map, Value, json};
 
 use super::api::Request;
 
-/// A command line in pieces: options with their values, `--a=b` like `--a b`.
+/// The words of a command line, `--a=b` split like `--a b`.
 struct Line<'a>(Vec<&'a str>);
 
-/// The call for a line without its `ipvsadm`.
+/// The request for a line without the leading `ipvsadm`.
 pub fn translate(line: &str) -> Request {
     let line = Line(
         line.split_whitespace()
@@ -45,7 +45,7 @@ pub fn translate(line: &str) -> Request {
         let mut body = line.server_body();
         let named = identity.get("port").and_then(Value::as_u64);
         let masquerades = body["forwarding"] == "masquerade";
-        // Where packets keep their port, ipvsadm puts the service's, whatever it is told.
+        // Without masquerading packets keep their port; ipvsadm then sets the port of the service.
         let port = match (named, port) {
             (Some(_), Some(port)) if masquerades => Some(port),
             (Some(_), _) => None,
@@ -67,7 +67,7 @@ pub fn translate(line: &str) -> Request {
     }
 }
 
-/// 0 keeps, as an absent field does.
+/// 0 keeps the timeout, like an absent field.
 fn timeouts(words: &[&str]) -> Request {
     let names = ["tcp_seconds", "tcp_fin_seconds", "udp_seconds"];
     let body: Map<String, Value> = names
@@ -81,7 +81,7 @@ fn timeouts(words: &[&str]) -> Request {
     Request::SetTimeouts(body.into())
 }
 
-/// Address and port of `10.0.0.1:80`, `[2001:db8::1]:80` or an address alone.
+/// Address and port of `10.0.0.1:80`, `[2001:db8::1]:80`, or an address.
 fn endpoint(text: &str) -> (String, Option<u64>) {
     if let Some((address, port)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         let port = port.strip_prefix(':').map(|port| port.parse().unwrap());
@@ -157,7 +157,7 @@ impl<'a> Line<'a> {
         }
         let mask = self.value(["-M", "--netmask"]);
         if let Some(place) = self.place(["-p", "--persistent"]) {
-            // Without a value, the real program takes 360, whatever its manual says.
+            // Without a value ipvsadm uses 360; its manual says 300.
             let seconds = self.0.get(place + 1).filter(|word| !word.starts_with('-'));
             let mut persistence = Map::new();
             persistence.insert(

@@ -1,10 +1,10 @@
-//! A client, a director and a server, each in a namespace of its own, and what they send.
+//! A network of a client, a director and a real server, each in its own namespace.
 //!
 //! ```text
 //! client .2 -- 10.9.0.0/24 fd09::/64 -- .1 director .1 -- 10.1.0.0/24 fd01::/64 -- .11 server
 //! ```
 //!
-//! The director has the virtual addresses 10.9.0.100 and fd09::100, too.
+//! The director also has the virtual addresses 10.9.0.100 and fd09::100.
 
 use std::{
     io::{Read, Write},
@@ -16,21 +16,21 @@ use std::{
 
 use super::Namespace;
 
-/// The three of them. The server echoes what it gets at port 80, by TCP and UDP.
+/// The three hosts. The server echoes TCP and UDP on port 80.
 pub struct World {
     pub client: Namespace,
     pub director: Namespace,
     pub server: Namespace,
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 impl World {
-    /// With addresses, routes and a server that listens.
+    /// Sets up addresses, routes and the server.
     pub fn new() -> Self {
         let [client, director, server] = std::array::from_fn(|_| Namespace::new());
         for namespace in [&client, &director, &server] {
-            // An address may be used at once.
+            // Addresses are usable at once.
             for which in ["all", "default"] {
                 namespace.sysctl(&format!("net/ipv6/conf/{which}/accept_dad"), "0");
             }
@@ -61,7 +61,7 @@ impl World {
         server.ip("route add default via fd01::1");
         director.sysctl("net/ipv4/ip_forward", "1");
         director.sysctl("net/ipv6/conf/all/forwarding", "1");
-        echo(&server);
+        serve(&server);
         Self {
             client,
             director,
@@ -69,18 +69,18 @@ impl World {
         }
     }
 
-    /// A connection of the client that has been answered once.
+    /// A connection of the client, after one echo.
     pub fn connect(&self, to: &str) -> TcpStream {
         let to: SocketAddr = to.parse().unwrap();
         self.client.run(|| {
-            let mut stream = TcpStream::connect_timeout(&to, PATIENCE).unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            say(&mut stream);
+            let mut stream = TcpStream::connect_timeout(&to, TIMEOUT).unwrap();
+            stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+            echo(&mut stream);
             stream
         })
     }
 
-    /// A datagram of the client that is answered.
+    /// A datagram of the client, and its echo.
     pub fn ask(&self, to: &str) -> UdpSocket {
         let to: SocketAddr = to.parse().unwrap();
         self.client.run(|| {
@@ -89,7 +89,7 @@ impl World {
                 SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
             };
             let socket = UdpSocket::bind(any).unwrap();
-            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket.set_read_timeout(Some(TIMEOUT)).unwrap();
             socket.send_to(b"hello", to).unwrap();
             let mut buffer = [0; 16];
             let (length, _) = socket.recv_from(&mut buffer).unwrap();
@@ -99,15 +99,15 @@ impl World {
     }
 }
 
-/// Says something and hears it again.
-pub fn say(stream: &mut TcpStream) {
+/// Sends data and receives its echo.
+pub fn echo(stream: &mut TcpStream) {
     stream.write_all(b"hello").unwrap();
     let mut buffer = [0; 5];
     stream.read_exact(&mut buffer).unwrap();
     assert_eq!(&buffer, b"hello");
 }
 
-fn echo(server: &Namespace) {
+fn serve(server: &Namespace) {
     let (ready, listens) = mpsc::channel();
     let started = ready.clone();
     server.spawn(move || {
@@ -117,7 +117,7 @@ fn echo(server: &Namespace) {
             let mut stream = stream.unwrap();
             thread::spawn(move || {
                 let mut reader = stream.try_clone().unwrap();
-                // Until the client has gone, however it went.
+                // Until the client closes or resets the connection.
                 drop(std::io::copy(&mut reader, &mut stream));
             });
         }
