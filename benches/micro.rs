@@ -1,5 +1,4 @@
-//! Micro-benchmarks: `cargo bench --bench micro`. They are noisy on a busy machine, where
-//! `lab/instructions` counts instead.
+//! Micro-benchmarks: `cargo bench --bench micro`. On a busy machine, use `lab/instructions`.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 

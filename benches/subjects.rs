@@ -1,5 +1,4 @@
-//! What the micro-benchmarks measure, for criterion (`micro.rs`) and for instruction counters
-//! (`measure micro`): inside both, the same closures.
+//! The micro-benchmarks, for criterion (`micro.rs`) and for instruction counters (`measure micro`).
 
 use std::{
     hint::black_box,
@@ -35,14 +34,14 @@ use prost::Message;
 use tokio::runtime::{self, Runtime};
 use tower::ServiceExt;
 
-/// One thing to measure.
+/// A benchmark.
 pub struct Subject {
     pub name: &'static str,
-    /// Gets all ready; what it returns is measured.
+    /// Sets up the benchmark; the returned closure is measured.
     pub prepare: fn() -> Box<dyn FnMut()>,
 }
 
-/// All of them.
+/// All benchmarks.
 pub const SUBJECTS: &[Subject] = &[
     Subject {
         name: "encode_create_service",
@@ -137,7 +136,7 @@ pub const SUBJECTS: &[Subject] = &[
             let mut out = Vec::new();
             Box::new(move || {
                 out.clear();
-                // A vector has room for it.
+                // Writing to a vector cannot fail.
                 let _ = black_box(&message).encode(&mut out);
                 black_box(&out);
             })
@@ -205,7 +204,7 @@ fn service_key(number: u32) -> ServiceKey {
     }
 }
 
-/// A fake kernel with a table that has seen traffic.
+/// A fake kernel with a table and counters.
 pub fn kernel(services: u32, servers: u32) -> FakeKernel {
     let kernel = FakeKernel::new();
     for number in 0..services {
@@ -272,7 +271,7 @@ fn head() -> Head {
     }
 }
 
-/// The fake kernel's number for the family; the bytes are of the same length with any other.
+/// The family id of the fake kernel; messages have the same length with any other.
 const FAMILY: u16 = 0x22;
 
 fn encode(op: Op) -> Box<dyn FnMut()> {
@@ -284,7 +283,7 @@ fn encode(op: Op) -> Box<dyn FnMut()> {
     })
 }
 
-/// The first datagram of a dump of a table of 80x80, which is about all that one holds.
+/// The first datagram of a dump of a table of 80x80; it holds about 80 objects.
 fn datagram(ask: impl Fn(&mut Vec<u8>, Head)) -> Vec<u8> {
     let receive = || {
         let mut socket = kernel(80, 80).connect()?;
@@ -299,7 +298,7 @@ fn datagram(ask: impl Fn(&mut Vec<u8>, Head)) -> Vec<u8> {
         out.clear();
         ask(&mut out, Head { family, ..head() });
         socket.send(&out)?;
-        // A dump that goes on after the acknowledgement of the look-up.
+        // The rest of the dump, after the reply to the lookup.
         loop {
             socket.receive(&mut inbox, Duration::ZERO)?;
             if let Some(datagram) = inbox.datagrams().find(|datagram| datagram.len() > 1000) {
@@ -326,9 +325,9 @@ fn decode(datagram: Vec<u8>, each: fn(&[u8]) -> bool) -> Box<dyn FnMut()> {
     })
 }
 
-// === the build_router ===
+// === the front ends ===
 
-struct Faces {
+struct FrontEnds {
     http: Router,
     grpc: Router,
 }
@@ -338,16 +337,16 @@ struct Asked {
     request: Request<Body>,
 }
 
-fn build_router() -> Faces {
+fn build_router() -> FrontEnds {
     let app = app(kernel(100, 10));
     let limits = Limits::default();
-    Faces {
+    FrontEnds {
         http: http_api::router(app.clone(), limits.http_options()),
         grpc: grpc::router(app, limits.grpc_options()),
     }
 }
 
-impl Faces {
+impl FrontEnds {
     fn http_list(&self) -> impl Fn() -> Asked {
         let router = self.http.clone();
         move || Asked {
@@ -385,7 +384,7 @@ impl Faces {
     }
 }
 
-/// The whole body of the answer.
+/// The whole body of the response.
 fn answered(ask: &impl Fn() -> Asked) -> Vec<u8> {
     thread_local!(static HERE: Runtime = here());
     let Asked { router, request } = ask();

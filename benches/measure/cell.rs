@@ -1,4 +1,4 @@
-//! What one contender does in a network namespace of its own, or several do in turns on one table.
+//! The work of one contender in its own network namespace, or of several that alternate on one table.
 
 mod changes;
 mod fill;
@@ -36,12 +36,12 @@ pub enum Work {
     Memory,
 }
 
-/// Who loads a table.
+/// Contenders that load a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Contender {
-    /// Bare netlink, packed.
+    /// Raw netlink, batched.
     RawPacked,
-    /// Bare netlink, a command at a time.
+    /// Raw netlink, one command at a time.
     RawSingle,
     /// `ipvsadm -R`.
     Ipvsadm,
@@ -49,11 +49,11 @@ pub enum Contender {
     Keepalived,
     /// `POST /v1/rules`.
     HttpRules,
-    /// `PUT /v1/services/{id}`, one a service.
+    /// `PUT /v1/services/{id}`, one per service.
     HttpPut,
     /// `RestoreRules`.
     GrpcRules,
-    /// `ReplaceService`, one a service.
+    /// `ReplaceService`, one per service.
     GrpcReplace,
     /// `ipvsctl -R`.
     Ipvsctl,
@@ -83,7 +83,7 @@ const LIST: &str = "/v1/services?include=servers,stats,rates";
 const SCRATCH: &str = "/dev/shm/ipvsd-bench";
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    // A namespace without any address has no routes, and refuses real servers.
+    // Without an address there are no routes, and IPVS rejects real servers.
     run_command("ip", &["link", "set", "lo", "up"])?;
     fs::create_dir_all(SCRATCH)?;
     let mut raw = Raw::open()?;
@@ -93,7 +93,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         Work::Changes => options.changes(&mut raw)?,
         Work::Memory => options.memory(&mut raw)?,
     }
-    // So that taking the namespace apart is little work.
+    // Makes removing the namespace cheap.
     raw.flush()
 }
 
@@ -140,7 +140,7 @@ impl Options {
     }
 }
 
-/// Runs a program whose output goes to a file in memory, as a script's would.
+/// Runs a program whose output goes to a file in memory.
 fn run_command(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
     fs::create_dir_all(SCRATCH)?;
     let status = Command::new(program)

@@ -1,4 +1,4 @@
-//! ipvsd as a process of its own, and what the system says of its memory.
+//! ipvsd as a process, and its memory.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-/// A running daemon, which ends with this.
+/// A running daemon, which ends with this value.
 pub struct Daemon {
     child: Child,
     pub address: SocketAddr,
@@ -20,23 +20,23 @@ pub struct Daemon {
 /// Memory of a process in KiB.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
-    /// Now.
+    /// Current RSS.
     pub resident: f64,
-    /// The most since the start or [`Daemon::forget_peak`].
+    /// Peak RSS since the start or [`Daemon::forget_peak`].
     pub peak: f64,
 }
 
-/// Longer than it takes to start anywhere.
+/// Time limit of the start.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The default port, which is free in a namespace of one's own.
+/// The default port.
 pub const DEFAULT_PORT: u16 = ipvsd::server::DEFAULT_PORT;
 
 // === impl Daemon ===
 
 impl Daemon {
-    /// Starts it with its defaults but for two limits: a table of 100,000 servers as one text is
-    /// 6 MB, and on a slow kernel it may take longer than a request's default time.
+    /// Starts the daemon with two raised limits: 100,000 servers as one text are 6 MB, and loading
+    /// them in a slow kernel can exceed the default timeout of a request.
     pub fn start(program: &Path, kernel: &str, port: u16) -> anyhow::Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let child = Command::new(program)
@@ -74,7 +74,7 @@ impl Daemon {
         })
     }
 
-    /// From here on the peak is counted anew.
+    /// Resets the peak.
     pub fn forget_peak(&self) -> anyhow::Result<()> {
         Ok(fs::write(self.file("clear_refs"), "5")?)
     }
@@ -91,7 +91,7 @@ impl Drop for Daemon {
     }
 }
 
-/// A port that nobody listens on.
+/// A free port.
 pub fn free_port() -> anyhow::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?.port())

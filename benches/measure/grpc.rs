@@ -1,5 +1,5 @@
-//! gRPC clients: the generated one, and one that throws away what it receives, as the HTTP client
-//! does, so that a load shows the server and not the client.
+//! gRPC clients: the generated one, and one that discards what it receives, like the HTTP client, so
+//! that a load measures the server and not the client.
 
 use std::net::SocketAddr;
 
@@ -18,11 +18,11 @@ pub type Client = IpvsServiceClient<Channel>;
 /// The method that lists everything.
 pub const LIST: &str = "/ipvsd.v1.IpvsService/ListServices";
 
-/// Messages that stay bytes.
+/// A codec that does not decode messages.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Opaque;
 
-/// A client of [`LIST`] whose answers stay bytes.
+/// A client of [`LIST`] that does not decode responses.
 pub struct Lister(tonic::client::Grpc<Channel>);
 
 pub async fn channel(address: SocketAddr) -> anyhow::Result<Channel> {
@@ -58,7 +58,7 @@ pub fn replacement(size: Size, number: u32, weight: u32) -> pb::ReplaceServiceRe
     }
 }
 
-/// The change of one weight.
+/// A change of one weight.
 pub fn weight_update(of: u32, number: u32, weight: u32) -> pb::UpdateServerRequest {
     pb::UpdateServerRequest {
         service: service_id(of),
@@ -71,7 +71,7 @@ pub fn weight_update(of: u32, number: u32, weight: u32) -> pb::UpdateServerReque
     }
 }
 
-/// What lists everything with counters and rates, fresh or at most so old.
+/// A request for everything with counters and rates, optionally with a maximum age.
 pub fn list_request(max_age_seconds: i64) -> pb::ListServicesRequest {
     pb::ListServicesRequest {
         include: ["servers", "stats", "rates"].map(str::to_owned).to_vec(),
@@ -83,11 +83,10 @@ pub fn list_request(max_age_seconds: i64) -> pb::ListServicesRequest {
     }
 }
 
-/// Lists everything, page by page; those after the first are of the same reading. Returns how many
-/// services and servers there are.
+/// Lists everything, page by page, from one dump. Returns the numbers of services and servers.
 pub async fn list(client: &mut Client) -> anyhow::Result<(usize, usize)> {
     let (mut services, mut servers) = (0, 0);
-    // As good as fresh, and kept for the pages after it.
+    // The dump is cached for the pages after the first.
     let mut request = pb::ListServicesRequest {
         max_age: Some(prost_types::Duration {
             seconds: 0,

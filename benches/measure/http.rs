@@ -1,4 +1,4 @@
-//! HTTP clients on one kept connection, which read bodies to their end and throw them away.
+//! HTTP clients on one persistent connection, which read bodies and discard them.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -19,19 +19,19 @@ use tokio::net::TcpStream;
 /// A connection.
 pub struct Http(SendRequest<Full<Bytes>>);
 
-/// One that blocks, and reads all answers into the same memory, as bare netlink is read: what is
-/// measured is a listing, of which hyper's client would be a tenth.
+/// A blocking client that reads all responses into the same buffer: hyper's client would account for a
+/// tenth of the time of a list.
 pub struct Reader(BufReader<std::net::TcpStream>);
 
-/// An answer without its body.
+/// A response without its body.
 #[derive(Debug)]
-pub struct Told {
+pub struct Reply {
     pub status: StatusCode,
     pub etag: Option<String>,
     pub length: usize,
 }
 
-/// Bytes that a [`Reader`] reads at a time.
+/// Bytes that a [`Reader`] reads at once.
 const READ: usize = 256 << 10;
 
 // === impl Reader ===
@@ -43,7 +43,7 @@ impl Reader {
         Ok(Self(BufReader::with_capacity(READ, stream)))
     }
 
-    /// A read that must succeed. Returns how long its body was.
+    /// A GET that must succeed. Returns the length of the body.
     pub fn read(&mut self, path: &str) -> anyhow::Result<usize> {
         let request = format!("GET {path} HTTP/1.1\r\nhost: ipvsd\r\n\r\n");
         self.0.get_mut().write_all(request.as_bytes())?;
@@ -55,8 +55,8 @@ impl Reader {
             if field.is_empty() {
                 break;
             }
-            if let Some(told) = field.strip_prefix("content-length: ") {
-                length = Some(told.parse()?);
+            if let Some(value) = field.strip_prefix("content-length: ") {
+                length = Some(value.parse()?);
             }
         }
         if let Some(length) = length {
@@ -79,16 +79,14 @@ impl Reader {
     fn line(&mut self) -> anyhow::Result<String> {
         let mut line = String::new();
         self.0.read_line(&mut line)?;
-        let line = line
-            .strip_suffix("\r\n")
-            .context("an answer that was cut")?;
+        let line = line.strip_suffix("\r\n").context("truncated response")?;
         Ok(line.to_owned())
     }
 
     fn skip(&mut self, mut length: usize) -> anyhow::Result<()> {
         while length > 0 {
             let read = self.0.fill_buf()?.len().min(length);
-            ensure!(read > 0, "an answer that was cut");
+            ensure!(read > 0, "truncated response");
             self.0.consume(read);
             length -= read;
         }
@@ -125,14 +123,14 @@ impl Http {
         Ok(self.0.send_request(request.body(Full::new(body))?).await?)
     }
 
-    /// Asks, and reads the answer to its end.
+    /// Sends a request and reads the whole response.
     pub async fn call(
         &mut self,
         method: Method,
         path: &str,
         headers: &[(HeaderName, &str)],
         body: Bytes,
-    ) -> anyhow::Result<Told> {
+    ) -> anyhow::Result<Reply> {
         let response = self.send(method, path, headers, body).await?;
         let status = response.status();
         let etag = response
@@ -144,14 +142,14 @@ impl Http {
         while let Some(frame) = body.frame().await {
             length += frame?.data_ref().map_or(0, Bytes::len);
         }
-        Ok(Told {
+        Ok(Reply {
             status,
             etag,
             length,
         })
     }
 
-    /// A write of JSON that must succeed.
+    /// A write with a JSON body that must succeed.
     pub async fn write(
         &mut self,
         method: Method,
@@ -159,19 +157,19 @@ impl Http {
         body: impl Into<Bytes>,
     ) -> anyhow::Result<()> {
         let headers = [(header::CONTENT_TYPE, "application/json")];
-        let told = self.call(method, path, &headers, body.into()).await?;
-        ensure!(told.status.is_success(), "{path}: {}", told.status);
+        let response = self.call(method, path, &headers, body.into()).await?;
+        ensure!(response.status.is_success(), "{path}: {}", response.status);
         Ok(())
     }
 
-    /// A read that must succeed. Returns how long its body was.
+    /// A GET that must succeed. Returns the length of the body.
     pub async fn read(&mut self, path: &str) -> anyhow::Result<usize> {
-        let told = self.call(Method::GET, path, &[], Bytes::new()).await?;
-        ensure!(told.status.is_success(), "{path}: {}", told.status);
-        Ok(told.length)
+        let response = self.call(Method::GET, path, &[], Bytes::new()).await?;
+        ensure!(response.status.is_success(), "{path}: {}", response.status);
+        Ok(response.length)
     }
 
-    /// The body of a read.
+    /// The body of a GET.
     pub async fn fetch(&mut self, path: &str) -> anyhow::Result<Bytes> {
         let response = self.send(Method::GET, path, &[], Bytes::new()).await?;
         ensure!(response.status().is_success(), "{}", response.status());

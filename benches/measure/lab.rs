@@ -1,7 +1,6 @@
-//! Rounds in a kernel with IPVS. Each contender of each round gets a network namespace of its own: a
-//! real server that was removed stays in its namespace's trash for 2 minutes, and every new one is
-//! first looked for there. The order turns round from round to round, so that what slows down or
-//! speeds up the machine meets all alike.
+//! Rounds in a kernel with IPVS. Each contender of each round has its own network namespace: the kernel
+//! keeps a deleted real server for 2 minutes and searches these for each new one. The order alternates
+//! between rounds, so that changes in the machine's speed affect all contenders.
 
 use std::{
     env, fs,
@@ -29,10 +28,10 @@ pub struct Options {
         default_value = "1x1,100x10,1000x10,1000x100"
     )]
     sizes: Vec<Size>,
-    /// Rounds of each.
+    /// Rounds.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
-    /// What is measured.
+    /// Works to measure.
     #[arg(
         long,
         value_enum,
@@ -40,19 +39,19 @@ pub struct Options {
         default_value = "fill,table,changes,memory"
     )]
     works: Vec<Work>,
-    /// Who takes part in filling.
+    /// Contenders of the work `fill`.
     #[arg(long, value_enum, value_delimiter = ',')]
     contenders: Vec<Contender>,
-    /// Changes by concurrent clients.
+    /// Number of changes by concurrent clients.
     #[arg(long, default_value_t = 1000)]
     changes: u32,
-    /// Processes of ipvsadm; fewer than changes are scaled up to as many.
+    /// Processes of ipvsadm; results of fewer processes than changes are scaled up.
     #[arg(long, default_value_t = 1000)]
     processes: u32,
-    /// Rounds of those processes, which take longest.
+    /// Rounds of those processes.
     #[arg(long, default_value_t = 5)]
     process_rounds: u32,
-    /// Seconds that a contender may take.
+    /// Time limit of a contender in seconds.
     #[arg(long, default_value_t = 200)]
     limit: u64,
     /// The daemon.
@@ -63,10 +62,10 @@ pub struct Options {
     ipvsctl: PathBuf,
 }
 
-/// A namespace that has ended is taken apart in the background.
+/// The kernel removes namespaces in the background.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// The table of the concurrent changes, and the one whose listing costs memory.
+/// The tables of the concurrent changes and of the memory measurement.
 const CHANGES_SIZE: Size = Size {
     services: 100,
     servers: 10,
@@ -76,7 +75,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(options.rounds > 0, "no rounds");
     println!("fact\tkernel\t{}", release()?);
     let largest = options.sizes.iter().max().copied();
-    // The kernel loads the scheduler's module at its first use.
+    // The kernel loads the scheduler's module on first use.
     options.spawn(
         Work::Fill,
         Some(Contender::RawPacked),
@@ -130,7 +129,7 @@ pub fn release() -> anyhow::Result<String> {
 }
 
 impl Options {
-    /// One contender, in namespaces of its own: whatever it leaves running dies with them.
+    /// Runs one contender in its own network and PID namespaces, which end its processes.
     fn cell(
         &self,
         work: Work,
@@ -190,7 +189,7 @@ impl Options {
                     child.wait()?;
                     break None;
                 }
-                // Seldom enough not to disturb a kernel with one processor.
+                // Rarely, since the kernel has one processor.
                 None => sleep(Duration::from_millis(50)),
             }
         };

@@ -1,5 +1,5 @@
-//! Measures ipvsd against what else there is: real ipvsadm, keepalived, the bare kernel, and servers
-//! that do nothing. `lab/bench` runs it; each result is a line for `measure report`.
+//! Measures ipvsd and compares it with ipvsadm, keepalived, raw netlink and static servers. `lab/bench`
+//! runs this; each result is a line for `measure report`.
 
 #![allow(clippy::print_stdout, reason = "its lines are what it is for")]
 
@@ -34,22 +34,21 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Rounds of everything that needs IPVS; run as root in a kernel that has it.
+    /// Everything that needs IPVS; run as root in a kernel that has it.
     Lab(lab::Options),
-    /// One contender in a network namespace of its own; `lab` starts it.
+    /// One contender in a network namespace; started by `lab`.
     Cell(cell::Options),
-    /// Requests a second on the fake kernel, against servers that do nothing.
+    /// Requests per second on the fake kernel, compared with static servers.
     Transport(transport::Options),
     /// A server for `transport`, until standard input ends.
     Serve(serve::Options),
-    /// Memory of the daemon before and after an accelerated soak.
+    /// Memory of the daemon before and after a soak test.
     Soak(memory::Options),
-    /// Runs one of the micro-benchmarks a number of times, for instruction counters; without a name
-    /// it lists them.
+    /// Run a micro-benchmark a number of times, for instruction counters. Without a name, list all.
     Micro {
-        /// Its name.
+        /// Name of the benchmark.
         name: Option<String>,
-        /// How often.
+        /// Number of iterations.
         #[arg(default_value_t = 1)]
         count: u32,
     },
@@ -58,9 +57,9 @@ enum What {
         /// Services × servers.
         size: Size,
     },
-    /// Makes the document of result files.
+    /// Generate the document from result files.
     Report {
-        /// What the other commands have printed.
+        /// Files with the output of the other commands.
         files: Vec<PathBuf>,
     },
 }

@@ -1,4 +1,4 @@
-//! An hour's calls in a minute: does the daemon's memory come back to where it was?
+//! Soak test: the calls of an hour in a minute, and the daemon's memory before and after.
 
 use std::path::PathBuf;
 
@@ -30,11 +30,11 @@ const SIZE: Size = Size {
     services: 100,
     servers: 10,
 };
-/// Clients at a time, every fourth by gRPC.
+/// Concurrent clients, every fourth over gRPC.
 const CLIENTS: u32 = 16;
-/// Calls on one connection.
+/// Calls per connection.
 const KEPT: u32 = 100;
-/// Looks at the memory after the warming up, evenly over the soak.
+/// Samples of the memory after the warm-up.
 const LOOKS: u32 = 10;
 
 pub fn soak(options: &Options) -> anyhow::Result<()> {
@@ -103,7 +103,7 @@ async fn over_http(
             service_id((call + client) % SIZE.services)
         );
         let patch = format!("{service}/servers/{}", server_id(call % SIZE.servers));
-        // Nobody else adds or removes this one.
+        // Only this client adds or removes this server.
         let own = format!("{service}/servers/{}", server_id(1000 + client));
         let (method, path, body, fails) = match call % 20 {
             0..8 => (
@@ -157,11 +157,11 @@ async fn over_http(
         } else {
             &headers[1..]
         };
-        let told = connection.call(method, path, headers, body.into()).await?;
+        let response = connection.call(method, path, headers, body.into()).await?;
         ensure!(
-            told.status.is_client_error() == fails,
+            response.status.is_client_error() == fails,
             "{path}: {}",
-            told.status
+            response.status
         );
     }
     Ok(())

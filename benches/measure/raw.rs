@@ -1,4 +1,4 @@
-//! The floor: IPVS by bare netlink, with the fewest bytes and calls, and none of ipvsd's code.
+//! The baseline: IPVS over raw netlink with as few bytes and calls as possible, and no code of ipvsd.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -22,14 +22,14 @@ pub struct Raw {
 /// How commands are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// One a send, its acknowledgement awaited.
+    /// One command per send, acknowledged before the next.
     Single,
-    /// Many a send, success acknowledged for the last of them.
+    /// [`BATCH`] commands per send; success is acknowledged for the last one only.
     Packed,
 }
 
-/// Commands in a packed send; more gain nothing.
-const PACK: usize = 100;
+/// Commands in a batch; more are not faster.
+const BATCH: usize = 100;
 
 const REQUEST: u16 = 1;
 const ACK: u16 = 4;
@@ -49,7 +49,7 @@ fn attribute(out: &mut Vec<u8>, number: u16, value: &[u8]) {
     out.resize(out.len().next_multiple_of(4), 0);
 }
 
-/// What names a service, with what a new one needs.
+/// The attributes that identify a service, and those that a new one needs.
 fn service(number: u32, new: bool) -> Vec<u8> {
     let mut inner = Vec::new();
     attribute(&mut inner, 1, &(libc::AF_INET as u16).to_ne_bytes());
@@ -135,7 +135,7 @@ impl Raw {
         let mut waiting = 0;
         let mut step = |raw: &mut Self, command, attributes: &[u8], last: bool| {
             waiting += 1;
-            let end = last || mode == Mode::Single || waiting == PACK;
+            let end = last || mode == Mode::Single || waiting == BATCH;
             raw.push(
                 command,
                 if end { REQUEST | ACK } else { REQUEST },
@@ -167,14 +167,14 @@ impl Raw {
         self.exchange(|_| ())
     }
 
-    /// Lists everything; returns how many services and servers there are.
-    pub fn sweep(&mut self) -> anyhow::Result<(u32, u32)> {
+    /// Dumps everything; returns the numbers of services and servers.
+    pub fn dump(&mut self) -> anyhow::Result<(u32, u32)> {
         let mut services = Vec::new();
         self.push(GET_SERVICE, REQUEST | DUMP, &[]);
         self.exchange(|message| services.push(message.get(20..).unwrap_or_default().to_vec()))?;
         let mut servers = 0;
         for service in &services {
-            // Its own reply names it.
+            // The reply names the server.
             let name = u16_at(service, 0).and_then(|length| service.get(..length.into()));
             self.push(
                 GET_DEST,
@@ -186,7 +186,7 @@ impl Raw {
         Ok((services.len() as u32, servers))
     }
 
-    /// How many servers a service has; 0 for one that is not there.
+    /// The number of servers of a service; 0 if it does not exist.
     pub fn servers_of(&mut self, number: u32) -> anyhow::Result<u32> {
         let mut servers = 0;
         self.push(GET_DEST, REQUEST | DUMP, &service(number, false));
@@ -211,7 +211,7 @@ impl Raw {
         self.out.extend(attributes);
     }
 
-    /// Sends what was pushed and reads up to the answer to the last of it.
+    /// Sends the pushed messages and reads until the reply to the last one.
     fn exchange(&mut self, mut each: impl FnMut(&[u8])) -> anyhow::Result<()> {
         let fd = self.socket.as_raw_fd();
         let sent = send(fd, &self.out, MsgFlags::empty())?;
@@ -226,7 +226,7 @@ impl Raw {
                 let length = length.max(16) as usize;
                 let message = rest.get(..length).context("a message that was cut")?;
                 match kind {
-                    // NLMSG_ERROR, which an acknowledgement is too, and NLMSG_DONE
+                    // NLMSG_ERROR, also used for acknowledgements, and NLMSG_DONE
                     2 | 3 => {
                         let errno = u32_at(message, 16).unwrap_or(0).cast_signed();
                         if errno != 0 {

@@ -1,4 +1,4 @@
-//! The document, made of result files and nothing else.
+//! Generates the document from result files.
 
 mod targets;
 
@@ -17,16 +17,16 @@ use super::{
     table::Size,
 };
 
-/// What one part of a run has left behind.
+/// The results of one part of a run.
 struct Part {
-    /// Which: `uml`, `second`, `tcg`, `transport`, `memory`, `micro`.
+    /// `uml`, `second`, `tcg`, `transport`, `memory`, `micro`.
     name: String,
     facts: BTreeMap<String, String>,
     remarks: Vec<String>,
     samples: Vec<Sample>,
 }
 
-/// Median, least and most.
+/// Median, minimum and maximum.
 #[derive(Clone, Copy)]
 struct Spread {
     median: f64,
@@ -35,14 +35,14 @@ struct Spread {
     count: usize,
 }
 
-/// The parts that are kernels.
+/// The parts that run in a kernel with IPVS.
 const KERNELS: [&str; 3] = ["uml", "second", "tcg"];
 
-/// What contenders are called, in the order of the tables.
+/// Labels of contenders, in the order of the tables.
 const WORDS: &[(&str, &str)] = &[
-    ("raw", "bare netlink"),
-    ("raw-packed", "bare netlink, packed"),
-    ("raw-single", "bare netlink, one by one"),
+    ("raw", "raw netlink"),
+    ("raw-packed", "raw netlink, batched"),
+    ("raw-single", "raw netlink, one at a time"),
     ("ipvsadm", "`ipvsadm`"),
     ("keepalived", "keepalived"),
     ("http-rules", "`POST /v1/rules`"),
@@ -52,14 +52,14 @@ const WORDS: &[(&str, &str)] = &[
     ("grpc-replace", "`ReplaceService` each"),
     ("http", "HTTP"),
     ("grpc", "gRPC"),
-    ("nothing-http", "HTTP server that does nothing"),
-    ("nothing-grpc", "gRPC server that does nothing"),
+    ("nothing-http", "static HTTP server"),
+    ("nothing-grpc", "static gRPC server"),
     ("rules-anew", "`POST /v1/rules?clear=true`"),
     ("http-changed", "`PUT` of the services that differ"),
     ("http-all", "`PUT` of all services"),
     ("restore", "`PUT` of all services into an empty kernel"),
-    ("alone", "with no other client"),
-    ("listed", "while another lists over HTTP"),
+    ("alone", "without other clients"),
+    ("listed", "with a client that lists over HTTP"),
 ];
 
 /// The document.
@@ -72,17 +72,18 @@ pub fn document(files: &[PathBuf]) -> anyhow::Result<String> {
     let mut out = String::new();
     out.push_str(
         "# Benchmarks\n\n\
-         Written by `make bench`, never by hand. Every number is the median of its rounds, with the\n\
-         least and the most of them in parentheses; every ratio is taken within a round, whose order\n\
-         turns round from one to the next. How it is measured: [lab/README.md](../lab/README.md) tells\n\
-         of the kernels, [benches/measure](../benches/measure) has the rest.\n\n\
-         UML runs programs at full speed and makes system calls some 50 times as dear; QEMU TCG makes\n\
-         everything some 10 times as dear, evenly, so its ratios are nearer to a real machine's. Times\n\
-         of different kernels do not compare.\n",
+         Written by `make bench`; do not edit. Each number is the median over the rounds, with minimum and\n\
+         maximum in parentheses. Each ratio is taken within a round; the order of the contenders alternates\n\
+         between rounds. The kernels are described in [lab/README.md](../lab/README.md), the measurements in\n\
+         [benches/measure](../benches/measure).\n\
+         \n\
+         UML runs user code at full speed and system calls about 50 times slower than a real machine. QEMU TCG\n\
+         runs everything about 10 times slower, so its ratios are closer to those of a real machine. Times of\n\
+         different kernels are not comparable.\n",
     );
     writeln!(
         out,
-        "\n## The run\n\n| part | kernel | machine | version | when | command |\n|---|---|---|---|---|---|"
+        "\n## Runs\n\n| part | kernel | machine | version | when | command |\n|---|---|---|---|---|---|"
     )?;
     for part in &parts {
         let fact = |name: &str| part.facts.get(name).map_or("", String::as_str);
@@ -129,10 +130,10 @@ pub fn document(files: &[PathBuf]) -> anyhow::Result<String> {
 
 fn reached(out: &mut String, kernels: &[&Part]) -> anyhow::Result<()> {
     let titles: Vec<_> = kernels.iter().map(|part| part.title()).collect();
-    writeln!(out, "\n## What was to be reached\n")?;
+    writeln!(out, "\n## Targets\n")?;
     writeln!(
         out,
-        "| work | table | by | against | {} |",
+        "| work | table | tested | baseline | {} |",
         titles.join(" | ")
     )?;
     writeln!(out, "|---|---|---|---|{}", "---|".repeat(kernels.len()))?;
@@ -156,21 +157,21 @@ fn reached(out: &mut String, kernels: &[&Part]) -> anyhow::Result<()> {
 }
 
 fn transport(out: &mut String, part: &Part) -> anyhow::Result<()> {
-    writeln!(out, "\n## The transports\n")?;
+    writeln!(out, "\n## Transports\n")?;
     writeln!(
         out,
-        "A table of 100×10 with counters and rates, on the fake kernel; the other server is axum and\n\
-         tonic with a static answer of the same length. Requests a second.\n"
+        "A table of 100×10 with counters and rates, on the fake kernel; the static server is axum and\n\
+         tonic with a static answer of the same length. Requests per second.\n"
     )?;
     writeln!(
         out,
-        "| load | ipvsd | does nothing | ratio | sweeps a second | p99, ms |\n|---|---|---|---|---|---|"
+        "| load | ipvsd | static server | ratio | dumps per second | p99, ms |\n|---|---|---|---|---|---|"
     )?;
     for (load, words, is_target) in [
         ("poll http", "pollers, `max-age=1`, HTTP", true),
-        ("poll http 304", "the same with `If-None-Match`", true),
-        ("poll grpc", "the same by gRPC", true),
-        ("get one", "one service, fresh, HTTP", false),
+        ("poll http 304", "with `If-None-Match`, HTTP", true),
+        ("poll grpc", "pollers, gRPC", true),
+        ("get one", "one service, no caching, HTTP", false),
     ] {
         let (Some(ours), Some(base)) = (
             part.spread(load, None, "ipvsd"),
@@ -179,30 +180,30 @@ fn transport(out: &mut String, part: &Part) -> anyhow::Result<()> {
             continue;
         };
         let ratio = part.ratio((load, "ipvsd"), (load, "nothing"), None);
-        let sweeps = part.spread("sweeps", None, load);
-        let late = part.spread(&format!("{load} p99"), None, "ipvsd");
-        let told = |spread: Option<Spread>| spread.map_or_else(|| "–".to_owned(), |s| s.text());
+        let dumps = part.spread("dumps", None, load);
+        let p99 = part.spread(&format!("{load} p99"), None, "ipvsd");
+        let show = |spread: Option<Spread>| spread.map_or_else(|| "–".to_owned(), |s| s.text());
         let ratio = ratio.map_or_else(String::new, |ratio| {
             let verdict = is_target.then(|| verdict(ratio.median >= 0.7, "≥ 0.7"));
             format!("{}{}", ratio.text(), verdict.unwrap_or_default())
         });
-        let swept = sweeps.map_or_else(
+        let dumped = dumps.map_or_else(
             || "–".to_owned(),
-            |sweeps| format!("{}{}", sweeps.text(), verdict(sweeps.median <= 1.0, "≤ 1")),
+            |dumps| format!("{}{}", dumps.text(), verdict(dumps.median <= 1.0, "≤ 1")),
         );
         writeln!(
             out,
-            "| {words} | {} | {} | {ratio} | {swept} | {} |",
+            "| {words} | {} | {} | {ratio} | {dumped} | {} |",
             ours.text(),
             base.text(),
-            told(late)
+            show(p99)
         )?;
     }
     for (kind, words) in [("http", "JSON"), ("grpc", "protobuf")] {
         if let Some(bytes) = part.spread("answer bytes", None, kind) {
             writeln!(
                 out,
-                "\nOne answer in {words}: {} bytes.",
+                "\nOne response in {words}: {} bytes.",
                 number(bytes.median)
             )?;
         }
@@ -218,15 +219,15 @@ fn memory(out: &mut String, part: &Part) -> anyhow::Result<()> {
         .replace('x', "×");
     writeln!(
         out,
-        "\n## Memory\n\nOf the daemon with a table of {size} in the kernel.\n"
+        "\n## Memory\n\nResident memory of the daemon with a table of {size} in the kernel.\n"
     )?;
     writeln!(out, "| what | measured |\n|---|---|")?;
     for (contender, words, limit) in [
         ("idle", "idle RSS, before the first listing", Some(12.0)),
         ("http-peak", "peak while listing over HTTP", Some(60.0)),
-        ("http-after", "RSS after that", None),
+        ("http-after", "RSS afterwards", None),
         ("grpc-peak", "peak while listing over gRPC", Some(60.0)),
-        ("grpc-after", "RSS after that", None),
+        ("grpc-after", "RSS afterwards", None),
     ] {
         if let Some(kib) = part.spread("memory", None, contender) {
             let mib = kib.scaled(1.0 / 1024.0);
@@ -244,7 +245,7 @@ fn memory(out: &mut String, part: &Part) -> anyhow::Result<()> {
         if let Some(bytes) = part.spread("bytes a server", None, contender) {
             writeln!(
                 out,
-                "| of the peak over idle, bytes a real server, {words} | {} |",
+                "| bytes per real server, peak minus idle, {words} | {} |",
                 bytes.text()
             )?;
         }
@@ -257,7 +258,7 @@ fn memory(out: &mut String, part: &Part) -> anyhow::Result<()> {
     if let Some(first) = soak.first() {
         writeln!(
             out,
-            "\nAn accelerated soak on the fake kernel, {} calls; RSS in MiB:\n",
+            "\nA soak test on the fake kernel, {} calls; RSS in MiB:\n",
             first.size
         )?;
         let names: Vec<_> = soak
@@ -291,19 +292,19 @@ fn kernel(out: &mut String, part: &Part) -> anyhow::Result<()> {
         ),
         (
             "replace",
-            "Replacing by a table that differs in 1 %",
+            "Replacing a table by one that differs in 1 %",
             "restore",
             "ms",
         ),
-        ("change p50", "One change, median of a round", "raw", "µs"),
-        ("change p99", "One change, 99 of 100", "raw", "µs"),
+        ("change p50", "One change, median", "raw", "µs"),
+        ("change p99", "One change, 99th percentile", "raw", "µs"),
         (
             "beside p50",
-            "One change beside a client that lists everything, median of a round",
+            "One change beside a client that lists everything, median",
             "alone",
             "µs",
         ),
-        ("beside p99", "The same, 99 of 100", "alone", "µs"),
+        ("beside p99", "The same, 99th percentile", "alone", "µs"),
         (
             "changes",
             "1000 changes: 64 concurrent clients, or one after the other",
@@ -315,17 +316,13 @@ fn kernel(out: &mut String, part: &Part) -> anyhow::Result<()> {
         if sizes.is_empty() {
             continue;
         }
-        writeln!(
-            out,
-            "\n### {title}, {unit}, and how many times {}\n",
-            words(base)
-        )?;
+        writeln!(out, "\n### {title}, {unit}, and ratio to {}\n", words(base))?;
         let heads: Vec<_> = sizes.iter().map(|size| size.replace('x', "×")).collect();
-        // How the cost grows: what each object takes.
+        // Cost per object.
         let objects = matches!(work, "fill" | "list");
         let each: Vec<_> = heads
             .iter()
-            .map(|head| format!("µs an object, {head}"))
+            .map(|head| format!("µs per object, {head}"))
             .collect();
         let each = if objects { each } else { Vec::new() };
         writeln!(out, "| | {} |", [heads, each.clone()].concat().join(" | "))?;
@@ -361,7 +358,7 @@ fn kernel(out: &mut String, part: &Part) -> anyhow::Result<()> {
 }
 
 fn micro(out: &mut String, part: &Part) -> anyhow::Result<()> {
-    writeln!(out, "\n## Parts by themselves\n")?;
+    writeln!(out, "\n## Micro-benchmarks\n")?;
     writeln!(out, "| what | time | instructions |\n|---|---|---|")?;
     let mut names = part.contenders("micro");
     names.extend(part.contenders("instructions"));
@@ -396,7 +393,7 @@ fn verdict(met: bool, target: &str) -> String {
     format!("; {target}: {}", if met { "met" } else { "**not met**" })
 }
 
-/// Three digits, or all of a large one.
+/// With three digits, or all digits of the integer part.
 fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 1e4 => {
@@ -476,7 +473,7 @@ impl Part {
         )
     }
 
-    /// Of the rounds that both have.
+    /// Ratios within the rounds that both have.
     fn ratio(&self, ours: (&str, &str), base: (&str, &str), size: Option<&str>) -> Option<Spread> {
         let ratios = self.of(ours.0, size, ours.1).filter_map(|our| {
             let mut bases = self.of(base.0, Some(&our.size), base.1);

@@ -1,5 +1,4 @@
-//! Result lines: tab-separated, one measurement each. The unit belongs to the work, and the report
-//! knows it.
+//! Result lines: tab-separated, one measurement each. The unit follows from the work.
 
 use std::{fmt::Display, time::Duration};
 
@@ -18,7 +17,7 @@ pub fn sample(work: &str, size: impl Display, contender: &str, round: u32, value
     println!("sample\t{work}\t{size}\t{contender}\t{round}\t{value}");
 }
 
-/// Prints what the report is to say of a contender that did not take part, or not in full.
+/// Prints a remark for the report: on a contender that did not take part, or not fully.
 pub fn remark(text: impl Display) {
     println!("remark\t{text}");
 }
@@ -27,7 +26,7 @@ pub fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// The value below which this part of all lie; sorts them.
+/// The quantile of the values; sorts them.
 pub fn quantile(values: &mut [f64], part: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let last = values.len().saturating_sub(1);
@@ -38,7 +37,7 @@ pub fn quantile(values: &mut [f64], part: f64) -> f64 {
 // === impl Sample ===
 
 impl Sample {
-    /// Of a line; `None` for any other line.
+    /// Parses a line; `None` for other lines.
     pub fn parse(line: &str) -> Option<Self> {
         let mut fields = line.strip_prefix("sample\t")?.split('\t');
         Some(Self {

@@ -1,5 +1,5 @@
-//! Servers for `transport`, each in a process of its own so that the clients' work is not theirs:
-//! ipvsd on the fake kernel, which counts what it is asked, and one that does nothing.
+//! Servers for `transport`, each in its own process, apart from the clients: ipvsd on the fake kernel,
+//! which counts dumps, and a static server.
 
 use std::{
     convert::Infallible,
@@ -38,10 +38,10 @@ pub struct Options {
     /// The table of ipvsd.
     #[arg(long, default_value = "100x10")]
     size: Size,
-    /// The JSON that the other answers with.
+    /// File with the JSON of the static server.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// The gRPC message that the other answers with.
+    /// File with the gRPC message of the static server.
     #[arg(long)]
     proto: Option<PathBuf>,
 }
@@ -49,9 +49,9 @@ pub struct Options {
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
-    /// This project.
+    /// ipvsd.
     Ipvsd,
-    /// Axum and tonic with a static answer of the same length.
+    /// Axum and tonic with a static response of the same length.
     Nothing,
 }
 
@@ -63,7 +63,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             let address = runtime.block_on(serve_ipvsd(&kernel))?;
             println!("address\t{address}");
             wait_for_end()?;
-            println!("sweeps\t{}", kernel.dumps(command::GET_SERVICE));
+            println!("dumps\t{}", kernel.dumps(command::GET_SERVICE));
         }
         Kind::Nothing => {
             let read = |path: &Option<PathBuf>| {
@@ -80,7 +80,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As the daemon does it, with its defaults.
+/// Serves like the daemon, with its defaults.
 async fn serve_ipvsd(kernel: &FakeKernel) -> anyhow::Result<SocketAddr> {
     let config = Config {
         listen: vec!["127.0.0.1:0".parse()?],
@@ -100,7 +100,7 @@ async fn serve_ipvsd(kernel: &FakeKernel) -> anyhow::Result<SocketAddr> {
     address.context("it listens nowhere")
 }
 
-/// An answer for everything, made before the request came.
+/// The same response to every request.
 fn nothing(json: Bytes, proto: Bytes) -> Router {
     const TAG: &str = "\"nothing\"";
     let list = move |headers: HeaderMap| async move {
@@ -141,7 +141,7 @@ impl tonic::server::UnaryService<Bytes> for Static {
     }
 }
 
-/// Until whoever started this closes our input, or ends.
+/// Waits until the parent closes standard input or ends.
 fn wait_for_end() -> anyhow::Result<()> {
     let waiting = thread::spawn(|| stdin().read_to_end(&mut Vec::new()));
     waiting

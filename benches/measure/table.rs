@@ -1,4 +1,4 @@
-//! The table that all contenders load, in each one's language: services 10.1.x.y:80 over TCP, each
+//! The table that all contenders load, in the format of each: services 10.1.x.y:80 over TCP, each
 //! with the same masqueraded servers 10.128.x.y:80.
 
 use std::{
@@ -45,7 +45,7 @@ pub fn server_json(number: u32, weight: u32) -> String {
 // === impl Size ===
 
 impl Size {
-    /// Objects of the kernel, each of which is one command to make.
+    /// Objects in the kernel; each takes one command.
     pub fn commands(self) -> u32 {
         self.services * (self.servers + 1)
     }
@@ -55,7 +55,7 @@ impl Size {
         self.rules_of(|_| 1)
     }
 
-    /// The same with weights by service.
+    /// The same, with a weight for each service.
     pub fn rules_of(self, weight: impl Fn(u32) -> u32) -> String {
         let mut text = String::new();
         for service in 0..self.services {
@@ -82,7 +82,7 @@ impl Size {
         format!(r#"{{"scheduler":"rr","servers":[{}]}}"#, servers.join(",")).into()
     }
 
-    /// keepalived's configuration, without any health check: what is configured is up.
+    /// keepalived's configuration, without health checks.
     pub fn keepalived(self) -> String {
         let mut text = "global_defs {\n    checker_priority 0\n}\n".to_owned();
         for service in 0..self.services {

@@ -1,5 +1,5 @@
-//! How many requests a second the transports carry: ipvsd on the fake kernel against a server of the
-//! same shape that does nothing, by the same clients on the same machine.
+//! Requests per second over HTTP and gRPC: ipvsd on the fake kernel compared with a static server, with
+//! the same clients on the same machine.
 
 use std::{
     env, fs,
@@ -26,13 +26,13 @@ use super::{
 
 #[derive(Args, Debug)]
 pub struct Options {
-    /// Rounds, each with every server and every load.
+    /// Rounds; each runs every load on every server.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
     /// Seconds of each load.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Pollers, each with a connection of its own.
+    /// Pollers, each with its own connection.
     #[arg(long, default_value_t = 1000)]
     pollers: usize,
     /// The table.
@@ -40,16 +40,16 @@ pub struct Options {
     size: Size,
 }
 
-/// What clients keep asking for.
+/// What the clients request repeatedly.
 #[derive(Clone, Copy, Debug)]
 enum Load {
-    /// The whole table, at most a second old.
+    /// The whole table, with `max-age=1`.
     Poll,
-    /// The same, by clients who have it already.
+    /// The same with `If-None-Match`.
     PollTagged,
-    /// The same by gRPC.
+    /// The whole table over gRPC, at most 1 s old.
     PollGrpc,
-    /// One service, fresh.
+    /// One service, without caching.
     One,
 }
 
@@ -57,7 +57,7 @@ enum Load {
 const FEW: usize = 64;
 const LIST: &str = "/v1/services?include=servers,stats,rates";
 
-/// A `serve` as a process of its own, which ends with this.
+/// A process `measure serve`, which ends with this value.
 pub struct Server {
     child: Child,
     input: Option<ChildStdin>,
@@ -65,11 +65,11 @@ pub struct Server {
     pub address: SocketAddr,
 }
 
-/// What came of a load.
+/// The result of a load.
 struct Outcome {
-    /// Answers a second.
+    /// Responses per second.
     rate: f64,
-    /// How long each took, in ms.
+    /// Latencies in ms.
     times: Vec<f64>,
     seconds: f64,
 }
@@ -85,7 +85,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         directory.join("one"),
         directory.join("proto"),
     );
-    // What ipvsd answers is what the other server answers.
+    // The static server sends the responses of ipvsd.
     let model = Server::start(&["ipvsd", "--size", &size])?;
     runtime.block_on(async {
         let mut client = Http::connect(model.address).await?;
@@ -123,12 +123,12 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                 sample(work, &size, kind, round, outcome.rate);
                 let p99 = quantile(&mut outcome.times, 0.99);
                 sample(&format!("{work} p99"), &size, kind, round, p99);
-                if let Some(sweeps) = server.end()?
+                if let Some(dumps) = server.end()?
                     && !matches!(load, Load::One)
                 {
-                    // The first is at the very start of those seconds.
-                    let rate = sweeps.saturating_sub(1) as f64 / outcome.seconds;
-                    sample("sweeps", &size, work, round, rate);
+                    // The first dump is at the start of the period.
+                    let rate = dumps.saturating_sub(1) as f64 / outcome.seconds;
+                    sample("dumps", &size, work, round, rate);
                 }
             }
         }
@@ -156,13 +156,13 @@ impl Load {
         }
     }
 
-    /// Many clients, each of which asks anew as soon as it is answered.
+    /// Runs many clients, each of which sends the next request after a response.
     async fn put_on(self, address: SocketAddr, options: &Options) -> anyhow::Result<Outcome> {
         let clients = match self {
             Self::One => FEW,
             _ => options.pollers,
         };
-        // All connect first.
+        // All connect before the first request.
         let mut connections = Vec::with_capacity(clients);
         for _ in 0..clients {
             connections.push(match self {
@@ -198,7 +198,7 @@ impl Load {
 }
 
 enum Client {
-    /// With the tag of what it has.
+    /// One request with the last ETag.
     Http(Http, Option<String>),
     Grpc(Lister),
 }
@@ -220,12 +220,13 @@ impl Client {
                 if let Some(tag) = tag {
                     headers.push((header::IF_NONE_MATCH, tag));
                 }
-                let told = client.call(Method::GET, path, &headers, Bytes::new());
-                let told = told.await?;
-                let fine = told.status == StatusCode::OK || told.status == StatusCode::NOT_MODIFIED;
-                ensure!(fine, "{path}: {}", told.status);
+                let response = client.call(Method::GET, path, &headers, Bytes::new());
+                let response = response.await?;
+                let fine = response.status == StatusCode::OK
+                    || response.status == StatusCode::NOT_MODIFIED;
+                ensure!(fine, "{path}: {}", response.status);
                 if matches!(load, Load::PollTagged) {
-                    *tag = told.etag;
+                    *tag = response.etag;
                 }
             }
         }
@@ -257,13 +258,13 @@ impl Server {
         })
     }
 
-    /// Ends it; returns how often its kernel was swept.
+    /// Ends the server; returns the number of dumps.
     fn end(&mut self) -> anyhow::Result<Option<u64>> {
         self.input = None;
         let mut line = String::new();
         self.output.read_line(&mut line)?;
-        let sweeps = line.trim().strip_prefix("sweeps\t");
-        Ok(sweeps.map(str::parse).transpose()?)
+        let dumps = line.trim().strip_prefix("dumps\t");
+        Ok(dumps.map(str::parse).transpose()?)
     }
 }
 

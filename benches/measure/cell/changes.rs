@@ -21,12 +21,12 @@ use super::{
 const CLIENTS: u32 = 64;
 
 impl Options {
-    /// Adds servers one by one, each contender others, evenly over the services.
+    /// Adds servers one at a time, different ones for each contender, evenly over the services.
     pub(super) fn changes(&self, raw: &mut Raw) -> anyhow::Result<()> {
         raw.fill(self.size, Mode::Packed)?;
         let daemon = self.daemon()?;
         let mut wanted = self.size.services * self.size.servers;
-        // What a server costs that does nothing: no other can be faster.
+        // The cost of a static server is the minimum of any server.
         let answer = format!("{SCRATCH}/json");
         fs::write(&answer, server_json(0, 1))?;
         let nothing = Server::start(&["nothing", "--json", &answer, "--proto", &answer])?;
@@ -65,13 +65,13 @@ impl Options {
                 self.sample("changes", contender, time * scale);
             }
             wanted += if contender == "nothing-http" { 0 } else { done };
-            let (_, found) = raw.sweep()?;
+            let (_, found) = raw.dump()?;
             ensure!(found == wanted, "{contender}: {found} of {wanted} servers");
         }
         Ok(())
     }
 
-    /// Each in a process of its own, one after the other. Returns how many there were.
+    /// Runs one process per change, sequentially. Returns their number.
     fn processes(&self, program: &str, first: u32) -> anyhow::Result<u32> {
         for change in 0..self.processes {
             let service = service_address(change % self.size.services);
@@ -83,7 +83,7 @@ impl Options {
         Ok(self.processes)
     }
 
-    /// From many clients, each with a connection of its own; to connect is part of it.
+    /// Sends changes from many clients, each with its own connection, connecting included.
     async fn concurrently(
         &self,
         address: SocketAddr,

@@ -1,4 +1,4 @@
-//! Loading a table into an empty namespace, and replacing it by another.
+//! Loading a table into an empty namespace, and replacing it.
 
 use std::{
     fs::{self, File},
@@ -29,11 +29,11 @@ use super::{
 const WARMING: u32 = 60_000;
 const RULES: &str = "/v1/rules";
 const RULES_ANEW: &str = "/v1/rules?clear=true";
-/// Objects of a table that is cleared and loaded anew.
+/// Objects of a table that is cleared and reloaded.
 const CLEARED_AT_MOST: u32 = 11_000;
 /// Bytes of rules in one gRPC message; a table has 6 MB.
 const PART: usize = 1 << 20;
-/// How often keepalived's progress is looked at.
+/// Interval of reading keepalived's progress.
 const LOOK: Duration = Duration::from_millis(10);
 
 impl Options {
@@ -69,7 +69,7 @@ impl Options {
             }
         };
         if let Some(time) = time {
-            let found = raw.sweep()?;
+            let found = raw.dump()?;
             let wanted = (size.services, size.services * size.servers);
             ensure!(found == wanted, "{found:?} instead of {wanted:?} are there");
             self.sample("fill", value.get_name(), milliseconds(time));
@@ -79,7 +79,7 @@ impl Options {
 
     /// From the start of the process to the last server in the kernel.
     fn keepalived(&self, raw: &mut Raw) -> anyhow::Result<Option<Duration>> {
-        // A process that was killed leaves its files behind, which would stop the next one.
+        // Remove the PID files of a killed process, which would prevent the next start.
         let directory = format!("{SCRATCH}/keepalived-{}", std::process::id());
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir(&directory)?;
@@ -98,7 +98,7 @@ impl Options {
             remark("keepalived is not installed");
             return Ok(None);
         };
-        // It works in the order of its file. Looking costs it little: one small question.
+        // keepalived loads in the order of its file, and polling it costs little.
         while raw.servers_of(self.size.services - 1)? < self.size.servers {
             if let Some(status) = child.try_wait()? {
                 bail!("keepalived has ended: {status}");
@@ -111,9 +111,9 @@ impl Options {
     async fn http_rules(&self) -> anyhow::Result<Option<Duration>> {
         let daemon = self.daemon()?;
         let mut client = Http::connect(daemon.address).await?;
-        let told = client.call(Method::GET, RULES, &[], Bytes::new()).await?;
-        if !told.status.is_success() {
-            remark(format!("this ipvsd has no {RULES}: {}", told.status));
+        let response = client.call(Method::GET, RULES, &[], Bytes::new()).await?;
+        if !response.status.is_success() {
+            remark(format!("this ipvsd has no {RULES}: {}", response.status));
             return Ok(None);
         }
         let whole = Bytes::from(self.size.rules());
@@ -122,8 +122,8 @@ impl Options {
         let begin = Instant::now();
         post_rules(&mut client, RULES, whole).await?;
         let time = begin.elapsed();
-        // What a client does that has nothing better: all away, all anew. The kernel looks for each
-        // new server among those that just went, so with a large table it takes minutes.
+        // Clear and reload. The kernel searches the deleted servers for each new one, so this takes
+        // minutes with a large table.
         if self.size.commands() <= CLEARED_AT_MOST {
             let begin = Instant::now();
             post_rules(&mut client, RULES_ANEW, changed).await?;
@@ -148,14 +148,14 @@ impl Options {
         }
         let whole = begin.elapsed();
 
-        // A client that knows what differs sends that,
+        // A client that knows the difference sends it,
         let begin = Instant::now();
         for path in paths.iter().step_by(100) {
             client.write(Method::PUT, path, new.clone()).await?;
         }
         self.sample("replace", "http-changed", milliseconds(begin.elapsed()));
 
-        // and one that does not sends all: what differs now is the same 1 %, turned back.
+        // and another sends everything; now the same 1 % differs in the other direction.
         let begin = Instant::now();
         for path in &paths {
             client.write(Method::PUT, path, old.clone()).await?;
@@ -183,8 +183,8 @@ impl Options {
             .restore_rules(tokio_stream::iter(parts))
             .await?
             .into_inner();
-        while let Some(told) = events.message().await? {
-            if let Some(Event::Refused(refused)) = told.event {
+        while let Some(message) = events.message().await? {
+            if let Some(Event::Refused(refused)) = message.event {
                 bail!("line {}: {}", refused.line, refused.detail);
             }
         }
@@ -229,8 +229,7 @@ fn restore(program: &Path, size: Size) -> anyhow::Result<Duration> {
     Ok(begin.elapsed())
 }
 
-/// A daemon runs for long: what its first request costs (its pages are read, its socket to the kernel
-/// is opened) is no part of any other.
+/// Sends a first request, so that one-time costs (page faults, opening the socket) are not measured.
 async fn warm(client: &mut Http) -> anyhow::Result<()> {
     let size = Size {
         services: 1,
@@ -249,7 +248,7 @@ async fn warm(client: &mut Http) -> anyhow::Result<()> {
 
 async fn post_rules(client: &mut Http, path: &str, rules: Bytes) -> anyhow::Result<()> {
     let headers = [(header::CONTENT_TYPE, "text/plain")];
-    let told = client.call(Method::POST, path, &headers, rules).await?;
-    ensure!(told.status.is_success(), "{path}: {}", told.status);
+    let response = client.call(Method::POST, path, &headers, rules).await?;
+    ensure!(response.status.is_success(), "{path}: {}", response.status);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A table that stands: listing it, and single changes of it.
+//! Listing a loaded table, and single changes of it.
 
 use std::{fs, net::SocketAddr, time::Instant};
 
@@ -18,12 +18,12 @@ use super::{
     LIST, Options, SCRATCH, block_on, run_command,
 };
 
-/// How often a table is listed in a round, whose result is the median.
+/// Lists per round; the result is their median.
 const LISTINGS: usize = 3;
-/// Single changes in a round, and how many go before it is another's turn.
+/// Single changes per round, and per contender before the next one.
 const SINGLES: u32 = 200;
 const TURN: u32 = 25;
-/// A server of a service that is small however large the table is.
+/// A server of a service that is small in every table.
 const BESIDE: &str = "/v1/services/fwmark-1/servers/192.0.2.1-0";
 
 impl Options {
@@ -34,20 +34,20 @@ impl Options {
             let mut grpc = grpc::connect(daemon.address).await?;
             let mut reader = Reader::connect(daemon.address)?;
             self.list(raw, &mut reader, &mut grpc).await?;
-            // Not before: one that is idle as long as the listings take would be closed.
+            // Connect here: during the lists it would reach the idle timeout.
             let mut http = Http::connect(daemon.address).await?;
-            // What a server costs that does nothing: no other can be faster.
+            // The cost of a static server is the minimum of any server.
             let answer = http.fetch(&single_path()).await?;
             let (json, proto) = (format!("{SCRATCH}/json"), format!("{SCRATCH}/proto"));
             fs::write(&json, &answer)?;
             fs::write(&proto, answer.get(..answer.len() / 2).unwrap_or_default())?;
             let nothing = Server::start(&["nothing", "--json", &json, "--proto", &proto])?;
-            let mut floor_http = Http::connect(nothing.address).await?;
-            let mut floor_grpc = Lister::connect(nothing.address).await?;
+            let mut static_http = Http::connect(nothing.address).await?;
+            let mut static_grpc = Lister::connect(nothing.address).await?;
             self.single(
                 raw,
                 (&mut http, &mut grpc),
-                (&mut floor_http, &mut floor_grpc),
+                (&mut static_http, &mut static_grpc),
             )
             .await?;
             self.beside(daemon.address, &mut http).await
@@ -72,7 +72,7 @@ impl Options {
                 let begin = Instant::now();
                 match *contender {
                     "raw" => {
-                        raw.sweep()?;
+                        raw.dump()?;
                     }
                     "ipvsadm" => run_command("ipvsadm", &exact)?,
                     "http" => {
@@ -105,7 +105,7 @@ impl Options {
         &self,
         raw: &mut Raw,
         (http, grpc): (&mut Http, &mut grpc::Client),
-        (floor_http, floor_grpc): (&mut Http, &mut Lister),
+        (static_http, static_grpc): (&mut Http, &mut Lister),
     ) -> anyhow::Result<()> {
         let path = single_path();
         let mut times: [(&str, Vec<f64>); 5] =
@@ -120,10 +120,10 @@ impl Options {
                     match *contender {
                         "raw" => raw.set_weight(0, 0, weight)?,
                         "http" => http.write(Method::PATCH, &path, body).await?,
-                        "nothing-http" => floor_http.write(Method::PATCH, &path, body).await?,
+                        "nothing-http" => static_http.write(Method::PATCH, &path, body).await?,
                         "nothing-grpc" => {
                             let update = grpc::weight_update(0, 0, weight).encode_to_vec();
-                            floor_grpc.list(update.into()).await?;
+                            static_grpc.list(update.into()).await?;
                         }
                         _ => {
                             let update = grpc::weight_update(0, 0, weight);
@@ -141,13 +141,13 @@ impl Options {
         Ok(())
     }
 
-    /// Changes while another client lists everything, one time after the other.
+    /// Changes while another client lists everything repeatedly.
     async fn beside(&self, address: SocketAddr, http: &mut Http) -> anyhow::Result<()> {
         let rules = "-A -f 1 -s rr\n-a -f 1 -r 192.0.2.1 -g\n";
         let text = [(header::CONTENT_TYPE, "text/plain")];
         let path = "/v1/rules";
-        let told = http.call(Method::POST, path, &text, rules.into()).await?;
-        ensure!(told.status.is_success(), "{path}: {}", told.status);
+        let response = http.call(Method::POST, path, &text, rules.into()).await?;
+        ensure!(response.status.is_success(), "{path}: {}", response.status);
         let alone = weights(http, |count| count == SINGLES as usize).await?;
         let mut other = Http::connect(address).await?;
         let listing = tokio::spawn(async move {
@@ -166,7 +166,7 @@ impl Options {
     }
 }
 
-/// Changes weights of a small service until told that it is enough.
+/// Changes weights of a small service until stopped.
 async fn weights(
     http: &mut Http,
     mut enough: impl FnMut(usize) -> bool,

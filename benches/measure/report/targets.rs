@@ -1,11 +1,11 @@
-//! What was to be reached in a kernel.
+//! The targets of the measurements in a kernel.
 
 use super::{Part, verdict};
 
-/// What is to be reached in a kernel.
+/// A ratio and its limit.
 pub struct Target {
     pub work: &'static str,
-    /// Whose samples, and against whose, of which work.
+    /// Work and contender of the samples, and of the baseline.
     pub ours: (&'static str, &'static str),
     pub base: (&'static str, &'static str),
     pub size: &'static str,
@@ -14,16 +14,16 @@ pub struct Target {
 
 #[derive(Clone, Copy)]
 enum Limit {
-    /// It takes at most so many times as long.
+    /// Takes at most this many times as long as the baseline.
     AtMost(f64),
-    /// It is at least so many times as fast.
+    /// Is at least this many times as fast as the baseline.
     Faster(f64),
-    /// No limit, but it is told: times as long, or times as fast.
-    Tell,
-    TellFaster,
+    /// No limit; shown as times as long, or times as fast.
+    Show,
+    ShowFaster,
 }
 
-/// Those who load a table through ipvsd, and those who list it.
+/// Interfaces of ipvsd that load a table, and those that list it.
 const LOADERS: [&str; 5] = [
     "http-rules",
     "grpc-rules",
@@ -33,7 +33,7 @@ const LOADERS: [&str; 5] = [
 ];
 const LISTERS: [&str; 3] = ["http", "grpc", "ipvsctl"];
 
-/// All of them.
+/// All targets.
 pub fn targets() -> Vec<Target> {
     let mut targets = Vec::new();
     let mut add = |work: &'static str, ours, base, size, limit| {
@@ -59,7 +59,7 @@ pub fn targets() -> Vec<Target> {
             Limit::Faster(if part == "tcg" { 9.0 } else { 35.0 })
         });
         add(work, ("fill", ours), ("fill", "keepalived"), LARGE, |_| {
-            Limit::TellFaster
+            Limit::ShowFaster
         });
     }
     for ours in LISTERS {
@@ -71,7 +71,7 @@ pub fn targets() -> Vec<Target> {
             Limit::AtMost(1.6)
         });
     }
-    for (ours, floor) in [("http", "nothing-http"), ("grpc", "nothing-grpc")] {
+    for (ours, minimum) in [("http", "nothing-http"), ("grpc", "nothing-grpc")] {
         let work = "one change, kept connection, p50";
         for size in ["1x1", "100x10", LARGE] {
             add(
@@ -81,23 +81,23 @@ pub fn targets() -> Vec<Target> {
                 size,
                 |part| match part {
                     "tcg" => Limit::AtMost(3.0),
-                    _ => Limit::Tell,
+                    _ => Limit::Show,
                 },
             );
         }
         add(
             work,
             ("change p50", ours),
-            ("change p50", floor),
+            ("change p50", minimum),
             "100x10",
-            |_| Limit::Tell,
+            |_| Limit::Show,
         );
         add(
             work,
-            ("change p50", floor),
+            ("change p50", minimum),
             ("change p50", "raw"),
             "100x10",
-            |_| Limit::Tell,
+            |_| Limit::Show,
         );
     }
     for ours in ["http", "grpc"] {
@@ -115,10 +115,10 @@ pub fn targets() -> Vec<Target> {
         ("changes", "nothing-http"),
         ("changes", "ipvsadm"),
         "100x10",
-        |_| Limit::TellFaster,
+        |_| Limit::ShowFaster,
     );
     for ours in ["http-changed", "http-all"] {
-        let work = "replace by a table that differs in 1 %";
+        let work = "replace a table by one that differs in 1 %";
         let limit = |_: &str| Limit::Faster(10.0);
         add(
             work,
@@ -135,7 +135,7 @@ pub fn targets() -> Vec<Target> {
 // === impl Target ===
 
 impl Target {
-    /// What came of it in a kernel.
+    /// The cell of the table for a kernel.
     pub fn cell(&self, part: &Part) -> String {
         let limit = (self.limit)(&part.name);
         let Some(ratio) = part.ratio(self.ours, self.base, Some(self.size)) else {
@@ -147,9 +147,9 @@ impl Target {
                 let faster = ratio.inverse();
                 (faster, faster.median >= least, format!("≥ {least} faster"))
             }
-            // In the sense that its neighbours have.
-            Limit::Tell => return format!("{} ×", ratio.text()),
-            Limit::TellFaster => return format!("{} × faster", ratio.inverse().text()),
+            // In the same direction as the rows around it.
+            Limit::Show => return format!("{} ×", ratio.text()),
+            Limit::ShowFaster => return format!("{} × faster", ratio.inverse().text()),
         };
         format!("{} ×{}", shown.text(), verdict(met, &target))
     }
