@@ -43,7 +43,7 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Files of the executor that async code calls. The others run on the executor's threads.
-const HANDLE: &[&str] = &["executor/mod.rs", "executor/connections.rs"];
+const HANDLE: &[&str] = &["executor/handle.rs", "executor/connections.rs"];
 
 /// Files with `unsafe`: a borrowed descriptor, and glibc's allocator settings.
 const UNSAFE: &[&str] = &["kernel/netlink.rs", "server/memory.rs"];
@@ -175,6 +175,23 @@ fn nothing_is_async_below_the_executors_handle() {
         wrong
     });
     assert_eq!(wrong, [""; 0]);
+}
+
+#[test]
+fn only_the_write_path_can_reach_the_executors_writes() {
+    let is_writer = |path: &&Vec<String>| {
+        let names = ["executor", "Writer"];
+        let mut found = path
+            .iter()
+            .filter(|segment| names.contains(&segment.as_str()));
+        found.next().is_some_and(|name| name == "executor") && found.next().is_some()
+    };
+    let sources = sources().iter();
+    let users = sources.filter(|source| {
+        source.layer() != "executor" && source.paths.iter().any(|path| is_writer(&path))
+    });
+    let files: Vec<_> = users.map(|source| source.file.as_str()).collect();
+    assert_eq!(files, ["app/write.rs"]);
 }
 
 #[test]
