@@ -48,8 +48,29 @@ const HANDLE: &[&str] = &["executor/handle.rs", "executor/connections.rs"];
 /// Files with `unsafe`: a borrowed descriptor, and glibc's allocator settings.
 const UNSAFE: &[&str] = &["kernel/netlink.rs", "server/memory.rs"];
 
-/// Files that name each other, with the reason.
-const CYCLES: &[(&[&str], &str)] = &[];
+/// References between files that close a cycle, with the reason. ARCHITECTURE.md has the same.
+const BACK: &[(&str, &str, &str)] = &[
+    (
+        "kernel/fake/fault.rs",
+        "kernel/fake.rs",
+        "a hook, part of the simulator's state, is called with the simulator",
+    ),
+    (
+        "kernel/fake/socket.rs",
+        "kernel/fake.rs",
+        "the simulator creates sockets, which hold a handle of it",
+    ),
+    (
+        "executor/batch.rs",
+        "executor/worker.rs",
+        "methods of the worker, by topic",
+    ),
+    (
+        "executor/execute.rs",
+        "executor/worker.rs",
+        "methods of the worker, by topic",
+    ),
+];
 
 /// Lines of a file of `src`, tests included.
 const LINES: usize = 500;
@@ -103,46 +124,47 @@ fn the_arrows_have_no_cycle_and_are_all_used() {
 #[test]
 #[ignore = "not all modules follow it yet"]
 fn no_files_import_each_other() {
-    let sources = sources();
-    let references = references(sources);
-    let found = cycles(&references);
-    let is_allowed = |cycle: &Vec<&str>| CYCLES.iter().any(|(files, _)| files == cycle);
-    let wrong: Vec<String> = found
-        .iter()
-        .filter(|cycle| !is_allowed(cycle))
-        .map(|cycle| {
-            let arrows = cycle.iter().map(|file| {
-                let to = references[file].iter().filter(|to| cycle.contains(to));
-                format!(
-                    "\n  {file} -> {}",
-                    to.copied().collect::<Vec<_>>().join(", ")
-                )
-            });
-            arrows.collect()
-        })
-        .collect();
-    assert!(wrong.is_empty(), "cycles of files:{}", wrong.join("\n"));
-    for (files, reason) in CYCLES {
-        let is_found = found.iter().any(|cycle| cycle == files);
-        assert!(is_found, "{files:?} ({reason}) are no cycle");
+    let mut references = references(sources());
+    for (from, to, reason) in BACK {
+        let reaches = reachable(&references, to).contains(from);
+        let is_reference = references.get_mut(from).is_some_and(|all| all.remove(to));
+        assert!(
+            is_reference && reaches,
+            "no cycle: {from} -> {to} ({reason})"
+        );
     }
+    let describe = |cycle: Vec<&str>| {
+        let arrows = cycle.iter().map(|file| {
+            let to = references[file].iter().filter(|to| cycle.contains(to));
+            format!(
+                "\n  {file} -> {}",
+                to.copied().collect::<Vec<_>>().join(", ")
+            )
+        });
+        arrows.collect::<String>()
+    };
+    let found: Vec<_> = cycles(&references).into_iter().map(describe).collect();
+    assert!(found.is_empty(), "cycles of files:{}", found.join("\n"));
+}
+
+/// What can be reached from a node.
+fn reachable<'n>(edges: &BTreeMap<&'n str, BTreeSet<&'n str>>, from: &str) -> BTreeSet<&'n str> {
+    let mut reached = BTreeSet::new();
+    let mut next: Vec<_> = edges.get(from).into_iter().flatten().collect();
+    while let Some(node) = next.pop() {
+        if reached.insert(*node) {
+            next.extend(edges.get(node).into_iter().flatten());
+        }
+    }
+    reached
 }
 
 /// Groups of nodes that reach each other.
 fn cycles<'n>(edges: &BTreeMap<&'n str, BTreeSet<&'n str>>) -> Vec<Vec<&'n str>> {
-    let reachable = |from: &'n str| {
-        let mut reached = BTreeSet::new();
-        let mut next = vec![from];
-        while let Some(node) = next.pop() {
-            for to in edges.get(node).into_iter().flatten() {
-                if reached.insert(*to) {
-                    next.push(to);
-                }
-            }
-        }
-        reached
-    };
-    let reached: BTreeMap<_, _> = edges.keys().map(|node| (*node, reachable(node))).collect();
+    let reached: BTreeMap<_, _> = edges
+        .keys()
+        .map(|node| (*node, reachable(edges, node)))
+        .collect();
     let mut cycles = BTreeSet::new();
     for (node, others) in &reached {
         if others.contains(node) {

@@ -295,7 +295,13 @@ impl Reader<'_> {
                     self.name_long(std::mem::take(&mut path));
                     colons = 0;
                     if let TokenTree::Group(group) = other {
-                        self.tokens(group.stream());
+                        let mut inside = group.stream().into_iter();
+                        // `pub(in crate::x)` names no item of `x`.
+                        let is_visibility =
+                            matches!(inside.next(), Some(TokenTree::Ident(first)) if first == "in");
+                        if !is_visibility {
+                            self.tokens(group.stream());
+                        }
                     }
                 }
             }
@@ -406,7 +412,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         }
     }
 
-    /// `pub(in crate::x)` names no item of `x`.
+    // `pub(in crate::x)` names no item of `x`.
     fn visit_visibility(&mut self, _: &'ast Visibility) {}
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
