@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    list::ListServices,
+    list_request::ListServices,
     paging::{Order, Token, select, sort_value},
 };
 use crate::model::{Error, Include, ServiceEntry, ServiceKey};

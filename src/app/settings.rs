@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{App, RequestContext, Written};
+use super::{Answer, App, RequestContext, Written};
 use crate::{
     executor::{EstimationQuery, Plan, SettingsQuery, Step, Transaction},
     model::{Error, Field, Include, Op, Reason, SettingSpec, SettingValue, Settings},
@@ -10,8 +10,8 @@ use crate::{
 
 impl App {
     /// The settings that this kernel has, by name.
-    pub async fn settings(&self, context: &RequestContext) -> Result<Settings, Error> {
-        Ok(self.read(context, SettingsQuery).await?.value)
+    pub async fn settings(&self, context: &RequestContext) -> Result<Answer<Settings>, Error> {
+        Ok(self.read(context, SettingsQuery).await?.into())
     }
 
     /// Sets settings. All values are checked before the first is written; if the kernel rejects one,

@@ -12,10 +12,11 @@ use tokio::sync::oneshot;
 
 use super::{
     dump,
+    engine::Engine,
     execute::InFlight,
+    pending::Pending,
     query::{ServiceQuery, TypedQuery},
-    transaction::{Executed, Plan, PlanFn, Transaction, Write},
-    worker::{Pending, Worker},
+    transaction::{Executed, Plan, PlanFn, Transaction},
 };
 use crate::model::{Error, Query, Reason, ServiceKey};
 
@@ -34,10 +35,10 @@ pub trait PendingTransaction: Send {
     fn is_wanted(&mut self, now: Instant) -> bool;
 
     /// Reads the precondition and plans. `None` if it ends here: with an error, or as a dry run.
-    fn plan(&mut self, worker: &mut Worker, results: &mut BatchResults) -> Option<InFlight>;
+    fn plan(&mut self, engine: &mut Engine, results: &mut BatchResults) -> Option<InFlight>;
 
     /// Reads back and replies.
-    fn finish(&mut self, done: InFlight, worker: &mut Worker, results: &mut BatchResults);
+    fn finish(&mut self, done: InFlight, engine: &mut Engine, results: &mut BatchResults);
 }
 
 /// A transaction with the types of its queries.
@@ -59,9 +60,9 @@ pub struct BatchResults {
 
 type Results<Q> = HashMap<Q, Result<<Q as TypedQuery>::Answer, Error>>;
 
-// === impl Worker ===
+// === impl Engine ===
 
-impl Worker {
+impl Engine {
     /// Executes transactions, in as few batches as their order allows.
     pub(super) fn run_transactions(&mut self, transactions: Vec<Box<dyn PendingTransaction>>) {
         for batch in batches(transactions) {
@@ -102,7 +103,7 @@ impl Worker {
         // A single one is read when it is needed.
         if keys.len() > 1 {
             let found = self
-                .writes
+                .socket
                 .read(|socket| dump::services_by_key(socket, &keys));
             match found {
                 Ok(found) => {
@@ -180,8 +181,8 @@ impl<P: TypedQuery, R: TypedQuery> TypedTransaction<P, R> {
         }
     }
 
-    fn try_plan(&mut self, worker: &mut Worker, results: &mut BatchResults) -> Result<Plan, Error> {
-        let answer = worker.fetch_once(&self.transaction.precondition, results)?;
+    fn try_plan(&mut self, engine: &mut Engine, results: &mut BatchResults) -> Result<Plan, Error> {
+        let answer = engine.fetch_once(&self.transaction.precondition, results)?;
         let used_up: PlanFn<P::Answer> = Box::new(|_| Ok(Plan::nothing()));
         let plan = std::mem::replace(&mut self.transaction.plan, used_up);
         // A panic in one plan must not fail the other transactions of the batch.
@@ -201,10 +202,10 @@ impl<P: TypedQuery, R: TypedQuery> TypedTransaction<P, R> {
     fn project(
         &self,
         plan: Plan,
-        worker: &mut Worker,
+        engine: &mut Engine,
         results: &mut BatchResults,
     ) -> Result<Executed<R::Answer>, Error> {
-        let mut value = worker.fetch_once(&self.transaction.read_back, results)?;
+        let mut value = engine.fetch_once(&self.transaction.read_back, results)?;
         let steps: Vec<_> = plan.stages.into_iter().flatten().collect();
         for step in &steps {
             R::project(&mut value, &step.op).map_err(|error| step.locate(error))?;
@@ -247,21 +248,21 @@ impl<P: TypedQuery, R: TypedQuery> PendingTransaction for TypedTransaction<P, R>
         self.reply.is_some()
     }
 
-    fn plan(&mut self, worker: &mut Worker, results: &mut BatchResults) -> Option<InFlight> {
-        let plan = match self.try_plan(worker, results) {
+    fn plan(&mut self, engine: &mut Engine, results: &mut BatchResults) -> Option<InFlight> {
+        let plan = match self.try_plan(engine, results) {
             Ok(plan) if !self.dry_run => return Some(InFlight::new(plan)),
             plan => plan,
         };
-        let outcome = plan.and_then(|plan| self.project(plan, worker, results));
+        let outcome = plan.and_then(|plan| self.project(plan, engine, results));
         self.reply(outcome);
         None
     }
 
-    fn finish(&mut self, done: InFlight, worker: &mut Worker, results: &mut BatchResults) {
+    fn finish(&mut self, done: InFlight, engine: &mut Engine, results: &mut BatchResults) {
         let outcome = done.finish().and_then(|(created, steps)| {
             let value = match self.known.take() {
                 Some(known) => known,
-                None => worker
+                None => engine
                     .fetch_once(&self.transaction.read_back, results)
                     .map_err(|mut error| {
                         error.detail =

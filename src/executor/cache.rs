@@ -24,7 +24,7 @@ pub struct Cached<T> {
 ///
 /// A std mutex: it is held for a few instructions and never across an await.
 #[derive(Debug, Default)]
-pub(super) struct Cache(Mutex<Entries>);
+pub struct Cache(Mutex<Entries>);
 
 #[derive(Debug, Default)]
 struct Entries {

@@ -4,6 +4,7 @@
 use std::io;
 
 use super::{
+    engine::Engine,
     query::{
         ServiceQuery, ServiceWithServersQuery, ServicesQuery, Source, SyncDaemonsQuery,
         TimeoutsQuery, setting_path,
@@ -11,7 +12,6 @@ use super::{
     socket::Outcome,
     transaction::{CommandList, Plan, Step},
     unavailable,
-    worker::Worker,
 };
 use crate::{
     codec,
@@ -26,9 +26,9 @@ pub struct InFlight {
     failed: Option<Error>,
 }
 
-// === impl Worker ===
+// === impl Engine ===
 
-impl Worker {
+impl Engine {
     /// Executes independent operations.
     pub(super) fn run_commands(
         &mut self,
@@ -134,18 +134,18 @@ impl Worker {
     /// Sends netlink operations. Sends them again on a new socket if the family of the old one is
     /// gone, in which case none of them was executed.
     fn execute_netlink(&mut self, ops: &[Op]) -> Result<Vec<Outcome>, Error> {
-        let (mut outcomes, mut broken) = self.writes.socket()?.execute(ops);
+        let (mut outcomes, mut broken) = self.socket.socket()?.execute(ops);
         let all_rejected = outcomes
             .iter()
             .all(|outcome| *outcome == Outcome::Rejected(Errno::ENOENT));
-        if all_rejected && !matches!(self.writes.socket()?.is_current(), Ok(true)) {
+        if all_rejected && !matches!(self.socket.socket()?.is_current(), Ok(true)) {
             tracing::warn!("the IPVS netlink family is gone or has a new id; reconnecting");
-            self.writes.close();
-            (outcomes, broken) = self.writes.socket()?.execute(ops);
+            self.socket.close();
+            (outcomes, broken) = self.socket.socket()?.execute(ops);
         }
         if let Some(error) = broken {
             tracing::warn!(%error, "closing the netlink socket after a failed write");
-            self.writes.close();
+            self.socket.close();
         }
         Ok(outcomes)
     }
@@ -190,7 +190,7 @@ impl Worker {
     fn has_scheduler(&mut self, scheduler: Name) -> bool {
         let source = Source {
             kernel: &*self.kernel,
-            socket: &mut self.writes,
+            socket: &mut self.socket,
             interleave: &mut |_| false,
         };
         let modules = source.modules();

@@ -13,9 +13,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
     cache::{Cache, Cached},
+    job::{Job, Write},
     query::TypedQuery,
-    transaction::Write,
-    worker::Job,
 };
 use crate::{
     kernel::Kernel,

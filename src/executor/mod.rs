@@ -10,8 +10,11 @@ mod batch;
 mod cache;
 mod connections;
 mod dump;
+mod engine;
 mod execute;
 mod handle;
+mod job;
+mod pending;
 mod query;
 mod reconnect;
 mod socket;
@@ -32,12 +35,13 @@ use worker::Worker;
 pub use cache::Cached;
 pub use connections::ConnectionChunks;
 pub use handle::{Reader, Writer};
+pub use job::Write;
 pub use query::{
     ConnectionCountsQuery, ConnectionsQuery, EstimationQuery, InfoQuery, Nothing, ServersQuery,
     ServiceQuery, ServiceWithServersQuery, ServicesQuery, SettingsQuery, SyncDaemonsQuery, System,
     SystemQuery, TableQuery, TimeoutsQuery, TotalsQuery, TypedQuery,
 };
-pub use transaction::{CommandList, Executed, Plan, Step, Transaction, Write};
+pub use transaction::{CommandList, Executed, Plan, Step, Transaction};
 
 use crate::kernel::Kernel;
 

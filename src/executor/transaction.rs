@@ -1,34 +1,9 @@
 //! Changes: what the executor is asked to do, and what came of it.
 
-use std::{any::Any, fmt, time::Instant};
+use std::{any::Any, fmt};
 
-use tokio::sync::oneshot;
-
-use super::{
-    query::TypedQuery,
-    worker::{Job, Pending},
-};
+use super::query::TypedQuery;
 use crate::model::{Error, Op, ServiceKey};
-
-/// A change that the [`Writer`](super::Writer) executes.
-pub trait Write: Send + 'static {
-    /// What came of it.
-    type Outcome: Send + 'static;
-
-    /// The service that the change is about, if it is about one.
-    fn service(&self) -> Option<ServiceKey>;
-
-    /// The steps that were executed or, for a dry run, planned.
-    fn steps(outcome: &Self::Outcome) -> &[Step];
-
-    /// The change as a job of the executor's thread.
-    fn into_job(
-        self,
-        deadline: Instant,
-        dry_run: bool,
-        reply: oneshot::Sender<Result<Self::Outcome, Error>>,
-    ) -> Job;
-}
 
 /// Reads a precondition, plans from it, executes the plan, and reads the result back. No other
 /// request of this process comes between these.
@@ -117,63 +92,17 @@ impl<P: TypedQuery, R: TypedQuery> Transaction<P, R> {
         }
     }
 
+    /// The service that the transaction is about, if it is about one.
+    pub(super) fn service(&self) -> Option<ServiceKey> {
+        let query = self.precondition.query().or(self.read_back.query());
+        query.and_then(|query| query.service())
+    }
+
     /// The result of reading back, if the precondition was the same query.
     pub(super) fn same_answer(&self, answer: &P::Answer) -> Option<R::Answer> {
         let precondition = (&self.precondition as &dyn Any).downcast_ref::<R>();
         precondition.filter(|query| **query == self.read_back)?;
         (answer as &dyn Any).downcast_ref::<R::Answer>().cloned()
-    }
-}
-
-impl<P: TypedQuery, R: TypedQuery> Write for Transaction<P, R> {
-    type Outcome = Executed<R::Answer>;
-
-    fn service(&self) -> Option<ServiceKey> {
-        let query = self.precondition.query().or(self.read_back.query());
-        query.and_then(|query| query.service())
-    }
-
-    fn steps(outcome: &Self::Outcome) -> &[Step] {
-        &outcome.steps
-    }
-
-    fn into_job(
-        self,
-        deadline: Instant,
-        dry_run: bool,
-        reply: oneshot::Sender<Result<Self::Outcome, Error>>,
-    ) -> Job {
-        Job::transaction(self, deadline, dry_run, reply)
-    }
-}
-
-// === impl CommandList ===
-
-impl Write for CommandList {
-    type Outcome = Vec<Result<(), Error>>;
-
-    fn service(&self) -> Option<ServiceKey> {
-        None
-    }
-
-    fn steps(_outcome: &Self::Outcome) -> &[Step] {
-        &[]
-    }
-
-    fn into_job(
-        mut self,
-        deadline: Instant,
-        dry_run: bool,
-        reply: oneshot::Sender<Result<Self::Outcome, Error>>,
-    ) -> Job {
-        if dry_run {
-            self.ops.clear();
-        }
-        Job::Commands(Pending {
-            request: self,
-            deadline,
-            reply,
-        })
     }
 }
 

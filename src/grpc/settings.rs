@@ -17,7 +17,7 @@ pub(super) async fn get(
     context: RequestContext,
 ) -> Result<pb::GetSettingsResponse, Error> {
     let pb::GetSettingsRequest {} = request;
-    let settings = api.app.settings(&context).await?;
+    let settings = api.app.settings(&context).await?.value;
     Ok(pb::GetSettingsResponse {
         settings: message(settings),
     })

@@ -1,6 +1,6 @@
 //! `/v1/settings`: the kernel's settings, `/proc/sys/net/ipv4/vs`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use axum::{extract::State, response::Response};
 
@@ -29,8 +29,8 @@ pub(super) async fn get(
     _: Query<NoParams>,
     read: ConditionalRead,
 ) -> Result<Response, Problem> {
-    let settings = api.app.settings(&read.context).await?;
-    Ok(reply::resource(&read, Duration::ZERO, None, &settings)?)
+    let answer = api.app.settings(&read.context).await?;
+    Ok(reply::resource(&read, answer.age, None, &answer.value)?)
 }
 
 /// Update settings

@@ -12,7 +12,7 @@ fn dry() -> &'static RequestContext {
 async fn everything(kernel: &FakeKernel, app: &App) -> impl PartialEq + Debug {
     let timeouts = app.timeouts(context()).await.unwrap().value;
     let daemons = app.sync_daemons(context()).await.unwrap().value;
-    let settings = app.settings(context()).await.unwrap();
+    let settings = app.settings(context()).await.unwrap().value;
     (state(kernel), timeouts, daemons, settings)
 }
 

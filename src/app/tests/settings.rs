@@ -11,7 +11,7 @@ fn wishes(json: Value) -> BTreeMap<String, Field<SettingValue>> {
 #[tokio::test]
 async fn settings_are_those_of_the_kernel_typed() {
     let (kernel, app) = house();
-    let settings = app.settings(context()).await.unwrap();
+    let settings = app.settings(context()).await.unwrap().value;
     assert_eq!(settings["conntrack"], SettingValue::Bool(false));
     assert_eq!(settings["amemthresh"], SettingValue::Integer(1024));
     assert_eq!(settings["sync_threshold"], SettingValue::Pair([3, 50]));
@@ -50,7 +50,7 @@ async fn settings_are_set_together_or_not_at_all() {
     assert_eq!(error.reason, Reason::InvalidArgument);
     assert_eq!(error.errno, Some(Errno::EINVAL));
     assert_eq!(fields(&error), ["sync_ports"]);
-    assert_eq!(app.settings(context()).await.unwrap(), written.value);
+    assert_eq!(app.settings(context()).await.unwrap().value, written.value);
 }
 
 #[tokio::test]

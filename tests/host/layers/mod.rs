@@ -16,10 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ipvsadm", &["model"]),
     ("kernel", &["codec", "model"]),
     ("executor", &["kernel", "codec", "model"]),
-    (
-        "app",
-        &["executor", "codec", "identity", "ipvsadm", "model"],
-    ),
+    ("app", &["executor", "identity", "ipvsadm", "model"]),
     ("http", &["app", "identity", "ipvsadm", "model"]),
     ("grpc", &["app", "identity", "ipvsadm", "model", "proto"]),
     (

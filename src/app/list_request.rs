@@ -1,0 +1,79 @@
+//! Requests for lists.
+
+use std::net::IpAddr;
+
+use super::Order;
+use crate::model::{Include, Protocol, ServiceEntry, ServiceKey};
+
+/// A request for a page of services.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListServices {
+    /// Which services.
+    pub filter: Filter,
+    /// What each service includes.
+    pub include: Include,
+    /// The order; default by id.
+    pub order: Order,
+    /// Most services on the page; `None` or 0 for the configured default.
+    pub page_size: Option<u32>,
+    /// `next_page_token` of the page before.
+    pub page_token: Option<String>,
+}
+
+/// A request for a page of the servers of a service.
+#[derive(Clone, Debug, Default)]
+pub struct ListServers {
+    /// What each server includes.
+    pub include: Include,
+    /// The order; default the kernel's.
+    pub order: Order,
+    /// Most servers on the page; `None` or 0 for the configured default.
+    pub page_size: Option<u32>,
+    /// `next_page_token` of the page before.
+    pub page_token: Option<String>,
+}
+
+/// Selects services. All fields that are present must match.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Filter {
+    /// Protocol.
+    pub protocol: Option<Protocol>,
+    /// Virtual address.
+    pub address: Option<IpAddr>,
+    /// Port.
+    pub port: Option<u16>,
+    /// Firewall mark.
+    pub fwmark: Option<u32>,
+    /// Scheduler.
+    pub scheduler: Option<String>,
+}
+
+// === impl Filter ===
+
+impl Filter {
+    pub(super) fn matches(&self, entry: &ServiceEntry) -> bool {
+        let service = &entry.service;
+        let scheduler = self.scheduler.as_deref();
+        if scheduler.is_some_and(|scheduler| scheduler != service.config.scheduler.as_str()) {
+            return false;
+        }
+        match service.key {
+            ServiceKey::Address {
+                protocol,
+                address,
+                port,
+            } => {
+                self.fwmark.is_none()
+                    && self.protocol.is_none_or(|wanted| wanted == protocol)
+                    && self.address.is_none_or(|wanted| wanted == address)
+                    && self.port.is_none_or(|wanted| wanted == port)
+            }
+            ServiceKey::Fwmark { mark, .. } => {
+                self.protocol.is_none()
+                    && self.address.is_none()
+                    && self.port.is_none()
+                    && self.fwmark.is_none_or(|wanted| wanted == mark)
+            }
+        }
+    }
+}

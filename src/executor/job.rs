@@ -1,0 +1,222 @@
+//! What waits for the thread: queries and changes of any type.
+
+use std::{
+    any::Any,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    batch::{PendingTransaction, TypedTransaction},
+    cache::{Cache, Cached},
+    pending::Pending,
+    query::{Source, TypedQuery},
+    transaction::{CommandList, Executed, Step, Transaction},
+};
+use crate::model::{Error, Reason, ServiceKey};
+
+/// A request that waits for the thread.
+pub enum Job {
+    /// A query.
+    Read(Box<dyn PendingRead>),
+    /// A transaction.
+    Transaction(Box<dyn PendingTransaction>),
+    /// Independent operations.
+    Commands(Pending<CommandList, Vec<Result<(), Error>>>),
+}
+
+/// A change that the [`Writer`](super::Writer) executes.
+pub trait Write: Send + 'static {
+    /// What came of it.
+    type Outcome: Send + 'static;
+
+    /// The service that the change is about, if it is about one.
+    fn service(&self) -> Option<ServiceKey>;
+
+    /// The steps that were executed or, for a dry run, planned.
+    fn steps(outcome: &Self::Outcome) -> &[Step];
+
+    /// The change as a job of the executor's thread.
+    fn into_job(
+        self,
+        deadline: Instant,
+        dry_run: bool,
+        reply: oneshot::Sender<Result<Self::Outcome, Error>>,
+    ) -> Job;
+}
+
+/// Queries of any type that wait together.
+pub trait PendingRead: Send {
+    /// Takes over the waiting requests of `other` if it is the same query. Returns whether it is.
+    fn absorb(&mut self, other: &mut dyn Any) -> bool;
+
+    /// For [`absorb`](Self::absorb).
+    fn as_any(&mut self) -> &mut dyn Any;
+
+    /// Drops requests that nobody waits for any more.
+    fn drop_unwanted(&mut self, now: Instant);
+
+    /// Runs the query once for all waiting requests.
+    fn run(self: Box<Self>, runner: &mut dyn QueryRunner);
+}
+
+/// Runs queries for [`PendingRead::run`].
+pub trait QueryRunner {
+    /// The cache of results.
+    fn cache(&self) -> &Cache;
+
+    /// Calls `fetch` with the source of a query that changes may interrupt.
+    fn with_source(&mut self, fetch: &mut dyn FnMut(&mut Source<'_>));
+}
+
+/// Equal queries that wait together.
+struct CoalescedRead<Q: TypedQuery> {
+    query: Q,
+    /// The accepted age and the request.
+    waiting: Vec<Pending<Duration, Cached<Q::Answer>>>,
+}
+
+// === impl Job ===
+
+impl Job {
+    pub(super) fn read<Q: TypedQuery>(
+        query: Q,
+        max_age: Duration,
+        deadline: Instant,
+        reply: oneshot::Sender<Result<Cached<Q::Answer>, Error>>,
+    ) -> Self {
+        let pending = Pending {
+            request: max_age,
+            deadline,
+            reply,
+        };
+        Self::Read(Box::new(CoalescedRead {
+            query,
+            waiting: vec![pending],
+        }))
+    }
+
+    pub(super) fn transaction<P: TypedQuery, R: TypedQuery>(
+        transaction: Transaction<P, R>,
+        deadline: Instant,
+        dry_run: bool,
+        reply: oneshot::Sender<Result<Executed<R::Answer>, Error>>,
+    ) -> Self {
+        Self::Transaction(Box::new(TypedTransaction::new(
+            transaction,
+            deadline,
+            dry_run,
+            reply,
+        )))
+    }
+}
+
+// === impl Write ===
+
+impl<P: TypedQuery, R: TypedQuery> Write for Transaction<P, R> {
+    type Outcome = Executed<R::Answer>;
+
+    fn service(&self) -> Option<ServiceKey> {
+        Self::service(self)
+    }
+
+    fn steps(outcome: &Self::Outcome) -> &[Step] {
+        &outcome.steps
+    }
+
+    fn into_job(
+        self,
+        deadline: Instant,
+        dry_run: bool,
+        reply: oneshot::Sender<Result<Self::Outcome, Error>>,
+    ) -> Job {
+        Job::transaction(self, deadline, dry_run, reply)
+    }
+}
+
+impl Write for CommandList {
+    type Outcome = Vec<Result<(), Error>>;
+
+    fn service(&self) -> Option<ServiceKey> {
+        None
+    }
+
+    fn steps(_outcome: &Self::Outcome) -> &[Step] {
+        &[]
+    }
+
+    fn into_job(
+        mut self,
+        deadline: Instant,
+        dry_run: bool,
+        reply: oneshot::Sender<Result<Self::Outcome, Error>>,
+    ) -> Job {
+        if dry_run {
+            self.ops.clear();
+        }
+        Job::Commands(Pending {
+            request: self,
+            deadline,
+            reply,
+        })
+    }
+}
+
+// === impl CoalescedRead ===
+
+impl<Q: TypedQuery> PendingRead for CoalescedRead<Q> {
+    fn absorb(&mut self, other: &mut dyn Any) -> bool {
+        match other.downcast_mut::<Self>() {
+            Some(other) if other.query == self.query => {
+                self.waiting.append(&mut other.waiting);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn drop_unwanted(&mut self, now: Instant) {
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        self.waiting = waiting.filter_map(|pending| pending.wanted(now)).collect();
+    }
+
+    fn run(self: Box<Self>, runner: &mut dyn QueryRunner) {
+        let Self { query, waiting } = *self;
+        // More requests may have missed the cache together than fit one iteration. The iteration
+        // before has left a result that is young enough for them.
+        let mut missing = Vec::with_capacity(waiting.len());
+        for pending in waiting {
+            match runner.cache().get(&query, pending.request) {
+                Some(cached) => pending.reply(Ok(cached)),
+                None => missing.push(pending),
+            }
+        }
+        let Some(max_age) = missing.iter().map(|pending| pending.request).max() else {
+            return;
+        };
+        let max_age = max_age.max(runner.cache().take_max_age(&query));
+        let generation = runner.cache().generation();
+        let mut result = Err(Error::new(Reason::Internal, "the query was not run"));
+        runner.with_source(&mut |source| result = query.fetch(source));
+        let kept = match &result {
+            // A change during the read may be missing in the result. Requests that came before the
+            // change receive it, but it is not kept.
+            Ok(value) if generation == runner.cache().generation() => {
+                runner.cache().keep(&query, value, max_age)
+            }
+            _ => false,
+        };
+        for pending in missing {
+            pending.reply(result.clone().map(|value| Cached {
+                value,
+                age: Duration::ZERO,
+                kept,
+            }));
+        }
+    }
+}
