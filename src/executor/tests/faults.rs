@@ -224,11 +224,7 @@ async fn a_read_whose_answer_is_lost_or_dropped_is_asked_again() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     put(&kernel, 1, 2);
-    for fault in [
-        Fault::Overrun,
-        Fault::LostAnswer,
-        Fault::garbage([0xff; 40]),
-    ] {
+    for fault in [Fault::Overrun, Fault::LostReply, Fault::garbage([0xff; 40])] {
         for command in [command::GET_SERVICE, command::GET_DEST] {
             once(&kernel, command, fault.clone());
             let seen = ask(&executor, ServiceWithServersQuery(key(1)))
@@ -242,7 +238,7 @@ async fn a_read_whose_answer_is_lost_or_dropped_is_asked_again() {
     }
     assert_eq!(kernel.faults().pending(), 0);
     let any = On::Command(command::GET_DEST);
-    kernel.faults().always(any, Fault::LostAnswer);
+    kernel.faults().always(any, Fault::LostReply);
     let error = ask(&executor, TableQuery).await.unwrap_err();
     assert_eq!(error.reason, Reason::KernelUnavailable);
     kernel.faults().clear();
@@ -256,7 +252,7 @@ async fn a_missing_answer_among_several_is_not_taken_for_a_missing_service() {
     for n in 0..4 {
         put(&kernel, n, 0);
     }
-    once(&kernel, command::GET_SERVICE, Fault::LostAnswer);
+    once(&kernel, command::GET_SERVICE, Fault::LostReply);
     let look = |n| {
         Transaction::new(
             ServiceQuery(key(n)),
@@ -282,7 +278,7 @@ async fn an_answer_that_makes_no_sense_is_not_taken_for_a_missing_service() {
     let executor = start(&kernel);
     put(&kernel, 1, 0);
     // An address family that there is none of.
-    let odd = Fault::mangle(|datagram| {
+    let odd = Fault::rewrite(|datagram| {
         if let Some(family) = datagram.get_mut(28..30) {
             family.copy_from_slice(&99_u16.to_ne_bytes());
         }
@@ -296,7 +292,7 @@ async fn an_answer_that_makes_no_sense_is_not_taken_for_a_missing_service() {
             .unwrap()
             .is_some()
     );
-    let zeroed = || Fault::mangle(|datagram| datagram[20..].fill(0));
+    let zeroed = || Fault::rewrite(|datagram| datagram[20..].fill(0));
     once(&kernel, command::GET_CONFIG, zeroed());
     ask(&executor, TimeoutsQuery).await.unwrap_err();
     ask(&executor, TimeoutsQuery).await.unwrap();

@@ -94,7 +94,7 @@ async fn the_stop_of_a_sync_daemon_that_the_kernel_never_acknowledges_is_found_o
         multicast_ttl: 1,
     };
     run(&executor, Op::StartSyncDaemon(daemon)).await.unwrap();
-    once(&kernel, command::DEL_DAEMON, Fault::LostAnswer);
+    once(&kernel, command::DEL_DAEMON, Fault::LostReply);
     run(&executor, Op::StopSyncDaemon(SyncState::Backup))
         .await
         .unwrap();
@@ -108,10 +108,10 @@ async fn the_stop_of_a_sync_daemon_that_the_kernel_never_acknowledges_is_found_o
 async fn a_zero_that_shows_nothing_is_repeated() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    once(&kernel, command::ZERO, Fault::LostAnswer);
+    once(&kernel, command::ZERO, Fault::LostReply);
     run(&executor, Op::ZeroAll).await.unwrap();
     assert_eq!(kernel.commands(command::ZERO), 2);
-    once(&kernel, command::ZERO, Fault::LostAnswer);
+    once(&kernel, command::ZERO, Fault::LostReply);
     let error = run(&executor, Op::ZeroService(key(1))).await.unwrap_err();
     assert_eq!(error.reason, Reason::ServiceNotFound);
 }
@@ -120,9 +120,9 @@ async fn a_zero_that_shows_nothing_is_repeated() {
 async fn a_lost_answer_that_cannot_be_found_out_is_said_to_be_unknown() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    once(&kernel, command::NEW_SERVICE, Fault::LostAnswer);
+    once(&kernel, command::NEW_SERVICE, Fault::LostReply);
     let on = On::Command(command::GET_SERVICE);
-    kernel.faults().always(on, Fault::LostAnswer);
+    kernel.faults().always(on, Fault::LostReply);
     let error = run(&executor, create(1)).await.unwrap_err();
     assert_eq!(error.reason, Reason::DeadlineExceeded);
     assert!(error.detail.contains("outcome is unknown"), "{error}");

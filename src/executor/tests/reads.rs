@@ -398,7 +398,7 @@ async fn a_write_in_the_middle_of_a_long_dump_does_not_wait_for_its_end() {
     );
     faults.once(
         On::Command(command::GET_DEST),
-        Fault::mangle(move |_| log.lock().unwrap().push(made.load(Ordering::Relaxed))),
+        Fault::rewrite(move |_| log.lock().unwrap().push(made.load(Ordering::Relaxed))),
     );
     faults.once(
         On::Command(command::NEW_SERVICE),

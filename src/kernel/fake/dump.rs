@@ -1,33 +1,34 @@
-//! Dumps: walks over a table by a mere index, a datagram at a time.
+//! Dumps: iteration over a table by index, one datagram at a time.
 
 use super::{
-    abi::{SVC, TOP, command, top},
-    fault::{AnswerEffects, DumpEffects},
+    abi::TOP,
+    fault::{DumpEffects, ReplyEffects},
     replies::{self, Envelope},
-    requests::service_id,
+    service::{self, ServiceId},
     state::State,
     wire::{Attributes, Writer},
 };
+use crate::codec::uapi::{STATE_BACKUP, STATE_MASTER, command, top};
 
-/// The first dump on a socket that has received nothing yet fills no more than a page.
+/// The first dump on a socket that has not received anything is limited to a page.
 const SMALLEST_DUMP: usize = 4096 - 320;
 
 /// A dump in progress.
 #[derive(Debug)]
 pub(super) struct Dump {
     pub(super) command: u8,
-    /// The request's attributes, which the kernel parses anew for each datagram.
+    /// The attributes of the request. The kernel parses them for each datagram.
     pub(super) attributes: Vec<u8>,
     pub(super) envelope: Envelope,
-    /// How many entries went out: a mere index, as the kernel's, that changes in between shift.
+    /// Number of entries sent. As in the kernel, entries shift if the table changes during the dump.
     pub(super) position: usize,
     pub(super) datagrams: usize,
     pub(super) effects: DumpEffects,
-    pub(super) answers: AnswerEffects,
+    pub(super) replies: ReplyEffects,
 }
 
 impl Dump {
-    /// The bytes of the next datagram, empty when all has been listed.
+    /// The next datagram; empty if the dump is complete.
     pub(super) fn fill(&mut self, state: &State, largest_buffer: usize) -> Vec<u8> {
         let limit = largest_buffer
             .max(SMALLEST_DUMP)
@@ -37,20 +38,16 @@ impl Dump {
         let envelope = self.envelope;
         match self.command {
             command::GET_SERVICE => {
-                self.write(
-                    &mut writer,
-                    limit,
-                    state.table.services(),
-                    |writer, service| {
-                        replies::service(writer, envelope, service, hz);
-                    },
-                );
+                let services = state.table.services();
+                self.write(&mut writer, limit, services, |writer, service| {
+                    replies::service(writer, envelope, service, hz);
+                });
             }
             command::GET_DEST => {
-                // A service that is wrong, missing or gone by now just ends the dump.
-                let service = Attributes::parse(&self.attributes, TOP)
-                    .and_then(|attrs| attrs.nest(top::SERVICE, SVC))
-                    .and_then(|nest| service_id(&nest, &state.config))
+                // A service that is invalid or missing ends the dump without an error.
+                let service = Attributes::parse(&self.attributes, &TOP)
+                    .and_then(|attrs| attrs.nest(top::SERVICE, &service::POLICY))
+                    .and_then(|nest| ServiceId::parse(&nest, state.config.ipv6))
                     .ok()
                     .and_then(|id| state.table.get(&id));
                 let destinations = service
@@ -61,22 +58,20 @@ impl Dump {
                 });
             }
             _ => {
-                let master = state.daemons.master.iter().map(|daemon| (true, daemon));
-                let backup = state.daemons.backup.iter().map(|daemon| (false, daemon));
-                self.write(
-                    &mut writer,
-                    limit,
-                    master.chain(backup),
-                    |writer, (master, daemon)| {
-                        replies::daemon(writer, envelope, master, daemon);
-                    },
-                );
+                let master = state.daemons.master.iter();
+                let backup = state.daemons.backup.iter();
+                let daemons = master
+                    .map(|daemon| (STATE_MASTER, daemon))
+                    .chain(backup.map(|daemon| (STATE_BACKUP, daemon)));
+                self.write(&mut writer, limit, daemons, |writer, (state, daemon)| {
+                    replies::sync_daemon(writer, envelope, state, daemon);
+                });
             }
         }
         writer.into_bytes()
     }
 
-    /// Writes the entries from the position on, as many as fit, at least one.
+    /// Writes the entries from the current position on: as many as fit, but at least one.
     fn write<T: Copy>(
         &mut self,
         writer: &mut Writer,

@@ -1,76 +1,74 @@
-//! Misbehaviour on demand: what a kernel under load, of another version or in other hands may do
-//! to its clients.
+//! Fault injection: errors, delays, lost replies and foreign changes.
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{FakeKernel, wire::Errno};
+use super::{kernel::FakeKernel, wire::Errno};
 
-/// Which requests a fault meets.
+/// The requests to which a fault applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum On {
-    /// Every command of the IPVS family.
+    /// All commands of the IPVS family.
     Any,
-    /// One command, by its number (see [`command`](super::command)).
+    /// One command of the IPVS family, by its number (see [`command`](super::command)).
     Command(u8),
     /// The lookup of the family by its name.
     Lookup,
 }
 
-/// What happens to a request.
+/// The effect on a request.
 #[derive(Debug, Clone)]
 pub enum Fault {
-    /// The command is not executed and fails with this positive errno.
+    /// The command fails with this positive errno and is not executed.
     Errno(i32),
-    /// The whole `send` fails with this positive errno, if its first message is met. Nothing of
-    /// the datagram is executed.
+    /// `send` fails with this positive errno if the fault applies to the first message. No message
+    /// of the datagram is executed.
     SendError(i32),
-    /// The command is executed, its answers are dropped, and the next `receive` fails with
-    /// ENOBUFS.
+    /// The command is executed, its replies are dropped, and the next `receive` fails with ENOBUFS.
     Overrun,
-    /// The command is executed and no answer ever comes. The real kernel does so when a sync
-    /// daemon is stopped that has never run.
-    LostAnswer,
-    /// `send` blocks for so long before the command is executed.
+    /// The command is executed, and no reply arrives. The real kernel does this when a sync daemon
+    /// is stopped that never ran.
+    LostReply,
+    /// `send` blocks for this time before the command is executed.
     SlowCommand(Duration),
-    /// The answers are there only after so long; a `receive` before blocks for up to its limit.
-    SlowAnswer(Duration),
-    /// Runs just before the command is executed: a foreign change between a check and an act.
+    /// The replies arrive after this time. `receive` waits for them up to its timeout.
+    SlowReply(Duration),
+    /// Runs before the command is executed: a foreign change between a check and a write.
     Before(Hook),
-    /// Changes each datagram of the answer.
-    Mangle(Mangler),
-    /// A dump that ends, as if complete, after so many entries.
+    /// Rewrites each datagram of the reply.
+    Rewrite(Rewrite),
+    /// The dump ends after this number of entries, as if complete.
     DumpEnds(usize),
-    /// A dump with each entry twice.
+    /// The dump contains each entry twice.
     DumpDoubles,
-    /// Runs between a dump's first datagram and its second: a foreign change that the dump does
-    /// not tell of. See [`FakeKernel::set_dump_size`] for dumps of more than one datagram.
+    /// Runs between the first and the second datagram of a dump: a foreign change that the dump
+    /// does not report. [`FakeKernel::set_dump_size`] makes dumps of more than one datagram.
     DumpInterrupted(Hook),
 }
 
 impl Fault {
-    /// Answers that are these bytes instead.
+    /// Replaces the reply with these bytes.
     pub fn garbage(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
-        Self::mangle(move |datagram| datagram.clone_from(&bytes))
+        Self::rewrite(move |datagram| datagram.clone_from(&bytes))
     }
 
-    /// Answers with these bytes behind them, in the same datagram.
+    /// Appends these bytes to the datagram of the reply.
     pub fn trailing(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
-        Self::mangle(move |datagram| datagram.extend_from_slice(&bytes))
+        Self::rewrite(move |datagram| datagram.extend_from_slice(&bytes))
     }
 
-    /// Answers changed by a function.
-    pub fn mangle(change: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Self {
-        Self::Mangle(Mangler(Arc::new(change)))
+    /// Rewrites each datagram of the reply.
+    pub fn rewrite(rewrite: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Self {
+        Self::Rewrite(Rewrite(Arc::new(rewrite)))
     }
 
-    /// A foreign change just before the command is executed.
+    /// A foreign change before the command is executed.
     pub fn before(change: impl Fn(&FakeKernel) + Send + Sync + 'static) -> Self {
         Self::Before(Hook(Arc::new(change)))
     }
 
-    /// A foreign change between a dump's first and second datagram.
+    /// A foreign change between the first and the second datagram of a dump.
     pub fn dump_interrupted(change: impl Fn(&FakeKernel) + Send + Sync + 'static) -> Self {
         Self::DumpInterrupted(Hook(Arc::new(change)))
     }
@@ -83,7 +81,7 @@ impl Fault {
     }
 }
 
-/// Something done to the kernel, with no lock held.
+/// A callback with access to the kernel. No lock is held while it runs.
 #[derive(Clone)]
 pub struct Hook(Arc<dyn Fn(&FakeKernel) + Send + Sync>);
 
@@ -99,25 +97,25 @@ impl fmt::Debug for Hook {
     }
 }
 
-/// A change of a datagram.
+/// A function that rewrites a datagram.
 #[derive(Clone)]
-pub struct Mangler(Arc<Change>);
+pub struct Rewrite(Arc<RewriteFn>);
 
-type Change = dyn Fn(&mut Vec<u8>) + Send + Sync;
+type RewriteFn = dyn Fn(&mut Vec<u8>) + Send + Sync;
 
-impl Mangler {
+impl Rewrite {
     pub(super) fn run(&self, datagram: &mut Vec<u8>) {
         (self.0)(datagram);
     }
 }
 
-impl fmt::Debug for Mangler {
+impl fmt::Debug for Rewrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Mangler")
+        f.write_str("Rewrite")
     }
 }
 
-/// The faults of a [`FakeKernel`], to be set and cleared while it runs.
+/// The faults of a [`FakeKernel`]. Can be changed while the kernel is in use.
 #[derive(Debug)]
 pub struct Faults<'a> {
     kernel: &'a FakeKernel,
@@ -128,12 +126,12 @@ impl<'a> Faults<'a> {
         Self { kernel }
     }
 
-    /// Does it to the next request that is met.
+    /// Applies a fault to the next matching request.
     pub fn once(&self, on: On, fault: Fault) {
         self.times(1, on, fault);
     }
 
-    /// Does it to the next so many requests that are met.
+    /// Applies a fault to the next `times` matching requests.
     pub fn times(&self, times: u32, on: On, fault: Fault) {
         self.add(Rule {
             on,
@@ -142,7 +140,7 @@ impl<'a> Faults<'a> {
         });
     }
 
-    /// Does it to all requests that are met, until [`clear`](Self::clear).
+    /// Applies a fault to all matching requests until [`clear`](Self::clear).
     pub fn always(&self, on: On, fault: Fault) {
         self.add(Rule {
             on,
@@ -151,29 +149,29 @@ impl<'a> Faults<'a> {
         });
     }
 
-    /// Forgets all faults. Neither loads the module nor gives permission back.
+    /// Removes all faults. Does not load the module or restore the permission.
     pub fn clear(&self) {
         self.kernel.state().rules.clear();
     }
 
-    /// How many faults have not yet met all their requests.
+    /// Number of faults that still apply to future requests.
     pub fn pending(&self) -> usize {
         self.kernel.state().rules.len()
     }
 
-    /// Unloads the module: the family's name and its old number are unknown (ENOENT), all state
-    /// is lost, the files below /proc are gone.
+    /// Unloads the module: name and number of the family are unknown (ENOENT), all state is lost,
+    /// and the files below /proc do not exist.
     pub fn unload(&self) {
         self.kernel.state().unload();
     }
 
-    /// Loads the module again, with an empty table and under a new number.
+    /// Loads the module again, with an empty table and a new family number.
     pub fn load(&self) {
         self.kernel.state().load();
     }
 
-    /// Takes CAP_NET_ADMIN from all callers, or gives it back. Without it every command fails with
-    /// EPERM; the lookup of the family still works.
+    /// Whether callers have CAP_NET_ADMIN. Without it, every command fails with EPERM; the lookup
+    /// of the family still succeeds.
     pub fn set_permitted(&self, permitted: bool) {
         self.kernel.state().permitted = permitted;
     }
@@ -185,7 +183,7 @@ impl<'a> Faults<'a> {
     }
 }
 
-/// A fault, what it meets, and how often still (None: for ever).
+/// A fault, the requests to which it applies, and how many (`None`: unlimited).
 #[derive(Debug)]
 pub(super) struct Rule {
     on: On,
@@ -193,26 +191,26 @@ pub(super) struct Rule {
     left: Option<u32>,
 }
 
-/// What all faults together do to one request.
+/// The combined effects of all faults on a request.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
     pub(super) errno: Option<Errno>,
     pub(super) slow_command: Option<Duration>,
     pub(super) before: Vec<Hook>,
-    pub(super) answers: AnswerEffects,
+    pub(super) replies: ReplyEffects,
     pub(super) dump: DumpEffects,
 }
 
-/// What becomes of the answers.
+/// The effects on the replies.
 #[derive(Debug, Default, Clone)]
-pub(super) struct AnswerEffects {
+pub(super) struct ReplyEffects {
     pub(super) overrun: bool,
     pub(super) lost: bool,
     pub(super) delay: Option<Duration>,
-    pub(super) manglers: Vec<Mangler>,
+    pub(super) rewrites: Vec<Rewrite>,
 }
 
-/// What becomes of a dump.
+/// The effects on a dump.
 #[derive(Debug, Default)]
 pub(super) struct DumpEffects {
     pub(super) ends: Option<usize>,
@@ -220,7 +218,7 @@ pub(super) struct DumpEffects {
     pub(super) interrupted: Vec<Hook>,
 }
 
-/// Takes the failure of a whole send, if one is due for a datagram that begins with `request`.
+/// Takes the send error that applies to a datagram whose first message is `request`.
 pub(super) fn take_send_error(rules: &mut Vec<Rule>, request: On) -> Option<Errno> {
     let mut errno = None;
     take(rules, request, |fault| match fault {
@@ -233,7 +231,7 @@ pub(super) fn take_send_error(rules: &mut Vec<Rule>, request: On) -> Option<Errn
     errno
 }
 
-/// Takes all other effects that are due for a request.
+/// Takes all other effects that apply to a request.
 pub(super) fn take_effects(rules: &mut Vec<Rule>, request: On, is_dump: bool) -> Effects {
     let mut effects = Effects::default();
     take(rules, request, |fault| {
@@ -243,12 +241,12 @@ pub(super) fn take_effects(rules: &mut Vec<Rule>, request: On, is_dump: bool) ->
         match fault {
             Fault::SendError(_) => return false,
             Fault::Errno(errno) => effects.errno = Some(*errno),
-            Fault::Overrun => effects.answers.overrun = true,
-            Fault::LostAnswer => effects.answers.lost = true,
+            Fault::Overrun => effects.replies.overrun = true,
+            Fault::LostReply => effects.replies.lost = true,
             Fault::SlowCommand(time) => effects.slow_command = Some(*time),
-            Fault::SlowAnswer(time) => effects.answers.delay = Some(*time),
+            Fault::SlowReply(time) => effects.replies.delay = Some(*time),
             Fault::Before(hook) => effects.before.push(hook.clone()),
-            Fault::Mangle(mangler) => effects.answers.manglers.push(mangler.clone()),
+            Fault::Rewrite(rewrite) => effects.replies.rewrites.push(rewrite.clone()),
             Fault::DumpEnds(entries) => effects.dump.ends = Some(*entries),
             Fault::DumpDoubles => effects.dump.doubles = true,
             Fault::DumpInterrupted(hook) => effects.dump.interrupted.push(hook.clone()),
@@ -258,11 +256,12 @@ pub(super) fn take_effects(rules: &mut Vec<Rule>, request: On, is_dump: bool) ->
     effects
 }
 
-/// Shows each rule that meets the request to `use_it`, and counts those that it used.
-fn take(rules: &mut Vec<Rule>, request: On, mut use_it: impl FnMut(&Fault) -> bool) {
+/// Passes the fault of each matching rule to `apply`, and counts the rules for which it returns
+/// true.
+fn take(rules: &mut Vec<Rule>, request: On, mut apply: impl FnMut(&Fault) -> bool) {
     rules.retain_mut(|rule| {
-        let met = rule.on == request || (rule.on == On::Any && request != On::Lookup);
-        if met && use_it(&rule.fault) {
+        let matches = rule.on == request || (rule.on == On::Any && request != On::Lookup);
+        if matches && apply(&rule.fault) {
             rule.left = rule.left.map(|left| left - 1);
         }
         rule.left != Some(0)

@@ -1,40 +1,76 @@
-//! Everything that one network namespace of the fake kernel holds.
+//! The state of the simulated network namespace.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::Ipv4Addr,
 };
 
 use super::{
-    abi::FAMILY_NAME,
-    fault::Rule,
-    proc::{ConnectionSource, Sysctls},
-    table::{Counters, Table},
+    counters::Counters, fault::Rule, files::ConnectionSource, sync_daemon::SyncDaemons,
+    sysctl::Sysctls, table::Table,
 };
+use crate::codec::uapi::FAMILY_NAME;
 
-/// The state, behind the one lock that the kernel has too.
+/// The number of the family in the recorded messages of the real kernel.
+const FIRST_FAMILY: u16 = 28;
+
+/// The state, protected by one lock as in the kernel.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) config: Config,
-    /// The family's number while the module is loaded.
+    /// The number of the family; `None` while the module is not loaded.
     pub(super) family: Option<u16>,
-    /// The number that the family gets when the module is loaded again.
-    pub(super) next_family: u16,
+    /// The number of the family when the module is loaded again.
+    next_family: u16,
     /// Whether callers have CAP_NET_ADMIN.
     pub(super) permitted: bool,
     pub(super) table: Table,
     pub(super) timeouts: Timeouts,
-    pub(super) daemons: Daemons,
+    pub(super) daemons: SyncDaemons,
     pub(super) totals: Counters,
-    /// The schedulers and engines (`pe_sip`) that were asked for, whose modules stay loaded.
+    /// Loaded modules of schedulers (`rr`) and engines (`pe_sip`).
     pub(super) modules: BTreeSet<&'static str>,
     pub(super) sysctls: Sysctls,
     pub(super) connections: ConnectionSource,
-    /// Files below /proc that tests laid down.
+    /// Contents of files below /proc that tests set.
     pub(super) files: BTreeMap<String, String>,
     pub(super) rules: Vec<Rule>,
     pub(super) counts: BTreeMap<CountKey, u64>,
     pub(super) next_port: u32,
+}
+
+/// Key of a request counter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum CountKey {
+    Command(u8),
+    Dump(u8),
+    Lookup,
+    Send,
+    Open(String),
+}
+
+/// Properties that differ between kernels and hosts.
+#[derive(Debug, Clone)]
+pub(super) struct Config {
+    pub(super) hz: u32,
+    pub(super) table_size: u32,
+    pub(super) ipv6: bool,
+    pub(super) padded: bool,
+    /// Size of a socket's receive buffer in bytes.
+    pub(super) receive_buffer: usize,
+    /// Maximum size of a dump datagram in bytes.
+    pub(super) dump_size: usize,
+    /// Interfaces and their MTUs.
+    pub(super) interfaces: BTreeMap<String, u32>,
+    pub(super) broadcasts: Vec<Ipv4Addr>,
+}
+
+/// The timeouts of connections in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Timeouts {
+    pub(super) tcp: u32,
+    pub(super) tcp_fin: u32,
+    pub(super) udp: u32,
 }
 
 impl Default for State {
@@ -46,7 +82,7 @@ impl Default for State {
             permitted: true,
             table: Table::default(),
             timeouts: Timeouts::default(),
-            daemons: Daemons::default(),
+            daemons: SyncDaemons::default(),
             totals: Counters::default(),
             modules: BTreeSet::new(),
             sysctls: Sysctls::default(),
@@ -59,27 +95,23 @@ impl Default for State {
     }
 }
 
-/// The family's number in the recorded messages of the real kernel.
-const FIRST_FAMILY: u16 = 28;
-
 impl State {
-    /// Takes the module out of the kernel, and all that it kept with it.
+    /// Unloads the module. All state of IPVS is lost.
     pub(super) fn unload(&mut self) {
         self.family = None;
         self.table = Table::default();
         self.timeouts = Timeouts::default();
-        self.daemons = Daemons::default();
+        self.daemons = SyncDaemons::default();
         self.totals = Counters::default();
         self.modules.clear();
         self.sysctls = Sysctls::default();
         self.connections = ConnectionSource::default();
     }
 
-    /// Loads the module again, under a new number.
+    /// Loads the module again. The family gets a new number.
     pub(super) fn load(&mut self) {
         if self.family.is_none() {
             self.family = Some(self.next_family);
-            // Numbers start again where the kernel's own range of families does.
             self.next_family = self.next_family.checked_add(1).unwrap_or(FIRST_FAMILY);
         }
     }
@@ -93,33 +125,10 @@ impl State {
     }
 }
 
-/// What is counted.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum CountKey {
-    Command(u8),
-    Dump(u8),
-    Lookup,
-    Send,
-    Open(String),
-}
-
-/// The kernel's 32 KiB less its own trailer: 90 services or 81 real servers.
-pub(super) const LARGEST_DUMP: usize = 32768 - 320;
-
-/// What differs between kernels and machines.
-#[derive(Debug, Clone)]
-pub(super) struct Config {
-    pub(super) hz: u32,
-    pub(super) table_size: u32,
-    pub(super) ipv6: bool,
-    pub(super) padded: bool,
-    /// Bytes of answers that a socket holds before it drops some.
-    pub(super) receive_buffer: usize,
-    /// The most bytes in one datagram of a dump.
-    pub(super) dump_size: usize,
-    /// Interfaces and their MTUs.
-    pub(super) interfaces: BTreeMap<String, u32>,
-    pub(super) broadcasts: Vec<Ipv4Addr>,
+impl Config {
+    /// The kernel's limit: 32 KiB less the overhead of the buffer. It fits 90 services or 81 real
+    /// servers.
+    const DUMP_SIZE: usize = 32768 - 320;
 }
 
 impl Default for Config {
@@ -130,19 +139,11 @@ impl Default for Config {
             ipv6: true,
             padded: true,
             receive_buffer: 4 << 20,
-            dump_size: LARGEST_DUMP,
+            dump_size: Self::DUMP_SIZE,
             interfaces: BTreeMap::from([("lo".to_owned(), 65536), ("eth0".to_owned(), 1500)]),
             broadcasts: Vec::new(),
         }
     }
-}
-
-/// The timeouts of connections, in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Timeouts {
-    pub(super) tcp: u32,
-    pub(super) tcp_fin: u32,
-    pub(super) udp: u32,
 }
 
 impl Default for Timeouts {
@@ -153,28 +154,4 @@ impl Default for Timeouts {
             udp: 300,
         }
     }
-}
-
-/// The running sync daemons.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Daemons {
-    pub(super) master: Option<Daemon>,
-    pub(super) backup: Option<Daemon>,
-}
-
-impl Daemons {
-    pub(super) fn any(&self) -> bool {
-        self.master.is_some() || self.backup.is_some()
-    }
-}
-
-/// A sync daemon, with the defaults filled in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Daemon {
-    pub(super) interface: String,
-    pub(super) sync_id: u32,
-    pub(super) maxlen: u16,
-    pub(super) group: IpAddr,
-    pub(super) port: u16,
-    pub(super) ttl: u8,
 }

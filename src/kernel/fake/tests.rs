@@ -15,10 +15,15 @@ mod proc;
 mod values;
 mod wire;
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use super::{command::*, *};
-use crate::kernel::RecvBuffers;
+use crate::kernel::{Kernel, RecvBuffers, Transport};
 
 const FAMILY: u16 = 28;
 const REQUEST: u16 = 1;

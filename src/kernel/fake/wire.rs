@@ -1,11 +1,13 @@
-//! Netlink bytes as the kernel reads and writes them: headers, attributes, attribute policies.
+//! Netlink messages as the kernel reads and writes them: headers, attributes, attribute policies.
 //!
-//! Written by hand and apart from the project's own codec on purpose: two implementations of one
-//! format that agree are worth more than one that agrees with itself.
+//! Independent of [`codec`](crate::codec) except for the attribute numbers, so that a test of the
+//! codec against the simulator finds errors that are symmetric in encoding and decoding.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A positive errno, as the kernel's functions return it with the sign turned.
+use crate::codec::uapi::{daemon, dest, svc, top};
+
+/// A positive errno.
 pub(super) type Errno = i32;
 
 /// Size of `struct nlmsghdr`.
@@ -15,7 +17,7 @@ pub(super) const GENL_HEADER: usize = 4;
 
 pub(super) const NLMSG_ERROR: u16 = 2;
 pub(super) const NLMSG_DONE: u16 = 3;
-/// Message types below this one are control messages, which the kernel skips.
+/// Lower message types are control messages, which the kernel does not execute.
 pub(super) const NLMSG_MIN_TYPE: u16 = 0x10;
 
 pub(super) const NLM_F_REQUEST: u16 = 0x1;
@@ -23,26 +25,26 @@ pub(super) const NLM_F_MULTI: u16 = 0x2;
 pub(super) const NLM_F_ACK: u16 = 0x4;
 pub(super) const NLM_F_ECHO: u16 = 0x8;
 pub(super) const NLM_F_CAPPED: u16 = 0x100;
-/// `NLM_F_ROOT | NLM_F_MATCH`: both bits make a dump.
+/// `NLM_F_ROOT | NLM_F_MATCH`; both bits are required.
 pub(super) const NLM_F_DUMP: u16 = 0x300;
 
-/// The type bits of an attribute header, without `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
+/// The number in an attribute's type, without `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
 const NLA_TYPE_MASK: u16 = 0x3fff;
 
-/// One message of a received datagram.
+/// A message of a received datagram.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Message<'a> {
-    /// `nlmsg_type`: the family.
+    /// `nlmsg_type`: the number of the family.
     pub(super) kind: u16,
     pub(super) flags: u16,
     pub(super) sequence: u32,
-    /// The whole message with its header, as failed requests are echoed.
+    /// The whole message with its header, which the acknowledgement of an error contains.
     pub(super) bytes: &'a [u8],
 }
 
 impl<'a> Message<'a> {
-    /// Takes the first message off `datagram`. None where the kernel stops reading one: too short
-    /// for a header, or a length that is not true.
+    /// Removes the first message from `datagram`. `None` if the kernel would stop here: the rest is
+    /// too short for a header, or the length is invalid.
     pub(super) fn take(datagram: &mut &'a [u8]) -> Option<Message<'a>> {
         let length = read_u32(datagram.get(..4)?)? as usize;
         if datagram.len() < NLMSG_HEADER || length < NLMSG_HEADER {
@@ -58,13 +60,13 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// The generic-netlink header as (command, reserved field).
+    /// The generic netlink header as (command, reserved field).
     pub(super) fn genl(&self) -> Option<(u8, u16)> {
         let header = self.bytes.get(NLMSG_HEADER..NLMSG_HEADER + GENL_HEADER)?;
         Some((header[0], read_u16(&header[2..])?))
     }
 
-    /// The attributes behind the generic-netlink header.
+    /// The attributes after the generic netlink header.
     pub(super) fn attributes(&self) -> &'a [u8] {
         self.bytes
             .get(NLMSG_HEADER + GENL_HEADER..)
@@ -76,18 +78,18 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What the kernel's policy asks of one attribute.
+/// The kernel's policy of an attribute.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Policy {
-    /// Not used with this kernel interface: no check.
+    /// No check.
     Any,
-    /// A number of at least so many bytes. Longer ones are cut silently.
+    /// A number of at least this many bytes. Further bytes are ignored.
     Number(usize),
-    /// A NUL-terminated string of at most so many characters.
+    /// A NUL-terminated string of at most this many characters.
     Text(usize),
-    /// At most so many bytes.
+    /// At most this many bytes.
     Binary(usize),
-    /// Empty, or long enough for one attribute header.
+    /// Empty, or at least one attribute header.
     Nested,
 }
 
@@ -99,8 +101,8 @@ impl Policy {
             Policy::Binary(size) => ok_or(payload.len() <= size, libc::ERANGE),
             Policy::Nested => ok_or(payload.is_empty() || payload.len() >= 4, libc::ERANGE),
             Policy::Text(size) => {
-                let looked_at = payload.len().min(size + 1);
-                ok_or(payload[..looked_at].contains(&0), libc::EINVAL)?;
+                let checked = payload.len().min(size + 1);
+                ok_or(payload[..checked].contains(&0), libc::EINVAL)?;
                 let length = payload.len() - usize::from(payload.last() == Some(&0));
                 ok_or(length <= size, libc::ERANGE)
             }
@@ -112,16 +114,33 @@ fn ok_or(holds: bool, errno: Errno) -> Result<(), Errno> {
     if holds { Ok(()) } else { Err(errno) }
 }
 
-/// Parsed attributes by number. Of duplicates the last one counts, as in the kernel.
+/// Number of attributes of the largest nest.
+const MOST: usize = {
+    let nests = [top::MAX, svc::MAX, dest::MAX, daemon::MAX];
+    let (mut most, mut i) = (0, 0);
+    while i < nests.len() {
+        if nests[i] > most {
+            most = nests[i];
+        }
+        i += 1;
+    }
+    most as usize
+};
+
+/// Parsed attributes by number; of duplicates the last, as in the kernel.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Attributes<'a> {
-    slots: [Option<&'a [u8]>; 16],
+    slots: [Option<&'a [u8]>; MOST],
 }
 
 impl<'a> Attributes<'a> {
-    /// Parses `bytes` by `policy`, whose index is the attribute number less one. Unknown numbers
-    /// and trailing rubbish are ignored: these commands are as old as lenient parsing.
-    pub(super) fn parse(mut bytes: &'a [u8], policy: &[Policy]) -> Result<Self, Errno> {
+    /// Parses `bytes` with the policies of the attributes 1 to `N`. Ignores unknown numbers and
+    /// trailing bytes, because these commands use the kernel's lenient parser.
+    pub(super) fn parse<const N: usize>(
+        mut bytes: &'a [u8],
+        policy: &[Policy; N],
+    ) -> Result<Self, Errno> {
+        const { assert!(N <= MOST, "a slot for each attribute") };
         let mut parsed = Self::default();
         while let Some((number, payload)) = take_attribute(&mut bytes) {
             let Some(index) = usize::from(number).checked_sub(1) else {
@@ -136,40 +155,45 @@ impl<'a> Attributes<'a> {
         Ok(parsed)
     }
 
-    /// The attribute as a nest, with any fault of its content answered by EINVAL.
-    pub(super) fn nest(&self, number: usize, policy: &[Policy]) -> Result<Attributes<'a>, Errno> {
+    /// The attribute as a nest. EINVAL if it is absent or invalid.
+    pub(super) fn nest<const N: usize>(
+        &self,
+        number: u16,
+        policy: &[Policy; N],
+    ) -> Result<Attributes<'a>, Errno> {
         let payload = self.get(number).ok_or(libc::EINVAL)?;
         Attributes::parse(payload, policy).map_err(|_| libc::EINVAL)
     }
 
-    pub(super) fn get(&self, number: usize) -> Option<&'a [u8]> {
-        self.slots.get(number.checked_sub(1)?).copied().flatten()
+    pub(super) fn get(&self, number: u16) -> Option<&'a [u8]> {
+        let index = usize::from(number).checked_sub(1)?;
+        self.slots.get(index).copied().flatten()
     }
 
-    pub(super) fn has(&self, number: usize) -> bool {
+    pub(super) fn has(&self, number: u16) -> bool {
         self.get(number).is_some()
     }
 
-    pub(super) fn u8(&self, number: usize) -> Option<u8> {
+    pub(super) fn u8(&self, number: u16) -> Option<u8> {
         self.get(number)?.first().copied()
     }
 
-    pub(super) fn u16(&self, number: usize) -> Option<u16> {
+    pub(super) fn u16(&self, number: u16) -> Option<u16> {
         read_u16(self.get(number)?)
     }
 
-    pub(super) fn u32(&self, number: usize) -> Option<u32> {
+    pub(super) fn u32(&self, number: u16) -> Option<u32> {
         read_u32(self.get(number)?)
     }
 
-    /// A port, which travels in network order.
-    pub(super) fn port(&self, number: usize) -> Option<u16> {
+    /// A port, in network order.
+    pub(super) fn port(&self, number: u16) -> Option<u16> {
         Some(u16::from_be(self.u16(number)?))
     }
 
-    /// An address of the family: the bytes given, filled up with zeros, and for IPv4 no more than
-    /// the first four.
-    pub(super) fn address(&self, number: usize, ipv6: bool) -> Option<IpAddr> {
+    /// An address of the family. Missing bytes are 0; for IPv4, bytes after the fourth are
+    /// ignored.
+    pub(super) fn address(&self, number: u16, ipv6: bool) -> Option<IpAddr> {
         let given = self.get(number)?;
         let mut full = [0; 16];
         for (to, from) in full.iter_mut().zip(given) {
@@ -182,9 +206,8 @@ impl<'a> Attributes<'a> {
         })
     }
 
-    /// A C string: up to the first NUL. Bytes that are no UTF-8 are replaced, which no name that
-    /// is known has.
-    pub(super) fn text(&self, number: usize) -> Option<String> {
+    /// A string up to the first NUL. Invalid UTF-8 is replaced; no known name contains any.
+    pub(super) fn text(&self, number: u16) -> Option<String> {
         let bytes = self.get(number)?;
         let end = bytes
             .iter()
@@ -202,15 +225,15 @@ fn take_attribute<'a>(bytes: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
     Some((number, payload))
 }
 
-/// A datagram under construction: one or more messages.
+/// A writer of a datagram with one or more messages.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Writer {
     bytes: Vec<u8>,
-    /// Whether 64-bit numbers are put on 8-byte boundaries by filler attributes.
+    /// Whether padding attributes align 64-bit numbers to 8 bytes.
     padded: bool,
 }
 
-/// The start of a message or nest whose length is not known yet.
+/// The offset of a message or nest whose length is not known yet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Open(usize);
 
@@ -284,9 +307,9 @@ impl Writer {
         self.attribute(number, &value.to_ne_bytes());
     }
 
-    pub(super) fn u64(&mut self, number: u16, value: u64, filler: u16) {
+    pub(super) fn u64(&mut self, number: u16, value: u64, padding: u16) {
         if self.padded && self.bytes.len().is_multiple_of(8) {
-            self.attribute(filler, &[]);
+            self.attribute(padding, &[]);
         }
         self.attribute(number, &value.to_ne_bytes());
     }
@@ -297,7 +320,7 @@ impl Writer {
         self.attribute(number, &bytes);
     }
 
-    /// An address in its 16-byte form: IPv4 in the first four bytes.
+    /// An address as 16 bytes; IPv4 in the first four.
     pub(super) fn address(&mut self, number: u16, address: IpAddr) {
         let mut full = [0; 16];
         match address {
@@ -308,7 +331,7 @@ impl Writer {
     }
 }
 
-/// Rounds up to netlink's boundary of 4 bytes.
+/// Rounds up to the alignment of netlink, 4 bytes.
 pub(super) fn align(length: usize) -> usize {
     length.next_multiple_of(4)
 }

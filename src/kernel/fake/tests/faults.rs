@@ -107,13 +107,13 @@ fn a_full_receive_buffer_drops_answers_until_it_is_empty() {
 fn an_answer_that_never_comes() {
     let kernel = FakeKernel::new();
     let mut socket = kernel.connect().unwrap();
-    kernel.faults().once(NEW, Fault::LostAnswer);
+    kernel.faults().once(NEW, Fault::LostReply);
     socket
         .send(&request(NEW_SERVICE, ACK, 1, &svc().bytes()))
         .unwrap();
     assert_eq!(receive(socket.as_mut()), None);
     assert_eq!(add(socket.as_mut()), Err(libc::EEXIST));
-    kernel.faults().once(On::Any, Fault::LostAnswer);
+    kernel.faults().once(On::Any, Fault::LostReply);
     socket.send(&request(GET_SERVICE, DUMP, 2, &[])).unwrap();
     assert_eq!(receive(socket.as_mut()), None);
     assert_eq!(dump(socket.as_mut(), GET_SERVICE, &[]).len(), 1);
@@ -129,7 +129,7 @@ fn delays_before_the_command_and_before_the_answer() {
     assert_eq!(add(socket.as_mut()), Ok(()));
     assert!(start.elapsed() >= time);
 
-    kernel.faults().once(On::Any, Fault::SlowAnswer(time));
+    kernel.faults().once(On::Any, Fault::SlowReply(time));
     let start = Instant::now();
     socket.send(&request(FLUSH, ACK, 1, &[])).unwrap();
     assert_eq!(kernel.services().len(), 0, "executed at once");
@@ -165,7 +165,7 @@ fn answers_of_other_bytes() {
     assert_eq!(receive(socket.as_mut()).unwrap()[36..], [1, 2, 3]);
     kernel
         .faults()
-        .once(On::Any, Fault::mangle(|datagram| datagram.truncate(17)));
+        .once(On::Any, Fault::rewrite(|datagram| datagram.truncate(17)));
     socket.send(&request(GET_DAEMON, DUMP, 1, &[])).unwrap();
     assert_eq!(receive(socket.as_mut()).unwrap().len(), 17);
 }
