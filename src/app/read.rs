@@ -1,5 +1,7 @@
 //! The path of every read.
 
+use std::error::Error as _;
+
 use super::{App, RequestContext};
 use crate::{
     executor::{Cached, ConnectionChunks, ConnectionCountsQuery, ConnectionsQuery, TypedQuery},
@@ -14,9 +16,11 @@ impl App {
         query: Q,
     ) -> Result<Cached<Q::Answer>, Error> {
         trace(context, query.query());
-        self.reader
+        let result = self
+            .reader
             .read(query, context.max_age, context.deadline)
-            .await
+            .await;
+        result.inspect_err(|error| log(context, error))
     }
 
     /// Streams connections.
@@ -26,7 +30,8 @@ impl App {
         query: ConnectionsQuery,
     ) -> Result<ConnectionChunks, Error> {
         trace(context, Some(query.query()));
-        self.reader.connections(query)
+        let chunks = self.reader.connections(query);
+        chunks.inspect_err(|error| log(context, error))
     }
 
     /// Counts connections.
@@ -49,6 +54,15 @@ impl App {
                      filter and list instead, or raise limits.request_timeout",
                 )
             })?
+            .inspect_err(|error| log(context, error))
+    }
+}
+
+/// Logs the cause of a failure, which the client does not receive.
+fn log(context: &RequestContext, error: &Error) {
+    if let Some(cause) = error.source() {
+        let request_id = &context.request_id;
+        tracing::warn!(%request_id, %error, %cause, "read failed");
     }
 }
 

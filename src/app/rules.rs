@@ -106,8 +106,9 @@ impl App {
     ) -> Result<Answer<Vec<u8>>, Error> {
         let table = Answer::from(self.read(context, TableQuery).await?);
         let mut text = Vec::new();
-        ipvsadm::write_rules(&mut text, &table.value, order, &Numeric)
-            .map_err(|error| Error::new(Reason::Internal, error.to_string()))?;
+        ipvsadm::write_rules(&mut text, &table.value, order, &Numeric).map_err(|error| {
+            Error::new(Reason::Internal, "the text cannot be written").with_source(error)
+        })?;
         Ok(table.map(|_| text))
     }
 
@@ -122,7 +123,9 @@ impl App {
         let mut text = Vec::new();
         ipvsadm::write_version(&mut text, &ipvs_version(info), info.connection_table_size)
             .and_then(|()| ipvsadm::write_list(&mut text, &table.value, format, &Numeric))
-            .map_err(|error| Error::new(Reason::Internal, error.to_string()))?;
+            .map_err(|error| {
+                Error::new(Reason::Internal, "the text cannot be written").with_source(error)
+            })?;
         Ok(table.map(|_| text))
     }
 

@@ -1,6 +1,6 @@
 //! The path of every write.
 
-use std::fmt;
+use std::{error::Error as _, fmt};
 
 use super::{App, RequestContext};
 use crate::{
@@ -64,6 +64,7 @@ impl App {
                 service,
                 reason = error.reason.as_str(),
                 %error,
+                cause = error.source().map(tracing::field::display),
                 "write failed"
             ),
         }

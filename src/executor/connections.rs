@@ -135,14 +135,15 @@ impl Reader {
         thread::Builder::new()
             .name("ipvs-connections".to_owned())
             .spawn(move || {
-                let entered = kernel.enter().map_err(|error| failed(&error));
+                let entered = kernel.enter().map_err(failed);
                 read(entered.map(|()| &*kernel), permit);
             })
             .map_err(|error| {
                 Error::new(
                     Reason::Internal,
-                    format!("cannot start a thread to read connections: {error}"),
+                    "cannot start a thread to read connections",
                 )
+                .with_source(error)
             })?;
         Ok(())
     }
@@ -169,14 +170,14 @@ fn read_connections(
 ) -> Result<(), Error> {
     let table = kernel?.open(TABLE).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => unavailable::no_socket(ReadError::Rejected(Errno::ENOENT)),
-        _ => failed(&error),
+        _ => failed(error),
     })?;
     let mut table = BufReader::with_capacity(64 << 10, table);
     let mut line = Vec::new();
     loop {
         line.clear();
         let read = table.by_ref().take(MAX_LINE).read_until(b'\n', &mut line);
-        if read.map_err(|error| failed(&error))? == 0 {
+        if read.map_err(failed)? == 0 {
             return Ok(());
         }
         let line = line.strip_suffix(b"\n").unwrap_or(&line);
@@ -186,9 +187,6 @@ fn read_connections(
     }
 }
 
-fn failed(error: &io::Error) -> Error {
-    Error::new(
-        Reason::Internal,
-        format!("the connection table cannot be read: {error}"),
-    )
+fn failed(error: io::Error) -> Error {
+    Error::new(Reason::Internal, "the connection table cannot be read").with_source(error)
 }

@@ -47,15 +47,16 @@ pub fn rejected(errno: Errno) -> Error {
 
 /// The socket failed twice in a row.
 pub fn broken(error: ReadError) -> Error {
-    let detail = format!("no reply from the kernel: {error}");
-    let answer = Error::new(Reason::KernelUnavailable, detail)
-        .with_hint("retry; if the error persists, read the director's kernel log (dmesg)");
-    match error {
-        ReadError::Broken(error) => match error.raw_os_error() {
-            Some(errno) => answer.with_errno(Errno(errno)),
-            None => answer,
-        },
-        _ => answer,
+    let errno = match &error {
+        ReadError::Broken(error) => error.raw_os_error().map(Errno),
+        _ => None,
+    };
+    let unavailable = Error::new(Reason::KernelUnavailable, "no reply from the kernel")
+        .with_hint("retry; if the error persists, read the director's kernel log (dmesg)")
+        .with_source(error);
+    match errno {
+        Some(errno) => unavailable.with_errno(errno),
+        None => unavailable,
     }
 }
 
