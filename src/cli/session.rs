@@ -92,7 +92,7 @@ impl<'a> Session<'a> {
                 text,
                 clear,
                 stop,
-                check_only: false,
+                ..RestoreRequest::default()
             };
             self.execute(request, &indices, &mut reporter)?;
         }

@@ -23,6 +23,8 @@ pub struct RestoreRequest {
     pub stop: bool,
     /// Whether to check the text only.
     pub check_only: bool,
+    /// Whether to plan only, as [`WriteOptions::dry_run`](super::WriteOptions::dry_run).
+    pub dry_run: bool,
 }
 
 /// An event of a restore.
@@ -94,9 +96,14 @@ impl Client {
             clear,
             stop,
             check_only,
+            dry_run,
         } = request;
         let on_error = if stop { "stop" } else { "continue" };
-        let path = format!("/v1/rules?clear={clear}&on_error={on_error}&check_only={check_only}");
+        let mut path =
+            format!("/v1/rules?clear={clear}&on_error={on_error}&check_only={check_only}");
+        if dry_run {
+            path += "&dry_run=true";
+        }
         let response = self.send(&Request {
             method: "POST",
             path: &path,

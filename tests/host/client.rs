@@ -160,6 +160,13 @@ fn services_are_created_replaced_updated_and_deleted() {
     assert_eq!(config.scheduler.as_str(), "sh");
     assert_eq!(config.scheduler_flags.bits(), 0x08);
     assert_eq!(config.persistence_timeout, Some(300));
+    let one_field = ServicePatch {
+        scheduler: Field::Set("rr".parse().unwrap()),
+        ..ServicePatch::default()
+    };
+    let updated = client.update_service(service(), &one_field, &write());
+    let config = updated.unwrap().value.service.config;
+    assert_eq!(config.persistence_timeout, Some(300));
     let clear = ServicePatch {
         scheduler: Field::Clear,
         scheduler_flags: Field::Clear,
@@ -253,6 +260,7 @@ fn servers_are_created_replaced_updated_and_deleted() {
     let updated = client.update_server(service(), server(1), &patch, &write());
     let config = updated.unwrap().value.config;
     assert_eq!((config.weight, config.upper_threshold), (0, 100));
+    assert_eq!(config.forwarding, Forwarding::Masquerade);
     assert_eq!(config.lower_threshold, 0);
 
     let tunnel = ServerPatch {
@@ -278,6 +286,18 @@ fn servers_are_created_replaced_updated_and_deleted() {
     assert_eq!(ServerSpec::from(&updated), spec);
     let replaced = client.replace_server(service(), &spec, &write()).unwrap();
     assert_eq!(outcome(&replaced), (false, false));
+
+    // A patch of one field of the tunnel keeps the others.
+    let port = ServerPatch {
+        tunnel: Field::Set(TunnelPatch {
+            port: Field::Set(6081),
+            ..TunnelPatch::default()
+        }),
+        ..ServerPatch::default()
+    };
+    let updated = client.update_server(service(), key, &port, &write());
+    spec.config.tunnel.port = 6081;
+    assert_eq!(ServerSpec::from(&updated.unwrap().value), spec);
 
     client
         .delete_server(service(), server(1), &delete())
@@ -335,11 +355,17 @@ fn timeouts_are_updated_field_by_field() {
     let (_daemon, client) = setup();
     assert_eq!(client.timeouts().unwrap().value, Timeouts::DEFAULT);
     let patch = TimeoutsPatch {
+        tcp_fin_seconds: Field::Set(60),
+        ..TimeoutsPatch::default()
+    };
+    client.update_timeouts(&patch, &write()).unwrap();
+    let patch = TimeoutsPatch {
         tcp_seconds: Field::Set(1800),
         ..TimeoutsPatch::default()
     };
     let updated = client.update_timeouts(&patch, &write()).unwrap();
     assert_eq!(outcome(&updated), (false, true));
+    assert_eq!(updated.value.tcp_fin_seconds, 60);
     assert_eq!(updated.value.tcp_seconds, 1800);
     assert_eq!(updated.value.udp_seconds, Timeouts::DEFAULT.udp_seconds);
     let patch = TimeoutsPatch {
