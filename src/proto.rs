@@ -1,7 +1,6 @@
-//! The gRPC messages, the client and the server skeleton, generated from `proto/`; used by the
-//! gRPC face and by the remote client.
+//! gRPC messages, client and server skeleton, generated from `proto/`.
 
-/// Package `ipvsd.v1`. Its reference is the comments of the definitions in `proto/ipvsd/v1`.
+/// Package `ipvsd.v1`. The comments in `proto/ipvsd/v1` are its reference.
 #[allow(
     missing_docs,
     unused_qualifications,
@@ -20,5 +19,5 @@ pub mod v1 {
 /// The definitions with their comments, as an encoded `google.protobuf.FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ipvsd.v1.bin"));
 
-/// The full name of the service.
+/// Full name of the service.
 pub const SERVICE: &str = "ipvsd.v1.IpvsService";

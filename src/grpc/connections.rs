@@ -5,7 +5,10 @@ use std::str::FromStr;
 use futures_util::{Stream, StreamExt, future::ready};
 use prost::Message;
 
-use super::{api::Api, convert::ITEM_OVERHEAD};
+use super::{
+    api::Api,
+    convert::{self, ITEM_OVERHEAD},
+};
 use crate::{
     app::{Count, RequestContext},
     model::{Connection, ConnectionFilter, Endpoint, Error},
@@ -51,25 +54,17 @@ pub(super) async fn count(
 fn truncated(counts: Vec<Count>, limit: usize) -> pb::CountConnectionsResponse {
     let mut response = pb::CountConnectionsResponse::default();
     let mut available = limit;
-    let mut counts = counts.into_iter();
-    for count in counts.by_ref() {
-        let connections = count.count;
-        let count = pb::ConnectionCount::from(count);
-        match available.checked_sub(count.encoded_len() + ITEM_OVERHEAD) {
-            Some(left) => {
-                available = left;
-                response.counts.push(count);
-            }
-            None => {
-                response.other_groups = 1;
-                response.other_connections = connections;
-                break;
-            }
+    let mut fits = true;
+    for count in counts.into_iter().map(pb::ConnectionCount::from) {
+        let size = count.encoded_len() + ITEM_OVERHEAD;
+        fits = fits && size <= available;
+        if fits {
+            available -= size;
+            response.counts.push(count);
+        } else {
+            response.other_groups += 1;
+            response.other_connections = response.other_connections.saturating_add(count.count);
         }
-    }
-    for count in counts {
-        response.other_groups += 1;
-        response.other_connections += count.count;
     }
     response
 }
@@ -142,8 +137,14 @@ impl From<Endpoint> for pb::Endpoint {
 
 impl From<Count> for pb::ConnectionCount {
     fn from(count: Count) -> Self {
-        let Count { group, count } = count;
-        Self { group, count }
+        let Count {
+            group,
+            count: connections,
+        } = count;
+        Self {
+            group,
+            count: convert::count(connections),
+        }
     }
 }
 
@@ -168,8 +169,8 @@ mod tests {
         assert!(some.encoded_len() <= 1000 + 20);
         let returned = some.counts.len();
         assert!((1..100).contains(&returned));
-        assert_eq!(some.other_groups, 100 - returned as u64);
-        let connections: u64 = some.counts.iter().map(|c| c.count).sum();
+        assert_eq!(some.other_groups, 100 - u32::try_from(returned).unwrap());
+        let connections: u32 = some.counts.iter().map(|c| c.count).sum();
         assert_eq!(connections + some.other_connections, 5050);
     }
 }

@@ -102,6 +102,44 @@ async fn an_invalid_service_is_rejected_with_all_fields_at_fault() {
 }
 
 #[tokio::test]
+async fn a_number_out_of_range_is_rejected_with_field_and_range() {
+    type Change = fn(&mut pb::Service);
+    let invalid: [(&str, &str, Change); 4] = [
+        ("port", "0 to 65535", |s| s.port = Some(70_000)),
+        ("servers[0].port", "0 to 65535", |s| {
+            s.servers[0].port = Some(70_000);
+        }),
+        ("servers[0].weight", "0 to 65535", |s| {
+            s.servers[0].weight = Some(65_536);
+        }),
+        ("servers[0].upper_threshold", "0 to 2147483647", |s| {
+            s.servers[0].upper_threshold = Some(u32::MAX);
+        }),
+    ];
+    let mut daemon = start_daemon().await;
+    for (field, range, change) in invalid {
+        let mut service = pb::Service {
+            protocol: some("tcp"),
+            address: some("192.0.2.1"),
+            port: Some(80),
+            servers: vec![pb::Server {
+                address: some("192.168.10.1"),
+                ..pb::Server::default()
+            }],
+            ..pb::Service::default()
+        };
+        change(&mut service);
+        let request = pb::CreateServiceRequest {
+            service: Some(service),
+            ..pb::CreateServiceRequest::default()
+        };
+        let outcome = daemon.client.create_service(request).await;
+        let status = assert_rejected(outcome, Code::InvalidArgument, "INVALID_ARGUMENT", &[field]);
+        assert!(status.message().contains(range), "{status:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_missing_service_is_not_found() {
     let mut daemon = start_daemon().await;
     let get = pb::GetServiceRequest {

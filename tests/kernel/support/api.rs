@@ -30,13 +30,13 @@ pub enum Interface {
 pub enum Request {
     GetService(String),
     CreateService(Value),
-    PutService(String, Value),
+    ReplaceService(String, Value),
     UpdateService(String, Value),
     DeleteService(String),
     /// Deletes all services, with the right `confirm`.
     Clear,
     CreateServer(String, Value),
-    PutServer(String, String, Value),
+    ReplaceServer(String, String, Value),
     UpdateServer(String, String, Value),
     DeleteServer(String, String),
     Zero(Option<String>),
@@ -272,7 +272,7 @@ async fn write(app: &App, request: &Request) -> Result<Value, Refusal> {
             let written = app.create_service(context(), draft(body)?).await?;
             view(written.value)
         }
-        Request::PutService(id, body) => {
+        Request::ReplaceService(id, body) => {
             let (key, draft) = (service_key(id)?, draft(body)?);
             let written = app.replace_service(context(), key, draft, Guard::None);
             view(written.await?.value)
@@ -295,7 +295,7 @@ async fn write(app: &App, request: &Request) -> Result<Value, Refusal> {
             written.await?;
             nothing
         }
-        Request::PutServer(id, server, body) => {
+        Request::ReplaceServer(id, server, body) => {
             let (key, server, draft) = (service_key(id)?, server_key(server)?, draft(body)?);
             let written = app.replace_server(context(), key, server, draft, Guard::None);
             written.await?;

@@ -1,7 +1,10 @@
-//! The client for gRPC. Messages are made of the same JSON as HTTP's bodies: the fields have the
-//! same names.
+//! A gRPC client. It builds messages from the JSON bodies of the HTTP API, which have the same field
+//! names.
 
-use ipvsd::proto::{DESCRIPTORS, v1 as pb, v1::ipvs_service_client::IpvsServiceClient};
+use ipvsd::{
+    model::Error,
+    proto::{DESCRIPTORS, v1 as pb, v1::ipvs_service_client::IpvsServiceClient},
+};
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 use serde_json::{Value, json};
@@ -16,7 +19,7 @@ use super::{
     daemon::{ADDRESS, Daemon},
 };
 
-/// The daemon and a client of it.
+/// A daemon with a client.
 pub struct Grpc {
     client: IpvsServiceClient<Channel>,
     pool: DescriptorPool,
@@ -24,7 +27,7 @@ pub struct Grpc {
 }
 
 impl Grpc {
-    /// Starts the daemon in this thread's namespace.
+    /// Starts the daemon in the network namespace of this thread.
     pub async fn start() -> Self {
         let daemon = Daemon::start(&[]);
         let endpoint = Endpoint::from_shared(format!("http://{ADDRESS}")).unwrap();
@@ -35,13 +38,24 @@ impl Grpc {
         }
     }
 
-    fn message<M: Message + Default>(&self, name: &str, body: Value) -> M {
+    /// Builds a request from a body. Numbers that the type of their field cannot represent are
+    /// rejected here, as any client does.
+    fn message<M: Message + Default>(&self, name: &str, body: Value) -> Result<M, Refusal> {
         let descriptor = self
             .pool
             .get_message_by_name(&format!("ipvsd.v1.{name}"))
             .unwrap();
-        let message = DynamicMessage::deserialize(descriptor, body).unwrap();
-        M::decode(message.encode_to_vec().as_slice()).unwrap()
+        let mut track = serde_path_to_error::Track::new();
+        let body = serde_path_to_error::Deserializer::new(body, &mut track);
+        match DynamicMessage::deserialize(descriptor, body) {
+            Ok(message) => Ok(M::decode(message.encode_to_vec().as_slice()).unwrap()),
+            Err(error) => {
+                let path = track.path().to_string();
+                // Errors name fields relative to the resource.
+                let field = path.split_once('.').map_or("", |(_, field)| field);
+                Err(Error::invalid(field, error.to_string()).into())
+            }
+        }
     }
 
     fn value(&self, name: &str, message: &impl Message) -> Value {
@@ -60,7 +74,7 @@ impl Grpc {
             .unwrap()
     }
 
-    /// All services with their servers, all pages.
+    /// Lists all services with their servers.
     pub async fn services(&self) -> Result<Vec<Value>, Refusal> {
         let mut all = Vec::new();
         let mut page_token = String::new();
@@ -80,26 +94,26 @@ impl Grpc {
         }
     }
 
-    /// The timeouts.
+    /// Reads the timeouts.
     pub async fn timeouts(&self) -> Result<Value, Refusal> {
         let request = pb::GetTimeoutsRequest::default();
-        let answer = self.client.clone().get_timeouts(request).await;
-        let timeouts = answer.map_err(refusal)?.into_inner().timeouts;
+        let response = self.client.clone().get_timeouts(request).await;
+        let timeouts = response.map_err(refusal)?.into_inner().timeouts;
         Ok(self.value("Timeouts", &timeouts.unwrap()))
     }
 
-    /// The sync daemons.
+    /// Lists the sync daemons.
     pub async fn sync_daemons(&self) -> Result<Vec<Value>, Refusal> {
         let request = pb::ListSyncDaemonsRequest::default();
-        let answer = self.client.clone().list_sync_daemons(request).await;
-        let daemons = answer.map_err(refusal)?.into_inner().sync_daemons;
+        let response = self.client.clone().list_sync_daemons(request).await;
+        let daemons = response.map_err(refusal)?.into_inner().sync_daemons;
         Ok(daemons
             .iter()
             .map(|daemon| self.value("SyncDaemon", daemon))
             .collect())
     }
 
-    /// Makes a change.
+    /// Sends a request.
     pub async fn write(&self, request: &Request) -> Result<Value, Refusal> {
         let mut client = self.client.clone();
         let with_id = |body: &Value, id: &str| {
@@ -109,11 +123,11 @@ impl Grpc {
         };
         macro_rules! call {
             ($method:ident, $message:ident, $body:expr) => {{
-                let request: pb::$message = self.message(stringify!($message), $body);
+                let request: pb::$message = self.message(stringify!($message), $body)?;
                 client.$method(request).await.map(drop)
             }};
         }
-        let answer = match request {
+        let response = match request {
             Request::GetService(id) => call!(get_service, GetServiceRequest, json!({"id": id})),
             Request::CreateService(body) => {
                 call!(
@@ -122,7 +136,7 @@ impl Grpc {
                     json!({"service": body})
                 )
             }
-            Request::PutService(id, body) => {
+            Request::ReplaceService(id, body) => {
                 let body = json!({"service": with_id(body, id)});
                 call!(replace_service, ReplaceServiceRequest, body)
             }
@@ -145,7 +159,7 @@ impl Grpc {
                 let body = json!({"service": id, "server": body});
                 call!(create_server, CreateServerRequest, body)
             }
-            Request::PutServer(id, of, body) => {
+            Request::ReplaceServer(id, of, body) => {
                 let body = json!({"service": id, "server": with_id(body, of)});
                 call!(replace_server, ReplaceServerRequest, body)
             }
@@ -193,11 +207,11 @@ impl Grpc {
                 )
             }
         };
-        answer.map(|()| Value::Null).map_err(refusal)
+        response.map(|()| Value::Null).map_err(refusal)
     }
 }
 
-/// The fields of a body, as ProtoJSON writes a mask.
+/// A field mask with the fields of a body, in the JSON form of protobuf.
 fn mask(body: &Value) -> Value {
     let camel = |name: &String| {
         let mut parts = name.split('_');

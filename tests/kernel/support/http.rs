@@ -105,7 +105,7 @@ impl Http {
         let (method, path, body) = match request {
             Request::GetService(id) => (Method::GET, service(id), None),
             Request::CreateService(body) => (Method::POST, "/v1/services".to_owned(), Some(body)),
-            Request::PutService(id, body) => (Method::PUT, service(id), Some(body)),
+            Request::ReplaceService(id, body) => (Method::PUT, service(id), Some(body)),
             Request::UpdateService(id, body) => (Method::PATCH, service(id), Some(body)),
             Request::DeleteService(id) => (Method::DELETE, service(id), None),
             Request::Clear => {
@@ -117,7 +117,7 @@ impl Http {
                 )
             }
             Request::CreateServer(id, body) => (Method::POST, service(id) + "/servers", Some(body)),
-            Request::PutServer(id, of, body) => (Method::PUT, server(id, of), Some(body)),
+            Request::ReplaceServer(id, of, body) => (Method::PUT, server(id, of), Some(body)),
             Request::UpdateServer(id, of, body) => (Method::PATCH, server(id, of), Some(body)),
             Request::DeleteServer(id, of) => (Method::DELETE, server(id, of), None),
             Request::Zero(None) => (Method::POST, "/v1/zero".to_owned(), None),

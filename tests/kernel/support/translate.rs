@@ -35,7 +35,7 @@ pub fn translate(line: &str) -> Request {
         body.extend(identity);
         Request::CreateService(body.into())
     } else if line.has(["-E", "--edit-service"]) {
-        Request::PutService(id, line.service_body().into())
+        Request::ReplaceService(id, line.service_body().into())
     } else if line.has(["-D", "--delete-service"]) {
         Request::DeleteService(id)
     } else if line.has(["-Z", "--zero"]) {
@@ -59,7 +59,7 @@ pub fn translate(line: &str) -> Request {
         let port = port.unwrap_or(named.unwrap_or(0));
         let server = format!("{address}-{port}");
         if line.has(["-e", "--edit-server"]) {
-            Request::PutServer(id, server, body.into())
+            Request::ReplaceServer(id, server, body.into())
         } else {
             assert!(line.has(["-d", "--delete-server"]), "{:?}", line.0);
             Request::DeleteServer(id, server)
