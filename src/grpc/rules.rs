@@ -92,7 +92,8 @@ fn restore_options(first: &pb::RestoreRulesRequest) -> Result<RestoreOptions, Er
     Ok(RestoreOptions {
         clear: first.clear.unwrap_or_default(),
         stop,
-        check_only: first.check_only.unwrap_or_default(),
+        // A dry run, which the context has, does the same.
+        check_only: false,
     })
 }
 

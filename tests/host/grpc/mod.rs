@@ -1,6 +1,7 @@
 //! The gRPC front end over real sockets, with the fake kernel.
 
 mod connections;
+mod dry_run;
 mod harness;
 mod list_services;
 mod ops;
