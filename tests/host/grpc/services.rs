@@ -406,7 +406,12 @@ async fn clearing_requires_the_number_of_services() {
     );
     let wrong = clear(3);
     let outcome = daemon.client.clear_services(wrong).await;
-    assert_rejected(outcome, Code::Aborted, "REVISION_MISMATCH", &["confirm"]);
+    assert_rejected(
+        outcome,
+        Code::FailedPrecondition,
+        "CONFIRM_MISMATCH",
+        &["confirm"],
+    );
     assert_eq!(daemon.kernel.services().len(), 2);
     let right = clear(2);
     let response = daemon.client.clear_services(right).await.unwrap();
