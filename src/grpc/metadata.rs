@@ -119,7 +119,7 @@ reads! {
     ListServicesRequest GetServiceRequest
     ListServersRequest GetServerRequest
     ListSyncDaemonsRequest GetTimeoutsRequest
-    GetStatsRequest GetInfoRequest
+    GetSettingsRequest GetStatsRequest GetInfoRequest
 }
 
 // Reads without `max_age`.
@@ -127,7 +127,6 @@ impl ContextFields for pb::GetListingRequest {}
 impl ContextFields for pb::SaveRulesRequest {}
 impl ContextFields for pb::ListConnectionsRequest {}
 impl ContextFields for pb::CountConnectionsRequest {}
-impl ContextFields for pb::GetSettingsRequest {}
 
 writes! {
     CreateServiceRequest UpdateServiceRequest ReplaceServiceRequest DeleteServiceRequest

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use prost_types::FieldMask;
 
-use super::api::Api;
+use super::{api::Api, convert::age};
 use crate::{
     app::RequestContext,
     model::{Error, Field, SettingValue, Settings},
@@ -16,10 +16,12 @@ pub(super) async fn get(
     request: pb::GetSettingsRequest,
     context: RequestContext,
 ) -> Result<pb::GetSettingsResponse, Error> {
-    let pb::GetSettingsRequest {} = request;
-    let settings = api.app.settings(&context).await?.value;
+    let pb::GetSettingsRequest { max_age: _ } = request;
+    let answer = api.app.settings(&context).await?;
+    let age = age(&answer);
     Ok(pb::GetSettingsResponse {
-        settings: message(settings),
+        settings: message(answer.value),
+        age,
     })
 }
 

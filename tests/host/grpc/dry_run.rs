@@ -143,7 +143,8 @@ async fn writes_of_timeouts_settings_and_sync_daemons_change_nothing() {
     }));
     assert!(settings.changed);
     assert_eq!(settings.settings["conntrack"], value(true));
-    let current = daemon.client.get_settings(pb::GetSettingsRequest {}).await;
+    let get = pb::GetSettingsRequest::default();
+    let current = daemon.client.get_settings(get).await;
     let current = current.unwrap().into_inner();
     assert_eq!(current.settings["conntrack"], value(false));
     assert_unchanged(&daemon);

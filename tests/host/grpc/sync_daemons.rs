@@ -199,7 +199,7 @@ async fn absent_timeouts_are_preserved() {
 #[tokio::test]
 async fn settings_are_typed_and_validated_before_the_first_write() {
     let mut daemon = start_daemon().await;
-    let get = pb::GetSettingsRequest {};
+    let get = pb::GetSettingsRequest::default();
     let before = daemon
         .client
         .get_settings(get)
