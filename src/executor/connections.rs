@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::{
     handle::Reader,
-    query::{ConnectionCountsQuery, ConnectionsQuery},
+    proc_query::{ConnectionCountsQuery, ConnectionsQuery},
     socket::ReadError,
     unavailable,
 };

@@ -5,9 +5,10 @@ use std::io;
 
 use super::{
     engine::Engine,
+    proc_query::setting_path,
     query::{
         ServiceQuery, ServiceWithServersQuery, ServicesQuery, Source, SyncDaemonsQuery,
-        TimeoutsQuery, setting_path,
+        TimeoutsQuery,
     },
     socket::Outcome,
     transaction::{CommandList, Plan, Step},

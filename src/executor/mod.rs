@@ -15,6 +15,7 @@ mod execute;
 mod handle;
 mod job;
 mod pending;
+mod proc_query;
 mod query;
 mod reconnect;
 mod socket;
@@ -36,10 +37,13 @@ pub use cache::Cached;
 pub use connections::ConnectionChunks;
 pub use handle::{Reader, Writer};
 pub use job::Write;
+pub use proc_query::{
+    ConnectionCountsQuery, ConnectionsQuery, EstimationQuery, SettingsQuery, System, SystemQuery,
+    TotalsQuery,
+};
 pub use query::{
-    ConnectionCountsQuery, ConnectionsQuery, EstimationQuery, InfoQuery, Nothing, ServersQuery,
-    ServiceQuery, ServiceWithServersQuery, ServicesQuery, SettingsQuery, SyncDaemonsQuery, System,
-    SystemQuery, TableQuery, TimeoutsQuery, TotalsQuery, TypedQuery,
+    InfoQuery, Nothing, ServersQuery, ServiceQuery, ServiceWithServersQuery, ServicesQuery,
+    SyncDaemonsQuery, TableQuery, TimeoutsQuery, TypedQuery,
 };
 pub use transaction::{CommandList, Executed, Plan, Step, Transaction};
 

@@ -1,6 +1,6 @@
 //! Typed queries: the type of a query determines the type of its result.
 
-use std::{collections::BTreeMap, fmt::Debug, hash::Hash, io::Read, net::IpAddr, sync::Arc};
+use std::{fmt::Debug, hash::Hash, io::Read, net::IpAddr, sync::Arc};
 
 use super::{
     dump::{self, Interleave},
@@ -10,9 +10,8 @@ use crate::{
     codec,
     kernel::Kernel,
     model::{
-        ConnectionFilter, CountBy, Errno, Error, Info, Op, Query, Rates, Reason, SETTINGS, Server,
-        Service, ServiceEntry, ServiceKey, SettingSpec, Settings, Stats, SyncDaemon, SyncState,
-        Timeouts,
+        Errno, Error, Info, Op, Query, Rates, Server, Service, ServiceEntry, ServiceKey, Stats,
+        SyncDaemon, SyncState, Timeouts,
     },
 };
 
@@ -80,61 +79,8 @@ pub struct ServiceWithServersQuery(pub ServiceKey);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServersQuery(pub ServiceKey);
 
-/// [`Query::Settings`]: those that this kernel has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SettingsQuery;
-
-/// [`Query::Estimation`]: whether the kernel refreshes counters and rates. Kernels without the
-/// setting always do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct EstimationQuery;
-
-/// [`Query::Totals`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TotalsQuery;
-
-/// [`Query::System`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SystemQuery;
-
-/// [`Query::Connections`]: the connections that match `filter`, at most `limit`, in the kernel's
-/// order.
-#[derive(Clone, Debug)]
-pub struct ConnectionsQuery {
-    /// Which connections.
-    pub filter: ConnectionFilter,
-    /// The most connections; `None` for all.
-    pub limit: Option<u64>,
-}
-
-/// [`Query::ConnectionCounts`]: the number of connections that match `filter` per group, the
-/// largest group first.
-#[derive(Clone, Debug)]
-pub struct ConnectionCountsQuery {
-    /// Which connections.
-    pub filter: ConnectionFilter,
-    /// What a group has in common.
-    pub by: CountBy,
-}
-
-/// The kernel's release and its modules.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct System {
-    /// Release, such as `6.1.0-37-amd64`; empty if it cannot be read.
-    pub release: String,
-    /// Names of the loaded modules; empty if the kernel has none or does not list them.
-    pub modules: Vec<String>,
-}
-
-/// Directory of the settings below `/proc`.
-const SETTINGS_DIRECTORY: &str = "sys/net/ipv4/vs/";
 /// The most that is read of a small file. The longest setting is a list of CPUs.
 const MAX_SMALL_FILE: u64 = 64 << 10;
-
-/// The path of a setting below `/proc`.
-pub(super) fn setting_path(name: &str) -> String {
-    format!("{SETTINGS_DIRECTORY}{name}")
-}
 
 // === impl Source ===
 
@@ -152,11 +98,6 @@ impl Source<'_> {
         let text = self.file("modules").unwrap_or_default();
         let names = text.lines().filter_map(|line| line.split(' ').next());
         names.map(str::to_owned).collect()
-    }
-
-    fn setting(&self, spec: &SettingSpec) -> Option<(String, crate::model::SettingValue)> {
-        let text = self.file(&setting_path(spec.name))?;
-        Some((spec.name.to_owned(), spec.parse(&text)))
     }
 }
 
@@ -406,107 +347,4 @@ fn project_servers(servers: &mut Vec<Server>, op: &Op) -> Result<(), Errno> {
         _ => {}
     }
     Ok(())
-}
-
-impl TypedQuery for SettingsQuery {
-    type Answer = Settings;
-
-    const CACHED: bool = true;
-
-    fn query(&self) -> Option<Query> {
-        Some(Query::Settings)
-    }
-
-    fn fetch(&self, source: &mut Source<'_>) -> Result<Settings, Error> {
-        let settings = SETTINGS.iter().filter_map(|spec| source.setting(spec));
-        let settings: BTreeMap<_, _> = settings.collect();
-        if settings.is_empty() {
-            // The connection attempt has the better error if the kernel has no IPVS at all.
-            source.socket.read(dump::info)?;
-            return Err(Error::new(
-                Reason::KernelUnavailable,
-                "the IPVS settings cannot be read from /proc/sys/net/ipv4/vs",
-            )
-            .with_hint("they exist only in network namespaces of the initial user namespace"));
-        }
-        Ok(settings)
-    }
-
-    fn project(settings: &mut Settings, op: &Op) -> Result<(), Error> {
-        if let Op::SetSetting { name, text } = op
-            && let Some(spec) = SettingSpec::find(name)
-        {
-            settings.insert((*name).to_owned(), spec.parse(text));
-        }
-        Ok(())
-    }
-}
-
-impl TypedQuery for EstimationQuery {
-    type Answer = bool;
-
-    const CACHED: bool = true;
-
-    fn query(&self) -> Option<Query> {
-        Some(Query::Estimation)
-    }
-
-    fn fetch(&self, source: &mut Source<'_>) -> Result<bool, Error> {
-        let text = source.file(&setting_path("run_estimation"));
-        Ok(text.is_none_or(|text| text.trim() != "0"))
-    }
-}
-
-impl TypedQuery for TotalsQuery {
-    type Answer = (Stats, Rates);
-
-    const CACHED: bool = true;
-
-    fn query(&self) -> Option<Query> {
-        Some(Query::Totals)
-    }
-
-    fn fetch(&self, source: &mut Source<'_>) -> Result<(Stats, Rates), Error> {
-        let text = source.file("net/ip_vs_stats");
-        text.as_deref().and_then(codec::totals).ok_or_else(|| {
-            Error::new(
-                Reason::Internal,
-                "the totals in /proc/net/ip_vs_stats cannot be read",
-            )
-        })
-    }
-}
-
-impl TypedQuery for SystemQuery {
-    type Answer = System;
-
-    const CACHED: bool = true;
-
-    fn query(&self) -> Option<Query> {
-        Some(Query::System)
-    }
-
-    fn fetch(&self, source: &mut Source<'_>) -> Result<System, Error> {
-        let release = source.file("sys/kernel/osrelease").unwrap_or_default();
-        Ok(System {
-            release: release.trim().to_owned(),
-            modules: source.modules(),
-        })
-    }
-}
-
-// === impl ConnectionsQuery, ConnectionCountsQuery ===
-
-impl ConnectionsQuery {
-    /// The query as a value of the closed set.
-    pub fn query(&self) -> Query {
-        Query::Connections
-    }
-}
-
-impl ConnectionCountsQuery {
-    /// The query as a value of the closed set.
-    pub fn query(&self) -> Query {
-        Query::ConnectionCounts
-    }
 }

@@ -1,0 +1,179 @@
+//! Queries that read files below `/proc`.
+
+use std::collections::BTreeMap;
+
+use super::{
+    dump,
+    query::{Source, TypedQuery},
+};
+use crate::{
+    codec,
+    model::{
+        ConnectionFilter, CountBy, Error, Op, Query, Rates, Reason, SETTINGS, SettingSpec,
+        SettingValue, Settings, Stats,
+    },
+};
+
+/// [`Query::Settings`]: those that this kernel has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SettingsQuery;
+
+/// [`Query::Estimation`]: whether the kernel refreshes counters and rates. Kernels without the
+/// setting always do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EstimationQuery;
+
+/// [`Query::Totals`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TotalsQuery;
+
+/// [`Query::System`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SystemQuery;
+
+/// [`Query::Connections`]: the connections that match `filter`, at most `limit`, in the kernel's
+/// order.
+#[derive(Clone, Debug)]
+pub struct ConnectionsQuery {
+    /// Which connections.
+    pub filter: ConnectionFilter,
+    /// The most connections; `None` for all.
+    pub limit: Option<u64>,
+}
+
+/// [`Query::ConnectionCounts`]: the number of connections that match `filter` per group, the
+/// largest group first.
+#[derive(Clone, Debug)]
+pub struct ConnectionCountsQuery {
+    /// Which connections.
+    pub filter: ConnectionFilter,
+    /// What a group has in common.
+    pub by: CountBy,
+}
+
+/// The kernel's release and its modules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct System {
+    /// Release, such as `6.1.0-37-amd64`; empty if it cannot be read.
+    pub release: String,
+    /// Names of the loaded modules; empty if the kernel has none or does not list them.
+    pub modules: Vec<String>,
+}
+
+/// Directory of the settings below `/proc`.
+const SETTINGS_DIRECTORY: &str = "sys/net/ipv4/vs/";
+/// The path of a setting below `/proc`.
+pub(super) fn setting_path(name: &str) -> String {
+    format!("{SETTINGS_DIRECTORY}{name}")
+}
+
+// === impl TypedQuery ===
+
+impl TypedQuery for SettingsQuery {
+    type Answer = Settings;
+
+    const CACHED: bool = true;
+
+    fn query(&self) -> Option<Query> {
+        Some(Query::Settings)
+    }
+
+    fn fetch(&self, source: &mut Source<'_>) -> Result<Settings, Error> {
+        let settings = SETTINGS.iter().filter_map(|spec| setting(source, spec));
+        let settings: BTreeMap<_, _> = settings.collect();
+        if settings.is_empty() {
+            // The connection attempt has the better error if the kernel has no IPVS at all.
+            source.socket.read(dump::info)?;
+            return Err(Error::new(
+                Reason::KernelUnavailable,
+                "the IPVS settings cannot be read from /proc/sys/net/ipv4/vs",
+            )
+            .with_hint("they exist only in network namespaces of the initial user namespace"));
+        }
+        Ok(settings)
+    }
+
+    fn project(settings: &mut Settings, op: &Op) -> Result<(), Error> {
+        if let Op::SetSetting { name, text } = op
+            && let Some(spec) = SettingSpec::find(name)
+        {
+            settings.insert((*name).to_owned(), spec.parse(text));
+        }
+        Ok(())
+    }
+}
+
+impl TypedQuery for EstimationQuery {
+    type Answer = bool;
+
+    const CACHED: bool = true;
+
+    fn query(&self) -> Option<Query> {
+        Some(Query::Estimation)
+    }
+
+    fn fetch(&self, source: &mut Source<'_>) -> Result<bool, Error> {
+        let text = source.file(&setting_path("run_estimation"));
+        Ok(text.is_none_or(|text| text.trim() != "0"))
+    }
+}
+
+impl TypedQuery for TotalsQuery {
+    type Answer = (Stats, Rates);
+
+    const CACHED: bool = true;
+
+    fn query(&self) -> Option<Query> {
+        Some(Query::Totals)
+    }
+
+    fn fetch(&self, source: &mut Source<'_>) -> Result<(Stats, Rates), Error> {
+        let text = source.file("net/ip_vs_stats");
+        text.as_deref().and_then(codec::totals).ok_or_else(|| {
+            Error::new(
+                Reason::Internal,
+                "the totals in /proc/net/ip_vs_stats cannot be read",
+            )
+        })
+    }
+}
+
+impl TypedQuery for SystemQuery {
+    type Answer = System;
+
+    const CACHED: bool = true;
+
+    fn query(&self) -> Option<Query> {
+        Some(Query::System)
+    }
+
+    fn fetch(&self, source: &mut Source<'_>) -> Result<System, Error> {
+        let release = source.file("sys/kernel/osrelease").unwrap_or_default();
+        Ok(System {
+            release: release.trim().to_owned(),
+            modules: source.modules(),
+        })
+    }
+}
+
+/// The value of a setting; `None` if this kernel does not have it.
+fn setting(source: &Source<'_>, spec: &SettingSpec) -> Option<(String, SettingValue)> {
+    let text = source.file(&setting_path(spec.name))?;
+    Some((spec.name.to_owned(), spec.parse(&text)))
+}
+
+// === impl ConnectionsQuery, ConnectionCountsQuery ===
+
+impl ConnectionsQuery {
+    /// The query as a value of the closed set.
+    pub fn query(&self) -> Query {
+        Query::Connections
+    }
+}
+
+impl ConnectionCountsQuery {
+    /// The query as a value of the closed set.
+    pub fn query(&self) -> Query {
+        Query::ConnectionCounts
+    }
+}
