@@ -23,7 +23,7 @@ async fn an_http1_request_in_progress_completes_and_its_connection_closes() {
         .unwrap();
     in_time(fixture.entered.recv()).await;
     server.shutdown.advance();
-    // The response announces the close, although the client request for keep-alive.
+    // The response announces the close, although the client asked for keep-alive.
     fixture.release.add_permits(1);
     let response = read_to_end(stream).await;
     assert!(
