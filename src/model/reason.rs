@@ -78,7 +78,7 @@ reasons! {
     KernelUnavailable = "KERNEL_UNAVAILABLE", "IPVS not available";
     /// The deadline expired before the operation completed.
     DeadlineExceeded = "DEADLINE_EXCEEDED", "Deadline exceeded";
-    /// A fault of the daemon or of the kernel.
+    /// An internal error of the daemon or of the kernel.
     Internal = "INTERNAL", "Internal error";
 }
 

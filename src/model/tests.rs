@@ -1,10 +1,6 @@
-//! The rules, each with what it allows, what it refuses and what it leaves alone.
+//! Validation of drafts: accepted, rejected and unchanged values.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails, and says where"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod etags;
 mod keys;
@@ -21,12 +17,12 @@ use serde_json::Value;
 
 use super::*;
 
-/// A service's draft, from JSON as a client sends it.
+/// The draft of a service, from JSON.
 fn draft(json: Value) -> ServiceDraft {
     serde_json::from_value(json).unwrap()
 }
 
-/// A server's draft.
+/// The draft of a server, from JSON.
 fn server(json: Value) -> ServerDraft {
     serde_json::from_value(json).unwrap()
 }
@@ -43,14 +39,14 @@ fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-/// The fields at fault, in the order in which they are told.
+/// The fields at fault, in the order of the violations.
 fn fields<T: Debug>(result: Result<T, Error>) -> Vec<String> {
     let error = result.unwrap_err();
     assert_eq!(error.reason, Reason::InvalidArgument);
     for violation in &error.violations {
         assert!(
             error.detail.contains(&violation.message),
-            "the detail says it all: {error:?}"
+            "the detail contains all messages: {error:?}"
         );
     }
     error.violations.into_iter().map(|v| v.field).collect()

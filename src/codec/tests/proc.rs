@@ -103,7 +103,7 @@ fn all_protocols_and_address_families_decode() {
         let line = format!("{text} C000020A 9C42 0A000001 0050 0A010102 1F90 NONE              5");
         connection(line.as_bytes()).map(|connection| connection.protocol.to_string())
     };
-    for (text, told) in [
+    for (text, name) in [
         ("TCP", "tcp"),
         ("UDP", "udp"),
         ("SCTP", "sctp"),
@@ -113,7 +113,7 @@ fn all_protocols_and_address_families_decode() {
         ("IP_47", "47"),
         ("IP_6", "tcp"),
     ] {
-        assert_eq!(protocol(text).as_deref(), Some(told));
+        assert_eq!(protocol(text).as_deref(), Some(name));
     }
     for text in ["tcp", "GRE", "IP_", "IP_x", "IP_65536", ""] {
         assert_eq!(protocol(text), None, "{text}");
@@ -153,10 +153,10 @@ fn a_template_has_client_port_0_and_a_template_state() {
 fn engine_data_may_contain_blanks() {
     let start = "UDP C000020A 13CE 0A000001 13C4 0A010102 13C4 UDP             295";
     let data = |rest: &[u8]| {
-        let told = connection(&[start.as_bytes(), rest].concat()).unwrap();
+        let decoded = connection(&[start.as_bytes(), rest].concat()).unwrap();
         (
-            told.persistence_engine.map(String::from),
-            told.persistence_data.map(String::from),
+            decoded.persistence_engine.map(String::from),
+            decoded.persistence_data.map(String::from),
         )
     };
     let some = |engine: &str, data: &str| (Some(engine.to_owned()), Some(data.to_owned()));

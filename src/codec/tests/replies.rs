@@ -323,7 +323,7 @@ fn counters_decode_in_any_order_and_with_any_padding() {
 
 #[test]
 fn invalid_values_of_other_programs_decode() {
-    let odd = nest(
+    let invalid = nest(
         2,
         &[
             attribute(1, &[0xfd; 16]),
@@ -334,11 +334,11 @@ fn invalid_values_of_other_programs_decode() {
             attribute(15, &0xffff_u16.to_ne_bytes()),
         ],
     );
-    let odd = server(&odd, Family::Ipv4).unwrap();
-    assert_eq!(odd.config.forwarding, Forwarding::Other(7));
-    assert_eq!(odd.config.tunnel.kind, TunnelType::Other(255));
-    assert_eq!(odd.config.tunnel.checksum, Checksum::Other(0xffff));
-    let strange = nest(
+    let invalid = server(&invalid, Family::Ipv4).unwrap();
+    assert_eq!(invalid.config.forwarding, Forwarding::Other(7));
+    assert_eq!(invalid.config.tunnel.kind, TunnelType::Other(255));
+    assert_eq!(invalid.config.tunnel.checksum, Checksum::Other(0xffff));
+    let invalid = nest(
         1,
         &[
             attribute(1, &2_u16.to_ne_bytes()),
@@ -350,11 +350,11 @@ fn invalid_values_of_other_programs_decode() {
             attribute(11, b"\0"),
         ],
     );
-    let strange = service(&strange).unwrap();
-    assert_eq!(strange.key, key("65535-0.0.0.0-0"));
-    assert_eq!(strange.config.scheduler.as_str(), "??");
-    assert_eq!(strange.config.persistence_engine, None);
-    assert_eq!(strange.config.persistence_timeout, Some(0));
+    let invalid = service(&invalid).unwrap();
+    assert_eq!(invalid.key, key("65535-0.0.0.0-0"));
+    assert_eq!(invalid.config.scheduler.as_str(), "??");
+    assert_eq!(invalid.config.persistence_engine, None);
+    assert_eq!(invalid.config.persistence_timeout, Some(0));
 }
 
 /// A message of a server with all known attributes, each with the value 7, and the attributes that

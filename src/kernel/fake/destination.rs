@@ -131,7 +131,7 @@ impl Destination {
         })
     }
 
-    /// Checks the configuration as the kernel does before it looks for the real server.
+    /// Checks the configuration. The kernel does so before the lookup of the real server.
     pub(super) fn check(&self) -> Result<(), Errno> {
         if i32::try_from(self.weight).is_err() || self.lower > self.upper {
             return Err(libc::ERANGE);

@@ -200,7 +200,7 @@ impl FakeSocket {
         }
     }
 
-    /// Queues the acknowledgement: of an error always, of success if the request asks for it.
+    /// Queues the acknowledgement: of an error always, of success if the request has NLM_F_ACK.
     fn acknowledge(
         &mut self,
         message: &Message<'_>,

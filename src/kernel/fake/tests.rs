@@ -1,4 +1,4 @@
-//! Does the fake behave as the recorded kernel did?
+//! The simulator compared with recordings of a real kernel.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,11 +30,11 @@ const REQUEST: u16 = 1;
 const ACK: u16 = 4;
 const DUMP: u16 = 0x300;
 
-/// Attribute numbers of services, and of destinations.
+/// Attributes of a service.
 const AF: u16 = 1;
 const PORT: u16 = 4;
 
-/// A nest under construction: attributes by number.
+/// A nest: attributes by number.
 #[derive(Clone, Debug)]
 struct Nest {
     number: u16,
@@ -68,7 +68,7 @@ impl Nest {
         attribute(self.number, &inner)
     }
 
-    /// The nest and another one behind it.
+    /// The nest followed by another one.
     fn and(&self, other: &Nest) -> Vec<u8> {
         [self.bytes(), other.bytes()].concat()
     }
@@ -89,7 +89,7 @@ fn empty(number: u16) -> Nest {
     }
 }
 
-/// The whole of TCP 10.0.0.1:80, scheduler rr.
+/// All attributes of the service TCP 10.0.0.1:80 with scheduler rr.
 fn svc() -> Nest {
     empty(1)
         .u16(AF, 2)
@@ -102,18 +102,18 @@ fn svc() -> Nest {
         .with(9, [0xff; 4])
 }
 
-/// The whole of TCP [2001:db8::1]:80.
+/// All attributes of the service TCP [2001:db8::1]:80.
 fn svc6() -> Nest {
     let address: std::net::Ipv6Addr = "2001:db8::1".parse().unwrap();
     svc().u16(AF, 10).with(3, address.octets()).u32(9, 128)
 }
 
-/// The whole of a firewall-mark service.
+/// All attributes of a fwmark service.
 fn mark(mark: u32) -> Nest {
     svc().without(2).without(3).without(4).u32(5, mark)
 }
 
-/// The whole of real server 10.1.1.2:80, masquerading, weight 1.
+/// All attributes of the real server 10.1.1.2:80, masquerading, weight 1.
 fn dest() -> Nest {
     let nest = empty(2).with(1, [10, 1, 1, 2]).with(2, [0, 80]).u16(11, 2);
     (3..=6).fold(nest, |nest, number| {
@@ -136,7 +136,7 @@ fn message(family: u16, command: u8, flags: u16, sequence: u32, attributes: &[u8
     bytes
 }
 
-/// Receives a datagram, None when there is none.
+/// Receives a datagram; `None` if there is none.
 fn receive(socket: &mut dyn Transport) -> Option<Vec<u8>> {
     match receive_up_to(socket, 65536, Duration::ZERO) {
         Ok(datagram) => Some(datagram),
@@ -145,15 +145,11 @@ fn receive(socket: &mut dyn Transport) -> Option<Vec<u8>> {
     }
 }
 
-/// Receives one datagram into a place of `longest` bytes.
-fn receive_up_to(
-    socket: &mut dyn Transport,
-    longest: usize,
-    wait: Duration,
-) -> io::Result<Vec<u8>> {
-    let mut inbox = RecvBuffers::new(1, longest);
-    socket.receive(&mut inbox, wait)?;
-    Ok(inbox.datagrams().flatten().copied().collect())
+/// Receives one datagram into a buffer of `size` bytes.
+fn receive_up_to(socket: &mut dyn Transport, size: usize, wait: Duration) -> io::Result<Vec<u8>> {
+    let mut buffers = RecvBuffers::new(1, size);
+    socket.receive(&mut buffers, wait)?;
+    Ok(buffers.datagrams().flatten().copied().collect())
 }
 
 /// The messages of a datagram.
@@ -181,8 +177,8 @@ fn acknowledgement(message: &[u8]) -> (u32, i32) {
     )
 }
 
-/// Sends one command; the data messages that answer it, or the errno.
-fn ask(
+/// Sends one command. Returns its data messages or the errno.
+fn execute(
     socket: &mut dyn Transport,
     command: u8,
     flags: u16,
@@ -191,11 +187,11 @@ fn ask(
     socket
         .send(&request(command, flags | ACK, 7, attributes))
         .unwrap();
-    answers(socket)
+    replies(socket)
 }
 
-/// The answers up to the one that ends them.
-fn answers(socket: &mut dyn Transport) -> Result<Vec<Vec<u8>>, i32> {
+/// Receives the replies to one command.
+fn replies(socket: &mut dyn Transport) -> Result<Vec<Vec<u8>>, i32> {
     let mut data = Vec::new();
     while let Some(datagram) = receive(socket) {
         for message in messages(&datagram) {
@@ -212,22 +208,22 @@ fn answers(socket: &mut dyn Transport) -> Result<Vec<Vec<u8>>, i32> {
 }
 
 fn dump(socket: &mut dyn Transport, command: u8, attributes: &[u8]) -> Vec<Vec<u8>> {
-    ask(socket, command, DUMP, attributes).unwrap()
+    execute(socket, command, DUMP, attributes).unwrap()
 }
 
-/// Looks a family up by its name: its number, or the errno.
-fn look_up(socket: &mut dyn Transport, name: &str) -> Result<u16, i32> {
+/// Resolves a family by name. Returns its number or the errno.
+fn resolve(socket: &mut dyn Transport, name: &str) -> Result<u16, i32> {
     let name = [name.as_bytes(), b"\0"].concat();
     socket
         .send(&message(16, 3, REQUEST | ACK, 1, &attribute(2, &name)))
         .unwrap();
-    let answer = answers(socket)?;
-    Ok(find(&answer[0][20..], 1)
+    let reply = replies(socket)?;
+    Ok(find(&reply[0][20..], 1)
         .map(|id| u16::from_ne_bytes(id.try_into().unwrap()))
         .unwrap())
 }
 
-/// The payload of an attribute.
+/// The value of an attribute.
 fn find(mut bytes: &[u8], number: u16) -> Option<&[u8]> {
     while bytes.len() >= 4 {
         let length = usize::from(u16::from_ne_bytes(bytes[..2].try_into().unwrap()));
@@ -239,7 +235,7 @@ fn find(mut bytes: &[u8], number: u16) -> Option<&[u8]> {
     None
 }
 
-/// The attribute within the nest of a service, a destination or a daemon.
+/// The value of an attribute in the nest of a service, a real server or a sync daemon.
 fn inner(message: &[u8], number: u16) -> Option<&[u8]> {
     find(&message[24..], number)
 }
@@ -248,7 +244,7 @@ fn inner_u32(message: &[u8], number: u16) -> u32 {
     u32::from_ne_bytes(inner(message, number).unwrap().try_into().unwrap())
 }
 
-/// A service with so many real servers, 10.1.0.0:80 the oldest.
+/// Adds a service with this number of real servers, from 10.1.0.0:80 on.
 fn fill(kernel: &FakeKernel, servers: u32) -> ServiceId {
     let id = ServiceId::tcp("10.0.0.1:80".parse().unwrap());
     kernel.add_service(Service::new(id));
@@ -262,7 +258,7 @@ fn server(number: u32) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::from(0x0a01_0000 + number).into(), 80)
 }
 
-/// The last two bytes of the address of each real server dumped.
+/// The index of each real server in a dump.
 fn servers(dump: &[Vec<u8>]) -> Vec<u32> {
     let number = |address: &[u8]| u32::from_be_bytes(address[..4].try_into().unwrap());
     dump.iter()

@@ -3,7 +3,7 @@ use super::*;
 const TCP: &str = "tcp-192.0.2.1-80";
 
 #[test]
-fn an_etag_covers_the_configuration_of_its_scope_and_nothing_that_changes_by_itself() {
+fn an_etag_covers_the_configuration_of_its_scope_but_no_counters() {
     let of = |id: &str| Server {
         key: server_key(id),
         config: ServerConfig::default(),

@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 
 #[test]
-fn every_spelling_of_a_service_id_is_answered_in_its_canonical_form() {
+fn service_ids_are_canonicalised() {
     for (text, canonical) in [
         ("tcp-192.0.2.1-80", "tcp-192.0.2.1-80"),
         ("udp-192.0.2.1-0", "udp-192.0.2.1-0"),
@@ -33,7 +33,7 @@ fn every_spelling_of_a_service_id_is_answered_in_its_canonical_form() {
 }
 
 #[test]
-fn what_is_no_service_id_is_refused_with_examples() {
+fn an_invalid_service_id_is_rejected_with_examples() {
     for text in [
         "",
         "-",
@@ -99,7 +99,7 @@ fn a_server_id_is_an_address_and_a_port() {
 }
 
 #[test]
-fn a_body_may_name_a_service_by_id_by_fields_or_by_both_alike() {
+fn a_body_names_a_service_by_id_or_by_fields() {
     for json in [
         json!({"id": "tcp-192.0.2.1-80"}),
         json!({"protocol": "tcp", "address": "192.0.2.1", "port": 80}),
@@ -123,7 +123,7 @@ fn a_body_may_name_a_service_by_id_by_fields_or_by_both_alike() {
 }
 
 #[test]
-fn each_fault_of_a_bodys_identity_is_told_by_its_field() {
+fn violations_of_the_identity_name_the_field() {
     for (json, wrong) in [
         (json!({"id": "nonsense"}), &["id"][..]),
         (json!({"id": "fwmark-7", "fwmark": 8}), &["id"]),
@@ -160,7 +160,7 @@ fn each_fault_of_a_bodys_identity_is_told_by_its_field() {
 }
 
 #[test]
-fn a_servers_port_defaults_to_its_services_and_to_the_path_s() {
+fn the_port_of_a_server_defaults_to_that_of_the_service_or_the_path() {
     let service = key("tcp-192.0.2.1-80");
     let of = |json, service| server(json).key(service).unwrap().unwrap().to_string();
     assert_eq!(of(json!({"address": "10.0.0.1"}), service), "10.0.0.1-80");
@@ -215,7 +215,7 @@ fn a_servers_port_defaults_to_its_services_and_to_the_path_s() {
 }
 
 #[test]
-fn names_are_1_to_16_visible_ascii_characters_and_the_kernels_are_made_so() {
+fn names_are_1_to_16_visible_ascii_characters() {
     assert_eq!(
         Name::new("0123456789abcdef", 16).unwrap().as_str().len(),
         16

@@ -16,7 +16,7 @@ fn timeouts(json: Value) -> Result<Timeouts, Error> {
 }
 
 #[test]
-fn timeouts_keep_what_is_absent_and_null_goes_back_to_the_kernels_default() {
+fn an_absent_timeout_is_kept_and_null_sets_the_default() {
     let all = |tcp_seconds, tcp_fin_seconds, udp_seconds| Timeouts {
         tcp_seconds,
         tcp_fin_seconds,
@@ -35,7 +35,7 @@ fn timeouts_keep_what_is_absent_and_null_goes_back_to_the_kernels_default() {
 }
 
 #[test]
-fn a_timeout_of_0_is_refused_rather_than_kept_silently() {
+fn a_timeout_of_0_is_rejected() {
     let wrong = json!({"tcp_seconds": 0, "tcp_fin_seconds": -1, "udp_seconds": 2_678_401});
     let error = timeouts(wrong).unwrap_err();
     assert!(error.violations[0].message.contains("omit the field"));
@@ -50,7 +50,7 @@ fn a_timeout_of_0_is_refused_rather_than_kept_silently() {
 }
 
 #[test]
-fn connections_are_filtered_by_every_field() {
+fn connections_are_filtered_by_each_field() {
     let endpoint = |text: &str| {
         let socket: std::net::SocketAddr = text.parse().unwrap();
         Endpoint {
@@ -211,7 +211,7 @@ fn connections_are_filtered_by_every_field() {
 }
 
 #[test]
-fn fields_below_a_path_are_joined_as_a_client_writes_them() {
+fn below_prefixes_field_paths() {
     let paths = |error: Error| fields::<()>(Err(error.below("servers[2]")));
     assert_eq!(paths(Error::invalid("weight", "x")), ["servers[2].weight"]);
     assert_eq!(paths(Error::invalid("", "x")), ["servers[2]"]);
@@ -224,7 +224,7 @@ fn fields_below_a_path_are_joined_as_a_client_writes_them() {
         (kept.errno, kept.hint.as_deref()),
         (Some(Errno::EINVAL), Some("h"))
     );
-    // What names no field is at fault as a whole, and no reason turns into another.
+    // An error without a field gets the path as its field. The reason is unchanged.
     let whole = Error::new(Reason::ServerExists, "there").below("servers[2]");
     assert_eq!(whole.reason, Reason::ServerExists);
     assert_eq!(whole.violations, [Violation::new("servers[2]", "there")]);
@@ -237,7 +237,7 @@ fn fields_below_a_path_are_joined_as_a_client_writes_them() {
 }
 
 #[test]
-fn every_reason_has_a_name_of_its_own_and_errnos_go_by_the_kernels() {
+fn names_of_reasons_and_errnos_are_unique() {
     let names: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|r| r.as_str()).collect();
     assert_eq!(names.len(), Reason::ALL.len());
     let titles: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|r| r.title()).collect();

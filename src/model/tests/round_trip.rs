@@ -1,4 +1,4 @@
-//! What is read can be sent back: GET, then PUT of the same JSON, changes nothing.
+//! A PUT of the JSON of a GET changes nothing.
 
 use proptest::{collection::vec, option, prelude::*};
 
@@ -30,7 +30,7 @@ fn service_key() -> impl Strategy<Value = ServiceKey> {
     ]
 }
 
-/// A service that ipvsd itself would have made.
+/// A service that ipvsd could have created.
 fn service() -> impl Strategy<Value = Service> {
     let flags = prop_oneof![Just(0_u32), any::<u32>()];
     (
@@ -91,7 +91,7 @@ fn tunnel() -> impl Strategy<Value = Tunnel> {
     })
 }
 
-/// A server of `service` that ipvsd itself would have made.
+/// A server of `service` that ipvsd could have created.
 fn server_of(service: ServiceKey) -> impl Strategy<Value = Server> {
     (
         1..0xe000_0000_u32,
@@ -172,7 +172,7 @@ proptest! {
             draft.check_key(key, server.key).unwrap();
             prop_assert_eq!(draft.create(key, server.key).unwrap(), server.config, "{}", json);
         }
-        // Sent back as an update, it changes nothing either.
+        // The same holds for an update.
         let bare = serde_json::to_value(ServiceView::bare(&entry.service, include)).unwrap();
         let bare: ServiceDraft = serde_json::from_value(bare).unwrap();
         prop_assert_eq!(bare.update(key, entry.service.config).unwrap(), entry.service.config);
@@ -187,7 +187,7 @@ proptest! {
         let empty = ServiceDraft::default();
         prop_assert_eq!(empty.update(key, entry.service.config).unwrap(), entry.service.config);
         for server in &entry.servers {
-            let odd = ServerConfig {
+            let foreign = ServerConfig {
                 forwarding: Forwarding::from(method),
                 weight: bits,
                 upper_threshold: bits / 3,
@@ -195,7 +195,7 @@ proptest! {
                 tunnel: Tunnel { kind: kind.into(), port: sum, checksum: sum.into() },
             };
             let empty = ServerDraft::default();
-            prop_assert_eq!(empty.update(key, server.key, odd).unwrap(), odd);
+            prop_assert_eq!(empty.update(key, server.key, foreign).unwrap(), foreign);
         }
     }
 }

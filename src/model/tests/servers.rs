@@ -21,7 +21,7 @@ fn gue() -> ServerConfig {
 }
 
 #[test]
-fn an_empty_draft_creates_with_the_manuals_defaults() {
+fn an_empty_draft_creates_the_defaults_of_the_manual() {
     let expected = ServerConfig {
         forwarding: Forwarding::Direct,
         weight: 1,
@@ -42,7 +42,7 @@ fn an_empty_draft_creates_with_the_manuals_defaults() {
 }
 
 #[test]
-fn a_weight_is_0_to_65535_and_0_is_not_absent() {
+fn the_weight_is_0_to_65535_and_0_is_not_absent() {
     for good in [0, 1, 65_535] {
         let config = created(json!({"weight": good})).unwrap();
         assert_eq!(i64::from(config.weight), good);
@@ -57,7 +57,7 @@ fn a_weight_is_0_to_65535_and_0_is_not_absent() {
 }
 
 #[test]
-fn thresholds_are_0_to_2147483647_and_the_lower_is_not_above_the_upper() {
+fn thresholds_are_0_to_2147483647_and_lower_is_at_most_upper() {
     let max = i64::from(i32::MAX);
     for (upper, lower) in [(0, 0), (5, 5), (max, max), (max, 0)] {
         let json = json!({"upper_threshold": upper, "lower_threshold": lower});
@@ -92,8 +92,8 @@ fn thresholds_are_0_to_2147483647_and_the_lower_is_not_above_the_upper() {
 }
 
 #[test]
-fn a_foreign_oddity_is_kept_until_it_is_touched() {
-    let odd = ServerConfig {
+fn invalid_foreign_values_are_kept_unless_the_draft_sets_them() {
+    let foreign = ServerConfig {
         forwarding: Forwarding::Direct,
         weight: 1_000_000,
         upper_threshold: 1,
@@ -104,26 +104,32 @@ fn a_foreign_oddity_is_kept_until_it_is_touched() {
             checksum: Checksum::Other(9),
         },
     };
-    // Direct routing to another port does not work, but it can be drained.
+    // Direct routing to another port is invalid, but the server can still be drained.
     let elsewhere = server_key("10.0.0.1-8080");
-    let drained = server(json!({"weight": 0})).update(key(SERVICE), elsewhere, odd);
-    assert_eq!(drained.unwrap(), ServerConfig { weight: 0, ..odd });
-    let mended = server(json!({"upper_threshold": 0, "lower_threshold": 0}));
-    let mended = mended.update(key(SERVICE), elsewhere, odd).unwrap();
-    assert_eq!(mended.weight, 1_000_000, "shown and kept as it is");
-    assert_eq!(mended.tunnel, odd.tunnel);
-    let touched = server(json!({"forwarding": "direct"})).update(key(SERVICE), elsewhere, odd);
-    assert_eq!(fields(touched), ["port"]);
+    let drained = server(json!({"weight": 0})).update(key(SERVICE), elsewhere, foreign);
+    assert_eq!(
+        drained.unwrap(),
+        ServerConfig {
+            weight: 0,
+            ..foreign
+        }
+    );
+    let repaired = server(json!({"upper_threshold": 0, "lower_threshold": 0}));
+    let repaired = repaired.update(key(SERVICE), elsewhere, foreign).unwrap();
+    assert_eq!(repaired.weight, 1_000_000, "shown and kept as it is");
+    assert_eq!(repaired.tunnel, foreign.tunnel);
+    let rejected = server(json!({"forwarding": "direct"})).update(key(SERVICE), elsewhere, foreign);
+    assert_eq!(fields(rejected), ["port"]);
     let other_family = server_key("2001:db8::1-80");
-    let touched = server(json!({"forwarding": null})).update(key(SERVICE), other_family, odd);
-    assert_eq!(fields(touched), ["forwarding"]);
+    let rejected = server(json!({"forwarding": null})).update(key(SERVICE), other_family, foreign);
+    assert_eq!(fields(rejected), ["forwarding"]);
     server(json!({"weight": 5}))
-        .update(key(SERVICE), other_family, odd)
+        .update(key(SERVICE), other_family, foreign)
         .unwrap();
 }
 
 #[test]
-fn direct_routing_and_tunneling_keep_the_port_and_masquerading_changes_it() {
+fn direct_routing_and_tunneling_require_the_services_port() {
     let elsewhere = server_key("10.0.0.1-8080");
     let create = |method| server(json!({"forwarding": method})).create(key(SERVICE), elsewhere);
     assert_eq!(fields(create("direct")), ["port"]);
@@ -139,7 +145,7 @@ fn direct_routing_and_tunneling_keep_the_port_and_masquerading_changes_it() {
 }
 
 #[test]
-fn only_a_tunnel_crosses_the_families() {
+fn mixed_address_families_require_a_tunnel() {
     let ipv6 = server_key("2001:db8::1-80");
     for (method, wrong) in [
         ("masquerade", &["forwarding"][..]),
@@ -158,7 +164,7 @@ fn only_a_tunnel_crosses_the_families() {
 }
 
 #[test]
-fn the_kernels_own_methods_are_not_set_but_may_be_sent_back() {
+fn methods_of_the_kernel_cannot_be_set_but_are_accepted_unchanged() {
     for own in ["local", "bypass", "7", "5"] {
         let wrong = created(json!({"forwarding": own}));
         assert_eq!(fields(wrong), ["forwarding"], "{own}");
@@ -179,7 +185,7 @@ fn the_kernels_own_methods_are_not_set_but_may_be_sent_back() {
 }
 
 #[test]
-fn a_tunnel_is_what_its_type_takes() {
+fn the_tunnel_type_determines_port_and_checksum() {
     let tunnel = |json| created(json!({"forwarding": "tunnel", "tunnel": json}));
     let of = |kind, port, checksum| Tunnel {
         kind,
@@ -235,7 +241,7 @@ fn a_tunnel_is_what_its_type_takes() {
 }
 
 #[test]
-fn a_tunnel_goes_with_forwarding_tunnel_only() {
+fn a_tunnel_requires_forwarding_tunnel() {
     for method in ["direct", "masquerade"] {
         let json = json!({"forwarding": method, "tunnel": {"type": "ipip"}});
         assert_eq!(fields(created(json)), ["tunnel"]);
@@ -253,7 +259,7 @@ fn a_tunnel_goes_with_forwarding_tunnel_only() {
 }
 
 #[test]
-fn an_update_keeps_a_tunnel_and_resets_it_with_what_it_belongs_to() {
+fn an_update_keeps_the_tunnel_and_resets_it_with_forwarding_or_type() {
     let update = |json| updated(json, gue()).unwrap();
     assert_eq!(update(json!({})), gue());
     assert_eq!(update(json!({"weight": 1})), gue());
@@ -285,7 +291,7 @@ fn an_update_keeps_a_tunnel_and_resets_it_with_what_it_belongs_to() {
 }
 
 #[test]
-fn an_address_that_no_kernel_takes_is_refused_when_it_is_created() {
+fn a_create_rejects_addresses_that_are_not_unicast() {
     for bad in [
         "0.0.0.0",
         "224.0.0.1",
@@ -337,7 +343,7 @@ fn an_address_that_no_kernel_takes_is_refused_when_it_is_created() {
 }
 
 #[test]
-fn all_faults_are_told_at_once() {
+fn all_violations_are_reported_at_once() {
     let wrong = json!({
         "forwarding": "tunnel", "weight": -1, "upper_threshold": -1, "lower_threshold": 1,
         "tunnel": {"type": "gue"},
@@ -356,12 +362,15 @@ fn all_faults_are_told_at_once() {
 }
 
 #[test]
-fn what_answers_tell_beside_the_configuration_is_ignored() {
-    let told = json!({
+fn read_only_fields_are_ignored() {
+    let with_read_only_fields = json!({
         "active_connections": 5, "inactive_connections": {}, "persistent_connections": "x",
         "stats": null, "rates": 1, "etag": "r-1", "changed": false,
     });
-    assert_eq!(created(told).unwrap(), ServerConfig::default());
+    assert_eq!(
+        created(with_read_only_fields).unwrap(),
+        ServerConfig::default()
+    );
     let error = serde_json::from_value::<ServerDraft>(json!({"connections": 5})).unwrap_err();
     assert!(error.to_string().contains("unknown field `connections`"));
 }

@@ -8,12 +8,12 @@ fn config(id: &str, json: Value) -> ServiceConfig {
     draft(json).create(key(id)).unwrap()
 }
 
-fn refused(id: &str, json: Value) -> Vec<String> {
+fn violations_of(id: &str, json: Value) -> Vec<String> {
     fields(draft(json).create(key(id)))
 }
 
 #[test]
-fn an_empty_draft_creates_with_the_manuals_defaults() {
+fn an_empty_draft_creates_the_defaults_of_the_manual() {
     let expected = ServiceConfig {
         scheduler: name("wlc"),
         scheduler_flags: SchedulerFlags::default(),
@@ -38,7 +38,7 @@ fn an_empty_draft_creates_with_the_manuals_defaults() {
 }
 
 #[test]
-fn persistence_defaults_to_300_seconds_of_the_whole_address() {
+fn persistence_defaults_to_300_seconds_and_the_full_netmask() {
     let empty = config(TCP, json!({"persistence": {}}));
     assert_eq!(empty.persistence_timeout, Some(300));
     assert!(empty.netmask.is_full());
@@ -47,7 +47,7 @@ fn persistence_defaults_to_300_seconds_of_the_whole_address() {
 }
 
 #[test]
-fn a_persistence_timeout_is_1_second_to_31_days() {
+fn the_persistence_timeout_is_1_second_to_31_days() {
     let with = |seconds: i64| json!({"persistence": {"timeout_seconds": seconds}});
     for good in [1, 300, 2_678_400] {
         let config = config(TCP, with(good));
@@ -61,12 +61,15 @@ fn a_persistence_timeout_is_1_second_to_31_days() {
         i64::MAX,
         i64::MIN,
     ] {
-        assert_eq!(refused(TCP, with(bad)), ["persistence.timeout_seconds"]);
+        assert_eq!(
+            violations_of(TCP, with(bad)),
+            ["persistence.timeout_seconds"]
+        );
     }
 }
 
 #[test]
-fn a_netmask_is_a_dotted_quad_or_a_prefix_length_as_the_family_has_it() {
+fn the_netmask_is_a_dotted_quad_for_ipv4_and_a_prefix_length_for_ipv6() {
     let with = |mask: Value| json!({"persistence": {"netmask": mask}});
     for (mask, shown) in [
         (json!("255.255.255.0"), "255.255.255.0"),
@@ -83,7 +86,7 @@ fn a_netmask_is_a_dotted_quad_or_a_prefix_length_as_the_family_has_it() {
         json!(""),
         json!(i64::MAX),
     ] {
-        assert_eq!(refused(TCP, with(bad)), ["persistence.netmask"]);
+        assert_eq!(violations_of(TCP, with(bad)), ["persistence.netmask"]);
     }
     for (mask, length) in [
         (json!("64"), 64),
@@ -105,25 +108,28 @@ fn a_netmask_is_a_dotted_quad_or_a_prefix_length_as_the_family_has_it() {
         json!(i64::MAX),
         json!(4_294_967_296_i64 + 64),
     ] {
-        assert_eq!(refused("tcp-::1-80", with(bad)), ["persistence.netmask"]);
+        assert_eq!(
+            violations_of("tcp-::1-80", with(bad)),
+            ["persistence.netmask"]
+        );
     }
 }
 
 #[test]
-fn the_netmask_of_a_persistent_service_is_below_persistence_only() {
+fn a_persistent_service_has_its_netmask_in_persistence() {
     assert_eq!(
-        refused(TCP, json!({"persistence": {}, "netmask": "255.0.0.0"})),
+        violations_of(TCP, json!({"persistence": {}, "netmask": "255.0.0.0"})),
         ["netmask"]
     );
     let kept = config(TCP, json!({"netmask": "255.0.0.0"}));
     assert_eq!(kept.netmask, Netmask::V4([255, 0, 0, 0].into()));
     assert_eq!(kept.persistence_timeout, None);
-    assert_eq!(refused(TCP, json!({"netmask": 8})), ["netmask"]);
+    assert_eq!(violations_of(TCP, json!({"netmask": 8})), ["netmask"]);
 }
 
 #[test]
-fn port_0_is_for_persistent_services_only() {
-    assert_eq!(refused("tcp-192.0.2.1-0", json!({})), ["port"]);
+fn port_0_requires_persistence() {
+    assert_eq!(violations_of("tcp-192.0.2.1-0", json!({})), ["port"]);
     config("tcp-192.0.2.1-0", json!({"persistence": {}}));
     config("fwmark-7", json!({}));
 
@@ -135,7 +141,7 @@ fn port_0_is_for_persistent_services_only() {
     assert_eq!(
         kept.scheduler,
         name("rr"),
-        "what others made odd can be changed"
+        "a service in violation of the rules can be updated"
     );
     let persistent = draft(json!({"persistence": {}})).update(key, foreign);
     let persistent = persistent.unwrap();
@@ -144,13 +150,13 @@ fn port_0_is_for_persistent_services_only() {
 }
 
 #[test]
-fn one_packet_scheduling_is_for_udp_and_firewall_marks() {
+fn one_packet_scheduling_requires_udp_or_a_fwmark() {
     let on = || json!({"one_packet": true});
     for good in ["udp-192.0.2.1-53", "fwmark-7", "fwmark6-7"] {
         assert!(config(good, on()).one_packet);
     }
     for bad in [TCP, "sctp-192.0.2.1-80"] {
-        assert_eq!(refused(bad, on()), ["one_packet"]);
+        assert_eq!(violations_of(bad, on()), ["one_packet"]);
     }
     let foreign = ServiceConfig {
         one_packet: true,
@@ -163,9 +169,9 @@ fn one_packet_scheduling_is_for_udp_and_firewall_marks() {
 }
 
 #[test]
-fn a_protocol_of_others_can_be_updated_but_not_created() {
+fn a_service_with_a_foreign_protocol_can_be_updated_but_not_created() {
     let gre = "47-192.0.2.1-80";
-    assert_eq!(refused(gre, json!({})), ["protocol"]);
+    assert_eq!(violations_of(gre, json!({})), ["protocol"]);
     let base = ServiceConfig::new(Family::Ipv4);
     draft(json!({"scheduler": "rr"}))
         .update(key(gre), base)
@@ -173,7 +179,7 @@ fn a_protocol_of_others_can_be_updated_but_not_created() {
 }
 
 #[test]
-fn a_scheduler_is_any_name_of_the_kernels_length() {
+fn a_scheduler_is_any_name_of_1_to_15_characters() {
     for good in ["rr", "none", "future", "fifteen-letters"] {
         assert_eq!(
             config(TCP, json!({"scheduler": good})).scheduler,
@@ -181,7 +187,7 @@ fn a_scheduler_is_any_name_of_the_kernels_length() {
         );
     }
     for bad in ["", "sixteen-letters!", "r r", "rür", "rr\n"] {
-        assert_eq!(refused(TCP, json!({"scheduler": bad})), ["scheduler"]);
+        assert_eq!(violations_of(TCP, json!({"scheduler": bad})), ["scheduler"]);
     }
     let engine = |name: &str| json!({"persistence_engine": name});
     let sixteen = "sixteen-letters!";
@@ -190,12 +196,12 @@ fn a_scheduler_is_any_name_of_the_kernels_length() {
         Some(name(sixteen))
     );
     for bad in ["", "seventeen-letters", "s p"] {
-        assert_eq!(refused(TCP, engine(bad)), ["persistence_engine"]);
+        assert_eq!(violations_of(TCP, engine(bad)), ["persistence_engine"]);
     }
 }
 
 #[test]
-fn flags_go_by_the_names_of_their_scheduler() {
+fn flags_have_names_per_scheduler() {
     let flags = |scheduler: &str, names: &[&str]| {
         config(
             TCP,
@@ -211,7 +217,7 @@ fn flags_go_by_the_names_of_their_scheduler() {
         "scheduler": "sh", "scheduler_flags": ["sh-port", "mh-port", "flag-4"],
     });
     assert_eq!(
-        refused(TCP, bad),
+        violations_of(TCP, bad),
         ["scheduler_flags[1]", "scheduler_flags[2]"]
     );
     let names = |bits, scheduler| -> Vec<_> {
@@ -229,7 +235,7 @@ fn flags_go_by_the_names_of_their_scheduler() {
 }
 
 #[test]
-fn flags_fall_when_the_scheduler_changes_and_not_otherwise() {
+fn flags_are_reset_when_the_scheduler_changes() {
     let base = config(
         TCP,
         json!({"scheduler": "sh", "scheduler_flags": ["sh-port"]}),
@@ -252,7 +258,7 @@ fn flags_fall_when_the_scheduler_changes_and_not_otherwise() {
 }
 
 #[test]
-fn an_update_keeps_what_it_does_not_name_and_null_takes_away() {
+fn an_update_keeps_absent_fields_and_null_clears() {
     let base = config(
         "udp-192.0.2.1-5060",
         json!({
@@ -297,7 +303,7 @@ fn an_update_keeps_what_it_does_not_name_and_null_takes_away() {
 }
 
 #[test]
-fn an_update_leaves_foreign_values_out_of_range_alone() {
+fn an_update_keeps_foreign_values_out_of_range() {
     let foreign = ServiceConfig {
         persistence_timeout: Some(0),
         scheduler_flags: SchedulerFlags::from_bits(0x20),
@@ -314,20 +320,20 @@ fn an_update_leaves_foreign_values_out_of_range_alone() {
 }
 
 #[test]
-fn an_update_takes_no_servers() {
+fn an_update_rejects_servers() {
     let update = draft(json!({"servers": []})).update(key(TCP), ServiceConfig::new(Family::Ipv4));
     assert_eq!(fields(update), ["servers"]);
 }
 
 #[test]
-fn all_faults_are_told_at_once() {
+fn all_violations_are_reported_at_once() {
     let wrong = json!({
         "scheduler": "", "scheduler_flags": ["what"], "one_packet": true,
         "persistence_engine": "", "persistence": {"timeout_seconds": 0, "netmask": "x"},
         "netmask": "y",
     });
     assert_eq!(
-        refused(TCP, wrong),
+        violations_of(TCP, wrong),
         [
             "scheduler",
             "scheduler_flags[0]",
@@ -341,7 +347,7 @@ fn all_faults_are_told_at_once() {
 }
 
 #[test]
-fn unknown_fields_are_refused_and_those_of_answers_ignored() {
+fn unknown_fields_are_rejected_and_read_only_fields_ignored() {
     for unknown in [
         json!({"shceduler": "rr"}),
         json!({"persistence": {"timeout": 5}}),
@@ -352,7 +358,7 @@ fn unknown_fields_are_refused_and_those_of_answers_ignored() {
         let error = serde_json::from_value::<ServiceDraft>(unknown).unwrap_err();
         assert!(error.to_string().contains("unknown field"), "{error}");
     }
-    for odd in [
+    for invalid in [
         json!({"port": "80"}),
         json!({"port": 80.5}),
         json!({"one_packet": "yes"}),
@@ -361,13 +367,13 @@ fn unknown_fields_are_refused_and_those_of_answers_ignored() {
         json!({"scheduler": 5}),
         json!({"port": 18_446_744_073_709_551_615_u64}),
     ] {
-        assert!(serde_json::from_value::<ServiceDraft>(odd).is_err());
+        assert!(serde_json::from_value::<ServiceDraft>(invalid).is_err());
     }
-    let told = draft(json!({
+    let with_read_only_fields = draft(json!({
         "server_count": "any", "stats": {"x": 1}, "rates": [], "etag": 5, "changed": true,
     }));
     assert_eq!(
-        told.create(key(TCP)).unwrap(),
+        with_read_only_fields.create(key(TCP)).unwrap(),
         ServiceConfig::new(Family::Ipv4)
     );
 }

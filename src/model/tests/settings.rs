@@ -9,8 +9,8 @@ fn spec(name: &str) -> &'static SettingSpec {
 }
 
 fn check(json: Value) -> Result<Vec<(String, String)>, Error> {
-    let wishes: BTreeMap<String, Field<SettingValue>> = serde_json::from_value(json).unwrap();
-    let checked = SettingSpec::check(&wishes)?;
+    let request: BTreeMap<String, Field<SettingValue>> = serde_json::from_value(json).unwrap();
+    let checked = SettingSpec::check(&request)?;
     Ok(checked
         .into_iter()
         .map(|(spec, text)| (spec.name.to_owned(), text))
@@ -18,7 +18,7 @@ fn check(json: Value) -> Result<Vec<(String, String)>, Error> {
 }
 
 #[test]
-fn a_setting_is_known_once_and_documented() {
+fn setting_names_are_unique_and_documented() {
     for (i, spec) in SETTINGS.iter().enumerate() {
         assert!(spec.doc.ends_with('.'), "{}", spec.name);
         assert!(
@@ -31,7 +31,7 @@ fn a_setting_is_known_once_and_documented() {
 }
 
 #[test]
-fn what_a_file_says_is_typed_and_text_where_it_is_unheard_of() {
+fn file_contents_are_typed_or_text() {
     for (name, text, value) in [
         ("conntrack", "1\n", SettingValue::Bool(true)),
         ("conntrack", "0\n", SettingValue::Bool(false)),
@@ -59,7 +59,7 @@ fn what_a_file_says_is_typed_and_text_where_it_is_unheard_of() {
 }
 
 #[test]
-fn every_value_that_may_be_set_is_read_as_what_was_set() {
+fn values_round_trip_through_files() {
     for (name, value) in [
         ("conntrack", json!(true)),
         ("conntrack", json!(false)),
@@ -83,7 +83,7 @@ fn every_value_that_may_be_set_is_read_as_what_was_set() {
 }
 
 #[test]
-fn every_fault_is_told_by_the_settings_name() {
+fn violations_name_the_setting() {
     for (name, value) in [
         ("conntrack", json!(1)),
         ("conntrack", json!("true")),
@@ -106,8 +106,8 @@ fn every_fault_is_told_by_the_settings_name() {
         ("nonsense", json!(1)),
     ] {
         let text = value.to_string();
-        let wishes = Value::Object([(name.to_owned(), value)].into_iter().collect());
-        assert_eq!(fields(check(wishes)), [name], "{text}");
+        let request = Value::Object([(name.to_owned(), value)].into_iter().collect());
+        assert_eq!(fields(check(request)), [name], "{text}");
     }
     let three = json!({"conntrack": 1, "drop_entry": 1, "nonsense": 1, "sync_retries": 4});
     assert_eq!(
@@ -117,9 +117,9 @@ fn every_fault_is_told_by_the_settings_name() {
 }
 
 #[test]
-fn all_wishes_come_with_the_text_for_their_files() {
-    let wishes = json!({"sync_threshold": [3, 50], "conntrack": true, "drop_entry": 3});
-    let checked = check(wishes).unwrap();
+fn a_request_is_checked_as_a_whole() {
+    let request = json!({"sync_threshold": [3, 50], "conntrack": true, "drop_entry": 3});
+    let checked = check(request).unwrap();
     let checked: Vec<_> = checked
         .iter()
         .map(|(n, t)| (n.as_str(), t.trim_end()))

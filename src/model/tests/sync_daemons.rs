@@ -2,15 +2,15 @@ use serde_json::json;
 
 use super::*;
 
-fn wish(json: Value) -> SyncDaemonDraft {
+fn draft_from(json: Value) -> SyncDaemonDraft {
     serde_json::from_value(json).unwrap()
 }
 
 fn config(state: SyncState, json: Value) -> SyncDaemonConfig {
-    wish(json).config(state).unwrap()
+    draft_from(json).config(state).unwrap()
 }
 
-/// What the kernel makes of `ipvsadm --start-daemon STATE --mcast-interface eth0`.
+/// The daemon that `ipvsadm --start-daemon STATE --mcast-interface eth0` starts.
 fn running(state: SyncState) -> SyncDaemon {
     SyncDaemon {
         state,
@@ -24,7 +24,7 @@ fn running(state: SyncState) -> SyncDaemon {
 }
 
 #[test]
-fn a_draft_needs_an_interface_and_nothing_else() {
+fn a_draft_requires_only_the_interface() {
     for state in [SyncState::Master, SyncState::Backup] {
         let config = config(state, json!({"interface": "eth0"}));
         let expected = SyncDaemonConfig {
@@ -42,19 +42,22 @@ fn a_draft_needs_an_interface_and_nothing_else() {
         config(SyncState::Master, json!({"interface": "eth0"}))
     );
     for json in [json!({}), json!({"interface": null})] {
-        assert_eq!(fields(wish(json).config(SyncState::Master)), ["interface"]);
+        assert_eq!(
+            fields(draft_from(json).config(SyncState::Master)),
+            ["interface"]
+        );
     }
 }
 
 #[test]
-fn every_number_has_its_range() {
+fn numbers_have_ranges() {
     for (field, good, bad) in [
         ("sync_id", [0, 255], [-1, 256]),
         ("max_length", [1, 65_507], [0, 65_508]),
         ("multicast_port", [1, 65_535], [0, 65_536]),
         ("multicast_ttl", [1, 255], [0, 256]),
     ] {
-        let with = |value: i64| wish(json!({"interface": "eth0", field: value}));
+        let with = |value: i64| draft_from(json!({"interface": "eth0", field: value}));
         for value in good {
             with(value).config(SyncState::Master).unwrap();
         }
@@ -65,7 +68,7 @@ fn every_number_has_its_range() {
 }
 
 #[test]
-fn a_group_is_a_multicast_address_and_all_faults_are_told() {
+fn the_group_is_a_multicast_address() {
     for good in ["224.0.0.81", "239.1.2.3", "ff02::55", "[ff02::55]"] {
         config(
             SyncState::Backup,
@@ -77,7 +80,7 @@ fn a_group_is_a_multicast_address_and_all_faults_are_told() {
         "multicast_group": "192.0.2.1", "multicast_port": 0, "multicast_ttl": 0,
     });
     assert_eq!(
-        fields(wish(wrong).config(SyncState::Master)),
+        fields(draft_from(wrong).config(SyncState::Master)),
         [
             "interface",
             "multicast_group",
@@ -90,7 +93,7 @@ fn a_group_is_a_multicast_address_and_all_faults_are_told() {
 }
 
 #[test]
-fn a_wish_is_met_by_what_the_kernel_makes_of_it() {
+fn a_configuration_matches_the_daemon_that_it_starts() {
     use SyncState::{Backup, Master};
     let ipv6 = "ff02::55";
     for (state, max_length, group, effective) in [
@@ -102,7 +105,7 @@ fn a_wish_is_met_by_what_the_kernel_makes_of_it() {
         (Backup, Some(5), "224.0.0.81", 1024),
         (Backup, Some(65_507), ipv6, 65_487),
         (Backup, None, "224.0.0.81", 1472),
-        // A backup's default follows the interface's MTU.
+        // The default of a backup depends on the MTU of the interface.
         (Backup, None, "224.0.0.81", 8972),
     ] {
         let json = json!({
@@ -126,10 +129,10 @@ fn a_wish_is_met_by_what_the_kernel_makes_of_it() {
 }
 
 #[test]
-fn a_wish_is_not_met_by_what_differs_in_any_field() {
-    let wish = config(SyncState::Master, json!({"interface": "eth0"}));
+fn a_configuration_does_not_match_a_different_daemon() {
+    let wanted = config(SyncState::Master, json!({"interface": "eth0"}));
     let same = running(SyncState::Master);
-    assert!(wish.matches(&same));
+    assert!(wanted.matches(&same));
     for other in [
         SyncDaemon {
             state: SyncState::Backup,
@@ -157,18 +160,18 @@ fn a_wish_is_not_met_by_what_differs_in_any_field() {
             ..same
         },
     ] {
-        assert!(!wish.matches(&other), "{other:?}");
+        assert!(!wanted.matches(&other), "{other:?}");
         assert_ne!(other.etag(), same.etag());
         assert!(SyncDaemonConfig::from(other).matches(&other));
     }
 }
 
 #[test]
-fn the_answer_sent_back_asks_for_the_same_daemon() {
+fn a_response_sent_back_matches_the_same_daemon() {
     let daemon = running(SyncState::Backup);
     let json = serde_json::to_value(SyncDaemonView::from(daemon)).unwrap();
     assert_eq!(json["state"], "backup");
-    let config = wish(json).config(SyncState::Backup).unwrap();
+    let config = draft_from(json).config(SyncState::Backup).unwrap();
     assert!(config.matches(&daemon));
     assert!(serde_json::from_value::<SyncDaemonDraft>(json!({"ifname": "x"})).is_err());
 }

@@ -1,5 +1,5 @@
-//! The fake kernel is worth what this proves: whatever it is asked, in whatever order, it answers
-//! as the real one does and has the same table after.
+//! Differential test: the fake kernel and the real one return the same results for random sequences
+//! of operations and queries, and have the same table afterwards.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod strategies;
@@ -27,15 +27,15 @@ use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use self::strategies::Step;
 use crate::support::{Namespace, SOON, executor};
 
-/// How many sequences are tried, unless the time is up before.
+/// Maximum number of sequences.
 const SEQUENCES: u32 = 4000;
-/// When no more are begun.
+/// Time after which no further sequences are started.
 const TIME: Duration = Duration::from_secs(75);
-/// Fewer would prove little.
+/// Minimum number of sequences, accepted changes and rejected changes.
 const LEAST: u32 = 300;
 
 #[test]
-fn the_fake_kernel_answers_as_the_real_one() {
+fn the_fake_kernel_behaves_like_the_real_one() {
     let namespace = Namespace::new();
     namespace.ip("link add d0 type dummy");
     namespace.ip("addr add 10.1.1.1/24 brd + dev d0");
@@ -56,10 +56,13 @@ fn the_fake_kernel_answers_as_the_real_one() {
                 both.agree_on(&steps)
             });
         }
-        let [done, refused] = both.changes.map(AtomicU32::into_inner);
-        println!("{done} changes carried out, {refused} refused");
+        let [accepted, rejected] = both.changes.map(AtomicU32::into_inner);
+        println!("{accepted} changes accepted, {rejected} rejected");
         if outcome.is_ok() {
-            assert!(done > LEAST && refused > LEAST, "{done}, {refused}");
+            assert!(
+                accepted > LEAST && rejected > LEAST,
+                "{accepted}, {rejected}"
+            );
         }
         outcome
     });
@@ -83,12 +86,12 @@ struct Both {
     runtime: tokio::runtime::Runtime,
     real: Executor,
     fake: Executor,
-    /// Changes that were carried out, and refused.
+    /// Number of accepted and of rejected changes.
     changes: [AtomicU32; 2],
 }
 
 impl Both {
-    /// A fake one that is told of the real one's clock and interfaces.
+    /// Starts both kernels. The fake one gets HZ and the interfaces of the real one.
     fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -121,7 +124,7 @@ impl Both {
                 .await?;
             for step in steps {
                 match step {
-                    Step::Ask(query) => self.agree_on_queries(&[*query]).await?,
+                    Step::Query(query) => self.agree_on_queries(&[*query]).await?,
                     Step::Do(ops) => {
                         let real = change(&self.real, ops).await;
                         let fake = change(&self.fake, ops).await;
@@ -167,8 +170,7 @@ impl Both {
         same(&format!("{query:?}"), &real, &fake)
     }
 
-    /// Compares tables without the order of services, in which the kernel hashes an address of its
-    /// own memory.
+    /// Compares tables without the order of services, which depends on a pointer in the kernel.
     async fn agree_on_table<Q>(&self, query: Q) -> Result<(), TestCaseError>
     where
         Q: TypedQuery<Answer = Arc<Vec<ServiceEntry>>>,
@@ -220,12 +222,12 @@ async fn reset(executor: &Executor) {
         .await
         .unwrap();
     for state in [SyncState::Master, SyncState::Backup] {
-        // Maybe none runs.
+        // It may not be running.
         let _ = change(executor, &[Op::StopSyncDaemon(state)]).await;
     }
 }
 
-/// Ticks per second of the kernel, by the longest timeout that it takes.
+/// HZ of the kernel, derived from the longest timeout that it accepts.
 async fn clock(executor: &Executor) -> u32 {
     for hz in [100, 250, 300, 1000] {
         let longest = i32::MAX.cast_unsigned() / hz;
@@ -234,8 +236,8 @@ async fn clock(executor: &Executor) -> u32 {
             ..Timeouts::DEFAULT
         };
         let accepted = change(executor, &[Op::SetTimeouts(timeouts(longest))]).await;
-        let refused = change(executor, &[Op::SetTimeouts(timeouts(longest + 1))]).await;
-        if accepted.is_ok() && refused.is_err() {
+        let rejected = change(executor, &[Op::SetTimeouts(timeouts(longest + 1))]).await;
+        if accepted.is_ok() && rejected.is_err() {
             return hz;
         }
     }

@@ -1,5 +1,5 @@
-//! What both kernels are asked: everything that an operation can say, sense and nonsense, about few
-//! things, so that they meet.
+//! Strategies of the differential test: valid and invalid operations and queries on few objects, so
+//! that operations affect the same objects.
 
 use std::net::IpAddr;
 
@@ -10,16 +10,16 @@ use ipvsd::model::{
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-/// One exchange.
+/// A step of a sequence.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Several operations at once; the kernel goes on after one that it refuses.
+    /// A batch of operations. The kernel continues after a rejected one.
     Do(Vec<Op>),
-    /// A question.
-    Ask(Query),
+    /// A query.
+    Query(Query),
 }
 
-/// A sequence, with a few services to begin with.
+/// A sequence of steps that starts with a few services.
 pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     let services = (service(), usual_config()).prop_map(|(key, config)| {
         Step::Do(vec![Op::CreateService(key, fitting(config, key.family()))])
@@ -27,7 +27,7 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         20 => op().prop_map(|op| Step::Do(vec![op])),
         3 => vec(op(), 2..6).prop_map(Step::Do),
-        3 => query().prop_map(Step::Ask),
+        3 => query().prop_map(Step::Query),
     ];
     (vec(services, 0..6), vec(step, 10..50)).prop_map(|(mut first, then)| {
         first.extend(then);
@@ -76,7 +76,7 @@ fn server(family: Family) -> impl Strategy<Value = ServerKey> {
         Family::Ipv6 => (ipv6, ipv4),
     };
     let usual = prop_oneof![5 => select(own.to_vec()), 1 => select(other.to_vec())];
-    let odd = select(vec![
+    let unusual = select(vec![
         "0.0.0.0",
         "0.1.2.3",
         "127.0.0.1",
@@ -94,7 +94,7 @@ fn server(family: Family) -> impl Strategy<Value = ServerKey> {
         "::ffff:10.1.1.2",
     ]);
     let port = prop_oneof![16 => Just(80), 1 => Just(0), 1 => Just(8080)];
-    (prop_oneof![9 => usual, 1 => odd], port).prop_map(|(text, port)| ServerKey {
+    (prop_oneof![9 => usual, 1 => unusual], port).prop_map(|(text, port)| ServerKey {
         address: address(text),
         port,
     })
@@ -108,7 +108,7 @@ fn usual_config() -> impl Strategy<Value = ServiceConfig> {
     })
 }
 
-/// The netmask of the service's own family.
+/// A netmask of the service's address family.
 fn fitting(config: ServiceConfig, family: Family) -> ServiceConfig {
     ServiceConfig {
         netmask: Netmask::full(family),
@@ -117,7 +117,7 @@ fn fitting(config: ServiceConfig, family: Family) -> ServiceConfig {
 }
 
 fn config(family: Family) -> impl Strategy<Value = ServiceConfig> {
-    // A missing one makes the kernel look for a module each time, which takes long.
+    // A missing module makes the kernel run modprobe each time, which is slow.
     let scheduler = prop_oneof![
         60 => select(vec!["rr", "wrr", "lc", "wlc", "sh", "mh", "none"]),
         30 => select(vec!["dh", "sed", "nq", "lblc", "lblcr", "fo", "ovf"]),
@@ -167,7 +167,7 @@ fn server_config() -> impl Strategy<Value = ServerConfig> {
             1 => select(vec![65535, 65536, 0x7fff_ffff]),
         ]
     };
-    // What a newer kernel refuses of thresholds, an older one takes: not above 2147483647.
+    // Older kernels accept thresholds that newer ones reject: not above 2147483647.
     let weight = prop_oneof![24 => number(), 1 => select(vec![0x8000_0000, u32::MAX])];
     let kind = prop_oneof![
         6 => (0..=2u8).prop_map(TunnelType::from),
@@ -239,7 +239,7 @@ fn sync_daemon() -> impl Strategy<Value = SyncDaemonConfig> {
     let ttl = select(vec![1, 255]);
     (state(), interface, sync_id, length, group, port, ttl).prop_map(
         |(state, interface, sync_id, max_length, group, multicast_port, multicast_ttl)| {
-            // There is no such group on lo, and the fake one's sockets never fail.
+            // lo cannot join the group, but sockets of the fake kernel never fail.
             let interface = match group {
                 "ff02::81" if interface == "lo" => "d0",
                 _ => interface,

@@ -1,9 +1,9 @@
-//! A dump is a walk by index over a table that may change under it.
+//! Dumps iterate by index over a table that may change.
 
 use super::*;
 
-/// A dump of 300 real servers, begun on a socket that fills ten a datagram; `change` happens after
-/// the first datagram was received. (As it was measured on the real kernel.)
+/// Dumps 300 real servers in datagrams of ten entries. `change` runs after the first datagram was
+/// received. The expected results were measured with the real kernel.
 fn interrupted(change: impl Fn(&FakeKernel, ServiceId)) -> Vec<u32> {
     let kernel = FakeKernel::new();
     let id = fill(&kernel, 300);
@@ -13,7 +13,7 @@ fn interrupted(change: impl Fn(&FakeKernel, ServiceId)) -> Vec<u32> {
         .unwrap();
     let mut next = || messages(&receive_up_to(socket.as_mut(), 4096, Duration::ZERO).unwrap());
     let mut seen = next();
-    assert_eq!(seen.len(), 9); // the first is no larger than a page less its overhead
+    assert_eq!(seen.len(), 9); // the first datagram fits into a page
     change(&kernel, id);
     loop {
         let mut more = next();
@@ -31,24 +31,24 @@ fn interrupted(change: impl Fn(&FakeKernel, ServiceId)) -> Vec<u32> {
 }
 
 #[test]
-fn undisturbed_it_lists_all_newest_first() {
+fn a_dump_lists_all_servers_newest_first() {
     assert_eq!(interrupted(|_, _| {}), (0..300).rev().collect::<Vec<_>>());
 }
 
 #[test]
-fn deleting_skips_as_many_that_are_still_there() {
+fn a_delete_during_a_dump_skips_as_many_entries() {
     let seen = interrupted(|kernel, id| {
         for number in 295..300 {
             assert!(kernel.remove_destination(id, server(number)));
         }
     });
-    // Two datagrams were filled by then: nine and ten entries.
+    // Two datagrams were filled before the change: nine and ten entries.
     let expected: Vec<_> = (281..300).rev().chain((0..276).rev()).collect();
     assert_eq!(seen, expected);
 }
 
 #[test]
-fn adding_doubles_as_many_and_hides_the_new_ones() {
+fn an_add_during_a_dump_repeats_as_many_entries() {
     let seen = interrupted(|kernel, id| {
         for number in 300..305 {
             assert!(kernel.add_destination(id, Destination::new(server(number))));
@@ -59,7 +59,7 @@ fn adding_doubles_as_many_and_hides_the_new_ones() {
 }
 
 #[test]
-fn deleting_the_service_ends_it_successfully() {
+fn deleting_the_service_ends_the_dump() {
     let seen = interrupted(|kernel, id| assert!(kernel.remove_service(id)));
     assert_eq!(seen, (281..300).rev().collect::<Vec<_>>());
 }
@@ -88,7 +88,7 @@ fn datagrams_are_as_large_as_the_largest_buffer() {
             }
             counts.push(messages.len());
         }
-        // The first is filled before the socket knows of any buffer.
+        // The first datagram is filled before the size of any buffer is known.
         assert_eq!(counts[..2], [10, per_datagram], "{size}");
         assert_eq!(counts.iter().sum::<usize>(), 300);
     }
@@ -102,7 +102,7 @@ fn a_filter_in_a_dump_of_services_is_ignored() {
     }
     let mut socket = kernel.connect().unwrap();
     assert_eq!(dump(socket.as_mut(), GET_SERVICE, &svc().bytes()).len(), 2);
-    // An old entry's place is kept when it is edited, and marks come last.
+    // An edited entry keeps its position; marks are last.
     let order = || {
         kernel
             .services()
@@ -111,9 +111,9 @@ fn a_filter_in_a_dump_of_services_is_ignored() {
             .collect::<Vec<_>>()
     };
     let before = order();
-    ask(socket.as_mut(), SET_SERVICE, 0, &svc().bytes()).unwrap();
+    execute(socket.as_mut(), SET_SERVICE, 0, &svc().bytes()).unwrap();
     assert_eq!(order(), before);
-    ask(socket.as_mut(), NEW_SERVICE, 0, &mark(1).bytes()).unwrap();
+    execute(socket.as_mut(), NEW_SERVICE, 0, &mark(1).bytes()).unwrap();
     assert_eq!(
         order()[2],
         ServiceId::Mark {
@@ -124,7 +124,7 @@ fn a_filter_in_a_dump_of_services_is_ignored() {
 }
 
 #[test]
-fn a_second_dump_on_the_socket_is_refused_while_one_runs() {
+fn a_second_dump_on_the_same_socket_fails_with_ebusy() {
     let kernel = FakeKernel::new();
     fill(&kernel, 300);
     let mut socket = kernel.connect().unwrap();
@@ -138,9 +138,9 @@ fn a_second_dump_on_the_socket_is_refused_while_one_runs() {
         acknowledgement(&receive(socket.as_mut()).unwrap()),
         (2, -libc::EBUSY)
     );
-    assert!(answers(socket.as_mut()).unwrap().len() > 200);
+    assert!(replies(socket.as_mut()).unwrap().len() > 200);
     assert_eq!(dump(socket.as_mut(), GET_SERVICE, &[]).len(), 1);
-    // Another socket never minds. Requests of other kinds go on meanwhile.
+    // Other sockets and other requests are not affected.
     socket
         .send(&request(GET_DEST, DUMP, 3, &svc().bytes()))
         .unwrap();

@@ -1,4 +1,4 @@
-//! What a real kernel answered to commands, right and wrong: the rows of its recorded errno table.
+//! The errnos of valid and invalid commands, as recorded with a real kernel.
 
 mod servers;
 mod services;
@@ -10,7 +10,7 @@ use super::*;
 /// Description, command, flags, attributes, errno (0: success).
 type Row = (&'static str, u8, u16, Vec<u8>, i32);
 
-/// A kernel like the one of the recording.
+/// A kernel with the configuration of the recording.
 fn kernel() -> FakeKernel {
     let kernel = FakeKernel::new();
     kernel.set_hz(100);
@@ -18,11 +18,11 @@ fn kernel() -> FakeKernel {
     kernel
 }
 
-/// Runs the rows on one kernel in their order.
+/// Runs the rows in order on one kernel.
 fn check(kernel: &FakeKernel, rows: Vec<Row>) {
     let mut socket = kernel.connect().unwrap();
     for (name, command, flags, attributes, errno) in rows {
-        let got = ask(socket.as_mut(), command, flags, &attributes)
+        let got = execute(socket.as_mut(), command, flags, &attributes)
             .err()
             .unwrap_or(0);
         assert_eq!(got, errno, "{name} (command {command})");
@@ -80,19 +80,19 @@ fn forms_of_commands() {
             ),
         ],
     );
-    // Neither the version nor the reserved field of the header counts, nor is an ACK needed.
+    // The version and the reserved field of the header are ignored; an ACK is optional.
     let mut socket = kernel().connect().unwrap();
     for version in [0, 99] {
         let mut bytes = request(GET_INFO, ACK, 1, &[]);
         bytes[17] = version;
         bytes[18] = 1;
         socket.send(&bytes).unwrap();
-        assert_eq!(answers(socket.as_mut()).map(|data| data.len()), Ok(1));
+        assert_eq!(replies(socket.as_mut()).map(|data| data.len()), Ok(1));
     }
     socket
         .send(&request(GET_SERVICE, 0, 1, &svc().bytes()))
         .unwrap();
-    assert_eq!(answers(socket.as_mut()), Err(ESRCH));
+    assert_eq!(replies(socket.as_mut()), Err(ESRCH));
 }
 
 #[test]

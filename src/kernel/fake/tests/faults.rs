@@ -1,4 +1,4 @@
-//! Each fault does what it says, as often as it was told to.
+//! Fault injection.
 
 use std::time::Instant;
 
@@ -7,15 +7,15 @@ use super::*;
 const NEW: On = On::Command(NEW_SERVICE);
 
 fn add(socket: &mut dyn Transport) -> Result<(), i32> {
-    ask(socket, NEW_SERVICE, 0, &svc().bytes()).map(drop)
+    execute(socket, NEW_SERVICE, 0, &svc().bytes()).map(drop)
 }
 
 #[test]
-fn an_errno_for_the_next_commands_of_a_kind() {
+fn errno_applies_to_the_next_matching_commands() {
     let kernel = FakeKernel::new();
     let mut socket = kernel.connect().unwrap();
     kernel.faults().times(2, NEW, Fault::Errno(libc::ENOMEM));
-    assert!(ask(socket.as_mut(), GET_INFO, 0, &[]).is_ok());
+    assert!(execute(socket.as_mut(), GET_INFO, 0, &[]).is_ok());
     assert_eq!(add(socket.as_mut()), Err(libc::ENOMEM));
     assert_eq!(add(socket.as_mut()), Err(libc::ENOMEM));
     assert_eq!(kernel.services().len(), 0);
@@ -24,24 +24,24 @@ fn an_errno_for_the_next_commands_of_a_kind() {
 
     kernel.faults().always(On::Any, Fault::Errno(libc::ENOMEM));
     for _ in 0..5 {
-        assert_eq!(ask(socket.as_mut(), FLUSH, 0, &[]), Err(libc::ENOMEM));
+        assert_eq!(execute(socket.as_mut(), FLUSH, 0, &[]), Err(libc::ENOMEM));
     }
     assert_eq!(
-        ask(socket.as_mut(), GET_SERVICE, DUMP, &[]),
+        execute(socket.as_mut(), GET_SERVICE, DUMP, &[]),
         Err(libc::ENOMEM)
     );
     assert!(
-        look_up(socket.as_mut(), "IPVS").is_ok(),
+        resolve(socket.as_mut(), "IPVS").is_ok(),
         "a lookup is none of the family's commands"
     );
     kernel.faults().clear();
-    assert_eq!(ask(socket.as_mut(), FLUSH, 0, &[]), Ok(vec![]));
+    assert_eq!(execute(socket.as_mut(), FLUSH, 0, &[]), Ok(vec![]));
     kernel.faults().once(On::Lookup, Fault::Errno(libc::EAGAIN));
-    assert_eq!(look_up(socket.as_mut(), "IPVS"), Err(libc::EAGAIN));
+    assert_eq!(resolve(socket.as_mut(), "IPVS"), Err(libc::EAGAIN));
 }
 
 #[test]
-fn a_send_that_fails_executes_nothing() {
+fn a_send_error_executes_nothing() {
     let kernel = FakeKernel::new();
     let mut socket = kernel.connect().unwrap();
     kernel
@@ -65,7 +65,7 @@ fn overrun(socket: &mut dyn Transport) -> bool {
 }
 
 #[test]
-fn answers_dropped_for_want_of_room() {
+fn overrun_drops_replies() {
     let kernel = FakeKernel::new();
     let mut socket = kernel.connect().unwrap();
     kernel.faults().once(NEW, Fault::Overrun);
@@ -83,7 +83,7 @@ fn answers_dropped_for_want_of_room() {
 }
 
 #[test]
-fn a_full_receive_buffer_drops_answers_until_it_is_empty() {
+fn a_full_receive_buffer_drops_replies_until_it_is_empty() {
     let kernel = FakeKernel::new();
     kernel.set_receive_buffer(212_992);
     let mut socket = kernel.connect().unwrap();
@@ -100,11 +100,11 @@ fn a_full_receive_buffer_drops_answers_until_it_is_empty() {
         );
     }
     assert_eq!(receive(socket.as_mut()), None);
-    assert_eq!(ask(socket.as_mut(), ZERO, 0, &[]), Ok(vec![]));
+    assert_eq!(execute(socket.as_mut(), ZERO, 0, &[]), Ok(vec![]));
 }
 
 #[test]
-fn an_answer_that_never_comes() {
+fn a_lost_reply_never_arrives() {
     let kernel = FakeKernel::new();
     let mut socket = kernel.connect().unwrap();
     kernel.faults().once(NEW, Fault::LostReply);
@@ -120,7 +120,7 @@ fn an_answer_that_never_comes() {
 }
 
 #[test]
-fn delays_before_the_command_and_before_the_answer() {
+fn delays_of_commands_and_replies() {
     let kernel = FakeKernel::new();
     let mut socket = kernel.connect().unwrap();
     let time = Duration::from_millis(60);
@@ -141,7 +141,7 @@ fn delays_before_the_command_and_before_the_answer() {
 }
 
 #[test]
-fn a_foreign_change_just_before_a_command() {
+fn a_foreign_change_before_a_command() {
     let kernel = FakeKernel::new();
     let mut socket = kernel.connect().unwrap();
     kernel.faults().once(
@@ -154,7 +154,7 @@ fn a_foreign_change_just_before_a_command() {
 }
 
 #[test]
-fn answers_of_other_bytes() {
+fn replies_are_rewritten() {
     let kernel = FakeKernel::new();
     let mut socket = kernel.connect().unwrap();
     kernel.faults().once(On::Any, Fault::garbage(*b"nonsense"));
@@ -171,7 +171,7 @@ fn answers_of_other_bytes() {
 }
 
 #[test]
-fn dumps_that_are_not_what_is_there() {
+fn dumps_with_faults() {
     let kernel = FakeKernel::new();
     let id = fill(&kernel, 10);
     let mut socket = kernel.connect().unwrap();
@@ -189,7 +189,7 @@ fn dumps_that_are_not_what_is_there() {
             .collect::<Vec<_>>()
     );
 
-    // Two entries a datagram; the two newest vanish, so that two that are left are skipped.
+    // Two entries per datagram. Removing the two newest makes the dump skip two entries.
     kernel.set_dump_size(2 * 400);
     kernel.faults().once(
         On::Command(GET_DEST),
@@ -204,7 +204,7 @@ fn dumps_that_are_not_what_is_there() {
 }
 
 #[test]
-fn faults_of_dumps_wait_for_dumps() {
+fn faults_of_dumps_apply_only_to_dumps() {
     let kernel = FakeKernel::new();
     let mut socket = kernel.connect().unwrap();
     kernel
@@ -212,7 +212,7 @@ fn faults_of_dumps_wait_for_dumps() {
         .once(On::Command(GET_SERVICE), Fault::DumpEnds(0));
     assert_eq!(add(socket.as_mut()), Ok(()));
     assert_eq!(
-        ask(socket.as_mut(), GET_SERVICE, 0, &svc().bytes())
+        execute(socket.as_mut(), GET_SERVICE, 0, &svc().bytes())
             .unwrap()
             .len(),
         1
@@ -222,17 +222,17 @@ fn faults_of_dumps_wait_for_dumps() {
 }
 
 #[test]
-fn a_module_that_vanishes_and_comes_back_under_another_number() {
+fn a_reloaded_module_has_a_new_family_number() {
     let kernel = FakeKernel::new();
     let mut socket = kernel.connect().unwrap();
     assert_eq!(add(socket.as_mut()), Ok(()));
     kernel.faults().unload();
     assert_eq!(add(socket.as_mut()), Err(libc::ENOENT));
-    assert_eq!(look_up(socket.as_mut(), "IPVS"), Err(libc::ENOENT));
+    assert_eq!(resolve(socket.as_mut(), "IPVS"), Err(libc::ENOENT));
     assert!(kernel.open("net/ip_vs_conn").is_err());
     assert!(kernel.open("sys/net/ipv4/vs/conntrack").is_err());
     assert_eq!(
-        ask(socket.as_mut(), GET_SERVICE, DUMP, &[]),
+        execute(socket.as_mut(), GET_SERVICE, DUMP, &[]),
         Err(libc::ENOENT)
     );
 
@@ -242,12 +242,12 @@ fn a_module_that_vanishes_and_comes_back_under_another_number() {
         Err(libc::ENOENT),
         "the old number stays unknown"
     );
-    assert_eq!(look_up(socket.as_mut(), "IPVS"), Ok(FAMILY + 1));
+    assert_eq!(resolve(socket.as_mut(), "IPVS"), Ok(FAMILY + 1));
     socket
         .send(&message(FAMILY + 1, GET_SERVICE, REQUEST | DUMP, 1, &[]))
         .unwrap();
     assert_eq!(
-        answers(socket.as_mut()),
+        replies(socket.as_mut()),
         Ok(vec![]),
         "and the table is empty"
     );
@@ -255,7 +255,7 @@ fn a_module_that_vanishes_and_comes_back_under_another_number() {
 }
 
 #[test]
-fn no_permission_for_anything_but_the_lookup() {
+fn without_permission_only_the_lookup_succeeds() {
     let kernel = FakeKernel::new();
     let mut socket = kernel.connect().unwrap();
     kernel.faults().set_permitted(false);
@@ -266,15 +266,15 @@ fn no_permission_for_anything_but_the_lookup() {
             0
         };
         assert_eq!(
-            ask(socket.as_mut(), command, flags, &svc().bytes()),
+            execute(socket.as_mut(), command, flags, &svc().bytes()),
             Err(libc::EPERM)
         );
     }
     assert_eq!(
-        ask(socket.as_mut(), SET_INFO, 0, &[]),
+        execute(socket.as_mut(), SET_INFO, 0, &[]),
         Err(libc::EOPNOTSUPP)
     );
-    assert_eq!(look_up(socket.as_mut(), "IPVS"), Ok(FAMILY));
+    assert_eq!(resolve(socket.as_mut(), "IPVS"), Ok(FAMILY));
     kernel.faults().set_permitted(true);
     assert_eq!(add(socket.as_mut()), Ok(()));
 }

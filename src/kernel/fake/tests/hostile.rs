@@ -1,10 +1,10 @@
-//! Whatever bytes come, it answers or keeps silent; it never panics.
+//! No input causes a panic.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Sends the bytes and receives all that comes of them.
+/// Sends the bytes and receives all replies.
 fn feed(kernel: &FakeKernel, bytes: &[u8]) {
     let mut socket = kernel.connect().unwrap();
     let _ = socket.send(bytes);
@@ -54,7 +54,7 @@ proptest! {
         let cut = cut.index(bytes.len());
         feed(&kernel, &bytes);
         feed(&kernel, &bytes[..cut]);
-        // Attributes cut off in a message of true length.
+        // Truncated attributes in a message with a correct length.
         let cut = cut.max(20);
         let mut bytes = bytes[..cut].to_vec();
         bytes[..4].copy_from_slice(&(cut as u32).to_ne_bytes());

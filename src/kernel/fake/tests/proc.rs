@@ -13,7 +13,7 @@ fn read(kernel: &FakeKernel, path: &str) -> String {
 }
 
 #[test]
-fn connections_are_the_header_and_the_lines_given() {
+fn connections_are_the_header_and_the_configured_lines() {
     let kernel = FakeKernel::new();
     let header =
         "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n";
@@ -29,7 +29,7 @@ fn connections_are_the_header_and_the_lines_given() {
 }
 
 #[test]
-fn a_million_connections_are_made_as_they_are_read() {
+fn connections_are_produced_while_they_are_read() {
     let kernel = FakeKernel::new();
     kernel.set_connection_source(|| {
         Box::new((0..1_000_000).map(|number| format!("TCP {number:08X} 0001")))
@@ -49,7 +49,7 @@ fn a_million_connections_are_made_as_they_are_read() {
 }
 
 #[test]
-fn totals_look_as_the_real_ones() {
+fn totals_have_the_kernels_format() {
     let kernel = FakeKernel::new();
     kernel.set_totals(Counters {
         connections: 0x1b,
@@ -74,7 +74,7 @@ fn totals_look_as_the_real_ones() {
 }
 
 #[test]
-fn tunables_take_what_the_kernel_takes() {
+fn sysctls_accept_the_kernels_values() {
     let kernel = FakeKernel::new();
     let path = |name: &str| format!("sys/net/ipv4/vs/{name}");
     for (name, text, shown) in [
@@ -126,10 +126,10 @@ fn tunables_take_what_the_kernel_takes() {
 }
 
 #[test]
-fn tunables_of_a_scheduler_come_with_its_module() {
+fn sysctls_of_a_scheduler_require_its_module() {
     let kernel = FakeKernel::new();
     let mut socket = kernel.connect().unwrap();
-    ask(
+    execute(
         socket.as_mut(),
         NEW_SERVICE,
         0,
@@ -141,7 +141,7 @@ fn tunables_of_a_scheduler_come_with_its_module() {
 }
 
 #[test]
-fn other_files_can_be_laid_down() {
+fn files_can_be_set() {
     let kernel = FakeKernel::new();
     kernel.set_file("net/ip_vs_app", "prot port    usecnt name\n");
     assert_eq!(read(&kernel, "net/ip_vs_app"), "prot port    usecnt name\n");
@@ -159,7 +159,7 @@ fn requested_modules_are_listed_newest_first() {
     let mut socket = kernel.connect().unwrap();
     let mut create = |scheduler: &str, engine: &str| {
         let service = svc().with(6, scheduler).with(11, engine);
-        ask(socket.as_mut(), NEW_SERVICE, 0, &service.bytes())
+        execute(socket.as_mut(), NEW_SERVICE, 0, &service.bytes())
     };
     for (scheduler, engine) in [
         ("none\0", "nosuch\0"),

@@ -1,16 +1,16 @@
-//! What is stored and shown is what the kernel makes of what it was given.
+//! Stored values and their representation in replies.
 
 use super::*;
 
 fn get(kernel: &FakeKernel, nest: &Nest) -> Vec<u8> {
     let mut socket = kernel.connect().unwrap();
-    ask(socket.as_mut(), GET_SERVICE, 0, &nest.bytes())
+    execute(socket.as_mut(), GET_SERVICE, 0, &nest.bytes())
         .unwrap()
         .remove(0)
 }
 
 fn set(kernel: &FakeKernel, command: u8, attributes: &[u8]) {
-    ask(kernel.connect().unwrap().as_mut(), command, 0, attributes).unwrap();
+    execute(kernel.connect().unwrap().as_mut(), command, 0, attributes).unwrap();
 }
 
 fn flags(kernel: &FakeKernel) -> u32 {
@@ -76,7 +76,7 @@ fn an_edit_without_an_engine_removes_it() {
 }
 
 #[test]
-fn mark_zero_makes_a_service_of_no_address() {
+fn mark_0_creates_a_service_without_an_address() {
     let kernel = FakeKernel::new();
     set(&kernel, NEW_SERVICE, &mark(0).bytes());
     assert_eq!(
@@ -91,7 +91,7 @@ fn mark_zero_makes_a_service_of_no_address() {
 }
 
 #[test]
-fn numbers_are_cut_to_32_bits_but_in_stats64() {
+fn counters_are_truncated_to_32_bits_except_in_stats64() {
     let kernel = FakeKernel::new();
     set(&kernel, NEW_SERVICE, &svc().bytes());
     let id = kernel.services()[0].id;
@@ -109,7 +109,7 @@ fn numbers_are_cut_to_32_bits_but_in_stats64() {
 }
 
 #[test]
-fn zeroing_spares_connections_and_other_services() {
+fn zero_keeps_connections_and_other_services() {
     let kernel = FakeKernel::new();
     let (id, server) = (fill(&kernel, 1), server(0));
     set(&kernel, NEW_SERVICE, &mark(1).bytes());
@@ -159,7 +159,7 @@ fn zeroing_spares_connections_and_other_services() {
 }
 
 #[test]
-fn a_real_server_that_comes_back_has_its_old_counters() {
+fn a_real_server_that_is_added_again_has_its_old_counters() {
     let kernel = FakeKernel::new();
     let (id, server) = (fill(&kernel, 1), server(0));
     let some = Counters {
@@ -180,7 +180,7 @@ fn a_real_server_that_comes_back_has_its_old_counters() {
 }
 
 #[test]
-fn daemons_have_their_defaults_filled_in() {
+fn sync_daemons_have_defaults() {
     let kernel = FakeKernel::new();
     kernel.add_interface("jumbo", 9000);
     let daemon = |state: u32, name: &[u8]| empty(3).u32(1, state).with(2, name).u32(3, 999);
@@ -229,7 +229,7 @@ fn daemons_have_their_defaults_filled_in() {
 fn timeouts_of_zero_are_kept() {
     let kernel = FakeKernel::new();
     let get = || {
-        let message = ask(kernel.connect().unwrap().as_mut(), GET_CONFIG, 0, &[])
+        let message = execute(kernel.connect().unwrap().as_mut(), GET_CONFIG, 0, &[])
             .unwrap()
             .remove(0);
         assert_eq!(message[16], SET_CONFIG);
@@ -248,12 +248,12 @@ fn timeouts_of_zero_are_kept() {
 }
 
 #[test]
-fn a_kernel_without_ipv6_refuses_it() {
+fn a_kernel_without_ipv6_rejects_it() {
     let kernel = FakeKernel::new();
     kernel.set_ipv6(false);
     let mut socket = kernel.connect().unwrap();
     assert_eq!(
-        ask(socket.as_mut(), NEW_SERVICE, 0, &svc6().bytes()),
+        execute(socket.as_mut(), NEW_SERVICE, 0, &svc6().bytes()),
         Err(libc::EAFNOSUPPORT)
     );
 }

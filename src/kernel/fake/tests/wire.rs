@@ -1,10 +1,10 @@
-//! The recorded bytes of the real ipvsadm and a real kernel, replayed.
+//! Replay of recorded messages of ipvsadm and a real kernel.
 
 use super::{super::socket::FakeSocket, *};
 
 const RECORDED: &str = include_str!("ipvsadm.wire");
 
-/// What traffic had been counted when the tables were listed.
+/// Sets the counters at the time of the recorded listing.
 fn count_traffic(kernel: &FakeKernel) {
     let tcp = Counters {
         connections: 1,
@@ -53,14 +53,14 @@ fn the_recorded_session_replays_byte_by_byte() {
     kernel.set_hz(100);
     kernel.add_interface("c0", 1500);
     let mut socket = FakeSocket::new(kernel.clone(), 0);
-    let (mut requests, mut answers, mut request) = (0, 0, "");
+    let (mut requests, mut replies, mut request) = (0, 0, "");
     for line in RECORDED.lines() {
         match line.split_at(2) {
             ("S ", hex) => {
                 drain(&mut socket, request);
                 request = hex;
                 let bytes = unhex(hex);
-                // One socket a request: each ipvsadm had an address of its own.
+                // One socket per request: each ipvsadm process had its own netlink port.
                 let port = u32::from_ne_bytes(bytes[12..16].try_into().unwrap());
                 socket = FakeSocket::new(kernel.clone(), port);
                 socket.send(&bytes).unwrap();
@@ -70,23 +70,23 @@ fn the_recorded_session_replays_byte_by_byte() {
                 let mut got = receive(&mut socket).expect(request);
                 let mut expected = unhex(hex);
                 if expected[6] & 2 != 0 {
-                    // The order of services depends on the kernel's memory.
+                    // The order of services depends on the namespace pointer in the kernel.
                     got = sorted(&got);
                     expected = sorted(&expected);
                 }
-                assert_eq!(to_hex(&got), to_hex(&expected), "answer to {request}");
-                answers += 1;
+                assert_eq!(to_hex(&got), to_hex(&expected), "reply to {request}");
+                replies += 1;
             }
             _ if line == "# ipvsadm -L -n" && kernel.services().len() > 1 => count_traffic(&kernel),
             _ => {}
         }
     }
     drain(&mut socket, request);
-    assert_eq!((requests, answers), (58, 66));
+    assert_eq!((requests, replies), (58, 66));
 }
 
-/// Nothing more is there than was recorded, but for what ipvsadm did not wait for: it closes its
-/// socket without reading the acknowledgement that follows data.
+/// Checks that there are no more replies than recorded. The acknowledgement after data is allowed:
+/// ipvsadm closes its socket without reading it.
 fn drain(socket: &mut FakeSocket, request: &str) {
     if let Some(rest) = receive(socket) {
         assert!(
@@ -98,7 +98,7 @@ fn drain(socket: &mut FakeSocket, request: &str) {
     assert_eq!(receive(socket), None, "still more to {request}");
 }
 
-/// A datagram with its messages in the order of their bytes.
+/// A datagram with its messages sorted by their bytes.
 fn sorted(datagram: &[u8]) -> Vec<u8> {
     let mut messages = messages(datagram);
     messages.sort();
@@ -106,7 +106,7 @@ fn sorted(datagram: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn several_requests_in_a_datagram_are_answered_one_by_one() {
+fn requests_in_one_datagram_have_separate_replies() {
     let kernel = FakeKernel::new();
     let mut socket = kernel.connect().unwrap();
     let mut batch = request(NEW_SERVICE, 0, 1, &svc().bytes());
@@ -138,7 +138,7 @@ fn a_receive_with_nothing_queued_times_out_at_once() {
 }
 
 #[test]
-fn too_small_a_buffer_loses_the_datagram() {
+fn a_datagram_that_does_not_fit_is_lost() {
     let mut socket = FakeKernel::new().connect().unwrap();
     socket.send(&request(GET_INFO, 0, 1, &[])).unwrap();
     let error = receive_up_to(socket.as_mut(), 8, Duration::ZERO).unwrap_err();
@@ -147,10 +147,10 @@ fn too_small_a_buffer_loses_the_datagram() {
 }
 
 #[test]
-fn what_is_no_request_or_too_short_is_as_in_the_kernel() {
+fn malformed_messages_are_handled_as_in_the_kernel() {
     let kernel = FakeKernel::new();
     let mut socket = kernel.connect().unwrap();
-    // Nothing, a header cut off, a length beyond the datagram, a length below a header.
+    // An empty datagram, a truncated header, a length beyond the datagram, a length below a header.
     assert_eq!(
         socket.send(&[]).unwrap_err().raw_os_error(),
         Some(libc::ENODATA)
@@ -163,13 +163,13 @@ fn what_is_no_request_or_too_short_is_as_in_the_kernel() {
     socket.send(&short).unwrap();
     assert_eq!(receive(socket.as_mut()), None);
     assert_eq!(kernel.commands(FLUSH), 0);
-    // Without NLM_F_REQUEST it is acknowledged and not executed.
+    // Without NLM_F_REQUEST, a message is acknowledged but not executed.
     let mut reply = good.clone();
     reply[6] = 4;
     socket.send(&reply).unwrap();
     assert_eq!(acknowledgement(&receive(socket.as_mut()).unwrap()), (1, 0));
     assert_eq!(kernel.commands(FLUSH), 0);
-    // A message without a generic-netlink header.
+    // A message without a generic netlink header.
     let mut bare = good[..16].to_vec();
     bare[0] = 16;
     socket.send(&bare).unwrap();
@@ -188,16 +188,16 @@ fn only_known_families_are_found() {
         ("nosuch", libc::ENOENT),
     ] {
         assert_eq!(
-            look_up(socket.as_mut(), name).err().unwrap_or(0),
+            resolve(socket.as_mut(), name).err().unwrap_or(0),
             errno,
             "{name}"
         );
     }
-    assert_eq!(look_up(socket.as_mut(), "IPVS"), Ok(28));
+    assert_eq!(resolve(socket.as_mut(), "IPVS"), Ok(28));
 }
 
 #[test]
-fn numbers_without_padding_for_x86() {
+fn counters_without_padding() {
     let kernel = FakeKernel::new();
     kernel.set_padding(false);
     kernel.add_service(Service::new(ServiceId::tcp("10.0.0.1:80".parse().unwrap())));
@@ -205,6 +205,6 @@ fn numbers_without_padding_for_x86() {
     socket
         .send(&request(GET_SERVICE, 0, 1, &svc().bytes()))
         .unwrap();
-    // One filler less in STATS, nine in STATS64.
+    // One padding attribute less in STATS, nine less in STATS64.
     assert_eq!(receive(socket.as_mut()).unwrap().len(), 360 - 4 * 10);
 }

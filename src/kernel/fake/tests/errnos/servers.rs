@@ -101,7 +101,7 @@ fn new_real_servers() {
     );
 }
 
-/// Adds each real server to a new service on a new kernel.
+/// Adds each real server to a new service of a new kernel.
 fn on_new_service(service: Nest, rows: Vec<(&'static str, Nest, i32)>) {
     for (name, nest, errno) in rows {
         let new = ("service", NEW_SERVICE, 0, service.bytes(), 0);
@@ -113,7 +113,7 @@ fn on_new_service(service: Nest, rows: Vec<(&'static str, Nest, i32)>) {
 }
 
 #[test]
-fn real_servers_that_are_there_or_not() {
+fn existing_and_missing_real_servers() {
     let with = |nest: Nest| svc().and(&nest);
     let mixed = || ipv6("2001:db8::2").u32(3, 2);
     check(

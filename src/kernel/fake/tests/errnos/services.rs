@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Each on an empty table.
+/// Each row starts with an empty table.
 #[test]
 fn new_services() {
     let rows = [
@@ -131,7 +131,7 @@ fn new_services() {
 }
 
 #[test]
-fn services_that_are_there_or_not() {
+fn existing_and_missing_services() {
     let unknown = |nest: Nest| nest.with(6, b"nosuch\0");
     check(
         &kernel(),
