@@ -49,13 +49,8 @@ const UNSAFE: &[&str] = &["kernel/netlink.rs", "server/memory.rs"];
 const BACK: &[(&str, &str, &str)] = &[
     (
         "kernel/fake/fault.rs",
-        "kernel/fake.rs",
+        "kernel/fake/kernel.rs",
         "a hook, part of the simulator's state, is called with the simulator",
-    ),
-    (
-        "kernel/fake/socket.rs",
-        "kernel/fake.rs",
-        "the simulator creates sockets, which hold a handle of it",
     ),
     (
         "executor/batch.rs",
