@@ -10,7 +10,7 @@ fn option_words(text: &[u8]) -> BTreeSet<String> {
     String::from_utf8_lossy(text)
         .replace("\\-", "-")
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
-        .filter(|word| word.starts_with('-') && word.trim_start_matches('-') != "")
+        .filter(|word| word.starts_with('-') && !word.trim_start_matches('-').is_empty())
         .map(str::to_owned)
         .collect()
 }
