@@ -56,7 +56,7 @@ impl App {
         let page = match kept {
             true => self
                 .pages
-                .get_or_select(&value, &list, estimation, select)?,
+                .get_or_select(&value, &list, estimation, binding, select)?,
             false => select()?,
         };
         let value = Arc::new(page);

@@ -185,6 +185,7 @@ impl PageCache {
         table: &Arc<Table>,
         list: &ListServices,
         estimation: Option<bool>,
+        binding: u32,
         select: impl FnOnce() -> Result<ServicePage, Error>,
     ) -> Result<ServicePage, Error> {
         let shared = match list.include.servers {
@@ -199,7 +200,11 @@ impl PageCache {
             };
         }
         let mut pages = shared.pages.iter();
-        if let Some(page) = pages.find(|page| page.list == *list && page.estimation == estimation) {
+        // The binding also differs by principal: its page token is valid for no other.
+        let is_equal = |page: &&SharedPage| {
+            page.list == *list && page.estimation == estimation && page.selection.binding == binding
+        };
+        if let Some(page) = pages.find(is_equal) {
             return Ok(ServicePage {
                 table: table.clone(),
                 selection: page.selection.clone(),

@@ -224,7 +224,7 @@ impl Restore {
                 stop_on_error: stop,
             };
             self.context.deadline = Instant::now() + self.timeout;
-            let results = self.app.write(&self.context, list).await?;
+            let results = self.app.write(&self.context, list).await?.results;
             done += results.len();
             let stopped = stop && results.iter().any(Result::is_err);
             for (command, result) in chunk.iter().zip(results) {

@@ -1,20 +1,22 @@
-//! The use cases, good and bad, on the fake kernel.
+//! Tests of the use cases on the fake kernel.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that cannot go on fails, and says where"
+    reason = "a test fails by panicking"
 )]
 
 mod dry_run;
 mod filters;
+mod info;
 mod list;
+mod pages;
 mod replace;
-mod report;
 mod servers;
 mod services;
 mod settings;
 mod sync_daemons;
+mod write_log;
 
 use std::{fmt::Debug, net::SocketAddr, sync::LazyLock};
 
@@ -34,18 +36,23 @@ use crate::{
 const TCP: &str = "tcp-192.0.2.1-80";
 const NONE: Guard = Guard::None;
 
-/// A kernel and the use cases over it.
-fn house() -> (FakeKernel, App) {
+/// A fake kernel and the use cases over it.
+fn setup() -> (FakeKernel, App) {
     let kernel = FakeKernel::new();
     let executor = Executor::start(Arc::new(kernel.clone()), ExecutorLimits::default()).unwrap();
     (kernel, App::new(executor, AppOptions::default()))
 }
 
-/// The context of every request of these tests, with a deadline that none of them reaches.
+/// The context of a request with a deadline that no test reaches.
 fn context() -> &'static RequestContext {
     static CONTEXT: LazyLock<RequestContext> =
         LazyLock::new(|| RequestContext::new(RequestId::new("test"), Duration::from_secs(3600)));
     &CONTEXT
+}
+
+/// The context of a request that accepts a minute-old result.
+fn cached_context() -> RequestContext {
+    context().clone().with_max_age(Duration::from_secs(60))
 }
 
 fn draft(json: Value) -> ServiceDraft {
@@ -64,7 +71,7 @@ fn server_key(id: &str) -> ServerKey {
     id.parse().unwrap()
 }
 
-/// What the fake kernel calls a TCP service.
+/// The fake kernel's id of a TCP service.
 fn id(address: &str) -> ServiceId {
     ServiceId::tcp(address.parse().unwrap())
 }
@@ -73,8 +80,8 @@ fn socket(address: &str) -> SocketAddr {
     address.parse().unwrap()
 }
 
-/// A service with servers, made as a client does.
-async fn make(app: &App, service: &str, servers: &[&str]) -> Arc<ServiceEntry> {
+/// Creates a service with servers through the use case.
+async fn create_service(app: &App, service: &str, servers: &[&str]) -> Arc<ServiceEntry> {
     let servers: Vec<_> = servers
         .iter()
         .map(|server| json!({"id": server, "forwarding": "masquerade"}))
@@ -83,24 +90,26 @@ async fn make(app: &App, service: &str, servers: &[&str]) -> Arc<ServiceEntry> {
     app.create_service(context(), draft).await.unwrap().value
 }
 
+/// The ids of the servers of a service.
 fn ids(entry: &ServiceEntry) -> Vec<String> {
     entry.servers.iter().map(|s| s.key.to_string()).collect()
 }
 
-async fn read(app: &App, service: &str) -> Arc<ServiceEntry> {
-    let answer = app.service(context(), key(service), Include::default());
-    answer.await.unwrap().value
+async fn read_service(app: &App, service: &str) -> Arc<ServiceEntry> {
+    let found = app.service(context(), key(service), Include::default());
+    found.await.unwrap().value
 }
 
 fn reason<T: Debug>(result: Result<T, Error>) -> Reason {
     result.unwrap_err().reason
 }
 
+/// The fields that an error names.
 fn fields(error: &Error) -> Vec<&str> {
     error.violations.iter().map(|v| v.field.as_str()).collect()
 }
 
-/// Everything in the table that a client can configure, to compare.
+/// The whole table.
 fn state(kernel: &FakeKernel) -> Vec<fake::Service> {
     kernel.services()
 }

@@ -4,8 +4,8 @@ use std::{error::Error as _, fmt};
 
 use super::{App, RequestContext};
 use crate::{
-    executor::{Step, Write, Writer},
-    model::Error,
+    executor::{Write, Writer},
+    model::{Error, Op},
 };
 
 /// The only holder of the executor's [`Writer`]. Its field is private to this file, so no other
@@ -15,8 +15,8 @@ pub(super) struct WritePath {
     writer: Writer,
 }
 
-/// Steps by name, for the log: `create_service create_server*3`.
-struct Summary<'a>(&'a [Step]);
+/// Names of operations, for the log: `create_service create_server*3`.
+struct Summary(Vec<&'static str>);
 
 // === impl WritePath ===
 
@@ -53,7 +53,7 @@ impl App {
                 %request_id,
                 dry_run,
                 service,
-                operations = %Summary(W::steps(outcome)),
+                operations = %Summary(W::ops(outcome).map(Op::name).collect()),
                 "write"
             ),
             Err(error) => tracing::info!(
@@ -74,15 +74,14 @@ impl App {
 
 // === impl Summary ===
 
-impl fmt::Display for Summary<'_> {
+impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let runs = self.0.chunk_by(|a, b| a.op.name() == b.op.name());
-        for (i, run) in runs.enumerate() {
+        for (i, run) in self.0.chunk_by(|a, b| a == b).enumerate() {
             if i > 0 {
                 f.write_str(" ")?;
             }
-            if let Some(step) = run.first() {
-                f.write_str(step.op.name())?;
+            if let Some(name) = run.first() {
+                f.write_str(name)?;
             }
             if run.len() > 1 {
                 write!(f, "*{}", run.len())?;

@@ -10,11 +10,12 @@ use tokio::sync::oneshot;
 use super::{
     batch::{PendingTransaction, TypedTransaction},
     cache::{Cache, Cached},
+    engine::Engine,
     pending::Pending,
     query::{Source, TypedQuery},
-    transaction::{CommandList, Executed, Step, Transaction},
+    transaction::{CommandList, CommandResults, Executed, Transaction},
 };
-use crate::model::{Error, Reason, ServiceKey};
+use crate::model::{Error, Op, Reason, ServiceKey};
 
 /// A request that waits for the thread.
 pub enum Job {
@@ -22,8 +23,8 @@ pub enum Job {
     Read(Box<dyn PendingRead>),
     /// A transaction.
     Transaction(Box<dyn PendingTransaction>),
-    /// Independent operations.
-    Commands(Pending<CommandList, Vec<Result<(), Error>>>),
+    /// Independent operations, and whether they are a dry run.
+    Commands(Pending<CommandList, CommandResults>, bool),
 }
 
 /// A change that the [`Writer`](super::Writer) executes.
@@ -34,8 +35,8 @@ pub trait Write: Send + 'static {
     /// The service that the change is about, if it is about one.
     fn service(&self) -> Option<ServiceKey>;
 
-    /// The steps that were executed or, for a dry run, planned.
-    fn steps(outcome: &Self::Outcome) -> &[Step];
+    /// The operations that were executed or, for a dry run, planned.
+    fn ops(outcome: &Self::Outcome) -> impl Iterator<Item = &Op>;
 
     /// The change as a job of the executor's thread.
     fn into_job(
@@ -121,8 +122,8 @@ impl<P: TypedQuery, R: TypedQuery> Write for Transaction<P, R> {
         Self::service(self)
     }
 
-    fn steps(outcome: &Self::Outcome) -> &[Step] {
-        &outcome.steps
+    fn ops(outcome: &Self::Outcome) -> impl Iterator<Item = &Op> {
+        outcome.steps.iter().map(|step| &step.op)
     }
 
     fn into_job(
@@ -136,30 +137,43 @@ impl<P: TypedQuery, R: TypedQuery> Write for Transaction<P, R> {
 }
 
 impl Write for CommandList {
-    type Outcome = Vec<Result<(), Error>>;
+    type Outcome = CommandResults;
 
     fn service(&self) -> Option<ServiceKey> {
         None
     }
 
-    fn steps(_outcome: &Self::Outcome) -> &[Step] {
-        &[]
+    fn ops(outcome: &Self::Outcome) -> impl Iterator<Item = &Op> {
+        let results = outcome.ops.iter().zip(&outcome.results);
+        results.filter_map(|(op, result)| result.is_ok().then_some(op))
     }
 
     fn into_job(
-        mut self,
+        self,
         deadline: Instant,
         dry_run: bool,
         reply: oneshot::Sender<Result<Self::Outcome, Error>>,
     ) -> Job {
-        if dry_run {
-            self.ops.clear();
-        }
-        Job::Commands(Pending {
+        let pending = Pending {
             request: self,
             deadline,
             reply,
-        })
+        };
+        Job::Commands(pending, dry_run)
+    }
+}
+
+impl Pending<CommandList, CommandResults> {
+    /// Executes the operations and replies.
+    pub(super) fn run(self, engine: &mut Engine, dry_run: bool) {
+        let Self { request, reply, .. } = self;
+        let results = match dry_run {
+            true => Ok(vec![Ok(()); request.ops.len()]),
+            false => engine.run_commands(&request),
+        };
+        let ops = request.ops;
+        // The receiver may be gone.
+        drop(reply.send(results.map(|results| CommandResults { ops, results })));
     }
 }
 

@@ -81,6 +81,10 @@ const GET_BATCH: usize = 32;
 const DATAGRAMS: usize = 4;
 /// The longest datagram that the kernel sends in a dump. A longer one would be truncated.
 const MAX_DATAGRAM: usize = 32 << 10;
+/// The kernel fills a datagram of a dump at least this far while it has entries. It takes
+/// `sizeof(struct skb_shared_info)` from the 32 KiB: 320 bytes, or 768 with the largest
+/// `CONFIG_MAX_SKB_FRAGS`.
+const MIN_FILL: usize = MAX_DATAGRAM - 1024;
 /// The kernel executes requests inside `send`, so their replies are there when it returns. A reply
 /// that does not come soon is lost. One case: the kernel never acknowledges the stop of a sync
 /// daemon whose thread has not started to run.
@@ -121,7 +125,7 @@ impl Extent {
     /// the kernel had no more at that moment. (A kernel that is short of memory fills smaller
     /// datagrams; their end is not detected.)
     pub fn is_snapshot(&self) -> bool {
-        self.datagrams == 1 && self.bytes + self.longest <= MAX_DATAGRAM
+        self.datagrams == 1 && self.bytes + self.longest <= MIN_FILL
     }
 }
 

@@ -56,6 +56,15 @@ pub struct CommandList {
     pub stop_on_error: bool,
 }
 
+/// The outcome of a [`CommandList`].
+#[derive(Debug)]
+pub struct CommandResults {
+    /// The operations of the list.
+    pub ops: Vec<Op>,
+    /// Their results, in order. Shorter than `ops` if the list stopped at a failure.
+    pub results: Vec<Result<(), Error>>,
+}
+
 /// The outcome of a [`Transaction`].
 #[derive(Debug)]
 pub struct Executed<A> {

@@ -98,13 +98,12 @@ impl Worker {
             match job {
                 Job::Read(read) => self.queries.push(read),
                 Job::Transaction(transaction) => transactions.push(transaction),
-                Job::Commands(commands) => {
+                Job::Commands(commands, dry_run) => {
                     // Changes keep their order.
                     self.engine
                         .run_transactions(std::mem::take(&mut transactions));
                     if let Some(commands) = commands.wanted(Instant::now()) {
-                        let results = self.engine.run_commands(&commands.request);
-                        commands.reply(results);
+                        commands.run(&mut self.engine, dry_run);
                     }
                 }
             }

@@ -1,15 +1,17 @@
+//! Filters of service lists.
+
 use super::*;
 
 #[tokio::test]
-async fn filters_let_pass_what_has_all_that_they_name() {
-    let (_, app) = house();
+async fn a_filter_matches_services_with_all_its_fields() {
+    let (_, app) = setup();
     for service in [
         "tcp-10.0.0.1-80",
         "udp-10.0.0.1-80",
         "tcp-2001:db8::1-443",
         "fwmark-80",
     ] {
-        make(&app, service, &[]).await;
+        create_service(&app, service, &[]).await;
     }
     let wlc = draft(json!({"id": "fwmark6-80", "scheduler": "wlc"}));
     app.create_service(context(), wlc).await.unwrap();
@@ -20,40 +22,40 @@ async fn filters_let_pass_what_has_all_that_they_name() {
         };
         app.list_services(context(), list)
     };
-    let any = Filter::default;
+    let no_filter = Filter::default;
     for (filter, expected) in [
         (
             Filter {
                 protocol: Some(Protocol::Tcp),
-                ..any()
+                ..no_filter()
             },
             &["tcp-10.0.0.1-80", "tcp-2001:db8::1-443"][..],
         ),
         (
             Filter {
                 address: Some("10.0.0.1".parse().unwrap()),
-                ..any()
+                ..no_filter()
             },
             &["tcp-10.0.0.1-80", "udp-10.0.0.1-80"],
         ),
         (
             Filter {
                 port: Some(443),
-                ..any()
+                ..no_filter()
             },
             &["tcp-2001:db8::1-443"],
         ),
         (
             Filter {
                 fwmark: Some(80),
-                ..any()
+                ..no_filter()
             },
             &["fwmark-80", "fwmark6-80"],
         ),
         (
             Filter {
                 scheduler: Some("wlc".to_owned()),
-                ..any()
+                ..no_filter()
             },
             &["fwmark6-80"],
         ),
@@ -61,7 +63,7 @@ async fn filters_let_pass_what_has_all_that_they_name() {
             Filter {
                 fwmark: Some(80),
                 port: Some(80),
-                ..any()
+                ..no_filter()
             },
             &[],
         ),
@@ -69,17 +71,17 @@ async fn filters_let_pass_what_has_all_that_they_name() {
             Filter {
                 protocol: Some(Protocol::Udp),
                 port: Some(80),
-                ..any()
+                ..no_filter()
             },
             &["udp-10.0.0.1-80"],
         ),
     ] {
         let page = list(filter.clone()).await.unwrap().value;
-        let told: Vec<_> = page
+        let found: Vec<_> = page
             .iter()
             .map(|entry| entry.service.key.to_string())
             .collect();
-        assert_eq!(told, expected, "{filter:?}");
+        assert_eq!(found, expected, "{filter:?}");
         assert_eq!(page.is_empty(), expected.is_empty());
     }
 }

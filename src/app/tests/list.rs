@@ -1,15 +1,16 @@
-//! Listings: filters, orders, pages.
+//! Lists: orders and pages.
 
 use super::*;
 
-fn listed(page: &ServicePage) -> Vec<String> {
+/// The ids of the services of a page.
+fn service_ids(page: &ServicePage) -> Vec<String> {
     page.iter()
         .map(|entry| entry.service.key.to_string())
         .collect()
 }
 
-/// All pages of a listing, each with its ids.
-async fn pages(app: &App, sort: &str, size: u32) -> Vec<Vec<String>> {
+/// The ids on each page of a list.
+async fn all_pages(app: &App, sort: &str, size: u32) -> Vec<Vec<String>> {
     let mut pages = Vec::new();
     let mut token = None;
     loop {
@@ -20,20 +21,20 @@ async fn pages(app: &App, sort: &str, size: u32) -> Vec<Vec<String>> {
             ..ListServices::default()
         };
         let page = app.list_services(context(), list).await.unwrap().value;
-        pages.push(listed(&page));
+        pages.push(service_ids(&page));
         token = page.next_page_token();
-        assert!(pages.len() < 100, "there is an end");
+        assert!(pages.len() < 100, "the list ends");
         if token.is_none() {
             return pages;
         }
     }
 }
 
-/// Seven services; connections 3 1 3 0 3 1 2 in the order of their ids.
-async fn seven() -> (FakeKernel, App) {
-    let (kernel, app) = house();
+/// Seven services with 3, 1, 3, 0, 3, 1, 2 connections, in the order of their ids.
+async fn setup_seven() -> (FakeKernel, App) {
+    let (kernel, app) = setup();
     for (n, connections) in (1..).zip([3, 1, 3, 0, 3, 1, 2]) {
-        make(&app, &format!("tcp-192.0.2.{n}-80"), &["10.0.0.1-80"]).await;
+        create_service(&app, &format!("tcp-192.0.2.{n}-80"), &["10.0.0.1-80"]).await;
         let counters = fake::Counters {
             connections,
             ..fake::Counters::default()
@@ -43,13 +44,14 @@ async fn seven() -> (FakeKernel, App) {
     (kernel, app)
 }
 
-fn numbers(ids: &[&str]) -> Vec<String> {
+/// The ids of services of [`setup_seven`].
+fn numbered(ids: &[&str]) -> Vec<String> {
     ids.iter().map(|n| format!("tcp-192.0.2.{n}-80")).collect()
 }
 
 #[tokio::test]
-async fn three_pages_make_up_the_table_in_every_order() {
-    let (kernel, app) = seven().await;
+async fn pages_cover_the_table_in_every_order() {
+    let (kernel, app) = setup_seven().await;
     let stats = "stats.connections";
     for (sort, expected) in [
         ("id", ["1", "2", "3", "4", "5", "6", "7"]),
@@ -59,13 +61,13 @@ async fn three_pages_make_up_the_table_in_every_order() {
         ("rates.bytes_out", ["1", "2", "3", "4", "5", "6", "7"]),
         ("-rates.bytes_out", ["1", "2", "3", "4", "5", "6", "7"]),
     ] {
-        let all = pages(&app, sort, 3).await;
+        let all = all_pages(&app, sort, 3).await;
         let sizes: Vec<_> = all.iter().map(Vec::len).collect();
         assert_eq!(sizes, [3, 3, 1], "{sort}");
-        assert_eq!(all.concat(), numbers(&expected), "{sort}");
-        assert_eq!(pages(&app, sort, 1).await.concat(), numbers(&expected));
-        let whole = pages(&app, sort, 7).await;
-        assert_eq!(whole.len(), 1, "an exact fit has no empty page behind it");
+        assert_eq!(all.concat(), numbered(&expected), "{sort}");
+        assert_eq!(all_pages(&app, sort, 1).await.concat(), numbered(&expected));
+        let whole = all_pages(&app, sort, 7).await;
+        assert_eq!(whole.len(), 1, "no empty page follows");
     }
     let order: Vec<_> = kernel.services().iter().map(|s| s.id).collect();
     let mut expected: Vec<_> = order
@@ -74,17 +76,17 @@ async fn three_pages_make_up_the_table_in_every_order() {
             ServiceId::Address { address, .. } => {
                 format!("tcp-{}-{}", address.ip(), address.port())
             }
-            ServiceId::Mark { .. } => panic!("none was made"),
+            ServiceId::Mark { .. } => panic!("unexpected fwmark"),
         })
         .collect();
-    assert_eq!(pages(&app, "kernel", 3).await.concat(), expected);
+    assert_eq!(all_pages(&app, "kernel", 3).await.concat(), expected);
     expected.reverse();
-    assert_eq!(pages(&app, "-kernel", 3).await.concat(), expected);
+    assert_eq!(all_pages(&app, "-kernel", 3).await.concat(), expected);
 }
 
 #[tokio::test]
 async fn ids_are_ordered_by_protocol_address_and_port_with_marks_last() {
-    let (_, app) = house();
+    let (_, app) = setup();
     let expected = [
         "tcp-10.0.0.9-80",
         "tcp-10.0.0.10-79",
@@ -97,19 +99,19 @@ async fn ids_are_ordered_by_protocol_address_and_port_with_marks_last() {
         "fwmark6-1",
     ];
     for service in expected.iter().rev() {
-        make(&app, service, &[]).await;
+        create_service(&app, service, &[]).await;
     }
-    assert_eq!(pages(&app, "id", 2).await.concat(), expected);
+    assert_eq!(all_pages(&app, "id", 2).await.concat(), expected);
     let list = app
         .list_services(context(), ListServices::default())
         .await
         .unwrap();
-    assert_eq!(listed(&list.value), expected, "the default order");
+    assert_eq!(service_ids(&list.value), expected, "the default order");
 }
 
 #[tokio::test]
-async fn paging_goes_on_where_it_was_when_the_table_changes() {
-    let (kernel, app) = seven().await;
+async fn paging_continues_after_the_table_has_changed() {
+    let (kernel, app) = setup_seven().await;
     let first = |sort: &str| ListServices {
         order: sort.parse().unwrap(),
         page_size: Some(3),
@@ -125,15 +127,15 @@ async fn paging_goes_on_where_it_was_when_the_table_changes() {
         .await
         .unwrap()
         .value;
-    // The last of the page before goes, another comes before it.
+    // The last service of the page is deleted, and another is created before it.
     assert!(kernel.remove_service(id("192.0.2.3:80")));
-    make(&app, "tcp-192.0.2.0-80", &[]).await;
+    create_service(&app, "tcp-192.0.2.0-80", &[]).await;
     let next = ListServices {
         page_token: page.next_page_token(),
         ..first("id")
     };
     let next = app.list_services(context(), next).await.unwrap().value;
-    assert_eq!(listed(&next), numbers(&["4", "5", "6"]));
+    assert_eq!(service_ids(&next), numbered(&["4", "5", "6"]));
 
     let last = kernel_page.iter().last().unwrap().service.key;
     app.delete_service(context(), last, true, NONE)
@@ -149,8 +151,8 @@ async fn paging_goes_on_where_it_was_when_the_table_changes() {
 }
 
 #[tokio::test]
-async fn a_page_cut_short_goes_on_after_the_cut() {
-    let (_, app) = seven().await;
+async fn the_page_after_a_cut_starts_at_the_cut() {
+    let (_, app) = setup_seven().await;
     let list = |token| ListServices {
         page_token: token,
         ..ListServices::default()
@@ -167,12 +169,12 @@ async fn a_page_cut_short_goes_on_after_the_cut() {
         .await
         .unwrap()
         .value;
-    assert_eq!(listed(&rest), numbers(&["3", "4", "5", "6", "7"]));
-    let least = page.token_after(0);
-    assert_eq!(least, page.token_after(1), "or paging would never end");
-    assert!(least.is_some());
+    assert_eq!(service_ids(&rest), numbered(&["3", "4", "5", "6", "7"]));
+    let token = page.token_after(0);
+    assert_eq!(token, page.token_after(1), "a page has at least one entry");
+    assert!(token.is_some());
 
-    make(
+    create_service(
         &app,
         "fwmark-1",
         &["10.0.0.1-80", "10.0.0.2-80", "10.0.0.3-80"],
@@ -200,7 +202,7 @@ async fn a_page_cut_short_goes_on_after_the_cut() {
 
 #[tokio::test]
 async fn invalid_page_tokens_sizes_and_orders_are_rejected() {
-    let (_, app) = seven().await;
+    let (_, app) = setup_seven().await;
     for bad in [
         "",
         "~",
@@ -250,8 +252,8 @@ async fn invalid_page_tokens_sizes_and_orders_are_rejected() {
 }
 
 #[tokio::test]
-async fn a_listing_reads_what_it_includes_and_no_more() {
-    let (kernel, app) = seven().await;
+async fn a_list_reads_only_what_it_includes() {
+    let (kernel, app) = setup_seven().await;
     let list = |include| ListServices {
         include,
         ..ListServices::default()
@@ -280,72 +282,19 @@ async fn a_listing_reads_what_it_includes_and_no_more() {
     assert_eq!(page.estimation, Some(true));
     assert_eq!(page.get(0).unwrap().servers.len(), 1);
     assert!(page.get(7).is_none());
-    let old = &context().clone().with_max_age(Duration::from_secs(60));
-    app.list_services(old, list(stats)).await.unwrap();
-    let sweeps = kernel.dumps(command::GET_SERVICE);
-    let answer = app.list_services(old, list(stats)).await.unwrap();
-    assert_eq!(kernel.dumps(command::GET_SERVICE), sweeps);
+    let cached = &cached_context();
+    app.list_services(cached, list(stats)).await.unwrap();
+    let dumps = kernel.dumps(command::GET_SERVICE);
+    let answer = app.list_services(cached, list(stats)).await.unwrap();
+    assert_eq!(kernel.dumps(command::GET_SERVICE), dumps);
     assert!(answer.age > Duration::ZERO);
 }
 
 #[tokio::test]
-async fn those_who_ask_alike_for_an_old_answer_get_the_same_page_and_what_is_made_of_it() {
-    let (_, app) = seven().await;
-    let old = &context().clone().with_max_age(Duration::from_secs(60));
-    let get = async |page_size, context| {
-        let list = ListServices {
-            page_size: Some(page_size),
-            ..ListServices::default()
-        };
-        app.list_services(context, list).await.unwrap().value
-    };
-    let page = get(3, old).await;
-    assert!(page.is_shared());
-    let made = page.get_or_render(|| Arc::new(1));
-    let again = get(3, old).await.get_or_render(|| Arc::new(2));
-    assert!(Arc::ptr_eq(&made, &again));
-    assert!(Arc::ptr_eq(&made, &page.get_or_render(|| Arc::new(2))));
-    assert_eq!(
-        *page.get_or_render(|| "of another type"),
-        *"of another type"
-    );
-    let other = get(4, old).await;
-    assert_eq!((other.len(), other.is_shared()), (4, true));
-
-    let fresh = get(3, context()).await;
-    assert_eq!(*fresh.get_or_render(|| Arc::new(2)), 2);
-    // There is room for four pages of a table.
-    for size in 1..=4 {
-        assert!(get(size, old).await.is_shared());
-    }
-    let fifth = get(5, old).await;
-    assert_eq!((fifth.len(), fifth.is_shared()), (5, false));
-}
-
-#[tokio::test]
-async fn a_large_page_is_not_kept_for_others() {
-    let (kernel, app) = house();
-    let service = id("192.0.2.1:80");
-    assert!(kernel.add_service(fake::Service::new(service)));
-    let mut add = |n: u32| {
-        let address = SocketAddr::from((std::net::Ipv4Addr::from(0x0a00_0000 + n), 80));
-        assert!(kernel.add_destination(service, fake::Destination::new(address)));
-    };
-    (0..2047).for_each(&mut add);
-    let old = &context().clone().with_max_age(Duration::from_secs(60));
-    let list = || app.list_services(old, ListServices::default());
-    assert!(list().await.unwrap().value.is_shared());
-    add(2047);
-    make(&app, "tcp-192.0.2.2-80", &[]).await;
-    let page = list().await.unwrap().value;
-    assert_eq!((page.len(), page.is_shared()), (2, false));
-}
-
-#[tokio::test]
-async fn servers_are_listed_in_the_kernels_order_or_another_in_pages() {
-    let (kernel, app) = house();
-    let given = ["10.0.0.2-80", "10.0.0.10-80", "10.0.0.1-80", "10.0.0.1-79"];
-    make(&app, "fwmark-1", &given).await;
+async fn servers_are_listed_in_pages_in_every_order() {
+    let (kernel, app) = setup();
+    let created = ["10.0.0.2-80", "10.0.0.10-80", "10.0.0.1-80", "10.0.0.1-79"];
+    create_service(&app, "fwmark-1", &created).await;
     let mark = ServiceId::Mark {
         mark: 1,
         ipv6: false,
@@ -354,10 +303,10 @@ async fn servers_are_listed_in_the_kernels_order_or_another_in_pages() {
         connections: 5,
         ..fake::Counters::default()
     };
-    let none = fake::Connections::default();
-    assert!(kernel.set_traffic(mark, socket("10.0.0.1:80"), none, busy));
+    let no_connections = fake::Connections::default();
+    assert!(kernel.set_traffic(mark, socket("10.0.0.1:80"), no_connections, busy));
     for (sort, expected) in [
-        ("kernel", given),
+        ("kernel", created),
         (
             "-kernel",
             ["10.0.0.1-79", "10.0.0.1-80", "10.0.0.10-80", "10.0.0.2-80"],
@@ -400,7 +349,7 @@ async fn servers_are_listed_in_the_kernels_order_or_another_in_pages() {
 
 #[tokio::test]
 async fn a_page_token_is_valid_only_for_the_request_that_it_was_issued_for() {
-    let (_, app) = seven().await;
+    let (_, app) = setup_seven().await;
     let first = ListServices {
         page_size: Some(3),
         ..ListServices::default()

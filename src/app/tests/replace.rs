@@ -1,42 +1,42 @@
-//! PUT with servers: the set becomes what is wanted, with as little change as that takes.
+//! Replacing a service with its server set: minimal changes, order, rollback.
 
 use std::sync::Mutex;
 
 use super::*;
 
-async fn put(app: &App, json: Value) -> Result<Written<Arc<ServiceEntry>>, Error> {
+async fn replace(app: &App, json: Value) -> Result<Written<Arc<ServiceEntry>>, Error> {
     app.replace_service(context(), key(TCP), draft(json), NONE)
         .await
 }
 
 #[tokio::test]
-async fn a_put_creates_replaces_and_leaves_alone() {
-    let (kernel, app) = house();
+async fn a_replace_creates_updates_or_changes_nothing() {
+    let (kernel, app) = setup();
     let json = json!({"scheduler": "rr", "servers": [{"address": "10.0.0.1"}]});
-    let written = put(&app, json.clone()).await.unwrap();
+    let written = replace(&app, json.clone()).await.unwrap();
     assert!(written.created && written.changed);
     kernel.reset_counts();
-    let written = put(&app, json).await.unwrap();
+    let written = replace(&app, json).await.unwrap();
     assert!(!written.created && !written.changed);
     assert_eq!(
         kernel.commands(command::SET_SERVICE) + kernel.commands(command::SET_DEST),
         0
     );
-    // What is not named goes back to its default; absent servers are left alone.
-    let written = put(&app, json!({})).await.unwrap();
+    // An absent field is reset to its default; an absent server set is kept.
+    let written = replace(&app, json!({})).await.unwrap();
     assert!(written.changed && !written.created);
     assert_eq!(written.value.service.config.scheduler.as_str(), "wlc");
     assert_eq!(ids(&written.value), ["10.0.0.1-80"]);
-    let written = put(&app, json!({"servers": []})).await.unwrap();
+    let written = replace(&app, json!({"servers": []})).await.unwrap();
     assert!(written.changed && written.value.servers.is_empty());
-    let error = put(&app, json!({"id": "fwmark-7"})).await.unwrap_err();
+    let error = replace(&app, json!({"id": "fwmark-7"})).await.unwrap_err();
     assert_eq!(fields(&error), ["id"]);
 }
 
 #[tokio::test]
-async fn equal_servers_are_untouched_and_new_ones_come_before_old_ones_go() {
-    let (kernel, app) = house();
-    make(&app, TCP, &["10.0.0.1-80", "10.0.0.2-80", "10.0.0.3-80"]).await;
+async fn new_servers_are_created_before_old_ones_are_deleted() {
+    let (kernel, app) = setup();
+    create_service(&app, TCP, &["10.0.0.1-80", "10.0.0.2-80", "10.0.0.3-80"]).await;
     let busy = fake::Counters {
         connections: 9,
         ..fake::Counters::default()
@@ -53,11 +53,11 @@ async fn equal_servers_are_untouched_and_new_ones_come_before_old_ones_go() {
     let log = Arc::new(Mutex::new(Vec::new()));
     for number in [command::NEW_DEST, command::SET_DEST, command::DEL_DEST] {
         let log = Arc::clone(&log);
-        let note = Fault::before(move |kernel| {
-            let there = kernel.service(id("192.0.2.1:80")).unwrap().len();
-            log.lock().unwrap().push((number, there));
+        let record = Fault::before(move |kernel| {
+            let count = kernel.service(id("192.0.2.1:80")).unwrap().len();
+            log.lock().unwrap().push((number, count));
         });
-        kernel.faults().always(On::Command(number), note);
+        kernel.faults().always(On::Command(number), record);
     }
     let servers = json!([
         {"address": "10.0.0.4", "forwarding": "masquerade"},
@@ -66,12 +66,12 @@ async fn equal_servers_are_untouched_and_new_ones_come_before_old_ones_go() {
         {"address": "10.0.0.5", "forwarding": "masquerade"},
     ]);
     let json = json!({"scheduler": "rr", "servers": servers});
-    let written = put(&app, json).await.unwrap();
+    let written = replace(&app, json).await.unwrap();
     assert!(written.changed && !written.created);
     assert_eq!(
         ids(&written.value),
         ["10.0.0.4-80", "10.0.0.5-80", "10.0.0.2-80", "10.0.0.3-80"],
-        "new ones as given, before those that were there"
+        "new servers in the requested order, then the old ones"
     );
     assert_eq!(
         *log.lock().unwrap(),
@@ -89,34 +89,34 @@ async fn equal_servers_are_untouched_and_new_ones_come_before_old_ones_go() {
 }
 
 #[tokio::test]
-async fn a_put_of_which_one_server_is_refused_leaves_all_as_it_was() {
-    let (kernel, app) = house();
-    make(&app, TCP, &["10.0.0.1-80", "10.0.0.2-80"]).await;
+async fn a_rejected_server_rolls_back_the_whole_replace() {
+    let (kernel, app) = setup();
+    create_service(&app, TCP, &["10.0.0.1-80", "10.0.0.2-80"]).await;
     kernel.add_broadcast("10.0.0.255".parse().unwrap());
-    let before = read(&app, TCP).await;
+    let before = read_service(&app, TCP).await;
     let json = json!({"scheduler": "wrr", "servers": [
         {"address": "10.0.0.1", "weight": 9},
         {"address": "10.0.0.3"},
         {"address": "10.0.0.255"},
         {"address": "10.0.0.4"},
     ]});
-    let error = put(&app, json).await.unwrap_err();
+    let error = replace(&app, json).await.unwrap_err();
     assert_eq!(error.reason, Reason::InvalidArgument);
     assert_eq!(fields(&error), ["servers[2].address"]);
-    assert!(!error.detail.contains("undone"), "{error}");
-    assert_eq!(*read(&app, TCP).await, *before);
+    assert!(!error.detail.contains("rolled back"), "{error}");
+    assert_eq!(*read_service(&app, TCP).await, *before);
     assert_eq!(
         kernel.commands(command::DEL_DEST),
         2,
-        "the two that were added"
+        "of the two created servers"
     );
 }
 
 #[tokio::test]
-async fn a_put_that_fails_when_old_servers_go_is_undone_from_the_end() {
-    let (kernel, app) = house();
-    make(&app, TCP, &["10.0.0.1-80", "10.0.0.2-80"]).await;
-    let before = read(&app, TCP).await;
+async fn a_failed_delete_rolls_back_in_reverse_order() {
+    let (kernel, app) = setup();
+    create_service(&app, TCP, &["10.0.0.1-80", "10.0.0.2-80"]).await;
+    let before = read_service(&app, TCP).await;
     let fail = Fault::before(|kernel| {
         kernel
             .faults()
@@ -126,31 +126,31 @@ async fn a_put_that_fails_when_old_servers_go_is_undone_from_the_end() {
         .faults()
         .once(On::Command(command::SET_SERVICE), fail);
     let json = json!({"scheduler": "wrr", "servers": [{"address": "10.0.0.3"}]});
-    let error = put(&app, json).await.unwrap_err();
+    let error = replace(&app, json).await.unwrap_err();
     assert_eq!(error.reason, Reason::Internal);
-    let mut after = (*read(&app, TCP).await).clone();
-    // The one that had gone came back, as the newest: the kernel has no other way.
+    let mut after = (*read_service(&app, TCP).await).clone();
+    // A deleted server is created again as the newest.
     after.servers.sort_by_key(|server| server.key);
     assert_eq!(after, *before);
 }
 
 #[tokio::test]
-async fn what_could_not_be_undone_is_said() {
-    let (kernel, app) = house();
-    make(&app, TCP, &["10.0.0.1-80"]).await;
+async fn an_incomplete_rollback_is_reported() {
+    let (kernel, app) = setup();
+    create_service(&app, TCP, &["10.0.0.1-80"]).await;
     kernel.add_broadcast("10.0.0.255".parse().unwrap());
     let on = On::Command(command::DEL_DEST);
     kernel.faults().always(on, Fault::Errno(libc::ENOMEM));
     let json = json!({"scheduler": "rr", "servers": [
         {"address": "10.0.0.3"}, {"address": "10.0.0.255"},
     ]});
-    let error = put(&app, json).await.unwrap_err();
+    let error = replace(&app, json).await.unwrap_err();
     assert!(error.detail.contains("0 of them rolled back"), "{error}");
 }
 
 #[tokio::test]
-async fn the_answer_put_back_changes_nothing() {
-    let (kernel, app) = house();
+async fn replacing_a_service_with_its_own_view_changes_nothing() {
+    let (kernel, app) = setup();
     let create = draft(json!({
         "fwmark": 7, "family": "ipv6", "scheduler": "mh", "scheduler_flags": ["mh-port"],
         "persistence": {"netmask": 64}, "servers": [
@@ -174,7 +174,11 @@ async fn the_answer_put_back_changes_nothing() {
         .await
         .unwrap();
     assert!(!written.changed && !written.created);
-    assert_eq!(kernel.sends(), 2, "a service and its servers, read once");
+    assert_eq!(
+        kernel.sends(),
+        2,
+        "one read of the service, one of its servers"
+    );
     for (server, json) in entry
         .servers
         .iter()

@@ -1,25 +1,27 @@
+//! Real servers.
+
 use super::*;
 
 const SERVER: &str = "10.0.0.1-80";
 
 #[tokio::test]
-async fn servers_are_created_all_or_none_and_answered_in_the_order_of_the_drafts() {
-    let (kernel, app) = house();
+async fn several_servers_are_created_all_or_none() {
+    let (kernel, app) = setup();
     let create = |json: Value| {
         let drafts = serde_json::from_value(json).unwrap();
         app.create_servers(context(), key(TCP), drafts)
     };
     let two = json!([{"address": "10.0.0.1"}, {"address": "10.0.0.2"}]);
     assert_eq!(reason(create(two.clone()).await), Reason::ServiceNotFound);
-    make(&app, TCP, &[]).await;
+    create_service(&app, TCP, &[]).await;
     let written = create(two).await.unwrap();
     assert!(written.created && written.changed);
-    let told: Vec<_> = written.value.iter().map(|s| s.key.to_string()).collect();
-    assert_eq!(told, ["10.0.0.1-80", "10.0.0.2-80"]);
+    let created: Vec<_> = written.value.iter().map(|s| s.key.to_string()).collect();
+    assert_eq!(created, ["10.0.0.1-80", "10.0.0.2-80"]);
     assert_eq!(
-        ids(&*read(&app, TCP).await),
+        ids(&*read_service(&app, TCP).await),
         ["10.0.0.2-80", "10.0.0.1-80"],
-        "as ipvsadm -a twice"
+        "the last is first, as after two ipvsadm -a"
     );
     let before = state(&kernel);
     let error =
@@ -27,7 +29,10 @@ async fn servers_are_created_all_or_none_and_answered_in_the_order_of_the_drafts
     let error = error.await.unwrap_err();
     assert_eq!(error.reason, Reason::ServerExists);
     assert_eq!(fields(&error), ["servers[1]"]);
-    assert_eq!(ids(&*read(&app, TCP).await), ["10.0.0.2-80", "10.0.0.1-80"]);
+    assert_eq!(
+        ids(&*read_service(&app, TCP).await),
+        ["10.0.0.2-80", "10.0.0.1-80"]
+    );
     let error = create(json!([{"address": "10.0.0.5"}, {"weight": 5}, {"address": "10.0.0.5"}]));
     let error = error.await.unwrap_err();
     assert_eq!(fields(&error), ["servers[1].address", "servers[2]"]);
@@ -35,33 +40,33 @@ async fn servers_are_created_all_or_none_and_answered_in_the_order_of_the_drafts
 }
 
 #[tokio::test]
-async fn one_server_is_read_updated_put_and_deleted() {
-    let (kernel, app) = house();
+async fn a_server_is_created_replaced_updated_and_deleted() {
+    let (kernel, app) = setup();
     let server = server_key(SERVER);
     assert_eq!(
         reason(app.server(context(), key(TCP), server).await),
         Reason::ServiceNotFound
     );
-    make(&app, TCP, &[]).await;
+    create_service(&app, TCP, &[]).await;
     assert_eq!(
         reason(app.server(context(), key(TCP), server).await),
         Reason::ServerNotFound
     );
     let put = |json| app.replace_server(context(), key(TCP), server, server_draft(json), NONE);
-    let made = put(json!({"weight": 5})).await.unwrap();
-    assert!(made.created && made.changed);
-    assert_eq!(made.value.config.weight, 5);
+    let created = put(json!({"weight": 5})).await.unwrap();
+    assert!(created.created && created.changed);
+    assert_eq!(created.value.config.weight, 5);
     let same = put(json!({"weight": 5})).await.unwrap();
     assert!(!same.created && !same.changed);
-    let back = put(json!({})).await.unwrap();
-    assert!(!back.created && back.changed);
-    assert_eq!(back.value.config, ServerConfig::default());
+    let reset = put(json!({})).await.unwrap();
+    assert!(!reset.created && reset.changed);
+    assert_eq!(reset.value.config, ServerConfig::default());
     assert_eq!(
         fields(&put(json!({"port": 81})).await.unwrap_err()),
         ["port"]
     );
     let read = app.server(context(), key(TCP), server).await.unwrap();
-    assert_eq!(read.value, back.value);
+    assert_eq!(read.value, reset.value);
 
     let update =
         |json| app.update_server(context(), key(TCP), server, server_draft(json), NONE, false);
@@ -71,9 +76,13 @@ async fn one_server_is_read_updated_put_and_deleted() {
     kernel.reset_counts();
     assert!(!update(json!({"weight": 0})).await.unwrap().changed);
     assert_eq!(kernel.commands(command::SET_DEST), 0);
-    let up = update(json!({"weight": 3})).await.unwrap().value.config;
+    let updated = update(json!({"weight": 3})).await.unwrap().value.config;
     assert_eq!(
-        (up.weight, up.upper_threshold, up.lower_threshold),
+        (
+            updated.weight,
+            updated.upper_threshold,
+            updated.lower_threshold
+        ),
         (3, 9, 3)
     );
     let error = update(json!({"upper_threshold": 1})).await.unwrap_err();
@@ -89,56 +98,59 @@ async fn one_server_is_read_updated_put_and_deleted() {
     assert_eq!(reason(delete(false).await), Reason::ServiceNotFound);
     assert!(
         !delete(true).await.unwrap(),
-        "the service is missing, and so is the server"
+        "a missing service has no server"
     );
 }
 
 #[tokio::test]
-async fn an_update_of_a_missing_server_creates_it_only_where_asked_to() {
-    let (_, app) = house();
+async fn an_update_creates_a_missing_server_only_on_request() {
+    let (_, app) = setup();
     let server = server_key(SERVER);
     let update = |create| {
         let draft = server_draft(json!({"weight": 2}));
         app.update_server(context(), key(TCP), server, draft, NONE, create)
     };
     assert_eq!(reason(update(true).await), Reason::ServiceNotFound);
-    make(&app, TCP, &[]).await;
+    create_service(&app, TCP, &[]).await;
     assert_eq!(reason(update(false).await), Reason::ServerNotFound);
-    let made = update(true).await.unwrap();
-    assert!(made.created && made.changed);
-    assert_eq!(made.value.config.weight, 2);
+    let created = update(true).await.unwrap();
+    assert!(created.created && created.changed);
+    assert_eq!(created.value.config.weight, 2);
     assert!(!update(true).await.unwrap().changed);
 }
 
 #[tokio::test]
-async fn a_tunnel_survives_an_update_of_something_else() {
-    let (_, app) = house();
-    make(&app, TCP, &[]).await;
+async fn an_update_keeps_the_tunnel() {
+    let (_, app) = setup();
+    create_service(&app, TCP, &[]).await;
     let server = server_key(SERVER);
     let gue = json!({
         "forwarding": "tunnel", "tunnel": {"type": "gue", "port": 6080, "checksum": "checksum"},
     });
-    let made = app.replace_server(context(), key(TCP), server, server_draft(gue), NONE);
-    let made = made.await.unwrap().value.config;
+    let created = app.replace_server(context(), key(TCP), server, server_draft(gue), NONE);
+    let created = created.await.unwrap().value.config;
     let drain = server_draft(json!({"weight": 0}));
     let drained = app.update_server(context(), key(TCP), server, drain, NONE, false);
     assert_eq!(
         drained.await.unwrap().value.config,
-        ServerConfig { weight: 0, ..made }
+        ServerConfig {
+            weight: 0,
+            ..created
+        }
     );
 }
 
 #[tokio::test]
-async fn what_others_set_up_oddly_can_be_drained_and_deleted() {
-    let (kernel, app) = house();
-    make(&app, TCP, &[]).await;
-    // Direct routing to another port, a weight of a million.
-    let odd = fake::Destination {
+async fn unusual_servers_of_other_programs_can_be_drained_and_deleted() {
+    let (kernel, app) = setup();
+    create_service(&app, TCP, &[]).await;
+    // Direct routing to another port, with a weight of a million.
+    let unusual = fake::Destination {
         forward: 3,
         weight: 1_000_000,
         ..fake::Destination::new(socket("10.0.0.1:8080"))
     };
-    assert!(kernel.add_destination(id("192.0.2.1:80"), odd));
+    assert!(kernel.add_destination(id("192.0.2.1:80"), unusual));
     let server = server_key("10.0.0.1-8080");
     let read = app.server(context(), key(TCP), server).await.unwrap().value;
     assert_eq!(read.config.weight, 1_000_000);
@@ -153,9 +165,9 @@ async fn what_others_set_up_oddly_can_be_drained_and_deleted() {
 }
 
 #[tokio::test]
-async fn every_guard_is_held_against_the_server_itself() {
-    let (kernel, app) = house();
-    let entry = make(&app, TCP, &["10.0.0.1-80", "10.0.0.2-80"]).await;
+async fn every_guard_is_checked_against_the_server() {
+    let (kernel, app) = setup();
+    let entry = create_service(&app, TCP, &["10.0.0.1-80", "10.0.0.2-80"]).await;
     let [first, second] = [entry.servers[0], entry.servers[1]];
     let put = |server: ServerKey, weight: u32, guard| {
         let draft = server_draft(json!({"weight": weight, "forwarding": "masquerade"}));
@@ -175,9 +187,9 @@ async fn every_guard_is_held_against_the_server_itself() {
         reason(put(first.key, 2, of_service).await),
         Reason::RevisionMismatch
     );
-    // A change of another server does not matter.
+    // Another server is changed.
     assert!(put(second.key, 9, NONE).await.unwrap().changed);
-    let changed = put(first.key, 2, etag(&first)).await.unwrap().value;
+    let updated = put(first.key, 2, etag(&first)).await.unwrap().value;
     assert_eq!(
         reason(put(first.key, 3, etag(&first)).await),
         Reason::RevisionMismatch
@@ -195,14 +207,14 @@ async fn every_guard_is_held_against_the_server_itself() {
 
     let delete = |guard| app.delete_server(context(), key(TCP), first.key, false, guard);
     assert_eq!(reason(delete(etag(&first)).await), Reason::RevisionMismatch);
-    // Traffic is no change of the configuration.
+    // Traffic does not change the ETag.
     let busy = fake::Connections {
         active: 5,
         ..fake::Connections::default()
     };
     let server = socket("10.0.0.1:80");
     assert!(kernel.set_traffic(id("192.0.2.1:80"), server, busy, fake::Counters::default()));
-    assert!(delete(etag(&changed)).await.unwrap());
+    assert!(delete(etag(&updated)).await.unwrap());
     assert_eq!(
         reason(delete(Guard::Exists).await),
         Reason::RevisionMismatch

@@ -1,8 +1,10 @@
+//! Virtual services.
+
 use super::*;
 
 #[tokio::test]
-async fn a_created_service_is_answered_as_the_kernel_has_it_with_the_servers_in_their_order() {
-    let (kernel, app) = house();
+async fn a_create_returns_the_service_as_read_back() {
+    let (kernel, app) = setup();
     let draft = draft(json!({
         "protocol": "tcp", "address": "192.0.2.1", "port": 80,
         "servers": [
@@ -18,7 +20,7 @@ async fn a_created_service_is_answered_as_the_kernel_has_it_with_the_servers_in_
     assert_eq!(entry.service.config, ServiceConfig::new(Family::Ipv4));
     assert_eq!(ids(&entry), ["10.0.0.1-80", "10.0.0.2-80", "10.0.0.3-8080"]);
     assert_eq!(entry.servers[1].config.weight, 0);
-    assert_eq!(read(&app, TCP).await, entry);
+    assert_eq!(read_service(&app, TCP).await, entry);
 
     let before = state(&kernel);
     let error = app.create_service(context(), draft).await.unwrap_err();
@@ -29,9 +31,9 @@ async fn a_created_service_is_answered_as_the_kernel_has_it_with_the_servers_in_
 }
 
 #[tokio::test]
-async fn a_bad_draft_never_reaches_the_kernel() {
-    let (kernel, app) = house();
-    for (json, wrong) in [
+async fn an_invalid_draft_sends_nothing() {
+    let (kernel, app) = setup();
+    for (json, invalid) in [
         (json!({}), &["protocol"][..]),
         (json!({"scheduler": "rr"}), &["protocol"]),
         (
@@ -63,15 +65,15 @@ async fn a_bad_draft_never_reaches_the_kernel() {
             .await
             .unwrap_err();
         assert_eq!(error.reason, Reason::InvalidArgument);
-        assert_eq!(fields(&error), wrong);
+        assert_eq!(fields(&error), invalid);
     }
     assert_eq!(kernel.sends(), 0);
 }
 
 #[tokio::test]
-async fn a_create_of_which_one_server_is_refused_leaves_nothing_behind() {
-    let (kernel, app) = house();
-    make(&app, "tcp-192.0.2.9-80", &["10.0.0.1-80"]).await;
+async fn a_rejected_server_rolls_back_the_create() {
+    let (kernel, app) = setup();
+    create_service(&app, "tcp-192.0.2.9-80", &["10.0.0.1-80"]).await;
     kernel.add_broadcast("10.0.0.255".parse().unwrap());
     let before = state(&kernel);
     let servers =
@@ -82,7 +84,7 @@ async fn a_create_of_which_one_server_is_refused_leaves_nothing_behind() {
     assert_eq!(error.errno, Some(Errno::EINVAL));
     assert_eq!(fields(&error), ["servers[1].address"]);
     assert_eq!(state(&kernel), before);
-    // Where the service itself is refused, no server is tried.
+    // If the service is rejected, no server is sent.
     kernel.reset_counts();
     let create = draft(json!({"id": TCP, "scheduler": "nosuch", "servers": servers}));
     let error = app.create_service(context(), create).await.unwrap_err();
@@ -94,12 +96,12 @@ async fn a_create_of_which_one_server_is_refused_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn a_service_is_read_with_or_without_its_servers() {
-    let (kernel, app) = house();
+    let (kernel, app) = setup();
     assert_eq!(
         reason(app.service(context(), key(TCP), Include::default()).await),
         Reason::ServiceNotFound
     );
-    make(&app, TCP, &["10.0.0.1-80"]).await;
+    create_service(&app, TCP, &["10.0.0.1-80"]).await;
     kernel.reset_counts();
     let bare = Include {
         servers: false,
@@ -109,19 +111,19 @@ async fn a_service_is_read_with_or_without_its_servers() {
     assert!(answer.value.servers.is_empty());
     assert_eq!(kernel.dumps(command::GET_DEST), 0);
     assert_eq!(answer.age, Duration::ZERO);
-    assert_eq!(read(&app, TCP).await.servers.len(), 1);
+    assert_eq!(read_service(&app, TCP).await.servers.len(), 1);
 }
 
 #[tokio::test]
-async fn an_update_changes_what_it_names_and_says_whether_that_was_anything() {
-    let (kernel, app) = house();
+async fn an_update_changes_only_the_fields_that_it_names() {
+    let (kernel, app) = setup();
     let create = draft(json!({
         "id": "udp-192.0.2.1-5060", "scheduler": "sh", "scheduler_flags": ["sh-port"],
         "one_packet": true, "persistence": {"timeout_seconds": 60, "netmask": "255.255.255.0"},
         "persistence_engine": "sip",
     }));
     let sip = key("udp-192.0.2.1-5060");
-    let made = app
+    let created = app
         .create_service(context(), create)
         .await
         .unwrap()
@@ -135,11 +137,11 @@ async fn an_update_changes_what_it_names_and_says_whether_that_was_anything() {
     assert!(written.changed && !written.created);
     let expected = ServiceConfig {
         persistence_timeout: Some(90),
-        ..made
+        ..created
     };
     assert_eq!(
         written.value.service.config, expected,
-        "engine, flags and mask survive"
+        "engine, flags and mask are kept"
     );
     kernel.reset_counts();
     let same = json!({"persistence": {"timeout_seconds": 90}, "scheduler": "sh"});
@@ -163,26 +165,26 @@ async fn an_update_changes_what_it_names_and_says_whether_that_was_anything() {
 }
 
 #[tokio::test]
-async fn an_update_of_what_is_missing_creates_it_only_where_asked_to() {
-    let (kernel, app) = house();
+async fn an_update_creates_a_missing_service_only_on_request() {
+    let (kernel, app) = setup();
     let rr = || draft(json!({"scheduler": "rr", "servers": [{"address": "10.0.0.1"}]}));
     let missing = app
         .update_service(context(), key(TCP), rr(), NONE, false)
         .await;
     assert_eq!(reason(missing), Reason::ServiceNotFound);
     assert!(state(&kernel).is_empty());
-    let made = app
+    let created = app
         .update_service(context(), key(TCP), rr(), NONE, true)
         .await
         .unwrap();
-    assert!(made.created && made.changed);
-    assert_eq!(ids(&made.value), ["10.0.0.1-80"]);
+    assert!(created.created && created.changed);
+    assert_eq!(ids(&created.value), ["10.0.0.1-80"]);
 }
 
 #[tokio::test]
-async fn a_delete_takes_the_service_and_its_servers_and_says_whether_it_was_there() {
-    let (kernel, app) = house();
-    make(&app, TCP, &["10.0.0.1-80"]).await;
+async fn a_delete_reports_whether_the_service_existed() {
+    let (kernel, app) = setup();
+    create_service(&app, TCP, &["10.0.0.1-80"]).await;
     let delete = |missing, guard| app.delete_service(context(), key(TCP), missing, guard);
     assert!(delete(false, NONE).await.unwrap());
     assert!(state(&kernel).is_empty());
@@ -192,8 +194,8 @@ async fn a_delete_takes_the_service_and_its_servers_and_says_whether_it_was_ther
 }
 
 #[tokio::test]
-async fn every_guard_is_held_against_what_the_kernel_has_at_that_moment() {
-    let (kernel, app) = house();
+async fn every_guard_is_checked_against_the_current_state() {
+    let (kernel, app) = setup();
     let put = |guard| {
         let draft = draft(json!({"scheduler": "rr"}));
         app.replace_service(context(), key(TCP), draft, guard)
@@ -206,14 +208,14 @@ async fn every_guard_is_held_against_what_the_kernel_has_at_that_moment() {
     assert_eq!(reason(put(Guard::Absent).await), Reason::RevisionMismatch);
     assert!(!put(Guard::Exists).await.unwrap().changed);
 
-    let entry = make(&app, "tcp-192.0.2.2-80", &["10.0.0.1-80", "10.0.0.2-80"]).await;
+    let entry = create_service(&app, "tcp-192.0.2.2-80", &["10.0.0.1-80", "10.0.0.2-80"]).await;
     let second = entry.service.key;
     let (with, without) = (entry.etag(), entry.service.etag());
     let update = |weight: &str, guard| {
         let draft = draft(json!({"scheduler": weight}));
         app.update_service(context(), second, draft, guard, false)
     };
-    // A server changes: the etag with the servers is stale, the one without is not.
+    // A server is deleted: the ETag with the servers is stale, the one without is current.
     let address = socket("10.0.0.1:80");
     assert!(kernel.remove_destination(id("192.0.2.2:80"), address));
     let error = update("wrr", Guard::Matches(vec![with])).await.unwrap_err();
@@ -234,19 +236,19 @@ async fn every_guard_is_held_against_what_the_kernel_has_at_that_moment() {
             .unwrap()
             .changed
     );
-    let current = read(&app, "tcp-192.0.2.2-80").await.etag();
+    let current = read_service(&app, "tcp-192.0.2.2-80").await.etag();
     let delete = app.delete_service(context(), second, false, Guard::Matches(vec![current]));
     assert!(delete.await.unwrap());
 }
 
 #[tokio::test]
-async fn a_clear_needs_the_number_of_services_that_it_deletes() {
-    let (kernel, app) = house();
+async fn a_clear_requires_the_number_of_services() {
+    let (kernel, app) = setup();
     let clear = |confirm| app.clear_services(context(), confirm);
     assert_eq!(clear(Some(0)).await.unwrap(), 0);
     assert_eq!(kernel.commands(command::FLUSH), 0, "nothing to do");
     for n in 1..4 {
-        make(&app, &format!("tcp-192.0.2.{n}-80"), &[]).await;
+        create_service(&app, &format!("tcp-192.0.2.{n}-80"), &[]).await;
     }
     let error = clear(None).await.unwrap_err();
     assert_eq!(fields(&error), ["confirm"]);
@@ -261,14 +263,14 @@ async fn a_clear_needs_the_number_of_services_that_it_deletes() {
 }
 
 #[tokio::test]
-async fn zero_zeroes_one_or_all_and_the_totals() {
-    let (kernel, app) = house();
+async fn zero_resets_one_service_or_all() {
+    let (kernel, app) = setup();
     let busy = fake::Counters {
         connections: 5,
         ..fake::Counters::default()
     };
     for n in 1..3 {
-        make(&app, &format!("tcp-192.0.2.{n}-80"), &["10.0.0.1-80"]).await;
+        create_service(&app, &format!("tcp-192.0.2.{n}-80"), &["10.0.0.1-80"]).await;
         let id = id(&format!("192.0.2.{n}:80"));
         let active = fake::Connections {
             active: 7,
@@ -281,7 +283,7 @@ async fn zero_zeroes_one_or_all_and_the_totals() {
     app.zero(context(), Some(key("tcp-192.0.2.1-80")))
         .await
         .unwrap();
-    let first = read(&app, "tcp-192.0.2.1-80").await;
+    let first = read_service(&app, "tcp-192.0.2.1-80").await;
     assert_eq!(
         (
             first.service.stats.connections,
@@ -290,13 +292,13 @@ async fn zero_zeroes_one_or_all_and_the_totals() {
         (0, 0)
     );
     assert_eq!(first.servers[0].active_connections, 7);
-    let second = read(&app, "tcp-192.0.2.2-80").await;
+    let second = read_service(&app, "tcp-192.0.2.2-80").await;
     assert_eq!(second.service.stats.connections, 5);
     let missing = app.zero(context(), Some(key("fwmark-9"))).await;
     assert_eq!(reason(missing), Reason::ServiceNotFound);
     app.zero(context(), None).await.unwrap();
     assert_eq!(
-        read(&app, "tcp-192.0.2.2-80").await.servers[0]
+        read_service(&app, "tcp-192.0.2.2-80").await.servers[0]
             .stats
             .connections,
         0
@@ -304,16 +306,16 @@ async fn zero_zeroes_one_or_all_and_the_totals() {
 }
 
 #[tokio::test]
-async fn what_another_program_deletes_right_after_a_write_is_said_so() {
-    let (kernel, app) = house();
-    make(&app, TCP, &["10.0.0.1-80"]).await;
-    // The first look is before the change, the second reads back.
+async fn the_error_says_that_another_program_deleted_the_service() {
+    let (kernel, app) = setup();
+    create_service(&app, TCP, &["10.0.0.1-80"]).await;
+    // Between the update and reading back.
     let on = On::Command(command::SET_DEST);
     kernel.faults().once(
         on,
         Fault::before(|kernel| {
-            let gone = Fault::before(|kernel| assert!(kernel.remove_service(id("192.0.2.1:80"))));
-            kernel.faults().once(On::Command(command::GET_DEST), gone);
+            let delete = Fault::before(|kernel| assert!(kernel.remove_service(id("192.0.2.1:80"))));
+            kernel.faults().once(On::Command(command::GET_DEST), delete);
         }),
     );
     let update = server_draft(json!({"weight": 5}));

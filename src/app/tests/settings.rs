@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-fn wishes(json: Value) -> BTreeMap<String, Field<SettingValue>> {
+fn values(json: Value) -> BTreeMap<String, Field<SettingValue>> {
     serde_json::from_value(json).unwrap()
 }
 
 #[tokio::test]
-async fn settings_are_those_of_the_kernel_typed() {
-    let (kernel, app) = house();
+async fn settings_are_typed() {
+    let (kernel, app) = setup();
     let settings = app.settings(context()).await.unwrap().value;
     assert_eq!(settings["conntrack"], SettingValue::Bool(false));
     assert_eq!(settings["amemthresh"], SettingValue::Integer(1024));
     assert_eq!(settings["sync_threshold"], SettingValue::Pair([3, 50]));
-    assert!(!settings.contains_key("est_nice"), "newer than this kernel");
+    assert!(!settings.contains_key("est_nice"), "this kernel lacks it");
     kernel.faults().unload();
     let error = app.settings(context()).await.unwrap_err();
     assert_eq!(error.reason, Reason::KernelUnavailable);
@@ -23,15 +23,15 @@ async fn settings_are_those_of_the_kernel_typed() {
 }
 
 #[tokio::test]
-async fn settings_are_set_together_or_not_at_all() {
-    let (_, app) = house();
-    let update = |json| app.update_settings(context(), wishes(json));
-    let wish = || json!({"conntrack": true, "sync_threshold": [7, 70], "drop_entry": 1});
-    let written = update(wish()).await.unwrap();
+async fn settings_are_changed_all_or_none() {
+    let (_, app) = setup();
+    let update = |json| app.update_settings(context(), values(json));
+    let valid = || json!({"conntrack": true, "sync_threshold": [7, 70], "drop_entry": 1});
+    let written = update(valid()).await.unwrap();
     assert!(written.changed && !written.created);
     assert_eq!(written.value["conntrack"], SettingValue::Bool(true));
     assert_eq!(written.value["sync_threshold"], SettingValue::Pair([7, 70]));
-    assert!(!update(wish()).await.unwrap().changed);
+    assert!(!update(valid()).await.unwrap().changed);
     assert!(!update(json!({})).await.unwrap().changed);
 
     let error = update(json!({"conntrack": false, "drop_entry": 9, "nosuch": 1}))
@@ -43,7 +43,7 @@ async fn settings_are_set_together_or_not_at_all() {
         .unwrap_err();
     assert_eq!(error.reason, Reason::UnsupportedByKernel);
     assert_eq!(fields(&error), ["est_nice"]);
-    // 3 is in range, but no power of 2: the kernel refuses it after conntrack was written.
+    // 3 is in range but not a power of 2: the kernel rejects it after conntrack was written.
     let error = update(json!({"conntrack": false, "sync_ports": 3}))
         .await
         .unwrap_err();
@@ -54,8 +54,8 @@ async fn settings_are_set_together_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn timeouts_are_read_and_those_named_are_set() {
-    let (kernel, app) = house();
+async fn an_update_changes_only_the_timeouts_that_it_names() {
+    let (kernel, app) = setup();
     let update = |json: Value, guard| {
         let draft = serde_json::from_value(json).unwrap();
         app.update_timeouts(context(), draft, guard)
@@ -89,10 +89,10 @@ async fn timeouts_are_read_and_those_named_are_set() {
     assert_eq!(reason(absent), Reason::RevisionMismatch);
     let error = update(json!({"tcp_seconds": 0}), NONE).await.unwrap_err();
     assert_eq!(fields(&error), ["tcp_seconds"]);
-    let back = update(json!({"udp_seconds": null}), Guard::Exists)
+    let reset = update(json!({"udp_seconds": null}), Guard::Exists)
         .await
         .unwrap();
-    assert_eq!(back.value, Timeouts::DEFAULT);
+    assert_eq!(reset.value, Timeouts::DEFAULT);
     kernel.set_hz(1000);
     let error = update(json!({"tcp_seconds": 2_678_400}), NONE)
         .await

@@ -1,6 +1,8 @@
+//! Sync daemons.
+
 use super::*;
 
-fn wish(json: Value) -> SyncDaemonDraft {
+fn daemon_draft(json: Value) -> SyncDaemonDraft {
     serde_json::from_value(json).unwrap()
 }
 
@@ -11,11 +13,12 @@ async fn start(
     guard: Guard,
 ) -> Result<Written<SyncDaemon>, Error> {
     let state = SyncState::Master;
-    app.start_sync_daemon(context(), state, wish(json), replace, guard)
+    app.start_sync_daemon(context(), state, daemon_draft(json), replace, guard)
         .await
 }
 
-fn starts(kernel: &FakeKernel) -> (u64, u64) {
+/// The numbers of start and stop commands.
+fn starts_and_stops(kernel: &FakeKernel) -> (u64, u64) {
     (
         kernel.commands(command::NEW_DAEMON),
         kernel.commands(command::DEL_DAEMON),
@@ -23,23 +26,23 @@ fn starts(kernel: &FakeKernel) -> (u64, u64) {
 }
 
 #[tokio::test]
-async fn a_daemon_is_started_restarted_only_when_it_differs_and_stopped() {
-    let (kernel, app) = house();
+async fn a_daemon_is_restarted_only_if_its_configuration_differs() {
+    let (kernel, app) = setup();
     let eth0 = || json!({"interface": "eth0"});
-    let made = start(&app, eth0(), true, NONE).await.unwrap();
-    assert!(made.created && made.changed);
+    let created = start(&app, eth0(), true, NONE).await.unwrap();
+    assert!(created.created && created.changed);
     assert_eq!(
-        (made.value.max_length, made.value.multicast_port),
+        (created.value.max_length, created.value.multicast_port),
         (1472, 8848)
     );
     assert_eq!(
         app.sync_daemons(context()).await.unwrap().value,
-        [made.value]
+        [created.value]
     );
     kernel.reset_counts();
     let same = start(&app, eth0(), true, NONE).await.unwrap();
     assert!(!same.created && !same.changed);
-    assert_eq!(starts(&kernel), (0, 0));
+    assert_eq!(starts_and_stops(&kernel), (0, 0));
     let error = start(&app, eth0(), false, NONE).await.unwrap_err();
     assert_eq!(error.reason, Reason::SyncDaemonRunning);
     assert_eq!(error.errno, Some(Errno::EEXIST));
@@ -47,15 +50,15 @@ async fn a_daemon_is_started_restarted_only_when_it_differs_and_stopped() {
     let other = start(&app, other, true, NONE).await.unwrap();
     assert!(!other.created && other.changed);
     assert_eq!(other.value.sync_id, 9);
-    assert_eq!(starts(&kernel), (1, 1));
+    assert_eq!(starts_and_stops(&kernel), (1, 1));
 
-    let backup = wish(json!({"interface": "eth0", "multicast_group": "ff02::55"}));
+    let backup = daemon_draft(json!({"interface": "eth0", "multicast_group": "ff02::55"}));
     let backup = app.start_sync_daemon(context(), SyncState::Backup, backup, true, NONE);
     let backup = backup.await.unwrap().value;
     let both = app.sync_daemons(context()).await.unwrap().value;
     assert_eq!(both, [other.value, backup], "master first");
     let stop = |missing, guard| app.stop_sync_daemon(context(), SyncState::Master, missing, guard);
-    let stale = Guard::Matches(vec![made.value.etag()]);
+    let stale = Guard::Matches(vec![created.value.etag()]);
     assert_eq!(reason(stop(false, stale).await), Reason::RevisionMismatch);
     let current = Guard::Matches(vec![other.value.etag()]);
     assert!(stop(false, current).await.unwrap());
@@ -68,8 +71,8 @@ async fn a_daemon_is_started_restarted_only_when_it_differs_and_stopped() {
 }
 
 #[tokio::test]
-async fn the_old_daemon_comes_back_when_the_new_one_is_refused() {
-    let (kernel, app) = house();
+async fn the_old_daemon_is_restored_if_the_new_one_is_rejected() {
+    let (kernel, app) = setup();
     let old = json!({"interface": "eth0", "sync_id": 3, "multicast_ttl": 5});
     let old = start(&app, old, true, NONE).await.unwrap().value;
     let error = start(&app, json!({"interface": "nosuch0"}), true, NONE)
@@ -78,14 +81,14 @@ async fn the_old_daemon_comes_back_when_the_new_one_is_refused() {
     assert_eq!(error.reason, Reason::InvalidArgument);
     assert_eq!(error.errno, Some(Errno::ENODEV));
     assert_eq!(fields(&error), ["interface"]);
-    assert!(!error.detail.contains("undone"), "{error}");
+    assert!(!error.detail.contains("rolled back"), "{error}");
     assert_eq!(app.sync_daemons(context()).await.unwrap().value, [old]);
-    assert_eq!(starts(&kernel), (3, 1));
+    assert_eq!(starts_and_stops(&kernel), (3, 1));
 }
 
 #[tokio::test]
-async fn guards_are_held_against_the_daemon() {
-    let (_, app) = house();
+async fn guards_are_checked_against_the_daemon() {
+    let (_, app) = setup();
     let eth0 = || json!({"interface": "eth0"});
     assert_eq!(
         reason(start(&app, eth0(), true, Guard::Exists).await),
@@ -101,9 +104,9 @@ async fn guards_are_held_against_the_daemon() {
 }
 
 #[tokio::test]
-async fn a_daemon_and_servers_of_another_family_exclude_each_other_with_a_remedy() {
-    let (_, app) = house();
-    make(&app, TCP, &[]).await;
+async fn a_daemon_conflicts_with_servers_of_another_family() {
+    let (_, app) = setup();
+    create_service(&app, TCP, &[]).await;
     let mixed = server_key("2001:db8::1-80");
     let tunnel = || server_draft(json!({"forwarding": "tunnel"}));
     app.replace_server(context(), key(TCP), mixed, tunnel(), NONE)

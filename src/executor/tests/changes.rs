@@ -1,10 +1,10 @@
-//! Writes: packed, in their order, each with its own exact outcome.
+//! Batches of changes: their order, their outcomes, rollback.
 
 use super::*;
 use crate::executor::socket::{IpvsSocket, Outcome};
 
 #[test]
-fn each_of_200_mixed_operations_in_a_few_sends_has_its_own_exact_outcome() {
+fn a_socket_reports_the_outcome_of_each_operation_of_a_batch() {
     let kernel = FakeKernel::new();
     let mut socket = IpvsSocket::connect(&kernel).unwrap();
     kernel.reset_counts();
@@ -12,10 +12,10 @@ fn each_of_200_mixed_operations_in_a_few_sends_has_its_own_exact_outcome() {
     let mut expected = Vec::new();
     for n in 0..40 {
         for (op, outcome) in [
-            (create(n), Outcome::Done),
-            (create(n), Outcome::Rejected(Errno::EEXIST)),
-            (add(n + 1000, 1), Outcome::Rejected(Errno::ESRCH)),
-            (add(n, 1), Outcome::Done),
+            (create_service(n), Outcome::Done),
+            (create_service(n), Outcome::Rejected(Errno::EEXIST)),
+            (create_server(n + 1000, 1), Outcome::Rejected(Errno::ESRCH)),
+            (create_server(n, 1), Outcome::Done),
             (
                 Op::CreateService(key(n + 2000), config("nosuch")),
                 Outcome::Rejected(Errno::ENOENT),
@@ -28,42 +28,42 @@ fn each_of_200_mixed_operations_in_a_few_sends_has_its_own_exact_outcome() {
     let (outcomes, broken) = socket.execute(&ops);
     assert!(broken.is_none());
     assert_eq!(outcomes, expected);
-    assert_eq!(kernel.sends(), 4, "64 a send");
-    assert_eq!(services(&kernel), 40);
-    // The last in a pack may be the one that fails, or all may.
+    assert_eq!(kernel.sends(), 4, "64 operations per send");
+    assert_eq!(service_count(&kernel), 40);
+    // All operations fail, the last of a send included.
     for len in [1, 63, 64, 65, 128, 129] {
-        let (outcomes, broken) = socket.execute(&vec![create(0); len]);
+        let (outcomes, broken) = socket.execute(&vec![create_service(0); len]);
         assert!(broken.is_none());
         assert_eq!(outcomes, vec![Outcome::Rejected(Errno::EEXIST); len]);
     }
 }
 
 #[tokio::test]
-async fn changes_that_wait_together_go_out_together_and_are_answered_apart() {
+async fn waiting_changes_share_sends_and_have_separate_results() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     for n in (0..150).filter(|n| n % 3 == 0) {
-        put(&kernel, n, 0);
+        seed_service(&kernel, n, 0);
     }
     kernel.reset_counts();
     let requests = (0..150).map(|n| {
         let op = match n % 5 {
             0 => Op::CreateService(key(n), config("nosuch")),
-            _ => create(n),
+            _ => create_service(n),
         };
-        change(&executor, reading(n, op))
+        write(&executor, with_precondition(n, op))
     });
-    let results = together(&kernel, &executor, requests).await;
+    let results = run_concurrently(&kernel, &executor, requests).await;
     for (n, result) in (0..150).zip(results) {
-        let told = result
-            .map(|changed| changed.changed())
-            .map_err(|e| e.reason);
+        let changed = result
+            .map(|executed| executed.changed())
+            .map_err(|error| error.reason);
         let expected = match (n % 3, n % 5) {
             (0, _) => Err(Reason::ServiceExists),
             (_, 0) => Err(Reason::SchedulerUnavailable),
             _ => Ok(true),
         };
-        assert_eq!(told, expected, "{n}");
+        assert_eq!(changed, expected, "{n}");
     }
     assert!(
         kernel.sends() < 75,
@@ -73,27 +73,27 @@ async fn changes_that_wait_together_go_out_together_and_are_answered_apart() {
 }
 
 #[tokio::test]
-async fn changes_of_one_service_and_of_all_keep_their_order() {
+async fn changes_of_one_service_keep_their_order_with_a_clear() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     let requests = (0..100).map(|n| match n {
-        50 => change(&executor, blind([Op::Clear], Nothing)),
-        n if n % 10 == 9 => change(&executor, reading(n, create(n))),
-        n if n % 2 == 0 => change(&executor, reading(0, create(0))),
-        _ => change(&executor, reading(0, Op::DeleteService(key(0)))),
+        50 => write(&executor, without_precondition([Op::Clear], Nothing)),
+        n if n % 10 == 9 => write(&executor, with_precondition(n, create_service(n))),
+        n if n % 2 == 0 => write(&executor, with_precondition(0, create_service(0))),
+        _ => write(&executor, with_precondition(0, Op::DeleteService(key(0)))),
     });
-    let results = together(&kernel, &executor, requests).await;
-    let mut there = false;
+    let results = run_concurrently(&kernel, &executor, requests).await;
+    let mut exists = false;
     for (n, result) in (0..100).zip(results) {
         if n == 50 {
-            there = false;
+            exists = false;
             result.unwrap();
             continue;
         }
         let create = n % 2 == 0;
         if n % 10 == 9 {
             result.unwrap();
-        } else if create == there {
+        } else if create == exists {
             let reason = if create {
                 Reason::ServiceExists
             } else {
@@ -102,17 +102,17 @@ async fn changes_of_one_service_and_of_all_keep_their_order() {
             assert_eq!(result.unwrap_err().reason, reason, "{n}");
         } else {
             result.unwrap();
-            there = create;
+            exists = create;
         }
     }
-    let left: Vec<_> = (0..100)
+    let present: Vec<_> = (0..100)
         .filter(|n| kernel.service(id(*n)).is_some())
         .collect();
-    assert_eq!(left, [0, 59, 69, 79, 89, 99][usize::from(!there)..]);
+    assert_eq!(present, [0, 59, 69, 79, 89, 99][usize::from(!exists)..]);
 }
 
 #[tokio::test]
-async fn a_change_sees_what_the_one_before_it_did() {
+async fn a_precondition_includes_the_changes_before_it() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     let requests = (0..20).map(|_| {
@@ -121,40 +121,47 @@ async fn a_change_sees_what_the_one_before_it_did() {
             |entry: &Option<Arc<ServiceEntry>>| {
                 Ok(Plan::of([match entry {
                     Some(_) => Op::DeleteService(key(1)).into(),
-                    None => create(1).into(),
+                    None => create_service(1).into(),
                 }]))
             },
             ServiceQuery(key(1)),
         );
-        change(&executor, toggle)
+        write(&executor, toggle)
     });
-    for (i, result) in together(&kernel, &executor, requests)
+    for (i, result) in run_concurrently(&kernel, &executor, requests)
         .await
         .into_iter()
         .enumerate()
     {
-        let seen = result.unwrap().value;
-        assert_eq!(seen.is_some(), i % 2 == 0, "read back before the next");
+        let entry = result.unwrap().value;
+        assert_eq!(
+            entry.is_some(),
+            i % 2 == 0,
+            "read back before the next change"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_plan_that_fails_is_undone_and_the_others_in_its_pack_are_not() {
+async fn a_failed_plan_is_rolled_back_without_the_others_of_its_batch() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    let plan = |n: u32, bad: bool| {
+    let plan = |n: u32, fails: bool| {
         Transaction::new(
             ServiceQuery(key(n)),
             move |_| {
                 let step = |server| {
-                    Step::new(add(n, server), Op::DeleteServer(key(n), server_key(server)))
-                        .at(format!("servers[{server}]"))
+                    Step::new(
+                        create_server(n, server),
+                        Op::DeleteServer(key(n), server_key(server)),
+                    )
+                    .at(format!("servers[{server}]"))
                 };
-                let second = match bad {
-                    true => Step::from(add(n + 500, 1)).at("servers[1]"),
+                let second = match fails {
+                    true => Step::from(create_server(n + 500, 1)).at("servers[1]"),
                     false => step(1),
                 };
-                let service = Step::new(create(n), Op::DeleteService(key(n)));
+                let service = Step::new(create_service(n), Op::DeleteService(key(n)));
                 Ok(Plan::staged([
                     vec![service],
                     vec![step(0), second, step(2)],
@@ -164,48 +171,51 @@ async fn a_plan_that_fails_is_undone_and_the_others_in_its_pack_are_not() {
             ServiceWithServersQuery(key(n)),
         )
     };
-    let requests = (0..6).map(|n| change(&executor, plan(n, n % 2 == 1)));
-    let results = together(&kernel, &executor, requests).await;
+    let requests = (0..6).map(|n| write(&executor, plan(n, n % 2 == 1)));
+    let results = run_concurrently(&kernel, &executor, requests).await;
     for (n, result) in (0..6).zip(results) {
         if n % 2 == 1 {
             let error = result.unwrap_err();
             assert_eq!(error.reason, Reason::ServiceNotFound);
             assert!(
                 !error.detail.contains("rolled back"),
-                "undone as a whole: {error:?}"
+                "rolled back completely: {error:?}"
             );
             assert!(kernel.service(id(n)).is_none());
         } else {
-            let seen = result.unwrap().value.unwrap();
-            assert_eq!(seen.servers.len(), 4);
+            let entry = result.unwrap().value.unwrap();
+            assert_eq!(entry.servers.len(), 4);
         }
     }
-    assert_eq!(services(&kernel), 3);
+    assert_eq!(service_count(&kernel), 3);
 }
 
 #[tokio::test]
-async fn what_could_not_be_undone_is_told() {
+async fn an_incomplete_rollback_is_reported() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    let blind = blind([create(1), create(1)], Nothing);
-    let error = change(&executor, blind).await.unwrap_err();
+    let twice = without_precondition([create_service(1), create_service(1)], Nothing);
+    let error = write(&executor, twice).await.unwrap_err();
     assert_eq!(error.reason, Reason::ServiceExists);
     assert!(error.detail.contains("0 of them rolled back"), "{error}");
-    assert_eq!(services(&kernel), 1);
+    assert_eq!(service_count(&kernel), 1);
 }
 
 #[tokio::test]
-async fn the_failure_of_a_step_is_told_by_its_path() {
+async fn the_error_of_a_step_names_its_field() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    put(&kernel, 1, 1);
+    seed_service(&kernel, 1, 1);
     let steps = [5, 0, 6].into_iter().enumerate().map(|(i, server)| {
-        Step::new(add(1, server), Op::DeleteServer(key(1), server_key(server)))
-            .at(format!("servers[{i}]"))
+        Step::new(
+            create_server(1, server),
+            Op::DeleteServer(key(1), server_key(server)),
+        )
+        .at(format!("servers[{i}]"))
     });
     let plan = Plan::of(steps);
     let create = Transaction::new(Nothing, |_| Ok(plan), Nothing);
-    let error = change(&executor, create).await.unwrap_err();
+    let error = write(&executor, create).await.unwrap_err();
     assert_eq!(error.reason, Reason::ServerExists);
     assert_eq!(error.violations.len(), 1);
     assert_eq!(error.violations[0].field, "servers[1]");
@@ -213,100 +223,98 @@ async fn the_failure_of_a_step_is_told_by_its_path() {
 }
 
 #[tokio::test]
-async fn a_plan_with_nothing_to_do_does_not_touch_the_kernel() {
+async fn an_empty_plan_sends_nothing_and_keeps_the_cache() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    put(&kernel, 1, 0);
+    seed_service(&kernel, 1, 0);
     connect(&executor).await;
-    executor
-        .reader
-        .read(ServicesQuery, LONG, later())
-        .await
-        .unwrap();
+    read_cached(&executor, ServicesQuery).await;
     kernel.reset_counts();
-    let nothing = Transaction::new(
+    let no_change = Transaction::new(
         ServiceQuery(key(1)),
         |_| Ok(Plan::staged([vec![], vec![]])),
         ServiceQuery(key(1)),
     );
-    let changed = change(&executor, nothing).await.unwrap();
-    assert!(!changed.changed() && !changed.created);
-    assert!(changed.value.is_some());
+    let executed = write(&executor, no_change).await.unwrap();
+    assert!(!executed.changed() && !executed.created);
+    assert!(executed.value.is_some());
     assert_eq!(
         (kernel.sends(), kernel.lookups()),
         (1, 0),
-        "one look, nothing else"
+        "only the precondition is read"
     );
-    let cached = executor
-        .reader
-        .read(ServicesQuery, LONG, later())
-        .await
-        .unwrap();
+    let cached = read_cached(&executor, ServicesQuery).await;
     assert_eq!(
         kernel.dumps(command::GET_SERVICE),
         0,
-        "{cached:?} is still known"
+        "{cached:?} is still cached"
     );
 }
 
 #[tokio::test]
-async fn changes_of_one_service_wait_for_each_other_and_hold_up_no_others() {
+async fn changes_of_different_services_share_batches() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    // Of each service two: it is made, and deleted again.
+    // Two changes per service: create and delete.
     let requests = (0..60).map(|n| {
         let op = match n % 2 {
-            0 => create(n / 2),
+            0 => create_service(n / 2),
             _ => Op::DeleteService(key(n / 2)),
         };
-        change(&executor, reading(n / 2, op))
+        write(&executor, with_precondition(n / 2, op))
     });
     connect(&executor).await;
     kernel.reset_counts();
-    for result in together(&kernel, &executor, requests).await {
+    for result in run_concurrently(&kernel, &executor, requests).await {
         result.unwrap();
     }
-    assert_eq!(services(&kernel), 0);
-    // One for who holds the kernel, then twice a look and an act.
+    assert_eq!(service_count(&kernel), 0);
+    // One send of the blocked request, then two batches of a precondition and an operation.
     assert_eq!(kernel.sends(), 1 + 2 * 2);
 }
 
-/// Adds a server without a look, as the director does.
-fn adding(n: u32, server: u32) -> Transaction<Nothing, ServersQuery> {
-    blind([add(n, server)], ServersQuery(key(n)))
+/// Creates a server without a precondition, as the use cases do, and reads back the servers.
+fn server_transaction(n: u32, server: u32) -> Transaction<Nothing, ServersQuery> {
+    without_precondition([create_server(n, server)], ServersQuery(key(n)))
 }
 
 #[tokio::test]
-async fn changes_of_one_service_that_look_at_nothing_go_together_and_are_read_back_once() {
+async fn changes_without_precondition_share_a_send_and_one_read_back() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    put(&kernel, 1, 1);
+    seed_service(&kernel, 1, 1);
     connect(&executor).await;
     kernel.reset_counts();
-    // The first is there, and the last is added twice; then one of a service that is not.
-    let requests = (0..40).chain([39]).map(|server| adding(1, server));
-    let requests = requests.chain([adding(2, 0)]);
-    let requests = requests.map(|request| change(&executor, request));
-    let results = together(&kernel, &executor, requests).await;
-    for (place, result) in results.into_iter().enumerate() {
-        let told = result.map(|changed| changed.value.unwrap().len());
-        let expected = match place {
+    // Server 0 exists, server 39 is created twice, service 2 does not exist.
+    let requests = (0..40)
+        .chain([39])
+        .map(|server| server_transaction(1, server));
+    let requests = requests.chain([server_transaction(2, 0)]);
+    let requests = requests.map(|request| write(&executor, request));
+    let results = run_concurrently(&kernel, &executor, requests).await;
+    for (i, result) in results.into_iter().enumerate() {
+        let count = result.map(|executed| executed.value.unwrap().len());
+        let expected = match i {
             0 | 40 => Err(Reason::ServerExists),
             41 => Err(Reason::ServiceNotFound),
             _ => Ok(40),
         };
-        assert_eq!(told.map_err(|error| error.reason), expected, "{place}");
+        assert_eq!(count.map_err(|error| error.reason), expected, "{i}");
     }
     assert_eq!(kernel.dumps(command::GET_DEST), 1);
-    assert_eq!(kernel.sends(), 1 + 1 + 1, "held, added, read back");
+    assert_eq!(
+        kernel.sends(),
+        1 + 1 + 1,
+        "blocked request, create, read back"
+    );
 }
 
 #[tokio::test]
-async fn a_change_that_looks_sees_those_before_it_that_do_not_and_none_after() {
+async fn a_precondition_includes_earlier_changes_without_one_and_no_later_ones() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    put(&kernel, 1, 0);
-    let counting = |expected: usize| {
+    seed_service(&kernel, 1, 0);
+    let expect_count = |expected: usize| {
         let plan = move |servers: &Option<Arc<Vec<Server>>>| {
             assert_eq!(servers.as_ref().unwrap().len(), expected);
             Ok(Plan::nothing())
@@ -314,10 +322,10 @@ async fn a_change_that_looks_sees_those_before_it_that_do_not_and_none_after() {
         Transaction::new(ServersQuery(key(1)), plan, ServersQuery(key(1)))
     };
     let requests = (0..30).map(|n| match n % 3 {
-        2 => change(&executor, counting((n as usize / 3 + 1) * 2)),
-        _ => change(&executor, adding(1, n)),
+        2 => write(&executor, expect_count((n as usize / 3 + 1) * 2)),
+        _ => write(&executor, server_transaction(1, n)),
     });
-    for result in together(&kernel, &executor, requests).await {
+    for result in run_concurrently(&kernel, &executor, requests).await {
         result.unwrap();
     }
 }

@@ -1,28 +1,29 @@
-//! The connection table: read as it is consumed, however long it is.
+//! Reads of the connection table: streaming, limits, counts.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
-/// Lines made and not yet read at most: three chunks of 256, what the reader has buffered, a page.
+/// The most lines that are generated ahead of the receiver: three chunks of 256, the buffer of the
+/// reader, a page.
 const AHEAD: usize = 3000;
 
-/// Counts the lines that were made, and the tables that are still open.
+/// Generates connection tables. Counts the lines that were read and the tables that are open.
 #[derive(Clone, Default)]
-struct Made {
+struct LineSource {
     lines: Arc<AtomicUsize>,
     open: Arc<()>,
 }
 
-impl Made {
-    /// A table of so many lines, each of another client.
-    fn table(&self, kernel: &FakeKernel, lines: usize) {
-        let made = self.clone();
+impl LineSource {
+    /// Sets a table of `lines` connections, each of another client.
+    fn serve(&self, kernel: &FakeKernel, lines: usize) {
+        let source = self.clone();
         kernel.set_connection_source(move || {
-            let made = made.clone();
+            let source = source.clone();
             Box::new((0..lines).map(move |n| {
-                let _open = &made.open;
-                made.lines.fetch_add(1, Ordering::Relaxed);
+                let _open = &source.open;
+                source.lines.fetch_add(1, Ordering::Relaxed);
                 let state = if n % 4 == 0 {
                     "FIN_WAIT"
                 } else {
@@ -37,16 +38,17 @@ impl Made {
         });
     }
 
+    /// The number of lines that were read.
     fn lines(&self) -> usize {
         self.lines.load(Ordering::Relaxed)
     }
 
-    /// Waits until the reader stands still, because nobody takes what it has read.
-    async fn stands_still(&self) {
+    /// Waits until the reader makes no progress, because nobody receives what it has read.
+    async fn wait_until_idle(&self) {
         let (mut before, mut still) = (0, 0);
-        let deadline = later();
+        let deadline = deadline();
         while still < 20 {
-            assert!(Instant::now() < deadline, "it reads on");
+            assert!(Instant::now() < deadline, "timeout: the reader pauses");
             tokio::time::sleep(Duration::from_millis(2)).await;
             let now = self.lines();
             still = if now == before && now > 0 {
@@ -58,13 +60,35 @@ impl Made {
         }
     }
 
-    /// Whether a reader is at work; the kernel itself has two handles.
-    fn is_read(&self) -> bool {
+    /// Whether a table is open. Two references exist without one.
+    fn is_open(&self) -> bool {
         Arc::strong_count(&self.open) > 2
     }
 }
 
-async fn all(mut stream: ConnectionChunks) -> Result<Vec<Connection>, Error> {
+/// Starts to stream the connections.
+fn open_stream(
+    executor: &Executor,
+    filter: ConnectionFilter,
+    limit: Option<u64>,
+) -> Result<ConnectionChunks, Error> {
+    executor
+        .reader
+        .connections(ConnectionsQuery { filter, limit })
+}
+
+/// Counts the connections.
+async fn count_groups(
+    executor: &Executor,
+    filter: ConnectionFilter,
+    by: CountBy,
+) -> Result<Vec<(String, u64)>, Error> {
+    let query = ConnectionCountsQuery { filter, by };
+    executor.reader.count_connections(query).await
+}
+
+/// Receives all connections of a stream.
+async fn collect(mut stream: ConnectionChunks) -> Result<Vec<Connection>, Error> {
     let mut all = Vec::new();
     while let Some(chunk) = stream.recv().await {
         all.extend(chunk?);
@@ -72,131 +96,99 @@ async fn all(mut stream: ConnectionChunks) -> Result<Vec<Connection>, Error> {
     Ok(all)
 }
 
-fn any() -> ConnectionFilter {
+fn no_filter() -> ConnectionFilter {
     ConnectionFilter::default()
 }
 
+/// A filter that matches connections in a state.
 fn by_state(state: &str) -> ConnectionFilter {
     ConnectionFilter {
         state: Some(state.to_owned()),
-        ..any()
+        ..no_filter()
     }
 }
 
 #[tokio::test]
-async fn a_million_connections_are_never_in_memory_at_once() {
+async fn a_large_table_is_streamed_in_bounded_memory() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    let made = Made::default();
-    made.table(&kernel, 1_000_000);
-    let mut stream = executor
-        .reader
-        .connections(ConnectionsQuery {
-            filter: any(),
-            limit: None,
-        })
-        .unwrap();
+    let source = LineSource::default();
+    source.serve(&kernel, 1_000_000);
+    let mut stream = open_stream(&executor, no_filter(), None).unwrap();
     let mut read = 0;
-    made.stands_still().await;
+    source.wait_until_idle().await;
     while let Some(chunk) = stream.recv().await {
         if read == 500 * 256 {
-            made.stands_still().await;
+            source.wait_until_idle().await;
         }
         read += chunk.unwrap().len();
-        assert!(made.lines() <= read + AHEAD, "{} of {read}", made.lines());
+        assert!(
+            source.lines() <= read + AHEAD,
+            "{} of {read}",
+            source.lines()
+        );
     }
     assert_eq!(read, 1_000_000);
 }
 
 #[tokio::test]
-async fn reading_stops_when_nobody_takes_what_is_read() {
+async fn dropping_the_receiver_ends_the_read() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    let made = Made::default();
-    made.table(&kernel, usize::MAX);
-    let mut stream = executor
-        .reader
-        .connections(ConnectionsQuery {
-            filter: any(),
-            limit: None,
-        })
-        .unwrap();
+    let source = LineSource::default();
+    source.serve(&kernel, usize::MAX);
+    let mut stream = open_stream(&executor, no_filter(), None).unwrap();
     stream.recv().await.unwrap().unwrap();
     drop(stream);
-    until("the table is closed", || !made.is_read()).await;
-    assert!(made.lines() < 256 + AHEAD);
-    // Nor does one go on that lets nothing pass.
-    let stream = executor
-        .reader
-        .connections(ConnectionsQuery {
-            filter: by_state("NONE"),
-            limit: None,
-        })
-        .unwrap();
-    until("some lines are read", || made.lines() > 20_000).await;
+    wait_until("the table is closed", || !source.is_open()).await;
+    assert!(source.lines() < 256 + AHEAD);
+    // Also if no connection matches, and for a count.
+    let stream = open_stream(&executor, by_state("NONE"), None).unwrap();
+    wait_until("some lines are read", || source.lines() > 20_000).await;
     drop(stream);
-    until("the table is closed", || !made.is_read()).await;
-    let count = executor.reader.count_connections(ConnectionCountsQuery {
-        filter: by_state("NONE"),
-        by: CountBy::State,
-    });
-    let timeout = tokio::time::timeout(Duration::from_millis(20), count).await;
-    assert!(timeout.is_err(), "there is no end to it");
-    until("the table is closed", || !made.is_read()).await;
+    wait_until("the table is closed", || !source.is_open()).await;
+    let before = source.lines();
+    let mut count = Box::pin(count_groups(&executor, by_state("NONE"), CountBy::State));
+    submit(count.as_mut()).await;
+    wait_until("more lines are read", || source.lines() > before + 20_000).await;
+    drop(count);
+    wait_until("the table is closed", || !source.is_open()).await;
 }
 
 #[tokio::test]
-async fn a_limit_is_exact_and_ends_the_reading() {
+async fn a_limit_is_exact_and_ends_the_read() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     for limit in [0, 1, 5, 255, 256, 257, 512, 1000] {
-        let made = Made::default();
-        made.table(&kernel, usize::MAX);
-        let read = all(executor
-            .reader
-            .connections(ConnectionsQuery {
-                filter: any(),
-                limit: Some(limit),
-            })
-            .unwrap())
-        .await
-        .unwrap();
-        assert_eq!(read.len() as u64, limit);
-        let limited = executor
-            .reader
-            .connections(ConnectionsQuery {
-                filter: by_state("FIN_WAIT"),
-                limit: Some(limit),
-            })
+        let source = LineSource::default();
+        source.serve(&kernel, usize::MAX);
+        let read = collect(open_stream(&executor, no_filter(), Some(limit)).unwrap())
+            .await
             .unwrap();
-        let limited = all(limited).await.unwrap();
+        assert_eq!(read.len() as u64, limit);
+        let limited = open_stream(&executor, by_state("FIN_WAIT"), Some(limit)).unwrap();
+        let limited = collect(limited).await.unwrap();
         assert_eq!(limited.len() as u64, limit);
         assert!(
             limited
                 .iter()
                 .all(|connection| &*connection.state == "FIN_WAIT")
         );
-        assert!(made.lines() < 5 * 1000 + 2 * AHEAD);
+        assert!(source.lines() < 5 * 1000 + 2 * AHEAD);
     }
-    let made = Made::default();
-    made.table(&kernel, 10);
+    let source = LineSource::default();
+    source.serve(&kernel, 10);
     assert_eq!(
-        all(executor
-            .reader
-            .connections(ConnectionsQuery {
-                filter: any(),
-                limit: Some(50)
-            })
-            .unwrap())
-        .await
-        .unwrap()
-        .len(),
+        collect(open_stream(&executor, no_filter(), Some(50)).unwrap())
+            .await
+            .unwrap()
+            .len(),
         10
     );
 }
 
 #[tokio::test]
-async fn lines_that_are_none_are_passed_over() {
+async fn malformed_lines_are_skipped() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     let good = "UDP C000020A 13CE 0A000001 13C4 0A010102 13C4 UDP             295";
@@ -209,30 +201,19 @@ async fn lines_that_are_none_are_passed_over() {
         "TCP \u{fffd}".to_owned(),
         good.to_owned(),
     ]);
-    let read = all(executor
-        .reader
-        .connections(ConnectionsQuery {
-            filter: any(),
-            limit: None,
-        })
-        .unwrap())
-    .await
-    .unwrap();
+    let read = collect(open_stream(&executor, no_filter(), None).unwrap())
+        .await
+        .unwrap();
     assert_eq!(read.len(), 3);
     assert_eq!(read[1].persistence_data.as_deref(), Some("a b"));
 }
 
 #[tokio::test]
-async fn connections_are_counted_in_groups_the_largest_first() {
+async fn counts_are_sorted_by_size() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    Made::default().table(&kernel, 1000);
-    let count = |filter, by| {
-        executor.reader.count_connections(ConnectionCountsQuery {
-            filter: filter,
-            by: by,
-        })
-    };
+    LineSource::default().serve(&kernel, 1000);
+    let count = |filter, by| count_groups(&executor, filter, by);
     let counts = |counts: &[(&str, u64)]| -> Vec<_> {
         counts
             .iter()
@@ -240,18 +221,21 @@ async fn connections_are_counted_in_groups_the_largest_first() {
             .collect()
     };
     assert_eq!(
-        count(any(), CountBy::State).await.unwrap(),
+        count(no_filter(), CountBy::State).await.unwrap(),
         counts(&[("ESTABLISHED", 750), ("FIN_WAIT", 250)])
     );
     assert_eq!(
-        count(any(), CountBy::Destination).await.unwrap(),
+        count(no_filter(), CountBy::Destination).await.unwrap(),
         counts(&[
             ("10.1.1.0:8080", 334),
             ("10.1.1.1:8080", 333),
             ("10.1.1.2:8080", 333)
         ])
     );
-    assert_eq!(count(any(), CountBy::Client).await.unwrap().len(), 1000);
+    assert_eq!(
+        count(no_filter(), CountBy::Client).await.unwrap().len(),
+        1000
+    );
     assert_eq!(
         count(by_state("fin_wait"), CountBy::Protocol)
             .await
@@ -265,26 +249,15 @@ async fn connections_are_counted_in_groups_the_largest_first() {
 }
 
 #[tokio::test]
-async fn more_groups_than_a_hundred_thousand_are_refused_before_all_is_read() {
+async fn a_count_fails_above_100_000_groups() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    let made = Made::default();
-    made.table(&kernel, 100_000);
-    let counts = executor
-        .reader
-        .count_connections(ConnectionCountsQuery {
-            filter: any(),
-            by: CountBy::Client,
-        })
-        .await;
+    let source = LineSource::default();
+    source.serve(&kernel, 100_000);
+    let counts = count_groups(&executor, no_filter(), CountBy::Client).await;
     assert_eq!(counts.unwrap().len(), 100_000);
-    made.table(&kernel, usize::MAX);
-    let error = executor
-        .reader
-        .count_connections(ConnectionCountsQuery {
-            filter: any(),
-            by: CountBy::Client,
-        })
+    source.serve(&kernel, usize::MAX);
+    let error = count_groups(&executor, no_filter(), CountBy::Client)
         .await
         .unwrap_err();
     assert_eq!(error.reason, Reason::TooLarge);
@@ -292,110 +265,56 @@ async fn more_groups_than_a_hundred_thousand_are_refused_before_all_is_read() {
 }
 
 #[tokio::test]
-async fn as_many_readings_run_at_a_time_as_may() {
+async fn concurrent_reads_are_limited() {
     let kernel = FakeKernel::new();
     let limits = ExecutorLimits {
         connection_streams: 2,
         ..ExecutorLimits::default()
     };
     let executor = start_with(&kernel, limits);
-    Made::default().table(&kernel, usize::MAX);
-    let first = executor
-        .reader
-        .connections(ConnectionsQuery {
-            filter: any(),
-            limit: None,
-        })
-        .unwrap();
-    let second = executor
-        .reader
-        .connections(ConnectionsQuery {
-            filter: any(),
-            limit: None,
-        })
-        .unwrap();
-    let error = executor
-        .reader
-        .connections(ConnectionsQuery {
-            filter: any(),
-            limit: None,
-        })
-        .unwrap_err();
+    LineSource::default().serve(&kernel, usize::MAX);
+    let first = open_stream(&executor, no_filter(), None).unwrap();
+    let second = open_stream(&executor, no_filter(), None).unwrap();
+    let error = open_stream(&executor, no_filter(), None).unwrap_err();
     assert_eq!(error.reason, Reason::RateLimited);
-    let error = executor
-        .reader
-        .count_connections(ConnectionCountsQuery {
-            filter: any(),
-            by: CountBy::State,
-        })
+    let error = count_groups(&executor, no_filter(), CountBy::State)
         .await
         .unwrap_err();
     assert_eq!(error.reason, Reason::RateLimited);
     drop(first);
-    until("one more may be read", || {
-        executor
-            .reader
-            .connections(ConnectionsQuery {
-                filter: any(),
-                limit: Some(1),
-            })
-            .is_ok()
+    wait_until("the dropped read ends", || {
+        open_stream(&executor, no_filter(), Some(1)).is_ok()
     })
     .await;
     drop(second);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_reading_after_the_other_is_never_refused() {
+async fn sequential_reads_are_never_rejected() {
     let kernel = FakeKernel::new();
     let limits = ExecutorLimits {
         connection_streams: 1,
         ..ExecutorLimits::default()
     };
     let executor = start_with(&kernel, limits);
-    Made::default().table(&kernel, 300);
+    LineSource::default().serve(&kernel, 300);
     for _ in 0..300 {
-        let count = executor
-            .reader
-            .count_connections(ConnectionCountsQuery {
-                filter: any(),
-                by: CountBy::State,
-            })
-            .await;
+        let count = count_groups(&executor, no_filter(), CountBy::State).await;
         assert_eq!(count.unwrap().len(), 2);
-        let read = all(executor
-            .reader
-            .connections(ConnectionsQuery {
-                filter: any(),
-                limit: None,
-            })
-            .unwrap())
-        .await;
+        let read = collect(open_stream(&executor, no_filter(), None).unwrap()).await;
         assert_eq!(read.unwrap().len(), 300);
     }
 }
 
 #[tokio::test]
-async fn a_table_that_is_not_there_is_a_kernel_without_ipvs() {
+async fn a_missing_table_means_a_kernel_without_ipvs() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     kernel.faults().unload();
-    let error = all(executor
-        .reader
-        .connections(ConnectionsQuery {
-            filter: any(),
-            limit: None,
-        })
-        .unwrap())
-    .await
-    .unwrap_err();
+    let error = collect(open_stream(&executor, no_filter(), None).unwrap())
+        .await
+        .unwrap_err();
     assert_eq!(error.reason, Reason::KernelUnavailable);
-    let count = executor
-        .reader
-        .count_connections(ConnectionCountsQuery {
-            filter: any(),
-            by: CountBy::State,
-        })
-        .await;
+    let count = count_groups(&executor, no_filter(), CountBy::State).await;
     assert_eq!(count.unwrap_err().reason, Reason::KernelUnavailable);
 }

@@ -1,11 +1,11 @@
-//! A kernel that misbehaves: the answer tells the truth, and the executor gets over it.
+//! Faults of the kernel: error reports and recovery.
 
 use super::*;
 
-/// The same request until it succeeds: a failure to connect stands for a moment.
-async fn recovers<Q: TypedQuery>(executor: &Executor, query: Q) {
-    let deadline = later();
-    while let Err(error) = ask(executor, query.clone()).await {
+/// Repeats a query until it succeeds. A failure to connect is returned again for a moment.
+async fn wait_until_available<Q: TypedQuery>(executor: &Executor, query: Q) {
+    let deadline = deadline();
+    while let Err(error) = read_fresh(executor, query.clone()).await {
         assert_eq!(error.reason, Reason::KernelUnavailable);
         assert!(Instant::now() < deadline, "{error}");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -13,14 +13,16 @@ async fn recovers<Q: TypedQuery>(executor: &Executor, query: Q) {
 }
 
 #[tokio::test]
-async fn a_kernel_without_ipvs_is_unavailable_with_the_remedy_and_no_more_once_it_is_loaded() {
+async fn a_kernel_without_ipvs_is_unavailable_until_the_module_is_loaded() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     kernel.faults().unload();
     for error in [
-        ask(&executor, TableQuery).await.unwrap_err(),
-        run(&executor, create(1)).await.unwrap_err(),
-        change(&executor, reading(1, create(1))).await.unwrap_err(),
+        read_fresh(&executor, TableQuery).await.unwrap_err(),
+        execute(&executor, create_service(1)).await.unwrap_err(),
+        write(&executor, with_precondition(1, create_service(1)))
+            .await
+            .unwrap_err(),
     ] {
         assert_eq!(error.reason, Reason::KernelUnavailable);
         assert_eq!(error.errno, Some(Errno::ENOENT));
@@ -28,31 +30,31 @@ async fn a_kernel_without_ipvs_is_unavailable_with_the_remedy_and_no_more_once_i
     }
     assert!(
         kernel.lookups() <= 2,
-        "each may run modprobe: {}",
+        "each lookup may run modprobe: {}",
         kernel.lookups()
     );
     kernel.faults().load();
-    recovers(&executor, TableQuery).await;
-    run(&executor, create(1)).await.unwrap();
+    wait_until_available(&executor, TableQuery).await;
+    execute(&executor, create_service(1)).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_family_that_went_away_while_connected_is_told_and_found_again() {
+async fn requests_fail_after_the_module_is_unloaded_and_recover_with_it() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    run(&executor, create(1)).await.unwrap();
+    execute(&executor, create_service(1)).await.unwrap();
     kernel.faults().unload();
-    let error = run(&executor, create(2)).await.unwrap_err();
+    let error = execute(&executor, create_service(2)).await.unwrap_err();
     assert_eq!(error.reason, Reason::KernelUnavailable);
     assert!(error.hint.unwrap().contains("modprobe"));
-    let error = ask(&executor, ServiceWithServersQuery(key(1)))
+    let error = read_fresh(&executor, ServiceWithServersQuery(key(1)))
         .await
         .unwrap_err();
     assert_eq!(error.reason, Reason::KernelUnavailable);
     kernel.faults().load();
-    recovers(&executor, InfoQuery).await;
+    wait_until_available(&executor, InfoQuery).await;
     assert!(
-        ask(&executor, ServiceQuery(key(1)))
+        read_fresh(&executor, ServiceQuery(key(1)))
             .await
             .unwrap()
             .is_none()
@@ -60,18 +62,18 @@ async fn a_family_that_went_away_while_connected_is_told_and_found_again() {
 }
 
 #[tokio::test]
-async fn a_module_loaded_anew_under_another_number_is_no_error_at_all() {
+async fn requests_reconnect_to_a_reloaded_module() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    let anew = || {
+    let reload = || {
         kernel.faults().unload();
         kernel.faults().load();
     };
     macro_rules! each {
         ($($query:expr),*) => {$(
-            ask(&executor, $query).await.unwrap();
-            anew();
-            ask(&executor, $query).await.unwrap();
+            read_fresh(&executor, $query).await.unwrap();
+            reload();
+            read_fresh(&executor, $query).await.unwrap();
         )*};
     }
     each!(
@@ -84,48 +86,46 @@ async fn a_module_loaded_anew_under_another_number_is_no_error_at_all() {
         ServiceWithServersQuery(key(1)),
         ServersQuery(key(1))
     );
-    anew();
-    run(&executor, create(1)).await.unwrap();
-    anew();
+    reload();
+    execute(&executor, create_service(1)).await.unwrap();
+    reload();
     let plan = Transaction::new(
         Nothing,
         |_| {
             Ok(Plan::staged([
-                vec![create(1).into()],
-                vec![add(1, 1).into()],
+                vec![create_service(1).into()],
+                vec![create_server(1, 1).into()],
             ]))
         },
         ServiceWithServersQuery(key(1)),
     );
-    let seen = change(&executor, plan).await.unwrap().value;
-    assert_eq!(seen.unwrap().servers.len(), 1);
-    anew();
-    let error = run(&executor, Op::DeleteService(key(1))).await.unwrap_err();
+    let entry = write(&executor, plan).await.unwrap().value;
+    assert_eq!(entry.unwrap().servers.len(), 1);
+    reload();
+    let error = execute(&executor, Op::DeleteService(key(1)))
+        .await
+        .unwrap_err();
     assert_eq!(
         error.reason,
         Reason::ServiceNotFound,
-        "the new module's table is empty"
+        "the table is empty after a reload"
     );
 }
 
 #[tokio::test]
-async fn a_module_that_a_read_has_found_again_is_there_for_a_write() {
+async fn a_write_succeeds_once_a_read_has_reconnected() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     kernel.faults().unload();
-    let error = run(&executor, create(1)).await.unwrap_err();
+    let error = execute(&executor, create_service(1)).await.unwrap_err();
     assert_eq!(error.reason, Reason::KernelUnavailable);
     kernel.faults().load();
-    let deadline = later();
-    while ask(&executor, ServicesQuery).await.is_err() {
-        assert!(Instant::now() < deadline, "it is never found");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    run(&executor, create(1)).await.unwrap();
+    wait_until_available(&executor, ServicesQuery).await;
+    execute(&executor, create_service(1)).await.unwrap();
 }
 
 #[tokio::test]
-async fn an_unknown_scheduler_is_not_taken_for_a_family_that_has_gone() {
+async fn an_unknown_scheduler_does_not_cause_a_reconnect() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     let op = |scheduler: &str, engine: Option<&str>| {
@@ -135,49 +135,61 @@ async fn an_unknown_scheduler_is_not_taken_for_a_family_that_has_gone() {
         };
         Op::CreateService(key(1), config)
     };
-    let error = run(&executor, op("nosuch", None)).await.unwrap_err();
+    let error = execute(&executor, op("nosuch", None)).await.unwrap_err();
     assert_eq!(error.reason, Reason::SchedulerUnavailable);
-    assert_eq!(kernel.commands(command::NEW_SERVICE), 1, "not tried again");
+    assert_eq!(
+        kernel.commands(command::NEW_SERVICE),
+        1,
+        "no second attempt"
+    );
     kernel.set_file(
         "modules",
         "ip_vs_rr 16384 0 - Live 0x0\nip_vs 1 1 ip_vs_rr, Live 0x0\n",
     );
-    let error = run(&executor, op("rr", Some("nosuch"))).await.unwrap_err();
+    let error = execute(&executor, op("rr", Some("nosuch")))
+        .await
+        .unwrap_err();
     assert_eq!(error.reason, Reason::PersistenceEngineUnavailable);
-    let error = run(&executor, op("nosuch", Some("sip"))).await.unwrap_err();
+    let error = execute(&executor, op("nosuch", Some("sip")))
+        .await
+        .unwrap_err();
     assert_eq!(error.reason, Reason::SchedulerUnavailable);
 }
 
 #[tokio::test]
-async fn a_missing_capability_is_told_by_reads_and_writes_until_it_is_there() {
+async fn reads_and_writes_report_a_missing_capability() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     kernel.faults().set_permitted(false);
     for error in [
-        ask(&executor, InfoQuery).await.unwrap_err(),
-        ask(&executor, TableQuery).await.unwrap_err(),
-        ask(&executor, ServiceQuery(key(1))).await.unwrap_err(),
-        run(&executor, create(1)).await.unwrap_err(),
-        change(&executor, reading(1, create(1))).await.unwrap_err(),
+        read_fresh(&executor, InfoQuery).await.unwrap_err(),
+        read_fresh(&executor, TableQuery).await.unwrap_err(),
+        read_fresh(&executor, ServiceQuery(key(1)))
+            .await
+            .unwrap_err(),
+        execute(&executor, create_service(1)).await.unwrap_err(),
+        write(&executor, with_precondition(1, create_service(1)))
+            .await
+            .unwrap_err(),
     ] {
         assert_eq!(error.reason, Reason::KernelUnavailable);
         assert_eq!(error.errno, Some(Errno::EPERM));
         assert!(error.detail.contains("CAP_NET_ADMIN"), "{error}");
     }
     kernel.faults().set_permitted(true);
-    run(&executor, create(1)).await.unwrap();
+    execute(&executor, create_service(1)).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_module_on_its_way_out_is_unavailable_to_writes_as_to_reads() {
+async fn a_module_that_is_being_unloaded_is_unavailable() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     kernel
         .faults()
         .times(2, On::Any, Fault::Errno(libc::ENOPROTOOPT));
     for error in [
-        run(&executor, create(1)).await.unwrap_err(),
-        ask(&executor, InfoQuery).await.unwrap_err(),
+        execute(&executor, create_service(1)).await.unwrap_err(),
+        read_fresh(&executor, InfoQuery).await.unwrap_err(),
     ] {
         assert_eq!(error.reason, Reason::KernelUnavailable, "{error}");
         assert!(error.hint.unwrap().contains("modprobe ip_vs"));
@@ -185,14 +197,14 @@ async fn a_module_on_its_way_out_is_unavailable_to_writes_as_to_reads() {
 }
 
 #[tokio::test]
-async fn a_kernel_without_ipv6_has_no_ipv6_services_and_refuses_them_one_by_one() {
+async fn ipv6_services_fail_alone_on_a_kernel_without_ipv6() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     kernel.set_ipv6(false);
-    put(&kernel, 1, 0);
+    seed_service(&kernel, 1, 0);
     let v6: ServiceKey = "tcp-2001:db8::1-80".parse().unwrap();
     assert!(
-        ask(&executor, ServiceWithServersQuery(v6))
+        read_fresh(&executor, ServiceWithServersQuery(v6))
             .await
             .unwrap()
             .is_none()
@@ -207,53 +219,53 @@ async fn a_kernel_without_ipv6_has_no_ipv6_services_and_refuses_them_one_by_one(
             Nothing,
         )
     };
-    let requests = [v6, key(1)].map(|service| change(&executor, delete(service)));
-    let results = together(&kernel, &executor, requests).await;
+    let requests = [v6, key(1)].map(|service| write(&executor, delete(service)));
+    let results = run_concurrently(&kernel, &executor, requests).await;
     assert_eq!(
         results[0].as_ref().unwrap_err().reason,
         Reason::ServiceNotFound
     );
     assert!(results[1].is_ok(), "{results:?}");
     let create = Op::CreateService(v6, ServiceConfig::new(Family::Ipv6));
-    let error = run(&executor, create).await.unwrap_err();
+    let error = execute(&executor, create).await.unwrap_err();
     assert_eq!(error.reason, Reason::UnsupportedByKernel);
 }
 
 #[tokio::test]
-async fn a_read_whose_answer_is_lost_or_dropped_is_asked_again() {
+async fn a_read_is_repeated_when_its_reply_is_lost() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    put(&kernel, 1, 2);
+    seed_service(&kernel, 1, 2);
     for fault in [Fault::Overrun, Fault::LostReply, Fault::garbage([0xff; 40])] {
         for command in [command::GET_SERVICE, command::GET_DEST] {
-            once(&kernel, command, fault.clone());
-            let seen = ask(&executor, ServiceWithServersQuery(key(1)))
+            fault_once(&kernel, command, fault.clone());
+            let entry = read_fresh(&executor, ServiceWithServersQuery(key(1)))
                 .await
                 .unwrap();
-            assert_eq!(seen.unwrap().servers.len(), 2);
-            once(&kernel, command, fault.clone());
-            let seen = ask(&executor, TableQuery).await.unwrap();
-            assert_eq!(seen[0].servers.len(), 2);
+            assert_eq!(entry.unwrap().servers.len(), 2);
+            fault_once(&kernel, command, fault.clone());
+            let table = read_fresh(&executor, TableQuery).await.unwrap();
+            assert_eq!(table[0].servers.len(), 2);
         }
     }
     assert_eq!(kernel.faults().pending(), 0);
-    let any = On::Command(command::GET_DEST);
-    kernel.faults().always(any, Fault::LostReply);
-    let error = ask(&executor, TableQuery).await.unwrap_err();
+    let on = On::Command(command::GET_DEST);
+    kernel.faults().always(on, Fault::LostReply);
+    let error = read_fresh(&executor, TableQuery).await.unwrap_err();
     assert_eq!(error.reason, Reason::KernelUnavailable);
     kernel.faults().clear();
-    ask(&executor, TableQuery).await.unwrap();
+    read_fresh(&executor, TableQuery).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_missing_answer_among_several_is_not_taken_for_a_missing_service() {
+async fn a_lost_reply_in_a_batch_does_not_mean_that_the_service_is_missing() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     for n in 0..4 {
-        put(&kernel, n, 0);
+        seed_service(&kernel, n, 0);
     }
-    once(&kernel, command::GET_SERVICE, Fault::LostReply);
-    let look = |n| {
+    fault_once(&kernel, command::GET_SERVICE, Fault::LostReply);
+    let expect_present = |n| {
         Transaction::new(
             ServiceQuery(key(n)),
             move |entry: &Option<Arc<ServiceEntry>>| match entry {
@@ -266,57 +278,59 @@ async fn a_missing_answer_among_several_is_not_taken_for_a_missing_service() {
             Nothing,
         )
     };
-    let requests = (0..4).map(|n| change(&executor, look(n)));
-    for result in together(&kernel, &executor, requests).await {
+    let requests = (0..4).map(|n| write(&executor, expect_present(n)));
+    for result in run_concurrently(&kernel, &executor, requests).await {
         result.unwrap();
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_makes_no_sense_is_not_taken_for_a_missing_service() {
+async fn a_malformed_reply_does_not_mean_that_the_service_is_missing() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    put(&kernel, 1, 0);
-    // An address family that there is none of.
-    let odd = Fault::rewrite(|datagram| {
+    seed_service(&kernel, 1, 0);
+    // An unknown address family.
+    let unknown_family = Fault::rewrite(|datagram| {
         if let Some(family) = datagram.get_mut(28..30) {
             family.copy_from_slice(&99_u16.to_ne_bytes());
         }
     });
-    once(&kernel, command::GET_SERVICE, odd);
-    let error = ask(&executor, ServiceQuery(key(1))).await.unwrap_err();
+    fault_once(&kernel, command::GET_SERVICE, unknown_family);
+    let error = read_fresh(&executor, ServiceQuery(key(1)))
+        .await
+        .unwrap_err();
     assert_eq!(error.reason, Reason::Internal);
     assert!(
-        ask(&executor, ServiceQuery(key(1)))
+        read_fresh(&executor, ServiceQuery(key(1)))
             .await
             .unwrap()
             .is_some()
     );
     let zeroed = || Fault::rewrite(|datagram| datagram[20..].fill(0));
-    once(&kernel, command::GET_CONFIG, zeroed());
-    ask(&executor, TimeoutsQuery).await.unwrap_err();
-    ask(&executor, TimeoutsQuery).await.unwrap();
-    once(&kernel, command::GET_INFO, zeroed());
-    ask(&executor, InfoQuery).await.unwrap_err();
-    ask(&executor, InfoQuery).await.unwrap();
+    fault_once(&kernel, command::GET_CONFIG, zeroed());
+    read_fresh(&executor, TimeoutsQuery).await.unwrap_err();
+    read_fresh(&executor, TimeoutsQuery).await.unwrap();
+    fault_once(&kernel, command::GET_INFO, zeroed());
+    read_fresh(&executor, InfoQuery).await.unwrap_err();
+    read_fresh(&executor, InfoQuery).await.unwrap();
 }
 
 #[tokio::test]
-async fn stale_and_foreign_messages_beside_the_answer_are_passed_over() {
+async fn messages_of_other_requests_are_ignored() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    put(&kernel, 1, 1);
-    // An acknowledgement of another request, behind the answer and before the next.
+    seed_service(&kernel, 1, 1);
+    // After each reply, an acknowledgement with an unknown sequence number.
     let mut stale = vec![36, 0, 0, 0, 2, 0, 0, 0, 0x99, 0x99, 0x99, 0x99, 0, 0, 0, 0];
     stale.resize(36, 0);
     kernel.faults().always(On::Any, Fault::trailing(stale));
     for _ in 0..3 {
-        let seen = ask(&executor, ServiceWithServersQuery(key(1)))
+        let entry = read_fresh(&executor, ServiceWithServersQuery(key(1)))
             .await
             .unwrap();
-        assert_eq!(seen.unwrap().servers.len(), 1);
-        run(&executor, add(1, 7)).await.unwrap();
-        run(&executor, Op::DeleteServer(key(1), server_key(7)))
+        assert_eq!(entry.unwrap().servers.len(), 1);
+        execute(&executor, create_server(1, 7)).await.unwrap();
+        execute(&executor, Op::DeleteServer(key(1), server_key(7)))
             .await
             .unwrap();
     }

@@ -1,4 +1,4 @@
-//! Queue, deadlines, those who leave, and panics.
+//! Queue length, deadlines, cancelled requests, panics in plans, wake-ups.
 
 use std::{sync::atomic::AtomicBool, thread};
 
@@ -6,87 +6,84 @@ use super::*;
 use crate::executor::handle::Waker;
 
 #[tokio::test]
-async fn one_request_more_than_may_wait_is_refused_at_once() {
+async fn a_request_beyond_the_queue_length_is_rejected_at_once() {
     let kernel = FakeKernel::new();
     let limits = ExecutorLimits {
         queue_length: 2,
         ..ExecutorLimits::default()
     };
     let executor = start_with(&kernel, limits);
-    let held = hold(&kernel, &executor).await;
-    let mut first = pin!(ask(&executor, TimeoutsQuery));
-    let mut second = pin!(change(&executor, reading(1, create(1))));
+    let blocked = block_worker(&kernel, &executor).await;
+    let mut first = pin!(read_fresh(&executor, TimeoutsQuery));
+    let mut second = pin!(write(&executor, with_precondition(1, create_service(1))));
     submit(first.as_mut()).await;
     submit(second.as_mut()).await;
-    let error = ask(&executor, TimeoutsQuery).await.unwrap_err();
+    let error = read_fresh(&executor, TimeoutsQuery).await.unwrap_err();
     assert_eq!(error.reason, Reason::RateLimited);
     assert!(error.hint.unwrap().contains("limits.queue_length"));
-    let error = run(&executor, create(2)).await.unwrap_err();
+    let error = execute(&executor, create_service(2)).await.unwrap_err();
     assert_eq!(error.reason, Reason::RateLimited);
-    held.go().await;
+    blocked.release().await;
     first.await.unwrap();
     second.await.unwrap();
-    assert_eq!(services(&kernel), 1);
-    run(&executor, create(2)).await.unwrap();
+    assert_eq!(service_count(&kernel), 1);
+    execute(&executor, create_service(2)).await.unwrap();
 }
 
 #[tokio::test]
-async fn what_waited_beyond_its_deadline_is_not_begun() {
+async fn a_request_does_not_start_after_its_deadline() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    let held = hold(&kernel, &executor).await;
-    let soon = Instant::now() + Duration::from_millis(5);
-    let mut write = pin!(executor.writer.write(reading(1, create(1)), soon, false));
-    let mut read = pin!(executor.reader.read(ServicesQuery, Duration::ZERO, soon));
-    let mut file = pin!(
-        executor
-            .writer
-            .write(blind([drop_entry("1")], Nothing), soon, false)
-    );
-    submit(write.as_mut()).await;
+    let blocked = block_worker(&kernel, &executor).await;
+    let expired = Instant::now();
+    let mut change = pin!(executor.writer.write(
+        with_precondition(1, create_service(1)),
+        expired,
+        false
+    ));
+    let mut read = pin!(executor.reader.read(ServicesQuery, Duration::ZERO, expired));
+    let setting = without_precondition([set_setting("drop_entry", "1")], Nothing);
+    let mut setting = pin!(executor.writer.write(setting, expired, false));
+    submit(change.as_mut()).await;
     submit(read.as_mut()).await;
-    submit(file.as_mut()).await;
-    tokio::time::sleep_until(soon.into()).await;
-    held.go().await;
+    submit(setting.as_mut()).await;
+    blocked.release().await;
     for error in [
-        write.await.unwrap_err(),
+        change.await.unwrap_err(),
         read.await.unwrap_err(),
-        file.await.unwrap_err(),
+        setting.await.unwrap_err(),
     ] {
         assert_eq!(error.reason, Reason::DeadlineExceeded);
         assert!(error.detail.contains("nothing was done"), "{error}");
     }
-    assert_eq!(services(&kernel), 0);
+    assert_eq!(service_count(&kernel), 0);
     assert_eq!(kernel.dumps(command::GET_SERVICE), 0);
-    let settings = ask(&executor, SettingsQuery).await.unwrap();
+    let settings = read_fresh(&executor, SettingsQuery).await.unwrap();
     assert_eq!(settings["drop_entry"], SettingValue::Integer(0));
 }
 
-fn drop_entry(value: &str) -> Op {
-    Op::SetSetting {
-        name: "drop_entry",
-        text: value.to_owned(),
-    }
-}
-
 #[tokio::test]
-async fn what_waited_behind_another_of_its_turn_beyond_its_deadline_is_not_begun() {
+async fn a_request_does_not_start_if_its_deadline_passes_within_the_iteration() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     let soon = Instant::now() + Duration::from_millis(100);
-    // The first change takes until the second's deadline has passed.
+    // The first change lasts until the second's deadline has passed.
     kernel.faults().once(
         On::Command(command::NEW_SERVICE),
         Fault::before(move |_| {
             thread::sleep(soon.saturating_duration_since(Instant::now()));
         }),
     );
-    let held = hold(&kernel, &executor).await;
-    let mut first = pin!(change(&executor, reading(1, create(1))));
-    let mut second = pin!(executor.writer.write(reading(1, add(1, 1)), soon, false));
+    let blocked = block_worker(&kernel, &executor).await;
+    let mut first = pin!(write(&executor, with_precondition(1, create_service(1))));
+    let mut second = pin!(executor.writer.write(
+        with_precondition(1, create_server(1, 1)),
+        soon,
+        false
+    ));
     submit(first.as_mut()).await;
     submit(second.as_mut()).await;
-    held.go().await;
+    blocked.release().await;
     first.await.unwrap();
     let error = second.await.unwrap_err();
     assert_eq!(error.reason, Reason::DeadlineExceeded);
@@ -95,79 +92,72 @@ async fn what_waited_behind_another_of_its_turn_beyond_its_deadline_is_not_begun
 }
 
 #[tokio::test]
-async fn who_leaves_does_not_stop_the_rest() {
+async fn a_cancelled_request_is_skipped() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    let held = hold(&kernel, &executor).await;
-    let mut first = pin!(change(&executor, reading(1, create(1))));
-    let mut left = Box::pin(change(&executor, reading(2, create(2))));
-    let mut third = pin!(change(&executor, reading(3, create(3))));
+    let blocked = block_worker(&kernel, &executor).await;
+    let mut first = pin!(write(&executor, with_precondition(1, create_service(1))));
+    let mut cancelled = Box::pin(write(&executor, with_precondition(2, create_service(2))));
+    let mut third = pin!(write(&executor, with_precondition(3, create_service(3))));
     submit(first.as_mut()).await;
-    submit(left.as_mut()).await;
+    submit(cancelled.as_mut()).await;
     submit(third.as_mut()).await;
-    drop(left);
-    held.go().await;
+    drop(cancelled);
+    blocked.release().await;
     first.await.unwrap();
     third.await.unwrap();
-    assert!(kernel.service(id(2)).is_none(), "nobody waited for it");
-    assert_eq!(services(&kernel), 2);
+    assert!(kernel.service(id(2)).is_none(), "nobody waits for it");
+    assert_eq!(service_count(&kernel), 2);
 }
 
 #[tokio::test]
-async fn what_has_begun_is_finished_though_nobody_waits() {
+async fn a_started_change_is_completed_after_its_caller_is_cancelled() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    let (enter, entered) = std_mpsc::channel();
-    let (release, released) = std_mpsc::channel::<()>();
-    let (enter, released) = (Mutex::new(enter), Mutex::new(released));
-    kernel.faults().once(
-        On::Command(command::NEW_SERVICE),
-        Fault::before(move |_| {
-            enter.lock().unwrap().send(()).unwrap();
-            let _ = released.lock().unwrap().recv();
-        }),
+    let (breakpoint, stop) = Breakpoint::new();
+    fault_once(
+        &kernel,
+        command::NEW_SERVICE,
+        Fault::before(move |_| stop()),
     );
     let own = executor.clone();
-    let begun = tokio::spawn(async move { run(&own, create(1)).await });
-    tokio::task::spawn_blocking(move || entered.recv())
-        .await
-        .unwrap()
-        .unwrap();
-    begun.abort();
-    assert!(begun.await.unwrap_err().is_cancelled());
+    let started = tokio::spawn(async move { execute(&own, create_service(1)).await });
+    let release = breakpoint.reached().await;
+    started.abort();
+    assert!(started.await.unwrap_err().is_cancelled());
     release.send(()).unwrap();
-    ask(&executor, InfoQuery).await.unwrap();
-    assert_eq!(services(&kernel), 1);
+    read_fresh(&executor, InfoQuery).await.unwrap();
+    assert_eq!(service_count(&kernel), 1);
 }
 
 #[tokio::test]
-async fn a_plan_that_panics_fails_alone() {
+async fn a_panic_in_a_plan_fails_its_transaction_alone() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     let requests = (0..5).map(|n| {
         let plan = move |_: &Option<Arc<ServiceEntry>>| match n {
             2 => panic!("a bug in a plan"),
-            n => Ok(Plan::of([create(n).into()])),
+            n => Ok(Plan::of([create_service(n).into()])),
         };
-        change(
+        write(
             &executor,
             Transaction::new(ServiceQuery(key(n)), plan, Nothing),
         )
     });
-    let results = together(&kernel, &executor, requests).await;
+    let results = run_concurrently(&kernel, &executor, requests).await;
     for (n, result) in (0..5).zip(results) {
         match n {
             2 => assert_eq!(result.unwrap_err().reason, Reason::Internal),
             _ => assert!(result.is_ok(), "{n}: {result:?}"),
         }
     }
-    assert_eq!(services(&kernel), 4);
-    ask(&executor, TableQuery).await.unwrap();
+    assert_eq!(service_count(&kernel), 4);
+    read_fresh(&executor, TableQuery).await.unwrap();
 }
 
 #[tokio::test]
-async fn who_comes_while_somebody_is_about_to_ring_is_heard_with_them() {
-    let (woken, heard) = std_mpsc::channel();
+async fn concurrent_submissions_share_one_wake_up() {
+    let (woken, wake_up) = std_mpsc::channel();
     let parked = thread::spawn(move || {
         thread::park();
         woken.send(()).unwrap();
@@ -178,14 +168,14 @@ async fn who_comes_while_somebody_is_about_to_ring_is_heard_with_them() {
     };
     let mut first = Box::pin(waker.wake());
     submit(first.as_mut()).await;
-    // Not after others have had their turn, as the first, but at once.
+    // The second does not yield.
     tokio::select! {
         biased;
         () = waker.wake() => {}
-        () = std::future::ready(()) => panic!("it waits for nothing"),
+        () = std::future::ready(()) => panic!("the second submission yields"),
     }
-    // It rings even if nobody waits for it any more, and then the next one is the first again.
+    // The first wakes the thread even when it is cancelled. The next submission yields again.
     drop(first);
-    heard.recv().unwrap();
+    wake_up.recv().unwrap();
     submit(pin!(waker.wake())).await;
 }

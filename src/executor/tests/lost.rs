@@ -1,58 +1,50 @@
-//! Writes whose answers are lost: the outcome is read back, never guessed.
+//! Lost replies of writes: the outcome is determined by reading back.
 
 use super::*;
 
 #[tokio::test]
-async fn a_write_whose_answer_is_dropped_is_read_back_whether_carried_out_or_not() {
+async fn reading_back_shows_whether_a_write_was_executed() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    once(&kernel, command::NEW_SERVICE, Fault::Overrun);
-    run(&executor, create(1)).await.unwrap();
-    assert_eq!(services(&kernel), 1);
+    fault_once(&kernel, command::NEW_SERVICE, Fault::Overrun);
+    execute(&executor, create_service(1)).await.unwrap();
+    assert_eq!(service_count(&kernel), 1);
 
-    once(&kernel, command::NEW_SERVICE, Fault::Errno(libc::ENOMEM));
-    once(&kernel, command::NEW_SERVICE, Fault::Overrun);
-    let error = run(&executor, create(2)).await.unwrap_err();
+    fault_once(&kernel, command::NEW_SERVICE, Fault::Errno(libc::ENOMEM));
+    fault_once(&kernel, command::NEW_SERVICE, Fault::Overrun);
+    let error = execute(&executor, create_service(2)).await.unwrap_err();
     assert_eq!(error.reason, Reason::DeadlineExceeded);
     assert!(error.detail.contains("was not executed"), "{error}");
-    assert_eq!(services(&kernel), 1);
+    assert_eq!(service_count(&kernel), 1);
 
-    once(
+    fault_once(
         &kernel,
         command::NEW_SERVICE,
         Fault::SendError(libc::ENOBUFS),
     );
-    let error = run(&executor, create(2)).await.unwrap_err();
+    let error = execute(&executor, create_service(2)).await.unwrap_err();
     assert!(error.detail.contains("was not executed"), "{error}");
-    assert_eq!(services(&kernel), 1);
-    run(&executor, create(2)).await.unwrap();
+    assert_eq!(service_count(&kernel), 1);
+    execute(&executor, create_service(2)).await.unwrap();
 }
 
 #[tokio::test]
-async fn every_kind_of_write_is_read_back_when_its_answer_is_lost() {
+async fn every_netlink_operation_is_read_back_after_a_lost_reply() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     let other = ServerConfig {
         weight: 7,
         ..ServerConfig::default()
     };
-    let daemon = SyncDaemonConfig {
-        state: SyncState::Master,
-        interface: "eth0".parse().unwrap(),
-        sync_id: 1,
-        max_length: None,
-        multicast_group: "224.0.0.81".parse().unwrap(),
-        multicast_port: 8848,
-        multicast_ttl: 1,
-    };
+    let daemon = daemon_config(SyncState::Master);
     let timeouts = Timeouts {
         tcp_seconds: 7,
         ..Timeouts::DEFAULT
     };
     for (command, op) in [
-        (command::NEW_SERVICE, create(1)),
+        (command::NEW_SERVICE, create_service(1)),
         (command::SET_SERVICE, Op::SetService(key(1), config("wrr"))),
-        (command::NEW_DEST, add(1, 1)),
+        (command::NEW_DEST, create_server(1, 1)),
         (
             command::SET_DEST,
             Op::SetServer(key(1), server_key(1), other),
@@ -64,90 +56,86 @@ async fn every_kind_of_write_is_read_back_when_its_answer_is_lost() {
         (command::NEW_DAEMON, Op::StartSyncDaemon(daemon)),
         (command::DEL_DAEMON, Op::StopSyncDaemon(SyncState::Master)),
     ] {
-        // Not carried out, then carried out, both without a word.
-        once(&kernel, command, Fault::Errno(libc::ENOMEM));
-        once(&kernel, command, Fault::Overrun);
-        let result = run(&executor, op.clone()).await;
+        // Both replies are lost. The kernel does not execute the first, and executes the second.
+        fault_once(&kernel, command, Fault::Errno(libc::ENOMEM));
+        fault_once(&kernel, command, Fault::Overrun);
+        let result = execute(&executor, op.clone()).await;
         if op == Op::Clear {
             result.unwrap();
             continue;
         }
         let error = result.unwrap_err();
         assert_eq!(error.reason, Reason::DeadlineExceeded, "{op:?}");
-        once(&kernel, command, Fault::Overrun);
-        run(&executor, op).await.unwrap();
+        fault_once(&kernel, command, Fault::Overrun);
+        execute(&executor, op).await.unwrap();
     }
     assert_eq!(kernel.faults().pending(), 0);
 }
 
 #[tokio::test]
-async fn the_stop_of_a_sync_daemon_that_the_kernel_never_acknowledges_is_found_out() {
+async fn stopping_a_sync_daemon_succeeds_without_an_acknowledgement() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    let daemon = SyncDaemonConfig {
-        state: SyncState::Backup,
-        interface: "eth0".parse().unwrap(),
-        sync_id: 0,
-        max_length: None,
-        multicast_group: "224.0.0.81".parse().unwrap(),
-        multicast_port: 8848,
-        multicast_ttl: 1,
-    };
-    run(&executor, Op::StartSyncDaemon(daemon)).await.unwrap();
-    once(&kernel, command::DEL_DAEMON, Fault::LostReply);
-    run(&executor, Op::StopSyncDaemon(SyncState::Backup))
+    let daemon = daemon_config(SyncState::Backup);
+    execute(&executor, Op::StartSyncDaemon(daemon))
         .await
         .unwrap();
-    let error = run(&executor, Op::StopSyncDaemon(SyncState::Backup))
+    fault_once(&kernel, command::DEL_DAEMON, Fault::LostReply);
+    execute(&executor, Op::StopSyncDaemon(SyncState::Backup))
+        .await
+        .unwrap();
+    let error = execute(&executor, Op::StopSyncDaemon(SyncState::Backup))
         .await
         .unwrap_err();
     assert_eq!(error.reason, Reason::SyncDaemonNotRunning);
 }
 
 #[tokio::test]
-async fn a_zero_that_shows_nothing_is_repeated() {
+async fn a_zero_is_repeated_after_a_lost_reply() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    once(&kernel, command::ZERO, Fault::LostReply);
-    run(&executor, Op::ZeroAll).await.unwrap();
+    fault_once(&kernel, command::ZERO, Fault::LostReply);
+    execute(&executor, Op::ZeroAll).await.unwrap();
     assert_eq!(kernel.commands(command::ZERO), 2);
-    once(&kernel, command::ZERO, Fault::LostReply);
-    let error = run(&executor, Op::ZeroService(key(1))).await.unwrap_err();
+    fault_once(&kernel, command::ZERO, Fault::LostReply);
+    let error = execute(&executor, Op::ZeroService(key(1)))
+        .await
+        .unwrap_err();
     assert_eq!(error.reason, Reason::ServiceNotFound);
 }
 
 #[tokio::test]
-async fn a_lost_answer_that_cannot_be_found_out_is_said_to_be_unknown() {
+async fn the_outcome_is_unknown_if_reading_back_fails_too() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    once(&kernel, command::NEW_SERVICE, Fault::LostReply);
+    fault_once(&kernel, command::NEW_SERVICE, Fault::LostReply);
     let on = On::Command(command::GET_SERVICE);
     kernel.faults().always(on, Fault::LostReply);
-    let error = run(&executor, create(1)).await.unwrap_err();
+    let error = execute(&executor, create_service(1)).await.unwrap_err();
     assert_eq!(error.reason, Reason::DeadlineExceeded);
     assert!(error.detail.contains("outcome is unknown"), "{error}");
-    assert_eq!(services(&kernel), 1, "in truth it was");
+    assert_eq!(service_count(&kernel), 1, "it was executed");
 }
 
 #[tokio::test]
-async fn errors_of_a_pack_that_overflow_the_socket_are_each_found_out() {
+async fn every_outcome_is_determined_when_error_replies_overflow_the_socket() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    ask(&executor, InfoQuery).await.unwrap();
-    let small = Fault::before(|kernel| kernel.set_receive_buffer(4096));
-    once(&kernel, command::NEW_SERVICE, small);
+    read_fresh(&executor, InfoQuery).await.unwrap();
+    let small_buffer = Fault::before(|kernel| kernel.set_receive_buffer(4096));
+    fault_once(&kernel, command::NEW_SERVICE, small_buffer);
     for n in 0..40 {
-        put(&kernel, n, 0);
+        seed_service(&kernel, n, 0);
     }
-    let requests = (0..80).map(|n| change(&executor, reading(n, create(n))));
-    let results = together(&kernel, &executor, requests).await;
-    let mut exact = 0;
+    let requests = (0..80).map(|n| write(&executor, with_precondition(n, create_service(n))));
+    let results = run_concurrently(&kernel, &executor, requests).await;
+    let mut replies = 0;
     for (n, result) in (0..80).zip(results) {
         if n < 40 {
-            // It exists with another scheduler: either the answer came through, or the look tells.
+            // It exists with another scheduler: the reply arrived, or reading back showed it.
             let error = result.unwrap_err();
             match error.reason {
-                Reason::ServiceExists => exact += 1,
+                Reason::ServiceExists => replies += 1,
                 reason => assert_eq!(reason, Reason::DeadlineExceeded),
             }
         } else if let Err(error) = result {
@@ -157,5 +145,5 @@ async fn errors_of_a_pack_that_overflow_the_socket_are_each_found_out() {
             assert!(kernel.service(id(n)).is_some(), "{n}");
         }
     }
-    assert!(exact < 40, "the buffer was too small for all");
+    assert!(replies < 40, "the buffer is too small for all replies");
 }

@@ -1,4 +1,4 @@
-//! What is written through netlink bytes is read back as it was written.
+//! Property test: reading back returns every configuration as it was written.
 
 use proptest::prelude::*;
 
@@ -65,7 +65,7 @@ fn any_server() -> impl Strategy<Value = (ServerKey, ServerConfig)> {
         .prop_map(
             |(address, port, weight, upper, kind, tunnel_port, checksum)| {
                 let config = ServerConfig {
-                    // Of any other method a server must be of its service's family.
+                    // Other methods require the family of the service.
                     forwarding: Forwarding::Tunnel,
                     weight,
                     upper_threshold: upper,
@@ -85,9 +85,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn services_and_servers_are_read_back_as_they_were_written(
-        (service, made) in any_service(), (_, set) in any_service(),
-        (server, added) in any_server(), (_, mended) in any_server(),
+    fn reading_back_returns_what_was_written(
+        (service, created) in any_service(), (_, set) in any_service(),
+        (server, added) in any_server(), (_, updated) in any_server(),
     ) {
         let netmask = if service.family() == Family::Ipv4 {
             Netmask::V4([255, 255, 0, 0].into())
@@ -101,19 +101,19 @@ proptest! {
             let executor = start(&kernel);
             let query = ServiceWithServersQuery(service);
             for (op, config, servers) in [
-                (Op::CreateService(service, made), made, vec![]),
-                (Op::CreateServer(service, server, added), made, vec![(server, added)]),
+                (Op::CreateService(service, created), created, vec![]),
+                (Op::CreateServer(service, server, added), created, vec![(server, added)]),
                 (Op::SetService(service, set), set, vec![(server, added)]),
-                (Op::SetServer(service, server, mended), set, vec![(server, mended)]),
+                (Op::SetServer(service, server, updated), set, vec![(server, updated)]),
                 (Op::DeleteServer(service, server), set, vec![]),
             ] {
-                let entry = change(&executor, blind([op], query)).await.unwrap().value.unwrap();
+                let entry = write(&executor, without_precondition([op], query)).await.unwrap().value.unwrap();
                 assert_eq!((entry.service.key, entry.service.config), (service, config));
-                let told: Vec<_> = entry.servers.iter().map(|s| (s.key, s.config)).collect();
-                assert_eq!(told, servers);
+                let found: Vec<_> = entry.servers.iter().map(|s| (s.key, s.config)).collect();
+                assert_eq!(found, servers);
             }
-            run(&executor, Op::DeleteService(service)).await.unwrap();
-            assert_eq!(services(&kernel), 0);
+            execute(&executor, Op::DeleteService(service)).await.unwrap();
+            assert_eq!(service_count(&kernel), 0);
         });
     }
 }

@@ -1,15 +1,8 @@
-//! Settings: files below `/proc/sys/net/ipv4/vs`.
+//! Settings: the files in `/proc/sys/net/ipv4/vs`.
 
 use super::*;
 
-fn set(name: &'static str, text: &str) -> Op {
-    Op::SetSetting {
-        name,
-        text: text.to_owned(),
-    }
-}
-
-/// A transaction of one stage per setting, as the use cases make them.
+/// A transaction of one stage per setting, like those of the use cases.
 fn update(
     settings: impl IntoIterator<Item = (&'static str, &'static str)>,
 ) -> Transaction<SettingsQuery, SettingsQuery> {
@@ -20,7 +13,7 @@ fn update(
                 Some(value) => value.file_text(),
                 None => String::new(),
             };
-            vec![Step::new(set(name, text), set(name, &undo))]
+            vec![Step::new(set_setting(name, text), set_setting(name, &undo))]
         });
         Ok(Plan::staged(stages))
     };
@@ -28,28 +21,33 @@ fn update(
 }
 
 #[tokio::test]
-async fn settings_are_those_that_the_kernel_has() {
+async fn settings_that_the_kernel_lacks_are_absent() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    let settings = ask(&executor, SettingsQuery).await.unwrap();
+    let settings = read_fresh(&executor, SettingsQuery).await.unwrap();
     assert_eq!(settings["sync_threshold"], SettingValue::Pair([3, 50]));
     assert!(!settings.contains_key("est_nice"));
-    let (stats, _) = ask(&executor, TotalsQuery).await.unwrap();
+    let (stats, _) = read_fresh(&executor, TotalsQuery).await.unwrap();
     assert_eq!(stats, Stats::default());
 }
 
 #[tokio::test]
-async fn a_kept_setting_is_returned_until_the_next_own_write() {
+async fn settings_are_cached_until_the_next_own_write() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     let read = async |max_age| {
-        let settings = executor.reader.read(SettingsQuery, max_age, later()).await;
+        let settings = executor
+            .reader
+            .read(SettingsQuery, max_age, deadline())
+            .await;
         settings.unwrap().value["drop_entry"].clone()
     };
     assert_eq!(read(LONG).await, SettingValue::Integer(0));
     kernel.set_file("sys/net/ipv4/vs/drop_entry", "1\n");
     assert_eq!(read(LONG).await, SettingValue::Integer(0));
-    run(&executor, set("drop_packet", "1")).await.unwrap();
+    execute(&executor, set_setting("drop_packet", "1"))
+        .await
+        .unwrap();
     assert_eq!(read(LONG).await, SettingValue::Integer(1));
 }
 
@@ -57,7 +55,9 @@ async fn a_kept_setting_is_returned_until_the_next_own_write() {
 async fn settings_before_a_rejected_one_are_restored() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    run(&executor, set("drop_entry", "3")).await.unwrap();
+    execute(&executor, set_setting("drop_entry", "3"))
+        .await
+        .unwrap();
     let settings = [
         ("drop_entry", "1"),
         ("sync_threshold", "7 70"),
@@ -65,15 +65,15 @@ async fn settings_before_a_rejected_one_are_restored() {
         ("sync_ports", "3"),
         ("drop_packet", "1"),
     ];
-    let error = change(&executor, update(settings)).await.unwrap_err();
+    let error = write(&executor, update(settings)).await.unwrap_err();
     assert_eq!(error.reason, Reason::InvalidArgument);
     assert_eq!(error.errno, Some(Errno::EINVAL));
     assert_eq!(error.violations[0].field, "sync_ports");
     assert!(
         !error.detail.contains("rolled back"),
-        "all of them: {error}"
+        "rolled back completely: {error}"
     );
-    let settings = ask(&executor, SettingsQuery).await.unwrap();
+    let settings = read_fresh(&executor, SettingsQuery).await.unwrap();
     assert_eq!(settings["drop_entry"], SettingValue::Integer(3));
     assert_eq!(settings["sync_threshold"], SettingValue::Pair([3, 50]));
     assert_eq!(settings["sync_ports"], SettingValue::Integer(1));
@@ -81,10 +81,12 @@ async fn settings_before_a_rejected_one_are_restored() {
 }
 
 #[tokio::test]
-async fn a_setting_that_the_kernel_does_not_have_is_named() {
+async fn the_error_names_a_setting_that_the_kernel_lacks() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    let error = run(&executor, set("est_nice", "1")).await.unwrap_err();
+    let error = execute(&executor, set_setting("est_nice", "1"))
+        .await
+        .unwrap_err();
     assert_eq!(error.reason, Reason::UnsupportedByKernel);
     assert_eq!(error.violations[0].field, "est_nice");
 }

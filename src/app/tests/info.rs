@@ -1,12 +1,12 @@
-//! Info, statistics, connections, readiness.
+//! Info, readiness, statistics, connections.
 
 use futures_util::StreamExt;
 
 use super::*;
 
 #[tokio::test]
-async fn info_tells_what_daemon_and_kernel_are() {
-    let (kernel, app) = house();
+async fn info_describes_the_daemon_and_the_kernel() {
+    let (kernel, app) = setup();
     kernel.set_file("sys/kernel/osrelease", "6.1.0-37-amd64\n");
     kernel.set_file(
         "modules",
@@ -35,13 +35,13 @@ async fn info_tells_what_daemon_and_kernel_are() {
 }
 
 #[tokio::test]
-async fn readiness_is_the_kernels_answer_at_most_a_second_old() {
-    let (kernel, app) = house();
+async fn readiness_is_at_most_a_second_old() {
+    let (kernel, app) = setup();
     app.ready().await.unwrap();
-    let asked = kernel.commands(command::GET_INFO);
+    let count = kernel.commands(command::GET_INFO);
     app.ready().await.unwrap();
-    assert!(kernel.commands(command::GET_INFO) <= asked + 1);
-    let (kernel, app) = house();
+    assert!(kernel.commands(command::GET_INFO) <= count + 1);
+    let (kernel, app) = setup();
     kernel.faults().set_permitted(false);
     assert_eq!(reason(app.ready().await), Reason::KernelUnavailable);
     kernel.faults().set_permitted(true);
@@ -49,11 +49,11 @@ async fn readiness_is_the_kernels_answer_at_most_a_second_old() {
 }
 
 #[tokio::test]
-async fn statistics_are_totals_and_the_busiest() {
-    let (kernel, app) = house();
+async fn statistics_include_totals_and_the_top_entries() {
+    let (kernel, app) = setup();
     for n in 1..=5_u64 {
         let service = format!("tcp-192.0.2.{n}-80");
-        make(&app, &service, &["10.0.0.1-80", "10.0.0.2-80"]).await;
+        create_service(&app, &service, &["10.0.0.1-80", "10.0.0.2-80"]).await;
         let id = id(&format!("192.0.2.{n}:80"));
         let counters = |n: u64| fake::Counters {
             connections: n % 4,
@@ -106,13 +106,13 @@ async fn statistics_are_totals_and_the_busiest() {
         .map(|t| t.rates.bytes_in)
         .collect();
     assert_eq!(tops, [52, 51, 42]);
-    let rising = stats(2, "stats.connections").await.unwrap().value;
-    let values: Vec<_> = rising
+    let ascending = stats(2, "stats.connections").await.unwrap().value;
+    let values: Vec<_> = ascending
         .top_services
         .iter()
         .map(|t| t.stats.connections)
         .collect();
-    assert_eq!(values, [0, 1], "the least first, where - is not said");
+    assert_eq!(values, [0, 1], "ascending without a minus sign");
     let none = stats(0, "-stats.connections").await.unwrap().value;
     assert!(none.top_services.is_empty() && none.top_servers.is_empty());
     let all = stats(100, "-stats.connections").await.unwrap().value;
@@ -133,8 +133,8 @@ async fn statistics_are_totals_and_the_busiest() {
 }
 
 #[tokio::test]
-async fn connections_are_listed_filtered_limited_and_counted() {
-    let (kernel, app) = house();
+async fn connections_are_listed_and_counted() {
+    let (kernel, app) = setup();
     let lines = (0..10)
         .map(|n| format!("TCP C000020A 9C4{n} 0A000001 0050 0A010102 1F90 ESTABLISHED     895"));
     kernel.set_connections(lines.collect());
@@ -162,21 +162,22 @@ async fn connections_are_listed_filtered_limited_and_counted() {
     assert_eq!(count.await.unwrap(), [expected]);
 
     kernel.set_connection_source(|| Box::new(std::iter::repeat(String::new())));
-    let soon = RequestContext::new(RequestId::new("test"), Duration::from_millis(50));
-    let count = app.count_connections(&soon, ConnectionFilter::default(), CountBy::Client);
+    // A table without end.
+    let short = RequestContext::new(RequestId::new("test"), Duration::from_millis(50));
+    let count = app.count_connections(&short, ConnectionFilter::default(), CountBy::Client);
     let error = count.await.unwrap_err();
     assert_eq!(error.reason, Reason::DeadlineExceeded);
     assert!(error.hint.is_some());
     kernel.set_connections(Vec::new());
 
     kernel.faults().set_permitted(false);
-    let refused = app
+    let result = app
         .connections(context(), ConnectionFilter::default(), None)
         .await;
-    assert_eq!(reason(refused), Reason::KernelUnavailable);
+    assert_eq!(reason(result), Reason::KernelUnavailable);
     let filter = ConnectionFilter::default();
-    let refused = app
+    let result = app
         .count_connections(context(), filter, CountBy::State)
         .await;
-    assert_eq!(reason(refused), Reason::KernelUnavailable);
+    assert_eq!(reason(result), Reason::KernelUnavailable);
 }
