@@ -75,6 +75,28 @@ struct ActivityState {
     last_request: u64,
 }
 
+/// One request of a connection, from the end of its head to the end of its response.
+pub(super) struct RequestGuard {
+    activity: ConnectionActivity,
+    number: u64,
+}
+
+/// A response body that records whether the client reads it.
+///
+/// Frames for HTTP/2 are split to [`MAX_FRAME`] bytes: hyper buffers a frame of any size, and
+/// whether the client reads the buffered rest is not visible here.
+pub(super) struct MonitoredBody {
+    body: Body,
+    rest: Bytes,
+    guard: RequestGuard,
+}
+
+/// A socket that records reads and writes.
+pub(super) struct MonitoredIo<S> {
+    socket: S,
+    activity: ConnectionActivity,
+}
+
 impl ConnectionActivity {
     /// The activity of a connection accepted now.
     pub(super) fn new() -> Self {
@@ -131,6 +153,7 @@ impl ConnectionActivity {
         }
     }
 
+    /// The lock is held for a few instructions that cannot panic, so it is never poisoned.
     fn state(&self) -> MutexGuard<'_, ActivityState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -163,12 +186,6 @@ impl ConnectionActivity {
     }
 }
 
-/// One request of a connection, from the end of its head to the end of its response.
-pub(super) struct RequestGuard {
-    activity: ConnectionActivity,
-    number: u64,
-}
-
 impl RequestGuard {
     /// Records whether the response waits for the client. HTTP/1 does not need it: its socket
     /// becomes unwritable.
@@ -195,16 +212,6 @@ impl Drop for RequestGuard {
             state.idle_since = Instant::now();
         }
     }
-}
-
-/// A response body that records whether the client reads it.
-///
-/// Frames for HTTP/2 are split to [`MAX_FRAME`] bytes: hyper buffers a frame of any size, and
-/// whether the client reads the buffered rest is not visible here.
-pub(super) struct MonitoredBody {
-    body: Body,
-    rest: Bytes,
-    guard: RequestGuard,
 }
 
 impl MonitoredBody {
@@ -258,12 +265,6 @@ impl HttpBody for MonitoredBody {
         hint.set_lower(hint.lower() + rest);
         hint
     }
-}
-
-/// A socket that records reads and writes.
-pub(super) struct MonitoredIo<S> {
-    socket: S,
-    activity: ConnectionActivity,
 }
 
 impl<S> MonitoredIo<S> {

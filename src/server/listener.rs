@@ -78,6 +78,13 @@ pub(super) enum Accepted {
     Unix(UnixStream, Peer),
 }
 
+/// The file of a unix socket. Dropping it removes the file, unless another file replaced it.
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
 impl Listener {
     /// Binds an address and listens. Requires a running tokio runtime.
     pub(super) fn bind(
@@ -202,13 +209,6 @@ fn unix_socket(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
     listen(&fd, Backlog::new(BACKLOG)?)?;
     Ok(fd)
-}
-
-/// The file of a unix socket. Dropping it removes the file, unless another file replaced it.
-pub(super) struct SocketFile {
-    path: PathBuf,
-    /// Device and inode.
-    identity: (u64, u64),
 }
 
 impl SocketFile {

@@ -68,6 +68,16 @@ pub enum Rejection {
 /// `application/grpc*`. The headers are those of the request and always have an `x-request-id`.
 pub type RejectionResponse = fn(Rejection, &HeaderMap) -> Response;
 
+/// State of the concurrency and body limits.
+struct Admission {
+    slots: Semaphore,
+    max_concurrent_requests: usize,
+    max_body_bytes: usize,
+    max_rules_bytes: usize,
+    body_read_timeout: Duration,
+    render: RejectionResponse,
+}
+
 /// Wraps all current routes and the fallback of `router`, from the outside in: request id, span and
 /// log; panic handler; `limits.max_concurrent_requests`, `limits.max_body_bytes` and
 /// `limits.body_read_timeout`.
@@ -89,16 +99,6 @@ pub fn with_middleware(router: Router, limits: &Limits, render: RejectionRespons
         .layer(from_fn_with_state(admission, admit))
         .layer(from_fn_with_state(render, catch_panics))
         .layer(from_fn(trace))
-}
-
-/// State of the concurrency and body limits.
-struct Admission {
-    slots: Semaphore,
-    max_concurrent_requests: usize,
-    max_body_bytes: usize,
-    max_rules_bytes: usize,
-    body_read_timeout: Duration,
-    render: RejectionResponse,
 }
 
 /// Assigns the request id, opens the span and logs the response.

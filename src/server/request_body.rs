@@ -29,6 +29,16 @@ pub(super) enum BodyLimitError {
 #[derive(Clone, Default)]
 pub(super) struct BodyStatus(Arc<AtomicU8>);
 
+/// A body of limited size. The timeout starts when the body is first waited for.
+pub(super) struct LimitedBody {
+    body: Body,
+    bytes_left: usize,
+    timeout: Duration,
+    /// Created when the body is first pending: most bodies arrive with the request head.
+    timer: Option<Pin<Box<Sleep>>>,
+    status: BodyStatus,
+}
+
 impl BodyStatus {
     pub(super) fn error(&self) -> Option<BodyLimitError> {
         match self.0.load(Ordering::Acquire) {
@@ -46,16 +56,6 @@ impl BodyStatus {
         self.0.store(code, Ordering::Release);
         axum::Error::new(error)
     }
-}
-
-/// A body of limited size. The timeout starts when the body is first waited for.
-pub(super) struct LimitedBody {
-    body: Body,
-    bytes_left: usize,
-    timeout: Duration,
-    /// Created when the body is first pending: most bodies arrive with the request head.
-    timer: Option<Pin<Box<Sleep>>>,
-    status: BodyStatus,
 }
 
 impl LimitedBody {
