@@ -13,7 +13,7 @@ use utoipa::{
 use super::{
     path::parameter,
     problem::{Problem, status},
-    schema::{self, shape::choice},
+    schema::{self, shape::reference},
 };
 use crate::model::{Error, Reason};
 
@@ -22,10 +22,10 @@ pub(super) struct ReasonPath;
 
 impl IntoParams for ReasonPath {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let reasons = choice(&Reason::ALL.map(Reason::as_str));
+        let reason = reference("Reason");
         vec![parameter(
             "reason",
-            reasons,
+            reason,
             "The `reason` of an error.",
             None,
         )]

@@ -7,15 +7,14 @@ use http::request::Parts;
 use utoipa::{
     IntoParams,
     openapi::{
-        Required,
+        RefOr, Required, Schema,
         path::{Parameter, ParameterIn},
-        schema::ObjectBuilder,
     },
 };
 
 use super::{
     problem::Problem,
-    schema::shape::{choice, text},
+    schema::shape::{reference, text},
 };
 use crate::model::{Error, ServerKey, ServiceKey, SyncState};
 
@@ -46,7 +45,7 @@ async fn parse<T: FromStr<Err = Error>, S: Send + Sync>(
 /// The parameter `name` in the OpenAPI document.
 pub(super) fn parameter(
     name: &str,
-    schema: ObjectBuilder,
+    schema: impl Into<RefOr<Schema>>,
     doc: &str,
     example: Option<&str>,
 ) -> Parameter {
@@ -108,7 +107,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SyncDaemonPath {
 
 impl IntoParams for SyncDaemonPath {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let states = choice(&["master", "backup"]);
-        vec![parameter("state", states, "Role of the sync daemon.", None)]
+        let role = reference("SyncDaemonRole");
+        vec![parameter("state", role, "Role of the sync daemon.", None)]
     }
 }

@@ -22,6 +22,10 @@ pub(super) struct Bounded<const MIN: u64, const MAX: u64>(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Address(pub IpAddr);
 
+/// Transport protocol of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ServiceProtocol(pub Protocol);
+
 /// A connection's protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AnyProtocol(pub ConnectionProtocol);
@@ -73,12 +77,6 @@ macro_rules! choices {
 }
 
 choices! {
-    /// Transport protocol of a service.
-    ServiceProtocol(Protocol) {
-        "tcp" => Protocol::Tcp,
-        "udp" => Protocol::Udp,
-        "sctp" => Protocol::Sctp,
-    }
     /// Group of a connection count.
     Group(CountBy) {
         "protocol" => CountBy::Protocol,
@@ -140,6 +138,12 @@ parsed! {
         address.map_err(|_| format!("{text:?} is not an IPv4 or IPv6 address"))
     };
     EndpointFilter, text(), |text: &str| text.parse().map_err(first_message);
+    ServiceProtocol, reference("Protocol"), |text: &str| match text {
+        "tcp" => Ok(Self(Protocol::Tcp)),
+        "udp" => Ok(Self(Protocol::Udp)),
+        "sctp" => Ok(Self(Protocol::Sctp)),
+        _ => Err(unknown(text, &["tcp", "udp", "sctp"])),
+    };
     AnyProtocol,
         text().pattern(Some("^(tcp|udp|sctp|icmp|icmpv6|ip|[0-9]{1,4})$")),
         |text: &str| text.parse().map(Self).map_err(first_message);

@@ -53,6 +53,13 @@ schemas! {
     ServerBatch = resources::server_batch();
     ServerOrBatch = shape::one_of("One server, or several.", &["ServerBatch", "Server"]);
     Tunnel = resources::tunnel();
+    Protocol = resources::protocol();
+    Family = resources::family();
+    SchedulerFlag = resources::scheduler_flag();
+    Forwarding = resources::forwarding();
+    TunnelType = resources::tunnel_type();
+    TunnelChecksum = resources::tunnel_checksum();
+    SyncDaemonRole = resources::sync_daemon_role();
     Timeouts = resources::timeouts();
     SyncDaemon = resources::sync_daemon();
     SyncDaemonList = resources::sync_daemon_list();

@@ -38,7 +38,7 @@ fn identity() -> Vec<Property> {
         ),
         settable(
             "protocol",
-            choice(&["tcp", "udp", "sctp"]).examples(["tcp"]),
+            "Protocol",
             "Transport protocol. Not with `fwmark`.",
         ),
         settable(
@@ -60,22 +60,13 @@ fn identity() -> Vec<Property> {
         ),
         settable(
             "family",
-            choice(&["ipv4", "ipv6"]),
+            "Family",
             "Address family of the packets with this `fwmark`. Default: `ipv4`.",
         ),
     ]
 }
 
 fn configuration() -> Vec<Property> {
-    let flags = [
-        "sh-fallback",
-        "sh-port",
-        "mh-fallback",
-        "mh-port",
-        "flag-1",
-        "flag-2",
-        "flag-3",
-    ];
     vec![
         settable(
             "scheduler",
@@ -88,7 +79,7 @@ fn configuration() -> Vec<Property> {
         ),
         settable(
             "scheduler_flags",
-            Array::builder().items(choice(&flags)),
+            list_of("SchedulerFlag"),
             "Flags of the scheduler: `sh-fallback` and `sh-port` (sh), `mh-fallback` and `mh-port` \
              (mh), `flag-1` to `flag-3` (any). Default: none; also reset when the scheduler \
              changes.",
@@ -201,8 +192,7 @@ pub(super) fn server() -> RefOr<Schema> {
             ),
             settable(
                 "forwarding",
-                choice(&["masquerade", "tunnel", "direct", "local", "bypass"])
-                    .examples(["masquerade"]),
+                "Forwarding",
                 "Packet forwarding method. Requests may set `masquerade`, `tunnel` and `direct`; the \
                  kernel sets `local` and `bypass`. Default: `direct`.",
             ),
@@ -256,15 +246,59 @@ pub(super) fn server() -> RefOr<Schema> {
     )
 }
 
+pub(super) fn protocol() -> RefOr<Schema> {
+    words(
+        "Transport protocol of a virtual service.",
+        &["tcp", "udp", "sctp"],
+    )
+}
+
+pub(super) fn family() -> RefOr<Schema> {
+    words("Address family.", &["ipv4", "ipv6"])
+}
+
+pub(super) fn scheduler_flag() -> RefOr<Schema> {
+    let flags = [
+        "sh-fallback",
+        "sh-port",
+        "mh-fallback",
+        "mh-port",
+        "flag-1",
+        "flag-2",
+        "flag-3",
+    ];
+    words("Flag of a scheduler.", &flags)
+}
+
+pub(super) fn forwarding() -> RefOr<Schema> {
+    words(
+        "Packet forwarding method. `local` and `bypass` are set by the kernel.",
+        &["masquerade", "tunnel", "direct", "local", "bypass"],
+    )
+}
+
+pub(super) fn tunnel_type() -> RefOr<Schema> {
+    words("Tunnel type.", &["ipip", "gue", "gre"])
+}
+
+pub(super) fn tunnel_checksum() -> RefOr<Schema> {
+    words("Tunnel checksum.", &["none", "checksum", "remote"])
+}
+
+pub(super) fn sync_daemon_role() -> RefOr<Schema> {
+    words("Role of a sync daemon.", &["master", "backup"])
+}
+
+/// An enum.
+fn words(doc: &str, words: &[&str]) -> RefOr<Schema> {
+    choice(words).description(Some(doc)).into()
+}
+
 pub(super) fn tunnel() -> RefOr<Schema> {
     resource(
         "Encapsulation of packets to a real server.",
         vec![
-            settable(
-                "type",
-                choice(&["ipip", "gue", "gre"]).examples(["gue"]),
-                "Tunnel type. Default: `ipip`.",
-            ),
+            settable("type", "TunnelType", "Tunnel type. Default: `ipip`."),
             settable(
                 "port",
                 integer(1, u16::MAX.into()).examples([6080]),
@@ -272,7 +306,7 @@ pub(super) fn tunnel() -> RefOr<Schema> {
             ),
             settable(
                 "checksum",
-                choice(&["none", "checksum", "remote"]),
+                "TunnelChecksum",
                 "Tunnel checksum. `checksum` requires `gue` or `gre`, `remote` requires `gue`. \
                  Default: `none`.",
             ),
@@ -352,7 +386,7 @@ pub(super) fn sync_daemon() -> RefOr<Schema> {
         vec![
             output(
                 "state",
-                choice(&["master", "backup"]).examples(["master"]),
+                "SyncDaemonRole",
                 "Role: a master sends connections, a backup receives them.",
             ),
             settable(

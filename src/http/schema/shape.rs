@@ -1,6 +1,5 @@
 //! Building blocks of the schemas.
 
-use serde_json::Value;
 use utoipa::openapi::{
     Array, Object, OneOf, Ref, RefOr, Schema, Type,
     schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, SchemaType},
@@ -154,9 +153,6 @@ fn nullable(mut object: Object, doc: &str) -> Schema {
         }
         SchemaType::AnyValue => SchemaType::AnyValue,
     };
-    if let Some(words) = &mut object.enum_values {
-        words.push(Value::Null);
-    }
     object.into()
 }
 
