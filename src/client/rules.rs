@@ -21,9 +21,7 @@ pub struct RestoreRequest {
     /// Whether to stop at the first command that the kernel refuses. Default: continue with the
     /// next, as `ipvsadm -R` does.
     pub stop: bool,
-    /// Whether to check the text only.
-    pub check_only: bool,
-    /// Whether to plan only, as [`WriteOptions::dry_run`](super::WriteOptions::dry_run).
+    /// Whether to check the text only, as [`WriteOptions::dry_run`](super::WriteOptions::dry_run).
     pub dry_run: bool,
 }
 
@@ -95,15 +93,10 @@ impl Client {
             text,
             clear,
             stop,
-            check_only,
             dry_run,
         } = request;
         let on_error = if stop { "stop" } else { "continue" };
-        let mut path =
-            format!("/v1/rules?clear={clear}&on_error={on_error}&check_only={check_only}");
-        if dry_run {
-            path += "&dry_run=true";
-        }
+        let path = format!("/v1/rules?clear={clear}&on_error={on_error}&dry_run={dry_run}");
         let response = self.send(&Request {
             method: "POST",
             path: &path,

@@ -13,7 +13,7 @@ use utoipa::{
     },
 };
 
-use super::{context::Caller, etag::Tag, problem::Problem, schema::shape::text, state::Api};
+use super::{context::Caller, etag::Tag, problem::Problem, shape::text, state::Api};
 use crate::{
     app::{Guard, RequestContext},
     model::{Error, Etag, Reason},

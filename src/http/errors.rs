@@ -13,7 +13,8 @@ use utoipa::{
 use super::{
     path::parameter,
     problem::{Problem, status},
-    schema::{self, shape::reference},
+    schema,
+    shape::reference,
 };
 use crate::model::{Error, Reason};
 
@@ -32,92 +33,118 @@ impl IntoParams for ReasonPath {
     }
 }
 
-/// Meaning and remedy of a reason.
-fn explanation(reason: Reason) -> &'static str {
-    match reason {
-        Reason::InvalidArgument => {
-            "A field, a query parameter, a header or an id is missing, unknown, out of range, or \
-             contradicts another. `errors` contains each field and the allowed values. Nothing was \
-             changed."
-        }
-        Reason::Unauthenticated => "Authentication required. Send credentials.",
-        Reason::PermissionDenied => "Insufficient permissions.",
-        Reason::NotFound => "The path does not exist. See /openapi.json or /docs.",
-        Reason::MethodNotAllowed => {
-            "The path does not support this method. The header Allow lists the supported methods."
-        }
-        Reason::UnsupportedMediaType => {
-            "The media type of the body is not supported. Set `Content-Type: application/json`; \
-             PATCH also supports `application/merge-patch+json`."
-        }
-        Reason::ServiceNotFound => {
-            "The virtual service does not exist. Services with another protocol, port or address \
-             family are different services; port 0 is one too. DELETE with `?allow_missing=true` \
-             succeeds in this case."
-        }
-        Reason::ServerNotFound => {
-            "The virtual service exists, but the real server does not. DELETE with \
-             `?allow_missing=true` succeeds in this case."
-        }
-        Reason::SyncDaemonNotRunning => {
-            "The sync daemon is not running. DELETE with `?allow_missing=true` succeeds in this \
-             case."
-        }
-        Reason::ServiceExists => {
-            "The virtual service already exists. Use PUT to replace it, or PATCH to change it."
-        }
-        Reason::ServerExists => {
-            "The real server already exists. Use PUT to replace it, or PATCH to change it."
-        }
-        Reason::SyncDaemonRunning => "The sync daemon is already running.",
-        Reason::RevisionMismatch => {
-            "The precondition (If-Match or If-None-Match) is not met: the resource was changed, \
-             created or deleted since it was read, or the ETag was not issued by this server. Read \
-             the resource again, apply the change to its current state, and send its current ETag. \
-             Nothing was changed."
-        }
-        Reason::ConfirmMismatch => {
-            "The query parameter `confirm` is not the number of services that the request would \
-             delete. Nothing was deleted. List the services and retry with their number."
-        }
-        Reason::SchedulerUnavailable => {
-            "The kernel does not have the scheduler. Check its name; on the director, `modprobe \
-             ip_vs_NAME` loads its module if the kernel has it."
-        }
-        Reason::PersistenceEngineUnavailable => {
-            "The kernel does not have the persistence engine. Check its name; on the director, \
-             `modprobe ip_vs_pe_NAME` loads its module if the kernel has it."
-        }
-        Reason::UnsupportedByKernel => {
-            "The kernel does not support this: it is too old, or the feature is not compiled in. \
-             `hint` contains the feature."
-        }
-        Reason::SyncDaemonConflict => {
-            "A sync daemon cannot run while a real server has another address family than its \
-             service, and vice versa: the kernel cannot synchronize such connections."
-        }
-        Reason::TooLarge => {
-            "The request exceeds a limit of the daemon's configuration. Split it into smaller \
-             requests."
-        }
-        Reason::RateLimited => {
-            "The request queue is full. Nothing was changed. Repeat the request after the time in \
-             Retry-After."
-        }
-        Reason::KernelUnavailable => {
-            "The kernel has no IPVS (`modprobe ip_vs`), or the daemon lacks the capability \
-             CAP_NET_ADMIN. `detail` and `hint` contain the cause and the remedy."
-        }
-        Reason::DeadlineExceeded => {
-            "The operation did not finish in time. `detail` states whether it was started; if so, \
-             read the resource to see its state. PUT, PATCH and DELETE can safely be repeated."
-        }
-        Reason::Internal => {
-            "Internal error of the daemon or the kernel. The daemon's log contains details under \
-             `request_id`."
-        }
-    }
-}
+/// Meaning and remedy of each reason.
+const EXPLANATIONS: [(Reason, &str); Reason::ALL.len()] = [
+    (
+        Reason::InvalidArgument,
+        "A field, a query parameter, a header or an id is missing, unknown, out of range, or \
+         contradicts another. `errors` contains each field and the allowed values. Nothing was \
+         changed.",
+    ),
+    (
+        Reason::Unauthenticated,
+        "Authentication required. Send credentials.",
+    ),
+    (Reason::PermissionDenied, "Insufficient permissions."),
+    (
+        Reason::NotFound,
+        "The path does not exist. See /openapi.json or /docs.",
+    ),
+    (
+        Reason::MethodNotAllowed,
+        "The path does not support this method. The header Allow lists the supported methods.",
+    ),
+    (
+        Reason::UnsupportedMediaType,
+        "The media type of the body is not supported. Set `Content-Type: application/json`; \
+         PATCH also supports `application/merge-patch+json`.",
+    ),
+    (
+        Reason::ServiceNotFound,
+        "The virtual service does not exist. Services with another protocol, port or address \
+         family are different services; port 0 is one too. DELETE with `?allow_missing=true` \
+         succeeds in this case.",
+    ),
+    (
+        Reason::ServerNotFound,
+        "The virtual service exists, but the real server does not. DELETE with \
+         `?allow_missing=true` succeeds in this case.",
+    ),
+    (
+        Reason::SyncDaemonNotRunning,
+        "The sync daemon is not running. DELETE with `?allow_missing=true` succeeds in this \
+         case.",
+    ),
+    (
+        Reason::ServiceExists,
+        "The virtual service already exists. Use PUT to replace it, or PATCH to change it.",
+    ),
+    (
+        Reason::ServerExists,
+        "The real server already exists. Use PUT to replace it, or PATCH to change it.",
+    ),
+    (
+        Reason::SyncDaemonRunning,
+        "The sync daemon is already running.",
+    ),
+    (
+        Reason::RevisionMismatch,
+        "The precondition (If-Match or If-None-Match) is not met: the resource was changed, \
+         created or deleted since it was read, or the ETag was not issued by this server. Read \
+         the resource again, apply the change to its current state, and send its current ETag. \
+         Nothing was changed.",
+    ),
+    (
+        Reason::ConfirmMismatch,
+        "The query parameter `confirm` is not the number of services that the request would \
+         delete. Nothing was deleted. List the services and retry with their number.",
+    ),
+    (
+        Reason::SchedulerUnavailable,
+        "The kernel does not have the scheduler. Check its name; on the director, `modprobe \
+         ip_vs_NAME` loads its module if the kernel has it.",
+    ),
+    (
+        Reason::PersistenceEngineUnavailable,
+        "The kernel does not have the persistence engine. Check its name; on the director, \
+         `modprobe ip_vs_pe_NAME` loads its module if the kernel has it.",
+    ),
+    (
+        Reason::UnsupportedByKernel,
+        "The kernel does not support this: it is too old, or the feature is not compiled in. \
+         `hint` contains the feature.",
+    ),
+    (
+        Reason::SyncDaemonConflict,
+        "A sync daemon cannot run while a real server has another address family than its \
+         service, and vice versa: the kernel cannot synchronize such connections.",
+    ),
+    (
+        Reason::TooLarge,
+        "The request exceeds a limit of the daemon's configuration. Split it into smaller \
+         requests.",
+    ),
+    (
+        Reason::RateLimited,
+        "The request queue is full. Nothing was changed. Repeat the request after the time in \
+         Retry-After.",
+    ),
+    (
+        Reason::KernelUnavailable,
+        "The kernel has no IPVS (`modprobe ip_vs`), or the daemon lacks the capability \
+         CAP_NET_ADMIN. `detail` and `hint` contain the cause and the remedy.",
+    ),
+    (
+        Reason::DeadlineExceeded,
+        "The operation did not finish in time. `detail` states whether it was started; if so, \
+         read the resource to see its state. PUT, PATCH and DELETE can safely be repeated.",
+    ),
+    (
+        Reason::Internal,
+        "Internal error of the daemon or the kernel. The daemon's log contains details under \
+         `request_id`.",
+    ),
+];
 
 fn line(reason: Reason) -> String {
     let status = status(reason).as_u16();
@@ -163,9 +190,22 @@ pub(super) async fn get(path: Result<Path<String>, PathRejection>) -> Result<Res
             Error::new(Reason::NotFound, format!("unknown reason {name:?}"))
                 .with_hint("see /errors")
         })?;
-    Ok(text(format!(
-        "{}\n\n{}\n",
-        line(reason),
-        explanation(reason)
-    )))
+    let explanation = EXPLANATIONS.iter().find(|(known, _)| *known == reason);
+    let explanation = explanation.map_or("", |(_, explanation)| explanation);
+    Ok(text(format!("{}\n\n{explanation}\n", line(reason))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_explained() {
+        for reason in Reason::ALL {
+            assert!(
+                EXPLANATIONS.iter().any(|(known, _)| *known == reason),
+                "{reason}"
+            );
+        }
+    }
 }

@@ -26,6 +26,7 @@ mod servers;
 mod service_page;
 mod services;
 mod settings;
+mod shape;
 mod state;
 mod stats;
 mod sync_daemons;

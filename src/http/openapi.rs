@@ -9,8 +9,8 @@ use utoipa::{
     },
 };
 
-use super::schema::{
-    self,
+use super::{
+    schema,
     shape::{integer, text},
 };
 

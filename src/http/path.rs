@@ -14,7 +14,7 @@ use utoipa::{
 
 use super::{
     problem::Problem,
-    schema::shape::{reference, text},
+    shape::{reference, text},
 };
 use crate::model::{Error, ServerKey, ServiceKey, SyncState};
 

@@ -42,8 +42,6 @@ query! {
         /// Behaviour after a command that the kernel refuses: `continue` with the next command, as
         /// `ipvsadm -R` does, or `stop`. Default: `continue`.
         on_error: OnError,
-        /// If true, the text is only validated; the kernel is not queried. Default: false.
-        check_only: bool,
     }
 }
 
@@ -154,7 +152,7 @@ pub(super) async fn restore(
     let options = RestoreOptions {
         clear: query.clear.unwrap_or_default(),
         stop: query.on_error == Some(OnError(true)),
-        check_only: query.check_only.unwrap_or_default(),
+        check_only: false,
     };
     let text = std::str::from_utf8(&body)
         .map_err(|error| Error::invalid("", format!("invalid UTF-8: {error}")))?;

@@ -6,7 +6,7 @@ use utoipa::openapi::{Array, RefOr, Schema};
 
 use super::{
     query::QueryValue,
-    schema::shape::{boolean, choice, integer, reference, text},
+    shape::{boolean, choice, integer, reference, text},
 };
 use crate::{
     app::Order,

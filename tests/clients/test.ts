@@ -6,6 +6,7 @@ import type { components, paths } from "./schema.js";
 
 type Server = components["schemas"]["Server"];
 type Service = components["schemas"]["Service"];
+type Query = NonNullable<paths["/v1/services"]["get"]["parameters"]["query"]>;
 
 declare const process: { argv: string[] };
 const baseUrl = process.argv[2];
@@ -60,13 +61,13 @@ async function create(): Promise<void> {
 }
 
 async function list(): Promise<void> {
-    const query = {
+    const query: Query = {
         include: ["stats", "servers"],
         sort: ["-rates.connections"],
         protocol: "tcp",
         page_size: 100,
-    } as const;
-    const { data, error } = await client.GET("/v1/services", { params: { query: { ...query, include: [...query.include], sort: [...query.sort] } } });
+    };
+    const { data, error } = await client.GET("/v1/services", { params: { query } });
     check(error === undefined, `list: ${JSON.stringify(error)}`);
     const found = data.services.find(({ id }) => id === service);
     check(found !== undefined, "the service is listed");

@@ -5,13 +5,13 @@
 mod problems;
 mod reports;
 mod resources;
-pub(super) mod shape;
 
 #[cfg(test)]
 mod tests;
 
 pub(super) use problems::*;
 
+use super::shape;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{RefOr, Schema},

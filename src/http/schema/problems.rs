@@ -10,7 +10,7 @@ use utoipa::{
 
 use super::{
     super::problem::{MEDIA_TYPE, Problem, status},
-    shape::{always, choice, integer, list_of, optional, response, text},
+    super::shape::{always, choice, integer, list_of, optional, response, text},
 };
 use crate::model::{Errno, Error, Reason};
 
@@ -117,7 +117,7 @@ error_responses! {
         contradicts another." [InvalidArgument];
     NotFound = "The resource does not exist." [ServiceNotFound, ServerNotFound, SyncDaemonNotRunning, NotFound];
     Conflict = "The resource already exists." [ServiceExists, ServerExists];
-    PreconditionFailed = "The precondition is not met. Nothing was changed." [RevisionMismatch];
+    PreconditionFailed = "The precondition is not met. Nothing was changed." [RevisionMismatch, ConfirmMismatch];
     TooLarge = "The body exceeds the limit." [TooLarge];
     UnsupportedMediaType = "The media type of the body is not supported." [UnsupportedMediaType];
     Unprocessable = "The kernel does not support the request." [SchedulerUnavailable,

@@ -3,10 +3,10 @@
 use utoipa::openapi::{Array, RefOr, Schema};
 
 use super::{
-    super::values::{ListSort, ServerInclude, ServiceInclude, StatsSort},
-    shape::{
+    super::shape::{
         Property, always, boolean, choice, count, integer, list_of, optional, response, text, total,
     },
+    super::values::{ListSort, ServerInclude, ServiceInclude, StatsSort},
 };
 
 pub(super) fn stats() -> RefOr<Schema> {

@@ -5,7 +5,7 @@ use utoipa::openapi::{
     schema::{ObjectBuilder, SchemaType},
 };
 
-use super::shape::{
+use super::super::shape::{
     Property, Shape, always, boolean, choice, count, integer, list_of, optional, output, resource,
     response, settable, text,
 };
@@ -168,82 +168,94 @@ fn netmask() -> ObjectBuilder {
 }
 
 pub(super) fn server() -> RefOr<Schema> {
-    let threshold = || integer(0, ServerConfig::MAX_THRESHOLD.into());
     resource(
         "A real server of a virtual service.",
-        vec![
-            settable(
-                "id",
-                text().examples(["192.168.10.1-80"]),
-                "Id of the server within the service. In a request it can replace address and port; \
-                 if both are given, they must agree.",
-            ),
-            settable(
-                "address",
-                text().examples(["192.168.10.1"]),
-                "Address of the server.",
-            ),
-            settable(
-                "port",
-                integer(0, u16::MAX.into()).examples([80]),
-                "Port of the server. 0 stands for the port of the packet. Default: the port of the \
-                 service (0 for a firewall mark). With `direct` and `tunnel` forwarding it must be \
-                 the port of the service.",
-            ),
-            settable(
-                "forwarding",
-                "Forwarding",
-                "Packet forwarding method. Requests may set `masquerade`, `tunnel` and `direct`; the \
-                 kernel sets `local` and `bypass`. Default: `direct`.",
-            ),
-            settable(
-                "weight",
-                integer(0, ServerConfig::MAX_WEIGHT.into()).examples([1]),
-                "Capacity relative to the other servers. A server of weight 0 receives no new \
-                 connections. Default: 1.",
-            ),
-            settable(
-                "upper_threshold",
-                threshold(),
-                "Number of connections above which the server receives no new ones. 0: no limit. \
-                 Default: 0.",
-            ),
-            settable(
-                "lower_threshold",
-                threshold(),
-                "Number of connections below which the server receives new ones again. Must not be \
-                 above `upper_threshold`. 0: three quarters of it. Default: 0.",
-            ),
-            settable(
-                "tunnel",
-                "Tunnel",
-                "Encapsulation of forwarded packets. Only with `tunnel` forwarding. Default: ipip.",
-            ),
-            output(
-                "active_connections",
-                count(),
-                "Current number of established connections.",
-            ),
-            output(
-                "inactive_connections",
-                count(),
-                "Current number of other connections.",
-            ),
-            output(
-                "persistent_connections",
-                count(),
-                "Current number of persistence templates.",
-            ),
-            output("stats", "Stats", "Counters. Present with `include=stats`."),
-            output("rates", "Rates", "Rates. Present with `include=rates`."),
-            output(
-                "etag",
-                text().examples(["r-0123456789abcdef"]),
-                "Fingerprint of the configuration, for `If-Match`.",
-            ),
-            output("changed", boolean(), CHANGED),
-        ],
+        [server_configuration(), server_state()]
+            .into_iter()
+            .flatten()
+            .collect(),
     )
+}
+
+fn server_configuration() -> Vec<Property> {
+    let threshold = || integer(0, ServerConfig::MAX_THRESHOLD.into());
+    vec![
+        settable(
+            "id",
+            text().examples(["192.168.10.1-80"]),
+            "Id of the server within the service. In a request it can replace address and port; \
+             if both are given, they must agree.",
+        ),
+        settable(
+            "address",
+            text().examples(["192.168.10.1"]),
+            "Address of the server.",
+        ),
+        settable(
+            "port",
+            integer(0, u16::MAX.into()).examples([80]),
+            "Port of the server. 0 stands for the port of the packet. Default: the port of the \
+             service (0 for a firewall mark). With `direct` and `tunnel` forwarding it must be \
+             the port of the service.",
+        ),
+        settable(
+            "forwarding",
+            "Forwarding",
+            "Packet forwarding method. Requests may set `masquerade`, `tunnel` and `direct`; the \
+             kernel sets `local` and `bypass`. Default: `direct`.",
+        ),
+        settable(
+            "weight",
+            integer(0, ServerConfig::MAX_WEIGHT.into()).examples([1]),
+            "Capacity relative to the other servers. A server of weight 0 receives no new \
+             connections. Default: 1.",
+        ),
+        settable(
+            "upper_threshold",
+            threshold(),
+            "Number of connections above which the server receives no new ones. 0: no limit. \
+             Default: 0.",
+        ),
+        settable(
+            "lower_threshold",
+            threshold(),
+            "Number of connections below which the server receives new ones again. Must not be \
+             above `upper_threshold`. 0: three quarters of it. Default: 0.",
+        ),
+        settable(
+            "tunnel",
+            "Tunnel",
+            "Encapsulation of forwarded packets. Only with `tunnel` forwarding. Default: ipip.",
+        ),
+    ]
+}
+
+fn server_state() -> Vec<Property> {
+    vec![
+        output(
+            "active_connections",
+            count(),
+            "Current number of established connections.",
+        ),
+        output(
+            "inactive_connections",
+            count(),
+            "Current number of other connections.",
+        ),
+        output(
+            "persistent_connections",
+            count(),
+            "Current number of persistence templates.",
+        ),
+        output("stats", "Stats", "Counters. Present with `include=stats`."),
+        output("rates", "Rates", "Rates. Present with `include=rates`."),
+        output(
+            "etag",
+            text().examples(["r-0123456789abcdef"]),
+            "Fingerprint of the configuration, for `If-Match`.",
+        ),
+        output("changed", boolean(), CHANGED),
+    ]
 }
 
 pub(super) fn protocol() -> RefOr<Schema> {

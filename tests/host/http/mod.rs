@@ -5,6 +5,7 @@ mod conditional;
 mod connections;
 mod daemon;
 mod documents;
+mod dry_run;
 mod others;
 mod refusals;
 mod rules;

@@ -130,6 +130,12 @@ async fn settings_are_typed_and_validated_before_the_first_is_written() {
     assert_eq!(response["changed"], true);
     let response = daemon.patch("/v1/settings", body).await.expect(200).json();
     assert_eq!(response["changed"], false);
+    // The body of a response can be sent back.
+    let again = daemon
+        .patch("/v1/settings", &response.to_string())
+        .await
+        .expect(200);
+    assert_eq!(again.json()["changed"], false);
     for (body, field) in [
         (r#"{"drop_entry":1,"drop_packet":4}"#, "drop_packet"),
         (r#"{"drop_entry":1,"nonsense":4}"#, "nonsense"),

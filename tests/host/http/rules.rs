@@ -68,7 +68,7 @@ async fn an_invalid_text_changes_nothing_and_every_invalid_line_is_reported() {
         .map(|e| e["field"].as_str().unwrap())
         .collect();
     assert_eq!(fields, ["lines[2]", "lines[3]", "lines[4]", "lines[5]"]);
-    let response = restore(&daemon, "?check_only=true", "-C\n").await;
+    let response = restore(&daemon, "?dry_run=true", "-C\n").await;
     assert_eq!(response.status, StatusCode::OK);
     assert_eq!(table(&daemon).await, before);
 }

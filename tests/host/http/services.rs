@@ -173,6 +173,14 @@ async fn the_body_of_a_get_can_be_put_unchanged() {
     let text = std::str::from_utf8(&shown.body).unwrap();
     let response = daemon.put(SERVICE, text).await.expect(200);
     assert_eq!(response.json()["changed"], false);
+    let server = "/v1/services/tcp-192.0.2.1-80/servers/10.0.0.2-80";
+    let shown = daemon.get(&format!("{server}?include=stats,rates")).await;
+    let mut body = shown.expect(200).json();
+    // Read-only fields are ignored, `etag` included.
+    body["etag"] = "r-0000000000000000".into();
+    body["active_connections"] = "many".into();
+    let response = daemon.put(server, &body.to_string()).await.expect(200);
+    assert_eq!(response.json()["changed"], false);
 }
 
 #[tokio::test]

@@ -24,15 +24,15 @@ pub(super) enum Shape {
 
 // === values ===
 
-pub(in crate::http) fn text() -> ObjectBuilder {
+pub(super) fn text() -> ObjectBuilder {
     Object::builder().schema_type(SchemaType::Type(Type::String))
 }
 
-pub(in crate::http) fn boolean() -> ObjectBuilder {
+pub(super) fn boolean() -> ObjectBuilder {
     Object::builder().schema_type(SchemaType::Type(Type::Boolean))
 }
 
-pub(in crate::http) fn integer(min: i64, max: i64) -> ObjectBuilder {
+pub(super) fn integer(min: i64, max: i64) -> ObjectBuilder {
     Object::builder()
         .schema_type(SchemaType::Type(Type::Integer))
         .minimum(Some(min))
@@ -56,11 +56,11 @@ pub(super) fn total() -> ObjectBuilder {
 }
 
 /// One of these words.
-pub(in crate::http) fn choice<T: AsRef<str>>(words: &[T]) -> ObjectBuilder {
+pub(super) fn choice<T: AsRef<str>>(words: &[T]) -> ObjectBuilder {
     text().enum_values(Some(words.iter().map(|word| word.as_ref().to_owned())))
 }
 
-pub(in crate::http) fn reference(name: &str) -> Ref {
+pub(super) fn reference(name: &str) -> Ref {
     Ref::from_schema_name(name)
 }
 
