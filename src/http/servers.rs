@@ -49,7 +49,7 @@ enum Creation {
     Several(Vec<ServerDraft>),
 }
 
-/// Tells a batch from a single server.
+/// Distinguishes a batch from a single server.
 #[derive(Deserialize)]
 struct Probe {
     servers: Option<IgnoredAny>,

@@ -104,7 +104,7 @@ async fn a_body_that_is_not_a_json_object_is_refused() {
 async fn errors_name_invalid_fields_and_the_allowed_values() {
     let daemon = Daemon::with_service().await;
     for (body, field, expected) in [
-        (r#"{"shceduler":"rr"}"#, "shceduler", "`scheduler`"),
+        (r#"{"algorithm":"rr"}"#, "algorithm", "`scheduler`"),
         (r#"{"scheduler":7}"#, "scheduler", "expected a string"),
         (
             r#"{"one_packet":"yes"}"#,

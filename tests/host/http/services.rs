@@ -211,7 +211,7 @@ async fn clear_requires_the_number_of_services() {
     let daemon = Daemon::with_service().await;
     daemon.delete("/v1/services").await.invalid_field("confirm");
     let response = daemon.delete("/v1/services?confirm=2").await;
-    response.problem(412, "REVISION_MISMATCH");
+    response.problem(412, "CONFIRM_MISMATCH");
     daemon
         .delete("/v1/services?confirm=-1")
         .await
