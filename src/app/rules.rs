@@ -23,8 +23,6 @@ pub struct RestoreOptions {
     pub clear: bool,
     /// Stop after the first command that the kernel rejects. Otherwise continue, like ipvsadm -R.
     pub stop: bool,
-    /// Only check the text. A dry run does the same.
-    pub check_only: bool,
 }
 
 /// The progress of a restore.
@@ -137,13 +135,13 @@ impl App {
         text: &str,
         options: RestoreOptions,
     ) -> Result<RestoreStream, Error> {
-        let check_only = options.check_only || context.dry_run;
+        let dry_run = context.dry_run;
         let mut commands = parse(text)?;
         if options.clear {
             let op = Op::Clear;
             commands.insert(0, Command { line: 0, op });
         }
-        if !check_only {
+        if !dry_run {
             // Without IPVS every command would fail alike.
             self.read(context, InfoQuery).await?;
         }
@@ -162,7 +160,7 @@ impl App {
         };
         let span = tracing::Span::current();
         let task = async move {
-            let end = match check_only {
+            let end = match dry_run {
                 true => Ok(()),
                 false => restore.run(commands, options.stop).await,
             };

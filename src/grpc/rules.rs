@@ -92,8 +92,6 @@ fn restore_options(first: &pb::RestoreRulesRequest) -> Result<RestoreOptions, Er
     Ok(RestoreOptions {
         clear: first.clear.unwrap_or_default(),
         stop,
-        // A dry run, which the context has, does the same.
-        check_only: false,
     })
 }
 

@@ -152,7 +152,6 @@ pub(super) async fn restore(
     let options = RestoreOptions {
         clear: query.clear.unwrap_or_default(),
         stop: query.on_error == Some(OnError(true)),
-        check_only: false,
     };
     let text = std::str::from_utf8(&body)
         .map_err(|error| Error::invalid("", format!("invalid UTF-8: {error}")))?;

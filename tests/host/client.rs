@@ -445,10 +445,10 @@ fn counters_are_zeroed() {
 #[test]
 fn rules_are_restored_and_saved() {
     let (_daemon, client) = setup();
-    let restore = |text: &str, check_only| {
+    let restore = |text: &str, dry_run| {
         client.restore(RestoreRequest {
             text: text.into(),
-            check_only,
+            dry_run,
             ..RestoreRequest::default()
         })
     };

@@ -10,12 +10,12 @@ mod resources;
 mod tests;
 
 pub(super) use problems::*;
-
-use super::shape;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{RefOr, Schema},
 };
+
+use super::shape;
 
 /// Declares the component schemas.
 macro_rules! schemas {
