@@ -22,6 +22,7 @@
 
 mod abi;
 mod commands;
+mod connections;
 mod counters;
 mod destination;
 mod dump;
@@ -40,10 +41,10 @@ mod table;
 mod tests;
 mod wire;
 
+pub use connections::LineIter;
 pub use counters::Counters;
 pub use destination::{Connections, Destination};
 pub use fault::{Fault, Faults, Hook, On, Rewrite};
-pub use files::LineIter;
 pub use kernel::FakeKernel;
 pub use service::{Service, ServiceId};
 

@@ -221,19 +221,7 @@ impl SyncDaemonDraft {
                 None
             }
         };
-        let multicast_group = match &self.multicast_group {
-            Field::Set(text) => match parse_address(text) {
-                Some(group) if group.is_multicast() => group,
-                _ => {
-                    violations.push(Violation::new(
-                        "multicast_group",
-                        format!("{text:?} is not an IPv4 or IPv6 multicast address"),
-                    ));
-                    SyncDaemonConfig::GROUP
-                }
-            },
-            _ => SyncDaemonConfig::GROUP,
-        };
+        let multicast_group = self.multicast_group(&mut violations);
         let mut number = |field: &Field<i64>, name: &str, default: u16, min: i64, max: i64| {
             let Field::Set(value) = *field else {
                 return default;
@@ -271,6 +259,22 @@ impl SyncDaemonDraft {
         match config {
             Some(config) => accept(config, violations),
             None => Err(Error::from_violations(violations)),
+        }
+    }
+
+    fn multicast_group(&self, violations: &mut Vec<Violation>) -> IpAddr {
+        let Field::Set(text) = &self.multicast_group else {
+            return SyncDaemonConfig::GROUP;
+        };
+        match parse_address(text) {
+            Some(group) if group.is_multicast() => group,
+            _ => {
+                violations.push(Violation::new(
+                    "multicast_group",
+                    format!("{text:?} is not an IPv4 or IPv6 multicast address"),
+                ));
+                SyncDaemonConfig::GROUP
+            }
         }
     }
 }

@@ -1,56 +1,17 @@
 //! The files below `/proc`.
 
-use std::{
-    fmt::{self, Debug},
-    io::{self, Read},
-    sync::Arc,
-};
+use std::io::{self, Read};
 
 use super::{counters::Counters, state::State};
 
 /// The directory of the sysctls of IPVS.
 const SYSCTL_DIRECTORY: &str = "sys/net/ipv4/vs/";
-/// A read of a file in `/proc/net` returns at most one page.
-const PAGE: usize = 4096;
-
-const CONNECTION_HEADER: &str =
-    "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData";
 
 const TOTALS_HEADER: &str = concat!(
     "   Total Incoming Outgoing         Incoming         Outgoing\n",
     "   Conns  Packets  Packets            Bytes            Bytes\n",
 );
 const RATES_HEADER: &str = "\n Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n";
-
-/// Lines without line feeds.
-pub type LineIter = Box<dyn Iterator<Item = String> + Send>;
-
-/// The source of the lines of `net/ip_vs_conn` below the header.
-#[derive(Clone)]
-pub(super) struct ConnectionSource(Arc<dyn Fn() -> LineIter + Send + Sync>);
-
-impl ConnectionSource {
-    pub(super) fn new(lines: impl Fn() -> LineIter + Send + Sync + 'static) -> Self {
-        Self(Arc::new(lines))
-    }
-
-    fn open(&self) -> Box<dyn Read + Send> {
-        let header = std::iter::once(CONNECTION_HEADER.to_owned());
-        Box::new(LineFile::new(Box::new(header.chain((self.0)()))))
-    }
-}
-
-impl Default for ConnectionSource {
-    fn default() -> Self {
-        Self::new(|| Box::new(std::iter::empty()))
-    }
-}
-
-impl Debug for ConnectionSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ConnectionSource")
-    }
-}
 
 /// Opens a file for reading.
 pub(super) fn open(state: &State, path: &str) -> io::Result<Box<dyn Read + Send>> {
@@ -123,41 +84,4 @@ fn totals(counters: &Counters) -> String {
 
 fn row([connections, in_packets, out_packets, in_bytes, out_bytes]: [u64; 5]) -> String {
     format!("{connections:8X} {in_packets:8X} {out_packets:8X} {in_bytes:16X} {out_bytes:16X}\n")
-}
-
-/// A file whose lines are produced while it is read, so that a long file uses little memory.
-struct LineFile {
-    lines: LineIter,
-    pending: Vec<u8>,
-    read: usize,
-}
-
-impl LineFile {
-    fn new(lines: LineIter) -> Self {
-        Self {
-            lines,
-            pending: Vec::new(),
-            read: 0,
-        }
-    }
-}
-
-impl Read for LineFile {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.read == self.pending.len() {
-            self.pending.clear();
-            self.read = 0;
-            // The kernel returns whole lines, up to a page.
-            while self.pending.len() < PAGE / 2 {
-                let Some(line) = self.lines.next() else { break };
-                self.pending.extend_from_slice(line.as_bytes());
-                self.pending.push(b'\n');
-            }
-        }
-        let rest = &self.pending[self.read..];
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
-        self.read += count;
-        Ok(count)
-    }
 }

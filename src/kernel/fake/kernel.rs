@@ -7,10 +7,10 @@ use std::{
 };
 
 use super::{
+    connections::{ConnectionSource, LineIter},
     counters::Counters,
     destination::{Connections, Destination},
     fault::Faults,
-    files::{ConnectionSource, LineIter},
     service::{Service, ServiceId},
     state::{Config, CountKey, State},
 };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    counters::Counters, fault::Rule, files::ConnectionSource, sync_daemon::SyncDaemons,
+    connections::ConnectionSource, counters::Counters, fault::Rule, sync_daemon::SyncDaemons,
     sysctl::Sysctls, table::Table,
 };
 use crate::codec::uapi::FAMILY_NAME;
