@@ -74,7 +74,7 @@ impl Daemon {
         loop {
             let line = self.log.recv_timeout(Duration::from_secs(30)).unwrap();
             let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-            let message = line["fields"]["message"].as_str().unwrap_or_default();
+            let message = line["message"].as_str().unwrap_or_default();
             if !message.starts_with("request ") {
                 // A request also logs its reads and writes.
                 continue;
