@@ -45,7 +45,7 @@ pub(super) fn message(entry: &ServiceEntry, include: Include) -> pb::Service {
         protocol: view.protocol.map(|protocol| protocol.to_string()),
         address: view.address.map(|address| address.to_string()),
         port: view.port.map(u32::from),
-        fwmark: view.fwmark.map(u32::from),
+        fwmark: view.fwmark,
         family: view.family.map(|family| family.to_string()),
         scheduler: Some(view.scheduler.to_string()),
         scheduler_flags: view.scheduler_flags().map(str::to_owned).collect(),
@@ -86,7 +86,7 @@ impl From<Persistence> for pb::Persistence {
             netmask,
         } = persistence;
         Self {
-            timeout_seconds: Some(timeout_seconds.into()),
+            timeout_seconds: Some(timeout_seconds),
             netmask: Some(netmask.to_string()),
         }
     }

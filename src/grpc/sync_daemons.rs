@@ -91,7 +91,7 @@ impl From<SyncDaemonView> for pb::SyncDaemon {
         Self {
             state: state.to_string(),
             interface: Some(interface.to_string()),
-            sync_id: Some(sync_id.into()),
+            sync_id: Some(sync_id),
             max_length: Some(max_length.into()),
             multicast_group: Some(multicast_group.to_string()),
             multicast_port: Some(multicast_port.into()),

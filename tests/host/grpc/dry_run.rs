@@ -42,13 +42,15 @@ fn assert_unchanged(daemon: &Daemon) {
 
 /// Calls a method with `dry_run` and returns the response.
 macro_rules! dry_run {
-    ($daemon:ident.$method:ident($request:ident { $($field:ident: $value:expr),* $(,)? })) => {
-        $daemon.client.$method(pb::$request {
+    ($daemon:ident.$method:ident($request:ident { $($field:ident: $value:expr),* $(,)? })) => {{
+        #[allow(clippy::needless_update, reason = "some requests have no other field")]
+        let request = pb::$request {
             $($field: $value,)*
             dry_run: true,
             ..pb::$request::default()
-        }).await.unwrap().into_inner()
-    };
+        };
+        $daemon.client.$method(request).await.unwrap().into_inner()
+    }};
 }
 
 #[tokio::test]
