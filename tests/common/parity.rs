@@ -97,8 +97,15 @@ pub fn shell(cmd: &str, stdin: &str, first: Option<&Path>, endpoint: &str) -> Co
         Some(first) => format!("{}:{path}", first.display()),
         None => path.to_owned(),
     };
-    let mut child = Command::new("timeout")
-        .args([&TIMEOUT.to_string(), "sh", "-c", cmd])
+    let mut command = Command::new("timeout");
+    command.arg(TIMEOUT.to_string());
+    // Starting a shell takes 20 ms in the lab: do without it for plain words.
+    if cmd.contains(|c: char| !c.is_ascii_alphanumeric() && !" -_.:,/=[]".contains(c)) {
+        command.args(["sh", "-c", cmd]);
+    } else {
+        command.args(cmd.split(' ').filter(|word| !word.is_empty()));
+    }
+    let mut child = command
         .env_clear()
         .env("PATH", path)
         .env("IPVSCTL_ENDPOINT", endpoint)
