@@ -43,7 +43,7 @@ pub use stats::{StatsReport, StatsRequest, TopServer, TopService};
 pub use types::{Answer, Guard, Written};
 
 use crate::{
-    executor::{Executor, InfoQuery, Reader},
+    executor::{Executor, InfoQuery, Reader, Write},
     model::{Error, Reason, ServiceKey},
 };
 
@@ -86,6 +86,15 @@ impl App {
             pages: Arc::default(),
             options: Arc::new(options),
         }
+    }
+
+    /// Executes a change. Every write of every use case is a call of this.
+    async fn write<W: Write>(
+        &self,
+        context: &RequestContext,
+        write: W,
+    ) -> Result<W::Outcome, Error> {
+        self.write_path.execute(context, write).await
     }
 
     /// Whether the kernel replies. The error says why it does not.

@@ -2,7 +2,7 @@
 
 use std::{error::Error as _, fmt};
 
-use super::{App, RequestContext};
+use super::RequestContext;
 use crate::{
     executor::{Write, Writer},
     model::{Error, Op},
@@ -24,21 +24,16 @@ impl WritePath {
     pub(super) fn new(writer: Writer) -> Self {
         Self { writer }
     }
-}
 
-// === impl App ===
-
-impl App {
     /// Executes a change on behalf of the request's principal, or plans it if the request is a dry
     /// run, and logs the outcome.
-    pub(super) async fn write<W: Write>(
+    pub(super) async fn execute<W: Write>(
         &self,
         context: &RequestContext,
         write: W,
     ) -> Result<W::Outcome, Error> {
         let service = write.service().map(tracing::field::display);
         let outcome = self
-            .write_path
             .writer
             .write(write, context.deadline, context.dry_run)
             .await;

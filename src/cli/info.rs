@@ -18,11 +18,8 @@ pub(super) fn show(client: &Client, format: Format, out: &mut dyn Write) -> Resu
         schedulers,
         persistence_engines,
     } = serde_json::from_slice(&response)?;
-    let loaded: Vec<_> = schedulers
-        .iter()
-        .filter(|scheduler| scheduler.loaded)
-        .map(|scheduler| scheduler.name.as_str())
-        .collect();
+    let loaded = schedulers.into_iter().filter(|scheduler| scheduler.loaded);
+    let loaded: Vec<_> = loaded.map(|scheduler| scheduler.name).collect();
     let list = |items: &[String]| match items {
         [] => "none".to_owned(),
         items => items.join(" "),
@@ -55,14 +52,7 @@ pub(super) fn show(client: &Client, format: Format, out: &mut dyn Write) -> Resu
             .to_owned(),
         ),
         ("features", list(&kernel.features)),
-        (
-            "schedulers loaded",
-            if loaded.is_empty() {
-                "none".to_owned()
-            } else {
-                loaded.join(" ")
-            },
-        ),
+        ("schedulers loaded", list(&loaded)),
         ("engines loaded", list(&persistence_engines)),
     ];
     for (name, value) in rows {

@@ -121,7 +121,7 @@ impl Extent {
         self.longest = self.longest.max(len);
     }
 
-    /// Whether the dump is a snapshot: it filled one datagram and left room for another entry, so
+    /// Whether the dump is a snapshot: it filled one datagram and had space for another entry, so
     /// the kernel had no more at that moment. (A kernel that is short of memory fills smaller
     /// datagrams; their end is not detected.)
     pub fn is_snapshot(&self) -> bool {

@@ -1,5 +1,5 @@
 //! Confirmation of dumps. The kernel ends a dump early if the service is deleted between two
-//! datagrams, so only a dump of one datagram with room left shows that the service existed
+//! datagrams, so only a dump of one datagram with space left shows that the service existed
 //! throughout. Otherwise one more read confirms it.
 
 use super::*;
@@ -26,7 +26,7 @@ fn datagram_capacity(padded: bool) -> u32 {
 }
 
 #[tokio::test]
-async fn a_dump_of_one_datagram_with_room_left_needs_no_confirmation() {
+async fn a_dump_of_one_datagram_with_space_left_needs_no_confirmation() {
     for padded in [false, true] {
         let capacity = datagram_capacity(padded);
         for (servers, confirmations) in [

@@ -52,6 +52,13 @@ const BACK: &[(&str, &str, &str)] = &[(
     "a hook, part of the simulator's state, is called with the simulator",
 )];
 
+/// Functions longer than a screen, because they are tables.
+const LONG: &[(&str, &str)] = &[
+    ("http/errors.rs", "explanation"),
+    ("http/schema/resources.rs", "configuration"),
+    ("http/schema/resources.rs", "server"),
+];
+
 /// Lines of a file of `src`, tests included.
 const LINES: usize = 500;
 
@@ -102,7 +109,6 @@ fn the_arrows_have_no_cycle_and_are_all_used() {
 }
 
 #[test]
-#[ignore = "not all modules follow it yet"]
 fn no_files_import_each_other() {
     let mut references = references(sources());
     for (from, to, reason) in BACK {
@@ -246,10 +252,10 @@ fn files_are_short() {
 }
 
 #[test]
-#[ignore = "not all modules follow it yet"]
 fn functions_fit_on_a_screen() {
     let wrong = violations(|source| {
-        let functions = source.functions.iter();
+        let is_table = |name: &str| LONG.contains(&(source.file.as_str(), name));
+        let functions = source.functions.iter().filter(|(name, _)| !is_table(name));
         functions
             .map(|(name, lines)| format!("{name}() has {lines} lines"))
             .collect()
@@ -258,7 +264,6 @@ fn functions_fit_on_a_screen() {
 }
 
 #[test]
-#[ignore = "not all modules follow it yet"]
 fn imports_have_one_style() {
     let wrong = violations(import_style);
     assert_eq!(wrong, [""; 0]);
