@@ -5,6 +5,7 @@
 mod problems;
 mod reports;
 mod resources;
+mod settings;
 
 #[cfg(test)]
 mod tests;
@@ -60,10 +61,10 @@ schemas! {
     TunnelType = resources::tunnel_type();
     TunnelChecksum = resources::tunnel_checksum();
     SyncDaemonRole = resources::sync_daemon_role();
-    Timeouts = resources::timeouts();
-    SyncDaemon = resources::sync_daemon();
-    SyncDaemonList = resources::sync_daemon_list();
-    Settings = resources::settings();
+    Timeouts = settings::timeouts();
+    SyncDaemon = settings::sync_daemon();
+    SyncDaemonList = settings::sync_daemon_list();
+    Settings = settings::settings();
     Stats = reports::stats();
     Rates = reports::rates();
     StatsReport = reports::stats_report();
