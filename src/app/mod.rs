@@ -44,7 +44,7 @@ pub use types::{Answer, Guard, Written};
 
 use crate::{
     executor::{Executor, InfoQuery, Reader, Write},
-    model::{Error, Reason, ServiceKey},
+    model::Error,
 };
 
 /// The use cases over one network namespace. Cheap to clone.
@@ -116,13 +116,6 @@ impl Default for AppOptions {
             kernel: "netlink".to_owned(),
         }
     }
-}
-
-fn service_not_found(key: ServiceKey) -> Error {
-    Error::new(
-        Reason::ServiceNotFound,
-        format!("there is no virtual service {key}"),
-    )
 }
 
 /// The error for a resource that is missing when it is read back.

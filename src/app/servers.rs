@@ -2,13 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{
-    Answer, App, Guard, RequestContext, Written, deleted_since, service_not_found,
-    services::new_servers,
-};
+use super::{Answer, App, Guard, RequestContext, Written, deleted_since, services::new_servers};
 use crate::{
     executor::{Nothing, Plan, ServersQuery, ServiceQuery, Step, Transaction, TypedQuery},
-    model::{Error, Op, Reason, Server, ServerDraft, ServerKey, ServiceEntry, ServiceKey},
+    model::{Error, Op, Server, ServerDraft, ServerKey, ServiceEntry, ServiceKey},
 };
 
 /// The servers of a service as they are read: `None` if the service does not exist.
@@ -25,7 +22,7 @@ impl App {
         let answer = self.servers(context, service).await?;
         let found = find(&answer.value, server)
             .copied()
-            .ok_or_else(|| server_not_found(service, server))?;
+            .ok_or_else(|| Error::server_not_found(service, server))?;
         Ok(answer.map(|_| found))
     }
 
@@ -68,16 +65,16 @@ impl App {
         let plan = Plan::of(steps).creating();
         let plan = move |found: &Option<Arc<ServiceEntry>>| match found {
             Some(_) => Ok(plan),
-            None => Err(service_not_found(service)),
+            None => Err(Error::service_not_found(service)),
         };
         let transaction = Transaction::new(ServiceQuery(service), plan, ServersQuery(service));
         let written = Written::from(self.write(context, transaction).await?);
         written.try_map(|found| {
-            let found = found.ok_or_else(|| deleted_since(service_not_found(service)))?;
+            let found = found.ok_or_else(|| deleted_since(Error::service_not_found(service)))?;
             let found: HashMap<_, _> = found.iter().map(|server| (server.key, server)).collect();
             let created = keys.into_iter().map(|key| {
                 let server = found.get(&key).map(|server| **server);
-                server.ok_or_else(|| deleted_since(server_not_found(service, key)))
+                server.ok_or_else(|| deleted_since(Error::server_not_found(service, key)))
             });
             created.collect()
         })
@@ -123,7 +120,7 @@ impl App {
                 let config = draft.create(service, server)?;
                 Ok(Some(Op::CreateServer(service, server, config)))
             }
-            None => Err(server_not_found(service, server)),
+            None => Err(Error::server_not_found(service, server)),
             Some(old) => {
                 let config = draft.update(service, server, old.config)?;
                 let op = Op::SetServer(service, server, config);
@@ -151,9 +148,9 @@ impl App {
             if old.is_none() && allow_missing {
                 return Ok(Plan::nothing());
             }
-            servers.ok_or_else(|| service_not_found(service))?;
+            servers.ok_or_else(|| Error::service_not_found(service))?;
             guard.check(old.map(|server| vec![server.etag()]).as_deref())?;
-            old.ok_or_else(|| server_not_found(service, server))?;
+            old.ok_or_else(|| Error::server_not_found(service, server))?;
             Ok(Plan::of([Op::DeleteServer(service, server).into()]))
         };
         let transaction = Transaction::new(ServersQuery(service), plan, Nothing);
@@ -170,9 +167,9 @@ impl App {
     ) -> Result<Written<Server>, Error> {
         let written = Written::from(self.write(context, transaction).await?);
         written.try_map(|found| {
-            let servers = found.ok_or_else(|| deleted_since(service_not_found(service)))?;
+            let servers = found.ok_or_else(|| deleted_since(Error::service_not_found(service)))?;
             let found = find(&servers, server).copied();
-            found.ok_or_else(|| deleted_since(server_not_found(service, server)))
+            found.ok_or_else(|| deleted_since(Error::server_not_found(service, server)))
         })
     }
 
@@ -183,7 +180,7 @@ impl App {
         service: ServiceKey,
     ) -> Result<Answer<Arc<Vec<Server>>>, Error> {
         let Answer { value, age } = self.read(context, ServersQuery(service)).await?.into();
-        let value = value.ok_or_else(|| service_not_found(service))?;
+        let value = value.ok_or_else(|| Error::service_not_found(service))?;
         Ok(Answer { value, age })
     }
 }
@@ -197,7 +194,9 @@ fn transaction(
 ) -> Transaction<ServersQuery, ServersQuery> {
     let query = ServersQuery(service);
     let plan = move |found: &Found| {
-        let servers = found.as_deref().ok_or_else(|| service_not_found(service))?;
+        let servers = found
+            .as_deref()
+            .ok_or_else(|| Error::service_not_found(service))?;
         let old = find(servers, server);
         guard.check(old.map(|server| vec![server.etag()]).as_deref())?;
         let plan = Plan::of(plan(old)?.map(Step::from));
@@ -211,11 +210,4 @@ fn transaction(
 
 fn find(servers: &[Server], key: ServerKey) -> Option<&Server> {
     servers.iter().find(|server| server.key == key)
-}
-
-fn server_not_found(service: ServiceKey, server: ServerKey) -> Error {
-    Error::new(
-        Reason::ServerNotFound,
-        format!("{service} has no real server {server}"),
-    )
 }

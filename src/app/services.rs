@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Answer, App, Guard, RequestContext, Written, deleted_since, service_not_found};
+use super::{Answer, App, Guard, RequestContext, Written, deleted_since};
 use crate::{
     executor::{
         Nothing, Plan, ServiceQuery, ServiceWithServersQuery, ServicesQuery, Step, Transaction,
@@ -35,7 +35,7 @@ impl App {
             false => self.read(context, ServiceQuery(key)).await?,
         };
         let Answer { value, age } = cached.into();
-        let value = value.ok_or_else(|| service_not_found(key))?;
+        let value = value.ok_or_else(|| Error::service_not_found(key))?;
         Ok(Answer { value, age })
     }
 
@@ -101,7 +101,7 @@ impl App {
                 let servers = new_servers(draft.servers.as_deref().unwrap_or_default(), key)?;
                 Ok(create(key, draft.create(key)?, &servers))
             }
-            None => Err(service_not_found(key)),
+            None => Err(Error::service_not_found(key)),
         })
         .await
     }
@@ -124,7 +124,7 @@ impl App {
             guard.check(etags(found.as_deref()).as_deref())?;
             match found {
                 Some(_) => Ok(Plan::of([Op::DeleteService(key).into()])),
-                None => Err(service_not_found(key)),
+                None => Err(Error::service_not_found(key)),
             }
         };
         let executed = if with_servers {
@@ -184,7 +184,7 @@ impl App {
         if context.dry_run {
             let plan = move |found: &Found| match found {
                 Some(_) => Ok(plan),
-                None => Err(service_not_found(key)),
+                None => Err(Error::service_not_found(key)),
             };
             let transaction = Transaction::new(ServiceQuery(key), plan, Nothing);
             return self.write(context, transaction).await.map(drop);
@@ -209,7 +209,7 @@ impl App {
         };
         let transaction = Transaction::new(query, plan, query);
         let written = Written::from(self.write(context, transaction).await?);
-        written.try_map(|found| found.ok_or_else(|| deleted_since(service_not_found(key))))
+        written.try_map(|found| found.ok_or_else(|| deleted_since(Error::service_not_found(key))))
     }
 }
 

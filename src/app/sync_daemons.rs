@@ -3,7 +3,7 @@
 use super::{Answer, App, Guard, RequestContext, Written};
 use crate::{
     executor::{Nothing, Plan, Step, SyncDaemonsQuery, Transaction},
-    model::{Errno, Error, Op, Reason, SyncDaemon, SyncDaemonDraft, SyncState},
+    model::{Errno, Error, Op, SyncDaemon, SyncDaemonDraft, SyncState},
 };
 
 impl App {
@@ -35,12 +35,7 @@ impl App {
                 return Ok(Plan::of([start]).creating());
             };
             if !replace {
-                return Err(Error::new(
-                    Reason::SyncDaemonRunning,
-                    format!("the {state} sync daemon is already running"),
-                )
-                .with_errno(Errno::EEXIST)
-                .with_hint("stop it first, or replace it"));
+                return Err(Error::sync_daemon_running(state).with_errno(Errno::EEXIST));
             }
             if config.matches(running) {
                 return Ok(Plan::nothing());
@@ -58,7 +53,7 @@ impl App {
         written.try_map(|daemons| {
             running(&daemons, state)
                 .copied()
-                .ok_or_else(|| not_running(state))
+                .ok_or_else(|| Error::sync_daemon_not_running(state))
         })
     }
 
@@ -77,7 +72,7 @@ impl App {
                 return Ok(Plan::nothing());
             }
             guard.check(running.map(|daemon| vec![daemon.etag()]).as_deref())?;
-            running.ok_or_else(|| not_running(state))?;
+            running.ok_or_else(|| Error::sync_daemon_not_running(state))?;
             Ok(Plan::of([Op::StopSyncDaemon(state).into()]))
         };
         let transaction = Transaction::new(SyncDaemonsQuery, plan, Nothing);
@@ -87,11 +82,4 @@ impl App {
 
 fn running(daemons: &[SyncDaemon], state: SyncState) -> Option<&SyncDaemon> {
     daemons.iter().find(|daemon| daemon.state == state)
-}
-
-fn not_running(state: SyncState) -> Error {
-    Error::new(
-        Reason::SyncDaemonNotRunning,
-        format!("the {state} sync daemon is not running"),
-    )
 }
