@@ -39,7 +39,7 @@ pub fn server(number: u32, weight: u32) -> pb::Server {
         address: Some(server_address(number).to_string()),
         port: Some(PORT.into()),
         forwarding: Some("masquerade".to_owned()),
-        weight: Some(weight.into()),
+        weight: Some(weight),
         ..pb::Server::default()
     }
 }
@@ -64,7 +64,7 @@ pub fn weight_update(of: u32, number: u32, weight: u32) -> pb::UpdateServerReque
         service: service_id(of),
         server: Some(pb::Server {
             id: server_id(number),
-            weight: Some(weight.into()),
+            weight: Some(weight),
             ..pb::Server::default()
         }),
         ..pb::UpdateServerRequest::default()
