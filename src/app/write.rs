@@ -5,7 +5,7 @@ use std::{error::Error as _, fmt};
 use super::RequestContext;
 use crate::{
     executor::{Write, Writer},
-    model::{Error, Op},
+    model::{Error, Op, ServiceKey},
 };
 
 /// The only holder of the executor's [`Writer`]. Its field is private to this file, so no other
@@ -32,7 +32,7 @@ impl WritePath {
         context: &RequestContext,
         write: W,
     ) -> Result<W::Outcome, Error> {
-        let service = write.service().map(tracing::field::display);
+        let service = write.service();
         let outcome = self
             .writer
             .write(write, context.deadline, context.dry_run)
@@ -47,7 +47,9 @@ impl WritePath {
                 peer,
                 %request_id,
                 dry_run,
-                service,
+                service = service
+                    .or_else(|| common_service(W::ops(outcome)))
+                    .map(tracing::field::display),
                 operations = %Summary(W::ops(outcome).map(Op::name).collect()),
                 "write"
             ),
@@ -56,7 +58,7 @@ impl WritePath {
                 peer,
                 %request_id,
                 dry_run,
-                service,
+                service = service.map(tracing::field::display),
                 reason = error.reason.as_str(),
                 %error,
                 cause = error.source().map(tracing::field::display),
@@ -65,6 +67,15 @@ impl WritePath {
         }
         outcome
     }
+}
+
+/// The service of the operations, if all are about the same one.
+fn common_service<'a>(ops: impl Iterator<Item = &'a Op>) -> Option<ServiceKey> {
+    let mut services = ops.map(Op::service);
+    let first = services.next()??;
+    services
+        .all(|service| service == Some(first))
+        .then_some(first)
 }
 
 // === impl Summary ===

@@ -100,7 +100,9 @@ pub fn shell(cmd: &str, stdin: &str, first: Option<&Path>, endpoint: &str) -> Co
     let mut command = Command::new("timeout");
     command.arg(TIMEOUT.to_string());
     // Starting a shell takes 20 ms in the lab: do without it for plain words.
-    if cmd.contains(|c: char| !c.is_ascii_alphanumeric() && !" -_.:,/=[]".contains(c)) {
+    let is_special = |c: char| !c.is_ascii_alphanumeric() && !" -_.:,/=[]".contains(c);
+    let sets_variable = cmd.split(' ').next().is_some_and(|word| word.contains('='));
+    if sets_variable || cmd.contains(is_special) {
         command.args(["sh", "-c", cmd]);
     } else {
         command.args(cmd.split(' ').filter(|word| !word.is_empty()));

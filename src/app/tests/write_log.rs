@@ -156,6 +156,7 @@ async fn a_restore_logs_the_executed_operations() {
         ("principal", "anonymous"),
         ("request_id", "test"),
         ("dry_run", "false"),
+        ("service", TCP),
         ("operations", "create_service create_server*2"),
     ]);
     assert_eq!(log.take_one(), expected, "without the rejected command");
@@ -207,4 +208,13 @@ async fn reads_and_invalid_requests_log_no_write() {
         .await
         .unwrap_err();
     assert!(log.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_write_without_a_precondition_logs_its_service() {
+    let (_, app) = setup();
+    create_service(&app, TCP, &[]).await;
+    let (log, _guard) = WriteLog::start();
+    app.zero(context(), Some(key(TCP))).await.unwrap();
+    assert_eq!(log.take_one().remove("service").unwrap(), TCP);
 }
