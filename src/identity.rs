@@ -9,7 +9,7 @@ pub enum Principal {
     /// A client that presented no credential.
     #[default]
     Anonymous,
-    /// The daemon itself. The name says which part of it, such as `health`.
+    /// The daemon itself. The name says which part of it, such as `readiness`.
     System(&'static str),
 }
 
@@ -17,7 +17,7 @@ pub enum Principal {
 /// extension `ConnectInfo<Peer>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// A TCP client. Its address proves a return route and nothing else.
+    /// A TCP client. The source address is not authenticated.
     Tcp(SocketAddr),
     /// A local process (`SO_PEERCRED`, taken when it connected; unix(7)).
     Unix {

@@ -1,4 +1,4 @@
-//! The request context: everything about a request that is not its subject.
+//! The request context: caller, deadline and options of a request.
 
 use std::{
     fmt,
@@ -8,8 +8,8 @@ use std::{
 
 use crate::identity::{Peer, Principal};
 
-/// Who sends a request, and under what terms it runs. Each front end builds it in one place; every
-/// use case takes it first.
+/// Who sends a request, and with which options it runs. Each front end builds it in one place; it is
+/// the first argument of every use case.
 #[derive(Clone, Debug)]
 pub struct RequestContext {
     /// On whose behalf the request runs.
@@ -18,8 +18,7 @@ pub struct RequestContext {
     pub peer: Option<Peer>,
     /// Identifies the request in the response and in the log.
     pub request_id: RequestId,
-    /// When the response is of no more use. An operation that has not started by then does not
-    /// start.
+    /// Deadline of the request. An operation that has not started by then does not start.
     pub deadline: Instant,
     /// Largest accepted age of a read's result (`Cache-Control: max-age`, RFC 9111); zero for a
     /// fresh read.
@@ -36,8 +35,8 @@ pub struct RequestId(Arc<str>);
 // === impl RequestContext ===
 
 impl RequestContext {
-    /// The context of an anonymous request that may take `timeout` from now on, reads fresh and
-    /// writes for real.
+    /// The context of an anonymous request that may take `timeout` from now on, without cached
+    /// results and without dry run.
     pub fn new(request_id: RequestId, timeout: Duration) -> Self {
         Self {
             principal: Principal::Anonymous,

@@ -16,7 +16,7 @@ pub struct ListServices {
     pub order: Order,
     /// Most services on the page; `None` or 0 for the configured default.
     pub page_size: Option<u32>,
-    /// `next_page_token` of the page before.
+    /// `next_page_token` of the previous page.
     pub page_token: Option<String>,
 }
 
@@ -29,7 +29,7 @@ pub struct ListServers {
     pub order: Order,
     /// Most servers on the page; `None` or 0 for the configured default.
     pub page_size: Option<u32>,
-    /// `next_page_token` of the page before.
+    /// `next_page_token` of the previous page.
     pub page_token: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! The use cases. HTTP and gRPC parse a request, call [`App`], and render the result; they decide
-//! nothing.
+//! The use cases. HTTP and gRPC parse a request, call [`App`], and render the result; they contain
+//! no logic of their own.
 //!
 //! Every write goes through `App::write` in `write.rs`, every read through `read.rs`. A write plans
 //! inside the executor's transaction, from the kernel's state at that moment, so that no request of
@@ -44,6 +44,7 @@ pub use types::{Answer, Guard, Written};
 
 use crate::{
     executor::{Executor, InfoQuery, Reader, Write},
+    identity::Principal,
     model::Error,
 };
 
@@ -70,7 +71,7 @@ pub struct AppOptions {
     pub kernel: String,
 }
 
-/// Largest age of the result that readiness is decided from.
+/// Maximum age of the result that a readiness check uses.
 const READY_MAX_AGE: Duration = Duration::from_secs(1);
 /// How long a readiness check waits for the kernel.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -99,8 +100,11 @@ impl App {
 
     /// Whether the kernel replies. The error says why it does not.
     pub async fn ready(&self) -> Result<(), Error> {
-        let context = RequestContext::new(RequestId::new("readiness"), READY_TIMEOUT)
-            .with_max_age(READY_MAX_AGE);
+        let context = RequestContext {
+            principal: Principal::System("readiness"),
+            ..RequestContext::new(RequestId::new("readiness"), READY_TIMEOUT)
+        }
+        .with_max_age(READY_MAX_AGE);
         self.read(&context, InfoQuery).await.map(drop)
     }
 }

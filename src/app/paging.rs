@@ -1,4 +1,4 @@
-//! Sorting and paging of lists. Pages are found again by the last entry of the page before (keyset
+//! Sorting and paging of lists. Pages are found again by the last entry of the previous page (keyset
 //! pagination), so that changes of the table between two pages neither repeat nor skip others.
 
 use std::{
@@ -79,7 +79,7 @@ impl<K: Display + FromStr> Token<K> {
             (Ok(bound), Some(_)) if bound != binding => Err(invalid(
                 "was issued for a request with other filters, sort, include or principal",
             )
-            .with_hint("repeat the parameters of the page before, or omit page_token")),
+            .with_hint("repeat the parameters of the previous page, or omit page_token")),
             (Ok(_), Some((value, key))) => Ok(Self { value, key }),
             _ => Err(invalid("is not a next_page_token of this list")
                 .with_hint("omit it to start with the first page")),
@@ -121,7 +121,7 @@ pub(super) fn select<K: Ord>(
                 1 + last.ok_or_else(|| {
                     Error::invalid(
                         "page_token",
-                        "the last entry of the page before was deleted; the kernel's order has no \
+                        "the last entry of the previous page was deleted; the kernel's order has no \
                          other reference to continue from",
                     )
                     .with_hint("start with the first page, or sort by id")

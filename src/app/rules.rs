@@ -135,13 +135,12 @@ impl App {
         text: &str,
         options: RestoreOptions,
     ) -> Result<RestoreStream, Error> {
-        let dry_run = context.dry_run;
         let mut commands = parse(text)?;
         if options.clear {
             let op = Op::Clear;
             commands.insert(0, Command { line: 0, op });
         }
-        if !dry_run {
+        if !context.dry_run {
             // Without IPVS every command would fail alike.
             self.read(context, InfoQuery).await?;
         }
@@ -160,10 +159,7 @@ impl App {
         };
         let span = tracing::Span::current();
         let task = async move {
-            let end = match dry_run {
-                true => Ok(()),
-                false => restore.run(commands, options.stop).await,
-            };
+            let end = restore.run(commands, options.stop).await;
             let last = end.map(|()| RestoreEvent::End(restore.summary));
             // The receiver may be gone.
             drop(restore.events.send(last).await);
@@ -223,6 +219,9 @@ impl Restore {
             };
             self.context.deadline = Instant::now() + self.timeout;
             let results = self.app.write(&self.context, list).await?.results;
+            if self.context.dry_run {
+                continue;
+            }
             done += results.len();
             let stopped = stop && results.iter().any(Result::is_err);
             for (command, result) in chunk.iter().zip(results) {

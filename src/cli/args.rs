@@ -100,7 +100,7 @@ pub(super) struct RestoreArgs {
     pub file: Option<PathBuf>,
     /// Check the input without changing the table
     #[arg(long)]
-    pub check: bool,
+    pub dry_run: bool,
     /// Keep the existing table
     #[arg(long)]
     pub no_clear: bool,

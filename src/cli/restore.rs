@@ -151,7 +151,7 @@ pub(super) fn restore_checked(
 ) -> Result<u8, CliError> {
     let RestoreArgs {
         file,
-        check,
+        dry_run,
         no_clear,
         stop,
     } = args;
@@ -162,7 +162,7 @@ pub(super) fn restore_checked(
         None => io::read_to_string(io::stdin()).map_err(CliError::Input)?,
     };
     let items = check_lines(&text, resolver)?;
-    if check {
+    if dry_run {
         return Ok(0);
     }
     let target = Target::select(options)?;

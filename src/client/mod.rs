@@ -47,7 +47,6 @@
 
 mod blocking;
 mod connect;
-
 mod endpoint;
 mod error;
 mod etag;

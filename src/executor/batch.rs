@@ -31,7 +31,8 @@ pub trait PendingTransaction: Send {
     /// The precondition and the query that reads back.
     fn queries(&self) -> [Option<Query>; 2];
 
-    /// Whether somebody waits for it and its deadline is after `now`; otherwise it ends here.
+    /// Whether its receiver exists and its deadline is after `now`; otherwise it is completed with an
+    /// error.
     fn is_wanted(&mut self, now: Instant) -> bool;
 
     /// Reads the precondition and plans. `None` if it ends here: with an error, or as a dry run.

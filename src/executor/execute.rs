@@ -305,7 +305,7 @@ impl InFlight {
 
 impl Step {
     /// Adds the field of the request to an error that the operation itself causes. A kernel that is
-    /// unavailable or does not reply is no fault of a field.
+    /// unavailable or does not reply is not caused by a field.
     pub(super) fn locate(&self, error: Error) -> Error {
         let rejected = error.errno.is_some() && error.reason != Reason::KernelUnavailable;
         match &self.path {

@@ -29,7 +29,7 @@ pub enum Job {
 
 /// A change that the [`Writer`](super::Writer) executes.
 pub trait Write: Send + 'static {
-    /// What came of it.
+    /// The outcome.
     type Outcome: Send + 'static;
 
     /// The service that the change is about, if it is about one.
@@ -55,7 +55,7 @@ pub trait PendingRead: Send {
     /// For [`absorb`](Self::absorb).
     fn as_any(&mut self) -> &mut dyn Any;
 
-    /// Drops requests that nobody waits for any more.
+    /// Drops requests whose receiver has been dropped or whose deadline has passed.
     fn drop_unwanted(&mut self, now: Instant);
 
     /// Runs the query once for all waiting requests.

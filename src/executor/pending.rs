@@ -10,14 +10,15 @@ use crate::model::{Error, Reason};
 pub struct Pending<Q, A> {
     /// The request.
     pub request: Q,
-    /// When nobody waits for the result any more.
+    /// Deadline of the request.
     pub deadline: Instant,
     /// Receives the result.
     pub reply: oneshot::Sender<Result<A, Error>>,
 }
 
 impl<Q, A> Pending<Q, A> {
-    /// The request, if somebody waits and its deadline is after `now`; otherwise it ends here.
+    /// The request, if its receiver exists and its deadline is after `now`; otherwise it is completed
+    /// with an error.
     pub fn wanted(self, now: Instant) -> Option<Self> {
         if self.reply.is_closed() {
             return None;
@@ -25,7 +26,7 @@ impl<Q, A> Pending<Q, A> {
         if self.deadline <= now {
             self.reply(Err(Error::new(
                 Reason::DeadlineExceeded,
-                "the deadline passed before the kernel was asked; nothing was done",
+                "the deadline passed before the request was sent to the kernel; nothing was done",
             )));
             return None;
         }

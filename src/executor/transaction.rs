@@ -1,4 +1,4 @@
-//! Changes: what the executor is asked to do, and what came of it.
+//! Changes and their outcomes.
 
 use std::{any::Any, fmt};
 
@@ -40,7 +40,7 @@ pub struct Step {
     pub op: Op,
     /// The operation that reverts it; `None` if none can.
     pub undo: Option<Op>,
-    /// The field of the request that asks for it, such as `servers[2]`, for the error.
+    /// The request field that causes the operation, such as `servers[2]`, for the error.
     pub path: Option<String>,
 }
 

@@ -65,7 +65,7 @@ impl Worker {
             // A panic fails the requests of this iteration (their reply channels are dropped), not
             // the daemon.
             if catch_unwind(AssertUnwindSafe(|| self.iterate(first))).is_err() {
-                tracing::error!("executor batch panicked; its requests fail with INTERNAL");
+                tracing::error!("executor iteration panicked; its requests fail with INTERNAL");
                 self.engine.socket.close();
                 self.reads.close();
                 self.engine.dumping = None;

@@ -42,8 +42,9 @@ query! {
     /// Query parameters of every write.
     WriteQuery {
         /// If true, the request is validated against the current state but nothing is changed. The
-        /// response is that of the real request: it contains the resulting state, and `changed` is
-        /// true if something would change. Default: false.
+        /// response is that of the real request: if it has a body with the resource, the body
+        /// contains the resulting state, and `changed` is true if something would change. Rules are
+        /// only validated. Default: false.
         dry_run: bool,
     }
 }

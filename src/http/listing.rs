@@ -21,7 +21,7 @@ query! {
         /// If true, large counters are printed in full (ipvsadm `--exact`) instead of with the
         /// suffixes K, M, G and T. Default: false.
         exact: bool,
-        /// `sorted`: ascending. `kernel`: the kernel's order (ipvsadm `--unsorted`). Default:
+        /// `sorted`: ascending. `kernel`: the kernel's order (ipvsadm `--nosort`). Default:
         /// `sorted`.
         order: ListingOrder,
     }

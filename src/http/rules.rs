@@ -95,7 +95,7 @@ const MAX_VIOLATIONS: usize = 100;
 
 /// Save the rules
 ///
-/// Returns the table as ipvsadm commands: the output of `ipvsadm -S -n`, and thresholds.
+/// Returns the table as ipvsadm commands: the output of `ipvsctl -S -n`.
 #[utoipa::path(
     get, path = "/v1/rules", operation_id = "saveRules", tag = "rules",
     params(Query<SaveQuery>, ConditionalRead),

@@ -227,7 +227,7 @@ pub(super) async fn create(
 /// Creates or replaces a real server (`ipvsadm -a` or `-e`). Absent fields take their defaults.
 /// Idempotent. The body of a GET can be sent unchanged: read-only fields are ignored.
 #[utoipa::path(
-    put, path = "/v1/services/{service}/servers/{server}", operation_id = "putServer",
+    put, path = "/v1/services/{service}/servers/{server}", operation_id = "replaceServer",
     tag = "servers",
     params(ServerPath, Write, IfMatchOrAbsent),
     request_body(

@@ -200,7 +200,7 @@ pub(super) async fn create(
 /// removed, and unchanged servers keep their connections and counters. Without `servers`, the set
 /// is kept. Idempotent. The body of a GET can be sent unchanged: read-only fields are ignored.
 #[utoipa::path(
-    put, path = "/v1/services/{service}", operation_id = "putService", tag = "services",
+    put, path = "/v1/services/{service}", operation_id = "replaceService", tag = "services",
     params(ServicePath, Write, IfMatchOrAbsent),
     request_body(
         content = schema::Service, content_type = "application/json",

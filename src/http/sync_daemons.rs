@@ -79,7 +79,7 @@ pub(super) async fn get(
 /// Starts the sync daemon with this role (`ipvsadm --start-daemon`). If it runs with another
 /// configuration, it is restarted; with the same configuration, it is left running. Idempotent.
 #[utoipa::path(
-    put, path = "/v1/sync-daemons/{state}", operation_id = "putSyncDaemon", tag = "sync daemons",
+    put, path = "/v1/sync-daemons/{state}", operation_id = "startSyncDaemon", tag = "sync daemons",
     params(SyncDaemonPath, Write, IfMatchOrAbsent),
     request_body(
         content = schema::SyncDaemon, content_type = "application/json", description = "The sync daemon.",
@@ -115,7 +115,7 @@ pub(super) async fn put(
 ///
 /// Stops the sync daemon with this role (`ipvsadm --stop-daemon`).
 #[utoipa::path(
-    delete, path = "/v1/sync-daemons/{state}", operation_id = "deleteSyncDaemon",
+    delete, path = "/v1/sync-daemons/{state}", operation_id = "stopSyncDaemon",
     tag = "sync daemons",
     params(SyncDaemonPath, Write<DeleteQuery>, IfMatch),
     responses((status = 204, description = "Stopped."), schema::NotFound)

@@ -42,7 +42,7 @@ pub(super) async fn get(
 /// Sets the timeouts in the body and keeps the others (`ipvsadm --set`). `null` resets a timeout to
 /// the kernel's default.
 #[utoipa::path(
-    patch, path = "/v1/timeouts", operation_id = "updateTimeouts", tag = "timeouts",
+    patch, path = "/v1/timeouts", operation_id = "setTimeouts", tag = "timeouts",
     params(Write, IfMatch),
     request_body(
         description = "Timeouts to change.",

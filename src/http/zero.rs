@@ -12,7 +12,7 @@ use super::{
 ///
 /// Resets the counters of all services and servers, and the totals (`ipvsadm -Z`).
 #[utoipa::path(
-    post, path = "/v1/zero", operation_id = "zeroAll", tag = "counters",
+    post, path = "/v1/zero", operation_id = "zeroCounters", tag = "counters",
     params(Write),
     responses((status = 204, description = "Reset."))
 )]
@@ -30,7 +30,7 @@ pub(super) async fn all(
 ///
 /// Resets the counters of one service and its servers (`ipvsadm -Z -t`).
 #[utoipa::path(
-    post, path = "/v1/services/{service}/zero", operation_id = "zeroService", tag = "counters",
+    post, path = "/v1/services/{service}/zero", operation_id = "zeroServiceCounters", tag = "counters",
     params(ServicePath, Write),
     responses((status = 204, description = "Reset."), schema::NotFound)
 )]

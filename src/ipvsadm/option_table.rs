@@ -176,8 +176,8 @@ pub static OPTIONS: [OptionSpec; 57] = [
         "scheduler",
         "NAME",
         Opt::Scheduler,
-        "Scheduler of the service. rr, wrr, lc, wlc, lblc, lblcr, dh, sh, sed, nq, fo, ovf, mh, or \
-         another that the kernel has; at most 15 characters. Default wlc.",
+        "Scheduler of the service. rr, wrr, lc, wlc, lblc, lblcr, dh, sh, sed, nq, fo, ovf, mh, twos, \
+         or another that the kernel has; at most 15 characters. Default wlc.",
     ),
     variant(
         "p",
@@ -270,8 +270,8 @@ pub static OPTIONS: [OptionSpec; 57] = [
         "l-threshold",
         "CONNECTIONS",
         Opt::LowerThreshold,
-        "Lower threshold: below it, the server receives new connections again. 0 to 2147483647. \
-         Default 0, three quarters of the upper threshold.",
+        "Lower threshold: below it, the server receives new connections again. 0 to the upper \
+         threshold. Default 0, three quarters of the upper threshold.",
     ),
     value(
         "",

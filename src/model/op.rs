@@ -1,4 +1,4 @@
-//! The closed set of what this process can do to a kernel, and of what it can ask it.
+//! The closed sets of operations and queries that this process can send to the kernel.
 
 use super::{
     Name, ServerConfig, ServerKey, ServiceConfig, ServiceKey, SyncState, Timeouts,

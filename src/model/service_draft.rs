@@ -64,7 +64,7 @@ pub struct ServiceDraft {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PersistenceDraft {
-    /// Seconds for which a client is remembered after its last connection. Default 300.
+    /// Seconds for which a client is bound to its server after its last connection. Default 300.
     #[serde(default)]
     pub timeout_seconds: Field<i64>,
     /// Dotted quad for IPv4, prefix length 1 to 128 for IPv6. Default: the whole address.

@@ -77,7 +77,7 @@ pub struct ServiceView<'a> {
 /// Persistence of a virtual service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Persistence {
-    /// Seconds for which a client is remembered after its last connection.
+    /// Seconds for which a client is bound to its server after its last connection.
     pub timeout_seconds: u32,
     /// The part of a client's address that identifies it: dotted quad for IPv4, prefix length for
     /// IPv6.

@@ -5,9 +5,9 @@ import sys
 
 from ipvsd_client import Client
 from ipvsd_client.api.about import get_info
-from ipvsd_client.api.servers import create_servers, get_server, put_server, update_server
+from ipvsd_client.api.servers import create_servers, get_server, replace_server, update_server
 from ipvsd_client.api.services import create_service, delete_service, get_service, list_services
-from ipvsd_client.api.services import put_service
+from ipvsd_client.api.services import replace_service
 from ipvsd_client.api.settings import get_settings, update_settings
 from ipvsd_client.models import Forwarding, Info, ListSort, Persistence, Problem, Protocol, Reason
 from ipvsd_client.models import Server, ServerBatch, Service, ServiceInclude, ServiceList, Settings
@@ -62,7 +62,7 @@ def list_all() -> None:
 
 def get_edit_put() -> None:
     service, etag = get()
-    unchanged = put_service.sync(SERVICE, client=client, body=service)
+    unchanged = replace_service.sync(SERVICE, client=client, body=service)
     assert isinstance(unchanged, Service) and unchanged.changed is False, unchanged
 
     first = servers(service)[0]
@@ -70,14 +70,14 @@ def get_edit_put() -> None:
     first.weight += 7
     service.scheduler = "wlc"
     service.persistence = None
-    dry = put_service.sync(SERVICE, client=client, body=service, if_match=etag, dry_run=True)
+    dry = replace_service.sync(SERVICE, client=client, body=service, if_match=etag, dry_run=True)
     assert isinstance(dry, Service) and dry.changed is True, dry
     assert get()[1] == etag
-    changed = put_service.sync(SERVICE, client=client, body=service, if_match=etag)
+    changed = replace_service.sync(SERVICE, client=client, body=service, if_match=etag)
     assert isinstance(changed, Service) and changed.changed is True, changed
     assert changed.scheduler == "wlc" and changed.persistence is UNSET
     assert [s.weight for s in servers(changed) if s.id == first.id] == [first.weight]
-    late = put_service.sync(SERVICE, client=client, body=service, if_match=etag)
+    late = replace_service.sync(SERVICE, client=client, body=service, if_match=etag)
     assert isinstance(late, Problem) and late.reason == Reason.REVISION_MISMATCH, late
 
 
@@ -94,7 +94,7 @@ def errors() -> None:
     missing = get_service.sync_detailed("udp-192.0.2.202-53", client=client)
     assert missing.status_code == 404 and isinstance(missing.parsed, Problem)
     assert missing.parsed.reason == Reason.SERVICE_NOT_FOUND
-    invalid = put_server.sync(SERVICE, "192.0.2.13-80", client=client, body=Server(weight=70000))
+    invalid = replace_server.sync(SERVICE, "192.0.2.13-80", client=client, body=Server(weight=70000))
     assert isinstance(invalid, Problem) and invalid.status == 400, invalid
     assert isinstance(invalid.errors, list) and invalid.errors[0].field == "weight"
 

@@ -49,7 +49,7 @@ fn restore_with_an_invalid_line_changes_nothing() {
          line 4: only commands that change the table are allowed: -L\n\
          ipvsadm: 3 invalid lines; nothing was changed\n"
     );
-    assert_eq!(daemon.run("ipvsadm restore --check", "-C\n").code, 0);
+    assert_eq!(daemon.run("ipvsadm restore --dry-run", "-C\n").code, 0);
     assert_eq!(daemon.run("ipvsadm save", "").stdout, before);
 }
 

@@ -26,6 +26,8 @@ pub struct Source {
     pub paths: BTreeSet<Segments>,
     /// Macros that it calls, by the last segment.
     pub macros: BTreeSet<String>,
+    /// Names of the fields that it accesses.
+    pub fields: BTreeSet<String>,
     /// Whether it has `async` or `.await`.
     pub is_async: bool,
     /// Whether it has `unsafe`.
@@ -449,6 +451,13 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     fn visit_expr_async(&mut self, block: &'ast syn::ExprAsync) {
         self.source.is_async = true;
         syn::visit::visit_expr_async(self, block);
+    }
+
+    fn visit_expr_field(&mut self, field: &'ast syn::ExprField) {
+        if let syn::Member::Named(name) = &field.member {
+            self.source.fields.insert(name.to_string());
+        }
+        syn::visit::visit_expr_field(self, field);
     }
 
     fn visit_expr_await(&mut self, expression: &'ast syn::ExprAwait) {
