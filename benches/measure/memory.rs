@@ -85,7 +85,7 @@ pub fn soak(options: &Options) -> anyhow::Result<()> {
         remark(format!(
             "{CLIENTS} clients at a time, a new connection every {KEPT} calls, a quarter by gRPC; a \
              table of {SIZE}; of 20 calls 8 list everything (at most 1 s old), 4 one service, 2 \
-             totals, 2 change a weight, 2 add and remove a server, 2 are refused"
+             totals, 2 change a weight, 2 add and remove a server, 2 are rejected"
         ));
         Ok(())
     })

@@ -50,6 +50,7 @@ impl WritePath {
                 service = service
                     .or_else(|| common_service(W::ops(outcome)))
                     .map(tracing::field::display),
+                rejected = Some(W::rejected(outcome)).filter(|count| *count > 0),
                 operations = %Summary(W::ops(outcome).map(Op::name).collect()),
                 "write"
             ),

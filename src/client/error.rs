@@ -67,12 +67,12 @@ pub enum ClientError {
     /// The caller's writer failed.
     #[error("output: {0}")]
     Output(#[source] io::Error),
-    /// The daemon refused the request.
+    /// The daemon rejected the request.
     #[error(transparent)]
     Refused(Box<Problem>),
 }
 
-/// Why the daemon refused a request (`application/problem+json`, RFC 9457).
+/// Why the daemon rejected a request (`application/problem+json`, RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Problem {
@@ -82,7 +82,7 @@ pub struct Problem {
     pub reason: ProblemReason,
     /// Explanation of this occurrence.
     pub detail: String,
-    /// The kernel's error, if the kernel refused the request.
+    /// The kernel's error, if the kernel rejected the request.
     pub errno: Option<Errno>,
     /// The invalid fields.
     pub violations: Vec<Violation>,
@@ -199,7 +199,7 @@ impl ClientError {
         }
     }
 
-    /// The daemon's problem document, if it refused the request.
+    /// The daemon's problem document, if it rejected the request.
     pub fn problem(&self) -> Option<&Problem> {
         match self {
             Self::Refused(problem) => Some(problem),
@@ -207,7 +207,7 @@ impl ClientError {
         }
     }
 
-    /// The reason of the refusal, if the daemon refused the request and this version knows it.
+    /// The reason of the rejection, if the daemon rejected the request and this version knows it.
     pub fn reason(&self) -> Option<Reason> {
         self.problem()?.reason.known()
     }

@@ -114,7 +114,7 @@ impl Request<'_> {
             .write_all(&self.encode(host, user_agent))
             .and_then(|()| stream.flush());
         let mut stream = BufReader::with_capacity(READ_SIZE, stream);
-        // A server that refuses a long body may respond and close before it has read all of it.
+        // A server that rejects a long body may respond and close before it has read all of it.
         let head = match (sent, Head::read(&mut stream)) {
             (Err(error), Err(_)) => return Err(error),
             (_, head) => head?,

@@ -66,7 +66,7 @@ pub struct Connections<'a> {
     line: Vec<u8>,
 }
 
-/// Requested page size. A daemon that is configured with a lower limit refuses it.
+/// Requested page size. A daemon that is configured with a lower limit rejects it.
 const PAGE_SIZE: u32 = 100_000;
 /// A page token is in the last bytes of a page.
 const TOKEN_TAIL: usize = 512;

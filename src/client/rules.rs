@@ -18,7 +18,7 @@ pub struct RestoreRequest {
     pub text: Vec<u8>,
     /// Whether to clear the table first, once the text is checked.
     pub clear: bool,
-    /// Whether to stop at the first command that the kernel refuses. Default: continue with the
+    /// Whether to stop at the first command that the kernel rejects. Default: continue with the
     /// next, as `ipvsadm -R` does.
     pub stop: bool,
     /// Whether to check the text only, as [`WriteOptions::dry_run`](super::WriteOptions::dry_run).
@@ -31,12 +31,12 @@ pub struct RestoreRequest {
 pub enum RestoreEvent {
     /// Progress.
     Progress {
-        /// Commands that have been executed, refused ones included.
+        /// Commands that have been executed, rejected ones included.
         done: usize,
         /// Commands in the text.
         total: usize,
     },
-    /// The kernel refused a command.
+    /// The kernel rejected a command.
     Refused(Refused),
     /// The restore has ended.
     End(Restored),
@@ -49,7 +49,7 @@ pub enum RestoreEvent {
     },
 }
 
-/// A command that the kernel refused.
+/// A command that the kernel rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Refused {
     /// Number of its line, from 1.
@@ -68,7 +68,7 @@ pub struct Restored {
     pub commands: usize,
     /// Commands that were executed.
     pub done: usize,
-    /// Commands that the kernel refused.
+    /// Commands that the kernel rejected.
     pub refused: usize,
 }
 
@@ -87,7 +87,7 @@ pub struct RestoreStream<'a> {
 impl Client {
     /// Executes command lines (`ipvsadm -R`). The daemon checks the whole text before it executes
     /// the first: if a line is invalid, this is [`ClientError::Refused`] and nothing has changed.
-    /// A command that the kernel refuses later is an event, and does not undo the ones before it.
+    /// A command that the kernel rejects later is an event, and does not undo the ones before it.
     pub fn restore(&self, request: RestoreRequest) -> Result<RestoreStream<'_>, ClientError> {
         let RestoreRequest {
             text,

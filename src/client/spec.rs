@@ -231,7 +231,7 @@ impl Serialize for ServerSpec {
         map.serialize_entry("weight", weight)?;
         map.serialize_entry("upper_threshold", upper_threshold)?;
         map.serialize_entry("lower_threshold", lower_threshold)?;
-        // The daemon refuses a tunnel that has no effect; the default one need not be sent.
+        // The daemon rejects a tunnel that has no effect; the default one need not be sent.
         if *tunnel != Tunnel::default() {
             let Tunnel {
                 kind,

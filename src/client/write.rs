@@ -24,7 +24,7 @@ pub struct WriteOptions {
     /// Whether to plan only: nothing is written, and the result is the state that the write would
     /// lead to. Default false.
     pub dry_run: bool,
-    /// Precondition. The daemon refuses one on creates and on writes of settings and counters, which
+    /// Precondition. The daemon rejects one on creates and on writes of settings and counters, which
     /// concern no single resource.
     pub precondition: Precondition,
 }
@@ -34,13 +34,13 @@ pub struct WriteOptions {
 pub struct DeleteOptions {
     /// Whether to plan only: nothing is deleted. Default false.
     pub dry_run: bool,
-    /// Precondition; [`Precondition::Absent`] is refused.
+    /// Precondition; [`Precondition::Absent`] is rejected.
     pub precondition: Precondition,
     /// Whether the delete succeeds if the resource does not exist. Default false.
     pub allow_missing: bool,
 }
 
-/// What must hold of a resource before a write. If it does not, the daemon refuses the write with
+/// What must hold of a resource before a write. If it does not, the daemon rejects the write with
 /// [`Reason::RevisionMismatch`](crate::model::Reason::RevisionMismatch).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Precondition {
@@ -151,7 +151,7 @@ impl Client {
     }
 
     /// Deletes all services (`ipvsadm -C`) and returns how many. `confirm` is the number of services
-    /// that the caller expects; the daemon refuses the request if it is another one.
+    /// that the caller expects; the daemon rejects the request if it is another one.
     pub fn clear_services(&self, confirm: u64, options: &WriteOptions) -> Result<u64, ClientError> {
         let path = format!("/v1/services?confirm={confirm}");
         let (json, _) =

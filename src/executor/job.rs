@@ -38,6 +38,11 @@ pub trait Write: Send + 'static {
     /// The operations that were executed or, for a dry run, planned.
     fn ops(outcome: &Self::Outcome) -> impl Iterator<Item = &Op>;
 
+    /// The number of operations that the kernel rejected, for a change that tolerates that.
+    fn rejected(_outcome: &Self::Outcome) -> usize {
+        0
+    }
+
     /// The change as a job of the executor's thread.
     fn into_job(
         self,
@@ -146,6 +151,11 @@ impl Write for CommandList {
     fn ops(outcome: &Self::Outcome) -> impl Iterator<Item = &Op> {
         let results = outcome.ops.iter().zip(&outcome.results);
         results.filter_map(|(op, result)| result.is_ok().then_some(op))
+    }
+
+    fn rejected(outcome: &Self::Outcome) -> usize {
+        let results = outcome.results.iter();
+        results.filter(|result| result.is_err()).count()
     }
 
     fn into_job(

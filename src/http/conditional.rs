@@ -34,7 +34,7 @@ pub(super) struct IfMatch(pub Guard);
 #[derive(Clone, Debug)]
 pub(super) struct IfMatchOrAbsent(pub Guard);
 
-/// A write without preconditions. A request with one is refused, because the client would rely on
+/// A write without preconditions. A request with one is rejected, because the client would rely on
 /// it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unconditional;

@@ -43,8 +43,9 @@ query! {
     WriteQuery {
         /// If true, the request is validated against the current state but nothing is changed. The
         /// response is that of the real request: if it has a body with the resource, the body
-        /// contains the resulting state, and `changed` is true if something would change. Rules are
-        /// only validated. Default: false.
+        /// contains the resulting state, and `changed` is true if something would change. Checks
+        /// that only the kernel makes (whether it has a scheduler, an interface or a route) are not
+        /// made. Rules are only validated. Default: false.
         dry_run: bool,
     }
 }

@@ -117,7 +117,7 @@ const EXPLANATIONS: [(Reason, &str); Reason::ALL.len()] = [
     (
         Reason::SyncDaemonConflict,
         "A sync daemon cannot run while a real server has another address family than its \
-         service, and vice versa: the kernel cannot synchronize such connections.",
+         service, and vice versa: the kernel cannot synchronise such connections.",
     ),
     (
         Reason::TooLarge,

@@ -60,7 +60,7 @@ describes the reasons. `X-Request-Id` is part of the response, of errors and of 
         (name = "rules", description = "The table as text, in the language of ipvsadm"),
         (name = "counters", description = "Totals, and reset of counters"),
         (name = "timeouts", description = "Timeouts of idle connections"),
-        (name = "sync daemons", description = "Connection synchronization"),
+        (name = "sync daemons", description = "Connection synchronisation"),
         (name = "settings", description = "Kernel settings"),
         (name = "about", description = "Daemon, kernel, health, errors"),
     )

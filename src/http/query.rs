@@ -1,6 +1,6 @@
 //! Query parameters. `query!` declares each parameter once, as a typed field: the parser and the
 //! OpenAPI document both come from this declaration. A request with an unknown, repeated or invalid
-//! parameter is refused, with the name of each.
+//! parameter is rejected, with the name of each.
 
 use std::collections::HashSet;
 
@@ -147,7 +147,7 @@ impl Params {
             .ok()
     }
 
-    /// Refuses what has not been taken, and reports all errors.
+    /// Rejects what has not been taken, and reports all errors.
     pub(super) fn finish(mut self) -> Result<(), Error> {
         let mut seen = HashSet::new();
         for (name, _) in &self.pairs {

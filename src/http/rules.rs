@@ -39,7 +39,7 @@ query! {
     RestoreQuery {
         /// If true, the table is cleared after validation, before the first command. Default: false.
         clear: bool,
-        /// Behaviour after a command that the kernel refuses: `continue` with the next command, as
+        /// Behaviour after a command that the kernel rejects: `continue` with the next command, as
         /// `ipvsadm -R` does, or `stop`. Default: `continue`.
         on_error: OnError,
     }
@@ -90,7 +90,7 @@ const TYPES: [&str; 3] = [
     "application/octet-stream",
     "application/x-www-form-urlencoded",
 ];
-/// Maximum number of refused commands in an error.
+/// Maximum number of rejected commands in an error.
 const MAX_VIOLATIONS: usize = 100;
 
 /// Save the rules
@@ -122,8 +122,8 @@ pub(super) async fn save(
 ///
 /// Executes ipvsadm commands, one per line, in order (`ipvsadm -R`). The whole text is validated
 /// before the first command runs: errors are reported as `lines[N]`, and nothing is changed. A
-/// command that the kernel refuses does not undo the others; the response is then an error with each
-/// refused line. Only commands that change the table are allowed, with numeric addresses and ports.
+/// command that the kernel rejects does not undo the others; the response is then an error with each
+/// rejected line. Only commands that change the table are allowed, with numeric addresses and ports.
 /// `Accept: application/x-ndjson` streams events: `progress`, `refused`, and finally `end`, or
 /// `failed` if the work was aborted. The size limit of the text is 64 times that of other bodies.
 #[utoipa::path(
@@ -184,7 +184,7 @@ fn lines(events: RestoreStream) -> impl Stream<Item = Result<Bytes, Error>> {
     })
 }
 
-/// Waits for the end, and combines the refused commands into one error.
+/// Waits for the end, and combines the rejected commands into one error.
 async fn sum(mut events: RestoreStream) -> Result<Restored, Error> {
     let mut first: Option<Error> = None;
     let mut refusals = Vec::new();

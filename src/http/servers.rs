@@ -36,7 +36,7 @@ query! {
         /// order. Equal entries are sorted by id. Default: `kernel`.
         sort: ListSort = ["-stats.connections"],
         /// Maximum page size; 0 stands for the default of 1000. Values above
-        /// `limits.max_page_size` of the daemon's configuration (default 100000) are refused.
+        /// `limits.max_page_size` of the daemon's configuration (default 100000) are rejected.
         page_size: u32,
         /// `next_page_token` of the previous page, with otherwise the same parameters.
         page_token: String,

@@ -44,7 +44,7 @@ query! {
         /// sorted by id. Default: `id`.
         sort: ListSort = ["-rates.connections"],
         /// Maximum page size; 0 stands for the default of 1000. Values above
-        /// `limits.max_page_size` of the daemon's configuration (default 100000) are refused.
+        /// `limits.max_page_size` of the daemon's configuration (default 100000) are rejected.
         page_size: u32,
         /// `next_page_token` of the previous page, with otherwise the same parameters.
         page_token: String,
@@ -228,7 +228,7 @@ pub(super) async fn put(
 /// Update a service
 ///
 /// Applies a JSON merge patch (RFC 7396) to a virtual service (`ipvsadm -E`): fields in the body are
-/// changed, others are kept, and `null` resets a field to its default. `servers` is refused.
+/// changed, others are kept, and `null` resets a field to its default. `servers` is rejected.
 #[utoipa::path(
     patch, path = "/v1/services/{service}", operation_id = "updateService", tag = "services",
     params(ServicePath, Write, IfMatch),

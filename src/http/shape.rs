@@ -158,7 +158,7 @@ fn nullable(mut object: Object, doc: &str) -> Schema {
 
 // === objects ===
 
-/// An object of requests and responses. Requests with other properties are refused.
+/// An object of requests and responses. Requests with other properties are rejected.
 pub(super) fn resource(doc: &str, properties: Vec<Property>) -> RefOr<Schema> {
     object(doc, properties)
         .additional_properties(Some(AdditionalProperties::FreeForm(false)))

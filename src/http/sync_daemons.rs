@@ -1,4 +1,4 @@
-//! `/v1/sync-daemons`: connection synchronization.
+//! `/v1/sync-daemons`: connection synchronisation.
 
 use axum::{extract::State, response::Response};
 use http::StatusCode;

@@ -95,7 +95,7 @@ choices! {
         "sorted" => TextOrder::Sorted,
         "kernel" => TextOrder::Kernel,
     }
-    /// Behaviour after a refused command: whether to stop.
+    /// Behaviour after a rejected command: whether to stop.
     OnError(bool) {
         "continue" => false,
         "stop" => true,

@@ -108,14 +108,14 @@ pub static OPTIONS: [OptionSpec; 57] = [
         "start-daemon",
         Argument::Required("STATE"),
         Meaning::Command(Command::StartDaemon),
-        "Start a connection synchronization daemon. STATE is master or backup.",
+        "Start a connection synchronisation daemon. STATE is master or backup.",
     ),
     spec(
         "",
         "stop-daemon",
         Argument::Required("STATE"),
         Meaning::Command(Command::StopDaemon),
-        "Stop a connection synchronization daemon. STATE is master or backup.",
+        "Stop a connection synchronisation daemon. STATE is master or backup.",
     ),
     spec(
         "h",

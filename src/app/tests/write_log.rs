@@ -157,6 +157,7 @@ async fn a_restore_logs_the_executed_operations() {
         ("request_id", "test"),
         ("dry_run", "false"),
         ("service", TCP),
+        ("rejected", "1"),
         ("operations", "create_service create_server*2"),
     ]);
     assert_eq!(log.take_one(), expected, "without the rejected command");

@@ -332,7 +332,7 @@ pub(super) fn restored() -> RefOr<Schema> {
         vec![
             number("commands", "Number of commands in the text."),
             number("done", "Number of executed commands."),
-            number("refused", "Number of commands that the kernel refused."),
+            number("refused", "Number of commands that the kernel rejected."),
         ],
     )
 }

@@ -116,7 +116,7 @@ fn configuration() -> Vec<Property> {
             list_of("Server"),
             "Real servers, in the kernel's order, which schedulers use. POST creates them with the \
              service. PUT makes them the whole set; without this field it keeps the set. PATCH \
-             refuses it. Absent from responses without `include=servers`.",
+             rejects it. Absent from responses without `include=servers`.",
         ),
     ]
 }

@@ -43,7 +43,7 @@ pub(super) fn timeouts() -> RefOr<Schema> {
 
 pub(super) fn sync_daemon() -> RefOr<Schema> {
     resource(
-        "A connection synchronization daemon of the kernel.",
+        "A connection synchronisation daemon of the kernel.",
         vec![
             output(
                 "state",
