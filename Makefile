@@ -34,7 +34,7 @@ bench: ## measure everything, write docs/benchmarks.md (ONLY=uml,tcg,transport,m
 fmt: ## format the sources
 	cargo fmt
 
-lint: ## check the sources: format, clippy, dependencies, links, words (CHECK='clippy words')
+lint: ## all static checks of lab/lint (CHECK='clippy words' for some)
 	@lab/install build lint
 	@lab/lint $(CHECK)
 

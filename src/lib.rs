@@ -20,6 +20,7 @@
 //!
 //! ```text
 //! model ← codec ← kernel ← executor ← app ← { http, grpc } ← server ← bin/ipvsd
+//! identity ← { app, http, grpc, server };  proto ← { grpc, server }
 //! model ← ipvsadm ← { app, http, grpc, client, cli }
 //! model ← client ← cli ← bin/ipvsctl
 //! ```
