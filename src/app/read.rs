@@ -61,8 +61,8 @@ impl App {
 /// Logs the cause of a failure, which the client does not receive.
 fn log(context: &RequestContext, error: &Error) {
     if let Some(cause) = error.source() {
-        let request_id = &context.request_id;
-        tracing::warn!(%request_id, %error, %cause, "read failed");
+        let principal = &context.principal;
+        tracing::warn!(%principal, %error, %cause, "read failed");
     }
 }
 

@@ -26,7 +26,7 @@ impl WritePath {
     }
 
     /// Executes a change on behalf of the request's principal, or plans it if the request is a dry
-    /// run, and logs the outcome.
+    /// run, and logs the outcome. The span of the request adds its peer and its id.
     pub(super) async fn execute<W: Write>(
         &self,
         context: &RequestContext,
@@ -38,14 +38,10 @@ impl WritePath {
             .write(write, context.deadline, context.dry_run)
             .await;
         let principal = &context.principal;
-        let peer = context.peer.map(tracing::field::display);
-        let request_id = &context.request_id;
         let dry_run = context.dry_run;
         match &outcome {
             Ok(outcome) => tracing::info!(
                 %principal,
-                peer,
-                %request_id,
                 dry_run,
                 service = service
                     .or_else(|| common_service(W::ops(outcome)))
@@ -56,8 +52,6 @@ impl WritePath {
             ),
             Err(error) => tracing::info!(
                 %principal,
-                peer,
-                %request_id,
                 dry_run,
                 service = service.map(tracing::field::display),
                 reason = error.reason.as_str(),

@@ -14,7 +14,6 @@ use tracing_subscriber::{
 };
 
 use super::*;
-use crate::identity::Peer;
 
 /// The fields of an event, as text.
 type Fields = BTreeMap<&'static str, String>;
@@ -81,7 +80,6 @@ async fn a_write_logs_who_wrote_and_what() {
     let (log, _guard) = WriteLog::start();
     let context = RequestContext {
         principal: Principal::System("test"),
-        peer: Some(Peer::Tcp(socket("192.0.2.200:4711"))),
         ..RequestContext::new(RequestId::new("request-7"), Duration::from_secs(3600))
     };
     let servers = json!([{"address": "10.0.0.1"}, {"address": "10.0.0.2"}]);
@@ -90,8 +88,6 @@ async fn a_write_logs_who_wrote_and_what() {
     let expected = event([
         ("message", "write"),
         ("principal", "system:test"),
-        ("peer", "192.0.2.200:4711"),
-        ("request_id", "request-7"),
         ("dry_run", "false"),
         ("service", TCP),
         ("operations", "create_service create_server*2"),
@@ -154,7 +150,6 @@ async fn a_restore_logs_the_executed_operations() {
     let expected = event([
         ("message", "write"),
         ("principal", "anonymous"),
-        ("request_id", "test"),
         ("dry_run", "false"),
         ("service", TCP),
         ("rejected", "1"),
@@ -172,7 +167,6 @@ async fn a_failed_write_logs_its_error() {
     let expected = event([
         ("message", "write failed"),
         ("principal", "anonymous"),
-        ("request_id", "test"),
         ("dry_run", "false"),
         ("service", TCP),
         ("reason", "SERVICE_NOT_FOUND"),
