@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::{Answer, App, RequestContext};
 use crate::{
-    executor::{InfoQuery, SettingsQuery, System, SystemQuery},
-    model::{Error, Info, SCHEDULERS, SettingValue, Settings},
+    executor::{EstimationQuery, InfoQuery, SettingsQuery, System, SystemQuery},
+    model::{Error, Info, SCHEDULERS, Settings},
 };
 
 /// The daemon and its kernel.
@@ -68,6 +68,7 @@ impl App {
         let info = Answer::from(self.read(context, InfoQuery).await?);
         let system = self.read(context, SystemQuery).await?.value;
         let settings = self.read(context, SettingsQuery).await?.value;
+        let estimation = self.read(context, EstimationQuery).await?.value;
         let loaded: Vec<&str> = system
             .modules
             .iter()
@@ -77,7 +78,7 @@ impl App {
         let report = InfoReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             namespace: self.options.namespace.clone(),
-            kernel: self.kernel_report(info.value, &system, &settings),
+            kernel: self.kernel_report(info.value, &system, &settings, estimation),
             schedulers: schedulers
                 .map(|(name, description)| SchedulerReport {
                     name: (*name).to_owned(),
@@ -93,7 +94,13 @@ impl App {
         Ok(info.map(|_| report))
     }
 
-    fn kernel_report(&self, info: Info, system: &System, settings: &Settings) -> KernelReport {
+    fn kernel_report(
+        &self,
+        info: Info,
+        system: &System,
+        settings: &Settings,
+        estimation: bool,
+    ) -> KernelReport {
         let features = FEATURES
             .iter()
             .filter(|(_, setting)| settings.contains_key(*setting))
@@ -103,8 +110,7 @@ impl App {
             release: system.release.clone(),
             ipvs_version: ipvs_version(info),
             connection_table_size: info.connection_table_size,
-            // Kernels without the setting always estimate.
-            estimation: settings.get("run_estimation") != Some(&SettingValue::Bool(false)),
+            estimation,
             features: features.collect(),
         }
     }

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Answer, App, Guard, RequestContext, Written, deleted_since, services::new_servers};
+use super::{
+    Answer, App, Guard, RequestContext, Written, deleted_since,
+    services::{create_server_step, new_servers},
+};
 use crate::{
     executor::{Nothing, Plan, ServersQuery, ServiceQuery, Step, Transaction, TypedQuery},
     model::{Error, Op, Server, ServerDraft, ServerKey, ServiceEntry, ServiceKey},
@@ -55,13 +58,8 @@ impl App {
         let servers = new_servers(&drafts, service)?;
         let keys: Vec<_> = servers.iter().map(|(key, _)| *key).collect();
         // In the order of the list, like a sequence of ipvsadm -a.
-        let steps = servers.into_iter().enumerate().map(|(i, (key, config))| {
-            Step::new(
-                Op::CreateServer(service, key, config),
-                Op::DeleteServer(service, key),
-            )
-            .at(format!("servers[{i}]"))
-        });
+        let steps = servers.iter().enumerate();
+        let steps = steps.map(|(i, server)| create_server_step(service, i, server));
         let plan = Plan::of(steps).creating();
         let plan = move |found: &Option<Arc<ServiceEntry>>| match found {
             Some(_) => Ok(plan),

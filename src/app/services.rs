@@ -174,23 +174,18 @@ impl App {
         context: &RequestContext,
         service: Option<ServiceKey>,
     ) -> Result<(), Error> {
-        let Some(key) = service else {
-            let plan = Plan::of([Op::ZeroAll.into()]);
-            let transaction = Transaction::new(Nothing, |()| Ok(plan), Nothing);
-            return self.write(context, transaction).await.map(drop);
-        };
-        // A dry run must notice that the service does not exist; otherwise the kernel does.
-        let plan = Plan::of([Op::ZeroService(key).into()]);
-        if context.dry_run {
-            let plan = move |found: &Found| match found {
-                Some(_) => Ok(plan),
-                None => Err(Error::service_not_found(key)),
-            };
-            let transaction = Transaction::new(ServiceQuery(key), plan, Nothing);
-            return self.write(context, transaction).await.map(drop);
+        let plan = |op: Op| move |(): &()| Ok(Plan::of([op.into()]));
+        match service {
+            None => {
+                let transaction = Transaction::new(Nothing, plan(Op::ZeroAll), Nothing);
+                self.write(context, transaction).await.map(drop)
+            }
+            Some(key) => {
+                let plan = plan(Op::ZeroService(key));
+                let transaction = Transaction::new(Nothing, plan, ServiceQuery(key));
+                self.write(context, transaction).await.map(drop)
+            }
         }
-        let transaction = Transaction::new(Nothing, |()| Ok(plan), Nothing);
-        self.write(context, transaction).await.map(drop)
     }
 
     /// Writes one service, planned from its current state, and reads it back.
@@ -258,13 +253,22 @@ fn add<'a>(
     service: ServiceKey,
     servers: impl DoubleEndedIterator<Item = (usize, &'a NewServer)>,
 ) -> impl Iterator<Item = Step> {
-    servers.rev().map(move |(i, (key, config))| {
-        Step::new(
-            Op::CreateServer(service, *key, *config),
-            Op::DeleteServer(service, *key),
-        )
-        .at(format!("servers[{i}]"))
-    })
+    servers
+        .rev()
+        .map(move |(i, server)| create_server_step(service, i, server))
+}
+
+/// A step that creates a server, given with its index in the request.
+pub(super) fn create_server_step(
+    service: ServiceKey,
+    index: usize,
+    (key, config): &NewServer,
+) -> Step {
+    Step::new(
+        Op::CreateServer(service, *key, *config),
+        Op::DeleteServer(service, *key),
+    )
+    .at(format!("servers[{index}]"))
 }
 
 fn create(key: ServiceKey, config: ServiceConfig, servers: &[NewServer]) -> Plan {

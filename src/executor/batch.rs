@@ -8,8 +8,6 @@ use std::{
     time::Instant,
 };
 
-use tokio::sync::oneshot;
-
 use super::{
     dump,
     engine::Engine,
@@ -22,12 +20,6 @@ use crate::model::{Error, Query, Reason, ServiceKey};
 
 /// A transaction of any type in a batch.
 pub trait PendingTransaction: Send {
-    /// The service that it is about.
-    fn service(&self) -> Option<ServiceKey>;
-
-    /// Whether it reads a precondition.
-    fn has_precondition(&self) -> bool;
-
     /// The precondition and the query that reads back.
     fn queries(&self) -> [Option<Query>; 2];
 
@@ -46,9 +38,9 @@ pub trait PendingTransaction: Send {
 pub(super) struct TypedTransaction<P: TypedQuery, R: TypedQuery> {
     /// Without its `plan`, which is used up first.
     transaction: Transaction<P, R>,
-    deadline: Instant,
     dry_run: bool,
-    reply: Option<oneshot::Sender<Result<Executed<R::Answer>, Error>>>,
+    /// `None` after the reply.
+    pending: Option<Pending<(), Executed<R::Answer>>>,
     /// What reading back would return, if that is known from the precondition.
     known: Option<R::Answer>,
 }
@@ -162,23 +154,20 @@ impl BatchResults {
 impl<P: TypedQuery, R: TypedQuery> TypedTransaction<P, R> {
     pub(super) fn new(
         transaction: Transaction<P, R>,
-        deadline: Instant,
         dry_run: bool,
-        reply: oneshot::Sender<Result<Executed<R::Answer>, Error>>,
+        pending: Pending<(), Executed<R::Answer>>,
     ) -> Self {
         Self {
             transaction,
-            deadline,
             dry_run,
-            reply: Some(reply),
+            pending: Some(pending),
             known: None,
         }
     }
 
     fn reply(&mut self, result: Result<Executed<R::Answer>, Error>) {
-        if let Some(reply) = self.reply.take() {
-            // The receiver may be gone; what was executed stays executed.
-            drop(reply.send(result));
+        if let Some(pending) = self.pending.take() {
+            pending.reply(result);
         }
     }
 
@@ -220,14 +209,6 @@ impl<P: TypedQuery, R: TypedQuery> TypedTransaction<P, R> {
 }
 
 impl<P: TypedQuery, R: TypedQuery> PendingTransaction for TypedTransaction<P, R> {
-    fn service(&self) -> Option<ServiceKey> {
-        self.transaction.service()
-    }
-
-    fn has_precondition(&self) -> bool {
-        self.transaction.precondition.query().is_some()
-    }
-
     fn queries(&self) -> [Option<Query>; 2] {
         let read_back = match self.known {
             Some(_) => None,
@@ -237,16 +218,9 @@ impl<P: TypedQuery, R: TypedQuery> PendingTransaction for TypedTransaction<P, R>
     }
 
     fn is_wanted(&mut self, now: Instant) -> bool {
-        let Some(reply) = self.reply.take() else {
-            return false;
-        };
-        let pending = Pending {
-            request: (),
-            deadline: self.deadline,
-            reply,
-        };
-        self.reply = pending.wanted(now).map(|pending| pending.reply);
-        self.reply.is_some()
+        let pending = self.pending.take();
+        self.pending = pending.and_then(|pending| pending.wanted(now));
+        self.pending.is_some()
     }
 
     fn plan(&mut self, engine: &mut Engine, results: &mut BatchResults) -> Option<InFlight> {
@@ -294,8 +268,9 @@ fn batches(
     // The last batch of a service, and whether its transactions there have no precondition.
     let mut last: HashMap<ServiceKey, (usize, bool)> = HashMap::new();
     for transaction in transactions {
-        let blind = !transaction.has_precondition();
-        let service = transaction.service();
+        let [precondition, read_back] = transaction.queries();
+        let blind = precondition.is_none();
+        let service = precondition.or(read_back).and_then(|query| query.service());
         let index = match service {
             None => batches.len(),
             Some(key) => {

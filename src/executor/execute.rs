@@ -5,10 +5,9 @@ use std::io;
 
 use super::{
     engine::Engine,
-    proc_query::setting_path,
+    proc_query::{SystemQuery, setting_path},
     query::{
-        ServiceQuery, ServiceWithServersQuery, ServicesQuery, Source, SyncDaemonsQuery,
-        TimeoutsQuery,
+        ServiceQuery, ServiceWithServersQuery, ServicesQuery, SyncDaemonsQuery, TimeoutsQuery,
     },
     socket::Outcome,
     transaction::{CommandList, Plan, Step},
@@ -189,12 +188,7 @@ impl Engine {
 
     /// Whether the kernel has a scheduler that it was just asked for, which made it load the module.
     fn has_scheduler(&mut self, scheduler: Name) -> bool {
-        let source = Source {
-            kernel: &*self.kernel,
-            socket: &mut self.socket,
-            interleave: &mut |_| false,
-        };
-        let modules = source.modules();
+        let modules = self.fetch(&SystemQuery).unwrap_or_default().modules;
         let is_loaded = |name: &str| modules.iter().any(|module| module == name);
         let known = |name: &str| SCHEDULERS.iter().any(|(known, _)| *known == name);
         // A scheduler that is built into the kernel is not listed as a module.

@@ -102,20 +102,6 @@ impl Job {
             waiting: vec![pending],
         }))
     }
-
-    pub(super) fn transaction<P: TypedQuery, R: TypedQuery>(
-        transaction: Transaction<P, R>,
-        deadline: Instant,
-        dry_run: bool,
-        reply: oneshot::Sender<Result<Executed<R::Answer>, Error>>,
-    ) -> Self {
-        Self::Transaction(Box::new(TypedTransaction::new(
-            transaction,
-            deadline,
-            dry_run,
-            reply,
-        )))
-    }
 }
 
 // === impl Write ===
@@ -137,7 +123,12 @@ impl<P: TypedQuery, R: TypedQuery> Write for Transaction<P, R> {
         dry_run: bool,
         reply: oneshot::Sender<Result<Self::Outcome, Error>>,
     ) -> Job {
-        Job::transaction(self, deadline, dry_run, reply)
+        let pending = Pending {
+            request: (),
+            deadline,
+            reply,
+        };
+        Job::Transaction(Box::new(TypedTransaction::new(self, dry_run, pending)))
     }
 }
 
@@ -175,15 +166,13 @@ impl Write for CommandList {
 
 impl Pending<CommandList, CommandResults> {
     /// Executes the operations and replies.
-    pub(super) fn run(self, engine: &mut Engine, dry_run: bool) {
-        let Self { request, reply, .. } = self;
+    pub(super) fn run(mut self, engine: &mut Engine, dry_run: bool) {
         let results = match dry_run {
-            true => Ok(vec![Ok(()); request.ops.len()]),
-            false => engine.run_commands(&request),
+            true => Ok(vec![Ok(()); self.request.ops.len()]),
+            false => engine.run_commands(&self.request),
         };
-        let ops = request.ops;
-        // The receiver may be gone.
-        drop(reply.send(results.map(|results| CommandResults { ops, results })));
+        let ops = std::mem::take(&mut self.request.ops);
+        self.reply(results.map(|results| CommandResults { ops, results }));
     }
 }
 

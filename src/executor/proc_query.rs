@@ -149,9 +149,11 @@ impl TypedQuery for SystemQuery {
 
     fn fetch(&self, source: &mut Source<'_>) -> Result<System, Error> {
         let release = source.file("sys/kernel/osrelease").unwrap_or_default();
+        let modules = source.file("modules").unwrap_or_default();
+        let names = modules.lines().filter_map(|line| line.split(' ').next());
         Ok(System {
             release: release.trim().to_owned(),
-            modules: source.modules(),
+            modules: names.map(str::to_owned).collect(),
         })
     }
 }

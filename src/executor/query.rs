@@ -92,13 +92,6 @@ impl Source<'_> {
         file.take(MAX_SMALL_FILE).read_to_string(&mut text).ok()?;
         Some(text)
     }
-
-    /// Names of the loaded modules.
-    pub(super) fn modules(&self) -> Vec<String> {
-        let text = self.file("modules").unwrap_or_default();
-        let names = text.lines().filter_map(|line| line.split(' ').next());
-        names.map(str::to_owned).collect()
-    }
 }
 
 // === impl TypedQuery ===
@@ -237,6 +230,13 @@ impl TypedQuery for ServiceQuery {
             .socket
             .read(|socket| dump::services_by_key(socket, &[self.0]))?;
         Ok(found.pop().flatten().map(Self::entry))
+    }
+
+    fn project(entry: &mut Self::Answer, op: &Op) -> Result<(), Error> {
+        match entry {
+            Some(_) => Ok(()),
+            None => Err(codec::rejected(op, Errno::ESRCH, true)),
+        }
     }
 }
 
