@@ -13,6 +13,7 @@ mod list_request;
 mod pages;
 mod paging;
 mod read;
+mod restore;
 mod rules;
 mod servers;
 mod services;
@@ -29,7 +30,7 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use pages::PageCache;
-use write::WritePath;
+use write::{Turn, WritePath};
 
 pub use connections::{ConnectionStream, Count};
 pub use context::{RequestContext, RequestId};
@@ -38,9 +39,11 @@ pub use list::ServerPage;
 pub use list_request::{Filter, ListServers, ListServices};
 pub use pages::ServicePage;
 pub use paging::{Order, OrderBy};
-pub use rules::{RestoreEvent, RestoreOptions, RestoreStream, RestoreSummary};
+pub use restore::{RestoreEvent, RestoreStream, RestoreSummary, executed};
+pub use rules::{RestoreMode, RestoreOptions};
 pub use stats::{StatsReport, StatsRequest, TopServer, TopService};
 pub use types::{Answer, Guard, Written};
+pub use write::BackgroundWork;
 
 use crate::{
     executor::{Executor, InfoQuery, Reader, Write},
@@ -89,13 +92,42 @@ impl App {
         }
     }
 
-    /// Executes a change. Every write of every use case is a call of this.
+    /// Executes a change. Every write of every use case is a call of this, or of one of the two
+    /// below.
     async fn write<W: Write>(
         &self,
         context: &RequestContext,
         write: W,
     ) -> Result<W::Outcome, Error> {
         self.write_path.execute(context, write).await
+    }
+
+    /// Executes a change in a turn: see [`App::turn`].
+    async fn write_in_turn<W: Write>(
+        &self,
+        context: &RequestContext,
+        write: W,
+    ) -> Result<W::Outcome, Error> {
+        self.write_path.execute_in_turn(context, write).await
+    }
+
+    /// Executes a change in the task of a restore.
+    async fn run_write<W: Write>(
+        &self,
+        context: &RequestContext,
+        write: W,
+    ) -> Result<W::Outcome, Error> {
+        self.write_path.run(context, write).await
+    }
+
+    /// Waits for the turn to make or clear the whole table, until the request's deadline.
+    async fn turn(&self, context: &RequestContext) -> Result<Option<Turn>, Error> {
+        self.write_path.turn(context).await
+    }
+
+    /// The writes in progress, for the end of the daemon.
+    pub fn background_work(&self) -> &BackgroundWork {
+        self.write_path.work()
     }
 
     /// Whether the kernel replies. The error says why it does not.

@@ -1,97 +1,49 @@
 //! The table as text in ipvsadm's language: saving and restoring.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-    time::{Duration, Instant},
+use std::time::Instant;
+
+use super::{
+    Answer, App, RequestContext,
+    info::ipvs_version,
+    restore::{CHUNK, Command, Restore, RestoreStream, Work},
 };
-
-use futures_util::Stream;
-use tokio::sync::mpsc;
-
-use super::{Answer, App, RequestContext, info::ipvs_version};
 use crate::{
-    executor::{CommandList, InfoQuery, TableQuery},
+    executor::{InfoQuery, TableQuery},
     ipvsadm::{self, CommandLine, Lines, ListFormat, Numeric, Order, ParseError},
-    model::{Error, Op, Reason, Violation},
+    model::{Error, Op, Reason, Table, TargetService, Violation},
 };
 
 /// How to restore a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RestoreOptions {
-    /// Clear the table first (ipvsadm-restore).
-    pub clear: bool,
+    /// What the text is for.
+    pub mode: RestoreMode,
     /// Stop after the first command that the kernel rejects. Otherwise continue, like ipvsadm -R.
     pub stop: bool,
 }
 
-/// The progress of a restore.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RestoreEvent {
-    /// Commands were executed.
-    Progress {
-        /// Number of commands so far.
-        done: usize,
-        /// Number of commands in total.
-        total: usize,
-    },
-    /// The kernel rejected a command, which changed nothing.
-    Refused {
-        /// Line of the text, from 1.
-        line: usize,
-        /// The command, in canonical spelling.
-        command: String,
-        /// Why.
-        error: Error,
-    },
-    /// The restore has ended.
-    End(RestoreSummary),
-}
-
-/// The outcome of a restore.
+/// What a text is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RestoreSummary {
-    /// Commands in the text.
-    pub commands: usize,
-    /// Commands that succeeded.
-    pub done: usize,
-    /// Commands that the kernel rejected.
-    pub refused: usize,
+pub enum RestoreMode {
+    /// Its commands are executed (ipvsadm -R).
+    #[default]
+    Execute,
+    /// The table is cleared first (ipvsadm-restore).
+    Clear,
+    /// The table is made equal to what the commands make of an empty one, by the fewest operations.
+    Replace,
 }
 
-/// Events of a restore. Dropping the stream ends the restore after the current commands.
-#[derive(Debug)]
-pub struct RestoreStream {
-    events: mpsc::Receiver<Result<RestoreEvent, Error>>,
+/// What is invalid in a text.
+#[derive(Default)]
+struct Violations {
+    found: Vec<Violation>,
+    /// Further ones.
+    more: usize,
 }
 
-/// A command of a text.
-#[derive(Clone, Debug)]
-struct Command {
-    line: usize,
-    op: Op,
-}
-
-/// A restore in progress.
-struct Restore {
-    app: App,
-    context: RequestContext,
-    /// How long each chunk of commands may take.
-    timeout: Duration,
-    total: usize,
-    summary: RestoreSummary,
-    /// Whether the first command is a clear that is not in the text.
-    clears: bool,
-    events: mpsc::Sender<Result<RestoreEvent, Error>>,
-}
-
-/// Commands per request to the executor: enough to fill batches, few enough that other requests run
-/// in between.
-const CHUNK: usize = 1024;
 /// Invalid lines that an error reports.
 const MAX_VIOLATIONS: usize = 100;
-/// Events that wait for a slow receiver.
-const MAX_EVENTS: usize = 64;
 
 // === impl App ===
 
@@ -127,53 +79,69 @@ impl App {
         Ok(table.map(|_| text))
     }
 
-    /// Executes the commands of a text (ipvsadm -R). The whole text is checked before the first
-    /// command; a command that the kernel rejects reverts nothing.
+    /// Executes the commands of a text (ipvsadm -R), or makes the table equal to it. The whole text is
+    /// checked before the first command; a command that the kernel rejects reverts nothing.
+    ///
+    /// Restores that take turns with each other and with a clear: those that replace or clear the
+    /// table, and those of more than [`CHUNK`] commands. A shorter text is executed as a whole, like
+    /// any other write, possibly between the parts of a longer one.
     pub async fn restore_rules(
         &self,
         context: &RequestContext,
         text: &str,
         options: RestoreOptions,
     ) -> Result<RestoreStream, Error> {
+        let RestoreOptions { mode, stop } = options;
+        let timeout = context.deadline.saturating_duration_since(Instant::now());
         let mut commands = parse(text)?;
-        if options.clear {
-            let op = Op::Clear;
-            commands.insert(0, Command { line: 0, op });
+        if commands.is_empty() && mode != RestoreMode::Execute {
+            return Err(
+                Error::invalid("", "the text has no commands: nothing to restore").with_hint(
+                    "to delete all services: DELETE /v1/services?confirm=N, or ipvsctl -C",
+                ),
+            );
         }
-        if !context.dry_run {
-            // Without IPVS every command would fail alike.
-            self.read(context, InfoQuery).await?;
-        }
-        let (sender, events) = mpsc::channel(MAX_EVENTS);
-        let mut restore = Restore {
-            app: self.clone(),
-            context: context.clone(),
-            timeout: context.deadline.saturating_duration_since(Instant::now()),
-            total: commands.len(),
-            summary: RestoreSummary {
-                commands: commands.len() - usize::from(options.clear),
-                ..RestoreSummary::default()
-            },
-            clears: options.clear,
-            events: sender,
+        let target = match mode {
+            RestoreMode::Execute => None,
+            RestoreMode::Clear => {
+                let op = Op::Clear;
+                commands.insert(0, Command { line: 0, op });
+                None
+            }
+            RestoreMode::Replace => Some(evaluate(std::mem::take(&mut commands))?),
         };
-        let span = tracing::Span::current();
-        let task = async move {
-            let end = restore.run(commands, options.stop).await;
-            let last = end.map(|()| RestoreEvent::End(restore.summary));
-            // The receiver may be gone.
-            drop(restore.events.send(last).await);
+        let needs_turn = target.is_some()
+            || commands.len() > CHUNK
+            || commands.iter().any(|command| command.op == Op::Clear);
+        let turn = match needs_turn {
+            true => self.turn(context).await?,
+            false => None,
         };
-        tokio::spawn(tracing::Instrument::instrument(task, span));
-        Ok(RestoreStream { events })
+        let context = RequestContext {
+            deadline: Instant::now() + timeout,
+            ..context.clone()
+        };
+        let work = match target {
+            Some(target) => {
+                let table = self.read(&context, TableQuery).await?.value;
+                Work::Difference(table, target)
+            }
+            None => {
+                if !context.dry_run {
+                    // Without IPVS every command would fail alike.
+                    self.read(&context, InfoQuery).await?;
+                }
+                Work::Commands(commands)
+            }
+        };
+        Ok(Restore::start(self, &context, timeout, stop, work, turn))
     }
 }
 
 /// All commands of a text, or everything that is invalid in it.
 fn parse(text: &str) -> Result<Vec<Command>, Error> {
     let mut commands = Vec::new();
-    let mut violations = Vec::new();
-    let mut more = 0;
+    let mut violations = Violations::default();
     for line in Lines::new(text) {
         let number = line.number;
         let message = match ipvsadm::parse("ipvsadm", &line.words, &Numeric) {
@@ -191,80 +159,50 @@ fn parse(text: &str) -> Result<Vec<Command>, Error> {
             }
             Err(error) => error.to_string().trim_end().to_owned(),
         };
-        if violations.len() < MAX_VIOLATIONS {
-            violations.push(Violation::new(format!("lines[{number}]"), message));
+        violations.add(number, message);
+    }
+    violations.none_or(commands)
+}
+
+/// The table that commands make of an empty one.
+fn evaluate(commands: Vec<Command>) -> Result<Vec<TargetService>, Error> {
+    let mut table = Table::default();
+    let mut violations = Violations::default();
+    for Command { line, op } in commands {
+        if op.makes_table() {
+            if let Err(error) = table.apply(&op, line) {
+                violations.add(line, error.detail);
+            }
         } else {
-            more += 1;
+            let allowed = "only -A, -a, -E, -e, -D, -d and -C are allowed in a replacement";
+            violations.add(line, allowed.to_owned());
         }
     }
-    if violations.is_empty() {
-        return Ok(commands);
-    }
-    let mut error = Error::from_violations(violations);
-    if more > 0 {
-        error.detail += &format!("; and {more} more");
-    }
-    Err(error.with_hint("lines are counted from 1; nothing was changed"))
+    violations.none_or(table.into_services())
 }
 
-// === impl Restore ===
+// === impl Violations ===
 
-impl Restore {
-    async fn run(&mut self, commands: Vec<Command>, stop: bool) -> Result<(), Error> {
-        let mut done = 0;
-        for chunk in commands.chunks(CHUNK) {
-            let list = CommandList {
-                ops: chunk.iter().map(|command| command.op.clone()).collect(),
-                stop_on_error: stop,
-            };
-            self.context.deadline = Instant::now() + self.timeout;
-            let results = self.app.write(&self.context, list).await?.results;
-            if self.context.dry_run {
-                continue;
-            }
-            done += results.len();
-            let stopped = stop && results.iter().any(Result::is_err);
-            for (command, result) in chunk.iter().zip(results) {
-                if !self.count(command, result).await {
-                    return Ok(());
-                }
-            }
-            let progress = RestoreEvent::Progress {
-                done,
-                total: self.total,
-            };
-            if stopped || self.events.send(Ok(progress)).await.is_err() {
-                break;
-            }
+impl Violations {
+    fn add(&mut self, line: usize, message: String) {
+        if self.found.len() < MAX_VIOLATIONS {
+            let violation = Violation::new(format!("lines[{line}]"), message);
+            self.found.push(violation);
+        } else {
+            self.more += 1;
         }
-        Ok(())
     }
 
-    /// Counts a result and reports a failure. Returns whether the receiver still exists.
-    async fn count(&mut self, command: &Command, result: Result<(), Error>) -> bool {
-        let Err(error) = result else {
-            self.summary.done += usize::from(command.line != 0 || !self.clears);
-            return true;
-        };
-        self.summary.refused += 1;
-        let mut text = Vec::new();
-        // Writing into memory does not fail.
-        drop(ipvsadm::write_op(&mut text, &command.op));
-        let refused = RestoreEvent::Refused {
-            line: command.line,
-            command: String::from_utf8_lossy(&text).trim_end().to_owned(),
-            error,
-        };
-        self.events.send(Ok(refused)).await.is_ok()
-    }
-}
-
-// === impl RestoreStream ===
-
-impl Stream for RestoreStream {
-    type Item = Result<RestoreEvent, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.events.poll_recv(cx)
+    /// `value` if nothing is invalid.
+    fn none_or<T>(self, value: T) -> Result<T, Error> {
+        let Self { found, more } = self;
+        if found.is_empty() {
+            return Ok(value);
+        }
+        let mut error = Error::from_violations(found);
+        if more > 0 {
+            error.detail += &format!("; and {more} more");
+        }
+        Err(error.with_hint("lines are counted from 1; nothing was changed"))
     }
 }

@@ -139,7 +139,8 @@ impl App {
         Ok(executed.changed())
     }
 
-    /// Deletes all services (ipvsadm -C) and returns their number, which must equal `confirm`.
+    /// Deletes all services (ipvsadm -C) and returns their number, which must equal `confirm`. Waits
+    /// for a restore of the whole table to end.
     pub async fn clear_services(
         &self,
         context: &RequestContext,
@@ -163,7 +164,7 @@ impl App {
             Ok(Plan::of((count > 0).then(|| Op::Clear.into())))
         };
         let transaction = Transaction::new(ServicesQuery, plan, Nothing);
-        self.write(context, transaction).await?;
+        self.write_in_turn(context, transaction).await?;
         Ok(confirm)
     }
 

@@ -1,11 +1,17 @@
 //! The path of every write.
 
-use std::{error::Error as _, fmt};
+use std::{error::Error as _, fmt, future::Future, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard, watch},
+    time::timeout_at,
+};
+use tracing::Instrument;
 
 use super::RequestContext;
 use crate::{
     executor::{Write, Writer},
-    model::{Error, Op, ServiceKey},
+    model::{Error, Op, Reason, ServiceKey},
 };
 
 /// The only holder of the executor's [`Writer`]. Its field is private to this file, so no other
@@ -13,30 +19,140 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct WritePath {
     writer: Writer,
+    work: BackgroundWork,
+    /// Held by a write that makes or clears the whole table: see [`WritePath::turn`].
+    turn: Arc<Mutex<()>>,
+}
+
+/// The writes in progress. They do not end with the requests that asked for them.
+///
+/// The channel says whether restores are to stop. Each task holds a receiver.
+#[derive(Clone, Debug, Default)]
+pub struct BackgroundWork(Arc<watch::Sender<bool>>);
+
+/// A turn to make or clear the whole table.
+pub(super) type Turn = OwnedMutexGuard<()>;
+
+/// Logs a write whose outcome the daemon does not live to see.
+struct Unfinished<'a> {
+    context: &'a RequestContext,
+    service: Option<ServiceKey>,
+    finished: bool,
 }
 
 /// Names of operations, for the log: `create_service create_server*3`.
 struct Summary(Vec<&'static str>);
 
+/// A request waits for the outcome of its write for this long after its deadline, because the outcome
+/// is known soon.
+const GRACE: Duration = Duration::from_secs(5);
+
 // === impl WritePath ===
 
 impl WritePath {
     pub(super) fn new(writer: Writer) -> Self {
-        Self { writer }
+        Self {
+            writer,
+            work: BackgroundWork::default(),
+            turn: Arc::default(),
+        }
     }
 
-    /// Executes a change on behalf of the request's principal, or plans it if the request is a dry
-    /// run, and logs the outcome. The span of the request adds its peer and its id.
+    pub(super) fn work(&self) -> &BackgroundWork {
+        &self.work
+    }
+
+    /// Executes a change in a task of its own. The change runs to its end and is logged even if the
+    /// request is dropped, which is what a client does that disconnects.
     pub(super) async fn execute<W: Write>(
         &self,
         context: &RequestContext,
         write: W,
     ) -> Result<W::Outcome, Error> {
+        self.detach(context, {
+            let (path, context) = (self.clone(), context.clone());
+            async move { path.run(&context, write).await }
+        })
+        .await
+    }
+
+    /// Executes a change like [`execute`](Self::execute), as the only one that makes or clears the
+    /// whole table.
+    pub(super) async fn execute_in_turn<W: Write>(
+        &self,
+        context: &RequestContext,
+        write: W,
+    ) -> Result<W::Outcome, Error> {
+        let turn = self.turn(context).await?;
+        self.detach(context, {
+            let (path, context) = (self.clone(), context.clone());
+            async move {
+                let outcome = path.run(&context, write).await;
+                drop(turn);
+                outcome
+            }
+        })
+        .await
+    }
+
+    /// Waits until no other write makes or clears the whole table: two that are interleaved would
+    /// leave a mixture. A dry run needs no turn.
+    pub(super) async fn turn(&self, context: &RequestContext) -> Result<Option<Turn>, Error> {
+        if context.dry_run {
+            return Ok(None);
+        }
+        let turn = Arc::clone(&self.turn).lock_owned();
+        let turn = timeout_at(context.deadline.into(), turn).await;
+        turn.map(Some).map_err(|_| {
+            Error::new(
+                Reason::RateLimited,
+                "another request is restoring or clearing the table; nothing was changed",
+            )
+            .with_hint("retry when it has ended")
+        })
+    }
+
+    /// Runs `work` in a task with the span of the request, and waits for it while the request may.
+    async fn detach<T: Send + 'static>(
+        &self,
+        context: &RequestContext,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let task = self.work.spawn(work);
+        match timeout_at((context.deadline + GRACE).into(), task).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(Error::new(
+                Reason::Internal,
+                "the write failed unexpectedly; its outcome is unknown",
+            )),
+            Err(_) => Err(Error::new(
+                Reason::DeadlineExceeded,
+                "the kernel has not replied; a change may still be executed",
+            )
+            .with_hint("read the current state before retrying")),
+        }
+    }
+
+    /// Executes a change on behalf of the request's principal, or plans it if the request is a dry
+    /// run, and logs the outcome. The span of the request adds its peer and its id.
+    ///
+    /// For tasks of [`BackgroundWork`]: dropping the future loses the outcome.
+    pub(super) async fn run<W: Write>(
+        &self,
+        context: &RequestContext,
+        write: W,
+    ) -> Result<W::Outcome, Error> {
         let service = write.service();
+        let mut unfinished = Unfinished {
+            context,
+            service,
+            finished: false,
+        };
         let outcome = self
             .writer
             .write(write, context.deadline, context.dry_run)
             .await;
+        unfinished.finished = true;
         let principal = &context.principal;
         let dry_run = context.dry_run;
         match &outcome {
@@ -61,6 +177,54 @@ impl WritePath {
             ),
         }
         outcome
+    }
+}
+
+// === impl BackgroundWork ===
+
+impl BackgroundWork {
+    /// Runs a task to its end, with the current span.
+    pub(super) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        let running = self.0.subscribe();
+        let work = work.in_current_span();
+        tokio::spawn(async move {
+            let outcome = work.await;
+            drop(running);
+            outcome
+        })
+    }
+
+    /// Waits until no write is in progress. The caller has made sure that no further one begins.
+    pub async fn finished(&self) {
+        self.0.closed().await;
+    }
+
+    /// Tells restores to stop after the commands that are in progress.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Whether restores are to stop.
+    pub(super) fn is_stopping(&self) -> bool {
+        *self.0.borrow()
+    }
+}
+
+// === impl Unfinished ===
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            tracing::warn!(
+                principal = %self.context.principal,
+                dry_run = self.context.dry_run,
+                service = self.service.map(tracing::field::display),
+                "write interrupted by the end of the daemon; its outcome is unknown"
+            );
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 
 use super::{error::CliError, output::eprint_line, progress::Progress};
 use crate::{
-    client::{Client, Refused, RestoreEvent, RestoreRequest},
+    client::{Client, Refused, RestoreEvent, RestoreMode, RestoreRequest},
     ipvsadm::{ParseError, errno_message, write_op},
     model::Op,
 };
@@ -90,7 +90,10 @@ impl<'a> Session<'a> {
         if clear || !indices.is_empty() {
             let request = RestoreRequest {
                 text,
-                clear,
+                mode: match clear {
+                    true => RestoreMode::Clear,
+                    false => RestoreMode::Execute,
+                },
                 stop,
                 ..RestoreRequest::default()
             };

@@ -67,7 +67,10 @@ pub use self::{
         Connection, ConnectionCount, Info, Kernel, Scheduler, StatsReport, TopServer, TopService,
     },
     read::{ConnectionQuery, Connections, Include, Resource, StatsQuery},
-    rules::{Refused, RestoreEvent, RestoreRequest, RestoreStream, Restored},
+    rules::{
+        Refused, RestoreDifference, RestoreEvent, RestoreMode, RestoreProgress, RestoreRequest,
+        RestoreStream, Restored,
+    },
     spec::{
         PersistencePatch, ServerPatch, ServerSpec, ServicePatch, ServiceSpec, TimeoutsPatch,
         TunnelPatch,

@@ -16,13 +16,26 @@ use crate::{ipvsadm::ListFormat, model::Errno};
 pub struct RestoreRequest {
     /// Command lines of ipvsadm(8), numeric, one per line.
     pub text: Vec<u8>,
-    /// Whether to clear the table first, once the text is checked.
-    pub clear: bool,
+    /// What the text is for.
+    pub mode: RestoreMode,
     /// Whether to stop at the first command that the kernel rejects. Default: continue with the
     /// next, as `ipvsadm -R` does.
     pub stop: bool,
     /// Whether to check the text only, as [`WriteOptions::dry_run`](super::WriteOptions::dry_run).
     pub dry_run: bool,
+}
+
+/// What a text is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestoreMode {
+    /// Its commands are executed (`ipvsadm -R`).
+    #[default]
+    Execute,
+    /// The table is cleared first, once the text is checked (`ipvsadm-restore`).
+    Clear,
+    /// The table is made equal to what the commands make of an empty one, by the fewest operations.
+    /// What is equal keeps its counters and connections.
+    Replace,
 }
 
 /// An event of a restore.
@@ -46,13 +59,33 @@ pub enum RestoreEvent {
         reason: ProblemReason,
         /// Explanation.
         detail: String,
+        /// Remedy.
+        #[serde(default)]
+        hint: Option<String>,
+        /// How far the restore came. Absent in the responses of older daemons.
+        #[serde(flatten)]
+        progress: Option<RestoreProgress>,
     },
+}
+
+/// How far a restore came that was interrupted.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct RestoreProgress {
+    /// Commands of the restore.
+    pub commands: usize,
+    /// Commands that were executed.
+    pub done: usize,
+    /// Commands that the kernel rejected.
+    pub refused: usize,
+    /// Lines of the commands that were sent to the kernel and whose outcome is unknown.
+    pub unknown_lines: Vec<usize>,
 }
 
 /// A command that the kernel rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Refused {
-    /// Number of its line, from 1.
+    /// Number of its line, from 1; 0 for a command that is not in the text: a clear, or a deletion
+    /// of [`RestoreMode::Replace`].
     pub line: usize,
     /// Machine-readable reason.
     pub reason: ProblemReason,
@@ -64,12 +97,30 @@ pub struct Refused {
 /// The result of a restore.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Restored {
-    /// Commands in the text.
+    /// Commands in the text; with [`RestoreMode::Replace`], operations that the difference needs.
     pub commands: usize,
     /// Commands that were executed.
     pub done: usize,
     /// Commands that the kernel rejected.
     pub refused: usize,
+    /// The difference between the table and the text. Only with [`RestoreMode::Replace`].
+    #[serde(flatten)]
+    pub difference: Option<RestoreDifference>,
+}
+
+/// The difference between the table and a text. Services and their servers are counted together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct RestoreDifference {
+    /// Whether the table differed from the text.
+    pub changed: bool,
+    /// Services and servers to create.
+    pub created: usize,
+    /// Services and servers to edit in place.
+    pub updated: usize,
+    /// Services and servers to delete, the servers of deleted services included.
+    pub deleted: usize,
+    /// Services and servers that are left as they are.
+    pub unchanged: usize,
 }
 
 /// The events of a restore as they happen. The last is [`RestoreEvent::End`],
@@ -88,17 +139,25 @@ impl Client {
     /// Executes command lines (`ipvsadm -R`). The daemon checks the whole text before it executes
     /// the first: if a line is invalid, this is [`ClientError::Refused`] and nothing has changed.
     /// A command that the kernel rejects later is an event, and does not undo the ones before it.
+    ///
+    /// With [`RestoreMode::Replace`] it makes the table equal to the text instead. Repeating that is
+    /// safe: the second time there is no difference.
     pub fn restore(&self, request: RestoreRequest) -> Result<RestoreStream<'_>, ClientError> {
         let RestoreRequest {
             text,
-            clear,
+            mode,
             stop,
             dry_run,
         } = request;
         let on_error = if stop { "stop" } else { "continue" };
-        let path = format!("/v1/rules?clear={clear}&on_error={on_error}&dry_run={dry_run}");
+        let (method, clear) = match mode {
+            RestoreMode::Execute => ("POST", ""),
+            RestoreMode::Clear => ("POST", "clear=true&"),
+            RestoreMode::Replace => ("PUT", ""),
+        };
+        let path = format!("/v1/rules?{clear}on_error={on_error}&dry_run={dry_run}");
         let response = self.send(&Request {
-            method: "POST",
+            method,
             path: &path,
             accept: NDJSON,
             headers: &[],

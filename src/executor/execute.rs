@@ -10,7 +10,7 @@ use super::{
         ServiceQuery, ServiceWithServersQuery, ServicesQuery, SyncDaemonsQuery, TimeoutsQuery,
     },
     socket::Outcome,
-    transaction::{CommandList, Plan, Step},
+    transaction::{CommandList, CommandResult, Plan, Step},
     unavailable,
 };
 use crate::{
@@ -29,30 +29,64 @@ pub struct InFlight {
 // === impl Engine ===
 
 impl Engine {
-    /// Executes independent operations.
+    /// Executes independent operations. The second value says why they were interrupted, if they
+    /// were: the outcome of an operation is unknown, or the kernel takes no further one.
+    ///
+    /// A reply that is lost closes the socket. The operations after it were not sent, and are sent
+    /// on a new socket.
     pub(super) fn run_commands(
         &mut self,
         commands: &CommandList,
-    ) -> Result<Vec<Result<(), Error>>, Error> {
-        if !commands.stop_on_error {
-            let outcomes = self.execute(&commands.ops)?;
-            let pairs = commands.ops.iter().zip(outcomes);
-            return Ok(pairs
-                .map(|(op, outcome)| self.result(op, outcome))
-                .collect());
-        }
-        let mut results = Vec::with_capacity(commands.ops.len());
-        for op in &commands.ops {
-            let outcomes = self.execute(std::slice::from_ref(op))?;
-            let outcome = outcomes.first().copied().unwrap_or(Outcome::NotSent);
-            let result = self.result(op, outcome);
-            let failed = result.is_err();
-            results.push(result);
-            if failed {
+    ) -> (Vec<CommandResult>, Option<Error>) {
+        let CommandList { ops, stop_on_error } = commands;
+        let mut results = Vec::with_capacity(ops.len());
+        let mut stuck = false;
+        while results.len() < ops.len() {
+            let before = results.len();
+            let end = if *stop_on_error {
+                before + 1
+            } else {
+                ops.len()
+            };
+            let rest = ops.get(before..end).unwrap_or_default();
+            let interruption = match self.execute(rest) {
+                Ok(outcomes) => self.take_outcomes(rest, &outcomes, &mut results),
+                Err(error) => Some(error),
+            };
+            if interruption.is_some() {
+                return (results, interruption);
+            }
+            if *stop_on_error && matches!(results.last(), Some(CommandResult::Refused(_))) {
                 break;
             }
+            if results.len() == before && std::mem::replace(&mut stuck, true) {
+                return (results, Some(lost_reply("the operation was not executed")));
+            }
         }
-        Ok(results)
+        (results, None)
+    }
+
+    /// Adds the results of the operations that were sent. Once one is unknown, the state of those
+    /// after it is not read either.
+    fn take_outcomes(
+        &mut self,
+        ops: &[Op],
+        outcomes: &[Outcome],
+        results: &mut Vec<CommandResult>,
+    ) -> Option<Error> {
+        let mut interruption: Option<Error> = None;
+        let sent = outcomes.iter().take_while(|o| **o != Outcome::NotSent);
+        for (op, outcome) in ops.iter().zip(sent) {
+            let result = match (&interruption, outcome) {
+                (Some(error), Outcome::Unknown) => CommandResult::Unknown(error.clone()),
+                _ => self.result(op, *outcome),
+            };
+            if let CommandResult::Unknown(error) = &result {
+                interruption.get_or_insert_with(|| error.clone());
+            }
+            results.push(result);
+        }
+        interruption
     }
 
     /// Executes the plans of a batch, stage by stage, and rolls back those that fail.
@@ -67,7 +101,7 @@ impl Engine {
                 let result = match &outcomes {
                     Ok(outcomes) => {
                         let outcome = outcomes.get(i).copied().unwrap_or(Outcome::NotSent);
-                        self.result(&step.op, outcome)
+                        self.result(&step.op, outcome).into()
                     }
                     Err(error) => Err(error.clone()),
                 };
@@ -161,12 +195,14 @@ impl Engine {
     }
 
     /// The result of an operation. Reads the current state if the reply is lost.
-    fn result(&mut self, op: &Op, outcome: Outcome) -> Result<(), Error> {
+    fn result(&mut self, op: &Op, outcome: Outcome) -> CommandResult {
         match outcome {
-            Outcome::Done => Ok(()),
-            Outcome::Rejected(errno) => Err(self.rejected(op, errno)),
+            Outcome::Done => CommandResult::Done,
+            Outcome::Rejected(errno) => CommandResult::Refused(self.rejected(op, errno)),
             Outcome::Unknown => self.determine_outcome(op),
-            Outcome::NotSent => Err(lost_reply("the operation was not executed")),
+            Outcome::NotSent => {
+                CommandResult::Refused(lost_reply("the operation was not executed"))
+            }
         }
     }
 
@@ -199,21 +235,24 @@ impl Engine {
 
     /// Determines the outcome of an operation whose reply is lost: by executing it again if that is
     /// harmless, otherwise by reading the state that it changes.
-    fn determine_outcome(&mut self, op: &Op) -> Result<(), Error> {
+    fn determine_outcome(&mut self, op: &Op) -> CommandResult {
         const UNKNOWN: &str = "its outcome is unknown";
         if matches!(op, Op::ZeroAll | Op::ZeroService(_)) {
-            return match self.execute(std::slice::from_ref(op))?.first() {
-                Some(Outcome::Done) => Ok(()),
-                Some(Outcome::Rejected(errno)) => Err(self.rejected(op, *errno)),
-                _ => Err(lost_reply(UNKNOWN)),
+            let outcomes = self.execute(std::slice::from_ref(op));
+            return match outcomes.as_deref().map(<[_]>::first) {
+                Ok(Some(Outcome::Done)) => CommandResult::Done,
+                Ok(Some(Outcome::Rejected(errno))) => {
+                    CommandResult::Refused(self.rejected(op, *errno))
+                }
+                _ => CommandResult::Unknown(lost_reply(UNKNOWN)),
             };
         }
         match self.is_executed(op) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(lost_reply(
+            Ok(true) => CommandResult::Done,
+            Ok(false) => CommandResult::Refused(lost_reply(
                 "reading back shows that the operation was not executed",
             )),
-            Err(error) => Err(lost_reply(&format!(
+            Err(error) => CommandResult::Unknown(lost_reply(&format!(
                 "{UNKNOWN}, because reading back failed too: {error}"
             ))),
         }

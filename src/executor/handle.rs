@@ -104,7 +104,8 @@ impl Writer {
     }
 
     /// Executes a change. With `dry_run` it is planned from the kernel's current state, and the
-    /// outcome is the one that execution would have; the kernel is not changed.
+    /// outcome is the one that execution would have; the kernel is not changed. A change that has not
+    /// started by `deadline` does not start; once it has, this waits for its outcome.
     pub async fn write<W: Write>(
         &self,
         write: W,
@@ -112,8 +113,10 @@ impl Writer {
         dry_run: bool,
     ) -> Result<W::Outcome, Error> {
         let (reply, result) = oneshot::channel();
-        let job = write.into_job(deadline, dry_run, reply);
-        self.submitter.submit(job, deadline, result).await
+        self.submitter
+            .send(write.into_job(deadline, dry_run, reply))
+            .await?;
+        result.await.unwrap_or_else(|_| Err(failed()))
     }
 }
 
@@ -134,6 +137,18 @@ impl Submitter {
         deadline: Instant,
         result: oneshot::Receiver<Result<A, Error>>,
     ) -> Result<A, Error> {
+        self.send(job).await?;
+        match tokio::time::timeout_at((deadline + GRACE).into(), result).await {
+            Ok(result) => result.unwrap_or_else(|_| Err(failed())),
+            Err(_) => Err(Error::new(
+                Reason::DeadlineExceeded,
+                "the kernel has not replied",
+            )),
+        }
+    }
+
+    /// Puts a job into the queue.
+    async fn send(&self, job: Job) -> Result<(), Error> {
         self.jobs.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 Error::new(Reason::RateLimited, "the request queue is full")
@@ -144,19 +159,13 @@ impl Submitter {
             }
         })?;
         self.waker.wake().await;
-        match tokio::time::timeout_at((deadline + GRACE).into(), result).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Error::new(
-                Reason::Internal,
-                "the executor failed on this request",
-            )),
-            Err(_) => Err(Error::new(
-                Reason::DeadlineExceeded,
-                "the kernel has not replied; a change may still be executed",
-            )
-            .with_hint("read the current state before retrying")),
-        }
+        Ok(())
     }
+}
+
+/// The error for a request whose reply channel was dropped.
+fn failed() -> Error {
+    Error::new(Reason::Internal, "the executor failed on this request")
 }
 
 // === impl Waker ===

@@ -13,7 +13,7 @@ use super::{
     engine::Engine,
     pending::Pending,
     query::{Source, TypedQuery},
-    transaction::{CommandList, CommandResults, Executed, Transaction},
+    transaction::{CommandList, CommandResult, CommandResults, Executed, Transaction},
 };
 use crate::model::{Error, Op, Reason, ServiceKey};
 
@@ -141,12 +141,14 @@ impl Write for CommandList {
 
     fn ops(outcome: &Self::Outcome) -> impl Iterator<Item = &Op> {
         let results = outcome.ops.iter().zip(&outcome.results);
-        results.filter_map(|(op, result)| result.is_ok().then_some(op))
+        results.filter_map(|(op, result)| (*result == CommandResult::Done).then_some(op))
     }
 
     fn rejected(outcome: &Self::Outcome) -> usize {
         let results = outcome.results.iter();
-        results.filter(|result| result.is_err()).count()
+        results
+            .filter(|result| matches!(result, CommandResult::Refused(_)))
+            .count()
     }
 
     fn into_job(
@@ -167,12 +169,16 @@ impl Write for CommandList {
 impl Pending<CommandList, CommandResults> {
     /// Executes the operations and replies.
     pub(super) fn run(mut self, engine: &mut Engine, dry_run: bool) {
-        let results = match dry_run {
-            true => Ok(vec![Ok(()); self.request.ops.len()]),
+        let (results, interruption) = match dry_run {
+            true => (vec![CommandResult::Done; self.request.ops.len()], None),
             false => engine.run_commands(&self.request),
         };
         let ops = std::mem::take(&mut self.request.ops);
-        self.reply(results.map(|results| CommandResults { ops, results }));
+        self.reply(Ok(CommandResults {
+            ops,
+            results,
+            interruption,
+        }));
     }
 }
 

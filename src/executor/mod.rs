@@ -45,7 +45,9 @@ pub use query::{
     InfoQuery, Nothing, ServersQuery, ServiceQuery, ServiceWithServersQuery, ServicesQuery,
     SyncDaemonsQuery, TableQuery, TimeoutsQuery, TypedQuery,
 };
-pub use transaction::{CommandList, CommandResults, Executed, Plan, Step, Transaction};
+pub use transaction::{
+    CommandList, CommandResult, CommandResults, Executed, Plan, Step, Transaction,
+};
 
 use crate::kernel::Kernel;
 

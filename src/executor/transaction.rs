@@ -61,8 +61,22 @@ pub struct CommandList {
 pub struct CommandResults {
     /// The operations of the list.
     pub ops: Vec<Op>,
-    /// Their results, in order. Shorter than `ops` if the list stopped at a failure.
-    pub results: Vec<Result<(), Error>>,
+    /// Their results, in order. Shorter than `ops` if the list stopped at a failure or was
+    /// interrupted: the others were not executed.
+    pub results: Vec<CommandResult>,
+    /// Why the list ended before its end; `None` if it did not.
+    pub interruption: Option<Error>,
+}
+
+/// The outcome of one operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandResult {
+    /// It was executed.
+    Done,
+    /// It was not executed.
+    Refused(Error),
+    /// It was sent, but its reply is lost, and the state that it changes cannot be read.
+    Unknown(Error),
 }
 
 /// The outcome of a [`Transaction`].
@@ -157,6 +171,17 @@ impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.stages.iter().all(Vec::is_empty)
+    }
+}
+
+// === impl CommandResult ===
+
+impl From<CommandResult> for Result<(), Error> {
+    fn from(result: CommandResult) -> Self {
+        match result {
+            CommandResult::Done => Ok(()),
+            CommandResult::Refused(error) | CommandResult::Unknown(error) => Err(error),
+        }
     }
 }
 

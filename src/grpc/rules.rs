@@ -10,9 +10,9 @@ use super::{
     text_stream::parts,
 };
 use crate::{
-    app::{RequestContext, RestoreEvent, RestoreOptions, RestoreSummary},
+    app::{RequestContext, RestoreEvent, RestoreMode, RestoreOptions, RestoreSummary},
     ipvsadm::Order,
-    model::{Error, Reason},
+    model::{DiffCounts, Error, Reason},
     proto::v1 as pb,
 };
 
@@ -89,10 +89,17 @@ fn restore_options(first: &pb::RestoreRulesRequest) -> Result<RestoreOptions, Er
             ));
         }
     };
-    Ok(RestoreOptions {
-        clear: first.clear.unwrap_or_default(),
-        stop,
-    })
+    let mode = match (first.clear.unwrap_or_default(), first.replace) {
+        (false, false) => RestoreMode::Execute,
+        (true, false) => RestoreMode::Clear,
+        (false, true) => RestoreMode::Replace,
+        (true, true) => {
+            let message =
+                "cannot be combined with clear: it replaces the table without clearing it";
+            return Err(Error::invalid("replace", message));
+        }
+    };
+    Ok(RestoreOptions { mode, stop })
 }
 
 // === pb::restore_rules_response::Event ===
@@ -124,13 +131,35 @@ impl From<RestoreEvent> for pb::restore_rules_response::Event {
                     commands,
                     done,
                     refused,
+                    difference,
                 } = summary;
                 Self::End(pb::RestoreSummary {
                     commands: count(commands),
                     done: count(done),
                     refused: count(refused),
+                    difference: difference.map(pb::RestoreDifference::from),
                 })
             }
+        }
+    }
+}
+
+// === pb::RestoreDifference ===
+
+impl From<DiffCounts> for pb::RestoreDifference {
+    fn from(counts: DiffCounts) -> Self {
+        let DiffCounts {
+            created,
+            updated,
+            deleted,
+            unchanged,
+        } = counts;
+        Self {
+            changed: counts.changed(),
+            created: count(created),
+            updated: count(updated),
+            deleted: count(deleted),
+            unchanged: count(unchanged),
         }
     }
 }

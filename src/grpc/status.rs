@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt};
 
 use super::metadata;
-use crate::model::{Error, Reason, Violation};
+use crate::model::{Error, Progress, Reason, Violation};
 
 /// `domain` in `google.rpc.ErrorInfo`, the namespace of the reasons.
 pub const ERROR_DOMAIN: &str = "ipvsd";
@@ -60,6 +60,9 @@ pub fn status(error: &Error, request_id: Option<&str>) -> Status {
     if let Some(hint) = &error.hint {
         metadata.insert("hint".to_owned(), truncated(hint, MAX_MESSAGE));
     }
+    if let Some(progress) = error.progress.as_deref() {
+        metadata.extend(progress_fields(progress));
+    }
     let mut details = ErrorDetails::with_error_info(reason.as_str(), ERROR_DOMAIN, metadata);
     let code = code(*reason);
     if code == Code::FailedPrecondition {
@@ -77,6 +80,24 @@ pub fn status(error: &Error, request_id: Option<&str>) -> Status {
         details.set_request_info(truncated(id, MAX_FIELD), "");
     }
     Status::with_error_details(code, detail, details)
+}
+
+/// How far a restore came: the members of the problem in HTTP.
+fn progress_fields(progress: &Progress) -> [(String, String); 4] {
+    let Progress {
+        commands,
+        done,
+        refused,
+        unknown_lines,
+    } = progress;
+    let lines: Vec<_> = unknown_lines.iter().map(usize::to_string).collect();
+    [
+        ("commands", commands.to_string()),
+        ("done", done.to_string()),
+        ("refused", refused.to_string()),
+        ("unknown_lines", lines.join(",")),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
 }
 
 /// The fields at fault, up to [`MAX_VIOLATIONS`] bytes.

@@ -126,7 +126,8 @@ const EXPLANATIONS: [(Reason, &str); Reason::ALL.len()] = [
     ),
     (
         Reason::RateLimited,
-        "The request queue is full. Nothing was changed. Repeat the request after the time in \
+        "The request queue is full, or another request is restoring or clearing the whole table. \
+         Nothing was changed. Repeat the request after the time in \
          Retry-After.",
     ),
     (

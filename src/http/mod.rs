@@ -79,7 +79,7 @@ fn operations() -> OpenApiRouter<Api> {
             servers::delete
         ))
         .routes(routes!(listing::get))
-        .routes(routes!(rules::save, rules::restore))
+        .routes(routes!(rules::save, rules::restore, rules::replace))
         .routes(routes!(zero::all))
         .routes(routes!(zero::service))
         .routes(routes!(timeouts::get, timeouts::update))

@@ -9,7 +9,7 @@ use axum::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use crate::model::{Error, Reason, Violation};
+use crate::model::{Error, Progress, Reason, Violation};
 
 /// Media type of error responses.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -33,6 +33,8 @@ pub struct Problem {
     errors: Vec<Violation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+    #[serde(flatten)]
+    progress: Option<Box<Progress>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
     #[serde(skip)]
@@ -111,10 +113,14 @@ impl From<Error> for Problem {
             errno,
             violations,
             hint,
+            progress,
             cause: _,
         } = error;
         let mut headers = HeaderMap::new();
-        if let Some(seconds) = retry_after(reason) {
+        // A restore that has begun must not simply be repeated.
+        if progress.is_none()
+            && let Some(seconds) = retry_after(reason)
+        {
             headers.insert(header::RETRY_AFTER, seconds);
         }
         Self {
@@ -126,6 +132,7 @@ impl From<Error> for Problem {
             errno: errno.map(|errno| errno.to_string()),
             errors: violations,
             hint,
+            progress,
             request_id: None,
             headers,
         }

@@ -21,8 +21,11 @@ use super::{
     values::{OnError, RulesOrder},
 };
 use crate::{
-    app::{RestoreEvent, RestoreOptions, RestoreStream, RestoreSummary},
-    model::{Error, Reason, Violation},
+    app::{
+        RequestContext, RestoreEvent, RestoreMode, RestoreOptions, RestoreStream, RestoreSummary,
+        executed,
+    },
+    model::{DiffCounts, Error, Progress, Reason, Violation},
 };
 
 query! {
@@ -45,12 +48,33 @@ query! {
     }
 }
 
+query! {
+    /// Query parameters of replaced rules.
+    ReplaceQuery {
+        /// Behaviour after a creation or an edit that the kernel rejects: `continue` with the other
+        /// creations and edits, or `stop`. In both cases nothing is deleted. Default: `continue`.
+        on_error: OnError,
+    }
+}
+
 /// The result.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Restored {
     commands: usize,
     done: usize,
     refused: usize,
+    #[serde(flatten)]
+    difference: Option<Difference>,
+}
+
+/// The difference that a replacement has found.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Difference {
+    changed: bool,
+    created: usize,
+    updated: usize,
+    deleted: usize,
+    unchanged: usize,
 }
 
 /// A line of the event stream.
@@ -76,6 +100,10 @@ enum Event<'a> {
     Failed {
         reason: &'a str,
         detail: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hint: Option<&'a str>,
+        #[serde(flatten)]
+        progress: Option<&'a Progress>,
     },
 }
 
@@ -150,12 +178,67 @@ pub(super) async fn restore(
 ) -> Result<Response, Problem> {
     let (context, query) = write.start();
     let options = RestoreOptions {
-        clear: query.clear.unwrap_or_default(),
+        mode: match query.clear {
+            Some(true) => RestoreMode::Clear,
+            _ => RestoreMode::Execute,
+        },
         stop: query.on_error == Some(OnError(true)),
     };
-    let text = std::str::from_utf8(&body)
+    respond(&api, &context, options, &headers, &body).await
+}
+
+/// Replace the rules
+///
+/// Makes the kernel's table equal to the one that the commands make of an empty table, by the fewest
+/// operations: what is equal keeps its counters and connections, and what can be edited is not deleted
+/// and created again. Services and servers are created first, then edited, then deleted; if the kernel
+/// rejects a creation or an edit, nothing is deleted. The order of the servers of a service is not
+/// compared. The commands -A, -a, -E, -e, -D, -d and -C are allowed. The whole text is validated
+/// before the first operation: errors are reported as `lines[N]`, and nothing is changed. A text without
+/// commands is refused. `dry_run=true` returns the difference without a change. `Accept:
+/// application/x-ndjson` streams the events of `POST /v1/rules`. If another program changes the table
+/// meanwhile, the difference is computed again, up to three times.
+#[utoipa::path(
+    put, path = "/v1/rules", operation_id = "replaceRules", tag = "rules",
+    params(Write<ReplaceQuery>),
+    request_body(
+        description = "Commands.", content_type = "text/plain", content = String,
+        example = json!("-A -t 192.0.2.1:80 -s wlc\n-a -t 192.0.2.1:80 -r 192.168.10.1 -m\n")
+    ),
+    responses(
+        (status = 200, description = "The table is as the text says; or a stream of events.", content(
+            (schema::Replaced = "application/json"),
+            (String = "application/x-ndjson"),
+        )),
+        schema::NotFound, schema::Conflict, schema::Unprocessable,
+    )
+)]
+pub(super) async fn replace(
+    State(api): State<Api>,
+    write: Write<ReplaceQuery>,
+    _: Unconditional,
+    headers: HeaderMap,
+    Text(body): Text,
+) -> Result<Response, Problem> {
+    let (context, query) = write.start();
+    let options = RestoreOptions {
+        mode: RestoreMode::Replace,
+        stop: query.on_error == Some(OnError(true)),
+    };
+    respond(&api, &context, options, &headers, &body).await
+}
+
+/// Starts a restore and returns its result, or the stream of its events.
+async fn respond(
+    api: &Api,
+    context: &RequestContext,
+    options: RestoreOptions,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Response, Problem> {
+    let text = std::str::from_utf8(body)
         .map_err(|error| Error::invalid("", format!("invalid UTF-8: {error}")))?;
-    let events = api.app.restore_rules(&context, text, options).await?;
+    let events = api.app.restore_rules(context, text, options).await?;
     let accepts = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok());
@@ -177,10 +260,31 @@ fn lines(events: RestoreStream) -> impl Stream<Item = Result<Bytes, Error>> {
             Err(error) => reply::json(&Event::Failed {
                 reason: error.reason.as_str(),
                 detail: &error.detail,
+                hint: error.hint.as_deref(),
+                progress: error.progress.as_deref(),
             }),
         }?;
         line.push(b'\n');
         Ok(line.into())
+    })
+}
+
+/// The error for a restore in which the kernel rejected commands.
+fn refused(mut first: Error, refusals: Vec<Violation>, summary: RestoreSummary) -> Error {
+    let RestoreSummary {
+        commands,
+        done,
+        refused,
+        difference: _,
+    } = summary;
+    let counts = executed(commands, done, refused);
+    first.detail = format!("{counts}; first error: {}", first.detail);
+    first.violations = refusals;
+    first.with_progress(Progress {
+        commands,
+        done,
+        refused,
+        unknown_lines: Vec::new(),
     })
 }
 
@@ -204,21 +308,10 @@ async fn sum(mut events: RestoreStream) -> Result<Restored, Error> {
                 first.get_or_insert(error);
             }
             RestoreEvent::End(summary) => {
-                let Some(mut error) = first else {
-                    return Ok(summary.into());
+                return match first {
+                    Some(first) => Err(refused(first, refusals, summary)),
+                    None => Ok(summary.into()),
                 };
-                let RestoreSummary {
-                    commands,
-                    done,
-                    refused,
-                } = summary;
-                error.detail = format!(
-                    "{done} of {commands} commands were executed, {refused} were refused; first \
-                     error: {}",
-                    error.detail
-                );
-                error.violations = refusals;
-                return Err(error);
             }
         }
     }
@@ -262,11 +355,33 @@ impl From<RestoreSummary> for Restored {
             commands,
             done,
             refused,
+            difference,
         } = summary;
         Self {
             commands,
             done,
             refused,
+            difference: difference.map(Difference::from),
+        }
+    }
+}
+
+// === impl Difference ===
+
+impl From<DiffCounts> for Difference {
+    fn from(counts: DiffCounts) -> Self {
+        let DiffCounts {
+            created,
+            updated,
+            deleted,
+            unchanged,
+        } = counts;
+        Self {
+            changed: counts.changed(),
+            created,
+            updated,
+            deleted,
+            unchanged,
         }
     }
 }

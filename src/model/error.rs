@@ -22,6 +22,8 @@ pub struct Error {
     pub violations: Vec<Violation>,
     /// The remedy.
     pub hint: Option<String>,
+    /// How far a restore came, if it has begun.
+    pub progress: Option<Box<Progress>>,
     /// The underlying error, for the log. Never sent to clients.
     #[source]
     pub cause: Option<Cause>,
@@ -34,6 +36,19 @@ pub struct Violation {
     pub field: String,
     /// What is wrong with the field, and what is allowed.
     pub message: String,
+}
+
+/// How far a restore came that was interrupted, or in which the kernel rejected commands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// Commands of the restore.
+    pub commands: usize,
+    /// Commands that were executed.
+    pub done: usize,
+    /// Commands that the kernel rejected.
+    pub refused: usize,
+    /// Lines of the commands that were sent to the kernel and whose outcome is unknown.
+    pub unknown_lines: Vec<usize>,
 }
 
 /// The error that caused an [`Error`].
@@ -55,6 +70,7 @@ impl Error {
             errno: None,
             violations: Vec::new(),
             hint: None,
+            progress: None,
             cause: None,
         }
     }
@@ -95,6 +111,28 @@ impl Error {
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Sets how far the restore came.
+    #[must_use]
+    pub fn with_progress(mut self, progress: Progress) -> Self {
+        self.progress = Some(Box::new(progress));
+        self
+    }
+
+    /// Whether the kernel's reply contradicts what was read before: another program has created or
+    /// deleted the object in between.
+    pub fn contradicts_read(&self) -> bool {
+        self.errno.is_some()
+            && matches!(
+                self.reason,
+                Reason::ServiceNotFound
+                    | Reason::ServerNotFound
+                    | Reason::SyncDaemonNotRunning
+                    | Reason::ServiceExists
+                    | Reason::ServerExists
+                    | Reason::SyncDaemonRunning
+            )
     }
 
     /// Adds a field at fault.
@@ -147,15 +185,17 @@ impl PartialEq for Error {
             errno,
             violations,
             hint,
+            progress,
             cause: _,
         } = self;
-        (reason, detail, errno, violations, hint)
+        (reason, detail, errno, violations, hint, progress)
             == (
                 &other.reason,
                 &other.detail,
                 &other.errno,
                 &other.violations,
                 &other.hint,
+                &other.progress,
             )
     }
 }

@@ -9,6 +9,7 @@
 
 mod check;
 mod connection;
+mod diff;
 mod error;
 mod etag;
 mod existence;
@@ -29,6 +30,7 @@ mod service_draft;
 mod settings;
 mod stats;
 mod sync_daemon;
+mod table;
 mod timeouts;
 mod tunnel;
 mod view;
@@ -39,7 +41,8 @@ mod tests;
 pub use connection::{
     Connection, ConnectionFilter, ConnectionProtocol, CountBy, Endpoint, EndpointFilter,
 };
-pub use error::{Cause, Errno, Error, Violation};
+pub use diff::{Change, Diff, DiffCounts, diff, diff_service};
+pub use error::{Cause, Errno, Error, Progress, Violation};
 pub use etag::{Etag, EtagScope, Fingerprint, fingerprint};
 pub use field::Field;
 pub use info::Info;
@@ -57,6 +60,7 @@ pub use service_draft::{PersistenceDraft, ServiceDraft};
 pub use settings::{SETTINGS, SettingKind, SettingSpec, SettingValue, Settings};
 pub use stats::{Rates, Stats};
 pub use sync_daemon::{SyncDaemon, SyncDaemonConfig, SyncDaemonDraft, SyncState};
+pub use table::{Table, TargetServer, TargetService};
 pub use timeouts::{Timeouts, TimeoutsDraft};
 pub use tunnel::{Checksum, Tunnel, TunnelDraft, TunnelType};
 pub use view::{Include, Persistence, ServerView, ServiceView, SyncDaemonView, TunnelView};

@@ -139,6 +139,25 @@ impl Op {
         }
     }
 
+    /// Whether the operation makes, edits or deletes services or servers.
+    pub fn makes_table(&self) -> bool {
+        match self {
+            Self::CreateService(..)
+            | Self::SetService(..)
+            | Self::DeleteService(_)
+            | Self::CreateServer(..)
+            | Self::SetServer(..)
+            | Self::DeleteServer(..)
+            | Self::Clear => true,
+            Self::ZeroAll
+            | Self::ZeroService(_)
+            | Self::SetTimeouts(_)
+            | Self::StartSyncDaemon(_)
+            | Self::StopSyncDaemon(_)
+            | Self::SetSetting { .. } => false,
+        }
+    }
+
     /// The scheduler and the persistence engine that the operation needs.
     pub fn needs(&self) -> Option<(Name, Option<Name>)> {
         match self {

@@ -142,7 +142,7 @@ async fn a_dry_run_of_a_command_list_changes_nothing() {
             stop_on_error,
         };
         let outcome = write_dry(&executor, list).await.unwrap();
-        assert_eq!(outcome.results, vec![Ok(()); KINDS]);
+        assert_eq!(outcome.results, vec![CommandResult::Done; KINDS]);
         assert!(CommandList::ops(&outcome).eq(&ops()));
     }
     assert_eq!(change_count(&kernel), 0);

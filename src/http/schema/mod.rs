@@ -82,6 +82,7 @@ schemas! {
         shape::one_of("Connections, or counts.", &["ConnectionList", "ConnectionCounts"]);
     Cleared = reports::cleared();
     Restored = reports::restored();
+    Replaced = reports::replaced();
     Health = reports::health();
     ServiceInclude = reports::service_include();
     ServerInclude = reports::server_include();

@@ -5,58 +5,86 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use utoipa::{
     IntoResponses,
-    openapi::{Content, Ref, RefOr, Response, ResponseBuilder, Schema, example::ExampleBuilder},
+    openapi::{
+        Array, Content, Ref, RefOr, Response, ResponseBuilder, Schema, example::ExampleBuilder,
+    },
 };
 
 use super::{
     super::problem::{MEDIA_TYPE, Problem, status},
-    super::shape::{always, choice, integer, list_of, optional, response, text},
+    super::shape::{Property, always, choice, integer, list_of, optional, response, text, total},
 };
 use crate::model::{Errno, Error, Reason};
 
 pub(super) fn problem() -> RefOr<Schema> {
-    response(
-        "An error (RFC 9457).",
-        vec![
-            always(
-                "type",
-                text()
-                    .format(Some(utoipa::openapi::SchemaFormat::Custom(
-                        "uri-reference".to_owned(),
-                    )))
-                    .examples(["/errors/SERVICE_EXISTS"]),
-                "Path of a description of the reason.",
-            ),
-            always(
-                "title",
-                text().examples(["Virtual service already exists"]),
-                "Short text.",
-            ),
-            always("status", integer(400, 599).examples([409]), "HTTP status."),
-            always(
-                "detail",
-                text().examples(["virtual service tcp-192.0.2.1-80 already exists"]),
-                "Description of this occurrence.",
-            ),
-            always("reason", "Reason", "Machine-readable reason."),
-            optional(
-                "errno",
-                text().examples(["EEXIST"]),
-                "The kernel's error number. Absent if the error does not come from the kernel.",
-            ),
-            optional(
-                "errors",
-                list_of("Violation"),
-                "The invalid fields. Absent if there are none.",
-            ),
-            optional("hint", text(), "Remedy."),
-            optional(
-                "request_id",
-                text(),
-                "Id of the request, also in the response header `X-Request-Id` and in the log.",
-            ),
-        ],
-    )
+    let mut properties = vec![
+        always(
+            "type",
+            text()
+                .format(Some(utoipa::openapi::SchemaFormat::Custom(
+                    "uri-reference".to_owned(),
+                )))
+                .examples(["/errors/SERVICE_EXISTS"]),
+            "Path of a description of the reason.",
+        ),
+        always(
+            "title",
+            text().examples(["Virtual service already exists"]),
+            "Short text.",
+        ),
+        always("status", integer(400, 599).examples([409]), "HTTP status."),
+        always(
+            "detail",
+            text().examples(["virtual service tcp-192.0.2.1-80 already exists"]),
+            "Description of this occurrence.",
+        ),
+        always("reason", "Reason", "Machine-readable reason."),
+        optional(
+            "errno",
+            text().examples(["EEXIST"]),
+            "The kernel's error number. Absent if the error does not come from the kernel.",
+        ),
+        optional(
+            "errors",
+            list_of("Violation"),
+            "The invalid fields. Absent if there are none.",
+        ),
+        optional("hint", text(), "Remedy."),
+        optional(
+            "request_id",
+            text(),
+            "Id of the request, also in the response header `X-Request-Id` and in the log.",
+        ),
+    ];
+    properties.extend(progress());
+    response("An error (RFC 9457).", properties)
+}
+
+/// How far a restore came.
+fn progress() -> [Property; 4] {
+    [
+        optional(
+            "commands",
+            total().examples([3]),
+            "Number of commands of a restore. This and the next three are present if a restore was \
+             interrupted, or if the kernel rejected some of its commands.",
+        ),
+        optional(
+            "done",
+            total().examples([1]),
+            "Number of executed commands.",
+        ),
+        optional(
+            "refused",
+            total().examples([1]),
+            "Number of commands that the kernel rejected.",
+        ),
+        optional(
+            "unknown_lines",
+            Array::builder().items(total()),
+            "Lines of the commands that were sent to the kernel and whose outcome is unknown.",
+        ),
+    ]
 }
 
 pub(super) fn violation() -> RefOr<Schema> {

@@ -337,6 +337,39 @@ pub(super) fn restored() -> RefOr<Schema> {
     )
 }
 
+pub(super) fn replaced() -> RefOr<Schema> {
+    let number = |name, doc| -> Property { always(name, total().examples([3]), doc) };
+    response(
+        "Result of replaced rules. Services and their servers are counted together.",
+        vec![
+            number(
+                "commands",
+                "Number of operations that the difference needs.",
+            ),
+            number("done", "Number of executed operations; 0 in a dry run."),
+            number("refused", "Number of operations that the kernel rejected."),
+            always(
+                "changed",
+                boolean(),
+                "Whether the table differed from the text.",
+            ),
+            number("created", "Number of services and servers to create."),
+            number(
+                "updated",
+                "Number of services and servers to edit in place.",
+            ),
+            number(
+                "deleted",
+                "Number of services and servers to delete, the servers of deleted services included.",
+            ),
+            number(
+                "unchanged",
+                "Number of services and servers that are left as they are.",
+            ),
+        ],
+    )
+}
+
 pub(super) fn health() -> RefOr<Schema> {
     response(
         "Liveness or readiness.",

@@ -2,8 +2,8 @@
 
 use ipvsd::{
     client::{
-        ConnectionQuery, ProblemReason, RestoreEvent, RestoreRequest, ServiceSpec, StatsQuery,
-        TimeoutsPatch,
+        ConnectionQuery, ProblemReason, RestoreEvent, RestoreMode, RestoreRequest, ServiceSpec,
+        StatsQuery, TimeoutsPatch,
     },
     model::{
         CountBy, Errno, Field, Reason, SettingValue, Settings, SyncDaemonConfig, SyncState,
@@ -124,6 +124,7 @@ fn rules_are_restored_and_saved() {
         panic!("{events:?}");
     };
     assert_eq!((refused.line, refused.errno()), (2, Some(Errno::EEXIST)));
+    assert_eq!(end.difference, None);
     assert_eq!(refused.reason, ProblemReason::Known(Reason::ServiceExists));
     assert_eq!((end.commands, end.done, end.refused), (2, 1, 1));
     let result = restore("-A -t 192.0.2.2:80\nnonsense\n", false);
@@ -138,6 +139,25 @@ fn rules_are_restored_and_saved() {
     let mut rules = Vec::new();
     client.write_rules(&mut rules, true).unwrap();
     assert_eq!(rules, b"-A -t 192.0.2.1:80 -s rr\n");
+
+    let replace = |text: &[u8], dry_run| {
+        let request = RestoreRequest {
+            text: text.to_vec(),
+            mode: RestoreMode::Replace,
+            dry_run,
+            ..RestoreRequest::default()
+        };
+        let events = client.restore(request).unwrap().map(Result::unwrap);
+        match events.last() {
+            Some(RestoreEvent::End(end)) => end.difference.unwrap(),
+            event => panic!("{event:?}"),
+        }
+    };
+    let same = replace(&rules, false);
+    assert!(!same.changed && same.unchanged == 1);
+    let planned = replace(b"-A -f 7\n", true);
+    assert_eq!((planned.created, planned.deleted), (1, 1));
+    assert!(!replace(&rules, false).changed, "a dry run changes nothing");
     let mut listing = Vec::new();
     client
         .write_listing(&mut listing, Default::default())

@@ -63,6 +63,7 @@ async fn a_text_in_parts_is_restored_and_saved() {
         commands: 3,
         done: 2,
         refused: 1,
+        difference: None,
     };
     assert_eq!(events.last(), Some(&Event::End(end)));
     assert_eq!(

@@ -1,7 +1,11 @@
 //! `/v1/rules` and `/v1/listing`.
 
 use http::{Method, StatusCode};
-use ipvsd::{http::HttpOptions, server::Limits};
+use ipvsd::{
+    http::HttpOptions,
+    kernel::fake::{Fault, On, ServiceId, command},
+    server::Limits,
+};
 
 use super::daemon::{Daemon, Response};
 
@@ -15,6 +19,16 @@ async fn restore(daemon: &Daemon, query: &str, text: &str) -> Response {
     let path = format!("/v1/rules{query}");
     let headers = [("content-type", "text/plain")];
     daemon.request(Method::POST, &path, &headers, text).await
+}
+
+async fn replace(daemon: &Daemon, query: &str, text: &str) -> (StatusCode, serde_json::Value) {
+    let path = format!("/v1/rules{query}");
+    let headers = [("content-type", "text/plain")];
+    let response = daemon.request(Method::PUT, &path, &headers, text).await;
+    (
+        response.status,
+        serde_json::from_slice(&response.body).unwrap(),
+    )
 }
 
 async fn table(daemon: &Daemon) -> String {
@@ -161,4 +175,152 @@ async fn the_listing_has_the_columns_of_ipvsadm() {
         let response = daemon.get(&format!("/v1/listing?{bad}")).await;
         assert_eq!(response.status, StatusCode::BAD_REQUEST, "{bad}");
     }
+}
+
+#[tokio::test]
+async fn the_saved_text_of_a_table_replaces_it_without_a_change() {
+    let daemon = Daemon::start().await;
+    restore(&daemon, "", TABLE).await;
+    daemon.kernel.reset_counts();
+    for order in ["sorted", "restorable"] {
+        let text = daemon.get(&format!("/v1/rules?order={order}")).await.body;
+        let (status, answer) = replace(&daemon, "", std::str::from_utf8(&text).unwrap()).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(
+            answer,
+            serde_json::json!({
+                "commands": 0, "done": 0, "refused": 0,
+                "changed": false, "created": 0, "updated": 0, "deleted": 0, "unchanged": 3,
+            })
+        );
+    }
+    assert_eq!(changes(&daemon), 0);
+}
+
+/// The commands since the counts were reset that change the table.
+fn changes(daemon: &Daemon) -> u64 {
+    [
+        command::NEW_SERVICE,
+        command::SET_SERVICE,
+        command::DEL_SERVICE,
+        command::NEW_DEST,
+        command::SET_DEST,
+        command::DEL_DEST,
+        command::FLUSH,
+    ]
+    .iter()
+    .map(|number| daemon.kernel.commands(*number))
+    .sum()
+}
+
+#[tokio::test]
+async fn a_replacement_executes_only_the_difference() {
+    let daemon = Daemon::start().await;
+    restore(
+        &daemon,
+        "",
+        &format!("{TABLE}-A -f 7 -s rr\n-a -f 7 -r 192.168.10.9 -m\n"),
+    )
+    .await;
+    let wanted = "\
+-A -t 192.0.2.1:80 -s rr
+-a -t 192.0.2.1:80 -r 192.168.10.2:80 -m -w 1 -x 9 -y 4
+-a -t 192.0.2.1:80 -r 192.168.10.3:80 -m -w 1
+-A -t 192.0.2.2:80 -s wlc
+-a -t 192.0.2.1:80 -r 192.168.10.4:80 -m -w 1
+-e -t 192.0.2.1:80 -r 192.168.10.3:80 -m -w 5
+-d -t 192.0.2.1:80 -r 192.168.10.4:80
+";
+    let before = table(&daemon).await;
+    let (status, planned) = replace(&daemon, "?dry_run=true", wanted).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(table(&daemon).await, before, "a dry run changes nothing");
+    daemon.kernel.reset_counts();
+    let (status, answer) = replace(&daemon, "", wanted).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(
+        answer,
+        serde_json::json!({
+            "commands": 5, "done": 5, "refused": 0,
+            "changed": true, "created": 2, "updated": 1, "deleted": 3, "unchanged": 1,
+        })
+    );
+    for count in ["commands", "created", "updated", "deleted", "unchanged"] {
+        assert_eq!(planned[count], answer[count], "{count}");
+    }
+    assert_eq!(changes(&daemon), 5);
+    assert_eq!(
+        table(&daemon).await,
+        "-A -t 192.0.2.1:80 -s rr\n\
+         -a -t 192.0.2.1:80 -r 192.168.10.2:80 -m -w 1 -x 9 -y 4\n\
+         -a -t 192.0.2.1:80 -r 192.168.10.3:80 -m -w 5\n\
+         -A -t 192.0.2.2:80 -s wlc\n"
+    );
+}
+
+#[tokio::test]
+async fn a_replacement_that_the_kernel_refuses_deletes_nothing() {
+    let daemon = Daemon::start().await;
+    restore(&daemon, "", TABLE).await;
+    let (status, problem) = replace(&daemon, "", "-A -t 192.0.2.9:80 -s nosuch\n").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(problem["errors"][0]["field"], "lines[1]");
+    let counts = ["commands", "done", "refused"].map(|name| problem[name].as_u64().unwrap());
+    assert_eq!(counts, [2, 0, 1]);
+    assert_eq!(table(&daemon).await.lines().count(), 3);
+}
+
+#[tokio::test]
+async fn a_replacement_takes_only_commands_that_make_a_table() {
+    let daemon = Daemon::start().await;
+    restore(&daemon, "", TABLE).await;
+    let text = "-A -f 7\n-Z\n--set 1 2 3\n-A -f 7\n-a -f 8 -r 10.0.0.1 -m\n-D -f 9\n\
+                --start-daemon master\n-e -f 7 -r 10.0.0.1 -m\n";
+    let (status, problem) = replace(&daemon, "", text).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let errors = problem["errors"].as_array().unwrap().iter();
+    let fields: Vec<_> = errors
+        .map(|error| error["field"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        fields,
+        [2, 3, 4, 5, 6, 7, 8].map(|line| format!("lines[{line}]"))
+    );
+    assert_eq!(table(&daemon).await.lines().count(), 3);
+}
+
+#[tokio::test]
+async fn a_text_without_commands_clears_no_table() {
+    let daemon = Daemon::start().await;
+    restore(&daemon, "", TABLE).await;
+    for text in ["", "\n \n"] {
+        let (status, problem) = replace(&daemon, "", text).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+        let response = restore(&daemon, "?clear=true", text).await;
+        assert_eq!(response.status, StatusCode::BAD_REQUEST);
+        let problem: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
+        let hint = problem["hint"].as_str().unwrap();
+        assert!(hint.contains("DELETE /v1/services?confirm="), "{hint}");
+        assert!(hint.contains("ipvsctl -C"), "{hint}");
+    }
+    assert_eq!(table(&daemon).await.lines().count(), 3);
+}
+
+#[tokio::test]
+async fn a_replacement_makes_up_for_what_another_program_does_meanwhile() {
+    let daemon = Daemon::start().await;
+    restore(&daemon, "", TABLE).await;
+    let id = ServiceId::tcp("192.0.2.1:80".parse().unwrap());
+    let delete = Fault::before(move |kernel| assert!(kernel.remove_service(id)));
+    let faults = daemon.kernel.faults();
+    faults.once(On::Command(command::SET_SERVICE), delete);
+    let text = TABLE.replace("wlc -p 60", "rr");
+    let (status, answer) = replace(&daemon, "", &text).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(table(&daemon).await.lines().count(), 3);
+    assert!(
+        table(&daemon)
+            .await
+            .starts_with("-A -t 192.0.2.1:80 -s rr\n")
+    );
 }

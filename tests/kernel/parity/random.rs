@@ -187,7 +187,7 @@ impl Fixture {
         let writer = &self.executor.writer;
         let work = writer.write(commands, Instant::now() + SOON, false);
         for result in self.runtime.block_on(work).unwrap().results {
-            result.unwrap();
+            Result::from(result).unwrap();
         }
     }
 

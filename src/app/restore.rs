@@ -1,0 +1,357 @@
+//! Restores: commands of a text, or the difference between the table and a text, executed in parts in
+//! a task that does not end with its request.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use futures_util::Stream;
+use tokio::sync::mpsc;
+
+use super::{App, RequestContext, write::Turn};
+use crate::{
+    executor::{CommandList, CommandResult, TableQuery},
+    ipvsadm,
+    model::{Change, DiffCounts, Error, Op, Progress, Reason, ServiceEntry, TargetService, diff},
+};
+
+/// The progress of a restore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestoreEvent {
+    /// Commands were executed.
+    Progress {
+        /// Number of commands so far.
+        done: usize,
+        /// Number of commands in total.
+        total: usize,
+    },
+    /// The kernel rejected a command, which changed nothing.
+    Refused {
+        /// Line of the text, from 1; 0 for a command that is not in the text.
+        line: usize,
+        /// The command, in canonical spelling.
+        command: String,
+        /// Why.
+        error: Error,
+    },
+    /// The restore has ended.
+    End(RestoreSummary),
+}
+
+/// The outcome of a restore.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RestoreSummary {
+    /// Commands of the text; of a replacement, those of the difference.
+    pub commands: usize,
+    /// Commands that succeeded.
+    pub done: usize,
+    /// Commands that the kernel rejected.
+    pub refused: usize,
+    /// The difference, for a replacement.
+    pub difference: Option<DiffCounts>,
+}
+
+/// Events of a restore. Dropping the stream does not end the restore.
+#[derive(Debug)]
+pub struct RestoreStream {
+    events: mpsc::Receiver<Result<RestoreEvent, Error>>,
+}
+
+/// A command of a restore.
+#[derive(Clone, Debug)]
+pub(super) struct Command {
+    /// Line of the text, from 1; 0 for a command that is not in the text.
+    pub(super) line: usize,
+    pub(super) op: Op,
+}
+
+/// What a restore does.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Executes commands in order.
+    Commands(Vec<Command>),
+    /// Makes the table, as it was read, equal to the target.
+    Difference(Arc<Vec<ServiceEntry>>, Vec<TargetService>),
+}
+
+/// A restore in progress.
+pub(super) struct Restore {
+    app: App,
+    context: RequestContext,
+    /// How long each part may take.
+    timeout: Duration,
+    stop_on_error: bool,
+    /// Commands to execute, including a clear that is not in the text.
+    total: usize,
+    /// Commands executed or rejected so far.
+    executed: usize,
+    summary: RestoreSummary,
+    unknown_lines: Vec<usize>,
+    /// Whether another read and difference follow, which makes up for what another program did.
+    repeats: bool,
+    /// Commands of this difference that failed because another program changed the object.
+    outdated: usize,
+    events: mpsc::Sender<Result<RestoreEvent, Error>>,
+    logged: bool,
+}
+
+/// Commands per request to the executor: enough to fill batches, few enough that other requests run
+/// in between.
+pub(super) const CHUNK: usize = 1024;
+/// Events that wait for a slow receiver.
+const MAX_EVENTS: usize = 64;
+/// Differences that a replacement computes at most, if other programs keep changing the table.
+const MAX_DIFFERENCES: usize = 3;
+
+// === impl Restore ===
+
+impl Restore {
+    /// Starts a restore. It holds `turn` until its end.
+    pub(super) fn start(
+        app: &App,
+        context: &RequestContext,
+        timeout: Duration,
+        stop_on_error: bool,
+        work: Work,
+        turn: Option<Turn>,
+    ) -> RestoreStream {
+        let (sender, events) = mpsc::channel(MAX_EVENTS);
+        let mut restore = Self {
+            app: app.clone(),
+            context: context.clone(),
+            timeout,
+            stop_on_error,
+            total: 0,
+            executed: 0,
+            summary: RestoreSummary::default(),
+            unknown_lines: Vec::new(),
+            repeats: false,
+            outdated: 0,
+            events: sender,
+            logged: false,
+        };
+        app.background_work().spawn(async move {
+            let end = restore.run(work).await;
+            drop(turn);
+            restore.log(end.as_ref().err());
+            let last = end.map(|()| RestoreEvent::End(restore.summary));
+            restore.send(last).await;
+        });
+        RestoreStream { events }
+    }
+
+    async fn run(&mut self, work: Work) -> Result<(), Error> {
+        match work {
+            Work::Commands(commands) => {
+                self.total = commands.len();
+                self.summary.commands = commands.iter().filter(|command| command.line > 0).count();
+                self.execute(&commands).await.map(drop)
+            }
+            Work::Difference(table, target) => self.replace(table, &target).await,
+        }
+    }
+
+    /// Makes the table equal to the target. If the kernel rejects a creation or an edit, nothing is
+    /// deleted, so that no traffic is lost.
+    async fn replace(
+        &mut self,
+        mut table: Arc<Vec<ServiceEntry>>,
+        target: &[TargetService],
+    ) -> Result<(), Error> {
+        for attempt in 1..=MAX_DIFFERENCES {
+            let difference = diff(&table, target);
+            drop(std::mem::take(&mut table));
+            self.summary.difference.get_or_insert(difference.counts);
+            let make = commands(difference.make);
+            let remove = commands(difference.remove);
+            self.total = self.executed + make.len() + remove.len();
+            self.summary.commands = self.total;
+            self.repeats = attempt < MAX_DIFFERENCES;
+            self.outdated = 0;
+            let refused = self.summary.refused;
+            let goes_on = self.execute(&make).await?;
+            if goes_on && self.summary.refused == refused && self.outdated == 0 {
+                self.execute(&remove).await?;
+            }
+            if self.outdated == 0 {
+                break;
+            }
+            self.context.deadline = Instant::now() + self.timeout;
+            table = self.app.read(&self.context, TableQuery).await?.value;
+        }
+        Ok(())
+    }
+
+    /// Executes commands in parts. Returns whether all were tried.
+    async fn execute(&mut self, commands: &[Command]) -> Result<bool, Error> {
+        for chunk in commands.chunks(CHUNK) {
+            if self.app.background_work().is_stopping() {
+                let error = Error::new(Reason::Internal, "the daemon is ending");
+                return Err(self.interrupted(error));
+            }
+            let list = CommandList {
+                ops: chunk.iter().map(|command| command.op.clone()).collect(),
+                stop_on_error: self.stop_on_error,
+            };
+            self.context.deadline = Instant::now() + self.timeout;
+            let outcome = self.app.run_write(&self.context, list).await;
+            let outcome = outcome.map_err(|error| self.interrupted(error))?;
+            if self.context.dry_run {
+                continue;
+            }
+            self.executed += outcome.results.len();
+            let refused = self.summary.refused;
+            for (command, result) in chunk.iter().zip(outcome.results) {
+                self.count(command, result).await;
+            }
+            if let Some(error) = outcome.interruption {
+                return Err(self.interrupted(error));
+            }
+            let progress = RestoreEvent::Progress {
+                done: self.executed,
+                total: self.total,
+            };
+            self.send(Ok(progress)).await;
+            if self.stop_on_error && self.summary.refused > refused {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Counts a result and reports a failure.
+    async fn count(&mut self, command: &Command, result: CommandResult) {
+        let replaces = self.summary.difference.is_some();
+        match result {
+            CommandResult::Done => {
+                self.summary.done += usize::from(command.line != 0 || replaces);
+            }
+            CommandResult::Unknown(_) => self.unknown_lines.push(command.line),
+            CommandResult::Refused(error) if self.repeats && error.contradicts_read() => {
+                self.outdated += 1;
+                self.executed -= 1;
+            }
+            CommandResult::Refused(error) => {
+                self.summary.refused += 1;
+                let mut text = Vec::new();
+                // Writing into memory does not fail.
+                drop(ipvsadm::write_op(&mut text, &command.op));
+                let refused = RestoreEvent::Refused {
+                    line: command.line,
+                    command: String::from_utf8_lossy(&text).trim_end().to_owned(),
+                    error,
+                };
+                self.send(Ok(refused)).await;
+            }
+        }
+    }
+
+    /// The error for a restore that ends before its end: how far it came.
+    fn interrupted(&self, mut error: Error) -> Error {
+        let RestoreSummary {
+            commands,
+            done,
+            refused,
+            difference: _,
+        } = self.summary;
+        let unknown_lines = self.unknown_lines.clone();
+        let unknown = match unknown_lines.as_slice() {
+            [] => String::new(),
+            [0] => " and one of unknown outcome".to_owned(),
+            [line] => format!(" and one of unknown outcome, line {line}"),
+            [first, .., last] => format!(
+                " and {} of unknown outcome, lines {first} to {last}",
+                unknown_lines.len()
+            ),
+        };
+        let counts = executed(commands, done, refused);
+        if done + refused + unknown_lines.len() == 0 {
+            error.detail += "; no command was executed";
+        } else {
+            error.detail = format!("interrupted: {counts}{unknown}; {}", error.detail);
+            error.hint = Some(
+                "read the table to see its state; do not repeat the text as it is: commands that \
+                 were executed would be refused or executed twice. A replacement (PUT /v1/rules) \
+                 can be repeated, because it executes only what is missing"
+                    .to_owned(),
+            );
+        }
+        error.with_progress(Progress {
+            commands,
+            done,
+            refused,
+            unknown_lines,
+        })
+    }
+
+    /// Sends an event. The receiver may be gone. One that does not read delays the restore until its
+    /// connection is closed (`limits.write_timeout`).
+    async fn send(&self, event: Result<RestoreEvent, Error>) {
+        drop(self.events.send(event).await);
+    }
+
+    fn log(&mut self, error: Option<&Error>) {
+        self.logged = true;
+        let RestoreSummary {
+            commands,
+            done,
+            refused,
+            difference: _,
+        } = self.summary;
+        let principal = &self.context.principal;
+        let dry_run = self.context.dry_run;
+        let client_gone = self.events.is_closed();
+        match error {
+            None => tracing::info!(
+                %principal, dry_run, commands, done, refused, client_gone, "restore ended"
+            ),
+            Some(error) => tracing::warn!(
+                %principal, dry_run, commands, done, refused, client_gone,
+                unknown_lines = ?self.unknown_lines,
+                reason = error.reason.as_str(),
+                %error,
+                "restore interrupted"
+            ),
+        }
+    }
+}
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        if !self.logged {
+            let error = Error::new(Reason::Internal, "the daemon has ended");
+            self.log(Some(&self.interrupted(error)));
+        }
+    }
+}
+
+/// `2 of 3 commands were executed, 1 was refused`.
+pub fn executed(commands: usize, done: usize, refused: usize) -> String {
+    let were = |count| if count == 1 { "was" } else { "were" };
+    format!(
+        "{done} of {commands} commands {} executed, {refused} {} refused",
+        were(done),
+        were(refused)
+    )
+}
+
+fn commands(changes: Vec<Change>) -> Vec<Command> {
+    let command = |change: Change| Command {
+        line: change.origin.unwrap_or_default(),
+        op: change.op,
+    };
+    changes.into_iter().map(command).collect()
+}
+
+// === impl RestoreStream ===
+
+impl Stream for RestoreStream {
+    type Item = Result<RestoreEvent, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.events.poll_recv(cx)
+    }
+}

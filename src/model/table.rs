@@ -1,0 +1,155 @@
+//! A table as configuration: what a text of commands makes, evaluated without a kernel.
+
+use std::collections::{
+    HashMap,
+    hash_map::{Entry, VacantEntry},
+};
+
+use super::{Error, Op, ServerConfig, ServerKey, ServiceConfig, ServiceKey};
+
+/// A virtual service as it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetService {
+    /// Protocol, address and port, or firewall mark.
+    pub key: ServiceKey,
+    /// Configuration.
+    pub config: ServiceConfig,
+    /// Real servers in the order of their creation. The kernel inserts each before the others.
+    pub servers: Vec<TargetServer>,
+    /// Where it was asked for: see [`TargetServer::origin`].
+    pub origin: usize,
+}
+
+/// A real server as it is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TargetServer {
+    /// Address and port.
+    pub key: ServerKey,
+    /// Configuration.
+    pub config: ServerConfig,
+    /// Where it was asked for: the number of a line, or an index in a list. For errors.
+    pub origin: usize,
+}
+
+/// A table without counters, and what operations make of it. Starts empty.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    services: HashMap<ServiceKey, Made<ServiceConfig>>,
+    servers: HashMap<ServiceKey, HashMap<ServerKey, Made<ServerConfig>>>,
+    /// Objects made so far, which orders them.
+    made: usize,
+}
+
+/// The configuration of an object that an operation has made.
+#[derive(Clone, Copy, Debug)]
+struct Made<C> {
+    config: C,
+    order: usize,
+    origin: usize,
+}
+
+// === impl Table ===
+
+impl Table {
+    /// Executes an operation, or fails as the kernel would. `origin` is that of the objects which the
+    /// operation makes or edits. An operation that changes no configuration has no effect.
+    pub fn apply(&mut self, op: &Op, origin: usize) -> Result<(), Error> {
+        self.made += 1;
+        let order = self.made;
+        match *op {
+            Op::CreateService(key, config) => match self.services.entry(key) {
+                Entry::Vacant(entry) => insert(entry, config, order, origin),
+                Entry::Occupied(_) => return Err(Error::service_exists(key)),
+            },
+            Op::SetService(key, config) => self
+                .services
+                .get_mut(&key)
+                .ok_or_else(|| Error::service_not_found(key))?
+                .edit(config, origin),
+            Op::DeleteService(key) => {
+                self.services
+                    .remove(&key)
+                    .ok_or_else(|| Error::service_not_found(key))?;
+                self.servers.remove(&key);
+            }
+            Op::CreateServer(service, key, config) => match self.servers_of(service)?.entry(key) {
+                Entry::Vacant(entry) => insert(entry, config, order, origin),
+                Entry::Occupied(_) => return Err(Error::server_exists(service, key)),
+            },
+            Op::SetServer(service, key, config) => self
+                .servers_of(service)?
+                .get_mut(&key)
+                .ok_or_else(|| Error::server_not_found(service, key))?
+                .edit(config, origin),
+            Op::DeleteServer(service, key) => {
+                let removed = self.servers_of(service)?.remove(&key);
+                removed.ok_or_else(|| Error::server_not_found(service, key))?;
+            }
+            Op::Clear => {
+                self.services.clear();
+                self.servers.clear();
+            }
+            Op::ZeroAll
+            | Op::ZeroService(_)
+            | Op::SetTimeouts(_)
+            | Op::StartSyncDaemon(_)
+            | Op::StopSyncDaemon(_)
+            | Op::SetSetting { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// The servers of a service, which must exist.
+    fn servers_of(
+        &mut self,
+        service: ServiceKey,
+    ) -> Result<&mut HashMap<ServerKey, Made<ServerConfig>>, Error> {
+        match self.services.contains_key(&service) {
+            true => Ok(self.servers.entry(service).or_default()),
+            false => Err(Error::service_not_found(service)),
+        }
+    }
+
+    /// The services and their servers, each in the order of their creation.
+    pub fn into_services(mut self) -> Vec<TargetService> {
+        in_order(self.services)
+            .map(|(key, made)| {
+                let servers = self.servers.remove(&key).unwrap_or_default();
+                let servers = in_order(servers).map(|(key, made)| TargetServer {
+                    key,
+                    config: made.config,
+                    origin: made.origin,
+                });
+                TargetService {
+                    key,
+                    config: made.config,
+                    servers: servers.collect(),
+                    origin: made.origin,
+                }
+            })
+            .collect()
+    }
+}
+
+// === impl Made ===
+
+impl<C> Made<C> {
+    fn edit(&mut self, config: C, origin: usize) {
+        self.config = config;
+        self.origin = origin;
+    }
+}
+
+fn insert<K, C>(entry: VacantEntry<'_, K, Made<C>>, config: C, order: usize, origin: usize) {
+    entry.insert(Made {
+        config,
+        order,
+        origin,
+    });
+}
+
+fn in_order<K, C>(made: HashMap<K, Made<C>>) -> impl Iterator<Item = (K, Made<C>)> {
+    let mut made: Vec<_> = made.into_iter().collect();
+    made.sort_unstable_by_key(|(_, made)| made.order);
+    made.into_iter()
+}
