@@ -66,14 +66,8 @@ fn serve(config: &Config) -> anyhow::Result<()> {
 
 /// Starts the executor on the configured kernel, and the application layer above it.
 fn start_app(config: &Config) -> anyhow::Result<App> {
-    let executor =
-        Executor::start(kernel(config)?, config.limits.executor_limits()).with_context(|| {
-            let namespace = config.netns.as_deref().unwrap_or("of the daemon");
-            format!(
-                "cannot enter the network namespace {namespace} (see ip netns list; requires \
-                 CAP_SYS_ADMIN)"
-            )
-        })?;
+    let executor = Executor::start(kernel(config)?, config.limits.executor_limits())
+        .context("cannot start the executor's thread")?;
     Ok(App::new(executor, config.app_options()))
 }
 

@@ -32,6 +32,9 @@ pub trait PendingTransaction: Send {
 
     /// Reads back and replies.
     fn finish(&mut self, done: InFlight, engine: &mut Engine, results: &mut BatchResults);
+
+    /// Replies with an error.
+    fn fail(&mut self, error: Error);
 }
 
 /// A transaction with the types of its queries.
@@ -66,6 +69,12 @@ impl Engine {
     fn run_batch(&mut self, mut batch: Vec<Box<dyn PendingTransaction>>) {
         let now = Instant::now();
         batch.retain_mut(|transaction| transaction.is_wanted(now));
+        match self.socket.enter() {
+            Ok(here) => self.planned_in = Some(here),
+            Err(error) => {
+                return batch.iter_mut().for_each(|it| it.fail(error.clone()));
+            }
+        }
         let preconditions = batch.iter().map(|transaction| transaction.queries()[0]);
         let mut results = self.prefetch(preconditions);
         let mut planned = Vec::with_capacity(batch.len());
@@ -83,6 +92,7 @@ impl Engine {
         for (mut transaction, done) in batch.into_iter().zip(in_flight) {
             transaction.finish(done, self, &mut results);
         }
+        self.planned_in = None;
     }
 
     /// Runs those of the queries that read a service alone, in one exchange.
@@ -252,6 +262,10 @@ impl<P: TypedQuery, R: TypedQuery> PendingTransaction for TypedTransaction<P, R>
             })
         });
         self.reply(outcome);
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.reply(Err(error));
     }
 }
 

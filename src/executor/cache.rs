@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::query::TypedQuery;
+use crate::kernel::NamespaceId;
 
 /// A query result with its age.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ struct Entries {
 #[derive(Debug)]
 struct Entry<A> {
     read: Instant,
+    /// The network namespace in which it was read.
+    namespace: NamespaceId,
     value: A,
     /// The largest age that a request has accepted.
     max_age: Duration,
@@ -45,10 +48,11 @@ struct Entry<A> {
 // === impl Cache ===
 
 impl Cache {
-    /// The kept result of a query, if it is at most `max_age` old.
+    /// The kept result of a query in a network namespace, if it is at most `max_age` old.
     pub(super) fn get<Q: TypedQuery>(
         &self,
         _query: &Q,
+        namespace: NamespaceId,
         max_age: Duration,
     ) -> Option<Cached<Q::Answer>> {
         if max_age.is_zero() || !Q::CACHED {
@@ -59,7 +63,7 @@ impl Cache {
         let entry = entry.downcast_mut::<Entry<Q::Answer>>()?;
         entry.max_age = entry.max_age.max(max_age);
         let age = entry.read.elapsed();
-        (age <= max_age).then(|| Cached {
+        (age <= max_age && entry.namespace == namespace).then(|| Cached {
             value: entry.value.clone(),
             age,
             kept: true,
@@ -70,6 +74,7 @@ impl Cache {
     pub(super) fn keep<Q: TypedQuery>(
         &self,
         _query: &Q,
+        namespace: NamespaceId,
         value: &Q::Answer,
         max_age: Duration,
     ) -> bool {
@@ -78,6 +83,7 @@ impl Cache {
         }
         let entry = Entry {
             read: Instant::now(),
+            namespace,
             value: value.clone(),
             max_age,
         };

@@ -135,8 +135,10 @@ impl Reader {
         thread::Builder::new()
             .name("ipvs-connections".to_owned())
             .spawn(move || {
-                let entered = kernel.enter().map_err(failed);
-                read(entered.map(|()| &*kernel), permit);
+                let name = kernel.namespace().unwrap_or_default();
+                let entered = kernel.enter();
+                let entered = entered.map_err(|error| unavailable::namespace(name, error));
+                read(entered.map(|_| &*kernel), permit);
             })
             .map_err(|error| {
                 Error::new(

@@ -10,13 +10,18 @@ use super::{
     reconnect::ReconnectingSocket,
     socket::Dump,
 };
-use crate::{kernel::Kernel, model::Error};
+use crate::{
+    kernel::{Kernel, NamespaceId},
+    model::Error,
+};
 
 /// Executes changes.
 pub struct Engine {
     pub(super) kernel: Arc<dyn Kernel>,
     pub(super) cache: Arc<Cache>,
     pub(super) socket: ReconnectingSocket,
+    /// The network namespace from whose state the batch in progress is planned.
+    pub(super) planned_in: Option<NamespaceId>,
     /// The dump of a query that is in progress, and whether a change has invalidated it.
     pub(super) dumping: Option<(Dump, bool)>,
 }
@@ -28,6 +33,7 @@ impl Engine {
             socket: ReconnectingSocket::new(kernel.clone()),
             kernel,
             cache,
+            planned_in: None,
             dumping: None,
         }
     }

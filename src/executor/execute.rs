@@ -146,8 +146,30 @@ impl Engine {
         }
     }
 
-    /// Executes operations in order. An operation that fails does not stop the ones after it.
+    /// Executes operations in order, in the managed network namespace. An operation that fails does
+    /// not stop the ones after it.
+    ///
+    /// Another namespace may get the managed name at any time. The operations are sent only to the
+    /// one from whose state they are planned, and they have succeeded only if it still has the name
+    /// afterwards: no change in a deleted namespace is reported as a success.
     fn execute(&mut self, ops: &[Op]) -> Result<Vec<Outcome>, Error> {
+        let kernel = self.kernel.clone();
+        let replaced = |executed| {
+            let name = kernel.namespace().unwrap_or_default();
+            unavailable::namespace_replaced(name, executed)
+        };
+        let here = self.socket.enter()?;
+        if self.planned_in.is_some_and(|planned_in| planned_in != here) {
+            return Err(replaced(false));
+        }
+        let outcomes = self.execute_here(ops)?;
+        match self.socket.enter() {
+            Ok(id) if id == here => Ok(outcomes),
+            _ => Err(replaced(true)),
+        }
+    }
+
+    fn execute_here(&mut self, ops: &[Op]) -> Result<Vec<Outcome>, Error> {
         self.cache.clear();
         if let Some((dump, invalidated)) = &mut self.dumping {
             *invalidated |= ops.iter().any(|op| dump.is_invalidated_by(op));

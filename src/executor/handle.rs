@@ -87,12 +87,21 @@ impl Reader {
         max_age: Duration,
         deadline: Instant,
     ) -> Result<Cached<Q::Answer>, Error> {
-        if let Some(cached) = self.cache.get(&query, max_age) {
+        if let Some(cached) = self.cached(&query, max_age) {
             return Ok(cached);
         }
         let (reply, result) = oneshot::channel();
         let job = Job::read(query, max_age, deadline, reply);
         self.submitter.submit(job, deadline, result).await
+    }
+
+    /// A kept result, if the namespace in which it was read still has the managed name.
+    fn cached<Q: TypedQuery>(&self, query: &Q, max_age: Duration) -> Option<Cached<Q::Answer>> {
+        if max_age.is_zero() {
+            return None;
+        }
+        let here = self.kernel.identity().ok()?;
+        self.cache.get(query, here, max_age)
     }
 }
 

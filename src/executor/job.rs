@@ -15,7 +15,10 @@ use super::{
     query::{Source, TypedQuery},
     transaction::{CommandList, CommandResult, CommandResults, Executed, Transaction},
 };
-use crate::model::{Error, Op, Reason, ServiceKey};
+use crate::{
+    kernel::NamespaceId,
+    model::{Error, Op, Reason, ServiceKey},
+};
 
 /// A request that waits for the thread.
 pub enum Job {
@@ -71,6 +74,9 @@ pub trait PendingRead: Send {
 pub trait QueryRunner {
     /// The cache of results.
     fn cache(&self) -> &Cache;
+
+    /// Enters the managed network namespace.
+    fn enter(&mut self) -> Result<NamespaceId, Error>;
 
     /// Calls `fetch` with the source of a query that changes may interrupt.
     fn with_source(&mut self, fetch: &mut dyn FnMut(&mut Source<'_>));
@@ -206,11 +212,19 @@ impl<Q: TypedQuery> PendingRead for CoalescedRead<Q> {
 
     fn run(self: Box<Self>, runner: &mut dyn QueryRunner) {
         let Self { query, waiting } = *self;
+        let here = match runner.enter() {
+            Ok(here) => here,
+            Err(error) => {
+                return waiting
+                    .into_iter()
+                    .for_each(|pending| pending.reply(Err(error.clone())));
+            }
+        };
         // More requests may have missed the cache together than fit one iteration. The iteration
         // before has left a result that is young enough for them.
         let mut missing = Vec::with_capacity(waiting.len());
         for pending in waiting {
-            match runner.cache().get(&query, pending.request) {
+            match runner.cache().get(&query, here, pending.request) {
                 Some(cached) => pending.reply(Ok(cached)),
                 None => missing.push(pending),
             }
@@ -226,7 +240,7 @@ impl<Q: TypedQuery> PendingRead for CoalescedRead<Q> {
             // A change during the read may be missing in the result. Requests that came before the
             // change receive it, but it is not kept.
             Ok(value) if generation == runner.cache().generation() => {
-                runner.cache().keep(&query, value, max_age)
+                runner.cache().keep(&query, here, value, max_age)
             }
             _ => false,
         };

@@ -74,24 +74,15 @@ pub struct ExecutorLimits {
 // === impl Executor ===
 
 impl Executor {
-    /// Starts the thread in the kernel's network namespace. Fails if the namespace cannot be
-    /// entered. A kernel without IPVS is no error here: each request fails until IPVS appears.
+    /// Starts the thread, which enters the kernel's network namespace. A namespace that does not
+    /// exist and a kernel without IPVS are no errors here: each request fails until they appear.
     pub fn start(kernel: Arc<dyn Kernel>, limits: ExecutorLimits) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel(limits.queue_length.max(1));
         let cache = Arc::new(Cache::default());
         let worker = Worker::new(kernel.clone(), queue, cache.clone());
-        let (entered, result) = std::sync::mpsc::channel();
-        let own = kernel.clone();
         let thread = thread::Builder::new()
             .name("ipvs-netlink".to_owned())
-            .spawn(move || {
-                let enter = own.enter();
-                let failed = enter.is_err();
-                if entered.send(enter).is_ok() && !failed {
-                    worker.run();
-                }
-            })?;
-        result.recv().map_err(io::Error::other)??;
+            .spawn(move || worker.run())?;
         let submitter = Submitter::new(jobs, thread.thread().clone());
         let streams = Arc::new(Semaphore::new(limits.connection_streams.max(1)));
         Ok(Self {

@@ -1,4 +1,5 @@
-//! A socket that connects on first use and reconnects after a failure.
+//! A socket that connects on first use, and reconnects after a failure and in another network
+//! namespace.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -10,17 +11,27 @@ use super::{
     unavailable,
 };
 use crate::{
-    kernel::Kernel,
+    kernel::{Kernel, NamespaceId},
     model::{Errno, Error, Reason},
 };
 
 /// A socket to IPVS that reconnects.
 pub struct ReconnectingSocket {
     kernel: Arc<dyn Kernel>,
-    socket: Option<IpvsSocket>,
-    /// The last failure to connect, shared by all sockets to this kernel. It is returned again for
-    /// a moment, because each attempt may run modprobe.
-    failure: Arc<Mutex<Option<(Instant, Error)>>>,
+    /// The socket and the namespace in which it was opened.
+    socket: Option<(NamespaceId, IpvsSocket)>,
+    shared: Arc<Mutex<Shared>>,
+}
+
+/// What all sockets of a thread have in common.
+#[derive(Default)]
+struct Shared {
+    /// The namespace that the thread has entered; `None` if it is in that of the daemon, because the
+    /// managed one does not exist.
+    namespace: Option<NamespaceId>,
+    /// The last failure to connect. It is returned again for a moment, because each attempt may run
+    /// modprobe.
+    failure: Option<(Instant, Error)>,
 }
 
 /// How long a failure to connect is returned again without a new attempt.
@@ -34,43 +45,94 @@ impl ReconnectingSocket {
         Self {
             kernel,
             socket: None,
-            failure: Arc::default(),
+            shared: Arc::default(),
         }
     }
 
-    /// Another socket to the same kernel. Both share the last failure to connect.
+    /// Another socket of the same thread.
     pub fn sibling(&self) -> Self {
         Self {
             kernel: self.kernel.clone(),
             socket: None,
-            failure: self.failure.clone(),
+            shared: self.shared.clone(),
         }
     }
 
-    /// The connected socket.
+    /// Moves the thread into the namespace that has the managed name now, unless it is there, and
+    /// returns its identity.
+    pub fn enter(&self) -> Result<NamespaceId, Error> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let entered = match self.kernel.identity() {
+            Ok(id) if shared.namespace == Some(id) => return Ok(id),
+            Ok(_) => self.kernel.enter(),
+            Err(error) => Err(error),
+        };
+        shared.failure = None;
+        let old = shared.namespace.take();
+        let name = self.kernel.namespace().unwrap_or_default();
+        match entered {
+            Ok(new) => {
+                match old {
+                    Some(old) => tracing::warn!(
+                        namespace = name, %old, %new,
+                        "another network namespace has the managed name; entered it"
+                    ),
+                    None if name.is_empty() => {}
+                    None => tracing::info!(namespace = name, %new, "entered the network namespace"),
+                }
+                shared.namespace = Some(new);
+                Ok(new)
+            }
+            Err(error) => {
+                if let Some(old) = old {
+                    tracing::warn!(
+                        namespace = name, %old, %error,
+                        "left the network namespace, which does not have the managed name any more"
+                    );
+                    if let Err(error) = self.kernel.leave() {
+                        tracing::warn!(%error, "cannot return to the daemon's network namespace");
+                    }
+                }
+                Err(unavailable::namespace(name, error))
+            }
+        }
+    }
+
+    /// The connected socket, in the namespace that has the managed name now.
     pub fn socket(&mut self) -> Result<&mut IpvsSocket, Error> {
+        let here = self.refresh()?;
         if self.socket.is_none() {
-            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((when, error)) = &*failure
+            let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((when, error)) = &shared.failure
                 && when.elapsed() < RETRY_AFTER
             {
                 return Err(error.clone());
             }
             match IpvsSocket::connect(&*self.kernel) {
                 Ok(socket) => {
-                    *failure = None;
-                    self.socket = Some(socket);
+                    shared.failure = None;
+                    self.socket = Some((here, socket));
                 }
                 Err(error) => {
                     let error = unavailable::no_socket(error);
-                    *failure = Some((Instant::now(), error.clone()));
+                    shared.failure = Some((Instant::now(), error.clone()));
                     return Err(error);
                 }
             }
         }
-        self.socket
-            .as_mut()
-            .ok_or_else(|| Error::new(Reason::Internal, "no socket"))
+        let socket = self.socket.as_mut().map(|(_, socket)| socket);
+        socket.ok_or_else(|| Error::new(Reason::Internal, "no socket"))
+    }
+
+    /// Enters the managed namespace, and closes the socket if it belongs to another one.
+    pub fn refresh(&mut self) -> Result<NamespaceId, Error> {
+        let here = self.enter();
+        if let Some((opened_in, _)) = &self.socket
+            && here.as_ref() != Ok(opened_in)
+        {
+            self.close();
+        }
+        here
     }
 
     /// Closes the socket and discards pending replies.

@@ -1,5 +1,7 @@
 //! Errors of a kernel that is unavailable, or unavailable to this process.
 
+use std::{io, path::Path};
+
 use super::socket::ReadError;
 use crate::model::{Errno, Error, Reason};
 
@@ -15,6 +17,58 @@ pub fn no_socket(error: ReadError) -> Error {
         ReadError::Rejected(errno) => rejected(errno),
         error => broken(error),
     }
+}
+
+/// The managed network namespace cannot be entered.
+pub fn namespace(name: &str, error: io::Error) -> Error {
+    let errno = error.raw_os_error().map(Errno);
+    let (detail, hint) = match errno {
+        Some(Errno::ENOENT) => (
+            format!("the network namespace {name} does not exist"),
+            match name.starts_with('/') {
+                true => "ipvsd enters it when the file appears".to_owned(),
+                false => {
+                    format!("on the director, as root: ip netns add {name}; ipvsd waits for it")
+                }
+            },
+        ),
+        Some(Errno::EPERM) => (
+            format!("ipvsd may not enter the network namespace {name}"),
+            "run ipvsd as root, or with AmbientCapabilities=CAP_NET_ADMIN CAP_SYS_ADMIN in its \
+             systemd unit"
+                .to_owned(),
+        ),
+        _ => (
+            format!("the network namespace {name} cannot be entered"),
+            format!(
+                "check on the director that it is one: nsenter --net={} true",
+                Path::new("/run/netns").join(name).display()
+            ),
+        ),
+    };
+    let unavailable = Error::new(Reason::KernelUnavailable, detail)
+        .with_hint(hint)
+        .with_source(error);
+    match errno {
+        Some(errno) => unavailable.with_errno(errno),
+        None => unavailable,
+    }
+}
+
+/// Another network namespace has got the managed name since a change was planned or sent. It was not
+/// changed.
+pub fn namespace_replaced(name: &str, executed: bool) -> Error {
+    let detail = match executed {
+        true => {
+            "the change was executed in the old one; the one that has the name now was not changed"
+        }
+        false => "nothing was changed",
+    };
+    Error::new(
+        Reason::KernelUnavailable,
+        format!("the network namespace {name} was deleted during the request: {detail}"),
+    )
+    .with_hint("retry; `ip netns list` shows the namespaces of the director")
 }
 
 /// The kernel rejected a request that it rejects only for lack of privilege or support.

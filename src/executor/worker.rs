@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc::{self, error::TryRecvError};
@@ -17,7 +17,10 @@ use super::{
     query::Source,
     reconnect::ReconnectingSocket,
 };
-use crate::kernel::Kernel;
+use crate::{
+    kernel::{Kernel, NamespaceId},
+    model::Error,
+};
 
 /// The state of the thread.
 pub struct Worker {
@@ -32,6 +35,9 @@ pub struct Worker {
 
 /// Jobs per iteration: enough to coalesce queries and to fill batches.
 const JOBS_PER_ITERATION: usize = 256;
+/// Time between two checks, while no requests arrive, whether the managed network namespace has been
+/// deleted: sockets in it would keep it, with its interfaces and addresses.
+const NAMESPACE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 // === impl Worker ===
 
@@ -57,7 +63,7 @@ impl Worker {
             let first = match self.jobs.try_recv() {
                 Ok(job) => job,
                 Err(TryRecvError::Empty) => {
-                    thread::park();
+                    self.park();
                     continue;
                 }
                 Err(TryRecvError::Disconnected) => return,
@@ -68,9 +74,22 @@ impl Worker {
                 tracing::error!("executor iteration panicked; its requests fail with INTERNAL");
                 self.engine.socket.close();
                 self.reads.close();
+                self.engine.planned_in = None;
                 self.engine.dumping = None;
                 self.queries.clear();
             }
+        }
+    }
+
+    /// Waits for a job.
+    fn park(&mut self) {
+        if self.engine.kernel.namespace().is_none() {
+            return thread::park();
+        }
+        thread::park_timeout(NAMESPACE_CHECK_INTERVAL);
+        // A failure is logged, and the next request reports it.
+        for socket in [&mut self.engine.socket, &mut self.reads] {
+            drop(socket.refresh());
         }
     }
 
@@ -127,6 +146,10 @@ impl Worker {
 impl QueryRunner for Worker {
     fn cache(&self) -> &Cache {
         &self.engine.cache
+    }
+
+    fn enter(&mut self) -> Result<NamespaceId, Error> {
+        self.reads.enter()
     }
 
     /// Changes that arrive between two datagrams of a dump are executed there.

@@ -14,4 +14,4 @@ pub use buffers::RecvBuffers;
 #[cfg(feature = "fake-kernel")]
 pub use fake::FakeKernel;
 pub use netlink::NetlinkKernel;
-pub use transport::{Kernel, Transport};
+pub use transport::{Kernel, NamespaceId, Transport};

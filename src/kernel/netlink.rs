@@ -1,9 +1,12 @@
 //! The real kernel: generic netlink and `/proc` in a network namespace.
 
 use std::{
-    fs::File,
+    fs::{self, File, Metadata},
     io::{self, IoSliceMut, Read, Write},
-    os::fd::{AsRawFd, BorrowedFd},
+    os::{
+        fd::{AsRawFd, BorrowedFd},
+        linux::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -22,18 +25,27 @@ use nix::{
 
 use super::{
     buffers::RecvBuffers,
-    transport::{Kernel, Transport},
+    transport::{Kernel, NamespaceId, Transport},
 };
 
 /// The running kernel, in the network namespace of the daemon or in another one.
 #[derive(Clone, Debug)]
 pub struct NetlinkKernel {
-    namespace: Option<PathBuf>,
+    namespace: Option<Namespace>,
+}
+
+#[derive(Clone, Debug)]
+struct Namespace {
+    name: String,
+    path: PathBuf,
 }
 
 /// Size of the socket's receive buffer in bytes. The kernel's default of 208 KiB holds the error
 /// replies of one batch in which every request fails; this holds several batches.
 const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// The namespace of the main thread, which never leaves it.
+const OWN_NAMESPACE: &str = "/proc/self/ns/net";
 
 struct Socket(NlSocket);
 
@@ -44,17 +56,42 @@ impl NetlinkKernel {
     /// of the daemon.
     pub fn new(name: Option<&str>) -> Self {
         Self {
-            namespace: name.map(|name| Path::new("/run/netns").join(name)),
+            namespace: name.map(|name| Namespace {
+                name: name.to_owned(),
+                path: Path::new("/run/netns").join(name),
+            }),
         }
     }
 }
 
 impl Kernel for NetlinkKernel {
-    fn enter(&self) -> io::Result<()> {
-        let Some(path) = &self.namespace else {
-            return Ok(());
+    fn namespace(&self) -> Option<&str> {
+        let namespace = self.namespace.as_ref()?;
+        Some(&namespace.name)
+    }
+
+    fn identity(&self) -> io::Result<NamespaceId> {
+        match &self.namespace {
+            Some(namespace) => Ok(id(&fs::metadata(&namespace.path)?)),
+            None => Ok(NamespaceId::default()),
+        }
+    }
+
+    fn enter(&self) -> io::Result<NamespaceId> {
+        let Some(namespace) = &self.namespace else {
+            return Ok(NamespaceId::default());
         };
-        Ok(setns(File::open(path)?, CloneFlags::CLONE_NEWNET)?)
+        let file = File::open(&namespace.path)?;
+        setns(&file, CloneFlags::CLONE_NEWNET)?;
+        // Of the open file: the name may have another namespace by now.
+        Ok(id(&file.metadata()?))
+    }
+
+    fn leave(&self) -> io::Result<()> {
+        match &self.namespace {
+            Some(_) => Ok(setns(File::open(OWN_NAMESPACE)?, CloneFlags::CLONE_NEWNET)?),
+            None => Ok(()),
+        }
     }
 
     fn connect(&self) -> io::Result<Box<dyn Transport>> {
@@ -76,6 +113,13 @@ impl Kernel for NetlinkKernel {
             .write(true)
             .open(proc_path(path))?
             .write_all(text.as_bytes())
+    }
+}
+
+fn id(file: &Metadata) -> NamespaceId {
+    NamespaceId {
+        device: file.st_dev(),
+        inode: file.st_ino(),
     }
 }
 

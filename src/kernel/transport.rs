@@ -1,7 +1,7 @@
 //! The interface of a kernel: what the executor needs, without knowledge of IPVS.
 
 use std::{
-    fmt::Debug,
+    fmt::{self, Debug},
     io::{self, Read},
     time::Duration,
 };
@@ -10,11 +10,22 @@ use super::buffers::RecvBuffers;
 
 /// A network namespace of a kernel.
 ///
-/// A thread calls [`enter`](Kernel::enter) before it calls any other method.
+/// A thread calls [`enter`](Kernel::enter) before it opens or writes anything.
 pub trait Kernel: Debug + Send + Sync + 'static {
-    /// Moves the calling thread into the managed network namespace. Called once, at the start of
-    /// each thread that uses the kernel. Such a thread runs nothing else.
-    fn enter(&self) -> io::Result<()>;
+    /// The name or path of the managed network namespace; `None` for that of the daemon, which never
+    /// changes.
+    fn namespace(&self) -> Option<&str>;
+
+    /// The identity of the namespace that has the name at this moment.
+    fn identity(&self) -> io::Result<NamespaceId>;
+
+    /// Moves the calling thread into the managed network namespace and returns its identity. Such a
+    /// thread runs nothing else.
+    fn enter(&self) -> io::Result<NamespaceId>;
+
+    /// Moves the calling thread back into the namespace of the daemon. A namespace exists as long as
+    /// a thread is in it or a socket belongs to it.
+    fn leave(&self) -> io::Result<()>;
 
     /// Opens a generic netlink socket in the namespace.
     fn connect(&self) -> io::Result<Box<dyn Transport>>;
@@ -25,6 +36,16 @@ pub trait Kernel: Debug + Send + Sync + 'static {
 
     /// Writes a file below `/proc` in one call, such as `sys/net/ipv4/vs/drop_entry`.
     fn write(&self, path: &str, text: &str) -> io::Result<()>;
+}
+
+/// The identity of a network namespace: the device and the inode of its file (namespaces(7)). No
+/// two namespaces that exist at the same time have the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct NamespaceId {
+    /// Device of the file.
+    pub device: u64,
+    /// Inode of the file, the number in `net:[4026531840]`.
+    pub inode: u64,
 }
 
 /// A generic netlink socket. The kernel executes a request inside `send` and fills a dump inside
@@ -40,4 +61,13 @@ pub trait Transport: Send {
     /// * `ENOBUFS` if the receive buffer of the socket overflowed and replies were dropped.
     /// * [`io::ErrorKind::InvalidData`] if a datagram was longer than its buffer.
     fn receive(&mut self, buffers: &mut RecvBuffers, wait: Duration) -> io::Result<()>;
+}
+
+// === impl NamespaceId ===
+
+impl fmt::Display for NamespaceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { device, inode } = self;
+        write!(f, "net:[{inode}] on device {device}")
+    }
 }

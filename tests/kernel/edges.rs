@@ -183,14 +183,3 @@ fn netns_manages_another_namespace_only() {
     });
     run("ip", ["netns", "del", "kernel-edges"]);
 }
-
-#[test]
-fn a_missing_namespace_is_a_start_error_that_names_it() {
-    let output = Command::new(env!("CARGO_BIN_EXE_ipvsd"))
-        .args(["--netns", "nosuch", "--listen", "127.0.0.1:0"])
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success());
-    assert!(stderr.contains("nosuch"), "{stderr}");
-}

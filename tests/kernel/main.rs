@@ -19,6 +19,7 @@ mod edges;
 mod examples;
 mod fake_differential;
 mod module;
+mod namespaces;
 mod parity;
 mod refusals;
 mod scenarios;

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::kernel::{
     buffers::RecvBuffers,
-    transport::{Kernel, Transport},
+    transport::{Kernel, NamespaceId, Transport},
 };
 
 /// The longest datagram that fits into the default send buffer.
@@ -57,7 +57,19 @@ struct Reply {
 }
 
 impl Kernel for FakeKernel {
-    fn enter(&self) -> io::Result<()> {
+    fn namespace(&self) -> Option<&str> {
+        None
+    }
+
+    fn identity(&self) -> io::Result<NamespaceId> {
+        Ok(NamespaceId::default())
+    }
+
+    fn enter(&self) -> io::Result<NamespaceId> {
+        Ok(NamespaceId::default())
+    }
+
+    fn leave(&self) -> io::Result<()> {
         Ok(())
     }
 

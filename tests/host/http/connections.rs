@@ -6,7 +6,7 @@ use std::{
 };
 
 use ipvsd::{
-    kernel::{FakeKernel, Kernel, Transport},
+    kernel::{FakeKernel, Kernel, NamespaceId, Transport},
     server::Limits,
 };
 
@@ -205,8 +205,20 @@ struct Broken(FakeKernel);
 struct Failure;
 
 impl Kernel for Broken {
-    fn enter(&self) -> io::Result<()> {
+    fn namespace(&self) -> Option<&str> {
+        self.0.namespace()
+    }
+
+    fn identity(&self) -> io::Result<NamespaceId> {
+        self.0.identity()
+    }
+
+    fn enter(&self) -> io::Result<NamespaceId> {
         self.0.enter()
+    }
+
+    fn leave(&self) -> io::Result<()> {
+        self.0.leave()
     }
 
     fn connect(&self) -> io::Result<Box<dyn Transport>> {

@@ -86,20 +86,40 @@ impl Api {
 
     /// A client over HTTP of a running daemon.
     pub fn of(daemon: Daemon) -> Self {
+        Self::with(Interface::Http, daemon)
+    }
+
+    /// A client of a running daemon, over HTTP or gRPC.
+    pub fn with(interface: Interface, daemon: Daemon) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        let client = Client::Http(Http::to(Some(daemon)));
+        let client = match interface {
+            Interface::App => panic!("not of a daemon"),
+            Interface::Http => Client::Http(Http::to(Some(daemon))),
+            Interface::Grpc => Client::Grpc(runtime.block_on(Grpc::to(daemon))),
+        };
         Self { runtime, client }
     }
 
     /// Status and body of a path, over HTTP.
     pub fn fetch(&self, path: &str) -> (u16, Value) {
+        self.send("GET", path, &[], None)
+    }
+
+    /// Status and body of a response, over HTTP.
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> (u16, Value) {
         let Client::Http(http) = &self.client else {
             panic!("not HTTP");
         };
-        let answer = http.send(http::Method::GET, path, &[], None);
+        let answer = http.send(method.parse().unwrap(), path, headers, body);
         let (status, body) = self.runtime.block_on(answer);
         (status.as_u16(), body)
     }

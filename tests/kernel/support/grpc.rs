@@ -29,7 +29,11 @@ pub struct Grpc {
 impl Grpc {
     /// Starts the daemon in the network namespace of this thread.
     pub async fn start() -> Self {
-        let daemon = Daemon::start(&[]);
+        Self::to(Daemon::start(&[])).await
+    }
+
+    /// A client of a running daemon in this thread's namespace.
+    pub async fn to(daemon: Daemon) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{ADDRESS}")).unwrap();
         Self {
             client: IpvsServiceClient::new(endpoint.connect().await.unwrap()),
