@@ -7,7 +7,7 @@
 //! | [`ipvsadm`] | ipvsadm's command language: parser, option compatibility, rules and listings as text. |
 //! | [`kernel`] | Transport to the kernel: netlink sockets, and the in-memory simulator [`kernel::FakeKernel`]. |
 //! | [`executor`] | The owner of the kernel's sockets: queue, batches, dumps, cache, recovery. |
-//! | [`identity`] | Who sends a request: principal and peer. |
+//! | [`identity`] | Who sends a request: principal, peer and site. |
 //! | [`app`] | The use cases, and the only path to the executor's writes. |
 //! | [`http`] | HTTP front end: JSON, problem details, OpenAPI. |
 //! | [`grpc`] | gRPC front end. |
@@ -20,7 +20,7 @@
 //!
 //! ```text
 //! model ← codec ← kernel ← executor ← app ← { http, grpc } ← server ← bin/ipvsd
-//! identity ← { app, http, grpc, server };  proto ← { grpc, server }
+//! model ← identity ← { app, http, grpc, server };  proto ← { grpc, server }
 //! model ← ipvsadm ← { app, http, grpc, client, cli }
 //! model ← client ← cli ← bin/ipvsctl
 //! ```

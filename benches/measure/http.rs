@@ -45,7 +45,7 @@ impl Reader {
 
     /// A GET that must succeed. Returns the length of the body.
     pub fn read(&mut self, path: &str) -> anyhow::Result<usize> {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: ipvsd\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         self.0.get_mut().write_all(request.as_bytes())?;
         let status = self.line()?;
         ensure!(status.starts_with("HTTP/1.1 200"), "{path}: {status}");
@@ -115,7 +115,7 @@ impl Http {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, "ipvsd");
+            .header(header::HOST, "localhost");
         for (name, value) in headers {
             request = request.header(name, *value);
         }

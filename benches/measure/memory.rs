@@ -130,8 +130,9 @@ async fn over_http(
                     service_id((call - 1 + client) % SIZE.services),
                     server_id(1000 + client)
                 );
+                let headers = [(header::CONTENT_TYPE, "application/json")];
                 connection
-                    .call(Method::DELETE, &own, &[], Bytes::new())
+                    .call(Method::DELETE, &own, &headers, Bytes::new())
                     .await?;
                 continue;
             }

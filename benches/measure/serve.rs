@@ -95,7 +95,7 @@ async fn serve_ipvsd(kernel: &FakeKernel) -> anyhow::Result<SocketAddr> {
         ListenAddress::Unix(_) => None,
     });
     let shutdown = Shutdown::new();
-    let router = build_router(app, &config.limits, &shutdown);
+    let router = build_router(app, &config, &shutdown);
     tokio::spawn(async move { server.serve(router, &shutdown).await });
     address.context("it listens nowhere")
 }

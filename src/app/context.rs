@@ -30,7 +30,10 @@ pub struct RequestContext {
 
 /// The id of a request: 1 to 128 visible ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(Arc<str>);
+pub struct RequestId {
+    text: Arc<str>,
+    generated: bool,
+}
 
 // === impl RequestContext ===
 
@@ -66,17 +69,33 @@ impl RequestContext {
 impl RequestId {
     /// An id with this text, which the caller has checked.
     pub fn new(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
+        Self {
+            text: text.into(),
+            generated: false,
+        }
+    }
+
+    /// The id of a request whose client sent none.
+    pub fn generated(text: impl Into<Arc<str>>) -> Self {
+        Self {
+            generated: true,
+            ..Self::new(text)
+        }
+    }
+
+    /// Whether the client sent no id.
+    pub fn is_generated(&self) -> bool {
+        self.generated
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }

@@ -56,7 +56,7 @@ fn serve(config: &Config) -> anyhow::Result<()> {
         if let Err(error) = app.ready().await {
             tracing::warn!(%error, hint = error.hint, "IPVS is unavailable; serving anyway");
         }
-        let router = build_router(app, &config.limits, &shutdown);
+        let router = build_router(app, config, &shutdown);
         server.serve(router, &shutdown).await;
         Ok(())
     });

@@ -91,6 +91,10 @@ impl Request<'_> {
         for (name, value) in *headers {
             head += &format!("{name}: {value}\r\n");
         }
+        if body.is_none() && *method != "GET" {
+            // The daemon refuses writes that an HTML form could send.
+            head += "content-type: application/json\r\n";
+        }
         if let Some((media_type, body)) = body {
             let length = body.len();
             head += &format!("content-type: {media_type}\r\ncontent-length: {length}\r\n");

@@ -161,7 +161,8 @@ impl Client {
             path: &path,
             accept: NDJSON,
             headers: &[],
-            body: Some(("text/plain; charset=utf-8", text.as_slice())),
+            // The daemon refuses text/plain without a header of its API, as HTML forms send it.
+            body: Some(("application/octet-stream", text.as_slice())),
         })?;
         Ok(RestoreStream {
             client: self,

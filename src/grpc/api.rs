@@ -44,7 +44,11 @@ impl Api {
         let (metadata, extensions, message) = request.into_parts();
         let headers = metadata.as_ref();
         let context = metadata::context(headers, &extensions, self.options.request_timeout);
-        let result = match metadata::with_fields(context, &message) {
+        let allowed = match Q::IS_WRITE {
+            true => metadata::require_own_site(headers, &extensions),
+            false => Ok(()),
+        };
+        let result = match allowed.and_then(|()| metadata::with_fields(context, &message)) {
             Ok(context) => method(self.clone(), message, context).await,
             Err(error) => Err(error),
         };

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri, header};
 use tonic::Streaming;
 
 use crate::{
     app::{RequestContext, RequestId},
-    identity::Peer,
+    identity::{self, Peer},
     model::Error,
     proto::v1 as pb,
 };
@@ -19,8 +19,15 @@ const REQUEST_ID: &str = "x-request-id";
 /// Header with the client's timeout, as specified by the gRPC protocol over HTTP/2.
 const TIMEOUT: &str = "grpc-timeout";
 
+/// The URI of the request.
+#[derive(Clone, Debug)]
+struct Target(Uri);
+
 /// Fields of a request message that belong to the request context.
 pub(super) trait ContextFields {
+    /// Whether the method writes, with or without `dry_run`.
+    const IS_WRITE: bool;
+
     /// `max_age` of a read.
     fn max_age(&self) -> Option<prost_types::Duration> {
         None
@@ -39,7 +46,7 @@ pub(super) fn context(
     extensions: &Extensions,
     max_timeout: Duration,
 ) -> RequestContext {
-    // Like other implementations, ignore a malformed timeout.
+    // `check_timeout` has refused malformed ones.
     let requested = headers.get(TIMEOUT).and_then(|text| text.to_str().ok());
     let requested = requested.and_then(timeout).unwrap_or(max_timeout);
     let id = extensions.get::<RequestId>().cloned();
@@ -65,6 +72,44 @@ pub(super) fn with_fields(
 /// The id of a request.
 pub(super) fn request_id(headers: &HeaderMap) -> Option<&str> {
     headers.get(REQUEST_ID)?.to_str().ok()
+}
+
+/// The headers of a request that the response to an error depends on.
+pub(super) fn of_errors(headers: &HeaderMap) -> HeaderMap {
+    let names = [HeaderName::from_static(REQUEST_ID), header::CONTENT_TYPE];
+    let present = names
+        .into_iter()
+        .filter_map(|name| Some((name.clone(), headers.get(name)?.clone())));
+    present.collect()
+}
+
+/// Keeps the target of the request for [`require_own_site`]: a handler sees only the extensions.
+pub(super) fn set_target(extensions: &mut Extensions, target: Uri) {
+    extensions.insert(Target(target));
+}
+
+/// Refuses a write that a browser sends for a page of another site.
+pub(super) fn require_own_site(headers: &HeaderMap, extensions: &Extensions) -> Result<(), Error> {
+    let target = extensions.get::<Target>();
+    let target = target.map_or_else(Uri::default, |Target(uri)| uri.clone());
+    identity::require_own_site(&target, headers)
+}
+
+/// Refuses a malformed `grpc-timeout`: without it, the client would wait for a deadline that the
+/// server does not know.
+pub(super) fn check_timeout(headers: &HeaderMap) -> Result<(), Error> {
+    let parse = |value: &HeaderValue| timeout(value.to_str().ok()?);
+    match headers
+        .get_all(TIMEOUT)
+        .iter()
+        .all(|value| parse(value).is_some())
+    {
+        true => Ok(()),
+        false => Err(Error::invalid(
+            TIMEOUT,
+            "must be 1 to 8 digits and a unit: H, M, S, m, u or n",
+        )),
+    }
 }
 
 /// Parses a `grpc-timeout`: at most 8 digits and a unit.
@@ -98,6 +143,8 @@ fn max_age(age: prost_types::Duration) -> Result<Duration, Error> {
 macro_rules! reads {
     ($($request:ident)*) => {
         $(impl ContextFields for pb::$request {
+            const IS_WRITE: bool = false;
+
             fn max_age(&self) -> Option<prost_types::Duration> {
                 self.max_age
             }
@@ -108,6 +155,8 @@ macro_rules! reads {
 macro_rules! writes {
     ($($request:ident)*) => {
         $(impl ContextFields for pb::$request {
+            const IS_WRITE: bool = true;
+
             fn dry_run(&self) -> bool {
                 self.dry_run
             }
@@ -122,11 +171,17 @@ reads! {
     GetSettingsRequest GetStatsRequest GetInfoRequest
 }
 
-// Reads without `max_age`.
-impl ContextFields for pb::GetListingRequest {}
-impl ContextFields for pb::SaveRulesRequest {}
-impl ContextFields for pb::ListConnectionsRequest {}
-impl ContextFields for pb::CountConnectionsRequest {}
+macro_rules! reads_without_age {
+    ($($request:ident)*) => {
+        $(impl ContextFields for pb::$request {
+            const IS_WRITE: bool = false;
+        })*
+    };
+}
+
+reads_without_age! {
+    GetListingRequest SaveRulesRequest ListConnectionsRequest CountConnectionsRequest
+}
 
 writes! {
     CreateServiceRequest UpdateServiceRequest ReplaceServiceRequest DeleteServiceRequest
@@ -138,8 +193,10 @@ writes! {
     StartSyncDaemonRequest StopSyncDaemonRequest
 }
 
-// The first message of a stream has the fields; its handler applies them.
-impl<T> ContextFields for Streaming<T> {}
+// The first message of the stream has the fields; the handler applies them.
+impl ContextFields for Streaming<pb::RestoreRulesRequest> {
+    const IS_WRITE: bool = true;
+}
 
 #[cfg(test)]
 mod tests {

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::{Router, middleware::map_response};
+use axum::{Router, middleware::from_fn};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder;
 use tonic_web::GrpcWebLayer;
 use tower::Layer;
 
-use super::{api::Api, health::HealthService, list_services, options::GrpcOptions, status};
+use super::{api::Api, health::HealthService, list_services, options::GrpcOptions, protocol};
 use crate::{
     app::App,
     proto::{DESCRIPTORS, v1::ipvs_service_server::IpvsServiceServer},
@@ -18,8 +18,9 @@ use crate::{
 /// Serves [`SERVICE`](crate::proto::SERVICE), `grpc.health.v1.Health` and server reflection (v1 and
 /// v1alpha) over gRPC and grpc-web.
 ///
-/// The router has no fallback, so that it can be merged with other routes. The caller passes
-/// requests for unknown methods, which [`is_grpc`](super::is_grpc) detects, to
+/// The router has no fallback, so that it can be merged with other routes. The caller passes only
+/// POST requests with a [`media_type`](super::media_type) of gRPC. It passes requests for unknown
+/// services, which [`is_grpc`](super::is_grpc) detects, to
 /// [`unimplemented_fallback`](super::unimplemented_fallback).
 pub fn router(app: App, options: GrpcOptions) -> Router {
     let max_request_bytes = options.max_request_bytes;
@@ -51,5 +52,5 @@ pub fn router(app: App, options: GrpcOptions) -> Router {
         .into_axum_router()
         .reset_fallback()
         .merge(list_services)
-        .layer(map_response(status::too_large))
+        .layer(from_fn(protocol::complete))
 }

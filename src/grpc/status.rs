@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 
 use axum::{body::Body, response::Response};
-use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Uri, header::CONTENT_TYPE};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt};
 
-use super::metadata;
+use super::{
+    media_type::{is_web, media_type},
+    metadata,
+};
 use crate::model::{Error, Progress, Reason, Violation};
 
 /// `domain` in `google.rpc.ErrorInfo`, the namespace of the reasons.
@@ -26,7 +29,7 @@ pub fn code(reason: Reason) -> Code {
     match reason {
         Reason::InvalidArgument | Reason::UnsupportedMediaType => Code::InvalidArgument,
         Reason::Unauthenticated => Code::Unauthenticated,
-        Reason::PermissionDenied => Code::PermissionDenied,
+        Reason::PermissionDenied | Reason::CrossSite => Code::PermissionDenied,
         Reason::NotFound | Reason::MethodNotAllowed => Code::Unimplemented,
         Reason::ServiceNotFound | Reason::ServerNotFound | Reason::SyncDaemonNotRunning => {
             Code::NotFound
@@ -49,6 +52,10 @@ pub fn code(reason: Reason) -> Code {
 
 /// Converts an error to a status. `request_id` becomes `google.rpc.RequestInfo`.
 pub fn status(error: &Error, request_id: Option<&str>) -> Status {
+    status_with(code(error.reason), error, request_id)
+}
+
+fn status_with(code: Code, error: &Error, request_id: Option<&str>) -> Status {
     let Error {
         reason, violations, ..
     } = error;
@@ -64,7 +71,6 @@ pub fn status(error: &Error, request_id: Option<&str>) -> Status {
         metadata.extend(progress_fields(progress));
     }
     let mut details = ErrorDetails::with_error_info(reason.as_str(), ERROR_DOMAIN, metadata);
-    let code = code(*reason);
     if code == Code::FailedPrecondition {
         let subject = violations.first().map_or("kernel", |v| v.field.as_str());
         details.set_precondition_failure(vec![PreconditionViolation::new(
@@ -118,57 +124,37 @@ fn fields(violations: &[Violation]) -> Vec<FieldViolation> {
     fields
 }
 
-/// Whether a request uses gRPC or grpc-web, by its `content-type`.
-pub fn is_grpc(headers: &HeaderMap) -> bool {
-    content_type(headers).is_some_and(|text| text.as_bytes().starts_with(b"application/grpc"))
-}
-
 /// The response to a request that is rejected before it reaches a method. `headers` are those of the
 /// request.
 pub fn refusal(error: &Error, headers: &HeaderMap) -> Response {
-    let status = status(error, metadata::request_id(headers));
+    refusal_with(code(error.reason), error, headers)
+}
+
+/// The same with another code than that of the reason.
+pub(super) fn refusal_with(code: Code, error: &Error, headers: &HeaderMap) -> Response {
+    let status = status_with(code, error, metadata::request_id(headers));
     let mut response: Response = status.into_http::<tonic::body::Body>().map(Body::new);
     // A grpc-web client expects the content type of its request.
-    let own = content_type(headers)
-        .filter(|text| text.as_bytes().starts_with(b"application/grpc-web"))
-        .cloned();
-    if let Some(own) = own {
+    if let Some(own) = media_type(headers).filter(|own| is_web(own)) {
+        let own = HeaderValue::from_static(own);
         response.headers_mut().insert(CONTENT_TYPE, own);
     }
     response
 }
 
-/// The response to a gRPC request for an unknown method: the router's fallback for requests with
-/// [`is_grpc`].
+/// The response to a gRPC request for an unknown service: the router's fallback for requests with
+/// [`is_grpc`](super::is_grpc).
 pub async fn unimplemented_fallback(request: axum::extract::Request) -> Response {
-    let path = truncated(request.uri().path(), MAX_FIELD);
-    let error = Error::new(Reason::NotFound, format!("unknown method {path}")).with_hint(format!(
+    refusal(&unknown_method(request.uri()), request.headers())
+}
+
+/// The error of a request for an unknown method.
+pub(super) fn unknown_method(uri: &Uri) -> Error {
+    let path = truncated(uri.path(), MAX_FIELD);
+    Error::new(Reason::NotFound, format!("unknown method {path}")).with_hint(format!(
         "server reflection lists the methods of {}",
         crate::proto::SERVICE
-    ));
-    refusal(&error, request.headers())
-}
-
-/// Converts the error of the generated code for a request message that is too long.
-pub(super) async fn too_large(response: Response) -> Response {
-    // Nothing else returns OUT_OF_RANGE: no reason maps to it.
-    let out_of_range = response
-        .headers()
-        .get(Status::GRPC_STATUS)
-        .is_some_and(|code| code.as_bytes() == b"11");
-    if !out_of_range {
-        return response;
-    }
-    let status = Status::from_header_map(response.headers());
-    let message = status.as_ref().map_or("", Status::message);
-    let error = Error::new(Reason::TooLarge, message).with_hint(
-        "split the request, for example the servers of a service, or raise limits.max_body_bytes",
-    );
-    refusal(&error, &HeaderMap::new())
-}
-
-fn content_type(headers: &HeaderMap) -> Option<&HeaderValue> {
-    headers.get(CONTENT_TYPE)
+    ))
 }
 
 /// At most `max` bytes of a text, with an ellipsis if it was longer.
@@ -270,28 +256,12 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_request_message_that_is_too_long_is_resource_exhausted() {
-        let response = Status::out_of_range("too long").into_http::<tonic::body::Body>();
-        let response = too_large(response.map(Body::new)).await;
-        let status = Status::from_header_map(response.headers()).unwrap();
-        assert_eq!(status.code(), Code::ResourceExhausted);
-        assert_eq!(
-            status.get_error_details().error_info().unwrap().reason,
-            "TOO_LARGE"
-        );
-    }
-
     #[test]
     fn a_rejection_has_the_content_type_of_the_request() {
         let mut headers = HeaderMap::new();
-        assert!(!is_grpc(&headers));
         let kind = HeaderValue::from_static("application/grpc-web+proto");
         headers.insert(CONTENT_TYPE, kind.clone());
-        assert!(is_grpc(&headers));
         let response = refusal(&Error::new(Reason::RateLimited, "busy"), &headers);
         assert_eq!(response.headers()[CONTENT_TYPE], kind);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        assert!(!is_grpc(&headers));
     }
 }

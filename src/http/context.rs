@@ -12,6 +12,7 @@ use utoipa::{
 use super::{
     problem::{Problem, REQUEST_ID},
     query::{FromQuery, NoParams, Params, query},
+    sender,
     state::Api,
 };
 use crate::{
@@ -104,6 +105,7 @@ impl<Q: FromQuery> FromRequestParts<Api> for Write<Q> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        sender::check(parts)?;
         let mut params = Params::of(parts)?;
         let query = Q::from_query(&mut params);
         let WriteQuery { dry_run } = WriteQuery::from_query(&mut params);

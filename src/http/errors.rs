@@ -47,6 +47,13 @@ const EXPLANATIONS: [(Reason, &str); Reason::ALL.len()] = [
     ),
     (Reason::PermissionDenied, "Insufficient permissions."),
     (
+        Reason::CrossSite,
+        "A browser could have been made to send the request by a page of another site: `Host` is \
+         neither an IP address, nor localhost, nor the name of the machine, nor in `allowed_hosts` \
+         of the daemon's configuration; or the request is a write, and `Origin` or \
+         `Sec-Fetch-Site` names another site. Nothing was changed.",
+    ),
+    (
         Reason::NotFound,
         "The path does not exist. See /openapi.json or /docs.",
     ),
@@ -57,7 +64,9 @@ const EXPLANATIONS: [(Reason, &str); Reason::ALL.len()] = [
     (
         Reason::UnsupportedMediaType,
         "The media type of the body is not supported. Set `Content-Type: application/json`; \
-         PATCH also supports `application/merge-patch+json`.",
+         PATCH also supports `application/merge-patch+json`. A write whose body is not JSON, or \
+         absent, needs the header `X-Request-Id` with any value, so that no page of another site can \
+         send it. `Content-Encoding` is not supported.",
     ),
     (
         Reason::ServiceNotFound,

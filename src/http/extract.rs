@@ -25,8 +25,8 @@ pub(super) struct RawJson(pub Bytes);
 #[derive(Debug)]
 pub(super) struct Patch<T>(pub T);
 
-const JSON: &str = "application/json";
-const MERGE_PATCH: &str = "application/merge-patch+json";
+pub(super) const JSON: &str = "application/json";
+pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
 
 // === impl Json, RawJson, Patch ===
 
@@ -51,16 +51,16 @@ impl<T: DeserializeOwned> FromRequest<Api> for Patch<T> {
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
         let body = read(request, api, &[MERGE_PATCH, JSON]).await;
-        let body = body.map_err(|problem| {
-            // RFC 5789, section 2.2: the response to an unsupported patch format lists the supported
-            // ones.
-            problem.with_header(
-                http::HeaderName::from_static("accept-patch"),
-                HeaderValue::from_static("application/merge-patch+json, application/json"),
-            )
-        })?;
-        Ok(Self(parse(&body)?))
+        Ok(Self(parse(&body.map_err(with_accept_patch)?)?))
     }
+}
+
+/// Lists the supported patch formats in the response to an unsupported one (RFC 5789, section 2.2).
+pub(super) fn with_accept_patch(problem: Problem) -> Problem {
+    problem.with_header(
+        http::HeaderName::from_static("accept-patch"),
+        HeaderValue::from_static("application/merge-patch+json, application/json"),
+    )
 }
 
 /// Reads a JSON body, with limits of size and time.

@@ -14,6 +14,7 @@ mod extract;
 mod health;
 mod info;
 mod listing;
+mod no_body;
 mod openapi;
 mod parameters;
 mod path;
@@ -22,6 +23,7 @@ mod query;
 mod reply;
 mod rules;
 mod schema;
+mod sender;
 mod servers;
 mod service_page;
 mod services;
@@ -53,6 +55,7 @@ pub fn router(app: App, options: HttpOptions) -> Router {
     api.with_state(Api { app, options })
         .merge(docs::router(openapi))
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(middleware::from_fn(no_body::by_method))
         .layer(middleware::from_fn(problem::with_request_id))
 }
 

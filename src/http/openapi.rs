@@ -4,7 +4,8 @@ use serde_json::Value;
 use utoipa::{
     OpenApi as _,
     openapi::{
-        ComponentsBuilder, HeaderBuilder, OpenApi, Ref, RefOr, Response, path::Operation,
+        ComponentsBuilder, HeaderBuilder, OpenApi, Ref, RefOr, Required, Response,
+        path::{Operation, Parameter, ParameterIn},
         schema::ObjectBuilder,
     },
 };
@@ -42,6 +43,13 @@ unknown fields in responses. Requests with unknown fields or query parameters ar
 `\"CONFIGURATION.REPRESENTATION\"`. `If-None-Match` of a read compares the whole tag. `If-Match` of a \
 write compares the configuration only, so that changing counters do not matter; the field `etag` of \
 a body contains this part. Lists, reports and texts have a tag of one part, for `If-None-Match` only.
+
+**Browsers.** No page of another site can write. A write requires a header that browsers send to \
+other sites only with permission, which the daemon never gives: `Content-Type: application/json` or \
+another media type of the request that HTML forms cannot send, or `X-Request-Id` with any value. \
+Others are rejected with 415, and writes with a foreign `Origin` or `Sec-Fetch-Site` with 403. The \
+host name of a request over TCP must be an IP address, `localhost`, the name of the machine, or one \
+of `allowed_hosts` in the daemon's configuration; others are rejected with 403.
 
 **Freshness.** Reads query the kernel; concurrent reads share one query. `Cache-Control: max-age=N` \
 accepts a result up to N seconds old; `Age` contains the age.
@@ -97,12 +105,45 @@ pub(super) fn complete(mut openapi: OpenApi) -> OpenApi {
         ];
         for (operation, read) in operations {
             if let Some(operation) = operation {
-                add_error_responses(path, operation);
+                add_request_id(operation, read);
+                add_error_responses(path, operation, read);
                 add_headers(operation, read);
             }
         }
     }
     with_paragraphs(openapi)
+}
+
+/// Adds the header that a write needs unless its body is JSON.
+fn add_request_id(operation: &mut Operation, read: bool) {
+    if read {
+        return;
+    }
+    let is_json = match &operation.request_body {
+        Some(RefOr::T(body)) => body.content.keys().any(|kind| kind.ends_with("json")),
+        _ => false,
+    };
+    let required = if is_json {
+        Required::False
+    } else {
+        Required::True
+    };
+    let parameter = Parameter::builder()
+        .name("X-Request-Id")
+        .parameter_in(ParameterIn::Header)
+        .required(required)
+        .description(Some(
+            "Id of the request, for the response, errors and the log; the daemon replaces an invalid \
+             one. It also marks the request as not sent by an HTML form; a write without a JSON body \
+             needs it.",
+        ))
+        .schema(Some(
+            text().min_length(Some(1)).max_length(Some(128)).pattern(Some("^[!-~]+$")),
+        ))
+        .example(Some("1".into()))
+        .build();
+    let parameters = operation.parameters.get_or_insert_default();
+    parameters.push(RefOr::T(parameter));
 }
 
 /// Joins the lines of each paragraph: line breaks of the source are no line breaks of the text.
@@ -133,11 +174,12 @@ fn has(operation: &Operation, name: &str) -> bool {
     parameters.any(|parameter| matches!(parameter, RefOr::T(p) if p.name == name))
 }
 
-fn add_error_responses(path: &str, operation: &mut Operation) {
+fn add_error_responses(path: &str, operation: &mut Operation, read: bool) {
     let mut errors = Vec::new();
     if path.starts_with("/v1/") {
         errors.extend([
             ("BadRequest", schema::BadRequest::status()),
+            ("Forbidden", schema::Forbidden::status()),
             ("RateLimited", schema::RateLimited::status()),
             ("Internal", schema::Internal::status()),
             ("Unavailable", schema::Unavailable::status()),
@@ -148,8 +190,10 @@ fn add_error_responses(path: &str, operation: &mut Operation) {
         errors.push(("PreconditionFailed", schema::PreconditionFailed::status()));
     }
     if operation.request_body.is_some() {
-        let media_type = schema::UnsupportedMediaType::status();
         errors.push(("TooLarge", schema::TooLarge::status()));
+    }
+    if !read {
+        let media_type = schema::UnsupportedMediaType::status();
         errors.push(("UnsupportedMediaType", media_type));
     }
     for (name, status) in errors {

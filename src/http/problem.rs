@@ -46,7 +46,7 @@ pub fn status(reason: Reason) -> StatusCode {
     match reason {
         Reason::InvalidArgument => StatusCode::BAD_REQUEST,
         Reason::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Reason::PermissionDenied => StatusCode::FORBIDDEN,
+        Reason::PermissionDenied | Reason::CrossSite => StatusCode::FORBIDDEN,
         Reason::NotFound
         | Reason::ServiceNotFound
         | Reason::ServerNotFound

@@ -392,20 +392,6 @@ impl FromRequest<Api> for Text {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        let headers = request.headers();
-        // Browsers send text to other sites without a preflight request.
-        if let Some(origin) = headers.get(header::ORIGIN) {
-            let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
-            let site = origin.as_bytes().splitn(2, |b| *b == b'/').last();
-            let site = site.map(|site| site.strip_prefix(b"/").unwrap_or(site));
-            if host.is_none() || site != host {
-                return Err(Error::new(
-                    Reason::PermissionDenied,
-                    "cross-site requests are not allowed",
-                )
-                .into());
-            }
-        }
         extract::text(request, api, &TYPES).await.map(Self)
     }
 }

@@ -4,8 +4,8 @@ use axum::extract::State;
 use http::StatusCode;
 
 use super::{
-    conditional::Unconditional, context::Write, path::ServicePath, problem::Problem, schema,
-    state::Api,
+    conditional::Unconditional, context::Write, no_body::NoBody, path::ServicePath,
+    problem::Problem, schema, state::Api,
 };
 
 /// Zero all counters
@@ -20,6 +20,7 @@ pub(super) async fn all(
     State(api): State<Api>,
     write: Write,
     _: Unconditional,
+    _: NoBody,
 ) -> Result<StatusCode, Problem> {
     let (context, _) = write.start();
     api.app.zero(&context, None).await?;
@@ -39,6 +40,7 @@ pub(super) async fn service(
     write: Write,
     ServicePath(key): ServicePath,
     _: Unconditional,
+    _: NoBody,
 ) -> Result<StatusCode, Problem> {
     let (context, _) = write.start();
     api.app.zero(&context, Some(key)).await?;

@@ -39,6 +39,8 @@ reasons! {
     Unauthenticated = "UNAUTHENTICATED", "Authentication required";
     /// The principal has insufficient permissions.
     PermissionDenied = "PERMISSION_DENIED", "Insufficient permissions";
+    /// The request names a host that is not the daemon's, or comes from a page of another site.
+    CrossSite = "CROSS_SITE", "Foreign host or site";
     /// The API has no such HTTP path or gRPC method.
     NotFound = "NOT_FOUND", "Not found";
     /// The path does not support the HTTP method.

@@ -15,6 +15,9 @@ pub struct Config {
     /// Allows TCP listeners on non-loopback addresses, without authentication or encryption.
     /// Default: false.
     pub insecure: bool,
+    /// Host names by which clients may address the TCP listeners, beside IP addresses, `localhost`
+    /// and the name of the machine; `*` for any. Lower case. Default: none.
+    pub allowed_hosts: Vec<String>,
     /// Network namespace to manage: a name known to `ip netns`, or the absolute path of a
     /// namespace file. Default: none, the namespace in which the daemon was started.
     pub netns: Option<String>,
@@ -81,6 +84,7 @@ impl Default for Config {
             listen: vec![ListenAddress::default()],
             socket_mode: 0o660,
             insecure: false,
+            allowed_hosts: Vec::new(),
             netns: None,
             kernel: KernelKind::Netlink,
             log: LogConfig::default(),

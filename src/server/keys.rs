@@ -10,6 +10,7 @@ use super::{
     log::{self, LogFormat},
     value::{RawValue, format_duration},
 };
+use crate::identity::Host;
 
 /// One key.
 pub(super) struct Key {
@@ -90,14 +91,7 @@ pub(super) const KEYS: &[Key] = &[
             config.listen = addresses;
             Ok(())
         },
-        show: |config| {
-            let quoted: Vec<_> = config
-                .listen
-                .iter()
-                .map(|address| quote(&address.to_string()))
-                .collect();
-            format!("[{}]", quoted.join(", "))
-        },
+        show: |config| list(config.listen.iter()),
     },
     Key {
         name: "socket_mode",
@@ -118,6 +112,29 @@ pub(super) const KEYS: &[Key] = &[
         name: "insecure",
         set: |config, raw| raw.boolean().map(|value| config.insecure = value),
         show: |config| config.insecure.to_string(),
+    },
+    Key {
+        name: "allowed_hosts",
+        set: |config, raw| {
+            let mut names = Vec::new();
+            for text in raw.list()? {
+                let name = text.trim_end_matches('.').to_ascii_lowercase();
+                let is_name = name == "*" || matches!(name.parse(), Ok(Host::Name(_)));
+                if !is_name || name.is_empty() || (name.contains('*') && name != "*") {
+                    return Err(ConfigProblem::Unexpected {
+                        expected: "a host name without port, or \"*\" for any".to_owned(),
+                        got: format!("{text:?}"),
+                    });
+                }
+                if names.contains(&name) {
+                    return Err(ConfigProblem::ListedTwice(name));
+                }
+                names.push(name);
+            }
+            config.allowed_hosts = names;
+            Ok(())
+        },
+        show: |config| list(config.allowed_hosts.iter()),
     },
     Key {
         name: "netns",
@@ -243,6 +260,11 @@ fn choice_name<T: PartialEq>(choices: &[(&'static str, T)], value: T) -> &'stati
         .iter()
         .find(|(_, choice)| *choice == value)
         .map_or("", |(name, _)| name)
+}
+
+fn list(items: impl Iterator<Item = impl ToString>) -> String {
+    let quoted: Vec<_> = items.map(|item| quote(&item.to_string())).collect();
+    format!("[{}]", quoted.join(", "))
 }
 
 fn quote(text: &str) -> String {

@@ -14,7 +14,7 @@ use axum::{
     Router,
     body::Body,
     extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, Request, State},
-    middleware::{Next, from_fn, from_fn_with_state},
+    middleware::{Next, from_fn, from_fn_with_state, map_response},
     response::Response,
 };
 use futures_util::FutureExt;
@@ -23,7 +23,9 @@ use tokio::{sync::Semaphore, time::Instant};
 use tracing::Instrument;
 
 use super::{
-    config::Limits,
+    config::Config,
+    gate::{self, AllowedHosts},
+    page_headers,
     request_body::{BodyLimitError, BodyStatus, LimitedBody},
 };
 use crate::{app::RequestId, identity::Peer, proto};
@@ -78,13 +80,15 @@ struct Admission {
     render: RejectionResponse,
 }
 
-/// Wraps all current routes and the fallback of `router`, from the outside in: request id, span and
-/// log; panic handler; `limits.max_concurrent_requests`, `limits.max_body_bytes` and
+/// Wraps all current routes and the fallback of `router`, from the outside in: headers for browsers;
+/// request id, span and log; panic handler; checks of the head (`allowed_hosts`); `limits.max_concurrent_requests`, `limits.max_body_bytes` and
 /// `limits.body_read_timeout`.
 ///
 /// A request counts against the concurrency limit until its response head is sent. Streamed
 /// responses (watches, connection tables) have limits of their own.
-pub fn with_middleware(router: Router, limits: &Limits, render: RejectionResponse) -> Router {
+pub fn with_middleware(router: Router, config: &Config, render: RejectionResponse) -> Router {
+    let limits = &config.limits;
+    let hosts = Arc::new(AllowedHosts::new(&config.allowed_hosts));
     let admission = Arc::new(Admission {
         slots: Semaphore::new(limits.max_concurrent_requests),
         max_concurrent_requests: limits.max_concurrent_requests,
@@ -97,22 +101,24 @@ pub fn with_middleware(router: Router, limits: &Limits, render: RejectionRespons
         // axum's default of 2 MB would override a larger limits.max_body_bytes.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(admission, admit))
+        .layer(from_fn_with_state(hosts, gate::check))
         .layer(from_fn_with_state(render, catch_panics))
         .layer(from_fn(trace))
+        .layer(map_response(page_headers::add))
 }
 
 /// Assigns the request id, opens the span and logs the response.
 async fn trace(mut request: Request, next: Next) -> Response {
-    let id = request
-        .headers()
-        .get(REQUEST_ID)
-        .filter(|id| is_valid_id(id))
-        .cloned();
+    let sent = request.headers().get(REQUEST_ID);
+    let id = sent.filter(|id| is_valid_id(id)).cloned();
     let id = id.unwrap_or_else(generate_id);
+    let text = id.to_str().unwrap_or_default();
+    let extension = match sent {
+        Some(_) => RequestId::new(text),
+        None => RequestId::generated(text),
+    };
+    request.extensions_mut().insert(extension);
     request.headers_mut().insert(REQUEST_ID, id.clone());
-    request
-        .extensions_mut()
-        .insert(RequestId::new(id.to_str().unwrap_or_default()));
 
     let path = request.uri().path();
     let span = tracing::info_span!(

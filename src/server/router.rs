@@ -1,34 +1,32 @@
 //! The router of the daemon: HTTP and gRPC on one port, distinguished by content type.
 
-use axum::{
-    Router,
-    extract::Request,
-    response::{IntoResponse, Response},
-};
+use axum::{Router, extract::Request, middleware::from_fn, response::Response};
 use http::HeaderMap;
 
 use super::{
-    config::Limits,
+    config::Config,
+    grpc_gate,
     middleware::{Rejection, with_middleware},
+    refusal,
     shutdown::{Phase, Shutdown},
 };
 use crate::{
     app::App,
-    grpc,
-    http::{self as http_api, Problem},
+    grpc, http as http_api,
     model::{Error, Reason},
 };
 
 /// Builds the router of the daemon: both front ends, one fallback, and the middleware.
-pub fn build_router(app: App, limits: &Limits, shutdown: &Shutdown) -> Router {
+pub fn build_router(app: App, config: &Config, shutdown: &Shutdown) -> Router {
+    let limits = &config.limits;
     let draining = shutdown.clone();
     let grpc_options = limits
         .grpc_options()
         .until(async move { draining.reached(Phase::Draining).await });
     let router = http_api::router(app.clone(), limits.http_options())
-        .merge(grpc::router(app, grpc_options))
+        .merge(grpc::router(app, grpc_options).layer(from_fn(grpc_gate::check)))
         .fallback(fallback);
-    with_middleware(router, limits, rejection_response)
+    with_middleware(router, config, rejection_response)
 }
 
 /// Response to an unknown path, in the protocol of the request.
@@ -63,9 +61,5 @@ fn rejection_response(rejection: Rejection, request: &HeaderMap) -> Response {
             "internal error; the log of the daemon has the details",
         ),
     };
-    if grpc::is_grpc(request) {
-        grpc::refusal(&error, request)
-    } else {
-        Problem::from(error).of_request(request).into_response()
-    }
+    refusal::response(error, request)
 }

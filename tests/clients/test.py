@@ -107,7 +107,9 @@ def others() -> None:
     info = get_info.sync(client=client)
     assert isinstance(info, Info) and info.kernel.kind.value == "fake", info
     for allow_missing in [False, True]:
-        deleted = delete_service.sync_detailed(SERVICE, client=client, allow_missing=allow_missing)
+        deleted = delete_service.sync_detailed(
+            SERVICE, client=client, allow_missing=allow_missing, x_request_id="test"
+        )
         assert deleted.status_code == 204, deleted
 
 

@@ -147,10 +147,11 @@ async function others(): Promise<void> {
     check(connections.data !== undefined && typeof connections.data === "object", "connections");
     const info = await client.GET("/v1/info");
     equal(info.data?.kernel.kind, "fake", "kernel");
-    const deleted = await client.DELETE("/v1/services/{service}", { params: { path } });
+    const header = { "X-Request-Id": "test" };
+    const deleted = await client.DELETE("/v1/services/{service}", { params: { path, header } });
     equal(deleted.response.status, 204, "status");
     const gone = await client.DELETE("/v1/services/{service}", {
-        params: { path, query: { allow_missing: true } },
+        params: { path, header, query: { allow_missing: true } },
     });
     equal(gone.response.status, 204, "status");
 }

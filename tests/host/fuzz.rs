@@ -53,7 +53,7 @@ impl Daemon {
             let server = Server::bind(&config).unwrap();
             sender.send(server.addresses()).unwrap();
             let shutdown = Shutdown::new();
-            let router = build_router(app, &config.limits, &shutdown);
+            let router = build_router(app, &config, &shutdown);
             server.serve(router, &shutdown).await;
         });
         let address = match receiver.recv().unwrap().as_slice() {
@@ -86,7 +86,7 @@ impl Daemon {
 
     /// Asserts that the daemon responds and that the table is unchanged.
     fn check(&self) {
-        let request = b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        let request = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
         let answer = self.send(request, true);
         assert!(
             answer.starts_with(b"HTTP/1.1 200 "),
@@ -119,7 +119,8 @@ fn random_bytes_change_nothing() {
         Just(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec()),
         Just(b"GET /v1/services HTTP/1.1\r\n".to_vec()),
         Just(
-            b"POST /v1/services HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".to_vec()
+            b"POST /v1/services HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
+                .to_vec()
         ),
     ];
     let bytes = (start, proptest::collection::vec(any::<u8>(), 0..400));
@@ -155,7 +156,7 @@ fn random_paths_and_bodies_are_rejected_over_http() {
     cases(400)
         .run(&(method, path, body), |(method, path, body)| {
             let mut request = format!(
-                "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+                "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
                      content-type: application/json\r\ncontent-length: {}\r\n\r\n",
                 body.len()
             )
@@ -203,7 +204,7 @@ fn random_messages_are_rejected_over_grpc() {
             }
             body.extend(noise);
             let mut request = format!(
-                "POST /ipvsd.v1.IpvsService/{method} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+                "POST /ipvsd.v1.IpvsService/{method} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
                      content-type: application/grpc-web\r\ncontent-length: {}\r\n\r\n",
                 body.len()
             )

@@ -70,6 +70,15 @@ fn every_operation_is_described() {
                 );
             }
         }
+        let id = operation["parameters"].as_array().into_iter().flatten();
+        let id = id.filter(|parameter| parameter["name"] == "X-Request-Id");
+        let required: Vec<_> = id.map(|id| id["required"] == true).collect();
+        let content = operation["requestBody"]["content"].to_string();
+        let expected = match name.starts_with("get ") {
+            true => vec![],
+            false => vec![!content.contains("json")],
+        };
+        assert_eq!(required, expected, "{name}: X-Request-Id");
         if !operation["requestBody"].is_null() {
             for status in ["413", "415"] {
                 assert!(

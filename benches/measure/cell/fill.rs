@@ -247,7 +247,7 @@ async fn warm(client: &mut Http) -> anyhow::Result<()> {
 }
 
 async fn post_rules(client: &mut Http, path: &str, rules: Bytes) -> anyhow::Result<()> {
-    let headers = [(header::CONTENT_TYPE, "text/plain")];
+    let headers = [(header::CONTENT_TYPE, "application/octet-stream")];
     let response = client.call(Method::POST, path, &headers, rules).await?;
     ensure!(response.status.is_success(), "{path}: {}", response.status);
     Ok(())

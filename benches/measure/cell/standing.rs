@@ -144,7 +144,7 @@ impl Options {
     /// Changes while another client lists everything repeatedly.
     async fn beside(&self, address: SocketAddr, http: &mut Http) -> anyhow::Result<()> {
         let rules = "-A -f 1 -s rr\n-a -f 1 -r 192.0.2.1 -g\n";
-        let text = [(header::CONTENT_TYPE, "text/plain")];
+        let text = [(header::CONTENT_TYPE, "application/octet-stream")];
         let path = "/v1/rules";
         let response = http.call(Method::POST, path, &text, rules.into()).await?;
         ensure!(response.status.is_success(), "{path}: {}", response.status);

@@ -23,7 +23,8 @@ fn listings_reuse_memory() {
     }
     let mut stream = TcpStream::connect(daemon.endpoint.trim_start_matches("http://")).unwrap();
     let mut list = || {
-        let request = b"GET /v1/services?include=servers,stats,rates HTTP/1.1\r\nhost: x\r\n\r\n";
+        let request =
+            b"GET /v1/services?include=servers,stats,rates HTTP/1.1\r\nhost: localhost\r\n\r\n";
         stream.write_all(request).unwrap();
         let (mut response, mut buffer) = (Vec::new(), [0; 65536]);
         while !response.ends_with(b"\r\n0\r\n\r\n") {

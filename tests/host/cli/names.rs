@@ -40,7 +40,8 @@ impl Fixture {
         fs::write(&program, GETENT).unwrap();
         fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
         Self {
-            daemon: Daemon::start(),
+            // lb1 is none of the names that the daemon knows by itself.
+            daemon: Daemon::start_with(&[("IPVSD_ALLOWED_HOSTS", "lb1")]),
             directory,
         }
     }

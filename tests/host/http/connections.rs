@@ -186,7 +186,7 @@ async fn reading_stops_when_the_client_disconnects() {
     let mut socket = tokio::net::TcpStream::connect(daemon.address)
         .await
         .unwrap();
-    let request = b"GET /v1/connections?limit=10000000 HTTP/1.1\r\nhost: x\r\n\r\n";
+    let request = b"GET /v1/connections?limit=10000000 HTTP/1.1\r\nhost: localhost\r\n\r\n";
     socket.write_all(request).await.unwrap();
     let mut some = vec![0; 1 << 20];
     socket.read_exact(&mut some).await.unwrap();
@@ -253,7 +253,7 @@ async fn a_failure_during_the_transfer_aborts_it() {
     let mut socket = tokio::net::TcpStream::connect(daemon.address)
         .await
         .unwrap();
-    let request = b"GET /v1/connections?limit=1000000 HTTP/1.1\r\nhost: x\r\n\r\n";
+    let request = b"GET /v1/connections?limit=1000000 HTTP/1.1\r\nhost: localhost\r\n\r\n";
     socket.write_all(request).await.unwrap();
     let mut answer = Vec::new();
     let _ = socket.read_to_end(&mut answer).await;

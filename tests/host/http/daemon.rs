@@ -69,7 +69,7 @@ impl Daemon {
         }
     }
 
-    /// Sends a request. The default media type of a body is JSON.
+    /// Sends a request. The default media type of a write is JSON.
     pub async fn request(
         &self,
         method: Method,
@@ -78,9 +78,10 @@ impl Daemon {
         body: &str,
     ) -> Response {
         let mut request = Request::builder()
-            .method(method)
+            .method(method.clone())
             .uri(format!("http://{}{path}", self.address));
-        if !body.is_empty() && !headers.iter().any(|(name, _)| *name == "content-type") {
+        let is_read = method == Method::GET || method == Method::HEAD;
+        if !is_read && !headers.iter().any(|(name, _)| *name == "content-type") {
             request = request.header("content-type", "application/json");
         }
         for (name, value) in headers {

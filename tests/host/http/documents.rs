@@ -78,7 +78,7 @@ async fn a_long_list_is_complete_and_sent_in_chunks() {
     let mut socket = tokio::net::TcpStream::connect(daemon.address)
         .await
         .unwrap();
-    let request = b"GET /v1/services HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let request = b"GET /v1/services HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     socket.write_all(request).await.unwrap();
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).await.unwrap();

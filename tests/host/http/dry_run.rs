@@ -25,7 +25,7 @@ async fn state(daemon: &Daemon) -> Vec<serde_json::Value> {
 async fn every_write_succeeds_as_a_dry_run_and_changes_nothing() {
     let daemon = Daemon::with_service().await;
     let before = state(&daemon).await;
-    let text = [("content-type", "text/plain")];
+    let text = [("content-type", "text/plain"), ("x-request-id", "1")];
     for (method, path, headers, body, status) in [
         (
             Method::POST,

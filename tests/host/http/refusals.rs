@@ -191,7 +191,7 @@ async fn a_body_above_the_limit_is_refused_with_and_without_content_length() {
         .await
         .unwrap();
     let head = format!(
-        "PUT {SERVICE} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+        "PUT {SERVICE} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          transfer-encoding: chunked\r\nconnection: close\r\n\r\n50\r\n{}\r\n0\r\n\r\n",
         " ".repeat(0x50)
     );

@@ -17,13 +17,13 @@ const TABLE: &str = "\
 
 async fn restore(daemon: &Daemon, query: &str, text: &str) -> Response {
     let path = format!("/v1/rules{query}");
-    let headers = [("content-type", "text/plain")];
+    let headers = [("content-type", "text/plain"), ("x-request-id", "1")];
     daemon.request(Method::POST, &path, &headers, text).await
 }
 
 async fn replace(daemon: &Daemon, query: &str, text: &str) -> (StatusCode, serde_json::Value) {
     let path = format!("/v1/rules{query}");
-    let headers = [("content-type", "text/plain")];
+    let headers = [("content-type", "text/plain"), ("x-request-id", "1")];
     let response = daemon.request(Method::PUT, &path, &headers, text).await;
     (
         response.status,
@@ -104,6 +104,7 @@ async fn commands_refused_by_the_kernel_are_reported_and_on_error_decides_about_
     // As a stream.
     let headers = [
         ("content-type", "text/plain"),
+        ("x-request-id", "1"),
         ("accept", "application/x-ndjson"),
     ];
     let response = daemon
@@ -132,7 +133,13 @@ async fn texts_have_a_limit_a_media_type_and_the_same_origin() {
     assert_eq!(response.status, StatusCode::PAYLOAD_TOO_LARGE);
     let response = daemon.post("/v1/rules", "-C\n").await;
     assert_eq!(response.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    let from = |origin: &'static str| [("content-type", "text/plain"), ("origin", origin)];
+    let from = |origin: &'static str| {
+        [
+            ("content-type", "text/plain"),
+            ("x-request-id", "1"),
+            ("origin", origin),
+        ]
+    };
     let foreign = from("http://example.com");
     let response = daemon
         .request(Method::POST, "/v1/rules", &foreign, "-C\n")

@@ -10,7 +10,7 @@ use self::source::{Source, references, sources};
 /// What each module may import of the crate beside itself. Every module has an entry.
 const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
-    ("identity", &[]),
+    ("identity", &["model"]),
     ("proto", &[]),
     ("codec", &["model"]),
     ("ipvsadm", &["model"]),

@@ -197,7 +197,7 @@ pub fn start_server(config: &Config, router: Router) -> RunningServer {
     let server = Server::bind(config).unwrap();
     let addresses = server.addresses();
     let shutdown = Shutdown::new();
-    let router = with_middleware(router, &config.limits, render);
+    let router = with_middleware(router, config, render);
     let handle = shutdown.clone();
     let task = tokio::spawn(async move { server.serve(router, &handle).await });
     RunningServer {
@@ -242,17 +242,17 @@ pub async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 }
 
 pub fn h2_get(path: &str) -> Request<Body> {
-    Request::get(format!("http://ipvsd{path}"))
+    Request::get(format!("http://localhost{path}"))
         .body(Body::empty())
         .unwrap()
 }
 
 pub fn get_close(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
 }
 
 pub fn get_keep_alive(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")
 }
 
 /// Sends a request, and reads until the server closes the connection.

@@ -14,7 +14,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use ipvsd::{
     app::RequestId,
-    server::{Limits, with_middleware},
+    server::{Config, Limits, with_middleware},
 };
 use tokio::io::AsyncWriteExt;
 use tower::ServiceExt;
@@ -22,7 +22,9 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::harness::*;
 
-async fn send(router: &Router, request: Request<Body>) -> (Response<()>, String) {
+async fn send(router: &Router, mut request: Request<Body>) -> (Response<()>, String) {
+    let host = http::HeaderValue::from_static("localhost");
+    request.headers_mut().insert("host", host);
     let (head, body) = in_time(router.clone().oneshot(request))
         .await
         .unwrap()
@@ -35,7 +37,11 @@ async fn send(router: &Router, request: Request<Body>) -> (Response<()>, String)
 }
 
 fn limited_router(limits: &Limits) -> Router {
-    with_middleware(setup().router, limits, render)
+    let config = Config {
+        limits: limits.clone(),
+        ..Config::default()
+    };
+    with_middleware(setup().router, &config, render)
 }
 
 fn request(path: &str, id: &[u8]) -> Request<Body> {
@@ -51,7 +57,7 @@ async fn a_valid_request_id_is_kept_and_returned() {
         "/id",
         get(async |axum::Extension(id): axum::Extension<RequestId>| id.as_str().to_owned()),
     );
-    let router = with_middleware(router, &Limits::default(), render);
+    let router = with_middleware(router, &Config::default(), render);
     for id in ["a", "7f3c-!~", &"x".repeat(128)] {
         let (head, body) = send(&router, request("/id", id.as_bytes())).await;
         assert_eq!(
@@ -109,7 +115,7 @@ async fn a_content_length_above_the_limit_is_rejected_before_the_body() {
     let mut config = test_config();
     config.limits.max_body_bytes = 1024;
     let server = start_server(&config, setup().router);
-    let request = "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 1025\r\n\
+    let request = "POST /length HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1025\r\n\
                    content-type: application/grpc\r\nx-request-id: me\r\n\r\n";
     let response = exchange(server.connect().await, request).await;
     assert!(response.starts_with("HTTP/1.1 413"), "{response}");
@@ -123,7 +129,7 @@ async fn a_chunked_body_is_rejected_when_it_exceeds_the_limit() {
     config.limits.max_body_bytes = 1024;
     let server = start_server(&config, setup().router);
     let chunk = "x".repeat(0x200);
-    let head = "POST /length HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head = "POST /length HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
     let two = format!("{head}200\r\n{chunk}\r\n200\r\n{chunk}\r\n");
 
     let mut stream = server.connect().await;
@@ -272,7 +278,7 @@ async fn completed_requests_are_logged_at_debug_and_failed_ones_at_info() {
             "/ipvsd.v1.IpvsService/GetInfo",
             post(async || [("grpc-status", "14")]),
         );
-    let router = with_middleware(router, &Limits::default(), render);
+    let router = with_middleware(router, &Config::default(), render);
     for (method, path, level, route) in [
         (
             "GET",

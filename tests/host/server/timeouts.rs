@@ -273,7 +273,7 @@ async fn a_missing_body_is_rejected_after_the_body_timeout() {
     let mut config = test_config();
     config.limits.body_read_timeout = SHORT;
     let server = start_server(&config, setup().router);
-    let request = "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc";
+    let request = "POST /length HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nabc";
     let response = exchange(server.connect().await, request).await;
     assert!(
         response.starts_with("HTTP/1.1 408") && response.contains("BodyTimeout"),

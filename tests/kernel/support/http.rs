@@ -43,12 +43,12 @@ impl Http {
         body: Option<&Value>,
     ) -> (StatusCode, Value) {
         let mut request = http::Request::builder()
-            .method(method)
+            .method(method.clone())
             .uri(format!("http://{ADDRESS}{path}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        if body.is_some() && headers.iter().all(|(name, _)| *name != "content-type") {
+        if method != Method::GET && headers.iter().all(|(name, _)| *name != "content-type") {
             request = request.header("content-type", "application/json");
         }
         let body = body.map_or(Bytes::new(), |body| body.to_string().into());

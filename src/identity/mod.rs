@@ -1,7 +1,13 @@
-//! Who sends a request: the principal that the daemon recognised, and the peer at the other end of
-//! the connection. Pure: no IO, no protocol.
+//! Who sends a request: the principal that the daemon recognised, the peer at the other end of the
+//! connection, and the site whose page made a browser send it. No I/O.
+
+mod host;
+mod site;
 
 use std::{fmt, net::SocketAddr};
+
+pub use host::{Authority, Host, InvalidAuthority};
+pub use site::require_own_site;
 
 /// The identity on whose behalf a request runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
