@@ -119,8 +119,11 @@ pub(super) const KEYS: &[Key] = &[
             let mut names = Vec::new();
             for text in raw.list()? {
                 let name = text.trim_end_matches('.').to_ascii_lowercase();
-                let is_name = name == "*" || matches!(name.parse(), Ok(Host::Name(_)));
-                if !is_name || name.is_empty() || (name.contains('*') && name != "*") {
+                let is_name = matches!(name.parse(), Ok(Host::Name(_)))
+                    && name
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+                if name != "*" && (!is_name || name.is_empty()) {
                     return Err(ConfigProblem::Unexpected {
                         expected: "a host name without port, or \"*\" for any".to_owned(),
                         got: format!("{text:?}"),

@@ -253,6 +253,36 @@ fn an_error_in_a_flag_names_the_flag() {
 }
 
 #[test]
+fn allowed_hosts_are_names_without_port_or_a_star() {
+    let config = from_file("allowed_hosts = [\"Director.example.\", \"lb_1\"]").unwrap();
+    assert_eq!(config.allowed_hosts, ["director.example", "lb_1"]);
+    assert_eq!(
+        from_file("allowed_hosts = \"*\"").unwrap().allowed_hosts,
+        ["*"]
+    );
+    assert!(
+        from_file("allowed_hosts = []")
+            .unwrap()
+            .allowed_hosts
+            .is_empty()
+    );
+    for wrong in [
+        "a:80",
+        "http://a",
+        "192.0.2.1",
+        "[::1]",
+        "*.a",
+        "a/b",
+        "",
+        "a b",
+        "ä",
+    ] {
+        let errors = errors(&format!("allowed_hosts = [\"{wrong}\"]"));
+        assert!(errors[0].contains("a host name without port"), "{errors:?}");
+    }
+}
+
+#[test]
 fn flag_overrides_variable_overrides_file_overrides_default() {
     let file =
         "netns = \"file\"\nkernel = \"fake\"\n[log]\nformat = \"json\"\n[limits]\nqueue_length = 5";
