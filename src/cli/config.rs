@@ -1,10 +1,11 @@
 //! Configuration file with the names of directors.
 
-use std::{collections::BTreeMap, env, io, path::PathBuf};
+use std::{collections::BTreeMap, env, fs::File, io, path::PathBuf, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::error::CliError;
+use super::{environment, error::CliError, input::read_text, options};
+use crate::client::Endpoint;
 
 /// Contents of the configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -22,17 +23,32 @@ pub(super) struct Config {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Director {
     /// Endpoint of the daemon.
-    pub endpoint: String,
+    #[serde(deserialize_with = "endpoint")]
+    pub endpoint: Endpoint,
     /// PEM file with certificates that are trusted in addition to the system's.
     pub ca: Option<PathBuf>,
-    /// Request timeout in seconds.
-    pub timeout: Option<f64>,
+    /// Request timeout, in seconds in the file.
+    #[serde(default, deserialize_with = "seconds")]
+    pub timeout: Option<Duration>,
 }
 
-/// Environment variable with the path of the file.
-const VARIABLE: &str = "IPVSCTL_CONFIG";
 /// System-wide configuration file.
 const SYSTEM: &str = "/etc/ipvsctl.toml";
+/// Size limit of the file in bytes. An entry has about 100.
+const MAX_SIZE: u64 = 1 << 20;
+
+fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Endpoint, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse()
+        .map_err(|error| D::Error::custom(format_args!("endpoint: {error}")))
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    options::seconds(seconds)
+        .map(Some)
+        .ok_or_else(|| D::Error::custom(format_args!("timeout: expected {}", options::SECONDS)))
+}
 
 // === impl Config ===
 
@@ -40,8 +56,8 @@ impl Config {
     /// Reads the file that `IPVSCTL_CONFIG` names, which must exist; otherwise the user's or the
     /// system's file, which may be missing.
     pub(super) fn load() -> Result<Self, CliError> {
-        if let Some(path) = env::var_os(VARIABLE) {
-            return Self::read(path.into());
+        if let Some(path) = environment::config()? {
+            return Self::read(path);
         }
         let home = env::var_os("XDG_CONFIG_HOME")
             .map(PathBuf::from)
@@ -62,14 +78,21 @@ impl Config {
     }
 
     fn read(path: PathBuf) -> Result<Self, CliError> {
-        let text = match std::fs::read_to_string(&path) {
+        let text = match File::open(&path).and_then(|file| read_text(file, MAX_SIZE)) {
             Ok(text) => text,
             Err(source) => return Err(CliError::File { path, source }),
         };
-        toml::from_str(&text).map_err(|source| CliError::Config {
-            path,
-            source: Box::new(source),
-        })
+        let config: Self = match toml::from_str(&text) {
+            Ok(config) => config,
+            Err(source) => {
+                let source = Box::new(source);
+                return Err(CliError::Config { path, source });
+            }
+        };
+        if let Some(name) = &config.default {
+            config.director(name)?;
+        }
+        Ok(config)
     }
 
     /// Looks up a director by name.

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use serde::{Deserialize, de::IgnoredAny};
+
 use super::{
     args::ConnectionArgs,
     error::CliError,
@@ -10,7 +12,7 @@ use super::{
     output::{write_json, write_table},
 };
 use crate::{
-    client::{Client, Connection, ConnectionQuery},
+    client::{Client, Connection, ConnectionCount, ConnectionQuery},
     ipvsadm::{ConnectionLine, Names, Numeric, write_connection, write_connection_header},
 };
 
@@ -20,6 +22,19 @@ pub(super) struct ConnectionReport {
     query: ConnectionQuery,
     /// Print counts grouped by this field instead of connections.
     count_by: Option<&'static str>,
+}
+
+/// The response of `/v1/connections`.
+#[derive(Deserialize)]
+struct ConnectionList {
+    #[serde(rename = "connections")]
+    _connections: Vec<IgnoredAny>,
+}
+
+/// The response of `/v1/connections?count_by=`.
+#[derive(Deserialize)]
+struct Counts {
+    counts: Vec<ConnectionCount>,
 }
 
 /// Number of connections whose names are resolved together.
@@ -48,11 +63,14 @@ fn print(
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let mut connections = client.connections(query)?;
-    write_connection_header(out, engine_data)?;
     let mut resolved = ResolvedNames::new();
+    let mut is_first = true;
     loop {
         let chunk = connections.by_ref().take(CHUNK);
         let chunk = chunk.collect::<Result<Vec<_>, _>>()?;
+        if std::mem::take(&mut is_first) {
+            write_connection_header(out, engine_data)?;
+        }
         let lines: Vec<_> = chunk.iter().map(line).collect();
         if !numeric {
             resolved.resolve(lines.iter().flat_map(ConnectionLine::addresses));
@@ -102,7 +120,8 @@ fn json(
         limit: query.limit.or(Some(ConnectionQuery::MAX)),
         ..query.clone()
     };
-    write_json(out, format, &client.get(&query.path())?)
+    let (_, json) = client.get::<ConnectionList>(&query.path())?;
+    write_json(out, format, &json)
 }
 
 // === impl ConnectionReport ===
@@ -146,15 +165,6 @@ impl ConnectionReport {
         format: Format,
         out: &mut dyn Write,
     ) -> Result<(), CliError> {
-        #[derive(serde::Deserialize)]
-        struct Counts {
-            counts: Vec<Count>,
-        }
-        #[derive(serde::Deserialize)]
-        struct Count {
-            group: String,
-            count: u64,
-        }
         let Some(field) = self.count_by else {
             return match format {
                 Format::Table => print(client, &self.query, true, false, out),
@@ -163,14 +173,13 @@ impl ConnectionReport {
         };
         let mut query = self.query.clone();
         query.filters.push(("count_by", field.to_owned()));
-        let response = client.get(&query.path())?;
+        let (Counts { counts }, response) = client.get(&query.path())?;
         if format != Format::Table {
             return write_json(out, format, &response);
         }
-        let Counts { counts } = serde_json::from_slice(&response)?;
         let rows: Vec<_> = counts
             .into_iter()
-            .map(|Count { group, count }| vec![count.to_string(), group])
+            .map(|ConnectionCount { group, count }| vec![count.to_string(), group])
             .collect();
         let heading = field.to_uppercase();
         Ok(write_table(out, &["COUNT", &heading], &rows)?)

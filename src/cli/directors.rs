@@ -5,6 +5,7 @@ use std::io::Write;
 use super::{
     config::Config,
     error::CliError,
+    escape::escape,
     fanout::parallel_map,
     options::{Format, Options},
     output::{write_json, write_table},
@@ -34,7 +35,7 @@ pub(super) fn show(options: &Options, out: &mut dyn Write) -> Result<u8, CliErro
             .map(|(name, endpoint, state)| {
                 serde_json::json!({
                     "name": name,
-                    "endpoint": endpoint,
+                    "endpoint": endpoint.to_string(),
                     "default": config.default.as_ref() == Some(*name),
                     "reachable": state.is_ok(),
                     "state": state.as_ref().unwrap_or_else(|error| error),
@@ -55,8 +56,8 @@ pub(super) fn show(options: &Options, out: &mut dyn Write) -> Result<u8, CliErro
             };
             vec![
                 format!("{name}{mark}"),
-                endpoint.clone(),
-                state.unwrap_or_else(|error| error),
+                endpoint.to_string(),
+                escape(&state.unwrap_or_else(|error| error)),
             ]
         })
         .collect();

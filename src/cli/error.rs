@@ -30,9 +30,35 @@ pub enum CliError {
     /// Invalid endpoint.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    /// Invalid environment variable.
+    #[error("{name}: {source}")]
+    Variable {
+        /// Name of the variable.
+        name: &'static str,
+        /// What is wrong with its value.
+        source: EndpointError,
+    },
+    /// An environment variable that ipvsctl does not have.
+    #[error("{name} is not a variable of ipvsctl: expected {}", known.join(", "))]
+    UnknownVariable {
+        /// Name of the variable.
+        name: String,
+        /// The names of the variables.
+        known: [&'static str; 2],
+    },
     /// The request failed.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// A change was sent, but its reply was lost.
+    #[error(
+        "{source}; the change may have been made: check with `{check}` before you repeat the command"
+    )]
+    OutcomeUnknown {
+        /// What happened.
+        source: ClientError,
+        /// The command that shows whether the change was made.
+        check: String,
+    },
     /// No endpoint is configured, and no daemon listens on the local ones.
     #[error(
         "no director: cannot connect to {socket} or {address}; specify one with --endpoint URL, \
@@ -78,6 +104,9 @@ pub enum CliError {
     /// The daemon aborted a restore.
     #[error("restore aborted: {0}")]
     RestoreAborted(String),
+    /// A response without settings.
+    #[error("the director has no settings of IPVS, or is not ipvsd")]
+    NoSettings,
     /// Invalid setting.
     #[error(
         "invalid setting {0:?}: expected NAME or NAME=VALUE; `ipvsctl settings` lists the names"
@@ -97,10 +126,11 @@ pub enum CliError {
 // === impl CliError ===
 
 impl CliError {
-    /// The exit code: that of ipvsadm for its command lines, otherwise 2.
+    /// The exit code: that of ipvsadm for its command lines, 3 if the outcome is unknown, otherwise 2.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Parse(error) => error.exit_code(),
+            Self::OutcomeUnknown { .. } | Self::Client(ClientError::OutcomeUnknown { .. }) => 3,
             _ => 2,
         }
     }

@@ -7,7 +7,7 @@ use crate::client::{Client, Info};
 
 /// Shows daemon and kernel information.
 pub(super) fn show(client: &Client, format: Format, out: &mut dyn Write) -> Result<(), CliError> {
-    let response = client.get("/v1/info")?;
+    let (info, response) = client.get("/v1/info")?;
     if format != Format::Table {
         return write_json(out, format, &response);
     }
@@ -17,7 +17,7 @@ pub(super) fn show(client: &Client, format: Format, out: &mut dyn Write) -> Resu
         kernel,
         schedulers,
         persistence_engines,
-    } = serde_json::from_slice(&response)?;
+    } = info;
     let loaded = schedulers.into_iter().filter(|scheduler| scheduler.loaded);
     let loaded: Vec<_> = loaded.map(|scheduler| scheduler.name).collect();
     let list = |items: &[String]| match items {

@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use yaml_serde::{Mapping, Value};
 
 use super::{error::CliError, names::ResolvedNames, options::Format, output::write_json};
 use crate::{
@@ -12,6 +13,28 @@ use crate::{
     },
     model::{ServiceEntry, ServiceKey},
 };
+
+/// A page of services, its fields in their order.
+#[derive(Deserialize, Serialize)]
+struct ServicePage {
+    services: Vec<Value>,
+    #[serde(flatten)]
+    rest: Mapping,
+}
+
+/// What makes a response a list of services.
+#[derive(Deserialize)]
+struct ServiceList {
+    #[serde(rename = "services")]
+    _services: Vec<IgnoredAny>,
+}
+
+/// What makes a response a service.
+#[derive(Deserialize)]
+struct ServiceId {
+    #[serde(rename = "id")]
+    _id: ServiceKey,
+}
 
 /// Lists the whole table. Sends one request, or two to resolve names here.
 pub(super) fn table(
@@ -24,7 +47,10 @@ pub(super) fn table(
     if format != Format::Table {
         let pages = client.service_pages(include, list.unsorted)?;
         return match pages.as_slice() {
-            [page] => write_json(out, format, page),
+            [page] => {
+                serde_json::from_slice::<ServiceList>(page)?;
+                write_json(out, format, page)
+            }
             pages => write_json(out, format, &merge_pages(pages)?),
         };
     }
@@ -47,7 +73,8 @@ pub(super) fn service(
 ) -> Result<(), CliError> {
     let include = include(list.mode);
     if format != Format::Table {
-        return write_json(out, format, &client.get(&service_path(key, include))?);
+        let (_, json) = client.get::<ServiceId>(&service_path(key, include))?;
+        return write_json(out, format, &json);
     }
     let entry = client.service(key, include)?.value;
     print(&[entry], list, out)
@@ -74,18 +101,21 @@ fn include(mode: ListMode) -> Include {
 
 /// Joins the pages of a list. Fields other than `services` are those of the last page that has them.
 fn merge_pages(pages: &[Vec<u8>]) -> serde_json::Result<Vec<u8>> {
-    let mut list = Map::new();
+    let mut list = Mapping::new();
     let mut services = Vec::new();
     for page in pages {
-        let mut page: Map<String, Value> = serde_json::from_slice(page)?;
-        if let Some(Value::Array(mut items)) = page.remove("services") {
-            services.append(&mut items);
-        }
-        list.append(&mut page);
+        let ServicePage {
+            services: mut items,
+            rest,
+        } = serde_json::from_slice(page)?;
+        services.append(&mut items);
+        list.extend(rest);
     }
     list.remove("next_page_token");
-    list.insert("services".to_owned(), Value::Array(services));
-    serde_json::to_vec(&list)
+    serde_json::to_vec(&ServicePage {
+        services,
+        rest: list,
+    })
 }
 
 fn print(entries: &[ServiceEntry], list: ListFormat, out: &mut dyn Write) -> Result<(), CliError> {

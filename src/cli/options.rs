@@ -96,7 +96,8 @@ pub(super) const GLOBAL_OPTIONS: [GlobalOption; 7] = [
         ..option(
             "timeout",
             "SECONDS",
-            "Request timeout in seconds. Greater than 0; before ipvsadm's command only. Default 30.",
+            "Request timeout in seconds. 0.001 to 31536000; before ipvsadm's command only. The limit of a \
+             whole response; of connections and of the events of a restore, of each. Default 30.",
             |options, value| {
                 options.timeout = Some(timeout(value)?);
                 Ok(())
@@ -211,15 +212,21 @@ impl Options {
     }
 }
 
+/// The values of a timeout.
+pub(super) const SECONDS: &str = "a number of seconds from 0.001 to 31536000";
+
+/// The time of a number of seconds; `None` if it is not one of [`SECONDS`].
+pub(super) fn seconds(seconds: f64) -> Option<Duration> {
+    let range = 0.001..=31_536_000.0;
+    let seconds = Some(seconds).filter(|seconds| range.contains(seconds))?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
 fn timeout(value: String) -> Result<Duration, CliError> {
-    value
-        .parse()
-        .ok()
-        .filter(|seconds: &f64| *seconds > 0.0)
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| CliError::InvalidValue {
-            option: "timeout",
-            value,
-            expected: "a number of seconds greater than 0".to_owned(),
-        })
+    let time = value.parse().ok().and_then(seconds);
+    time.ok_or_else(|| CliError::InvalidValue {
+        option: "timeout",
+        value,
+        expected: SECONDS.to_owned(),
+    })
 }

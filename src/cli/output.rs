@@ -5,40 +5,58 @@ use std::{
     io::{self, BufWriter, IsTerminal, Write},
 };
 
-use serde_json::Value;
+use yaml_serde::Value;
 
 use super::{
     error::CliError,
+    escape::{Filter, escape},
     options::{Color, Format},
 };
 use crate::client::ClientError;
 
-/// A buffered writer for which a closed pipe (`| head`) is not an error.
+/// Standard output, through which all output of the program leaves it. A closed pipe (`| head`) is not
+/// an error, every other failure is. On a terminal, control characters are escaped.
 pub(super) struct Output<W: Write> {
     writer: BufWriter<W>,
-    closed: bool,
-    /// Ignore all write errors, as ipvsadm does.
-    pub ignore_errors: bool,
+    /// The reader has gone.
+    is_closed: bool,
+    /// Escapes for a terminal.
+    filter: Option<Filter>,
 }
 
-/// Standard output.
-pub(super) type Stdout = Output<io::Stdout>;
+/// Standard output of the process.
+pub(super) type Stdout = Output<Box<dyn Write>>;
+
+/// Standard output that was closed before the process started.
+struct Closed;
 
 // === impl Output ===
 
-impl<W: Write> Output<W> {
-    pub(super) fn new(writer: W) -> Self {
+impl Stdout {
+    /// `is_closed`: the descriptor was closed when the process started.
+    pub(super) fn new(is_closed: bool) -> Self {
+        let writer: Box<dyn Write> = match is_closed {
+            true => Box::new(Closed),
+            false => Box::new(io::stdout()),
+        };
         Self {
             writer: BufWriter::new(writer),
-            closed: false,
-            ignore_errors: false,
+            is_closed: false,
+            filter: io::stdout().is_terminal().then(Filter::default),
         }
+    }
+}
+
+impl<W: Write> Output<W> {
+    fn write_unfiltered(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let result = self.writer.write_all(bytes);
+        self.check(result)
     }
 
     fn check(&mut self, result: io::Result<()>) -> io::Result<()> {
         match result {
-            Err(error) if self.ignore_errors || error.kind() == io::ErrorKind::BrokenPipe => {
-                self.closed = true;
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_closed = true;
                 Ok(())
             }
             result => result,
@@ -48,18 +66,33 @@ impl<W: Write> Output<W> {
 
 impl<W: Write> Write for Output<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !self.closed {
-            let result = self.writer.write_all(bytes);
-            self.check(result)?;
+        if !self.is_closed {
+            let escaped = self.filter.as_mut().map(|filter| filter.push(bytes));
+            self.write_unfiltered(escaped.as_ref().map_or(bytes, String::as_bytes))?;
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if !self.closed {
+        if !self.is_closed {
+            if let Some(rest) = self.filter.as_mut().map(Filter::finish) {
+                self.write_unfiltered(rest.as_bytes())?;
+            }
             let result = self.writer.flush();
             self.check(result)?;
         }
+        Ok(())
+    }
+}
+
+// === impl Closed ===
+
+impl Write for Closed {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(nix::Error::EBADF.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -68,6 +101,7 @@ impl<W: Write> Write for Output<W> {
 pub(super) fn write_json(out: &mut dyn Write, format: Format, json: &[u8]) -> Result<(), CliError> {
     match format {
         Format::Yaml => {
+            // A mapping of YAML keeps the order of its fields.
             let value: Value = serde_json::from_slice(json)?;
             out.write_all(yaml_serde::to_string(&value)?.as_bytes())?;
         }
@@ -108,26 +142,39 @@ pub(super) fn write_table(
     Ok(())
 }
 
-/// Writes a line to standard error. Errors are ignored: there is nowhere to report them.
+/// Writes a message to standard error, in one line, control characters escaped: it may contain text of
+/// a director.
 pub(super) fn eprint_line(text: &str) {
+    eprint_text(&escape(text));
+}
+
+/// Writes a message of ipvsadm to standard error as it is: it contains text of the user only. Errors
+/// are ignored: there is nowhere to report them.
+pub(super) fn eprint_text(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Writes an error to standard error. `name` is the program or the director.
 pub(super) fn report_error(name: &str, error: &CliError, color: Color) {
+    let name = highlight(&escape(name), color);
     match error {
         // ipvsadm prints its messages without its name.
-        CliError::Parse(error) => eprint_line(&error.to_string()),
+        CliError::Parse(error) => eprint_text(&error.to_string()),
         // clap formats its own messages.
         CliError::Args(error) => drop(write!(io::stderr(), "{}", error.render())),
+        // Several lines, with an excerpt of the file.
+        CliError::Config { .. } => {
+            let lines: Vec<_> = error.to_string().lines().map(escape).collect();
+            eprint_text(&format!("{name}: {}", lines.join("\n")));
+        }
         error => {
-            let mut text = format!("{}: {error}", highlight(name, color));
+            let mut text = error.to_string();
             if let CliError::Client(ClientError::Refused(problem)) = error
                 && let Some(hint) = &problem.hint
             {
                 text += &format!(" ({hint})");
             }
-            eprint_line(&text);
+            eprint_text(&format!("{name}: {}", escape(&text)));
         }
     }
 }

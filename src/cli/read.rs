@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use serde::{Deserialize, de::IgnoredAny};
+
 use super::{
     connections::{self, ConnectionReport},
     error::CliError,
@@ -13,7 +15,7 @@ use super::{
 use crate::{
     client::{Client, ClientError, Problem},
     ipvsadm::{List, ListFormat, errno_message, write_sync_daemons, write_timeouts},
-    model::Reason,
+    model::{Reason, Timeouts},
 };
 
 /// A command that only reads.
@@ -31,6 +33,13 @@ pub(super) enum ReadCommand {
     Settings(Vec<String>),
     /// `connections`
     Connections(ConnectionReport),
+}
+
+/// The response of `/v1/sync-daemons`.
+#[derive(Deserialize)]
+struct SyncDaemonList {
+    #[serde(rename = "sync_daemons")]
+    _sync_daemons: Vec<IgnoredAny>,
 }
 
 /// Executes a command on one director; returns the exit code.
@@ -106,7 +115,13 @@ fn write_list(
         List::SyncDaemons if format == Format::Table => {
             Ok(write_sync_daemons(out, &client.sync_daemons()?)?)
         }
-        List::Timeouts => write_json(out, format, &client.get("/v1/timeouts")?),
-        List::SyncDaemons => write_json(out, format, &client.get("/v1/sync-daemons")?),
+        List::Timeouts => {
+            let (_, json) = client.get::<Timeouts>("/v1/timeouts")?;
+            write_json(out, format, &json)
+        }
+        List::SyncDaemons => {
+            let (_, json) = client.get::<SyncDaemonList>("/v1/sync-daemons")?;
+            write_json(out, format, &json)
+        }
     }
 }

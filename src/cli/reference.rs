@@ -59,8 +59,8 @@ ca = \"/etc/ipvsctl/ca.pem\"   # trusted in addition to the system's certificate
 timeout = 10                   # seconds
 ";
 
-/// Exit codes.
-pub(super) const EXIT_STATUS: [(&str, &str); 4] = [
+/// Exit codes. 0, 1, 2 and 255 are those of ipvsadm.
+pub(super) const EXIT_STATUS: [(&str, &str); 5] = [
     ("0", "Success."),
     (
         "1",
@@ -68,7 +68,13 @@ pub(super) const EXIT_STATUS: [(&str, &str); 4] = [
     ),
     (
         "2",
-        "Invalid command line, daemon not reachable, or IPVS not available.",
+        "Invalid command line or configuration, daemon not reachable, IPVS not available, response not \
+         understood, or output lost. A change was not made, or not completely: the message says so.",
+    ),
+    (
+        "3",
+        "The outcome of a change is unknown: it was sent, but the reply was lost. The message has the \
+         command that shows whether the change was made.",
     ),
     (
         "255",

@@ -1,14 +1,11 @@
 //! Commands that write: one command, `-R`, `ipvsctl restore`.
 
-use std::{
-    fs,
-    io::{self, Write},
-};
+use std::io::Write;
 
 use super::{
     args::RestoreArgs,
     error::CliError,
-    help,
+    help, input,
     options::{Format, Options},
     output::eprint_line,
     read::{self, ReadCommand},
@@ -40,8 +37,8 @@ enum Next {
 }
 
 /// Executes one command; returns the exit code.
-pub(super) fn execute(client: &Client, op: Op) -> Result<u8, CliError> {
-    let mut session = Session::new(client, false, false);
+pub(super) fn execute(target: &Target, op: Op) -> Result<u8, CliError> {
+    let mut session = Session::new(target, false, false);
     session.push(Item::Command(1, op));
     session.send(false)?;
     Ok(session.exit_code)
@@ -53,10 +50,10 @@ pub(super) fn run_lines(
     resolver: &dyn Resolver,
     out: &mut dyn Write,
 ) -> Result<u8, CliError> {
-    let text = io::read_to_string(io::stdin()).map_err(CliError::Input)?;
+    let text = input::read(None)?;
     let target = Target::select(restore.options)?;
     let keep_going = restore.options.keep_going;
-    let mut session = Session::new(&target.client, restore.clear, keep_going);
+    let mut session = Session::new(&target, restore.clear, keep_going);
     let lines = match restore.skip_comments {
         true => Lines::without_comments(&text),
         false => Lines::new(&text),
@@ -155,18 +152,13 @@ pub(super) fn restore_checked(
         no_clear,
         stop,
     } = args;
-    let text = match file {
-        Some(path) => {
-            fs::read_to_string(&path).map_err(|source| CliError::File { path, source })?
-        }
-        None => io::read_to_string(io::stdin()).map_err(CliError::Input)?,
-    };
+    let text = input::read(file)?;
     let items = check_lines(&text, resolver)?;
     if dry_run {
         return Ok(0);
     }
     let target = Target::select(options)?;
-    let mut session = Session::new(&target.client, !no_clear, true);
+    let mut session = Session::new(&target, !no_clear, true);
     for item in items {
         session.push(item);
     }

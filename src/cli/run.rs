@@ -1,9 +1,6 @@
 //! Entry point: dispatches a command line and returns the exit code.
 
-use std::{
-    ffi::OsString,
-    io::{self, Write},
-};
+use std::{ffi::OsString, io::Write};
 
 use super::{
     args::{self, Args, Subcommand},
@@ -13,7 +10,7 @@ use super::{
     help, man,
     names::SystemResolver,
     options::{Color, GLOBAL_OPTIONS, Options},
-    output::{Output, Stdout, report_error},
+    output::{Stdout, report_error},
     read::ReadCommand,
     restore::{self, RestoreOptions},
     scripts::Script,
@@ -22,13 +19,14 @@ use super::{
 };
 use crate::ipvsadm::{CommandLine, Parsed, parse_with};
 
-/// Executes a command line, the program's name first; returns the exit code.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+/// Executes a command line, the program's name first; returns the exit code. `stdout_is_closed`: the
+/// process was started without standard output.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, stdout_is_closed: bool) -> u8 {
     let mut arguments = arguments.into_iter();
     let lossy = |word: OsString| word.to_string_lossy().into_owned();
     let program = arguments.next().map_or_else(|| "ipvsctl".to_owned(), lossy);
     let words: Vec<String> = arguments.map(lossy).collect();
-    let mut out = Output::new(io::stdout());
+    let mut out = Stdout::new(stdout_is_closed);
     let mut color = Color::default();
     let result = dispatch(&program, &words, &mut out, &mut color);
     let flushed = out.flush();
@@ -49,7 +47,6 @@ fn dispatch(
     color: &mut Color,
 ) -> Result<u8, CliError> {
     if let Some(script) = Script::named(program) {
-        out.ignore_errors = true;
         return script.run(words, out);
     }
     if args::is_subcommand(words) {
@@ -61,7 +58,6 @@ fn dispatch(
         parse_with(program, &words, &extra, &SystemResolver::default())?;
     let options = Options::from_parsed(extra)?;
     *color = options.color;
-    out.ignore_errors = true;
     run_command(program, command, &options, out)
 }
 
@@ -81,7 +77,7 @@ fn run_command(
         }
         CommandLine::Change(op) => {
             options.reject_all()?;
-            return restore::execute(&Target::select(options)?.client, op);
+            return restore::execute(&Target::select(options)?, op);
         }
         CommandLine::Restore => {
             options.reject_all()?;
@@ -118,7 +114,7 @@ fn run_subcommand(words: &[String], out: &mut Stdout, color: &mut Color) -> Resu
                 return read(&options, out, &ReadCommand::Settings(settings));
             }
             options.reject_all()?;
-            settings::set(&Target::select(&options)?.client, &assignments)?;
+            settings::set(&Target::select(&options)?, &assignments)?;
         }
         Subcommand::Connections(args) => {
             return read(&options, out, &ReadCommand::Connections(args.into()));

@@ -7,7 +7,7 @@ use super::{
     fanout::read,
     names::SystemResolver,
     options::Options,
-    output::{Stdout, eprint_line},
+    output::{Stdout, eprint_text},
     read::ReadCommand,
     restore::{self, RestoreOptions},
 };
@@ -42,7 +42,7 @@ impl Script {
             Self::Save => {
                 let mut flags = words.iter().filter(|word| word.starts_with('-'));
                 if flags.any(|word| word != "-n") {
-                    eprint_line(SAVE_USAGE);
+                    eprint_text(SAVE_USAGE);
                     return Ok(1);
                 }
                 let numeric = words.iter().any(|word| word == "-n");

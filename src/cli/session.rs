@@ -2,9 +2,15 @@
 
 use std::io::{self, IsTerminal};
 
-use super::{error::CliError, output::eprint_line, progress::Progress};
+use super::{
+    error::CliError,
+    outcome,
+    output::{eprint_line, eprint_text},
+    progress::Progress,
+    target::Target,
+};
 use crate::{
-    client::{Client, Refused, RestoreEvent, RestoreMode, RestoreRequest},
+    client::{Refused, RestoreEvent, RestoreMode, RestoreRequest},
     ipvsadm::{ParseError, errno_message, write_op},
     model::Op,
 };
@@ -20,7 +26,7 @@ pub(super) enum Item {
 
 /// Commands for one director. They are collected and sent in one request.
 pub(super) struct Session<'a> {
-    client: &'a Client,
+    target: &'a Target,
     pending: Vec<Item>,
     /// Whether the next request clears the table first.
     clear: bool,
@@ -50,9 +56,9 @@ const REJECTED: u8 = 255;
 
 impl<'a> Session<'a> {
     /// `show_lines` can be forced; on a terminal, lines are always shown.
-    pub(super) fn new(client: &'a Client, clear: bool, show_lines: bool) -> Self {
+    pub(super) fn new(target: &'a Target, clear: bool, show_lines: bool) -> Self {
         Self {
-            client,
+            target,
             pending: Vec::new(),
             clear,
             show_lines: show_lines || io::stderr().is_terminal(),
@@ -110,18 +116,54 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Sends a request. If the reply is lost and there is only one command, it is sent again, once.
     fn execute(
         &self,
         request: RestoreRequest,
         indices: &[usize],
         reporter: &mut Reporter<'_>,
     ) -> Result<(), CliError> {
+        let items = reporter.items;
+        let single = match (indices, request.mode) {
+            ([index], RestoreMode::Execute) => items.get(*index).and_then(Item::op),
+            _ => None,
+        };
+        let result = match (
+            self.attempt(request.clone(), indices, reporter, None),
+            single,
+        ) {
+            (Err(CliError::Client(first)), Some(op)) if first.is_lost() => {
+                match self.attempt(request, indices, reporter, Some(op)) {
+                    // What became of the first attempt is still unknown.
+                    Err(CliError::Client(_)) => Err(first.into()),
+                    result => result,
+                }
+            }
+            (result, _) => result,
+        };
+        result.map_err(|error| outcome::explain(error, self.target, single))
+    }
+
+    /// Sends a request once. `repeated` is the command that has been sent before.
+    fn attempt(
+        &self,
+        request: RestoreRequest,
+        indices: &[usize],
+        reporter: &mut Reporter<'_>,
+        repeated: Option<&Op>,
+    ) -> Result<(), CliError> {
+        let client = &self.target.client;
         let mut progress = Progress::new(indices.len());
-        for event in self.client.restore(request)? {
+        for event in client.restore(request)? {
             match event? {
                 RestoreEvent::Progress { done, total } => progress.update(done, total),
                 RestoreEvent::Refused(refused) => {
                     progress.clear();
+                    if let Some(op) = repeated
+                        && outcome::is_done(client, op, &refused)?
+                    {
+                        continue;
+                    }
                     // Line 0 is the clearing of the table.
                     let line = refused.line.checked_sub(1);
                     let index = line.and_then(|line| indices.get(line).copied());
@@ -139,6 +181,17 @@ impl<'a> Session<'a> {
     }
 }
 
+// === impl Item ===
+
+impl Item {
+    fn op(&self) -> Option<&Op> {
+        match self {
+            Self::Command(_, op) => Some(op),
+            Self::Invalid(..) => None,
+        }
+    }
+}
+
 // === impl Reporter ===
 
 impl Reporter<'_> {
@@ -152,7 +205,7 @@ impl Reporter<'_> {
                         let text = error.to_string();
                         eprint_line(&format!("line {line}: {}", text.trim_end()));
                     }
-                    false => eprint_line(&error.to_string()),
+                    false => eprint_text(&error.to_string()),
                 }
             }
         }

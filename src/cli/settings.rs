@@ -7,7 +7,9 @@ use serde_json::Value;
 use super::{
     error::CliError,
     options::Format,
+    outcome,
     output::{write_json, write_table},
+    target::Target,
 };
 use crate::{
     client::{Client, WriteOptions},
@@ -21,8 +23,10 @@ pub(super) fn show(
     format: Format,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let response = client.get("/v1/settings")?;
-    let mut settings: BTreeMap<String, Value> = serde_json::from_slice(&response)?;
+    let (mut settings, _) = client.get::<BTreeMap<String, Value>>("/v1/settings")?;
+    if settings.is_empty() {
+        return Err(CliError::NoSettings);
+    }
     if !names.is_empty() {
         for name in names {
             if !settings.contains_key(name) {
@@ -58,8 +62,8 @@ pub(super) fn assignments(args: &[String]) -> Result<Vec<(&str, &str)>, CliError
     }
 }
 
-/// Changes settings.
-pub(super) fn set(client: &Client, assignments: &[(&str, &str)]) -> Result<(), CliError> {
+/// Changes settings. If the reply is lost, the request is sent again, once.
+pub(super) fn set(target: &Target, assignments: &[(&str, &str)]) -> Result<(), CliError> {
     let mut settings = Settings::new();
     for (name, value) in assignments {
         let spec = SettingSpec::find(name).ok_or_else(|| CliError::Setting((*name).to_owned()))?;
@@ -71,8 +75,19 @@ pub(super) fn set(client: &Client, assignments: &[(&str, &str)]) -> Result<(), C
         };
         settings.insert((*name).to_owned(), value);
     }
-    client.update_settings(&settings, &WriteOptions::default())?;
-    Ok(())
+    let update = || {
+        target
+            .client
+            .update_settings(&settings, &WriteOptions::default())
+    };
+    let result = match update() {
+        Err(first) if first.is_lost() => update().map_err(|_| first),
+        result => result,
+    };
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) => Err(outcome::explain_with(error.into(), target, "settings")),
+    }
 }
 
 fn text(value: &Value) -> String {

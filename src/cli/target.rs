@@ -1,9 +1,10 @@
 //! Selects the daemon that a command addresses.
 
-use std::{env, time::Duration};
+use std::time::Duration;
 
 use super::{
     config::{Config, Director},
+    environment,
     error::CliError,
     options::Options,
 };
@@ -17,9 +18,6 @@ pub(super) struct Target {
     pub client: Client,
 }
 
-/// Environment variable with the endpoint.
-const VARIABLE: &str = "IPVSCTL_ENDPOINT";
-
 // === impl Target ===
 
 impl Target {
@@ -27,14 +25,14 @@ impl Target {
     /// configured default, the local socket, the local port.
     pub(super) fn select(options: &Options) -> Result<Self, CliError> {
         if let Some(endpoint) = &options.endpoint {
-            return Self::at(endpoint, options);
+            return Self::at(endpoint.parse()?, options);
         }
         if let Some(name) = &options.director {
             let config = Config::load()?;
             return Self::named(name, config.director(name)?, options);
         }
-        if let Some(endpoint) = env::var(VARIABLE).ok().filter(|text| !text.is_empty()) {
-            return Self::at(&endpoint, options);
+        if let Some(endpoint) = environment::endpoint()? {
+            return Self::at(endpoint, options);
         }
         let config = Config::load()?;
         if let Some(name) = &config.default {
@@ -56,9 +54,17 @@ impl Target {
             .collect()
     }
 
-    fn at(endpoint: &str, options: &Options) -> Result<Self, CliError> {
-        let client = client(endpoint.parse()?, None, options.timeout)?;
+    fn at(endpoint: Endpoint, options: &Options) -> Result<Self, CliError> {
+        let client = client(endpoint, None, options.timeout)?;
         Ok(Self { name: None, client })
+    }
+
+    /// The option of ipvsctl that selects this daemon.
+    pub(super) fn selector(&self) -> String {
+        match &self.name {
+            Some(name) => format!("--director {name}"),
+            None => format!("--endpoint {}", self.client.endpoint()),
+        }
     }
 
     /// A configured director.
@@ -67,12 +73,10 @@ impl Target {
         director: &Director,
         options: &Options,
     ) -> Result<Self, CliError> {
-        let configured = director.timeout;
-        let configured = configured.and_then(|s| Duration::try_from_secs_f64(s).ok());
-        let timeout = options.timeout.or(configured);
+        let timeout = options.timeout.or(director.timeout);
         Ok(Self {
             name: Some(name.to_owned()),
-            client: client(director.endpoint.parse()?, Some(director), timeout)?,
+            client: client(director.endpoint.clone(), Some(director), timeout)?,
         })
     }
 

@@ -8,10 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::StatusCode;
 use rustls::ClientConfig;
+use serde::de::DeserializeOwned;
 
 use super::{
-    connect::{self, Stream},
+    connect::{self, Limit, Stream, deadline_after},
     endpoint::Endpoint,
     error::{ClientError, Problem},
     http1::{Body, Request, Response},
@@ -31,8 +33,9 @@ pub struct Client {
 /// Options of a [`Client`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientOptions {
-    /// Time limit of a request, from its start to the end of its response. For a response that is
-    /// streamed (connections, restore, text), the limit of each read. Default 30 s.
+    /// Time limit of a request, from its start to the end of its response; of a list, all pages
+    /// included. The time that a caller takes to process a part of the response does not count. For
+    /// the events of a restore and for connections, the limit from one line to the next. Default 30 s.
     pub timeout: Duration,
     /// File of PEM certificates that are trusted in addition to the system's; `https` only. Default
     /// none.
@@ -53,6 +56,11 @@ pub(super) const NDJSON: &str = "application/x-ndjson";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Size limit of a problem document in bytes.
 const MAX_PROBLEM: u64 = 1 << 20;
+/// Size limit of a response that is kept in memory, and of a text, in bytes. 600,000 real servers
+/// with counters and rates are smaller.
+const MAX_DOCUMENT: usize = 256 << 20;
+/// Size limit of a line of a stream in bytes. An event of a restore, the longest, has a command.
+const MAX_LINE: usize = 1 << 20;
 
 // === impl ClientOptions ===
 
@@ -96,7 +104,7 @@ impl Client {
 
     /// Opens a connection and keeps it for the next request.
     pub fn probe(&self) -> Result<(), ClientError> {
-        let stream = self.connect()?;
+        let stream = self.connect(self.deadline())?;
         *self
             .connected
             .lock()
@@ -104,32 +112,52 @@ impl Client {
         Ok(())
     }
 
-    /// Reads the resource at `path`, such as `/v1/info`, as the daemon's JSON.
-    pub fn get(&self, path: &str) -> Result<Vec<u8>, ClientError> {
-        Ok(self.get_response(path)?.0)
+    /// Reads the resource at `path`, such as `/v1/info`: its type `T`, which may be a part of it, and
+    /// the daemon's JSON.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<(T, Vec<u8>), ClientError> {
+        let (json, _) = self.get_until(path, self.deadline())?;
+        Ok((serde_json::from_slice(&json)?, json))
     }
 
     /// Reads the resource at `path`: its JSON, and the response that carried it.
-    pub(super) fn get_response(&self, path: &str) -> Result<(Vec<u8>, Response), ClientError> {
-        self.fetch(&Request {
+    pub(super) fn get_until(
+        &self,
+        path: &str,
+        deadline: Instant,
+    ) -> Result<(Vec<u8>, Response), ClientError> {
+        let headers = self.read_headers();
+        let request = Request {
             method: "GET",
             path,
             accept: JSON,
-            headers: &self.read_headers(),
+            headers: &headers,
             body: None,
-        })
+        };
+        match self.fetch(&request, deadline) {
+            Err(error) if error.is_lost() => self.fetch(&request, deadline),
+            result => result,
+        }
     }
 
     /// Sends a read whose body is streamed.
-    pub(super) fn stream(&self, path: &str, accept: &str) -> Result<Body, ClientError> {
-        let response = self.send(&Request {
+    pub(super) fn stream(
+        &self,
+        path: &str,
+        accept: &str,
+        limit: Limit,
+    ) -> Result<Response, ClientError> {
+        let headers = self.read_headers();
+        let request = Request {
             method: "GET",
             path,
             accept,
-            headers: &self.read_headers(),
+            headers: &headers,
             body: None,
-        })?;
-        Ok(response.body)
+        };
+        match self.send(&request, limit) {
+            Err(error) if error.is_lost() => self.send(&request, limit),
+            result => result,
+        }
     }
 
     fn read_headers(&self) -> Vec<(&'static str, String)> {
@@ -139,22 +167,52 @@ impl Client {
         }
     }
 
+    /// The limit of a request that begins now.
+    pub(super) fn deadline(&self) -> Instant {
+        deadline_after(self.options.timeout)
+    }
+
+    /// The limit of a stream: the time from one line to the next.
+    pub(super) fn silence(&self) -> Limit {
+        Limit::Silence(self.options.timeout)
+    }
+
     /// Sends a request and reads the head of its response. A status that is not a success is an
-    /// error.
-    pub(super) fn send(&self, request: &Request<'_>) -> Result<Response, ClientError> {
+    /// error, and so is another media type than the request accepts.
+    pub(super) fn send(
+        &self,
+        request: &Request<'_>,
+        limit: Limit,
+    ) -> Result<Response, ClientError> {
         let connected = self.connected.lock();
         let connected = connected.unwrap_or_else(PoisonError::into_inner).take();
         let stream = match connected {
             Some(stream) => stream,
-            None => self.connect()?,
+            None => self.connect(limit.deadline())?,
         };
+        self.exchange(stream, request, limit)
+            .map_err(|error| self.outcome_of(request, error))
+    }
+
+    fn exchange(
+        &self,
+        stream: Box<dyn Stream>,
+        request: &Request<'_>,
+        limit: Limit,
+    ) -> Result<Response, ClientError> {
         let host = self.endpoint.authority();
         let mut response = request
-            .send(stream, &host, &self.options.user_agent)
+            .send(stream, &host, &self.options.user_agent, limit)
             .map_err(|error| self.transport_error(error))?;
         let status = response.status;
-        if status.is_success() {
+        if status == StatusCode::NO_CONTENT && request.method != "GET" {
             return Ok(response);
+        }
+        if status.is_success() {
+            return match response.media_type == request.accept {
+                true => Ok(response),
+                false => Err(self.not_ipvsd(&response)),
+            };
         }
         let mut problem = Vec::new();
         let limited = &mut response.body.by_ref().take(MAX_PROBLEM);
@@ -163,24 +221,58 @@ impl Client {
             .map_err(|error| self.transport_error(error))?;
         Err(match Problem::parse(status, &problem) {
             Some(problem) => ClientError::Refused(Box::new(problem)),
-            None => ClientError::NotIpvsd {
-                endpoint: self.endpoint.clone(),
-                status,
-            },
+            None => self.not_ipvsd(&response),
         })
     }
 
     /// Sends a request and reads the whole body of its response.
-    pub(super) fn fetch(&self, request: &Request<'_>) -> Result<(Vec<u8>, Response), ClientError> {
-        let deadline = Instant::now().checked_add(self.options.timeout);
-        let mut response = self.send(request)?;
-        response.body.deadline = deadline;
-        let mut body = Vec::new();
-        response
-            .body
-            .read_to_end(&mut body)
-            .map_err(|error| self.transport_error(error))?;
-        Ok((body, response))
+    pub(super) fn fetch(
+        &self,
+        request: &Request<'_>,
+        deadline: Instant,
+    ) -> Result<(Vec<u8>, Response), ClientError> {
+        let mut response = self.send(request, Limit::Deadline(deadline))?;
+        let document = self
+            .document(&mut response.body)
+            .map_err(|error| self.outcome_of(request, error))?;
+        Ok((document, response))
+    }
+
+    fn document(&self, body: &mut Body) -> Result<Vec<u8>, ClientError> {
+        let mut document = Vec::new();
+        loop {
+            let part = body
+                .fill_buf()
+                .map_err(|error| self.transport_error(error))?;
+            if part.is_empty() {
+                return Ok(document);
+            }
+            let length = part.len();
+            self.check_size(document.len() + length)?;
+            if document.try_reserve(length).is_err() {
+                return Err(self.too_large(document.len(), ", which is all memory there is"));
+            }
+            document.extend_from_slice(part);
+            body.consume(length);
+        }
+    }
+
+    /// Checks how much of a response, or of several of one list, has been read.
+    pub(super) fn check_size(&self, size: usize) -> Result<(), ClientError> {
+        match size > MAX_DOCUMENT {
+            true => Err(self.too_large(MAX_DOCUMENT, "")),
+            false => Ok(()),
+        }
+    }
+
+    /// Reads the next line of a stream into `line`; `false` at the end of the body. Each line may take
+    /// as long as another response as a whole.
+    pub(super) fn read_event(
+        &self,
+        body: &mut Body,
+        line: &mut Vec<u8>,
+    ) -> Result<bool, ClientError> {
+        self.read_line(body, line, self.deadline())
     }
 
     /// Reads a line without its end into `line`; `false` at the end of the body.
@@ -188,14 +280,54 @@ impl Client {
         &self,
         body: &mut Body,
         line: &mut Vec<u8>,
+        deadline: Instant,
     ) -> Result<bool, ClientError> {
         line.clear();
-        body.read_until(b'\n', line)
+        body.set_limit(Limit::Deadline(deadline));
+        body.take(MAX_LINE as u64)
+            .read_until(b'\n', line)
             .map_err(|error| self.transport_error(error))?;
         match line.pop() {
             None => Ok(false),
             Some(b'\n') => Ok(true),
+            Some(_) if line.len() + 1 == MAX_LINE => Err(self.too_large(MAX_LINE, " in one line")),
             Some(_) => Err(ClientError::Truncated),
+        }
+    }
+
+    fn too_large(&self, limit: usize, of: &'static str) -> ClientError {
+        ClientError::TooLarge {
+            endpoint: self.endpoint.clone(),
+            limit,
+            of,
+        }
+    }
+
+    pub(super) fn not_ipvsd(&self, response: &Response) -> ClientError {
+        ClientError::NotIpvsd {
+            endpoint: self.endpoint.clone(),
+            status: response.status,
+            content: match response.media_type.as_str() {
+                "" => "no content type".to_owned(),
+                media_type => media_type.to_owned(),
+            },
+        }
+    }
+
+    /// The error of a request whose response was not received or not understood: the outcome of a
+    /// change is unknown then.
+    pub(super) fn outcome_of(&self, request: &Request<'_>, error: ClientError) -> ClientError {
+        match error {
+            ClientError::Refused(_) => error,
+            error if !request.is_change() => error,
+            error => self.outcome_unknown(error),
+        }
+    }
+
+    pub(super) fn outcome_unknown(&self, error: ClientError) -> ClientError {
+        ClientError::OutcomeUnknown {
+            endpoint: self.endpoint.clone(),
+            source: Box::new(error),
         }
     }
 
@@ -211,10 +343,12 @@ impl Client {
         }
     }
 
-    fn connect(&self) -> Result<Box<dyn Stream>, ClientError> {
-        let io_timeout = self.options.timeout;
-        let timeout = CONNECT_TIMEOUT.min(io_timeout);
-        connect::open(&self.endpoint, self.tls.as_ref(), timeout, io_timeout)
+    fn connect(&self, deadline: Instant) -> Result<Box<dyn Stream>, ClientError> {
+        if deadline <= Instant::now() {
+            return Err(self.transport_error(io::ErrorKind::TimedOut.into()));
+        }
+        let deadline = deadline.min(deadline_after(CONNECT_TIMEOUT));
+        connect::open(&self.endpoint, self.tls.as_ref(), deadline)
             .map_err(|source| ClientError::connect(self.endpoint.clone(), source))
     }
 }

@@ -1,14 +1,19 @@
 //! Connections to a daemon: TCP, TLS, unix socket.
 
 use std::{
-    io::{self, Read, Write},
+    fs::File,
+    io::{self, BufReader, Read, Write},
     net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
-    os::unix::net::UnixStream,
+    os::{fd::AsRawFd, unix::net::UnixStream},
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use nix::sys::{
+    socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, sockopt},
+    time::{TimeVal, TimeValLike},
+};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
     crypto::ring,
@@ -18,9 +23,36 @@ use rustls::{
 use super::{endpoint::Endpoint, error::ClientError, getent::getent};
 
 /// A byte stream to the daemon.
-pub(super) trait Stream: Read + Write + Send {}
+pub(super) trait Stream: Read + Write + Send {
+    /// Sets the time limit of the reads and writes that follow.
+    fn set_limit(&mut self, limit: Limit);
+}
 
-impl<T: Read + Write + Send> Stream for T {}
+/// A time limit. An operation beyond it fails with `TimedOut` or `WouldBlock`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// All operations end at this time, however many they are.
+    Deadline(Instant),
+    /// Each operation may take this long.
+    Silence(Duration),
+}
+
+/// Size limit of a file of certificates in bytes. That of a system has a quarter of a megabyte.
+const MAX_CERTIFICATES: u64 = 16 << 20;
+/// Replaces a time limit that the clock cannot represent.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A socket that keeps a [`Limit`].
+struct Limited<S> {
+    socket: S,
+    limit: Limit,
+}
+
+/// The time limits of a socket (`SO_RCVTIMEO`, `SO_SNDTIMEO`).
+trait Timeouts {
+    fn limit_read(&self, time: Duration) -> io::Result<()>;
+    fn limit_write(&self, time: Duration) -> io::Result<()>;
+}
 
 /// A TLS configuration that trusts the system's certificates and those in the file `ca`.
 pub(super) fn tls(ca: Option<&Path>) -> Result<Arc<ClientConfig>, ClientError> {
@@ -30,7 +62,9 @@ pub(super) fn tls(ca: Option<&Path>) -> Result<Arc<ClientConfig>, ClientError> {
     if let Some(path) = ca {
         let bad = || ClientError::Certificates(path.to_owned());
         let mut found = 0;
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|_| bad())? {
+        let file = File::open(path).map_err(|_| bad())?;
+        let mut file = BufReader::new(file.take(MAX_CERTIFICATES));
+        for certificate in CertificateDer::pem_reader_iter(&mut file) {
             roots.add(certificate.map_err(|_| bad())?)?;
             found += 1;
         }
@@ -46,53 +80,76 @@ pub(super) fn tls(ca: Option<&Path>) -> Result<Arc<ClientConfig>, ClientError> {
     Ok(Arc::new(config))
 }
 
-/// Opens a connection within `timeout`. Each read and write on it then has the limit `io_timeout`.
+/// The time after `time` from now.
+pub(super) fn deadline_after(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or(now + FOREVER)
+}
+
+/// Opens a connection until `deadline`, which is also the limit of the stream until it gets another.
 pub(super) fn open(
     endpoint: &Endpoint,
     tls: Option<&Arc<ClientConfig>>,
-    timeout: Duration,
-    io_timeout: Duration,
+    deadline: Instant,
 ) -> io::Result<Box<dyn Stream>> {
+    let limit = Limit::Deadline(deadline);
     let (host, port) = match endpoint {
         Endpoint::Unix(path) => {
-            let stream = UnixStream::connect(path)?;
-            stream.set_read_timeout(Some(io_timeout))?;
-            stream.set_write_timeout(Some(io_timeout))?;
-            return Ok(Box::new(stream));
+            let socket = connect_unix(path, deadline)?;
+            return Ok(Box::new(Limited { socket, limit }));
         }
         Endpoint::Tcp { host, port, .. } => (host, *port),
     };
-    let mut stream = connect(host, port, Instant::now() + timeout)?;
-    stream.set_nodelay(true)?;
-    let set_timeout = |stream: &TcpStream, time: Duration| {
-        stream.set_read_timeout(Some(time))?;
-        stream.set_write_timeout(Some(time))
-    };
+    let socket = connect(host, port, deadline)?;
+    socket.set_nodelay(true)?;
+    let mut stream = Limited { socket, limit };
     let Some(config) = tls else {
-        set_timeout(&stream, io_timeout)?;
         return Ok(Box::new(stream));
     };
     let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
     let mut connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
     // The handshake is completed here, so that a certificate that is not trusted has an error of
     // its own.
-    set_timeout(&stream, timeout)?;
     while connection.is_handshaking() {
         connection.complete_io(&mut stream)?;
     }
-    set_timeout(&stream, io_timeout)?;
     Ok(Box::new(StreamOwned::new(connection, stream)))
+}
+
+/// Connects to a unix socket. The kernel waits for a place in the queue of the listener for as long
+/// as `SO_SNDTIMEO` says, which std cannot set before.
+fn connect_unix(path: &Path, deadline: Instant) -> io::Result<UnixStream> {
+    let kind = (
+        AddressFamily::Unix,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+    );
+    let socket = socket::socket(kind.0, kind.1, kind.2, None)?;
+    let time = i64::try_from(remaining(deadline)?.as_micros()).unwrap_or(i64::MAX);
+    socket::setsockopt(&socket, sockopt::SendTimeout, &TimeVal::microseconds(time))?;
+    match socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?) {
+        Ok(()) => Ok(socket.into()),
+        Err(nix::Error::EAGAIN) => Err(io::ErrorKind::TimedOut.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The time until `deadline`; an error if there is none left.
+fn remaining(deadline: Instant) -> io::Result<Duration> {
+    match deadline.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
+        time => Ok(time),
+    }
 }
 
 /// Connects to the first of the host's addresses that accepts.
 fn connect(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
     let mut last_error = io::ErrorKind::TimedOut.into();
     for address in addresses(host, port, deadline)? {
-        let remaining = deadline.saturating_duration_since(Instant::now());
-        if remaining.is_zero() {
+        let Ok(time) = remaining(deadline) else {
             break;
-        }
-        match TcpStream::connect_timeout(&address, remaining) {
+        };
+        match TcpStream::connect_timeout(&address, time) {
             Ok(stream) => return Ok(stream),
             Err(error) => last_error = error,
         }
@@ -122,5 +179,83 @@ fn addresses(host: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketA
     match addresses.is_empty() {
         true => Err(io::Error::other(format!("{host} is not known"))),
         false => Ok(addresses),
+    }
+}
+
+// === impl Limit ===
+
+impl Limit {
+    /// When one operation that begins now ends.
+    pub(super) fn deadline(self) -> Instant {
+        match self {
+            Self::Deadline(deadline) => deadline,
+            Self::Silence(time) => deadline_after(time),
+        }
+    }
+}
+
+// === impl Limited ===
+
+impl<S> Limited<S> {
+    /// The time that the next operation may take.
+    fn time(&self) -> io::Result<Duration> {
+        match self.limit {
+            Limit::Deadline(deadline) => remaining(deadline),
+            Limit::Silence(time) => Ok(time),
+        }
+    }
+}
+
+impl<S: Timeouts + Read> Read for Limited<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.limit_read(self.time()?)?;
+        self.socket.read(buffer)
+    }
+}
+
+impl<S: Timeouts + Write> Write for Limited<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.limit_write(self.time()?)?;
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+impl<S: Timeouts + Read + Write + Send> Stream for Limited<S> {
+    fn set_limit(&mut self, limit: Limit) {
+        self.limit = limit;
+    }
+}
+
+// === impl StreamOwned ===
+
+impl<S: Timeouts + Read + Write + Send> Stream for StreamOwned<ClientConnection, Limited<S>> {
+    fn set_limit(&mut self, limit: Limit) {
+        self.sock.limit = limit;
+    }
+}
+
+// === impl Timeouts ===
+
+impl Timeouts for TcpStream {
+    fn limit_read(&self, time: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(time))
+    }
+
+    fn limit_write(&self, time: Duration) -> io::Result<()> {
+        self.set_write_timeout(Some(time))
+    }
+}
+
+impl Timeouts for UnixStream {
+    fn limit_read(&self, time: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(time))
+    }
+
+    fn limit_write(&self, time: Duration) -> io::Result<()> {
+        self.set_write_timeout(Some(time))
     }
 }

@@ -1,6 +1,6 @@
 //! Endpoints of daemons as URLs.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, num::NonZero, path::PathBuf, str::FromStr};
 
 /// The address of a daemon: `http://HOST[:PORT]`, `https://HOST[:PORT]` or `unix:///PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,12 @@ impl Endpoint {
     }
 }
 
+/// The rest of `text` behind a scheme, in any case (RFC 3986, section 3.1).
+fn strip_scheme<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
+    let (start, rest) = text.split_at_checked(scheme.len())?;
+    start.eq_ignore_ascii_case(scheme).then_some(rest)
+}
+
 impl FromStr for Endpoint {
     type Err = EndpointError;
 
@@ -53,17 +59,17 @@ impl FromStr for Endpoint {
         let bad = || EndpointError {
             text: text.to_owned(),
         };
-        if let Some(path) = text.strip_prefix("unix:") {
+        if let Some(path) = strip_scheme(text, "unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             return match path.starts_with('/') {
                 true => Ok(Self::Unix(path.into())),
                 false => Err(bad()),
             };
         }
-        let (tls, rest) = if let Some(rest) = text.strip_prefix("https://") {
+        let (tls, rest) = if let Some(rest) = strip_scheme(text, "https://") {
             (true, rest)
         } else {
-            (false, text.strip_prefix("http://").unwrap_or(text))
+            (false, strip_scheme(text, "http://").unwrap_or(text))
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = match authority.strip_prefix('[') {
@@ -86,7 +92,9 @@ impl FromStr for Endpoint {
         Ok(Self::Tcp {
             host: host.to_owned(),
             port: match port {
-                Some(port) => port.parse().map_err(|_| bad())?,
+                // A NonZero accepts a plus sign, as all integers do.
+                Some(port) if port.starts_with('+') => return Err(bad()),
+                Some(port) => port.parse::<NonZero<u16>>().map_err(|_| bad())?.get(),
                 None => Self::PORT,
             },
             tls,
@@ -102,6 +110,48 @@ impl fmt::Display for Endpoint {
                 let scheme = if *tls { "https" } else { "http" };
                 write!(f, "{scheme}://{}", self.authority())
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that panics fails")]
+
+    use super::*;
+
+    #[test]
+    fn the_scheme_may_be_in_capital_letters() {
+        for (text, shown) in [
+            ("HTTP://lb1", "http://lb1:4787"),
+            ("Https://[2001:db8::1]:443/", "https://[2001:db8::1]:443"),
+            ("UNIX:///run/s", "unix:///run/s"),
+            ("lb1:80", "http://lb1:80"),
+        ] {
+            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn texts_that_are_no_endpoints_are_rejected() {
+        for text in [
+            "",
+            "http://",
+            "http:///x",
+            "http://lb1/x",
+            "http://lb1:0",
+            "http://lb1:+80",
+            "http://lb1:",
+            "http://a:b@c",
+            "http://lb 1",
+            "http://lb1\r\nx: y",
+            "ftp://lb1",
+            "unix:run",
+            "http://[::1",
+            "http://[::1]x",
+            "http://é",
+        ] {
+            assert!(text.parse::<Endpoint>().is_err(), "{text:?}");
         }
     }
 }

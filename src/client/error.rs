@@ -39,7 +39,7 @@ pub enum ClientError {
     /// TLS cannot be set up.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// No response within the time limit. A write may have been carried out.
+    /// No response within the time limit.
     #[error("{endpoint} did not respond within {after:?}")]
     Timeout {
         /// The daemon's endpoint.
@@ -47,21 +47,42 @@ pub enum ClientError {
         /// The time limit.
         after: Duration,
     },
-    /// The connection failed during the request. A write may have been carried out.
+    /// The connection failed during the request.
     #[error("connection lost: {0}")]
     Connection(#[source] io::Error),
     /// The response is not one of ipvsd.
-    #[error("{endpoint} responded with {status}, but is not ipvsd")]
+    #[error("{endpoint} responded with {status} ({content}), but is not ipvsd")]
     NotIpvsd {
         /// The endpoint.
         endpoint: Endpoint,
         /// Status of the response.
         status: StatusCode,
+        /// Media type of the response, or what is wrong with it.
+        content: String,
+    },
+    /// A response, or a line of it, exceeds the client's limit.
+    #[error("{endpoint} responded with more than {limit} bytes{of}")]
+    TooLarge {
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// Size limit in bytes.
+        limit: usize,
+        /// What exceeds it: empty for the whole response.
+        of: &'static str,
+    },
+    /// The request was sent, but the daemon's response was not received: whether the change was made
+    /// is unknown. Read the resource, or repeat a request that is idempotent.
+    #[error("the outcome is unknown at {endpoint}: {source}")]
+    OutcomeUnknown {
+        /// The daemon's endpoint.
+        endpoint: Endpoint,
+        /// What happened to the response.
+        source: Box<ClientError>,
     },
     /// A body is not the expected JSON.
     #[error("unexpected response: {0}")]
     Json(#[from] serde_json::Error),
-    /// The connection ended before the end of the response. A write may have been carried out.
+    /// The connection ended before the end of the response.
     #[error("the response is truncated")]
     Truncated,
     /// The caller's writer failed.
@@ -196,6 +217,16 @@ impl ClientError {
                 source: error.clone(),
             },
             _ => Self::Connect { endpoint, source },
+        }
+    }
+
+    /// Whether the connection failed after the request was sent, before the time limit: the request
+    /// can be sent again if it is idempotent.
+    pub fn is_lost(&self) -> bool {
+        match self {
+            Self::Connection(_) | Self::Truncated => true,
+            Self::OutcomeUnknown { source, .. } => source.is_lost(),
+            _ => false,
         }
     }
 

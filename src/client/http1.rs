@@ -12,12 +12,15 @@
 use std::{
     fmt,
     io::{self, BufRead, BufReader, Read, Write},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http::StatusCode;
 
-use super::{connect::Stream, etag::EntityTag};
+use super::{
+    connect::{Limit, Stream},
+    etag::EntityTag,
+};
 
 /// A request.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +44,8 @@ pub(super) struct Response {
     pub etag: Option<EntityTag>,
     /// `Age`; zero if absent.
     pub age: Duration,
+    /// `Content-Type` without parameters; empty if absent.
+    pub media_type: String,
     pub body: Body,
 }
 
@@ -50,8 +55,6 @@ pub(super) struct Body {
     framing: Framing,
     /// Remaining bytes of the body, or of the chunk.
     remaining: u64,
-    /// Reads fail after this time.
-    pub deadline: Option<Instant>,
 }
 
 /// How the end of a body is recognised (RFC 9112, section 6.3).
@@ -67,7 +70,8 @@ enum Framing {
     Close,
 }
 
-/// Size limits of a head in bytes and header fields. A head of ipvsd has ten fields.
+/// Size limits of a head, informational responses before it included, and of a trailer in bytes, and
+/// of a head in header fields. A head of ipvsd has ten fields.
 const MAX_HEAD: u64 = 64 << 10;
 const MAX_FIELDS: usize = 64;
 /// Size of a read in bytes.
@@ -76,6 +80,11 @@ const READ_SIZE: usize = 64 << 10;
 // === impl Request ===
 
 impl Request<'_> {
+    /// Whether the request changes something if it is carried out.
+    pub fn is_change(&self) -> bool {
+        self.method != "GET" && !self.path.contains("dry_run=true")
+    }
+
     fn encode(&self, host: &str, user_agent: &str) -> Vec<u8> {
         let Self {
             method,
@@ -107,16 +116,20 @@ impl Request<'_> {
         bytes
     }
 
-    /// Sends the request and reads the head of the response.
+    /// Sends the request and reads the head of the response. A limit to silence is that of the whole
+    /// head, too.
     pub fn send(
         &self,
         mut stream: Box<dyn Stream>,
         host: &str,
         user_agent: &str,
+        limit: Limit,
     ) -> io::Result<Response> {
+        stream.set_limit(limit);
         let sent = stream
             .write_all(&self.encode(host, user_agent))
             .and_then(|()| stream.flush());
+        stream.set_limit(Limit::Deadline(limit.deadline()));
         let mut stream = BufReader::with_capacity(READ_SIZE, stream);
         // A server that rejects a long body may respond and close before it has read all of it.
         let head = match (sent, Head::read(&mut stream)) {
@@ -127,6 +140,7 @@ impl Request<'_> {
             status,
             etag,
             age,
+            media_type,
             framing,
             length,
         } = head;
@@ -134,12 +148,12 @@ impl Request<'_> {
             stream,
             framing,
             remaining: length,
-            deadline: None,
         };
         Ok(Response {
             status,
             etag,
             age,
+            media_type,
             body,
         })
     }
@@ -154,6 +168,7 @@ struct Head {
     status: StatusCode,
     etag: Option<EntityTag>,
     age: Duration,
+    media_type: String,
     framing: Framing,
     length: u64,
 }
@@ -163,12 +178,12 @@ struct Head {
 impl Head {
     /// Reads up to the empty line. Skips informational responses (100 to 199).
     fn read(stream: &mut impl BufRead) -> io::Result<Self> {
+        let mut limited = stream.by_ref().take(MAX_HEAD);
         loop {
             let mut bytes = Vec::new();
-            let mut limited = stream.by_ref().take(MAX_HEAD);
             while !bytes.ends_with(b"\r\n\r\n") {
                 if limited.read_until(b'\n', &mut bytes)? == 0 {
-                    return Err(match bytes.is_empty() {
+                    return Err(match bytes.is_empty() && limited.limit() > 0 {
                         true => io::ErrorKind::UnexpectedEof.into(),
                         false => malformed(),
                     });
@@ -190,11 +205,13 @@ impl Head {
             .and_then(|code| StatusCode::from_u16(code).ok())
             .ok_or_else(malformed)?;
         let (mut etag, mut age, mut coding, mut length) = (None, None, None, None);
+        let mut media_type = None;
         for field in response.headers.iter() {
             let value = std::str::from_utf8(field.value).ok();
             let slot = match field.name.len() {
                 3 if field.name.eq_ignore_ascii_case("age") => &mut age,
                 4 if field.name.eq_ignore_ascii_case("etag") => &mut etag,
+                12 if field.name.eq_ignore_ascii_case("content-type") => &mut media_type,
                 14 if field.name.eq_ignore_ascii_case("content-length") => &mut length,
                 17 if field.name.eq_ignore_ascii_case("transfer-encoding") => &mut coding,
                 _ => continue,
@@ -212,10 +229,13 @@ impl Head {
             (None, None) => (Framing::Close, u64::MAX),
         };
         let age = age.and_then(|age| age.parse().ok()).unwrap_or(0);
+        let media_type = media_type.and_then(|value| value.split(';').next());
+        let media_type = media_type.unwrap_or_default().trim().to_ascii_lowercase();
         Ok(Self {
             status,
             etag: etag.and_then(|etag| etag.parse().ok()),
             age: Duration::from_secs(age),
+            media_type,
             framing,
             length,
         })
@@ -225,6 +245,11 @@ impl Head {
 // === impl Body ===
 
 impl Body {
+    /// Sets the time limit of the reads that follow.
+    pub fn set_limit(&mut self, limit: Limit) {
+        self.stream.get_mut().set_limit(limit);
+    }
+
     /// Reads the size of the next chunk, or the trailer after the last.
     fn next_chunk(&mut self) -> io::Result<()> {
         if self.framing == Framing::Chunks && !self.line()?.is_empty() {
@@ -238,7 +263,14 @@ impl Body {
             _ => return Err(malformed()),
         };
         if self.remaining == 0 {
-            while !self.line()?.is_empty() {}
+            let mut allowed = MAX_HEAD;
+            loop {
+                let length = self.line()?.len() as u64;
+                if length == 0 {
+                    break;
+                }
+                allowed = allowed.checked_sub(length).ok_or_else(malformed)?;
+            }
             self.framing = Framing::Length;
         }
         Ok(())
@@ -258,12 +290,6 @@ impl Body {
 
 impl BufRead for Body {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self
-            .deadline
-            .is_some_and(|deadline| deadline <= Instant::now())
-        {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
         if self.remaining == 0 && matches!(self.framing, Framing::FirstChunk | Framing::Chunks) {
             self.next_chunk()?;
         }
@@ -335,6 +361,10 @@ mod tests {
         }
     }
 
+    impl Stream for Server {
+        fn set_limit(&mut self, _: Limit) {}
+    }
+
     fn send(response: &[u8], chunk: usize) -> io::Result<Response> {
         let request = Request {
             method: "GET",
@@ -347,7 +377,8 @@ mod tests {
             response: io::Cursor::new(response.to_vec()),
             chunk,
         };
-        request.send(Box::new(server), "localhost", "test")
+        let limit = Limit::Silence(Duration::from_secs(30));
+        request.send(Box::new(server), "localhost", "test", limit)
     }
 
     fn body(response: &[u8], chunk: usize) -> io::Result<(StatusCode, Vec<u8>)> {

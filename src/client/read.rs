@@ -120,7 +120,7 @@ impl ConnectionQuery {
 impl Client {
     /// Reads information about daemon and kernel.
     pub fn info(&self) -> Result<Info, ClientError> {
-        Ok(serde_json::from_slice(&self.get("/v1/info")?)?)
+        Ok(self.get("/v1/info")?.0)
     }
 
     /// Reads all services with their servers, by id or in the kernel's order.
@@ -190,8 +190,7 @@ impl Client {
 
     /// Reads the sync daemons that run.
     pub fn sync_daemons(&self) -> Result<Vec<SyncDaemon>, ClientError> {
-        let json = self.get("/v1/sync-daemons")?;
-        Ok(serde_json::from_slice::<SyncDaemons>(&json)?.sync_daemons)
+        Ok(self.get::<SyncDaemons>("/v1/sync-daemons")?.0.sync_daemons)
     }
 
     /// Reads the sync daemon of one state.
@@ -201,7 +200,7 @@ impl Client {
 
     /// Reads the settings that this kernel has.
     pub fn settings(&self) -> Result<Settings, ClientError> {
-        Ok(serde_json::from_slice(&self.get("/v1/settings")?)?)
+        Ok(self.get("/v1/settings")?.0)
     }
 
     /// Reads totals, and the services and servers with the highest values.
@@ -214,7 +213,7 @@ impl Client {
             path += &format!("sort={}&", percent_encode(sort));
         }
         path.pop();
-        Ok(serde_json::from_slice(&self.get(&path)?)?)
+        Ok(self.get(&path)?.0)
     }
 
     /// Reads connections one by one.
@@ -223,10 +222,10 @@ impl Client {
             limit: query.limit.or(Some(ConnectionQuery::MAX)),
             ..query.clone()
         };
-        let body = self.stream(&query.path(), NDJSON)?;
+        let response = self.stream(&query.path(), NDJSON, self.silence())?;
         Ok(Connections {
             client: self,
-            body,
+            body: response.body,
             line: Vec::new(),
         })
     }
@@ -247,8 +246,7 @@ impl Client {
         let mut query = query.clone();
         query.limit = None;
         query.filters.push(("count_by", by.to_owned()));
-        let json = self.get(&query.path())?;
-        Ok(serde_json::from_slice::<ConnectionCounts>(&json)?.counts)
+        Ok(self.get::<ConnectionCounts>(&query.path())?.0.counts)
     }
 
     /// Reads all pages of a list. `path` has a query.
@@ -256,8 +254,10 @@ impl Client {
         let mut size = format!("&page_size={PAGE_SIZE}");
         let mut pages = Vec::new();
         let mut token = String::new();
+        let deadline = self.deadline();
+        let mut bytes = 0;
         loop {
-            let page = match self.get(&format!("{path}{size}{token}")) {
+            let page = match self.get_until(&format!("{path}{size}{token}"), deadline) {
                 // The daemon has a lower limit. Its default size is always allowed.
                 Err(ClientError::Refused(problem))
                     if !size.is_empty()
@@ -266,8 +266,10 @@ impl Client {
                     size.clear();
                     continue;
                 }
-                page => page?,
+                page => page?.0,
             };
+            bytes += page.len();
+            self.check_size(bytes)?;
             // The token is the last or last but one field; a page without it is parsed only once.
             let tail = page.len().saturating_sub(TOKEN_TAIL);
             let has_token = page[tail..]
@@ -286,7 +288,7 @@ impl Client {
     }
 
     fn resource<T: DeserializeOwned>(&self, path: &str) -> Result<Resource<T>, ClientError> {
-        let (json, response) = self.get_response(path)?;
+        let (json, response) = self.get_until(path, self.deadline())?;
         Ok(Resource {
             value: serde_json::from_slice(&json)?,
             etag: response.etag,
@@ -318,7 +320,7 @@ impl Iterator for Connections<'_> {
     type Item = Result<Connection, ClientError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.client.read_line(&mut self.body, &mut self.line) {
+        match self.client.read_event(&mut self.body, &mut self.line) {
             Ok(true) => Some(serde_json::from_slice(&self.line).map_err(ClientError::from)),
             Ok(false) => None,
             Err(error) => Some(Err(error)),

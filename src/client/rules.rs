@@ -1,11 +1,15 @@
 //! The table as text: ipvsadm's command lines and its columns.
 
-use std::io::{BufRead, Write};
+use std::{
+    io::{BufRead, Write},
+    time::Instant,
+};
 
 use serde::Deserialize;
 
 use super::{
     blocking::{Client, NDJSON},
+    connect::Limit,
     error::{ClientError, ProblemReason},
     http1::{Body, Request},
 };
@@ -130,6 +134,7 @@ pub struct RestoreStream<'a> {
     client: &'a Client,
     body: Body,
     line: Vec<u8>,
+    dry_run: bool,
     ended: bool,
 }
 
@@ -156,18 +161,20 @@ impl Client {
             RestoreMode::Replace => ("PUT", ""),
         };
         let path = format!("/v1/rules?{clear}on_error={on_error}&dry_run={dry_run}");
-        let response = self.send(&Request {
+        let request = Request {
             method,
             path: &path,
             accept: NDJSON,
             headers: &[],
             // The daemon refuses text/plain without a header of its API, as HTML forms send it.
             body: Some(("application/octet-stream", text.as_slice())),
-        })?;
+        };
+        let response = self.send(&request, self.silence())?;
         Ok(RestoreStream {
             client: self,
             body: response.body,
             line: Vec::new(),
+            dry_run,
             ended: false,
         })
     }
@@ -176,7 +183,10 @@ impl Client {
     /// of each service are in the order that gives the kernel's own order when they are restored.
     pub fn write_rules(&self, out: &mut dyn Write, restorable: bool) -> Result<(), ClientError> {
         let order = if restorable { "restorable" } else { "sorted" };
-        self.write_text(out, &format!("/v1/rules?order={order}"))
+        let path = format!("/v1/rules?order={order}");
+        self.write_text(out, &path, |first| {
+            first.is_empty() || first.starts_with(b"-A ")
+        })
     }
 
     /// Writes the table to `out` in columns (`ipvsadm -L -n`).
@@ -194,22 +204,53 @@ impl Client {
         let order = if unsorted { "kernel" } else { "sorted" };
         let columns = mode.name();
         let path = format!("/v1/listing?columns={columns}&exact={exact}&order={order}");
-        self.write_text(out, &path)
+        self.write_text(out, &path, |first| first.starts_with(b"IP Virtual Server "))
     }
 
-    /// Copies a text to `out` as it arrives, so that a long one is never in memory as a whole.
-    fn write_text(&self, out: &mut dyn Write, path: &str) -> Result<(), ClientError> {
-        let mut body = self.stream(path, "text/plain")?;
+    /// Copies a text to `out` as it arrives, so that a long one is never in memory as a whole. Writes
+    /// nothing if `is_expected` does not hold of its first line.
+    fn write_text(
+        &self,
+        out: &mut dyn Write,
+        path: &str,
+        is_expected: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), ClientError> {
+        let mut deadline = self.deadline();
+        let mut response = self.stream(path, "text/plain", Limit::Deadline(deadline))?;
+        let mut first = Vec::new();
+        self.read_line(&mut response.body, &mut first, deadline)?;
+        if !is_expected(&first) {
+            return Err(self.not_ipvsd(&response));
+        }
+        if first.is_empty() {
+            return Ok(());
+        }
+        first.push(b'\n');
+        out.write_all(&first).map_err(ClientError::Output)?;
+        let mut body = response.body;
+        let (mut size, mut last) = (first.len(), b'\n');
         loop {
+            body.set_limit(Limit::Deadline(deadline));
             let part = body
                 .fill_buf()
                 .map_err(|error| self.transport_error(error))?;
-            if part.is_empty() {
-                return Ok(());
-            }
+            let Some(end) = part.last() else {
+                break;
+            };
+            last = *end;
+            // A pager may wait for its user.
+            let start = Instant::now();
             out.write_all(part).map_err(ClientError::Output)?;
+            deadline += start.elapsed();
             let length = part.len();
+            size += length;
+            self.check_size(size)?;
             body.consume(length);
+        }
+        // The end of a response without a length is not known otherwise.
+        match last {
+            b'\n' => Ok(()),
+            _ => Err(ClientError::Truncated),
         }
     }
 }
@@ -232,11 +273,15 @@ impl Iterator for RestoreStream<'_> {
         if self.ended {
             return None;
         }
-        let event = match self.client.read_line(&mut self.body, &mut self.line) {
+        let event = match self.client.read_event(&mut self.body, &mut self.line) {
             Ok(true) => serde_json::from_slice(&self.line).map_err(ClientError::from),
             Ok(false) => Err(ClientError::Truncated),
             Err(error) => Err(error),
         };
+        let event = event.map_err(|error| match self.dry_run {
+            true => error,
+            false => self.client.outcome_unknown(error),
+        });
         self.ended = !matches!(
             event,
             Ok(RestoreEvent::Progress { .. } | RestoreEvent::Refused(_))

@@ -339,13 +339,14 @@ impl Client {
             path.push(if path.contains('?') { '&' } else { '?' });
             path += "dry_run=true";
         }
-        self.fetch(&Request {
+        let request = Request {
             method,
             path: &path,
             accept: JSON,
             headers: &precondition.headers(),
             body,
-        })
+        };
+        self.fetch(&request, self.deadline())
     }
 }
 

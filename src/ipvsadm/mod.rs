@@ -34,7 +34,7 @@ pub use list::{ListFormat, ListMode, write_list, write_version};
 pub use names::{Names, Numeric, Resolver, WellKnownPorts};
 pub use option_table::{Argument, OPTIONS, OptionSpec};
 pub use parse::{CommandLine, List, Parsed, parse, parse_with};
-pub use save::{write_op, write_rules};
+pub use save::{service_option, write_op, write_rules};
 pub use sort::Order;
 pub use status::{write_sync_daemons, write_timeouts};
 pub use synopsis::{service_synopsis, synopses};

@@ -22,6 +22,11 @@ struct ServiceOption<'a>(ServiceKey, &'a dyn Names);
 /// value needs `=` instead of a blank.
 struct Value(Name);
 
+/// The option that names a service in a numeric command line: `-t 192.0.2.1:80`.
+pub fn service_option(key: ServiceKey) -> String {
+    ServiceOption(key, &Numeric).to_string()
+}
+
 /// Writes the commands that create the table. With [`Order::Restorable`], they also reproduce the
 /// kernel's order of real servers.
 pub fn write_rules(

@@ -18,4 +18,5 @@ mod http;
 mod ipvsadm;
 mod layers;
 mod openapi;
+mod scripted;
 mod server;

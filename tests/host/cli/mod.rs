@@ -2,9 +2,12 @@
 //! adds.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod configuration;
 pub mod daemon;
+mod lost;
 mod memory;
 mod names;
+mod network;
 mod recorded;
 mod subcommands;
 mod tls;

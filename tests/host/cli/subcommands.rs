@@ -208,12 +208,47 @@ fn a_closed_pipe_is_not_an_error() {
         "",
     );
     assert_eq!(output.stderr, "");
-    assert_eq!(
-        daemon.run("ipvsadm -Ln >/dev/full", "").code,
-        0,
-        "ipvsadm ignores write errors"
-    );
-    assert_eq!(daemon.run("ipvsadm save >/dev/full", "").code, 2);
+}
+
+#[test]
+fn output_that_is_lost_is_an_error() {
+    let daemon = setup();
+    for cmd in [
+        "ipvsadm -Ln",
+        "ipvsadm -L",
+        "ipvsadm -Sn",
+        "ipvsadm-save -n",
+        "ipvsadm save",
+        "ipvsadm -L --timeout",
+        "ipvsadm -Lnc",
+        "ipvsadm -Ln --output json",
+        "ipvsadm info",
+        "ipvsadm settings",
+        "ipvsadm help",
+        "ipvsadm info --help",
+        "ipvsadm -h",
+        "ipvsadm -v",
+        "ipvsadm man",
+        "ipvsadm completion bash",
+    ] {
+        for (to, error) in [
+            (">/dev/full", "No space left"),
+            (">&-", "Bad file descriptor"),
+        ] {
+            let output = daemon.run(&format!("{cmd} {to}"), "");
+            assert_eq!(output.code, 2, "{cmd} {to}: {output:?}");
+            let expected = format!("output: {error}");
+            assert!(output.stderr.contains(&expected), "{cmd} {to}: {output:?}");
+        }
+        // Python's DEVNULL is open for reading, too.
+        let output = daemon.run(&format!("{cmd} 1<>/dev/null"), "");
+        assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{cmd}");
+    }
+    let output = daemon.run("echo -Ln | ipvsadm -R >/dev/full", "");
+    assert_eq!(output.code, 2, "{output:?}");
+    // A command that prints nothing needs no output.
+    let output = daemon.run("ipvsadm -Z >&-", "");
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
 }
 
 #[test]

@@ -40,8 +40,10 @@ fn scripted(responses: &'static [&str]) -> (Endpoint, JoinHandle<Vec<String>>) {
 
 #[test]
 fn reads_may_be_as_old_as_the_client_accepts() {
-    let (endpoint, server) = scripted(&["HTTP/1.1 200 OK\r\nage: 3\r\n\r\n\
-          {\"tcp_seconds\":1,\"tcp_fin_seconds\":2,\"udp_seconds\":3}"]);
+    let (endpoint, server) = scripted(&[
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nage: 3\r\n\r\n\
+          {\"tcp_seconds\":1,\"tcp_fin_seconds\":2,\"udp_seconds\":3}",
+    ]);
     let options = ClientOptions {
         max_age: Duration::from_secs(5),
         ..ClientOptions::default()

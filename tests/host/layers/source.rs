@@ -439,6 +439,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         if let syn::Meta::List(list) = &attribute.meta {
             self.tokens(list.tokens.clone());
         }
+        self.source.is_unsafe |= attribute.path().is_ident("unsafe");
         syn::visit::visit_attribute(self, attribute);
     }
 

@@ -1,0 +1,133 @@
+//! Changes whose reply is lost: what ipvsctl repeats, and what it says about the rest.
+
+use super::daemon::Daemon;
+use crate::{
+    common::parity::{CommandOutput, links, shell},
+    scripted::Server,
+};
+
+/// Exit status of a command whose outcome is unknown.
+const UNKNOWN: i32 = 3;
+
+fn run(server: &Server, cmd: &str, stdin: &str) -> CommandOutput {
+    shell(cmd, stdin, Some(&links()), &server.endpoint)
+}
+
+/// A daemon with one service and one server.
+fn setup() -> Daemon {
+    let daemon = Daemon::start();
+    let table = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 192.168.10.1:80 -m -w 1\n";
+    assert_eq!(daemon.run("ipvsadm -R", table).code, 0);
+    daemon
+}
+
+#[test]
+fn a_change_whose_reply_is_lost_once_is_repeated_and_succeeds() {
+    let daemon = setup();
+    for (cmd, after) in [
+        (
+            "ipvsadm -A -t 192.0.2.2:80 -s wrr",
+            "-A -t 192.0.2.2:80 -s wrr\n",
+        ),
+        (
+            "ipvsadm -E -t 192.0.2.2:80 -s lc",
+            "-A -t 192.0.2.2:80 -s lc\n",
+        ),
+        (
+            "ipvsadm -a -t 192.0.2.2:80 -r 192.168.10.1 -m -w 5",
+            "-a -t 192.0.2.2:80 -r 192.168.10.1:80 -m -w 5\n",
+        ),
+        (
+            "ipvsadm -e -t 192.0.2.2:80 -r 192.168.10.1 -m -w 6",
+            "-a -t 192.0.2.2:80 -r 192.168.10.1:80 -m -w 6\n",
+        ),
+        ("ipvsadm -Z", "-w 6\n"),
+        ("ipvsadm -d -t 192.0.2.2:80 -r 192.168.10.1", "-s lc\n"),
+        ("ipvsadm -D -t 192.0.2.2:80", "-w 1\n"),
+        ("ipvsadm --set 901 121 301", "-w 1\n"),
+        (
+            "ipvsadm --start-daemon master --mcast-interface lo",
+            "-w 1\n",
+        ),
+        ("ipvsadm --stop-daemon master", "-w 1\n"),
+        ("ipvsadm settings conntrack=true", "-w 1\n"),
+        ("ipvsadm -C", ""),
+    ] {
+        let server = Server::losing(&daemon.endpoint, |number| number == 0);
+        let output = run(&server, cmd, "");
+        assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{cmd}");
+        let table = daemon.run("ipvsadm -Sn", "").stdout;
+        assert!(table.ends_with(after), "{cmd}: {table}");
+    }
+}
+
+#[test]
+fn a_create_that_is_repeated_and_finds_another_object_is_refused() {
+    let daemon = setup();
+    let server = Server::losing(&daemon.endpoint, |number| number == 0);
+    let output = run(&server, "ipvsadm -A -t 192.0.2.1:80 -s wrr", "");
+    assert_eq!(output.code, 255, "{output:?}");
+    assert_eq!(output.stderr, "Service already exists\n");
+    let server = Server::losing(&daemon.endpoint, |number| number == 0);
+    let cmd = "ipvsadm -a -t 192.0.2.1:80 -r 192.168.10.1 -m -w 9";
+    let output = run(&server, cmd, "");
+    assert_eq!(output.code, 255, "{output:?}");
+}
+
+#[test]
+fn an_unknown_outcome_has_an_exit_status_and_says_how_to_check() {
+    let daemon = setup();
+    for (cmd, check) in [
+        ("ipvsadm -A -t 192.0.2.3:80 -s wrr", "-L -n -t 192.0.2.3:80"),
+        ("ipvsadm -A -f 7 -6 -s wrr", "-L -n -f 7 -6"),
+        (
+            "ipvsadm -d -t 192.0.2.1:80 -r 192.168.10.1",
+            "-L -n -t 192.0.2.1:80",
+        ),
+        ("ipvsadm -C", "-L -n"),
+        ("ipvsadm -Z", "-L -n --stats"),
+        ("ipvsadm --set 901 121 301", "-L --timeout"),
+        ("ipvsadm --stop-daemon master", "-L --daemon"),
+        ("ipvsadm settings conntrack=true", "settings"),
+    ] {
+        let server = Server::losing(&daemon.endpoint, |_| true);
+        let output = run(&server, cmd, "");
+        assert_eq!(output.code, UNKNOWN, "{cmd}: {output:?}");
+        assert_eq!(output.stderr.lines().count(), 1, "{cmd}: {output:?}");
+        let command = format!("ipvsctl --endpoint {} {check}", server.endpoint);
+        for part in ["outcome is unknown", &command] {
+            assert!(output.stderr.contains(part), "{cmd}: {output:?}");
+        }
+        // Once, and once again.
+        assert_eq!(server.request_lines().len(), 2, "{cmd}");
+    }
+}
+
+#[test]
+fn several_commands_whose_reply_is_lost_are_not_repeated() {
+    let daemon = setup();
+    let text = "-A -t 192.0.2.5:80 -s rr\n-A -t 192.0.2.6:80 -s rr\n";
+    for cmd in [
+        "ipvsadm -R",
+        "ipvsadm-restore",
+        "ipvsadm restore --no-clear",
+    ] {
+        let server = Server::losing(&daemon.endpoint, |_| true);
+        let output = run(&server, cmd, text);
+        assert_eq!(output.code, UNKNOWN, "{cmd}: {output:?}");
+        assert!(
+            output.stderr.contains("outcome is unknown"),
+            "{cmd}: {output:?}"
+        );
+        assert!(output.stderr.contains("-L -n"), "{cmd}: {output:?}");
+        assert_eq!(server.request_lines().len(), 1, "{cmd}");
+    }
+}
+
+#[test]
+fn a_change_that_was_not_sent_has_a_known_outcome() {
+    let daemon = setup();
+    let output = daemon.run("ipvsadm --endpoint http://127.0.0.1:1 -C", "");
+    assert_eq!(output.code, 2, "{output:?}");
+    assert!(output.stderr.contains("cannot be reached"), "{output:?}");
+}
