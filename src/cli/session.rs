@@ -86,6 +86,10 @@ impl<'a> Session<'a> {
                 indices.push(index);
             }
         }
+        if clear && indices.is_empty() {
+            // ipvsadm-restore clears the table even if its input is empty.
+            write_op(&mut text, &Op::Clear)?;
+        }
         let mut reporter = Reporter {
             items: &items,
             show_lines: self.show_lines,
@@ -96,7 +100,7 @@ impl<'a> Session<'a> {
         if clear || !indices.is_empty() {
             let request = RestoreRequest {
                 text,
-                mode: match clear {
+                mode: match clear && !indices.is_empty() {
                     true => RestoreMode::Clear,
                     false => RestoreMode::Execute,
                 },
