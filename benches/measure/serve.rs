@@ -25,7 +25,7 @@ use ipvsd::{
     app::App,
     executor::Executor,
     kernel::{FakeKernel, fake::command},
-    server::{Config, ListenAddress, Server, Shutdown, build_router, log},
+    server::{Config, ListenAddress, Log, Server, Shutdown, build_router},
 };
 use tokio::{net::TcpListener, runtime::Runtime};
 
@@ -86,7 +86,7 @@ async fn serve_ipvsd(kernel: &FakeKernel) -> anyhow::Result<SocketAddr> {
         listen: vec!["127.0.0.1:0".parse()?],
         ..Config::default()
     };
-    log::init(&config.log)?;
+    Log::start(&config.log)?;
     let executor = Executor::start(Arc::new(kernel.clone()), config.limits.executor_limits())?;
     let app = App::new(executor, config.app_options());
     let server = Server::bind(&config)?;

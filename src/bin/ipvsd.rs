@@ -2,21 +2,23 @@
 
 use std::{
     io::{self, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
     sync::Arc,
+    thread::available_parallelism,
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Parser;
 use ipvsd::{
     app::App,
     executor::Executor,
     kernel::{Kernel, NetlinkKernel},
     server::{
-        Config, KernelKind, Server, Shutdown,
-        args::{Arguments, OpenapiFormat, Subcommand},
-        build_router, configure_allocator, log,
+        Config, KernelKind, Log, Phase, Reloader, Server, Shutdown,
+        args::{Arguments, OpenapiFormat, ServeOptions, Subcommand},
+        build_router, configure_allocator, handle_signals,
     },
 };
 
@@ -27,12 +29,15 @@ const EXIT_USAGE: u8 = 2;
 const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let outcome = match arguments.subcommand {
+    let Arguments {
+        options,
+        subcommand,
+    } = Arguments::parse();
+    let outcome = match subcommand {
         Some(Subcommand::Openapi { format }) => print_openapi(format),
-        None => match Config::load(&arguments.options) {
-            Ok(config) if arguments.options.check_config => print(&config.to_toml()),
-            Ok(config) => serve(&config),
+        None => match Config::load(&options) {
+            Ok(config) if options.check_config => print(&config.to_toml()),
+            Ok(config) => return serve(options, config),
             Err(error) => return fail(&format!("{:#}", anyhow::Error::from(error)), EXIT_USAGE),
         },
     };
@@ -42,26 +47,61 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: &Config) -> anyhow::Result<()> {
-    log::init(&config.log)?;
+/// Serves, and writes errors by way of the log, because standard error may block.
+fn serve(options: ServeOptions, config: Config) -> ExitCode {
     configure_allocator();
+    let log = match Log::start(&config.log) {
+        Ok(log) => log,
+        Err(error) => return fail(&format!("ipvsd: {:#}", anyhow::Error::from(error)), 1),
+    };
+    // The runtime panics if the system has no threads left. The log has the message.
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(options, config, &log)))
+        .unwrap_or_else(|_| Err(anyhow!("internal error")));
+    let status = match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log.print(&format!("ipvsd: {error:#}"));
+            ExitCode::FAILURE
+        }
+    };
+    log.finish();
+    status
+}
+
+fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        // Otherwise the runtime reads TOKIO_WORKER_THREADS, and panics if that is not a number.
+        .worker_threads(available_parallelism().map_or(1, usize::from))
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
     let outcome = runtime.block_on(async {
-        let shutdown = Shutdown::on_signals().context("cannot install the signal handlers")?;
-        let app = start_app(config)?;
-        let server = Server::bind(config)?;
-        if let Err(error) = app.ready().await {
-            tracing::warn!(%error, hint = error.hint, "IPVS is unavailable; serving anyway");
-        }
-        let router = build_router(app, config, &shutdown);
+        let shutdown = Shutdown::new();
+        let reloads = handle_signals(&shutdown).context("cannot install the signal handlers")?;
+        let (app, server) = tokio::select! {
+            () = shutdown.reached(Phase::Draining) => return Ok(()),
+            started = start(&config) => started?,
+        };
+        let router = build_router(app, &config, &shutdown);
+        tokio::spawn(Reloader::new(options, config, log.clone()).run(reloads));
         server.serve(router, &shutdown).await;
         Ok(())
     });
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
     outcome
+}
+
+/// Starts the application, and binds the listeners.
+async fn start(config: &Config) -> anyhow::Result<(App, Server)> {
+    // Signals are handled meanwhile: a namespace or a directory may be on a file system that does
+    // not respond.
+    let owned = config.clone();
+    let start = move || anyhow::Ok((start_app(&owned)?, Server::bind(&owned)?));
+    let (app, server) = tokio::task::spawn_blocking(start).await??;
+    if let Err(error) = app.ready().await {
+        tracing::warn!(%error, hint = error.hint, "IPVS is unavailable; serving anyway");
+    }
+    Ok((app, server))
 }
 
 /// Starts the executor on the configured kernel, and the application layer above it.

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -38,6 +38,23 @@ impl ListenAddress {
             ListenAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
             ListenAddress::Unix(_) => true,
         }
+    }
+
+    /// Whether the kernel refuses to listen on both: they have the same port, and the same address
+    /// or one that includes the other. `[::]` includes IPv4 (ipv6(7)).
+    pub(super) fn excludes(&self, other: &Self) -> bool {
+        let (ListenAddress::Tcp(one), ListenAddress::Tcp(two)) = (self, other) else {
+            return self == other;
+        };
+        if one.port() != two.port() || one.port() == 0 {
+            return false;
+        }
+        let includes = |one: IpAddr, two: IpAddr| match one {
+            IpAddr::V4(address) => address.is_unspecified() && two.is_ipv4(),
+            IpAddr::V6(address) => address.is_unspecified(),
+        };
+        let (one, two) = (one.ip().to_canonical(), two.ip().to_canonical());
+        one == two || includes(one, two) || includes(two, one)
     }
 }
 

@@ -4,13 +4,21 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, ValueEnum};
 
+/// Effects of signals, below the options.
+const SIGNALS: &str = "\
+Signals:
+  TERM, INT         Drain for limits.shutdown_grace, then end; the second one ends at once
+  QUIT              End at once
+  HUP               Read the configuration file again, and apply log.filter
+  USR1, USR2, PIPE  Ignored";
+
 /// Serve Linux IPVS, the kernel's layer-4 load balancer, over HTTP and gRPC.
 ///
 /// Settings are taken from the command line, IPVSD_* environment variables, the configuration file
 /// and the defaults, in this order of precedence. Every key of the file has a variable:
 /// limits.max_body_bytes is IPVSD_LIMITS_MAX_BODY_BYTES.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "ipvsd", version, args_conflicts_with_subcommands = true)]
+#[command(name = "ipvsd", version, args_conflicts_with_subcommands = true, after_help = SIGNALS)]
 pub struct Arguments {
     /// Options of the daemon.
     #[command(flatten)]

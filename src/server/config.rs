@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{address::ListenAddress, log::LogConfig};
+use super::address::ListenAddress;
 use crate::{app::AppOptions, executor::ExecutorLimits};
 
 /// All settings of the daemon.
@@ -36,6 +36,24 @@ pub enum KernelKind {
     Netlink,
     /// An in-memory simulator. Requires no privileges and the Cargo feature `fake-kernel`.
     Fake,
+}
+
+/// Format and filter of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Format of the log. Default: text.
+    pub format: LogFormat,
+    /// Events to log, as `target=level` directives. `RUST_LOG` takes precedence. Default: `info`.
+    pub filter: String,
+}
+
+/// Format of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Readable lines.
+    Text,
+    /// One JSON object per line.
+    Json,
 }
 
 /// Resource limits and timeouts. `deploy/ipvsd.toml` has the ranges and the reasons.
@@ -89,6 +107,15 @@ impl Default for Config {
             kernel: KernelKind::Netlink,
             log: LogConfig::default(),
             limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: "info".to_owned(),
         }
     }
 }

@@ -66,6 +66,15 @@ pub enum ConfigProblem {
         /// A key with a similar name.
         nearest: Option<&'static str>,
     },
+    /// No key has this environment variable.
+    #[error(
+        "unknown variable{}",
+        nearest.as_ref().map(|name| format!(", did you mean {name}?")).unwrap_or_default()
+    )]
+    UnknownVariable {
+        /// A variable with a similar name.
+        nearest: Option<String>,
+    },
     /// The value has the wrong type or is out of range.
     #[error("expected {expected}, got {got}")]
     Unexpected {
@@ -77,6 +86,9 @@ pub enum ConfigProblem {
     /// An address is listed twice.
     #[error("{0} is listed twice")]
     ListedTwice(String),
+    /// Two addresses cannot both be listened on.
+    #[error("{0} and {1} are not distinct: one of them includes the other; list only that one")]
+    Overlap(String, String),
     /// A listener is reachable from other machines, and `insecure` is not set.
     #[error(
         "{0} is not a loopback address: anyone who can connect to it would have full control of \

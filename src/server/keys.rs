@@ -5,12 +5,18 @@ use std::time::Duration;
 
 use super::{
     address::ListenAddress,
-    config::{Config, KernelKind},
+    config::{Config, KernelKind, LogFormat},
     config_error::ConfigProblem,
-    log::{self, LogFormat},
+    log,
     value::{RawValue, format_duration},
 };
 use crate::identity::Host;
+
+/// Prefix of the environment variables of the daemon.
+pub(super) const PREFIX: &str = "IPVSD_";
+
+/// The environment variable of the option `--config`.
+const CONFIG_VARIABLE: &str = "IPVSD_CONFIG";
 
 /// One key.
 pub(super) struct Key {
@@ -157,7 +163,14 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         name: "kernel",
-        set: |config, raw| raw.choice(KERNELS).map(|kernel| config.kernel = kernel),
+        set: |config, raw| {
+            config.kernel = raw.choice(KERNELS)?;
+            if config.kernel == KernelKind::Fake && !cfg!(feature = "fake-kernel") {
+                let expected = "\"netlink\", because this build lacks the feature fake-kernel";
+                return Err(raw.unexpected(expected));
+            }
+            Ok(())
+        },
         show: |config| quote(choice_name(KERNELS, config.kernel)),
     },
     Key {
@@ -201,7 +214,10 @@ pub(super) const KEYS: &[Key] = &[
 impl Key {
     /// The environment variable of the key, such as `IPVSD_LIMITS_MAX_BODY_BYTES`.
     pub(super) fn variable(&self) -> String {
-        format!("IPVSD_{}", self.name.replace('.', "_").to_ascii_uppercase())
+        format!(
+            "{PREFIX}{}",
+            self.name.replace('.', "_").to_ascii_uppercase()
+        )
     }
 }
 
@@ -230,9 +246,41 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
     if let Some(key) = KEYS.iter().find(|key| last(key.name) == last(name)) {
         return Some(key.name);
     }
-    let scored = KEYS
-        .iter()
-        .map(|key| (edit_distance(key.name, name), key.name));
+    nearest_of(KEYS.iter().map(|key| key.name), name)
+}
+
+/// The environment variable that was probably meant: one with the same end (IPVSD_MAX_BODY_BYTES), or
+/// the nearest.
+pub(super) fn nearest_variable(name: &str) -> Option<String> {
+    let name = name.trim_start_matches(PREFIX);
+    let keys = KEYS.iter().map(Key::variable);
+    let known = keys.chain([CONFIG_VARIABLE.to_owned()]);
+    // Without the common prefix, which would make short names similar.
+    let mut known = known.map(|known| known.trim_start_matches(PREFIX).to_owned());
+    let same_end = known
+        .clone()
+        .find(|known| known.ends_with(&format!("_{name}")));
+    let nearest = same_end.or_else(|| nearest_of(&mut known, name))?;
+    Some(format!("{PREFIX}{nearest}"))
+}
+
+/// Whether the daemon accepts this variable: that of a key, that of `--config`, or one that Kubernetes
+/// sets in each container of a namespace with a Service named `ipvsd` or `ipvsd-*`, such as
+/// `IPVSD_SERVICE_HOST=10.0.0.1` and `IPVSD_PORT=tcp://10.0.0.1:4787`.
+pub(super) fn is_variable(name: &str, value: &str) -> bool {
+    let words: Vec<_> = name.split('_').collect();
+    let of_kubernetes = words.windows(2).any(|pair| match pair {
+        ["SERVICE", "HOST" | "PORT"] => true,
+        ["PORT", number] => number.parse::<u16>().is_ok(),
+        [_, "PORT"] => value.contains("://"),
+        _ => false,
+    });
+    of_kubernetes || name == CONFIG_VARIABLE || KEYS.iter().any(|key| key.variable() == name)
+}
+
+/// The nearest name by edit distance, up to a third of the length of `name`.
+fn nearest_of<T: AsRef<str> + Ord>(names: impl Iterator<Item = T>, name: &str) -> Option<T> {
+    let scored = names.map(|known| (edit_distance(known.as_ref(), name), known));
     scored
         .min()
         .filter(|(distance, _)| distance * 3 <= name.len())

@@ -1,30 +1,36 @@
 //! Listening sockets: TCP and unix, with the file of the latter.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io,
+    fs, io,
     net::SocketAddr,
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::{
-            fs::{FileTypeExt, MetadataExt, PermissionsExt},
-            net::{UnixListener as BlockingUnixListener, UnixStream as BlockingUnixStream},
+            fs::{FileTypeExt, PermissionsExt},
+            net::UnixListener as BlockingUnixListener,
         },
     },
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use nix::sys::{
-    socket::{
-        AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, setsockopt, socket,
-        sockopt,
+use nix::{
+    errno::Errno,
+    sys::{
+        socket::{
+            AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen,
+            setsockopt, socket, sockopt,
+        },
+        stat::{Mode, fchmod},
     },
-    stat::{Mode, fchmod},
 };
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
-use super::{address::ListenAddress, config::Limits};
+use super::{
+    address::ListenAddress,
+    config::Limits,
+    socket_file::{LockError, LockFile, SocketFile},
+};
 use crate::identity::Peer;
 
 /// Connections that wait in the kernel to be accepted, per listener. The kernel may limit it further
@@ -38,12 +44,12 @@ const KEEP_ALIVE_PROBES: u32 = 3;
 #[derive(Debug, Error)]
 pub enum BindError {
     /// A system call failed: address in use, no such address, no permission.
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {address}: {error}{}", remedy(error))]
     System {
         /// The address of the configuration.
         address: ListenAddress,
         /// The error of the operating system.
-        source: io::Error,
+        error: io::Error,
     },
     /// Another process listens on the unix socket.
     #[error("cannot listen on {0}: another process listens there")]
@@ -53,12 +59,18 @@ pub enum BindError {
         "cannot listen on {0}: the file there is not a socket; remove it or choose another path"
     )]
     NotASocket(ListenAddress),
-    /// Another process holds a lock on the directory of the unix socket.
+    /// Another process holds the lock on the unix socket.
     #[error(
-        "cannot listen on {0}: another process holds a lock on its directory, perhaps an ipvsd \
-         that is starting; try again"
+        "cannot listen on {0}: another process holds a lock on {0}.lock, perhaps an ipvsd that is \
+         starting; try again"
     )]
     Contended(ListenAddress),
+    /// The lock file of the unix socket is not the daemon's own. It is left alone.
+    #[error(
+        "cannot listen on {0}: its lock file {0}.lock is a symbolic link, or not a file that only \
+         the daemon's user can open; remove it"
+    )]
+    ForeignLock(ListenAddress),
     /// The directory of the unix socket does not exist.
     #[error(
         "cannot listen on {0}: its directory does not exist; create it (systemd: RuntimeDirectory=)"
@@ -78,13 +90,6 @@ pub(super) enum Accepted {
     Unix(UnixStream, Peer),
 }
 
-/// The file of a unix socket. Dropping it removes the file, unless another file replaced it.
-pub(super) struct SocketFile {
-    path: PathBuf,
-    /// Device and inode.
-    identity: (u64, u64),
-}
-
 impl Listener {
     /// Binds an address and listens. Requires a running tokio runtime.
     pub(super) fn bind(
@@ -93,9 +98,9 @@ impl Listener {
         limits: &Limits,
     ) -> Result<Self, BindError> {
         match address {
-            ListenAddress::Tcp(tcp) => bind_tcp(*tcp, limits).map_err(|source| BindError::System {
+            ListenAddress::Tcp(tcp) => bind_tcp(*tcp, limits).map_err(|error| BindError::System {
                 address: address.clone(),
-                source,
+                error,
             }),
             ListenAddress::Unix(path) => bind_unix(address, path, socket_mode),
         }
@@ -105,7 +110,7 @@ impl Listener {
     pub(super) fn address(&self) -> ListenAddress {
         match self {
             Listener::Tcp(_, address) => ListenAddress::Tcp(*address),
-            Listener::Unix(_, file) => ListenAddress::Unix(file.path.clone()),
+            Listener::Unix(_, file) => ListenAddress::Unix(file.path().to_owned()),
         }
     }
 
@@ -140,6 +145,10 @@ fn bind_tcp(address: SocketAddr, limits: &Limits) -> io::Result<Listener> {
     };
     // Without SO_REUSEADDR, a restart fails while old connections are in TIME_WAIT.
     socket.set_reuseaddr(true)?;
+    if address.is_ipv6() {
+        // Whether [::] includes IPv4 does not depend on net.ipv6.bindv6only.
+        setsockopt(&socket, sockopt::Ipv6V6Only, &false)?;
+    }
     // On Linux, accepted connections inherit these options.
     let interval = u32::try_from(limits.keep_alive_interval.as_secs())
         .unwrap_or(u32::MAX)
@@ -155,34 +164,33 @@ fn bind_tcp(address: SocketAddr, limits: &Limits) -> io::Result<Listener> {
 }
 
 fn bind_unix(address: &ListenAddress, path: &Path, mode: u32) -> Result<Listener, BindError> {
-    let system = |source: io::Error| match source.kind() {
+    let system = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => BindError::NoDirectory(address.clone()),
         io::ErrorKind::AddrInUse => BindError::InUse(address.clone()),
         _ => BindError::System {
             address: address.clone(),
-            source,
+            error,
         },
     };
     // Otherwise two daemons that start at once could both find the stale socket, and the second
-    // would remove the new socket of the first. Closing the file releases the lock.
-    let directory = path.parent().map(File::open).transpose().map_err(system)?;
-    match directory.as_ref().map_or(Ok(()), File::try_lock) {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(BindError::Contended(address.clone())),
-        Err(TryLockError::Error(source)) => return Err(system(source)),
-    }
+    // would remove the new socket of the first.
+    let _lock = LockFile::acquire(path).map_err(|error| match error {
+        LockError::Held => BindError::Contended(address.clone()),
+        LockError::Foreign => BindError::ForeignLock(address.clone()),
+        LockError::System(error) => system(error),
+    })?;
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(system(error)),
         Ok(file) if !file.file_type().is_socket() => {
             return Err(BindError::NotASocket(address.clone()));
         }
-        Ok(_) => match BlockingUnixStream::connect(path) {
+        Ok(_) => match probe(path) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 tracing::info!(path = %path.display(), "replacing a stale socket");
                 fs::remove_file(path).map_err(system)?;
             }
-            Ok(_) => return Err(BindError::InUse(address.clone())),
+            Ok(()) => return Err(BindError::InUse(address.clone())),
             // Unknown state: another process may own the socket.
             Err(error) => return Err(system(error)),
         },
@@ -194,6 +202,17 @@ fn bind_unix(address: &ListenAddress, path: &Path, mode: u32) -> Result<Listener
     listener.set_nonblocking(true).map_err(system)?;
     let listener = UnixListener::from_std(listener).map_err(system)?;
     Ok(Listener::Unix(listener, file))
+}
+
+/// Connects to a unix socket. Succeeds also if its backlog is full, which means that another process
+/// listens on it but accepts nothing.
+fn probe(path: &Path) -> io::Result<()> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    match connect(fd.as_raw_fd(), &UnixAddr::new(path)?) {
+        Ok(()) | Err(Errno::EAGAIN) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Creates a listening unix socket. Its file never has more permissions than `mode`: on Linux,
@@ -211,26 +230,15 @@ fn unix_socket(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-impl SocketFile {
-    fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            path: path.to_owned(),
-            identity: identity(path)?,
-        })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|identity| identity == self.identity)
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            tracing::warn!(path = %self.path.display(), %error, "cannot remove the socket file");
+/// What to do about an error, if that is known.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; another process listens there (ss -lntp)",
+        io::ErrorKind::AddrNotAvailable => "; no interface has this address (ip address)",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 require CAP_NET_BIND_SERVICE, and a unix socket requires write \
+             permission in its directory"
         }
+        _ => "",
     }
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    let metadata = fs::symlink_metadata(path)?;
-    Ok((metadata.dev(), metadata.ino()))
 }

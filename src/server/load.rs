@@ -4,7 +4,14 @@
 //! reported at once with their origin. Precedence: command line, environment
 //! (`IPVSD_LIMITS_MAX_BODY_BYTES` for `limits.max_body_bytes`), file, default.
 
-use std::{collections::BTreeMap, fs, ops::Range, path::Path};
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::{OsStr, OsString},
+    fs,
+    ops::Range,
+    path::Path,
+};
 
 use toml::{
     Spanned,
@@ -19,12 +26,15 @@ use super::{
     value::RawValue,
 };
 
+/// The environment variable with the log filter of a Rust program.
+const LOG_VARIABLE: &str = "RUST_LOG";
+
 /// The sources of a configuration. See [`Config::from_sources`].
 pub struct Sources<'a> {
     /// Name (for messages) and text of the file.
     pub file: Option<(&'a str, &'a str)>,
-    /// Looks up an environment variable.
-    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// The environment variables, by name.
+    pub environment: &'a BTreeMap<OsString, OsString>,
     /// Key, flag and value of each setting given on the command line.
     pub flags: &'a [(&'static str, &'static str, String)],
 }
@@ -47,27 +57,20 @@ impl Config {
             file: text
                 .as_ref()
                 .map(|(name, text)| (name.as_str(), text.as_str())),
-            environment: &|name| std::env::var(name).ok(),
+            environment: &env::vars_os().collect(),
             flags: &options.settings(),
         })?)
     }
 
     /// Builds a configuration, or returns all errors.
     ///
-    /// An empty environment variable counts as unset. Unknown `IPVSD_*` variables are ignored:
-    /// Kubernetes injects variables such as `IPVSD_PORT` for a service named `ipvsd`.
+    /// An empty environment variable counts as unset.
     pub fn from_sources(sources: &Sources<'_>) -> Result<Self, ConfigErrors> {
         let mut builder = ConfigBuilder::default();
         if let Some((name, text)) = sources.file {
             builder.read_file(name, text);
         }
-        for key in KEYS {
-            let variable = key.variable();
-            let text = (sources.environment)(&variable).filter(|text| !text.is_empty());
-            if let Some(text) = text {
-                builder.set(key, Origin::Environment(variable), &RawValue::Text(&text));
-            }
-        }
+        builder.read_environment(sources.environment);
         for (name, flag, text) in sources.flags {
             if let Some(key) = keys::find(name) {
                 builder.set(key, Origin::Flag(flag), &RawValue::Text(text));
@@ -149,10 +152,59 @@ impl ConfigBuilder {
         }
     }
 
+    fn read_environment(&mut self, environment: &BTreeMap<OsString, OsString>) {
+        for key in KEYS {
+            self.read_variable(key, key.variable(), environment);
+        }
+        // The usual variable of Rust programs comes last, so that it takes precedence.
+        if let Some(key) = keys::find("log.filter") {
+            self.read_variable(key, LOG_VARIABLE.to_owned(), environment);
+        }
+        let set = environment.iter().filter(|(_, value)| !value.is_empty());
+        for (name, value) in set.map(|(n, v)| (n.to_string_lossy(), v.to_string_lossy())) {
+            if name.starts_with(keys::PREFIX) && !keys::is_variable(&name, &value) {
+                let nearest = keys::nearest_variable(&name);
+                let problem = ConfigProblem::UnknownVariable { nearest };
+                self.reject(Origin::Environment(name.into_owned()), "", problem);
+            }
+        }
+    }
+
+    fn read_variable(
+        &mut self,
+        key: &Key,
+        variable: String,
+        environment: &BTreeMap<OsString, OsString>,
+    ) {
+        let value = environment.get(OsStr::new(&variable));
+        let Some(value) = value.filter(|value| !value.is_empty()) else {
+            return;
+        };
+        let origin = Origin::Environment(variable);
+        match value.to_str() {
+            Some(text) => self.set(key, origin, &RawValue::Text(text)),
+            None => {
+                let problem = ConfigProblem::Unexpected {
+                    expected: "UTF-8 text".to_owned(),
+                    got: format!("{value:?}"),
+                };
+                self.reject(origin, key.name, problem);
+            }
+        }
+    }
+
     /// Checks that concern more than one key.
     fn check_dependencies(&mut self) {
+        let listen = self.config.listen.clone();
+        for (index, address) in listen.iter().enumerate() {
+            let mut before = listen.iter().take(index);
+            if let Some(other) = before.find(|other| other.excludes(address)) {
+                let problem = ConfigProblem::Overlap(other.to_string(), address.to_string());
+                self.reject_value_of("listen", problem);
+            }
+        }
         if !self.config.insecure {
-            for address in self.config.listen.clone() {
+            for address in listen {
                 if !address.is_local() {
                     self.reject_value_of("listen", ConfigProblem::NotLoopback(address.to_string()));
                 }

@@ -1,11 +1,8 @@
 //! Shutdown in two steps: drain, then abort what is left.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::sync::watch;
 
 /// Phase of the shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,29 +24,9 @@ pub enum Phase {
 pub struct Shutdown(Arc<watch::Sender<Phase>>);
 
 impl Shutdown {
-    /// A handle without signal handlers.
+    /// A handle to a server that runs.
     pub fn new() -> Self {
         Self(Arc::new(watch::Sender::new(Phase::Running)))
-    }
-
-    /// A handle that SIGTERM and SIGINT advance: the first signal drains, the second aborts.
-    /// Requires a running tokio runtime.
-    pub fn on_signals() -> io::Result<Self> {
-        let shutdown = Self::new();
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let handle = shutdown.clone();
-        tokio::spawn(async move {
-            while handle.phase() < Phase::Aborting {
-                let name = tokio::select! {
-                    _ = terminate.recv() => "SIGTERM",
-                    _ = interrupt.recv() => "SIGINT",
-                };
-                handle.advance();
-                tracing::info!(signal = name, phase = ?handle.phase(), "signal received");
-            }
-        });
-        Ok(shutdown)
     }
 
     /// Advances to the next phase.

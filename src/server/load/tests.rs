@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::server::{config::KernelKind, log::LogFormat};
+use crate::server::config::{KernelKind, LogFormat};
 
 const EXAMPLE: &str = include_str!("../../../deploy/ipvsd.toml");
 
@@ -15,12 +15,12 @@ fn from_all(
     environment: &[(&str, &str)],
     flags: &[(&'static str, &'static str, String)],
 ) -> Result<Config, ConfigErrors> {
+    let environment = environment
+        .iter()
+        .map(|(name, value)| (name.into(), value.into()));
     Config::from_sources(&Sources {
         file: Some(("ipvsd.toml", text)),
-        environment: &|name| {
-            let found = environment.iter().find(|(variable, _)| *variable == name);
-            found.map(|(_, value)| (*value).to_owned())
-        },
+        environment: &environment.collect(),
         flags,
     })
 }
@@ -226,7 +226,7 @@ fn invalid_addresses_are_rejected() {
 
 #[test]
 fn a_non_loopback_listener_is_rejected_with_reason_and_remedy() {
-    let errors = errors("\nlisten = [\"127.0.0.1:1\", \"0.0.0.0:4787\", \"[::]:1\"]");
+    let errors = errors("\nlisten = [\"127.0.0.1:1\", \"0.0.0.0:4787\", \"[::]:2\"]");
     assert_eq!(errors.len(), 2);
     let first = "ipvsd.toml:2: listen: 0.0.0.0:4787 is not a loopback address: ";
     assert!(errors[0].starts_with(first), "{errors:?}");
@@ -327,9 +327,57 @@ fn every_key_has_an_environment_variable() {
 }
 
 #[test]
-fn empty_and_unknown_variables_are_ignored() {
-    let environment = [("IPVSD_NETNS", ""), ("IPVSD_PORT", "tcp://10.0.0.1:4787")];
+fn an_empty_variable_counts_as_unset() {
+    let environment = [
+        ("IPVSD_NETNS", ""),
+        ("IPVSD_NO_SUCH_KEY", ""),
+        ("RUST_LOG", ""),
+    ];
     assert_eq!(from_all("", &environment, &[]).unwrap(), Config::default());
+}
+
+#[test]
+fn variables_that_kubernetes_sets_for_a_service_of_this_name_are_no_error() {
+    for name in [
+        "IPVSD_SERVICE_HOST",
+        "IPVSD_SERVICE_PORT",
+        "IPVSD_SERVICE_PORT_HTTP",
+        "IPVSD_PORT",
+        "IPVSD_PORT_4787_TCP",
+        "IPVSD_PORT_4787_TCP_ADDR",
+        "IPVSD_EDGE_SERVICE_HOST",
+        "IPVSD_EDGE_PORT",
+    ] {
+        let config = from_all("", &[(name, "tcp://10.0.0.1:4787")], &[]);
+        assert_eq!(config.unwrap(), Config::default(), "{name}");
+    }
+}
+
+#[test]
+fn an_unknown_variable_is_an_error_with_the_nearest_name() {
+    for (name, nearest) in [
+        ("IPVSD_LISTENS", ", did you mean IPVSD_LISTEN?"),
+        ("IPVSD_CONFIGS", ", did you mean IPVSD_CONFIG?"),
+        (
+            "IPVSD_QUEUE_LENGTH",
+            ", did you mean IPVSD_LIMITS_QUEUE_LENGTH?",
+        ),
+        ("IPVSD_LISTEN_PORT", ""),
+        ("IPVSD_ZZZ", ""),
+    ] {
+        let errors = from_all("", &[(name, "1")], &[]).unwrap_err();
+        assert_eq!(
+            errors.to_string(),
+            format!("{name}: unknown variable{nearest}")
+        );
+    }
+}
+
+#[test]
+fn rust_log_takes_precedence_over_every_other_log_filter() {
+    let environment = [("IPVSD_LOG_FILTER", "warn"), ("RUST_LOG", "debug")];
+    let config = from_all("[log]\nfilter = 'error'", &environment, &[]).unwrap();
+    assert_eq!(config.log.filter, "debug");
 }
 
 #[test]

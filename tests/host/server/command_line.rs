@@ -1,7 +1,9 @@
 //! The command line of the daemon, run as a process.
 
 use std::{
+    ffi::OsStr,
     fs,
+    os::unix::ffi::OsStrExt,
     process::{Command, Output},
 };
 
@@ -92,4 +94,95 @@ fn a_missing_file_is_reported_with_path_and_cause() {
     let expected = "cannot read the configuration file /nonexistent: No such file or directory \
                     (os error 2)\n";
     assert_eq!(text(&output.stderr), expected);
+}
+
+#[test]
+fn an_unknown_variable_is_an_error_that_names_the_nearest_key() {
+    let environment = [("IPVSD_LIMIT_MAX_BODY_BYTES", "1"), ("IPVSD_VERBOSE", "1")];
+    let output = ipvsd(&environment, &["--check-config"]);
+    assert_eq!(
+        text(&output.stderr),
+        "IPVSD_LIMIT_MAX_BODY_BYTES: unknown variable, did you mean IPVSD_LIMITS_MAX_BODY_BYTES?\n\
+         IPVSD_VERBOSE: unknown variable\n"
+    );
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_variable_that_is_not_utf_8_is_an_error() {
+    let output = Command::new(env!("CARGO_BIN_EXE_ipvsd"))
+        .env_clear()
+        .env("IPVSD_NETNS", OsStr::from_bytes(b"a\xff"))
+        .env("RUST_LOG", OsStr::from_bytes(b"inf\xff"))
+        .arg("--check-config")
+        .output()
+        .unwrap();
+    assert_eq!(
+        text(&output.stderr),
+        "IPVSD_NETNS: netns: expected UTF-8 text, got \"a\\xFF\"\n\
+         RUST_LOG: log.filter: expected UTF-8 text, got \"inf\\xFF\"\n"
+    );
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_faulty_rust_log_is_found_by_check_config() {
+    let checked = ipvsd(&[("RUST_LOG", "a=b=c")], &["--check-config"]);
+    assert_eq!(checked.status.code(), Some(2));
+    let error = text(&checked.stderr);
+    assert!(
+        error.starts_with("RUST_LOG: log.filter: expected a level"),
+        "{error}"
+    );
+    let valid = ipvsd(&[("RUST_LOG", "debug")], &["--check-config"]);
+    assert!(text(&valid.stdout).contains("filter = \"debug\""));
+}
+
+#[test]
+fn the_variables_of_the_async_runtime_do_not_fail_the_start() {
+    let directory = TempDir::new();
+    let (_, address) = directory.socket();
+    fs::write(directory.0.join("ipvsd.sock"), "").unwrap();
+    let output = ipvsd(
+        &[("TOKIO_WORKER_THREADS", "none")],
+        &["--kernel", "fake", "--listen", &address.to_string()],
+    );
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("not a socket"));
+}
+
+#[test]
+fn listeners_that_exclude_each_other_are_found_by_check_config() {
+    for (addresses, other) in [
+        (["127.0.0.1:80", "0.0.0.0:80"], "0.0.0.0:80"),
+        (["0.0.0.0:80", "[::]:80"], "[::]:80"),
+        (
+            ["127.0.0.1:80", "[::ffff:127.0.0.1]:80"],
+            "[::ffff:127.0.0.1]:80",
+        ),
+        (["127.0.0.1:80", "[::]:80"], "[::]:80"),
+    ] {
+        let [first, second] = addresses;
+        let arguments = [
+            "--insecure",
+            "--listen",
+            first,
+            "--listen",
+            second,
+            "--check-config",
+        ];
+        let output = ipvsd(&[], &arguments);
+        assert_eq!(output.status.code(), Some(2), "{addresses:?}");
+        let error = text(&output.stderr);
+        assert!(error.starts_with("--listen: listen: "), "{error}");
+        assert!(error.contains(first) && error.contains(other), "{error}");
+    }
+    let arguments = [
+        "--listen",
+        "127.0.0.1:80",
+        "--listen",
+        "[::1]:80",
+        "--check-config",
+    ];
+    assert!(ipvsd(&[], &arguments).status.success());
 }

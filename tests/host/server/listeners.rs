@@ -129,13 +129,80 @@ async fn a_missing_directory_is_reported() {
 #[tokio::test]
 async fn concurrent_starts_do_not_both_replace_a_stale_socket() {
     let directory = TempDir::new();
-    let (_path, address) = directory.socket();
-    let lock = File::open(&directory.0).unwrap();
+    let (path, address) = directory.socket();
+    let lock = File::create(directory.0.join("ipvsd.sock.lock")).unwrap();
+    lock.set_permissions(Permissions::from_mode(0o600)).unwrap();
     lock.lock().unwrap();
     let error = Server::bind(&on(&address)).err().unwrap();
     assert!(matches!(error, BindError::Contended(_)), "{error}");
     drop(lock);
+    let server = Server::bind(&on(&address)).unwrap();
+    assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 1);
+    drop(server);
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn many_starts_at_once_leave_exactly_one_listener() {
+    let directory = TempDir::new();
+    let (path, address) = directory.socket();
+    drop(BlockingUnixListener::bind(&path).unwrap());
+    let starts = (0..16).map(|_| {
+        let config = on(&address);
+        tokio::task::spawn_blocking(move || Server::bind(&config))
+    });
+    let outcomes = in_time(futures_util::future::join_all(starts)).await;
+    let (servers, errors): (Vec<_>, Vec<_>) = outcomes
+        .into_iter()
+        .map(Result::unwrap)
+        .partition(Result::is_ok);
+    assert_eq!(servers.len(), 1);
+    for error in errors.into_iter().filter_map(Result::err) {
+        let expected = matches!(error, BindError::Contended(_) | BindError::InUse(_));
+        assert!(expected, "{error}");
+    }
+    in_time(UnixStream::connect(&path)).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_users_lock_on_the_directory_does_not_prevent_the_start() {
+    let directory = TempDir::new();
+    let (_, address) = directory.socket();
+    let lock = File::open(&directory.0).unwrap();
+    lock.lock().unwrap();
     Server::bind(&on(&address)).unwrap();
+}
+
+#[tokio::test]
+async fn a_lock_file_that_others_can_open_is_rejected() {
+    let directory = TempDir::new();
+    let (_, address) = directory.socket();
+    let lock = directory.0.join("ipvsd.sock.lock");
+    fs::write(&lock, "").unwrap();
+    fs::set_permissions(&lock, Permissions::from_mode(0o644)).unwrap();
+    let error = Server::bind(&on(&address)).err().unwrap();
+    assert!(matches!(error, BindError::ForeignLock(_)), "{error}");
+    fs::remove_file(&lock).unwrap();
+    std::os::unix::fs::symlink(directory.0.join("elsewhere"), &lock).unwrap();
+    assert!(Server::bind(&on(&address)).is_err());
+    assert!(!directory.0.join("elsewhere").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_whose_owner_accepts_nothing_does_not_hang_the_start() {
+    let directory = TempDir::new();
+    let (path, address) = directory.socket();
+    let _owner = BlockingUnixListener::bind(&path).unwrap();
+    // tokio's connect does not block: with a full backlog it fails with EAGAIN (unix(7)).
+    let mut waiting = Vec::new();
+    while let Ok(stream) = UnixStream::connect(&path).await {
+        waiting.push(stream);
+    }
+    let config = on(&address);
+    let start = tokio::task::spawn_blocking(move || Server::bind(&config).err().unwrap());
+    let error = in_time(start).await.unwrap();
+    assert!(matches!(error, BindError::InUse(_)), "{error}");
+    assert!(path.exists());
 }
 
 #[tokio::test]

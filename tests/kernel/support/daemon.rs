@@ -24,6 +24,8 @@ impl Daemon {
     /// Starts it by a command that becomes it, and waits until it listens.
     pub fn of(mut command: Command) -> Self {
         let quiet = std::env::var_os("IPVSD_TEST_LOG").is_none();
+        // The daemon accepts no variables of this prefix but its own.
+        command.env_remove("IPVSD_TEST_LOG");
         if quiet {
             command.stderr(Stdio::null());
         }

@@ -1,0 +1,268 @@
+//! The sink of the log: a bounded queue, and a thread that writes it to standard error.
+//!
+//! A write to standard error may fail (the file system is full, the pipe is closed) or block (the
+//! reader of the pipe is stopped). Requests, start and end do not depend on it: a line that cannot
+//! be queued or written is counted, and the number is written as soon as that is possible.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    mem,
+    os::fd::AsFd,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use tracing_subscriber::fmt::{
+    MakeWriter,
+    format::Writer,
+    time::{FormatTime, SystemTime},
+};
+
+use super::config::LogFormat;
+
+/// Maximum size of a line in bytes. Longer lines are cut: no event of the daemon is longer, but
+/// those of libraries are at level `trace`.
+const MAX_LINE: usize = 16 * 1024;
+
+/// Maximum size of the queue in bytes: about 5000 lines, more than a burst of requests writes while
+/// the reader of a pipe is scheduled. As much again is being written.
+const MAX_QUEUE: usize = 1024 * 1024;
+
+/// What replaces the end of a line that was cut.
+const CUT: &[u8] = b"... (cut)\n";
+
+/// Time after which a failed write is tried again, if no new line causes an attempt.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Pause while standard error is a full pipe in non-blocking mode. Another process may have set it.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+
+/// Time that the last lines may take at the end of the process.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The sink. Clones share it.
+#[derive(Clone)]
+pub(super) struct LogSink(Arc<Shared>);
+
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+/// What waits for the thread.
+#[derive(Default)]
+struct Queue {
+    /// Complete lines.
+    lines: Vec<u8>,
+    /// Lines that did not fit.
+    lost: u64,
+    /// The thread is to end when it has written everything.
+    closing: bool,
+    /// The thread has ended.
+    closed: bool,
+}
+
+/// The state of the thread.
+struct SinkThread<W> {
+    shared: Arc<Shared>,
+    output: W,
+    format: LogFormat,
+    /// Lines that were lost and not reported yet.
+    lost: u64,
+    /// Whether the last byte written is not the end of a line.
+    in_line: bool,
+}
+
+// === impl LogSink ===
+
+impl LogSink {
+    /// Starts the thread that writes to standard error.
+    pub(super) fn start(format: LogFormat) -> io::Result<Self> {
+        // A duplicate: `io::stderr` is locked while a write blocks.
+        let output = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        Self::with_output(format, output)
+    }
+
+    fn with_output(format: LogFormat, output: impl Write + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let thread = SinkThread {
+            shared: shared.clone(),
+            output,
+            format,
+            lost: 0,
+            in_line: false,
+        };
+        thread::Builder::new()
+            .name("ipvsd-log".to_owned())
+            .spawn(move || thread.run())?;
+        Ok(Self(shared))
+    }
+
+    /// Queues a line, or counts it as lost. Never waits for the output.
+    pub(super) fn push(&self, line: &[u8]) {
+        let mut queue = self.0.lock();
+        let end = line.len().min(MAX_LINE);
+        if queue.lines.len() + end + CUT.len() > MAX_QUEUE {
+            queue.lost += 1;
+        } else if end == line.len() {
+            queue.lines.extend_from_slice(line);
+        } else {
+            let text = String::from_utf8_lossy(line.get(..end).unwrap_or_default());
+            queue.lines.extend_from_slice(text.as_bytes());
+            queue.lines.extend_from_slice(CUT);
+        }
+        drop(queue);
+        self.0.changed.notify_all();
+    }
+
+    /// Waits until everything is written, for at most [`FINISH_TIMEOUT`].
+    pub(super) fn finish(&self) {
+        let mut queue = self.0.lock();
+        queue.closing = true;
+        self.0.changed.notify_all();
+        let open = |queue: &mut Queue| !queue.closed;
+        drop(
+            self.0
+                .changed
+                .wait_timeout_while(queue, FINISH_TIMEOUT, open),
+        );
+    }
+}
+
+impl MakeWriter<'_> for LogSink {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// Each event is one call.
+impl Write for LogSink {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl SinkThread ===
+
+impl<W: Write> SinkThread<W> {
+    /// Writes lines until the sink is finished.
+    fn run(mut self) {
+        loop {
+            let Queue {
+                lines,
+                lost,
+                closing,
+                ..
+            } = self.next();
+            for line in lines.split_inclusive(|byte| *byte == b'\n') {
+                // The report comes first: it is about earlier lines, and ends a broken one.
+                if self.report().and_then(|()| self.write(line)).is_err() {
+                    self.lost += 1;
+                }
+            }
+            self.lost += lost;
+            // A failure is tried again later.
+            let _ = self.report();
+            if closing {
+                self.shared.lock().closed = true;
+                self.shared.changed.notify_all();
+                return;
+            }
+        }
+    }
+
+    /// Waits for something to do, and takes it.
+    fn next(&self) -> Queue {
+        let idle = |queue: &mut Queue| queue.lines.is_empty() && queue.lost == 0 && !queue.closing;
+        let queue = self.shared.lock();
+        let changed = &self.shared.changed;
+        let mut queue = if self.lost == 0 {
+            changed
+                .wait_while(queue, idle)
+                .unwrap_or_else(PoisonError::into_inner)
+        } else {
+            let waited = changed.wait_timeout_while(queue, RETRY, idle);
+            waited.unwrap_or_else(PoisonError::into_inner).0
+        };
+        Queue {
+            lines: mem::take(&mut queue.lines),
+            lost: mem::take(&mut queue.lost),
+            ..*queue
+        }
+    }
+
+    /// Writes the number of lost lines, if there are any.
+    fn report(&mut self) -> io::Result<()> {
+        if self.lost == 0 {
+            return Ok(());
+        }
+        let line_end = if self.in_line { "\n" } else { "" };
+        let report = format!("{line_end}{}\n", self.lost_lines());
+        self.write(report.as_bytes())?;
+        self.lost = 0;
+        Ok(())
+    }
+
+    /// A line in the format of the others.
+    fn lost_lines(&self) -> String {
+        const TARGET: &str = "ipvsd::log";
+        let mut timestamp = String::new();
+        // A String takes any text.
+        let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+        let message = format!("{} log lines were lost", self.lost);
+        match self.format {
+            LogFormat::Text => format!("{timestamp}  WARN {TARGET}: {message}"),
+            LogFormat::Json => serde_json::json!({
+                "timestamp": timestamp,
+                "level": "WARN",
+                "message": message,
+                "target": TARGET,
+            })
+            .to_string(),
+        }
+    }
+
+    /// Writes text that ends with a newline. Each line is one write, so that lines of several
+    /// processes on a pipe do not mix.
+    fn write(&mut self, text: &[u8]) -> io::Result<()> {
+        let mut rest = text;
+        while !rest.is_empty() {
+            match self.output.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    rest = rest.get(written..).unwrap_or_default();
+                    self.in_line = !rest.is_empty();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    thread::sleep(BUSY_PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
