@@ -7,6 +7,7 @@
 //! | [`ipvsadm`] | ipvsadm's command language: parser, option compatibility, rules and listings as text. |
 //! | [`kernel`] | Transport to the kernel: netlink sockets, and the in-memory simulator [`kernel::FakeKernel`]. |
 //! | [`executor`] | The owner of the kernel's sockets: queue, batches, dumps, cache, recovery. |
+//! | [`budget`] | The memory in bytes that requests may use. |
 //! | [`identity`] | Who sends a request: principal, peer and site. |
 //! | [`app`] | The use cases, and the only path to the executor's writes. |
 //! | [`http`] | HTTP front end: JSON, problem details, OpenAPI. |
@@ -20,6 +21,7 @@
 //!
 //! ```text
 //! model ← codec ← kernel ← executor ← app ← { http, grpc } ← server ← bin/ipvsd
+//! model ← budget ← { executor, app, http, grpc, server }
 //! model ← identity ← { app, http, grpc, server };  proto ← { grpc, server }
 //! model ← ipvsadm ← { app, http, grpc, client, cli }
 //! model ← client ← cli ← bin/ipvsctl
@@ -27,6 +29,8 @@
 
 #[cfg(feature = "daemon")]
 pub mod app;
+#[cfg(feature = "daemon")]
+pub mod budget;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "client")]

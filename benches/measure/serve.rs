@@ -95,8 +95,9 @@ async fn serve_ipvsd(kernel: &FakeKernel) -> anyhow::Result<SocketAddr> {
         ListenAddress::Unix(_) => None,
     });
     let shutdown = Shutdown::new();
+    let budget = app.budget().clone();
     let router = build_router(app, &config, &shutdown);
-    tokio::spawn(async move { server.serve(router, &shutdown).await });
+    tokio::spawn(async move { server.serve(router, &budget, &shutdown).await });
     address.context("it listens nowhere")
 }
 

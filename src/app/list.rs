@@ -8,6 +8,7 @@ use super::{
     paging::{Token, binding, select, sort_value},
 };
 use crate::{
+    budget::Charge,
     executor::{Cached, ServicesQuery, TableQuery},
     model::{Error, Include, Server, ServerKey, ServiceKey},
 };
@@ -26,6 +27,8 @@ pub struct ServerPage {
     order: Order,
     /// See [`Token`].
     binding: u32,
+    /// For `servers`, which are a copy.
+    _charge: Arc<Charge>,
 }
 
 // === impl App ===
@@ -79,6 +82,7 @@ impl App {
             .transpose()?;
         let estimation = self.estimation(context, list.include).await?;
         let Answer { value, age } = self.servers(context, service).await?;
+        let bytes = size.min(value.len()) * size_of::<Server>();
         let mut page = ServerPage {
             servers: Vec::new(),
             include: list.include,
@@ -86,6 +90,7 @@ impl App {
             more: false,
             order,
             binding,
+            _charge: Arc::new(self.budget.charge(bytes)?),
         };
         page.fill(&value, size, token)?;
         Ok(Answer { value: page, age })

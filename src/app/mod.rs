@@ -15,6 +15,7 @@ mod paging;
 mod read;
 mod restore;
 mod rules;
+mod rules_text;
 mod servers;
 mod services;
 mod settings;
@@ -41,11 +42,13 @@ pub use pages::ServicePage;
 pub use paging::{Order, OrderBy};
 pub use restore::{RestoreEvent, RestoreStream, RestoreSummary, executed};
 pub use rules::{RestoreMode, RestoreOptions};
+pub use rules_text::RulesText;
 pub use stats::{StatsReport, StatsRequest, TopServer, TopService};
 pub use types::{Answer, Guard, Written};
 pub use write::BackgroundWork;
 
 use crate::{
+    budget::Budget,
     executor::{Executor, InfoQuery, Reader, Write},
     identity::Principal,
     model::Error,
@@ -57,6 +60,7 @@ pub struct App {
     reader: Reader,
     write_path: WritePath,
     pages: Arc<PageCache>,
+    budget: Budget,
     options: Arc<AppOptions>,
 }
 
@@ -88,8 +92,14 @@ impl App {
             reader: executor.reader,
             write_path: WritePath::new(executor.writer),
             pages: Arc::default(),
+            budget: executor.budget,
             options: Arc::new(options),
         }
+    }
+
+    /// The memory that requests may use.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Executes a change. Every write of every use case is a call of this, or of one of the two

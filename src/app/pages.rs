@@ -11,10 +11,10 @@ use super::{
     list_request::ListServices,
     paging::{Order, Token, select, sort_value},
 };
-use crate::model::{Error, Include, ServiceEntry, ServiceKey};
-
-/// All services with or without their servers.
-type Table = Vec<ServiceEntry>;
+use crate::{
+    executor::Table,
+    model::{Error, Include, ServiceEntry, ServiceKey},
+};
 
 /// A page of services.
 #[derive(Clone, Debug)]

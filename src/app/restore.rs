@@ -11,11 +11,16 @@ use std::{
 use futures_util::Stream;
 use tokio::sync::mpsc;
 
-use super::{App, RequestContext, write::Turn};
+use super::{
+    App, RequestContext,
+    rules_text::{Command, RulesText},
+    write::Turn,
+};
 use crate::{
-    executor::{CommandList, CommandResult, TableQuery},
+    budget::Charged,
+    executor::{CommandList, CommandResult, Table, TableQuery},
     ipvsadm,
-    model::{Change, DiffCounts, Error, Op, Progress, Reason, ServiceEntry, TargetService, diff},
+    model::{Change, DiffCounts, Error, Op, Progress, Reason, TargetService, diff},
 };
 
 /// The progress of a restore.
@@ -60,21 +65,19 @@ pub struct RestoreStream {
     events: mpsc::Receiver<Result<RestoreEvent, Error>>,
 }
 
-/// A command of a restore.
-#[derive(Clone, Debug)]
-pub(super) struct Command {
-    /// Line of the text, from 1; 0 for a command that is not in the text.
-    pub(super) line: usize,
-    pub(super) op: Op,
-}
-
 /// What a restore does.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// Executes commands in order.
-    Commands(Vec<Command>),
+    /// Executes the commands of a text in order.
+    Commands {
+        text: RulesText,
+        /// Number of commands.
+        commands: usize,
+        /// Whether the table is cleared first.
+        clear: bool,
+    },
     /// Makes the table, as it was read, equal to the target.
-    Difference(Arc<Vec<ServiceEntry>>, Vec<TargetService>),
+    Difference(Arc<Table>, Charged<Vec<TargetService>>),
 }
 
 /// A restore in progress.
@@ -145,10 +148,19 @@ impl Restore {
 
     async fn run(&mut self, work: Work) -> Result<(), Error> {
         match work {
-            Work::Commands(commands) => {
-                self.total = commands.len();
-                self.summary.commands = commands.iter().filter(|command| command.line > 0).count();
-                self.execute(&commands).await.map(drop)
+            Work::Commands {
+                text,
+                commands,
+                clear,
+            } => {
+                self.total = commands + usize::from(clear);
+                self.summary.commands = commands;
+                let clear = clear.then_some(Command {
+                    line: 0,
+                    op: Op::Clear,
+                });
+                let all = clear.into_iter().chain(text.commands());
+                self.execute(all).await.map(drop)
             }
             Work::Difference(table, target) => self.replace(table, &target).await,
         }
@@ -158,12 +170,12 @@ impl Restore {
     /// deleted, so that no traffic is lost.
     async fn replace(
         &mut self,
-        mut table: Arc<Vec<ServiceEntry>>,
+        mut table: Arc<Table>,
         target: &[TargetService],
     ) -> Result<(), Error> {
         for attempt in 1..=MAX_DIFFERENCES {
             let difference = diff(&table, target);
-            drop(std::mem::take(&mut table));
+            drop(table);
             self.summary.difference.get_or_insert(difference.counts);
             let make = commands(difference.make);
             let remove = commands(difference.remove);
@@ -172,9 +184,9 @@ impl Restore {
             self.repeats = attempt < MAX_DIFFERENCES;
             self.outdated = 0;
             let refused = self.summary.refused;
-            let goes_on = self.execute(&make).await?;
+            let goes_on = self.execute(make.into_iter()).await?;
             if goes_on && self.summary.refused == refused && self.outdated == 0 {
-                self.execute(&remove).await?;
+                self.execute(remove.into_iter()).await?;
             }
             if self.outdated == 0 {
                 break;
@@ -186,8 +198,15 @@ impl Restore {
     }
 
     /// Executes commands in parts. Returns whether all were tried.
-    async fn execute(&mut self, commands: &[Command]) -> Result<bool, Error> {
-        for chunk in commands.chunks(CHUNK) {
+    async fn execute(
+        &mut self,
+        mut commands: impl Iterator<Item = Command>,
+    ) -> Result<bool, Error> {
+        loop {
+            let chunk: Vec<_> = commands.by_ref().take(CHUNK).collect();
+            if chunk.is_empty() {
+                return Ok(true);
+            }
             if self.app.background_work().is_stopping() {
                 let error = Error::new(Reason::Internal, "the daemon is ending");
                 return Err(self.interrupted(error));
@@ -219,7 +238,6 @@ impl Restore {
                 return Ok(false);
             }
         }
-        Ok(true)
     }
 
     /// Counts a result and reports a failure.

@@ -5,12 +5,13 @@ use std::time::Instant;
 use super::{
     Answer, App, RequestContext,
     info::ipvs_version,
-    restore::{CHUNK, Command, Restore, RestoreStream, Work},
+    restore::{CHUNK, Restore, RestoreStream, Work},
+    rules_text::{Checked, RulesText},
 };
 use crate::{
     executor::{InfoQuery, TableQuery},
-    ipvsadm::{self, CommandLine, Lines, ListFormat, Numeric, Order, ParseError},
-    model::{Error, Op, Reason, Table, TargetService, Violation},
+    ipvsadm::{self, ListFormat, Numeric, Order},
+    model::{Error, Reason, ServiceEntry},
 };
 
 /// How to restore a text.
@@ -34,16 +35,8 @@ pub enum RestoreMode {
     Replace,
 }
 
-/// What is invalid in a text.
-#[derive(Default)]
-struct Violations {
-    found: Vec<Violation>,
-    /// Further ones.
-    more: usize,
-}
-
-/// Invalid lines that an error reports.
-const MAX_VIOLATIONS: usize = 100;
+/// Length of a line of a text in bytes, about.
+const LINE_BYTES: usize = 100;
 
 // === impl App ===
 
@@ -55,6 +48,7 @@ impl App {
         order: Order,
     ) -> Result<Answer<Vec<u8>>, Error> {
         let table = Answer::from(self.read(context, TableQuery).await?);
+        let _building = self.budget.charge(text_size(&table.value))?;
         let mut text = Vec::new();
         ipvsadm::write_rules(&mut text, &table.value, order, &Numeric).map_err(|error| {
             Error::new(Reason::Internal, "the text cannot be written").with_source(error)
@@ -70,6 +64,7 @@ impl App {
     ) -> Result<Answer<Vec<u8>>, Error> {
         let info = self.read(context, InfoQuery).await?.value;
         let table = Answer::from(self.read(context, TableQuery).await?);
+        let _building = self.budget.charge(text_size(&table.value))?;
         let mut text = Vec::new();
         ipvsadm::write_version(&mut text, &ipvs_version(info), info.connection_table_size)
             .and_then(|()| ipvsadm::write_list(&mut text, &table.value, format, &Numeric))
@@ -88,13 +83,13 @@ impl App {
     pub async fn restore_rules(
         &self,
         context: &RequestContext,
-        text: &str,
+        text: RulesText,
         options: RestoreOptions,
     ) -> Result<RestoreStream, Error> {
         let RestoreOptions { mode, stop } = options;
         let timeout = context.deadline.saturating_duration_since(Instant::now());
-        let mut commands = parse(text)?;
-        if commands.is_empty() && mode != RestoreMode::Execute {
+        let Checked { commands, clears } = text.check().await?;
+        if commands == 0 && mode != RestoreMode::Execute {
             return Err(
                 Error::invalid("", "the text has no commands: nothing to restore").with_hint(
                     "to delete all services: DELETE /v1/services?confirm=N, or ipvsctl -C",
@@ -102,17 +97,11 @@ impl App {
             );
         }
         let target = match mode {
-            RestoreMode::Execute => None,
-            RestoreMode::Clear => {
-                let op = Op::Clear;
-                commands.insert(0, Command { line: 0, op });
-                None
-            }
-            RestoreMode::Replace => Some(evaluate(std::mem::take(&mut commands))?),
+            RestoreMode::Replace => Some(text.evaluate(commands, &self.budget).await?),
+            RestoreMode::Execute | RestoreMode::Clear => None,
         };
-        let needs_turn = target.is_some()
-            || commands.len() > CHUNK
-            || commands.iter().any(|command| command.op == Op::Clear);
+        let clear = mode == RestoreMode::Clear;
+        let needs_turn = target.is_some() || clear || clears || commands > CHUNK;
         let turn = match needs_turn {
             true => self.turn(context).await?,
             false => None,
@@ -131,78 +120,19 @@ impl App {
                     // Without IPVS every command would fail alike.
                     self.read(&context, InfoQuery).await?;
                 }
-                Work::Commands(commands)
+                Work::Commands {
+                    text,
+                    commands,
+                    clear,
+                }
             }
         };
         Ok(Restore::start(self, &context, timeout, stop, work, turn))
     }
 }
 
-/// All commands of a text, or everything that is invalid in it.
-fn parse(text: &str) -> Result<Vec<Command>, Error> {
-    let mut commands = Vec::new();
-    let mut violations = Violations::default();
-    for line in Lines::new(text) {
-        let number = line.number;
-        let message = match ipvsadm::parse("ipvsadm", &line.words, &Numeric) {
-            Ok(CommandLine::Change(op)) => {
-                commands.push(Command { line: number, op });
-                continue;
-            }
-            Ok(_) => "only commands that change the table are allowed here".to_owned(),
-            Err(ParseError::TryHelp { .. }) => {
-                "does not start with a command such as -A or -a; comments are not supported"
-                    .to_owned()
-            }
-            Err(error @ (ParseError::ServiceAddress | ParseError::ServerAddress)) => {
-                format!("{error}; the client resolves names, the server does not")
-            }
-            Err(error) => error.to_string().trim_end().to_owned(),
-        };
-        violations.add(number, message);
-    }
-    violations.none_or(commands)
-}
-
-/// The table that commands make of an empty one.
-fn evaluate(commands: Vec<Command>) -> Result<Vec<TargetService>, Error> {
-    let mut table = Table::default();
-    let mut violations = Violations::default();
-    for Command { line, op } in commands {
-        if op.makes_table() {
-            if let Err(error) = table.apply(&op, line) {
-                violations.add(line, error.detail);
-            }
-        } else {
-            let allowed = "only -A, -a, -E, -e, -D, -d and -C are allowed in a replacement";
-            violations.add(line, allowed.to_owned());
-        }
-    }
-    violations.none_or(table.into_services())
-}
-
-// === impl Violations ===
-
-impl Violations {
-    fn add(&mut self, line: usize, message: String) {
-        if self.found.len() < MAX_VIOLATIONS {
-            let violation = Violation::new(format!("lines[{line}]"), message);
-            self.found.push(violation);
-        } else {
-            self.more += 1;
-        }
-    }
-
-    /// `value` if nothing is invalid.
-    fn none_or<T>(self, value: T) -> Result<T, Error> {
-        let Self { found, more } = self;
-        if found.is_empty() {
-            return Ok(value);
-        }
-        let mut error = Error::from_violations(found);
-        if more > 0 {
-            error.detail += &format!("; and {more} more");
-        }
-        Err(error.with_hint("lines are counted from 1; nothing was changed"))
-    }
+/// About the memory in which the text of a table grows. The response is charged by its length.
+fn text_size(table: &[ServiceEntry]) -> usize {
+    let servers: usize = table.iter().map(|entry| entry.servers.len()).sum();
+    2 * LINE_BYTES * (table.len() + servers)
 }

@@ -8,7 +8,8 @@ use std::{
 use super::{Answer, App, Guard, RequestContext, Written, deleted_since};
 use crate::{
     executor::{
-        Nothing, Plan, ServiceQuery, ServiceWithServersQuery, ServicesQuery, Step, Transaction,
+        Nothing, Plan, ServiceQuery, ServiceWithServersQuery, ServicesQuery, Step, Table,
+        Transaction,
     },
     model::{
         Error, Etag, Include, Op, Reason, ServerConfig, ServerDraft, ServerKey, ServiceConfig,
@@ -152,7 +153,7 @@ impl App {
                 "is required: the number of services that this deletes",
             )
         })?;
-        let plan = move |services: &Arc<Vec<ServiceEntry>>| {
+        let plan = move |services: &Arc<Table>| {
             let count = services.len() as u64;
             if count != confirm {
                 return Err(Error::new(

@@ -18,7 +18,7 @@ use ipvsd::{
     server::{
         Config, KernelKind, Log, Phase, Reloader, Server, Shutdown,
         args::{Arguments, OpenapiFormat, ServeOptions, Subcommand},
-        build_router, configure_allocator, handle_signals,
+        build_router, configure_allocator, handle_signals, return_freed_memory,
     },
 };
 
@@ -82,9 +82,11 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
             () = shutdown.reached(Phase::Draining) => return Ok(()),
             started = start(&config) => started?,
         };
+        let budget = app.budget().clone();
+        tokio::spawn(return_freed_memory(budget.clone()));
         let router = build_router(app, &config, &shutdown);
         tokio::spawn(Reloader::new(options, config, log.clone()).run(reloads));
-        server.serve(router, &shutdown).await;
+        server.serve(router, &budget, &shutdown).await;
         Ok(())
     });
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);

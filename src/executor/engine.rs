@@ -11,6 +11,7 @@ use super::{
     socket::Dump,
 };
 use crate::{
+    budget::Budget,
     kernel::{Kernel, NamespaceId},
     model::Error,
 };
@@ -19,6 +20,7 @@ use crate::{
 pub struct Engine {
     pub(super) kernel: Arc<dyn Kernel>,
     pub(super) cache: Arc<Cache>,
+    pub(super) budget: Budget,
     pub(super) socket: ReconnectingSocket,
     /// The network namespace from whose state the batch in progress is planned.
     pub(super) planned_in: Option<NamespaceId>,
@@ -28,11 +30,12 @@ pub struct Engine {
 
 impl Engine {
     /// An engine that has not connected yet.
-    pub(super) fn new(kernel: Arc<dyn Kernel>, cache: Arc<Cache>) -> Self {
+    pub(super) fn new(kernel: Arc<dyn Kernel>, cache: Arc<Cache>, budget: Budget) -> Self {
         Self {
             socket: ReconnectingSocket::new(kernel.clone()),
             kernel,
             cache,
+            budget,
             planned_in: None,
             dumping: None,
         }
@@ -42,6 +45,7 @@ impl Engine {
     pub(super) fn fetch<Q: TypedQuery>(&mut self, query: &Q) -> Result<Q::Answer, Error> {
         query.fetch(&mut Source {
             kernel: &*self.kernel,
+            budget: &self.budget,
             socket: &mut self.socket,
             interleave: &mut |_| false,
         })

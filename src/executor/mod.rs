@@ -43,13 +43,13 @@ pub use proc_query::{
 };
 pub use query::{
     InfoQuery, Nothing, ServersQuery, ServiceQuery, ServiceWithServersQuery, ServicesQuery,
-    SyncDaemonsQuery, TableQuery, TimeoutsQuery, TypedQuery,
+    SyncDaemonsQuery, Table, TableQuery, TimeoutsQuery, TypedQuery,
 };
 pub use transaction::{
     CommandList, CommandResult, CommandResults, Executed, Plan, Step, Transaction,
 };
 
-use crate::kernel::Kernel;
+use crate::{budget::Budget, kernel::Kernel};
 
 /// The handles of one executor. Its thread ends when the last clone of either is dropped.
 #[derive(Clone, Debug)]
@@ -58,10 +58,12 @@ pub struct Executor {
     pub reader: Reader,
     /// Executes changes.
     pub writer: Writer,
+    /// See [`ExecutorLimits::budget`].
+    pub budget: Budget,
 }
 
 /// Limits of an executor.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ExecutorLimits {
     /// Requests that may wait for the kernel; default 1024. A further one fails with
     /// `RATE_LIMITED`.
@@ -69,6 +71,8 @@ pub struct ExecutorLimits {
     /// Concurrent reads of the connection table, each on a thread of its own; default 4. A further
     /// one fails with `RATE_LIMITED`.
     pub connection_streams: usize,
+    /// Memory of the tables that are read, and of everything else that requests occupy.
+    pub budget: Budget,
 }
 
 // === impl Executor ===
@@ -79,7 +83,7 @@ impl Executor {
     pub fn start(kernel: Arc<dyn Kernel>, limits: ExecutorLimits) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel(limits.queue_length.max(1));
         let cache = Arc::new(Cache::default());
-        let worker = Worker::new(kernel.clone(), queue, cache.clone());
+        let worker = Worker::new(kernel.clone(), queue, cache.clone(), limits.budget.clone());
         let thread = thread::Builder::new()
             .name("ipvs-netlink".to_owned())
             .spawn(move || worker.run())?;
@@ -88,6 +92,7 @@ impl Executor {
         Ok(Self {
             reader: Reader::new(submitter.clone(), cache, kernel, streams),
             writer: Writer::new(submitter),
+            budget: limits.budget,
         })
     }
 }
@@ -99,6 +104,7 @@ impl Default for ExecutorLimits {
         Self {
             queue_length: 1024,
             connection_streams: 4,
+            budget: Budget::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ use super::{
     reconnect::ReconnectingSocket,
 };
 use crate::{
+    budget::{Budget, Charged},
     codec,
     kernel::Kernel,
     model::{
@@ -39,9 +40,14 @@ pub trait TypedQuery: Clone + Debug + Eq + Hash + Send + 'static {
 /// What a query reads from.
 pub struct Source<'a> {
     pub(super) kernel: &'a dyn Kernel,
+    pub(super) budget: &'a Budget,
     pub(super) socket: &'a mut ReconnectingSocket,
     pub(super) interleave: &'a mut Interleave<'a>,
 }
+
+/// Services, with or without their servers. Requests share a table, and keep it as long as they
+/// need it.
+pub type Table = Charged<Vec<ServiceEntry>>;
 
 /// Reads nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +87,14 @@ pub struct ServersQuery(pub ServiceKey);
 
 /// The most that is read of a small file. The longest setting is a list of CPUs.
 const MAX_SMALL_FILE: u64 = 64 << 10;
+
+/// The table, if there is memory for it beside those that requests in progress still use.
+fn charged(table: Vec<ServiceEntry>, budget: &Budget) -> Result<Arc<Table>, Error> {
+    let servers: usize = table.iter().map(|entry| entry.servers.capacity()).sum();
+    let bytes = table.capacity() * size_of::<ServiceEntry>() + servers * size_of::<Server>();
+    let charge = budget.charge(bytes)?;
+    Ok(Arc::new(Charged::new(table, charge)))
+}
 
 // === impl Source ===
 
@@ -183,7 +197,7 @@ impl TypedQuery for SyncDaemonsQuery {
 }
 
 impl TypedQuery for ServicesQuery {
-    type Answer = Arc<Vec<ServiceEntry>>;
+    type Answer = Arc<Table>;
 
     const CACHED: bool = true;
 
@@ -193,15 +207,15 @@ impl TypedQuery for ServicesQuery {
 
     fn fetch(&self, source: &mut Source<'_>) -> Result<Self::Answer, Error> {
         let interleave = &mut *source.interleave;
-        source
+        let table = source
             .socket
-            .read(|socket| dump::services_alone(socket, interleave))
-            .map(Arc::new)
+            .read(|socket| dump::services_alone(socket, interleave))?;
+        charged(table, source.budget)
     }
 }
 
 impl TypedQuery for TableQuery {
-    type Answer = Arc<Vec<ServiceEntry>>;
+    type Answer = Arc<Table>;
 
     const CACHED: bool = true;
 
@@ -211,10 +225,10 @@ impl TypedQuery for TableQuery {
 
     fn fetch(&self, source: &mut Source<'_>) -> Result<Self::Answer, Error> {
         let interleave = &mut *source.interleave;
-        source
+        let table = source
             .socket
-            .read(|socket| dump::table(socket, interleave))
-            .map(Arc::new)
+            .read(|socket| dump::table(socket, interleave))?;
+        charged(table, source.budget)
     }
 }
 

@@ -18,6 +18,7 @@ use super::{
     reconnect::ReconnectingSocket,
 };
 use crate::{
+    budget::Budget,
     kernel::{Kernel, NamespaceId},
     model::Error,
 };
@@ -47,8 +48,9 @@ impl Worker {
         kernel: Arc<dyn Kernel>,
         jobs: mpsc::Receiver<Job>,
         cache: Arc<Cache>,
+        budget: Budget,
     ) -> Self {
-        let engine = Engine::new(kernel, cache);
+        let engine = Engine::new(kernel, cache, budget);
         Self {
             reads: engine.socket.sibling(),
             engine,
@@ -157,8 +159,10 @@ impl QueryRunner for Worker {
         // A change that runs meanwhile must not use the socket of the dump.
         let mut socket = std::mem::replace(&mut self.reads, self.engine.socket.sibling());
         let kernel = self.engine.kernel.clone();
+        let budget = self.engine.budget.clone();
         fetch(&mut Source {
             kernel: &*kernel,
+            budget: &budget,
             socket: &mut socket,
             interleave: &mut |dump| {
                 self.engine.dumping = Some((dump, false));

@@ -34,4 +34,5 @@ mod zero;
 pub use media_type::{is_grpc, is_web, media_type};
 pub use options::{Draining, GrpcOptions};
 pub use router::router;
+pub use server_message::SERVER_TAGS;
 pub use status::{ERROR_DOMAIN, code, refusal, status, unimplemented_fallback};

@@ -1,5 +1,6 @@
 //! SaveRules and RestoreRules: the table as ipvsadm command lines.
 
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tonic::{Status, Streaming};
 
@@ -10,7 +11,8 @@ use super::{
     text_stream::parts,
 };
 use crate::{
-    app::{RequestContext, RestoreEvent, RestoreMode, RestoreOptions, RestoreSummary},
+    app::{RequestContext, RestoreEvent, RestoreMode, RestoreOptions, RestoreSummary, RulesText},
+    budget::{Charge, Charged},
     ipvsadm::Order,
     model::{DiffCounts, Error, Reason},
     proto::v1 as pb,
@@ -32,18 +34,11 @@ pub(super) async fn restore(
     request: Streaming<pb::RestoreRulesRequest>,
     context: RequestContext,
 ) -> Result<impl Stream<Item = Result<pb::RestoreRulesResponse, Error>> + use<>, Error> {
-    let read = read_text(request, api.options.max_rules_bytes);
-    let (first, text) = tokio::time::timeout_at(context.deadline.into(), read)
-        .await
-        .map_err(|_| {
-            Error::new(
-                Reason::DeadlineExceeded,
-                "the request stream did not end before the deadline; nothing was changed",
-            )
-        })??;
+    let charge = api.app.budget().empty();
+    let (first, text) = read_text(request, api.options.max_rules_bytes, charge).await?;
     let context = with_fields(context, &first)?;
     let options = restore_options(&first)?;
-    let events = api.app.restore_rules(&context, &text, options).await?;
+    let events = api.app.restore_rules(&context, text, options).await?;
     Ok(events.map(|event| {
         Ok(pb::RestoreRulesResponse {
             event: Some(event?.into()),
@@ -52,29 +47,36 @@ pub(super) async fn restore(
 }
 
 /// Reads all parts of a text of at most `limit` bytes. Returns the first message, which has the
-/// options, and the text.
+/// options, and the text, whose memory is charged.
 async fn read_text(
     mut request: Streaming<pb::RestoreRulesRequest>,
     limit: usize,
-) -> Result<(pb::RestoreRulesRequest, String), Error> {
+    mut charge: Charge,
+) -> Result<(pb::RestoreRulesRequest, RulesText), Error> {
     let interrupted = |status: Status| {
         let message = format!("the request stream was interrupted: {}", status.message());
         Error::invalid("", message)
     };
-    let mut text = String::new();
+    let mut text = Vec::new();
     let mut first = None;
-    while let Some(message) = request.message().await.map_err(interrupted)? {
-        text += &message.text;
-        if first.is_none() {
-            // Reject invalid options before the rest of the text arrives.
-            restore_options(&message)?;
-            first = Some(message);
-        }
-        if text.len() > limit {
+    while let Some(mut message) = request.message().await.map_err(interrupted)? {
+        let part = std::mem::take(&mut message.text);
+        let length = text.len() + part.len();
+        if length > limit {
             let detail = format!("the text exceeds the maximum of {limit} bytes");
             return Err(Error::new(Reason::TooLarge, detail));
         }
+        if length > text.capacity() {
+            let capacity = length.max(2 * text.capacity()).min(limit);
+            // Both buffers exist while the text is copied.
+            charge.grow(capacity)?;
+            text.reserve_exact(capacity - text.len());
+            charge.shrink_to(capacity);
+        }
+        text.extend_from_slice(part.as_bytes());
+        first.get_or_insert(message);
     }
+    let text = RulesText::new(Bytes::from_owner(Charged::new(text, charge)))?;
     Ok((first.unwrap_or_default(), text))
 }
 

@@ -28,6 +28,11 @@ pub(super) const FIELDS: [&str; 17] = [
     "etag",
 ];
 
+/// The first byte of each server in a request: its field number in `Service` or in
+/// `CreateServersRequest`, and the wire type. Other bytes can be equal, so that counting them yields
+/// an upper bound of the number of servers.
+pub const SERVER_TAGS: [u8; 2] = [(13 << 3) | 2, (2 << 3) | 2];
+
 /// Converts a server to a message.
 pub(super) fn message(view: ServerView<'_>) -> pb::Server {
     let ServerView {

@@ -1,10 +1,7 @@
 //! Request bodies as types of the model.
 
-use std::pin::pin;
-
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
-use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
@@ -63,9 +60,9 @@ pub(super) fn with_accept_patch(problem: Problem) -> Problem {
     )
 }
 
-/// Reads a JSON body, with limits of size and time.
+/// Reads a JSON body.
 async fn read(request: Request, api: &Api, types: &[&str]) -> Result<Bytes, Problem> {
-    let body = read_up_to(request, api, types, api.options.max_body_bytes).await?;
+    let body = read_up_to(request, types, api.options.max_body_bytes).await?;
     if body.is_empty() {
         return Err(Error::invalid("", "the body is empty; a JSON object is required").into());
     }
@@ -80,7 +77,7 @@ pub(super) async fn text(request: Request, api: &Api, types: &[&str]) -> Result<
     if !typed {
         types.push("");
     }
-    let body = read_up_to(request, api, &types, api.options.max_rules_bytes).await?;
+    let body = read_up_to(request, &types, api.options.max_rules_bytes).await?;
     if body.is_empty() && !typed {
         return Err(
             Error::invalid("", "the body is empty; command lines are required")
@@ -91,13 +88,9 @@ pub(super) async fn text(request: Request, api: &Api, types: &[&str]) -> Result<
     Ok(body)
 }
 
-/// Reads a body of one of the media types, up to `limit` bytes.
-async fn read_up_to(
-    request: Request,
-    api: &Api,
-    types: &[&str],
-    limit: usize,
-) -> Result<Bytes, Problem> {
+/// Reads a body of one of the media types, up to `limit` bytes. The daemon's middleware has received
+/// it already.
+async fn read_up_to(request: Request, types: &[&str], limit: usize) -> Result<Bytes, Problem> {
     let (parts, body) = request.into_parts();
     let too_large = || {
         Error::new(
@@ -115,15 +108,9 @@ async fn read_up_to(
         check_type(&parts.headers, types)?;
     }
 
-    let mut body = pin!(Limited::new(body, limit).collect());
-    // Most bodies arrive together with the head and need no timer.
-    let read = match body.as_mut().now_or_never() {
-        Some(read) => read,
-        None => tokio::time::timeout(api.options.request_timeout, body)
-            .await
-            .map_err(|_| Error::new(Reason::DeadlineExceeded, "timeout while reading the body"))?,
-    };
-    let body = read
+    let body = Limited::new(body, limit)
+        .collect()
+        .await
         .map_err(|error| {
             if error.is::<LengthLimitError>() {
                 too_large()

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     app::{
         RequestContext, RestoreEvent, RestoreMode, RestoreOptions, RestoreStream, RestoreSummary,
-        executed,
+        RulesText, executed,
     },
     model::{DiffCounts, Error, Progress, Reason, Violation},
 };
@@ -184,7 +184,7 @@ pub(super) async fn restore(
         },
         stop: query.on_error == Some(OnError(true)),
     };
-    respond(&api, &context, options, &headers, &body).await
+    respond(&api, &context, options, &headers, body).await
 }
 
 /// Replace the rules
@@ -225,7 +225,7 @@ pub(super) async fn replace(
         mode: RestoreMode::Replace,
         stop: query.on_error == Some(OnError(true)),
     };
-    respond(&api, &context, options, &headers, &body).await
+    respond(&api, &context, options, &headers, body).await
 }
 
 /// Starts a restore and returns its result, or the stream of its events.
@@ -234,10 +234,9 @@ async fn respond(
     context: &RequestContext,
     options: RestoreOptions,
     headers: &HeaderMap,
-    body: &[u8],
+    body: Bytes,
 ) -> Result<Response, Problem> {
-    let text = std::str::from_utf8(body)
-        .map_err(|error| Error::invalid("", format!("invalid UTF-8: {error}")))?;
+    let text = RulesText::new(body)?;
     let events = api.app.restore_rules(context, text, options).await?;
     let accepts = headers
         .get(header::ACCEPT)

@@ -7,7 +7,7 @@ use crate::app::App;
 /// Limits of the HTTP front end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpOptions {
-    /// Time limit for the body of a request, and again for the operation.
+    /// Time limit for an operation, from the end of the request's body.
     pub request_timeout: Duration,
     /// Largest request body in bytes.
     pub max_body_bytes: usize,

@@ -55,6 +55,15 @@ pub struct Progress {
 #[derive(Clone)]
 pub struct Cause(Arc<dyn std::error::Error + Send + Sync>);
 
+/// Characters of one piece of input that an error repeats.
+const MAX_ECHO: usize = 100;
+/// Longest message in bytes.
+const MAX_MESSAGE: usize = 1000;
+/// Longest detail in bytes. It can be the list of the messages of all fields.
+const MAX_DETAIL: usize = 4000;
+/// Fields at fault that an error lists.
+const MAX_VIOLATIONS: usize = 100;
+
 /// An error number of the kernel. Displayed as its name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Errno(pub i32);
@@ -62,11 +71,11 @@ pub struct Errno(pub i32);
 // === impl Error ===
 
 impl Error {
-    /// An error with a reason and a detail.
+    /// An error with a reason and a detail. Long words and quotations of the detail are shortened.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self {
             reason,
-            detail: detail.into(),
+            detail: shortened(detail.into(), MAX_DETAIL),
             errno: None,
             violations: Vec::new(),
             hint: None,
@@ -80,8 +89,11 @@ impl Error {
         Self::from_violations(vec![Violation::new(field, message)])
     }
 
-    /// An invalid argument: several fields. The detail is the list of their messages.
-    pub fn from_violations(violations: Vec<Violation>) -> Self {
+    /// An invalid argument: several fields, of which the first 100 are kept. The detail is the list
+    /// of their messages.
+    pub fn from_violations(mut violations: Vec<Violation>) -> Self {
+        let more = violations.len().saturating_sub(MAX_VIOLATIONS);
+        violations.truncate(MAX_VIOLATIONS);
         let detail = violations
             .iter()
             .map(|v| {
@@ -93,10 +105,14 @@ impl Error {
             })
             .collect::<Vec<_>>()
             .join("; ");
-        Self {
+        let mut error = Self {
             violations,
             ..Self::new(Reason::InvalidArgument, detail)
+        };
+        if more > 0 {
+            error.detail += &format!("; and {more} more");
         }
+        error
     }
 
     /// Sets the kernel's errno.
@@ -205,13 +221,51 @@ impl Eq for Error {}
 // === impl Violation ===
 
 impl Violation {
-    /// A field and what is wrong with it.
+    /// A field and what is wrong with it. Both may repeat input: long words and quotations are
+    /// shortened.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
-            field: field.into(),
-            message: message.into(),
+            field: shortened(field.into(), MAX_ECHO),
+            message: shortened(message.into(), MAX_MESSAGE),
         }
     }
+}
+
+/// The text with its words and quotations cut to [`MAX_ECHO`] characters, and as a whole to `max`
+/// bytes, so that no error grows with the input that it repeats.
+fn shortened(text: String, max: usize) -> String {
+    if text.len() <= MAX_ECHO.min(max) {
+        return text;
+    }
+    let mut short = String::with_capacity(text.len().min(max) + '…'.len_utf8());
+    let (mut run, mut quote, mut escaped) = (0, None, false);
+    for c in text.chars() {
+        if short.len() + c.len_utf8() > max {
+            short.push('…');
+            break;
+        }
+        let ends = match quote {
+            // ipvsadm quotes as in `word'.
+            Some(open) => !escaped && (c == open || (open == '`' && c == '\'')),
+            None => c.is_whitespace(),
+        };
+        escaped = c == '\\' && !escaped;
+        if ends {
+            (run, quote) = (0, None);
+        } else if quote.is_none() && matches!(c, '"' | '`') {
+            (run, quote) = (0, Some(c));
+        } else {
+            run += 1;
+            if run == MAX_ECHO + 1 {
+                short.push('…');
+            }
+            if run > MAX_ECHO {
+                continue;
+            }
+        }
+        short.push(c);
+    }
+    short
 }
 
 // === impl Cause ===

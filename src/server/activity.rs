@@ -11,6 +11,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use axum::body::Body;
@@ -21,7 +22,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::config::Limits;
+use super::{config::Limits, response_body};
 
 /// The first bytes of the HTTP/2 client preface (RFC 9113, section 3.4); no HTTP/1 method starts
 /// with them.
@@ -30,6 +31,9 @@ const HTTP2_PREFACE_START: [u8; 3] = *b"PRI";
 /// Maximum size of a body frame passed to HTTP/2, in bytes: a few TLS records or HTTP/2 frames, and
 /// small enough for each stream to buffer.
 const MAX_FRAME: usize = 64 * 1024;
+
+/// Time in which a client must read when memory is scarce: several round trips of any network.
+const SCARCE_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Result of a timeout check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +93,8 @@ pub(super) struct MonitoredBody {
     body: Body,
     rest: Bytes,
     guard: RequestGuard,
+    /// Released when the last of its bytes has been sent.
+    charges: Arc<dyn Send + Sync>,
 }
 
 /// A socket that records reads and writes.
@@ -126,12 +132,18 @@ impl ConnectionActivity {
         }
     }
 
-    /// Checks the timeouts.
-    pub(super) fn check(&self, limits: &Limits) -> TimeoutAction {
+    /// Checks the timeouts. When memory is scarce, a client that does not read is disconnected
+    /// after [`SCARCE_WRITE_TIMEOUT`].
+    pub(super) fn check(&self, limits: &Limits, is_scarce: bool) -> TimeoutAction {
         let now = Instant::now();
         let state = self.state();
         let unread = state.stalled.values().chain(&state.blocked_since).min();
-        let unread = unread.map(|since| *since + limits.write_timeout);
+        let hurried = limits.write_timeout.min(SCARCE_WRITE_TIMEOUT);
+        let write_timeout = match is_scarce {
+            true => hurried,
+            false => limits.write_timeout,
+        };
+        let unread = unread.map(|since| *since + write_timeout);
         let head = state.head_since.filter(|_| state.requests == 0);
         let head = head.map(|since| since + limits.header_read_timeout);
         let idle = (state.requests == 0).then(|| state.idle_since + limits.idle_timeout);
@@ -148,6 +160,8 @@ impl ConnectionActivity {
                 .write_timeout
                 .min(limits.header_read_timeout)
                 .min(limits.idle_timeout);
+            // Memory may become scarce meanwhile.
+            let unread = unread.map(|at| at.min(now + hurried));
             let next = unread.into_iter().chain(head.or(idle)).min();
             TimeoutAction::CheckAt(next.unwrap_or(now + shortest).min(now + shortest))
         }
@@ -215,11 +229,14 @@ impl Drop for RequestGuard {
 }
 
 impl MonitoredBody {
-    pub(super) fn new(body: Body, guard: RequestGuard) -> Self {
+    pub(super) fn new(body: Body, guard: RequestGuard, charges: Arc<dyn Send + Sync>) -> Self {
+        // HTTP/2 takes the first frame only when the client's window is open.
+        guard.set_stalled(!body.is_end_stream());
         Self {
             body,
             rest: Bytes::new(),
             guard,
+            charges,
         }
     }
 }
@@ -234,7 +251,9 @@ impl HttpBody for MonitoredBody {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let mut outcome = Poll::Pending;
         if self.rest.is_empty() {
-            outcome = Pin::new(&mut self.body).poll_frame(cx);
+            outcome = Pin::new(&mut self.body).poll_frame(cx).map_ok(|frame| {
+                frame.map_data(|data| response_body::hold(data, self.charges.clone()))
+            });
             if let Poll::Ready(Some(Ok(frame))) = &outcome
                 && let Some(data) = frame.data_ref().filter(|data| data.len() > MAX_FRAME)
                 && self.guard.is_http2()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::address::ListenAddress;
-use crate::{app::AppOptions, executor::ExecutorLimits};
+use crate::{app::AppOptions, budget, executor::ExecutorLimits};
 
 /// All settings of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub struct Limits {
     /// Open connections of all listeners; further ones wait in the kernel's backlog. Default
     /// 10000.
     pub max_connections: usize,
-    /// Requests in progress, from the end of the request head to the response head; further ones
+    /// Requests in progress, from the end of the request body to the response head; further ones
     /// are rejected. Default 1024.
     pub max_concurrent_requests: usize,
     /// Concurrent streams of an HTTP/2 connection. Default 200.
@@ -71,6 +71,8 @@ pub struct Limits {
     pub max_header_bytes: usize,
     /// Size of a request body in bytes. Default 1 MiB.
     pub max_body_bytes: usize,
+    /// Memory of requests and responses in progress, in bytes. Default 512 MiB.
+    pub max_memory_bytes: usize,
     /// Time from the first byte of an HTTP/1 request head (of the first request: from the accept)
     /// to its end. Default 10 s.
     pub header_read_timeout: Duration,
@@ -130,6 +132,7 @@ impl Default for Limits {
             max_concurrent_streams: 200,
             max_header_bytes: 32 * 1024,
             max_body_bytes: 1024 * 1024,
+            max_memory_bytes: budget::DEFAULT_BYTES,
             header_read_timeout: Duration::from_secs(10),
             body_read_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),

@@ -197,6 +197,7 @@ pub(super) const KEYS: &[Key] = &[
     integer!(max_concurrent_requests, 1..=1_000_000),
     integer!(max_concurrent_streams, 1..=10_000),
     integer!(max_header_bytes, 8192..=1_048_576),
+    integer!(max_memory_bytes, 16_777_216..=1_099_511_627_776),
     integer!(max_body_bytes, 1024..=1_073_741_824),
     duration!(header_read_timeout, TEN_MILLISECONDS, HOUR),
     duration!(body_read_timeout, TEN_MILLISECONDS, HOUR),

@@ -1,4 +1,10 @@
-//! Configuration of the memory allocator.
+//! The memory allocator.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::budget::Budget;
 
 /// Free memory at the top of the heap that is not returned to the system (M_TRIM_THRESHOLD):
 /// enough for the largest table and a response rendered from it.
@@ -8,6 +14,9 @@ const TRIM_THRESHOLD: libc::c_int = 64 << 20;
 /// is freed (M_MMAP_THRESHOLD): the maximum that glibc accepts.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const MMAP_THRESHOLD: libc::c_int = 32 << 20;
+
+/// Time between a large release and the return of the memory: what is released is freed by then.
+const RETURN_DELAY: Duration = Duration::from_millis(500);
 
 /// Makes the allocator keep freed memory in the process.
 ///
@@ -26,5 +35,26 @@ pub fn configure_allocator() {
         if accepted == 0 {
             tracing::debug!(parameter, value, "mallopt rejected the value");
         }
+    }
+}
+
+/// Returns free memory to the system after requests have released much of it. The allocator returns
+/// only what is at the top of its heaps, and requests of many threads leave holes below it.
+pub async fn return_freed_memory(budget: Budget) {
+    loop {
+        budget.released().await;
+        sleep(RETURN_DELAY).await;
+        // It walks all heaps.
+        drop(tokio::task::spawn_blocking(trim).await);
+    }
+}
+
+fn trim() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        #[expect(unsafe_code, reason = "the C library has no safe interface for this")]
+        // SAFETY: malloc_trim takes an integer and does its own locking.
+        let returned = unsafe { libc::malloc_trim(0) };
+        tracing::debug!(returned, "returned free memory to the system");
     }
 }

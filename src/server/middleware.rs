@@ -19,16 +19,21 @@ use axum::{
 };
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
 use tracing::Instrument;
 
 use super::{
     config::Config,
     gate::{self, AllowedHosts},
     page_headers,
-    request_body::{BodyLimitError, BodyStatus, LimitedBody},
+    parsed_size::Encoding,
+    request_body::{self, BodyError, BodyStatus, LimitedBody, PieceByPiece},
+    response_body,
 };
-use crate::{app::RequestId, identity::Peer, proto};
+use crate::{app::RequestId, budget::Budget, identity::Peer, model::Error, proto};
 
 /// Header with the request id, in requests and responses.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -43,8 +48,11 @@ const MAX_LOGGED_PATH: usize = 256;
 /// is only busy.
 const HEALTH_ROUTES: [&str; 3] = ["/healthz", "/readyz", "/grpc.health.v1.Health/{*rest}"];
 
+/// Routes whose handlers answer while the client still sends: their bodies are not read as a whole.
+const INTERACTIVE_ROUTES: &str = "/grpc.reflection.";
+
 /// Why the middleware rejects a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
     /// The body is longer than `limits.max_body_bytes`. `TOO_LARGE`, 413.
     BodyTooLarge {
@@ -56,6 +64,14 @@ pub enum Rejection {
         /// The limit.
         limit: Duration,
     },
+    /// The client broke the body off, or it is malformed. `INVALID_ARGUMENT`, 400.
+    BodyIncomplete {
+        /// What is wrong.
+        message: String,
+    },
+    /// The request does not fit into the memory that requests may use. `TOO_LARGE` if it never does,
+    /// `RATE_LIMITED` if a retry may succeed.
+    Memory(Error),
     /// `limits.max_concurrent_requests` requests are in progress. Nothing was done, and a retry may
     /// succeed. `RATE_LIMITED`, 429.
     TooManyRequests {
@@ -70,8 +86,13 @@ pub enum Rejection {
 /// `application/grpc*`. The headers are those of the request and always have an `x-request-id`.
 pub type RejectionResponse = fn(Rejection, &HeaderMap) -> Response;
 
+/// The memory that the requests of a connection may use, as an extension of its requests.
+#[derive(Clone, Debug)]
+pub(super) struct ConnectionBudget(pub(super) Budget);
+
 /// State of the concurrency and body limits.
 struct Admission {
+    budget: Budget,
     slots: Semaphore,
     max_concurrent_requests: usize,
     max_body_bytes: usize,
@@ -81,15 +102,22 @@ struct Admission {
 }
 
 /// Wraps all current routes and the fallback of `router`, from the outside in: headers for browsers;
-/// request id, span and log; panic handler; checks of the head (`allowed_hosts`); `limits.max_concurrent_requests`, `limits.max_body_bytes` and
-/// `limits.body_read_timeout`.
+/// request id, span and log; panic handler; checks of the head (`allowed_hosts`);
+/// `limits.max_body_bytes`, `limits.body_read_timeout`, `limits.max_concurrent_requests`, and the
+/// memory of requests and responses.
 ///
-/// A request counts against the concurrency limit until its response head is sent. Streamed
-/// responses (watches, connection tables) have limits of their own.
-pub fn with_middleware(router: Router, config: &Config, render: RejectionResponse) -> Router {
+/// A request counts against the concurrency limit from the end of its body until its response head
+/// is sent. Streamed responses (watches, connection tables) have limits of their own.
+pub fn with_middleware(
+    router: Router,
+    config: &Config,
+    budget: &Budget,
+    render: RejectionResponse,
+) -> Router {
     let limits = &config.limits;
     let hosts = Arc::new(AllowedHosts::new(&config.allowed_hosts));
     let admission = Arc::new(Admission {
+        budget: budget.clone(),
         slots: Semaphore::new(limits.max_concurrent_requests),
         max_concurrent_requests: limits.max_concurrent_requests,
         max_body_bytes: limits.max_body_bytes,
@@ -176,44 +204,112 @@ async fn catch_panics(
     }
 }
 
-/// Enforces the concurrency and body limits.
+/// Enforces the limits on bodies, concurrency and memory.
 async fn admit(State(admission): State<Arc<Admission>>, request: Request, next: Next) -> Response {
-    let Admission {
-        body_read_timeout,
-        render,
-        ..
-    } = *admission;
-    let slot = match admission.slots.try_acquire() {
-        Ok(slot) => Some(slot),
-        Err(_) if HEALTH_ROUTES.contains(&matched_path(&request)) => None,
-        Err(_) => {
-            let limit = admission.max_concurrent_requests;
-            return render(Rejection::TooManyRequests { limit }, request.headers());
-        }
-    };
-    let max_bytes = match is_rules_upload(request.uri().path()) {
+    let headers = request.headers().clone();
+    let path = request.uri().path();
+    let is_rules = is_rules_upload(path);
+    let max_bytes = match is_rules {
         true => admission.max_rules_bytes,
         false => admission.max_body_bytes,
     };
-    let too_large = Rejection::BodyTooLarge { limit: max_bytes };
-    if content_length(&request).is_some_and(|length| length > max_bytes as u64) {
-        return render(too_large, request.headers());
+    let outcome = if content_length(&request).is_some_and(|length| length > max_bytes as u64) {
+        Err(Rejection::BodyTooLarge { limit: max_bytes })
+    } else if path.starts_with(INTERACTIVE_ROUTES) {
+        admission.serve_stream(request, next, max_bytes).await
+    } else {
+        let encoding = Encoding::of(&headers, is_rules);
+        admission.serve(request, next, max_bytes, encoding).await
+    };
+    outcome.unwrap_or_else(|rejection| (admission.render)(rejection, &headers))
+}
+
+// === impl Admission ===
+
+impl Admission {
+    /// Reads the body, and serves the request while it holds a slot.
+    async fn serve(
+        &self,
+        request: Request,
+        next: Next,
+        max_bytes: usize,
+        encoding: Encoding,
+    ) -> Result<Response, Rejection> {
+        let budget = self.budget_of(&request);
+        let (parts, body) = request.into_parts();
+        let body = request_body::read(body, max_bytes, self.body_read_timeout, &budget).await;
+        let body = body.map_err(|error| self.body_rejection(error, max_bytes))?;
+        let is_read = parts.method.is_safe();
+        let parsed = budget.charge(encoding.parsed_size(&body));
+        let parsed = parsed.map_err(Rejection::Memory)?;
+        let body = match encoding {
+            Encoding::Grpc | Encoding::GrpcText => Body::new(PieceByPiece::new(body)),
+            _ => Body::from(body),
+        };
+        let request = Request::from_parts(parts, body);
+        let slot = self.slot(&request)?;
+        let response = next.run(request).await;
+        drop(parsed);
+        let charged = response_body::charge(response, |bytes| match is_read {
+            true => budget.charge(bytes),
+            // The change has been made: its outcome must be reported.
+            false => budget.charge_reserved(bytes),
+        });
+        let response = charged.await.map_err(Rejection::Memory);
+        drop(slot);
+        response
     }
-    let headers = request.headers().clone();
-    let body_status = BodyStatus::default();
-    let request = request.map(|body| {
-        let status = body_status.clone();
-        Body::new(LimitedBody::new(body, max_bytes, body_read_timeout, status))
-    });
-    let response = next.run(request).await;
-    drop(slot);
-    // The response of a handler to a broken body varies and lacks the reason; it is replaced.
-    match body_status.error() {
-        None => response,
-        Some(BodyLimitError::TooLarge) => render(too_large, &headers),
-        Some(BodyLimitError::Timeout) => {
-            let limit = body_read_timeout;
-            render(Rejection::BodyTimeout { limit }, &headers)
+
+    /// Serves a request whose handler reads the body while it answers.
+    async fn serve_stream(
+        &self,
+        request: Request,
+        next: Next,
+        max_bytes: usize,
+    ) -> Result<Response, Rejection> {
+        let budget = self.budget_of(&request);
+        let slot = self.slot(&request)?;
+        let status = BodyStatus::default();
+        let request = request.map(|body| {
+            let time = self.body_read_timeout;
+            Body::new(LimitedBody::new(body, max_bytes, time, status.clone()))
+        });
+        let response = next.run(request).await;
+        drop(slot);
+        // The response of a handler to a broken body varies and lacks the reason.
+        if let Some(error) = status.error() {
+            return Err(self.body_rejection(error, max_bytes));
+        }
+        let charged = response_body::charge(response, |bytes| budget.charge(bytes));
+        charged.await.map_err(Rejection::Memory)
+    }
+
+    /// A slot of the concurrency limit; `None` for a request that is exempt.
+    fn slot(&self, request: &Request) -> Result<Option<SemaphorePermit<'_>>, Rejection> {
+        match self.slots.try_acquire() {
+            Ok(slot) => Ok(Some(slot)),
+            Err(_) if HEALTH_ROUTES.contains(&matched_path(request)) => Ok(None),
+            Err(_) => Err(Rejection::TooManyRequests {
+                limit: self.max_concurrent_requests,
+            }),
+        }
+    }
+
+    fn budget_of(&self, request: &Request) -> Budget {
+        match request.extensions().get::<ConnectionBudget>() {
+            Some(ConnectionBudget(budget)) => budget.clone(),
+            None => self.budget.clone(),
+        }
+    }
+
+    fn body_rejection(&self, error: BodyError, max_bytes: usize) -> Rejection {
+        match error {
+            BodyError::TooLarge => Rejection::BodyTooLarge { limit: max_bytes },
+            BodyError::Timeout => Rejection::BodyTimeout {
+                limit: self.body_read_timeout,
+            },
+            BodyError::Incomplete(message) => Rejection::BodyIncomplete { message },
+            BodyError::Memory(error) => Rejection::Memory(error),
         }
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use futures_util::{FutureExt, future::pending};
 
 use super::config::{Config, KernelKind, Limits};
-use crate::{app::AppOptions, executor::ExecutorLimits, grpc::GrpcOptions, http::HttpOptions};
+use crate::{
+    app::AppOptions, budget::Budget, executor::ExecutorLimits, grpc::GrpcOptions, http::HttpOptions,
+};
 
 /// Maximum size of a rules text, as a multiple of `limits.max_body_bytes`. With the default of
 /// 1 MiB, a text may have about a million lines, the largest table IPVS is known to be used with.
@@ -51,6 +53,7 @@ impl Limits {
         ExecutorLimits {
             queue_length: self.queue_length,
             connection_streams: self.max_connection_streams,
+            budget: Budget::new(self.max_memory_bytes),
         }
     }
 

@@ -1,7 +1,8 @@
-//! A request body with limits on its size and on the time it takes to arrive.
+//! Request bodies: read as a whole into one charged buffer, with limits on size and time; and the
+//! bodies of gRPC streams that a handler reads while it answers.
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -12,24 +13,38 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
 use thiserror::Error;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 
-/// Why a body ended early. The handler sees a broken body; the middleware replaces its response.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub(super) enum BodyLimitError {
+use crate::{
+    budget::{Budget, Charged},
+    model,
+};
+
+/// Why a body ended early.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub(super) enum BodyError {
     #[error("the request body is too large")]
     TooLarge,
     #[error("the request body was not received in time")]
     Timeout,
+    /// The client broke it off, or it is malformed.
+    #[error("the request body is incomplete: {0}")]
+    Incomplete(String),
+    /// It does not fit into the memory that requests may use.
+    #[error(transparent)]
+    Memory(model::Error),
 }
 
 /// The error of a [`LimitedBody`], shared with the middleware that sends the response.
 #[derive(Clone, Default)]
 pub(super) struct BodyStatus(Arc<AtomicU8>);
 
-/// A body of limited size. The timeout starts when the body is first waited for.
+/// A body of limited size and time that a handler reads. The timeout starts when the body is first
+/// waited for.
 pub(super) struct LimitedBody {
     body: Body,
     bytes_left: usize,
@@ -39,22 +54,87 @@ pub(super) struct LimitedBody {
     status: BodyStatus,
 }
 
+/// A complete body that is passed on in pieces: a decoder that collects a message copies no more
+/// than that ahead.
+pub(super) struct PieceByPiece(Bytes);
+
+/// Capacity with which a buffer begins. It doubles whenever the body exceeds it: what a client
+/// announces costs nothing until it arrives.
+const FIRST_CAPACITY: usize = 4 << 10;
+
+/// Length of a piece of [`PieceByPiece`].
+const PIECE: usize = 64 << 10;
+
+/// Reads a body of at most `max_bytes` within `time`. Its memory is charged until the last clone of
+/// the bytes is dropped.
+pub(super) async fn read(
+    body: Body,
+    max_bytes: usize,
+    time: Duration,
+    budget: &Budget,
+) -> Result<Bytes, BodyError> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let mut reading = pin!(collect(body, max_bytes, budget));
+    // Most bodies arrive with the request head and need no timer.
+    match reading.as_mut().now_or_never() {
+        Some(read) => read,
+        None => timeout(time, reading)
+            .await
+            .map_err(|_| BodyError::Timeout)?,
+    }
+}
+
+/// Frames are copied into one buffer: each keeps a whole buffer of the connection, however short it
+/// is itself.
+async fn collect(mut body: Body, max_bytes: usize, budget: &Budget) -> Result<Bytes, BodyError> {
+    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut buffer: Vec<u8> = Vec::new();
+    let mut charge = budget.empty();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| BodyError::Incomplete(error.to_string()))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        let length = buffer.len() + data.len();
+        if length > max_bytes {
+            return Err(BodyError::TooLarge);
+        }
+        if length > buffer.capacity() {
+            let doubled = (2 * buffer.capacity()).max(FIRST_CAPACITY);
+            let most = expected.max(length).min(max_bytes);
+            let capacity = doubled.max(length).min(most);
+            // Both buffers exist while the bytes are copied.
+            charge.grow(capacity).map_err(BodyError::Memory)?;
+            buffer.reserve_exact(capacity - buffer.len());
+            charge.shrink_to(capacity);
+        }
+        buffer.extend_from_slice(&data);
+    }
+    if buffer.is_empty() {
+        return Ok(Bytes::new());
+    }
+    Ok(Bytes::from_owner(Charged::new(buffer, charge)))
+}
+
 impl BodyStatus {
-    pub(super) fn error(&self) -> Option<BodyLimitError> {
+    pub(super) fn error(&self) -> Option<BodyError> {
         match self.0.load(Ordering::Acquire) {
-            1 => Some(BodyLimitError::TooLarge),
-            2 => Some(BodyLimitError::Timeout),
+            1 => Some(BodyError::TooLarge),
+            2 => Some(BodyError::Timeout),
             _ => None,
         }
     }
 
-    fn set(&self, error: BodyLimitError) -> axum::Error {
-        let code = match error {
-            BodyLimitError::TooLarge => 1,
-            BodyLimitError::Timeout => 2,
-        };
-        self.0.store(code, Ordering::Release);
-        axum::Error::new(error)
+    fn too_large(&self) -> axum::Error {
+        self.0.store(1, Ordering::Release);
+        axum::Error::new(BodyError::TooLarge)
+    }
+
+    fn timeout(&self) -> axum::Error {
+        self.0.store(2, Ordering::Release);
+        axum::Error::new(BodyError::Timeout)
     }
 }
 
@@ -86,16 +166,14 @@ impl HttpBody for LimitedBody {
                         self.bytes_left = left;
                         Poll::Ready(Some(Ok(frame)))
                     }
-                    None => Poll::Ready(Some(Err(self.status.set(BodyLimitError::TooLarge)))),
+                    None => Poll::Ready(Some(Err(self.status.too_large()))),
                 }
             }
             Poll::Pending => {
                 let timeout = self.timeout;
                 let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(timeout)));
                 match timer.as_mut().poll(cx) {
-                    Poll::Ready(()) => {
-                        Poll::Ready(Some(Err(self.status.set(BodyLimitError::Timeout))))
-                    }
+                    Poll::Ready(()) => Poll::Ready(Some(Err(self.status.timeout()))),
                     Poll::Pending => Poll::Pending,
                 }
             }
@@ -109,5 +187,35 @@ impl HttpBody for LimitedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl PieceByPiece {
+    pub(super) fn new(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+}
+
+impl HttpBody for PieceByPiece {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.0.is_empty() {
+            return Poll::Ready(None);
+        }
+        let length = self.0.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.0.split_to(length)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
     }
 }

@@ -23,10 +23,11 @@ pub fn build_router(app: App, config: &Config, shutdown: &Shutdown) -> Router {
     let grpc_options = limits
         .grpc_options()
         .until(async move { draining.reached(Phase::Draining).await });
+    let budget = app.budget().clone();
     let router = http_api::router(app.clone(), limits.http_options())
         .merge(grpc::router(app, grpc_options).layer(from_fn(grpc_gate::check)))
         .fallback(fallback);
-    with_middleware(router, config, rejection_response)
+    with_middleware(router, config, &budget, rejection_response)
 }
 
 /// Response to an unknown path, in the protocol of the request.
@@ -51,6 +52,10 @@ fn rejection_response(rejection: Rejection, request: &HeaderMap) -> Response {
             format!("the body was not received within {limit:?}; nothing was changed"),
         )
         .with_hint("send the body faster, or raise limits.body_read_timeout of the daemon"),
+        Rejection::BodyIncomplete { message } => {
+            Error::invalid("", format!("the body is incomplete: {message}"))
+        }
+        Rejection::Memory(error) => error,
         Rejection::TooManyRequests { limit } => Error::new(
             Reason::RateLimited,
             format!("{limit} requests are in progress"),

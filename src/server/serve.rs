@@ -17,6 +17,7 @@ use super::{
     listener::{Accepted, BindError, Listener},
     shutdown::{Phase, Shutdown},
 };
+use crate::budget::Budget;
 
 /// First and longest pause after an accept that failed for lack of a resource (descriptors,
 /// memory); the pause doubles with each failure. Without it, the listener stays readable and the
@@ -77,16 +78,16 @@ impl Server {
     }
 
     /// Serves `router` (see [`with_middleware`](super::with_middleware)) on all listeners until a
-    /// shutdown is requested, then drains.
+    /// shutdown is requested, then drains. `budget` is that of the middleware.
     ///
     /// Returns at most `limits.shutdown_grace` and one second after [`Phase::Draining`].
-    pub async fn serve(self, router: Router, shutdown: &Shutdown) -> DrainOutcome {
+    pub async fn serve(self, router: Router, budget: &Budget, shutdown: &Shutdown) -> DrainOutcome {
         let Self { listeners, limits } = self;
         if let Err(error) = raise_file_limit(limits.max_connections) {
             tracing::warn!(%error, "cannot raise the limit on open files");
         }
         let slots = Arc::new(Semaphore::new(limits.max_connections));
-        let handler = Arc::new(ConnectionHandler::new(&limits, shutdown));
+        let handler = Arc::new(ConnectionHandler::new(&limits, budget, shutdown));
 
         let mut accept_loops = JoinSet::new();
         for listener in listeners {

@@ -53,8 +53,9 @@ impl Daemon {
             let server = Server::bind(&config).unwrap();
             sender.send(server.addresses()).unwrap();
             let shutdown = Shutdown::new();
+            let budget = app.budget().clone();
             let router = build_router(app, &config, &shutdown);
-            server.serve(router, &shutdown).await;
+            server.serve(router, &budget, &shutdown).await;
         });
         let address = match receiver.recv().unwrap().as_slice() {
             [ListenAddress::Tcp(address)] => *address,

@@ -95,7 +95,10 @@ async fn dry_runs_return_the_resulting_timeouts_daemons_and_settings() {
     assert_eq!(written.value["drop_entry"], SettingValue::Integer(1));
     let text = "-A -t 192.0.2.1:80 -s rr\n";
     let options = RestoreOptions::default();
-    let events = app.restore_rules(dry_run(), text, options).await.unwrap();
+    let events = app
+        .restore_rules(dry_run(), text.to_owned().into(), options)
+        .await
+        .unwrap();
     let events: Vec<_> = futures_util::StreamExt::collect(events).await;
     assert_eq!(events.len(), 1, "only the end");
     assert_eq!(full_state(&kernel, &app).await, before);

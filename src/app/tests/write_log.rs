@@ -145,7 +145,10 @@ async fn a_restore_logs_the_executed_operations() {
                 -a -t 192.0.2.1:80 -r 10.0.0.1 -m\n\
                 -a -t 192.0.2.1:80 -r 10.0.0.2 -m\n";
     let options = RestoreOptions::default();
-    let events = app.restore_rules(context(), text, options).await.unwrap();
+    let events = app
+        .restore_rules(context(), text.to_owned().into(), options)
+        .await
+        .unwrap();
     events.collect::<Vec<_>>().await;
     let expected = event([
         ("message", "write"),

@@ -95,6 +95,21 @@ impl Daemon {
         fields.split(' ').nth(7).unwrap().parse().unwrap()
     }
 
+    /// A size of the process in bytes (proc_pid_status(5)): `VmRSS`, the memory in use, or `VmHWM`,
+    /// the most that was in use.
+    pub fn memory(&self, name: &str) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let mut lines = status.lines();
+        let size = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let kib = size.unwrap().trim().trim_end_matches(" kB");
+        kib.parse::<usize>().unwrap() << 10
+    }
+
+    /// The address to connect to.
+    pub fn address(&self) -> &str {
+        self.endpoint.trim_start_matches("http://")
+    }
+
     /// Runs a shell command in which `ipvsadm` is ipvsctl.
     pub fn run(&self, cmd: &str, stdin: &str) -> CommandOutput {
         shell(cmd, stdin, Some(&links()), &self.endpoint)

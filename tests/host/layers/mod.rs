@@ -11,18 +11,25 @@ use self::source::{Source, references, sources};
 const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("identity", &["model"]),
+    ("budget", &["model"]),
     ("proto", &[]),
     ("codec", &["model"]),
     ("ipvsadm", &["model"]),
     ("kernel", &["codec", "model"]),
-    ("executor", &["kernel", "codec", "model"]),
-    ("app", &["executor", "identity", "ipvsadm", "model"]),
-    ("http", &["app", "identity", "ipvsadm", "model"]),
-    ("grpc", &["app", "identity", "ipvsadm", "model", "proto"]),
+    ("executor", &["kernel", "codec", "budget", "model"]),
+    (
+        "app",
+        &["executor", "budget", "identity", "ipvsadm", "model"],
+    ),
+    ("http", &["app", "budget", "identity", "ipvsadm", "model"]),
+    (
+        "grpc",
+        &["app", "budget", "identity", "ipvsadm", "model", "proto"],
+    ),
     (
         "server",
         &[
-            "grpc", "http", "app", "executor", "identity", "model", "proto",
+            "grpc", "http", "app", "executor", "budget", "identity", "model", "proto",
         ],
     ),
     ("client", &["ipvsadm", "model"]),

@@ -34,8 +34,9 @@ async fn start(config: &Config) -> Daemon {
     let server = Server::bind(config).unwrap();
     let addresses = server.addresses();
     let shutdown = Shutdown::new();
+    let budget = app.budget().clone();
     let router = build_router(app, config, &shutdown);
-    tokio::spawn(async move { server.serve(router, &shutdown).await });
+    tokio::spawn(async move { server.serve(router, &budget, &shutdown).await });
     let daemon = Daemon { kernel, addresses };
     for port in [80, 81] {
         let body = format!(r#"{{"id":"tcp-192.0.2.1-{port}"}}"#);

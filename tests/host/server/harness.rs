@@ -25,6 +25,7 @@ use http_body::Frame;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use ipvsd::{
+    budget::Budget,
     identity::Peer,
     server::{Config, DrainOutcome, ListenAddress, Rejection, Server, Shutdown, with_middleware},
 };
@@ -155,6 +156,8 @@ pub fn render(rejection: Rejection, headers: &HeaderMap) -> Response {
     let status = match rejection {
         Rejection::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Rejection::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
+        Rejection::BodyIncomplete { .. } => StatusCode::BAD_REQUEST,
+        Rejection::Memory(_) => StatusCode::INSUFFICIENT_STORAGE,
         Rejection::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
         Rejection::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
     };
@@ -197,9 +200,10 @@ pub fn start_server(config: &Config, router: Router) -> RunningServer {
     let server = Server::bind(config).unwrap();
     let addresses = server.addresses();
     let shutdown = Shutdown::new();
-    let router = with_middleware(router, config, render);
+    let budget = Budget::new(config.limits.max_memory_bytes);
+    let router = with_middleware(router, config, &budget, render);
     let handle = shutdown.clone();
-    let task = tokio::spawn(async move { server.serve(router, &handle).await });
+    let task = tokio::spawn(async move { server.serve(router, &budget, &handle).await });
     RunningServer {
         addresses,
         shutdown,

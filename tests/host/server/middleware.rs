@@ -14,6 +14,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use ipvsd::{
     app::RequestId,
+    budget::Budget,
     server::{Config, Limits, with_middleware},
 };
 use tokio::io::AsyncWriteExt;
@@ -41,7 +42,7 @@ fn limited_router(limits: &Limits) -> Router {
         limits: limits.clone(),
         ..Config::default()
     };
-    with_middleware(setup().router, &config, render)
+    with_middleware(setup().router, &config, &Budget::default(), render)
 }
 
 fn request(path: &str, id: &[u8]) -> Request<Body> {
@@ -57,7 +58,7 @@ async fn a_valid_request_id_is_kept_and_returned() {
         "/id",
         get(async |axum::Extension(id): axum::Extension<RequestId>| id.as_str().to_owned()),
     );
-    let router = with_middleware(router, &Config::default(), render);
+    let router = with_middleware(router, &Config::default(), &Budget::default(), render);
     for id in ["a", "7f3c-!~", &"x".repeat(128)] {
         let (head, body) = send(&router, request("/id", id.as_bytes())).await;
         assert_eq!(
@@ -202,6 +203,36 @@ async fn a_disconnected_client_releases_its_slot() {
 }
 
 #[tokio::test]
+async fn a_request_whose_body_has_not_arrived_holds_no_slot() {
+    let mut config = test_config();
+    config.limits.max_concurrent_requests = 1;
+    let server = start_server(&config, setup().router);
+    let (mut client, _connection) = server.connect_h2().await;
+    let mut waiting = Vec::new();
+    for _ in 0..50 {
+        let never = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, String>>());
+        let request = Request::post("http://ipvsd/length").body(never).unwrap();
+        waiting.push(client.send_request(request));
+    }
+    // Requests of a connection are processed in order.
+    let hello = in_time(client.send_request(h2_get("/hello"))).await;
+    assert!(hello.unwrap().status().is_success());
+    assert!(server.get("/hello").await.ends_with("hello"));
+}
+
+#[tokio::test]
+async fn a_body_that_is_broken_off_does_not_reach_its_handler() {
+    let server = start_server(&test_config(), setup().router);
+    let request =
+        "POST /length HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
+    let response = exchange(server.connect().await, request).await;
+    assert!(
+        response.starts_with("HTTP/1.1 400") && response.contains("BodyIncomplete"),
+        "{response}"
+    );
+}
+
+#[tokio::test]
 async fn a_response_in_transfer_does_not_count_as_a_request() {
     let mut config = test_config();
     config.limits.max_concurrent_requests = 1;
@@ -278,7 +309,7 @@ async fn completed_requests_are_logged_at_debug_and_failed_ones_at_info() {
             "/ipvsd.v1.IpvsService/GetInfo",
             post(async || [("grpc-status", "14")]),
         );
-    let router = with_middleware(router, &Config::default(), render);
+    let router = with_middleware(router, &Config::default(), &Budget::default(), render);
     for (method, path, level, route) in [
         (
             "GET",

@@ -7,6 +7,7 @@ mod harness;
 mod hyper_baseline;
 mod listeners;
 mod log_sink;
+mod memory;
 mod middleware;
 mod process;
 mod protocols;

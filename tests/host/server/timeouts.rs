@@ -156,6 +156,23 @@ async fn an_http2_client_with_a_closed_window_is_disconnected_after_the_write_ti
 }
 
 #[tokio::test]
+async fn an_http2_client_without_any_window_is_disconnected_after_the_write_timeout() {
+    let mut config = test_config();
+    config.limits.write_timeout = SHORT;
+    let mut fixture = setup();
+    let server = start_server(&config, fixture.router.clone());
+    let mut stream = server.connect().await;
+    // SETTINGS_INITIAL_WINDOW_SIZE (4) of 0, then a request: `:method: GET`, `:scheme: http`,
+    // `:path: /flood`, `:authority: localhost` (RFC 7541).
+    let mut request =
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0".to_vec();
+    request.extend(b"\0\0\x15\x01\x05\0\0\0\x01\x82\x86\x04\x06/flood\x01\x09localhost");
+    stream.write_all(&request).await.unwrap();
+    in_time(fixture.dropped.recv()).await.unwrap();
+    drop(stream);
+}
+
+#[tokio::test]
 async fn an_unread_response_of_one_frame_is_aborted() {
     let mut config = test_config();
     config.limits.write_timeout = SHORT;

@@ -16,11 +16,11 @@ use std::{
 use ipvsd::{
     executor::{
         Executor, ExecutorLimits, InfoQuery, Nothing, Plan, ServersQuery, ServiceQuery,
-        ServiceWithServersQuery, ServicesQuery, SyncDaemonsQuery, TableQuery, TimeoutsQuery,
+        ServiceWithServersQuery, ServicesQuery, SyncDaemonsQuery, Table, TableQuery, TimeoutsQuery,
         Transaction, TypedQuery,
     },
     kernel::FakeKernel,
-    model::{Error, Op, Query, ServiceEntry, SyncState, Timeouts},
+    model::{Error, Op, Query, SyncState, Timeouts},
 };
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
@@ -173,13 +173,13 @@ impl Both {
     /// Compares tables without the order of services, which depends on a pointer in the kernel.
     async fn agree_on_table<Q>(&self, query: Q) -> Result<(), TestCaseError>
     where
-        Q: TypedQuery<Answer = Arc<Vec<ServiceEntry>>>,
+        Q: TypedQuery<Answer = Arc<Table>>,
     {
         let real = read(&self.real, query.clone()).await;
         let fake = read(&self.fake, query.clone()).await;
-        let sorted = |table: &Result<Arc<Vec<ServiceEntry>>, Error>| {
+        let sorted = |table: &Result<Arc<Table>, Error>| {
             table.clone().map(|table| {
-                let mut table = Arc::unwrap_or_clone(table);
+                let mut table = table.to_vec();
                 table.sort_by_key(|entry| entry.service.key);
                 table
             })

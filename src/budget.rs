@@ -1,0 +1,284 @@
+//! Memory that clients can make the daemon occupy, in bytes. A budget is charged before memory is
+//! allocated, and the charge is released when the memory is freed.
+
+use std::{
+    fmt,
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::sync::Notify;
+
+use crate::model::{Error, Reason};
+
+/// A number of bytes that may be in use at once (`limits.max_memory_bytes`), or a share of one.
+/// Clones are the same budget.
+#[derive(Clone)]
+pub struct Budget(Arc<Account>);
+
+struct Account {
+    limit: usize,
+    used: AtomicUsize,
+    /// The most that was in use since the last [`Budget::released`].
+    peak: AtomicUsize,
+    release: Notify,
+    /// The budget of which this is a share.
+    whole: Option<Budget>,
+}
+
+/// Bytes in use. Dropping it releases them.
+pub struct Charge {
+    budget: Budget,
+    bytes: usize,
+}
+
+/// A value, and the charge for the memory that it occupies.
+#[derive(Debug)]
+pub struct Charged<T> {
+    value: T,
+    _charge: Charge,
+}
+
+/// Default of `limits.max_memory_bytes`. `deploy/ipvsd.toml` has the reason.
+pub const DEFAULT_BYTES: usize = 512 << 20;
+
+/// The part of a budget that only small charges may use: one in eight. Then large requests do not
+/// keep small ones, such as a deletion, from being processed.
+const RESERVED_PART: usize = 8;
+
+/// The part of a budget whose release is worth returning memory to the system: one in eight.
+const RELEASED_PART: usize = 8;
+
+// === impl Budget ===
+
+impl Budget {
+    /// A budget of this many bytes.
+    pub fn new(limit: usize) -> Self {
+        Self::with_whole(limit, None)
+    }
+
+    /// A budget of at most this many of the same bytes.
+    pub fn share(&self, limit: usize) -> Self {
+        Self::with_whole(limit, Some(self.clone()))
+    }
+
+    fn with_whole(limit: usize, whole: Option<Self>) -> Self {
+        Self(Arc::new(Account {
+            limit,
+            used: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+            release: Notify::new(),
+            whole,
+        }))
+    }
+
+    /// The number of bytes.
+    pub fn limit(&self) -> usize {
+        self.0.limit
+    }
+
+    /// Bytes in use.
+    pub fn used(&self) -> usize {
+        self.0.used.load(Ordering::Relaxed)
+    }
+
+    /// Whether little is free, so that clients that keep memory in use must hurry.
+    pub fn is_scarce(&self) -> bool {
+        let Account { limit, whole, .. } = &*self.0;
+        self.used() > limit - limit / 4 || whole.as_ref().is_some_and(Self::is_scarce)
+    }
+
+    /// Charges the budget, and the one of which it is a share. Fails with `TOO_LARGE` if the limit
+    /// is lower, and with `RATE_LIMITED` if too much is in use.
+    pub fn charge(&self, bytes: usize) -> Result<Charge, Error> {
+        let mut charge = self.empty();
+        charge.grow(bytes)?;
+        Ok(charge)
+    }
+
+    /// Like [`charge`](Self::charge), for a few bytes that a request cannot do without. It may use
+    /// what is reserved for that.
+    pub fn charge_reserved(&self, bytes: usize) -> Result<Charge, Error> {
+        let mut charge = self.empty();
+        self.take(bytes, 0)?;
+        charge.bytes = bytes;
+        Ok(charge)
+    }
+
+    /// A charge of no bytes.
+    pub fn empty(&self) -> Charge {
+        Charge {
+            budget: self.clone(),
+            bytes: 0,
+        }
+    }
+
+    /// Waits until so much has been released that the allocator should return memory to the system.
+    pub async fn released(&self) {
+        self.0.release.notified().await;
+    }
+
+    fn take(&self, bytes: usize, reserved: usize) -> Result<(), Error> {
+        let Account {
+            limit,
+            used,
+            peak,
+            whole,
+            ..
+        } = &*self.0;
+        let available = limit - reserved;
+        if bytes > available {
+            return Err(self.too_large(bytes));
+        }
+        if let Some(whole) = whole {
+            // The part is reserved once, of the whole.
+            whole.take(bytes, if reserved > 0 { whole.reserved() } else { 0 })?;
+        }
+        let add = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= available);
+        match used.fetch_update(Ordering::AcqRel, Ordering::Acquire, add) {
+            Ok(before) => {
+                peak.fetch_max(before + bytes, Ordering::AcqRel);
+                Ok(())
+            }
+            Err(_) => {
+                if let Some(whole) = whole {
+                    whole.give_back(bytes);
+                }
+                Err(self.in_use(bytes))
+            }
+        }
+    }
+
+    fn give_back(&self, bytes: usize) {
+        let Account {
+            limit,
+            used,
+            peak,
+            release,
+            whole,
+        } = &*self.0;
+        let left = used.fetch_sub(bytes, Ordering::AcqRel) - bytes;
+        match whole {
+            Some(whole) => whole.give_back(bytes),
+            None if peak.load(Ordering::Acquire).saturating_sub(left) >= limit / RELEASED_PART => {
+                peak.store(left, Ordering::Release);
+                release.notify_one();
+            }
+            None => {}
+        }
+    }
+
+    fn reserved(&self) -> usize {
+        self.0.limit / RESERVED_PART
+    }
+
+    fn too_large(&self, bytes: usize) -> Error {
+        let limit = self.limit();
+        let whose = match self.0.whole {
+            Some(_) => "one connection",
+            None => "the daemon",
+        };
+        Error::new(
+            Reason::TooLarge,
+            format!("the request needs {bytes} bytes of memory; {whose} may use {limit}"),
+        )
+        .with_hint("split the request, or raise limits.max_memory_bytes of the daemon")
+    }
+
+    fn in_use(&self, bytes: usize) -> Error {
+        let whose = match self.0.whole {
+            Some(_) => "one connection",
+            None => "the daemon",
+        };
+        Error::new(
+            Reason::RateLimited,
+            format!(
+                "the request needs {bytes} bytes of memory; {} of the {} that {whose} may use are \
+                 in use",
+                self.used(),
+                self.limit()
+            ),
+        )
+        .with_hint("retry later, or raise limits.max_memory_bytes of the daemon")
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new(DEFAULT_BYTES)
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Budget({} of {})", self.used(), self.limit())
+    }
+}
+
+// === impl Charge ===
+
+impl Charge {
+    /// Charges more. On failure, the charge is what it was.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), Error> {
+        let reserved = match self.budget.0.whole {
+            Some(_) => 1,
+            None => self.budget.reserved(),
+        };
+        self.budget.take(bytes, reserved)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Releases what exceeds this many bytes.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let excess = self.bytes.saturating_sub(bytes);
+        self.bytes -= excess;
+        self.budget.give_back(excess);
+    }
+
+    /// The number of bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.shrink_to(0);
+    }
+}
+
+impl fmt::Debug for Charge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Charge({})", self.bytes)
+    }
+}
+
+// === impl Charged ===
+
+impl<T> Charged<T> {
+    /// A value whose memory has been charged.
+    pub fn new(value: T, charge: Charge) -> Self {
+        Self {
+            value,
+            _charge: charge,
+        }
+    }
+}
+
+impl<T> Deref for Charged<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Charged<T> {
+    fn as_ref(&self) -> &[u8] {
+        self.value.as_ref()
+    }
+}

@@ -1,0 +1,122 @@
+//! The memory of responses: what waits for a client that does not read is charged until it is sent.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use futures_util::future::poll_fn;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::{budget::Charge, model::Error};
+
+/// The charge of a response, as an extension of the response.
+#[derive(Clone, Debug)]
+pub(super) struct ResponseCharge(pub(super) Arc<Charge>);
+
+/// A body whose first frames have been taken already.
+struct Peeked {
+    first: VecDeque<Result<Frame<Bytes>, axum::Error>>,
+    body: Body,
+}
+
+/// Bytes and the charges that are released when they have been sent.
+struct Held {
+    bytes: Bytes,
+    _charges: Arc<dyn Send + Sync>,
+}
+
+/// Charge for a body that is produced while it is sent: the chunk in transfer, and the one before,
+/// of which the connection may still hold a part. Both have at most 256 KiB.
+const STREAM_BYTES: usize = 512 << 10;
+
+/// Charges a response: its length, or [`STREAM_BYTES`] if it is produced while it is sent.
+pub(super) async fn charge(
+    response: Response,
+    charge: impl FnOnce(usize) -> Result<Charge, Error>,
+) -> Result<Response, Error> {
+    let (mut parts, body) = response.into_parts();
+    let (body, bytes) = match body.size_hint().exact() {
+        Some(length) => (body, usize::try_from(length).unwrap_or(usize::MAX)),
+        None => peek(body).await,
+    };
+    if bytes > 0 {
+        let charge = Arc::new(charge(bytes)?);
+        parts.extensions.insert(ResponseCharge(charge));
+    }
+    Ok(Response::from_parts(parts, body))
+}
+
+/// Takes the frames that are ready, up to the second one with data, and returns what the body
+/// occupies. A gRPC response is one frame and the trailers, and has no length.
+async fn peek(mut body: Body) -> (Body, usize) {
+    let mut first = VecDeque::new();
+    let (mut bytes, mut chunks) = (0, 0);
+    let complete = loop {
+        let frame = poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await;
+        let Poll::Ready(frame) = frame else {
+            break false;
+        };
+        let Some(frame) = frame else {
+            break true;
+        };
+        let data = frame.as_ref().ok().and_then(Frame::data_ref);
+        let is_data = data.is_some();
+        bytes += data.map_or(0, Bytes::len);
+        first.push_back(frame);
+        chunks += usize::from(is_data);
+        if chunks == 2 {
+            break false;
+        }
+        if !is_data {
+            break true;
+        }
+    };
+    let bytes = if complete {
+        bytes
+    } else {
+        bytes.max(STREAM_BYTES)
+    };
+    (Body::new(Peeked { first, body }), bytes)
+}
+
+/// The same bytes, which keep `charges` until they have been sent.
+pub(super) fn hold(bytes: Bytes, charges: Arc<dyn Send + Sync>) -> Bytes {
+    Bytes::from_owner(Held {
+        bytes,
+        _charges: charges,
+    })
+}
+
+impl HttpBody for Peeked {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match self.first.pop_front() {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None => Pin::new(&mut self.body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
