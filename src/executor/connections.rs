@@ -190,5 +190,5 @@ fn read_connections(
 }
 
 fn failed(error: io::Error) -> Error {
-    Error::new(Reason::Internal, "the connection table cannot be read").with_source(error)
+    unavailable::file(TABLE, error)
 }

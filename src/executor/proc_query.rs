@@ -54,7 +54,7 @@ pub struct ConnectionCountsQuery {
 /// The kernel's release and its modules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct System {
-    /// Release, such as `6.1.0-37-amd64`; empty if it cannot be read.
+    /// Release, such as `6.1.0-37-amd64`; empty if the kernel does not tell.
     pub release: String,
     /// Names of the loaded modules; empty if the kernel has none or does not list them.
     pub modules: Vec<String>,
@@ -79,8 +79,10 @@ impl TypedQuery for SettingsQuery {
     }
 
     fn fetch(&self, source: &mut Source<'_>) -> Result<Settings, Error> {
-        let settings = SETTINGS.iter().filter_map(|spec| setting(source, spec));
-        let settings: BTreeMap<_, _> = settings.collect();
+        let settings = SETTINGS
+            .iter()
+            .filter_map(|spec| setting(source, spec).transpose());
+        let settings = settings.collect::<Result<BTreeMap<_, _>, _>>()?;
         if settings.is_empty() {
             // The connection attempt has the better error if the kernel has no IPVS at all.
             source.socket.read(dump::info)?;
@@ -113,7 +115,7 @@ impl TypedQuery for EstimationQuery {
     }
 
     fn fetch(&self, source: &mut Source<'_>) -> Result<bool, Error> {
-        let text = source.file(&setting_path("run_estimation"));
+        let text = source.file(&setting_path("run_estimation"))?;
         Ok(text.is_none_or(|text| text.trim() != "0"))
     }
 }
@@ -128,7 +130,7 @@ impl TypedQuery for TotalsQuery {
     }
 
     fn fetch(&self, source: &mut Source<'_>) -> Result<(Stats, Rates), Error> {
-        let text = source.file("net/ip_vs_stats");
+        let text = source.file("net/ip_vs_stats")?;
         text.as_deref().and_then(codec::totals).ok_or_else(|| {
             Error::new(
                 Reason::Internal,
@@ -148,8 +150,8 @@ impl TypedQuery for SystemQuery {
     }
 
     fn fetch(&self, source: &mut Source<'_>) -> Result<System, Error> {
-        let release = source.file("sys/kernel/osrelease").unwrap_or_default();
-        let modules = source.file("modules").unwrap_or_default();
+        let release = source.file("sys/kernel/osrelease")?.unwrap_or_default();
+        let modules = source.file("modules")?.unwrap_or_default();
         let names = modules.lines().filter_map(|line| line.split(' ').next());
         Ok(System {
             release: release.trim().to_owned(),
@@ -159,9 +161,12 @@ impl TypedQuery for SystemQuery {
 }
 
 /// The value of a setting; `None` if this kernel does not have it.
-fn setting(source: &Source<'_>, spec: &SettingSpec) -> Option<(String, SettingValue)> {
+fn setting(
+    source: &Source<'_>,
+    spec: &SettingSpec,
+) -> Result<Option<(String, SettingValue)>, Error> {
     let text = source.file(&setting_path(spec.name))?;
-    Some((spec.name.to_owned(), spec.parse(&text)))
+    Ok(text.map(|text| (spec.name.to_owned(), spec.parse(&text))))
 }
 
 // === impl ConnectionsQuery, ConnectionCountsQuery ===

@@ -1,10 +1,17 @@
 //! Typed queries: the type of a query determines the type of its result.
 
-use std::{fmt::Debug, hash::Hash, io::Read, net::IpAddr, sync::Arc};
+use std::{
+    fmt::Debug,
+    hash::Hash,
+    io::{self, Read},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use super::{
     dump::{self, Interleave},
     reconnect::ReconnectingSocket,
+    unavailable,
 };
 use crate::{
     budget::{Budget, Charged},
@@ -99,12 +106,15 @@ fn charged(table: Vec<ServiceEntry>, budget: &Budget) -> Result<Arc<Table>, Erro
 // === impl Source ===
 
 impl Source<'_> {
-    /// The text of a small file below `/proc`; `None` if it cannot be read.
-    pub(super) fn file(&self, path: &str) -> Option<String> {
+    /// The text of a small file below `/proc`; `None` if the kernel does not have the file.
+    pub(super) fn file(&self, path: &str) -> Result<Option<String>, Error> {
         let mut text = String::new();
-        let file = self.kernel.open(path).ok()?;
-        file.take(MAX_SMALL_FILE).read_to_string(&mut text).ok()?;
-        Some(text)
+        let opened = self.kernel.open(path);
+        match opened.and_then(|file| file.take(MAX_SMALL_FILE).read_to_string(&mut text)) {
+            Ok(_) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unavailable::file(path, error)),
+        }
     }
 }
 

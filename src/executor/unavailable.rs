@@ -19,9 +19,45 @@ pub fn no_socket(error: ReadError) -> Error {
     }
 }
 
+/// A file below `/proc` exists and cannot be read.
+pub fn file(path: &str, error: io::Error) -> Error {
+    let errno = error.raw_os_error().map(Errno);
+    let unreadable = errno.and_then(no_descriptor).unwrap_or_else(|| {
+        let detail = format!("the file /proc/{path} cannot be read: {error}");
+        Error::new(Reason::KernelUnavailable, detail)
+    });
+    let unreadable = unreadable.with_source(error);
+    match errno {
+        Some(errno) => unreadable.with_errno(errno),
+        None => unreadable,
+    }
+}
+
+/// Nothing can be opened, for a reason that has nothing to do with IPVS.
+fn no_descriptor(errno: Errno) -> Option<Error> {
+    let (detail, hint) = match errno {
+        Errno::EMFILE => (
+            "ipvsd has no free file descriptor",
+            "retry; if the error persists, raise its limit on open files (LimitNOFILE=, ulimit -n), \
+             or lower limits.max_connections",
+        ),
+        Errno::ENFILE => (
+            "the director has no free file descriptor",
+            "retry; if the error persists, end the program that has opened too many files on the \
+             director, or raise fs.file-max (sysctl)",
+        ),
+        _ => return None,
+    };
+    let error = Error::new(Reason::KernelUnavailable, detail);
+    Some(error.with_errno(errno).with_hint(hint))
+}
+
 /// The managed network namespace cannot be entered.
 pub fn namespace(name: &str, error: io::Error) -> Error {
     let errno = error.raw_os_error().map(Errno);
+    if let Some(unavailable) = errno.and_then(no_descriptor) {
+        return unavailable.with_source(error);
+    }
     let (detail, hint) = match errno {
         Some(Errno::ENOENT) => (
             format!("the network namespace {name} does not exist"),
@@ -105,6 +141,9 @@ pub fn broken(error: ReadError) -> Error {
         ReadError::Broken(error) => error.raw_os_error().map(Errno),
         _ => None,
     };
+    if let Some(unavailable) = errno.and_then(no_descriptor) {
+        return unavailable.with_source(error);
+    }
     let unavailable = Error::new(Reason::KernelUnavailable, "no reply from the kernel")
         .with_hint("retry; if the error persists, read the director's kernel log (dmesg)")
         .with_source(error);
@@ -116,6 +155,9 @@ pub fn broken(error: ReadError) -> Error {
 
 /// A setting could not be written.
 pub fn setting(name: &str, errno: Errno) -> Error {
+    if let Some(unavailable) = no_descriptor(errno) {
+        return unavailable;
+    }
     let error = match errno {
         Errno::ENOENT => Error::new(
             Reason::UnsupportedByKernel,

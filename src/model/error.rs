@@ -305,6 +305,10 @@ impl Errno {
     pub const ENODEV: Self = Self(19);
     /// An attribute is missing or invalid.
     pub const EINVAL: Self = Self(22);
+    /// The machine has no free file descriptor.
+    pub const ENFILE: Self = Self(23);
+    /// The process has no free file descriptor.
+    pub const EMFILE: Self = Self(24);
     /// A number is out of range.
     pub const ERANGE: Self = Self(34);
     /// The module is being unloaded.
@@ -314,7 +318,7 @@ impl Errno {
     /// The address family is not supported.
     pub const EAFNOSUPPORT: Self = Self(97);
 
-    const NAMES: [(i32, &'static str); 26] = [
+    const NAMES: [(i32, &'static str); 28] = [
         (1, "EPERM"),
         (2, "ENOENT"),
         (3, "ESRCH"),
@@ -328,6 +332,8 @@ impl Errno {
         (17, "EEXIST"),
         (19, "ENODEV"),
         (22, "EINVAL"),
+        (23, "ENFILE"),
+        (24, "EMFILE"),
         (34, "ERANGE"),
         (71, "EPROTO"),
         (90, "EMSGSIZE"),

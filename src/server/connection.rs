@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo};
-use http::{Request, Response};
+use http::{Request, Response, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -24,6 +24,7 @@ use tower::Service;
 use super::{
     activity::{ConnectionActivity, MonitoredBody, MonitoredIo, TimeoutAction},
     config::Limits,
+    date,
     middleware::ConnectionBudget,
     response_body::ResponseCharge,
     shutdown::{Phase, Shutdown},
@@ -166,6 +167,7 @@ fn call(
             Ok(response) => response,
             Err(never) => match never {},
         };
+        response.headers_mut().insert(header::DATE, date::now());
         let body = response.extensions_mut().remove::<ResponseCharge>();
         let charges = Arc::new((own, body.map(|ResponseCharge(charge)| charge)));
         Ok(response.map(|body| MonitoredBody::new(body, guard, charges)))

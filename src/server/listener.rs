@@ -119,8 +119,9 @@ impl Listener {
         match self {
             Listener::Tcp(listener, _) => {
                 let (stream, address) = listener.accept().await?;
-                // Responses are written in full, so that Nagle's algorithm would only delay them.
-                stream.set_nodelay(true)?;
+                // Responses are written in full, so that Nagle's algorithm would only delay them. An
+                // error concerns a connection that was reset meanwhile; reading it will say so.
+                let _ = stream.set_nodelay(true);
                 Ok(Accepted::Tcp(stream, Peer::Tcp(address)))
             }
             Listener::Unix(listener, _) => {

@@ -10,6 +10,7 @@ pub mod args;
 mod config;
 mod config_error;
 mod connection;
+mod date;
 mod gate;
 mod grpc_gate;
 mod keys;

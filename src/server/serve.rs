@@ -1,6 +1,6 @@
 //! The server: accept loops, the connection limit, and the drain at shutdown.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{fs, io, sync::Arc, time::Duration};
 
 use axum::Router;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
@@ -24,9 +24,12 @@ use crate::budget::Budget;
 /// loop would spin. The first pause is short because a descriptor may be free again at once.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
-/// Descriptors that the daemon needs besides its connections: listeners, netlink, log, runtime,
-/// /proc.
-const RESERVED_FILES: usize = 64;
+/// Descriptors that the daemon opens besides its connections and what is open at the start: netlink
+/// sockets, files of `/proc`, of namespaces and of the configuration.
+const RESERVED_FILES: usize = 32;
+
+/// Descriptors of a read of the connection table: the table, and the namespace of its thread.
+const FILES_PER_TABLE: usize = 2;
 
 /// Time that aborted connections have to end. Only a handler that blocks its thread needs it.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -83,10 +86,8 @@ impl Server {
     /// Returns at most `limits.shutdown_grace` and one second after [`Phase::Draining`].
     pub async fn serve(self, router: Router, budget: &Budget, shutdown: &Shutdown) -> DrainOutcome {
         let Self { listeners, limits } = self;
-        if let Err(error) = raise_file_limit(limits.max_connections) {
-            tracing::warn!(%error, "cannot raise the limit on open files");
-        }
-        let slots = Arc::new(Semaphore::new(limits.max_connections));
+        let max_connections = raise_file_limit(&limits, listeners.len());
+        let slots = Arc::new(Semaphore::new(max_connections));
         let handler = Arc::new(ConnectionHandler::new(&limits, budget, shutdown));
 
         let mut accept_loops = JoinSet::new();
@@ -105,20 +106,21 @@ impl Server {
             });
         }
         while accept_loops.join_next().await.is_some() {}
-        drain(&limits, &slots, &handler, shutdown).await
+        drain(&limits, max_connections, &slots, &handler, shutdown).await
     }
 }
 
 /// Waits for the open connections, and aborts those that do not complete in time.
 async fn drain(
     limits: &Limits,
+    max_connections: usize,
     slots: &Semaphore,
     handler: &ConnectionHandler,
     shutdown: &Shutdown,
 ) -> DrainOutcome {
     // Every connection holds one permit: all permits are free when all connections have ended.
-    let all = u32::try_from(limits.max_connections).unwrap_or(u32::MAX);
-    let open = || limits.max_connections - slots.available_permits();
+    let all = u32::try_from(max_connections).unwrap_or(u32::MAX);
+    let open = || max_connections - slots.available_permits();
     tracing::info!(connections = open(), grace = ?limits.shutdown_grace, "draining");
     tokio::select! {
         _ = slots.acquire_many(all) => {}
@@ -147,7 +149,10 @@ impl Acceptor {
         loop {
             match listener.accept().await {
                 Ok(accepted) => {
-                    pause = ACCEPT_PAUSE.0;
+                    if pause != ACCEPT_PAUSE.0 {
+                        tracing::info!(address = %listener.address(), "accepts connections again");
+                        pause = ACCEPT_PAUSE.0;
+                    }
                     // After the accept: if each waiting listener held a permit, an idle one could
                     // hold the last and starve the others. The semaphore is never closed.
                     let Ok(slot) = self.slots.clone().acquire_owned().await else {
@@ -183,31 +188,48 @@ impl Acceptor {
 
 /// Whether the error concerns only the accepted connection, so that the next accept can succeed.
 fn is_connection_error(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        ConnectionAborted, ConnectionReset, Interrupted, InvalidInput, NotConnected,
-    };
-    // EINVAL: setsockopt(TCP_NODELAY) on a connection that was reset in the meantime.
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, NotConnected};
     matches!(
         error.kind(),
-        ConnectionAborted | ConnectionReset | Interrupted | InvalidInput | NotConnected
+        ConnectionAborted | ConnectionReset | Interrupted | NotConnected
     )
 }
 
-/// Raises the soft limit on open files to what the connections need, up to the hard limit. The soft
-/// limit is usually 1024, because select(2) cannot handle more.
-fn raise_file_limit(max_connections: usize) -> nix::Result<()> {
-    let wanted = rlim_t::try_from(max_connections + RESERVED_FILES).unwrap_or(rlim_t::MAX);
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft < wanted && soft < hard {
-        setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard)?;
-    }
-    if hard < wanted {
+/// Raises the soft limit on open files to what the connections need, up to the hard limit, and returns
+/// the number of connections for which it suffices: the last descriptors are for reads of the kernel.
+/// The soft limit is usually 1024, because select(2) cannot handle more.
+fn raise_file_limit(limits: &Limits, listeners: usize) -> usize {
+    let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    // Each listener accepts one connection that waits for its turn.
+    let tables = limits.max_connection_streams * FILES_PER_TABLE;
+    let reserved = open + RESERVED_FILES + tables + listeners;
+    let raised = raise_soft_limit(limits.max_connections + reserved);
+    let allowed = raised.unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot raise the limit on open files");
+        usize::MAX
+    });
+    let connections = allowed
+        .saturating_sub(reserved)
+        .clamp(1, limits.max_connections);
+    if connections < limits.max_connections {
         tracing::warn!(
-            open_files = hard,
-            max_connections,
-            "the limit on open files (LimitNOFILE=, ulimit -Hn) is lower than \
-             limits.max_connections; accepting pauses when it is reached"
+            open_files = allowed,
+            connections,
+            max_connections = limits.max_connections,
+            "the limit on open files (LimitNOFILE=, ulimit -Hn) allows fewer connections than \
+             limits.max_connections"
         );
     }
-    Ok(())
+    connections
+}
+
+/// Raises the soft limit to `wanted`, if the hard limit allows, and returns the soft limit.
+fn raise_soft_limit(wanted: usize) -> nix::Result<usize> {
+    let wanted = rlim_t::try_from(wanted).unwrap_or(rlim_t::MAX);
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let raised = wanted.min(hard).max(soft);
+    if raised > soft {
+        setrlimit(Resource::RLIMIT_NOFILE, raised, hard)?;
+    }
+    Ok(usize::try_from(raised).unwrap_or(usize::MAX))
 }

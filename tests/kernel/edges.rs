@@ -2,14 +2,20 @@
 //! another network namespace.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::{collections::HashMap, process::Command};
+use std::{
+    collections::HashMap,
+    io::{Read, Write},
+    net::TcpStream,
+    process::Command,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use serde_json::{Value, json};
 
 use crate::support::{
     Namespace,
     api::{Api, Interface, Request, without_etags},
-    daemon::Daemon,
+    daemon::{ADDRESS, Daemon},
     lists, rules, run,
 };
 
@@ -182,4 +188,36 @@ fn netns_manages_another_namespace_only() {
         assert!(there.lists("-L --timeout").ends_with("900 120 77\n"));
     });
     run("ip", ["netns", "del", "kernel-edges"]);
+}
+
+#[test]
+fn date_follows_a_wall_clock_that_steps_back() {
+    const HOUR: u64 = 3600;
+    let wall_clock = || {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+    };
+    let set = |second: u64| run("date", ["-s", &format!("@{second}")]);
+    Namespace::new().run(|| {
+        let _daemon = Daemon::start(&[]);
+        let date = || {
+            let mut stream = TcpStream::connect(ADDRESS).unwrap();
+            let head = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+            stream.write_all(head.as_bytes()).unwrap();
+            let mut response = String::new();
+            stream.read_to_string(&mut response).unwrap();
+            let date = response
+                .lines()
+                .find_map(|line| line.strip_prefix("date: "));
+            let date = httpdate::parse_http_date(date.unwrap()).unwrap();
+            date.duration_since(UNIX_EPOCH).unwrap().as_secs()
+        };
+        assert!(date().abs_diff(wall_clock()) < 60);
+        set(wall_clock() - HOUR);
+        let (sent, now) = (date(), wall_clock());
+        set(now + HOUR);
+        assert!(sent.abs_diff(now) < 60, "{sent} at {now}");
+    });
 }

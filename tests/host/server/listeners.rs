@@ -2,8 +2,9 @@
 
 use std::{
     fs::{self, File, Permissions},
+    io::{Read, Write},
     os::unix::{fs::PermissionsExt, net::UnixListener as BlockingUnixListener},
-    process::Command,
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use super::harness::*;
+use super::{harness::*, process::Process};
 
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -324,6 +325,41 @@ fn running_out_of_files_pauses_accepting_and_recovers() {
         String::from_utf8_lossy(&child.stderr)
     );
     assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"));
+}
+
+/// The kernel's settings and facts are files: connections leave descriptors for them.
+#[test]
+fn connections_leave_descriptors_for_reads_of_the_kernel() {
+    const LIMIT: usize = 128;
+    let mut process = Process::spawn("", |command| {
+        let limit = format!("ulimit -n {LIMIT} && exec \"$0\" \"$@\"");
+        let daemon = std::mem::replace(command, Command::new("sh"));
+        command
+            .arg("-c")
+            .arg(limit)
+            .arg(daemon.get_program())
+            .args(daemon.get_args());
+        for (name, value) in daemon.get_envs() {
+            command.env(name, value.unwrap());
+        }
+        command.stderr(Stdio::piped())
+    });
+    process.read_log();
+    let warning = process.wait_for("allows fewer connections");
+    let field = |word: &str| word.strip_prefix("connections=")?.parse().ok();
+    let connections: usize = warning.split(' ').find_map(field).unwrap();
+    assert!((LIMIT / 4..LIMIT - 32).contains(&connections), "{warning}");
+    let mut held: Vec<_> = (0..connections).map(|_| process.connect()).collect();
+    for stream in &mut held {
+        stream
+            .write_all(get_keep_alive("/healthz").as_bytes())
+            .unwrap();
+        stream.read_exact(&mut [0; 12]).unwrap();
+    }
+    // More connections wait, and one of them in the daemon.
+    let _waiting: Vec<_> = (0..LIMIT).map(|_| process.connect()).collect();
+    let open = process.open_files();
+    assert!(open <= LIMIT - 32, "{open} of {LIMIT} descriptors are open");
 }
 
 async fn out_of_files() {

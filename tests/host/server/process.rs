@@ -156,6 +156,12 @@ impl Process {
         }
     }
 
+    /// Its number of open descriptors.
+    pub fn open_files(&self) -> usize {
+        let files = fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        files.unwrap().count()
+    }
+
     /// Sets its limit on a resource: an option of prlimit(1).
     pub fn limit(&self, option: &str) {
         let pid = self.child.id().to_string();
