@@ -3,7 +3,7 @@
 use super::{Answer, App, Guard, RequestContext, Written};
 use crate::{
     executor::{Nothing, Plan, Step, SyncDaemonsQuery, Transaction},
-    model::{Errno, Error, Op, SyncDaemon, SyncDaemonDraft, SyncState},
+    model::{Errno, Error, InterfaceState, Op, SyncDaemon, SyncDaemonDraft, SyncState},
 };
 
 impl App {
@@ -16,8 +16,8 @@ impl App {
     }
 
     /// Starts a sync daemon (ipvsadm --start-daemon). Fails with `SYNC_DAEMON_RUNNING` if it runs.
-    /// With `replace` it is restarted instead if its configuration differs, and otherwise left
-    /// running.
+    /// With `replace` it is restarted instead if its configuration differs or its interface has been
+    /// replaced, and otherwise left running.
     pub async fn start_sync_daemon(
         &self,
         context: &RequestContext,
@@ -37,8 +37,12 @@ impl App {
             if !replace {
                 return Err(Error::sync_daemon_running(state).with_errno(Errno::EEXIST));
             }
-            if config.matches(running) {
-                return Ok(Plan::nothing());
+            match running.interface_state {
+                _ if !config.matches(running) => {}
+                InterfaceState::Replaced => {}
+                // It may work, if the interface was renamed, and another cannot be started.
+                InterfaceState::Missing => return Err(Error::no_interface(config.interface)),
+                InterfaceState::Ok | InterfaceState::Unknown => return Ok(Plan::nothing()),
             }
             // The kernel cannot reconfigure a running daemon. If the new one fails to start, the old
             // one is started again.

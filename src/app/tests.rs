@@ -39,8 +39,13 @@ const NONE: Guard = Guard::None;
 /// A fake kernel and the use cases over it.
 fn setup() -> (FakeKernel, App) {
     let kernel = FakeKernel::new();
+    let app = app_on(&kernel);
+    (kernel, app)
+}
+
+fn app_on(kernel: &FakeKernel) -> App {
     let executor = Executor::start(Arc::new(kernel.clone()), ExecutorLimits::default()).unwrap();
-    (kernel, App::new(executor, AppOptions::default()))
+    App::new(executor, AppOptions::default())
 }
 
 /// The context of a request with a deadline that no test reaches.

@@ -108,10 +108,7 @@ fn sync_daemon_failed(config: &SyncDaemonConfig, errno: Errno) -> Error {
         ..
     } = config;
     match errno {
-        Errno::ENODEV => Error::invalid(
-            "interface",
-            format!("the director has no interface {interface}"),
-        ),
+        Errno::ENODEV => Error::no_interface(*interface),
         Errno::EINVAL => Error::new(
             Reason::SyncDaemonConflict,
             "a sync daemon cannot run while a virtual service has a real server of another \

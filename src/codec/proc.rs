@@ -59,6 +59,51 @@ pub fn totals(text: &str) -> Option<(Stats, Rates)> {
     Some((stats, rates))
 }
 
+/// Whether `/proc/net/igmp` or `/proc/net/igmp6` has a membership in `group` on the interface with
+/// this index.
+pub fn is_member(mut lines: impl Iterator<Item = String>, group: IpAddr, index: u32) -> bool {
+    let wanted = match group {
+        IpAddr::V4(group) => word(group.octets()),
+        // In network order, unlike the addresses of sockets.
+        IpAddr::V6(group) => format!("{:032x}", u128::from(group)),
+    };
+    // In igmp, a line of the interface comes before those of its groups, which are indented. In
+    // igmp6, each line has both.
+    let mut current = None;
+    lines.any(|line| {
+        let mut words = line.split_whitespace();
+        if !line.starts_with(char::is_whitespace) {
+            current = words.next().and_then(|word| word.parse::<u32>().ok());
+            words.next();
+        }
+        current == Some(index) && words.next() == Some(&wanted)
+    })
+}
+
+/// The inodes of the sockets in `/proc/net/udp` or `/proc/net/udp6` that are connected to an address.
+pub fn sockets_to(lines: impl Iterator<Item = String>, address: IpAddr, port: u16) -> Vec<u64> {
+    let address = match address {
+        IpAddr::V4(address) => word(address.octets()),
+        IpAddr::V6(address) => {
+            let octets = address.octets();
+            let (words, _) = octets.as_chunks();
+            words.iter().copied().map(word).collect()
+        }
+    };
+    let wanted = format!("{address}:{port:04X}");
+    let inode = |line: String| {
+        let mut words = line.split_whitespace();
+        (words.nth(2)? == wanted).then_some(())?;
+        words.nth(6)?.parse().ok()
+    };
+    lines.filter_map(inode).collect()
+}
+
+/// Four bytes of an address, as the kernel prints a number of its byte order.
+fn word(bytes: [u8; 4]) -> String {
+    format!("{:08X}", u32::from_ne_bytes(bytes))
+}
+
 /// The rest of a line, split at blanks.
 struct Words<'a>(&'a [u8]);
 

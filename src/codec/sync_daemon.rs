@@ -7,7 +7,7 @@ use super::{
     uapi::{STATE_BACKUP, STATE_MASTER, daemon, top},
     wire::{attribute, nest, text},
 };
-use crate::model::{Family, Name, SyncDaemon, SyncDaemonConfig, SyncState};
+use crate::model::{Family, InterfaceState, Name, SyncDaemon, SyncDaemonConfig, SyncState};
 
 /// Appends the nest of a sync daemon to be started.
 pub(super) fn put_sync_daemon(out: &mut Vec<u8>, config: &SyncDaemonConfig) {
@@ -65,6 +65,7 @@ pub fn sync_daemon(message: &[u8]) -> Option<SyncDaemon> {
         multicast_group,
         multicast_port: nest.read(daemon::MCAST_PORT, 0, read_u16)?,
         multicast_ttl: nest.read(daemon::MCAST_TTL, 0, read_u8)?,
+        interface_state: InterfaceState::Unknown,
     })
 }
 

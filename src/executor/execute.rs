@@ -5,6 +5,7 @@ use std::io;
 
 use super::{
     engine::Engine,
+    interfaces::Start,
     proc_query::{SystemQuery, setting_path},
     query::{
         ServiceQuery, ServiceWithServersQuery, ServicesQuery, SyncDaemonsQuery, TimeoutsQuery,
@@ -181,7 +182,16 @@ impl Engine {
                 Some(Op::SetSetting { .. }) => {
                     outcomes.extend(run.iter().map(|op| self.write_setting(op)));
                 }
-                _ => outcomes.extend(self.execute_netlink(run)?),
+                _ => {
+                    let start = Start::find(&*self.kernel, run);
+                    let done = self.execute_netlink(run)?;
+                    if let Some((i, start)) = start
+                        && done.get(i) == Some(&Outcome::Done)
+                    {
+                        self.socket.remember_master(start.master(&*self.kernel));
+                    }
+                    outcomes.extend(done);
+                }
             }
         }
         Ok(outcomes)

@@ -13,6 +13,7 @@ mod dump;
 mod engine;
 mod execute;
 mod handle;
+mod interfaces;
 mod job;
 mod pending;
 mod proc_query;

@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     dump::{self, Interleave},
+    interfaces,
     reconnect::ReconnectingSocket,
     unavailable,
 };
@@ -18,8 +19,8 @@ use crate::{
     codec,
     kernel::Kernel,
     model::{
-        Errno, Error, Info, Op, Query, Rates, Server, Service, ServiceEntry, ServiceKey, Stats,
-        SyncDaemon, SyncState, Timeouts,
+        Errno, Error, Info, InterfaceState, Op, Query, Rates, Server, Service, ServiceEntry,
+        ServiceKey, Stats, SyncDaemon, SyncState, Timeouts,
     },
 };
 
@@ -177,7 +178,11 @@ impl TypedQuery for SyncDaemonsQuery {
     }
 
     fn fetch(&self, source: &mut Source<'_>) -> Result<Vec<SyncDaemon>, Error> {
-        source.socket.read(dump::sync_daemons)
+        let mut daemons = source.socket.read(dump::sync_daemons)?;
+        let mut master = source.socket.master();
+        interfaces::find(source.kernel, &mut daemons, &mut master);
+        source.socket.remember_master(master);
+        Ok(daemons)
     }
 
     fn project(daemons: &mut Vec<SyncDaemon>, op: &Op) -> Result<(), Error> {
@@ -197,6 +202,7 @@ impl TypedQuery for SyncDaemonsQuery {
                     multicast_group: config.multicast_group,
                     multicast_port: config.multicast_port,
                     multicast_ttl: config.multicast_ttl,
+                    interface_state: InterfaceState::Ok,
                 });
                 daemons.sort_unstable_by_key(|daemon| daemon.state == SyncState::Backup);
             }

@@ -2,11 +2,12 @@
 //! namespace.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use super::{
+    interfaces::Master,
     socket::{IpvsSocket, ReadError},
     unavailable,
 };
@@ -32,6 +33,8 @@ struct Shared {
     /// The last failure to connect. It is returned again for a moment, because each attempt may run
     /// modprobe.
     failure: Option<(Instant, Error)>,
+    /// The master sync daemon of the namespace, as it was started or last seen.
+    master: Option<Master>,
 }
 
 /// How long a failure to connect is returned again without a new attempt.
@@ -61,14 +64,13 @@ impl ReconnectingSocket {
     /// Moves the thread into the namespace that has the managed name now, unless it is there, and
     /// returns its identity.
     pub fn enter(&self) -> Result<NamespaceId, Error> {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.shared();
         let entered = match self.kernel.identity() {
             Ok(id) if shared.namespace == Some(id) => return Ok(id),
             Ok(_) => self.kernel.enter(),
             Err(error) => Err(error),
         };
-        shared.failure = None;
-        let old = shared.namespace.take();
+        let old = std::mem::take(&mut *shared).namespace;
         let name = self.kernel.namespace().unwrap_or_default();
         match entered {
             Ok(new) => {
@@ -122,6 +124,20 @@ impl ReconnectingSocket {
         }
         let socket = self.socket.as_mut().map(|(_, socket)| socket);
         socket.ok_or_else(|| Error::new(Reason::Internal, "no socket"))
+    }
+
+    /// The master sync daemon, as it was started or last seen.
+    pub fn master(&self) -> Option<Master> {
+        self.shared().master
+    }
+
+    /// Replaces the [`master`](Self::master).
+    pub fn remember_master(&self, master: Option<Master>) {
+        self.shared().master = master;
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Enters the managed namespace, and closes the socket if it belongs to another one.

@@ -87,6 +87,7 @@ impl From<SyncDaemonView> for pb::SyncDaemon {
             multicast_group,
             multicast_port,
             multicast_ttl,
+            interface_state,
         } = daemon;
         Self {
             state: state.to_string(),
@@ -96,6 +97,7 @@ impl From<SyncDaemonView> for pb::SyncDaemon {
             multicast_group: Some(multicast_group.to_string()),
             multicast_port: Some(multicast_port.into()),
             multicast_ttl: Some(multicast_ttl.into()),
+            interface_state: interface_state.to_string(),
             etag: etag.to_string(),
         }
     }
@@ -111,6 +113,7 @@ pub(super) fn draft(daemon: pb::SyncDaemon) -> SyncDaemonDraft {
         multicast_group,
         multicast_port,
         multicast_ttl,
+        interface_state: _,
         etag: _,
     } = daemon;
     let mask = Mask::Present;

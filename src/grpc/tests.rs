@@ -11,10 +11,10 @@ use prost_types::FieldMask;
 use super::{mask::Mask, server_message, service_message, sync_daemons, timeouts};
 use crate::{
     model::{
-        Checksum, Family, Field, Forwarding, Include, MaskText, Name, Netmask, Protocol, Rates,
-        SchedulerFlags, Server, ServerConfig, ServerKey, ServerView, Service, ServiceConfig,
-        ServiceEntry, ServiceKey, Stats, SyncDaemon, SyncDaemonView, SyncState, Timeouts, Tunnel,
-        TunnelType,
+        Checksum, Family, Field, Forwarding, Include, InterfaceState, MaskText, Name, Netmask,
+        Protocol, Rates, SchedulerFlags, Server, ServerConfig, ServerKey, ServerView, Service,
+        ServiceConfig, ServiceEntry, ServiceKey, Stats, SyncDaemon, SyncDaemonView, SyncState,
+        Timeouts, Tunnel, TunnelType,
     },
     proto::v1 as pb,
 };
@@ -285,6 +285,7 @@ fn a_sync_daemon_message_converts_back_to_the_same_daemon() {
         multicast_group: "ff02::81".parse().unwrap(),
         multicast_port: 8849,
         multicast_ttl: 3,
+        interface_state: InterfaceState::Unknown,
     };
     let message = pb::SyncDaemon::from(SyncDaemonView::from(daemon));
     assert_eq!(message.state, "backup");

@@ -77,7 +77,8 @@ pub(super) async fn get(
 /// Start or replace a sync daemon
 ///
 /// Starts the sync daemon with this role (`ipvsadm --start-daemon`). If it runs with another
-/// configuration, it is restarted; with the same configuration, it is left running. Idempotent.
+/// configuration, or its interface was deleted and created again (`interface_state` is `replaced`),
+/// it is restarted; otherwise it is left running. Idempotent.
 #[utoipa::path(
     put, path = "/v1/sync-daemons/{state}", operation_id = "startSyncDaemon", tag = "sync daemons",
     params(SyncDaemonPath, Write, IfMatchOrAbsent),

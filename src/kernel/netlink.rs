@@ -18,6 +18,7 @@ use neli::{
 };
 use nix::{
     errno::Errno,
+    net::if_::if_nametoindex,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sched::{CloneFlags, setns},
     sys::socket::{MsgFlags, MultiHeaders, recvmmsg, setsockopt, sockopt},
@@ -105,6 +106,14 @@ impl Kernel for NetlinkKernel {
 
     fn open(&self, path: &str) -> io::Result<Box<dyn Read + Send>> {
         Ok(Box::new(File::open(proc_path(path))?))
+    }
+
+    fn interface_index(&self, name: &str) -> io::Result<Option<u32>> {
+        match if_nametoindex(name) {
+            Ok(index) => Ok(Some(index)),
+            Err(Errno::ENODEV) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn write(&self, path: &str, text: &str) -> io::Result<()> {

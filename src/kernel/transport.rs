@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{self, Debug},
-    io::{self, Read},
+    io::{self, BufRead, BufReader, Read},
     time::Duration,
 };
 
@@ -33,6 +33,15 @@ pub trait Kernel: Debug + Send + Sync + 'static {
     /// Opens a file below `/proc` for reading, such as `net/ip_vs_conn` or
     /// `sys/net/ipv4/vs/drop_entry`. `net/` is that of the calling thread's namespace.
     fn open(&self, path: &str) -> io::Result<Box<dyn Read + Send>>;
+
+    /// The index of the network interface with this name in the calling thread's namespace.
+    fn interface_index(&self, name: &str) -> io::Result<Option<u32>>;
+
+    /// The lines of a file below `/proc`, until one is not UTF-8.
+    fn lines(&self, path: &str) -> io::Result<Box<dyn Iterator<Item = String>>> {
+        let lines = BufReader::new(self.open(path)?).lines();
+        Ok(Box::new(lines.map_while(Result::ok)))
+    }
 
     /// Writes a file below `/proc` in one call, such as `sys/net/ipv4/vs/drop_entry`.
     fn write(&self, path: &str, text: &str) -> io::Result<()>;

@@ -1,6 +1,6 @@
 //! Errors about objects that do not exist, or already exist.
 
-use super::{Error, Reason, ServerKey, ServiceKey, SyncState};
+use super::{Error, Name, Reason, ServerKey, ServiceKey, SyncState};
 
 impl Error {
     /// The virtual service does not exist.
@@ -55,5 +55,13 @@ impl Error {
             format!("the {state} sync daemon is already running"),
         )
         .with_hint("stop it first, or request its replacement")
+    }
+
+    /// The director has no interface for a sync daemon.
+    pub fn no_interface(interface: Name) -> Self {
+        Self::invalid(
+            "interface",
+            format!("the director has no interface {interface}"),
+        )
     }
 }

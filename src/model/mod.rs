@@ -59,7 +59,7 @@ pub use service::{Service, ServiceConfig, ServiceEntry};
 pub use service_draft::{PersistenceDraft, ServiceDraft};
 pub use settings::{SETTINGS, SettingKind, SettingSpec, SettingValue, Settings};
 pub use stats::{Rates, Stats};
-pub use sync_daemon::{SyncDaemon, SyncDaemonConfig, SyncDaemonDraft, SyncState};
+pub use sync_daemon::{InterfaceState, SyncDaemon, SyncDaemonConfig, SyncDaemonDraft, SyncState};
 pub use table::{Table, TargetServer, TargetService};
 pub use timeouts::{Timeouts, TimeoutsDraft};
 pub use tunnel::{Checksum, Tunnel, TunnelDraft, TunnelType};

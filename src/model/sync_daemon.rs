@@ -15,7 +15,7 @@ use super::{
 };
 
 /// A running sync daemon (manual: --start-daemon; `IPVS_CMD_GET_DAEMON`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncDaemon {
     /// Role: a master sends connections, a backup receives them.
     pub state: SyncState,
@@ -31,6 +31,28 @@ pub struct SyncDaemon {
     pub multicast_port: u16,
     /// Time to live of the messages, in hops.
     pub multicast_ttl: u8,
+    /// Whether the daemon uses the interface that has the name `interface` now.
+    #[serde(default)]
+    pub interface_state: InterfaceState,
+}
+
+/// Whether a sync daemon uses the interface that has its name now. A daemon keeps the index of the
+/// interface that it was started on (`ip link`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InterfaceState {
+    /// It does.
+    Ok,
+    /// No interface has the name: it was deleted or renamed. A daemon whose interface was deleted
+    /// neither sends nor receives.
+    Missing,
+    /// Another interface has the name: the daemon's own was deleted. It neither sends nor receives
+    /// until it is started again.
+    Replaced,
+    /// A master that another program, or an earlier run of ipvsd, has started: the kernel does not
+    /// tell its interface. A replacement from now on is detected.
+    #[default]
+    Unknown,
 }
 
 /// Role of a sync daemon. A network namespace has at most one daemon of each role.
@@ -67,6 +89,7 @@ pub struct SyncDaemonDraft {
     #[serde(default)]
     pub multicast_ttl: Field<i64>,
     state: Option<IgnoredAny>,
+    interface_state: Option<IgnoredAny>,
     etag: Option<IgnoredAny>,
     changed: Option<IgnoredAny>,
 }
@@ -126,12 +149,25 @@ impl FromStr for SyncState {
     }
 }
 
+// === impl InterfaceState ===
+
+impl fmt::Display for InterfaceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "ok",
+            Self::Missing => "missing",
+            Self::Replaced => "replaced",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
 // === impl SyncDaemon ===
 
 impl SyncDaemon {
     /// The ETag.
     pub fn etag(&self) -> Etag {
-        Etag::of(EtagScope::Resource, self)
+        Etag::of(EtagScope::Resource, &SyncDaemonConfig::from(*self))
     }
 }
 
@@ -177,16 +213,11 @@ impl SyncDaemonConfig {
             (Some(length), SyncState::Master) => length.min(longest),
             (Some(length), SyncState::Backup) => length.clamp(Self::BACKUP_MIN, longest),
         };
-        let effective = SyncDaemon {
-            state: self.state,
-            interface: self.interface,
-            sync_id: self.sync_id,
-            max_length: length,
-            multicast_group: self.multicast_group,
-            multicast_port: self.multicast_port,
-            multicast_ttl: self.multicast_ttl,
+        let effective = Self {
+            max_length: Some(length),
+            ..*self
         };
-        effective == *running
+        effective == (*running).into()
     }
 }
 

@@ -24,4 +24,5 @@ mod parity;
 mod refusals;
 mod scenarios;
 mod support;
+mod sync_daemons;
 mod traffic;

@@ -127,3 +127,63 @@ async fn a_daemon_conflicts_with_servers_of_another_family() {
     assert_eq!(error.reason, Reason::SyncDaemonConflict);
     assert!(error.hint.unwrap().contains("stop the sync daemons"));
 }
+
+#[tokio::test]
+async fn a_daemon_whose_interface_was_replaced_is_started_again() {
+    for (role, group) in [
+        (SyncState::Master, "224.0.0.81"),
+        (SyncState::Backup, "224.0.0.81"),
+        (SyncState::Master, "ff02::81"),
+        (SyncState::Backup, "ff02::81"),
+    ] {
+        let (kernel, app) = setup();
+        let put = || {
+            let draft = daemon_draft(json!({"interface": "eth0", "multicast_group": group}));
+            app.start_sync_daemon(context(), role, draft, true, NONE)
+        };
+        let state = || async {
+            let daemons = app.sync_daemons(context()).await.unwrap().value;
+            daemons[0].interface_state
+        };
+        let started = put().await.unwrap().value;
+        assert_eq!(
+            started.interface_state,
+            InterfaceState::Ok,
+            "{role} {group}"
+        );
+        assert!(!put().await.unwrap().changed);
+
+        kernel.remove_interface("eth0");
+        assert_eq!(state().await, InterfaceState::Missing);
+        assert_eq!(fields(&put().await.unwrap_err()), ["interface"]);
+        assert_eq!(state().await, InterfaceState::Missing, "not stopped");
+
+        kernel.add_interface("eth0", 1500);
+        assert_eq!(state().await, InterfaceState::Replaced);
+        let again = put().await.unwrap();
+        assert!(again.changed && !again.created);
+        assert_eq!(again.value.interface_state, InterfaceState::Ok);
+        assert_eq!(again.value.etag(), started.etag());
+    }
+}
+
+#[tokio::test]
+async fn the_interface_of_a_master_that_was_not_started_here_is_unknown() {
+    let (kernel, app) = setup();
+    start(&app, json!({"interface": "eth0"}), true, NONE)
+        .await
+        .unwrap();
+    let other = app_on(&kernel);
+    let state = || async {
+        let daemons = other.sync_daemons(context()).await.unwrap().value;
+        daemons[0].interface_state
+    };
+    assert_eq!(state().await, InterfaceState::Unknown);
+    kernel.remove_interface("eth0");
+    kernel.add_interface("eth0", 1500);
+    assert_eq!(state().await, InterfaceState::Replaced);
+    // Started again by another program.
+    let restarted = start(&app, json!({"interface": "eth0"}), true, NONE);
+    assert!(restarted.await.unwrap().changed);
+    assert_eq!(state().await, InterfaceState::Unknown);
+}

@@ -232,3 +232,62 @@ fn totals_decode() {
         assert_eq!(totals(bad), None, "{bad:?}");
     }
 }
+
+/// Files of Linux 6.1.
+#[test]
+fn memberships_decode() {
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let igmp = lines(concat!(
+        "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n",
+        "1\tlo        :     1      V3\n\t\t\t\t010000E0     1 0:00000000\t\t0\n",
+        "4\td0        :     2      V3\n\t\t\t\t510000E0     1 0:00000000\t\t0\n",
+        "\t\t\t\t010000E0     1 0:00000000\t\t0\n",
+    ));
+    let igmp6 = lines(concat!(
+        "1    lo              ff020000000000000000000000000001     1 0000000C 0\n",
+        "4    d0              ff020000000000000000000000000081     1 00000004 0\n",
+    ));
+    for (file, group, index, is) in [
+        (&igmp, "224.0.0.81", 4, true),
+        (&igmp, "224.0.0.1", 4, true),
+        (&igmp, "224.0.0.81", 1, false),
+        (&igmp, "224.0.0.81", 2, false),
+        (&igmp6, "ff02::81", 4, true),
+        (&igmp6, "ff02::81", 1, false),
+        (&igmp6, "ff02::82", 4, false),
+    ] {
+        let group = group.parse().unwrap();
+        assert_eq!(
+            is_member(file.iter().cloned(), group, index),
+            is,
+            "{group} {index}"
+        );
+    }
+}
+
+/// Files of Linux 6.1.
+#[test]
+fn sockets_decode() {
+    let udp = [
+        "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout \
+         inode ref pointer drops            ",
+        "  612: 510000E0:2290 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 \
+         98 2 000000008e15eb49 0            ",
+        "  810: 0100050A:A756 510000E0:2290 01 00000000:00000000 00:00000000 00000000     0        0 \
+         102 2 0000000089fa5d3a 0           ",
+        "short",
+    ];
+    let udp6 = [
+        "  sl  local_address                         remote_address                        st tx_queue",
+        "  56: 000005FD000000000000000001000000:9C7A 000002FF000000000000000081000000:2290 01 \
+         00000000:00000000 00:00000000 00000000     0        0 187 2 00000000f7699fbe 0",
+    ];
+    let inodes = |lines: &[&str], group: &str, port| {
+        let lines = lines.iter().map(|line| (*line).to_owned());
+        sockets_to(lines, group.parse().unwrap(), port)
+    };
+    assert_eq!(inodes(&udp, "224.0.0.81", 8848), [102]);
+    assert_eq!(inodes(&udp, "224.0.0.81", 8849), [0; 0]);
+    assert_eq!(inodes(&udp6, "ff02::81", 8848), [187]);
+    assert_eq!(inodes(&udp6, "ff02::82", 8848), [0; 0]);
+}

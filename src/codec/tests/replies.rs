@@ -186,6 +186,7 @@ fn single_replies_decode() {
         multicast_group: "224.0.1.5".parse().unwrap(),
         multicast_port: 9000,
         multicast_ttl: 7,
+        interface_state: InterfaceState::Unknown,
     };
     let backup = SyncDaemon {
         state: SyncState::Backup,
@@ -194,6 +195,7 @@ fn single_replies_decode() {
         multicast_group: "ff02::55".parse().unwrap(),
         multicast_port: 8848,
         multicast_ttl: 1,
+        interface_state: InterfaceState::Unknown,
         ..master
     };
     assert_eq!(daemons, [master, backup]);

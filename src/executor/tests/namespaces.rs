@@ -71,6 +71,10 @@ impl Kernel for Namespaces {
         self.get()?.1.open(path)
     }
 
+    fn interface_index(&self, name: &str) -> io::Result<Option<u32>> {
+        self.get()?.1.interface_index(name)
+    }
+
     fn write(&self, path: &str, text: &str) -> io::Result<()> {
         self.get()?.1.write(path, text)
     }

@@ -9,9 +9,9 @@ use super::{ALL, entry, real, server_message, service_message, timeouts};
 use crate::{
     app::{Count, InfoReport, KernelReport, SchedulerReport, StatsReport, TopServer, TopService},
     model::{
-        Checksum, Connection, ConnectionProtocol, Endpoint, Family, Forwarding, Name, Netmask,
-        Rates, ServerConfig, ServerView, ServiceConfig, ServiceView, Stats, SyncDaemon,
-        SyncDaemonView, SyncState, Timeouts, Tunnel, TunnelType,
+        Checksum, Connection, ConnectionProtocol, Endpoint, Family, Forwarding, InterfaceState,
+        Name, Netmask, Rates, ServerConfig, ServerView, ServiceConfig, ServiceView, Stats,
+        SyncDaemon, SyncDaemonView, SyncState, Timeouts, Tunnel, TunnelType,
     },
     proto::{DESCRIPTORS, SERVICE, v1 as pb},
 };
@@ -166,6 +166,7 @@ fn fields_have_the_names_of_the_json() {
         multicast_group: "224.0.0.81".parse().unwrap(),
         multicast_port: 8848,
         multicast_ttl: 1,
+        interface_state: InterfaceState::Unknown,
     };
     same_names("SyncDaemon", &[json(&SyncDaemonView::from(daemon))], &[]);
     let endpoint = Endpoint {

@@ -60,6 +60,7 @@ schemas! {
     Forwarding = resources::forwarding();
     TunnelType = resources::tunnel_type();
     TunnelChecksum = resources::tunnel_checksum();
+    InterfaceState = resources::interface_state();
     SyncDaemonRole = resources::sync_daemon_role();
     Timeouts = settings::timeouts();
     SyncDaemon = settings::sync_daemon();

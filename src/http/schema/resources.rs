@@ -301,6 +301,17 @@ pub(super) fn sync_daemon_role() -> RefOr<Schema> {
     words("Role of a sync daemon.", &["master", "backup"])
 }
 
+pub(super) fn interface_state() -> RefOr<Schema> {
+    words(
+        "Whether a sync daemon uses the interface that has its name now. `missing`: no interface has \
+         the name, it was deleted or renamed. `replaced`: the interface was deleted, and another one \
+         has its name; the daemon neither sends nor receives until PUT starts it again. `unknown`: a \
+         master that another program, or an earlier run of ipvsd, has started; the kernel does not \
+         tell its interface, but a replacement from now on is detected.",
+        &["ok", "missing", "replaced", "unknown"],
+    )
+}
+
 /// An enum.
 fn words(doc: &str, words: &[&str]) -> RefOr<Schema> {
     choice(words).description(Some(doc)).into()

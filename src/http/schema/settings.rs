@@ -85,6 +85,12 @@ pub(super) fn sync_daemon() -> RefOr<Schema> {
                 integer(1, 255),
                 "Multicast TTL. Default: 1.",
             ),
+            output(
+                "interface_state",
+                "InterfaceState",
+                "Whether the daemon uses the interface that has the name now. It keeps the index of \
+                 the interface that it was started on.",
+            ),
             output("etag", text(), "Fingerprint, for `If-Match`."),
             output("changed", boolean(), CHANGED),
         ],

@@ -11,9 +11,9 @@ use serde_json::{Map, Value, json};
 
 use super::all;
 use crate::model::{
-    Checksum, Connection, ConnectionProtocol, Endpoint, Error, Forwarding, Include, Name, Netmask,
-    Protocol, Rates, Server, ServerConfig, ServerDraft, ServerKey, ServerView, Service,
-    ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey, ServiceView, Stats, SyncDaemon,
+    Checksum, Connection, ConnectionProtocol, Endpoint, Error, Forwarding, Include, InterfaceState,
+    Name, Netmask, Protocol, Rates, Server, ServerConfig, ServerDraft, ServerKey, ServerView,
+    Service, ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey, ServiceView, Stats, SyncDaemon,
     SyncDaemonDraft, SyncDaemonView, SyncState, Timeouts, TimeoutsDraft, Tunnel, TunnelType,
 };
 
@@ -127,6 +127,7 @@ fn the_other_schemas_have_the_fields_of_their_json() {
         multicast_group: "224.0.0.81".parse().unwrap(),
         multicast_port: 8848,
         multicast_ttl: 1,
+        interface_state: InterfaceState::Unknown,
     });
     let daemon = serde_json::to_value(daemon).unwrap();
     assert_same("SyncDaemon", &[daemon], &["changed"]);

@@ -148,13 +148,15 @@ impl State {
         if !start.group.is_multicast() || self.table.is_mixed() {
             return Err(libc::EINVAL);
         }
-        let mtu = self.config.interfaces.get(&start.interface);
-        let mtu = *mtu.ok_or(libc::ENODEV)?;
+        let interface = self.config.interfaces.get(&start.interface);
+        let interface = *interface.ok_or(libc::ENODEV)?;
+        self.last_inode += 1;
+        let inode = self.last_inode;
         let slot = self.daemons.slot(start.state)?;
         if slot.is_some() {
             return Err(libc::EEXIST);
         }
-        *slot = Some(start.daemon(mtu)?);
+        *slot = Some(start.daemon(interface, inode)?);
         Ok(())
     }
 

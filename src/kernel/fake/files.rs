@@ -24,6 +24,10 @@ pub(super) fn open(state: &State, path: &str) -> io::Result<Box<dyn Read + Send>
     match path {
         "net/ip_vs_conn" => Ok(state.connections.open()),
         "net/ip_vs_stats" => Ok(text_file(totals(&state.totals))),
+        "net/igmp" => Ok(text_file(memberships(state, false))),
+        "net/igmp6" => Ok(text_file(memberships(state, true))),
+        "net/udp" => Ok(text_file(state.daemons.sockets(false))),
+        "net/udp6" => Ok(text_file(state.daemons.sockets(true))),
         "modules" => Ok(text_file(modules(state))),
         _ => {
             let name = path
@@ -52,6 +56,10 @@ pub(super) fn write(state: &mut State, path: &str, text: &str) -> io::Result<()>
 
 fn text_file(text: String) -> Box<dyn Read + Send> {
     Box::new(io::Cursor::new(text.into_bytes()))
+}
+
+fn memberships(state: &State, v6: bool) -> String {
+    state.daemons.memberships(&state.config.interfaces, v6)
 }
 
 /// `modules`: the modules of schedulers and engines, and below them IPVS.

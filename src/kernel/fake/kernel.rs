@@ -86,12 +86,10 @@ impl FakeKernel {
 
     /// Adds an interface for sync daemons, with its MTU.
     pub fn add_interface(&self, name: &str, mtu: u32) {
-        self.configure(|config| {
-            config.interfaces.insert(name.to_owned(), mtu);
-        });
+        self.configure(|config| config.add_interface(name, mtu));
     }
 
-    /// Removes an interface. Running daemons are not affected.
+    /// Removes an interface. Daemons that use it run on without it.
     pub fn remove_interface(&self, name: &str) {
         self.configure(|config| {
             config.interfaces.remove(name);

@@ -88,6 +88,12 @@ impl Kernel for FakeKernel {
         files::open(&state, path)
     }
 
+    fn interface_index(&self, name: &str) -> io::Result<Option<u32>> {
+        let state = self.state();
+        let interface = state.config.interfaces.get(name);
+        Ok(interface.map(|interface| interface.index))
+    }
+
     fn write(&self, path: &str, text: &str) -> io::Result<()> {
         files::write(&mut self.state(), path, text)
     }

@@ -6,8 +6,12 @@ use std::{
 };
 
 use super::{
-    connections::ConnectionSource, counters::Counters, fault::Rule, sync_daemon::SyncDaemons,
-    sysctl::Sysctls, table::Table,
+    connections::ConnectionSource,
+    counters::Counters,
+    fault::Rule,
+    sync_daemon::{Interface, SyncDaemons},
+    sysctl::Sysctls,
+    table::Table,
 };
 use crate::codec::uapi::FAMILY_NAME;
 
@@ -32,6 +36,8 @@ pub(super) struct State {
     pub(super) modules: BTreeSet<&'static str>,
     pub(super) sysctls: Sysctls,
     pub(super) connections: ConnectionSource,
+    /// The inode of the last socket of a sync daemon.
+    pub(super) last_inode: u64,
     /// Contents of files below /proc that tests set.
     pub(super) files: BTreeMap<String, String>,
     pub(super) rules: Vec<Rule>,
@@ -60,8 +66,8 @@ pub(super) struct Config {
     pub(super) receive_buffer: usize,
     /// Maximum size of a dump datagram in bytes.
     pub(super) dump_size: usize,
-    /// Interfaces and their MTUs.
-    pub(super) interfaces: BTreeMap<String, u32>,
+    pub(super) interfaces: BTreeMap<String, Interface>,
+    pub(super) last_index: u32,
     pub(super) broadcasts: Vec<Ipv4Addr>,
 }
 
@@ -87,6 +93,7 @@ impl Default for State {
             modules: BTreeSet::new(),
             sysctls: Sysctls::default(),
             connections: ConnectionSource::default(),
+            last_inode: 0,
             files: BTreeMap::new(),
             rules: Vec::new(),
             counts: BTreeMap::new(),
@@ -129,20 +136,32 @@ impl Config {
     /// The kernel's limit: 32 KiB less the overhead of the buffer. It fits 90 services or 81 real
     /// servers.
     const DUMP_SIZE: usize = 32768 - 320;
+
+    /// Adds an interface, which gets an index that no other has had.
+    pub(super) fn add_interface(&mut self, name: &str, mtu: u32) {
+        self.last_index += 1;
+        let index = self.last_index;
+        let interface = Interface { index, mtu };
+        self.interfaces.insert(name.to_owned(), interface);
+    }
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
+        let mut config = Self {
             hz: 250,
             table_size: 4096,
             ipv6: true,
             padded: true,
             receive_buffer: 4 << 20,
             dump_size: Self::DUMP_SIZE,
-            interfaces: BTreeMap::from([("lo".to_owned(), 65536), ("eth0".to_owned(), 1500)]),
+            interfaces: BTreeMap::new(),
+            last_index: 0,
             broadcasts: Vec::new(),
-        }
+        };
+        config.add_interface("lo", 65536);
+        config.add_interface("eth0", 1500);
+        config
     }
 }
 

@@ -20,6 +20,7 @@ fn running(state: SyncState) -> SyncDaemon {
         multicast_group: "224.0.0.81".parse().unwrap(),
         multicast_port: 8848,
         multicast_ttl: 1,
+        interface_state: InterfaceState::Unknown,
     }
 }
 

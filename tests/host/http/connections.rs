@@ -217,6 +217,10 @@ impl Kernel for Broken {
         self.0.enter()
     }
 
+    fn interface_index(&self, name: &str) -> io::Result<Option<u32>> {
+        self.0.interface_index(name)
+    }
+
     fn leave(&self) -> io::Result<()> {
         self.0.leave()
     }

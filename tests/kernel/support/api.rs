@@ -220,7 +220,7 @@ pub fn context() -> &'static RequestContext {
     &CONTEXT
 }
 
-/// The services without ETags and counters.
+/// A resource without ETags, counters and what ipvsadm does not show.
 pub fn without_etags(mut value: Value) -> Value {
     if let Some(object) = value.as_object_mut() {
         for name in [
@@ -230,6 +230,7 @@ pub fn without_etags(mut value: Value) -> Value {
             "stats",
             "rates",
             "server_count",
+            "interface_state",
         ] {
             object.remove(name);
         }
