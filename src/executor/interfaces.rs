@@ -6,7 +6,7 @@
 //! its multicast group on the interface. The index that a master uses is in no file or message, so
 //! the executor remembers it. The inode of the master's socket tells one master from the next.
 
-use std::net::IpAddr;
+use std::{io, net::IpAddr};
 
 use crate::{
     codec,
@@ -62,7 +62,9 @@ impl Start {
             ..
         } = self.config;
         Some(Master {
-            socket: *sockets(kernel, multicast_group, multicast_port).first()?,
+            socket: *sockets(kernel, multicast_group, multicast_port)
+                .ok()?
+                .first()?,
             interface: self.interface,
             started: true,
         })
@@ -76,6 +78,9 @@ fn state(kernel: &dyn Kernel, daemon: &SyncDaemon, master: &mut Option<Master>) 
     match daemon.state {
         SyncState::Master => {
             let sockets = sockets(kernel, daemon.multicast_group, daemon.multicast_port);
+            let Ok(sockets) = sockets else {
+                return InterfaceState::Unknown;
+            };
             let known = master.filter(|master| sockets.contains(&master.socket));
             *master = known.or_else(|| {
                 Some(Master {
@@ -111,11 +116,10 @@ fn state(kernel: &dyn Kernel, daemon: &SyncDaemon, master: &mut Option<Master>) 
 }
 
 /// The inodes of the UDP sockets that send to this address; one of them is the master's.
-fn sockets(kernel: &dyn Kernel, group: IpAddr, port: u16) -> Vec<u64> {
+fn sockets(kernel: &dyn Kernel, group: IpAddr, port: u16) -> io::Result<Vec<u64>> {
     let file = match group {
         IpAddr::V4(_) => "net/udp",
         IpAddr::V6(_) => "net/udp6",
     };
-    let lines = kernel.lines(file).into_iter().flatten();
-    codec::sockets_to(lines, group, port)
+    Ok(codec::sockets_to(kernel.lines(file)?, group, port))
 }

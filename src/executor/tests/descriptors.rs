@@ -66,6 +66,11 @@ impl Kernel for NoFiles {
         self.kernel.open(path)
     }
 
+    fn interface_index(&self, name: &str) -> io::Result<Option<u32>> {
+        self.check()?;
+        self.kernel.interface_index(name)
+    }
+
     fn write(&self, path: &str, text: &str) -> io::Result<()> {
         self.check()?;
         self.kernel.write(path, text)
