@@ -43,6 +43,7 @@ pub use paging::{Order, OrderBy};
 pub use restore::{RestoreEvent, RestoreStream, RestoreSummary, executed};
 pub use rules::{RestoreMode, RestoreOptions};
 pub use rules_text::RulesText;
+pub use services::service_key;
 pub use stats::{StatsReport, StatsRequest, TopServer, TopService};
 pub use types::{Answer, Guard, Written};
 pub use write::BackgroundWork;

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     executor::{Nothing, Plan, ServersQuery, ServiceQuery, Step, Transaction, TypedQuery},
-    model::{Error, Op, Server, ServerDraft, ServerKey, ServiceEntry, ServiceKey},
+    model::{Error, Op, Server, ServerDraft, ServerKey, ServiceEntry, ServiceKey, both},
 };
 
 /// The servers of a service as they are read: `None` if the service does not exist.
@@ -36,10 +36,7 @@ impl App {
         service: ServiceKey,
         draft: ServerDraft,
     ) -> Result<Written<Server>, Error> {
-        let server = draft
-            .key(service)?
-            .ok_or_else(|| Error::invalid("address", "is required"))?;
-        let config = draft.create(service, server)?;
+        let (server, config) = draft.new_server(service)?;
         // No precondition: the kernel reports a missing service and an existing server.
         let plan = Plan::of([Op::CreateServer(service, server, config).into()]).creating();
         let transaction = Transaction::new(Nothing, |()| Ok(plan), ServersQuery(service));
@@ -87,8 +84,8 @@ impl App {
         draft: ServerDraft,
         guard: Guard,
     ) -> Result<Written<Server>, Error> {
-        draft.check_key(service, server)?;
-        let config = draft.create(service, server)?;
+        let config = draft.create(service, server);
+        let ((), config) = both(draft.check_key(server), config)?;
         let plan = move |old: Option<&Server>| {
             Ok(match old {
                 None => Some(Op::CreateServer(service, server, config)),
@@ -112,15 +109,19 @@ impl App {
         guard: Guard,
         create_missing: bool,
     ) -> Result<Written<Server>, Error> {
-        draft.check_key(service, server)?;
+        let named = draft.check_key(server);
         let plan = move |old: Option<&Server>| match old {
             None if create_missing => {
-                let config = draft.create(service, server)?;
+                let ((), config) = both(named, draft.create(service, server))?;
                 Ok(Some(Op::CreateServer(service, server, config)))
             }
-            None => Err(Error::server_not_found(service, server)),
+            None => {
+                let missing = || Error::server_not_found(service, server);
+                Err(named.err().unwrap_or_else(missing))
+            }
             Some(old) => {
-                let config = draft.update(service, server, old.config)?;
+                let config = draft.update(service, server, old.config);
+                let ((), config) = both(named, config)?;
                 let op = Op::SetServer(service, server, config);
                 Ok((config != old.config).then_some(op))
             }

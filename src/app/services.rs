@@ -13,7 +13,7 @@ use crate::{
     },
     model::{
         Error, Etag, Include, Op, Reason, ServerConfig, ServerDraft, ServerKey, ServiceConfig,
-        ServiceDraft, ServiceEntry, ServiceKey, Violation,
+        ServiceDraft, ServiceEntry, ServiceKey, Violation, both,
     },
 };
 
@@ -47,14 +47,11 @@ impl App {
         context: &RequestContext,
         draft: ServiceDraft,
     ) -> Result<Written<Arc<ServiceEntry>>, Error> {
-        let key = draft.key()?.ok_or_else(|| {
-            Error::invalid(
-                "protocol",
-                "is required with address and port, unless fwmark or id is given",
-            )
-        })?;
-        let config = draft.create(key)?;
-        let servers = new_servers(draft.servers.as_deref().unwrap_or_default(), key)?;
+        let missing = Error::invalid(
+            "protocol",
+            "is required with address and port, unless fwmark or id is given",
+        );
+        let (key, config, servers) = new_service(&draft, missing)?;
         let plan = create(key, config, &servers);
         self.write_service(context, key, Guard::None, move |_| Ok(plan))
             .await
@@ -69,10 +66,10 @@ impl App {
         draft: ServiceDraft,
         guard: Guard,
     ) -> Result<Written<Arc<ServiceEntry>>, Error> {
-        draft.check_key(key)?;
-        let config = draft.create(key)?;
         let servers = draft.servers.as_deref();
-        let servers = servers.map(|drafts| new_servers(drafts, key)).transpose()?;
+        let servers = servers.map(|drafts| new_servers(drafts, key)).transpose();
+        let described = both(draft.create(key), servers);
+        let ((), (config, servers)) = both(draft.check_key(key), described)?;
         self.write_service(context, key, guard, move |entry| {
             Ok(match entry {
                 None => create(key, config, &servers.unwrap_or_default()),
@@ -92,17 +89,19 @@ impl App {
         guard: Guard,
         create_missing: bool,
     ) -> Result<Written<Arc<ServiceEntry>>, Error> {
-        draft.check_key(key)?;
+        let named = draft.check_key(key);
         self.write_service(context, key, guard, move |entry| match entry {
             Some(entry) => {
-                let config = draft.update(key, entry.service.config)?;
+                let ((), config) = both(named, draft.update(key, entry.service.config))?;
                 Ok(replace(entry, config, None))
             }
             None if create_missing => {
-                let servers = new_servers(draft.servers.as_deref().unwrap_or_default(), key)?;
-                Ok(create(key, draft.create(key)?, &servers))
+                let servers = new_servers(draft.servers.as_deref().unwrap_or_default(), key);
+                let described = both(draft.create(key), servers);
+                let ((), (config, servers)) = both(named, described)?;
+                Ok(create(key, config, &servers))
             }
-            None => Err(Error::service_not_found(key)),
+            None => Err(named.err().unwrap_or_else(|| Error::service_not_found(key))),
         })
         .await
     }
@@ -215,6 +214,28 @@ pub(super) fn etags(entry: Option<&ServiceEntry>) -> Option<Vec<Etag>> {
     entry.map(|entry| vec![entry.etag(), entry.service.etag()])
 }
 
+/// The key of a draft that must name one. An error contains the other fields at fault too.
+pub fn service_key(draft: &ServiceDraft, missing: Error) -> Result<ServiceKey, Error> {
+    match draft.key() {
+        Ok(Some(key)) => Ok(key),
+        _ => new_service(draft, missing).map(|(key, ..)| key),
+    }
+}
+
+/// The new service that a draft describes. An invalid key does not hide the other fields.
+fn new_service(
+    draft: &ServiceDraft,
+    missing: Error,
+) -> Result<(ServiceKey, ServiceConfig, Vec<NewServer>), Error> {
+    let key = draft.key().and_then(|key| key.ok_or(missing));
+    let checked = key.as_ref().copied();
+    let checked = checked.unwrap_or_else(|_| draft.provisional_key());
+    let servers = new_servers(draft.servers.as_deref().unwrap_or_default(), checked);
+    let described = both(draft.create(checked), servers);
+    let (key, (config, servers)) = both(key, described)?;
+    Ok((key, config, servers))
+}
+
 /// The servers that a list of drafts describes, in its order. Reports all invalid drafts at once.
 pub(super) fn new_servers(
     drafts: &[ServerDraft],
@@ -224,11 +245,7 @@ pub(super) fn new_servers(
     let mut first_index = HashMap::with_capacity(drafts.len());
     let mut violations = Vec::new();
     for (i, draft) in drafts.iter().enumerate() {
-        let server = draft
-            .key(service)
-            .and_then(|key| key.ok_or_else(|| Error::invalid("address", "is required")))
-            .and_then(|key| Ok((key, draft.create(service, key)?)));
-        match server {
+        match draft.new_server(service) {
             Ok((key, config)) => match first_index.entry(key) {
                 Entry::Vacant(entry) => {
                     entry.insert(i);

@@ -7,11 +7,11 @@ use prost::Message;
 
 use super::{
     api::Api,
-    convert::{self, ITEM_OVERHEAD},
+    convert::{self, Fields, ITEM_OVERHEAD},
 };
 use crate::{
     app::{Count, RequestContext},
-    model::{Connection, ConnectionFilter, Endpoint, Error},
+    model::{Connection, ConnectionFilter, Endpoint, Error, both},
     proto::v1 as pb,
 };
 
@@ -41,11 +41,8 @@ pub(super) async fn count(
     context: RequestContext,
 ) -> Result<pb::CountConnectionsResponse, Error> {
     let pb::CountConnectionsRequest { filter, count_by } = request;
-    let filter = connection_filter(filter)?;
-    let counts = api
-        .app
-        .count_connections(&context, filter, count_by.parse()?)
-        .await?;
+    let (filter, by) = both(connection_filter(filter), count_by.parse())?;
+    let counts = api.app.count_connections(&context, filter, by).await?;
     Ok(truncated(counts, api.options.max_response_bytes))
 }
 
@@ -86,14 +83,19 @@ fn connection_filter(filter: Option<pb::ConnectionFilter>) -> Result<ConnectionF
         state,
         templates,
     } = filter.unwrap_or_default();
-    Ok(ConnectionFilter {
-        protocol: parse(protocol, "filter.protocol")?,
-        client: parse(client, "filter.client")?,
-        virtual_address: parse(r#virtual, "filter.virtual")?,
-        destination: parse(destination, "filter.destination")?,
+    let mut fields = Fields::default();
+    let filter = ConnectionFilter {
+        protocol: fields.take(parse(protocol, "filter.protocol")).flatten(),
+        client: fields.take(parse(client, "filter.client")).flatten(),
+        virtual_address: fields.take(parse(r#virtual, "filter.virtual")).flatten(),
+        destination: fields
+            .take(parse(destination, "filter.destination"))
+            .flatten(),
         state,
         templates,
-    })
+    };
+    fields.finish()?;
+    Ok(filter)
 }
 
 // === pb::Connection ===

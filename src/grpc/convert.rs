@@ -3,12 +3,16 @@
 use crate::{
     app::{Answer, Guard, Order},
     ipvsadm,
-    model::{Error, Include, Rates, ServerKey, ServiceKey, Stats},
+    model::{Error, Etag, Include, Rates, ServerKey, ServiceKey, Stats, Violation},
     proto::v1 as pb,
 };
 
 /// Bytes in front of each message of a repeated field: a tag, and a length of at most 5 bytes.
 pub(super) const ITEM_OVERHEAD: usize = 6;
+
+/// Collects the fields at fault of a request, so that they are reported together.
+#[derive(Debug, Default)]
+pub(super) struct Fields(Vec<Violation>);
 
 /// Parses the id of a service, which the request has in `field`.
 pub(super) fn service_key(id: &str, field: &str) -> Result<ServiceKey, Error> {
@@ -39,7 +43,10 @@ pub(super) fn guard(etag: &str) -> Result<Guard, Error> {
     Ok(match etag {
         "" => Guard::None,
         "*" => Guard::Exists,
-        etag => Guard::Matches(vec![etag.parse()?]),
+        text => match text.parse() {
+            Ok(etag) => Guard::Matches(vec![etag]),
+            Err(_) => return Err(Etag::not_issued("etag", &[text])),
+        },
     })
 }
 
@@ -116,6 +123,23 @@ pub(super) fn age<T>(answer: &Answer<T>) -> Option<prost_types::Duration> {
 /// A number of objects, which are in memory and thus fewer than 2^32.
 pub(super) fn count<N: TryInto<u32>>(number: N) -> u32 {
     number.try_into().unwrap_or(u32::MAX)
+}
+
+// === impl Fields ===
+
+impl Fields {
+    /// The value; `None`, and the fields at fault are kept, if it is invalid.
+    pub(super) fn take<T>(&mut self, parsed: Result<T, Error>) -> Option<T> {
+        parsed.map_err(|error| self.0.extend(error.violations)).ok()
+    }
+
+    /// The error with all fields at fault, if there are any.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        match self.0.is_empty() {
+            true => Ok(()),
+            false => Err(Error::from_violations(self.0)),
+        }
+    }
 }
 
 impl From<&Stats> for pb::Stats {
@@ -212,7 +236,9 @@ mod tests {
             guard(etag).unwrap(),
             Guard::Matches(vec![etag.parse().unwrap()])
         );
-        assert_eq!(guard("nonsense").unwrap_err().violations[0].field, "etag");
+        let error = guard("nonsense").unwrap_err();
+        assert_eq!(error.reason, Reason::RevisionMismatch);
+        assert_eq!(error.violations[0].field, "etag");
     }
 
     #[test]

@@ -15,12 +15,12 @@ use tower::{Layer, service_fn};
 
 use super::{
     api::Api,
-    convert::{ITEM_OVERHEAD, age, include, non_empty, number, order},
+    convert::{Fields, ITEM_OVERHEAD, age, include, non_empty, number, order},
     service_message::{self, too_large},
 };
 use crate::{
     app::{Filter, ListServices, Order, RequestContext, ServicePage},
-    model::{Error, Include, Reason},
+    model::{Error, Include, Protocol, Reason},
     proto::{SERVICE, v1 as pb},
 };
 
@@ -71,24 +71,29 @@ pub(super) async fn list(
         scheduler,
         max_age: _,
     } = request;
-    let port = port.map(|port| number(port, "port", u16::MAX.into()));
-    let protocol = protocol.map(|text| text.parse().map_err(|e: Error| e.below("protocol")));
+    let mut fields = Fields::default();
+    let protocol = protocol.map(|text| Protocol::named(&text).map_err(|e| e.below("protocol")));
     let address = address.map(|text| {
         text.parse().map_err(|_| {
             let message = format!("{text:?} is not an IPv4 or IPv6 address");
             Error::invalid("address", message)
         })
     });
+    let port = port.map(|port| number(port, "port", u16::MAX.into()));
+    let filter = Filter {
+        protocol: fields.take(protocol.transpose()).flatten(),
+        address: fields.take(address.transpose()).flatten(),
+        port: fields.take(port.transpose()).flatten(),
+        fwmark,
+        scheduler,
+    };
+    let include = fields.take(include(&names, Include::default()));
+    let order = fields.take(order(&sort, Order::default()));
+    fields.finish()?;
     let list = ListServices {
-        filter: Filter {
-            protocol: protocol.transpose()?,
-            address: address.transpose()?,
-            port: port.transpose()?,
-            fwmark,
-            scheduler,
-        },
-        include: include(&names, Include::default())?,
-        order: order(&sort, Order::default())?,
+        filter,
+        include: include.unwrap_or_default(),
+        order: order.unwrap_or_default(),
         page_size,
         page_token: non_empty(page_token),
     };

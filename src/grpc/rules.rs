@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::{
     api::Api,
@@ -53,9 +53,14 @@ async fn read_text(
     limit: usize,
     mut charge: Charge,
 ) -> Result<(pb::RestoreRulesRequest, RulesText), Error> {
-    let interrupted = |status: Status| {
-        let message = format!("the request stream was interrupted: {}", status.message());
-        Error::invalid("", message)
+    let interrupted = |status: Status| match status.code() {
+        // The code of a message that is too long.
+        Code::OutOfRange => Error::new(Reason::TooLarge, status.message())
+            .with_hint("send the text in shorter messages"),
+        _ => {
+            let message = format!("the request stream was interrupted: {}", status.message());
+            Error::invalid("", message)
+        }
     };
     let mut text = Vec::new();
     let mut first = None;

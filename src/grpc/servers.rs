@@ -4,14 +4,22 @@ use prost::Message;
 
 use super::{
     api::Api,
-    convert::{ITEM_OVERHEAD, age, guard, include, non_empty, order, server_key, service_key},
+    convert::{
+        Fields, ITEM_OVERHEAD, age, guard, include, non_empty, order, server_key, service_key,
+    },
     mask::Mask,
     server_message::{FIELDS, draft, message},
 };
 use crate::{
     app::{ListServers, Order, RequestContext, Written},
-    model::{Error, Include, Server, ServerDraft, ServerKey, ServerView, ServiceKey},
+    model::{Error, Family, Include, Server, ServerDraft, ServerKey, ServerView, ServiceKey, both},
     proto::v1 as pb,
+};
+
+/// Stands for an invalid service while the other fields of the request are checked.
+const ANY_SERVICE: ServiceKey = ServiceKey::Fwmark {
+    family: Family::Ipv4,
+    mark: 1,
 };
 
 /// The default of `include`, without counters and rates.
@@ -34,10 +42,14 @@ pub(super) async fn list(
         sort,
         max_age: _,
     } = request;
-    let service = service_key(&service, "service")?;
+    let mut fields = Fields::default();
+    let service = service_key(&service, "service");
+    let include = fields.take(include(&names, NO_OPTIONAL_PARTS));
+    let order = fields.take(order(&sort, Order::default()));
+    let (service, ()) = both(service, fields.finish())?;
     let list = ListServers {
-        include: include(&names, NO_OPTIONAL_PARTS)?,
-        order: order(&sort, Order::default())?,
+        include: include.unwrap_or_default(),
+        order: order.unwrap_or_default(),
         page_size,
         page_token: non_empty(page_token),
     };
@@ -76,9 +88,8 @@ pub(super) async fn get(
         include: names,
         max_age: _,
     } = request;
-    let service = service_key(&service, "service")?;
-    let key = server_key(&id)?;
-    let include = include(&names, NO_OPTIONAL_PARTS)?;
+    let keys = both(service_key(&service, "service"), server_key(&id));
+    let ((service, key), include) = both(keys, include(&names, NO_OPTIONAL_PARTS))?;
     let answer = api.app.server(&context, service, key).await?;
     Ok(pb::GetServerResponse {
         server: Some(message(ServerView::new(&answer.value, include))),
@@ -96,9 +107,8 @@ pub(super) async fn create(
         server,
         dry_run: _,
     } = request;
-    let service = service_key(&service, "service")?;
     let draft = draft(required(server)?, &Mask::Present);
-    key_of(&draft, service)?;
+    let (service, _) = keys(&service, &draft)?;
     let written = api.app.create_server(&context, service, draft).await?;
     let (server, created, changed) = written_server(&written);
     Ok(pb::CreateServerResponse {
@@ -152,10 +162,12 @@ pub(super) async fn update(
         etag,
         dry_run: _,
     } = request;
-    let service = service_key(&service, "service")?;
-    let mask = Mask::parse(update_mask, &FIELDS)?;
-    let draft = draft(required(server)?, &mask);
-    let key = key_of(&draft, service)?;
+    let service = service_key(&service, "service");
+    let mask = Mask::parse(update_mask, &FIELDS);
+    let draft = draft(required(server)?, mask.as_ref().unwrap_or(&Mask::Present));
+    let key = draft.key(*service.as_ref().unwrap_or(&ANY_SERVICE));
+    let key = key.and_then(|key| key.ok_or_else(missing_key));
+    let ((service, _), key) = both(both(service, mask), key)?;
     let written = api
         .app
         .update_server(&context, service, key, draft, guard(&etag)?, allow_missing)
@@ -179,9 +191,8 @@ pub(super) async fn replace(
         etag,
         dry_run: _,
     } = request;
-    let service = service_key(&service, "service")?;
     let draft = draft(required(server)?, &Mask::Present);
-    let key = key_of(&draft, service)?;
+    let (service, key) = keys(&service, &draft)?;
     let written = api
         .app
         .replace_server(&context, service, key, draft, guard(&etag)?)
@@ -206,8 +217,7 @@ pub(super) async fn delete(
         etag,
         dry_run: _,
     } = request;
-    let service = service_key(&service, "service")?;
-    let key = server_key(&id)?;
+    let (service, key) = both(service_key(&service, "service"), server_key(&id))?;
     let changed = api
         .app
         .delete_server(&context, service, key, allow_missing, guard(&etag)?)
@@ -219,13 +229,21 @@ fn required(server: Option<pb::Server>) -> Result<pb::Server, Error> {
     server.ok_or_else(|| Error::invalid("server", "is required"))
 }
 
-fn key_of(draft: &ServerDraft, service: ServiceKey) -> Result<ServerKey, Error> {
-    draft.key(service)?.ok_or_else(|| {
-        Error::invalid(
-            "id",
-            "is required: the id of the server, or address and port",
-        )
-    })
+/// The keys of a new or replaced server. An error contains all fields at fault.
+fn keys(service: &str, draft: &ServerDraft) -> Result<(ServiceKey, ServerKey), Error> {
+    let service = service_key(service, "service");
+    let checked = *service.as_ref().unwrap_or(&ANY_SERVICE);
+    let key = match draft.key(checked) {
+        Ok(Some(key)) if service.is_ok() => Ok(key),
+        Ok(None) => Err(missing_key()),
+        _ => draft.new_server(checked).map(|(key, _)| key),
+    };
+    both(service, key)
+}
+
+fn missing_key() -> Error {
+    let message = "is required: the id of the server, or address and port";
+    Error::invalid("id", message)
 }
 
 fn written_server(written: &Written<Server>) -> (Option<pb::Server>, bool, bool) {

@@ -11,8 +11,8 @@ use super::{
     service_message::{FIELDS, draft, message, too_large},
 };
 use crate::{
-    app::{RequestContext, Written},
-    model::{Error, Include, ServiceDraft, ServiceEntry, ServiceKey},
+    app::{self, RequestContext, Written},
+    model::{Error, Include, ServiceEntry, both},
     proto::v1 as pb,
 };
 
@@ -26,8 +26,7 @@ pub(super) async fn get(
         include: names,
         max_age: _,
     } = request;
-    let key = service_key(&id, "id")?;
-    let include = include(&names, Include::default())?;
+    let (key, include) = both(service_key(&id, "id"), include(&names, Include::default()))?;
     let answer = api.app.service(&context, key, include).await?;
     let limit = api.options.max_response_bytes;
     let service = message(&answer.value, include);
@@ -71,9 +70,10 @@ pub(super) async fn update(
         etag,
         dry_run: _,
     } = request;
-    let mask = Mask::parse(update_mask, &FIELDS)?;
-    let draft = draft(required(service)?, &mask);
-    let key = key_of(&draft)?;
+    let mask = Mask::parse(update_mask, &FIELDS);
+    let draft = draft(required(service)?, mask.as_ref().unwrap_or(&Mask::Present));
+    let key = draft.key().and_then(|key| key.ok_or_else(missing_key));
+    let (_, key) = both(mask, key)?;
     let written = api
         .app
         .update_service(&context, key, draft, guard(&etag)?, allow_missing)
@@ -101,7 +101,7 @@ pub(super) async fn replace(
     if replace_servers {
         draft.servers.get_or_insert_default();
     }
-    let key = key_of(&draft)?;
+    let key = app::service_key(&draft, missing_key())?;
     let written = api
         .app
         .replace_service(&context, key, draft, guard(&etag)?)
@@ -153,13 +153,11 @@ fn required(service: Option<pb::Service>) -> Result<pb::Service, Error> {
     service.ok_or_else(|| Error::invalid("service", "is required"))
 }
 
-fn key_of(draft: &ServiceDraft) -> Result<ServiceKey, Error> {
-    draft.key()?.ok_or_else(|| {
-        Error::invalid(
-            "id",
-            "is required: the id of the service; or protocol, address and port; or fwmark",
-        )
-    })
+fn missing_key() -> Error {
+    Error::invalid(
+        "id",
+        "is required: the id of the service; or protocol, address and port; or fwmark",
+    )
 }
 
 /// The result of a write. Servers that do not fit the response are left out, because the write has

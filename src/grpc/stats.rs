@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     app::{RequestContext, StatsReport, StatsRequest, TopServer, TopService},
-    model::Error,
+    model::{Error, both},
     proto::v1 as pb,
 };
 
@@ -27,10 +27,9 @@ pub(super) async fn get(
         sort,
         max_age: _,
     } = request;
-    let request = StatsRequest {
-        top: number(top.unwrap_or(DEFAULT_TOP), "top", MAX_TOP)?,
-        by: order(&sort, DEFAULT_SORT.parse()?)?,
-    };
+    let top = number(top.unwrap_or(DEFAULT_TOP), "top", MAX_TOP);
+    let (top, by) = both(top, order(&sort, DEFAULT_SORT.parse()?))?;
+    let request = StatsRequest { top, by };
     let answer = api.app.stats(&context, request).await?;
     let age = age(&answer);
     let StatsReport {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     app::RequestContext,
-    model::{Error, SyncDaemon, SyncDaemonDraft, SyncDaemonView, SyncState},
+    model::{Error, SyncDaemon, SyncDaemonDraft, SyncDaemonView, SyncState, both},
     proto::v1 as pb,
 };
 
@@ -37,10 +37,14 @@ pub(super) async fn start(
         dry_run: _,
     } = request;
     let daemon = sync_daemon.ok_or_else(|| Error::invalid("sync_daemon", "is required"))?;
-    let state = state(&daemon.state)?;
+    let state = state(&daemon.state);
+    let draft = draft(daemon);
+    // An invalid state does not hide the other fields.
+    let checked = *state.as_ref().unwrap_or(&SyncState::Master);
+    let (state, _) = both(state, draft.config(checked))?;
     let written = api
         .app
-        .start_sync_daemon(&context, state, draft(daemon), replace, guard(&etag)?)
+        .start_sync_daemon(&context, state, draft, replace, guard(&etag)?)
         .await?;
     Ok(pb::StartSyncDaemonResponse {
         sync_daemon: Some(SyncDaemonView::from(written.value).into()),

@@ -16,7 +16,7 @@ use utoipa::{
 use super::{context::Caller, etag::Tag, problem::Problem, shape::text, state::Api};
 use crate::{
     app::{Guard, RequestContext},
-    model::{Error, Etag, Reason},
+    model::{Error, Etag},
 };
 
 /// A read: its context, with the accepted age, and `If-None-Match`.
@@ -69,7 +69,12 @@ impl Tags {
                 any = true;
                 continue;
             }
-            while !rest.is_empty() {
+            loop {
+                // Empty elements of a list are ignored (RFC 9110, section 5.6.1.2).
+                rest = rest.trim_start_matches([',', ' ', '\t']);
+                if rest.is_empty() {
+                    break;
+                }
                 let (tag, after) = EntityTag::parse(rest).ok_or_else(|| {
                     Error::invalid(
                         name.as_str(),
@@ -200,25 +205,12 @@ fn guard(headers: &HeaderMap, may_create: bool) -> Result<Guard, Error> {
             }
             let etags: Vec<_> = tags.iter().filter_map(EntityTag::configuration).collect();
             if etags.is_empty() {
-                return Err(not_issued(&tags));
+                let tags: Vec<_> = tags.iter().map(|tag| tag.text.as_str()).collect();
+                return Err(Etag::not_issued("if-match", &tags));
             }
             Ok(Guard::Matches(etags))
         }
     }
-}
-
-/// The error for tags none of which this server issued for a resource: they cannot match.
-fn not_issued(tags: &[EntityTag]) -> Error {
-    let tags: Vec<_> = tags.iter().map(|tag| format!("{:?}", tag.text)).collect();
-    let detail = format!(
-        "if-match: {} is not an ETag issued by this server for a resource",
-        tags.join(", ")
-    );
-    Error::new(Reason::RevisionMismatch, detail)
-        .with_violation("if-match", "no ETag in the list can match")
-        .with_hint(
-            "read the resource and send its ETag; the ETag of a list cannot be used for a write",
-        )
 }
 
 impl<S: Sync> FromRequestParts<S> for IfMatch {
@@ -316,7 +308,7 @@ impl IntoParams for IfMatchOrAbsent {
 mod tests {
     use super::*;
     use crate::app::RequestId;
-    use crate::model::EtagScope;
+    use crate::model::{EtagScope, Reason};
 
     fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
         pairs

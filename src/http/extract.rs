@@ -163,7 +163,6 @@ fn violation(path: String, error: &serde_json::Error) -> Error {
         return Error::invalid("", format!("invalid JSON: {text}"));
     }
     let message = text.split(" at line ").next().unwrap_or(&text);
-    let message = message.replace("expected i64", "expected an integer");
     // The path of an unknown field ends at the containing object.
     let named = ["unknown field `", "duplicate field `", "missing field `"];
     let name = named

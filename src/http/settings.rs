@@ -1,7 +1,5 @@
 //! `/v1/settings`: the kernel's settings, `/proc/sys/net/ipv4/vs`.
 
-use std::collections::BTreeMap;
-
 use axum::{extract::State, response::Response};
 
 use super::{
@@ -14,7 +12,7 @@ use super::{
     schema,
     state::Api,
 };
-use crate::model::{Field, SettingValue};
+use crate::model::{Entries, Field, SettingValue};
 
 /// Get the settings
 ///
@@ -56,7 +54,7 @@ pub(super) async fn update(
     State(api): State<Api>,
     write: Write,
     _: Unconditional,
-    Patch(mut settings): Patch<BTreeMap<String, Field<SettingValue>>>,
+    Patch(Entries(mut settings)): Patch<Entries<Field<SettingValue>>>,
 ) -> Result<Response, Problem> {
     let (context, _) = write.start();
     // Read-only; part of the response to a write.

@@ -138,12 +138,8 @@ parsed! {
         address.map_err(|_| format!("{text:?} is not an IPv4 or IPv6 address"))
     };
     EndpointFilter, text(), |text: &str| text.parse().map_err(first_message);
-    ServiceProtocol, reference("Protocol"), |text: &str| match text {
-        "tcp" => Ok(Self(Protocol::Tcp)),
-        "udp" => Ok(Self(Protocol::Udp)),
-        "sctp" => Ok(Self(Protocol::Sctp)),
-        _ => Err(unknown(text, &["tcp", "udp", "sctp"])),
-    };
+    ServiceProtocol, reference("Protocol"),
+        |text: &str| Protocol::named(text).map(Self).map_err(first_message);
     AnyProtocol,
         text().pattern(Some("^(tcp|udp|sctp|icmp|icmpv6|ip|[0-9]{1,4})$")),
         |text: &str| text.parse().map(Self).map_err(first_message);

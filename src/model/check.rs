@@ -1,6 +1,31 @@
 //! Checks that several drafts share.
 
-use super::{Error, Field, Name, Violation};
+use std::{fmt::Display, net::IpAddr};
+
+use super::{Error, Field, Name, Violation, key::parse_address};
+
+/// The field `address`.
+pub(super) fn address(text: &str) -> Result<IpAddr, Violation> {
+    parse_address(text).ok_or_else(|| {
+        Violation::new(
+            "address",
+            format!("{text:?} is not an IPv4 or IPv6 address"),
+        )
+    })
+}
+
+/// The field `port`.
+pub(super) fn port(number: i64) -> Result<u16, Violation> {
+    in_range(number, "port", 0, u16::MAX.into())
+}
+
+/// An identifying field with another value than the key that `named` describes.
+pub(super) fn contradiction(field: &str, value: &impl Display, named: &str) -> Violation {
+    Violation::new(
+        field,
+        format!("{value} contradicts {named}; what identifies an object cannot be changed"),
+    )
+}
 
 /// `value` as a number from `min` to `max`.
 pub(super) fn in_range<T: TryFrom<i64>>(

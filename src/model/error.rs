@@ -68,6 +68,15 @@ const MAX_VIOLATIONS: usize = 100;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Errno(pub i32);
 
+/// Both values, or the errors of both: fields at fault are reported together.
+pub fn both<A, B>(a: Result<A, Error>, b: Result<B, Error>) -> Result<(A, B), Error> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (Err(a), Err(b)) => Err(a.and(b)),
+        (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
+    }
+}
+
 // === impl Error ===
 
 impl Error {
@@ -167,6 +176,21 @@ impl Error {
     ) -> Self {
         self.cause = Some(Cause(source.into().into()));
         self
+    }
+
+    /// This error, with the fields at fault of another if both are about fields.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        if self.reason != Reason::InvalidArgument || other.reason != Reason::InvalidArgument {
+            return self;
+        }
+        let hint = self.hint.or(other.hint);
+        let mut violations = self.violations;
+        violations.extend(other.violations);
+        Self {
+            hint,
+            ..Self::from_violations(violations)
+        }
     }
 
     /// Prefixes all field paths with `path`, as in `servers[2].weight`. An error without a field

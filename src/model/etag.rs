@@ -9,6 +9,8 @@ use std::{
 use foldhash::fast::FixedState;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::{Error, Reason};
+
 /// A fingerprint of a resource's configuration. Counters, rates and connections are not part of it:
 /// two responses with the same ETag have the same configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +44,21 @@ pub fn fingerprint() -> Fingerprint {
 // === impl Etag ===
 
 impl Etag {
+    /// The error of a precondition in `field` with ETags that this server did not issue for a
+    /// resource: they cannot match.
+    pub fn not_issued(field: &str, tags: &[&str]) -> Error {
+        let tags: Vec<_> = tags.iter().map(|tag| format!("{tag:?}")).collect();
+        let detail = format!(
+            "{field}: {} is not an ETag issued by this server for a resource",
+            tags.join(", ")
+        );
+        Error::new(Reason::RevisionMismatch, detail)
+            .with_violation(field, "no ETag in the request can match")
+            .with_hint(
+                "read the resource and send its ETag; the ETag of a list cannot be used for a write",
+            )
+    }
+
     /// The fingerprint of `value`.
     pub fn of(scope: EtagScope, value: &impl Hash) -> Self {
         Self::compute(scope, |hasher| value.hash(hasher))
@@ -81,11 +98,11 @@ impl fmt::Display for Etag {
 }
 
 impl FromStr for Etag {
-    type Err = super::Error;
+    type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = || {
-            super::Error::invalid(
+            Error::invalid(
                 "etag",
                 format!("{text:?} is not an ETag issued by this server"),
             )

@@ -125,6 +125,19 @@ impl FromStr for Family {
 // === impl Protocol ===
 
 impl Protocol {
+    /// The protocol of this name.
+    pub fn named(name: &str) -> Result<Self, Error> {
+        match name {
+            "tcp" => Ok(Self::Tcp),
+            "udp" => Ok(Self::Udp),
+            "sctp" => Ok(Self::Sctp),
+            _ => Err(Error::invalid(
+                "",
+                format!("{name:?} is not a protocol: tcp, udp or sctp"),
+            )),
+        }
+    }
+
     /// The IP protocol number.
     pub fn number(self) -> u16 {
         match self {
@@ -162,17 +175,12 @@ impl FromStr for Protocol {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        match text {
-            "tcp" => Ok(Self::Tcp),
-            "udp" => Ok(Self::Udp),
-            "sctp" => Ok(Self::Sctp),
-            _ => decimal(text)
+        Self::named(text).or_else(|error| {
+            decimal(text)
                 .and_then(|number| u16::try_from(number).ok())
                 .map(Self::from)
-                .ok_or_else(|| {
-                    Error::invalid("", format!("{text:?} is not a protocol: tcp, udp or sctp"))
-                }),
-        }
+                .ok_or(error)
+        })
     }
 }
 

@@ -15,6 +15,7 @@ mod etag;
 mod existence;
 mod field;
 mod info;
+mod integer;
 mod key;
 mod name;
 mod named_number;
@@ -42,14 +43,14 @@ pub use connection::{
     Connection, ConnectionFilter, ConnectionProtocol, CountBy, Endpoint, EndpointFilter,
 };
 pub use diff::{Change, Diff, DiffCounts, diff, diff_service};
-pub use error::{Cause, Errno, Error, Progress, Violation};
+pub use error::{Cause, Errno, Error, Progress, Violation, both};
 pub use etag::{Etag, EtagScope, Fingerprint, fingerprint};
 pub use field::Field;
 pub use info::Info;
 pub use key::{Family, Protocol, ServerKey, ServiceKey};
 pub use name::Name;
 pub use netmask::{MaskText, Netmask};
-pub use object::Object;
+pub use object::{Entries, Object};
 pub use op::{Op, Query};
 pub use reason::Reason;
 pub use scheduler::{SCHEDULERS, SchedulerFlags};

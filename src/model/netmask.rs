@@ -4,7 +4,7 @@ use std::{fmt, net::Ipv4Addr};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Family, Field, Violation};
+use super::{Family, Field, Violation, integer};
 
 /// The part of a client's address that identifies it for persistence (`IPVS_SVC_ATTR_NETMASK`;
 /// manual: -M).
@@ -26,7 +26,7 @@ pub enum MaskText {
     /// `"255.255.255.0"` or `"64"`.
     Text(String),
     /// `64`.
-    Number(i64),
+    Number(#[serde(deserialize_with = "integer::one")] i64),
 }
 
 // === impl Netmask ===

@@ -1,10 +1,10 @@
 //! Deserialisation of JSON objects that rejects arrays.
 
-use std::{fmt, marker::PhantomData};
+use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
 use super::Field;
@@ -14,7 +14,13 @@ use super::Field;
 #[derive(Clone, Debug)]
 pub struct Object<T>(pub T);
 
+/// An object with keys that are no fields of a struct. A repeated key is an error, as in a struct.
+#[derive(Clone, Debug)]
+pub struct Entries<V>(pub BTreeMap<String, V>);
+
 struct ObjectVisitor<T>(PhantomData<T>);
+
+struct EntriesVisitor<V>(PhantomData<V>);
 
 // === impl Object ===
 
@@ -35,6 +41,34 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
         T::deserialize(MapAccessDeserializer::new(map))
+    }
+}
+
+// === impl Entries ===
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EntriesVisitor(PhantomData))
+    }
+}
+
+impl<'de, V: Deserialize<'de>> Visitor<'de> for EntriesVisitor<V> {
+    type Value = Entries<V>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = BTreeMap::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if entries.contains_key(&key) {
+                return Err(A::Error::custom(format!("duplicate field `{key}`")));
+            }
+            let value = map.next_value()?;
+            entries.insert(key, value);
+        }
+        Ok(Entries(entries))
     }
 }
 

@@ -1,13 +1,14 @@
 //! Real servers in requests: the draft, and its validation.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     Error, Family, Field, Forwarding, ServerConfig, ServerKey, ServiceKey, Tunnel, TunnelDraft,
-    Violation,
-    check::{accept, in_range, number},
+    Violation, both,
+    check::{accept, address, contradiction, number, port},
+    integer,
     key::parse_address,
     object,
 };
@@ -23,20 +24,21 @@ pub struct ServerDraft {
     pub address: Option<String>,
     /// Port on the server. Default: the service's port; with a firewall mark 0, which keeps the
     /// packet's destination port. Direct routing and tunneling require the service's port.
+    #[serde(default, deserialize_with = "integer::option")]
     pub port: Option<i64>,
     /// Forwarding method. Default `direct`.
     #[serde(default)]
     pub forwarding: Field<String>,
     /// Capacity relative to the other servers. A server of weight 0 receives no new connections.
     /// Default 1.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "integer::field")]
     pub weight: Field<i64>,
     /// Number of connections above which the server receives no new ones; 0: no limit. Default 0.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "integer::field")]
     pub upper_threshold: Field<i64>,
     /// Number of connections below which the server receives new ones again, up to
     /// `upper_threshold`; 0: three quarters of it. Default 0.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "integer::field")]
     pub lower_threshold: Field<i64>,
     /// Encapsulation. Requires `forwarding` `tunnel`. Default `ipip`.
     #[serde(default, deserialize_with = "object::field")]
@@ -56,66 +58,86 @@ impl ServerDraft {
     /// The key that the draft names by `id` or by its fields; `None` if it names none. The default
     /// port is that of the service.
     pub fn key(&self, service: ServiceKey) -> Result<Option<ServerKey>, Error> {
-        let id = self.id.as_deref().map(str::parse::<ServerKey>).transpose();
-        let id = id.map_err(|error| Error::invalid("id", error.detail))?;
-        let Some(text) = self.address.as_deref() else {
-            return match (id, self.port) {
-                (Some(id), Some(port)) if i64::from(id.port) != port => Err(Error::invalid(
-                    "port",
-                    format!("{port} does not match the id {id}"),
-                )),
-                (None, Some(_)) => Err(Error::invalid("address", "is required with a port")),
-                _ => Ok(id),
-            };
-        };
-        let address = parse_address(text).ok_or_else(|| {
-            Error::invalid(
-                "address",
-                format!("{text:?} is not an IPv4 or IPv6 address"),
-            )
-        })?;
-        let port = match (self.port, id) {
-            (Some(port), _) => in_range(port, "port", 0, u16::MAX.into())
-                .map_err(|violation| Error::from_violations(vec![violation]))?,
-            (None, Some(id)) => id.port,
-            (None, None) => service.port().unwrap_or(0),
-        };
-        let key = ServerKey { address, port };
-        match id {
-            Some(id) if id != key => Err(Error::invalid(
-                "id",
-                format!("{id} does not match the other fields, which identify {key}"),
-            )),
-            _ => Ok(Some(key)),
+        let port = self.port.map(port).transpose();
+        match (self.id(), self.address.as_deref().map(address)) {
+            (Some(Ok(id)), _) => accept(Some(id), self.contradictions(id, &format!("the id {id}"))),
+            (None, None) if self.port.is_none() => Ok(None),
+            (None, Some(Ok(address))) if port.is_ok() => {
+                let port = port.ok().flatten().or(service.port());
+                Ok(Some(ServerKey {
+                    address,
+                    port: port.unwrap_or(0),
+                }))
+            }
+            (id, address) => {
+                let missing = (id.is_none() && address.is_none())
+                    .then(|| Violation::new("address", "is required with a port"));
+                let id = id.and_then(Result::err);
+                let address = address.and_then(Result::err);
+                let violations = id
+                    .into_iter()
+                    .chain(address)
+                    .chain(missing)
+                    .chain(port.err());
+                Err(Error::from_violations(violations.collect()))
+            }
         }
     }
 
     /// Checks that the draft names no other server than `key`, that of the request path.
-    pub fn check_key(&self, service: ServiceKey, key: ServerKey) -> Result<(), Error> {
-        // The default port is that of the path here, not that of the service.
-        let port = self.port.or(Some(key.port.into()));
-        let body = Self {
-            port,
-            address: self.address.clone(),
-            id: self.id.clone(),
-            ..Self::default()
-        };
-        let named = if body.address.is_some() || body.id.is_some() {
-            body.key(service)?
-        } else {
-            None
-        };
-        match named {
-            Some(other) if other != key => Err(Error::invalid(
-                "id",
-                format!("the body names {other}, but the request is for {key}"),
-            )),
-            _ if self.port.is_some_and(|port| port != i64::from(key.port)) => Err(Error::invalid(
-                "port",
-                format!("the request is for {key}: the port of a server cannot be changed"),
-            )),
-            _ => Ok(()),
+    pub fn check_key(&self, key: ServerKey) -> Result<(), Error> {
+        let request = format!("the request, which is for {key}");
+        let mut violations = Vec::new();
+        match self.id() {
+            Some(Ok(id)) if id != key => violations.push(contradiction("id", &id, &request)),
+            Some(Err(violation)) => violations.push(violation),
+            _ => {}
         }
+        violations.extend(self.contradictions(key, &request));
+        accept((), violations)
+    }
+
+    /// The new server that the draft describes. An invalid key does not hide the other fields.
+    pub fn new_server(&self, service: ServiceKey) -> Result<(ServerKey, ServerConfig), Error> {
+        let key = self
+            .key(service)
+            .and_then(|key| key.ok_or_else(|| Error::invalid("address", "is required")));
+        let provisional = || ServerKey {
+            address: self.address.as_deref().and_then(parse_address).unwrap_or(
+                match service.family() {
+                    Family::Ipv4 => Ipv4Addr::LOCALHOST.into(),
+                    Family::Ipv6 => Ipv6Addr::LOCALHOST.into(),
+                },
+            ),
+            port: service.port().unwrap_or(0),
+        };
+        let checked = key.as_ref().map_or_else(|_| provisional(), |key| *key);
+        both(key, self.create(service, checked))
+    }
+
+    fn id(&self) -> Option<Result<ServerKey, Violation>> {
+        let id = self.id.as_deref()?.parse();
+        Some(id.map_err(|error: Error| Violation::new("id", error.detail)))
+    }
+
+    /// The identifying fields that are not those of `key`, which `named` describes.
+    fn contradictions(&self, key: ServerKey, named: &str) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        match self.address.as_deref().map(address) {
+            Some(Ok(address)) if address != key.address => {
+                violations.push(contradiction("address", &address, named));
+            }
+            Some(Err(violation)) => violations.push(violation),
+            _ => {}
+        }
+        match self.port.map(port) {
+            Some(Ok(port)) if port != key.port => {
+                violations.push(contradiction("port", &port, named));
+            }
+            Some(Err(violation)) => violations.push(violation),
+            _ => {}
+        }
+        violations
     }
 
     /// The configuration of a new server: the draft applied to the defaults.

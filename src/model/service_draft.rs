@@ -5,7 +5,8 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{
     Error, Family, Field, MaskText, Name, Netmask, Protocol, SchedulerFlags, ServerDraft,
     ServiceConfig, ServiceKey, Violation,
-    check::{accept, in_range, kernel_name, number},
+    check::{accept, address, contradiction, in_range, kernel_name, number, port},
+    integer,
     key::parse_address,
     object,
 };
@@ -22,8 +23,10 @@ pub struct ServiceDraft {
     /// Virtual address, IPv4 or IPv6.
     pub address: Option<String>,
     /// Port. 0 means any port and requires `persistence`. Default 0.
+    #[serde(default, deserialize_with = "integer::option")]
     pub port: Option<i64>,
     /// Firewall mark, instead of protocol, address and port.
+    #[serde(default, deserialize_with = "integer::option")]
     pub fwmark: Option<i64>,
     /// Address family of the packets with this `fwmark`. Default `ipv4`.
     pub family: Option<String>,
@@ -65,7 +68,7 @@ pub struct ServiceDraft {
 #[serde(deny_unknown_fields)]
 pub struct PersistenceDraft {
     /// Seconds for which a client is bound to its server after its last connection. Default 300.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "integer::field")]
     pub timeout_seconds: Field<i64>,
     /// Dotted quad for IPv4, prefix length 1 to 128 for IPv6. Default: the whole address.
     #[serde(default)]
@@ -81,35 +84,97 @@ const MAX_SCHEDULER_NAME: usize = 15;
 impl ServiceDraft {
     /// The key that the draft names by `id` or by its fields; `None` if it names none.
     pub fn key(&self) -> Result<Option<ServiceKey>, Error> {
-        let id = self.id.as_deref().map(str::parse::<ServiceKey>).transpose();
-        let id = id.map_err(|error| Error::invalid("id", error.detail))?;
-        let fields = if self.fwmark.is_some() {
-            Some(self.fwmark_key()?)
-        } else if self.protocol.is_some() || self.address.is_some() || self.port.is_some() {
-            Some(self.address_key()?)
-        } else if self.family.is_some() {
-            return Err(Error::invalid("family", "requires fwmark"));
-        } else {
-            None
-        };
-        match (id, fields) {
-            (Some(id), Some(fields)) if id != fields => Err(Error::invalid(
-                "id",
-                format!("{id} does not match the other fields, which identify {fields}"),
-            )),
-            (id, fields) => Ok(fields.or(id)),
+        match self.id() {
+            Some(Ok(id)) => accept(Some(id), self.contradictions(id, &format!("the id {id}"))),
+            Some(Err(violation)) => {
+                let invalid = self.identifying().into_iter().filter_map(Result::err);
+                Err(Error::from_violations(
+                    [violation].into_iter().chain(invalid).collect(),
+                ))
+            }
+            None if self.fwmark.is_some() => self.fwmark_key().map(Some),
+            None if self.protocol.is_some() || self.address.is_some() || self.port.is_some() => {
+                self.address_key().map(Some)
+            }
+            None if self.family.is_some() => Err(Error::invalid("family", "requires fwmark")),
+            None => Ok(None),
         }
     }
 
     /// Checks that the draft names no other service than `key`, that of the request path.
     pub fn check_key(&self, key: ServiceKey) -> Result<(), Error> {
-        match self.key()? {
-            Some(other) if other != key => Err(Error::invalid(
-                "id",
-                format!("the body names {other}, but the request is for {key}"),
-            )),
-            _ => Ok(()),
+        let request = format!("the request, which is for {key}");
+        let mut violations = Vec::new();
+        match self.id() {
+            Some(Ok(id)) if id != key => violations.push(contradiction("id", &id, &request)),
+            Some(Err(violation)) => violations.push(violation),
+            _ => {}
         }
+        violations.extend(self.contradictions(key, &request));
+        accept((), violations)
+    }
+
+    /// A key with which the other fields can be checked while that of the draft is invalid: it
+    /// restricts them as little as possible.
+    pub fn provisional_key(&self) -> ServiceKey {
+        let servers = self.servers.iter().flatten();
+        let addresses = servers.filter_map(|server| server.address.as_deref());
+        let mut addresses = self.address.as_deref().into_iter().chain(addresses);
+        let family = addresses.find_map(parse_address).map(Family::of);
+        ServiceKey::Fwmark {
+            family: family.unwrap_or(Family::Ipv4),
+            mark: 1,
+        }
+    }
+
+    fn id(&self) -> Option<Result<ServiceKey, Violation>> {
+        let id = self.id.as_deref()?.parse();
+        Some(id.map_err(|error: Error| Violation::new("id", error.detail)))
+    }
+
+    /// The identifying fields that are present, besides `id`: name and canonical value.
+    fn identifying(&self) -> Vec<Result<(&'static str, String), Violation>> {
+        let protocol = self.protocol.as_deref().map(protocol);
+        let address = self.address.as_deref().map(address);
+        let family = self.family.as_deref().map(family);
+        [
+            protocol.map(|value| Ok(("protocol", value?.to_string()))),
+            address.map(|value| Ok(("address", value?.to_string()))),
+            self.port
+                .map(|value| Ok(("port", port(value)?.to_string()))),
+            self.fwmark
+                .map(|value| Ok(("fwmark", mark(value)?.to_string()))),
+            family.map(|value| Ok(("family", value?.to_string()))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// The identifying fields that are not those of `key`, which `named` describes.
+    fn contradictions(&self, key: ServiceKey, named: &str) -> Vec<Violation> {
+        let expected = match key {
+            ServiceKey::Address {
+                protocol,
+                address,
+                port,
+            } => vec![
+                ("protocol", protocol.to_string()),
+                ("address", address.to_string()),
+                ("port", port.to_string()),
+            ],
+            ServiceKey::Fwmark { family, mark } => {
+                vec![("fwmark", mark.to_string()), ("family", family.to_string())]
+            }
+        };
+        let fields = self.identifying().into_iter();
+        fields
+            .filter_map(|field| match field {
+                Ok(field) if expected.contains(&field) => None,
+                Ok((name, value)) => Some(contradiction(name, &value, named)),
+                Err(violation) => Some(violation),
+            })
+            .collect()
     }
 
     fn fwmark_key(&self) -> Result<ServiceKey, Error> {
@@ -123,19 +188,15 @@ impl ServiceDraft {
                 violations.push(Violation::new(field, "cannot be combined with fwmark"));
             }
         }
-        let mark = match self.fwmark {
-            Some(0) | None => Err(Violation::new("fwmark", INVALID_MARK)),
-            Some(mark) => in_range(mark, "fwmark", 1, u32::MAX.into()),
-        };
-        let family = self.family.as_deref().map_or(Ok(Family::Ipv4), str::parse);
-        let family = family.map_err(|error: Error| error.below("family").violations);
+        let mark = mark(self.fwmark.unwrap_or(0));
+        let family = self.family.as_deref().map_or(Ok(Family::Ipv4), family);
         match (mark, family) {
             (Ok(mark), Ok(family)) if violations.is_empty() => {
                 Ok(ServiceKey::Fwmark { family, mark })
             }
             (mark, family) => {
                 violations.extend(mark.err());
-                violations.extend(family.err().unwrap_or_default());
+                violations.extend(family.err());
                 Err(Error::from_violations(violations))
             }
         }
@@ -145,23 +206,16 @@ impl ServiceDraft {
         let mut violations = Vec::new();
         let protocol = match self.protocol.as_deref() {
             None => Err(Violation::new("protocol", "is required: tcp, udp or sctp")),
-            Some(text) => text
-                .parse::<Protocol>()
-                .map_err(|error| Violation::new("protocol", error.detail)),
+            Some(text) => protocol(text),
         };
         let address = match self.address.as_deref() {
             None => Err(Violation::new(
                 "address",
                 "is required: an IPv4 or IPv6 address",
             )),
-            Some(text) => parse_address(text).ok_or_else(|| {
-                Violation::new(
-                    "address",
-                    format!("{text:?} is not an IPv4 or IPv6 address"),
-                )
-            }),
+            Some(text) => address(text),
         };
-        let port = in_range(self.port.unwrap_or(0), "port", 0, u16::MAX.into());
+        let port = port(self.port.unwrap_or(0));
         if let (Ok(_), Some(family)) = (&address, self.family.as_deref()) {
             // Responses have no family beside an address, so the client added it.
             violations.push(Violation::new(
@@ -324,4 +378,21 @@ impl ServiceDraft {
             ));
         }
     }
+}
+
+fn protocol(text: &str) -> Result<Protocol, Violation> {
+    text.parse()
+        .map_err(|error: Error| Violation::new("protocol", error.detail))
+}
+
+fn mark(number: i64) -> Result<u32, Violation> {
+    match number {
+        0 => Err(Violation::new("fwmark", INVALID_MARK)),
+        number => in_range(number, "fwmark", 1, u32::MAX.into()),
+    }
+}
+
+fn family(text: &str) -> Result<Family, Violation> {
+    text.parse()
+        .map_err(|error: Error| Violation::new("family", error.detail))
 }

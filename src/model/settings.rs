@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Field, Violation, check::accept};
+use super::{Error, Field, Violation, check::accept, integer};
 
 /// A setting.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,8 @@ pub enum SettingKind {
     Bool,
     /// An integer from the first to the second number.
     Integer(i64, i64),
+    /// A power of 2 from 1 to the number.
+    PowerOfTwo(i64),
     /// Two non-negative integers.
     Pair,
     /// At most 256 visible ASCII characters, such as a list of CPUs.
@@ -40,9 +42,9 @@ pub enum SettingValue {
     /// On or off.
     Bool(bool),
     /// An integer.
-    Integer(i64),
+    Integer(#[serde(deserialize_with = "integer::one")] i64),
     /// Two integers.
-    Pair([i64; 2]),
+    Pair(#[serde(deserialize_with = "integer::pair")] [i64; 2]),
     /// Text.
     Text(String),
 }
@@ -89,7 +91,7 @@ settings! {
     "snat_reroute" SettingKind::Bool, "Recalculates the route of masqueraded response packets. Default true.";
     "svc_lfactor" SettingKind::Integer(-8, 8), "Load factor of the service table above which it is resized, as a power of 2. Recent kernels only. Default -3.";
     "sync_persist_mode" SettingKind::Integer(0, INT), "1 synchronises persistence templates only. Default 0.";
-    "sync_ports" SettingKind::Integer(1, 64), "Number of ports and threads for synchronisation, a power of 2. Applies when a daemon starts. Default 1.";
+    "sync_ports" SettingKind::PowerOfTwo(64), "Number of ports and threads for synchronisation, a power of 2. Applies when a daemon starts. Default 1.";
     "sync_qlen_max" SettingKind::Integer(0, i64::MAX), "Maximum length of the queue of sync messages.";
     "sync_refresh_period" SettingKind::Integer(0, INT), "Seconds between sync messages of one connection; 0 off. Default 0.";
     "sync_retries" SettingKind::Integer(0, 3), "Number of retransmissions of a sync message. Default 0.";
@@ -130,7 +132,9 @@ impl SettingSpec {
                 "1" => Some(SettingValue::Bool(true)),
                 _ => text.parse().ok().map(SettingValue::Integer),
             },
-            SettingKind::Integer(..) => text.parse().ok().map(SettingValue::Integer),
+            SettingKind::Integer(..) | SettingKind::PowerOfTwo(_) => {
+                text.parse().ok().map(SettingValue::Integer)
+            }
             SettingKind::Pair => {
                 let mut numbers = text.split_whitespace().map(str::parse);
                 match (numbers.next(), numbers.next()) {
@@ -160,6 +164,14 @@ impl SettingSpec {
             }
             (SettingKind::Integer(min, max), _) => {
                 bad(format!("must be an integer, {min} to {max}"))
+            }
+            (SettingKind::PowerOfTwo(max), SettingValue::Integer(number))
+                if (1..=max).contains(number) && number.count_ones() == 1 =>
+            {
+                Ok(value.file_text())
+            }
+            (SettingKind::PowerOfTwo(max), _) => {
+                bad(format!("must be a power of 2 from 1 to {max}"))
             }
             (SettingKind::Pair, SettingValue::Pair([first, second])) => {
                 let allowed = 0..=INT;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use super::{
     Error, Etag, EtagScope, Field, Name, Violation,
     check::{accept, in_range, kernel_name},
+    integer,
     key::parse_address,
 };
 
@@ -73,20 +74,20 @@ pub struct SyncDaemonDraft {
     #[serde(default)]
     pub interface: Field<String>,
     /// Sync id. A backup accepts the messages with its id; with 0, all messages. Default 0.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "integer::field")]
     pub sync_id: Field<i64>,
     /// Longest message in bytes; the kernel raises a value that is too small. Default: the payload
     /// of a packet of 1500 bytes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "integer::field")]
     pub max_length: Field<i64>,
     /// Multicast group, IPv4 or IPv6. Default 224.0.0.81.
     #[serde(default)]
     pub multicast_group: Field<String>,
     /// UDP port. Default 8848.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "integer::field")]
     pub multicast_port: Field<i64>,
     /// Time to live in hops. Default 1.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "integer::field")]
     pub multicast_ttl: Field<i64>,
     state: Option<IgnoredAny>,
     interface_state: Option<IgnoredAny>,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use super::{
     Error, Etag, EtagScope, Field, Violation,
     check::{accept, number},
+    integer,
 };
 
 /// Timeouts of idle connections (manual: --set, -L --timeout; `IPVS_CMD_GET_CONFIG`).
@@ -23,13 +24,13 @@ pub struct Timeouts {
 #[serde(deny_unknown_fields)]
 pub struct TimeoutsDraft {
     /// Seconds for an established TCP session.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "integer::field")]
     pub tcp_seconds: Field<i64>,
     /// Seconds for a TCP session after a FIN.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "integer::field")]
     pub tcp_fin_seconds: Field<i64>,
     /// Seconds for a UDP exchange.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "integer::field")]
     pub udp_seconds: Field<i64>,
     etag: Option<IgnoredAny>,
     changed: Option<IgnoredAny>,

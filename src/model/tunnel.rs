@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Field, Violation, check::in_range, named_number::named_numbers};
+use super::{Field, Violation, check::in_range, integer, named_number::named_numbers};
 
 /// Encapsulation of packets to a real server (`IPVS_DEST_ATTR_TUN_*`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -52,7 +52,7 @@ pub struct TunnelDraft {
     #[serde(default)]
     pub kind: Field<String>,
     /// UDP port. Required with `gue`, not allowed with other types.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "integer::field")]
     pub port: Field<i64>,
     /// Checksums of `gue` and `gre` (`remote`: `gue` only). Default `none`.
     #[serde(default)]

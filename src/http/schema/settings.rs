@@ -125,6 +125,9 @@ fn setting(spec: &SettingSpec) -> Shape {
     match spec.kind {
         SettingKind::Bool => boolean().into(),
         SettingKind::Integer(min, max) => integer(min, max).into(),
+        SettingKind::PowerOfTwo(max) => {
+            integer(1, max).enum_values(Some(powers_of_two(max))).into()
+        }
         SettingKind::Pair => Array::builder()
             .items(integer(0, i32::MAX.into()))
             .min_items(Some(2))
@@ -135,4 +138,8 @@ fn setting(spec: &SettingSpec) -> Shape {
             .max_length(Some(256))
             .into(),
     }
+}
+
+fn powers_of_two(max: i64) -> impl Iterator<Item = i64> {
+    std::iter::successors(Some(1), |power| Some(power * 2)).take_while(move |power| *power <= max)
 }

@@ -169,7 +169,7 @@ proptest! {
         prop_assert_eq!(draft.servers.is_some(), servers);
         for (draft, server) in draft.servers.iter().flatten().zip(&entry.servers) {
             prop_assert_eq!(draft.key(key).unwrap(), Some(server.key));
-            draft.check_key(key, server.key).unwrap();
+            draft.check_key(server.key).unwrap();
             prop_assert_eq!(draft.create(key, server.key).unwrap(), server.config, "{}", json);
         }
         // The same holds for an update.

@@ -5,6 +5,7 @@ mod dry_run;
 mod harness;
 mod list_services;
 mod ops;
+mod refusals;
 mod rules;
 mod servers;
 mod services;

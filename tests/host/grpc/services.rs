@@ -294,12 +294,7 @@ async fn a_write_with_an_outdated_etag_is_rejected() {
     daemon.client.update_service(update.clone()).await.unwrap();
     update.etag = "nonsense".to_owned();
     let outcome = daemon.client.update_service(update).await;
-    assert_rejected(
-        outcome,
-        Code::InvalidArgument,
-        "INVALID_ARGUMENT",
-        &["etag"],
-    );
+    assert_rejected(outcome, Code::Aborted, "REVISION_MISMATCH", &["etag"]);
     let delete = pb::DeleteServiceRequest {
         id: WEB.to_owned(),
         etag: result.etag,

@@ -11,3 +11,4 @@ mod refusals;
 mod rules;
 mod servers;
 mod services;
+mod violations;
