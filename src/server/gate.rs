@@ -12,11 +12,13 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Version, header};
+use http_body::Body as _;
 use nix::sys::utsname::uname;
 
 use super::refusal;
 use crate::{
+    grpc,
     identity::{Authority, Host, Peer},
     model::{Error, Reason},
 };
@@ -27,15 +29,39 @@ const MAX_SHOWN: usize = 100;
 /// The names by which TCP clients may address the daemon.
 pub(super) struct AllowedHosts(Vec<String>);
 
-/// Refuses requests with an invalid head.
+/// Refuses requests with an invalid head, and passes on the media types of gRPC in their canonical
+/// form: all that follows compares them as text.
 pub(super) async fn check(
     State(hosts): State<Arc<AllowedHosts>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    match check_host(&request, &hosts).and_then(|()| check_body_headers(request.headers())) {
-        Ok(()) => next.run(request).await,
+    let is_head = request.method() == Method::HEAD;
+    let checked = check_host(&request, &hosts);
+    let mut response = match checked.and_then(|()| check_body_headers(request.headers())) {
+        Ok(()) => {
+            if let Some(media_type) = grpc::media_type(request.headers()) {
+                let value = HeaderValue::from_static(media_type);
+                request.headers_mut().insert(header::CONTENT_TYPE, value);
+            }
+            next.run(request).await
+        }
         Err(error) => refusal::response(error, request.headers()),
+    };
+    if is_head {
+        remove_body(&mut response);
+    }
+    response
+}
+
+/// Completes a response to HEAD. axum does it only for routes with methods, which gRPC has not.
+fn remove_body(response: &mut Response) {
+    let body = std::mem::take(response.body_mut());
+    if let Some(length) = body.size_hint().exact() {
+        let headers = response.headers_mut();
+        headers
+            .entry(header::CONTENT_LENGTH)
+            .or_insert(length.into());
     }
 }
 

@@ -10,8 +10,8 @@ use crate::{
     model::{Error, Reason},
 };
 
-/// Refuses other requests, and passes the media type on without parameters.
-pub(super) async fn check(mut request: Request, next: Next) -> Response {
+/// Refuses other requests.
+pub(super) async fn check(request: Request, next: Next) -> Response {
     let media_type = grpc::media_type(request.headers());
     let error = match media_type {
         _ if request.method() != Method::POST => {
@@ -38,11 +38,7 @@ pub(super) async fn check(mut request: Request, next: Next) -> Response {
             )
             .with_hint("use HTTP/2 without TLS (prior knowledge), or application/grpc-web")
         }
-        Some(media_type) => {
-            let value = HeaderValue::from_static(media_type);
-            request.headers_mut().insert(header::CONTENT_TYPE, value);
-            return next.run(request).await;
-        }
+        Some(_) => return next.run(request).await,
     };
     refusal::problem(error, request.headers())
 }
