@@ -8,6 +8,7 @@ use clap::{
 };
 
 use super::{
+    document::Input,
     error::CliError,
     options::{GLOBAL_OPTIONS, GlobalOption, Options},
     reference::summary,
@@ -35,8 +36,12 @@ pub(super) enum Subcommand {
     /// List or count connections
     Connections(ConnectionArgs),
     /// Dump the table as ipvsadm commands, preserving server order
-    Save,
-    /// Replace the table with the output of save; the whole input is checked first
+    Save {
+        /// Include timeouts, sync daemons and settings; as JSON, or YAML with --output yaml
+        #[arg(long)]
+        full: bool,
+    },
+    /// Make the table equal to the output of save, by difference; the whole input is checked first
     Restore(RestoreArgs),
     /// List configured directors and their status
     Directors,
@@ -98,10 +103,16 @@ pub(super) enum CountBy {
 pub(super) struct RestoreArgs {
     /// Input file [default: standard input]
     pub file: Option<PathBuf>,
-    /// Check the input without changing the table
+    /// Format of the input [default: by its first line]
+    #[arg(long, value_name = "FORMAT")]
+    pub input: Option<Input>,
+    /// Show what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Keep the existing table
+    /// Clear the table and create everything, instead of the difference
+    #[arg(long, conflicts_with = "no_clear")]
+    pub clear: bool,
+    /// Execute the commands on the existing table
     #[arg(long)]
     pub no_clear: bool,
     /// Stop at the first command that the kernel rejects

@@ -101,9 +101,34 @@ pub enum CliError {
     /// The input of a restore has invalid lines.
     #[error("{0} invalid lines; nothing was changed")]
     InvalidLines(usize),
+    /// The input of a restore has invalid fields.
+    #[error("{0} invalid fields; nothing was changed")]
+    InvalidFields(usize),
+    /// The input of a restore is not a document.
+    #[error("input: {path}: {message}; nothing was changed")]
+    Document {
+        /// Path of the field.
+        path: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// The input of a restore is empty.
+    #[error("the input is empty: nothing to restore; `ipvsctl -C` clears the table")]
+    EmptyInput,
+    /// The input of a restore has settings that the director does not have.
+    #[error(
+        "the kernel of the director does not have the settings {0}: remove them from the input; nothing \
+         was changed"
+    )]
+    MissingSettings(String),
     /// The daemon aborted a restore.
-    #[error("restore aborted: {0}")]
-    RestoreAborted(String),
+    #[error("restore aborted: {detail}")]
+    RestoreAborted {
+        /// How far it came.
+        detail: String,
+        /// Whether the outcome of a command is unknown.
+        is_unknown: bool,
+    },
     /// A response without settings.
     #[error("the director has no settings of IPVS, or is not ipvsd")]
     NoSettings,
@@ -130,7 +155,11 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Parse(error) => error.exit_code(),
-            Self::OutcomeUnknown { .. } | Self::Client(ClientError::OutcomeUnknown { .. }) => 3,
+            Self::OutcomeUnknown { .. }
+            | Self::Client(ClientError::OutcomeUnknown { .. })
+            | Self::RestoreAborted {
+                is_unknown: true, ..
+            } => 3,
             _ => 2,
         }
     }

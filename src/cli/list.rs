@@ -80,6 +80,33 @@ pub(super) fn service(
     print(&[entry], list, out)
 }
 
+/// Writes the whole state of a director as a document.
+pub(super) fn full(client: &Client, format: Format, out: &mut dyn Write) -> Result<(), CliError> {
+    #[derive(Deserialize, Serialize)]
+    struct SyncDaemons {
+        sync_daemons: Vec<Value>,
+    }
+    #[derive(Serialize)]
+    struct Document {
+        services: Vec<Value>,
+        timeouts: Mapping,
+        sync_daemons: Vec<Value>,
+        settings: Mapping,
+    }
+    let mut services = Vec::new();
+    for page in client.service_pages(Include::default(), false)? {
+        services.append(&mut serde_json::from_slice::<ServicePage>(&page)?.services);
+    }
+    let (SyncDaemons { sync_daemons }, _) = client.get("/v1/sync-daemons")?;
+    let document = Document {
+        services,
+        timeouts: client.get("/v1/timeouts")?.0,
+        sync_daemons,
+        settings: client.get("/v1/settings")?.0,
+    };
+    write_json(out, format, &serde_json::to_vec(&document)?)
+}
+
 /// Prints the table as ipvsadm commands.
 pub(super) fn save(client: &Client, numeric: bool, out: &mut dyn Write) -> Result<(), CliError> {
     if numeric {

@@ -36,6 +36,15 @@ pub(super) fn explain_with(error: CliError, target: &Target, listing: &str) -> C
     }
 }
 
+/// Sends a change that can be repeated, once more if its reply is lost.
+pub(super) fn idempotent<T>(change: impl Fn() -> Result<T, ClientError>) -> Result<T, ClientError> {
+    match change() {
+        // If the second attempt fails, what became of the first is still unknown.
+        Err(first) if first.is_lost() => change().map_err(|_| first),
+        result => result,
+    }
+}
+
 /// Whether a command that was repeated and rejected has been carried out the first time: its object
 /// is as the command wants it.
 pub(super) fn is_done(client: &Client, op: &Op, refused: &Refused) -> Result<bool, ClientError> {

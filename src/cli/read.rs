@@ -27,6 +27,8 @@ pub(super) enum ReadCommand {
     Save { numeric: bool },
     /// `save`: preserves the order of servers.
     SaveRestorable,
+    /// `save --full`: timeouts, sync daemons and settings as well.
+    SaveFull,
     /// `info`
     Info,
     /// `settings`, with the names to show.
@@ -90,6 +92,7 @@ fn write(
         ReadCommand::Save { .. } | ReadCommand::SaveRestorable => {
             list::table(client, ListFormat::default(), format, out)
         }
+        ReadCommand::SaveFull => list::full(client, format, out),
         ReadCommand::Info => info::show(client, format, out),
         ReadCommand::Settings(names) => settings::show(client, names, format, out),
         ReadCommand::Connections(report) => report.write(client, format, out),

@@ -1,7 +1,7 @@
 //! Documentation that the help and the manual page share.
 
 /// Example command lines, with what they do.
-pub(super) const EXAMPLES: [(&str, &str); 8] = [
+pub(super) const EXAMPLES: [(&str, &str); 10] = [
     (
         "ipvsctl -A -t 192.0.2.1:80 -s rr",
         "add a virtual service with round robin",
@@ -18,6 +18,14 @@ pub(super) const EXAMPLES: [(&str, &str); 8] = [
     (
         "ipvsctl save >rules; ipvsctl restore <rules",
         "save and restore the table",
+    ),
+    (
+        "ipvsctl save --full >state.json",
+        "save timeouts, daemons and settings too",
+    ),
+    (
+        "ipvsctl restore --dry-run state.json",
+        "show what a restore would change",
     ),
     (
         "ipvsctl connections --count-by state",

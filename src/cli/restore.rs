@@ -1,19 +1,17 @@
-//! Commands that write: one command, `-R`, `ipvsctl restore`.
+//! Commands that write: one command, `-R`.
 
 use std::io::Write;
 
 use super::{
-    args::RestoreArgs,
     error::CliError,
     help, input,
     options::{Format, Options},
-    output::eprint_line,
     read::{self, ReadCommand},
-    session::{Item, Session},
+    session::{Item, Session, SessionOptions},
     target::Target,
 };
 use crate::{
-    client::Client,
+    client::{Client, RestoreMode},
     ipvsadm::{CommandLine, Line, Lines, ParseError, Resolver, parse},
     model::Op,
 };
@@ -36,9 +34,24 @@ enum Next {
     Exit(u8),
 }
 
+// === impl RestoreOptions ===
+
+impl RestoreOptions<'_> {
+    fn session(&self) -> SessionOptions {
+        SessionOptions {
+            mode: match self.clear {
+                true => RestoreMode::Clear,
+                false => RestoreMode::Execute,
+            },
+            show_lines: self.options.keep_going,
+            ..SessionOptions::default()
+        }
+    }
+}
+
 /// Executes one command; returns the exit code.
 pub(super) fn execute(target: &Target, op: Op) -> Result<u8, CliError> {
-    let mut session = Session::new(target, false, false);
+    let mut session = Session::new(target, SessionOptions::default());
     session.push(Item::Command(1, op));
     session.send(false)?;
     Ok(session.exit_code)
@@ -53,7 +66,7 @@ pub(super) fn run_lines(
     let text = input::read(None)?;
     let target = Target::select(restore.options)?;
     let keep_going = restore.options.keep_going;
-    let mut session = Session::new(&target, restore.clear, keep_going);
+    let mut session = Session::new(&target, restore.session());
     let lines = match restore.skip_comments {
         true => Lines::without_comments(&text),
         false => Lines::new(&text),
@@ -138,53 +151,4 @@ fn invalid_line(
     }
     session.send(false)?;
     Ok(Next::Exit(code))
-}
-
-/// `ipvsctl restore`: executes the input only if all lines are valid; returns the exit code.
-pub(super) fn restore_checked(
-    args: RestoreArgs,
-    options: &Options,
-    resolver: &dyn Resolver,
-) -> Result<u8, CliError> {
-    let RestoreArgs {
-        file,
-        dry_run,
-        no_clear,
-        stop,
-    } = args;
-    let text = input::read(file)?;
-    let items = check_lines(&text, resolver)?;
-    if dry_run {
-        return Ok(0);
-    }
-    let target = Target::select(options)?;
-    let mut session = Session::new(&target, !no_clear, true);
-    for item in items {
-        session.push(item);
-    }
-    session.send(stop)?;
-    Ok(u8::from(session.failures > 0))
-}
-
-/// Parses all lines. Reports every invalid line.
-fn check_lines(text: &str, resolver: &dyn Resolver) -> Result<Vec<Item>, CliError> {
-    let mut items = Vec::new();
-    let mut invalid = 0;
-    for Line { number, words } in Lines::without_comments(text) {
-        let message = match parse("ipvsctl", &words, resolver) {
-            Ok(CommandLine::Change(op)) => {
-                items.push(Item::Command(number, op));
-                continue;
-            }
-            Ok(_) => "only commands that change the table are allowed".to_owned(),
-            Err(ParseError::TryHelp { .. }) => "does not begin with a command".to_owned(),
-            Err(error) => error.to_string().trim_end().to_owned(),
-        };
-        invalid += 1;
-        eprint_line(&format!("line {number}: {message}: {}", words.join(" ")));
-    }
-    match invalid {
-        0 => Ok(items),
-        invalid => Err(CliError::InvalidLines(invalid)),
-    }
 }

@@ -12,6 +12,7 @@ use super::{
     options::{Color, GLOBAL_OPTIONS, Options},
     output::{Stdout, report_error},
     read::ReadCommand,
+    replace,
     restore::{self, RestoreOptions},
     scripts::Script,
     settings,
@@ -119,10 +120,13 @@ fn run_subcommand(words: &[String], out: &mut Stdout, color: &mut Color) -> Resu
         Subcommand::Connections(args) => {
             return read(&options, out, &ReadCommand::Connections(args.into()));
         }
-        Subcommand::Save => return read(&options, out, &ReadCommand::SaveRestorable),
+        Subcommand::Save { full: false } => {
+            return read(&options, out, &ReadCommand::SaveRestorable);
+        }
+        Subcommand::Save { full: true } => return read(&options, out, &ReadCommand::SaveFull),
         Subcommand::Restore(args) => {
             options.reject_all()?;
-            return restore::restore_checked(args, &options, &SystemResolver::default());
+            return replace::restore(args, &options, &SystemResolver::default(), out);
         }
         Subcommand::Directors => return directors::show(&options, out),
         Subcommand::Completion { shell } => completion::write(out, shell)?,

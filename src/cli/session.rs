@@ -10,15 +10,15 @@ use super::{
     target::Target,
 };
 use crate::{
-    client::{Refused, RestoreEvent, RestoreMode, RestoreRequest},
+    client::{Refused, RestoreDifference, RestoreEvent, RestoreMode, RestoreRequest},
     ipvsadm::{ParseError, errno_message, write_op},
     model::Op,
 };
 
 /// A line of the input with its number.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Item {
-    /// A command to send.
+    /// A command to send. The number is 0 if the input has no lines.
     Command(usize, Op),
     /// An invalid line that does not end the restore.
     Invalid(usize, ParseError),
@@ -28,19 +28,30 @@ pub(super) enum Item {
 pub(super) struct Session<'a> {
     target: &'a Target,
     pending: Vec<Item>,
-    /// Whether the next request clears the table first.
-    clear: bool,
-    /// Whether messages show the line.
-    show_lines: bool,
+    options: SessionOptions,
     /// Exit code of the last line.
     pub exit_code: u8,
     /// Number of lines that failed.
     pub failures: usize,
+    /// The difference that a replacement has made, or would make.
+    pub difference: Option<RestoreDifference>,
+}
+
+/// Options of a [`Session`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SessionOptions {
+    /// What the commands are for. The table is cleared before the first request only.
+    pub mode: RestoreMode,
+    /// Whether the commands are only validated.
+    pub dry_run: bool,
+    /// Whether messages show the line. On a terminal, they always do.
+    pub show_lines: bool,
 }
 
 /// Reports failures in the order of the lines.
 struct Reporter<'a> {
     items: &'a [Item],
+    mode: RestoreMode,
     show_lines: bool,
     /// Index of the first item whose outcome is not reported yet.
     next: usize,
@@ -55,15 +66,15 @@ const REJECTED: u8 = 255;
 // === impl Session ===
 
 impl<'a> Session<'a> {
-    /// `show_lines` can be forced; on a terminal, lines are always shown.
-    pub(super) fn new(target: &'a Target, clear: bool, show_lines: bool) -> Self {
+    pub(super) fn new(target: &'a Target, mut options: SessionOptions) -> Self {
+        options.show_lines |= io::stderr().is_terminal();
         Self {
             target,
             pending: Vec::new(),
-            clear,
-            show_lines: show_lines || io::stderr().is_terminal(),
+            options,
             exit_code: 0,
             failures: 0,
+            difference: None,
         }
     }
 
@@ -76,7 +87,10 @@ impl<'a> Session<'a> {
     /// command that the kernel rejects.
     pub(super) fn send(&mut self, stop: bool) -> Result<(), CliError> {
         let items = std::mem::take(&mut self.pending);
-        let clear = std::mem::take(&mut self.clear);
+        let mode = self.options.mode;
+        if mode == RestoreMode::Clear {
+            self.options.mode = RestoreMode::Execute;
+        }
         let mut text = Vec::new();
         // Index of the item for each line of the request.
         let mut indices = Vec::new();
@@ -86,28 +100,30 @@ impl<'a> Session<'a> {
                 indices.push(index);
             }
         }
-        if clear && indices.is_empty() {
+        let is_empty_clear = mode == RestoreMode::Clear && indices.is_empty();
+        if is_empty_clear {
             // ipvsadm-restore clears the table even if its input is empty.
             write_op(&mut text, &Op::Clear)?;
         }
         let mut reporter = Reporter {
             items: &items,
-            show_lines: self.show_lines,
+            mode,
+            show_lines: self.options.show_lines,
             next: 0,
             failures: 0,
             last_rejected: None,
         };
-        if clear || !indices.is_empty() {
+        if !text.is_empty() {
             let request = RestoreRequest {
                 text,
-                mode: match clear && !indices.is_empty() {
-                    true => RestoreMode::Clear,
-                    false => RestoreMode::Execute,
+                mode: match is_empty_clear {
+                    true => RestoreMode::Execute,
+                    false => mode,
                 },
                 stop,
-                ..RestoreRequest::default()
+                dry_run: self.options.dry_run,
             };
-            self.execute(request, &indices, &mut reporter)?;
+            self.difference = self.execute(request, &indices, &mut reporter)?;
         }
         reporter.report_invalid(items.len());
         self.failures += reporter.failures;
@@ -120,30 +136,28 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Sends a request. If the reply is lost and there is only one command, it is sent again, once.
+    /// Sends a request. If the reply is lost, a single command and a replacement are sent again, once.
     fn execute(
         &self,
         request: RestoreRequest,
         indices: &[usize],
         reporter: &mut Reporter<'_>,
-    ) -> Result<(), CliError> {
+    ) -> Result<Option<RestoreDifference>, CliError> {
         let items = reporter.items;
         let single = match (indices, request.mode) {
             ([index], RestoreMode::Execute) => items.get(*index).and_then(Item::op),
             _ => None,
         };
-        let result = match (
-            self.attempt(request.clone(), indices, reporter, None),
-            single,
-        ) {
-            (Err(CliError::Client(first)), Some(op)) if first.is_lost() => {
-                match self.attempt(request, indices, reporter, Some(op)) {
+        let can_repeat = single.is_some() || request.mode == RestoreMode::Replace;
+        let result = match self.attempt(request.clone(), indices, reporter, None) {
+            Err(CliError::Client(first)) if can_repeat && first.is_lost() => {
+                match self.attempt(request, indices, reporter, single) {
                     // What became of the first attempt is still unknown.
                     Err(CliError::Client(_)) => Err(first.into()),
                     result => result,
                 }
             }
-            (result, _) => result,
+            result => result,
         };
         result.map_err(|error| outcome::explain(error, self.target, single))
     }
@@ -155,8 +169,9 @@ impl<'a> Session<'a> {
         indices: &[usize],
         reporter: &mut Reporter<'_>,
         repeated: Option<&Op>,
-    ) -> Result<(), CliError> {
+    ) -> Result<Option<RestoreDifference>, CliError> {
         let client = &self.target.client;
+        let mut difference = None;
         let mut progress = Progress::new(indices.len());
         for event in client.restore(request)? {
             match event? {
@@ -173,15 +188,27 @@ impl<'a> Session<'a> {
                     let index = line.and_then(|line| indices.get(line).copied());
                     reporter.report_rejected(index, refused);
                 }
-                RestoreEvent::End(_) => {}
-                RestoreEvent::Failed { detail, .. } => {
+                RestoreEvent::End(restored) => difference = restored.difference,
+                RestoreEvent::Failed {
+                    reason: _,
+                    mut detail,
+                    hint,
+                    progress: reached,
+                } => {
                     progress.clear();
-                    return Err(CliError::RestoreAborted(detail));
+                    if let Some(hint) = hint {
+                        detail += &format!(" ({hint})");
+                    }
+                    let unknown = reached.map(|reached| reached.unknown_lines);
+                    return Err(CliError::RestoreAborted {
+                        detail,
+                        is_unknown: unknown.is_some_and(|lines| !lines.is_empty()),
+                    });
                 }
             }
         }
         progress.clear();
-        Ok(())
+        Ok(difference)
     }
 }
 
@@ -230,10 +257,13 @@ impl Reporter<'_> {
         }
         self.failures += 1;
         let message = match refused.errno() {
+            // A deletion that a replacement needs.
+            _ if item.is_none() && self.mode == RestoreMode::Replace => refused.detail,
             Some(errno) => errno_message(Some(op), errno).into_owned(),
             None => refused.detail,
         };
         match line.filter(|_| self.show_lines) {
+            Some(0) => eprint_line(&format!("{message}: {}", command_line(op))),
             Some(line) => eprint_line(&format!("line {line}: {message}: {}", command_line(op))),
             None => eprint_line(&message),
         }

@@ -80,11 +80,7 @@ pub(super) fn set(target: &Target, assignments: &[(&str, &str)]) -> Result<(), C
             .client
             .update_settings(&settings, &WriteOptions::default())
     };
-    let result = match update() {
-        Err(first) if first.is_lost() => update().map_err(|_| first),
-        result => result,
-    };
-    match result {
+    match outcome::idempotent(update) {
         Ok(_) => Ok(()),
         Err(error) => Err(outcome::explain_with(error.into(), target, "settings")),
     }

@@ -122,7 +122,7 @@ named_numbers!(Forwarding: u8, "a forwarding method: masquerade, tunnel or direc
 
 impl Forwarding {
     /// Whether a request may set this method.
-    pub(super) fn is_settable(self) -> bool {
+    pub fn is_settable(self) -> bool {
         matches!(self, Self::Masquerade | Self::Tunnel | Self::Direct)
     }
 }

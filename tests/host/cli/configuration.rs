@@ -48,7 +48,7 @@ fn a_faulty_value_in_the_configuration_file_is_an_error_that_names_the_key() {
             "endpoint = \"ftp://lb1\"",
             "endpoint: \"ftp://lb1\" is not an endpoint",
         ),
-        ("tiemout = 5", "tiemout"),
+        ("deadline = 5", "deadline"),
     ];
     for (line, message) in faulty {
         let endpoint = match line.starts_with("endpoint") {
@@ -117,8 +117,8 @@ fn faulty_variables_are_errors_that_name_the_variable() {
             "IPVSCTL_ENDPOINT: ",
         ),
         (
-            "IPVSCTL_ENDPIONT=http://lb1",
-            "IPVSCTL_ENDPIONT is not a variable of ipvsctl",
+            "IPVSCTL_URL=http://lb1",
+            "IPVSCTL_URL is not a variable of ipvsctl",
         ),
         (
             "IPVSCTL_ENDPOINT= IPVSCTL_CONFIG=/nonexistent",

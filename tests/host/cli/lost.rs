@@ -110,6 +110,7 @@ fn several_commands_whose_reply_is_lost_are_not_repeated() {
     for cmd in [
         "ipvsadm -R",
         "ipvsadm-restore",
+        "ipvsadm restore --clear",
         "ipvsadm restore --no-clear",
     ] {
         let server = Server::losing(&daemon.endpoint, |_| true);
@@ -130,4 +131,17 @@ fn a_change_that_was_not_sent_has_a_known_outcome() {
     let output = daemon.run("ipvsadm --endpoint http://127.0.0.1:1 -C", "");
     assert_eq!(output.code, 2, "{output:?}");
     assert!(output.stderr.contains("cannot be reached"), "{output:?}");
+}
+
+#[test]
+fn a_restore_by_difference_whose_reply_is_lost_once_is_repeated() {
+    let daemon = setup();
+    let server = Server::losing(&daemon.endpoint, |number| number == 0);
+    let text = "-A -t 192.0.2.5:80 -s rr\n-A -t 192.0.2.6:80 -s rr\n";
+    let output = run(&server, "ipvsadm restore", text);
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+    assert_eq!(daemon.run("ipvsadm -Sn", "").stdout, text);
+    let server = Server::losing(&daemon.endpoint, |_| true);
+    let output = run(&server, "ipvsadm restore", text);
+    assert_eq!(output.code, UNKNOWN, "{output:?}");
 }

@@ -9,5 +9,6 @@ mod memory;
 mod names;
 mod network;
 mod recorded;
+mod restore;
 mod subcommands;
 mod tls;

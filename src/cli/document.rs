@@ -1,0 +1,329 @@
+//! Saved state: rules as text, or a document in JSON or YAML with the shapes of the API.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::Value;
+
+use super::{error::CliError, output::eprint_line, session::Item};
+use crate::{
+    ipvsadm::{CommandLine, Line, Lines, ParseError, Resolver, parse},
+    model::{
+        Error, Field, Forwarding, Op, ServerDraft, ServiceDraft, ServiceKey, SettingSpec,
+        SettingValue, SyncDaemonConfig, SyncDaemonDraft, SyncState, Table, Timeouts, TimeoutsDraft,
+        Violation,
+    },
+};
+
+/// Format of a saved state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Input {
+    /// Commands of ipvsadm.
+    Text,
+    Json,
+    Yaml,
+}
+
+/// What is to be restored. A part that the input does not contain is `None` and is left as it is.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub settings: Option<BTreeMap<String, SettingValue>>,
+    pub timeouts: Option<TimeoutsDraft>,
+    /// Commands that make the services and servers.
+    pub services: Option<Vec<Item>>,
+    pub sync_daemons: Option<Vec<SyncDaemonConfig>>,
+}
+
+/// A document as `ipvsctl save` prints it. Its parts have the shapes of the API.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    services: Option<Vec<ServiceDraft>>,
+    timeouts: Option<TimeoutsDraft>,
+    sync_daemons: Option<Vec<SyncDaemon>>,
+    settings: Option<BTreeMap<String, Field<SettingValue>>>,
+}
+
+/// A sync daemon of a document: its state, which is a part of the path in the API, and the others.
+#[derive(Debug)]
+struct SyncDaemon {
+    state: SyncState,
+    draft: SyncDaemonDraft,
+}
+
+/// Number of invalid fields or lines that are reported.
+const MAX_REPORTED: usize = 100;
+
+// === impl Input ===
+
+impl Input {
+    /// The format of a text by its first line that is neither empty nor a comment; `None` if there is
+    /// no such line.
+    pub(super) fn detect(text: &str) -> Option<Self> {
+        let line = text
+            .lines()
+            .map(str::trim)
+            .find(|line| !line.is_empty() && !line.starts_with('#'))?;
+        Some(match line.as_bytes() {
+            [b'{', ..] => Self::Json,
+            b"---" => Self::Yaml,
+            [b'-', b' ', ..] => Self::Yaml,
+            [b'-', ..] => Self::Text,
+            // A command has blanks before its first colon, a key has none.
+            _ => match line.split_once(':') {
+                Some((key, _)) if !key.contains([' ', '\t']) => Self::Yaml,
+                _ => Self::Text,
+            },
+        })
+    }
+
+    /// Parses and validates a saved state. Reports everything that is invalid. `is_whole`: the text
+    /// describes a whole table, instead of commands to execute one after the other.
+    pub(super) fn parse(
+        self,
+        text: &str,
+        is_whole: bool,
+        resolver: &dyn Resolver,
+    ) -> Result<State, CliError> {
+        match self {
+            Self::Text => Ok(State {
+                services: Some(lines(text, is_whole, resolver)?),
+                ..State::default()
+            }),
+            Self::Json => {
+                let mut deserializer = serde_json::Deserializer::from_str(text);
+                let document = document(&mut deserializer)?;
+                deserializer.end()?;
+                document.validate()
+            }
+            Self::Yaml => document(yaml_serde::Deserializer::from_str(text))?.validate(),
+        }
+    }
+}
+
+/// Parses all lines. Reports every invalid line.
+fn lines(text: &str, is_whole: bool, resolver: &dyn Resolver) -> Result<Vec<Item>, CliError> {
+    let mut items = Vec::new();
+    let mut table = Table::default();
+    let mut invalid = 0;
+    for Line { number, words } in Lines::without_comments(text) {
+        let message = match parse("ipvsctl", &words, resolver) {
+            Ok(CommandLine::Change(op)) if is_whole && !op.makes_table() => {
+                "only -A, -a, -E, -e, -D, -d and -C describe a table; --no-clear executes others"
+                    .to_owned()
+            }
+            Ok(CommandLine::Change(op)) => match table.apply(&op, number) {
+                Err(error) if is_whole => error.detail,
+                _ => {
+                    items.push(Item::Command(number, op));
+                    continue;
+                }
+            },
+            Ok(_) => "only commands that change the table are allowed".to_owned(),
+            Err(ParseError::TryHelp { .. }) => "does not begin with a command".to_owned(),
+            Err(error) => error.to_string().trim_end().to_owned(),
+        };
+        invalid += 1;
+        if invalid <= MAX_REPORTED {
+            eprint_line(&format!("line {number}: {message}: {}", words.join(" ")));
+        }
+    }
+    match (invalid, items.is_empty()) {
+        (0, false) => Ok(items),
+        (0, true) => Err(CliError::EmptyInput),
+        (invalid, _) => Err(CliError::InvalidLines(invalid)),
+    }
+}
+
+fn document<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Document, CliError>
+where
+    D::Error: std::fmt::Display,
+{
+    serde_path_to_error::deserialize(deserializer).map_err(|error| CliError::Document {
+        path: error.path().to_string(),
+        message: error.into_inner().to_string(),
+    })
+}
+
+// === impl Document ===
+
+impl Document {
+    fn validate(self) -> Result<State, CliError> {
+        let Self {
+            services,
+            timeouts,
+            sync_daemons,
+            settings,
+        } = self;
+        let mut errors = Vec::new();
+        let mut keep = |result: Result<(), Error>| errors.extend(result.err());
+        if services.is_none() && timeouts.is_none() && sync_daemons.is_none() && settings.is_none()
+        {
+            return Err(CliError::EmptyInput);
+        }
+        let services = services.map(|services| {
+            let mut table = Commands::default();
+            for (index, service) in services.iter().enumerate() {
+                let result = table.add(service);
+                keep(result.map_err(|error| error.below(&format!("services[{index}]"))));
+            }
+            table.into_items()
+        });
+        if let Some(timeouts) = &timeouts {
+            let result = timeouts.update(Timeouts::DEFAULT);
+            keep(result.map(drop).map_err(|error| error.below("timeouts")));
+        }
+        let mut daemons: Vec<SyncDaemonConfig> = Vec::new();
+        for (index, SyncDaemon { state, draft }) in sync_daemons.iter().flatten().enumerate() {
+            let result = draft.config(*state).and_then(|config| {
+                if daemons.iter().any(|other| other.state == config.state) {
+                    return Err(Error::invalid(
+                        "state",
+                        format!("{state} is declared twice"),
+                    ));
+                }
+                daemons.push(config);
+                Ok(())
+            });
+            keep(result.map_err(|error| error.below(&format!("sync_daemons[{index}]"))));
+        }
+        if let Some(settings) = &settings {
+            let result = SettingSpec::check(settings);
+            keep(result.map(drop).map_err(|error| error.below("settings")));
+        }
+        report(&errors)?;
+        let values = |settings: BTreeMap<_, _>| {
+            let values = settings
+                .into_iter()
+                .filter_map(|(name, field)| match field {
+                    Field::Set(value) => Some((name, value)),
+                    Field::Keep | Field::Clear => None,
+                });
+            values.collect()
+        };
+        Ok(State {
+            settings: settings.map(values),
+            timeouts,
+            services,
+            sync_daemons: sync_daemons.map(|_| daemons),
+        })
+    }
+}
+
+/// Reports all invalid fields.
+fn report(errors: &[Error]) -> Result<(), CliError> {
+    let violations: Vec<&Violation> = errors.iter().flat_map(|error| &error.violations).collect();
+    for Violation { field, message } in violations.iter().take(MAX_REPORTED) {
+        eprint_line(&format!("{field}: {message}"));
+    }
+    match violations.len() {
+        0 => Ok(()),
+        invalid => Err(CliError::InvalidFields(invalid)),
+    }
+}
+
+/// The commands that make the services of a document.
+#[derive(Default)]
+struct Commands {
+    table: Table,
+    ops: Vec<Op>,
+}
+
+// === impl Commands ===
+
+impl Commands {
+    fn add(&mut self, draft: &ServiceDraft) -> Result<(), Error> {
+        let key = draft.key()?;
+        let key = key.ok_or_else(|| Error::invalid("id", "is required"))?;
+        let config = draft.create(key)?;
+        self.push(Op::CreateService(key, config))?;
+        let servers = draft.servers.as_ref();
+        let servers =
+            servers.ok_or_else(|| Error::invalid("servers", "is required: [] for none"))?;
+        // In the kernel's order. It inserts a new server before the others.
+        for (index, server) in servers.iter().enumerate().rev() {
+            let result = self.add_server(key, settable(server));
+            result.map_err(|error| error.below(&format!("servers[{index}]")))?;
+        }
+        Ok(())
+    }
+
+    fn add_server(&mut self, service: ServiceKey, draft: ServerDraft) -> Result<(), Error> {
+        let key = draft.key(service)?;
+        let key = key.ok_or_else(|| Error::invalid("address", "is required"))?;
+        let config = draft.create(service, key)?;
+        self.push(Op::CreateServer(service, key, config))
+    }
+
+    fn push(&mut self, op: Op) -> Result<(), Error> {
+        let exists = |error: Error| Error::invalid("id", error.detail);
+        self.table.apply(&op, 0).map_err(exists)?;
+        self.ops.push(op);
+        Ok(())
+    }
+
+    /// The commands; for an empty list of services, the one that makes the table empty.
+    fn into_items(mut self) -> Vec<Item> {
+        if self.ops.is_empty() {
+            self.ops.push(Op::Clear);
+        }
+        // Without the number of a line.
+        self.ops
+            .into_iter()
+            .map(|op| Item::Command(0, op))
+            .collect()
+    }
+}
+
+/// The server with a forwarding method that can be set: the kernel sets the others by itself instead
+/// of `direct`, which `-S` prints for them.
+fn settable(draft: &ServerDraft) -> ServerDraft {
+    let mut draft = draft.clone();
+    if let Field::Set(text) = &draft.forwarding
+        && text
+            .parse::<Forwarding>()
+            .is_ok_and(|method| !method.is_settable())
+    {
+        draft.forwarding = Field::Set(Forwarding::Direct.to_string());
+    }
+    draft
+}
+
+// === impl SyncDaemon ===
+
+impl<'de> Deserialize<'de> for SyncDaemon {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct State {
+            state: SyncState,
+        }
+        let value = Value::deserialize(deserializer)?;
+        let State { state } = State::deserialize(&value).map_err(D::Error::custom)?;
+        let draft = SyncDaemonDraft::deserialize(value).map_err(D::Error::custom)?;
+        Ok(Self { state, draft })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_of_a_saved_state_is_detected() {
+        for (text, format) in [
+            ("-A -t 192.0.2.1:80 -s rr\n", Some(Input::Text)),
+            ("\n# saved\n--add-service -f 1\n", Some(Input::Text)),
+            ("ipvsadm -A -t 192.0.2.1:80\n", Some(Input::Text)),
+            ("foo\n", Some(Input::Text)),
+            ("{\"services\":[]}", Some(Input::Json)),
+            ("\n  {\n", Some(Input::Json)),
+            ("services: []\n", Some(Input::Yaml)),
+            ("# saved\n---\nservices:\n", Some(Input::Yaml)),
+            ("- id: x\n", Some(Input::Yaml)),
+            ("", None),
+            ("\n# nothing\n", None),
+        ] {
+            assert_eq!(Input::detect(text), format, "{text:?}");
+        }
+    }
+}
