@@ -84,8 +84,18 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
         };
         let budget = app.budget().clone();
         tokio::spawn(return_freed_memory(budget.clone()));
-        let router = build_router(app, &config, &shutdown);
-        tokio::spawn(Reloader::new(options, config, log.clone()).run(reloads));
+        let router = build_router(app.clone(), &config, &shutdown);
+        let (service, shutdown_handle) = (server.service(), shutdown.clone());
+        let reloader = Reloader {
+            options,
+            running: config,
+            log: log.clone(),
+            replace: Box::new(move |config| {
+                let router = build_router(app.clone(), config, &shutdown_handle);
+                service.replace(router, &config.limits);
+            }),
+        };
+        tokio::spawn(reloader.run(reloads));
         server.serve(router, &budget, &shutdown).await;
         Ok(())
     });

@@ -54,7 +54,7 @@ pub struct ConnectionCountsQuery {
 /// The kernel's release and its modules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct System {
-    /// Release, such as `6.1.0-37-amd64`; empty if the kernel does not tell.
+    /// Release, such as `6.1.0-37-amd64`; empty if the kernel has no such file.
     pub release: String,
     /// Names of the loaded modules; empty if the kernel has none or does not list them.
     pub modules: Vec<String>,

@@ -57,8 +57,8 @@ pub(super) struct ConnectionHandler {
     limits: Limits,
     budget: Budget,
     shutdown: Shutdown,
-    /// Connections that [`Phase::Aborting`] ended.
-    aborted: AtomicUsize,
+    /// Connections that [`Phase::Aborting`] ended, with whatever limits.
+    aborted: Arc<AtomicUsize>,
 }
 
 impl ConnectionHandler {
@@ -85,7 +85,15 @@ impl ConnectionHandler {
             limits: limits.clone(),
             budget: budget.clone(),
             shutdown: shutdown.clone(),
-            aborted: AtomicUsize::new(0),
+            aborted: Arc::default(),
+        }
+    }
+
+    /// The same with other limits.
+    pub(super) fn with_limits(&self, limits: &Limits) -> Self {
+        Self {
+            aborted: self.aborted.clone(),
+            ..Self::new(limits, &self.budget, &self.shutdown)
         }
     }
 

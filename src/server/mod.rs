@@ -44,6 +44,6 @@ pub use memory::{configure_allocator, return_freed_memory};
 pub use middleware::{Rejection, RejectionResponse, with_middleware};
 pub use reload::Reloader;
 pub use router::build_router;
-pub use serve::{DrainOutcome, Server};
+pub use serve::{DrainOutcome, Server, ServiceHandle};
 pub use shutdown::{Phase, Shutdown};
 pub use signals::{ReloadRequests, handle_signals};

@@ -5,30 +5,43 @@ use super::{
     signals::ReloadRequests,
 };
 
-/// Keys that a reload applies. The others require a restart.
-pub(super) const RELOADABLE: &[&str] = &["log.filter"];
-
 /// Reloads the configuration on request.
 pub struct Reloader {
     /// The command line, whose options still override the file.
-    options: ServeOptions,
+    pub options: ServeOptions,
     /// The configuration in effect.
-    running: Config,
-    log: Log,
+    pub running: Config,
+    /// The log, for its filter.
+    pub log: Log,
+    /// Makes new connections use this configuration.
+    pub replace: Box<dyn Fn(&Config) + Send>,
+}
+
+/// Copies the value of a key that a reload applies; false for a key that requires a restart.
+fn copy(key: &str, from: &Config, to: &mut Config) -> bool {
+    let (new, limits) = (&from.limits, &mut to.limits);
+    match key {
+        "allowed_hosts" => to.allowed_hosts.clone_from(&from.allowed_hosts),
+        "log.filter" => to.log.filter.clone_from(&from.log.filter),
+        "limits.max_concurrent_streams" => {
+            limits.max_concurrent_streams = new.max_concurrent_streams;
+        }
+        "limits.max_header_bytes" => limits.max_header_bytes = new.max_header_bytes,
+        "limits.max_body_bytes" => limits.max_body_bytes = new.max_body_bytes,
+        "limits.header_read_timeout" => limits.header_read_timeout = new.header_read_timeout,
+        "limits.body_read_timeout" => limits.body_read_timeout = new.body_read_timeout,
+        "limits.idle_timeout" => limits.idle_timeout = new.idle_timeout,
+        "limits.write_timeout" => limits.write_timeout = new.write_timeout,
+        "limits.request_timeout" => limits.request_timeout = new.request_timeout,
+        "limits.shutdown_grace" => limits.shutdown_grace = new.shutdown_grace,
+        _ => return false,
+    }
+    true
 }
 
 // === impl Reloader ===
 
 impl Reloader {
-    /// A reloader of the configuration that was loaded from these options.
-    pub fn new(options: ServeOptions, running: Config, log: Log) -> Self {
-        Self {
-            options,
-            running,
-            log,
-        }
-    }
-
     /// Reloads the configuration on each request.
     pub async fn run(mut self, requests: ReloadRequests) {
         loop {
@@ -60,14 +73,16 @@ impl Reloader {
         let changed = KEYS
             .iter()
             .filter(|key| (key.show)(&self.running) != (key.show)(&new));
-        let changed = changed.map(|key| key.name);
-        let (applied, refused): (Vec<_>, Vec<_>) =
-            changed.partition(|name| RELOADABLE.contains(name));
-        if let Err(error) = self.log.set_filter(&new.log.filter) {
-            tracing::error!(%error, "configuration not reloaded");
-            return;
+        let names: Vec<_> = changed.map(|key| key.name).collect();
+        let (applied, refused): (Vec<_>, Vec<_>) = names
+            .into_iter()
+            .partition(|key| copy(key, &new, &mut self.running));
+        if let Err(error) = self.log.set_filter(&self.running.log.filter) {
+            tracing::error!(%error, "log.filter not reloaded");
         }
-        self.running.log.filter = new.log.filter;
+        if applied.iter().any(|key| *key != "log.filter") {
+            (self.replace)(&self.running);
+        }
         if applied.is_empty() && refused.is_empty() {
             tracing::info!("configuration unchanged");
         }
@@ -78,5 +93,28 @@ impl Reloader {
             let keys = refused.join(", ");
             tracing::warn!(keys, "changed keys of the configuration require a restart");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_the_keys_that_a_reload_applies() {
+        let text = include_str!("../../docs/ipvsd.md");
+        let listed = text
+            .split("applies these keys:")
+            .nth(1)
+            .and_then(|rest| rest.split("\n\n").next());
+        let listed: Vec<_> = listed
+            .unwrap_or_default()
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .collect();
+        let (from, mut to) = (Config::default(), Config::default());
+        let keys = KEYS.iter().filter(|key| copy(key.name, &from, &mut to));
+        assert_eq!(listed, keys.map(|key| key.name).collect::<Vec<_>>());
     }
 }

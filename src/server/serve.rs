@@ -5,7 +5,7 @@ use std::{fs, io, sync::Arc, time::Duration};
 use axum::Router;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -38,6 +38,18 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Server {
     listeners: Vec<Listener>,
     limits: Limits,
+    service: ServiceHandle,
+}
+
+/// Replaces what new connections of a server are served with. Open connections keep what they have.
+#[derive(Clone)]
+pub struct ServiceHandle(watch::Sender<Option<Service>>);
+
+/// What connections are served with, after the first replacement.
+#[derive(Clone)]
+struct Service {
+    router: Router,
+    limits: Limits,
 }
 
 /// Result of the drain.
@@ -54,6 +66,7 @@ struct Acceptor {
     router: Router,
     /// One permit per connection.
     slots: Arc<Semaphore>,
+    replacements: watch::Receiver<Option<Service>>,
 }
 
 impl Server {
@@ -72,7 +85,13 @@ impl Server {
         Ok(Self {
             listeners,
             limits: config.limits.clone(),
+            service: ServiceHandle(watch::Sender::new(None)),
         })
+    }
+
+    /// A handle to replace router and limits while the server runs.
+    pub fn service(&self) -> ServiceHandle {
+        self.service.clone()
     }
 
     /// The bound addresses in the order of the configuration, with port 0 resolved.
@@ -85,17 +104,22 @@ impl Server {
     ///
     /// Returns at most `limits.shutdown_grace` and one second after [`Phase::Draining`].
     pub async fn serve(self, router: Router, budget: &Budget, shutdown: &Shutdown) -> DrainOutcome {
-        let Self { listeners, limits } = self;
+        let Self {
+            listeners,
+            mut limits,
+            service: ServiceHandle(service),
+        } = self;
         let max_connections = raise_file_limit(&limits, listeners.len());
         let slots = Arc::new(Semaphore::new(max_connections));
         let handler = Arc::new(ConnectionHandler::new(&limits, budget, shutdown));
 
         let mut accept_loops = JoinSet::new();
         for listener in listeners {
-            let acceptor = Acceptor {
+            let mut acceptor = Acceptor {
                 handler: handler.clone(),
                 router: router.clone(),
                 slots: slots.clone(),
+                replacements: service.subscribe(),
             };
             let shutdown = shutdown.clone();
             accept_loops.spawn(async move {
@@ -106,6 +130,9 @@ impl Server {
             });
         }
         while accept_loops.join_next().await.is_some() {}
+        if let Some(service) = &*service.borrow() {
+            limits.shutdown_grace = service.limits.shutdown_grace;
+        }
         drain(&limits, max_connections, &slots, &handler, shutdown).await
     }
 }
@@ -141,10 +168,20 @@ async fn drain(
     DrainOutcome { aborted }
 }
 
+impl ServiceHandle {
+    /// Serves new connections with this router and these limits.
+    pub fn replace(&self, router: Router, limits: &Limits) {
+        self.0.send_replace(Some(Service {
+            router,
+            limits: limits.clone(),
+        }));
+    }
+}
+
 impl Acceptor {
     /// Accepts connections until dropped. Above `max_connections`, one accepted connection waits
     /// here and further ones in the kernel's backlog; when that is full, connects time out.
-    async fn run(&self, listener: &Listener) {
+    async fn run(&mut self, listener: &Listener) {
         let mut pause = ACCEPT_PAUSE.0;
         loop {
             match listener.accept().await {
@@ -158,6 +195,7 @@ impl Acceptor {
                     let Ok(slot) = self.slots.clone().acquire_owned().await else {
                         return;
                     };
+                    self.update();
                     self.spawn(accepted, slot);
                 }
                 Err(error) if is_connection_error(&error) => {
@@ -171,6 +209,16 @@ impl Acceptor {
                     pause = (pause * 2).min(ACCEPT_PAUSE.1);
                 }
             }
+        }
+    }
+
+    /// Takes the last replacement, if there is a new one.
+    fn update(&mut self) {
+        if self.replacements.has_changed().is_ok_and(|changed| changed)
+            && let Some(Service { router, limits }) = &*self.replacements.borrow_and_update()
+        {
+            self.router = router.clone();
+            self.handler = Arc::new(self.handler.with_limits(limits));
         }
     }
 

@@ -72,6 +72,17 @@ fn sighup_without_a_change_or_without_a_file_has_no_effect() {
 }
 
 #[test]
+fn sighup_applies_limits_to_new_connections() {
+    let process = Process::start(FILE);
+    process.configure("[limits]\nmax_body_bytes = 1024\n");
+    process.signal("HUP");
+    process.wait_for("limits.max_body_bytes");
+    let body = format!("{{\"id\": \"{}\"}}", "x".repeat(2000));
+    let response = process.send("POST", "/v1/services", &body);
+    assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
+}
+
+#[test]
 fn signals_that_mean_nothing_to_the_daemon_do_not_end_it() {
     let mut process = Process::start(FILE);
     for name in ["USR1", "USR2", "ALRM"] {
