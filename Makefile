@@ -53,11 +53,11 @@ openapi: ## regenerate openapi/ from the code
 install: build ## install binaries, manual page and completions into $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(TARGET)/release/ipvsd $(DESTDIR)$(PREFIX)/sbin/ipvsd
 	install -D -m 755 $(TARGET)/release/ipvsctl $(DESTDIR)$(PREFIX)/bin/ipvsctl
-	$(TARGET)/release/ipvsctl man >$(TARGET)/ipvsctl.1
+	$(TARGET)/release/ipvsctl man >$(TARGET)/ipvsctl.8
 	$(TARGET)/release/ipvsctl completion bash >$(TARGET)/ipvsctl.bash
 	$(TARGET)/release/ipvsctl completion zsh >$(TARGET)/ipvsctl.zsh
 	$(TARGET)/release/ipvsctl completion fish >$(TARGET)/ipvsctl.fish
-	install -D -m 644 $(TARGET)/ipvsctl.1 $(DESTDIR)$(PREFIX)/share/man/man1/ipvsctl.1
+	install -D -m 644 $(TARGET)/ipvsctl.8 $(DESTDIR)$(PREFIX)/share/man/man8/ipvsctl.8
 	install -D -m 644 $(TARGET)/ipvsctl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ipvsctl
 	install -D -m 644 $(TARGET)/ipvsctl.zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ipvsctl
 	install -D -m 644 $(TARGET)/ipvsctl.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/ipvsctl.fish

@@ -23,8 +23,14 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Subcommand {
-    /// Show all commands and options, with examples
-    Help,
+    /// Show all commands and options, with examples, or one of them
+    Help {
+        /// Subcommand, command or option, such as restore, -A or scheduler
+        #[arg(allow_hyphen_values = true)]
+        word: Option<String>,
+    },
+    /// Show the version of ipvsctl, and those of the director if it can be reached
+    Version,
     /// Show daemon and kernel information
     Info,
     /// Show or change the kernel's IPVS settings

@@ -1,31 +1,71 @@
-//! Shell completion scripts.
+//! Completion of command lines by the shell: the script that `ipvsctl completion` prints runs ipvsctl
+//! for each completion, so that values come from the configuration and from the director.
 
-use std::io::{self, Write};
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write},
+    time::Duration,
+};
 
 use clap::{Arg, ArgAction};
+use clap_complete::{
+    engine::{ArgValueCandidates, CompletionCandidate},
+    env::{Bash, EnvCompleter, Fish, Zsh},
+};
 
 use super::{
     args::{self, Shell},
-    options::GLOBAL_OPTIONS,
+    config::Config,
+    options::{GLOBAL_OPTIONS, Options},
     reference::summary,
+    target::Target,
 };
-use crate::ipvsadm::{Argument, OPTIONS, OptionSpec};
+use crate::{
+    client::Include,
+    ipvsadm::{Argument, OPTIONS, OptionSpec, service_option},
+    model::{SCHEDULERS, SETTINGS, ServiceEntry},
+};
 
-/// Writes a completion script.
+/// Environment variable with the name of the shell. The script sets it.
+const VARIABLE: &str = "_IPVSCTL_COMPLETE";
+/// Time limit of a request to the director: the user waits, and can type the value as well.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+type Candidates = Vec<CompletionCandidate>;
+
+/// Writes the script that makes the shell complete command lines of ipvsctl.
 pub(super) fn write(out: &mut dyn Write, shell: Shell) -> io::Result<()> {
-    let shell = match shell {
-        Shell::Bash => clap_complete::Shell::Bash,
-        Shell::Zsh => clap_complete::Shell::Zsh,
-        Shell::Fish => clap_complete::Shell::Fish,
-    };
-    // The generator panics on write errors, so it writes to memory.
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut grammar(), "ipvsctl", &mut script);
-    out.write_all(&script)
+    completer(shell).write_registration(VARIABLE, "ipvsctl", "ipvsctl", "ipvsctl", out)
 }
 
-/// The grammar of the subcommands with ipvsadm's options added.
-fn grammar() -> clap::Command {
+/// The shell for which a command line is to be completed, if it has started ipvsctl for that.
+pub(super) fn requested() -> Option<Shell> {
+    let name = env::var(VARIABLE).ok()?;
+    [Shell::Bash, Shell::Zsh, Shell::Fish]
+        .into_iter()
+        .find(|shell| completer(*shell).is(&name))
+}
+
+/// Writes the completions of the command line after `--`, in the form that the shell expects.
+pub(super) fn complete(out: &mut dyn Write, shell: Shell, words: &[String]) -> io::Result<()> {
+    let words = words.iter().skip_while(|word| *word != "--").skip(1);
+    let words: Vec<_> = words.map(OsString::from).collect();
+    let mut grammar = grammar(&words);
+    completer(shell).write_complete(&mut grammar, words, None, out)
+}
+
+fn completer(shell: Shell) -> &'static dyn EnvCompleter {
+    match shell {
+        Shell::Bash => &Bash,
+        Shell::Zsh => &Zsh,
+        Shell::Fish => &Fish,
+    }
+}
+
+/// The grammar of the subcommands with ipvsadm's options added, and with the values of arguments. The
+/// words are those of the command line, which may name the director.
+pub(super) fn grammar(words: &[OsString]) -> clap::Command {
     let is_global = |name| {
         GLOBAL_OPTIONS
             .iter()
@@ -35,10 +75,19 @@ fn grammar() -> clap::Command {
         .iter()
         // clap adds --help itself.
         .filter(|spec| !is_global(spec.long) && spec.long != "help");
-    args::grammar().args(options.map(arg))
+    args::grammar()
+        .args(options.map(|spec| arg(spec, words)))
+        .mut_arg("director", |arg| {
+            arg.add(ArgValueCandidates::new(directors))
+        })
+        .mut_subcommand("settings", |settings| {
+            settings.mut_arg("settings", |arg| {
+                arg.add(ArgValueCandidates::new(setting_names))
+            })
+        })
 }
 
-fn arg(spec: &OptionSpec) -> Arg {
+fn arg(spec: &OptionSpec, words: &[OsString]) -> Arg {
     let arg = Arg::new(spec.long).long(spec.long).help(summary(spec.help));
     let mut letters = spec.short.chars();
     let arg = match letters.next() {
@@ -46,10 +95,135 @@ fn arg(spec: &OptionSpec) -> Arg {
         None => arg,
     };
     let arg = letters.fold(arg, Arg::visible_short_alias);
-    match spec.argument {
-        Argument::None | Argument::Operands(_) => arg.action(ArgAction::SetTrue),
+    let arg = match spec.argument {
+        Argument::None | Argument::Operands(_) => return arg.action(ArgAction::SetTrue),
         Argument::Required(placeholder) | Argument::Optional(placeholder) => {
             arg.value_name(placeholder).action(ArgAction::Set)
         }
+    };
+    let words = words.to_vec();
+    let option = match spec.long {
+        "tcp-service" => "-t",
+        "udp-service" => "-u",
+        "sctp-service" => "--sctp-service",
+        "fwmark-service" => "-f",
+        "real-server" => return arg.add(ArgValueCandidates::new(move || servers(&words))),
+        long => match values(long) {
+            [] => return arg,
+            values => {
+                let candidates = || {
+                    values
+                        .iter()
+                        .copied()
+                        .map(CompletionCandidate::new)
+                        .collect()
+                };
+                return arg.add(ArgValueCandidates::new(candidates));
+            }
+        },
+    };
+    arg.add(ArgValueCandidates::new(move || services(&words, option)))
+}
+
+/// The values of one of ipvsadm's options that are known here.
+fn values(long: &str) -> &'static [&'static str] {
+    const NAMES: [&str; SCHEDULERS.len()] = {
+        let mut names = [""; SCHEDULERS.len()];
+        let mut index = 0;
+        while index < names.len() {
+            names[index] = SCHEDULERS[index].0;
+            index += 1;
+        }
+        names
+    };
+    match long {
+        "scheduler" => &NAMES,
+        "pe" => &["sip"],
+        "tun-type" => &["ipip", "gue", "gre"],
+        "start-daemon" | "stop-daemon" => &["master", "backup"],
+        _ => &[],
     }
+}
+
+fn directors() -> Candidates {
+    let config = Config::load().unwrap_or_default();
+    let directors = config.directors.iter();
+    directors
+        .map(|(name, director)| {
+            let help = director.endpoint.to_string();
+            CompletionCandidate::new(name).help(Some(help.into()))
+        })
+        .collect()
+}
+
+fn setting_names() -> Candidates {
+    let candidates = SETTINGS
+        .iter()
+        .map(|spec| CompletionCandidate::new(spec.name).help(Some(summary(spec.doc).into())));
+    candidates.collect()
+}
+
+/// The services of the director that one of ipvsadm's options can name.
+fn services(words: &[OsString], option: &str) -> Candidates {
+    let entries = table(words);
+    let named = entries
+        .iter()
+        .map(|entry| service_option(entry.service.key));
+    let values = named.filter_map(|named| {
+        let value = named.strip_prefix(option)?.strip_prefix(' ')?;
+        Some(CompletionCandidate::new(value))
+    });
+    values.collect()
+}
+
+/// The servers of the services that the command line names, or of all.
+fn servers(words: &[OsString]) -> Candidates {
+    let entries = table(words);
+    let is_named = |entry: &&ServiceEntry| {
+        let option = service_option(entry.service.key);
+        words.windows(2).any(|pair| match pair {
+            [name, value] => *option == *format!("{} {}", name.display(), value.display()),
+            _ => false,
+        })
+    };
+    let named: Vec<_> = entries.iter().filter(is_named).collect();
+    let entries = match named.is_empty() {
+        true => entries.iter().collect(),
+        false => named,
+    };
+    let servers = entries.into_iter().flat_map(|entry| &entry.servers);
+    servers
+        .map(|server| {
+            let (address, port) = (server.key.address, server.key.port);
+            let text = match address.is_ipv6() {
+                true => format!("[{address}]:{port}"),
+                false => format!("{address}:{port}"),
+            };
+            CompletionCandidate::new(text)
+        })
+        .collect()
+}
+
+/// The table of the director that the command line or the environment names; empty if it cannot be
+/// read at once.
+fn table(words: &[OsString]) -> Vec<ServiceEntry> {
+    let mut options = Options {
+        timeout: Some(TIMEOUT),
+        ..Options::default()
+    };
+    let mut words = words.iter().map(|word| word.to_string_lossy());
+    while let Some(word) = words.next() {
+        match word.split_once('=') {
+            Some(("--endpoint", value)) => options.endpoint = Some(value.to_owned()),
+            Some(("--director", value)) => options.director = Some(value.to_owned()),
+            _ => match &*word {
+                "--endpoint" => options.endpoint = words.next().map(Into::into),
+                "--director" => options.director = words.next().map(Into::into),
+                _ => {}
+            },
+        }
+    }
+    let target = Target::select(&options).ok();
+    let table = target.and_then(|target| target.client.services(Include::default(), false).ok());
+    table.unwrap_or_default()
 }

@@ -132,6 +132,9 @@ pub enum CliError {
     /// A response without settings.
     #[error("the director has no settings of IPVS, or is not ipvsd")]
     NoSettings,
+    /// `help` with a word that is no subcommand, command or option.
+    #[error("{0:?} is not a subcommand, command or option; `ipvsctl help` lists them")]
+    NoHelp(String),
     /// Invalid setting.
     #[error(
         "invalid setting {0:?}: expected NAME or NAME=VALUE; `ipvsctl settings` lists the names"

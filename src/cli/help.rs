@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 
 use super::{
-    args,
+    args::{self, Args},
+    error::CliError,
     options::GLOBAL_OPTIONS,
     reference::{CONFIGURATION, EXAMPLES, EXIT_STATUS, summary},
 };
-use crate::ipvsadm::{OPTIONS, service_synopsis, synopses};
+use crate::ipvsadm::{OPTIONS, OptionSpec, service_synopsis, synopses};
 
 /// Output of `-v`: the version of ipvsadm that is emulated.
 pub(super) const VERSION: &str = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)";
@@ -55,6 +56,46 @@ pub(super) fn write_long(out: &mut dyn Write) -> io::Result<()> {
         write_entry(out, code, text)?;
     }
     writeln!(out, "\nSee `man ipvsctl` for more.")
+}
+
+/// Writes the help of a subcommand, or the full text of ipvsadm's commands and options and of global
+/// options of a name: `-A`, `add-service`, `timeout`.
+pub(super) fn write_topic(out: &mut dyn Write, word: &str) -> Result<(), CliError> {
+    if args::is_subcommand(&[word.to_owned()]) {
+        let words = [word.to_owned(), "--help".to_owned()];
+        if let Err(CliError::Args(help)) = Args::parse(&words) {
+            write!(out, "{}", help.render())?;
+        }
+        return Ok(());
+    }
+    let (name, letter) = match word.strip_prefix("--") {
+        Some(name) => (name, None),
+        None => {
+            let name = word.strip_prefix('-').unwrap_or(word);
+            let mut letters = name.chars();
+            let letter = letters.next().filter(|_| letters.next().is_none());
+            (name, letter)
+        }
+    };
+    let mut found = false;
+    let is_meant = |spec: &&OptionSpec| {
+        spec.long == name || letter.is_some_and(|letter| spec.short.contains(letter))
+    };
+    for spec in OPTIONS.iter().filter(is_meant) {
+        write_entry(out, &spec.all_spellings(), spec.help)?;
+        found = true;
+    }
+    for option in GLOBAL_OPTIONS
+        .iter()
+        .filter(|option| option.syntax.long == name)
+    {
+        write_entry(out, &option.usage(), option.help)?;
+        found = true;
+    }
+    match found {
+        true => Ok(()),
+        false => Err(CliError::NoHelp(word.to_owned())),
+    }
 }
 
 fn write_usage(out: &mut dyn Write, program: &str) -> io::Result<()> {

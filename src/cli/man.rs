@@ -1,4 +1,4 @@
-//! The manual page ipvsctl(1), generated from the same tables as the help.
+//! The manual page ipvsctl(8), generated from the same tables as the help.
 
 use std::io::{self, Write};
 
@@ -9,12 +9,15 @@ use super::{
 };
 use crate::ipvsadm::{OPTIONS, service_synopsis, synopses};
 
+/// Date of the last change of the texts that the page consists of.
+const DATE: &str = "2026-11-28";
+
 /// Writes the manual page in roff.
 pub(super) fn write(out: &mut dyn Write) -> io::Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     writeln!(
         out,
-        ".TH IPVSCTL 1 \"\" \"ipvsd {version}\" \"User Commands\""
+        ".TH IPVSCTL 8 \"{DATE}\" \"ipvsd {version}\" \"System Administration\""
     )?;
     section(out, "NAME")?;
     paragraph(out, "ipvsctl - administer IPVS on remote directors")?;

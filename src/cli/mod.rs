@@ -29,6 +29,7 @@ mod scripts;
 mod session;
 mod settings;
 mod target;
+mod version;
 
 #[cfg(test)]
 mod tests;

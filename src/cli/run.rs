@@ -17,6 +17,7 @@ use super::{
     scripts::Script,
     settings,
     target::Target,
+    version,
 };
 use crate::ipvsadm::{CommandLine, Parsed, parse_with};
 
@@ -49,6 +50,10 @@ fn dispatch(
 ) -> Result<u8, CliError> {
     if let Some(script) = Script::named(program) {
         return script.run(words, out);
+    }
+    if let Some(shell) = completion::requested() {
+        completion::complete(out, shell, words)?;
+        return Ok(0);
     }
     if args::is_subcommand(words) {
         return run_subcommand(words, out, color);
@@ -107,7 +112,9 @@ fn run_subcommand(words: &[String], out: &mut Stdout, color: &mut Color) -> Resu
     };
     *color = options.color;
     match subcommand {
-        Subcommand::Help => help::write_long(out)?,
+        Subcommand::Help { word: None } => help::write_long(out)?,
+        Subcommand::Help { word: Some(word) } => help::write_topic(out, &word)?,
+        Subcommand::Version => version::show(&options, out)?,
         Subcommand::Info => return read(&options, out, &ReadCommand::Info),
         Subcommand::Settings { settings } => {
             let assignments = settings::assignments(&settings)?;

@@ -308,14 +308,22 @@ fn help_manual_and_completions_are_printed() {
         ("ipvsadm help", "--tun-remcsum"),
         ("ipvsadm info --help", "--endpoint"),
         ("ipvsadm man", "\\-\\-tun\\-remcsum"),
-        ("ipvsadm completion bash", "--tun-remcsum"),
-        ("ipvsadm completion zsh", "--tun-remcsum"),
-        ("ipvsadm completion fish", "-l tun-remcsum"),
+        ("ipvsadm help restore", "--no-clear"),
+        ("ipvsadm help -A", "--add-service"),
+        ("ipvsadm help scheduler", "wlc"),
+        ("ipvsadm help endpoint", "4787"),
+        ("ipvsadm help -t", "--tcp-service"),
+        ("ipvsadm completion bash", "complete "),
+        ("ipvsadm completion zsh", "compdef "),
+        ("ipvsadm completion fish", "complete "),
     ] {
         let output = daemon.run(cmd, "");
         assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{cmd}");
         assert!(output.stdout.contains(text), "{cmd}: {}", output.stdout);
     }
+    let output = daemon.run("ipvsadm help nothing", "");
+    assert_eq!((output.code, output.stdout.as_str()), (2, ""));
+    assert!(output.stderr.contains("\"nothing\" is not a subcommand"));
     let output = daemon.run("ipvsadm info --no-such-option", "");
     assert_eq!((output.code, output.stdout.as_str()), (2, ""));
     assert!(output.stderr.contains("--no-such-option"));
@@ -325,4 +333,87 @@ fn help_manual_and_completions_are_printed() {
         output.stderr,
         "ipvsadm: invalid value \"xml\" for --output: expected table, json, yaml\n"
     );
+}
+
+#[test]
+fn the_version_is_shown_with_and_without_a_director() {
+    let daemon = setup();
+    let own = concat!("ipvsctl ", env!("CARGO_PKG_VERSION"), "\n");
+    let output = daemon.run("ipvsadm version", "");
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+    assert!(output.stdout.starts_with(own), "{output:?}");
+    assert!(output.stdout.contains("\nipvsd "), "{output:?}");
+    let output = daemon.run("ipvsadm version --endpoint http://127.0.0.1:1", "");
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+    assert!(output.stdout.starts_with(own), "{output:?}");
+    assert!(output.stdout.contains("cannot be reached"), "{output:?}");
+    let output = daemon.run(
+        "ipvsadm version --endpoint http://127.0.0.1:1 --output json",
+        "",
+    );
+    let versions: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(versions["ipvsd"], Value::Null);
+}
+
+#[test]
+fn yaml_has_the_order_of_the_api() {
+    let daemon = setup();
+    let yaml = daemon.run("ipvsadm save --output yaml", "").stdout;
+    let keys: Vec<_> = yaml
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(key, _)| key)
+        .collect();
+    assert_eq!(
+        keys[..5],
+        ["services", "- id", "  protocol", "  address", "  port"],
+        "{yaml}"
+    );
+}
+
+#[test]
+fn the_shell_completes_services_servers_and_directors() {
+    let daemon = setup();
+    let config =
+        std::env::temp_dir().join(format!("ipvsctl-{}-completion.toml", std::process::id()));
+    let text = format!("[directors.lb-one]\nendpoint = \"{}\"\n", daemon.endpoint);
+    std::fs::write(&config, text).unwrap();
+    let complete = |words: &[&str]| {
+        let list: Vec<_> = words.iter().map(|word| format!("'{word}'")).collect();
+        let (list, last) = (list.join(" "), words.len() - 1);
+        let script = format!(
+            "ipvsctl() {{ ipvsadm \"$@\"; }}; . /dev/stdin; COMP_WORDS=({list}); COMP_CWORD={last}; \
+             _clap_complete_ipvsctl ipvsctl \"${{COMP_WORDS[COMP_CWORD]}}\"; printf \"%s\\n\" \"${{COMPREPLY[@]}}\""
+        );
+        let script = script.replace('\'', "'\\''");
+        let cmd = format!(
+            "export IPVSCTL_CONFIG={}; ipvsadm completion bash | bash -c '{script}'",
+            config.display()
+        );
+        let output = daemon.run(&cmd, "");
+        assert_eq!(output.stderr, "", "{words:?}");
+        output.stdout.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(complete(&["ipvsctl", "-E", "-t", "192"]), ["192.0.2.1:80"]);
+    assert_eq!(complete(&["ipvsctl", "-E", "-f", ""]), ["4294967295"]);
+    assert_eq!(
+        complete(&["ipvsctl", "-d", "-t", "192.0.2.1:80", "-r", "192.168.10.1"]),
+        ["192.168.10.1:80"]
+    );
+    assert_eq!(complete(&["ipvsctl", "--director", "lb"]), ["lb-one"]);
+    assert_eq!(
+        complete(&["ipvsctl", "--director", "lb-one", "-D", "-t", ""]),
+        ["192.0.2.1:80"]
+    );
+    // Without a director there are no values, and no messages.
+    let unreachable = [
+        "ipvsctl",
+        "--endpoint",
+        "http://127.0.0.1:1",
+        "-D",
+        "-t",
+        "19",
+    ];
+    assert_eq!(complete(&unreachable), [""]);
+    std::fs::remove_file(config).unwrap();
 }
