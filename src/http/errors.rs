@@ -142,7 +142,7 @@ const EXPLANATIONS: [(Reason, &str); Reason::ALL.len()] = [
     (
         Reason::KernelUnavailable,
         "The kernel has no IPVS (`modprobe ip_vs`), or the daemon lacks the capability \
-         CAP_NET_ADMIN. `detail` and `hint` contain the cause and the remedy.",
+         CAP_NET_ADMIN or file descriptors. `detail` and `hint` contain the cause and the remedy.",
     ),
     (
         Reason::DeadlineExceeded,

@@ -1,8 +1,11 @@
 //! The command line of `ipvsd`.
 
-use std::path::PathBuf;
+use std::{env, path::PathBuf};
 
 use clap::{Args, Parser, ValueEnum};
+
+/// The environment variable of the option `--config`.
+pub(super) const CONFIG_VARIABLE: &str = "IPVSD_CONFIG";
 
 /// Effects of signals, below the options.
 const SIGNALS: &str = "\
@@ -31,8 +34,9 @@ pub struct Arguments {
 /// Options of the daemon.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ServeOptions {
-    /// Configuration file (TOML). Without this option, no file is read.
-    #[arg(long, value_name = "FILE", env = "IPVSD_CONFIG")]
+    /// Configuration file (TOML), of at most 1 MiB. Without this option, no file is read. [env:
+    /// IPVSD_CONFIG]
+    #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Listen address: 127.0.0.1:4787, `[::1]:4787` or unix:/path; may be repeated. Port 0 selects
     /// a free port. [env: IPVSD_LISTEN, separated by commas] [default: 127.0.0.1:4787]
@@ -78,6 +82,14 @@ pub enum OpenapiFormat {
 }
 
 impl ServeOptions {
+    /// The configuration file. An empty variable counts as unset, like those of the keys.
+    pub fn config_file(&self) -> Option<PathBuf> {
+        let variable = || env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty());
+        self.config
+            .clone()
+            .or_else(|| variable().map(PathBuf::from))
+    }
+
     /// Key, flag and value of every setting given on the command line.
     pub fn settings(&self) -> Vec<(&'static str, &'static str, String)> {
         let listen = (!self.listen.is_empty()).then(|| self.listen.join(","));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{
     address::ListenAddress,
+    args::CONFIG_VARIABLE,
     config::{Config, KernelKind, LogFormat},
     config_error::ConfigProblem,
     log,
@@ -14,9 +15,6 @@ use crate::identity::Host;
 
 /// Prefix of the environment variables of the daemon.
 pub(super) const PREFIX: &str = "IPVSD_";
-
-/// The environment variable of the option `--config`.
-const CONFIG_VARIABLE: &str = "IPVSD_CONFIG";
 
 /// One key.
 pub(super) struct Key {

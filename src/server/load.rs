@@ -8,7 +8,8 @@ use std::{
     collections::BTreeMap,
     env,
     ffi::{OsStr, OsString},
-    fs,
+    fs::File,
+    io::{self, Read},
     ops::Range,
     path::Path,
 };
@@ -25,6 +26,9 @@ use super::{
     keys::{self, KEYS, Key},
     value::RawValue,
 };
+
+/// Maximum size of the configuration file in bytes. About a hundred times the shipped file.
+const MAX_FILE: u64 = 1 << 20;
 
 /// The environment variable with the log filter of a Rust program.
 const LOG_VARIABLE: &str = "RUST_LOG";
@@ -52,7 +56,7 @@ impl Config {
     /// Loads the configuration from the command line, the process environment and the file named
     /// by `--config`.
     pub fn load(options: &ServeOptions) -> Result<Self, LoadError> {
-        let text = options.config.as_deref().map(read).transpose()?;
+        let text = options.config_file().as_deref().map(read).transpose()?;
         Ok(Self::from_sources(&Sources {
             file: text
                 .as_ref()
@@ -96,7 +100,15 @@ impl Config {
 }
 
 fn read(path: &Path) -> Result<(String, String), LoadError> {
-    let text = fs::read_to_string(path).map_err(|source| LoadError::Read {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| {
+        file.take(MAX_FILE + 1).read_to_string(&mut text)?;
+        match text.len() as u64 > MAX_FILE {
+            true => Err(io::ErrorKind::FileTooLarge.into()),
+            false => Ok(()),
+        }
+    });
+    read.map_err(|source| LoadError::Read {
         path: path.to_owned(),
         source,
     })?;

@@ -46,7 +46,7 @@ impl Reloader {
     pub async fn run(mut self, requests: ReloadRequests) {
         loop {
             requests.next().await;
-            if self.options.config.is_none() {
+            if self.options.config_file().is_none() {
                 tracing::info!("no configuration to reload: --config is not set");
                 continue;
             }

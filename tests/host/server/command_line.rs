@@ -186,3 +186,19 @@ fn listeners_that_exclude_each_other_are_found_by_check_config() {
     ];
     assert!(ipvsd(&[], &arguments).status.success());
 }
+
+#[test]
+fn an_empty_ipvsd_config_counts_as_unset() {
+    let output = ipvsd(&[("IPVSD_CONFIG", "")], &["--check-config"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_configuration_file_without_end_is_rejected() {
+    let output = ipvsd(&[], &["--config", "/dev/zero", "--check-config"]);
+    assert_eq!(
+        text(&output.stderr),
+        "cannot read the configuration file /dev/zero: file too large\n"
+    );
+    assert_eq!(output.status.code(), Some(2));
+}

@@ -1,4 +1,4 @@
-//! Signals: each has the effect that ipvsd(8) states.
+//! Signals: each has the effect that docs/ipvsd.md states.
 
 use std::{fs, io::Write, os::unix::net::UnixStream, process::Command};
 
