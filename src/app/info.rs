@@ -37,7 +37,7 @@ pub struct KernelReport {
     /// Buckets of the connection table; 0 if the kernel resizes the table and has no connections
     /// yet.
     pub connection_table_size: u32,
-    /// Whether the kernel refreshes counters and rates (setting `run_estimation`).
+    /// Whether the kernel refreshes counters and rates (settings `run_estimation` and `est_cpulist`).
     pub estimation: bool,
     /// Optional features: `conntrack`, `debug`, `estimation_threads`, `resizable_tables`.
     pub features: Vec<String>,

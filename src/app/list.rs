@@ -20,7 +20,7 @@ pub struct ServerPage {
     pub servers: Vec<Server>,
     /// What each server includes.
     pub include: Include,
-    /// Whether the kernel refreshes counters and rates (setting `run_estimation`); known if either
+    /// Whether the kernel refreshes counters and rates (settings `run_estimation` and `est_cpulist`); known if either
     /// is included.
     pub estimation: Option<bool>,
     more: bool,

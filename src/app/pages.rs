@@ -23,7 +23,7 @@ pub struct ServicePage {
     selection: Arc<Selection>,
     /// What each service includes.
     pub include: Include,
-    /// Whether the kernel refreshes counters and rates (setting `run_estimation`); known if either
+    /// Whether the kernel refreshes counters and rates (settings `run_estimation` and `est_cpulist`); known if either
     /// is included.
     pub estimation: Option<bool>,
     /// Renderings of this page for all requests that share it; `None` if none do.

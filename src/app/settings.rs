@@ -45,7 +45,13 @@ impl App {
             Ok(Plan::staged(steps.into_iter().map(|step| vec![step])))
         };
         let transaction = Transaction::new(SettingsQuery, plan, SettingsQuery);
-        Ok(self.write(context, transaction).await?.into())
+        let executed = self.write(context, transaction).await?;
+        let changed = executed
+            .steps
+            .iter()
+            .any(|step| has_effect(step, &executed.value));
+        let written = Written::from(executed);
+        Ok(Written { changed, ..written })
     }
 
     /// Whether the kernel refreshes counters and rates, if `include` asks for either.
@@ -59,4 +65,14 @@ impl App {
         }
         Ok(Some(self.read(context, EstimationQuery).await?.value))
     }
+}
+
+/// Whether a setting has another value than before. The kernel may store a value as another one: 2 for
+/// `drop_entry` as 1, `0,1` for `est_cpulist` as `0-1`.
+fn has_effect(step: &Step, after: &Settings) -> bool {
+    let Some(Op::SetSetting { name, text }) = &step.undo else {
+        return true;
+    };
+    let before = SettingSpec::find(name).map(|spec| spec.parse(text));
+    after.get(*name) != before.as_ref()
 }

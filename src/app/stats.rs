@@ -25,7 +25,7 @@ pub struct StatsReport {
     pub stats: Stats,
     /// Rates of everything.
     pub rates: Rates,
-    /// Whether the kernel refreshes counters and rates (setting `run_estimation`).
+    /// Whether the kernel refreshes counters and rates (settings `run_estimation` and `est_cpulist`).
     pub estimation: bool,
     /// Number of virtual services.
     pub service_count: usize,

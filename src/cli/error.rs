@@ -135,11 +135,17 @@ pub enum CliError {
     /// `help` with a word that is no subcommand, command or option.
     #[error("{0:?} is not a subcommand, command or option; `ipvsctl help` lists them")]
     NoHelp(String),
-    /// Invalid setting.
-    #[error(
-        "invalid setting {0:?}: expected NAME or NAME=VALUE; `ipvsctl settings` lists the names"
-    )]
-    Setting(String),
+    /// Names of settings together with `NAME=VALUE`.
+    #[error("settings: {} without a value: use NAME=VALUE to set, or names alone to show", quoted(.0))]
+    SettingsWithoutValue(Vec<String>),
+    /// Settings that do not exist.
+    #[error("no such setting: {}; the settings are {}", quoted(unknown), known.join(", "))]
+    UnknownSettings {
+        /// The names that do not exist.
+        unknown: Vec<String>,
+        /// All names that exist.
+        known: Vec<String>,
+    },
     /// Output failed. A closed pipe is not an error.
     #[error("output: {0}")]
     Output(#[from] io::Error),
@@ -149,6 +155,12 @@ pub enum CliError {
     /// The response cannot be converted to YAML.
     #[error("cannot convert the response to YAML: {0}")]
     Yaml(#[from] yaml_serde::Error),
+}
+
+/// Names in quotation marks, for a message.
+fn quoted(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("{name:?}")).collect();
+    names.join(", ")
 }
 
 // === impl CliError ===

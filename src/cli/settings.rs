@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     client::{Client, WriteOptions},
-    model::{SettingSpec, SettingValue, Settings},
+    model::{SETTINGS, SettingSpec, SettingValue, Settings},
 };
 
 /// Shows the named settings, or all.
@@ -28,11 +28,7 @@ pub(super) fn show(
         return Err(CliError::NoSettings);
     }
     if !names.is_empty() {
-        for name in names {
-            if !settings.contains_key(name) {
-                return Err(CliError::Setting(name.clone()));
-            }
-        }
+        check_names(names, settings.keys().map(String::as_str))?;
         settings.retain(|name, _| names.contains(name));
     }
     if format != Format::Table {
@@ -54,19 +50,43 @@ pub(super) fn show(
 
 /// Splits `NAME=VALUE` arguments; empty if all arguments are names. A mixture is an error.
 pub(super) fn assignments(args: &[String]) -> Result<Vec<(&str, &str)>, CliError> {
-    let assignments: Vec<_> = args.iter().filter_map(|arg| arg.split_once('=')).collect();
-    let name = args.iter().find(|arg| !arg.contains('='));
-    match name.filter(|_| !assignments.is_empty()) {
-        Some(name) => Err(CliError::Setting(name.clone())),
-        None => Ok(assignments),
+    let (assignments, names): (Vec<_>, Vec<_>) = args.iter().partition(|arg| arg.contains('='));
+    if !assignments.is_empty() && !names.is_empty() {
+        let names = names.into_iter().cloned().collect();
+        return Err(CliError::SettingsWithoutValue(names));
+    }
+    Ok(assignments
+        .into_iter()
+        .filter_map(|arg| arg.split_once('='))
+        .collect())
+}
+
+/// Fails with all names that are not `known`.
+fn check_names<'a>(
+    names: impl IntoIterator<Item = impl AsRef<str>>,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Result<(), CliError> {
+    let is_unknown = |name: &str| known.clone().all(|known| known != name);
+    let names = names.into_iter().map(|name| name.as_ref().to_owned());
+    let unknown: Vec<_> = names.filter(|name| is_unknown(name)).collect();
+    match unknown.is_empty() {
+        true => Ok(()),
+        false => Err(CliError::UnknownSettings {
+            unknown,
+            known: known.map(str::to_owned).collect(),
+        }),
     }
 }
 
 /// Changes settings. If the reply is lost, the request is sent again, once.
 pub(super) fn set(target: &Target, assignments: &[(&str, &str)]) -> Result<(), CliError> {
+    let known = SETTINGS.iter().map(|spec| spec.name);
+    check_names(assignments.iter().map(|(name, _)| name), known)?;
     let mut settings = Settings::new();
     for (name, value) in assignments {
-        let spec = SettingSpec::find(name).ok_or_else(|| CliError::Setting((*name).to_owned()))?;
+        let Some(spec) = SettingSpec::find(name) else {
+            continue;
+        };
         let value = match *value {
             "true" | "on" | "yes" => SettingValue::Bool(true),
             "false" | "off" | "no" => SettingValue::Bool(false),

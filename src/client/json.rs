@@ -36,7 +36,7 @@ pub struct Kernel {
     pub ipvs_version: String,
     /// Buckets of the connection table; 0 if a kernel that resizes it has none yet.
     pub connection_table_size: u32,
-    /// Whether the kernel estimates rates (setting `run_estimation`). If not, counters and rates do
+    /// Whether the kernel estimates rates (settings `run_estimation` and `est_cpulist`). If not, counters and rates do
     /// not change.
     pub estimation: bool,
     /// Optional features: `conntrack`, `debug`, `estimation_threads`, `resizable_tables`.

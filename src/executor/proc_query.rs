@@ -18,8 +18,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SettingsQuery;
 
-/// [`Query::Estimation`]: whether the kernel refreshes counters and rates. Kernels without the
-/// setting always do.
+/// [`Query::Estimation`]: whether the kernel refreshes counters and rates. Kernels without a setting
+/// for it always do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EstimationQuery;
 
@@ -115,8 +115,11 @@ impl TypedQuery for EstimationQuery {
     }
 
     fn fetch(&self, source: &mut Source<'_>) -> Result<bool, Error> {
-        let text = source.file(&setting_path("run_estimation"))?;
-        Ok(text.is_none_or(|text| text.trim() != "0"))
+        let run = source.file(&setting_path("run_estimation"))?;
+        // Threads estimate, on these CPUs; an empty list stops them.
+        let cpus = source.file(&setting_path("est_cpulist"))?;
+        Ok(run.is_none_or(|run| run.trim() != "0")
+            && cpus.is_none_or(|cpus| !cpus.trim().is_empty()))
     }
 }
 

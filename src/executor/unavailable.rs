@@ -3,7 +3,7 @@
 use std::{io, path::Path};
 
 use super::socket::ReadError;
-use crate::model::{Errno, Error, Reason};
+use crate::model::{Errno, Error, Reason, SettingSpec};
 
 /// No socket could be opened.
 pub fn no_socket(error: ReadError) -> Error {
@@ -164,12 +164,36 @@ pub fn setting(name: &str, errno: Errno) -> Error {
             format!("this kernel has no setting {name}"),
         )
         .with_violation(name, "is not a setting of this kernel"),
-        Errno::EINVAL => Error::invalid(name, "the kernel rejects this value"),
+        // Each parser of the kernel has its own errnos: that of est_cpulist has the first three.
+        Errno::EINVAL | Errno::ERANGE | Errno(libc::EOVERFLOW | libc::E2BIG | libc::EDOM) => {
+            let error = Error::invalid(name, "the kernel rejects this value");
+            match SettingSpec::find(name) {
+                Some(spec) => error.with_hint(spec.doc),
+                None => error,
+            }
+        }
         Errno::EPERM | Errno(libc::EACCES) => Error::new(
             Reason::KernelUnavailable,
             format!("ipvsd has no permission to write the setting {name}"),
         )
-        .with_hint("run ipvsd as root: the files of the settings belong to root"),
+        .with_hint(
+            "run ipvsd as root: the files of the settings belong to root; a setting that all network \
+             namespaces share (debug_level) is read-only in all but the first",
+        ),
+        Errno(libc::EROFS) => Error::new(
+            Reason::KernelUnavailable,
+            format!("the setting {name} was not written: /proc/sys is read-only for ipvsd"),
+        )
+        .with_hint(
+            "remove ProtectKernelTunables= from its systemd unit, or give its container a writable \
+             /proc/sys",
+        ),
+        Errno(libc::EBUSY | libc::EAGAIN | libc::EINTR) => Error::new(
+            Reason::KernelUnavailable,
+            format!("the setting {name} was not written: the kernel is busy"),
+        )
+        .with_hint("retry"),
+        Errno::ENOMEM => Error::new(Reason::Internal, "the kernel is out of memory"),
         errno => Error::new(
             Reason::Internal,
             format!("the setting {name} was not written: {errno}"),

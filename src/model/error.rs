@@ -342,12 +342,13 @@ impl Errno {
     /// The address family is not supported.
     pub const EAFNOSUPPORT: Self = Self(97);
 
-    const NAMES: [(i32, &'static str); 28] = [
+    const NAMES: [(i32, &'static str); 32] = [
         (1, "EPERM"),
         (2, "ENOENT"),
         (3, "ESRCH"),
         (4, "EINTR"),
         (5, "EIO"),
+        (7, "E2BIG"),
         (11, "EAGAIN"),
         (12, "ENOMEM"),
         (13, "EACCES"),
@@ -358,8 +359,11 @@ impl Errno {
         (22, "EINVAL"),
         (23, "ENFILE"),
         (24, "EMFILE"),
+        (30, "EROFS"),
+        (33, "EDOM"),
         (34, "ERANGE"),
         (71, "EPROTO"),
+        (75, "EOVERFLOW"),
         (90, "EMSGSIZE"),
         (92, "ENOPROTOOPT"),
         (95, "EOPNOTSUPP"),

@@ -35,7 +35,8 @@ pub struct ServiceConfig {
     pub scheduler: Name,
     /// Flags of the scheduler. Default none.
     pub scheduler_flags: SchedulerFlags,
-    /// One-packet scheduling (manual: -o). Default off.
+    /// One-packet scheduling (manual: -o). Flows in the connection table keep their server until
+    /// their entry expires. Default off.
     pub one_packet: bool,
     /// Persistence timeout in seconds (manual: -p). Default `None`: not persistent.
     pub persistence_timeout: Option<u32>,

@@ -68,13 +68,13 @@ settings! {
     "backup_only" SettingKind::Bool, "Disables forwarding on a backup director, to avoid loops. Default false.";
     "cache_bypass" SettingKind::Bool, "Forwards packets to their original destination if a cache cluster has no server. Default false.";
     "conn_lfactor" SettingKind::Integer(-8, 8), "Load factor of the connection table above which it is resized, as a power of 2. Recent kernels only. Default -4.";
-    "conn_max" SettingKind::Integer(0, INT), "Maximum number of connections. Recent kernels only.";
+    "conn_max" SettingKind::Integer(0, INT), "Maximum number of connections. 0 stops all new connections. Recent kernels only.";
     "conn_reuse_mode" SettingKind::Integer(0, INT), "Handling of connections that reuse a client port: bit 1 reschedules them, bit 2 applies with sync daemons. Default 1.";
     "conntrack" SettingKind::Bool, "Keeps connection tracking entries for IPVS connections. Default false.";
     "debug_level" SettingKind::Integer(0, INT), "Debug log level, shared by all network namespaces. Only in kernels built with CONFIG_IP_VS_DEBUG. Default 0.";
     "drop_entry" SettingKind::Integer(0, 3), "Drops random connection table entries under memory pressure: 0 off, 1 automatic (the kernel sets 2 while memory is low), 3 always. Default 0.";
     "drop_packet" SettingKind::Integer(0, 3), "Drops packets at a rate under memory pressure: 0 off, 1 automatic (the kernel sets 2 while memory is low), 3 always. Default 0.";
-    "est_cpulist" SettingKind::Text, "CPUs for the threads that estimate rates. Linux 6.2 and later.";
+    "est_cpulist" SettingKind::Text, "CPUs of the threads that update counters and rates, such as `0-3,8`. Empty: none, which stops the updates like `run_estimation` false. Linux 6.2 and later.";
     "est_nice" SettingKind::Integer(-20, 19), "Nice value of the threads that estimate rates. Linux 6.2 and later. Default 0.";
     "expire_nodest_conn" SettingKind::Bool, "Expires connections when their real server is deleted. Default false.";
     "expire_quiescent_template" SettingKind::Bool, "Expires persistence templates when their real server gets weight 0. Default false.";
@@ -83,7 +83,7 @@ settings! {
     "lblcr_expiration" SettingKind::Integer(0, INT), "Seconds after which an unused entry of the lblcr scheduler expires. Only if its module is loaded. Default 86400.";
     "nat_icmp_send" SettingKind::Bool, "Sends ICMP errors for masqueraded packets without a connection. Default false.";
     "pmtu_disc" SettingKind::Bool, "Path MTU discovery for tunnels. Default true.";
-    "run_estimation" SettingKind::Bool, "Estimates rates. If false, counters are frozen too. Default true.";
+    "run_estimation" SettingKind::Bool, "Updates counters and estimates rates. If false, both are frozen. After a pause, the kernel counts what was missed as one interval: rates are too high for about 20 s. Default true.";
     "schedule_icmp" SettingKind::Bool, "Schedules ICMP packets. Default false.";
     "secure_tcp" SettingKind::Integer(0, 3), "Uses a stricter TCP state table under memory pressure: 0 off, 1 automatic (the kernel sets 2 while memory is low), 3 always. Default 0.";
     "sloppy_sctp" SettingKind::Bool, "Creates connections for any SCTP packet. Default false.";

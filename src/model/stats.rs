@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Counters of a virtual service or a real server since the last zero (manual: --stats). The kernel
-/// updates them every 2 seconds, unless the setting `run_estimation` is off.
+/// updates them every 2 seconds, unless the setting `run_estimation` is off or `est_cpulist` empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stats {
     /// Connections scheduled.
@@ -18,8 +18,9 @@ pub struct Stats {
     pub bytes_out: u64,
 }
 
-/// Rates per second, estimated by the kernel over about 8 seconds (manual: --rate). 0 while the
-/// setting `run_estimation` is off.
+/// Rates per second, estimated by the kernel over about 8 seconds (manual: --rate). Frozen while the
+/// setting `run_estimation` is off or `est_cpulist` empty. Afterwards, the kernel counts what was
+/// missed as one interval of 2 seconds: rates are too high for about 20 seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rates {
     /// Connections per second.

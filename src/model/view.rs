@@ -46,7 +46,8 @@ pub struct ServiceView<'a> {
     pub scheduler: Name,
     /// Flags of the scheduler.
     scheduler_flags: NamedFlags,
-    /// One-packet scheduling: each packet is scheduled separately.
+    /// One-packet scheduling: each packet is scheduled separately, except of flows that were in the
+    /// connection table when it was turned on.
     pub one_packet: bool,
     /// Persistence. Absent if the service is not persistent.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -23,6 +23,7 @@ mod namespaces;
 mod parity;
 mod refusals;
 mod scenarios;
+mod settings;
 mod support;
 mod sync_daemons;
 mod traffic;

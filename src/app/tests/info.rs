@@ -122,6 +122,10 @@ async fn statistics_include_totals_and_the_top_entries() {
         ["top"]
     );
     assert_eq!(fields(&stats(1, "id").await.unwrap_err()), ["sort"]);
+    kernel.set_file("sys/net/ipv4/vs/est_cpulist", "\n");
+    assert!(!app.info(context()).await.unwrap().value.kernel.estimation);
+    kernel.set_file("sys/net/ipv4/vs/est_cpulist", "0-3\n");
+    assert!(app.info(context()).await.unwrap().value.kernel.estimation);
     kernel.set_file("sys/net/ipv4/vs/run_estimation", "0\n");
     assert!(
         !stats(1, "-stats.connections")

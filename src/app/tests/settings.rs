@@ -54,6 +54,16 @@ async fn settings_are_changed_all_or_none() {
 }
 
 #[tokio::test]
+async fn a_value_that_the_kernel_replaces_is_a_change_only_if_the_setting_changed() {
+    let (_, app) = setup();
+    let update = || app.update_settings(context(), values(json!({"drop_entry": 2})));
+    let first = update().await.unwrap();
+    assert!(first.changed);
+    assert_eq!(first.value["drop_entry"], SettingValue::Integer(1));
+    assert!(!update().await.unwrap().changed);
+}
+
+#[tokio::test]
 async fn an_update_changes_only_the_timeouts_that_it_names() {
     let (kernel, app) = setup();
     let update = |json: Value, guard| {

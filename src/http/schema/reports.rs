@@ -12,7 +12,7 @@ use super::{
 pub(super) fn stats() -> RefOr<Schema> {
     response(
         "Counters since the last zero. The kernel updates them every 2 seconds, and not at all \
-         while the setting `run_estimation` is off.",
+         while the setting `run_estimation` is off or `est_cpulist` empty (see `estimation`).",
         vec![
             always("connections", total(), "Scheduled connections."),
             always("packets_in", total(), "Packets from clients."),
@@ -30,8 +30,10 @@ pub(super) fn stats() -> RefOr<Schema> {
 
 pub(super) fn rates() -> RefOr<Schema> {
     response(
-        "The kernel's rate estimates per second, averaged over about 8 seconds. 0 while the setting \
-         `run_estimation` is off.",
+        "The kernel's rate estimates per second, averaged over about 8 seconds. Frozen while the \
+         setting `run_estimation` is off or `est_cpulist` empty (see `estimation`). Afterwards, the \
+         kernel counts what was missed as one interval of 2 seconds: rates are too high for about \
+         20 seconds.",
         vec![
             always("connections", total(), "Connections per second."),
             always("packets_in", total(), "Packets from clients per second."),
@@ -56,7 +58,7 @@ pub(super) fn stats_report() -> RefOr<Schema> {
             always(
                 "estimation",
                 boolean(),
-                "Whether the kernel updates counters and rates (setting `run_estimation`).",
+                "Whether the kernel updates counters and rates (settings `run_estimation` and `est_cpulist`).",
             ),
             always("service_count", total(), "Number of virtual services."),
             always(
@@ -187,7 +189,7 @@ pub(super) fn kernel() -> RefOr<Schema> {
             always(
                 "estimation",
                 boolean(),
-                "Whether the kernel updates counters and rates (setting `run_estimation`).",
+                "Whether the kernel updates counters and rates (settings `run_estimation` and `est_cpulist`).",
             ),
             always(
                 "features",

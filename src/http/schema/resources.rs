@@ -88,7 +88,8 @@ fn configuration() -> Vec<Property> {
             "one_packet",
             boolean(),
             "Whether each packet is scheduled independently (one-packet scheduling). Only for UDP \
-             and firewall marks. Default: false.",
+             and firewall marks. Turned on, it does not apply to flows that are in the connection \
+             table: they keep their server until their entry expires. Default: false.",
         ),
         settable(
             "persistence",

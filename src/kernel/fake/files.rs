@@ -49,7 +49,8 @@ pub(super) fn write(state: &mut State, path: &str, text: &str) -> io::Result<()>
             let name = path
                 .strip_prefix(SYSCTL_DIRECTORY)
                 .ok_or(io::ErrorKind::NotFound)?;
-            state.sysctls.write(name, text, &state.modules)
+            let hz = state.config.hz;
+            state.sysctls.write(name, text, &state.modules, hz)
         }
     }
 }

@@ -9,13 +9,17 @@ use std::{
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Int,
+    /// Seconds that the kernel stores in timer ticks.
+    Seconds,
     Range(i32, i32),
+    /// The mode of a defence: 0 to 3. While memory is not low, the kernel stores 2 as 1.
+    Defence,
     PowerOfTwo,
     /// An unsigned 64-bit number.
     Long,
     /// Two numbers; the first is less than the second, or the second is 0.
     Threshold,
-    /// A number that exists only while the scheduler's module is loaded.
+    /// Seconds that exist only while the scheduler's module is loaded.
     OfScheduler(&'static str),
 }
 
@@ -27,9 +31,9 @@ type Sysctl = (&'static str, Kind, &'static str);
 const SYSCTLS: &[Sysctl] = &[
     ("amemthresh", Kind::Int, "1024"),
     ("am_droprate", Kind::Int, "10"),
-    ("drop_entry", Kind::Range(0, 3), "0"),
-    ("drop_packet", Kind::Range(0, 3), "0"),
-    ("secure_tcp", Kind::Range(0, 3), "0"),
+    ("drop_entry", Kind::Defence, "0"),
+    ("drop_packet", Kind::Defence, "0"),
+    ("secure_tcp", Kind::Defence, "0"),
     ("conntrack", Kind::Int, "0"),
     ("snat_reroute", Kind::Int, "1"),
     ("sync_version", Kind::Range(0, 1), "1"),
@@ -47,7 +51,7 @@ const SYSCTLS: &[Sysctl] = &[
     ("schedule_icmp", Kind::Int, "0"),
     ("ignore_tunneled", Kind::Int, "0"),
     ("sync_threshold", Kind::Threshold, "3\t50"),
-    ("sync_refresh_period", Kind::Int, "0"),
+    ("sync_refresh_period", Kind::Seconds, "0"),
     ("sync_retries", Kind::Range(0, 3), "0"),
     ("pmtu_disc", Kind::Int, "1"),
     ("conn_reuse_mode", Kind::Int, "1"),
@@ -85,11 +89,12 @@ impl Sysctls {
         name: &str,
         text: &str,
         modules: &BTreeSet<&'static str>,
+        hz: u32,
     ) -> io::Result<()> {
         let (name, kind, default) = find(name, modules)?;
         let current = self.written.get(name).map_or(*default, String::as_str);
         let value = kind
-            .parse(text, current)
+            .parse(text, current, hz)
             .ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
         self.written.insert(name, value);
         Ok(())
@@ -98,14 +103,20 @@ impl Sysctls {
 
 impl Kind {
     /// The content of the file after `text` was written to it; `None` if the kernel rejects it.
-    fn parse(self, text: &str, current: &str) -> Option<String> {
+    fn parse(self, text: &str, current: &str, hz: u32) -> Option<String> {
         let mut words = text.split_ascii_whitespace();
         let mut number = || words.next()?.parse::<i32>().ok();
         match self {
-            Kind::Int | Kind::OfScheduler(_) => Some(number()?.to_string()),
+            Kind::Int => Some(number()?.to_string()),
+            Kind::Seconds | Kind::OfScheduler(_) => number()
+                .filter(|given| i64::from(*given) * i64::from(hz) <= i64::from(i32::MAX))
+                .map(|given| given.to_string()),
             Kind::Range(least, most) => number()
                 .filter(|given| (least..=most).contains(given))
                 .map(|given| given.to_string()),
+            Kind::Defence => number()
+                .filter(|given| (0..=3).contains(given))
+                .map(|given| if given == 2 { 1 } else { given }.to_string()),
             Kind::PowerOfTwo => number()
                 .filter(|given| *given > 0 && given.count_ones() == 1)
                 .map(|given| given.to_string()),

@@ -137,6 +137,22 @@ fn settings_shows_and_changes_settings() {
         "4,60\n"
     );
     assert_eq!(daemon.run("ipvsadm settings nosuch=1", "").code, 2);
+    for (arguments, names) in [
+        (
+            "conntrack=1 nosuch=2 other=x",
+            r#"no such setting: "nosuch", "other"; "#,
+        ),
+        ("conntrack nosuch", r#"no such setting: "nosuch"; "#),
+        ("conntrack=1 drop_entry", r#""drop_entry" without a value"#),
+    ] {
+        let output = daemon.run(&format!("ipvsadm settings {arguments}"), "");
+        assert_eq!(output.code, 2, "{}", output.stderr);
+        assert!(output.stderr.contains(names), "{}", output.stderr);
+        let lists = output.stderr.contains("am_droprate, amemthresh, ");
+        assert_eq!(lists, arguments.contains("nosuch"), "{}", output.stderr);
+    }
+    let conntrack = daemon.run("ipvsadm settings conntrack", "");
+    assert_eq!(conntrack.stdout, "false\n", "nothing was set");
     assert_eq!(daemon.run("ipvsadm settings am_droprate=x", "").code, 2);
 }
 

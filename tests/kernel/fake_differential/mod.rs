@@ -2,6 +2,7 @@
 //! of operations and queries, and have the same table afterwards.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod settings;
 mod strategies;
 
 use std::{
