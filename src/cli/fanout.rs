@@ -1,6 +1,9 @@
 //! Executes a read on one director, or on all configured directors in parallel.
 
-use std::{io::Write, panic, thread};
+use std::{
+    io::{self, Write},
+    panic, thread,
+};
 
 use super::{
     error::CliError,
@@ -22,9 +25,9 @@ pub(super) fn read(
     }
     let targets = Target::all(options)?;
     let results = parallel_map(&targets, |target| {
-        let mut text = Vec::new();
+        let mut text = Buffer::default();
         let code = execute(&target.client, command, options.format, &mut text);
-        (text, code)
+        (text.0, code)
     });
     let mut labelled = LabelledOutput::new(options.format);
     let mut highest = 0;
@@ -61,6 +64,31 @@ pub(super) fn parallel_map<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + 
             })
             .collect()
     })
+}
+
+/// The output of one director while the others are queried.
+#[derive(Debug, Default)]
+struct Buffer(Vec<u8>);
+
+/// Size limit of a [`Buffer`] in bytes, that of a response of the client.
+const MAX_BUFFER: usize = 256 << 20;
+
+// === impl Buffer ===
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let fits = self.0.len() + bytes.len() <= MAX_BUFFER;
+        if !fits || self.0.try_reserve(bytes.len()).is_err() {
+            let text = format!("--all: more than {MAX_BUFFER} bytes of one director");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Writes the results of several directors, each with the director's name.

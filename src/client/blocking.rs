@@ -35,7 +35,8 @@ pub struct Client {
 pub struct ClientOptions {
     /// Time limit of a request, from its start to the end of its response; of a list, all pages
     /// included. The time that a caller takes to process a part of the response does not count. For
-    /// the events of a restore and for connections, the limit from one line to the next. Default 30 s.
+    /// the events of a restore of several commands and for connections, the limit from one line to the
+    /// next. Default 30 s.
     pub timeout: Duration,
     /// File of PEM certificates that are trusted in addition to the system's; `https` only. Default
     /// none.
@@ -265,16 +266,6 @@ impl Client {
         }
     }
 
-    /// Reads the next line of a stream into `line`; `false` at the end of the body. Each line may take
-    /// as long as another response as a whole.
-    pub(super) fn read_event(
-        &self,
-        body: &mut Body,
-        line: &mut Vec<u8>,
-    ) -> Result<bool, ClientError> {
-        self.read_line(body, line, self.deadline())
-    }
-
     /// Reads a line without its end into `line`; `false` at the end of the body.
     pub(super) fn read_line(
         &self,
@@ -315,10 +306,12 @@ impl Client {
     }
 
     /// The error of a request whose response was not received or not understood: the outcome of a
-    /// change is unknown then.
+    /// change is unknown then. Another server than ipvsd has not made it, but a proxy that reports a
+    /// failure may have forwarded it.
     pub(super) fn outcome_of(&self, request: &Request<'_>, error: ClientError) -> ClientError {
         match error {
             ClientError::Refused(_) => error,
+            ClientError::NotIpvsd { status, .. } if !status.is_server_error() => error,
             error if !request.is_change() => error,
             error => self.outcome_unknown(error),
         }
@@ -348,8 +341,14 @@ impl Client {
             return Err(self.transport_error(io::ErrorKind::TimedOut.into()));
         }
         let deadline = deadline.min(deadline_after(CONNECT_TIMEOUT));
-        connect::open(&self.endpoint, self.tls.as_ref(), deadline)
-            .map_err(|source| ClientError::connect(self.endpoint.clone(), source))
+        connect::open(&self.endpoint, self.tls.as_ref(), deadline).map_err(|source| {
+            let source = match source.kind() {
+                // The time limit of a socket.
+                io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+                _ => source,
+            };
+            ClientError::connect(self.endpoint.clone(), source)
+        })
     }
 }
 

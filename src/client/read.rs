@@ -64,6 +64,8 @@ pub struct Connections<'a> {
     client: &'a Client,
     body: Body,
     line: Vec<u8>,
+    /// How many more are accepted.
+    remaining: u64,
 }
 
 /// Requested page size. A daemon that is configured with a lower limit rejects it.
@@ -227,6 +229,7 @@ impl Client {
             client: self,
             body: response.body,
             line: Vec::new(),
+            remaining: query.limit.unwrap_or(ConnectionQuery::MAX),
         })
     }
 
@@ -320,7 +323,12 @@ impl Iterator for Connections<'_> {
     type Item = Result<Connection, ClientError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.client.read_event(&mut self.body, &mut self.line) {
+        self.remaining = self.remaining.checked_sub(1)?;
+        let deadline = self.client.deadline();
+        match self
+            .client
+            .read_line(&mut self.body, &mut self.line, deadline)
+        {
             Ok(true) => Some(serde_json::from_slice(&self.line).map_err(ClientError::from)),
             Ok(false) => None,
             Err(error) => Some(Err(error)),

@@ -135,6 +135,8 @@ pub struct RestoreStream<'a> {
     body: Body,
     line: Vec<u8>,
     dry_run: bool,
+    /// When a single command ends. Several are a stream, which has no end of its own.
+    deadline: Option<Instant>,
     ended: bool,
 }
 
@@ -169,12 +171,16 @@ impl Client {
             // The daemon refuses text/plain without a header of its API, as HTML forms send it.
             body: Some(("application/octet-stream", text.as_slice())),
         };
-        let response = self.send(&request, self.silence())?;
+        let is_single = mode == RestoreMode::Execute && !text.trim_ascii_end().contains(&b'\n');
+        let deadline = is_single.then(|| self.deadline());
+        let limit = deadline.map_or(self.silence(), Limit::Deadline);
+        let response = self.send(&request, limit)?;
         Ok(RestoreStream {
             client: self,
             body: response.body,
             line: Vec::new(),
             dry_run,
+            deadline,
             ended: false,
         })
     }
@@ -273,7 +279,11 @@ impl Iterator for RestoreStream<'_> {
         if self.ended {
             return None;
         }
-        let event = match self.client.read_event(&mut self.body, &mut self.line) {
+        let deadline = self.deadline.unwrap_or_else(|| self.client.deadline());
+        let event = match self
+            .client
+            .read_line(&mut self.body, &mut self.line, deadline)
+        {
             Ok(true) => serde_json::from_slice(&self.line).map_err(ClientError::from),
             Ok(false) => Err(ClientError::Truncated),
             Err(error) => Err(error),

@@ -1,9 +1,11 @@
 //! Changes whose reply is lost: what ipvsctl repeats, and what it says about the rest.
 
+use std::io::{Read, Write};
+
 use super::daemon::Daemon;
 use crate::{
     common::parity::{CommandOutput, links, shell},
-    scripted::Server,
+    scripted::{NDJSON, Server, drip, head, response},
 };
 
 /// Exit status of a command whose outcome is unknown.
@@ -143,5 +145,42 @@ fn a_restore_by_difference_whose_reply_is_lost_once_is_repeated() {
     assert_eq!(daemon.run("ipvsadm -Sn", "").stdout, text);
     let server = Server::losing(&daemon.endpoint, |_| true);
     let output = run(&server, "ipvsadm restore", text);
+    assert_eq!(output.code, UNKNOWN, "{output:?}");
+}
+
+#[test]
+fn a_change_without_a_reply_within_the_timeout_has_an_unknown_outcome() {
+    // Silence, and progress that never ends.
+    let silent = Server::start(|_, _, stream| drop(stream.read(&mut [0])));
+    let endless = Server::start(|_, _, stream| {
+        let _ = stream.write_all(head(NDJSON).as_bytes());
+        let event = "{\"event\":\"progress\",\"done\":0,\"total\":1}\n";
+        let chunk = format!("{:x}\r\n{event}\r\n", event.len());
+        drip(stream, chunk.as_bytes());
+    });
+    for server in [silent, endless] {
+        for cmd in ["-C", "-A -t 192.0.2.1:80", "-Z"] {
+            let output = run(&server, &format!("ipvsadm --timeout 0.5 {cmd}"), "");
+            assert_eq!(output.code, UNKNOWN, "{cmd}: {output:?}");
+            assert!(
+                output.stderr.contains("did not respond within 500ms"),
+                "{output:?}"
+            );
+            assert_eq!(output.stderr.lines().count(), 1, "{output:?}");
+        }
+        // There was no time left to send them again.
+        assert_eq!(server.request_lines().len(), 3);
+    }
+}
+
+#[test]
+fn a_change_that_was_sent_to_another_server_than_ipvsd_was_not_made() {
+    let page = response("200 OK", "text/html", "<html>log in</html>");
+    let output = run(&Server::responding(page), "ipvsadm -C", "");
+    assert_eq!(output.code, 2, "{output:?}");
+    assert!(output.stderr.contains("is not ipvsd"), "{output:?}");
+    // A proxy that lost the connection to the daemon may have forwarded the request.
+    let page = response("502 Bad Gateway", "text/html", "<html>");
+    let output = run(&Server::responding(page), "ipvsadm -C", "");
     assert_eq!(output.code, UNKNOWN, "{output:?}");
 }

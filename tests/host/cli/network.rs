@@ -289,3 +289,23 @@ fn a_socket_that_accepts_nothing_ends_at_the_timeout() {
     assert_eq!(output.code, 2, "{output:?}");
     assert!(output.stderr.contains("cannot be reached"), "{output:?}");
 }
+
+#[test]
+fn connections_without_end_end_at_the_limit() {
+    let server = Server::start(|_, _, stream| {
+        let _ = stream.write_all(head(NDJSON).as_bytes());
+        let address = r#"{"address":"192.0.2.1","port":80}"#;
+        let line = format!(
+            r#"{{"protocol":"tcp","client":{address},"virtual":{address},"destination":{address},"state":"NONE","expires_in_seconds":1}}"#
+        );
+        let chunk = format!("{:x}\r\n{line}\n\r\n", line.len() + 1);
+        flood(stream, chunk.repeat(100).as_bytes());
+    });
+    let output = run(&server, "ipvsadm connections --limit 5");
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+    let lines = output
+        .stdout
+        .lines()
+        .filter(|line| line.contains("192.0.2.1:80"));
+    assert_eq!(lines.count(), 5, "{output:?}");
+}
