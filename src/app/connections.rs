@@ -41,7 +41,9 @@ impl App {
     ) -> Result<ConnectionStream, Error> {
         // Without IPVS the file is missing, and this query has the better error.
         self.read(context, InfoQuery).await?;
-        let chunks = self.read_connections(context, ConnectionsQuery { filter, limit })?;
+        let chunks = self
+            .read_connections(context, ConnectionsQuery { filter, limit })
+            .await?;
         Ok(ConnectionStream { chunks })
     }
 

@@ -24,13 +24,13 @@ impl App {
     }
 
     /// Streams connections.
-    pub(super) fn read_connections(
+    pub(super) async fn read_connections(
         &self,
         context: &RequestContext,
         query: ConnectionsQuery,
     ) -> Result<ConnectionChunks, Error> {
         trace(context, Some(query.query()));
-        let chunks = self.reader.connections(query);
+        let chunks = self.reader.connections(query).await;
         chunks.inspect_err(|error| log(context, error))
     }
 

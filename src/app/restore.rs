@@ -101,9 +101,12 @@ pub(super) struct Restore {
     logged: bool,
 }
 
-/// Commands per request to the executor: enough to fill batches, few enough that other requests run
-/// in between.
-pub(super) const CHUNK: usize = 1024;
+/// Commands per request to the executor, at first and at most. Other requests run in between; the
+/// kernel needs microseconds for most commands, but milliseconds in a service with very many servers.
+pub(super) const FIRST_CHUNK: usize = 64;
+const MAX_CHUNK: usize = 1024;
+/// Time that a request to the executor should take.
+const TURN: Duration = Duration::from_millis(50);
 /// Events that wait for a slow receiver.
 const MAX_EVENTS: usize = 64;
 /// Differences that a replacement computes at most, if other programs keep changing the table.
@@ -202,8 +205,9 @@ impl Restore {
         &mut self,
         mut commands: impl Iterator<Item = Command>,
     ) -> Result<bool, Error> {
+        let mut size = FIRST_CHUNK;
         loop {
-            let chunk: Vec<_> = commands.by_ref().take(CHUNK).collect();
+            let chunk: Vec<_> = commands.by_ref().take(size).collect();
             if chunk.is_empty() {
                 return Ok(true);
             }
@@ -218,6 +222,7 @@ impl Restore {
             self.context.deadline = Instant::now() + self.timeout;
             let outcome = self.app.run_write(&self.context, list).await;
             let outcome = outcome.map_err(|error| self.interrupted(error))?;
+            size = next_size(size, outcome.took);
             if self.context.dry_run {
                 continue;
             }
@@ -346,6 +351,13 @@ impl Drop for Restore {
     }
 }
 
+/// The number of commands of the next part, after one of `size` commands.
+fn next_size(size: usize, took: Duration) -> usize {
+    let fitting = size as f64 * TURN.as_secs_f64() / took.as_secs_f64().max(f64::MIN_POSITIVE);
+    // Saturates.
+    (fitting as usize).min(2 * size).clamp(1, MAX_CHUNK)
+}
+
 /// `2 of 3 commands were executed, 1 was refused`.
 pub fn executed(commands: usize, done: usize, refused: usize) -> String {
     let were = |count| if count == 1 { "was" } else { "were" };
@@ -371,5 +383,21 @@ impl Stream for RestoreStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.events.poll_recv(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_the_parts_follows_the_time_that_they_take() {
+        let ms = Duration::from_millis;
+        assert_eq!(next_size(64, ms(1)), 128, "no more than twice as many");
+        assert_eq!(next_size(64, Duration::ZERO), 128);
+        assert_eq!(next_size(1024, ms(1)), MAX_CHUNK);
+        assert_eq!(next_size(64, ms(100)), 32);
+        assert_eq!(next_size(64, ms(3200)), 1);
+        assert_eq!(next_size(1, Duration::from_secs(60)), 1);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{
     Answer, App, RequestContext,
     info::ipvs_version,
-    restore::{CHUNK, Restore, RestoreStream, Work},
+    restore::{FIRST_CHUNK, Restore, RestoreStream, Work},
     rules_text::{Checked, RulesText},
 };
 use crate::{
@@ -78,7 +78,7 @@ impl App {
     /// checked before the first command; a command that the kernel rejects reverts nothing.
     ///
     /// Restores that take turns with each other and with a clear: those that replace or clear the
-    /// table, and those of more than [`CHUNK`] commands. A shorter text is executed as a whole, like
+    /// table, and those of more than [`FIRST_CHUNK`] commands. A shorter text is executed as a whole, like
     /// any other write, possibly between the parts of a longer one.
     pub async fn restore_rules(
         &self,
@@ -101,7 +101,7 @@ impl App {
             RestoreMode::Execute | RestoreMode::Clear => None,
         };
         let clear = mode == RestoreMode::Clear;
-        let needs_turn = target.is_some() || clear || clears || commands > CHUNK;
+        let needs_turn = target.is_some() || clear || clears || commands > FIRST_CHUNK;
         let turn = match needs_turn {
             true => self.turn(context).await?,
             false => None,

@@ -12,6 +12,7 @@ mod info;
 mod list;
 mod pages;
 mod replace;
+mod restores;
 mod servers;
 mod services;
 mod settings;

@@ -43,9 +43,9 @@ struct Unfinished<'a> {
 /// Names of operations, for the log: `create_service create_server*3`.
 struct Summary(Vec<&'static str>);
 
-/// A request waits for the outcome of its write for this long after its deadline, because the outcome
-/// is known soon.
-const GRACE: Duration = Duration::from_secs(5);
+/// A request waits for its write for this long after its deadline. A write that has not started by
+/// then says so.
+const MARGIN: Duration = Duration::from_millis(100);
 
 // === impl WritePath ===
 
@@ -119,7 +119,7 @@ impl WritePath {
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         let task = self.work.spawn(work);
-        match timeout_at((context.deadline + GRACE).into(), task).await {
+        match timeout_at((context.deadline + MARGIN).into(), task).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Error::new(
                 Reason::Internal,
@@ -127,9 +127,13 @@ impl WritePath {
             )),
             Err(_) => Err(Error::new(
                 Reason::DeadlineExceeded,
-                "the kernel has not replied; a change may still be executed",
+                "the change was started, but the kernel has not replied before the deadline; it may \
+                 still be executed",
             )
-            .with_hint("read the current state before retrying")),
+            .with_hint(
+                "read the current state before retrying; the log of the daemon will state the \
+                 outcome under the id of this request",
+            )),
         }
     }
 

@@ -229,7 +229,7 @@ impl<P: TypedQuery, R: TypedQuery> PendingTransaction for TypedTransaction<P, R>
 
     fn is_wanted(&mut self, now: Instant) -> bool {
         let pending = self.pending.take();
-        self.pending = pending.and_then(|pending| pending.wanted(now));
+        self.pending = pending.and_then(|pending| pending.start(now));
         self.pending.is_some()
     }
 

@@ -4,11 +4,19 @@ use std::{
     collections::HashMap,
     io::{self, BufRead, BufReader, Read},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
+    time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::timeout,
+};
 
 use super::{
     handle::Reader,
@@ -39,15 +47,99 @@ const MAX_LINE: u64 = 4096;
 /// The most groups of a count.
 const MAX_GROUPS: usize = 100_000;
 
+/// The concurrent reads of the connection table.
+#[derive(Clone, Debug)]
+pub(super) struct TableReads {
+    slots: Arc<Semaphore>,
+    /// Requests that wait for a slot.
+    waiting: Arc<AtomicUsize>,
+    /// Time in which a receiver must take something while others wait.
+    patience: Duration,
+}
+
+/// Whether a chunk was delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delivery {
+    Taken,
+    /// The receiver has been dropped.
+    Closed,
+    /// The receiver takes nothing, and others wait.
+    Stalled,
+}
+
+/// Counts a request that waits.
+struct Waiting<'a>(&'a AtomicUsize);
+
+// === impl TableReads ===
+
+impl TableReads {
+    pub(super) fn new(limit: usize, patience: Duration) -> Self {
+        Self {
+            slots: Arc::new(Semaphore::new(limit.max(1))),
+            waiting: Arc::default(),
+            patience,
+        }
+    }
+
+    /// A slot. If all are taken, waits until a read ends, or a stalled one is ended.
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let slots = &self.slots;
+        if let Ok(permit) = Arc::clone(slots).try_acquire_owned() {
+            return Ok(permit);
+        }
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let _waiting = Waiting(&self.waiting);
+        let permit = timeout(2 * self.patience, Arc::clone(slots).acquire_owned()).await;
+        permit.ok().and_then(Result::ok).ok_or_else(|| {
+            Error::new(
+                Reason::RateLimited,
+                "too many concurrent reads of the connection table",
+            )
+            .with_hint("retry later; limits.max_connection_streams bounds them")
+        })
+    }
+
+    async fn deliver(
+        &self,
+        chunks: &mpsc::Sender<Result<Vec<Connection>, Error>>,
+        chunk: Vec<Connection>,
+    ) -> Delivery {
+        loop {
+            match timeout(self.patience, chunks.reserve()).await {
+                Ok(Ok(place)) => {
+                    place.send(Ok(chunk));
+                    return Delivery::Taken;
+                }
+                Ok(Err(_)) => return Delivery::Closed,
+                Err(_) if self.waiting.load(Ordering::Acquire) > 0 => return Delivery::Stalled,
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+// === impl Reader ===
+
 impl Reader {
-    /// Streams connections.
-    pub fn connections(&self, query: ConnectionsQuery) -> Result<ConnectionChunks, Error> {
+    /// Streams connections. If the receiver takes nothing for [`TableReads::patience`] while another
+    /// request waits, the stream ends with an error.
+    pub async fn connections(&self, query: ConnectionsQuery) -> Result<ConnectionChunks, Error> {
         let ConnectionsQuery { filter, limit } = query;
-        let (chunks, receiver) = mpsc::channel(CHUNKS);
+        let (chunks, receiver) = mpsc::channel(CHUNKS + 1);
+        // So that the last item is never lost, and never waits.
+        let last = chunks.clone().try_reserve_owned().map_err(|_| broken())?;
+        let (runtime, reads) = (Handle::current(), self.table_reads.clone());
         self.read_table(move |kernel, permit| {
             let mut left = limit.unwrap_or(u64::MAX);
             let mut chunk = Vec::with_capacity(CHUNK);
             let mut lines = 0_usize;
+            let mut stalled = false;
             let read = each_connection(kernel, |connection| {
                 lines += 1;
                 if lines.is_multiple_of(LINES_PER_CHECK) && chunks.is_closed() {
@@ -61,16 +153,26 @@ impl Reader {
                     chunk.push(connection);
                     if chunk.len() == CHUNK {
                         let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
-                        return chunks.blocking_send(Ok(full)).is_ok();
+                        let delivered = runtime.block_on(reads.deliver(&chunks, full));
+                        stalled = delivered == Delivery::Stalled;
+                        return delivered == Delivery::Taken;
                     }
                 }
                 true
             });
-            // The receiver may be gone.
-            drop(chunks.blocking_send(read.map(|()| chunk)));
+            let end = match stalled {
+                true => Err(Error::new(
+                    Reason::RateLimited,
+                    "the client did not read while other clients waited for the connection table",
+                )
+                .with_hint("read the response as it arrives")),
+                false => read.map(|()| chunk),
+            };
+            last.send(end);
             // Before the channel closes, so that a client that has read to the end can read again.
             drop(permit);
-        })?;
+        })
+        .await?;
         Ok(receiver)
     }
 
@@ -112,25 +214,18 @@ impl Reader {
             // Before the reply, so that a client that has it can count again.
             drop(permit);
             drop(reply.send(counts));
-        })?;
-        result
-            .await
-            .map_err(|_| Error::new(Reason::Internal, "the reading thread failed"))?
+        })
+        .await?;
+        result.await.map_err(|_| broken())?
     }
 
     /// Runs `read` on a thread in the kernel's namespace; fails if the limit of such threads is
-    /// reached. `read` drops the permit when it ends.
-    fn read_table(
+    /// reached, and none ends soon. `read` drops the permit when it ends.
+    async fn read_table(
         &self,
         read: impl FnOnce(Result<&dyn Kernel, Error>, OwnedSemaphorePermit) + Send + 'static,
     ) -> Result<(), Error> {
-        let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
-            Error::new(
-                Reason::RateLimited,
-                "too many concurrent reads of the connection table",
-            )
-            .with_hint("retry later; limits.max_connection_streams bounds them")
-        })?;
+        let permit = self.table_reads.permit().await?;
         let kernel = Arc::clone(&self.kernel);
         thread::Builder::new()
             .name("ipvs-connections".to_owned())
@@ -187,6 +282,10 @@ fn read_connections(
             return Ok(());
         }
     }
+}
+
+fn broken() -> Error {
+    Error::new(Reason::Internal, "the reading thread failed")
 }
 
 fn failed(error: io::Error) -> Error {

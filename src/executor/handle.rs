@@ -9,11 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::{
     cache::{Cache, Cached},
-    job::{Job, Write},
+    connections::TableReads,
+    job::{Job, Write, queue_full},
+    pending::channel,
     query::TypedQuery,
 };
 use crate::{
@@ -26,8 +28,10 @@ use crate::{
 pub struct Reader {
     submitter: Submitter,
     cache: Arc<Cache>,
+    /// See [`ExecutorLimits::min_read_interval`](super::ExecutorLimits::min_read_interval).
+    min_interval: Duration,
     pub(super) kernel: Arc<dyn Kernel>,
-    pub(super) streams: Arc<Semaphore>,
+    pub(super) table_reads: TableReads,
 }
 
 /// Executes changes. Cheap to clone.
@@ -58,28 +62,27 @@ pub(super) struct Waker {
 /// Wakes the thread when dropped, even if the submitting task is cancelled.
 struct WakeGuard<'a>(&'a Waker);
 
-/// A request in execution is awaited for this long after its deadline, because its outcome is
-/// known soon.
-const GRACE: Duration = Duration::from_secs(5);
-
 // === impl Reader ===
 
 impl Reader {
     pub(super) fn new(
         submitter: Submitter,
         cache: Arc<Cache>,
+        min_interval: Duration,
         kernel: Arc<dyn Kernel>,
-        streams: Arc<Semaphore>,
+        table_reads: TableReads,
     ) -> Self {
         Self {
             submitter,
             cache,
+            min_interval,
             kernel,
-            streams,
+            table_reads,
         }
     }
 
-    /// Runs a query. The result is at most `max_age` old; zero requests a fresh one. Only results
+    /// Runs a query. The result is at most `max_age` old, or `min_read_interval` if that is longer;
+    /// zero requests a fresh one. Only results
     /// of queries that accept some age are kept, so fresh reads cost no memory.
     pub async fn read<Q: TypedQuery>(
         &self,
@@ -87,12 +90,17 @@ impl Reader {
         max_age: Duration,
         deadline: Instant,
     ) -> Result<Cached<Q::Answer>, Error> {
+        let max_age = match Q::CACHED {
+            true => max_age.max(self.min_interval),
+            false => max_age,
+        };
         if let Some(cached) = self.cached(&query, max_age) {
             return Ok(cached);
         }
-        let (reply, result) = oneshot::channel();
+        let (reply, awaited) = channel();
         let job = Job::read(query, max_age, deadline, reply);
-        self.submitter.submit(job, deadline, result).await
+        self.submitter.send(job).await?;
+        awaited.result(deadline).await
     }
 
     /// A kept result, if the namespace in which it was read still has the managed name.
@@ -121,11 +129,11 @@ impl Writer {
         deadline: Instant,
         dry_run: bool,
     ) -> Result<W::Outcome, Error> {
-        let (reply, result) = oneshot::channel();
+        let (reply, awaited) = channel();
         self.submitter
             .send(write.into_job(deadline, dry_run, reply))
             .await?;
-        result.await.unwrap_or_else(|_| Err(failed()))
+        awaited.outcome(deadline).await
     }
 }
 
@@ -140,29 +148,10 @@ impl Submitter {
         }
     }
 
-    async fn submit<A>(
-        &self,
-        job: Job,
-        deadline: Instant,
-        result: oneshot::Receiver<Result<A, Error>>,
-    ) -> Result<A, Error> {
-        self.send(job).await?;
-        match tokio::time::timeout_at((deadline + GRACE).into(), result).await {
-            Ok(result) => result.unwrap_or_else(|_| Err(failed())),
-            Err(_) => Err(Error::new(
-                Reason::DeadlineExceeded,
-                "the kernel has not replied",
-            )),
-        }
-    }
-
     /// Puts a job into the queue.
     async fn send(&self, job: Job) -> Result<(), Error> {
         self.jobs.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
-                Error::new(Reason::RateLimited, "the request queue is full")
-                    .with_hint("retry later; limits.queue_length bounds the queue")
-            }
+            mpsc::error::TrySendError::Full(_) => queue_full(),
             mpsc::error::TrySendError::Closed(_) => {
                 Error::new(Reason::Internal, "the executor has stopped")
             }
@@ -170,11 +159,6 @@ impl Submitter {
         self.waker.wake().await;
         Ok(())
     }
-}
-
-/// The error for a request whose reply channel was dropped.
-fn failed() -> Error {
-    Error::new(Reason::Internal, "the executor failed on this request")
 }
 
 // === impl Waker ===

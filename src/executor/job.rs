@@ -5,13 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
-
 use super::{
     batch::{PendingTransaction, TypedTransaction},
     cache::{Cache, Cached},
     engine::Engine,
-    pending::Pending,
+    pending::{Pending, Reply},
     query::{Source, TypedQuery},
     transaction::{CommandList, CommandResult, CommandResults, Executed, Transaction},
 };
@@ -47,12 +45,7 @@ pub trait Write: Send + 'static {
     }
 
     /// The change as a job of the executor's thread.
-    fn into_job(
-        self,
-        deadline: Instant,
-        dry_run: bool,
-        reply: oneshot::Sender<Result<Self::Outcome, Error>>,
-    ) -> Job;
+    fn into_job(self, deadline: Instant, dry_run: bool, reply: Reply<Self::Outcome>) -> Job;
 }
 
 /// Queries of any type that wait together.
@@ -63,8 +56,12 @@ pub trait PendingRead: Send {
     /// For [`absorb`](Self::absorb).
     fn as_any(&mut self) -> &mut dyn Any;
 
-    /// Drops requests whose receiver has been dropped or whose deadline has passed.
-    fn drop_unwanted(&mut self, now: Instant);
+    /// Drops requests whose receiver has been dropped or whose deadline has passed. Returns whether
+    /// others are left.
+    fn drop_unwanted(&mut self, now: Instant) -> bool;
+
+    /// Fails all waiting requests.
+    fn reject(self: Box<Self>, error: Error);
 
     /// Runs the query once for all waiting requests.
     fn run(self: Box<Self>, runner: &mut dyn QueryRunner);
@@ -89,6 +86,12 @@ struct CoalescedRead<Q: TypedQuery> {
     waiting: Vec<Pending<Duration, Cached<Q::Answer>>>,
 }
 
+/// The error for a request beyond `limits.queue_length`.
+pub fn queue_full() -> Error {
+    Error::new(Reason::RateLimited, "the request queue is full")
+        .with_hint("retry later; limits.queue_length bounds the queue")
+}
+
 // === impl Job ===
 
 impl Job {
@@ -96,7 +99,7 @@ impl Job {
         query: Q,
         max_age: Duration,
         deadline: Instant,
-        reply: oneshot::Sender<Result<Cached<Q::Answer>, Error>>,
+        reply: Reply<Cached<Q::Answer>>,
     ) -> Self {
         let pending = Pending {
             request: max_age,
@@ -123,12 +126,7 @@ impl<P: TypedQuery, R: TypedQuery> Write for Transaction<P, R> {
         outcome.steps.iter().map(|step| &step.op)
     }
 
-    fn into_job(
-        self,
-        deadline: Instant,
-        dry_run: bool,
-        reply: oneshot::Sender<Result<Self::Outcome, Error>>,
-    ) -> Job {
+    fn into_job(self, deadline: Instant, dry_run: bool, reply: Reply<Self::Outcome>) -> Job {
         let pending = Pending {
             request: (),
             deadline,
@@ -157,12 +155,7 @@ impl Write for CommandList {
             .count()
     }
 
-    fn into_job(
-        self,
-        deadline: Instant,
-        dry_run: bool,
-        reply: oneshot::Sender<Result<Self::Outcome, Error>>,
-    ) -> Job {
+    fn into_job(self, deadline: Instant, dry_run: bool, reply: Reply<Self::Outcome>) -> Job {
         let pending = Pending {
             request: self,
             deadline,
@@ -175,6 +168,7 @@ impl Write for CommandList {
 impl Pending<CommandList, CommandResults> {
     /// Executes the operations and replies.
     pub(super) fn run(mut self, engine: &mut Engine, dry_run: bool) {
+        let start = Instant::now();
         let (results, interruption) = match dry_run {
             true => (vec![CommandResult::Done; self.request.ops.len()], None),
             false => engine.run_commands(&self.request),
@@ -184,6 +178,7 @@ impl Pending<CommandList, CommandResults> {
             ops,
             results,
             interruption,
+            took: start.elapsed(),
         }));
     }
 }
@@ -205,22 +200,25 @@ impl<Q: TypedQuery> PendingRead for CoalescedRead<Q> {
         self
     }
 
-    fn drop_unwanted(&mut self, now: Instant) {
+    fn drop_unwanted(&mut self, now: Instant) -> bool {
         let waiting = std::mem::take(&mut self.waiting).into_iter();
         self.waiting = waiting.filter_map(|pending| pending.wanted(now)).collect();
+        !self.waiting.is_empty()
+    }
+
+    fn reject(self: Box<Self>, error: Error) {
+        for pending in self.waiting {
+            pending.reply(Err(error.clone()));
+        }
     }
 
     fn run(self: Box<Self>, runner: &mut dyn QueryRunner) {
-        let Self { query, waiting } = *self;
         let here = match runner.enter() {
             Ok(here) => here,
-            Err(error) => {
-                return waiting
-                    .into_iter()
-                    .for_each(|pending| pending.reply(Err(error.clone())));
-            }
+            Err(error) => return self.reject(error),
         };
-        // More requests may have missed the cache together than fit one iteration. The iteration
+        let Self { query, waiting } = *self;
+        // Requests that missed the cache together may be in several iterations. The iteration
         // before has left a result that is young enough for them.
         let mut missing = Vec::with_capacity(waiting.len());
         for pending in waiting {

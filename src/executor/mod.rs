@@ -15,6 +15,7 @@ mod execute;
 mod handle;
 mod interfaces;
 mod job;
+mod limits;
 mod pending;
 mod proc_query;
 mod query;
@@ -30,14 +31,16 @@ mod tests;
 use std::{io, sync::Arc, thread};
 
 use cache::Cache;
+use connections::TableReads;
 use handle::Submitter;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use worker::Worker;
 
 pub use cache::Cached;
 pub use connections::ConnectionChunks;
 pub use handle::{Reader, Writer};
 pub use job::Write;
+pub use limits::ExecutorLimits;
 pub use proc_query::{
     ConnectionCountsQuery, ConnectionsQuery, EstimationQuery, SettingsQuery, System, SystemQuery,
     TotalsQuery,
@@ -63,19 +66,6 @@ pub struct Executor {
     pub budget: Budget,
 }
 
-/// Limits of an executor.
-#[derive(Clone, Debug)]
-pub struct ExecutorLimits {
-    /// Requests that may wait for the kernel; default 1024. A further one fails with
-    /// `RATE_LIMITED`.
-    pub queue_length: usize,
-    /// Concurrent reads of the connection table, each on a thread of its own; default 4. A further
-    /// one fails with `RATE_LIMITED`.
-    pub connection_streams: usize,
-    /// Memory of the tables that are read, and of everything else that requests occupy.
-    pub budget: Budget,
-}
-
 // === impl Executor ===
 
 impl Executor {
@@ -84,28 +74,22 @@ impl Executor {
     pub fn start(kernel: Arc<dyn Kernel>, limits: ExecutorLimits) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel(limits.queue_length.max(1));
         let cache = Arc::new(Cache::default());
-        let worker = Worker::new(kernel.clone(), queue, cache.clone(), limits.budget.clone());
+        let worker = Worker::new(kernel.clone(), queue, cache.clone(), &limits);
         let thread = thread::Builder::new()
             .name("ipvs-netlink".to_owned())
             .spawn(move || worker.run())?;
         let submitter = Submitter::new(jobs, thread.thread().clone());
-        let streams = Arc::new(Semaphore::new(limits.connection_streams.max(1)));
+        let reads = TableReads::new(limits.connection_streams, limits.stalled_read_timeout);
         Ok(Self {
-            reader: Reader::new(submitter.clone(), cache, kernel, streams),
+            reader: Reader::new(
+                submitter.clone(),
+                cache,
+                limits.min_read_interval,
+                kernel,
+                reads,
+            ),
             writer: Writer::new(submitter),
             budget: limits.budget,
         })
-    }
-}
-
-// === impl ExecutorLimits ===
-
-impl Default for ExecutorLimits {
-    fn default() -> Self {
-        Self {
-            queue_length: 1024,
-            connection_streams: 4,
-            budget: Budget::default(),
-        }
     }
 }

@@ -1,8 +1,17 @@
-//! A request that waits for the thread.
+//! A request that waits for the thread, and the two ends of its result.
 
-use std::time::Instant;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
-use tokio::sync::oneshot;
+use tokio::{
+    sync::oneshot,
+    time::{sleep_until, timeout_at},
+};
 
 use crate::model::{Error, Reason};
 
@@ -13,28 +22,99 @@ pub struct Pending<Q, A> {
     /// Deadline of the request.
     pub deadline: Instant,
     /// Receives the result.
-    pub reply: oneshot::Sender<Result<A, Error>>,
+    pub reply: Reply<A>,
 }
+
+/// The end of the channel that the thread has.
+pub struct Reply<A> {
+    sender: oneshot::Sender<Result<A, Error>>,
+    taken: Arc<AtomicBool>,
+}
+
+/// The end of the channel that waits for the result.
+pub struct Awaited<A> {
+    receiver: oneshot::Receiver<Result<A, Error>>,
+    /// Set by the thread when it starts a change, or by this end when it gives up: whoever is first
+    /// decides whether the change is executed.
+    taken: Arc<AtomicBool>,
+}
+
+/// A channel for the result of a request.
+pub fn channel<A>() -> (Reply<A>, Awaited<A>) {
+    let (sender, receiver) = oneshot::channel();
+    let taken = Arc::new(AtomicBool::new(false));
+    let reply = Reply {
+        sender,
+        taken: taken.clone(),
+    };
+    (reply, Awaited { receiver, taken })
+}
+
+fn not_started() -> Error {
+    Error::new(
+        Reason::DeadlineExceeded,
+        "the deadline passed before the request was sent to the kernel; nothing was done",
+    )
+}
+
+fn failed() -> Error {
+    Error::new(Reason::Internal, "the executor failed on this request")
+}
+
+// === impl Pending ===
 
 impl<Q, A> Pending<Q, A> {
     /// The request, if its receiver exists and its deadline is after `now`; otherwise it is completed
     /// with an error.
     pub fn wanted(self, now: Instant) -> Option<Self> {
-        if self.reply.is_closed() {
+        if self.reply.sender.is_closed() {
             return None;
         }
         if self.deadline <= now {
-            self.reply(Err(Error::new(
-                Reason::DeadlineExceeded,
-                "the deadline passed before the request was sent to the kernel; nothing was done",
-            )));
+            self.reply(Err(not_started()));
             return None;
         }
         Some(self)
     }
 
+    /// The change, if it is [wanted](Self::wanted). From now on its receiver waits for the outcome.
+    pub fn start(self, now: Instant) -> Option<Self> {
+        let wanted = self.wanted(now)?;
+        let given_up = wanted.reply.taken.swap(true, Ordering::AcqRel);
+        (!given_up).then_some(wanted)
+    }
+
     /// Sends the result. The receiver may be gone; a change stays executed.
     pub fn reply(self, result: Result<A, Error>) {
-        drop(self.reply.send(result));
+        drop(self.reply.sender.send(result));
+    }
+}
+
+// === impl Awaited ===
+
+impl<A> Awaited<A> {
+    /// Waits for the result of a read until its deadline.
+    pub async fn result(self, deadline: Instant) -> Result<A, Error> {
+        match timeout_at(deadline.into(), self.receiver).await {
+            Ok(result) => result.unwrap_or_else(|_| Err(failed())),
+            Err(_) => Err(Error::new(
+                Reason::DeadlineExceeded,
+                "the kernel has not replied before the deadline; nothing was done",
+            )),
+        }
+    }
+
+    /// Waits for the outcome of a change. A change that has not started by its deadline does not
+    /// start; once it has, this waits for its end.
+    pub async fn outcome(mut self, deadline: Instant) -> Result<A, Error> {
+        tokio::select! {
+            biased;
+            outcome = &mut self.receiver => return outcome.unwrap_or_else(|_| Err(failed())),
+            () = sleep_until(deadline.into()) => {}
+        }
+        if !self.taken.swap(true, Ordering::AcqRel) {
+            return Err(not_started());
+        }
+        self.receiver.await.unwrap_or_else(|_| Err(failed()))
     }
 }

@@ -1,6 +1,6 @@
 //! Changes and their outcomes.
 
-use std::{any::Any, fmt};
+use std::{any::Any, fmt, time::Duration};
 
 use super::query::TypedQuery;
 use crate::model::{Error, Op, ServiceKey};
@@ -66,6 +66,8 @@ pub struct CommandResults {
     pub results: Vec<CommandResult>,
     /// Why the list ended before its end; `None` if it did not.
     pub interruption: Option<Error>,
+    /// Time in which the kernel executed them. Other requests waited meanwhile.
+    pub took: Duration,
 }
 
 /// The outcome of one operation.

@@ -13,12 +13,12 @@ use tokio::sync::mpsc::{self, error::TryRecvError};
 use super::{
     cache::Cache,
     engine::Engine,
-    job::{Job, PendingRead, QueryRunner},
+    job::{Job, PendingRead, QueryRunner, queue_full},
+    limits::ExecutorLimits,
     query::Source,
     reconnect::ReconnectingSocket,
 };
 use crate::{
-    budget::Budget,
     kernel::{Kernel, NamespaceId},
     model::Error,
 };
@@ -32,10 +32,12 @@ pub struct Worker {
     reads: ReconnectingSocket,
     /// The queries to run next.
     queries: Vec<Box<dyn PendingRead>>,
+    /// The most of them.
+    queue_length: usize,
 }
 
-/// Jobs per iteration: enough to coalesce queries and to fill batches.
-const JOBS_PER_ITERATION: usize = 256;
+/// Changes per iteration: enough to fill batches.
+const CHANGES_PER_ITERATION: usize = 256;
 /// Time between two checks, while no requests arrive, whether the managed network namespace has been
 /// deleted: sockets in it would keep it, with its interfaces and addresses.
 const NAMESPACE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -48,14 +50,15 @@ impl Worker {
         kernel: Arc<dyn Kernel>,
         jobs: mpsc::Receiver<Job>,
         cache: Arc<Cache>,
-        budget: Budget,
+        limits: &ExecutorLimits,
     ) -> Self {
-        let engine = Engine::new(kernel, cache, budget);
+        let engine = Engine::new(kernel, cache, limits.budget.clone());
         Self {
             reads: engine.socket.sibling(),
             engine,
             jobs,
             queries: Vec::new(),
+            queue_length: limits.queue_length.max(1),
         }
     }
 
@@ -103,33 +106,51 @@ impl Worker {
         }
     }
 
-    /// Takes the waiting jobs, executes the changes in order, and collects the queries.
+    /// Takes the waiting jobs, executes the changes in order, and collects the queries. Queries do not
+    /// count: however many wait for the end of a dump, the changes behind them are executed during it.
     fn take_jobs(&mut self, first: Option<Job>) {
-        let mut jobs: Vec<_> = first.into_iter().collect();
-        while jobs.len() + self.queries.len() < JOBS_PER_ITERATION
-            && let Ok(job) = self.jobs.try_recv()
-        {
-            jobs.push(job);
-        }
-        if jobs.is_empty() {
-            return;
-        }
+        let waiting = self.jobs.len();
+        let mut jobs = first.into_iter();
         let mut transactions = Vec::new();
-        for job in jobs {
+        let mut changes = 0;
+        for _ in 0..=waiting {
+            let Some(job) = jobs.next().or_else(|| self.jobs.try_recv().ok()) else {
+                break;
+            };
             match job {
-                Job::Read(read) => self.queries.push(read),
+                Job::Read(read) => {
+                    self.collect(read);
+                    continue;
+                }
                 Job::Transaction(transaction) => transactions.push(transaction),
                 Job::Commands(commands, dry_run) => {
                     // Changes keep their order.
                     self.engine
                         .run_transactions(std::mem::take(&mut transactions));
-                    if let Some(commands) = commands.wanted(Instant::now()) {
+                    if let Some(commands) = commands.start(Instant::now()) {
                         commands.run(&mut self.engine, dry_run);
                     }
                 }
             }
+            changes += 1;
+            if changes == CHANGES_PER_ITERATION {
+                break;
+            }
         }
         self.engine.run_transactions(transactions);
+    }
+
+    /// Keeps a query for the next run, up to as many as the queue holds.
+    fn collect(&mut self, read: Box<dyn PendingRead>) {
+        if self.queries.len() >= self.queue_length {
+            let now = Instant::now();
+            self.queries.retain_mut(|query| query.drop_unwanted(now));
+        }
+        if self.queries.len() >= self.queue_length {
+            read.reject(queue_full());
+        } else {
+            self.queries.push(read);
+        }
     }
 
     /// Runs the collected queries, equal ones once: all of them were requested before the read, so
@@ -139,8 +160,9 @@ impl Worker {
         let mut queries = std::mem::take(&mut self.queries);
         while let Some(mut query) = queries.pop() {
             queries.retain_mut(|other| !query.absorb(other.as_any()));
-            query.drop_unwanted(now);
-            query.run(self);
+            if query.drop_unwanted(now) {
+                query.run(self);
+            }
         }
     }
 }

@@ -94,6 +94,8 @@ pub struct Limits {
     pub default_page_size: usize,
     /// Maximum number of items of a page. Default 100000.
     pub max_page_size: usize,
+    /// Shortest time between two dumps of the same table. Default 0.
+    pub min_read_interval: Duration,
     /// Connection tables that are streamed concurrently. Default 4.
     pub max_connection_streams: usize,
 }
@@ -143,6 +145,7 @@ impl Default for Limits {
             queue_length: executor.queue_length,
             default_page_size: app.default_page_size as usize,
             max_page_size: app.max_page_size as usize,
+            min_read_interval: executor.min_read_interval,
             max_connection_streams: executor.connection_streams,
         }
     }

@@ -207,6 +207,7 @@ pub(super) const KEYS: &[Key] = &[
     integer!(queue_length, 1..=1_000_000),
     integer!(default_page_size, 1..=1_000_000),
     integer!(max_page_size, 1..=1_000_000),
+    duration!(min_read_interval, Duration::ZERO, HOUR),
     integer!(max_connection_streams, 1..=1024),
 ];
 

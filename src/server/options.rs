@@ -25,6 +25,10 @@ const GRPC_HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 /// Maximum number of concurrent gRPC health watches. Each keeps a stream and a timer.
 const GRPC_MAX_HEALTH_WATCHES: usize = 64;
 
+/// Time in which a client must read some of a connection table when others wait for one: several
+/// round trips of any network.
+const STALLED_READ_TIMEOUT: Duration = Duration::from_secs(1);
+
 impl Limits {
     /// Options of the HTTP front end.
     pub fn http_options(&self) -> HttpOptions {
@@ -53,6 +57,8 @@ impl Limits {
         ExecutorLimits {
             queue_length: self.queue_length,
             connection_streams: self.max_connection_streams,
+            stalled_read_timeout: STALLED_READ_TIMEOUT,
+            min_read_interval: self.min_read_interval,
             budget: Budget::new(self.max_memory_bytes),
         }
     }

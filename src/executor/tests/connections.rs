@@ -67,7 +67,7 @@ impl LineSource {
 }
 
 /// Starts to stream the connections.
-fn open_stream(
+async fn open_stream(
     executor: &Executor,
     filter: ConnectionFilter,
     limit: Option<u64>,
@@ -75,6 +75,7 @@ fn open_stream(
     executor
         .reader
         .connections(ConnectionsQuery { filter, limit })
+        .await
 }
 
 /// Counts the connections.
@@ -96,6 +97,9 @@ async fn collect(mut stream: ConnectionChunks) -> Result<Vec<Connection>, Error>
     Ok(all)
 }
 
+/// Chunks that wait for a receiver.
+const CHUNKS_AHEAD: usize = 2;
+
 fn no_filter() -> ConnectionFilter {
     ConnectionFilter::default()
 }
@@ -114,7 +118,7 @@ async fn a_large_table_is_streamed_in_bounded_memory() {
     let executor = start(&kernel);
     let source = LineSource::default();
     source.serve(&kernel, 1_000_000);
-    let mut stream = open_stream(&executor, no_filter(), None).unwrap();
+    let mut stream = open_stream(&executor, no_filter(), None).await.unwrap();
     let mut read = 0;
     source.wait_until_idle().await;
     while let Some(chunk) = stream.recv().await {
@@ -137,13 +141,15 @@ async fn dropping_the_receiver_ends_the_read() {
     let executor = start(&kernel);
     let source = LineSource::default();
     source.serve(&kernel, usize::MAX);
-    let mut stream = open_stream(&executor, no_filter(), None).unwrap();
+    let mut stream = open_stream(&executor, no_filter(), None).await.unwrap();
     stream.recv().await.unwrap().unwrap();
     drop(stream);
     wait_until("the table is closed", || !source.is_open()).await;
     assert!(source.lines() < 256 + AHEAD);
     // Also if no connection matches, and for a count.
-    let stream = open_stream(&executor, by_state("NONE"), None).unwrap();
+    let stream = open_stream(&executor, by_state("NONE"), None)
+        .await
+        .unwrap();
     wait_until("some lines are read", || source.lines() > 20_000).await;
     drop(stream);
     wait_until("the table is closed", || !source.is_open()).await;
@@ -162,11 +168,17 @@ async fn a_limit_is_exact_and_ends_the_read() {
     for limit in [0, 1, 5, 255, 256, 257, 512, 1000] {
         let source = LineSource::default();
         source.serve(&kernel, usize::MAX);
-        let read = collect(open_stream(&executor, no_filter(), Some(limit)).unwrap())
+        let read = collect(
+            open_stream(&executor, no_filter(), Some(limit))
+                .await
+                .unwrap(),
+        )
+        .await
+        .unwrap();
+        assert_eq!(read.len() as u64, limit);
+        let limited = open_stream(&executor, by_state("FIN_WAIT"), Some(limit))
             .await
             .unwrap();
-        assert_eq!(read.len() as u64, limit);
-        let limited = open_stream(&executor, by_state("FIN_WAIT"), Some(limit)).unwrap();
         let limited = collect(limited).await.unwrap();
         assert_eq!(limited.len() as u64, limit);
         assert!(
@@ -179,7 +191,7 @@ async fn a_limit_is_exact_and_ends_the_read() {
     let source = LineSource::default();
     source.serve(&kernel, 10);
     assert_eq!(
-        collect(open_stream(&executor, no_filter(), Some(50)).unwrap())
+        collect(open_stream(&executor, no_filter(), Some(50)).await.unwrap())
             .await
             .unwrap()
             .len(),
@@ -201,7 +213,7 @@ async fn malformed_lines_are_skipped() {
         "TCP \u{fffd}".to_owned(),
         good.to_owned(),
     ]);
-    let read = collect(open_stream(&executor, no_filter(), None).unwrap())
+    let read = collect(open_stream(&executor, no_filter(), None).await.unwrap())
         .await
         .unwrap();
     assert_eq!(read.len(), 3);
@@ -269,24 +281,69 @@ async fn concurrent_reads_are_limited() {
     let kernel = FakeKernel::new();
     let limits = ExecutorLimits {
         connection_streams: 2,
+        stalled_read_timeout: Duration::from_millis(10),
         ..ExecutorLimits::default()
     };
     let executor = start_with(&kernel, limits);
     LineSource::default().serve(&kernel, usize::MAX);
-    let first = open_stream(&executor, no_filter(), None).unwrap();
-    let second = open_stream(&executor, no_filter(), None).unwrap();
-    let error = open_stream(&executor, no_filter(), None).unwrap_err();
+    // They read on, because no connection matches.
+    let first = open_stream(&executor, by_state("NONE"), None)
+        .await
+        .unwrap();
+    let second = open_stream(&executor, by_state("NONE"), None)
+        .await
+        .unwrap();
+    let error = open_stream(&executor, no_filter(), None).await.unwrap_err();
     assert_eq!(error.reason, Reason::RateLimited);
     let error = count_groups(&executor, no_filter(), CountBy::State)
         .await
         .unwrap_err();
     assert_eq!(error.reason, Reason::RateLimited);
     drop(first);
-    wait_until("the dropped read ends", || {
-        open_stream(&executor, no_filter(), Some(1)).is_ok()
-    })
-    .await;
+    let third = tokio::time::timeout(LONG, async {
+        loop {
+            if let Ok(stream) = open_stream(&executor, no_filter(), Some(1)).await {
+                return stream;
+            }
+        }
+    });
+    third.await.expect("the dropped read ends");
     drop(second);
+}
+
+#[tokio::test]
+async fn clients_that_do_not_read_do_not_keep_others_from_the_connection_table() {
+    let kernel = FakeKernel::new();
+    let limits = ExecutorLimits {
+        connection_streams: 2,
+        stalled_read_timeout: Duration::from_millis(10),
+        ..ExecutorLimits::default()
+    };
+    let executor = start_with(&kernel, limits);
+    LineSource::default().serve(&kernel, usize::MAX);
+    let mut stalled = Vec::new();
+    for _ in 0..2 {
+        stalled.push(open_stream(&executor, no_filter(), None).await.unwrap());
+    }
+    let other = open_stream(&executor, no_filter(), Some(300))
+        .await
+        .unwrap();
+    assert_eq!(collect(other).await.unwrap().len(), 300);
+    // The one that was ended does not look complete.
+    let mut ended = 0;
+    for mut stream in stalled {
+        for _ in 0..CHUNKS_AHEAD {
+            stream.recv().await.unwrap().unwrap();
+        }
+        match stream.recv().await.unwrap() {
+            Ok(_) => {}
+            Err(error) => {
+                assert_eq!(error.reason, Reason::RateLimited);
+                ended += 1;
+            }
+        }
+    }
+    assert!(ended > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -301,7 +358,7 @@ async fn sequential_reads_are_never_rejected() {
     for _ in 0..300 {
         let count = count_groups(&executor, no_filter(), CountBy::State).await;
         assert_eq!(count.unwrap().len(), 2);
-        let read = collect(open_stream(&executor, no_filter(), None).unwrap()).await;
+        let read = collect(open_stream(&executor, no_filter(), None).await.unwrap()).await;
         assert_eq!(read.unwrap().len(), 300);
     }
 }
@@ -311,7 +368,7 @@ async fn a_missing_table_means_a_kernel_without_ipvs() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     kernel.faults().unload();
-    let error = collect(open_stream(&executor, no_filter(), None).unwrap())
+    let error = collect(open_stream(&executor, no_filter(), None).await.unwrap())
         .await
         .unwrap_err();
     assert_eq!(error.reason, Reason::KernelUnavailable);

@@ -115,6 +115,46 @@ async fn a_write_runs_between_the_dumps_of_a_table_read() {
     assert_eq!(table.len(), 4);
 }
 
+#[tokio::test]
+async fn a_write_behind_many_fresh_reads_does_not_wait_for_the_end_of_a_dump() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    for n in 1..=3 {
+        seed_service(&kernel, n, 2);
+    }
+    let (breakpoint, stop) = Breakpoint::new();
+    let counts = Arc::new(Mutex::new(Vec::new()));
+    let log = counts.clone();
+    kernel.faults().always(
+        On::Command(command::GET_DEST),
+        Fault::before(move |kernel| {
+            let mut log = log.lock().unwrap();
+            if log.is_empty() {
+                stop();
+            }
+            log.push(service_count(kernel));
+        }),
+    );
+    let own = executor.clone();
+    let read = tokio::spawn(async move { read_fresh(&own, TableQuery).await });
+    let release = breakpoint.reached().await;
+    let mut reads: Vec<_> = (0..600)
+        .map(|_| Box::pin(read_fresh(&executor, TimeoutsQuery)))
+        .collect();
+    for read in &mut reads {
+        submit(read.as_mut()).await;
+    }
+    let mut change = pin!(execute(&executor, create_service(4)));
+    submit(change.as_mut()).await;
+    release.send(()).unwrap();
+    change.await.unwrap();
+    read.await.unwrap().unwrap();
+    for read in reads {
+        read.await.unwrap();
+    }
+    assert_eq!(counts.lock().unwrap()[..3], [3, 4, 4]);
+}
+
 /// Writes that were submitted during a dump.
 #[derive(Clone, Default)]
 struct SubmittedWrites(Arc<Mutex<Vec<PendingWrite>>>);

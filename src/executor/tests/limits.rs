@@ -2,6 +2,8 @@
 
 use std::{sync::atomic::AtomicBool, thread};
 
+use tokio::time::timeout;
+
 use super::*;
 use crate::executor::handle::Waker;
 
@@ -178,4 +180,26 @@ async fn concurrent_submissions_share_one_wake_up() {
     drop(first);
     wake_up.recv().unwrap();
     submit(pin!(waker.wake())).await;
+}
+
+#[tokio::test]
+async fn a_request_ends_at_its_deadline_while_the_kernel_is_slow() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    let blocked = block_worker(&kernel, &executor).await;
+    let soon = Instant::now() + Duration::from_millis(20);
+    // The kernel stays blocked.
+    const BOUND: Duration = Duration::from_secs(4);
+    let read = executor.reader.read(ServicesQuery, Duration::ZERO, soon);
+    let error = timeout(BOUND, read).await.unwrap().unwrap_err();
+    assert_eq!(error.reason, Reason::DeadlineExceeded);
+    assert!(error.detail.contains("nothing was done"), "{error}");
+    let change = with_precondition(1, create_service(1));
+    let change = executor.writer.write(change, soon, false);
+    let error = timeout(BOUND, change).await.unwrap().unwrap_err();
+    assert_eq!(error.reason, Reason::DeadlineExceeded);
+    assert!(error.detail.contains("nothing was done"), "{error}");
+    blocked.release().await;
+    read_fresh(&executor, InfoQuery).await.unwrap();
+    assert_eq!(service_count(&kernel), 0);
 }

@@ -215,3 +215,23 @@ async fn a_large_table_is_complete_and_in_the_kernels_order() {
         assert_eq!(found, expected);
     }
 }
+
+#[tokio::test]
+async fn fresh_reads_within_the_shortest_interval_share_a_dump_until_the_next_own_write() {
+    let kernel = FakeKernel::new();
+    let limits = ExecutorLimits {
+        min_read_interval: LONG,
+        ..ExecutorLimits::default()
+    };
+    let executor = start_with(&kernel, limits);
+    seed_service(&kernel, 1, 2);
+    kernel.reset_counts();
+    for _ in 0..5 {
+        assert_eq!(read_fresh(&executor, TableQuery).await.unwrap().len(), 1);
+    }
+    assert_eq!(kernel.dumps(command::GET_DEST), 1);
+    let read = executor.reader.read(TableQuery, Duration::ZERO, deadline());
+    assert!(read.await.unwrap().age > Duration::ZERO);
+    execute(&executor, create_service(2)).await.unwrap();
+    assert_eq!(read_fresh(&executor, TableQuery).await.unwrap().len(), 2);
+}
