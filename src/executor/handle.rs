@@ -9,14 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{sleep_until, timeout_at},
+};
 
 use super::{
     cache::{Cache, Cached},
-    connections::TableReads,
     job::{Job, Write, queue_full},
-    pending::channel,
+    pending::{Awaited, channel, failed, not_started},
     query::TypedQuery,
+    table_reads::TableReads,
 };
 use crate::{
     kernel::Kernel,
@@ -158,6 +161,35 @@ impl Submitter {
         })?;
         self.waker.wake().await;
         Ok(())
+    }
+}
+
+// === impl Awaited ===
+
+impl<A> Awaited<A> {
+    /// Waits for the result of a read until its deadline.
+    async fn result(self, deadline: Instant) -> Result<A, Error> {
+        match timeout_at(deadline.into(), self.receiver).await {
+            Ok(result) => result.unwrap_or_else(|_| Err(failed())),
+            Err(_) => Err(Error::new(
+                Reason::DeadlineExceeded,
+                "the kernel has not replied before the deadline; nothing was done",
+            )),
+        }
+    }
+
+    /// Waits for the outcome of a change. A change that has not started by its deadline does not
+    /// start; once it has, this waits for its end.
+    async fn outcome(mut self, deadline: Instant) -> Result<A, Error> {
+        tokio::select! {
+            biased;
+            outcome = &mut self.receiver => return outcome.unwrap_or_else(|_| Err(failed())),
+            () = sleep_until(deadline.into()) => {}
+        }
+        if !self.taken.swap(true, Ordering::AcqRel) {
+            return Err(not_started());
+        }
+        self.receiver.await.unwrap_or_else(|_| Err(failed()))
     }
 }
 

@@ -21,6 +21,7 @@ mod proc_query;
 mod query;
 mod reconnect;
 mod socket;
+mod table_reads;
 mod transaction;
 mod unavailable;
 mod worker;
@@ -31,8 +32,8 @@ mod tests;
 use std::{io, sync::Arc, thread};
 
 use cache::Cache;
-use connections::TableReads;
 use handle::Submitter;
+use table_reads::TableReads;
 use tokio::sync::mpsc;
 use worker::Worker;
 

@@ -8,10 +8,7 @@ use std::{
     time::Instant,
 };
 
-use tokio::{
-    sync::oneshot,
-    time::{sleep_until, timeout_at},
-};
+use tokio::sync::oneshot;
 
 use crate::model::{Error, Reason};
 
@@ -33,10 +30,10 @@ pub struct Reply<A> {
 
 /// The end of the channel that waits for the result.
 pub struct Awaited<A> {
-    receiver: oneshot::Receiver<Result<A, Error>>,
+    pub(super) receiver: oneshot::Receiver<Result<A, Error>>,
     /// Set by the thread when it starts a change, or by this end when it gives up: whoever is first
     /// decides whether the change is executed.
-    taken: Arc<AtomicBool>,
+    pub(super) taken: Arc<AtomicBool>,
 }
 
 /// A channel for the result of a request.
@@ -50,14 +47,16 @@ pub fn channel<A>() -> (Reply<A>, Awaited<A>) {
     (reply, Awaited { receiver, taken })
 }
 
-fn not_started() -> Error {
+/// The error for a request whose deadline has passed.
+pub fn not_started() -> Error {
     Error::new(
         Reason::DeadlineExceeded,
         "the deadline passed before the request was sent to the kernel; nothing was done",
     )
 }
 
-fn failed() -> Error {
+/// The error for a request whose reply channel was dropped.
+pub fn failed() -> Error {
     Error::new(Reason::Internal, "the executor failed on this request")
 }
 
@@ -87,34 +86,5 @@ impl<Q, A> Pending<Q, A> {
     /// Sends the result. The receiver may be gone; a change stays executed.
     pub fn reply(self, result: Result<A, Error>) {
         drop(self.reply.sender.send(result));
-    }
-}
-
-// === impl Awaited ===
-
-impl<A> Awaited<A> {
-    /// Waits for the result of a read until its deadline.
-    pub async fn result(self, deadline: Instant) -> Result<A, Error> {
-        match timeout_at(deadline.into(), self.receiver).await {
-            Ok(result) => result.unwrap_or_else(|_| Err(failed())),
-            Err(_) => Err(Error::new(
-                Reason::DeadlineExceeded,
-                "the kernel has not replied before the deadline; nothing was done",
-            )),
-        }
-    }
-
-    /// Waits for the outcome of a change. A change that has not started by its deadline does not
-    /// start; once it has, this waits for its end.
-    pub async fn outcome(mut self, deadline: Instant) -> Result<A, Error> {
-        tokio::select! {
-            biased;
-            outcome = &mut self.receiver => return outcome.unwrap_or_else(|_| Err(failed())),
-            () = sleep_until(deadline.into()) => {}
-        }
-        if !self.taken.swap(true, Ordering::AcqRel) {
-            return Err(not_started());
-        }
-        self.receiver.await.unwrap_or_else(|_| Err(failed()))
     }
 }

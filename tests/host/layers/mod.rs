@@ -47,7 +47,11 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Files of the executor that async code calls. The others run on the executor's threads.
-const HANDLE: &[&str] = &["executor/handle.rs", "executor/connections.rs"];
+const HANDLE: &[&str] = &[
+    "executor/handle.rs",
+    "executor/connections.rs",
+    "executor/table_reads.rs",
+];
 
 /// Files with `unsafe`: a function before main, a borrowed descriptor, and glibc's allocator settings.
 const UNSAFE: &[&str] = &["bin/ipvsctl.rs", "kernel/netlink.rs", "server/memory.rs"];
