@@ -25,6 +25,10 @@ use ipvsd::{
 /// Exit status of an invalid command line or configuration; clap uses the same.
 const EXIT_USAGE: u8 = 2;
 
+/// Maximum number of threads that serve requests. The kernel executes one at a time; more threads would
+/// not make the daemon faster, and would exceed TasksMax= of its systemd unit on a large machine.
+const MAX_WORKERS: usize = 32;
+
 /// Time that blocked threads may delay the exit.
 const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -71,7 +75,7 @@ fn serve(options: ServeOptions, config: Config) -> ExitCode {
 fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Otherwise the runtime reads TOKIO_WORKER_THREADS, and panics if that is not a number.
-        .worker_threads(available_parallelism().map_or(1, usize::from))
+        .worker_threads(available_parallelism().map_or(1, |cpus| cpus.get().min(MAX_WORKERS)))
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;

@@ -83,7 +83,9 @@ impl LockFile {
                 .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
                 .open(&path)
                 .map_err(|error| match error.raw_os_error() {
-                    Some(libc::ELOOP) => LockError::Foreign,
+                    Some(libc::ELOOP | libc::ENXIO) => LockError::Foreign,
+                    // Of another user, unless the directory is not writable.
+                    Some(libc::EACCES) if fs::symlink_metadata(&path).is_ok() => LockError::Foreign,
                     _ => LockError::System(error),
                 })?;
             let opened = file.metadata().map_err(LockError::System)?;

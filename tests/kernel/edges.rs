@@ -4,7 +4,7 @@
 
 use std::{
     collections::HashMap,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::Command,
     time::{SystemTime, UNIX_EPOCH},
@@ -219,5 +219,41 @@ fn date_follows_a_wall_clock_that_steps_back() {
         let (sent, now) = (date(), wall_clock());
         set(now + HOUR);
         assert!(sent.abs_diff(now) < 60, "{sent} at {now}");
+    });
+}
+
+/// Sends a request on an open connection, and returns the whole response.
+fn get(stream: &mut TcpStream, path: &str) -> String {
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut response = String::new();
+    while !response.ends_with("\r\n\r\n") {
+        assert_ne!(reader.read_line(&mut response).unwrap(), 0, "{response}");
+    }
+    let mut lines = response.lines();
+    let length = lines.find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.unwrap().parse().unwrap()];
+    reader.read_exact(&mut body).unwrap();
+    response + std::str::from_utf8(&body).unwrap()
+}
+
+#[test]
+fn settings_and_facts_are_complete_while_connections_use_the_descriptors() {
+    Namespace::new().run(|| {
+        let mut command = Command::new("sh");
+        let limited = "ulimit -n 100 && exec \"$0\" \"$@\"";
+        command.args(["-c", limited, env!("CARGO_BIN_EXE_ipvsd")]);
+        let _daemon = Daemon::of(command);
+        let mut first = TcpStream::connect(ADDRESS).unwrap();
+        get(&mut first, "/healthz");
+        let connect = |_| TcpStream::connect(ADDRESS).unwrap();
+        let _others: Vec<_> = (0..200).map(connect).collect();
+        for _ in 0..50 {
+            let info = get(&mut first, "/v1/info");
+            assert!(info.starts_with("HTTP/1.1 200 "), "{info}");
+            assert!(!info.contains("\"release\":\"\""), "{info}");
+            let settings = get(&mut first, "/v1/settings");
+            assert!(settings.starts_with("HTTP/1.1 200 "), "{settings}");
+        }
     });
 }
