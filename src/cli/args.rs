@@ -115,7 +115,7 @@ pub(super) struct RestoreArgs {
     /// Show what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Clear the table and create everything, instead of the difference
+    /// Clear the table and create everything, in the saved order of servers
     #[arg(long, conflicts_with = "no_clear")]
     pub clear: bool,
     /// Execute the commands on the existing table

@@ -140,7 +140,8 @@ impl Fixture {
 
         self.fill(entries);
         prop_assert_eq!(&by_service(self.table()), &by_service(table.clone()));
-        let [rules, saved] = ["ipvsadm -S -n", "ipvsadm save"].map(|cmd| run(cmd, ""));
+        let saves = ["ipvsadm -S -n", "ipvsadm save", "ipvsadm save --full"];
+        let [rules, saved, document] = saves.map(|cmd| run(cmd, ""));
         let used = |option: &&str| rules.split_whitespace().any(|word| word == *option);
         seen.extend(OPTIONS.into_iter().filter(used));
 
@@ -153,8 +154,18 @@ impl Fixture {
         run_ipvsadm("-R", &rules);
         prop_assert_eq!(&self::sorted(&self.table()), &sorted);
 
-        // ipvsctl save and restore keep the order of servers, whatever the table was before.
-        run("ipvsadm restore", &saved);
+        // ipvsctl save and restore: by difference, which does not order the servers of an existing
+        // service, and into an empty table, in the order of servers. No commands are not a table.
+        let saved = match saved.as_str() {
+            "" => "-C\n",
+            saved => saved,
+        };
+        run("ipvsadm restore", saved);
+        prop_assert_eq!(&self::sorted(&self.table()), &sorted);
+        run("ipvsadm restore --clear", saved);
+        prop_assert_eq!(&by_service(self.table()), &by_service(table.clone()));
+        run("ipvsadm -C", "");
+        run("ipvsadm restore", &document);
         prop_assert_eq!(by_service(self.table()), by_service(table));
 
         // ipvsadm -S, for tables that ipvsadm saves completely; ipvsctl -R.
