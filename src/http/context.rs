@@ -3,13 +3,14 @@
 use std::{convert::Infallible, time::Duration};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
-use http::{HeaderMap, request::Parts};
+use http::{HeaderMap, Method, request::Parts};
 use utoipa::{
     IntoParams,
     openapi::path::{Parameter, ParameterIn},
 };
 
 use super::{
+    extract,
     problem::{Problem, REQUEST_ID},
     query::{FromQuery, NoParams, Params, query},
     sender,
@@ -18,6 +19,7 @@ use super::{
 use crate::{
     app::{RequestContext, RequestId},
     identity::Peer,
+    model::Reason,
 };
 
 /// The head of a request, as far as it describes the sender.
@@ -105,7 +107,12 @@ impl<Q: FromQuery> FromRequestParts<Api> for Write<Q> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        sender::check(parts)?;
+        sender::check(parts).map_err(|error| match (&parts.method, error.reason) {
+            (&Method::PATCH, Reason::UnsupportedMediaType) => {
+                extract::with_accept_patch(error.into())
+            }
+            _ => error.into(),
+        })?;
         let mut params = Params::of(parts)?;
         let query = Q::from_query(&mut params);
         let WriteQuery { dry_run } = WriteQuery::from_query(&mut params);

@@ -6,12 +6,9 @@
 //! daemon never does. Simple writes are therefore refused, as are those whose `Origin` or
 //! `Sec-Fetch-Site` names another site.
 
-use http::{HeaderMap, Method, header, request::Parts};
+use http::{HeaderMap, header, request::Parts};
 
-use super::{
-    extract,
-    problem::{Problem, REQUEST_ID},
-};
+use super::{extract, problem::REQUEST_ID};
 use crate::{
     app::RequestId,
     identity::require_own_site,
@@ -27,21 +24,17 @@ const NOT_OF_FORMS: [&str; 3] = [
 
 /// Refuses a write that a page of another site could have made a browser send. Every write passes
 /// this check.
-pub(super) fn check(parts: &Parts) -> Result<(), Problem> {
+pub(super) fn check(parts: &Parts) -> Result<(), Error> {
     require_own_site(&parts.uri, &parts.headers)?;
     if !is_simple(parts) {
         return Ok(());
     }
     let detail = "a write requires Content-Type: application/json, or another media type of the \
                   request that HTML forms cannot send; or the header X-Request-Id";
-    let problem = Problem::from(Error::new(Reason::UnsupportedMediaType, detail).with_hint(
+    Err(Error::new(Reason::UnsupportedMediaType, detail).with_hint(
         "set the header Content-Type: application/json, or X-Request-Id with any value: \
              browsers send neither to other sites without asking",
-    ));
-    Err(match parts.method {
-        Method::PATCH => extract::with_accept_patch(problem),
-        _ => problem,
-    })
+    ))
 }
 
 /// Whether browsers send such a request for a page of another site without a preflight request.

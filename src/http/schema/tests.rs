@@ -12,9 +12,10 @@ use serde_json::{Map, Value, json};
 use super::all;
 use crate::model::{
     Checksum, Connection, ConnectionProtocol, Endpoint, Error, Forwarding, Include, InterfaceState,
-    Name, Netmask, Protocol, Rates, Server, ServerConfig, ServerDraft, ServerKey, ServerView,
-    Service, ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey, ServiceView, Stats, SyncDaemon,
-    SyncDaemonDraft, SyncDaemonView, SyncState, Timeouts, TimeoutsDraft, Tunnel, TunnelType,
+    Name, Netmask, Progress, Protocol, Rates, Server, ServerConfig, ServerDraft, ServerKey,
+    ServerView, Service, ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey, ServiceView, Stats,
+    SyncDaemon, SyncDaemonDraft, SyncDaemonView, SyncState, Timeouts, TimeoutsDraft, Tunnel,
+    TunnelType,
 };
 
 /// The properties of a component schema, as JSON.
@@ -154,7 +155,8 @@ fn the_other_schemas_have_the_fields_of_their_json() {
     assert_same("Endpoint", &[serde_json::to_value(endpoint).unwrap()], &[]);
     let error = Error::invalid("a", "b")
         .with_hint("c")
-        .with_errno(crate::model::Errno::EEXIST);
+        .with_errno(crate::model::Errno::EEXIST)
+        .with_progress(Progress::default());
     let problem = crate::http::Problem::from(error);
     let problem = serde_json::to_value(problem).unwrap();
     assert_same("Violation", &[problem["errors"][0].clone()], &[]);
