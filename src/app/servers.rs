@@ -7,12 +7,18 @@ use super::{
     services::{create_server_step, new_servers},
 };
 use crate::{
-    executor::{Nothing, Plan, ServersQuery, ServiceQuery, Step, Transaction, TypedQuery},
-    model::{Error, Op, Server, ServerDraft, ServerKey, ServiceEntry, ServiceKey, both},
+    executor::{Check, Nothing, Plan, ServersQuery, ServiceQuery, Step, Transaction, TypedQuery},
+    model::{
+        Error, Op, Server, ServerConfig, ServerDraft, ServerKey, ServiceEntry, ServiceKey, both,
+    },
 };
 
 /// The servers of a service as they are read: `None` if the service does not exist.
 type Found = Option<Arc<Vec<Server>>>;
+
+/// Servers of a service up to which a change of one is checked: they fit the first datagram of the
+/// dump that the check reads, which the kernel fills right before the change.
+const MAX_CHECKED: usize = 64;
 
 impl App {
     /// One server.
@@ -52,11 +58,11 @@ impl App {
         service: ServiceKey,
         drafts: Vec<ServerDraft>,
     ) -> Result<Written<Vec<Server>>, Error> {
-        let servers = new_servers(&drafts, service)?;
-        let keys: Vec<_> = servers.iter().map(|(key, _)| *key).collect();
+        let servers = new_servers(&drafts, service, &[])?;
+        let keys: Vec<_> = servers.iter().map(|server| server.key).collect();
         // In the order of the list, like a sequence of ipvsadm -a.
-        let steps = servers.iter().enumerate();
-        let steps = steps.map(|(i, server)| create_server_step(service, i, server));
+        let steps = servers.iter();
+        let steps = steps.map(|server| create_server_step(service, server));
         let plan = Plan::of(steps).creating();
         let plan = move |found: &Option<Arc<ServiceEntry>>| match found {
             Some(_) => Ok(plan),
@@ -84,13 +90,33 @@ impl App {
         draft: ServerDraft,
         guard: Guard,
     ) -> Result<Written<Server>, Error> {
-        let config = draft.create(service, server);
-        let ((), config) = both(draft.check_key(server), config)?;
+        let named = draft.check_key(server);
+        let config = match draft.create(service, server) {
+            // What the server has may be sent back, even if it could not be created.
+            Err(error) if named.is_ok() => {
+                let found = self.read(context, ServersQuery(service)).await?;
+                let present = found.value.as_deref();
+                let present = present.and_then(|servers| find(servers, server));
+                let present = present.map(|present| present.config);
+                present.map_or(Err(error), |present| {
+                    draft.replace(service, server, present)
+                })
+            }
+            config => config,
+        };
+        let ((), config) = both(named, config)?;
+        let conditional = matches!(guard, Guard::Matches(_));
         let plan = move |old: Option<&Server>| {
             Ok(match old {
-                None => Some(Op::CreateServer(service, server, config)),
+                None => Some(Op::CreateServer(service, server, config).into()),
                 Some(old) if old.config == config => None,
-                Some(_) => Some(Op::SetServer(service, server, config)),
+                Some(old) => {
+                    let step = set(service, old, config);
+                    Some(match conditional {
+                        true => step.checked(Check::Unchanged),
+                        false => step,
+                    })
+                }
             })
         };
         let transaction = transaction(service, server, guard, plan);
@@ -110,20 +136,25 @@ impl App {
         create_missing: bool,
     ) -> Result<Written<Server>, Error> {
         let named = draft.check_key(server);
+        let conditional = matches!(guard, Guard::Matches(_));
         let plan = move |old: Option<&Server>| match old {
             None if create_missing => {
-                let ((), config) = both(named, draft.create(service, server))?;
-                Ok(Some(Op::CreateServer(service, server, config)))
+                let ((), config) = both(named.clone(), draft.create(service, server))?;
+                Ok(Some(Op::CreateServer(service, server, config).into()))
             }
             None => {
                 let missing = || Error::server_not_found(service, server);
-                Err(named.err().unwrap_or_else(missing))
+                Err(named.clone().err().unwrap_or_else(missing))
             }
             Some(old) => {
                 let config = draft.update(service, server, old.config);
-                let ((), config) = both(named, config)?;
-                let op = Op::SetServer(service, server, config);
-                Ok((config != old.config).then_some(op))
+                let ((), config) = both(named.clone(), config)?;
+                let check = || match conditional {
+                    true => Check::Unchanged,
+                    false => Check::MergeServer(draft.clone()),
+                };
+                let step = || set(service, old, config).checked(check());
+                Ok((config != old.config).then(step))
             }
         };
         let transaction = transaction(service, server, guard, plan);
@@ -152,7 +183,7 @@ impl App {
             old.ok_or_else(|| Error::server_not_found(service, server))?;
             Ok(Plan::of([Op::DeleteServer(service, server).into()]))
         };
-        let transaction = Transaction::new(ServersQuery(service), plan, Nothing);
+        let transaction = Transaction::repeated(ServersQuery(service), plan, Nothing);
         Ok(self.write(context, transaction).await?.changed())
     }
 
@@ -189,7 +220,7 @@ fn transaction(
     service: ServiceKey,
     server: ServerKey,
     guard: Guard,
-    plan: impl FnOnce(Option<&Server>) -> Result<Option<Op>, Error> + Send + 'static,
+    mut plan: impl FnMut(Option<&Server>) -> Result<Option<Step>, Error> + Send + 'static,
 ) -> Transaction<ServersQuery, ServersQuery> {
     let query = ServersQuery(service);
     let plan = move |found: &Found| {
@@ -198,13 +229,28 @@ fn transaction(
             .ok_or_else(|| Error::service_not_found(service))?;
         let old = find(servers, server);
         guard.check(old.map(|server| vec![server.etag()]).as_deref())?;
-        let plan = Plan::of(plan(old)?.map(Step::from));
+        let mut step = plan(old)?;
+        if servers.len() > MAX_CHECKED {
+            step = step.map(|step| Step {
+                check: None,
+                ..step
+            });
+        }
+        let plan = Plan::of(step);
         Ok(match old {
             None => plan.creating(),
             Some(_) => plan,
         })
     };
-    Transaction::new(query, plan, query)
+    Transaction::repeated(query, plan, query)
+}
+
+/// A step that replaces the configuration of a server.
+fn set(service: ServiceKey, old: &Server, config: ServerConfig) -> Step {
+    Step::new(
+        Op::SetServer(service, old.key, config),
+        Op::SetServer(service, old.key, old.config),
+    )
 }
 
 fn find(servers: &[Server], key: ServerKey) -> Option<&Server> {

@@ -8,20 +8,17 @@ use std::{
 use super::{Answer, App, Guard, RequestContext, Written, deleted_since};
 use crate::{
     executor::{
-        Nothing, Plan, ServiceQuery, ServiceWithServersQuery, ServicesQuery, Step, Table,
+        Check, Nothing, Plan, ServiceQuery, ServiceWithServersQuery, ServicesQuery, Step, Table,
         Transaction,
     },
     model::{
-        Error, Etag, Include, Op, Reason, ServerConfig, ServerDraft, ServerKey, ServiceConfig,
-        ServiceDraft, ServiceEntry, ServiceKey, Violation, both,
+        Change, Diff, Errno, Error, Etag, Include, Op, Reason, Server, ServerDraft, ServiceConfig,
+        ServiceDraft, ServiceEntry, ServiceKey, TargetServer, Violation, both, diff_service,
     },
 };
 
 /// A service as it is read: `None` if it does not exist.
 type Found = Option<Arc<ServiceEntry>>;
-
-/// A server to create.
-type NewServer = (ServerKey, ServerConfig);
 
 impl App {
     /// One service; its servers are read only if `include` asks for them (ipvsadm -L -t).
@@ -52,9 +49,11 @@ impl App {
             "is required with address and port, unless fwmark or id is given",
         );
         let (key, config, servers) = new_service(&draft, missing)?;
-        let plan = create(key, config, &servers);
-        self.write_service(context, key, Guard::None, move |_| Ok(plan))
-            .await
+        self.write_service(context, key, Guard::None, move |entry| match entry {
+            Some(_) => Err(Error::service_exists(key).with_errno(Errno::EEXIST)),
+            None => Ok(create(key, config, &servers)),
+        })
+        .await
     }
 
     /// Creates or replaces a service (ipvsadm -A or -E). With `servers`, also replaces the server
@@ -66,13 +65,20 @@ impl App {
         draft: ServiceDraft,
         guard: Guard,
     ) -> Result<Written<Arc<ServiceEntry>>, Error> {
-        let servers = draft.servers.as_deref();
-        let servers = servers.map(|drafts| new_servers(drafts, key)).transpose();
-        let described = both(draft.create(key), servers);
-        let ((), (config, servers)) = both(draft.check_key(key), described)?;
+        let named = draft.check_key(key);
+        let wanted = match whole(&draft, key, None) {
+            // What the service has may be sent back, even if it could not be created.
+            Err(error) if named.is_ok() => {
+                let found = self.read(context, ServiceWithServersQuery(key)).await?;
+                let wanted = found.value.map(|entry| whole(&draft, key, Some(&entry)));
+                wanted.unwrap_or(Err(error))
+            }
+            wanted => wanted,
+        };
+        let ((), (config, servers)) = both(named, wanted)?;
         self.write_service(context, key, guard, move |entry| {
             Ok(match entry {
-                None => create(key, config, &servers.unwrap_or_default()),
+                None => create(key, config, servers.as_deref().unwrap_or_default()),
                 Some(entry) => replace(entry, config, servers.as_deref()),
             })
         })
@@ -90,18 +96,29 @@ impl App {
         create_missing: bool,
     ) -> Result<Written<Arc<ServiceEntry>>, Error> {
         let named = draft.check_key(key);
+        let conditional = matches!(guard, Guard::Matches(_));
         self.write_service(context, key, guard, move |entry| match entry {
             Some(entry) => {
-                let ((), config) = both(named, draft.update(key, entry.service.config))?;
-                Ok(replace(entry, config, None))
+                let old = entry.service.config;
+                let ((), config) = both(named.clone(), draft.update(key, old))?;
+                let set = (config != old).then(|| {
+                    Step::new(Op::SetService(key, config), Op::SetService(key, old)).checked(
+                        match conditional {
+                            true => Check::Unchanged,
+                            false => Check::MergeService(draft.clone()),
+                        },
+                    )
+                });
+                Ok(Plan::of(set))
             }
             None if create_missing => {
-                let servers = new_servers(draft.servers.as_deref().unwrap_or_default(), key);
-                let described = both(draft.create(key), servers);
-                let ((), (config, servers)) = both(named, described)?;
-                Ok(create(key, config, &servers))
+                let ((), (config, servers)) = both(named.clone(), whole(&draft, key, None))?;
+                Ok(create(key, config, servers.as_deref().unwrap_or_default()))
             }
-            None => Err(named.err().unwrap_or_else(|| Error::service_not_found(key))),
+            None => {
+                let missing = || Error::service_not_found(key);
+                Err(named.clone().err().unwrap_or_else(missing))
+            }
         })
         .await
     }
@@ -129,11 +146,11 @@ impl App {
         };
         let executed = if with_servers {
             let precondition = ServiceWithServersQuery(key);
-            self.write(context, Transaction::new(precondition, plan, Nothing))
+            self.write(context, Transaction::repeated(precondition, plan, Nothing))
                 .await?
         } else {
             let precondition = ServiceQuery(key);
-            self.write(context, Transaction::new(precondition, plan, Nothing))
+            self.write(context, Transaction::repeated(precondition, plan, Nothing))
                 .await?
         };
         Ok(executed.changed())
@@ -195,7 +212,7 @@ impl App {
         context: &RequestContext,
         key: ServiceKey,
         guard: Guard,
-        plan: impl FnOnce(Option<&ServiceEntry>) -> Result<Plan, Error> + Send + 'static,
+        mut plan: impl FnMut(Option<&ServiceEntry>) -> Result<Plan, Error> + Send + 'static,
     ) -> Result<Written<Arc<ServiceEntry>>, Error> {
         let query = ServiceWithServersQuery(key);
         let plan = move |found: &Found| {
@@ -203,7 +220,7 @@ impl App {
             guard.check(etags(entry).as_deref())?;
             plan(entry)
         };
-        let transaction = Transaction::new(query, plan, query);
+        let transaction = Transaction::repeated(query, plan, query);
         let written = Written::from(self.write(context, transaction).await?);
         written.try_map(|found| found.ok_or_else(|| deleted_since(Error::service_not_found(key))))
     }
@@ -226,37 +243,65 @@ pub fn service_key(draft: &ServiceDraft, missing: Error) -> Result<ServiceKey, E
 fn new_service(
     draft: &ServiceDraft,
     missing: Error,
-) -> Result<(ServiceKey, ServiceConfig, Vec<NewServer>), Error> {
+) -> Result<(ServiceKey, ServiceConfig, Vec<TargetServer>), Error> {
     let key = draft.key().and_then(|key| key.ok_or(missing));
     let checked = key.as_ref().copied();
     let checked = checked.unwrap_or_else(|_| draft.provisional_key());
-    let servers = new_servers(draft.servers.as_deref().unwrap_or_default(), checked);
-    let described = both(draft.create(checked), servers);
-    let (key, (config, servers)) = both(key, described)?;
-    Ok((key, config, servers))
+    let (key, (config, servers)) = both(key, whole(draft, checked, None))?;
+    Ok((key, config, servers.unwrap_or_default()))
 }
 
-/// The servers that a list of drafts describes, in its order. Reports all invalid drafts at once.
+/// The service that a draft describes as a whole, and its servers, if the draft has any. A value that
+/// `present` has is accepted.
+fn whole(
+    draft: &ServiceDraft,
+    key: ServiceKey,
+    present: Option<&ServiceEntry>,
+) -> Result<(ServiceConfig, Option<Vec<TargetServer>>), Error> {
+    let config = match present {
+        Some(entry) => draft.replace(key, entry.service.config),
+        None => draft.create(key),
+    };
+    let present = present.map_or(&[][..], |entry| &entry.servers);
+    let servers = draft.servers.as_deref();
+    let servers = servers.map(|drafts| new_servers(drafts, key, present));
+    both(config, servers.transpose())
+}
+
+/// The servers that a list of drafts describes, in its order. Reports all invalid drafts at once. A
+/// value that a server in `present` has is accepted.
 pub(super) fn new_servers(
     drafts: &[ServerDraft],
     service: ServiceKey,
-) -> Result<Vec<NewServer>, Error> {
-    let mut servers: Vec<NewServer> = Vec::with_capacity(drafts.len());
+    present: &[Server],
+) -> Result<Vec<TargetServer>, Error> {
+    let present: HashMap<_, _> = present.iter().map(|s| (s.key, s.config)).collect();
+    let mut servers: Vec<TargetServer> = Vec::with_capacity(drafts.len());
     let mut first_index = HashMap::with_capacity(drafts.len());
     let mut violations = Vec::new();
-    for (i, draft) in drafts.iter().enumerate() {
-        match draft.new_server(service) {
+    for (origin, draft) in drafts.iter().enumerate() {
+        let found = draft.key(service).ok().flatten();
+        let found = found.and_then(|key| Some((key, *present.get(&key)?)));
+        let server = match found {
+            Some((key, present)) => draft.replace(service, key, present).map(|new| (key, new)),
+            None => draft.new_server(service),
+        };
+        match server {
             Ok((key, config)) => match first_index.entry(key) {
                 Entry::Vacant(entry) => {
-                    entry.insert(i);
-                    servers.push((key, config));
+                    entry.insert(origin);
+                    servers.push(TargetServer {
+                        key,
+                        config,
+                        origin,
+                    });
                 }
                 Entry::Occupied(first) => violations.push(Violation::new(
-                    format!("servers[{i}]"),
+                    format!("servers[{origin}]"),
                     format!("duplicates servers[{}]: {key}", first.get()),
                 )),
             },
-            Err(error) => violations.extend(error.below(&format!("servers[{i}]")).violations),
+            Err(error) => violations.extend(error.below(&format!("servers[{origin}]")).violations),
         }
     }
     if violations.is_empty() {
@@ -266,82 +311,52 @@ pub(super) fn new_servers(
     }
 }
 
-/// Steps that create servers, each given with its index in the request. The kernel inserts each new
-/// server before the others, so the last is created first: a list then has the requested order.
-fn add<'a>(
-    service: ServiceKey,
-    servers: impl DoubleEndedIterator<Item = (usize, &'a NewServer)>,
-) -> impl Iterator<Item = Step> {
-    servers
-        .rev()
-        .map(move |(i, server)| create_server_step(service, i, server))
-}
-
-/// A step that creates a server, given with its index in the request.
-pub(super) fn create_server_step(
-    service: ServiceKey,
-    index: usize,
-    (key, config): &NewServer,
-) -> Step {
+/// A step that creates a server of a list.
+pub(super) fn create_server_step(service: ServiceKey, server: &TargetServer) -> Step {
+    let TargetServer {
+        key,
+        config,
+        origin,
+    } = *server;
     Step::new(
-        Op::CreateServer(service, *key, *config),
-        Op::DeleteServer(service, *key),
+        Op::CreateServer(service, key, config),
+        Op::DeleteServer(service, key),
     )
-    .at(format!("servers[{index}]"))
+    .at(format!("servers[{origin}]"))
 }
 
-fn create(key: ServiceKey, config: ServiceConfig, servers: &[NewServer]) -> Plan {
+fn create(key: ServiceKey, config: ServiceConfig, servers: &[TargetServer]) -> Plan {
     let first = Step::new(Op::CreateService(key, config), Op::DeleteService(key));
+    let servers = in_kernel_order(servers);
+    let servers = servers.iter().map(|server| create_server_step(key, server));
     // In a second stage, so that the servers of a rejected service are not created.
-    let servers = add(key, servers.iter().enumerate());
     Plan::staged([vec![first], servers.collect()]).creating()
 }
 
-/// The smallest plan that turns `entry` into what is wanted. What is equal stays untouched and keeps
-/// its counters and connections; new servers are created before old ones are deleted.
-fn replace(entry: &ServiceEntry, config: ServiceConfig, wanted: Option<&[NewServer]>) -> Plan {
-    let key = entry.service.key;
-    let old = entry.service.config;
-    let set =
-        (config != old).then(|| Step::new(Op::SetService(key, config), Op::SetService(key, old)));
-    let Some(wanted) = wanted else {
-        return Plan::of(set);
+/// The smallest plan that turns `entry` into what is wanted. New servers are created before old ones
+/// are deleted.
+fn replace(entry: &ServiceEntry, config: ServiceConfig, wanted: Option<&[TargetServer]>) -> Plan {
+    let wanted = wanted.map(in_kernel_order);
+    let Diff { make, remove, .. } = diff_service(entry, config, wanted.as_deref());
+    Plan::staged([make, remove].map(|changes| changes.into_iter().map(step).collect()))
+}
+
+/// The order in which to create servers so that the kernel lists them in the order given: it inserts
+/// each before the others.
+fn in_kernel_order(servers: &[TargetServer]) -> Vec<TargetServer> {
+    servers.iter().rev().copied().collect()
+}
+
+/// The step of a change of a service or of its servers, whose origin is their index in the request.
+fn step(change: Change) -> Step {
+    let Change { op, undo, origin } = change;
+    let path = match op {
+        Op::CreateServer(..) | Op::SetServer(..) => origin.map(|index| format!("servers[{index}]")),
+        _ => None,
     };
-    let mut present: HashMap<_, _> = entry
-        .servers
-        .iter()
-        .map(|server| (server.key, server.config))
-        .collect();
-    let mut new = Vec::new();
-    let mut changed = Vec::new();
-    for (i, wanted) in wanted.iter().enumerate() {
-        let (server, config) = wanted;
-        match present.remove(server) {
-            None => new.push((i, wanted)),
-            Some(equal) if equal == *config => {}
-            Some(old) => changed.push(
-                Step::new(
-                    Op::SetServer(key, *server, *config),
-                    Op::SetServer(key, *server, old),
-                )
-                .at(format!("servers[{i}]")),
-            ),
-        }
+    Step {
+        undo,
+        path,
+        ..Step::from(op)
     }
-    let deleted = entry
-        .servers
-        .iter()
-        .filter(|server| present.contains_key(&server.key))
-        .map(|server| {
-            Step::new(
-                Op::DeleteServer(key, server.key),
-                Op::CreateServer(key, server.key, server.config),
-            )
-        })
-        .collect();
-    let first = set
-        .into_iter()
-        .chain(add(key, new.into_iter()))
-        .chain(changed);
-    Plan::staged([first.collect(), deleted])
 }

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod concurrent;
 mod dry_run;
 mod filters;
 mod info;
@@ -17,6 +18,7 @@ mod servers;
 mod services;
 mod settings;
 mod sync_daemons;
+mod unattended;
 mod write_log;
 
 use std::{fmt::Debug, net::SocketAddr, sync::LazyLock};
@@ -25,7 +27,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    executor::ExecutorLimits,
+    executor::{ExecutorLimits, Nothing, Plan, ServiceQuery, Transaction},
     identity::Principal,
     kernel::{
         FakeKernel,

@@ -206,6 +206,11 @@ impl BackgroundWork {
         self.0.closed().await;
     }
 
+    /// Whether a write is in progress.
+    pub fn is_running(&self) -> bool {
+        self.0.receiver_count() > 0
+    }
+
     /// Tells restores to stop after the commands that are in progress.
     pub fn stop(&self) {
         self.0.send_replace(true);

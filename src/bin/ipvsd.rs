@@ -88,6 +88,7 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
         };
         let budget = app.budget().clone();
         tokio::spawn(return_freed_memory(budget.clone()));
+        let server = server.with_background_work(app.background_work());
         let router = build_router(app.clone(), &config, &shutdown);
         let (service, shutdown_handle) = (server.service(), shutdown.clone());
         let reloader = Reloader {

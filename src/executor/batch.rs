@@ -14,7 +14,7 @@ use super::{
     execute::InFlight,
     pending::Pending,
     query::{ServiceQuery, TypedQuery},
-    transaction::{Executed, Plan, PlanFn, Transaction},
+    transaction::{Executed, Plan, Transaction},
 };
 use crate::model::{Error, Query, Reason, ServiceKey};
 
@@ -30,6 +30,9 @@ pub trait PendingTransaction: Send {
     /// Reads the precondition and plans. `None` if it ends here: with an error, or as a dry run.
     fn plan(&mut self, engine: &mut Engine, results: &mut BatchResults) -> Option<InFlight>;
 
+    /// Plans and executes again, or rolls back, what has failed.
+    fn settle(&mut self, done: &mut InFlight, engine: &mut Engine);
+
     /// Reads back and replies.
     fn finish(&mut self, done: InFlight, engine: &mut Engine, results: &mut BatchResults);
 
@@ -39,7 +42,6 @@ pub trait PendingTransaction: Send {
 
 /// A transaction with the types of its queries.
 pub(super) struct TypedTransaction<P: TypedQuery, R: TypedQuery> {
-    /// Without its `plan`, which is used up first.
     transaction: Transaction<P, R>,
     dry_run: bool,
     /// `None` after the reply.
@@ -53,6 +55,9 @@ pub(super) struct TypedTransaction<P: TypedQuery, R: TypedQuery> {
 pub struct BatchResults {
     by_type: HashMap<TypeId, Box<dyn Any>>,
 }
+
+/// Times that a transaction is planned, if other programs keep creating and deleting its objects.
+const ATTEMPTS: usize = 3;
 
 type Results<Q> = HashMap<Q, Result<<Q as TypedQuery>::Answer, Error>>;
 
@@ -83,8 +88,11 @@ impl Engine {
                 planned.push((transaction, in_flight));
             }
         }
-        let (batch, mut in_flight): (Vec<_>, Vec<_>) = planned.into_iter().unzip();
+        let (mut batch, mut in_flight): (Vec<_>, Vec<_>) = planned.into_iter().unzip();
         self.execute_stages(&mut in_flight);
+        for (transaction, in_flight) in batch.iter_mut().zip(&mut in_flight) {
+            transaction.settle(in_flight, self);
+        }
         let succeeded = batch.iter().zip(&in_flight);
         let succeeded = succeeded.filter(|(_, in_flight)| !in_flight.has_failed());
         let read_back = succeeded.map(|(transaction, _)| transaction.queries()[1]);
@@ -183,19 +191,64 @@ impl<P: TypedQuery, R: TypedQuery> TypedTransaction<P, R> {
 
     fn try_plan(&mut self, engine: &mut Engine, results: &mut BatchResults) -> Result<Plan, Error> {
         let answer = engine.fetch_once(&self.transaction.precondition, results)?;
-        let used_up: PlanFn<P::Answer> = Box::new(|_| Ok(Plan::nothing()));
-        let plan = std::mem::replace(&mut self.transaction.plan, used_up);
+        self.plan_from(&answer)
+    }
+
+    fn plan_from(&mut self, answer: &P::Answer) -> Result<Plan, Error> {
+        let plan = &mut self.transaction.plan;
         // A panic in one plan must not fail the other transactions of the batch.
-        let plan = catch_unwind(AssertUnwindSafe(|| plan(&answer))).unwrap_or_else(|_| {
+        let plan = catch_unwind(AssertUnwindSafe(|| plan.plan(answer)));
+        let plan = plan.ok().flatten().unwrap_or_else(|| {
             Err(Error::new(
                 Reason::Internal,
                 "the executor failed on this request",
             ))
         })?;
-        if plan.is_empty() {
-            self.known = self.transaction.same_answer(&answer);
-        }
+        self.known = match plan.is_empty() {
+            true => self.transaction.same_answer(answer),
+            false => None,
+        };
         Ok(plan)
+    }
+
+    /// The outcome of an executed plan, whose result is read back.
+    fn read_back(
+        &mut self,
+        done: InFlight,
+        engine: &mut Engine,
+        results: &mut BatchResults,
+    ) -> Result<Executed<R::Answer>, Error> {
+        let (created, steps) = done.finish()?;
+        let value = match self.known.take() {
+            Some(known) => known,
+            None => engine
+                .fetch_once(&self.transaction.read_back, results)
+                .map_err(|mut error| {
+                    error.detail = format!("executed, but reading back failed: {}", error.detail);
+                    error
+                })?,
+        };
+        Ok(Executed {
+            value,
+            created,
+            steps,
+        })
+    }
+
+    /// A plan to create the object that another program has deleted since it was written; `None` if
+    /// it was not deleted or is not to be created.
+    fn plan_to_create_again(
+        &mut self,
+        outcome: &Result<Executed<R::Answer>, Error>,
+    ) -> Option<Plan> {
+        let Executed { value, steps, .. } = outcome.as_ref().ok()?;
+        let is_gone = steps.first().is_some_and(|step| !R::shows(value, &step.op));
+        if !is_gone || !self.transaction.plan.is_repeated() {
+            return None;
+        }
+        let answer = (value as &dyn Any).downcast_ref::<P::Answer>()?;
+        let plan = self.plan_from(answer).ok()?;
+        plan.creates.then_some(plan)
     }
 
     /// The outcome that executing the plan would have.
@@ -243,24 +296,37 @@ impl<P: TypedQuery, R: TypedQuery> PendingTransaction for TypedTransaction<P, R>
         None
     }
 
+    fn settle(&mut self, in_flight: &mut InFlight, engine: &mut Engine) {
+        for _ in 1..ATTEMPTS {
+            if !(self.transaction.plan.is_repeated() && in_flight.is_outdated()) {
+                break;
+            }
+            let answer = engine.fetch(&self.transaction.precondition);
+            match answer.and_then(|answer| self.plan_from(&answer)) {
+                Ok(plan) => {
+                    in_flight.resume(plan);
+                    engine.execute_stages(std::slice::from_mut(in_flight));
+                }
+                Err(error) => {
+                    in_flight.fail(error);
+                    break;
+                }
+            }
+        }
+        engine.roll_back(in_flight);
+    }
+
     fn finish(&mut self, done: InFlight, engine: &mut Engine, results: &mut BatchResults) {
-        let outcome = done.finish().and_then(|(created, steps)| {
-            let value = match self.known.take() {
-                Some(known) => known,
-                None => engine
-                    .fetch_once(&self.transaction.read_back, results)
-                    .map_err(|mut error| {
-                        error.detail =
-                            format!("executed, but reading back failed: {}", error.detail);
-                        error
-                    })?,
+        let mut outcome = self.read_back(done, engine, results);
+        for _ in 1..ATTEMPTS {
+            let Some(plan) = self.plan_to_create_again(&outcome) else {
+                break;
             };
-            Ok(Executed {
-                value,
-                created,
-                steps,
-            })
-        });
+            let mut again = InFlight::new(plan);
+            engine.execute_stages(std::slice::from_mut(&mut again));
+            self.settle(&mut again, engine);
+            outcome = self.read_back(again, engine, &mut BatchResults::default());
+        }
         self.reply(outcome);
     }
 

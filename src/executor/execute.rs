@@ -90,9 +90,16 @@ impl Engine {
         interruption
     }
 
-    /// Executes the plans of a batch, stage by stage, and rolls back those that fail.
+    /// Executes the plans of a batch, stage by stage.
     pub(super) fn execute_stages(&mut self, plans: &mut [InFlight]) {
         while let Some(stage) = next_stage(plans) {
+            let (checked, stage): (Vec<_>, Vec<_>) = stage
+                .into_iter()
+                .partition(|(_, step)| step.check.is_some());
+            for (plan, step) in checked {
+                let (step, result) = self.execute_checked(step);
+                plans[plan].record(step, result);
+            }
             if stage.is_empty() {
                 continue;
             }
@@ -109,18 +116,15 @@ impl Engine {
                 plans[plan].record(step, result);
             }
         }
-        for plan in plans.iter_mut() {
-            let done = std::mem::take(&mut plan.done);
-            match &mut plan.failed {
-                Some(error) => self.roll_back(&done, error),
-                None => plan.done = done,
-            }
-        }
     }
 
-    /// Reverts the steps of a failed plan, the last first. The error reports what could not be
-    /// reverted.
-    fn roll_back(&mut self, done: &[Step], error: &mut Error) {
+    /// Reverts the steps of a plan that has failed, the last first. The error reports what could not
+    /// be reverted.
+    pub(super) fn roll_back(&mut self, plan: &mut InFlight) {
+        let Some(error) = &mut plan.failed else {
+            return;
+        };
+        let done = std::mem::take(&mut plan.done);
         let undo: Vec<_> = done
             .iter()
             .rev()
@@ -149,11 +153,19 @@ impl Engine {
 
     /// Executes operations in order, in the managed network namespace. An operation that fails does
     /// not stop the ones after it.
+    pub(super) fn execute(&mut self, ops: &[Op]) -> Result<Vec<Outcome>, Error> {
+        self.in_one_namespace(|engine| engine.execute_here(ops))
+    }
+
+    /// Executes something in the managed network namespace.
     ///
     /// Another namespace may get the managed name at any time. The operations are sent only to the
     /// one from whose state they are planned, and they have succeeded only if it still has the name
     /// afterwards: no change in a deleted namespace is reported as a success.
-    fn execute(&mut self, ops: &[Op]) -> Result<Vec<Outcome>, Error> {
+    pub(super) fn in_one_namespace<T>(
+        &mut self,
+        execute: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let kernel = self.kernel.clone();
         let replaced = |executed| {
             let name = kernel.namespace().unwrap_or_default();
@@ -163,9 +175,9 @@ impl Engine {
         if self.planned_in.is_some_and(|planned_in| planned_in != here) {
             return Err(replaced(false));
         }
-        let outcomes = self.execute_here(ops)?;
+        let outcome = execute(self)?;
         match self.socket.enter() {
-            Ok(id) if id == here => Ok(outcomes),
+            Ok(id) if id == here => Ok(outcome),
             _ => Err(replaced(true)),
         }
     }
@@ -227,7 +239,7 @@ impl Engine {
     }
 
     /// The result of an operation. Reads the current state if the reply is lost.
-    fn result(&mut self, op: &Op, outcome: Outcome) -> CommandResult {
+    pub(super) fn result(&mut self, op: &Op, outcome: Outcome) -> CommandResult {
         match outcome {
             Outcome::Done => CommandResult::Done,
             Outcome::Rejected(errno) => CommandResult::Refused(self.rejected(op, errno)),
@@ -350,6 +362,23 @@ impl InFlight {
                 self.failed.get_or_insert(step.locate(error));
             }
         }
+    }
+
+    /// Whether the plan failed because another program created or deleted an object.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.failed.as_ref().is_some_and(Error::contradicts_read)
+    }
+
+    /// Goes on with a plan from the current state, which shows the steps that are done.
+    pub(super) fn resume(&mut self, plan: Plan) {
+        self.creates = plan.creates || (self.creates && !self.done.is_empty());
+        self.stages = plan.stages.into_iter();
+        self.failed = None;
+    }
+
+    /// Fails with another error.
+    pub(super) fn fail(&mut self, error: Error) {
+        self.failed = Some(error);
     }
 
     /// Whether an operation has failed.

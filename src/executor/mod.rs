@@ -8,6 +8,7 @@
 
 mod batch;
 mod cache;
+mod checked;
 mod connections;
 mod dump;
 mod engine;
@@ -51,7 +52,7 @@ pub use query::{
     SyncDaemonsQuery, Table, TableQuery, TimeoutsQuery, TypedQuery,
 };
 pub use transaction::{
-    CommandList, CommandResult, CommandResults, Executed, Plan, Step, Transaction,
+    Check, CommandList, CommandResult, CommandResults, Executed, Plan, Step, Transaction,
 };
 
 use crate::{budget::Budget, kernel::Kernel};

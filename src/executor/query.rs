@@ -39,6 +39,12 @@ pub trait TypedQuery: Clone + Debug + Eq + Hash + Send + 'static {
     /// Reads the result from the kernel.
     fn fetch(&self, source: &mut Source<'_>) -> Result<Self::Answer, Error>;
 
+    /// Whether a result has the object that `op` made or edited. If it has not, another program has
+    /// deleted it since.
+    fn shows(_answer: &Self::Answer, _op: &Op) -> bool {
+        true
+    }
+
     /// Changes a result as executing `op` would, for a dry run. Fails as the kernel would.
     fn project(_answer: &mut Self::Answer, _op: &Op) -> Result<(), Error> {
         Ok(())
@@ -295,6 +301,10 @@ impl TypedQuery for ServiceWithServersQuery {
             .map(|entry| entry.map(Arc::new))
     }
 
+    fn shows(entry: &Self::Answer, _op: &Op) -> bool {
+        entry.is_some()
+    }
+
     fn project(entry: &mut Self::Answer, op: &Op) -> Result<(), Error> {
         let result = match (op, entry.as_mut().map(Arc::make_mut)) {
             (Op::CreateService(key, config), None) => {
@@ -335,6 +345,15 @@ impl TypedQuery for ServersQuery {
             .socket
             .read(|socket| dump::servers(socket, self.0, interleave))
             .map(|servers| servers.map(Arc::new))
+    }
+
+    fn shows(servers: &Self::Answer, op: &Op) -> bool {
+        match (op, servers) {
+            (Op::CreateServer(_, key, _) | Op::SetServer(_, key, _), Some(servers)) => {
+                servers.iter().any(|server| server.key == *key)
+            }
+            (_, servers) => servers.is_some(),
+        }
     }
 
     fn project(servers: &mut Self::Answer, op: &Op) -> Result<(), Error> {

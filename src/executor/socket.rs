@@ -59,6 +59,16 @@ pub enum Dump {
     SyncDaemons,
 }
 
+/// What to read right before an operation.
+#[derive(Clone, Copy, Debug)]
+pub enum ReadBefore {
+    /// A service.
+    Service(ServiceKey),
+    /// The servers of a service. The kernel fills the first datagram of the dump before the
+    /// operation, the others after it.
+    Servers(ServiceKey),
+}
+
 /// The size of a dump.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Extent {
@@ -206,6 +216,47 @@ impl IpvsSocket {
             }
         }
         received
+    }
+
+    /// Executes an operation, and reads in the same send right before it, so that next to nothing can
+    /// come between. `each` receives the attributes of what is read. The last value is the error of
+    /// the socket, if it failed.
+    pub fn execute_after(
+        &mut self,
+        read: ReadBefore,
+        op: &Op,
+        mut each: impl FnMut(&[u8]),
+    ) -> (Outcome, Option<io::Error>) {
+        let first = self.reserve(2);
+        self.out.clear();
+        let head = self.head(first, 0, false);
+        match read {
+            ReadBefore::Service(key) => codec::get(&mut self.out, head, Get::Service(key)),
+            ReadBefore::Servers(key) => codec::dump_servers(&mut self.out, head, key),
+        }
+        let head = self.head(first, 1, true);
+        codec::op(&mut self.out, head, op);
+        if let Err(error) = self.transport.send(&self.out) {
+            return (Outcome::NotSent, Some(error));
+        }
+        let (mut is_read, mut outcome) = (false, Outcome::Unknown);
+        let received = self.receive(|_, message| {
+            match (message.seq.wrapping_sub(first), message.kind) {
+                (0, Kind::Attributes(bytes)) => {
+                    each(bytes);
+                    is_read |= matches!(read, ReadBefore::Service(_));
+                }
+                (0, Kind::Outcome(_) | Kind::Done(_)) => is_read = true,
+                (1, Kind::Outcome(0)) => outcome = Outcome::Done,
+                (1, Kind::Outcome(errno)) => outcome = Outcome::Rejected(Errno(errno)),
+                _ => {}
+            }
+            match is_read && outcome != Outcome::Unknown {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        });
+        (outcome, received.err())
     }
 
     /// Sends requests whose reply is one message each, many per send. `reply` receives the index of

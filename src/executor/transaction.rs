@@ -3,7 +3,7 @@
 use std::{any::Any, fmt, time::Duration};
 
 use super::query::TypedQuery;
-use crate::model::{Error, Op, ServiceKey};
+use crate::model::{Error, Op, ServerDraft, ServiceDraft, ServiceKey};
 
 /// Reads a precondition, plans from it, executes the plan, and reads the result back. No other
 /// request of this process comes between these.
@@ -15,13 +15,22 @@ pub struct Transaction<P: TypedQuery, R: TypedQuery> {
     /// with others of the same service, whose operations may come between their stages.
     pub precondition: P,
     /// Plans from the precondition. It runs on the executor's thread and must not block.
-    pub plan: PlanFn<P::Answer>,
+    pub plan: Planner<P::Answer>,
     /// What to read after.
     pub read_back: R,
 }
 
 /// See [`Transaction::plan`].
-pub type PlanFn<A> = Box<dyn FnOnce(&A) -> Result<Plan, Error> + Send>;
+pub enum Planner<A> {
+    /// Plans once. `None` once it has.
+    Once(Option<Box<PlanOnce<A>>>),
+    /// Plans again, from the precondition read again, if another program has created or deleted an
+    /// object of the plan before it was executed.
+    Repeated(Box<PlanRepeatedly<A>>),
+}
+
+type PlanOnce<A> = dyn FnOnce(&A) -> Result<Plan, Error> + Send;
+type PlanRepeatedly<A> = dyn FnMut(&A) -> Result<Plan, Error> + Send;
 
 /// Operations in stages. A stage starts when all operations of the one before have succeeded. If an
 /// operation fails, those that succeeded are rolled back as far as the kernel allows.
@@ -34,7 +43,7 @@ pub struct Plan {
 }
 
 /// One operation of a plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// The operation.
     pub op: Op,
@@ -42,6 +51,23 @@ pub struct Step {
     pub undo: Option<Op>,
     /// The request field that causes the operation, such as `servers[2]`, for the error.
     pub path: Option<String>,
+    /// What to do if another program changes the entry between the precondition and the operation.
+    pub check: Option<Box<Check>>,
+}
+
+/// What an operation that replaces an entry does if another program has changed the entry since it
+/// was planned. [`Step::undo`] has the entry that the plan is made from.
+///
+/// The kernel replaces an entry as a whole, without a precondition. So the entry is read in the send
+/// of the operation, right before it, and what was overwritten is made good.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Check {
+    /// Fails with `REVISION_MISMATCH`, and restores what the other program wrote.
+    Unchanged,
+    /// Applies the draft again, to what the other program wrote.
+    MergeService(ServiceDraft),
+    /// As [`MergeService`](Self::MergeService).
+    MergeServer(ServerDraft),
 }
 
 /// Independent operations, executed in order. A failure reverts nothing.
@@ -112,7 +138,20 @@ impl<P: TypedQuery, R: TypedQuery> Transaction<P, R> {
     ) -> Self {
         Self {
             precondition,
-            plan: Box::new(plan),
+            plan: Planner::Once(Some(Box::new(plan))),
+            read_back,
+        }
+    }
+
+    /// A transaction whose plan depends on what exists: see [`Planner::Repeated`].
+    pub fn repeated(
+        precondition: P,
+        plan: impl FnMut(&P::Answer) -> Result<Plan, Error> + Send + 'static,
+        read_back: R,
+    ) -> Self {
+        Self {
+            precondition,
+            plan: Planner::Repeated(Box::new(plan)),
             read_back,
         }
     }
@@ -128,6 +167,22 @@ impl<P: TypedQuery, R: TypedQuery> Transaction<P, R> {
         let precondition = (&self.precondition as &dyn Any).downcast_ref::<R>();
         precondition.filter(|query| **query == self.read_back)?;
         (answer as &dyn Any).downcast_ref::<R::Answer>().cloned()
+    }
+}
+
+// === impl Planner ===
+
+impl<A> Planner<A> {
+    /// Plans; `None` if it must not plan again.
+    pub(super) fn plan(&mut self, answer: &A) -> Option<Result<Plan, Error>> {
+        match self {
+            Self::Once(plan) => plan.take().map(|plan| plan(answer)),
+            Self::Repeated(plan) => Some(plan(answer)),
+        }
+    }
+
+    pub(super) fn is_repeated(&self) -> bool {
+        matches!(self, Self::Repeated(_))
     }
 }
 
@@ -195,6 +250,7 @@ impl From<Op> for Step {
             op,
             undo: None,
             path: None,
+            check: None,
         }
     }
 }
@@ -206,6 +262,16 @@ impl Step {
             op,
             undo: Some(undo),
             path: None,
+            check: None,
+        }
+    }
+
+    /// The same step with a check.
+    #[must_use]
+    pub fn checked(self, check: Check) -> Self {
+        Self {
+            check: Some(Box::new(check)),
+            ..self
         }
     }
 

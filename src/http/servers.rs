@@ -259,6 +259,9 @@ pub(super) async fn put(
 /// Applies a JSON merge patch (RFC 7396) to a real server (`ipvsadm -e`): fields in the body are
 /// changed, others are kept, and `null` resets a field to its default. `{"weight": 0}` drains the
 /// server: it keeps its connections and receives no new ones.
+/// A change that another program makes to another field at the same moment is kept, except within the
+/// microsecond in which the kernel executes the write; with more than 64 servers, while
+/// the kernel lists them.
 #[utoipa::path(
     patch, path = "/v1/services/{service}/servers/{server}", operation_id = "updateServer",
     tag = "servers",

@@ -229,6 +229,8 @@ pub(super) async fn put(
 ///
 /// Applies a JSON merge patch (RFC 7396) to a virtual service (`ipvsadm -E`): fields in the body are
 /// changed, others are kept, and `null` resets a field to its default. `servers` is rejected.
+/// A change that another program makes to another field at the same moment is kept, except within the
+/// microsecond in which the kernel executes the write.
 #[utoipa::path(
     patch, path = "/v1/services/{service}", operation_id = "updateService", tag = "services",
     params(ServicePath, Write, IfMatch),

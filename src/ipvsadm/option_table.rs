@@ -254,7 +254,8 @@ pub static OPTIONS: [OptionSpec; 57] = [
         "weight",
         "WEIGHT",
         Opt::Weight,
-        "Weight: capacity relative to the other servers. 0 to 65535; 0 receives no new connections. \
+        "Weight: capacity relative to the other servers. 0 to 2147483647; 0 receives no new \
+         connections. \
          Default 1.",
     ),
     value(

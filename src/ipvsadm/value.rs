@@ -172,7 +172,7 @@ impl<'a> Values<'a> {
                     _ => Forwarding::Direct,
                 };
             }
-            Opt::Weight => config.weight = ranged(text, ServerConfig::MAX_WEIGHT, "weight")?,
+            Opt::Weight => config.weight = ranged(text, ServerConfig::MAX_KERNEL_WEIGHT, "weight")?,
             Opt::UpperThreshold => {
                 config.upper_threshold = ranged(text, ServerConfig::MAX_THRESHOLD, "u_threshold")?;
             }

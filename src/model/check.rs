@@ -58,8 +58,9 @@ pub(super) fn kernel_name(
     name
 }
 
-/// `field` applied to `base`. A value outside `min` to `max` adds a violation and keeps `base`.
-pub(super) fn number<T: TryFrom<i64>>(
+/// `field` applied to `base`. A value outside `min` to `max` adds a violation and keeps `base`, unless
+/// it equals `base`: what another program has set may be sent back.
+pub(super) fn number<T: TryFrom<i64> + Copy + Into<i64>>(
     field: &Field<i64>,
     name: &str,
     (base, default): (T, T),
@@ -69,6 +70,7 @@ pub(super) fn number<T: TryFrom<i64>>(
     match *field {
         Field::Keep => base,
         Field::Clear => default,
+        Field::Set(value) if value == base.into() => base,
         Field::Set(value) => in_range(value, name, min, max).unwrap_or_else(|violation| {
             violations.push(violation);
             base

@@ -22,6 +22,15 @@ impl<T> Field<T> {
         !matches!(self, Self::Keep)
     }
 
+    /// The same field, set to the default if it is absent.
+    #[must_use]
+    pub fn or_clear(self) -> Self {
+        match self {
+            Self::Keep => Self::Clear,
+            field => field,
+        }
+    }
+
     /// Whether the field is left as it is.
     pub fn is_keep(&self) -> bool {
         matches!(self, Self::Keep)

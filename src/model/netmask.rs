@@ -29,6 +29,18 @@ pub enum MaskText {
     Number(#[serde(deserialize_with = "integer::one")] i64),
 }
 
+// === impl MaskText ===
+
+impl MaskText {
+    /// Whether this is how a netmask is shown.
+    fn shows(&self, netmask: Netmask) -> bool {
+        match self {
+            Self::Text(text) => *text == netmask.to_string(),
+            Self::Number(number) => number.to_string() == netmask.to_string(),
+        }
+    }
+}
+
 // === impl Netmask ===
 
 impl Netmask {
@@ -73,6 +85,8 @@ impl Netmask {
         match field {
             Field::Keep => self,
             Field::Clear => Self::full(family),
+            // What another program has set may be sent back.
+            Field::Set(text) if text.shows(self) => self,
             Field::Set(text) => Self::parse(text, family).unwrap_or_else(|message| {
                 violations.push(Violation::new(path, message));
                 self

@@ -28,9 +28,9 @@ pub struct Server {
 pub struct ServerConfig {
     /// Forwarding method (manual: -g, -i, -m). Default direct routing.
     pub forwarding: Forwarding,
-    /// Capacity relative to the other servers, 0 to 65535 (manual: -w). Default 1. A server of
-    /// weight 0 receives no new connections. The kernel accepts up to 2147483647; such a value of
-    /// another program is reported unchanged.
+    /// Capacity relative to the other servers (manual: -w). Default 1. A server of weight 0 receives
+    /// no new connections. Requests set 0 to 65535, as the manual says; command lines, as in
+    /// `ipvsadm -R`, all that the kernel accepts, up to 2147483647.
     pub weight: u32,
     /// Number of connections above which the server receives no new ones, up to 2147483647
     /// (manual: -x). Default 0: no limit.
@@ -107,8 +107,11 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
-    /// The largest weight that a request may set (manual: -w).
+    /// The largest weight that a request may set (manual: -w). A larger one that the server has
+    /// already is accepted.
     pub const MAX_WEIGHT: u32 = 65_535;
+    /// The largest weight that the kernel accepts.
+    pub const MAX_KERNEL_WEIGHT: u32 = i32::MAX as u32;
     /// The largest threshold that a request may set. The manual says 65535, which a busy server
     /// exceeds; the kernel and ipvsadm accept any positive signed 32-bit number.
     pub const MAX_THRESHOLD: u32 = i32::MAX as u32;

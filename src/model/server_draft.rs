@@ -149,9 +149,33 @@ impl ServerDraft {
         self.apply(service, key, ServerConfig::default(), true, violations)
     }
 
-    /// The configuration of an existing server: the draft applied to `base`. Rules about several
-    /// fields are checked only if the draft sets one of them, so that a configuration that another
-    /// program set in violation of the rules can still be changed step by step.
+    /// The configuration that replaces that of an existing server: absent fields take the default. As
+    /// in [`update`](Self::update), a value that the server has is accepted, so that what was read can
+    /// be sent back.
+    pub fn replace(
+        &self,
+        service: ServiceKey,
+        key: ServerKey,
+        present: ServerConfig,
+    ) -> Result<ServerConfig, Error> {
+        let whole = Self {
+            forwarding: self.forwarding.clone().or_clear(),
+            weight: self.weight.or_clear(),
+            upper_threshold: self.upper_threshold.or_clear(),
+            lower_threshold: self.lower_threshold.or_clear(),
+            tunnel: match self.tunnel.clone() {
+                Field::Set(tunnel) => Field::Set(tunnel.or_clear()),
+                tunnel => tunnel.or_clear(),
+            },
+            ..Self::default()
+        };
+        whole.update(service, key, present)
+    }
+
+    /// The configuration of an existing server: the draft applied to `base`. A value that the server
+    /// has is accepted. Rules about several fields are checked only if the draft changes one of them,
+    /// so that a configuration that another program set in violation of the rules can still be changed
+    /// step by step.
     pub fn update(
         &self,
         service: ServiceKey,
@@ -171,29 +195,26 @@ impl ServerDraft {
     ) -> Result<ServerConfig, Error> {
         let mut config = base;
         config.forwarding = self.apply_forwarding(base.forwarding, create, &mut violations);
-        let max_weight = ServerConfig::MAX_WEIGHT.into();
+        config.weight = self.apply_weight(base.weight, &mut violations);
         let max_threshold = ServerConfig::MAX_THRESHOLD.into();
-        for (field, name, value, default, max) in [
-            (&self.weight, "weight", &mut config.weight, 1, max_weight),
+        for (field, name, value) in [
             (
                 &self.upper_threshold,
                 "upper_threshold",
                 &mut config.upper_threshold,
-                0,
-                max_threshold,
             ),
             (
                 &self.lower_threshold,
                 "lower_threshold",
                 &mut config.lower_threshold,
-                0,
-                max_threshold,
             ),
         ] {
-            *value = number(field, name, (*value, default), (0, max), &mut violations);
+            let range = (0, max_threshold);
+            *value = number(field, name, (*value, 0), range, &mut violations);
         }
 
-        if (self.upper_threshold.is_present() || self.lower_threshold.is_present())
+        let thresholds = |config: &ServerConfig| (config.upper_threshold, config.lower_threshold);
+        if thresholds(&config) != thresholds(&base)
             && config.lower_threshold > config.upper_threshold
         {
             violations.push(Violation::new(
@@ -209,10 +230,20 @@ impl ServerDraft {
             config.tunnel = Tunnel::default();
         }
         self.apply_tunnel(&mut config, sets_forwarding, &mut violations);
-        if sets_forwarding {
+        if create || config.forwarding != base.forwarding {
             check_forwarding(service, key, config.forwarding, &mut violations);
         }
         accept(config, violations)
+    }
+
+    fn apply_weight(&self, base: u32, violations: &mut Vec<Violation>) -> u32 {
+        let before = violations.len();
+        let range = (0, ServerConfig::MAX_WEIGHT.into());
+        let weight = number(&self.weight, "weight", (base, 1), range, violations);
+        if let Some(violation) = violations.get_mut(before) {
+            violation.message += ", or the weight that the server has";
+        }
+        weight
     }
 
     fn apply_forwarding(

@@ -260,9 +260,33 @@ impl ServiceDraft {
         accept(config, violations)
     }
 
-    /// The configuration of an existing service: the draft applied to `base`. Rules about several
-    /// fields are checked only if the draft sets one of them, so that a configuration that another
-    /// program set in violation of the rules can still be changed step by step.
+    /// The configuration that replaces that of an existing service: absent fields take the default.
+    /// As in [`update`](Self::update), a value that the service has is accepted, so that what was
+    /// read can be sent back.
+    pub fn replace(&self, key: ServiceKey, present: ServiceConfig) -> Result<ServiceConfig, Error> {
+        let whole = Self {
+            scheduler: self.scheduler.clone().or_clear(),
+            scheduler_flags: self.scheduler_flags.clone().or_clear(),
+            one_packet: self.one_packet.or_clear(),
+            persistence: match self.persistence.clone() {
+                Field::Set(draft) => Field::Set(PersistenceDraft {
+                    timeout_seconds: draft.timeout_seconds.or_clear(),
+                    netmask: draft.netmask.or_clear(),
+                }),
+                persistence => persistence.or_clear(),
+            },
+            // Cleared with the persistence.
+            netmask: self.netmask.clone(),
+            persistence_engine: self.persistence_engine.clone().or_clear(),
+            ..Self::default()
+        };
+        whole.update(key, present)
+    }
+
+    /// The configuration of an existing service: the draft applied to `base`. A value that the service
+    /// has is accepted. Rules about several fields are checked only if the draft changes one of them,
+    /// so that a configuration that another program set in violation of the rules can still be changed
+    /// step by step.
     pub fn update(&self, key: ServiceKey, base: ServiceConfig) -> Result<ServiceConfig, Error> {
         let mut violations = Vec::new();
         if self.servers.is_some() {
@@ -306,7 +330,7 @@ impl ServiceDraft {
             Field::Set(name) => kernel_name(name, "persistence_engine", Name::MAX, violations),
         };
         self.apply_persistence(key.family(), &mut config, violations);
-        self.check_combinations(key, &config, create, violations);
+        Self::check_combinations(key, &config, (!create).then_some(&base), violations);
         config
     }
 
@@ -316,6 +340,7 @@ impl ServiceDraft {
         config: &mut ServiceConfig,
         violations: &mut Vec<Violation>,
     ) {
+        let present = config.netmask;
         match &self.persistence {
             Field::Keep => {}
             Field::Clear => {
@@ -346,21 +371,20 @@ impl ServiceDraft {
                     "only valid without persistence: set persistence.netmask",
                 ));
             } else {
-                let netmask = config.netmask;
-                config.netmask = netmask.updated(&self.netmask, family, "netmask", violations);
+                config.netmask = present.updated(&self.netmask, family, "netmask", violations);
             }
         }
     }
 
+    /// `present` is the configuration of a service that exists.
     fn check_combinations(
-        &self,
         key: ServiceKey,
         config: &ServiceConfig,
-        create: bool,
+        present: Option<&ServiceConfig>,
         violations: &mut Vec<Violation>,
     ) {
         if config.one_packet
-            && (create || self.one_packet.is_present())
+            && present.is_none_or(|present| !present.one_packet)
             && matches!(key, ServiceKey::Address { protocol, .. } if protocol != Protocol::Udp)
         {
             violations.push(Violation::new(
@@ -370,10 +394,14 @@ impl ServiceDraft {
         }
         if key.port() == Some(0)
             && config.persistence_timeout.is_none()
-            && (create || self.persistence.is_present())
+            && present.is_none_or(|present| present.persistence_timeout.is_some())
         {
             violations.push(Violation::new(
-                if create { "port" } else { "persistence" },
+                if present.is_none() {
+                    "port"
+                } else {
+                    "persistence"
+                },
                 "port 0 (any port) requires persistence: set a port or persistence",
             ));
         }

@@ -67,6 +67,15 @@ named_numbers!(Checksum: u16, "a tunnel checksum: none, checksum or remote",
 // === impl TunnelDraft ===
 
 impl TunnelDraft {
+    /// The same draft with absent fields set to their defaults.
+    pub(super) fn or_clear(self) -> Self {
+        Self {
+            kind: self.kind.or_clear(),
+            port: self.port.or_clear(),
+            checksum: self.checksum.or_clear(),
+        }
+    }
+
     /// The draft applied to `base`.
     pub(super) fn apply(&self, base: Tunnel, violations: &mut Vec<Violation>) -> Tunnel {
         let mut tunnel = base;
@@ -75,6 +84,7 @@ impl TunnelDraft {
             Field::Keep => {}
             Field::Clear => tunnel = Tunnel::default(),
             Field::Set(text) => match text.parse() {
+                Ok(kind) if kind == base.kind => {}
                 Ok(TunnelType::Other(_)) | Err(_) => violations.push(Violation::new(
                     "tunnel.type",
                     format!("{text:?} is not a tunnel type: ipip, gue or gre"),
@@ -92,6 +102,7 @@ impl TunnelDraft {
         match self.port {
             Field::Keep => {}
             Field::Clear => tunnel.port = 0,
+            Field::Set(port) if port == i64::from(base.port) => tunnel.port = base.port,
             Field::Set(port) => match in_range(port, "tunnel.port", 1, u16::MAX.into()) {
                 Ok(port) => tunnel.port = port,
                 Err(violation) => violations.push(violation),
@@ -101,6 +112,7 @@ impl TunnelDraft {
             Field::Keep => {}
             Field::Clear => tunnel.checksum = Checksum::None,
             Field::Set(text) => match text.parse() {
+                Ok(checksum) if checksum == base.checksum => tunnel.checksum = checksum,
                 Ok(Checksum::Other(_)) | Err(_) => violations.push(Violation::new(
                     "tunnel.checksum",
                     format!("{text:?} is not a tunnel checksum: none, checksum or remote"),
@@ -108,7 +120,7 @@ impl TunnelDraft {
                 Ok(checksum) => tunnel.checksum = checksum,
             },
         }
-        if violations.len() == before {
+        if violations.len() == before && tunnel != base {
             violations.extend(tunnel.check());
         }
         tunnel

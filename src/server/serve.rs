@@ -17,7 +17,7 @@ use super::{
     listener::{Accepted, BindError, Listener},
     shutdown::{Phase, Shutdown},
 };
-use crate::budget::Budget;
+use crate::{app::BackgroundWork, budget::Budget};
 
 /// First and longest pause after an accept that failed for lack of a resource (descriptors,
 /// memory); the pause doubles with each failure. Without it, the listener stays readable and the
@@ -39,6 +39,7 @@ pub struct Server {
     listeners: Vec<Listener>,
     limits: Limits,
     service: ServiceHandle,
+    work: BackgroundWork,
 }
 
 /// Replaces what new connections of a server are served with. Open connections keep what they have.
@@ -86,7 +87,17 @@ impl Server {
             listeners,
             limits: config.limits.clone(),
             service: ServiceHandle(watch::Sender::new(None)),
+            work: BackgroundWork::default(),
         })
+    }
+
+    /// Waits at the end for work that outlives its connections, too.
+    #[must_use]
+    pub fn with_background_work(self, work: &BackgroundWork) -> Self {
+        Self {
+            work: work.clone(),
+            ..self
+        }
     }
 
     /// A handle to replace router and limits while the server runs.
@@ -108,6 +119,7 @@ impl Server {
             listeners,
             mut limits,
             service: ServiceHandle(service),
+            work,
         } = self;
         let max_connections = raise_file_limit(&limits, listeners.len());
         let slots = Arc::new(Semaphore::new(max_connections));
@@ -133,30 +145,38 @@ impl Server {
         if let Some(service) = &*service.borrow() {
             limits.shutdown_grace = service.limits.shutdown_grace;
         }
-        drain(&limits, max_connections, &slots, &handler, shutdown).await
+        drain(&limits, max_connections, &slots, &handler, &work, shutdown).await
     }
 }
 
-/// Waits for the open connections, and aborts those that do not complete in time.
+/// Waits for the open connections and for the writes in progress. Aborts connections that do not
+/// complete in time, and then stops restores.
 async fn drain(
     limits: &Limits,
     max_connections: usize,
     slots: &Semaphore,
     handler: &ConnectionHandler,
+    work: &BackgroundWork,
     shutdown: &Shutdown,
 ) -> DrainOutcome {
     // Every connection holds one permit: all permits are free when all connections have ended.
     let all = u32::try_from(max_connections).unwrap_or(u32::MAX);
     let open = || max_connections - slots.available_permits();
     tracing::info!(connections = open(), grace = ?limits.shutdown_grace, "draining");
+    let all_ended = || async {
+        drop(slots.acquire_many(all).await);
+        // No connection is left that could begin a write.
+        work.finished().await;
+    };
     tokio::select! {
-        _ = slots.acquire_many(all) => {}
+        () = all_ended() => {}
         () = sleep(limits.shutdown_grace) => {}
         () = shutdown.reached(Phase::Aborting) => {}
     }
-    if open() > 0 {
+    if open() > 0 || work.is_running() {
         shutdown.abort();
-        let _ = timeout(ABORT_TIMEOUT, slots.acquire_many(all)).await;
+        work.stop();
+        let _ = timeout(ABORT_TIMEOUT, all_ended()).await;
     }
     let aborted = handler.aborted() + open();
     if aborted > 0 {

@@ -155,9 +155,6 @@ pub fn compare(cmd: &str, expected: &CommandOutput, actual: &CommandOutput) -> C
             _ => Comparison::Different,
         };
     }
-    if expected.code == 0 && actual.stderr == "illegal weight specified\n" && actual.code == 2 {
-        return Comparison::Documented(2);
-    }
     if (expected.code, &expected.stderr) != (actual.code, &actual.stderr) {
         return Comparison::Different;
     }

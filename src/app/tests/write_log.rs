@@ -16,27 +16,27 @@ use tracing_subscriber::{
 use super::*;
 
 /// The fields of an event, as text.
-type Fields = BTreeMap<&'static str, String>;
+pub(super) type Fields = BTreeMap<&'static str, String>;
 
 /// Records the events of the write path on this thread.
 #[derive(Clone, Default)]
-struct WriteLog(Arc<Mutex<Vec<Fields>>>);
+pub(super) struct WriteLog(Arc<Mutex<Vec<Fields>>>);
 
 impl WriteLog {
     /// A log that records until the guard is dropped.
-    fn start() -> (Self, DefaultGuard) {
+    pub(super) fn start() -> (Self, DefaultGuard) {
         let log = Self::default();
         let subscriber = Registry::default().with(log.clone());
         (log, tracing::subscriber::set_default(subscriber))
     }
 
     /// The events since the last call.
-    fn take(&self) -> Vec<Fields> {
+    pub(super) fn take(&self) -> Vec<Fields> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 
     /// The only event since the last call.
-    fn take_one(&self) -> Fields {
+    pub(super) fn take_one(&self) -> Fields {
         let mut events = self.take();
         assert_eq!(events.len(), 1, "{events:?}");
         events.remove(0)
@@ -45,7 +45,8 @@ impl WriteLog {
 
 impl<S: Subscriber> Layer<S> for WriteLog {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target().ends_with("app::write") {
+        let target = event.metadata().target();
+        if target.ends_with("app::write") || target.ends_with("app::restore") {
             let mut fields = Recorder::default();
             event.record(&mut fields);
             self.0.lock().unwrap().push(fields.0);
@@ -158,7 +159,18 @@ async fn a_restore_logs_the_executed_operations() {
         ("rejected", "1"),
         ("operations", "create_service create_server*2"),
     ]);
-    assert_eq!(log.take_one(), expected, "without the rejected command");
+    let [part, end] = log.take().try_into().unwrap();
+    assert_eq!(part, expected, "without the rejected command");
+    let expected = event([
+        ("message", "restore ended"),
+        ("principal", "anonymous"),
+        ("dry_run", "false"),
+        ("commands", "4"),
+        ("done", "3"),
+        ("refused", "1"),
+        ("client_gone", "false"),
+    ]);
+    assert_eq!(end, expected);
 }
 
 #[tokio::test]

@@ -178,7 +178,10 @@ fn error_response(description: &str, reasons: &[Reason]) -> Response {
 fn example(reason: Reason) -> serde_json::Value {
     let new = |detail| Error::new(reason, detail);
     let error = match reason {
-        Reason::InvalidArgument => Error::invalid("weight", "70000 is out of range: 0 to 65535"),
+        Reason::InvalidArgument => Error::invalid(
+            "weight",
+            "70000 is out of range: 0 to 65535, or the weight that the server has",
+        ),
         Reason::ServiceNotFound => {
             new("virtual service tcp-192.0.2.1-80 does not exist").with_errno(Errno::ESRCH)
         }

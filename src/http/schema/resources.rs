@@ -207,9 +207,10 @@ fn server_configuration() -> Vec<Property> {
         ),
         settable(
             "weight",
-            integer(0, ServerConfig::MAX_WEIGHT.into()).examples([1]),
+            integer(0, ServerConfig::MAX_KERNEL_WEIGHT.into()).examples([1]),
             "Capacity relative to the other servers. A server of weight 0 receives no new \
-             connections. Default: 1.",
+             connections. Requests set 0 to 65535; a larger weight, which another program or \
+             `/v1/rules` has set, is accepted where the server has it already. Default: 1.",
         ),
         settable(
             "upper_threshold",

@@ -196,6 +196,40 @@ proptest! {
             };
             let empty = ServerDraft::default();
             prop_assert_eq!(empty.update(key, server.key, foreign).unwrap(), foreign);
+
+            // What is shown can be sent back.
+            let shown = Server { config: foreign, ..*server };
+            let json = serde_json::to_value(ServerView::new(&shown, Include::default())).unwrap();
+            let draft: ServerDraft = serde_json::from_value(json).unwrap();
+            let tunnel = match foreign.forwarding {
+                Forwarding::Tunnel => foreign.tunnel,
+                _ => Tunnel::default(),
+            };
+            let replaced = draft.replace(key, server.key, foreign).unwrap();
+            prop_assert_eq!(replaced, ServerConfig { tunnel, ..foreign });
+            prop_assert_eq!(draft.update(key, server.key, foreign).unwrap(), replaced);
         }
+    }
+
+    #[test]
+    fn what_is_shown_of_a_service_can_be_sent_back_whatever_is_there(
+        service in service(), timeout in option::of(any::<u32>()), one_packet in any::<bool>(),
+        netmask in any::<u32>(),
+    ) {
+        let netmask = match service.key.family() {
+            Family::Ipv4 => Netmask::V4(netmask.into()),
+            Family::Ipv6 => Netmask::V6(netmask),
+        };
+        let config = ServiceConfig {
+            persistence_timeout: timeout,
+            one_packet,
+            netmask,
+            ..service.config
+        };
+        let shown = Service { config, ..service };
+        let json = serde_json::to_value(ServiceView::bare(&shown, Include::default())).unwrap();
+        let draft: ServiceDraft = serde_json::from_value(json).unwrap();
+        prop_assert_eq!(draft.replace(shown.key, config).unwrap(), config);
+        prop_assert_eq!(draft.update(shown.key, config).unwrap(), config);
     }
 }

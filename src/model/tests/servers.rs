@@ -57,6 +57,31 @@ fn the_weight_is_0_to_65535_and_0_is_not_absent() {
 }
 
 #[test]
+fn a_weight_above_65535_is_accepted_where_the_server_has_it() {
+    let heavy = ServerConfig {
+        weight: 100_000,
+        ..ServerConfig::default()
+    };
+    let (service, address) = (key(SERVICE), server_key("10.0.0.1-80"));
+    let same = server(json!({"weight": 100_000, "upper_threshold": 9}));
+    let replaced = same.replace(service, address, heavy).unwrap();
+    assert_eq!((replaced.weight, replaced.upper_threshold), (100_000, 9));
+    assert_eq!(same.update(service, address, heavy).unwrap(), replaced);
+    let empty = server(json!({})).replace(service, address, heavy).unwrap();
+    assert_eq!(empty.weight, 1, "absent: the default");
+    let other = server(json!({"weight": 100_001}));
+    for result in [
+        other.create(service, address),
+        other.replace(service, address, heavy),
+        other.update(service, address, heavy),
+    ] {
+        let error = result.unwrap_err();
+        let message = "100001 is out of range: 0 to 65535, or the weight that the server has";
+        assert_eq!(error.violations, [Violation::new("weight", message)]);
+    }
+}
+
+#[test]
 fn thresholds_are_0_to_2147483647_and_lower_is_at_most_upper() {
     let max = i64::from(i32::MAX);
     for (upper, lower) in [(0, 0), (5, 5), (max, max), (max, 0)] {
@@ -118,10 +143,11 @@ fn invalid_foreign_values_are_kept_unless_the_draft_sets_them() {
     let repaired = repaired.update(key(SERVICE), elsewhere, foreign).unwrap();
     assert_eq!(repaired.weight, 1_000_000, "shown and kept as it is");
     assert_eq!(repaired.tunnel, foreign.tunnel);
-    let rejected = server(json!({"forwarding": "direct"})).update(key(SERVICE), elsewhere, foreign);
+    let rejected = server(json!({"forwarding": "tunnel"})).update(key(SERVICE), elsewhere, foreign);
     assert_eq!(fields(rejected), ["port"]);
     let other_family = server_key("2001:db8::1-80");
-    let rejected = server(json!({"forwarding": null})).update(key(SERVICE), other_family, foreign);
+    let masquerade = server(json!({"forwarding": "masquerade"}));
+    let rejected = masquerade.update(key(SERVICE), other_family, foreign);
     assert_eq!(fields(rejected), ["forwarding"]);
     server(json!({"weight": 5}))
         .update(key(SERVICE), other_family, foreign)

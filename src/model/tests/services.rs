@@ -165,7 +165,9 @@ fn one_packet_scheduling_requires_udp_or_a_fwmark() {
     let update = |json| draft(json).update(key(TCP), foreign);
     assert!(update(json!({"scheduler": "rr"})).unwrap().one_packet);
     assert!(!update(json!({"one_packet": null})).unwrap().one_packet);
-    assert_eq!(fields(update(on())), ["one_packet"]);
+    assert_eq!(update(on()).unwrap(), foreign, "sent back");
+    let off = ServiceConfig::new(Family::Ipv4);
+    assert_eq!(fields(draft(on()).update(key(TCP), off)), ["one_packet"]);
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! SaveRules, RestoreRules and GetListing.
 
-use ipvsd::proto::v1::{self as pb, restore_rules_response::Event};
+use ipvsd::{
+    kernel::fake::{Fault, On, command},
+    proto::v1::{self as pb, restore_rules_response::Event},
+};
 use tonic::Code;
+use tonic_types::StatusExt;
 
 use super::harness::{Daemon, start_daemon, within_timeout};
 
@@ -132,4 +136,65 @@ async fn the_table_is_listed_in_columns() {
         assert_eq!(refused.code(), Code::InvalidArgument);
         assert!(refused.message().contains(field), "{refused:?}");
     }
+}
+
+#[tokio::test]
+async fn a_replacement_reports_the_difference() {
+    let mut daemon = start_daemon().await;
+    let text = "-A -f 7 -s rr\n-a -f 7 -r 192.168.10.1 -m\n";
+    let replace = |text: &str| pb::RestoreRulesRequest {
+        replace: true,
+        ..part(text)
+    };
+    for (text, changed, counts) in [
+        (text, true, [2, 0, 0, 0]),
+        (text, false, [0, 0, 0, 2]),
+        ("-A -f 7 -s sh\n-A -f 8\n", true, [1, 1, 1, 0]),
+    ] {
+        let events = restore(&mut daemon, vec![replace(text)]).await.unwrap();
+        let Some(Event::End(end)) = events.last() else {
+            panic!("{events:?}");
+        };
+        let difference = end.difference.unwrap();
+        let pb::RestoreDifference {
+            created,
+            updated,
+            deleted,
+            unchanged,
+            ..
+        } = difference;
+        assert_eq!(difference.changed, changed);
+        assert_eq!([created, updated, deleted, unchanged], counts);
+    }
+    let both = pb::RestoreRulesRequest {
+        clear: Some(true),
+        ..replace("-A -f 7\n")
+    };
+    let refused = restore(&mut daemon, vec![both]).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let refused = restore(&mut daemon, vec![replace("")]).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn an_interrupted_restore_says_how_far_it_came() {
+    let mut daemon = start_daemon().await;
+    let silent = Fault::before(|kernel| {
+        if kernel.services().len() == 100 {
+            kernel.faults().clear();
+            kernel.faults().always(On::Any, Fault::LostReply);
+            kernel.faults().always(On::Lookup, Fault::LostReply);
+        }
+    });
+    let faults = daemon.kernel.faults();
+    faults.always(On::Command(command::NEW_SERVICE), silent);
+    let text: String = (1..=300).map(|n| format!("-A -f {n}\n")).collect();
+    let status = restore(&mut daemon, vec![part(&text)]).await.unwrap_err();
+    let executed = daemon.kernel.services().len();
+    let details = status.get_error_details();
+    let metadata = &details.error_info().unwrap().metadata;
+    assert_eq!(metadata["commands"], "300");
+    assert_eq!(metadata["done"], (executed - 1).to_string());
+    assert_eq!(metadata["refused"], "0");
+    assert_eq!(metadata["unknown_lines"], executed.to_string());
 }

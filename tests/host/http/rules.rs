@@ -331,3 +331,84 @@ async fn a_replacement_makes_up_for_what_another_program_does_meanwhile() {
             .starts_with("-A -t 192.0.2.1:80 -s rr\n")
     );
 }
+
+#[tokio::test]
+async fn an_interrupted_restore_says_how_far_it_came_and_advises_no_plain_retry() {
+    for ndjson in [false, true] {
+        let daemon = Daemon::start().await;
+        let silent = Fault::before(|kernel| {
+            if kernel.services().len() == 1500 {
+                kernel.faults().clear();
+                kernel.faults().always(On::Any, Fault::LostReply);
+                kernel.faults().always(On::Lookup, Fault::LostReply);
+            }
+        });
+        let faults = daemon.kernel.faults();
+        faults.always(On::Command(command::NEW_SERVICE), silent);
+        let text: String = (1..=3000).map(|n| format!("-A -f {n}\n")).collect();
+        let accept = if ndjson {
+            "application/x-ndjson"
+        } else {
+            "*/*"
+        };
+        let headers = [
+            ("content-type", "text/plain"),
+            ("x-request-id", "1"),
+            ("accept", accept),
+        ];
+        let response = daemon
+            .request(Method::POST, "/v1/rules", &headers, &text)
+            .await;
+        let executed = daemon.kernel.services().len();
+        assert_eq!(response.status.is_success(), ndjson);
+        assert!(!response.headers.contains_key("retry-after"));
+        let body = String::from_utf8(response.body.to_vec()).unwrap();
+        let last: serde_json::Value = serde_json::from_str(body.lines().last().unwrap()).unwrap();
+        assert_eq!(last["commands"], 3000, "{body}");
+        assert_eq!(last["done"], executed - 1);
+        assert_eq!(last["refused"], 0);
+        assert_eq!(last["unknown_lines"], serde_json::json!([executed]));
+        let hint = last["hint"].as_str().unwrap();
+        assert!(
+            hint.contains("read the table") && hint.contains("do not repeat"),
+            "{hint}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn one_refused_command_is_was_and_two_were() {
+    let daemon = Daemon::start().await;
+    let response = restore(&daemon, "", "-A -f 1\n-A -f 1\n").await;
+    let problem: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
+    let detail = problem["detail"].as_str().unwrap();
+    let expected = "1 of 2 commands was executed, 1 was refused; first error: ";
+    assert!(detail.starts_with(expected), "{detail}");
+}
+
+#[tokio::test]
+async fn a_weight_that_the_kernel_accepts_is_saved_and_restored() {
+    let daemon = Daemon::start().await;
+    let text = "-A -t 192.0.2.1:80 -s wlc\n\
+                -a -t 192.0.2.1:80 -r 192.168.10.1:80 -m -w 100000\n\
+                -a -t 192.0.2.1:80 -r 192.168.10.2:80 -m -w 2147483647\n";
+    assert_eq!(restore(&daemon, "", text).await.status, StatusCode::OK);
+    assert_eq!(table(&daemon).await, text);
+    assert_eq!(
+        restore(&daemon, "?clear=true", text).await.status,
+        StatusCode::OK
+    );
+    let (status, answer) = replace(&daemon, "", text).await;
+    assert_eq!(
+        (status, &answer["changed"]),
+        (StatusCode::OK, &false.into())
+    );
+    let body = daemon.get("/v1/services/tcp-192.0.2.1-80").await.body;
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    let response = daemon.put("/v1/services/tcp-192.0.2.1-80", &body).await;
+    assert_eq!(response.status, StatusCode::OK);
+    let heavy = text.replace("2147483647", "2147483648");
+    let response = restore(&daemon, "?clear=true", &heavy).await;
+    assert_eq!(response.status, StatusCode::BAD_REQUEST);
+    assert_eq!(table(&daemon).await, text);
+}

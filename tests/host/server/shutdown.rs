@@ -3,11 +3,20 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use http_body_util::BodyExt;
-use ipvsd::server::{DrainOutcome, Phase};
+use ipvsd::{
+    app::{App, AppOptions},
+    executor::{Executor, ExecutorLimits},
+    kernel::{
+        FakeKernel,
+        fake::{Fault, On, command},
+    },
+    server::{Config, DrainOutcome, Phase, Server, Shutdown, build_router},
+};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::harness::*;
@@ -184,4 +193,75 @@ fn sigterm_and_sigint_stop_the_daemon_and_remove_its_socket() {
         );
         assert!(!path.exists());
     }
+}
+
+/// An application whose kernel takes this time for each creation of a service.
+fn slow_app(time: Duration) -> (FakeKernel, App) {
+    let kernel = FakeKernel::new();
+    let slow = Fault::SlowCommand(time);
+    kernel
+        .faults()
+        .always(On::Command(command::NEW_SERVICE), slow);
+    let executor = Executor::start(Arc::new(kernel.clone()), ExecutorLimits::default()).unwrap();
+    (kernel, App::new(executor, AppOptions::default()))
+}
+
+/// A server of the application, to which a client has sent this request and left.
+async fn serve_and_leave(config: &Config, app: &App, path: &str, body: &str) -> RunningServer {
+    let shutdown = Shutdown::new();
+    let router = build_router(app.clone(), config, &shutdown);
+    let server = Server::bind(config).unwrap();
+    let server = server.with_background_work(app.background_work());
+    let addresses = server.addresses();
+    let (handle, budget) = (shutdown.clone(), app.budget().clone());
+    let task = tokio::spawn(async move { server.serve(router, &budget, &handle).await });
+    let server = RunningServer {
+        addresses,
+        shutdown,
+        task,
+    };
+    let mut stream = server.connect().await;
+    let length = body.len();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    );
+    let request = match path {
+        "/v1/rules" => request.replace("application/json", "text/plain\r\nx-request-id: a-test"),
+        _ => request,
+    };
+    stream.write_all(request.as_bytes()).await.unwrap();
+    in_time(async {
+        while !app.background_work().is_running() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    server
+}
+
+#[tokio::test]
+async fn the_end_waits_for_a_write_whose_client_is_gone() {
+    let (kernel, app) = slow_app(Duration::from_millis(200));
+    let server = serve_and_leave(&test_config(), &app, "/v1/services", "{\"fwmark\": 7}").await;
+    server.shutdown.advance();
+    assert_eq!(
+        in_time(server.task).await.unwrap(),
+        DrainOutcome { aborted: 0 }
+    );
+    assert_eq!(kernel.services().len(), 1);
+}
+
+#[tokio::test]
+async fn a_restore_that_outlasts_the_grace_period_stops_after_the_commands_in_progress() {
+    let (kernel, app) = slow_app(Duration::from_micros(100));
+    let mut config = test_config();
+    config.limits.shutdown_grace = Duration::from_millis(100);
+    let text: String = (1..=50_000).map(|n| format!("-A -f {n}\n")).collect();
+    let server = serve_and_leave(&config, &app, "/v1/rules", &text).await;
+    server.shutdown.advance();
+    in_time(server.task).await.unwrap();
+    in_time(app.background_work().finished()).await;
+    let executed = kernel.services().len();
+    assert!((1..50_000).contains(&executed), "{executed}");
 }

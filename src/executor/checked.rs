@@ -1,0 +1,120 @@
+//! Operations that replace an entry of which another program may change other fields meanwhile.
+//!
+//! The kernel has no precondition and no notification. The entry is read in the send of the operation,
+//! right before it: if it is not the one that the plan was made from, the operation has overwritten a
+//! change of another program, and this is made good. What remains is a change between the two messages
+//! of one send, for which the kernel needs about a microsecond.
+
+use super::{
+    engine::Engine,
+    socket::{Outcome, ReadBefore},
+    transaction::{Check, Step},
+};
+use crate::{
+    codec,
+    model::{Errno, Error, Op, Reason},
+};
+
+/// Times that an entry is written, if another program keeps changing it.
+const ATTEMPTS: usize = 4;
+
+// === impl Engine ===
+
+impl Engine {
+    /// Executes a step with a check. Returns the step as it was executed in the end: its operation
+    /// keeps, and its opposite restores, what another program wrote.
+    pub(super) fn execute_checked(&mut self, mut step: Step) -> (Step, Result<(), Error>) {
+        let Some(check) = step.check.take() else {
+            let result = self.execute_one(&step.op);
+            return (step, result);
+        };
+        let mut expected = step.undo.clone();
+        for _ in 0..ATTEMPTS {
+            let executed = self.in_one_namespace(|engine| Ok(engine.execute_after_read(&step.op)));
+            let (before, result) = match executed {
+                Ok((before, Outcome::Done)) => (before, Ok(())),
+                // The family may have a new id, which the other path finds out. Nothing was done.
+                Ok((_, Outcome::Rejected(Errno::ENOENT) | Outcome::NotSent)) => {
+                    (None, self.execute_one(&step.op))
+                }
+                Ok((_, outcome)) => (None, self.result(&step.op, outcome).into()),
+                Err(error) => (None, Err(error)),
+            };
+            // Nothing was overwritten, or it is unknown what.
+            let overwritten = before.filter(|before| Some(before) != expected.as_ref());
+            let (Ok(()), Some(before)) = (&result, overwritten) else {
+                return (step, result);
+            };
+            let merged = check.merge(&before);
+            let written = std::mem::replace(&mut step.op, merged.clone().unwrap_or(before.clone()));
+            step.undo = Some(before);
+            if let Err(error) = merged {
+                let restored = self.execute_one(&step.op);
+                return (step, restored.and(Err(error)));
+            }
+            if step.op == written {
+                return (step, result);
+            }
+            expected = Some(written);
+        }
+        (step, Ok(()))
+    }
+
+    fn execute_one(&mut self, op: &Op) -> Result<(), Error> {
+        let outcomes = self.execute(std::slice::from_ref(op))?;
+        let outcome = outcomes.first().copied().unwrap_or(Outcome::NotSent);
+        self.result(op, outcome).into()
+    }
+
+    /// Executes an operation. The first value is the operation that restores the entry as it was
+    /// right before, if that could be read.
+    fn execute_after_read(&mut self, op: &Op) -> (Option<Op>, Outcome) {
+        self.cache.clear();
+        let Ok(socket) = self.socket.socket() else {
+            return (None, Outcome::NotSent);
+        };
+        let mut before = None;
+        let (outcome, broken) = match *op {
+            Op::SetService(key, _) => socket.execute_after(ReadBefore::Service(key), op, |bytes| {
+                let found = codec::service(bytes).filter(|service| service.key == key);
+                before = found.map(|service| Op::SetService(key, service.config));
+            }),
+            Op::SetServer(key, server, _) => {
+                socket.execute_after(ReadBefore::Servers(key), op, |bytes| {
+                    let found = codec::server(bytes, key.family());
+                    if let Some(found) = found.filter(|found| found.key == server) {
+                        before.get_or_insert(Op::SetServer(key, server, found.config));
+                    }
+                })
+            }
+            _ => return (None, Outcome::NotSent),
+        };
+        if let Some(error) = broken {
+            tracing::warn!(%error, "closing the netlink socket after a failed write");
+            self.socket.close();
+        }
+        (before, outcome)
+    }
+}
+
+// === impl Check ===
+
+impl Check {
+    /// The operation to execute instead, now that the entry was as `before` restores it.
+    fn merge(&self, before: &Op) -> Result<Op, Error> {
+        match (self, before) {
+            (Self::MergeService(draft), Op::SetService(key, config)) => {
+                Ok(Op::SetService(*key, draft.update(*key, *config)?))
+            }
+            (Self::MergeServer(draft), Op::SetServer(key, server, config)) => {
+                let merged = draft.update(*key, *server, *config)?;
+                Ok(Op::SetServer(*key, *server, merged))
+            }
+            _ => Err(Error::new(
+                Reason::RevisionMismatch,
+                "another program changed the resource at the same time; its change was restored",
+            )
+            .with_hint("read the resource again and retry with its current ETag")),
+        }
+    }
+}
