@@ -15,6 +15,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod concurrent;
 mod edges;
 mod examples;
 mod fake_differential;

@@ -51,7 +51,12 @@ impl Http {
         if method != Method::GET && headers.iter().all(|(name, _)| *name != "content-type") {
             request = request.header("content-type", "application/json");
         }
-        let body = body.map_or(Bytes::new(), |body| body.to_string().into());
+        let body = match body {
+            None => Bytes::new(),
+            // As it is, for other media types than JSON.
+            Some(Value::String(text)) => text.clone().into(),
+            Some(body) => body.to_string().into(),
+        };
         let answer = self
             .client
             .request(request.body(Full::new(body)).unwrap())
