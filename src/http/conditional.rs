@@ -13,7 +13,14 @@ use utoipa::{
     },
 };
 
-use super::{context::Caller, etag::Tag, problem::Problem, shape::text, state::Api};
+use super::{
+    compression,
+    context::Caller,
+    etag::{COMPRESSED, Tag},
+    problem::Problem,
+    shape::text,
+    state::Api,
+};
 use crate::{
     app::{Guard, RequestContext},
     model::{Error, Etag},
@@ -24,6 +31,7 @@ use crate::{
 pub(super) struct ConditionalRead {
     pub context: RequestContext,
     if_none_match: Option<Tags>,
+    accepts_gzip: bool,
 }
 
 /// `If-Match` of a write to an existing resource.
@@ -135,16 +143,20 @@ impl EntityTag {
 // === impl ConditionalRead ===
 
 impl ConditionalRead {
-    /// Whether the client has the representation `tag`, so that the response is 304.
-    pub(super) fn has(&self, tag: Tag) -> bool {
-        match &self.if_none_match {
-            None => false,
-            Some(Tags::Any) => true,
-            Some(Tags::These(tags)) => {
-                let text = tag.text();
-                tags.iter().any(|tag| tag.text == text)
-            }
-        }
+    /// The suffix of the tag under which the client has the representation, so that the response is
+    /// 304: as it is, or compressed if the client accepts that.
+    pub(super) fn known(&self, tag: Tag) -> Option<&'static str> {
+        let tags = match self.if_none_match.as_ref()? {
+            Tags::Any => return Some(""),
+            Tags::These(tags) => tags,
+        };
+        let text = tag.text();
+        let suffixes = [Some(""), self.accepts_gzip.then_some(COMPRESSED)];
+        let has = |suffix: &&str| {
+            let known = |tag: &EntityTag| tag.text.strip_suffix(suffix) == Some(text.as_str());
+            tags.iter().any(known)
+        };
+        suffixes.into_iter().flatten().find(has)
     }
 }
 
@@ -157,6 +169,7 @@ impl FromRequestParts<Api> for ConditionalRead {
                 .context()
                 .with_max_age(max_age(&parts.headers)),
             if_none_match: Tags::of(&parts.headers, &header::IF_NONE_MATCH)?,
+            accepts_gzip: compression::is_accepted(&parts.headers),
         })
     }
 }
@@ -322,6 +335,7 @@ mod tests {
         let etag = Etag::of(EtagScope::Service, &1);
         for text in [
             format!("\"{etag}.0123456789abcdef\""),
+            format!("\"{etag}.0123456789abcdef-gzip\""),
             format!("\"{etag}\""),
             format!("{etag}"),
             format!("\"foreign\" , \"{etag}\""),
@@ -366,19 +380,28 @@ mod tests {
     fn a_read_compares_the_whole_tag_and_ignores_weakness() {
         let tag = Tag::of_bytes(Some(Etag::of(EtagScope::Service, &1)), b"{}");
         let other = Tag::of_bytes(Some(Etag::of(EtagScope::Service, &1)), b"{ }");
-        let read = |text: &str| ConditionalRead {
+        let read = |text: &str, accepts_gzip| ConditionalRead {
             context: RequestContext::new(RequestId::new("-"), Duration::ZERO),
             if_none_match: Tags::of(
                 &headers(&[(header::IF_NONE_MATCH, text)]),
                 &header::IF_NONE_MATCH,
             )
             .unwrap(),
+            accepts_gzip,
         };
         let text = tag.text();
-        assert!(read(&format!("\"{text}\"")).has(tag));
-        assert!(read(&format!("\"x\", W/\"{text}\"")).has(tag));
-        assert!(!read(&format!("\"{text}\"")).has(other));
-        assert!(read("*").has(other));
+        let plain = format!("\"{text}\"");
+        let zipped = format!("\"{text}-gzip\"");
+        assert_eq!(read(&plain, false).known(tag), Some(""));
+        assert_eq!(read(&plain, true).known(tag), Some(""));
+        assert_eq!(
+            read(&format!("\"x\", W/{plain}"), false).known(tag),
+            Some("")
+        );
+        assert_eq!(read(&plain, true).known(other), None);
+        assert_eq!(read(&zipped, true).known(tag), Some("-gzip"));
+        assert_eq!(read(&zipped, false).known(tag), None);
+        assert_eq!(read("*", true).known(other), Some(""));
     }
 
     #[test]

@@ -22,9 +22,6 @@ pub(super) fn router(openapi: fn() -> OpenApi) -> Router {
         .route("/openapi.json", page("application/json", &JSON, json))
         .route("/openapi.yaml", page("application/yaml", &YAML, yaml));
     #[cfg(feature = "docs-ui")]
-    let router = router.merge(
-        utoipa_swagger_ui::SwaggerUi::new("/docs")
-            .config(utoipa_swagger_ui::Config::from("/openapi.json")),
-    );
+    let router = router.merge(super::reference::router());
     router
 }

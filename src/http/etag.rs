@@ -3,7 +3,8 @@
 //! The tag of a resource has two parts, `"CONFIGURATION.REPRESENTATION"`. Reads compare the whole
 //! tag, so that a 304 is never stale. Writes compare the configuration only: the counters of a busy
 //! server change all the time, and would fail every conditional write. Lists, reports and texts have
-//! no configuration to compare; their tag is the representation.
+//! no configuration to compare; their tag is the representation. The tag of a compressed response
+//! ends with [`COMPRESSED`].
 
 use std::hash::{Hash, Hasher};
 
@@ -13,6 +14,9 @@ use crate::model::{
     Error, Etag, Fingerprint, Include, Rates, Reason, Server, Service, ServiceEntry, Stats,
     fingerprint,
 };
+
+/// End of the entity tag of a compressed response: a representation of its own.
+pub(super) const COMPRESSED: &str = "-gzip";
 
 /// The entity tag of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +57,12 @@ impl Tag {
 
     /// The value of the header `ETag`.
     pub(super) fn header(self) -> Result<HeaderValue, Error> {
-        HeaderValue::try_from(format!("\"{}\"", self.text()))
+        self.header_of("")
+    }
+
+    /// The value of the header `ETag`, for the representation with this suffix.
+    pub(super) fn header_of(self, suffix: &str) -> Result<HeaderValue, Error> {
+        HeaderValue::try_from(format!("\"{}{suffix}\"", self.text()))
             .map_err(|error| Error::new(Reason::Internal, error.to_string()))
     }
 }

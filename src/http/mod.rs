@@ -2,6 +2,7 @@
 //! encodes the model's views. One file per resource.
 
 mod body;
+mod compression;
 mod conditional;
 mod connection_stream;
 mod connections;
@@ -12,6 +13,7 @@ mod errors;
 mod etag;
 mod extract;
 mod health;
+mod index;
 mod info;
 mod listing;
 mod no_body;
@@ -20,6 +22,8 @@ mod parameters;
 mod path;
 mod problem;
 mod query;
+#[cfg(feature = "docs-ui")]
+mod reference;
 mod reply;
 mod rules;
 mod schema;
@@ -52,11 +56,17 @@ use state::Api;
 /// unknown paths.
 pub fn router(app: App, options: HttpOptions) -> Router {
     let (api, _) = operations().split_for_parts();
-    api.with_state(Api { app, options })
+    let state = Api {
+        app,
+        options,
+        describe: openapi,
+    };
+    api.with_state(state)
         .merge(docs::router(openapi))
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(middleware::from_fn(no_body::by_method))
         .layer(middleware::from_fn(problem::with_request_id))
+        .layer(middleware::from_fn(compression::compress))
 }
 
 /// The OpenAPI document.
@@ -96,6 +106,8 @@ fn operations() -> OpenApiRouter<Api> {
         .routes(routes!(stats::get))
         .routes(routes!(info::get))
         .routes(routes!(settings::get, settings::update))
+        .routes(routes!(index::root))
+        .routes(routes!(index::v1))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(errors::list))

@@ -54,6 +54,12 @@ of `allowed_hosts` in the daemon's configuration; others are rejected with 403.
 **Freshness.** Reads query the kernel; concurrent reads share one query. `Cache-Control: max-age=N` \
 accepts a result up to N seconds old; `Age` contains the age.
 
+**Compression.** A body of 8 KiB or more is sent with `Content-Encoding: gzip` if the request accepts \
+it (`Accept-Encoding`). The ETag of a compressed response ends with `-gzip`, and serves `If-None-Match` \
+and `If-Match` like the other. Bodies of requests are not compressed.
+
+**Paths** may end with slashes, which are ignored. `/` and `/v1` list the paths.
+
 **Errors** are `application/problem+json` (RFC 9457) with a machine-readable `reason`; `/errors` \
 describes the reasons. `X-Request-Id` is part of the response, of errors and of the log.";
 

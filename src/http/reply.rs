@@ -66,7 +66,8 @@ pub(super) fn listing(
     tag: Tag,
     body: impl FnOnce() -> Body,
 ) -> Result<Response, Error> {
-    let mut response = if read.has(tag) {
+    let known = read.known(tag);
+    let mut response = if known.is_some() {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let mut response = Response::new(body());
@@ -74,7 +75,7 @@ pub(super) fn listing(
         response
     };
     let headers = response.headers_mut();
-    headers.insert(header::ETAG, tag.header()?);
+    headers.insert(header::ETAG, tag.header_of(known.unwrap_or_default())?);
     headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
     headers.insert(header::CACHE_CONTROL, NO_CACHE);
     Ok(response)

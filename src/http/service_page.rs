@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::{
     body::{self, Services},
+    compression::SharedBody,
     etag::{Tag, hash_service},
 };
 use crate::{
@@ -26,8 +27,9 @@ struct PageTags {
 #[derive(Clone)]
 struct EncodedPage(Option<Bytes>);
 
-/// The tag and the body of a page. The body is encoded when it is called for.
-pub(super) fn render(page: Arc<ServicePage>) -> (Tag, impl FnOnce() -> Body) {
+/// The tag and the body of a page. The body is encoded when it is called for; if other requests share
+/// it, it comes with what the compression keeps.
+pub(super) fn render(page: Arc<ServicePage>) -> (Tag, impl FnOnce() -> (Body, Option<SharedBody>)) {
     let tags = page.get_or_render(|| PageTags::of(&page));
     let body = move || {
         let pieces = || Services::new(page.clone(), tags.services.clone());
@@ -35,8 +37,11 @@ pub(super) fn render(page: Arc<ServicePage>) -> (Tag, impl FnOnce() -> Body) {
             .is_shared()
             .then(|| page.get_or_render(|| EncodedPage(body::encode(pieces()).ok())));
         match encoded {
-            Some(EncodedPage(Some(bytes))) => Body::from(bytes),
-            _ => body::body(pieces()),
+            Some(EncodedPage(Some(bytes))) => {
+                let shared = SharedBody::new(page, bytes.clone());
+                (Body::from(bytes), Some(shared))
+            }
+            _ => (body::body(pieces()), None),
         }
     };
     (tags.page, body)

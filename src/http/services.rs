@@ -125,7 +125,17 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let answer = api.app.list_services(&read.context, query.into()).await?;
     let (tag, body) = service_page::render(answer.value);
-    Ok(reply::listing(&read, answer.age, tag, body)?)
+    let mut shared = None;
+    let body = || {
+        let (body, parts) = body();
+        shared = parts;
+        body
+    };
+    let mut response = reply::listing(&read, answer.age, tag, body)?;
+    if let Some(shared) = shared {
+        response.extensions_mut().insert(shared);
+    }
+    Ok(response)
 }
 
 /// Get a service

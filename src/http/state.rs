@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use utoipa::openapi::OpenApi;
+
 use crate::app::App;
 
 /// Limits of the HTTP front end.
@@ -20,4 +22,6 @@ pub struct HttpOptions {
 pub(super) struct Api {
     pub app: App,
     pub options: HttpOptions,
+    /// Builds the OpenAPI document.
+    pub describe: fn() -> OpenApi,
 }

@@ -26,6 +26,7 @@ use super::{
     config::Limits,
     date,
     middleware::ConnectionBudget,
+    path,
     response_body::ResponseCharge,
     shutdown::{Phase, Shutdown},
 };
@@ -165,6 +166,7 @@ fn call(
     let guard = activity.begin_request();
     let own = budget.charge_reserved(REQUEST_BYTES + head_length(&request));
     let mut request = request.map(Body::new);
+    path::trim(&mut request);
     request.extensions_mut().insert(ConnectInfo(peer));
     let extension = ConnectionBudget(budget.clone());
     request.extensions_mut().insert(extension);

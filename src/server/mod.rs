@@ -23,6 +23,7 @@ mod middleware;
 mod options;
 mod page_headers;
 mod parsed_size;
+mod path;
 mod refusal;
 mod reload;
 mod request_body;

@@ -84,6 +84,8 @@ schemas! {
     Cleared = reports::cleared();
     Restored = reports::restored();
     Replaced = reports::replaced();
+    Index = reports::index();
+    IndexEntry = reports::index_entry();
     Health = reports::health();
     ServiceInclude = reports::service_include();
     ServerInclude = reports::server_include();

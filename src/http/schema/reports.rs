@@ -372,6 +372,28 @@ pub(super) fn replaced() -> RefOr<Schema> {
     )
 }
 
+pub(super) fn index() -> RefOr<Schema> {
+    response(
+        "Paths of the API.",
+        vec![always("paths", list_of("IndexEntry"), "The paths.")],
+    )
+}
+
+pub(super) fn index_entry() -> RefOr<Schema> {
+    response(
+        "A path of the API.",
+        vec![
+            always(
+                "path",
+                text().examples(["/v1/services/{service}"]),
+                "The path. Names in braces are parameters.",
+            ),
+            always("methods", Array::builder().items(text()), "HTTP methods."),
+            always("description", text(), "What the path is."),
+        ],
+    )
+}
+
 pub(super) fn health() -> RefOr<Schema> {
     response(
         "Liveness or readiness.",

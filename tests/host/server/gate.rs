@@ -17,8 +17,8 @@ use tokio::net::UnixStream;
 use super::harness::*;
 
 /// The whole daemon on the fake kernel, with two services.
-struct Daemon {
-    kernel: FakeKernel,
+pub(super) struct Daemon {
+    pub(super) kernel: FakeKernel,
     addresses: Vec<ListenAddress>,
 }
 
@@ -27,7 +27,7 @@ const SERVICES: usize = 2;
 /// `ClearServicesRequest {confirm: 2}` in a gRPC frame.
 const CLEAR: &[u8] = &[0, 0, 0, 0, 2, 8, 2];
 
-async fn start(config: &Config) -> Daemon {
+pub(super) async fn start(config: &Config) -> Daemon {
     let kernel = FakeKernel::new();
     let executor = Executor::start(Arc::new(kernel.clone()), ExecutorLimits::default()).unwrap();
     let app = App::new(executor, AppOptions::default());
@@ -46,10 +46,10 @@ async fn start(config: &Config) -> Daemon {
     daemon
 }
 
-const JSON: &[&str] = &["Content-Type: application/json"];
+pub(super) const JSON: &[&str] = &["Content-Type: application/json"];
 
 impl Daemon {
-    fn port(&self) -> u16 {
+    pub(super) fn port(&self) -> u16 {
         match &self.addresses[0] {
             ListenAddress::Tcp(address) => address.port(),
             ListenAddress::Unix(_) => 0,
@@ -57,7 +57,7 @@ impl Daemon {
     }
 
     /// Sends bytes over HTTP/1.1, and reads until the daemon closes the connection.
-    async fn raw(&self, request: &str) -> String {
+    pub(super) async fn raw(&self, request: &str) -> String {
         match &self.addresses[0] {
             ListenAddress::Tcp(address) => {
                 let stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -70,7 +70,13 @@ impl Daemon {
     }
 
     /// Sends a request over HTTP/1.1 with `Host: localhost` unless `headers` have another.
-    async fn send(&self, method: &str, path: &str, headers: &[&str], body: &str) -> String {
+    pub(super) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: &str,
+    ) -> String {
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
         if !headers.iter().any(|header| header.starts_with("Host:")) {
             head += &format!("Host: localhost:{}\r\n", self.port());
@@ -86,7 +92,7 @@ impl Daemon {
     }
 
     /// Sends a request over HTTP/2.
-    async fn h2(&self, request: Request<Body>) -> Response<Bytes> {
+    pub(super) async fn h2(&self, request: Request<Body>) -> Response<Bytes> {
         let ListenAddress::Tcp(address) = &self.addresses[0] else {
             panic!("no TCP listener");
         };

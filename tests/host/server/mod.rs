@@ -10,6 +10,7 @@ mod listeners;
 mod log_sink;
 mod memory;
 mod middleware;
+mod pages;
 mod process;
 mod protocols;
 mod run_host;

@@ -1,0 +1,109 @@
+//! `/` and `/v1`: which paths there are.
+
+use std::sync::OnceLock;
+
+use axum::{extract::State, response::Response};
+use serde::Serialize;
+use utoipa::openapi::{OpenApi, PathItem};
+
+use super::{
+    problem::Problem,
+    query::{NoParams, Query},
+    reply, schema,
+    state::Api,
+};
+
+/// A path.
+#[derive(Clone, Debug, Serialize)]
+struct Entry {
+    path: String,
+    methods: Vec<&'static str>,
+    description: String,
+}
+
+/// The response.
+#[derive(Debug, Serialize)]
+struct Index<'a> {
+    paths: &'a [&'a Entry],
+}
+
+/// Paths that are no operations.
+const DOCUMENTS: &[(&str, &str)] = &[
+    #[cfg(feature = "docs-ui")]
+    ("/docs", "Reference of the HTTP API, for browsers"),
+    (
+        "/openapi.json",
+        "Description of the HTTP API (OpenAPI), as JSON",
+    ),
+    (
+        "/openapi.yaml",
+        "Description of the HTTP API (OpenAPI), as YAML",
+    ),
+];
+
+/// List paths
+///
+/// Lists the paths outside of `/v1`.
+#[utoipa::path(
+    get, path = "/", operation_id = "listPaths", tag = "about",
+    responses((status = 200, description = "The paths.", body = schema::Index))
+)]
+pub(super) async fn root(State(api): State<Api>, _: Query<NoParams>) -> Result<Response, Problem> {
+    list(&api, |path| path != "/" && !path.starts_with("/v1/"))
+}
+
+/// List paths of v1
+///
+/// Lists the paths below `/v1`, with the methods of each.
+#[utoipa::path(
+    get, path = "/v1", operation_id = "listApiPaths", tag = "about",
+    responses((status = 200, description = "The paths.", body = schema::Index))
+)]
+pub(super) async fn v1(State(api): State<Api>, _: Query<NoParams>) -> Result<Response, Problem> {
+    list(&api, |path| path.starts_with("/v1/"))
+}
+
+fn list(api: &Api, is_listed: impl Fn(&str) -> bool) -> Result<Response, Problem> {
+    static ENTRIES: OnceLock<Vec<Entry>> = OnceLock::new();
+    let entries = ENTRIES.get_or_init(|| entries(&(api.describe)()));
+    let listed = entries.iter().filter(|entry| is_listed(&entry.path));
+    let paths: Vec<_> = listed.collect();
+    Ok(reply::plain(&Index { paths: &paths })?)
+}
+
+fn entries(document: &OpenApi) -> Vec<Entry> {
+    let operations = document.paths.paths.iter();
+    let operations = operations.map(|(path, item)| Entry::new(path, item));
+    let documents = DOCUMENTS.iter().map(|(path, description)| Entry {
+        path: (*path).to_owned(),
+        methods: vec!["GET"],
+        description: (*description).to_owned(),
+    });
+    operations.chain(documents).collect()
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// The description is that of the first operation.
+    fn new(path: &str, item: &PathItem) -> Self {
+        let operations = [
+            ("GET", &item.get),
+            ("POST", &item.post),
+            ("PUT", &item.put),
+            ("PATCH", &item.patch),
+            ("DELETE", &item.delete),
+        ];
+        let present = operations
+            .into_iter()
+            .filter_map(|(method, operation)| Some((method, operation.as_ref()?)));
+        let (methods, summaries): (Vec<_>, Vec<_>) = present
+            .map(|(method, operation)| (method, operation.summary.clone()))
+            .unzip();
+        Self {
+            path: path.to_owned(),
+            methods,
+            description: summaries.into_iter().flatten().next().unwrap_or_default(),
+        }
+    }
+}
