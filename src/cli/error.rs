@@ -95,6 +95,9 @@ pub enum CliError {
     /// `--all` with a command that writes.
     #[error("--all: only read-only commands are allowed")]
     AllIsReadOnly,
+    /// `--all` with `version`.
+    #[error("--all: `ipvsctl directors` shows the versions of all directors")]
+    AllIsNotAllowed,
     /// Standard input cannot be read, or is not UTF-8.
     #[error("standard input: {0}")]
     Input(#[source] io::Error),

@@ -10,6 +10,10 @@ pub(super) struct Filter {
     pending: Vec<u8>,
 }
 
+/// Length of a message in characters. A director, or a file in the wrong format, may have a longer line
+/// than anybody reads.
+const MAX_LENGTH: usize = 2000;
+
 /// Whether a terminal would not show the character: control characters (C0, DEL, C1), and those that
 /// change the direction of text or have no width (Unicode, default ignorable).
 fn is_hidden(c: char) -> bool {
@@ -40,10 +44,17 @@ fn append(escaped: &mut String, text: &str, is_kept: impl Fn(char) -> bool) {
     }
 }
 
-/// Escapes a text of one line.
+/// Escapes a text of one line, and cuts it at [`MAX_LENGTH`].
 pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
+    let mut escaped = String::new();
+    let (text, rest) = match text.char_indices().nth(MAX_LENGTH) {
+        Some((end, _)) => text.split_at(end),
+        None => (text, ""),
+    };
     append(&mut escaped, text, |_| false);
+    if !rest.is_empty() {
+        escaped.push_str("...");
+    }
     escaped
 }
 
@@ -95,6 +106,14 @@ mod tests {
             escape(text),
             "a\\u001b[2J\\u000d\\u000a\\u0009\\u007f\\u009b\\u202e\\u200b\\udb40\\udc41é漢"
         );
+    }
+
+    #[test]
+    fn a_message_of_any_length_is_cut() {
+        let cut = escape(&"é".repeat(MAX_LENGTH + 1));
+        assert_eq!(cut, "é".repeat(MAX_LENGTH) + "...");
+        let whole = "é".repeat(MAX_LENGTH);
+        assert_eq!(escape(&whole), whole);
     }
 
     #[test]

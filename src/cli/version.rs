@@ -36,6 +36,9 @@ pub(super) fn show(options: &Options, out: &mut dyn Write) -> Result<(), CliErro
         endpoint: None,
         error: None,
     };
+    if options.all {
+        return Err(CliError::AllIsNotAllowed);
+    }
     let target = Target::select(options);
     if let Ok(target) = &target {
         versions.endpoint = Some(target.client.endpoint().to_string());

@@ -224,7 +224,9 @@ impl ClientError {
     /// can be sent again if it is idempotent.
     pub fn is_lost(&self) -> bool {
         match self {
-            Self::Connection(_) | Self::Truncated => true,
+            // Another server than one of HTTP does not get better by a repetition.
+            Self::Connection(error) => error.kind() != io::ErrorKind::InvalidData,
+            Self::Truncated => true,
             Self::OutcomeUnknown { source, .. } => source.is_lost(),
             _ => false,
         }

@@ -223,7 +223,9 @@ impl Head {
             (Some(coding), _) if coding.eq_ignore_ascii_case("chunked") => (Framing::FirstChunk, 0),
             (Some(_), _) => return Err(malformed()),
             (None, Some(length)) => {
-                let length = length.parse().map_err(|_| malformed())?;
+                let is_number = length.bytes().all(|byte| byte.is_ascii_digit());
+                let length = length.parse().ok().filter(|_| is_number);
+                let length = length.ok_or_else(malformed)?;
                 (Framing::Length, length)
             }
             (None, None) => (Framing::Close, u64::MAX),

@@ -309,3 +309,12 @@ fn connections_without_end_end_at_the_limit() {
         .filter(|line| line.contains("192.0.2.1:80"));
     assert_eq!(lines.count(), 5, "{output:?}");
 }
+
+#[test]
+fn a_server_of_another_protocol_is_asked_once() {
+    let server = Server::responding("SSH-2.0-OpenSSH_9.2\r\n");
+    let output = run(&server, "ipvsadm -Ln");
+    assert_eq!(output.code, 2, "{output:?}");
+    assert!(output.stderr.contains("is not HTTP/1.1"), "{output:?}");
+    assert_eq!(server.request_lines().len(), 1);
+}
