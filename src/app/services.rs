@@ -57,7 +57,8 @@ impl App {
     }
 
     /// Creates or replaces a service (ipvsadm -A or -E). With `servers`, also replaces the server
-    /// set; new servers are created before old ones are deleted.
+    /// set; new servers are created before old ones are deleted. Servers that exist keep their place in
+    /// the kernel's order.
     pub async fn replace_service(
         &self,
         context: &RequestContext,
@@ -76,13 +77,22 @@ impl App {
             wanted => wanted,
         };
         let ((), (config, servers)) = both(named, wanted)?;
-        self.write_service(context, key, guard, move |entry| {
+        let order = servers.as_ref().map(|servers| {
+            let keys = servers.iter().map(|(server, _)| *server);
+            keys.collect::<Vec<_>>()
+        });
+        let write = self.write_service(context, key, guard, move |entry| {
             Ok(match entry {
                 None => create(key, config, servers.as_deref().unwrap_or_default()),
                 Some(entry) => replace(entry, config, servers.as_deref()),
             })
-        })
-        .await
+        });
+        let mut written = write.await?;
+        written.server_order_differs = order.is_some_and(|order| {
+            let servers = written.value.servers.iter();
+            !servers.map(|server| server.key).eq(order)
+        });
+        Ok(written)
     }
 
     /// Changes the fields that the draft names and keeps the others (ipvsadm -E). With

@@ -25,6 +25,9 @@ pub struct Written<T> {
     pub created: bool,
     /// Whether the write changed anything.
     pub changed: bool,
+    /// Whether the servers are in another order than the request lists them. Only of a replaced
+    /// service: the kernel puts new servers first and cannot move others.
+    pub server_order_differs: bool,
 }
 
 /// The precondition of a write on a single resource (RFC 9110, section 13). If it does not hold, the
@@ -70,6 +73,7 @@ impl<T> From<Executed<T>> for Written<T> {
         Self {
             created: executed.created,
             changed: executed.changed(),
+            server_order_differs: false,
             value: executed.value,
         }
     }
@@ -82,6 +86,7 @@ impl<T> Written<T> {
             value: f(self.value)?,
             created: self.created,
             changed: self.changed,
+            server_order_differs: self.server_order_differs,
         })
     }
 }

@@ -79,6 +79,9 @@ pub(super) struct ConnectionArgs {
     /// Filter by virtual address, with or without port
     #[arg(long, value_name = "ADDRESS")]
     pub r#virtual: Option<String>,
+    /// Only the persistence templates of this firewall mark
+    #[arg(long, value_name = "MARK")]
+    pub fwmark: Option<u32>,
     /// Filter by real server, with or without port
     #[arg(long, value_name = "ADDRESS")]
     pub destination: Option<String>,

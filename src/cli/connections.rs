@@ -14,6 +14,7 @@ use super::{
 use crate::{
     client::{Client, Connection, ConnectionCount, ConnectionQuery},
     ipvsadm::{ConnectionLine, Names, Numeric, write_connection, write_connection_header},
+    model::Family,
 };
 
 /// Output of `ipvsctl connections`.
@@ -89,10 +90,11 @@ fn line(connection: &Connection) -> ConnectionLine<'_> {
     let Connection {
         protocol,
         client,
-        virtual_address,
+        service,
         destination,
         state,
         template: _,
+        invalidated,
         expires_in_seconds,
         persistence_engine,
         persistence_data,
@@ -100,7 +102,7 @@ fn line(connection: &Connection) -> ConnectionLine<'_> {
     ConnectionLine {
         protocol: *protocol,
         client: *client,
-        virtual_address: *virtual_address,
+        virtual_address: service.endpoint(Family::of(client.address), *invalidated),
         destination: *destination,
         state,
         expires_in_seconds: *expires_in_seconds,
@@ -132,17 +134,20 @@ impl From<ConnectionArgs> for ConnectionReport {
             protocol,
             client,
             r#virtual,
+            fwmark,
             destination,
             state,
             templates,
             limit,
             count_by,
         } = args;
+        let fwmark = fwmark.map(|mark| mark.to_string());
         let templates = templates.map(|templates| templates.to_string());
         let filters = [
             ("protocol", protocol),
             ("client", client),
             ("virtual", r#virtual),
+            ("fwmark", fwmark),
             ("destination", destination),
             ("state", state),
             ("templates", templates),

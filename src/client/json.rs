@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::model::{
-    Checksum, ConnectionProtocol, Endpoint, Forwarding, Name, Netmask, Rates, SchedulerFlags,
-    Server, ServerConfig, ServerKey, Service, ServiceConfig, ServiceEntry, ServiceKey, Stats,
-    SyncDaemon, Tunnel, TunnelType,
+    Checksum, ConnectionProtocol, ConnectionService, Endpoint, Forwarding, Name, Netmask, Rates,
+    SchedulerFlags, Server, ServerConfig, ServerKey, Service, ServiceConfig, ServiceEntry,
+    ServiceKey, Stats, SyncDaemon, Tunnel, TunnelType,
 };
 
 /// Daemon and kernel information (`GET /v1/info`).
@@ -111,9 +111,13 @@ pub struct Connection {
     pub protocol: ConnectionProtocol,
     /// The client; masked and with port 0 in a template.
     pub client: Endpoint,
-    /// The virtual service's address, or the firewall mark as an address.
-    #[serde(rename = "virtual")]
-    pub virtual_address: Endpoint,
+    /// The virtual service.
+    #[serde(
+        rename = "virtual",
+        alias = "fwmark",
+        deserialize_with = "connection_service"
+    )]
+    pub service: ConnectionService,
     /// The real server.
     pub destination: Endpoint,
     /// The kernel's name of the state, such as `ESTABLISHED`.
@@ -121,6 +125,9 @@ pub struct Connection {
     /// Whether this is a persistence template.
     #[serde(default)]
     pub template: bool,
+    /// Whether this is a template that directs no connections.
+    #[serde(default)]
+    pub invalidated: bool,
     /// Seconds until the entry expires if no packet arrives.
     pub expires_in_seconds: u32,
     /// Persistence engine, if one has data for this entry.
@@ -238,6 +245,22 @@ fn entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ServiceEntr
 fn servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Server>, D::Error> {
     let servers = Vec::<ServerJson>::deserialize(deserializer)?;
     Ok(servers.into_iter().map(Server::from).collect())
+}
+
+/// The value of `virtual` or of `fwmark`.
+fn connection_service<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<ConnectionService, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Json {
+        Address(Endpoint),
+        Fwmark(u32),
+    }
+    Ok(match Json::deserialize(deserializer)? {
+        Json::Address(address) => ConnectionService::Address(address),
+        Json::Fwmark(mark) => ConnectionService::Fwmark(mark),
+    })
 }
 
 fn from_text<'de, D: Deserializer<'de>, T>(deserializer: D) -> Result<T, D::Error>

@@ -43,7 +43,7 @@ pub struct Resource<T> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionQuery {
     /// Query parameters of the API and their values: `protocol`, `client`, `virtual`,
-    /// `destination`, `state`, `templates`.
+    /// `fwmark`, `destination`, `state`, `templates`.
     pub filters: Vec<(&'static str, String)>,
     /// Largest number of connections; default and maximum [`ConnectionQuery::MAX`].
     pub limit: Option<u64>,

@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::model::{Connection, ConnectionProtocol, Endpoint, Protocol, Rates, Stats};
+use crate::model::{
+    Connection, ConnectionProtocol, ConnectionService, Endpoint, Protocol, Rates, Stats,
+};
 
 /// An entry of `/proc/net/ip_vs_conn`; `None` for the header and for invalid lines.
 pub fn connection(line: &[u8]) -> Option<Connection> {
@@ -18,13 +20,21 @@ pub fn connection(line: &[u8]) -> Option<Connection> {
     let data = engine.as_ref().map(|_| lossy(words.rest()));
     // Templates have client port 0 and one of two states of their own.
     let template = client.port == 0 && matches!(state, b"NONE" | b"ASSURED");
+    let invalidated = [virtual_address, destination]
+        .iter()
+        .all(|endpoint| endpoint.port == ConnectionService::INVALIDATED_PORT);
+    let service = match protocol {
+        ConnectionProtocol::Ip if template => ConnectionService::of_mark(virtual_address.address),
+        _ => ConnectionService::Address(virtual_address),
+    };
     Some(Connection {
         protocol,
         client,
-        virtual_address,
+        service,
         destination,
         state: lossy(state),
         template,
+        invalidated: template && invalidated,
         expires_in_seconds,
         persistence_engine: engine,
         persistence_data: data,

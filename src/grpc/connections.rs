@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     app::{Count, RequestContext},
-    model::{Connection, ConnectionFilter, Endpoint, Error, both},
+    model::{Connection, ConnectionFilter, ConnectionService, Endpoint, Error, both},
     proto::v1 as pb,
 };
 
@@ -82,6 +82,7 @@ fn connection_filter(filter: Option<pb::ConnectionFilter>) -> Result<ConnectionF
         destination,
         state,
         templates,
+        fwmark,
     } = filter.unwrap_or_default();
     let mut fields = Fields::default();
     let filter = ConnectionFilter {
@@ -93,6 +94,7 @@ fn connection_filter(filter: Option<pb::ConnectionFilter>) -> Result<ConnectionF
             .flatten(),
         state,
         templates,
+        fwmark,
     };
     fields.finish()?;
     Ok(filter)
@@ -105,10 +107,11 @@ impl From<Connection> for pb::Connection {
         let Connection {
             protocol,
             client,
-            virtual_address,
+            service,
             destination,
             state,
             template,
+            invalidated,
             expires_in_seconds,
             persistence_engine,
             persistence_data,
@@ -116,10 +119,18 @@ impl From<Connection> for pb::Connection {
         Self {
             protocol: protocol.to_string(),
             client: Some(client.into()),
-            r#virtual: Some(virtual_address.into()),
+            r#virtual: match service {
+                ConnectionService::Address(address) => Some(address.into()),
+                ConnectionService::Fwmark(_) => None,
+            },
+            fwmark: match service {
+                ConnectionService::Address(_) => None,
+                ConnectionService::Fwmark(mark) => Some(mark),
+            },
             destination: Some(destination.into()),
             state: state.into(),
             template,
+            invalidated,
             expires_in_seconds,
             persistence_engine: persistence_engine.map(String::from),
             persistence_data: persistence_data.map(String::from),

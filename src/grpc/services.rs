@@ -111,6 +111,7 @@ pub(super) async fn replace(
         service,
         created,
         changed,
+        server_order_differs: written.server_order_differs,
     })
 }
 

@@ -38,6 +38,8 @@ query! {
         client: EndpointFilter = "198.51.100.7",
         /// Only this virtual address, with or without a port.
         r#virtual: EndpointFilter = "192.0.2.1:80",
+        /// Only the templates of this firewall mark. Connections do not have the mark.
+        fwmark: Bounded<1, { u32::MAX as u64 }>,
         /// Only this real server, with or without a port.
         destination: EndpointFilter = "[2001:db8::a]:80",
         /// Only this state, such as `ESTABLISHED`, in upper or lower case.
@@ -122,6 +124,7 @@ impl ConnectionsQuery {
             protocol: self.protocol.map(|AnyProtocol(protocol)| protocol),
             client: self.client,
             virtual_address: self.r#virtual,
+            fwmark: self.fwmark.and_then(|Bounded(mark)| mark.try_into().ok()),
             destination: self.destination,
             state: self.state.clone(),
             templates: self.templates,

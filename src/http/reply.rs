@@ -18,7 +18,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// Result of a write.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Outcome {
     /// Path of the resource, for `Location` if the write created it.
     pub location: Option<String>,
@@ -26,6 +26,8 @@ pub(super) struct Outcome {
     pub created: bool,
     /// Whether the write changed anything.
     pub changed: bool,
+    /// Whether the servers are in another order than the request lists them.
+    pub server_order_differs: bool,
 }
 
 /// Encodes `value` as JSON.
@@ -99,7 +101,11 @@ pub(super) fn changed(outcome: &Outcome, mut body: Vec<u8>) -> Result<Response, 
     // Replaces the closing brace. A view has at least one field.
     body.pop();
     body.extend_from_slice(b",\"changed\":");
-    body.extend_from_slice(if outcome.changed { b"true}" } else { b"false}" });
+    body.extend_from_slice(if outcome.changed { b"true" } else { b"false" });
+    if outcome.server_order_differs {
+        body.extend_from_slice(b",\"server_order_differs\":true");
+    }
+    body.push(b'}');
     let mut response = Response::new(Body::from(body));
     if outcome.created {
         *response.status_mut() = StatusCode::CREATED;

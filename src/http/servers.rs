@@ -212,6 +212,7 @@ pub(super) async fn create(
                 location: None,
                 created: written.created,
                 changed: written.changed,
+                ..Outcome::default()
             };
             let servers = &written.value;
             Ok(reply::changed(
@@ -329,6 +330,7 @@ fn respond(
         location: Some(path(service, view.id)),
         created,
         changed,
+        ..Outcome::default()
     };
     reply::written(outcome, Some(view.etag), &view)
 }

@@ -318,6 +318,7 @@ fn respond(written: &Written<Arc<ServiceEntry>>) -> Result<Response, Error> {
         location: Some(format!("/v1/services/{}", view.id)),
         created: written.created,
         changed: written.changed,
+        server_order_differs: written.server_order_differs,
     };
     reply::written(outcome, Some(view.etag), &view)
 }

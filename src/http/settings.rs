@@ -64,6 +64,7 @@ pub(super) async fn update(
         location: None,
         created: false,
         changed: written.changed,
+        ..Outcome::default()
     };
     Ok(reply::written(outcome, None, &written.value)?)
 }

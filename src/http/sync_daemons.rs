@@ -108,6 +108,7 @@ pub(super) async fn put(
         location: Some(format!("/v1/sync-daemons/{state}")),
         created: written.created,
         changed: written.changed,
+        ..Outcome::default()
     };
     Ok(reply::written(outcome, Some(view.etag), &view)?)
 }

@@ -68,6 +68,7 @@ pub(super) async fn update(
         location: None,
         created: false,
         changed: written.changed,
+        ..Outcome::default()
     };
     let timeouts = written.value;
     Ok(reply::written(outcome, Some(timeouts.etag()), &timeouts)?)

@@ -1,10 +1,14 @@
 //! Entries of the connection table, `/proc/net/ip_vs_conn` (manual: -L -c).
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Protocol};
+use super::{Error, Family, Protocol, ServiceKey};
 
 /// An entry of the connection table: a connection or a persistence template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -13,10 +17,10 @@ pub struct Connection {
     pub protocol: ConnectionProtocol,
     /// Client address and port. In a template, the masked address and port 0.
     pub client: Endpoint,
-    /// Virtual address and port. In a template of a fwmark service, the mark as an address.
-    #[serde(rename = "virtual")]
-    pub virtual_address: Endpoint,
-    /// Address and port of the real server.
+    /// The virtual service.
+    #[serde(flatten)]
+    pub service: ConnectionService,
+    /// Address and port of the real server. In an invalidated template, the port is 65535.
     pub destination: Endpoint,
     /// State, by the kernel's name: `ESTABLISHED`, `SYN_RECV`, `FIN_WAIT`, `UDP`, …; of a template
     /// `NONE` or `ASSURED`.
@@ -24,6 +28,11 @@ pub struct Connection {
     /// Whether this is a persistence template, which directs further connections of a client to the
     /// same server.
     pub template: bool,
+    /// Whether the kernel has invalidated the template, because its real server was deleted or has
+    /// weight 0 (setting `expire_quiescent_template`). It directs no connections and expires. The
+    /// kernel has replaced both ports by 65535, so a template of port 65535 looks the same.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub invalidated: bool,
     /// Seconds until the entry expires if no packet arrives.
     pub expires_in_seconds: u32,
     /// Persistence engine, if it stored data with the entry.
@@ -32,6 +41,17 @@ pub struct Connection {
     /// Data of the persistence engine: for `sip` the Call-ID. Invalid UTF-8 is replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub persistence_data: Option<Box<str>>,
+}
+
+/// The virtual service of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum ConnectionService {
+    /// Its address and port. In an invalidated template, the port is 65535.
+    #[serde(rename = "virtual")]
+    Address(Endpoint),
+    /// Its firewall mark, in a template. The connections themselves do not have the mark.
+    #[serde(rename = "fwmark")]
+    Fwmark(u32),
 }
 
 /// An address with a port.
@@ -65,6 +85,8 @@ pub struct ConnectionFilter {
     pub client: Option<EndpointFilter>,
     /// Virtual address.
     pub virtual_address: Option<EndpointFilter>,
+    /// Firewall mark: only its templates.
+    pub fwmark: Option<u32>,
     /// Real server.
     pub destination: Option<EndpointFilter>,
     /// State, case-insensitive.
@@ -91,7 +113,7 @@ pub enum CountBy {
     Protocol,
     /// Client address without the port.
     Client,
-    /// Virtual address and port.
+    /// Virtual address and port; of a template of a fwmark service, the id of the service.
     Virtual,
     /// Address and port of the real server.
     Destination,
@@ -110,7 +132,14 @@ impl ConnectionFilter {
         self.protocol
             .is_none_or(|protocol| protocol == connection.protocol)
             && at(&self.client, &connection.client)
-            && at(&self.virtual_address, &connection.virtual_address)
+            && match connection.service {
+                ConnectionService::Address(address) => {
+                    at(&self.virtual_address, &address) && self.fwmark.is_none()
+                }
+                ConnectionService::Fwmark(mark) => {
+                    self.virtual_address.is_none() && self.fwmark.is_none_or(|it| it == mark)
+                }
+            }
             && at(&self.destination, &connection.destination)
             && self
                 .state
@@ -165,7 +194,13 @@ impl CountBy {
         match self {
             Self::Protocol => connection.protocol.to_string(),
             Self::Client => connection.client.address.to_string(),
-            Self::Virtual => connection.virtual_address.to_string(),
+            Self::Virtual => match connection.service {
+                ConnectionService::Address(address) => address.to_string(),
+                ConnectionService::Fwmark(mark) => {
+                    let family = Family::of(connection.client.address);
+                    ServiceKey::Fwmark { family, mark }.to_string()
+                }
+            },
             Self::Destination => connection.destination.to_string(),
             Self::State => connection.state.to_string(),
         }
@@ -189,6 +224,41 @@ impl FromStr for CountBy {
                 ));
             }
         })
+    }
+}
+
+// === impl ConnectionService ===
+
+impl ConnectionService {
+    /// The port that the kernel writes into invalidated templates.
+    pub const INVALIDATED_PORT: u16 = 0xffff;
+
+    /// The service of a template of a fwmark service: the kernel has the mark as an address.
+    pub fn of_mark(address: IpAddr) -> Self {
+        Self::Fwmark(match address {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => (u128::from(address) >> 96) as u32,
+        })
+    }
+
+    /// The address and port that the kernel has for the service of a connection, as ipvsadm prints
+    /// them.
+    pub fn endpoint(self, family: Family, invalidated: bool) -> Endpoint {
+        let mark = match self {
+            Self::Address(address) => return address,
+            Self::Fwmark(mark) => mark,
+        };
+        Endpoint {
+            address: match family {
+                Family::Ipv4 => Ipv4Addr::from(mark).into(),
+                Family::Ipv6 => Ipv6Addr::from(u128::from(mark) << 96).into(),
+            },
+            port: if invalidated {
+                Self::INVALIDATED_PORT
+            } else {
+                0
+            },
+        }
     }
 }
 

@@ -40,7 +40,8 @@ mod view;
 mod tests;
 
 pub use connection::{
-    Connection, ConnectionFilter, ConnectionProtocol, CountBy, Endpoint, EndpointFilter,
+    Connection, ConnectionFilter, ConnectionProtocol, ConnectionService, CountBy, Endpoint,
+    EndpointFilter,
 };
 pub use diff::{Change, Diff, DiffCounts, diff, diff_service};
 pub use error::{Cause, Errno, Error, Progress, Violation, both};

@@ -61,6 +61,7 @@ pub struct ServiceDraft {
     rates: Option<IgnoredAny>,
     etag: Option<IgnoredAny>,
     changed: Option<IgnoredAny>,
+    server_order_differs: Option<IgnoredAny>,
 }
 
 /// Persistence in a request.

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::support::{
     Namespace,
     api::{Api, Interface, Request},
-    lists, rules, until,
+    daemon::ADDRESS,
+    lists, rules, run, until,
     world::{World, echo},
 };
 
@@ -284,5 +285,142 @@ fn connections_of_a_master_appear_on_its_backup() {
             .write(&Request::StopSyncDaemon("backup".to_owned()))
             .unwrap();
         assert_eq!(lists("-L --daemon"), "");
+    });
+}
+
+/// The templates of a list of connections, as JSON and as `ipvsadm -Lcn` and `ipvsctl -Lcn` print them.
+fn templates(api: &Api) -> Vec<Value> {
+    let ipvsctl = run_ipvsctl();
+    let same = |text: &str| -> BTreeSet<String> {
+        // Without the time left.
+        let words = |line: &str| {
+            line.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let lines = text.lines().skip(2).map(words);
+        lines
+            .map(|words| [&words[..1], &words[2..]].concat().join(" "))
+            .collect()
+    };
+    assert_eq!(same(&ipvsctl), same(&lists("-L -c -n")));
+    let connections = connections(api);
+    let is_template = |connection: &Value| connection["template"] == true;
+    connections.into_iter().filter(is_template).collect()
+}
+
+fn run_ipvsctl() -> String {
+    let endpoint = format!("http://{ADDRESS}");
+    run(
+        env!("CARGO_BIN_EXE_ipvsctl"),
+        ["--endpoint", &endpoint, "-L", "-c", "-n"],
+    )
+}
+
+#[test]
+fn the_template_of_a_fwmark_service_names_the_mark() {
+    let world = World::new();
+    world.director.run(|| {
+        rules(
+            "-A -f 9 -s rr -p 60\n-a -f 9 -r 10.1.0.11 -m\n\
+             -A -f 4026531841 -6 -s rr -p 60\n-a -f 4026531841 -6 -r [fd01::11]:0 -m\n",
+        );
+        let api = Api::start(Interface::Http);
+        for (mark, to) in [(9, "10.9.0.100:80"), (4026531841, "[fd09::100]:80")] {
+            let to: std::net::SocketAddr = to.parse().unwrap();
+            let socket = std::net::UdpSocket::bind((to.ip(), 0)).unwrap();
+            nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::Mark, &mark).unwrap();
+            socket.send_to(b"hello", to).unwrap();
+        }
+        let mut templates = templates(&api);
+        templates.sort_by_key(|template| template["fwmark"].as_u64());
+        let marks: Vec<_> = templates
+            .iter()
+            .map(|template| &template["fwmark"])
+            .collect();
+        assert_eq!(marks, [9, 4026531841_u32], "{templates:?}");
+        for template in &templates {
+            assert_eq!(template["protocol"], "ip", "{template}");
+            assert_eq!(template.get("virtual"), None, "{template}");
+            assert_eq!(template.get("invalidated"), None, "{template}");
+        }
+        let (_, found) = api.fetch("/v1/connections?fwmark=9");
+        assert_eq!(found["connections"][0]["fwmark"], 9, "{found}");
+        assert_eq!(found["connections"].as_array().unwrap().len(), 1, "{found}");
+        let (_, counts) = api.fetch("/v1/connections?count_by=virtual&templates=true");
+        let mut groups: Vec<_> = counts["counts"].as_array().unwrap().iter().collect();
+        groups.sort_by_key(|count| count["group"].to_string());
+        assert_eq!(groups[0]["group"], "fwmark-9", "{counts}");
+        assert_eq!(groups[1]["group"], "fwmark6-4026531841", "{counts}");
+    });
+}
+
+#[test]
+fn an_invalidated_template_is_marked() {
+    let world = World::new();
+    world.director.run(|| {
+        rules("-A -u 10.9.0.100:80 -s rr -p 60\n-a -u 10.9.0.100:80 -r 10.1.0.11:80 -m\n");
+        let api = Api::start(Interface::Http);
+        let settings = json!({"expire_quiescent_template": true});
+        api.write(&Request::UpdateSettings(settings)).unwrap();
+        drop(world.ask("10.9.0.100:80"));
+        let valid = templates(&api);
+        assert_eq!(valid.len(), 1, "{valid:?}");
+        assert_eq!(valid[0].get("invalidated"), None);
+        rules("-e -u 10.9.0.100:80 -r 10.1.0.11:80 -m -w 0\n");
+        world.client.run(|| {
+            let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+            socket.send_to(b"hello", "10.9.0.100:80").unwrap();
+        });
+        let invalidated = until("the kernel invalidates the template", || {
+            let found = templates(&api);
+            match found
+                .first()
+                .and_then(|template| template["invalidated"].as_bool())
+            {
+                Some(true) => Ok(found),
+                _ => Err(format!("{found:?}")),
+            }
+        });
+        assert_eq!(invalidated.len(), 1, "{invalidated:?}");
+        assert_eq!(invalidated[0]["virtual"]["address"], "10.9.0.100");
+    });
+}
+
+#[test]
+fn put_reports_that_the_servers_have_another_order_which_sh_depends_on() {
+    Namespace::new().run(|| {
+        let api = Api::start(Interface::Http);
+        let put_servers = |order: &[u32]| {
+            let server = |i: &u32| json!({"address": format!("10.1.0.{i}")});
+            let servers: Vec<_> = order.iter().map(server).collect();
+            let service = json!({"scheduler": "sh", "servers": servers});
+            let id = "tcp-10.0.0.1-80".to_owned();
+            api.write(&Request::ReplaceService(id, service)).unwrap()
+        };
+        let put = |order: [u32; 2]| put_servers(&order);
+        let first = put([1, 2]);
+        assert_eq!(first["changed"], true, "{first}");
+        assert_eq!(first.get("server_order_differs"), None, "{first}");
+        // ipvsadm sorts.
+        let table = || std::fs::read_to_string("/proc/thread-self/net/ip_vs").unwrap();
+        let before = table();
+        assert!(
+            before.find("0A010001") < before.find("0A010002"),
+            "{before}"
+        );
+        let other = put([2, 1]);
+        assert_eq!(other["changed"], false, "{other}");
+        assert_eq!(other["server_order_differs"], true, "{other}");
+        assert_eq!(table(), before);
+        let same = put([1, 2]);
+        assert_eq!(same.get("server_order_differs"), None, "{same}");
+        // As documented: without servers, then with them in order.
+        put_servers(&[]);
+        let set = put_servers(&[2, 1]);
+        assert_eq!(set["changed"], true, "{set}");
+        assert_eq!(set.get("server_order_differs"), None, "{set}");
+        let after = table();
+        assert!(after.find("0A010002") < after.find("0A010001"), "{after}");
     });
 }

@@ -34,6 +34,28 @@ async fn a_replace_creates_updates_or_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_replace_reports_servers_in_another_order_than_requested() {
+    let (_, app) = setup();
+    let put = async |order: &[&str]| {
+        let servers: Vec<_> = order.iter().map(|it| json!({"address": it})).collect();
+        let json = json!({"scheduler": "sh", "servers": servers});
+        replace(&app, json).await.unwrap()
+    };
+    assert!(!put(&["10.0.0.1", "10.0.0.2"]).await.server_order_differs);
+    let other = put(&["10.0.0.2", "10.0.0.1"]).await;
+    assert!(other.server_order_differs && !other.changed);
+    // A new server is the first.
+    let added = put(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]).await;
+    assert!(added.server_order_differs && added.changed);
+    put(&[]).await;
+    let set = put(&["10.0.0.2", "10.0.0.1"]).await;
+    assert!(!set.server_order_differs);
+    assert_eq!(ids(&set.value), ["10.0.0.2-80", "10.0.0.1-80"]);
+    let kept = replace(&app, json!({"scheduler": "rr"})).await.unwrap();
+    assert!(!kept.server_order_differs, "no order is requested");
+}
+
+#[tokio::test]
 async fn new_servers_are_created_before_old_ones_are_deleted() {
     let (kernel, app) = setup();
     create_service(&app, TCP, &["10.0.0.1-80", "10.0.0.2-80", "10.0.0.3-80"]).await;

@@ -17,10 +17,11 @@ fn line(
     Connection {
         protocol: protocol.parse().unwrap(),
         client: endpoint(client),
-        virtual_address: endpoint(virtual_address),
+        service: ConnectionService::Address(endpoint(virtual_address)),
         destination: endpoint(destination),
         state: state.into(),
         template: false,
+        invalidated: false,
         expires_in_seconds,
         persistence_engine: None,
         persistence_data: None,
@@ -61,6 +62,7 @@ fn lines_of_a_real_kernel_decode() {
         real("IP  C000020A 0000 00000007 0000 0A010102 0000 ASSURED         595"),
         Connection {
             template: true,
+            service: ConnectionService::Fwmark(7),
             ..line(
                 "ip",
                 ["192.0.2.10:0", "0.0.0.7:0", "10.1.1.2:0"],
@@ -69,6 +71,19 @@ fn lines_of_a_real_kernel_decode() {
             )
         },
         "the template of a firewall mark, the mark in the place of an address"
+    );
+    assert_eq!(
+        real("UDP 0A090002 0000 0A090064 FFFF 0A01000B FFFF ASSURED          29"),
+        Connection {
+            template: true,
+            invalidated: true,
+            ..line(
+                "udp",
+                ["10.9.0.2:0", "10.9.0.100:65535", "10.1.0.11:65535"],
+                "ASSURED",
+                29
+            )
+        },
     );
     let call = real(
         "UDP C000020A 0000 0A000001 13C4 0A010102 13C4 ASSURED          55 sip \
@@ -134,7 +149,9 @@ fn all_protocols_and_address_families_decode() {
                  2001:0db8:0001:0000:0000:0000:0000:0002 0000 NONE            300";
     let mark6 = connection(mark6.as_bytes()).unwrap();
     assert!(mark6.template);
-    assert_eq!(mark6.virtual_address, endpoint("[0:7::]:0"));
+    assert_eq!(mark6.service, ConnectionService::Fwmark(7));
+    let listed = mark6.service.endpoint(Family::Ipv6, false);
+    assert_eq!(listed, endpoint("[0:7::]:0"));
 }
 
 #[test]

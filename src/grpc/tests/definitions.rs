@@ -9,9 +9,9 @@ use super::{ALL, entry, real, server_message, service_message, timeouts};
 use crate::{
     app::{Count, InfoReport, KernelReport, SchedulerReport, StatsReport, TopServer, TopService},
     model::{
-        Checksum, Connection, ConnectionProtocol, Endpoint, Family, Forwarding, InterfaceState,
-        Name, Netmask, Rates, ServerConfig, ServerView, ServiceConfig, ServiceView, Stats,
-        SyncDaemon, SyncDaemonView, SyncState, Timeouts, Tunnel, TunnelType,
+        Checksum, Connection, ConnectionProtocol, ConnectionService, Endpoint, Family, Forwarding,
+        InterfaceState, Name, Netmask, Rates, ServerConfig, ServerView, ServiceConfig, ServiceView,
+        Stats, SyncDaemon, SyncDaemonView, SyncState, Timeouts, Tunnel, TunnelType,
     },
     proto::{DESCRIPTORS, SERVICE, v1 as pb},
 };
@@ -173,19 +173,25 @@ fn fields_have_the_names_of_the_json() {
         address: "192.0.2.1".parse().unwrap(),
         port: 80,
     };
-    let connection = json(&Connection {
+    let connection = Connection {
         protocol: ConnectionProtocol::Icmp,
         client: endpoint,
-        virtual_address: endpoint,
+        service: ConnectionService::Address(endpoint),
         destination: endpoint,
         state: "NONE".into(),
         template: false,
+        invalidated: true,
         expires_in_seconds: 1,
         persistence_engine: Some("sip".into()),
         persistence_data: Some("x".into()),
-    });
-    same_names("Endpoint", &[connection["client"].clone()], &[]);
-    same_names("Connection", &[connection], &[]);
+    };
+    let marked = Connection {
+        service: ConnectionService::Fwmark(7),
+        ..connection.clone()
+    };
+    let both = [json(&connection), json(&marked)];
+    same_names("Endpoint", &[both[0]["client"].clone()], &[]);
+    same_names("Connection", &both, &[]);
     let count = Count {
         group: String::new(),
         count: 0,

@@ -217,6 +217,7 @@ pub(super) fn scheduler() -> RefOr<Schema> {
 }
 
 pub(super) fn connection() -> RefOr<Schema> {
+    let [template, invalidated] = template();
     response(
         "An entry of the kernel's connection table.",
         vec![
@@ -231,23 +232,31 @@ pub(super) fn connection() -> RefOr<Schema> {
                 "Endpoint",
                 "The client. Masked, with port 0, in a template.",
             ),
-            always(
+            optional(
                 "virtual",
                 "Endpoint",
-                "The virtual address. In a template of a firewall mark: the mark as an address.",
+                "The virtual address. Absent in a template of a firewall mark. In an invalidated \
+                 template, the port is 65535.",
             ),
-            always("destination", "Endpoint", "The real server."),
+            optional(
+                "fwmark",
+                integer(1, u32::MAX.into()).examples([7]),
+                "The firewall mark, in a template of a fwmark service. Connections do not have the \
+                 mark.",
+            ),
+            always(
+                "destination",
+                "Endpoint",
+                "The real server. In an invalidated template, the port is 65535.",
+            ),
             always(
                 "state",
                 text().examples(["ESTABLISHED"]),
                 "The kernel's name of the state, such as `ESTABLISHED`, `SYN_RECV`, `FIN_WAIT`, \
                  `UDP`. Templates have `NONE` or `ASSURED`.",
             ),
-            always(
-                "template",
-                boolean(),
-                "Whether the entry is a persistence template instead of a connection.",
-            ),
+            template,
+            invalidated,
             always(
                 "expires_in_seconds",
                 count().examples([899]),
@@ -265,6 +274,25 @@ pub(super) fn connection() -> RefOr<Schema> {
             ),
         ],
     )
+}
+
+/// What says whether an entry is a template, and a valid one.
+fn template() -> [Property; 2] {
+    [
+        always(
+            "template",
+            boolean(),
+            "Whether the entry is a persistence template instead of a connection.",
+        ),
+        optional(
+            "invalidated",
+            boolean(),
+            "true: the kernel has invalidated the template, because its real server was deleted \
+             or has weight 0 (setting `expire_quiescent_template`). It directs no connections and \
+             expires. The kernel has replaced both ports by 65535, so a template of port 65535 \
+             looks the same. Otherwise absent.",
+        ),
+    ]
 }
 
 pub(super) fn endpoint() -> RefOr<Schema> {

@@ -138,6 +138,14 @@ fn parts() -> Vec<Property> {
              response contains them.",
         ),
         output("changed", boolean(), CHANGED),
+        output(
+            "server_order_differs",
+            boolean(),
+            "true: the servers are in another order than the body of the PUT lists them. The kernel \
+             puts new servers first and cannot move others. The schedulers `sh`, `dh` and `mh` depend \
+             on the order: to set it, PUT the service with an empty list of servers, then with the \
+             list. Present only in the response to a PUT, and only if true.",
+        ),
     ]
 }
 

@@ -11,11 +11,19 @@ use serde_json::{Map, Value, json};
 
 use super::all;
 use crate::model::{
+<<<<<<< HEAD
     Checksum, Connection, ConnectionProtocol, Endpoint, Error, Forwarding, Include, InterfaceState,
     Name, Netmask, Progress, Protocol, Rates, Server, ServerConfig, ServerDraft, ServerKey,
     ServerView, Service, ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey, ServiceView, Stats,
     SyncDaemon, SyncDaemonDraft, SyncDaemonView, SyncState, Timeouts, TimeoutsDraft, Tunnel,
     TunnelType,
+=======
+    Checksum, Connection, ConnectionProtocol, ConnectionService, Endpoint, Error, Forwarding,
+    Include, InterfaceState, Name, Netmask, Protocol, Rates, Server, ServerConfig, ServerDraft,
+    ServerKey, ServerView, Service, ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey,
+    ServiceView, Stats, SyncDaemon, SyncDaemonDraft, SyncDaemonView, SyncState, Timeouts,
+    TimeoutsDraft, Tunnel, TunnelType,
+>>>>>>> 852894e (Connections name the mark of a template and an invalidated one; PUT reports another order of servers)
 };
 
 /// The properties of a component schema, as JSON.
@@ -103,7 +111,7 @@ fn the_schema_of_a_service_has_the_fields_of_its_json() {
     };
     let fwmark = "fwmark-7".parse().unwrap();
     let written = [service(address, true), service(fwmark, false)];
-    assert_same("Service", &written, &["changed"]);
+    assert_same("Service", &written, &["changed", "server_order_differs"]);
     assert_same("Persistence", &[written[0]["persistence"].clone()], &[]);
     assert_same("Stats", &[written[0]["stats"].clone()], &[]);
     assert_same("Rates", &[written[0]["rates"].clone()], &[]);
@@ -139,19 +147,21 @@ fn the_other_schemas_have_the_fields_of_their_json() {
     let connection = Connection {
         protocol: ConnectionProtocol::Ip,
         client: endpoint,
-        virtual_address: endpoint,
+        service: ConnectionService::Address(endpoint),
         destination: endpoint,
         state: "NONE".into(),
         template: true,
+        invalidated: true,
         expires_in_seconds: 1,
         persistence_engine: Some("sip".into()),
         persistence_data: Some("x".into()),
     };
-    assert_same(
-        "Connection",
-        &[serde_json::to_value(connection).unwrap()],
-        &[],
-    );
+    let marked = Connection {
+        service: ConnectionService::Fwmark(7),
+        ..connection.clone()
+    };
+    let both = [connection, marked].map(|it| serde_json::to_value(it).unwrap());
+    assert_same("Connection", &both, &[]);
     assert_same("Endpoint", &[serde_json::to_value(endpoint).unwrap()], &[]);
     let error = Error::invalid("a", "b")
         .with_hint("c")

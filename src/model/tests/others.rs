@@ -61,10 +61,11 @@ fn connections_are_filtered_by_each_field() {
     let connection = Connection {
         protocol: ConnectionProtocol::Service(Protocol::Tcp),
         client: endpoint("192.0.2.10:40000"),
-        virtual_address: endpoint("10.0.0.1:80"),
+        service: ConnectionService::Address(endpoint("10.0.0.1:80")),
         destination: endpoint("[2001:db8::a]:8080"),
         state: "ESTABLISHED".into(),
         template: false,
+        invalidated: false,
         expires_in_seconds: 5,
         persistence_engine: None,
         persistence_data: None,
@@ -118,6 +119,13 @@ fn connections_are_filtered_by_each_field() {
         (
             ConnectionFilter {
                 virtual_address: at("10.0.0.2"),
+                ..any()
+            },
+            false,
+        ),
+        (
+            ConnectionFilter {
+                fwmark: Some(9),
                 ..any()
             },
             false,

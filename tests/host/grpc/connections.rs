@@ -11,6 +11,8 @@ fn lines() -> Vec<String> {
         "TCP C6336402 C351 C0000201 0050 C0A80A02 0050 FIN_WAIT         12",
         "UDP C6336401 C352 C0000202 0035 C0A80A01 0035 UDP             299 sip call@one",
         "TCP C6336400 0000 C0000201 0050 C0A80A01 0050 NONE            100",
+        "IP  C6336400 0000 00000009 0000 C0A80A01 0000 NONE            100",
+        "UDP C6336400 0000 C0000202 FFFF C0A80A01 FFFF ASSURED          29",
     ]
     .map(str::to_owned)
     .to_vec()
@@ -34,7 +36,7 @@ async fn connections_are_streamed_in_the_order_of_the_kernel() {
         .list_connections(pb::ListConnectionsRequest::default())
         .await;
     let all = collect(all.unwrap().into_inner()).await;
-    assert_eq!(all.len(), 4);
+    assert_eq!(all.len(), 6);
     let first = &all[0];
     assert_eq!(
         (first.protocol.as_str(), first.state.as_str()),
@@ -49,7 +51,10 @@ async fn connections_are_streamed_in_the_order_of_the_kernel() {
     assert_eq!(first.destination.as_ref().unwrap().address, "192.168.10.1");
     assert_eq!((first.expires_in_seconds, first.template), (899, false));
     assert_eq!(all[2].persistence_data.as_deref(), Some("call@one"));
-    assert!(all[3].template);
+    assert!(all[3].template && !all[3].invalidated);
+    assert_eq!((all[4].fwmark, &all[4].r#virtual), (Some(9), &None));
+    assert!(all[5].template && all[5].invalidated);
+    assert_eq!(all[5].fwmark, None);
 }
 
 #[tokio::test]
@@ -60,6 +65,15 @@ async fn connections_are_filtered_limited_and_counted() {
         filter: Some(pb::ConnectionFilter {
             client: some("198.51.100.1"),
             state: some("established"),
+            ..pb::ConnectionFilter::default()
+        }),
+        limit: None,
+    };
+    let filtered = daemon.client.list_connections(request).await;
+    assert_eq!(collect(filtered.unwrap().into_inner()).await.len(), 1);
+    let request = pb::ListConnectionsRequest {
+        filter: Some(pb::ConnectionFilter {
+            fwmark: Some(9),
             ..pb::ConnectionFilter::default()
         }),
         limit: None,
@@ -87,7 +101,7 @@ async fn connections_are_filtered_limited_and_counted() {
         .iter()
         .map(|c| (c.group.as_str(), c.count))
         .collect();
-    assert_eq!(counts, [("tcp", 3), ("udp", 1)]);
+    assert_eq!(counts, [("tcp", 3), ("udp", 2), ("ip", 1)]);
     count.count_by = "colour".to_owned();
     let outcome = daemon.client.count_connections(count).await;
     assert_rejected(
