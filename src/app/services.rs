@@ -78,7 +78,7 @@ impl App {
         };
         let ((), (config, servers)) = both(named, wanted)?;
         let order = servers.as_ref().map(|servers| {
-            let keys = servers.iter().map(|(server, _)| *server);
+            let keys = servers.iter().map(|server| server.key);
             keys.collect::<Vec<_>>()
         });
         let write = self.write_service(context, key, guard, move |entry| {

@@ -11,19 +11,11 @@ use serde_json::{Map, Value, json};
 
 use super::all;
 use crate::model::{
-<<<<<<< HEAD
-    Checksum, Connection, ConnectionProtocol, Endpoint, Error, Forwarding, Include, InterfaceState,
-    Name, Netmask, Progress, Protocol, Rates, Server, ServerConfig, ServerDraft, ServerKey,
-    ServerView, Service, ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey, ServiceView, Stats,
-    SyncDaemon, SyncDaemonDraft, SyncDaemonView, SyncState, Timeouts, TimeoutsDraft, Tunnel,
-    TunnelType,
-=======
     Checksum, Connection, ConnectionProtocol, ConnectionService, Endpoint, Error, Forwarding,
-    Include, InterfaceState, Name, Netmask, Protocol, Rates, Server, ServerConfig, ServerDraft,
-    ServerKey, ServerView, Service, ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey,
-    ServiceView, Stats, SyncDaemon, SyncDaemonDraft, SyncDaemonView, SyncState, Timeouts,
-    TimeoutsDraft, Tunnel, TunnelType,
->>>>>>> 852894e (Connections name the mark of a template and an invalidated one; PUT reports another order of servers)
+    Include, InterfaceState, Name, Netmask, Progress, Protocol, Rates, Server, ServerConfig,
+    ServerDraft, ServerKey, ServerView, Service, ServiceConfig, ServiceDraft, ServiceEntry,
+    ServiceKey, ServiceView, Stats, SyncDaemon, SyncDaemonDraft, SyncDaemonView, SyncState,
+    Timeouts, TimeoutsDraft, Tunnel, TunnelType,
 };
 
 /// The properties of a component schema, as JSON.
