@@ -22,6 +22,8 @@ impl App {
         values: BTreeMap<String, Field<SettingValue>>,
     ) -> Result<Written<Settings>, Error> {
         let values = SettingSpec::check(&values)?;
+        let names: Vec<_> = values.iter().map(|(spec, _)| spec.name).collect();
+        let about = format!("settings {}", names.join(" "));
         let plan = move |current: &Settings| {
             let mut steps = Vec::new();
             for (spec, text) in values {
@@ -44,7 +46,7 @@ impl App {
             // One stage each: the first failure ends the plan.
             Ok(Plan::staged(steps.into_iter().map(|step| vec![step])))
         };
-        let transaction = Transaction::new(SettingsQuery, plan, SettingsQuery);
+        let transaction = Transaction::new(SettingsQuery, plan, SettingsQuery).about(about);
         let executed = self.write(context, transaction).await?;
         let changed = executed
             .steps

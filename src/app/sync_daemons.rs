@@ -52,7 +52,8 @@ impl App {
             );
             Ok(Plan::staged([vec![stop], vec![start]]))
         };
-        let transaction = Transaction::repeated(SyncDaemonsQuery, plan, SyncDaemonsQuery);
+        let transaction = Transaction::repeated(SyncDaemonsQuery, plan, SyncDaemonsQuery)
+            .about(format!("sync_daemon {state}"));
         let written = Written::from(self.write(context, transaction).await?);
         written.try_map(|daemons| {
             running(&daemons, state)
@@ -79,7 +80,8 @@ impl App {
             running.ok_or_else(|| Error::sync_daemon_not_running(state))?;
             Ok(Plan::of([Op::StopSyncDaemon(state).into()]))
         };
-        let transaction = Transaction::repeated(SyncDaemonsQuery, plan, Nothing);
+        let transaction = Transaction::repeated(SyncDaemonsQuery, plan, Nothing)
+            .about(format!("sync_daemon {state}"));
         Ok(self.write(context, transaction).await?.changed())
     }
 }

@@ -19,13 +19,14 @@ impl App {
         draft: TimeoutsDraft,
         guard: Guard,
     ) -> Result<Written<Timeouts>, Error> {
+        let about = format!("timeouts {}", draft.fields().join(" "));
         let plan = move |old: &Timeouts| {
             guard.check(Some(&[old.etag()]))?;
             let new = draft.update(*old)?;
             let set = Step::new(Op::SetTimeouts(new), Op::SetTimeouts(*old));
             Ok(Plan::of((new != *old).then_some(set)))
         };
-        let transaction = Transaction::new(TimeoutsQuery, plan, TimeoutsQuery);
+        let transaction = Transaction::new(TimeoutsQuery, plan, TimeoutsQuery).about(about);
         Ok(self.write(context, transaction).await?.into())
     }
 }

@@ -37,6 +37,7 @@ pub(super) type Turn = OwnedMutexGuard<()>;
 struct Unfinished<'a> {
     context: &'a RequestContext,
     service: Option<ServiceKey>,
+    about: Option<String>,
     finished: bool,
 }
 
@@ -150,6 +151,7 @@ impl WritePath {
         let mut unfinished = Unfinished {
             context,
             service,
+            about: write.about(),
             finished: false,
         };
         let outcome = self
@@ -157,6 +159,7 @@ impl WritePath {
             .write(write, context.deadline, context.dry_run)
             .await;
         unfinished.finished = true;
+        let about = unfinished.about.as_deref();
         let principal = &context.principal;
         let dry_run = context.dry_run;
         match &outcome {
@@ -166,6 +169,7 @@ impl WritePath {
                 service = service
                     .or_else(|| common_service(W::ops(outcome)))
                     .map(tracing::field::display),
+                about,
                 rejected = Some(W::rejected(outcome)).filter(|count| *count > 0),
                 operations = %Summary(W::ops(outcome).map(Op::name).collect()),
                 "write"
@@ -174,6 +178,7 @@ impl WritePath {
                 %principal,
                 dry_run,
                 service = service.map(tracing::field::display),
+                about,
                 reason = error.reason.as_str(),
                 %error,
                 cause = error.source().map(tracing::field::display),
@@ -231,6 +236,7 @@ impl Drop for Unfinished<'_> {
                 principal = %self.context.principal,
                 dry_run = self.context.dry_run,
                 service = self.service.map(tracing::field::display),
+                about = self.about,
                 "write interrupted by the end of the daemon; its outcome is unknown"
             );
         }

@@ -36,6 +36,9 @@ pub trait Write: Send + 'static {
     /// The service that the change is about, if it is about one.
     fn service(&self) -> Option<ServiceKey>;
 
+    /// What the change is about if it is not about a service, for the log.
+    fn about(&self) -> Option<String>;
+
     /// The operations that were executed or, for a dry run, planned.
     fn ops(outcome: &Self::Outcome) -> impl Iterator<Item = &Op>;
 
@@ -122,6 +125,10 @@ impl<P: TypedQuery, R: TypedQuery> Write for Transaction<P, R> {
         Self::service(self)
     }
 
+    fn about(&self) -> Option<String> {
+        self.about.clone()
+    }
+
     fn ops(outcome: &Self::Outcome) -> impl Iterator<Item = &Op> {
         outcome.steps.iter().map(|step| &step.op)
     }
@@ -141,6 +148,15 @@ impl Write for CommandList {
 
     fn service(&self) -> Option<ServiceKey> {
         None
+    }
+
+    fn about(&self) -> Option<String> {
+        match self.ops.as_slice() {
+            [Op::StartSyncDaemon(config)] => Some(format!("sync_daemon {}", config.state)),
+            [Op::StopSyncDaemon(state)] => Some(format!("sync_daemon {state}")),
+            [Op::SetTimeouts(_)] => Some("timeouts".to_owned()),
+            _ => None,
+        }
     }
 
     fn ops(outcome: &Self::Outcome) -> impl Iterator<Item = &Op> {

@@ -18,6 +18,9 @@ pub struct Transaction<P: TypedQuery, R: TypedQuery> {
     pub plan: Planner<P::Answer>,
     /// What to read after.
     pub read_back: R,
+    /// What the transaction is about if it is not about a service, for the log: `timeouts
+    /// udp_seconds`.
+    pub about: Option<String>,
 }
 
 /// See [`Transaction::plan`].
@@ -140,6 +143,7 @@ impl<P: TypedQuery, R: TypedQuery> Transaction<P, R> {
             precondition,
             plan: Planner::Once(Some(Box::new(plan))),
             read_back,
+            about: None,
         }
     }
 
@@ -153,6 +157,16 @@ impl<P: TypedQuery, R: TypedQuery> Transaction<P, R> {
             precondition,
             plan: Planner::Repeated(Box::new(plan)),
             read_back,
+            about: None,
+        }
+    }
+
+    /// The same transaction, saying what it is about.
+    #[must_use]
+    pub fn about(self, about: impl Into<String>) -> Self {
+        Self {
+            about: Some(about.into()),
+            ..self
         }
     }
 

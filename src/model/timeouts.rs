@@ -58,6 +58,17 @@ impl Timeouts {
 // === impl TimeoutsDraft ===
 
 impl TimeoutsDraft {
+    /// The names of the fields that the draft sets.
+    pub fn fields(&self) -> Vec<&'static str> {
+        let fields = [
+            ("tcp_seconds", &self.tcp_seconds),
+            ("tcp_fin_seconds", &self.tcp_fin_seconds),
+            ("udp_seconds", &self.udp_seconds),
+        ];
+        let present = fields.into_iter().filter(|(_, field)| field.is_present());
+        present.map(|(name, _)| name).collect()
+    }
+
     /// The draft applied to the current timeouts.
     pub fn update(&self, base: Timeouts) -> Result<Timeouts, Error> {
         let mut violations = Vec::new();

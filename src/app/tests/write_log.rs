@@ -228,3 +228,28 @@ async fn a_write_without_a_precondition_logs_its_service() {
     app.zero(context(), Some(key(TCP))).await.unwrap();
     assert_eq!(log.take_one().remove("service").unwrap(), TCP);
 }
+
+#[tokio::test]
+async fn a_write_about_no_service_logs_what_it_is_about() {
+    let (kernel, app) = setup();
+    let (log, _guard) = WriteLog::start();
+    let about = || log.take_one().remove("about").unwrap();
+    let timeouts = || serde_json::from_value(json!({"udp_seconds": 7, "tcp_seconds": 9})).unwrap();
+    let update = app.update_timeouts(context(), timeouts(), NONE);
+    update.await.unwrap();
+    assert_eq!(about(), "timeouts tcp_seconds udp_seconds");
+    kernel.faults().unload();
+    let update = app.update_timeouts(context(), timeouts(), NONE);
+    update.await.unwrap_err();
+    assert_eq!(about(), "timeouts tcp_seconds udp_seconds", "of a failure");
+    kernel.faults().load();
+
+    let one = |name: &str| (name.to_owned(), Field::Set(SettingValue::Integer(1)));
+    let settings = [one("drop_packet"), one("drop_entry")].into();
+    app.update_settings(context(), settings).await.unwrap();
+    assert_eq!(about(), "settings drop_entry drop_packet");
+    let daemon = serde_json::from_value(json!({"interface": "nosuch"})).unwrap();
+    let start = app.start_sync_daemon(context(), SyncState::Backup, daemon, false, NONE);
+    start.await.unwrap_err();
+    assert_eq!(about(), "sync_daemon backup");
+}
