@@ -12,6 +12,7 @@ use super::{
     reply, schema,
     state::Api,
 };
+use crate::model::Error;
 
 /// A path.
 #[derive(Clone, Debug, Serialize)]
@@ -49,7 +50,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     responses((status = 200, description = "The paths.", body = schema::Index))
 )]
 pub(super) async fn root(State(api): State<Api>, _: Query<NoParams>) -> Result<Response, Problem> {
-    list(&api, |path| path != "/" && !path.starts_with("/v1/"))
+    Ok(list(&api, |path| path != "/" && !path.starts_with("/v1/"))?)
 }
 
 /// List paths of v1
@@ -60,15 +61,15 @@ pub(super) async fn root(State(api): State<Api>, _: Query<NoParams>) -> Result<R
     responses((status = 200, description = "The paths.", body = schema::Index))
 )]
 pub(super) async fn v1(State(api): State<Api>, _: Query<NoParams>) -> Result<Response, Problem> {
-    list(&api, |path| path.starts_with("/v1/"))
+    Ok(list(&api, |path| path.starts_with("/v1/"))?)
 }
 
-fn list(api: &Api, is_listed: impl Fn(&str) -> bool) -> Result<Response, Problem> {
+fn list(api: &Api, is_listed: impl Fn(&str) -> bool) -> Result<Response, Error> {
     static ENTRIES: OnceLock<Vec<Entry>> = OnceLock::new();
     let entries = ENTRIES.get_or_init(|| entries(&(api.describe)()));
     let listed = entries.iter().filter(|entry| is_listed(&entry.path));
     let paths: Vec<_> = listed.collect();
-    Ok(reply::plain(&Index { paths: &paths })?)
+    reply::plain(&Index { paths: &paths })
 }
 
 fn entries(document: &OpenApi) -> Vec<Entry> {
