@@ -42,7 +42,10 @@ mod zero;
 
 use axum::{Router, middleware};
 use utoipa::openapi::OpenApi;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
+};
 
 pub use problem::{MEDIA_TYPE, Problem, REQUEST_ID, not_found, status};
 pub use state::HttpOptions;
@@ -64,7 +67,6 @@ pub fn router(app: App, options: HttpOptions) -> Router {
     api.with_state(state)
         .merge(docs::router(openapi))
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(middleware::from_fn(no_body::by_method))
         .layer(middleware::from_fn(problem::with_request_id))
         .layer(middleware::from_fn(compression::compress))
 }
@@ -76,40 +78,38 @@ pub fn openapi() -> OpenApi {
 }
 
 fn operations() -> OpenApiRouter<Api> {
-    OpenApiRouter::with_openapi(openapi::base())
-        .routes(routes!(services::list, services::create, services::clear))
-        .routes(routes!(
+    let all = [
+        routes!(services::list, services::create, services::clear),
+        routes!(
             services::get,
             services::put,
             services::update,
             services::delete
-        ))
-        .routes(routes!(servers::list, servers::create))
-        .routes(routes!(
-            servers::get,
-            servers::put,
-            servers::update,
-            servers::delete
-        ))
-        .routes(routes!(listing::get))
-        .routes(routes!(rules::save, rules::restore, rules::replace))
-        .routes(routes!(zero::all))
-        .routes(routes!(zero::service))
-        .routes(routes!(timeouts::get, timeouts::update))
-        .routes(routes!(sync_daemons::list))
-        .routes(routes!(
-            sync_daemons::get,
-            sync_daemons::put,
-            sync_daemons::delete
-        ))
-        .routes(routes!(connections::list))
-        .routes(routes!(stats::get))
-        .routes(routes!(info::get))
-        .routes(routes!(settings::get, settings::update))
-        .routes(routes!(index::root))
-        .routes(routes!(index::v1))
-        .routes(routes!(health::alive))
-        .routes(routes!(health::ready))
-        .routes(routes!(errors::list))
-        .routes(routes!(errors::get))
+        ),
+        routes!(servers::list, servers::create),
+        routes!(servers::get, servers::put, servers::update, servers::delete),
+        routes!(listing::get),
+        routes!(rules::save, rules::restore, rules::replace),
+        routes!(zero::all),
+        routes!(zero::service),
+        routes!(timeouts::get, timeouts::update),
+        routes!(sync_daemons::list),
+        routes!(sync_daemons::get, sync_daemons::put, sync_daemons::delete),
+        routes!(connections::list),
+        routes!(stats::get),
+        routes!(info::get),
+        routes!(settings::get, settings::update),
+        routes!(index::root),
+        routes!(index::v1),
+        routes!(health::alive),
+        routes!(health::ready),
+        routes!(errors::list),
+        routes!(errors::get),
+    ];
+    let empty = OpenApiRouter::with_openapi(openapi::base());
+    all.into_iter().fold(empty, |router, routes| {
+        // A layer of the routes: a method that the path does not support is 405 all the same.
+        let check = middleware::from_fn(no_body::by_method);
+        router.routes(routes.map(|methods| methods.route_layer(check)))
+    })
 }

@@ -563,6 +563,9 @@ async fn a_body_on_a_request_that_takes_none_is_refused() {
         assert!(response.contains("no body"), "{response}");
     }
     daemon.assert_unchanged("bodies");
+    // The method is not supported with or without a body.
+    let response = daemon.send("DELETE", "/v1/rules", JSON, "{}").await;
+    assert_refused(&response, 405, "METHOD_NOT_ALLOWED", "DELETE /v1/rules");
     let chunked = format!(
         "POST /v1/zero HTTP/1.1\r\nHost: localhost\r\n{}\r\nConnection: close\r\n\
          Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
