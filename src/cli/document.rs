@@ -9,9 +9,9 @@ use super::{error::CliError, output::eprint_line, session::Item};
 use crate::{
     ipvsadm::{CommandLine, Line, Lines, ParseError, Resolver, parse},
     model::{
-        Error, Field, Forwarding, Op, ServerDraft, ServiceDraft, ServiceKey, SettingSpec,
-        SettingValue, SyncDaemonConfig, SyncDaemonDraft, SyncState, Table, Timeouts, TimeoutsDraft,
-        Violation,
+        Error, Field, Forwarding, Op, ServerConfig, ServerDraft, ServiceDraft, ServiceKey,
+        SettingSpec, SettingValue, SyncDaemonConfig, SyncDaemonDraft, SyncState, Table, Timeouts,
+        TimeoutsDraft, Violation,
     },
 };
 
@@ -242,16 +242,19 @@ impl Commands {
             servers.ok_or_else(|| Error::invalid("servers", "is required: [] for none"))?;
         // In the kernel's order. It inserts a new server before the others.
         for (index, server) in servers.iter().enumerate().rev() {
-            let result = self.add_server(key, settable(server));
+            let result = self.add_server(key, server.clone());
             result.map_err(|error| error.below(&format!("servers[{index}]")))?;
         }
         Ok(())
     }
 
-    fn add_server(&mut self, service: ServiceKey, draft: ServerDraft) -> Result<(), Error> {
+    fn add_server(&mut self, service: ServiceKey, mut draft: ServerDraft) -> Result<(), Error> {
         let key = draft.key(service)?;
         let key = key.ok_or_else(|| Error::invalid("address", "is required"))?;
-        let config = draft.create(service, key)?;
+        make_settable(&mut draft);
+        let foreign = take_foreign_weight(&mut draft);
+        let mut config = draft.create(service, key)?;
+        config.weight = foreign.unwrap_or(config.weight);
         self.push(Op::CreateServer(service, key, config))
     }
 
@@ -275,18 +278,28 @@ impl Commands {
     }
 }
 
-/// The server with a forwarding method that can be set: the kernel sets the others by itself instead
-/// of `direct`, which `-S` prints for them.
-fn settable(draft: &ServerDraft) -> ServerDraft {
-    let mut draft = draft.clone();
+/// Takes a weight that the kernel accepts, but not a request, out of a draft: what another program has
+/// set and was saved can be restored.
+fn take_foreign_weight(draft: &mut ServerDraft) -> Option<u32> {
+    let weights = ServerConfig::MAX_WEIGHT + 1..=ServerConfig::MAX_KERNEL_WEIGHT;
+    let Field::Set(weight) = draft.weight else {
+        return None;
+    };
+    let weight = u32::try_from(weight).ok()?;
+    let weight = Some(weight).filter(|weight| weights.contains(weight))?;
+    draft.weight = Field::Keep;
+    Some(weight)
+}
+
+/// Replaces a forwarding method that the kernel sets by itself with `direct`, as in the output of `-S`.
+fn make_settable(draft: &mut ServerDraft) {
     if let Field::Set(text) = &draft.forwarding
         && text
-            .parse::<Forwarding>()
-            .is_ok_and(|method| !method.is_settable())
+            .parse()
+            .is_ok_and(|method: Forwarding| !method.is_settable())
     {
         draft.forwarding = Field::Set(Forwarding::Direct.to_string());
     }
-    draft
 }
 
 // === impl SyncDaemon ===

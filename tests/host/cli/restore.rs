@@ -303,3 +303,32 @@ fn settings_that_the_director_does_not_have_are_named() {
     assert!(output.stderr.contains(missing), "{output:?}");
     assert_eq!(run(&daemon, "ipvsadm settings conntrack", ""), "false\n");
 }
+
+#[test]
+fn values_that_another_program_has_set_are_restored() {
+    let daemon = Daemon::start();
+    let table = "\
+-A -t 192.0.2.1:80 -s rr
+-a -t 192.0.2.1:80 -r 192.168.10.1:80 -m -w 100000
+-a -t 192.0.2.1:80 -r 192.168.10.2:80 -m -w 2147483647
+";
+    run(&daemon, "ipvsadm -R", table);
+    for save in [
+        "ipvsadm save",
+        "ipvsadm save --full",
+        "ipvsadm -S --output yaml",
+    ] {
+        let saved = run(&daemon, save, "");
+        run(&daemon, "ipvsadm -C", "");
+        run(&daemon, "ipvsadm restore", &saved);
+        assert_eq!(run(&daemon, "ipvsadm -Sn", ""), table, "{save}");
+        assert_eq!(difference(&daemon, &saved), [0, 0, 0, 3], "{save}");
+    }
+    let text = "{\"services\": [{\"id\": \"fwmark-1\", \"servers\": [{\"address\": \"10.0.0.1\", \"weight\": 2147483648}]}]}";
+    let output = daemon.run("ipvsadm restore", text);
+    assert_eq!(output.code, 2, "{output:?}");
+    assert!(
+        output.stderr.contains("services[0].servers[0].weight: "),
+        "{output:?}"
+    );
+}
