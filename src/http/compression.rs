@@ -260,7 +260,8 @@ mod tests {
         let mut zipped = Vec::new();
         while let Some(frame) = body.frame().await {
             let data = frame.unwrap().into_data().unwrap();
-            assert!(data.len() <= SLICE, "{}", data.len());
+            // What cannot be compressed, and what the encoder held back.
+            assert!(data.len() <= 2 * SLICE, "{}", data.len());
             zipped.extend(data);
         }
         let mut back = Vec::new();
