@@ -48,6 +48,8 @@ pub const DEFAULT_BYTES: usize = 512 << 20;
 /// The part of a budget that only small charges may use: one in eight. Then large requests do not
 /// keep small ones, such as a deletion, from being processed.
 const RESERVED_PART: usize = 8;
+/// The largest small charge in bytes: a body with a few real servers, with its parsed form.
+const SMALL: usize = 64 << 10;
 
 /// The part of a budget whose release is worth returning memory to the system: one in eight.
 const RELEASED_PART: usize = 8;
@@ -102,10 +104,11 @@ impl Budget {
     /// Like [`charge`](Self::charge), for a few bytes that a request cannot do without. It may use
     /// what is reserved for that.
     pub fn charge_reserved(&self, bytes: usize) -> Result<Charge, Error> {
-        let mut charge = self.empty();
-        self.take(bytes, 0)?;
-        charge.bytes = bytes;
-        Ok(charge)
+        self.take(bytes, bytes, true)?;
+        Ok(Charge {
+            budget: self.clone(),
+            bytes,
+        })
     }
 
     /// A charge of no bytes.
@@ -121,7 +124,9 @@ impl Budget {
         self.0.release.notified().await;
     }
 
-    fn take(&self, bytes: usize, reserved: usize) -> Result<(), Error> {
+    /// Takes bytes, of a share and of the whole, for a charge that then has `total`. `uses_reserve`:
+    /// also those that are reserved.
+    fn take(&self, bytes: usize, total: usize, uses_reserve: bool) -> Result<(), Error> {
         let Account {
             limit,
             used,
@@ -129,13 +134,17 @@ impl Budget {
             whole,
             ..
         } = &*self.0;
+        // The part is reserved once, of the whole.
+        let reserved = match whole {
+            None if !uses_reserve => limit / RESERVED_PART,
+            _ => 0,
+        };
         let available = limit - reserved;
-        if bytes > available {
-            return Err(self.too_large(bytes));
+        if total > available {
+            return Err(self.too_large(total));
         }
         if let Some(whole) = whole {
-            // The part is reserved once, of the whole.
-            whole.take(bytes, if reserved > 0 { whole.reserved() } else { 0 })?;
+            whole.take(bytes, total, uses_reserve)?;
         }
         let add = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= available);
         match used.fetch_update(Ordering::AcqRel, Ordering::Acquire, add) {
@@ -169,10 +178,6 @@ impl Budget {
             }
             None => {}
         }
-    }
-
-    fn reserved(&self) -> usize {
-        self.0.limit / RESERVED_PART
     }
 
     fn too_large(&self, bytes: usize) -> Error {
@@ -223,11 +228,8 @@ impl fmt::Debug for Budget {
 impl Charge {
     /// Charges more. On failure, the charge is what it was.
     pub fn grow(&mut self, bytes: usize) -> Result<(), Error> {
-        let reserved = match self.budget.0.whole {
-            Some(_) => 1,
-            None => self.budget.reserved(),
-        };
-        self.budget.take(bytes, reserved)?;
+        let total = self.bytes.saturating_add(bytes);
+        self.budget.take(bytes, total, total <= SMALL)?;
         self.bytes += bytes;
         Ok(())
     }
@@ -280,5 +282,77 @@ impl<T> Deref for Charged<T> {
 impl<T: AsRef<[u8]>> AsRef<[u8]> for Charged<T> {
     fn as_ref(&self) -> &[u8] {
         self.value.as_ref()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics fails")]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn what_is_released_can_be_charged_again() {
+        let budget = Budget::new(16 * MIB);
+        let first = budget.charge(10 * MIB).unwrap();
+        let error = budget.charge(10 * MIB).unwrap_err();
+        assert_eq!(error.reason, Reason::RateLimited);
+        assert!(error.hint.unwrap().contains("limits.max_memory_bytes"));
+        drop(first);
+        let mut again = budget.charge(10 * MIB).unwrap();
+        again.shrink_to(MIB);
+        again.grow(MIB).unwrap();
+        assert_eq!(budget.used(), 2 * MIB);
+        drop(again);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_can_never_fit_is_too_large() {
+        let budget = Budget::new(16 * MIB);
+        for too_large in [16 * MIB, usize::MAX] {
+            let error = budget.charge(too_large).unwrap_err();
+            assert_eq!(error.reason, Reason::TooLarge);
+            assert!(error.hint.unwrap().contains("limits.max_memory_bytes"));
+        }
+        let error = budget.share(4 * MIB).charge(5 * MIB).unwrap_err();
+        assert_eq!(error.reason, Reason::TooLarge);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_share_is_charged_to_the_whole() {
+        let budget = Budget::new(16 * MIB);
+        let (one, other) = (budget.share(8 * MIB), budget.share(8 * MIB));
+        let charge = one.charge(7 * MIB).unwrap();
+        assert_eq!(one.charge(2 * MIB).unwrap_err().reason, Reason::RateLimited);
+        let second = other.charge(7 * MIB).unwrap();
+        assert_eq!(budget.used(), 14 * MIB);
+        assert!(budget.is_scarce() && one.is_scarce());
+        drop((charge, second));
+        assert_eq!((budget.used(), one.used(), other.used()), (0, 0, 0));
+    }
+
+    #[test]
+    fn large_charges_leave_room_for_small_ones() {
+        let budget = Budget::new(16 * MIB);
+        let mut large = budget.charge(MIB).unwrap();
+        while large.grow(MIB).is_ok() {}
+        assert_eq!(large.bytes(), 14 * MIB);
+        let small: Vec<_> = (0..32).map(|_| budget.charge(SMALL).unwrap()).collect();
+        assert_eq!(budget.used(), 16 * MIB);
+        assert!(budget.charge(1).is_err());
+        drop(small);
+        budget.charge_reserved(MIB).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_large_release_is_reported() {
+        let budget = Budget::new(16 * MIB);
+        let share = budget.share(8 * MIB);
+        drop(share.charge(MIB).unwrap());
+        drop(share.charge(3 * MIB).unwrap());
+        budget.released().await;
     }
 }

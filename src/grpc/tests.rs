@@ -314,3 +314,34 @@ fn timeouts_are_converted_both_ways() {
     let cleared = timeouts::draft(pb::Timeouts::default(), &Mask::All);
     assert_eq!(cleared.update(some).unwrap(), Timeouts::DEFAULT);
 }
+
+#[test]
+fn the_tags_of_servers_bound_their_number() {
+    let servers = vec![pb::Server::default(); 1000];
+    let service = pb::Service {
+        servers: servers.clone(),
+        ..pb::Service::default()
+    };
+    let create = pb::CreateServiceRequest {
+        service: Some(service.clone()),
+        ..pb::CreateServiceRequest::default()
+    };
+    let replace = pb::ReplaceServiceRequest {
+        service: Some(service),
+        ..pb::ReplaceServiceRequest::default()
+    };
+    let add = pb::CreateServersRequest {
+        servers,
+        ..pb::CreateServersRequest::default()
+    };
+    for message in [
+        create.encode_to_vec(),
+        replace.encode_to_vec(),
+        add.encode_to_vec(),
+    ] {
+        let tags = message
+            .iter()
+            .filter(|byte| server_message::SERVER_TAGS.contains(byte));
+        assert!(tags.count() >= 1000, "{} bytes", message.len());
+    }
+}

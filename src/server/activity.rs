@@ -32,8 +32,8 @@ const HTTP2_PREFACE_START: [u8; 3] = *b"PRI";
 /// small enough for each stream to buffer.
 const MAX_FRAME: usize = 64 * 1024;
 
-/// Time in which a client must read when memory is scarce: several round trips of any network.
-const SCARCE_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time in which a client must read or send when memory is scarce: several round trips of any network.
+pub(super) const SCARCE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Result of a timeout check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,12 +133,12 @@ impl ConnectionActivity {
     }
 
     /// Checks the timeouts. When memory is scarce, a client that does not read is disconnected
-    /// after [`SCARCE_WRITE_TIMEOUT`].
+    /// after [`SCARCE_TIMEOUT`].
     pub(super) fn check(&self, limits: &Limits, is_scarce: bool) -> TimeoutAction {
         let now = Instant::now();
         let state = self.state();
         let unread = state.stalled.values().chain(&state.blocked_since).min();
-        let hurried = limits.write_timeout.min(SCARCE_WRITE_TIMEOUT);
+        let hurried = limits.write_timeout.min(SCARCE_TIMEOUT);
         let write_timeout = match is_scarce {
             true => hurried,
             false => limits.write_timeout,

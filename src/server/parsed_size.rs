@@ -56,3 +56,39 @@ impl Encoding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ServiceDraft;
+
+    #[test]
+    fn a_body_of_empty_objects_is_as_large_as_its_objects() {
+        let body = format!("{{\"servers\":[{}]}}", vec!["{}"; 1000].join(","));
+        let size = Encoding::Json.parsed_size(body.as_bytes());
+        let draft: ServiceDraft = serde_json::from_str(&body).unwrap_or_default();
+        assert_eq!(draft.servers.as_ref().map(Vec::len), Some(1000));
+        assert!(size > 1000 * 2 * size_of_val(&draft.servers.unwrap_or_default()[0]));
+        let plain = br#"{"protocol":"tcp","address":"192.0.2.1","port":80,"scheduler":"rr"}"#;
+        assert!(Encoding::Json.parsed_size(plain) < 4096);
+        assert_eq!(Encoding::Commands.parsed_size(&[b'-'; 1 << 20]), 0);
+    }
+
+    #[test]
+    fn the_encoding_follows_from_the_media_type() {
+        for (media_type, is_rules, encoding) in [
+            ("application/json", false, Encoding::Json),
+            ("", false, Encoding::Json),
+            ("text/plain", true, Encoding::Commands),
+            ("application/grpc", true, Encoding::Commands),
+            ("application/grpc", false, Encoding::Grpc),
+            ("application/grpc-web+proto", false, Encoding::Grpc),
+            ("application/grpc-web-text", false, Encoding::GrpcText),
+        ] {
+            let mut headers = HeaderMap::new();
+            let value = http::HeaderValue::from_static(media_type);
+            headers.insert(http::header::CONTENT_TYPE, value);
+            assert_eq!(Encoding::of(&headers, is_rules), encoding, "{media_type}");
+        }
+    }
+}

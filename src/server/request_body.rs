@@ -16,16 +16,16 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use thiserror::Error;
 use tokio::time::{Sleep, sleep, timeout};
 
+use super::activity::SCARCE_TIMEOUT;
 use crate::{
     budget::{Budget, Charged},
-    model,
+    model::{Error, Reason},
 };
 
 /// Why a body ended early.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum BodyError {
     #[error("the request body is too large")]
     TooLarge,
@@ -36,7 +36,7 @@ pub(super) enum BodyError {
     Incomplete(String),
     /// It does not fit into the memory that requests may use.
     #[error(transparent)]
-    Memory(model::Error),
+    Memory(Error),
 }
 
 /// The error of a [`LimitedBody`], shared with the middleware that sends the response.
@@ -92,7 +92,7 @@ async fn collect(mut body: Body, max_bytes: usize, budget: &Budget) -> Result<By
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let mut buffer: Vec<u8> = Vec::new();
     let mut charge = budget.empty();
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = next_frame(&mut body, budget).await? {
         let frame = frame.map_err(|error| BodyError::Incomplete(error.to_string()))?;
         let Ok(data) = frame.into_data() else {
             continue;
@@ -116,6 +116,26 @@ async fn collect(mut body: Body, max_bytes: usize, budget: &Budget) -> Result<By
         return Ok(Bytes::new());
     }
     Ok(Bytes::from_owner(Charged::new(buffer, charge)))
+}
+
+/// The next frame. When memory is scarce, a client that sends nothing must not keep what it has sent.
+async fn next_frame(
+    body: &mut Body,
+    budget: &Budget,
+) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, BodyError> {
+    loop {
+        match timeout(SCARCE_TIMEOUT, body.frame()).await {
+            Ok(frame) => return Ok(frame),
+            Err(_) if budget.is_scarce() => {
+                let detail = format!("memory is scarce, and no data came for {SCARCE_TIMEOUT:?}");
+                let error = Error::new(Reason::RateLimited, detail);
+                return Err(BodyError::Memory(error.with_hint(
+                    "retry later, or raise limits.max_memory_bytes of the daemon",
+                )));
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 impl BodyStatus {
@@ -217,5 +237,59 @@ impl HttpBody for PieceByPiece {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.0.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a test that panics fails"
+    )]
+
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    /// A body of `count` frames of one byte.
+    fn single_bytes(count: usize) -> Body {
+        let frames = (0..count).map(|_| Ok::<_, Infallible>(Bytes::from_static(b"x")));
+        Body::from_stream(stream::iter(frames))
+    }
+
+    #[tokio::test]
+    async fn a_body_in_frames_of_one_byte_occupies_one_buffer() {
+        let budget = Budget::new(16 * MIB);
+        let time = Duration::from_secs(60);
+        let body = read(single_bytes(100_000), MIB, time, &budget)
+            .await
+            .unwrap();
+        assert_eq!(body.len(), 100_000);
+        assert!(budget.used() < 2 * 100_000, "{budget:?}");
+        let clone = body.clone();
+        drop(body);
+        assert!(budget.used() > 0);
+        drop(clone);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_exceeds_a_limit_is_not_kept() {
+        let budget = Budget::new(16 * MIB);
+        let share = budget.share(256 << 10);
+        let time = Duration::from_secs(60);
+        let error = read(single_bytes(1001), 1000, time, &share).await;
+        assert_eq!(error.unwrap_err(), BodyError::TooLarge);
+        let error = read(single_bytes(MIB), 2 * MIB, time, &share).await;
+        let Err(BodyError::Memory(error)) = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(error.reason, Reason::TooLarge);
+        assert_eq!(budget.used(), 0);
     }
 }

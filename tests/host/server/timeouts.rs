@@ -6,6 +6,7 @@ use http_body_util::BodyExt;
 use tokio::io::AsyncWriteExt;
 
 use super::harness::*;
+use crate::cli::daemon::Daemon;
 
 /// The timeout under test.
 const SHORT: Duration = Duration::from_millis(150);
@@ -296,4 +297,26 @@ async fn a_missing_body_is_rejected_after_the_body_timeout() {
         response.starts_with("HTTP/1.1 408") && response.contains("BodyTimeout"),
         "{response}"
     );
+}
+
+#[tokio::test]
+async fn the_request_timeout_starts_when_the_body_is_complete() {
+    let daemon = Daemon::start_with(&[("IPVSD_LIMITS_REQUEST_TIMEOUT", "150ms")]);
+    let mut stream = in_time(tokio::net::TcpStream::connect(daemon.address()))
+        .await
+        .unwrap();
+    let body = r#"{"protocol":"tcp","address":"192.0.2.1","port":80}"#;
+    let (first, rest) = body.split_at(10);
+    let head = format!(
+        "POST /v1/services HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    stream
+        .write_all(format!("{head}{first}").as_bytes())
+        .await
+        .unwrap();
+    assert!(stays_open(&mut stream, SHORT * 3).await);
+    let response = exchange(stream, rest).await;
+    assert!(response.starts_with("HTTP/1.1 201"), "{response}");
 }
