@@ -43,9 +43,14 @@ pub fn configure_allocator() {
 pub async fn return_freed_memory(budget: Budget) {
     loop {
         budget.released().await;
-        sleep(RETURN_DELAY).await;
-        // It walks all heaps.
-        drop(tokio::task::spawn_blocking(trim).await);
+        let mut used = usize::MAX;
+        // Until nothing more is released.
+        while budget.used() < used {
+            used = budget.used();
+            sleep(RETURN_DELAY).await;
+            // It walks all heaps.
+            drop(tokio::task::spawn_blocking(trim).await);
+        }
     }
 }
 
