@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn large_charges_leave_room_for_small_ones() {
+    fn large_charges_leave_space_for_small_ones() {
         let budget = Budget::new(16 * MIB);
         let mut large = budget.charge(MIB).unwrap();
         while large.grow(MIB).is_ok() {}

@@ -31,7 +31,7 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use pages::PageCache;
-use write::{Turn, WritePath};
+use write::{TableLock, WritePath};
 
 pub use connections::{ConnectionStream, Count};
 pub use context::{RequestContext, RequestId};
@@ -113,13 +113,13 @@ impl App {
         self.write_path.execute(context, write).await
     }
 
-    /// Executes a change in a turn: see [`App::turn`].
-    async fn write_in_turn<W: Write>(
+    /// Executes a change with the table locked: see [`App::lock_table`].
+    async fn write_locked<W: Write>(
         &self,
         context: &RequestContext,
         write: W,
     ) -> Result<W::Outcome, Error> {
-        self.write_path.execute_in_turn(context, write).await
+        self.write_path.execute_locked(context, write).await
     }
 
     /// Executes a change in the task of a restore.
@@ -131,9 +131,9 @@ impl App {
         self.write_path.run(context, write).await
     }
 
-    /// Waits for the turn to make or clear the whole table, until the request's deadline.
-    async fn turn(&self, context: &RequestContext) -> Result<Option<Turn>, Error> {
-        self.write_path.turn(context).await
+    /// Waits until no other write makes or clears the whole table, until the request's deadline.
+    async fn lock_table(&self, context: &RequestContext) -> Result<Option<TableLock>, Error> {
+        self.write_path.lock_table(context).await
     }
 
     /// The writes in progress, for the end of the daemon.

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::{
     App, RequestContext,
     rules_text::{Command, RulesText},
-    write::Turn,
+    write::TableLock,
 };
 use crate::{
     budget::Charged,
@@ -106,7 +106,7 @@ pub(super) struct Restore {
 pub(super) const FIRST_CHUNK: usize = 64;
 const MAX_CHUNK: usize = 1024;
 /// Time that a request to the executor should take.
-const TURN: Duration = Duration::from_millis(50);
+const CHUNK_TIME: Duration = Duration::from_millis(50);
 /// Events that wait for a slow receiver.
 const MAX_EVENTS: usize = 64;
 /// Differences that a replacement computes at most, if other programs keep changing the table.
@@ -115,14 +115,14 @@ const MAX_DIFFERENCES: usize = 3;
 // === impl Restore ===
 
 impl Restore {
-    /// Starts a restore. It holds `turn` until its end.
+    /// Starts a restore. It holds `lock` until its end.
     pub(super) fn start(
         app: &App,
         context: &RequestContext,
         timeout: Duration,
         stop_on_error: bool,
         work: Work,
-        turn: Option<Turn>,
+        lock: Option<TableLock>,
     ) -> RestoreStream {
         let (sender, events) = mpsc::channel(MAX_EVENTS);
         let mut restore = Self {
@@ -141,7 +141,7 @@ impl Restore {
         };
         app.background_work().spawn(async move {
             let end = restore.run(work).await;
-            drop(turn);
+            drop(lock);
             restore.log(end.as_ref().err());
             let last = end.map(|()| RestoreEvent::End(restore.summary));
             restore.send(last).await;
@@ -353,7 +353,8 @@ impl Drop for Restore {
 
 /// The number of commands of the next part, after one of `size` commands.
 fn next_size(size: usize, took: Duration) -> usize {
-    let fitting = size as f64 * TURN.as_secs_f64() / took.as_secs_f64().max(f64::MIN_POSITIVE);
+    let fitting =
+        size as f64 * CHUNK_TIME.as_secs_f64() / took.as_secs_f64().max(f64::MIN_POSITIVE);
     // Saturates.
     (fitting as usize).min(2 * size).clamp(1, MAX_CHUNK)
 }

@@ -77,7 +77,7 @@ impl App {
     /// Executes the commands of a text (ipvsadm -R), or makes the table equal to it. The whole text is
     /// checked before the first command; a command that the kernel rejects reverts nothing.
     ///
-    /// Restores that take turns with each other and with a clear: those that replace or clear the
+    /// Restores that exclude each other and a clear: those that replace or clear the
     /// table, and those of more than [`FIRST_CHUNK`] commands. A shorter text is executed as a whole, like
     /// any other write, possibly between the parts of a longer one.
     pub async fn restore_rules(
@@ -101,9 +101,9 @@ impl App {
             RestoreMode::Execute | RestoreMode::Clear => None,
         };
         let clear = mode == RestoreMode::Clear;
-        let needs_turn = target.is_some() || clear || clears || commands > FIRST_CHUNK;
-        let turn = match needs_turn {
-            true => self.turn(context).await?,
+        let needs_lock = target.is_some() || clear || clears || commands > FIRST_CHUNK;
+        let lock = match needs_lock {
+            true => self.lock_table(context).await?,
             false => None,
         };
         let context = RequestContext {
@@ -127,7 +127,7 @@ impl App {
                 }
             }
         };
-        Ok(Restore::start(self, &context, timeout, stop, work, turn))
+        Ok(Restore::start(self, &context, timeout, stop, work, lock))
     }
 }
 

@@ -41,7 +41,7 @@ struct Violations {
 /// Invalid lines that an error reports.
 const MAX_VIOLATIONS: usize = 100;
 /// Lines that are checked before other tasks may run: about a millisecond.
-const LINES_PER_TURN: usize = 1024;
+const LINES_PER_YIELD: usize = 1024;
 /// Memory of a command of a replacement: its place in the evaluated table, in the target, and in the
 /// difference.
 const EVALUATED_BYTES: usize = 768;
@@ -69,7 +69,7 @@ impl RulesText {
                 }
                 Err(message) => violations.add(line.number, message),
             }
-            take_turns(index).await;
+            yield_sometimes(index).await;
         }
         violations.none_or(Checked { commands, clears })
     }
@@ -92,7 +92,7 @@ impl RulesText {
                 let allowed = "only -A, -a, -E, -e, -D, -d and -C are allowed in a replacement";
                 violations.add(line, allowed.to_owned());
             }
-            take_turns(index).await;
+            yield_sometimes(index).await;
         }
         let services = violations.none_or(table)?.into_services();
         Ok(Charged::new(services, charge))
@@ -120,8 +120,8 @@ impl From<String> for RulesText {
 }
 
 /// Lets other tasks run now and then.
-async fn take_turns(index: usize) {
-    if index % LINES_PER_TURN == LINES_PER_TURN - 1 {
+async fn yield_sometimes(index: usize) {
+    if index % LINES_PER_YIELD == LINES_PER_YIELD - 1 {
         tokio::task::yield_now().await;
     }
 }

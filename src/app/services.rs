@@ -191,7 +191,7 @@ impl App {
             Ok(Plan::of((count > 0).then(|| Op::Clear.into())))
         };
         let transaction = Transaction::new(ServicesQuery, plan, Nothing);
-        self.write_in_turn(context, transaction).await?;
+        self.write_locked(context, transaction).await?;
         Ok(confirm)
     }
 

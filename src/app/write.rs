@@ -20,8 +20,8 @@ use crate::{
 pub(super) struct WritePath {
     writer: Writer,
     work: BackgroundWork,
-    /// Held by a write that makes or clears the whole table: see [`WritePath::turn`].
-    turn: Arc<Mutex<()>>,
+    /// See [`WritePath::lock_table`].
+    table: Arc<Mutex<()>>,
 }
 
 /// The writes in progress. They do not end with the requests that asked for them.
@@ -30,8 +30,8 @@ pub(super) struct WritePath {
 #[derive(Clone, Debug, Default)]
 pub struct BackgroundWork(Arc<watch::Sender<bool>>);
 
-/// A turn to make or clear the whole table.
-pub(super) type Turn = OwnedMutexGuard<()>;
+/// Held by a write that makes or clears the whole table.
+pub(super) type TableLock = OwnedMutexGuard<()>;
 
 /// Logs a write whose outcome the daemon does not live to see.
 struct Unfinished<'a> {
@@ -55,7 +55,7 @@ impl WritePath {
         Self {
             writer,
             work: BackgroundWork::default(),
-            turn: Arc::default(),
+            table: Arc::default(),
         }
     }
 
@@ -77,19 +77,18 @@ impl WritePath {
         .await
     }
 
-    /// Executes a change like [`execute`](Self::execute), as the only one that makes or clears the
-    /// whole table.
-    pub(super) async fn execute_in_turn<W: Write>(
+    /// Executes a change like [`execute`](Self::execute), with the table locked.
+    pub(super) async fn execute_locked<W: Write>(
         &self,
         context: &RequestContext,
         write: W,
     ) -> Result<W::Outcome, Error> {
-        let turn = self.turn(context).await?;
+        let lock = self.lock_table(context).await?;
         self.detach(context, {
             let (path, context) = (self.clone(), context.clone());
             async move {
                 let outcome = path.run(&context, write).await;
-                drop(turn);
+                drop(lock);
                 outcome
             }
         })
@@ -97,14 +96,17 @@ impl WritePath {
     }
 
     /// Waits until no other write makes or clears the whole table: two that are interleaved would
-    /// leave a mixture. A dry run needs no turn.
-    pub(super) async fn turn(&self, context: &RequestContext) -> Result<Option<Turn>, Error> {
+    /// leave a mixture. A dry run needs no lock.
+    pub(super) async fn lock_table(
+        &self,
+        context: &RequestContext,
+    ) -> Result<Option<TableLock>, Error> {
         if context.dry_run {
             return Ok(None);
         }
-        let turn = Arc::clone(&self.turn).lock_owned();
-        let turn = timeout_at(context.deadline.into(), turn).await;
-        turn.map(Some).map_err(|_| {
+        let lock = Arc::clone(&self.table).lock_owned();
+        let lock = timeout_at(context.deadline.into(), lock).await;
+        lock.map(Some).map_err(|_| {
             Error::new(
                 Reason::RateLimited,
                 "another request is restoring or clearing the table; nothing was changed",
@@ -216,7 +218,7 @@ impl BackgroundWork {
         self.0.receiver_count() > 0
     }
 
-    /// Tells restores to stop after the commands that are in progress.
+    /// Requests restores to stop after the commands that are in progress.
     pub fn stop(&self) {
         self.0.send_replace(true);
     }

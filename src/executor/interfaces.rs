@@ -4,7 +4,7 @@
 //! the interface's index: when the interface is deleted and another one gets its name, the daemon
 //! runs on, but neither sends nor receives. The kernel shows that of a backup, which is a member of
 //! its multicast group on the interface. The index that a master uses is in no file or message, so
-//! the executor remembers it. The inode of the master's socket tells one master from the next.
+//! the executor remembers it. The inode of the master's socket distinguishes it from the next one.
 
 use std::{io, net::IpAddr};
 

@@ -31,7 +31,7 @@ pub struct Reply<A> {
 /// The end of the channel that waits for the result.
 pub struct Awaited<A> {
     pub(super) receiver: oneshot::Receiver<Result<A, Error>>,
-    /// Set by the thread when it starts a change, or by this end when it gives up: whoever is first
+    /// Set by the thread when it starts a change, or by this end when it gives up: the first of the two
     /// decides whether the change is executed.
     pub(super) taken: Arc<AtomicBool>,
 }

@@ -4,12 +4,16 @@
 /// Maximum length of a word in bytes. ipvsadm splits a longer one.
 const WORD_MAX: usize = 4096;
 
+/// Maximum number of words of a line. Further ones are ignored: a line with as many is no valid
+/// command, and each word takes eight times the memory of its text.
+const MAX_WORDS: usize = 1024;
+
 /// A line that is not empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
     /// Line number, from 1.
     pub number: usize,
-    /// Words, except those that equal `ipvsadm`.
+    /// Words, except those that equal `ipvsadm`; at most [`MAX_WORDS`].
     pub words: Vec<&'a str>,
 }
 
@@ -79,11 +83,11 @@ impl<'a> Iterator for Lines<'a> {
 fn words(line: &str) -> Vec<&str> {
     let mut words = Vec::with_capacity(WORDS);
     let mut rest = line;
-    while !rest.is_empty() {
+    while !rest.is_empty() && words.len() < MAX_WORDS {
         let end = rest.bytes().position(is_blank).unwrap_or(rest.len());
         let (mut word, after) = rest.split_at(end);
         rest = after.get(1..).unwrap_or_default();
-        while !word.is_empty() {
+        while !word.is_empty() && words.len() < MAX_WORDS {
             let (piece, more) = word.split_at(word.floor_char_boundary(WORD_MAX));
             if piece != "ipvsadm" {
                 words.push(piece);

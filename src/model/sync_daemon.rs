@@ -51,7 +51,7 @@ pub enum InterfaceState {
     /// until it is started again.
     Replaced,
     /// A master that another program, or an earlier run of ipvsd, has started: the kernel does not
-    /// tell its interface. A replacement from now on is detected.
+    /// report its interface. A replacement from now on is detected.
     #[default]
     Unknown,
 }

@@ -82,7 +82,7 @@ async fn restores_of_the_whole_table_do_not_interleave() {
 async fn a_restore_that_waits_too_long_for_another_is_refused_and_changes_nothing() {
     let (kernel, app) = setup();
     create_service(&app, TCP, &[]).await;
-    let turn = app.turn(context()).await.unwrap();
+    let lock = app.lock_table(context()).await.unwrap();
     let soon = RequestContext::new(RequestId::new("test"), Duration::ZERO);
     for mode in [RestoreMode::Clear, RestoreMode::Replace] {
         let refused = app
@@ -102,7 +102,7 @@ async fn a_restore_that_waits_too_long_for_another_is_refused_and_changes_nothin
     let dry_run = soon.with_dry_run(true);
     let checked = app.restore_rules(&dry_run, rules("-C\n"), options(RestoreMode::Clear));
     checked.now_or_never().unwrap().unwrap();
-    drop(turn);
+    drop(lock);
     app.clear_services(context(), Some(2)).await.unwrap();
 }
 

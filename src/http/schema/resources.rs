@@ -317,7 +317,7 @@ pub(super) fn interface_state() -> RefOr<Schema> {
          the name, it was deleted or renamed. `replaced`: the interface was deleted, and another one \
          has its name; the daemon neither sends nor receives until PUT starts it again. `unknown`: a \
          master that another program, or an earlier run of ipvsd, has started; the kernel does not \
-         tell its interface, but a replacement from now on is detected.",
+         report its interface, but a replacement from now on is detected.",
         &["ok", "missing", "replaced", "unknown"],
     )
 }

@@ -94,6 +94,9 @@ fn the_input_of_restore_is_split_as_by_ipvsadm() {
         line.words.iter().map(|word| word.len()).collect::<Vec<_>>(),
         [4096, 904]
     );
+    let long = "-Z ".repeat(100_000) + "\n";
+    let line = Lines::new(&long).next().unwrap();
+    assert_eq!(line.words.len(), 1024, "memory of a line is bounded");
     let lines: Vec<_> = Lines::without_comments("# x\n-C\n # y\n").collect();
     assert_eq!(lines[0].number, 2);
     assert_eq!(lines[1].words, ["#", "y"]);
