@@ -63,7 +63,7 @@ async fn read_text(
         }
     };
     let mut text = Vec::new();
-    let mut first = None;
+    let mut first: Option<pb::RestoreRulesRequest> = None;
     while let Some(mut message) = request.message().await.map_err(interrupted)? {
         let part = std::mem::take(&mut message.text);
         let length = text.len() + part.len();
@@ -79,10 +79,37 @@ async fn read_text(
             charge.shrink_to(capacity);
         }
         text.extend_from_slice(part.as_bytes());
-        first.get_or_insert(message);
+        match &first {
+            None => first = Some(message),
+            Some(first) => check_later_options(first, &message)?,
+        }
     }
     let text = RulesText::new(Bytes::from_owner(Charged::new(text, charge)))?;
     Ok((first.unwrap_or_default(), text))
+}
+
+/// The options of a message after the first one must be absent or repeat the first: to ignore a
+/// `dry_run` would execute the text.
+fn check_later_options(
+    first: &pb::RestoreRulesRequest,
+    later: &pb::RestoreRulesRequest,
+) -> Result<(), Error> {
+    let fields = [
+        ("clear", later.clear.is_some() && later.clear != first.clear),
+        (
+            "on_error",
+            later.on_error.is_some() && later.on_error != first.on_error,
+        ),
+        ("dry_run", later.dry_run && !first.dry_run),
+        ("replace", later.replace && !first.replace),
+    ];
+    match fields.into_iter().find(|(_, differs)| *differs) {
+        None => Ok(()),
+        Some((field, _)) => Err(Error::invalid(
+            field,
+            "must be set in the first message; nothing was changed",
+        )),
+    }
 }
 
 fn restore_options(first: &pb::RestoreRulesRequest) -> Result<RestoreOptions, Error> {

@@ -105,6 +105,29 @@ async fn an_invalid_text_changes_nothing() {
 }
 
 #[tokio::test]
+async fn an_option_after_the_first_message_is_refused_and_changes_nothing() {
+    let mut daemon = start_daemon().await;
+    let late = |option: pb::RestoreRulesRequest| vec![part("-A -t 192.0.2.1:80\n"), option];
+    let dry_run = pb::RestoreRulesRequest {
+        dry_run: true,
+        ..Default::default()
+    };
+    let clear = pb::RestoreRulesRequest {
+        clear: Some(true),
+        ..Default::default()
+    };
+    for (option, field) in [(dry_run.clone(), "dry_run"), (clear, "clear")] {
+        let error = restore(&mut daemon, late(option)).await.unwrap_err();
+        assert_eq!(error.code(), Code::InvalidArgument);
+        let violations = error.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(violations[0].field, field);
+    }
+    let repeated = vec![dry_run.clone(), dry_run, part("-A -t 192.0.2.1:80\n")];
+    restore(&mut daemon, repeated).await.unwrap();
+    assert_eq!(save(&mut daemon).await, "");
+}
+
+#[tokio::test]
 async fn the_table_is_listed_in_columns() {
     let mut daemon = start_daemon().await;
     let text = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 192.168.10.1:80 -m -x 9 -y 4\n";
