@@ -70,11 +70,7 @@ impl WritePath {
         context: &RequestContext,
         write: W,
     ) -> Result<W::Outcome, Error> {
-        self.detach(context, {
-            let (path, context) = (self.clone(), context.clone());
-            async move { path.run(&context, write).await }
-        })
-        .await
+        self.detach(context, write, None).await
     }
 
     /// Executes a change like [`execute`](Self::execute), with the table locked.
@@ -84,15 +80,7 @@ impl WritePath {
         write: W,
     ) -> Result<W::Outcome, Error> {
         let lock = self.lock_table(context).await?;
-        self.detach(context, {
-            let (path, context) = (self.clone(), context.clone());
-            async move {
-                let outcome = path.run(&context, write).await;
-                drop(lock);
-                outcome
-            }
-        })
-        .await
+        self.detach(context, write, lock).await
     }
 
     /// Waits until no other write makes or clears the whole table: two that are interleaved would
@@ -115,13 +103,22 @@ impl WritePath {
         })
     }
 
-    /// Runs `work` in a task with the span of the request, and waits for it while the request may.
-    async fn detach<T: Send + 'static>(
+    /// Executes a change in a task with the span of the request, and waits for it while the request
+    /// may. The task holds `lock` until its end.
+    async fn detach<W: Write>(
         &self,
         context: &RequestContext,
-        work: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Result<T, Error> {
-        let task = self.work.spawn(work);
+        write: W,
+        lock: Option<TableLock>,
+    ) -> Result<W::Outcome, Error> {
+        let task = self.work.spawn({
+            let (path, context) = (self.clone(), context.clone());
+            async move {
+                let outcome = path.run(&context, write).await;
+                drop(lock);
+                outcome
+            }
+        });
         match timeout_at((context.deadline + MARGIN).into(), task).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Error::new(

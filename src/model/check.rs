@@ -1,6 +1,6 @@
 //! Checks that several drafts share.
 
-use std::{fmt::Display, net::IpAddr};
+use std::{fmt::Display, net::IpAddr, str::FromStr};
 
 use super::{Error, Field, Name, Violation, key::parse_address};
 
@@ -25,6 +25,32 @@ pub(super) fn contradiction(field: &str, value: &impl Display, named: &str) -> V
         field,
         format!("{value} contradicts {named}; what identifies an object cannot be changed"),
     )
+}
+
+/// The `id` of a draft, if it has one.
+pub(super) fn parse_id<K: FromStr<Err = Error>>(id: Option<&str>) -> Option<Result<K, Violation>> {
+    Some(
+        id?.parse()
+            .map_err(|error: Error| Violation::new("id", error.detail)),
+    )
+}
+
+/// Checks that a draft names no other object than `key`, that of the request path: neither by its id
+/// nor by another field, of which `contradictions` returns those that differ.
+pub(super) fn same_object<K: PartialEq + Display>(
+    key: K,
+    id: Option<Result<K, Violation>>,
+    contradictions: impl FnOnce(K, &str) -> Vec<Violation>,
+) -> Result<(), Error> {
+    let request = format!("the request, which is for {key}");
+    let mut violations = Vec::new();
+    match id {
+        Some(Ok(id)) if id != key => violations.push(contradiction("id", &id, &request)),
+        Some(Err(violation)) => violations.push(violation),
+        _ => {}
+    }
+    violations.extend(contradictions(key, &request));
+    accept((), violations)
 }
 
 /// `value` as a number from `min` to `max`.

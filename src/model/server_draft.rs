@@ -7,7 +7,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{
     Error, Family, Field, Forwarding, ServerConfig, ServerKey, ServiceKey, Tunnel, TunnelDraft,
     Violation, both,
-    check::{accept, address, contradiction, number, port},
+    check::{accept, address, contradiction, number, parse_id, port, same_object},
     integer,
     key::parse_address,
     object,
@@ -86,15 +86,7 @@ impl ServerDraft {
 
     /// Checks that the draft names no other server than `key`, that of the request path.
     pub fn check_key(&self, key: ServerKey) -> Result<(), Error> {
-        let request = format!("the request, which is for {key}");
-        let mut violations = Vec::new();
-        match self.id() {
-            Some(Ok(id)) if id != key => violations.push(contradiction("id", &id, &request)),
-            Some(Err(violation)) => violations.push(violation),
-            _ => {}
-        }
-        violations.extend(self.contradictions(key, &request));
-        accept((), violations)
+        same_object(key, self.id(), |key, named| self.contradictions(key, named))
     }
 
     /// The new server that the draft describes. An invalid key does not hide the other fields.
@@ -116,8 +108,7 @@ impl ServerDraft {
     }
 
     fn id(&self) -> Option<Result<ServerKey, Violation>> {
-        let id = self.id.as_deref()?.parse();
-        Some(id.map_err(|error: Error| Violation::new("id", error.detail)))
+        parse_id(self.id.as_deref())
     }
 
     /// The identifying fields that are not those of `key`, which `named` describes.

@@ -5,7 +5,9 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{
     Error, Family, Field, MaskText, Name, Netmask, Protocol, SchedulerFlags, ServerDraft,
     ServiceConfig, ServiceKey, Violation,
-    check::{accept, address, contradiction, in_range, kernel_name, number, port},
+    check::{
+        accept, address, contradiction, in_range, kernel_name, number, parse_id, port, same_object,
+    },
     integer,
     key::parse_address,
     object,
@@ -104,15 +106,7 @@ impl ServiceDraft {
 
     /// Checks that the draft names no other service than `key`, that of the request path.
     pub fn check_key(&self, key: ServiceKey) -> Result<(), Error> {
-        let request = format!("the request, which is for {key}");
-        let mut violations = Vec::new();
-        match self.id() {
-            Some(Ok(id)) if id != key => violations.push(contradiction("id", &id, &request)),
-            Some(Err(violation)) => violations.push(violation),
-            _ => {}
-        }
-        violations.extend(self.contradictions(key, &request));
-        accept((), violations)
+        same_object(key, self.id(), |key, named| self.contradictions(key, named))
     }
 
     /// A key with which the other fields can be checked while that of the draft is invalid: it
@@ -129,8 +123,7 @@ impl ServiceDraft {
     }
 
     fn id(&self) -> Option<Result<ServiceKey, Violation>> {
-        let id = self.id.as_deref()?.parse();
-        Some(id.map_err(|error: Error| Violation::new("id", error.detail)))
+        parse_id(self.id.as_deref())
     }
 
     /// The identifying fields that are present, besides `id`: name and canonical value.

@@ -189,6 +189,15 @@ async fn a_sync_daemon_is_started_when_another_program_stops_the_old_one() {
     assert!(written.changed && written.value.sync_id == 2);
 }
 
+/// Sets the weight of a server; returns its weight and upper threshold.
+async fn patch_weight_to_5(app: &App) -> (u32, u32) {
+    let server = server_key("10.0.0.1-80");
+    let weight = server_draft(json!({"weight": 5}));
+    let written = app.update_server(context(), key(TCP), server, weight, NONE, false);
+    let config = written.await.unwrap().value.config;
+    (config.weight, config.upper_threshold)
+}
+
 #[tokio::test]
 async fn patch_keeps_a_field_of_a_server_that_another_program_changes_meanwhile() {
     let (kernel, app) = setup();
@@ -197,11 +206,7 @@ async fn patch_keeps_a_field_of_a_server_that_another_program_changes_meanwhile(
     before_second(&kernel, command::GET_DEST, |kernel| {
         set_destination(kernel, 1, 9);
     });
-    let server = server_key("10.0.0.1-80");
-    let weight = server_draft(json!({"weight": 5}));
-    let written = app.update_server(context(), key(TCP), server, weight, NONE, false);
-    let config = written.await.unwrap().value.config;
-    assert_eq!((config.weight, config.upper_threshold), (5, 9));
+    assert_eq!(patch_weight_to_5(&app).await, (5, 9));
 }
 
 #[tokio::test]
@@ -229,11 +234,7 @@ async fn a_patch_that_was_anticipated_leaves_what_the_other_program_wrote() {
     before_second(&kernel, command::GET_DEST, |kernel| {
         set_destination(kernel, 5, 9);
     });
-    let server = server_key("10.0.0.1-80");
-    let weight = server_draft(json!({"weight": 5}));
-    let written = app.update_server(context(), key(TCP), server, weight, NONE, false);
-    let config = written.await.unwrap().value.config;
-    assert_eq!((config.weight, config.upper_threshold), (5, 9));
+    assert_eq!(patch_weight_to_5(&app).await, (5, 9));
 }
 
 #[tokio::test]
