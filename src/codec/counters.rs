@@ -10,7 +10,7 @@ use crate::model::{Rates, Stats};
 /// Number of counters and rates in a nest.
 const COUNT: usize = stats::OUTBPS as usize;
 /// Length of an attribute header.
-const HEADER: usize = 4;
+const HEADER: usize = wire::ATTRIBUTE_HEADER;
 /// Length of an attribute with a 64-bit value.
 const ENTRY: usize = HEADER + 8;
 
@@ -22,7 +22,11 @@ pub(super) fn counters<const SLOTS: usize>(
     stats64: u16,
 ) -> (Stats, Rates) {
     let nest = attributes.get(stats64).or(attributes.get(stats));
-    let nest = nest.unwrap_or_default();
+    counters_in(nest.unwrap_or_default())
+}
+
+/// Counters and rates from one of these nests.
+pub(super) fn counters_in(nest: &[u8]) -> (Stats, Rates) {
     let counts = in_order(nest).unwrap_or_else(|| in_any_order(nest));
     let [c, pi, po, bi, bo, rc, rpi, rpo, rbi, rbo] = counts;
     let stats = Stats {

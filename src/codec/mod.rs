@@ -12,6 +12,7 @@ mod proc;
 mod reply;
 mod request;
 mod server;
+mod server_layout;
 mod service;
 mod sync_daemon;
 pub mod uapi;

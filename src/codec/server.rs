@@ -6,7 +6,8 @@ use super::{
         read_u16, read_u16_be, read_u32,
     },
     counters::counters,
-    uapi::{CONN_F_FWD_MASK, dest, top},
+    server_layout::{forwarding, server_in_order},
+    uapi::{dest, top},
     wire::{attribute, nest},
 };
 use crate::model::{Family, Forwarding, Server, ServerConfig, ServerKey, Tunnel};
@@ -51,7 +52,13 @@ fn put_config(out: &mut Vec<u8>, config: &ServerConfig) {
 /// The server in a message of `GET_DEST`, of a service of this family; `None` if the message is
 /// invalid.
 pub fn server(message: &[u8], service: Family) -> Option<Server> {
-    let nest = Attributes::<{ dest::SLOTS }>::parse(find(message, top::DEST)?);
+    let nest = find(message, top::DEST)?;
+    server_in_order(nest, service).or_else(|| server_in_any_order(nest, service))
+}
+
+/// The server in a nest of any layout.
+pub(super) fn server_in_any_order(nest: &[u8], service: Family) -> Option<Server> {
+    let nest = Attributes::<{ dest::SLOTS }>::parse(nest);
     // Kernels before 3.18 do not send the family: servers have that of their service.
     let family = nest.read(dest::ADDR_FAMILY, None, |value| {
         read_u16(value).map(family_from)
@@ -82,8 +89,4 @@ pub fn server(message: &[u8], service: Family) -> Option<Server> {
         stats,
         rates,
     })
-}
-
-fn forwarding(number: u32) -> Forwarding {
-    Forwarding::from((number & CONN_F_FWD_MASK).to_le_bytes()[0])
 }

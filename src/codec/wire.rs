@@ -8,7 +8,8 @@ use super::uapi;
 pub const MESSAGE_HEADER: usize = 16;
 /// Length of `struct genlmsghdr`.
 pub const GENERIC_HEADER: usize = 4;
-const ATTRIBUTE_HEADER: usize = 4;
+/// Length of `struct nlattr`.
+pub const ATTRIBUTE_HEADER: usize = 4;
 const NESTED: u16 = 0x8000;
 /// The bits of an attribute's type that are its number (`NLA_TYPE_MASK`).
 const NUMBER: u16 = 0x3fff;
@@ -126,23 +127,21 @@ pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
         loop {
-            let length = u32_at(rest, 0)? as usize;
-            if length < MESSAGE_HEADER || length > rest.len() {
-                return None;
-            }
-            let (message, after) = (&rest[..length], length.next_multiple_of(4));
-            rest = rest.get(after..).unwrap_or_default();
-            let payload = &message[MESSAGE_HEADER..];
-            let kind = match Nlmsg::from(u16_at(message, 4)?) {
+            let header: &[u8; MESSAGE_HEADER] = rest.first_chunk()?;
+            let [l0, l1, l2, l3, t0, t1, f0, f1, s0, s1, s2, s3, ..] = *header;
+            let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
+            let payload = rest.get(MESSAGE_HEADER..length)?;
+            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+            let kind = match Nlmsg::from(u16::from_ne_bytes([t0, t1])) {
                 Nlmsg::Noop | Nlmsg::Overrun => continue,
                 Nlmsg::Error => Kind::Outcome(errno(payload)?),
                 // Some kernels send NLMSG_DONE without an errno.
                 Nlmsg::Done => Kind::Done(errno(payload).unwrap_or(0)),
                 _ => Kind::Attributes(payload.get(GENERIC_HEADER..)?),
             };
-            let flags = NlmF::from_bits_retain(u16_at(message, 6)?);
+            let flags = NlmF::from_bits_retain(u16::from_ne_bytes([f0, f1]));
             return Some(Message {
-                seq: u32_at(message, 8)?,
+                seq: u32::from_ne_bytes([s0, s1, s2, s3]),
                 interrupted: flags.contains(NlmF::DUMP_INTR),
                 kind,
             });

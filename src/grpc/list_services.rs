@@ -3,32 +3,48 @@
 //! all requests for it. The generated server code accepts only whole messages, so the method has a
 //! route of its own.
 
-use std::convert::Infallible;
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use axum::Router;
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::{Frame, SizeHint};
 use prost::Message;
-use tonic::{body::Body, server::Grpc};
+use tokio::task::yield_now;
+use tonic::{Response, Status, body::Body, server::Grpc};
 use tonic_prost::ProstCodec;
 use tonic_web::GrpcWebLayer;
-use tower::{Layer, service_fn};
+use tower::{Layer, Service, service_fn};
 
 use super::{
     api::Api,
     convert::{Fields, ITEM_OVERHEAD, age, include, non_empty, number, order},
-    service_message::{self, too_large},
+    encode::ServiceEncoder,
+    media_type::{is_web, media_type},
+    service_message::too_large,
 };
 use crate::{
     app::{Filter, ListServices, Order, RequestContext, ServicePage},
-    model::{Error, Include, Protocol, Reason},
+    model::{Error, Include, Protocol, Reason, ServiceEntry},
     proto::{SERVICE, v1 as pb},
 };
 
 /// A [`pb::ListServicesResponse`] whose services are encoded already. Both have the same encoding.
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, Debug)]
 pub(super) struct EncodedList {
-    #[prost(bytes = "bytes", repeated, tag = "1")]
-    services: Vec<Bytes>,
+    /// The encoded services, in pieces of about [`PIECE`] bytes.
+    pieces: Vec<Bytes>,
+    rest: Rest,
+}
+
+/// The fields of the list after its services.
+#[derive(Clone, PartialEq, Message)]
+struct Rest {
     #[prost(string, tag = "2")]
     next_page_token: String,
     #[prost(message, optional, tag = "3")]
@@ -37,20 +53,73 @@ pub(super) struct EncodedList {
     estimation: Option<bool>,
 }
 
-/// The route of ListServices.
+/// Encodes the leading services of a page that fit a limit.
+struct ListEncoder {
+    services: ServiceEncoder,
+    pieces: Vec<Bytes>,
+    /// The last piece.
+    piece: Vec<u8>,
+    count: usize,
+    /// Bytes that the services may have.
+    available: usize,
+    limit: usize,
+}
+
+/// The body of a response: one message, and the trailers.
+struct ListBody {
+    frames: VecDeque<Frame<Bytes>>,
+    /// Bytes of data left.
+    length: u64,
+}
+
+/// Marks a grpc-web request. Its response has the message in one piece, because each piece would be
+/// encoded as a text of its own.
+#[derive(Clone, Copy, Debug)]
+struct Joined;
+
+/// Bytes from which a piece of a message is complete: what an HTTP/2 stream buffers. A piece is
+/// encoded in less than a millisecond; then other tasks run.
+const PIECE: usize = 64 << 10;
+/// Length of what precedes a message.
+const PREFIX: usize = 5;
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// Space for the service that exceeds this size.
+const LAST_SERVICE: usize = 16 << 10;
+
+/// The route of ListServices. The body of the response is made here: a generated message would be
+/// copied several times.
 pub(super) fn route(api: Api) -> Router {
     let method = service_fn(move |request: http::Request<Body>| {
         let api = api.clone();
         async move {
-            let codec = ProstCodec::<EncodedList, pb::ListServicesRequest>::default();
+            let joined = request.extensions().get::<Joined>().is_some();
+            let codec = ProstCodec::<(), pb::ListServicesRequest>::default();
             let limit = api.options.max_request_bytes;
-            let method = service_fn(|request| api.unary(request, list));
+            let method = service_fn(|request| async {
+                let list = api.unary(request, list).await?;
+                let (metadata, list, mut extensions) = list.into_parts();
+                extensions.insert(list);
+                Ok::<_, Status>(Response::from_parts(metadata, (), extensions))
+            });
             let mut grpc = Grpc::new(codec).max_decoding_message_size(limit);
-            Ok::<_, Infallible>(grpc.unary(method, request).await)
+            let mut response = grpc.unary(method, request).await;
+            let list = response.extensions_mut().remove::<EncodedList>();
+            Ok::<_, Infallible>(match list {
+                Some(list) => response.map(|_| Body::new(ListBody::new(list, joined))),
+                // An error.
+                None => response,
+            })
         }
     });
+    let mut web = GrpcWebLayer::new().layer(method);
+    let method = service_fn(move |mut request: http::Request<axum::body::Body>| {
+        if media_type(request.headers()).is_some_and(is_web) {
+            request.extensions_mut().insert(Joined);
+        }
+        web.call(request)
+    });
     let path = format!("/{SERVICE}/ListServices");
-    Router::new().route_service(&path, GrpcWebLayer::new().layer(method))
+    Router::new().route_service(&path, method)
 }
 
 /// Handles ListServices.
@@ -98,46 +167,151 @@ pub(super) async fn list(
         page_token: non_empty(page_token),
     };
     let answer = api.app.list_services(&context, list).await?;
-    EncodedList::of_page(&answer.value, age(&answer), api.options.max_response_bytes)
+    let list = EncodedList::of_page(&answer.value, api.options.max_response_bytes).await?;
+    Ok(list.with_age(age(&answer)))
 }
 
 // === impl EncodedList ===
 
 impl EncodedList {
-    /// The leading services of a page that fit `limit` bytes.
-    fn of_page(
-        page: &ServicePage,
-        age: Option<prost_types::Duration>,
-        limit: usize,
-    ) -> Result<Self, Error> {
-        let list = page.get_or_render(|| Self::encode_page(page, limit))?;
-        Ok(Self { age, ..list })
+    /// The leading services of a page that fit `limit` bytes. A shared page is encoded once.
+    async fn of_page(page: &ServicePage, limit: usize) -> Result<Self, Error> {
+        let mut encoder = ListEncoder::new(page, limit);
+        if page.is_shared() {
+            return page.get_or_render(|| {
+                for entry in page.iter() {
+                    if !encoder.append(entry)? {
+                        break;
+                    }
+                }
+                Ok(encoder.finish(page))
+            });
+        }
+        for entry in page.iter() {
+            let pieces = encoder.pieces.len();
+            if !encoder.append(entry)? {
+                break;
+            }
+            if encoder.pieces.len() > pieces {
+                yield_now().await;
+            }
+        }
+        Ok(encoder.finish(page))
     }
 
-    fn encode_page(page: &ServicePage, limit: usize) -> Result<Self, Error> {
-        let mut services = Vec::with_capacity(page.len());
-        let mut available = limit;
-        for entry in page.iter() {
-            let service = service_message::message(entry, page.include);
-            match available.checked_sub(service.encoded_len() + ITEM_OVERHEAD) {
-                Some(left) => available = left,
-                None if services.is_empty() => return Err(too_large(entry, limit)),
-                None => break,
-            }
-            services.push(service.encode_to_vec().into());
-        }
-        Ok(Self {
-            next_page_token: page.token_after(services.len()).unwrap_or_default(),
-            services,
-            age: None,
-            estimation: page.estimation,
-        })
+    fn with_age(mut self, age: Option<prost_types::Duration>) -> Self {
+        self.rest.age = age;
+        self
     }
 
     /// The generated message.
     pub(super) fn decode(&self) -> Result<pb::ListServicesResponse, Error> {
-        pb::ListServicesResponse::decode(self.encode_to_vec().as_slice())
+        let mut encoded = self.pieces.concat();
+        encoded.extend(self.rest.encode_to_vec());
+        pb::ListServicesResponse::decode(encoded.as_slice())
             .map_err(|error| Error::new(Reason::Internal, error.to_string()))
+    }
+}
+
+// === impl ListEncoder ===
+
+impl ListEncoder {
+    fn new(page: &ServicePage, limit: usize) -> Self {
+        Self {
+            services: ServiceEncoder::new(page.include),
+            pieces: Vec::new(),
+            piece: Vec::new(),
+            count: 0,
+            available: limit,
+            limit,
+        }
+    }
+
+    /// Appends a service. Returns false if the list ends before it.
+    fn append(&mut self, entry: &ServiceEntry) -> Result<bool, Error> {
+        if self.piece.capacity() == 0 && !self.pieces.is_empty() {
+            self.piece.reserve_exact(PIECE + LAST_SERVICE);
+        }
+        let start = self.piece.len();
+        let length = self.services.append(&mut self.piece, entry);
+        match self.available.checked_sub(length + ITEM_OVERHEAD) {
+            Some(left) => self.available = left,
+            None if self.count == 0 => return Err(too_large(entry, self.limit)),
+            None => {
+                self.piece.truncate(start);
+                return Ok(false);
+            }
+        }
+        self.count += 1;
+        if self.piece.len() >= PIECE {
+            self.pieces.push(std::mem::take(&mut self.piece).into());
+        }
+        Ok(true)
+    }
+
+    fn finish(mut self, page: &ServicePage) -> EncodedList {
+        if !self.piece.is_empty() {
+            self.pieces.push(self.piece.into());
+        }
+        EncodedList {
+            pieces: self.pieces,
+            rest: Rest {
+                next_page_token: page.token_after(self.count).unwrap_or_default(),
+                age: None,
+                estimation: page.estimation,
+            },
+        }
+    }
+}
+
+// === impl ListBody ===
+
+impl ListBody {
+    fn new(list: EncodedList, joined: bool) -> Self {
+        let EncodedList { mut pieces, rest } = list;
+        pieces.push(rest.encode_to_vec().into());
+        let length: usize = pieces.iter().map(Bytes::len).sum();
+        // A message is preceded by a flag, whether it is compressed, and its length.
+        let mut prefix = vec![0];
+        prefix.extend(u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+        pieces.insert(0, prefix.into());
+        if joined {
+            pieces = vec![pieces.concat().into()];
+        }
+        let frames = pieces.into_iter().filter(|piece| !piece.is_empty());
+        let mut frames: VecDeque<_> = frames.map(Frame::data).collect();
+        let ok = HeaderValue::from_static("0");
+        frames.push_back(Frame::trailers(HeaderMap::from_iter([(STATUS, ok)])));
+        Self {
+            frames,
+            length: (PREFIX + length) as u64,
+        }
+    }
+}
+
+impl http_body::Body for ListBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let frame = self.frames.pop_front();
+        let data = frame.as_ref().and_then(Frame::data_ref);
+        self.length -= data.map_or(0, Bytes::len) as u64;
+        Poll::Ready(frame.map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // Not an exact size: the response would get a content-length, which gRPC does not use.
+        let mut hint = SizeHint::new();
+        hint.set_lower(self.length);
+        hint
     }
 }
 
@@ -145,35 +319,36 @@ impl EncodedList {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that panics fails")]
 
+    use http_body::Body as _;
+    use http_body_util::BodyExt;
+
     use super::*;
 
-    #[test]
-    fn an_encoded_list_has_the_encoding_of_the_generated_message() {
-        let service = |id: &str| pb::Service {
-            id: id.to_owned(),
-            servers: vec![pb::Server::default(); 3],
-            ..pb::Service::default()
-        };
-        let whole = pb::ListServicesResponse {
-            services: vec![service("a"), service("b")],
-            next_page_token: "c".to_owned(),
-            age: Some(prost_types::Duration {
-                seconds: 1,
-                nanos: 2,
-            }),
-            estimation: Some(false),
-        };
-        let encoded = EncodedList {
-            services: whole
-                .services
-                .iter()
-                .map(|s| s.encode_to_vec().into())
-                .collect(),
-            next_page_token: whole.next_page_token.clone(),
-            age: whole.age,
-            estimation: whole.estimation,
-        };
-        assert_eq!(encoded.encode_to_vec(), whole.encode_to_vec());
-        assert_eq!(encoded.decode().unwrap(), whole);
+    fn list() -> EncodedList {
+        EncodedList {
+            pieces: vec!["ab".into(), "c".into()],
+            rest: Rest {
+                next_page_token: "t".to_owned(),
+                age: None,
+                estimation: Some(true),
+            },
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_one_message_and_the_status() {
+        for joined in [false, true] {
+            let mut body = ListBody::new(list(), joined);
+            assert_eq!(
+                (body.size_hint().lower(), body.size_hint().exact()),
+                (13, None)
+            );
+            let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert_eq!(first.len(), if joined { 13 } else { 5 });
+            let rest = body.collect().await.unwrap();
+            assert_eq!(rest.trailers().unwrap()["grpc-status"], "0");
+            let message = [first, rest.to_bytes()].concat();
+            assert_eq!(message, b"\0\0\0\0\x08abc\x12\x01t\x20\x01");
+        }
     }
 }

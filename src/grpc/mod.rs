@@ -5,6 +5,7 @@
 mod api;
 mod connections;
 mod convert;
+mod encode;
 mod health;
 mod info;
 mod ipvs_service;

@@ -40,6 +40,15 @@ pub(super) const FIELDS: [&str; 19] = [
 /// Converts a service to a message.
 pub(super) fn message(entry: &ServiceEntry, include: Include) -> pb::Service {
     let view = ServiceView::new(entry, include);
+    let servers = view.servers().into_iter().flatten();
+    pb::Service {
+        servers: servers.map(server_message::message).collect(),
+        ..without_servers(&view)
+    }
+}
+
+/// Converts a service without its servers to a message.
+pub(super) fn without_servers(view: &ServiceView<'_>) -> pb::Service {
     pb::Service {
         id: view.id.to_string(),
         protocol: view.protocol.map(|protocol| protocol.to_string()),
@@ -53,12 +62,7 @@ pub(super) fn message(entry: &ServiceEntry, include: Include) -> pb::Service {
         persistence: view.persistence.map(pb::Persistence::from),
         netmask: view.netmask.map(|netmask| netmask.to_string()),
         persistence_engine: view.persistence_engine.map(|engine| engine.to_string()),
-        servers: view
-            .servers()
-            .into_iter()
-            .flatten()
-            .map(server_message::message)
-            .collect(),
+        servers: Vec::new(),
         server_count: view.server_count.map(count),
         stats: view.stats.map(pb::Stats::from),
         rates: view.rates.map(pb::Rates::from),

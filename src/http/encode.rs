@@ -2,17 +2,18 @@
 //! thousand, and serde's encoding of their 28 keys would take most of the time of a list. A property
 //! test compares the output with serde's byte by byte.
 
-use std::{fmt, io, net::IpAddr};
+use std::{fmt, io};
 
 use bytes::Bytes;
 
-use crate::model::{Include, Server, ServerView, TunnelView};
+use crate::model::{AddressText, Include, Server, ServerView, TunnelView};
 
-/// An output buffer. Its memory is initialised before it is written to.
-#[derive(Clone, Debug, Default)]
+/// An output buffer.
+#[derive(Clone, Debug)]
 pub(super) struct Chunk {
     bytes: Vec<u8>,
-    length: usize,
+    /// Where the text of a server is written before it is appended.
+    text: Box<[u8; MAX_SERVER_BYTES]>,
 }
 
 /// The text of one server, in a buffer of fixed size: appending compiles to a copy.
@@ -38,83 +39,57 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-/// 0 to 255, each followed by a dot.
-const OCTETS: [[u8; 4]; 256] = {
-    let mut octets = [*b"0.  "; 256];
-    let mut number = 1;
-    while number < 256 {
-        let [_, digit] = PAIRS[number % 10];
-        let [hundreds, tens] = PAIRS[number / 10];
-        octets[number] = match number {
-            0..10 => [digit, b'.', b' ', b' '],
-            10..100 => [tens, digit, b'.', b' '],
-            _ => [hundreds, tens, digit, b'.'],
-        };
-        number += 1;
-    }
-    octets
-};
-
 /// Appends the JSON of the server's [`ServerView`].
 pub(super) fn server(out: &mut Chunk, server: &Server, include: Include) -> serde_json::Result<()> {
-    if let Some(mut text) = out.text() {
-        text.server(server, include);
-        debug_assert!(!text.overflow, "MAX_SERVER_BYTES is too small");
-        if !text.overflow {
-            out.length += text.length;
-            return Ok(());
+    let mut text = Text {
+        buffer: &mut out.text,
+        length: 0,
+        overflow: false,
+    };
+    text.server(server, include);
+    let Text {
+        length, overflow, ..
+    } = text;
+    debug_assert!(!overflow, "MAX_SERVER_BYTES is too small");
+    match out.text.get(..length).filter(|_| !overflow) {
+        Some(text) => {
+            out.bytes.extend_from_slice(text);
+            Ok(())
         }
+        None => serde_json::to_writer(out, &ServerView::new(server, include)),
     }
-    serde_json::to_writer(out, &ServerView::new(server, include))
 }
+
 // === impl Chunk ===
 
 impl Chunk {
     /// A buffer that holds `capacity` bytes without growing.
     pub(super) fn with_capacity(capacity: usize) -> Self {
         Self {
-            bytes: vec![0; capacity],
-            length: 0,
+            bytes: Vec::with_capacity(capacity),
+            text: Box::new([0; MAX_SERVER_BYTES]),
         }
     }
 
     /// The number of bytes written.
     pub(super) fn len(&self) -> usize {
-        self.length
+        self.bytes.len()
     }
 
     /// Removes the last byte.
     pub(super) fn pop(&mut self) {
-        self.length = self.length.saturating_sub(1);
+        self.bytes.pop();
     }
 
     /// Appends a text of any length.
     pub(super) fn extend(&mut self, text: &[u8]) {
-        self.reserve(text.len());
-        let after = self.length + text.len();
-        if let Some(target) = self.bytes.get_mut(self.length..after) {
-            target.copy_from_slice(text);
-            self.length = after;
-        }
+        self.bytes.extend_from_slice(text);
     }
+}
 
-    /// Space for the text of a server.
-    fn text(&mut self) -> Option<Text<'_>> {
-        self.reserve(MAX_SERVER_BYTES);
-        let buffer = self.bytes.get_mut(self.length..)?.first_chunk_mut()?;
-        Some(Text {
-            buffer,
-            length: 0,
-            overflow: false,
-        })
-    }
-
-    #[inline]
-    fn reserve(&mut self, additional: usize) {
-        if self.bytes.len() - self.length < additional {
-            let more = additional.max(self.bytes.len());
-            self.bytes.resize(self.length + more, 0);
-        }
+impl Default for Chunk {
+    fn default() -> Self {
+        Self::with_capacity(0)
     }
 }
 
@@ -130,9 +105,8 @@ impl io::Write for Chunk {
 }
 
 impl From<Chunk> for Bytes {
-    fn from(Chunk { mut bytes, length }: Chunk) -> Self {
-        bytes.truncate(length);
-        bytes.into()
+    fn from(chunk: Chunk) -> Self {
+        chunk.bytes.into()
     }
 }
 
@@ -151,13 +125,12 @@ impl Text<'_> {
             rates,
         } = server;
         self.put(b"{\"id\":\"");
-        let start = self.length;
-        self.address(key.address);
-        let end = self.length;
+        let address = AddressText::new(key.address);
+        self.put(address.as_bytes());
         self.put(b"-");
         self.number(key.port.into());
         self.put(b"\",\"address\":\"");
-        self.repeat(start, end);
+        self.put(address.as_bytes());
         self.put(b"\",\"port\":");
         self.number(key.port.into());
         self.put(b",\"forwarding\":\"");
@@ -255,33 +228,6 @@ impl Text<'_> {
         self.put(b",\"bytes_out\":");
         self.number(bytes_out);
         self.put(b"}");
-    }
-
-    fn address(&mut self, address: IpAddr) {
-        match address {
-            IpAddr::V4(v4) => {
-                for octet in v4.octets() {
-                    let length = 2 + usize::from(octet > 9) + usize::from(octet > 99);
-                    let end = self.length + length;
-                    self.put(&OCTETS[usize::from(octet)]);
-                    self.length = end;
-                }
-                // The last dot. An overflow can have left nothing to remove.
-                self.length = self.length.saturating_sub(1);
-            }
-            IpAddr::V6(v6) => self.display(v6),
-        }
-    }
-
-    /// Appends a copy of a part of the text.
-    fn repeat(&mut self, start: usize, end: usize) {
-        let after = self.length + end - start;
-        if after <= MAX_SERVER_BYTES {
-            self.buffer.copy_within(start..end, self.length);
-            self.length = after;
-        } else {
-            self.overflow = true;
-        }
     }
 
     fn display(&mut self, text: impl fmt::Display) {

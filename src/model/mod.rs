@@ -7,6 +7,7 @@
 //! …). Values read from the kernel are not validated: other programs may have set values that ipvsd
 //! would reject.
 
+mod address_text;
 mod check;
 mod connection;
 mod diff;
@@ -39,6 +40,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use address_text::AddressText;
 pub use connection::{
     Connection, ConnectionFilter, ConnectionProtocol, ConnectionService, CountBy, Endpoint,
     EndpointFilter,

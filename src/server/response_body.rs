@@ -52,8 +52,10 @@ pub(super) async fn charge(
 }
 
 /// Takes the frames that are ready, up to the second one with data, and returns what the body
-/// occupies. A gRPC response is one frame and the trailers, and has no length.
+/// occupies. A gRPC response is one frame and the trailers, and has no length; the lower bound of a
+/// longer one is the length of what it holds.
 async fn peek(mut body: Body) -> (Body, usize) {
+    let lower = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let mut first = VecDeque::new();
     let (mut bytes, mut chunks) = (0, 0);
     let complete = loop {
@@ -79,7 +81,7 @@ async fn peek(mut body: Body) -> (Body, usize) {
     let bytes = if complete {
         bytes
     } else {
-        bytes.max(STREAM_BYTES)
+        STREAM_BYTES.max(bytes).max(lower)
     };
     (Body::new(Peeked { first, body }), bytes)
 }

@@ -1,0 +1,422 @@
+//! Hand-written encoding of real servers as protobuf messages. A list consists mostly of servers, and
+//! making a message of each, with four strings, would take most of its time. A property test compares
+//! the output with that of the generated messages byte by byte.
+
+use prost::{Message, length_delimiter_len};
+
+use super::{server_message, service_message};
+use crate::{
+    model::{AddressText, Include, Server, ServerView, ServiceEntry, ServiceView, TunnelView},
+    proto::v1 as pb,
+};
+
+/// Appends encoded services.
+#[derive(Debug)]
+pub(super) struct ServiceEncoder {
+    include: Include,
+    /// Where a server is encoded before it is appended.
+    buffer: Box<[u8; MAX_SERVER_BYTES]>,
+}
+
+/// The fields of a message in a buffer of fixed size: appending compiles to a copy.
+struct Fields<'a> {
+    buffer: &'a mut [u8; MAX_SERVER_BYTES],
+    length: usize,
+    /// Whether something did not fit.
+    overflow: bool,
+}
+
+/// An upper bound of the length of an encoded server: 18 numbers of at most 12 bytes, two IPv6
+/// addresses, names. A test encodes the longest server.
+const MAX_SERVER_BYTES: usize = 512;
+
+/// Wire types.
+const VARINT: u32 = 0;
+const LENGTH_DELIMITED: u32 = 2;
+
+/// The tag of the field `services` of a list, and of `servers` of a service.
+const SERVICES: u8 = 1 << 3 | LENGTH_DELIMITED as u8;
+const SERVERS: u8 = 13 << 3 | LENGTH_DELIMITED as u8;
+
+// === impl ServiceEncoder ===
+
+impl ServiceEncoder {
+    pub(super) fn new(include: Include) -> Self {
+        Self {
+            include,
+            buffer: Box::new([0; MAX_SERVER_BYTES]),
+        }
+    }
+
+    /// Appends a service as an element of `services`. Returns the length of its message.
+    pub(super) fn append(&mut self, out: &mut Vec<u8>, entry: &ServiceEntry) -> usize {
+        out.push(SERVICES);
+        let start = out.len();
+        let view = ServiceView::new(entry, self.include);
+        let (head, tail) = halves(service_message::without_servers(&view));
+        head.encode_raw(out);
+        if self.include.servers {
+            for server in &entry.servers {
+                self.server(out, server);
+            }
+        }
+        tail.encode_raw(out);
+        let length = out.len() - start;
+        // The length precedes the message, but is known only now.
+        let mut delimiter = Vec::with_capacity(length_delimiter_len(length));
+        delimit(&mut delimiter, length);
+        out.splice(start..start, delimiter);
+        length
+    }
+
+    fn server(&mut self, out: &mut Vec<u8>, server: &Server) {
+        let mut fields = Fields {
+            buffer: &mut self.buffer,
+            length: 0,
+            overflow: false,
+        };
+        fields.server(server, self.include);
+        let Fields {
+            length, overflow, ..
+        } = fields;
+        debug_assert!(!overflow, "MAX_SERVER_BYTES is too small");
+        match self.buffer.get(..length).filter(|_| !overflow) {
+            Some(bytes) => {
+                out.push(SERVERS);
+                delimit(out, length);
+                out.extend_from_slice(bytes);
+            }
+            None => {
+                let message = server_message::message(ServerView::new(server, self.include));
+                out.push(SERVERS);
+                delimit(out, message.encoded_len());
+                message.encode_raw(out);
+            }
+        }
+    }
+}
+
+/// The fields of a service before its servers, and those after them.
+fn halves(service: pb::Service) -> (pb::Service, pb::Service) {
+    let pb::Service {
+        server_count,
+        stats,
+        rates,
+        etag,
+        ..
+    } = service;
+    let tail = pb::Service {
+        server_count,
+        stats,
+        rates,
+        etag,
+        ..pb::Service::default()
+    };
+    let head = pb::Service {
+        server_count: None,
+        stats: None,
+        rates: None,
+        etag: String::new(),
+        ..service
+    };
+    (head, tail)
+}
+
+/// Appends the length in front of a message.
+fn delimit(out: &mut Vec<u8>, length: usize) {
+    // Writing to a vector cannot fail.
+    let _ = prost::encode_length_delimiter(length, out);
+}
+
+// === impl Fields ===
+
+impl Fields<'_> {
+    fn server(&mut self, server: &Server, include: Include) {
+        let Server {
+            key,
+            config,
+            active_connections,
+            inactive_connections,
+            persistent_connections,
+            stats,
+            rates,
+        } = server;
+        let address = AddressText::new(key.address);
+        let address = address.as_bytes();
+        self.nested(1, |fields| {
+            fields.put(address);
+            fields.put(b"-");
+            fields.decimal(key.port);
+        });
+        self.bytes(2, address);
+        self.number(3, key.port.into());
+        match config.forwarding.name() {
+            Some(name) => self.bytes(4, name.as_bytes()),
+            None => self.bytes(4, config.forwarding.to_string().as_bytes()),
+        }
+        self.number(5, config.weight.into());
+        self.number(6, config.upper_threshold.into());
+        self.number(7, config.lower_threshold.into());
+        if let Some(tunnel) = TunnelView::of(config) {
+            self.nested(8, |fields| {
+                fields.bytes(1, tunnel.kind.to_string().as_bytes());
+                if let Some(port) = tunnel.port {
+                    fields.number(2, port.into());
+                }
+                fields.bytes(3, tunnel.checksum.to_string().as_bytes());
+            });
+        }
+        self.non_zero(20, (*active_connections).into());
+        self.non_zero(21, (*inactive_connections).into());
+        self.non_zero(22, (*persistent_connections).into());
+        if include.stats {
+            self.nested(23, |fields| fields.five(stats.values()));
+        }
+        if include.rates {
+            self.nested(24, |fields| fields.five(rates.values()));
+        }
+        self.bytes(25, &server.etag().text());
+    }
+
+    fn five(&mut self, values: [u64; 5]) {
+        for (number, value) in (1..).zip(values) {
+            self.non_zero(number, value);
+        }
+    }
+
+    /// A number that has explicit presence.
+    #[inline(always)]
+    fn number(&mut self, number: u32, value: u64) {
+        self.tag(number, VARINT);
+        self.varint(value);
+    }
+
+    /// A number whose default, 0, is not encoded.
+    #[inline(always)]
+    fn non_zero(&mut self, number: u32, value: u64) {
+        if value != 0 {
+            self.number(number, value);
+        }
+    }
+
+    #[inline(always)]
+    fn bytes(&mut self, number: u32, bytes: &[u8]) {
+        self.tag(number, LENGTH_DELIMITED);
+        self.varint(bytes.len() as u64);
+        self.put(bytes);
+    }
+
+    /// A text or a message of at most 127 bytes, whose length is one byte.
+    #[inline(always)]
+    fn nested(&mut self, number: u32, inside: impl FnOnce(&mut Self)) {
+        self.tag(number, LENGTH_DELIMITED);
+        let place = self.length;
+        self.put(&[0]);
+        inside(self);
+        let length = self.length - place.min(self.length);
+        match (u8::try_from(length), self.buffer.get_mut(place)) {
+            (Ok(length @ 1..=128), Some(byte)) => *byte = length - 1,
+            _ => self.overflow = true,
+        }
+    }
+
+    #[inline(always)]
+    fn tag(&mut self, number: u32, wire_type: u32) {
+        // The number is known at compile time, so this is one copy of one or two bytes.
+        self.varint((number << 3 | wire_type).into());
+    }
+
+    #[inline(always)]
+    fn varint(&mut self, value: u64) {
+        match value {
+            0..0x80 => self.put(&[value as u8]),
+            0x80..0x4000 => self.put(&[value as u8 | 0x80, (value >> 7) as u8]),
+            _ => self.long_varint(value),
+        }
+    }
+
+    fn long_varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.put(&[value as u8 | 0x80]);
+            value >>= 7;
+        }
+        self.put(&[value as u8]);
+    }
+
+    fn decimal(&mut self, port: u16) {
+        let mut digits = [0; 5];
+        let (mut at, mut rest) = (digits.len(), port);
+        loop {
+            at -= 1;
+            if let Some(digit) = digits.get_mut(at) {
+                *digit = b'0' + (rest % 10) as u8;
+            }
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.put(digits.get(at..).unwrap_or_default());
+    }
+
+    #[inline(always)]
+    fn put(&mut self, bytes: &[u8]) {
+        let after = self.length + bytes.len();
+        match self.buffer.get_mut(self.length..after) {
+            Some(target) => {
+                target.copy_from_slice(bytes);
+                self.length = after;
+            }
+            None => self.overflow = true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that panics fails")]
+
+    use std::net::IpAddr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{
+        Checksum, Forwarding, Rates, ServerConfig, ServerKey, Service, ServiceConfig, ServiceKey,
+        Stats, Tunnel, TunnelType,
+    };
+
+    fn any_server() -> impl Strategy<Value = Server> {
+        let config = (0..8_u8, any::<[u32; 3]>(), 0..4_u8, any::<u16>(), 0..4_u16);
+        // Numbers of all lengths.
+        let number =
+            (any::<u64>(), 0..65_u32).prop_map(|(n, bits)| n.checked_shr(bits).unwrap_or(0));
+        let traffic = (any::<[u16; 3]>(), proptest::array::uniform10(number));
+        (any::<IpAddr>(), any::<u16>(), config, traffic).prop_map(
+            |(address, port, (method, [w, u, l], kind, tunnel_port, checksum), (now, c))| {
+                let mut server = longest_server();
+                server.key = ServerKey { address, port };
+                server.config = ServerConfig {
+                    forwarding: Forwarding::from(method),
+                    weight: w,
+                    upper_threshold: u,
+                    lower_threshold: l % 300,
+                    tunnel: Tunnel {
+                        kind: TunnelType::from(kind),
+                        port: tunnel_port % 3,
+                        checksum: Checksum::from(checksum),
+                    },
+                };
+                server.active_connections = now[0].into();
+                server.inactive_connections = (now[1] % 3).into();
+                server.persistent_connections = (now[2] % 3).into();
+                server.stats = stats([c[0], c[1], c[2], c[3], c[4]]);
+                server.rates = rates([c[5], c[6], c[7], c[8], c[9]]);
+                server
+            },
+        )
+    }
+
+    fn stats([connections, packets_in, packets_out, bytes_in, bytes_out]: [u64; 5]) -> Stats {
+        Stats {
+            connections,
+            packets_in,
+            packets_out,
+            bytes_in,
+            bytes_out,
+        }
+    }
+
+    fn rates([connections, packets_in, packets_out, bytes_in, bytes_out]: [u64; 5]) -> Rates {
+        Rates {
+            connections,
+            packets_in,
+            packets_out,
+            bytes_in,
+            bytes_out,
+        }
+    }
+
+    /// A server whose fields all have their longest encoding.
+    fn longest_server() -> Server {
+        Server {
+            key: ServerKey {
+                address: "ff11:2222:3333:4444:5555:6666:7777:8888".parse().unwrap(),
+                port: u16::MAX,
+            },
+            config: ServerConfig {
+                forwarding: Forwarding::Tunnel,
+                weight: u32::MAX,
+                upper_threshold: u32::MAX,
+                lower_threshold: u32::MAX,
+                tunnel: Tunnel {
+                    kind: TunnelType::Other(u8::MAX),
+                    port: u16::MAX,
+                    checksum: Checksum::Other(u16::MAX),
+                },
+            },
+            active_connections: u32::MAX,
+            inactive_connections: u32::MAX,
+            persistent_connections: u32::MAX,
+            stats: stats([u64::MAX; 5]),
+            rates: rates([u64::MAX; 5]),
+        }
+    }
+
+    fn entry(id: &str, servers: Vec<Server>) -> ServiceEntry {
+        let key: ServiceKey = id.parse().unwrap();
+        ServiceEntry {
+            service: Service {
+                key,
+                config: ServiceConfig::new(key.family()),
+                stats: stats([0, 1, 2, 3, 4]),
+                rates: Rates::default(),
+            },
+            servers,
+        }
+    }
+
+    #[test]
+    fn the_longest_server_fits_into_the_buffer() {
+        let mut buffer = [0; MAX_SERVER_BYTES];
+        let mut fields = Fields {
+            buffer: &mut buffer,
+            length: 0,
+            overflow: false,
+        };
+        let include = Include {
+            servers: true,
+            stats: true,
+            rates: true,
+        };
+        fields.server(&longest_server(), include);
+        assert!(!fields.overflow);
+        let message = server_message::message(ServerView::new(&longest_server(), include));
+        assert_eq!(fields.length, message.encoded_len());
+    }
+
+    proptest! {
+        #[test]
+        fn a_service_has_the_encoding_of_the_generated_message(
+            servers in proptest::collection::vec(any_server(), 0..20),
+            id in prop_oneof![Just("tcp-192.0.2.1-80"), Just("fwmark6-7")],
+            [with_servers, stats, rates] in any::<[bool; 3]>(),
+        ) {
+            let include = Include { servers: with_servers, stats, rates };
+            let services = vec![entry("udp-2001:db8::1-53", Vec::new()), entry(id, servers)];
+            let mut encoder = ServiceEncoder::new(include);
+            let mut encoded = Vec::new();
+            for service in &services {
+                let message = service_message::message(service, include);
+                let length = encoder.append(&mut encoded, service);
+                prop_assert_eq!(length, message.encoded_len());
+            }
+            let services = services.iter().map(|service| service_message::message(service, include));
+            let list = pb::ListServicesResponse {
+                services: services.collect(),
+                ..pb::ListServicesResponse::default()
+            };
+            prop_assert_eq!(encoded, list.encode_to_vec());
+        }
+    }
+}
