@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     budget::Charge,
-    executor::{Cached, ServicesQuery, TableQuery},
+    executor::{Cached, ListQuery, ServicesQuery},
     model::{Error, Include, Server, ServerKey, ServiceKey},
 };
 
@@ -49,7 +49,10 @@ impl App {
             .transpose()?;
         let estimation = self.estimation(context, list.include).await?;
         let Cached { value, age, kept } = match list.include.servers {
-            true => self.read(context, TableQuery).await?,
+            true => {
+                self.read(context, ListQuery(self.options.listed_servers))
+                    .await?
+            }
             false => self.read(context, ServicesQuery).await?,
         };
         let select = || {

@@ -10,6 +10,7 @@ mod context;
 mod info;
 mod list;
 mod list_request;
+mod page_entries;
 mod pages;
 mod paging;
 mod read;
@@ -38,6 +39,7 @@ pub use context::{RequestContext, RequestId};
 pub use info::{InfoReport, KernelReport, SchedulerReport};
 pub use list::ServerPage;
 pub use list_request::{Filter, ListServers, ListServices};
+pub use page_entries::PageEntries;
 pub use pages::ServicePage;
 pub use paging::{Order, OrderBy};
 pub use restore::{RestoreEvent, RestoreStream, RestoreSummary, executed};
@@ -73,6 +75,9 @@ pub struct AppOptions {
     /// Largest page size; default 100000. A page is streamed, so this bounds the duration of a
     /// request rather than memory.
     pub max_page_size: u32,
+    /// Servers that are read before a list is sent, about; default 131072, 22 MB. The others are read
+    /// in parts while it is sent, so that a list of any size occupies a bounded memory.
+    pub listed_servers: usize,
     /// Name of the managed network namespace; `None` for the daemon's own.
     pub namespace: Option<String>,
     /// `netlink` or `fake`.
@@ -159,6 +164,7 @@ impl Default for AppOptions {
         Self {
             default_page_size: 1000,
             max_page_size: 100_000,
+            listed_servers: 1 << 17,
             namespace: None,
             kernel: "netlink".to_owned(),
         }

@@ -146,6 +146,18 @@ impl ServicePage {
         self.table.get(*self.selection.indexes.get(position)?)
     }
 
+    /// Whether the servers of the service at a position are included, but have not been read.
+    pub(super) fn lacks_servers_of(&self, position: usize) -> bool {
+        let index = self.selection.indexes.get(position);
+        self.include.servers && index.is_some_and(|index| !self.table.has_servers_of(*index))
+    }
+
+    /// Whether all services have been read as they are included. The servers of others are read while
+    /// the page is sent: see [`PageEntries`](super::PageEntries).
+    pub fn is_complete(&self) -> bool {
+        self.table.is_complete() || !(0..self.len()).any(|at| self.lacks_servers_of(at))
+    }
+
     /// The services on the page.
     pub fn iter(&self) -> impl Iterator<Item = &ServiceEntry> {
         let indexes = self.selection.indexes.iter();
@@ -214,6 +226,9 @@ impl PageCache {
             });
         }
         let mut page = select()?;
+        if !page.is_complete() {
+            return Ok(page);
+        }
         let entries: usize = page.iter().map(|entry| 1 + entry.servers.len()).sum();
         if shared.pages.len() < MAX_SHARED_PAGES && entries <= MAX_SHARED_ENTRIES {
             let rendered = Arc::<RenderCache>::default();

@@ -31,7 +31,8 @@ pub struct Cache(Mutex<Entries>);
 struct Entries {
     /// Number of times the cache was cleared.
     generation: u64,
-    /// At most one entry per type of query, an `Entry<Q>`: cached queries have no parameters.
+    /// At most one entry, an `Entry<Q::Answer>`, per [`TypedQuery::kept_as`]: cached queries have no
+    /// parameters.
     by_query: HashMap<TypeId, Box<dyn Any + Send>>,
 }
 
@@ -59,11 +60,12 @@ impl Cache {
             return None;
         }
         let mut entries = self.entries();
-        let entry = entries.by_query.get_mut(&TypeId::of::<Q>())?;
+        let entry = entries.by_query.get_mut(&Q::kept_as())?;
         let entry = entry.downcast_mut::<Entry<Q::Answer>>()?;
         entry.max_age = entry.max_age.max(max_age);
         let age = entry.read.elapsed();
-        (age <= max_age && entry.namespace == namespace).then(|| Cached {
+        let is_valid = age <= max_age && entry.namespace == namespace;
+        (is_valid && Q::is_answered_by(&entry.value)).then(|| Cached {
             value: entry.value.clone(),
             age,
             kept: true,
@@ -88,7 +90,7 @@ impl Cache {
             max_age,
         };
         let mut entries = self.entries();
-        entries.by_query.insert(TypeId::of::<Q>(), Box::new(entry));
+        entries.by_query.insert(Q::kept_as(), Box::new(entry));
         true
     }
 
@@ -98,7 +100,7 @@ impl Cache {
         if !Q::CACHED {
             return Duration::ZERO;
         }
-        let removed = self.entries().by_query.remove(&TypeId::of::<Q>());
+        let removed = self.entries().by_query.remove(&Q::kept_as());
         removed
             .and_then(|entry| entry.downcast::<Entry<Q::Answer>>().ok())
             .filter(|entry| entry.read.elapsed() <= entry.max_age)

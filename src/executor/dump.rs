@@ -57,23 +57,31 @@ pub fn services_alone(
     Ok(services.into_iter().map(alone).collect())
 }
 
-/// All services with their servers.
+/// All services with their servers. From `max_servers` servers on, the services that follow are read
+/// without theirs; the second value is the number of those before.
 pub fn table(
     socket: &mut IpvsSocket,
+    max_servers: usize,
     interleave: &mut Interleave<'_>,
-) -> Result<Vec<ServiceEntry>, ReadError> {
+) -> Result<(Vec<ServiceEntry>, usize), ReadError> {
     let services = dump_services(socket, interleave)?;
     let mut table: Vec<ServiceEntry> = Vec::with_capacity(services.len());
+    let (mut count, mut read) = (0, 0);
     // Services that another program may have deleted since.
     let mut unconfirmed: HashSet<ServiceKey> = HashSet::new();
     for service in services {
-        // Many services have as many servers as the one before.
-        let expected = table.last().map_or(0, |entry| entry.servers.len());
-        let dumped = dump_servers(socket, service.key, expected, interleave)?;
-        if !dumped.confirms_its_service() {
-            unconfirmed.insert(service.key);
+        let mut servers = Vec::new();
+        if count < max_servers {
+            // Many services have as many servers as the one before.
+            let expected = table.last().map_or(0, |entry| entry.servers.len());
+            let dumped = dump_servers(socket, service.key, expected, interleave)?;
+            if !dumped.confirms_its_service() {
+                unconfirmed.insert(service.key);
+            }
+            servers = dumped.items;
+            count += servers.len();
+            read += 1;
         }
-        let servers = dumped.items;
         table.push(ServiceEntry { service, servers });
     }
     if !unconfirmed.is_empty() {
@@ -81,10 +89,45 @@ pub fn table(
         let present = dump_services(socket, interleave)?;
         let present: HashSet<_> = present.iter().map(|service| service.key).collect();
         table.retain(|ServiceEntry { service, .. }| {
-            !unconfirmed.contains(&service.key) || present.contains(&service.key)
+            let is_gone = unconfirmed.contains(&service.key) && !present.contains(&service.key);
+            read -= usize::from(is_gone);
+            !is_gone
         });
     }
-    Ok(table)
+    Ok((table, read))
+}
+
+/// The servers of the leading services, until there are `max_servers` of them; `None` for a service
+/// that does not exist.
+pub fn servers_of(
+    socket: &mut IpvsSocket,
+    services: &[ServiceKey],
+    max_servers: usize,
+    interleave: &mut Interleave<'_>,
+) -> Result<Vec<Option<Vec<Server>>>, ReadError> {
+    let mut read: Vec<Option<Vec<Server>>> = Vec::new();
+    let (mut count, mut expected) = (0, 0);
+    let mut unconfirmed = Vec::new();
+    for (index, key) in services.iter().enumerate() {
+        if index > 0 && count >= max_servers {
+            break;
+        }
+        let dumped = dump_servers(socket, *key, expected, interleave)?;
+        if !dumped.confirms_its_service() {
+            unconfirmed.push((index, *key));
+        }
+        expected = dumped.items.len();
+        count += expected;
+        read.push(Some(dumped.items));
+    }
+    let keys: Vec<_> = unconfirmed.iter().map(|(_, key)| *key).collect();
+    let found = services_by_key(socket, &keys)?;
+    for ((index, _), found) in unconfirmed.into_iter().zip(found) {
+        if let Some(servers) = read.get_mut(index).filter(|_| found.is_none()) {
+            *servers = None;
+        }
+    }
+    Ok(read)
 }
 
 /// Several services without their servers, in one exchange; `None` for each that does not exist.

@@ -22,6 +22,7 @@ mod proc_query;
 mod query;
 mod reconnect;
 mod socket;
+mod table;
 mod table_reads;
 mod transaction;
 mod unavailable;
@@ -48,9 +49,11 @@ pub use proc_query::{
     TotalsQuery,
 };
 pub use query::{
-    InfoQuery, Nothing, ServersQuery, ServiceQuery, ServiceWithServersQuery, ServicesQuery,
-    SyncDaemonsQuery, Table, TableQuery, TimeoutsQuery, TypedQuery,
+    InfoQuery, ListQuery, MAX_SERVERS_AT_ONCE, Nothing, ServersOfQuery, ServersQuery, ServiceQuery,
+    ServiceWithServersQuery, ServicesQuery, SyncDaemonsQuery, TableQuery, TimeoutsQuery,
+    TypedQuery,
 };
+pub use table::Table;
 pub use transaction::{
     Check, CommandList, CommandResult, CommandResults, Executed, Plan, Step, Transaction,
 };

@@ -1,6 +1,7 @@
 //! Typed queries: the type of a query determines the type of its result.
 
 use std::{
+    any::TypeId,
     fmt::Debug,
     hash::Hash,
     io::{self, Read},
@@ -12,6 +13,7 @@ use super::{
     dump::{self, Interleave},
     interfaces,
     reconnect::ReconnectingSocket,
+    table::Table,
     unavailable,
 };
 use crate::{
@@ -32,6 +34,16 @@ pub trait TypedQuery: Clone + Debug + Eq + Hash + Send + 'static {
     /// Whether results may be kept for requests that accept some age. Results of queries with
     /// parameters are not kept: there may be many, and each is cheap to read again.
     const CACHED: bool = false;
+
+    /// The query under which results are kept. Those with the same one replace each other.
+    fn kept_as() -> TypeId {
+        TypeId::of::<Self>()
+    }
+
+    /// Whether a kept result answers this query.
+    fn is_answered_by(_answer: &Self::Answer) -> bool {
+        true
+    }
 
     /// The query as a value of the closed set.
     fn query(&self) -> Option<Query>;
@@ -59,10 +71,6 @@ pub struct Source<'a> {
     pub(super) interleave: &'a mut Interleave<'a>,
 }
 
-/// Services, with or without their servers. Requests share a table, and keep it as long as they
-/// need it.
-pub type Table = Charged<Vec<ServiceEntry>>;
-
 /// Reads nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Nothing;
@@ -87,6 +95,16 @@ pub struct ServicesQuery;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TableQuery;
 
+/// A part of [`Query::Table`]: all services, but only the leading ones with their servers, until there
+/// are this many servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListQuery(pub usize);
+
+/// A part of [`Query::Table`]: the servers of the leading services of a list, up to
+/// [`MAX_SERVERS_AT_ONCE`], but of at least one; `None` for a service that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServersOfQuery(pub Arc<[ServiceKey]>);
+
 /// [`Query::Service`]; `None` if it does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceQuery(pub ServiceKey);
@@ -102,13 +120,9 @@ pub struct ServersQuery(pub ServiceKey);
 /// The most that is read of a small file. The longest setting is a list of CPUs.
 const MAX_SMALL_FILE: u64 = 64 << 10;
 
-/// The table, if there is memory for it beside those that requests in progress still use.
-fn charged(table: Vec<ServiceEntry>, budget: &Budget) -> Result<Arc<Table>, Error> {
-    let servers: usize = table.iter().map(|entry| entry.servers.capacity()).sum();
-    let bytes = table.capacity() * size_of::<ServiceEntry>() + servers * size_of::<Server>();
-    let charge = budget.charge(bytes)?;
-    Ok(Arc::new(Charged::new(table, charge)))
-}
+/// Servers from which a [`ServersOfQuery`] reads no further service: about 700 KB, and a few
+/// milliseconds on a real machine.
+pub const MAX_SERVERS_AT_ONCE: usize = 4096;
 
 // === impl Source ===
 
@@ -232,7 +246,7 @@ impl TypedQuery for ServicesQuery {
         let table = source
             .socket
             .read(|socket| dump::services_alone(socket, interleave))?;
-        charged(table, source.budget)
+        Ok(Arc::new(Table::new(table, 0, source.budget)?))
     }
 }
 
@@ -246,12 +260,56 @@ impl TypedQuery for TableQuery {
     }
 
     fn fetch(&self, source: &mut Source<'_>) -> Result<Self::Answer, Error> {
-        let interleave = &mut *source.interleave;
-        let table = source
-            .socket
-            .read(|socket| dump::table(socket, interleave))?;
-        charged(table, source.budget)
+        read_table(source, usize::MAX)
     }
+
+    fn is_answered_by(table: &Self::Answer) -> bool {
+        table.is_complete()
+    }
+}
+
+impl TypedQuery for ListQuery {
+    type Answer = Arc<Table>;
+
+    const CACHED: bool = true;
+
+    fn kept_as() -> TypeId {
+        TypeId::of::<TableQuery>()
+    }
+
+    fn query(&self) -> Option<Query> {
+        Some(Query::Table)
+    }
+
+    fn fetch(&self, source: &mut Source<'_>) -> Result<Self::Answer, Error> {
+        read_table(source, self.0)
+    }
+}
+
+impl TypedQuery for ServersOfQuery {
+    type Answer = Arc<Charged<Vec<Option<Vec<Server>>>>>;
+
+    fn query(&self) -> Option<Query> {
+        Some(Query::Table)
+    }
+
+    fn fetch(&self, source: &mut Source<'_>) -> Result<Self::Answer, Error> {
+        let interleave = &mut *source.interleave;
+        let servers = source
+            .socket
+            .read(|socket| dump::servers_of(socket, &self.0, MAX_SERVERS_AT_ONCE, interleave))?;
+        let count: usize = servers.iter().flatten().map(Vec::capacity).sum();
+        let charge = source.budget.charge(count * size_of::<Server>())?;
+        Ok(Arc::new(Charged::new(servers, charge)))
+    }
+}
+
+fn read_table(source: &mut Source<'_>, max_servers: usize) -> Result<Arc<Table>, Error> {
+    let interleave = &mut *source.interleave;
+    let (table, read) = source
+        .socket
+        .read(|socket| dump::table(socket, max_servers, interleave))?;
+    Ok(Arc::new(Table::new(table, read, source.budget)?))
 }
 
 impl TypedQuery for ServiceQuery {

@@ -6,7 +6,7 @@ use prost::{Message, length_delimiter_len};
 
 use super::{server_message, service_message};
 use crate::{
-    model::{AddressText, Include, Server, ServerView, ServiceEntry, ServiceView, TunnelView},
+    model::{AddressText, Include, Server, ServerView, Service, ServiceView, TunnelView},
     proto::v1 as pb,
 };
 
@@ -49,14 +49,19 @@ impl ServiceEncoder {
     }
 
     /// Appends a service as an element of `services`. Returns the length of its message.
-    pub(super) fn append(&mut self, out: &mut Vec<u8>, entry: &ServiceEntry) -> usize {
+    pub(super) fn append(
+        &mut self,
+        out: &mut Vec<u8>,
+        service: &Service,
+        servers: &[Server],
+    ) -> usize {
         out.push(SERVICES);
         let start = out.len();
-        let view = ServiceView::new(entry, self.include);
+        let view = ServiceView::of(service, servers, self.include);
         let (head, tail) = halves(service_message::without_servers(&view));
         head.encode_raw(out);
         if self.include.servers {
-            for server in &entry.servers {
+            for server in servers {
                 self.server(out, server);
             }
         }
@@ -282,8 +287,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Checksum, Forwarding, Rates, ServerConfig, ServerKey, Service, ServiceConfig, ServiceKey,
-        Stats, Tunnel, TunnelType,
+        Checksum, Forwarding, Rates, ServerConfig, ServerKey, ServiceConfig, ServiceEntry,
+        ServiceKey, Stats, Tunnel, TunnelType,
     };
 
     fn any_server() -> impl Strategy<Value = Server> {
@@ -408,7 +413,7 @@ mod tests {
             let mut encoded = Vec::new();
             for service in &services {
                 let message = service_message::message(service, include);
-                let length = encoder.append(&mut encoded, service);
+                let length = encoder.append(&mut encoded, &service.service, &service.servers);
                 prop_assert_eq!(length, message.encoded_len());
             }
             let services = services.iter().map(|service| service_message::message(service, include));

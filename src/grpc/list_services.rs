@@ -12,6 +12,7 @@ use std::{
 
 use axum::Router;
 use bytes::Bytes;
+use futures_util::future::poll_fn;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Frame, SizeHint};
 use prost::Message;
@@ -29,8 +30,8 @@ use super::{
     service_message::too_large,
 };
 use crate::{
-    app::{Filter, ListServices, Order, RequestContext, ServicePage},
-    model::{Error, Include, Protocol, Reason, ServiceEntry},
+    app::{Filter, ListServices, Order, PageEntries, RequestContext, ServicePage},
+    model::{Error, Include, Protocol, Reason, Server, Service as VirtualService},
     proto::{SERVICE, v1 as pb},
 };
 
@@ -59,7 +60,9 @@ struct ListEncoder {
     pieces: Vec<Bytes>,
     /// The last piece.
     piece: Vec<u8>,
-    count: usize,
+    is_empty: bool,
+    /// The position on the page after the last service.
+    reached: usize,
     /// Bytes that the services may have.
     available: usize,
     limit: usize,
@@ -167,36 +170,45 @@ pub(super) async fn list(
         page_token: non_empty(page_token),
     };
     let answer = api.app.list_services(&context, list).await?;
-    let list = EncodedList::of_page(&answer.value, api.options.max_response_bytes).await?;
-    Ok(list.with_age(age(&answer)))
+    let age = age(&answer);
+    let entries = api.app.entries(&context, answer.value);
+    let list = EncodedList::of_page(entries, api.options.max_response_bytes).await?;
+    Ok(list.with_age(age))
 }
 
 // === impl EncodedList ===
 
 impl EncodedList {
     /// The leading services of a page that fit `limit` bytes. A shared page is encoded once.
-    async fn of_page(page: &ServicePage, limit: usize) -> Result<Self, Error> {
-        let mut encoder = ListEncoder::new(page, limit);
+    async fn of_page(mut entries: PageEntries, limit: usize) -> Result<Self, Error> {
+        let page = entries.page().clone();
+        let mut encoder = ListEncoder::new(&page, limit);
         if page.is_shared() {
             return page.get_or_render(|| {
                 for entry in page.iter() {
-                    if !encoder.append(entry)? {
+                    if !encoder.append(&entry.service, &entry.servers)? {
                         break;
                     }
                 }
-                Ok(encoder.finish(page))
+                Ok(encoder.finish(&page))
             });
         }
-        for entry in page.iter() {
+        for position in 0..page.len() {
             let pieces = encoder.pieces.len();
-            if !encoder.append(entry)? {
+            poll_fn(|cx| entries.poll_load(position, cx)).await?;
+            // A service that was deleted since the page was made is left out.
+            let entry = entries.get(position);
+            if let Some((service, servers)) = entry
+                && !encoder.append(service, servers)?
+            {
                 break;
             }
+            encoder.reached = position + 1;
             if encoder.pieces.len() > pieces {
                 yield_now().await;
             }
         }
-        Ok(encoder.finish(page))
+        Ok(encoder.finish(&page))
     }
 
     fn with_age(mut self, age: Option<prost_types::Duration>) -> Self {
@@ -221,28 +233,32 @@ impl ListEncoder {
             services: ServiceEncoder::new(page.include),
             pieces: Vec::new(),
             piece: Vec::new(),
-            count: 0,
+            is_empty: true,
+            reached: 0,
             available: limit,
             limit,
         }
     }
 
     /// Appends a service. Returns false if the list ends before it.
-    fn append(&mut self, entry: &ServiceEntry) -> Result<bool, Error> {
+    fn append(&mut self, service: &VirtualService, servers: &[Server]) -> Result<bool, Error> {
         if self.piece.capacity() == 0 && !self.pieces.is_empty() {
             self.piece.reserve_exact(PIECE + LAST_SERVICE);
         }
         let start = self.piece.len();
-        let length = self.services.append(&mut self.piece, entry);
+        let length = self.services.append(&mut self.piece, service, servers);
         match self.available.checked_sub(length + ITEM_OVERHEAD) {
             Some(left) => self.available = left,
-            None if self.count == 0 => return Err(too_large(entry, self.limit)),
+            None if self.is_empty => {
+                return Err(too_large(service.key, servers.len(), self.limit));
+            }
             None => {
                 self.piece.truncate(start);
                 return Ok(false);
             }
         }
-        self.count += 1;
+        self.is_empty = false;
+        self.reached += 1;
         if self.piece.len() >= PIECE {
             self.pieces.push(std::mem::take(&mut self.piece).into());
         }
@@ -256,7 +272,7 @@ impl ListEncoder {
         EncodedList {
             pieces: self.pieces,
             rest: Rest {
-                next_page_token: page.token_after(self.count).unwrap_or_default(),
+                next_page_token: page.token_after(self.reached).unwrap_or_default(),
                 age: None,
                 estimation: page.estimation,
             },

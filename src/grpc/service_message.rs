@@ -8,7 +8,7 @@ use super::{
 use crate::{
     model::{
         Error, Field, Include, MaskText, Persistence, PersistenceDraft, Reason, ServiceDraft,
-        ServiceEntry, ServiceView,
+        ServiceEntry, ServiceKey, ServiceView,
     },
     proto::v1 as pb,
 };
@@ -71,13 +71,11 @@ pub(super) fn without_servers(view: &ServiceView<'_>) -> pb::Service {
 }
 
 /// The error for a service that exceeds `limit` bytes, the longest response message.
-pub(super) fn too_large(entry: &ServiceEntry, limit: usize) -> Error {
+pub(super) fn too_large(service: ServiceKey, servers: usize, limit: usize) -> Error {
     Error::new(
         Reason::TooLarge,
         format!(
-            "{} with its {} servers exceeds the maximum response size of {limit} bytes",
-            entry.service.key,
-            entry.servers.len(),
+            "{service} with its {servers} servers exceeds the maximum response size of {limit} bytes"
         ),
     )
     .with_hint("set include to none, and read the servers by pages with ListServers")

@@ -31,7 +31,8 @@ pub(super) async fn get(
     let limit = api.options.max_response_bytes;
     let service = message(&answer.value, include);
     if service.encoded_len() > limit {
-        return Err(too_large(&answer.value, limit));
+        let entry = &answer.value;
+        return Err(too_large(entry.service.key, entry.servers.len(), limit));
     }
     Ok(pb::GetServiceResponse {
         service: Some(service),

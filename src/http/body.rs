@@ -4,18 +4,19 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::future::poll_fn;
 use http_body::Frame;
 use serde::Serialize;
 
 use super::encode::{self, Chunk};
 use crate::{
-    app::{ServerPage, ServicePage},
-    model::{Etag, ServiceView},
+    app::{PageEntries, ServerPage},
+    model::{Error, Etag, Reason, ServiceView},
 };
 
 /// Size in bytes from which the first chunk is sent. A shorter body is sent with its length.
@@ -26,6 +27,11 @@ const LARGEST_CHUNK: usize = 255 * 1024;
 
 /// A text that is encoded in pieces.
 pub(super) trait Pieces: Send + Unpin + 'static {
+    /// Waits until the next piece can be encoded.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
     /// Appends the next piece, about one item; false if it was the last.
     fn next(&mut self, chunk: &mut Chunk) -> serde_json::Result<bool>;
 }
@@ -33,10 +39,12 @@ pub(super) trait Pieces: Send + Unpin + 'static {
 /// `{"services": […], …}`.
 #[derive(Debug)]
 pub(super) struct Services {
-    page: Arc<ServicePage>,
-    /// The etag of each service of the page.
-    etags: Arc<[Etag]>,
+    entries: PageEntries,
+    /// The etag of each service of the page, if they are known.
+    etags: Option<Arc<[Etag]>>,
     at: At,
+    /// Whether the list has a service already.
+    follows: bool,
 }
 
 /// `{"servers": […], …}`.
@@ -61,25 +69,42 @@ struct Tail {
     estimation: Option<bool>,
 }
 
-struct Stream<P> {
+/// Pieces that are encoded while they are sent.
+pub(super) struct Stream<P> {
     pieces: P,
-    /// The first chunk, which is encoded before the response begins.
-    first: Option<Bytes>,
+    /// The chunk in progress.
+    chunk: Option<Chunk>,
+    /// Bytes from which it is complete.
+    size: usize,
     done: bool,
 }
 
-/// A body of pieces. If it fits into one chunk, it is sent with its length.
-pub(super) fn body(mut pieces: impl Pieces) -> Body {
-    let mut first = Chunk::default();
-    match fill(&mut pieces, &mut first, FIRST_CHUNK) {
-        Ok(true) => Body::new(Stream {
-            pieces,
-            first: Some(first.into()),
-            done: false,
+/// Why a body ends before its end. The connection or the stream is reset, so that the client does not
+/// take what it has received for the whole.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    #[error("the list cannot be encoded: {0}")]
+    Encoding(#[from] serde_json::Error),
+    #[error("{0}")]
+    Reading(#[from] Error),
+}
+
+/// A body of pieces. If it fits into one chunk, it is sent with its length. An error that occurs
+/// before the first chunk is complete is returned.
+pub(super) async fn body(pieces: impl Pieces) -> Result<Body, Error> {
+    let mut stream = Stream::new(pieces);
+    let first = poll_fn(|cx| stream.poll_chunk(cx)).await;
+    let first = first.map_err(|error| match error {
+        Broken::Reading(error) => error,
+        Broken::Encoding(error) => Error::new(Reason::Internal, error.to_string()),
+    })?;
+    Ok(match stream.done {
+        true => Body::from(first),
+        false => Body::new(First {
+            first: Some(first),
+            stream,
         }),
-        Ok(false) => Body::from(Bytes::from(first)),
-        Err(error) => Body::from_stream(futures_util::stream::iter([Err::<Bytes, _>(error)])),
-    }
+    })
 }
 
 /// Encodes all pieces, for a body that is sent several times.
@@ -90,40 +115,61 @@ pub(super) fn encode(mut pieces: impl Pieces) -> serde_json::Result<Bytes> {
     Ok(Bytes::copy_from_slice(&Bytes::from(all)))
 }
 
-/// Fills a chunk; false if it was the last.
-fn fill(pieces: &mut impl Pieces, chunk: &mut Chunk, size: usize) -> serde_json::Result<bool> {
-    while chunk.len() < size {
-        if !pieces.next(chunk)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+/// A stream whose first chunk is complete already.
+struct First<P> {
+    first: Option<Bytes>,
+    stream: Stream<P>,
 }
 
 // === impl Stream ===
 
-impl<P: Pieces> http_body::Body for Stream<P> {
+impl<P: Pieces> Stream<P> {
+    fn new(pieces: P) -> Self {
+        Self {
+            pieces,
+            chunk: Some(Chunk::default()),
+            size: FIRST_CHUNK,
+            done: false,
+        }
+    }
+
+    /// Fills the next chunk.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Broken>> {
+        let new = || Chunk::with_capacity(LARGEST_CHUNK + encode::MAX_SERVER_BYTES);
+        let chunk = self.chunk.get_or_insert_with(new);
+        while chunk.len() < self.size {
+            ready!(self.pieces.poll_ready(cx))?;
+            if !self.pieces.next(chunk)? {
+                self.done = true;
+                break;
+            }
+        }
+        self.size = LARGEST_CHUNK;
+        Poll::Ready(Ok(self.chunk.take().unwrap_or_default().into()))
+    }
+}
+
+impl<P: Pieces> http_body::Body for First<P> {
     type Data = Bytes;
-    type Error = serde_json::Error;
+    type Error = Broken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
-        if self.done {
+        if self.stream.done {
             return Poll::Ready(None);
         }
-        let mut chunk = Chunk::with_capacity(LARGEST_CHUNK + encode::MAX_SERVER_BYTES);
-        let more = fill(&mut self.pieces, &mut chunk, LARGEST_CHUNK);
-        self.done = !matches!(more, Ok(true));
-        Poll::Ready(Some(more.map(|_| Frame::data(chunk.into()))))
+        let chunk = ready!(self.stream.poll_chunk(cx));
+        self.stream.done |= chunk.is_err();
+        Poll::Ready(Some(chunk.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.done
+        self.first.is_none() && self.stream.done
     }
 }
 
@@ -143,63 +189,83 @@ impl Tail {
 // === impl Services ===
 
 impl Services {
-    pub(super) fn new(page: Arc<ServicePage>, etags: Arc<[Etag]>) -> Self {
+    pub(super) fn new(entries: PageEntries, etags: Option<Arc<[Etag]>>) -> Self {
         Self {
-            page,
+            entries,
             etags,
             at: At::Service(0),
+            follows: false,
         }
+    }
+
+    fn start(&mut self, chunk: &mut Chunk, index: usize) -> serde_json::Result<bool> {
+        let page = self.entries.page();
+        let include = page.include;
+        if index == 0 {
+            chunk.extend(b"{\"services\":[");
+        }
+        if index == page.len() {
+            let tail = Tail {
+                next_page_token: page.next_page_token(),
+                estimation: page.estimation,
+            };
+            tail.write(chunk)?;
+            return Ok(false);
+        }
+        self.at = At::Service(index + 1);
+        let Some((service, servers)) = self.entries.get(index) else {
+            // It was deleted since the page was made.
+            return Ok(true);
+        };
+        if std::mem::replace(&mut self.follows, true) {
+            chunk.extend(b",");
+        }
+        let mut view = ServiceView::bare(service, include);
+        let known = self.etags.as_ref().and_then(|etags| etags.get(index));
+        view.etag = match known {
+            Some(etag) => *etag,
+            None if include.servers => service.etag_with(servers),
+            None => view.etag,
+        };
+        if !include.servers {
+            serde_json::to_writer(&mut *chunk, &view)?;
+            return Ok(true);
+        }
+        // The servers follow one by one: a service can have very many.
+        view.server_count = Some(servers.len());
+        serde_json::to_writer(&mut *chunk, &view)?;
+        chunk.pop();
+        chunk.extend(b",\"servers\":[");
+        self.at = At::Server(index, 0);
+        Ok(true)
     }
 }
 
 impl Pieces for Services {
-    fn next(&mut self, chunk: &mut Chunk) -> serde_json::Result<bool> {
-        let include = self.page.include;
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match self.at {
-            At::Service(index) => {
-                if index == 0 {
-                    chunk.extend(b"{\"services\":[");
-                }
-                let Some(entry) = self.page.get(index) else {
-                    let tail = Tail {
-                        next_page_token: self.page.next_page_token(),
-                        estimation: self.page.estimation,
-                    };
-                    tail.write(chunk)?;
-                    return Ok(false);
-                };
+            At::Service(index) => self.entries.poll_load(index, cx),
+            At::Server(..) => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn next(&mut self, chunk: &mut Chunk) -> serde_json::Result<bool> {
+        let (service, index) = match self.at {
+            At::Service(index) => return self.start(chunk, index),
+            At::Server(service, index) => (service, index),
+        };
+        let servers = self.entries.get(service).map(|(_, servers)| servers);
+        match servers.and_then(|servers| servers.get(index)) {
+            Some(server) => {
                 if index > 0 {
                     chunk.extend(b",");
                 }
-                let mut view = ServiceView::bare(&entry.service, include);
-                view.etag = self.etags.get(index).copied().unwrap_or(view.etag);
-                if !include.servers {
-                    serde_json::to_writer(&mut *chunk, &view)?;
-                    self.at = At::Service(index + 1);
-                    return Ok(true);
-                }
-                // The servers follow one by one: a service can have very many.
-                view.server_count = Some(entry.servers.len());
-                serde_json::to_writer(&mut *chunk, &view)?;
-                chunk.pop();
-                chunk.extend(b",\"servers\":[");
-                self.at = At::Server(index, 0);
+                encode::server(chunk, server, self.entries.page().include)?;
+                self.at = At::Server(service, index + 1);
             }
-            At::Server(service, index) => {
-                let servers = self.page.get(service).map(|entry| entry.servers.as_slice());
-                match servers.and_then(|servers| servers.get(index)) {
-                    Some(server) => {
-                        if index > 0 {
-                            chunk.extend(b",");
-                        }
-                        encode::server(chunk, server, include)?;
-                        self.at = At::Server(service, index + 1);
-                    }
-                    None => {
-                        chunk.extend(b"]}");
-                        self.at = At::Service(service + 1);
-                    }
-                }
+            None => {
+                chunk.extend(b"]}");
+                self.at = At::Service(service + 1);
             }
         }
         Ok(true)
@@ -262,10 +328,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_body_is_sent_in_bounded_chunks() {
-        let mut body = body(Numbers {
+        let numbers = Numbers {
             at: 0,
             len: 200_000,
-        });
+        };
+        let mut body = body(numbers).await.unwrap();
         let mut chunks = Vec::new();
         while let Some(frame) = body.frame().await {
             chunks.push(frame.unwrap().into_data().unwrap());
@@ -279,7 +346,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_short_body_is_sent_with_its_length() {
-        let body = body(Numbers { at: 0, len: 3 });
+        let body = body(Numbers { at: 0, len: 3 }).await.unwrap();
         assert_eq!(http_body::Body::size_hint(&body).exact(), Some(7));
         assert_eq!(body.collect().await.unwrap().to_bytes(), "[0,1,2]");
     }

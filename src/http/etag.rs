@@ -38,6 +38,14 @@ impl Tag {
         Self::of(None, hash)
     }
 
+    /// The tag of a list whose items have been hashed.
+    pub(super) fn of_hashed(hasher: &Fingerprint) -> Self {
+        Self {
+            configuration: None,
+            representation: hasher.finish(),
+        }
+    }
+
     fn of(configuration: Option<Etag>, hash: impl FnOnce(&mut Fingerprint)) -> Self {
         let mut hasher = fingerprint();
         hash(&mut hasher);

@@ -44,7 +44,7 @@ pub(super) fn resource<T: Serialize>(
 ) -> Result<Response, Error> {
     let body = json(view)?;
     let tag = Tag::of_bytes(etag, &body);
-    listing(read, age, tag, || Body::from(body))
+    ready(read, age, tag, || Body::from(body))
 }
 
 /// The response to a read of plain text.
@@ -54,30 +54,62 @@ pub(super) fn text(
     text: Vec<u8>,
 ) -> Result<Response, Error> {
     let tag = Tag::of_bytes(None, &text);
-    let mut response = listing(read, age, tag, || Body::from(text))?;
+    let mut response = ready(read, age, tag, || Body::from(text))?;
     if let Some(media_type) = response.headers_mut().get_mut(header::CONTENT_TYPE) {
         *media_type = TEXT;
     }
     Ok(response)
 }
 
-/// The response to a read. `body` is called only if the client does not have the representation.
-pub(super) fn listing(
+/// The response to a read of a list. `body` is called only if the client does not have the
+/// representation. A list that is read while it is sent has no tag.
+pub(super) async fn listing(
+    read: &ConditionalRead,
+    age: Duration,
+    tag: Option<Tag>,
+    body: impl AsyncFnOnce() -> Result<Body, Error>,
+) -> Result<Response, Error> {
+    let known = tag.and_then(|tag| read.known(tag));
+    let body = match known {
+        Some(_) => None,
+        None => Some(body().await?),
+    };
+    respond(age, tag, known.unwrap_or_default(), body)
+}
+
+/// The response to a read whose body is there. `body` is called only if the client does not have the
+/// representation.
+fn ready(
     read: &ConditionalRead,
     age: Duration,
     tag: Tag,
     body: impl FnOnce() -> Body,
 ) -> Result<Response, Error> {
     let known = read.known(tag);
-    let mut response = if known.is_some() {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        let mut response = Response::new(body());
-        response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-        response
+    let body = known.is_none().then(body);
+    respond(age, Some(tag), known.unwrap_or_default(), body)
+}
+
+/// The response to a read; without a body, the client has the representation, whose tag has this
+/// suffix.
+fn respond(
+    age: Duration,
+    tag: Option<Tag>,
+    suffix: &str,
+    body: Option<Body>,
+) -> Result<Response, Error> {
+    let mut response = match body {
+        None => StatusCode::NOT_MODIFIED.into_response(),
+        Some(body) => {
+            let mut response = Response::new(body);
+            response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+            response
+        }
     };
     let headers = response.headers_mut();
-    headers.insert(header::ETAG, tag.header_of(known.unwrap_or_default())?);
+    if let Some(tag) = tag {
+        headers.insert(header::ETAG, tag.header_of(suffix)?);
+    }
     headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
     headers.insert(header::CACHE_CONTROL, NO_CACHE);
     Ok(response)

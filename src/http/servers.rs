@@ -132,8 +132,8 @@ pub(super) async fn list(
             hash_server(server, page.include, hasher);
         }
     });
-    let body = || body::body(Servers::from(page));
-    Ok(reply::listing(&read, answer.age, tag, body)?)
+    let body = async || body::body(Servers::from(page)).await;
+    Ok(reply::listing(&read, answer.age, Some(tag), body).await?)
 }
 
 /// Get a server

@@ -5,6 +5,7 @@ use std::{hash::Hash, sync::Arc};
 
 use axum::body::Body;
 use bytes::Bytes;
+use tokio::task::yield_now;
 
 use super::{
     body::{self, Services},
@@ -12,62 +13,111 @@ use super::{
     etag::{Tag, hash_service},
 };
 use crate::{
-    app::ServicePage,
-    model::{Etag, ServiceEntry},
+    app::{PageEntries, ServicePage},
+    model::{Error, Etag, Fingerprint, Reason, ServiceEntry, fingerprint},
 };
 
 /// The tags of a page: of the whole page, and of each service on it.
 #[derive(Clone)]
-struct PageTags {
+pub(super) struct PageTags {
     page: Tag,
     services: Arc<[Etag]>,
+}
+
+/// Computes [`PageTags`].
+struct Tagger<'a> {
+    page: &'a ServicePage,
+    hasher: Fingerprint,
+    services: Vec<Etag>,
 }
 
 /// An encoded page; `None` if it could not be encoded.
 #[derive(Clone)]
 struct EncodedPage(Option<Bytes>);
 
-/// The tag and the body of a page. The body is encoded when it is called for; if other requests share
-/// it, it comes with what the compression keeps.
-pub(super) fn render(page: Arc<ServicePage>) -> (Tag, impl FnOnce() -> (Body, Option<SharedBody>)) {
-    let tags = page.get_or_render(|| PageTags::of(&page));
-    let body = move || {
-        let pieces = || Services::new(page.clone(), tags.services.clone());
-        let encoded = page
-            .is_shared()
-            .then(|| page.get_or_render(|| EncodedPage(body::encode(pieces()).ok())));
-        match encoded {
-            Some(EncodedPage(Some(bytes))) => {
-                let shared = SharedBody::new(page, bytes.clone());
-                (Body::from(bytes), Some(shared))
-            }
-            _ => (body::body(pieces()), None),
+/// Servers whose tags are computed before other tasks run: less than a millisecond.
+const SERVERS_AT_ONCE: usize = 2048;
+
+/// The tags of a page; `None` if some of it is read while it is sent, because they cover all of it.
+pub(super) async fn tags(page: &ServicePage) -> Option<PageTags> {
+    if !page.is_complete() {
+        return None;
+    }
+    if page.is_shared() {
+        return Some(page.get_or_render(|| {
+            let mut tagger = Tagger::new(page);
+            page.iter().for_each(|entry| tagger.add(entry));
+            tagger.finish()
+        }));
+    }
+    let mut tagger = Tagger::new(page);
+    let mut servers = 0;
+    for entry in page.iter() {
+        tagger.add(entry);
+        servers += entry.servers.len();
+        if servers >= SERVERS_AT_ONCE {
+            servers = 0;
+            yield_now().await;
         }
-    };
-    (tags.page, body)
+    }
+    Some(tagger.finish())
+}
+
+/// The body of a page. If other requests share it, it comes with what the compression keeps.
+pub(super) async fn body(
+    entries: PageEntries,
+    tags: Option<PageTags>,
+) -> Result<(Body, Option<SharedBody>), Error> {
+    let page = entries.page().clone();
+    let pieces = Services::new(entries, tags.map(|tags| tags.services));
+    if !page.is_shared() {
+        return Ok((body::body(pieces).await?, None));
+    }
+    let encoded = page.get_or_render(|| EncodedPage(body::encode(pieces).ok()));
+    let bytes = encoded
+        .0
+        .ok_or_else(|| Error::new(Reason::Internal, "the list cannot be encoded"))?;
+    let shared = SharedBody::new(page, bytes.clone());
+    Ok((Body::from(bytes), Some(shared)))
 }
 
 // === impl PageTags ===
 
 impl PageTags {
-    fn of(page: &ServicePage) -> Self {
-        let etag = |entry: &ServiceEntry| match page.include.servers {
+    /// The tag of the whole page.
+    pub(super) fn page(&self) -> Tag {
+        self.page
+    }
+}
+
+// === impl Tagger ===
+
+impl<'a> Tagger<'a> {
+    fn new(page: &'a ServicePage) -> Self {
+        let mut hasher = fingerprint();
+        (page.next_page_token(), page.estimation, page.include).hash(&mut hasher);
+        Self {
+            page,
+            hasher,
+            services: Vec::with_capacity(page.len()),
+        }
+    }
+
+    /// One pass for both tags: a large table does not fit into the processor's cache.
+    fn add(&mut self, entry: &ServiceEntry) {
+        let include = self.page.include;
+        let etag = match include.servers {
             true => entry.etag(),
             false => entry.service.etag(),
         };
-        let mut services = Vec::with_capacity(page.len());
-        let tag = Tag::of_list(|hasher| {
-            (page.next_page_token(), page.estimation, page.include).hash(hasher);
-            // One pass: a large table does not fit into the processor's cache.
-            for entry in page.iter() {
-                let etag = etag(entry);
-                services.push(etag);
-                hash_service(entry, etag, page.include, hasher);
-            }
-        });
-        Self {
-            page: tag,
-            services: services.into(),
+        self.services.push(etag);
+        hash_service(entry, etag, include, &mut self.hasher);
+    }
+
+    fn finish(self) -> PageTags {
+        PageTags {
+            page: Tag::of_hashed(&self.hasher),
+            services: self.services.into(),
         }
     }
 }

@@ -15,7 +15,8 @@ use super::{
     problem::Problem,
     query::{Query, query},
     reply::{self, Outcome},
-    schema, service_page,
+    schema,
+    service_page::{self, PageTags},
     state::Api,
     values::{Address, ListSort, ServiceInclude, ServiceProtocol},
 };
@@ -124,14 +125,16 @@ pub(super) async fn list(
     read: ConditionalRead,
 ) -> Result<Response, Problem> {
     let answer = api.app.list_services(&read.context, query.into()).await?;
-    let (tag, body) = service_page::render(answer.value);
+    let tags = service_page::tags(&answer.value).await;
+    let entries = api.app.entries(&read.context, answer.value);
+    let tag = tags.as_ref().map(PageTags::page);
     let mut shared = None;
-    let body = || {
-        let (body, parts) = body();
+    let body = async || {
+        let (body, parts) = service_page::body(entries, tags).await?;
         shared = parts;
-        body
+        Ok(body)
     };
-    let mut response = reply::listing(&read, answer.age, tag, body)?;
+    let mut response = reply::listing(&read, answer.age, tag, body).await?;
     if let Some(shared) = shared {
         response.extensions_mut().insert(shared);
     }

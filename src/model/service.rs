@@ -81,6 +81,16 @@ impl Service {
     pub fn etag(&self) -> Etag {
         Etag::of(EtagScope::Service, &(self.key, self.config))
     }
+
+    /// The ETag of the configuration with the servers.
+    pub fn etag_with(&self, servers: &[Server]) -> Etag {
+        Etag::compute(EtagScope::ServiceWithServers, |hasher| {
+            (self.key, self.config).hash(hasher);
+            for server in servers {
+                (server.key, server.config).hash(hasher);
+            }
+        })
+    }
 }
 
 // === impl ServiceEntry ===
@@ -88,11 +98,6 @@ impl Service {
 impl ServiceEntry {
     /// The ETag of the configuration with the servers.
     pub fn etag(&self) -> Etag {
-        Etag::compute(EtagScope::ServiceWithServers, |hasher| {
-            (self.service.key, self.service.config).hash(hasher);
-            for server in &self.servers {
-                (server.key, server.config).hash(hasher);
-            }
-        })
+        self.service.etag_with(&self.servers)
     }
 }

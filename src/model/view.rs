@@ -204,14 +204,19 @@ impl<'a> ServiceView<'a> {
 
     /// The view of a service, with its servers if they are included.
     pub fn new(entry: &'a ServiceEntry, include: Include) -> Self {
-        let bare = Self::bare(&entry.service, include);
+        Self::of(&entry.service, &entry.servers, include)
+    }
+
+    /// The view of a service with these servers, if they are included.
+    pub fn of(service: &'a Service, servers: &'a [Server], include: Include) -> Self {
+        let bare = Self::bare(service, include);
         if !include.servers {
             return bare;
         }
         Self {
-            servers: Some(ServerViews(&entry.servers, include)),
-            server_count: Some(entry.servers.len()),
-            etag: entry.etag(),
+            servers: Some(ServerViews(servers, include)),
+            server_count: Some(servers.len()),
+            etag: service.etag_with(servers),
             ..bare
         }
     }

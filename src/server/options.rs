@@ -80,6 +80,7 @@ impl Config {
                 KernelKind::Netlink => "netlink".to_owned(),
                 KernelKind::Fake => "fake".to_owned(),
             },
+            ..AppOptions::default()
         }
     }
 }

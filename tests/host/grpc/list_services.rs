@@ -170,3 +170,52 @@ async fn a_cached_page_equals_a_fresh_one() {
         assert_eq!(list(60).await, fresh);
     }
 }
+
+#[tokio::test]
+async fn pages_of_a_large_table_are_read_in_parts() {
+    let app = AppOptions {
+        listed_servers: 10,
+        ..AppOptions::default()
+    };
+    let options = GrpcOptions {
+        max_response_bytes: 20_000,
+        ..Limits::default().grpc_options()
+    };
+    let mut daemon = start_daemon_with(options, app).await;
+    for number in 1..=200 {
+        let id = format!("tcp-192.0.2.{number}-80");
+        daemon
+            .create_service(&id, &["10.0.0.1-80", "10.0.0.2-80"])
+            .await;
+    }
+    for seconds in [0, 3600] {
+        let mut request = pb::ListServicesRequest {
+            max_age: Some(prost_types::Duration { seconds, nanos: 0 }),
+            ..pb::ListServicesRequest::default()
+        };
+        let mut ids = Vec::new();
+        loop {
+            let page = daemon.client.list_services(request.clone()).await;
+            let page = page.unwrap().into_inner();
+            assert!(page.encoded_len() <= 20_000);
+            for service in page.services {
+                assert_eq!((service.servers.len(), service.server_count), (2, Some(2)));
+                let read = pb::GetServiceRequest {
+                    id: service.id.clone(),
+                    ..pb::GetServiceRequest::default()
+                };
+                if ids.len() % 50 == 0 {
+                    let read = daemon.client.get_service(read).await.unwrap();
+                    assert_eq!(read.into_inner().service, Some(service.clone()));
+                }
+                ids.push(service.id);
+            }
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                break;
+            }
+        }
+        let sorted = (1..=200).map(|number| format!("tcp-192.0.2.{number}-80"));
+        assert!(ids.into_iter().eq(sorted));
+    }
+}

@@ -44,14 +44,34 @@ impl Daemon {
         Self::over(kernel.clone(), Arc::new(kernel), options).await
     }
 
+    /// A front end that reads at most about this many servers before it sends a list.
+    pub async fn with_listed_servers(listed_servers: usize) -> Self {
+        let kernel = FakeKernel::new();
+        let app = AppOptions {
+            listed_servers,
+            ..AppOptions::default()
+        };
+        let options = Limits::default().http_options();
+        Self::with_app(kernel.clone(), Arc::new(kernel), options, app).await
+    }
+
     /// A front end on `kernel`, which wraps `fake`.
     pub async fn over(fake: FakeKernel, kernel: Arc<dyn Kernel>, options: HttpOptions) -> Self {
+        Self::with_app(fake, kernel, options, AppOptions::default()).await
+    }
+
+    async fn with_app(
+        fake: FakeKernel,
+        kernel: Arc<dyn Kernel>,
+        options: HttpOptions,
+        app: AppOptions,
+    ) -> Self {
         let executor = Executor::start(kernel, ExecutorLimits::default()).unwrap();
         let app = App::new(
             executor,
             AppOptions {
                 kernel: "fake".to_owned(),
-                ..AppOptions::default()
+                ..app
             },
         );
         let router = router(app, options);

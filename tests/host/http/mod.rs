@@ -6,6 +6,7 @@ mod connections;
 mod daemon;
 mod documents;
 mod dry_run;
+mod large_lists;
 mod others;
 mod refusals;
 mod rules;
