@@ -30,10 +30,9 @@ const FIXED: [(u16, usize); 13] = [
 const PLACES: [usize; FIXED.len()] = places();
 /// The length of [`FIXED`] with headers and padding.
 const LENGTH: usize = PLACES[FIXED.len() - 1] + 4;
-/// The headers of [`FIXED`], each at its place.
-const HEADERS: [u8; LENGTH] = headers(false);
-/// The bits of [`HEADERS`].
-const MASK: [u8; LENGTH] = headers(true);
+/// The words of this part that are headers, and which words these are: all bits or none.
+const HEADERS: [u32; LENGTH / 4] = headers(false);
+const MASK: [u32; LENGTH / 4] = headers(true);
 
 const fn places() -> [usize; FIXED.len()] {
     let mut places = [0; FIXED.len()];
@@ -46,31 +45,30 @@ const fn places() -> [usize; FIXED.len()] {
     places
 }
 
-const fn headers(mask: bool) -> [u8; LENGTH] {
-    let mut bytes = [0; LENGTH];
+const fn headers(mask: bool) -> [u32; LENGTH / 4] {
+    let mut words = [0; LENGTH / 4];
     let mut index = 0;
     while index < FIXED.len() {
         let (number, length) = FIXED[index];
         let length = ((ATTRIBUTE_HEADER + length) as u16).to_ne_bytes();
         let number = number.to_ne_bytes();
-        let header = [length[0], length[1], number[0], number[1]];
-        let mut byte = 0;
-        while byte < ATTRIBUTE_HEADER {
-            let place = PLACES[index] - ATTRIBUTE_HEADER + byte;
-            bytes[place] = if mask { 0xff } else { header[byte] };
-            byte += 1;
-        }
+        let header = u32::from_ne_bytes([length[0], length[1], number[0], number[1]]);
+        words[PLACES[index] / 4 - 1] = if mask { u32::MAX } else { header };
         index += 1;
     }
-    bytes
+    words
 }
 
 /// The server in a nest of this layout; `None` for any other.
 pub(super) fn server_in_order(nest: &[u8], service: Family) -> Option<Server> {
     let (fixed, rest) = nest.split_first_chunk::<LENGTH>()?;
-    let bytes = fixed.iter().zip(&HEADERS).zip(&MASK);
-    let differences = bytes.map(|((byte, header), mask)| (byte ^ header) & mask);
-    if differences.fold(0, |all, difference| all | difference) != 0 {
+    // Without a branch per header.
+    let mut differences = 0;
+    let words = fixed.as_chunks::<4>().0.iter().zip(&HEADERS).zip(&MASK);
+    for ((word, header), mask) in words {
+        differences |= (u32::from_ne_bytes(*word) ^ header) & mask;
+    }
+    if differences != 0 {
         return None;
     }
     let mut counters = wire::attributes(rest);

@@ -184,6 +184,10 @@ impl Fields<'_> {
     }
 
     fn five(&mut self, values: [u64; 5]) {
+        // Those of a server without traffic, which many have.
+        if values == [0; 5] {
+            return;
+        }
         for (number, value) in (1..).zip(values) {
             self.non_zero(number, value);
         }

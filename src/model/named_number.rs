@@ -24,6 +24,7 @@ macro_rules! named_numbers {
         }
 
         impl From<$repr> for $type {
+            #[inline]
             fn from(number: $repr) -> Self {
                 match number {
                     $($number => Self::$variant,)+

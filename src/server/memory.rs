@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::budget::Budget;
 
@@ -17,6 +17,9 @@ const MMAP_THRESHOLD: libc::c_int = 32 << 20;
 
 /// Time between a large release and the return of the memory: what is released is freed by then.
 const RETURN_DELAY: Duration = Duration::from_millis(500);
+
+/// Time without a further release after which the memory of a smaller one is returned.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// Makes the allocator keep freed memory in the process.
 ///
@@ -42,7 +45,10 @@ pub fn configure_allocator() {
 /// only what is at the top of its heaps, and requests of many threads leave holes below it.
 pub async fn return_freed_memory(budget: Budget) {
     loop {
-        budget.released().await;
+        tokio::select! {
+            () = budget.released() => {}
+            () = quiet(&budget) => {}
+        }
         let mut used = usize::MAX;
         // Until nothing more is released.
         while budget.used() < used {
@@ -52,6 +58,13 @@ pub async fn return_freed_memory(budget: Budget) {
             drop(tokio::task::spawn_blocking(trim).await);
         }
     }
+}
+
+/// Waits until some memory has been released, and then no more for a while. Lists that follow each
+/// other use the same memory, which would cost a page fault per 4 KiB each time.
+async fn quiet(budget: &Budget) {
+    budget.released_some().await;
+    while timeout(QUIET, budget.released_some()).await.is_ok() {}
 }
 
 fn trim() {

@@ -33,6 +33,18 @@ fn fill(kernel: &FakeKernel) {
     }
 }
 
+/// Refuses all requests from a certain dump of servers on.
+fn deny_at(kernel: &FakeKernel, dump: u32) {
+    let dumps = AtomicU32::new(0);
+    let fault = Fault::before(move |kernel| {
+        if dumps.fetch_add(1, Ordering::Relaxed) == dump {
+            kernel.faults().set_permitted(false);
+        }
+    });
+    let dumps = On::Command(command::GET_DEST);
+    kernel.faults().always(dumps, fault);
+}
+
 #[tokio::test]
 async fn a_list_in_parts_has_the_same_content_but_no_etag() {
     let daemon = Daemon::with_listed_servers(100).await;
@@ -78,16 +90,7 @@ async fn a_list_that_fits_is_read_as_a_whole() {
 async fn an_error_in_a_later_part_breaks_the_response() {
     let daemon = Daemon::with_listed_servers(100).await;
     fill(&daemon.kernel);
-    let dumps = AtomicU32::new(0);
-    let fault = Fault::before(move |kernel| {
-        if dumps.fetch_add(1, Ordering::Relaxed) == SERVICES - 50 {
-            kernel.faults().set_permitted(false);
-        }
-    });
-    daemon
-        .kernel
-        .faults()
-        .always(On::Command(command::GET_DEST), fault);
+    deny_at(&daemon.kernel, SERVICES - 50);
     let client: Client<HttpConnector, Empty<bytes::Bytes>> =
         Client::builder(TokioExecutor::new()).build_http();
     let uri = format!("http://{}/v1/services", daemon.address);
@@ -102,11 +105,7 @@ async fn an_error_in_a_later_part_breaks_the_response() {
 async fn an_error_in_the_first_part_is_a_problem() {
     let daemon = Daemon::with_listed_servers(1).await;
     fill(&daemon.kernel);
-    let fault = Fault::before(move |kernel| kernel.faults().set_permitted(false));
-    daemon
-        .kernel
-        .faults()
-        .once(On::Command(command::GET_DEST), fault);
+    deny_at(&daemon.kernel, 10);
     let response = daemon.get("/v1/services").await;
-    response.problem(503, "PERMISSION");
+    response.problem(503, "KERNEL_UNAVAILABLE");
 }
