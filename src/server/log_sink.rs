@@ -39,6 +39,14 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Pause while standard error is a full pipe in non-blocking mode. Another process may have set it.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
+/// Time after a write during which further lines wait. A wake-up of the thread for each line would cost
+/// more than the request that logs it.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Maximum size of a write of several lines: what a pipe takes as a whole (`PIPE_BUF`), so that lines
+/// of several processes do not mix.
+const MAX_WRITE: usize = 4096;
+
 /// Time that the last lines may take at the end of the process.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -58,6 +66,8 @@ struct Queue {
     lines: Vec<u8>,
     /// Lines that did not fit.
     lost: u64,
+    /// The thread waits for a line.
+    idle: bool,
     /// The thread is to end when it has written everything.
     closing: bool,
     /// The thread has ended.
@@ -116,8 +126,11 @@ impl LogSink {
             queue.lines.extend_from_slice(text.as_bytes());
             queue.lines.extend_from_slice(CUT);
         }
+        let wake = queue.idle || queue.lines.len() >= MAX_QUEUE / 2;
         drop(queue);
-        self.0.changed.notify_all();
+        if wake {
+            self.0.changed.notify_all();
+        }
     }
 
     /// Waits until everything is written, for at most [`FINISH_TIMEOUT`].
@@ -174,10 +187,12 @@ impl<W: Write> SinkThread<W> {
                 closing,
                 ..
             } = self.next();
-            for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            for lines in writes(&lines) {
                 // The report comes first: it is about earlier lines, and ends a broken one.
-                if self.report().and_then(|()| self.write(line)).is_err() {
-                    self.lost += 1;
+                if self.report().is_err() {
+                    self.lost += count_lines(lines);
+                } else if let Err(unwritten) = self.write(lines) {
+                    self.lost += count_lines(unwritten);
                 }
             }
             self.lost += lost;
@@ -188,12 +203,24 @@ impl<W: Write> SinkThread<W> {
                 self.shared.changed.notify_all();
                 return;
             }
+            self.pause();
         }
+    }
+
+    /// Lets lines gather, unless the queue fills or is to be emptied.
+    fn pause(&self) {
+        let may_wait = |queue: &mut Queue| queue.lines.len() < MAX_QUEUE / 2 && !queue.closing;
+        let queue = self.shared.lock();
+        let changed = &self.shared.changed;
+        drop(changed.wait_timeout_while(queue, PAUSE, may_wait));
     }
 
     /// Waits for something to do, and takes it.
     fn next(&self) -> Queue {
-        let idle = |queue: &mut Queue| queue.lines.is_empty() && queue.lost == 0 && !queue.closing;
+        let idle = |queue: &mut Queue| {
+            queue.idle = queue.lines.is_empty() && queue.lost == 0 && !queue.closing;
+            queue.idle
+        };
         let queue = self.shared.lock();
         let changed = &self.shared.changed;
         let mut queue = if self.lost == 0 {
@@ -204,6 +231,7 @@ impl<W: Write> SinkThread<W> {
             let waited = changed.wait_timeout_while(queue, RETRY, idle);
             waited.unwrap_or_else(PoisonError::into_inner).0
         };
+        queue.idle = false;
         Queue {
             lines: mem::take(&mut queue.lines),
             lost: mem::take(&mut queue.lost),
@@ -212,13 +240,13 @@ impl<W: Write> SinkThread<W> {
     }
 
     /// Writes the number of lost lines, if there are any.
-    fn report(&mut self) -> io::Result<()> {
+    fn report(&mut self) -> Result<(), ()> {
         if self.lost == 0 {
             return Ok(());
         }
         let line_end = if self.in_line { "\n" } else { "" };
         let report = format!("{line_end}{}\n", self.lost_lines());
-        self.write(report.as_bytes())?;
+        self.write(report.as_bytes()).map_err(drop)?;
         self.lost = 0;
         Ok(())
     }
@@ -242,26 +270,46 @@ impl<W: Write> SinkThread<W> {
         }
     }
 
-    /// Writes text that ends with a newline. Each line is one write, so that lines of several
-    /// processes on a pipe do not mix.
-    fn write(&mut self, text: &[u8]) -> io::Result<()> {
+    /// Writes text that ends with a newline. The error is what was not written.
+    fn write<'a>(&mut self, text: &'a [u8]) -> Result<(), &'a [u8]> {
         let mut rest = text;
         while !rest.is_empty() {
             match self.output.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(0) => return Err(rest),
                 Ok(written) => {
                     rest = rest.get(written..).unwrap_or_default();
-                    self.in_line = !rest.is_empty();
+                    let written = text.get(..text.len() - rest.len());
+                    self.in_line = written.is_some_and(|written| !written.ends_with(b"\n"));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     thread::sleep(BUSY_PAUSE);
                 }
-                Err(error) => return Err(error),
+                Err(_) => return Err(rest),
             }
         }
         Ok(())
     }
+}
+
+/// Divides lines into writes of at most [`MAX_WRITE`] bytes. A longer line is a write of its own.
+fn writes(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = lines;
+    std::iter::from_fn(move || {
+        let mut ends = rest.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+        let first = ends.next().map_or(rest.len(), |(at, _)| at + 1);
+        let more = ends
+            .map(|(at, _)| at + 1)
+            .take_while(|end| *end <= MAX_WRITE);
+        let (write, after) = rest.split_at(more.last().unwrap_or(first));
+        rest = after;
+        (!write.is_empty()).then_some(write)
+    })
+}
+
+/// The number of lines, of which the last may lack its end.
+fn count_lines(text: &[u8]) -> u64 {
+    text.split_inclusive(|byte| *byte == b'\n').count() as u64
 }
 
 #[cfg(test)]
