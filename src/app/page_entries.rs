@@ -12,8 +12,7 @@ use futures_util::future::BoxFuture;
 
 use super::{App, RequestContext, ServicePage};
 use crate::{
-    budget::Charged,
-    executor::ServersOfQuery,
+    executor::{ServersOf, ServersOfQuery},
     model::{Error, Server, Service},
 };
 
@@ -37,7 +36,7 @@ struct Part {
     /// The positions of their services.
     positions: Vec<usize>,
     /// The servers of the leading ones of these services.
-    servers: Option<Arc<Charged<Vec<Option<Vec<Server>>>>>>,
+    servers: Option<Arc<ServersOf>>,
 }
 
 /// Services that one read is for, at most. It ends after about

@@ -7,14 +7,17 @@ use super::{
     services::{create_server_step, new_servers},
 };
 use crate::{
-    executor::{Check, Nothing, Plan, ServersQuery, ServiceQuery, Step, Transaction, TypedQuery},
+    executor::{
+        Check, FoundServer, Nothing, Plan, ServerQuery, ServersQuery, ServiceQuery, Step,
+        Transaction, TypedQuery,
+    },
     model::{
         Error, Op, Server, ServerConfig, ServerDraft, ServerKey, ServiceEntry, ServiceKey, both,
     },
 };
 
-/// The servers of a service as they are read: `None` if the service does not exist.
-type Found = Option<Arc<Vec<Server>>>;
+/// A server as it is read: `None` if its service does not exist.
+type Found = Option<FoundServer>;
 
 /// Servers of a service up to which a change of one is checked: they fit the first datagram of the
 /// dump that the check reads, which the kernel fills right before the change.
@@ -28,11 +31,13 @@ impl App {
         service: ServiceKey,
         server: ServerKey,
     ) -> Result<Answer<Server>, Error> {
-        let answer = self.servers(context, service).await?;
-        let found = find(&answer.value, server)
-            .copied()
+        let query = ServerQuery(service, server);
+        let Answer { value, age } = self.read(context, query).await?.into();
+        let found = value.ok_or_else(|| Error::service_not_found(service))?;
+        let value = found
+            .server
             .ok_or_else(|| Error::server_not_found(service, server))?;
-        Ok(answer.map(|_| found))
+        Ok(Answer { value, age })
     }
 
     /// Creates a server (ipvsadm -a). Fails with `SERVER_EXISTS` if it exists.
@@ -45,7 +50,8 @@ impl App {
         let (server, config) = draft.new_server(service)?;
         // No precondition: the kernel reports a missing service and an existing server.
         let plan = Plan::of([Op::CreateServer(service, server, config).into()]).creating();
-        let transaction = Transaction::new(Nothing, |()| Ok(plan), ServersQuery(service));
+        let read_back = ServerQuery(service, server);
+        let transaction = Transaction::new(Nothing, |()| Ok(plan), read_back);
         self.write_server(context, service, server, transaction)
             .await
     }
@@ -94,9 +100,9 @@ impl App {
         let config = match draft.create(service, server) {
             // What the server has may be sent back, even if it could not be created.
             Err(error) if named.is_ok() => {
-                let found = self.read(context, ServersQuery(service)).await?;
-                let present = found.value.as_deref();
-                let present = present.and_then(|servers| find(servers, server));
+                let query = ServerQuery(service, server);
+                let found = self.read(context, query).await?.value;
+                let present = found.and_then(|found| found.server);
                 let present = present.map(|present| present.config);
                 present.map_or(Err(error), |present| {
                     draft.replace(service, server, present)
@@ -173,33 +179,35 @@ impl App {
         guard: Guard,
     ) -> Result<bool, Error> {
         let plan = move |found: &Found| {
-            let servers = found.as_deref();
-            let old = servers.and_then(|servers| find(servers, server));
+            let old = found.as_ref().and_then(|found| found.server);
             if old.is_none() && allow_missing {
                 return Ok(Plan::nothing());
             }
-            servers.ok_or_else(|| Error::service_not_found(service))?;
+            if found.is_none() {
+                return Err(Error::service_not_found(service));
+            }
             guard.check(old.map(|server| vec![server.etag()]).as_deref())?;
             old.ok_or_else(|| Error::server_not_found(service, server))?;
             Ok(Plan::of([Op::DeleteServer(service, server).into()]))
         };
-        let transaction = Transaction::repeated(ServersQuery(service), plan, Nothing);
+        let query = ServerQuery(service, server);
+        let transaction = Transaction::repeated(query, plan, Nothing);
         Ok(self.write(context, transaction).await?.changed())
     }
 
-    /// Executes a transaction that reads back the servers of a service; returns one of them.
+    /// Executes a transaction that reads back a server.
     async fn write_server<P: TypedQuery>(
         &self,
         context: &RequestContext,
         service: ServiceKey,
         server: ServerKey,
-        transaction: Transaction<P, ServersQuery>,
+        transaction: Transaction<P, ServerQuery>,
     ) -> Result<Written<Server>, Error> {
         let written = Written::from(self.write(context, transaction).await?);
         written.try_map(|found| {
-            let servers = found.ok_or_else(|| deleted_since(Error::service_not_found(service)))?;
-            let found = find(&servers, server).copied();
-            found.ok_or_else(|| deleted_since(Error::server_not_found(service, server)))
+            let found = found.ok_or_else(|| deleted_since(Error::service_not_found(service)))?;
+            let server_not_found = || deleted_since(Error::server_not_found(service, server));
+            found.server.ok_or_else(server_not_found)
         })
     }
 
@@ -221,16 +229,16 @@ fn transaction(
     server: ServerKey,
     guard: Guard,
     mut plan: impl FnMut(Option<&Server>) -> Result<Option<Step>, Error> + Send + 'static,
-) -> Transaction<ServersQuery, ServersQuery> {
-    let query = ServersQuery(service);
+) -> Transaction<ServerQuery, ServerQuery> {
+    let query = ServerQuery(service, server);
     let plan = move |found: &Found| {
-        let servers = found
-            .as_deref()
+        let found = found
+            .as_ref()
             .ok_or_else(|| Error::service_not_found(service))?;
-        let old = find(servers, server);
+        let old = found.server.as_ref();
         guard.check(old.map(|server| vec![server.etag()]).as_deref())?;
         let mut step = plan(old)?;
-        if servers.len() > MAX_CHECKED {
+        if found.servers > MAX_CHECKED {
             step = step.map(|step| Step {
                 check: None,
                 ..step
@@ -251,8 +259,4 @@ fn set(service: ServiceKey, old: &Server, config: ServerConfig) -> Step {
         Op::SetServer(service, old.key, config),
         Op::SetServer(service, old.key, old.config),
     )
-}
-
-fn find(servers: &[Server], key: ServerKey) -> Option<&Server> {
-    servers.iter().find(|server| server.key == key)
 }

@@ -1,6 +1,14 @@
 //! The path of every write.
 
-use std::{error::Error as _, fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    error::Error as _,
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::{
     sync::{Mutex, OwnedMutexGuard, watch},
@@ -103,15 +111,15 @@ impl WritePath {
         })
     }
 
-    /// Executes a change in a task with the span of the request, and waits for it while the request
-    /// may. The task holds `lock` until its end.
+    /// Executes a change with the span of the request. One that does not end at once continues in a
+    /// task, which holds `lock` until its end; the request waits for it while it may.
     async fn detach<W: Write>(
         &self,
         context: &RequestContext,
         write: W,
         lock: Option<TableLock>,
     ) -> Result<W::Outcome, Error> {
-        let task = self.work.spawn({
+        let mut work = Box::pin({
             let (path, context) = (self.clone(), context.clone());
             async move {
                 let outcome = path.run(&context, write).await;
@@ -119,6 +127,10 @@ impl WritePath {
                 outcome
             }
         });
+        if let Some(outcome) = poll_once(work.as_mut()).await {
+            return outcome;
+        }
+        let task = self.work.spawn(work);
         match timeout_at((context.deadline + MARGIN).into(), task).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Error::new(
@@ -240,6 +252,15 @@ impl Drop for Unfinished<'_> {
             );
         }
     }
+}
+
+/// The outcome of a future that is ready at its next poll.
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// The service of the operations, if all are about the same one.

@@ -7,13 +7,11 @@
 
 use super::{
     engine::Engine,
-    socket::{Outcome, ReadBefore},
+    service_state::{Servers, ServiceRead},
+    socket::Outcome,
     transaction::{Check, Step},
 };
-use crate::{
-    codec,
-    model::{Errno, Error, Op, Reason},
-};
+use crate::model::{Errno, Error, Op, Reason};
 
 /// Times that an entry is written, if another program keeps changing it.
 const ATTEMPTS: usize = 4;
@@ -69,30 +67,31 @@ impl Engine {
     /// Executes an operation. The first value is the operation that restores the entry as it was
     /// right before, if that could be read.
     fn execute_after_read(&mut self, op: &Op) -> (Option<Op>, Outcome) {
-        self.cache.clear();
+        self.invalidate_dump(std::slice::from_ref(op));
         let Ok(socket) = self.socket.socket() else {
             return (None, Outcome::NotSent);
         };
-        let mut before = None;
-        let (outcome, broken) = match *op {
-            Op::SetService(key, _) => socket.execute_after(ReadBefore::Service(key), op, |bytes| {
-                let found = codec::service(bytes).filter(|service| service.key == key);
-                before = found.map(|service| Op::SetService(key, service.config));
-            }),
-            Op::SetServer(key, server, _) => {
-                socket.execute_after(ReadBefore::Servers(key), op, |bytes| {
-                    let found = codec::server(bytes, key.family());
-                    if let Some(found) = found.filter(|found| found.key == server) {
-                        before.get_or_insert(Op::SetServer(key, server, found.config));
-                    }
-                })
-            }
+        let (key, servers) = match *op {
+            Op::SetService(key, _) => (key, Servers::None),
+            Op::SetServer(key, server, _) => (key, Servers::One(server)),
             _ => return (None, Outcome::NotSent),
         };
+        let read = ServiceRead {
+            key,
+            service: matches!(servers, Servers::None),
+            servers,
+        };
+        let (state, outcome, broken) = socket.execute_after_read(read, op);
         if let Some(error) = broken {
             tracing::warn!(%error, "closing the netlink socket after a failed write");
             self.socket.close();
         }
+        let service = state.service.and_then(Result::ok);
+        let before = match (service, state.servers.first()) {
+            (Some(service), _) => Some(Op::SetService(key, service.config)),
+            (None, Some(server)) => Some(Op::SetServer(key, server.key, server.config)),
+            (None, None) => None,
+        };
         (before, outcome)
     }
 }

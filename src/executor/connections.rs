@@ -16,7 +16,7 @@ use tokio::{
 use super::{
     handle::Reader,
     proc_query::{ConnectionCountsQuery, ConnectionsQuery},
-    socket::ReadError,
+    request::ReadError,
     table_reads::Delivery,
     unavailable,
 };

@@ -1,21 +1,31 @@
 //! Reads over netlink, and what makes the result of a dump consistent.
 
-use std::{
-    hash::{BuildHasher, Hash},
-    io,
+use std::{hash::Hash, io};
+
+use foldhash::{HashSet, HashSetExt};
+
+use super::{
+    request::{Dump, ReadError},
+    service_state::{Extent, Servers, ServiceRead, ServiceState, may_have_duplicates},
+    socket::IpvsSocket,
 };
-
-use foldhash::{HashSet, HashSetExt, fast::RandomState};
-
-use super::socket::{Dump, Extent, IpvsSocket, ReadError};
 use crate::{
     codec::{self, Get},
     model::{Errno, Info, Server, Service, ServiceEntry, ServiceKey, SyncDaemon, Timeouts},
 };
 
-/// Runs between the datagrams of a dump and between dumps, so that changes do not wait for the end
-/// of a long read. Returns whether it invalidated this dump (see [`Dump::is_invalidated_by`]).
-pub type Interleave<'a> = dyn FnMut(Dump) -> bool + 'a;
+/// The changes that this process makes while a dump is in progress.
+pub trait Changes {
+    /// A dump begins. If it is `exclusive`, no change is executed until its end.
+    fn begin(&mut self, dump: Dump, exclusive: bool);
+
+    /// The dump has ended. Returns whether a change has invalidated it (see
+    /// [`Dump::is_invalidated_by`]).
+    fn end(&mut self) -> bool;
+}
+
+/// No change is executed: the engine itself reads.
+pub struct NoChanges;
 
 /// Attempts of a dump that is inconsistent. The last drops its duplicates.
 const ATTEMPTS: usize = 3;
@@ -40,20 +50,20 @@ pub fn timeouts(socket: &mut IpvsSocket) -> Result<Timeouts, ReadError> {
 pub fn sync_daemons(socket: &mut IpvsSocket) -> Result<Vec<SyncDaemon>, ReadError> {
     let mut daemons = Vec::new();
     let each = |bytes: &[u8]| daemons.extend(codec::sync_daemon(bytes));
-    socket.dump(Dump::SyncDaemons, each, || ())?;
+    socket.dump(Dump::SyncDaemons, each)?;
     Ok(daemons)
 }
 
 /// All services without their servers.
 pub fn services_alone(
     socket: &mut IpvsSocket,
-    interleave: &mut Interleave<'_>,
+    changes: &mut dyn Changes,
 ) -> Result<Vec<ServiceEntry>, ReadError> {
     let alone = |service| ServiceEntry {
         service,
         servers: Vec::new(),
     };
-    let services = dump_services(socket, interleave)?;
+    let services = dump_services(socket, changes)?;
     Ok(services.into_iter().map(alone).collect())
 }
 
@@ -62,9 +72,9 @@ pub fn services_alone(
 pub fn table(
     socket: &mut IpvsSocket,
     max_servers: usize,
-    interleave: &mut Interleave<'_>,
+    changes: &mut dyn Changes,
 ) -> Result<(Vec<ServiceEntry>, usize), ReadError> {
-    let services = dump_services(socket, interleave)?;
+    let services = dump_services(socket, changes)?;
     let mut table: Vec<ServiceEntry> = Vec::with_capacity(services.len());
     let (mut count, mut read) = (0, 0);
     // Services that another program may have deleted since.
@@ -74,7 +84,7 @@ pub fn table(
         if count < max_servers {
             // Many services have as many servers as the one before.
             let expected = table.last().map_or(0, |entry| entry.servers.len());
-            let dumped = dump_servers(socket, service.key, expected, interleave)?;
+            let dumped = dump_servers(socket, service.key, expected, changes)?;
             if !dumped.confirms_its_service() {
                 unconfirmed.insert(service.key);
             }
@@ -86,7 +96,7 @@ pub fn table(
     }
     if !unconfirmed.is_empty() {
         // One more dump confirms them all.
-        let present = dump_services(socket, interleave)?;
+        let present = dump_services(socket, changes)?;
         let present: HashSet<_> = present.iter().map(|service| service.key).collect();
         table.retain(|ServiceEntry { service, .. }| {
             let is_gone = unconfirmed.contains(&service.key) && !present.contains(&service.key);
@@ -103,7 +113,7 @@ pub fn servers_of(
     socket: &mut IpvsSocket,
     services: &[ServiceKey],
     max_servers: usize,
-    interleave: &mut Interleave<'_>,
+    changes: &mut dyn Changes,
 ) -> Result<Vec<Option<Vec<Server>>>, ReadError> {
     let mut read: Vec<Option<Vec<Server>>> = Vec::new();
     let (mut count, mut expected) = (0, 0);
@@ -112,7 +122,7 @@ pub fn servers_of(
         if index > 0 && count >= max_servers {
             break;
         }
-        let dumped = dump_servers(socket, *key, expected, interleave)?;
+        let dumped = dump_servers(socket, *key, expected, changes)?;
         if !dumped.confirms_its_service() {
             unconfirmed.push((index, *key));
         }
@@ -131,7 +141,7 @@ pub fn servers_of(
 }
 
 /// Several services without their servers, in one exchange; `None` for each that does not exist.
-pub fn services_by_key(
+fn services_by_key(
     socket: &mut IpvsSocket,
     keys: &[ServiceKey],
 ) -> Result<Vec<Option<Service>>, ReadError> {
@@ -159,40 +169,65 @@ pub fn services_by_key(
     found.ok_or_else(|| ReadError::Broken(io::Error::other("a reply is missing")))
 }
 
-/// A service with its servers; `None` if it does not exist.
-pub fn service_with_servers(
+/// Reads a service. A dump of its servers that a change has made inconsistent is repeated; the last
+/// attempt drops duplicates. If the dump does not show that the service existed throughout, one more
+/// read does.
+pub fn service(
     socket: &mut IpvsSocket,
-    key: ServiceKey,
-    interleave: &mut Interleave<'_>,
-) -> Result<Option<ServiceEntry>, ReadError> {
-    let Some(service) = service(socket, key)? else {
-        return Ok(None);
+    read: ServiceRead,
+    changes: &mut dyn Changes,
+) -> Result<ServiceState, ReadError> {
+    let mut state = consistent_state(socket, read, changes)?;
+    if state.is_missing()? || state.is_certain() {
+        return Ok(state);
+    }
+    let confirmation = ServiceRead {
+        servers: Servers::None,
+        service: true,
+        ..read
     };
-    let servers = servers(socket, key, interleave)?;
-    Ok(servers.map(|servers| ServiceEntry { service, servers }))
+    let confirmation = socket.read_service(confirmation)?;
+    if confirmation.is_missing()? {
+        return Ok(confirmation);
+    }
+    state.service = state.service.or(confirmation.service);
+    Ok(state)
 }
 
-/// The servers of a service; `None` if it does not exist.
-pub fn servers(
+fn consistent_state(
     socket: &mut IpvsSocket,
-    key: ServiceKey,
-    interleave: &mut Interleave<'_>,
-) -> Result<Option<Vec<Server>>, ReadError> {
-    let dumped = dump_servers(socket, key, 0, interleave)?;
-    let exists = dumped.confirms_its_service() || service(socket, key)?.is_some();
-    Ok(exists.then_some(dumped.items))
-}
-
-fn service(socket: &mut IpvsSocket, key: ServiceKey) -> Result<Option<Service>, ReadError> {
-    Ok(services_by_key(socket, &[key])?.pop().flatten())
+    read: ServiceRead,
+    changes: &mut dyn Changes,
+) -> Result<ServiceState, ReadError> {
+    for attempt in 1.. {
+        let is_last = attempt == ATTEMPTS;
+        changes.begin(Dump::Servers(read.key), is_last);
+        let read = socket.read_service(read);
+        let invalidated = changes.end();
+        let mut state = read?;
+        if state.status != 0 {
+            return Err(ReadError::Rejected(Errno(state.status)));
+        }
+        if state.is_consistent() && !invalidated {
+            return Ok(state);
+        }
+        if is_last && !state.interrupted {
+            drop_duplicates(&mut state.servers, |server| server.key);
+            return Ok(state);
+        }
+        if is_last {
+            break;
+        }
+    }
+    Err(ReadError::Interrupted)
 }
 
 fn dump_services(
     socket: &mut IpvsSocket,
-    interleave: &mut Interleave<'_>,
+    changes: &mut dyn Changes,
 ) -> Result<Vec<Service>, ReadError> {
     let key = |service: &Service| service.key;
-    let dumped = consistent_dump(socket, Dump::Services, 0, codec::service, key, interleave)?;
+    let dumped = consistent_dump(socket, Dump::Services, 0, codec::service, key, changes)?;
     Ok(dumped.items)
 }
 
@@ -202,7 +237,7 @@ fn dump_servers(
     socket: &mut IpvsSocket,
     key: ServiceKey,
     expected: usize,
-    interleave: &mut Interleave<'_>,
+    changes: &mut dyn Changes,
 ) -> Result<Dumped<Server>, ReadError> {
     let family = key.family();
     consistent_dump(
@@ -211,8 +246,18 @@ fn dump_servers(
         expected,
         |bytes| codec::server(bytes, family),
         |server| server.key,
-        interleave,
+        changes,
     )
+}
+
+// === impl Changes ===
+
+impl Changes for NoChanges {
+    fn begin(&mut self, _dump: Dump, _exclusive: bool) {}
+
+    fn end(&mut self) -> bool {
+        false
+    }
 }
 
 // === impl Dumped ===
@@ -226,31 +271,28 @@ impl Dumped<Server> {
 
 /// Dumps, and repeats the dump if the table changed meanwhile. The kernel resumes a dump at an
 /// index, so an entry that is added or deleted between two datagrams duplicates or hides another.
-/// Duplicates reveal changes by other programs; `interleave` reports those of this process. It does
-/// not run during the last attempt.
+/// Duplicates reveal changes by other programs; `changes` reports those of this process. The last
+/// attempt excludes them.
 fn consistent_dump<T, K: Hash + Eq>(
     socket: &mut IpvsSocket,
     dump: Dump,
     expected: usize,
     decode: impl Fn(&[u8]) -> Option<T>,
     key: impl Fn(&T) -> K,
-    interleave: &mut Interleave<'_>,
+    changes: &mut dyn Changes,
 ) -> Result<Dumped<T>, ReadError> {
-    interleave(dump);
     for attempt in 1.. {
         let is_last = attempt == ATTEMPTS;
-        let (mut items, mut invalidated) = (Vec::with_capacity(expected), false);
-        let each = |bytes: &[u8]| items.extend(decode(bytes));
-        let between = || invalidated |= !is_last && interleave(dump);
-        let extent = match socket.dump(dump, each, between) {
+        let mut items = Vec::with_capacity(expected);
+        changes.begin(dump, is_last);
+        let dumped = socket.dump(dump, |bytes| items.extend(decode(bytes)));
+        let mut invalidated = changes.end();
+        let extent = match dumped {
             Err(ReadError::Interrupted) if !is_last => continue,
             result => result?,
         };
         if extent.datagrams > 1 && may_have_duplicates(&items, &key) {
-            let mut seen = HashSet::with_capacity(items.len());
-            let count = items.len();
-            items.retain(|item| seen.insert(key(item)));
-            invalidated |= items.len() < count;
+            invalidated |= drop_duplicates(&mut items, &key);
         }
         if invalidated && !is_last {
             continue;
@@ -261,12 +303,12 @@ fn consistent_dump<T, K: Hash + Eq>(
     Err(ReadError::Interrupted)
 }
 
-/// Whether two items have keys with the same hash. Sorting hashes is faster than filling a set.
-fn may_have_duplicates<T, K: Hash>(items: &[T], key: impl Fn(&T) -> K) -> bool {
-    let state = RandomState::default();
-    let mut hashes: Vec<_> = items.iter().map(|item| state.hash_one(key(item))).collect();
-    hashes.sort_unstable();
-    !hashes.is_sorted_by(|before, after| before < after)
+/// Keeps the first of several items with the same key. Returns whether there were any.
+fn drop_duplicates<T, K: Hash + Eq>(items: &mut Vec<T>, key: impl Fn(&T) -> K) -> bool {
+    let mut seen = HashSet::with_capacity(items.len());
+    let count = items.len();
+    items.retain(|item| seen.insert(key(item)));
+    items.len() < count
 }
 
 fn get<T>(

@@ -1,14 +1,16 @@
 //! The state that changes need: the kernel, a socket and the cache.
 //!
-//! `execute.rs` sends operations and determines their outcomes, `batch.rs` runs transactions.
+//! `execute.rs` sends operations and determines their outcomes, `typed_transaction.rs` runs transactions.
 
 use std::sync::Arc;
 
 use super::{
     cache::Cache,
+    dump::{Changes, NoChanges},
+    large::LargeServices,
     query::{Source, TypedQuery},
     reconnect::ReconnectingSocket,
-    socket::Dump,
+    request::Dump,
 };
 use crate::{
     budget::Budget,
@@ -20,6 +22,7 @@ use crate::{
 pub struct Engine {
     pub(super) kernel: Arc<dyn Kernel>,
     pub(super) cache: Arc<Cache>,
+    pub(super) large: Arc<LargeServices>,
     pub(super) budget: Budget,
     pub(super) socket: ReconnectingSocket,
     /// The network namespace from whose state the batch in progress is planned.
@@ -30,24 +33,43 @@ pub struct Engine {
 
 impl Engine {
     /// An engine that has not connected yet.
-    pub(super) fn new(kernel: Arc<dyn Kernel>, cache: Arc<Cache>, budget: Budget) -> Self {
+    pub(super) fn new(
+        kernel: Arc<dyn Kernel>,
+        cache: Arc<Cache>,
+        large: Arc<LargeServices>,
+        budget: Budget,
+    ) -> Self {
         Self {
             socket: ReconnectingSocket::new(kernel.clone()),
             kernel,
             cache,
+            large,
             budget,
             planned_in: None,
             dumping: None,
         }
     }
 
-    /// Runs a query of a change, without interruption.
+    /// Runs a query of a change.
     pub(super) fn fetch<Q: TypedQuery>(&mut self, query: &Q) -> Result<Q::Answer, Error> {
-        query.fetch(&mut Source {
+        query.fetch(&mut self.source(&mut NoChanges))
+    }
+
+    /// What queries read from.
+    pub(super) fn source<'a>(&'a mut self, changes: &'a mut dyn Changes) -> Source<'a> {
+        Source {
             kernel: &*self.kernel,
             budget: &self.budget,
+            large: &self.large,
             socket: &mut self.socket,
-            interleave: &mut |_| false,
-        })
+            changes,
+        }
+    }
+
+    /// Discards what a panic may have left half done.
+    pub(super) fn reset(&mut self) {
+        self.socket.close();
+        self.cache.clear();
+        self.planned_in = None;
     }
 }

@@ -1,31 +1,24 @@
-//! Sends operations to the kernel and determines the outcome of each. The plans of a batch share one
-//! send per stage; a plan that fails is rolled back.
+//! Sends operations to the kernel and determines the outcome of each. A plan that fails is rolled back.
 
 use std::io;
 
 use super::{
     engine::Engine,
+    in_flight::InFlight,
     interfaces::Start,
+    offload::offload,
     proc_query::{SystemQuery, setting_path},
-    query::{
-        ServiceQuery, ServiceWithServersQuery, ServicesQuery, SyncDaemonsQuery, TimeoutsQuery,
-    },
-    socket::Outcome,
-    transaction::{CommandList, CommandResult, Plan, Step},
+    query::{ServicesQuery, SyncDaemonsQuery, TimeoutsQuery},
+    service_query::{ServiceQuery, ServiceWithServersQuery},
+    service_state::{ServiceRead, ServiceState},
+    socket::{IpvsSocket, Outcome, READ_AFTER},
+    transaction::{CommandList, CommandResult},
     unavailable,
 };
 use crate::{
     codec,
     model::{Errno, Error, Name, Op, Reason, SCHEDULERS, ServerConfig, ServerKey, ServiceKey},
 };
-
-/// The execution of one plan.
-pub struct InFlight {
-    stages: std::vec::IntoIter<Vec<Step>>,
-    creates: bool,
-    done: Vec<Step>,
-    failed: Option<Error>,
-}
 
 // === impl Engine ===
 
@@ -90,22 +83,33 @@ impl Engine {
         interruption
     }
 
-    /// Executes the plans of a batch, stage by stage.
-    pub(super) fn execute_stages(&mut self, plans: &mut [InFlight]) {
-        while let Some(stage) = next_stage(plans) {
-            let (checked, stage): (Vec<_>, Vec<_>) = stage
-                .into_iter()
-                .partition(|(_, step)| step.check.is_some());
-            for (plan, step) in checked {
+    /// Executes a plan, stage by stage. The operations of a stage share one send. That of the last
+    /// stage includes the read that reads back, if both are small; its result is returned if it is
+    /// sure.
+    pub(super) fn execute_plan(
+        &mut self,
+        plan: &mut InFlight,
+        read_back: Option<ServiceRead>,
+    ) -> Option<ServiceState> {
+        let mut state = None;
+        while let Some(stage) = plan.next_stage() {
+            let (checked, stage): (Vec<_>, Vec<_>) =
+                stage.into_iter().partition(|step| step.check.is_some());
+            for step in checked {
                 let (step, result) = self.execute_checked(step);
-                plans[plan].record(step, result);
+                plan.record(step, result);
             }
             if stage.is_empty() {
                 continue;
             }
-            let ops: Vec<_> = stage.iter().map(|(_, step)| step.op.clone()).collect();
-            let outcomes = self.execute(&ops);
-            for (i, (plan, step)) in stage.into_iter().enumerate() {
+            let ops: Vec<_> = stage.iter().map(|step| step.op.clone()).collect();
+            let read = read_back.filter(|_| plan.is_last_stage());
+            let (outcomes, read) = match self.execute_and_read(&ops, read) {
+                Ok((outcomes, read)) => (Ok(outcomes), read),
+                Err(error) => (Err(error), None),
+            };
+            state = read;
+            for (i, step) in stage.into_iter().enumerate() {
                 let result = match &outcomes {
                     Ok(outcomes) => {
                         let outcome = outcomes.get(i).copied().unwrap_or(Outcome::NotSent);
@@ -113,9 +117,10 @@ impl Engine {
                     }
                     Err(error) => Err(error.clone()),
                 };
-                plans[plan].record(step, result);
+                plan.record(step, result);
             }
         }
+        state
     }
 
     /// Reverts the steps of a plan that has failed, the last first. The error reports what could not
@@ -154,7 +159,25 @@ impl Engine {
     /// Executes operations in order, in the managed network namespace. An operation that fails does
     /// not stop the ones after it.
     pub(super) fn execute(&mut self, ops: &[Op]) -> Result<Vec<Outcome>, Error> {
-        self.in_one_namespace(|engine| engine.execute_here(ops))
+        let (outcomes, _) = self.execute_and_read(ops, None)?;
+        Ok(outcomes)
+    }
+
+    /// Executes operations like [`execute`](Self::execute), and reads a service in the same send if that
+    /// is possible. The result is returned only if it is sure.
+    fn execute_and_read(
+        &mut self,
+        ops: &[Op],
+        read: Option<ServiceRead>,
+    ) -> Result<(Vec<Outcome>, Option<ServiceState>), Error> {
+        let is_long = ops.len() > READ_AFTER || ops.iter().any(Op::may_take_long);
+        let read = read.filter(|_| !is_long);
+        let execute =
+            |engine: &mut Self| engine.in_one_namespace(|engine| engine.execute_here(ops, read));
+        match is_long {
+            true => offload(|| execute(self)),
+            false => execute(self),
+        }
     }
 
     /// Executes something in the managed network namespace.
@@ -175,17 +198,24 @@ impl Engine {
         if self.planned_in.is_some_and(|planned_in| planned_in != here) {
             return Err(replaced(false));
         }
-        let outcome = execute(self)?;
+        let outcome = execute(self);
+        // What was kept, or is being read by another thread, may be from before the change.
+        self.cache.clear();
+        let outcome = outcome?;
         match self.socket.enter() {
             Ok(id) if id == here => Ok(outcome),
             _ => Err(replaced(true)),
         }
     }
 
-    fn execute_here(&mut self, ops: &[Op]) -> Result<Vec<Outcome>, Error> {
-        self.cache.clear();
-        if let Some((dump, invalidated)) = &mut self.dumping {
-            *invalidated |= ops.iter().any(|op| dump.is_invalidated_by(op));
+    fn execute_here(
+        &mut self,
+        ops: &[Op],
+        read: Option<ServiceRead>,
+    ) -> Result<(Vec<Outcome>, Option<ServiceState>), Error> {
+        self.invalidate_dump(ops);
+        if let Some(read) = read {
+            return self.execute_netlink_and_read(ops, read);
         }
         let is_setting = |op: &Op| matches!(op, Op::SetSetting { .. });
         let mut outcomes = Vec::with_capacity(ops.len());
@@ -196,7 +226,7 @@ impl Engine {
                 }
                 _ => {
                     let start = Start::find(&*self.kernel, run);
-                    let done = self.execute_netlink(run)?;
+                    let done = self.execute_netlink(|socket| socket.execute(run))?;
                     if let Some((i, start)) = start
                         && done.get(i) == Some(&Outcome::Done)
                     {
@@ -206,20 +236,51 @@ impl Engine {
                 }
             }
         }
-        Ok(outcomes)
+        Ok((outcomes, None))
+    }
+
+    /// Marks the dump of another thread that the operations make inconsistent.
+    pub(super) fn invalidate_dump(&mut self, ops: &[Op]) {
+        if let Some((dump, invalidated)) = &mut self.dumping {
+            *invalidated |= ops.iter().any(|op| dump.is_invalidated_by(op));
+        }
+    }
+
+    /// Sends netlink operations like [`execute_netlink`](Self::execute_netlink), with a read.
+    fn execute_netlink_and_read(
+        &mut self,
+        ops: &[Op],
+        read: ServiceRead,
+    ) -> Result<(Vec<Outcome>, Option<ServiceState>), Error> {
+        let mut state = ServiceState::default();
+        let outcomes = self.execute_netlink(|socket| {
+            let (outcomes, read, broken) = socket.execute_and_read(ops, read);
+            state = read;
+            (outcomes, broken)
+        })?;
+        let is_sure = outcomes.iter().all(|outcome| *outcome == Outcome::Done)
+            && state.is_complete
+            && state.status == 0
+            && matches!(state.is_missing(), Ok(false))
+            && state.is_consistent()
+            && state.is_certain();
+        Ok((outcomes, is_sure.then_some(state)))
     }
 
     /// Sends netlink operations. Sends them again on a new socket if the family of the old one is
     /// gone, in which case none of them was executed.
-    fn execute_netlink(&mut self, ops: &[Op]) -> Result<Vec<Outcome>, Error> {
-        let (mut outcomes, mut broken) = self.socket.socket()?.execute(ops);
+    fn execute_netlink(
+        &mut self,
+        mut send: impl FnMut(&mut IpvsSocket) -> (Vec<Outcome>, Option<io::Error>),
+    ) -> Result<Vec<Outcome>, Error> {
+        let (mut outcomes, mut broken) = send(self.socket.socket()?);
         let all_rejected = outcomes
             .iter()
             .all(|outcome| *outcome == Outcome::Rejected(Errno::ENOENT));
         if all_rejected && !matches!(self.socket.socket()?.is_current(), Ok(true)) {
             tracing::warn!("the IPVS netlink family is gone or has a new id; reconnecting");
             self.socket.close();
-            (outcomes, broken) = self.socket.socket()?.execute(ops);
+            (outcomes, broken) = send(self.socket.socket()?);
         }
         if let Some(error) = broken {
             tracing::warn!(%error, "closing the netlink socket after a failed write");
@@ -341,86 +402,6 @@ impl Engine {
             Some(found.config)
         }))
     }
-}
-
-// === impl InFlight ===
-
-impl InFlight {
-    pub(super) fn new(plan: Plan) -> Self {
-        Self {
-            stages: plan.stages.into_iter(),
-            creates: plan.creates,
-            done: Vec::new(),
-            failed: None,
-        }
-    }
-
-    fn record(&mut self, step: Step, result: Result<(), Error>) {
-        match result {
-            Ok(()) => self.done.push(step),
-            Err(error) => {
-                self.failed.get_or_insert(step.locate(error));
-            }
-        }
-    }
-
-    /// Whether the plan failed because another program created or deleted an object.
-    pub(super) fn is_outdated(&self) -> bool {
-        self.failed.as_ref().is_some_and(Error::contradicts_read)
-    }
-
-    /// Goes on with a plan from the current state, which shows the steps that are done.
-    pub(super) fn resume(&mut self, plan: Plan) {
-        self.creates = plan.creates || (self.creates && !self.done.is_empty());
-        self.stages = plan.stages.into_iter();
-        self.failed = None;
-    }
-
-    /// Fails with another error.
-    pub(super) fn fail(&mut self, error: Error) {
-        self.failed = Some(error);
-    }
-
-    /// Whether an operation has failed.
-    pub(super) fn has_failed(&self) -> bool {
-        self.failed.is_some()
-    }
-
-    /// Whether the plan creates its resource, and its steps; or why it failed.
-    pub(super) fn finish(self) -> Result<(bool, Vec<Step>), Error> {
-        match self.failed {
-            Some(error) => Err(error),
-            None => Ok((self.creates, self.done)),
-        }
-    }
-}
-
-// === impl Step ===
-
-impl Step {
-    /// Adds the field of the request to an error that the operation itself causes. A kernel that is
-    /// unavailable or does not reply is not caused by a field.
-    pub(super) fn locate(&self, error: Error) -> Error {
-        let rejected = error.errno.is_some() && error.reason != Reason::KernelUnavailable;
-        match &self.path {
-            Some(path) if rejected || !error.violations.is_empty() => error.below(path),
-            _ => error,
-        }
-    }
-}
-
-/// The next stage of every plan that has not failed; each step with the index of its plan.
-fn next_stage(plans: &mut [InFlight]) -> Option<Vec<(usize, Step)>> {
-    let mut steps = Vec::new();
-    let mut any = false;
-    let running = plans.iter_mut().enumerate();
-    for (index, plan) in running.filter(|(_, plan)| plan.failed.is_none()) {
-        if let Some(stage) = plan.stages.next() {
-            any = true;
-            steps.extend(stage.into_iter().map(|step| (index, step)));
-        }
-    }
-    any.then_some(steps)
 }
 
 /// The errno of a failed write to a file.

@@ -1,25 +1,21 @@
-//! The async handles of the executor's thread.
+//! The async handles of the executor.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::Thread,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use tokio::{
-    sync::mpsc,
-    time::{sleep_until, timeout_at},
-};
+use tokio::time::{sleep_until, timeout_at};
 
 use super::{
     cache::{Cache, Cached},
-    job::{Job, Write, queue_full},
+    job::{Job, PendingRead, Write, pending_read},
+    large::LargeServices,
     pending::{Awaited, channel, failed, not_started},
     query::TypedQuery,
+    queue::Queue,
     table_reads::TableReads,
+    worker::Lane,
 };
 use crate::{
     kernel::Kernel,
@@ -29,7 +25,7 @@ use crate::{
 /// Runs queries. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    submitter: Submitter,
+    queues: Arc<Queues>,
     cache: Arc<Cache>,
     /// See [`ExecutorLimits::min_read_interval`](super::ExecutorLimits::min_read_interval).
     min_interval: Duration,
@@ -42,41 +38,28 @@ pub struct Reader {
 /// Only `App`'s write path holds one, so that no change bypasses it.
 #[derive(Clone, Debug)]
 pub struct Writer {
-    submitter: Submitter,
+    pub(super) queues: Arc<Queues>,
 }
 
-/// Puts jobs into the queue and wakes the thread.
-#[derive(Clone, Debug)]
-pub(super) struct Submitter {
-    // Before the waker: its drop wakes the thread for the last time, to find the queue closed.
-    jobs: mpsc::Sender<Job>,
-    waker: Arc<Waker>,
+/// The queues of the two threads, which end when it is dropped.
+pub(super) struct Queues {
+    pub(super) lane: Arc<Lane>,
+    pub(super) reads: Arc<Queue<Box<dyn PendingRead>>>,
+    pub(super) large: Arc<LargeServices>,
 }
-
-/// Wakes the thread once for all tasks that submit at the same moment. Otherwise the thread would
-/// start with the first job alone, and each job would cost its own wake-up and send.
-#[derive(Debug)]
-pub(super) struct Waker {
-    pub(super) thread: Thread,
-    /// Whether a task is about to wake the thread.
-    pub(super) pending: AtomicBool,
-}
-
-/// Wakes the thread when dropped, even if the submitting task is cancelled.
-struct WakeGuard<'a>(&'a Waker);
 
 // === impl Reader ===
 
 impl Reader {
     pub(super) fn new(
-        submitter: Submitter,
+        queues: Arc<Queues>,
         cache: Arc<Cache>,
         min_interval: Duration,
         kernel: Arc<dyn Kernel>,
         table_reads: TableReads,
     ) -> Self {
         Self {
-            submitter,
+            queues,
             cache,
             min_interval,
             kernel,
@@ -101,8 +84,12 @@ impl Reader {
             return Ok(cached);
         }
         let (reply, awaited) = channel();
-        let job = Job::read(query, max_age, deadline, reply);
-        self.submitter.send(job).await?;
+        let is_short = self.queues.is_short(&query);
+        let read = pending_read(query, max_age, deadline, reply);
+        match is_short {
+            true => self.queues.lane.submit(Job::Read(read))?,
+            false => self.queues.submit_long(read)?,
+        }
         awaited.result(deadline).await
     }
 
@@ -119,8 +106,8 @@ impl Reader {
 // === impl Writer ===
 
 impl Writer {
-    pub(super) fn new(submitter: Submitter) -> Self {
-        Self { submitter }
+    pub(super) fn new(queues: Arc<Queues>) -> Self {
+        Self { queues }
     }
 
     /// Executes a change. With `dry_run` it is planned from the kernel's current state, and the
@@ -133,34 +120,41 @@ impl Writer {
         dry_run: bool,
     ) -> Result<W::Outcome, Error> {
         let (reply, awaited) = channel();
-        self.submitter
-            .send(write.into_job(deadline, dry_run, reply))
-            .await?;
+        let job = write.into_job(deadline, dry_run, reply);
+        self.queues.lane.submit(job)?;
         awaited.outcome(deadline).await
     }
 }
 
-// === impl Submitter ===
+// === impl Queues ===
 
-impl Submitter {
-    pub(super) fn new(jobs: mpsc::Sender<Job>, thread: Thread) -> Self {
-        let pending = AtomicBool::new(false);
-        Self {
-            jobs,
-            waker: Arc::new(Waker { thread, pending }),
+impl Queues {
+    /// Whether the query reads a few datagrams at most.
+    fn is_short<Q: TypedQuery>(&self, query: &Q) -> bool {
+        match query.service_read() {
+            Some(read) => !self.large.contains(read.key),
+            None => Q::SHORT,
         }
     }
 
-    /// Puts a job into the queue.
-    async fn send(&self, job: Job) -> Result<(), Error> {
-        self.jobs.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => queue_full(),
-            mpsc::error::TrySendError::Closed(_) => {
-                Error::new(Reason::Internal, "the executor has stopped")
-            }
-        })?;
-        self.waker.wake().await;
+    fn submit_long(&self, read: Box<dyn PendingRead>) -> Result<(), Error> {
+        let now = Instant::now();
+        self.reads.push(read, |read| read.drop_unwanted(now))?;
+        self.reads.wake();
         Ok(())
+    }
+}
+
+impl Drop for Queues {
+    fn drop(&mut self) {
+        self.lane.close();
+        self.reads.close();
+    }
+}
+
+impl std::fmt::Debug for Queues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queues").finish_non_exhaustive()
     }
 }
 
@@ -190,32 +184,5 @@ impl<A> Awaited<A> {
             return Err(not_started());
         }
         self.receiver.await.unwrap_or_else(|_| Err(failed()))
-    }
-}
-
-// === impl Waker ===
-
-impl Waker {
-    /// Yields once, so that other runnable tasks can submit, then wakes the thread. A task that
-    /// submits while another is about to wake the thread relies on that one.
-    pub(super) async fn wake(&self) {
-        if !self.pending.swap(true, Ordering::AcqRel) {
-            let _guard = WakeGuard(self);
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
-impl Drop for Waker {
-    fn drop(&mut self) {
-        self.thread.unpark();
-    }
-}
-
-impl Drop for WakeGuard<'_> {
-    fn drop(&mut self) {
-        // Release: jobs queued before this are visible to the thread when it wakes.
-        self.0.pending.swap(false, Ordering::AcqRel);
-        self.0.thread.unpark();
     }
 }

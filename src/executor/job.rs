@@ -2,16 +2,18 @@
 
 use std::{
     any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
-    batch::{PendingTransaction, TypedTransaction},
     cache::{Cache, Cached},
     engine::Engine,
     pending::{Pending, Reply},
     query::{Source, TypedQuery},
     transaction::{CommandList, CommandResult, CommandResults, Executed, Transaction},
+    typed_transaction::{PendingTransaction, TypedTransaction},
 };
 use crate::{
     kernel::NamespaceId,
@@ -73,13 +75,16 @@ pub trait PendingRead: Send {
 /// Runs queries for [`PendingRead::run`].
 pub trait QueryRunner {
     /// The cache of results.
-    fn cache(&self) -> &Cache;
+    fn cache(&self) -> Arc<Cache>;
 
     /// Enters the managed network namespace.
     fn enter(&mut self) -> Result<NamespaceId, Error>;
 
-    /// Calls `fetch` with the source of a query that changes may interrupt.
+    /// Calls `fetch` with the source of a query.
     fn with_source(&mut self, fetch: &mut dyn FnMut(&mut Source<'_>));
+
+    /// Brings the state in order after a panic.
+    fn reset(&mut self);
 }
 
 /// Equal queries that wait together.
@@ -98,21 +103,46 @@ pub fn queue_full() -> Error {
 // === impl Job ===
 
 impl Job {
-    pub(super) fn read<Q: TypedQuery>(
-        query: Q,
-        max_age: Duration,
-        deadline: Instant,
-        reply: Reply<Cached<Q::Answer>>,
-    ) -> Self {
-        let pending = Pending {
-            request: max_age,
-            deadline,
-            reply,
-        };
-        Self::Read(Box::new(CoalescedRead {
-            query,
-            waiting: vec![pending],
-        }))
+    /// Whether the job may take longer than a task may occupy a worker of the runtime. Reads are
+    /// short: the others have a thread of their own.
+    pub(super) fn is_long(&self) -> bool {
+        match self {
+            Self::Read(_) => false,
+            Self::Transaction(transaction) => !transaction.is_short(),
+            Self::Commands(..) => true,
+        }
+    }
+}
+
+/// A query that waits.
+pub(super) fn pending_read<Q: TypedQuery>(
+    query: Q,
+    max_age: Duration,
+    deadline: Instant,
+    reply: Reply<Cached<Q::Answer>>,
+) -> Box<dyn PendingRead> {
+    let pending = Pending {
+        request: max_age,
+        deadline,
+        reply,
+    };
+    Box::new(CoalescedRead {
+        query,
+        waiting: vec![pending],
+    })
+}
+
+/// Runs queries that wait together, equal ones once: all of them were requested before the read, so
+/// they may share its result. A panic fails the requests of its query.
+pub(super) fn run_reads(mut reads: Vec<Box<dyn PendingRead>>, runner: &mut dyn QueryRunner) {
+    while let Some(mut read) = reads.pop() {
+        reads.retain_mut(|other| !read.absorb(other.as_any()));
+        if read.drop_unwanted(Instant::now())
+            && catch_unwind(AssertUnwindSafe(|| read.run(runner))).is_err()
+        {
+            tracing::error!("a read panicked; its requests fail with INTERNAL");
+            runner.reset();
+        }
     }
 }
 
@@ -229,16 +259,16 @@ impl<Q: TypedQuery> PendingRead for CoalescedRead<Q> {
     }
 
     fn run(self: Box<Self>, runner: &mut dyn QueryRunner) {
+        let cache = runner.cache();
         let here = match runner.enter() {
             Ok(here) => here,
             Err(error) => return self.reject(error),
         };
         let Self { query, waiting } = *self;
-        // Requests that missed the cache together may be in several iterations. The iteration
-        // before has left a result that is young enough for them.
+        // Requests that missed the cache together may run one after the other. The first has left a result that is young enough for them.
         let mut missing = Vec::with_capacity(waiting.len());
         for pending in waiting {
-            match runner.cache().get(&query, here, pending.request) {
+            match cache.get(&query, here, pending.request) {
                 Some(cached) => pending.reply(Ok(cached)),
                 None => missing.push(pending),
             }
@@ -246,15 +276,15 @@ impl<Q: TypedQuery> PendingRead for CoalescedRead<Q> {
         let Some(max_age) = missing.iter().map(|pending| pending.request).max() else {
             return;
         };
-        let max_age = max_age.max(runner.cache().take_max_age(&query));
-        let generation = runner.cache().generation();
+        let max_age = max_age.max(cache.take_max_age(&query));
+        let generation = cache.generation();
         let mut result = Err(Error::new(Reason::Internal, "the query was not run"));
         runner.with_source(&mut |source| result = query.fetch(source));
         let kept = match &result {
             // A change during the read may be missing in the result. Requests that came before the
             // change receive it, but it is not kept.
-            Ok(value) if generation == runner.cache().generation() => {
-                runner.cache().keep(&query, here, value, max_age)
+            Ok(value) if generation == cache.generation() => {
+                cache.keep(&query, here, value, max_age)
             }
             _ => false,
         };

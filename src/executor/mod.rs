@@ -6,7 +6,6 @@
 //! [`Reader`] runs queries, [`Writer`] executes changes. `docs/executor.md` explains the
 //! scheduling.
 
-mod batch;
 mod cache;
 mod checked;
 mod connections;
@@ -14,17 +13,26 @@ mod dump;
 mod engine;
 mod execute;
 mod handle;
+mod in_flight;
 mod interfaces;
 mod job;
+mod large;
 mod limits;
+mod offload;
 mod pending;
 mod proc_query;
 mod query;
+mod queue;
+mod read_thread;
 mod reconnect;
+mod request;
+mod service_query;
+mod service_state;
 mod socket;
 mod table;
 mod table_reads;
 mod transaction;
+mod typed_transaction;
 mod unavailable;
 mod worker;
 
@@ -34,10 +42,13 @@ mod tests;
 use std::{io, sync::Arc, thread};
 
 use cache::Cache;
-use handle::Submitter;
+use engine::Engine;
+use handle::Queues;
+use large::LargeServices;
+use queue::Queue;
+use read_thread::ReadThread;
 use table_reads::TableReads;
-use tokio::sync::mpsc;
-use worker::Worker;
+use worker::Lane;
 
 pub use cache::Cached;
 pub use connections::ConnectionChunks;
@@ -49,9 +60,11 @@ pub use proc_query::{
     TotalsQuery,
 };
 pub use query::{
-    InfoQuery, ListQuery, MAX_SERVERS_AT_ONCE, Nothing, ServersOfQuery, ServersQuery, ServiceQuery,
-    ServiceWithServersQuery, ServicesQuery, SyncDaemonsQuery, TableQuery, TimeoutsQuery,
-    TypedQuery,
+    InfoQuery, ListQuery, MAX_SERVERS_AT_ONCE, Nothing, ServersOf, ServersOfQuery, ServicesQuery,
+    SyncDaemonsQuery, TableQuery, TimeoutsQuery, TypedQuery,
+};
+pub use service_query::{
+    FoundServer, ServerQuery, ServersQuery, ServiceQuery, ServiceWithServersQuery,
 };
 pub use table::Table;
 pub use transaction::{
@@ -60,7 +73,7 @@ pub use transaction::{
 
 use crate::{budget::Budget, kernel::Kernel};
 
-/// The handles of one executor. Its thread ends when the last clone of either is dropped.
+/// The handles of one executor. Its threads end when the last clone of either is dropped.
 #[derive(Clone, Debug)]
 pub struct Executor {
     /// Runs queries.
@@ -74,27 +87,42 @@ pub struct Executor {
 // === impl Executor ===
 
 impl Executor {
-    /// Starts the thread, which enters the kernel's network namespace. A namespace that does not
+    /// Starts the threads, which enter the kernel's network namespace. A namespace that does not
     /// exist and a kernel without IPVS are no errors here: each request fails until they appear.
     pub fn start(kernel: Arc<dyn Kernel>, limits: ExecutorLimits) -> io::Result<Self> {
-        let (jobs, queue) = mpsc::channel(limits.queue_length.max(1));
         let cache = Arc::new(Cache::default());
-        let worker = Worker::new(kernel.clone(), queue, cache.clone(), &limits);
-        let thread = thread::Builder::new()
-            .name("ipvs-netlink".to_owned())
-            .spawn(move || worker.run())?;
-        let submitter = Submitter::new(jobs, thread.thread().clone());
-        let reads = TableReads::new(limits.connection_streams, limits.stalled_read_timeout);
+        let large = Arc::new(LargeServices::new());
+        let budget = limits.budget;
+        let engine = Engine::new(kernel.clone(), cache.clone(), large.clone(), budget.clone());
+        let socket = engine.socket.sibling();
+        let lane = Arc::new(Lane::new(engine, limits.queue_length));
+        let reads = Arc::new(Queue::new(limits.queue_length));
+        let queues = Queues {
+            lane: lane.clone(),
+            reads: reads.clone(),
+            large: large.clone(),
+        };
+        let read_thread = ReadThread {
+            queue: reads,
+            kernel: kernel.clone(),
+            budget: budget.clone(),
+            cache: cache.clone(),
+            large,
+            socket,
+            lane: lane.clone(),
+        };
+        let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            thread::Builder::new().name(name.to_owned()).spawn(run)
+        };
+        spawn("ipvs-changes", Box::new(move || lane.run()))?;
+        spawn("ipvs-reads", Box::new(move || read_thread.run()))?;
+        let queues = Arc::new(queues);
+        let table_reads = TableReads::new(limits.connection_streams, limits.stalled_read_timeout);
+        let interval = limits.min_read_interval;
         Ok(Self {
-            reader: Reader::new(
-                submitter.clone(),
-                cache,
-                limits.min_read_interval,
-                kernel,
-                reads,
-            ),
-            writer: Writer::new(submitter),
-            budget: limits.budget,
+            reader: Reader::new(queues.clone(), cache, interval, kernel, table_reads),
+            writer: Writer::new(queues),
+            budget,
         })
     }
 }

@@ -10,19 +10,21 @@ use std::{
 };
 
 use super::{
-    dump::{self, Interleave},
+    dump::{self, Changes},
     interfaces,
+    large::LargeServices,
     reconnect::ReconnectingSocket,
+    service_state::{ServiceRead, ServiceState},
+    socket::DATAGRAMS,
     table::Table,
     unavailable,
 };
 use crate::{
     budget::{Budget, Charged},
-    codec,
     kernel::Kernel,
     model::{
-        Errno, Error, Info, InterfaceState, Op, Query, Rates, Server, Service, ServiceEntry,
-        ServiceKey, Stats, SyncDaemon, SyncState, Timeouts,
+        Error, Info, InterfaceState, Op, Query, Reason, Server, ServiceKey, SyncDaemon, SyncState,
+        Timeouts,
     },
 };
 
@@ -45,11 +47,29 @@ pub trait TypedQuery: Clone + Debug + Eq + Hash + Send + 'static {
         true
     }
 
+    /// Whether the kernel replies with one message.
+    const SHORT: bool = false;
+
     /// The query as a value of the closed set.
     fn query(&self) -> Option<Query>;
 
+    /// What to read of one service, if that is all. Such a query can be read in the send of the
+    /// operations before it.
+    fn service_read(&self) -> Option<ServiceRead> {
+        None
+    }
+
+    /// The result that a [`service_read`](Self::service_read) has; `None` for other queries.
+    fn from_state(_state: ServiceState) -> Option<Self::Answer> {
+        None
+    }
+
     /// Reads the result from the kernel.
-    fn fetch(&self, source: &mut Source<'_>) -> Result<Self::Answer, Error>;
+    fn fetch(&self, source: &mut Source<'_>) -> Result<Self::Answer, Error> {
+        let state = self.service_read().map(|read| source.service(read));
+        let answer = state.transpose()?.and_then(Self::from_state);
+        answer.ok_or_else(|| Error::new(Reason::Internal, "the query reads nothing"))
+    }
 
     /// Whether a result has the object that `op` made or edited. If it has not, another program has
     /// deleted it since.
@@ -67,8 +87,9 @@ pub trait TypedQuery: Clone + Debug + Eq + Hash + Send + 'static {
 pub struct Source<'a> {
     pub(super) kernel: &'a dyn Kernel,
     pub(super) budget: &'a Budget,
+    pub(super) large: &'a LargeServices,
     pub(super) socket: &'a mut ReconnectingSocket,
-    pub(super) interleave: &'a mut Interleave<'a>,
+    pub(super) changes: &'a mut dyn Changes,
 }
 
 /// Reads nothing.
@@ -105,17 +126,8 @@ pub struct ListQuery(pub usize);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServersOfQuery(pub Arc<[ServiceKey]>);
 
-/// [`Query::Service`]; `None` if it does not exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ServiceQuery(pub ServiceKey);
-
-/// [`Query::ServiceWithServers`]; `None` if it does not exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ServiceWithServersQuery(pub ServiceKey);
-
-/// [`Query::Servers`]; `None` if the service does not exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ServersQuery(pub ServiceKey);
+/// The result of a [`ServersOfQuery`]: `None` for a service that does not exist.
+pub type ServersOf = Charged<Vec<Option<Vec<Server>>>>;
 
 /// The most that is read of a small file. The longest setting is a list of CPUs.
 const MAX_SMALL_FILE: u64 = 64 << 10;
@@ -127,6 +139,17 @@ pub const MAX_SERVERS_AT_ONCE: usize = 4096;
 // === impl Source ===
 
 impl Source<'_> {
+    /// Reads a service.
+    fn service(&mut self, read: ServiceRead) -> Result<ServiceState, Error> {
+        let changes = &mut *self.changes;
+        let state = self
+            .socket
+            .read(|socket| dump::service(socket, read, changes))?;
+        self.large
+            .note(read.key, state.extent.datagrams > DATAGRAMS);
+        Ok(state)
+    }
+
     /// The text of a small file below `/proc`; `None` if the kernel does not have the file.
     pub(super) fn file(&self, path: &str) -> Result<Option<String>, Error> {
         let mut text = String::new();
@@ -157,6 +180,7 @@ impl TypedQuery for InfoQuery {
     type Answer = Info;
 
     const CACHED: bool = true;
+    const SHORT: bool = true;
 
     fn query(&self) -> Option<Query> {
         Some(Query::Info)
@@ -171,6 +195,7 @@ impl TypedQuery for TimeoutsQuery {
     type Answer = Timeouts;
 
     const CACHED: bool = true;
+    const SHORT: bool = true;
 
     fn query(&self) -> Option<Query> {
         Some(Query::Timeouts)
@@ -242,10 +267,10 @@ impl TypedQuery for ServicesQuery {
     }
 
     fn fetch(&self, source: &mut Source<'_>) -> Result<Self::Answer, Error> {
-        let interleave = &mut *source.interleave;
+        let changes = &mut *source.changes;
         let table = source
             .socket
-            .read(|socket| dump::services_alone(socket, interleave))?;
+            .read(|socket| dump::services_alone(socket, changes))?;
         Ok(Arc::new(Table::new(table, 0, source.budget)?))
     }
 }
@@ -287,17 +312,17 @@ impl TypedQuery for ListQuery {
 }
 
 impl TypedQuery for ServersOfQuery {
-    type Answer = Arc<Charged<Vec<Option<Vec<Server>>>>>;
+    type Answer = Arc<ServersOf>;
 
     fn query(&self) -> Option<Query> {
         Some(Query::Table)
     }
 
     fn fetch(&self, source: &mut Source<'_>) -> Result<Self::Answer, Error> {
-        let interleave = &mut *source.interleave;
+        let changes = &mut *source.changes;
         let servers = source
             .socket
-            .read(|socket| dump::servers_of(socket, &self.0, MAX_SERVERS_AT_ONCE, interleave))?;
+            .read(|socket| dump::servers_of(socket, &self.0, MAX_SERVERS_AT_ONCE, changes))?;
         let count: usize = servers.iter().flatten().map(Vec::capacity).sum();
         let charge = source.budget.charge(count * size_of::<Server>())?;
         Ok(Arc::new(Charged::new(servers, charge)))
@@ -305,153 +330,9 @@ impl TypedQuery for ServersOfQuery {
 }
 
 fn read_table(source: &mut Source<'_>, max_servers: usize) -> Result<Arc<Table>, Error> {
-    let interleave = &mut *source.interleave;
+    let changes = &mut *source.changes;
     let (table, read) = source
         .socket
-        .read(|socket| dump::table(socket, max_servers, interleave))?;
+        .read(|socket| dump::table(socket, max_servers, changes))?;
     Ok(Arc::new(Table::new(table, read, source.budget)?))
-}
-
-impl TypedQuery for ServiceQuery {
-    type Answer = Option<Arc<ServiceEntry>>;
-
-    fn query(&self) -> Option<Query> {
-        Some(Query::Service(self.0))
-    }
-
-    fn fetch(&self, source: &mut Source<'_>) -> Result<Self::Answer, Error> {
-        let mut found = source
-            .socket
-            .read(|socket| dump::services_by_key(socket, &[self.0]))?;
-        Ok(found.pop().flatten().map(Self::entry))
-    }
-
-    fn project(entry: &mut Self::Answer, op: &Op) -> Result<(), Error> {
-        match entry {
-            Some(_) => Ok(()),
-            None => Err(codec::rejected(op, Errno::ESRCH, true)),
-        }
-    }
-}
-
-impl ServiceQuery {
-    /// The result for a service that exists.
-    pub(super) fn entry(service: Service) -> Arc<ServiceEntry> {
-        Arc::new(ServiceEntry {
-            service,
-            servers: Vec::new(),
-        })
-    }
-}
-
-impl TypedQuery for ServiceWithServersQuery {
-    type Answer = Option<Arc<ServiceEntry>>;
-
-    fn query(&self) -> Option<Query> {
-        Some(Query::ServiceWithServers(self.0))
-    }
-
-    fn fetch(&self, source: &mut Source<'_>) -> Result<Self::Answer, Error> {
-        let interleave = &mut *source.interleave;
-        source
-            .socket
-            .read(|socket| dump::service_with_servers(socket, self.0, interleave))
-            .map(|entry| entry.map(Arc::new))
-    }
-
-    fn shows(entry: &Self::Answer, _op: &Op) -> bool {
-        entry.is_some()
-    }
-
-    fn project(entry: &mut Self::Answer, op: &Op) -> Result<(), Error> {
-        let result = match (op, entry.as_mut().map(Arc::make_mut)) {
-            (Op::CreateService(key, config), None) => {
-                *entry = Some(ServiceQuery::entry(Service {
-                    key: *key,
-                    config: *config,
-                    stats: Stats::default(),
-                    rates: Rates::default(),
-                }));
-                Ok(())
-            }
-            (Op::CreateService(..), Some(_)) => Err(Errno::EEXIST),
-            (Op::DeleteService(_), Some(_)) => {
-                *entry = None;
-                Ok(())
-            }
-            (Op::SetService(_, config), Some(entry)) => {
-                entry.service.config = *config;
-                Ok(())
-            }
-            (op, Some(entry)) => project_servers(&mut entry.servers, op),
-            (_, None) => Err(Errno::ESRCH),
-        };
-        result.map_err(|errno| codec::rejected(op, errno, true))
-    }
-}
-
-impl TypedQuery for ServersQuery {
-    type Answer = Option<Arc<Vec<Server>>>;
-
-    fn query(&self) -> Option<Query> {
-        Some(Query::Servers(self.0))
-    }
-
-    fn fetch(&self, source: &mut Source<'_>) -> Result<Self::Answer, Error> {
-        let interleave = &mut *source.interleave;
-        source
-            .socket
-            .read(|socket| dump::servers(socket, self.0, interleave))
-            .map(|servers| servers.map(Arc::new))
-    }
-
-    fn shows(servers: &Self::Answer, op: &Op) -> bool {
-        match (op, servers) {
-            (Op::CreateServer(_, key, _) | Op::SetServer(_, key, _), Some(servers)) => {
-                servers.iter().any(|server| server.key == *key)
-            }
-            (_, servers) => servers.is_some(),
-        }
-    }
-
-    fn project(servers: &mut Self::Answer, op: &Op) -> Result<(), Error> {
-        let result = match servers {
-            Some(servers) => project_servers(Arc::make_mut(servers), op),
-            None => Err(Errno::ESRCH),
-        };
-        result.map_err(|errno| codec::rejected(op, errno, true))
-    }
-}
-
-/// Changes the servers of a service as executing `op` would, or fails as the kernel would.
-fn project_servers(servers: &mut Vec<Server>, op: &Op) -> Result<(), Errno> {
-    let position = |key| servers.iter().position(|server: &Server| server.key == key);
-    match op {
-        Op::CreateServer(_, key, config) => {
-            if position(*key).is_some() {
-                return Err(Errno::EEXIST);
-            }
-            let server = Server {
-                key: *key,
-                config: *config,
-                active_connections: 0,
-                inactive_connections: 0,
-                persistent_connections: 0,
-                stats: Stats::default(),
-                rates: Rates::default(),
-            };
-            // The kernel inserts a new server before the others.
-            servers.insert(0, server);
-        }
-        Op::SetServer(_, key, config) => {
-            let position = position(*key).ok_or(Errno::ENOENT)?;
-            servers[position].config = *config;
-        }
-        Op::DeleteServer(_, key) => {
-            let position = position(*key).ok_or(Errno::ENOENT)?;
-            servers.remove(position);
-        }
-        _ => {}
-    }
-    Ok(())
 }

@@ -6,11 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    interfaces::Master,
-    socket::{IpvsSocket, ReadError},
-    unavailable,
-};
+use super::{interfaces::Master, request::ReadError, socket::IpvsSocket, unavailable};
 use crate::{
     kernel::{Kernel, NamespaceId},
     model::{Errno, Error, Reason},
@@ -21,15 +17,15 @@ pub struct ReconnectingSocket {
     kernel: Arc<dyn Kernel>,
     /// The socket and the namespace in which it was opened.
     socket: Option<(NamespaceId, IpvsSocket)>,
-    shared: Arc<Mutex<Shared>>,
-}
-
-/// What all sockets of a thread have in common.
-#[derive(Default)]
-struct Shared {
     /// The namespace that the thread has entered; `None` if it is in that of the daemon, because the
     /// managed one does not exist.
     namespace: Option<NamespaceId>,
+    shared: Arc<Mutex<Shared>>,
+}
+
+/// What all sockets have in common.
+#[derive(Default)]
+struct Shared {
     /// The last failure to connect. It is returned again for a moment, because each attempt may run
     /// modprobe.
     failure: Option<(Instant, Error)>,
@@ -48,29 +44,33 @@ impl ReconnectingSocket {
         Self {
             kernel,
             socket: None,
+            namespace: None,
             shared: Arc::default(),
         }
     }
 
-    /// Another socket of the same thread.
+    /// A socket of another thread.
     pub fn sibling(&self) -> Self {
         Self {
             kernel: self.kernel.clone(),
             socket: None,
+            namespace: None,
             shared: self.shared.clone(),
         }
     }
 
     /// Moves the thread into the namespace that has the managed name now, unless it is there, and
     /// returns its identity.
-    pub fn enter(&self) -> Result<NamespaceId, Error> {
-        let mut shared = self.shared();
+    pub fn enter(&mut self) -> Result<NamespaceId, Error> {
         let entered = match self.kernel.identity() {
-            Ok(id) if shared.namespace == Some(id) => return Ok(id),
+            Ok(id) if self.namespace == Some(id) => return Ok(id),
             Ok(_) => self.kernel.enter(),
             Err(error) => Err(error),
         };
-        let old = std::mem::take(&mut *shared).namespace;
+        let old = self.namespace.take();
+        if old.is_some() {
+            *self.shared() = Shared::default();
+        }
         let name = self.kernel.namespace().unwrap_or_default();
         match entered {
             Ok(new) => {
@@ -82,7 +82,7 @@ impl ReconnectingSocket {
                     None if name.is_empty() => {}
                     None => tracing::info!(namespace = name, %new, "entered the network namespace"),
                 }
-                shared.namespace = Some(new);
+                self.namespace = Some(new);
                 Ok(new)
             }
             Err(error) => {
@@ -149,6 +149,11 @@ impl ReconnectingSocket {
             self.close();
         }
         here
+    }
+
+    /// Whether the socket is connected.
+    pub fn is_connected(&self) -> bool {
+        self.socket.is_some()
     }
 
     /// Closes the socket and discards pending replies.

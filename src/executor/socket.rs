@@ -2,13 +2,18 @@
 
 use std::{io, ops::ControlFlow, time::Duration};
 
+use super::{
+    offload::offload,
+    request::{Dump, MAX_DATAGRAM, ReadError, Request, last_op},
+    service_state::{Extent, ServiceRead, ServiceState},
+};
 use crate::{
     codec::{
         self, Get,
         wire::{self, Head, Kind, Message},
     },
     kernel::{Kernel, RecvBuffers, Transport},
-    model::{Errno, Op, ServiceKey},
+    model::{Errno, Op},
 };
 
 /// A socket and the id of the IPVS netlink family.
@@ -34,108 +39,31 @@ pub enum Outcome {
     NotSent,
 }
 
-/// Why a read failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The kernel rejected it.
-    #[error("the kernel rejected the request with {0}")]
-    Rejected(Errno),
-    /// The socket is in an unknown state and must be closed.
-    #[error("the netlink socket failed: {0}")]
-    Broken(#[from] io::Error),
-    /// The table changed during the dump (`NLM_F_DUMP_INTR`).
-    #[error("the table changed during the dump")]
-    Interrupted,
-}
-
-/// What to dump.
-#[derive(Clone, Copy, Debug)]
-pub enum Dump {
-    /// All services.
-    Services,
-    /// The servers of a service.
-    Servers(ServiceKey),
-    /// The sync daemons.
-    SyncDaemons,
-}
-
-/// What to read right before an operation.
-#[derive(Clone, Copy, Debug)]
-pub enum ReadBefore {
-    /// A service.
-    Service(ServiceKey),
-    /// The servers of a service. The kernel fills the first datagram of the dump before the
-    /// operation, the others after it.
-    Servers(ServiceKey),
-}
-
-/// The size of a dump.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Extent {
-    /// Datagrams with entries. The kernel fills one at one moment.
-    pub datagrams: usize,
-    /// Bytes of the entries.
-    bytes: usize,
-    /// Bytes of the longest entry.
-    longest: usize,
-}
-
 /// Operations per send. More gain nothing, and 64 error replies, each with its request echoed, fit
 /// the smallest receive buffer that kernels give.
 const BATCH: usize = 64;
+/// Operations before a read in the same send. Their error replies and the first datagram of the read
+/// fit the receive buffer.
+pub const READ_AFTER: usize = 16;
 /// Requests per send whose replies are data. The replies, about 400 bytes each, wait in the
 /// receive buffer.
 const GET_BATCH: usize = 32;
-/// Datagrams per system call: a dump of 100 servers has three. A higher number delays changes that
-/// arrive during a long dump.
-const DATAGRAMS: usize = 4;
-/// The longest datagram that the kernel sends in a dump. A longer one would be truncated.
-const MAX_DATAGRAM: usize = 32 << 10;
-/// The kernel fills a datagram of a dump at least this far while it has entries. It takes
-/// `sizeof(struct skb_shared_info)` from the 32 KiB: 320 bytes, or 768 with the largest
-/// `CONFIG_MAX_SKB_FRAGS`.
-const MIN_FILL: usize = MAX_DATAGRAM - 1024;
+/// Datagrams per system call: a dump of 100 servers has three, and a change before it another one.
+pub const DATAGRAMS: usize = 4;
 /// The kernel executes requests inside `send`, so their replies are there when it returns. A reply
 /// that does not come soon is lost. One case: the kernel never acknowledges the stop of a sync
 /// daemon whose thread has not started to run.
 const REPLY_TIMEOUT: Duration = Duration::from_millis(250);
 
-// === impl Dump ===
+// === impl Outcome ===
 
-impl Dump {
-    /// Whether an operation adds or removes entries of this dump, so that the datagrams after it
-    /// may duplicate or hide entries.
-    pub fn is_invalidated_by(self, op: &Op) -> bool {
-        match (self, op) {
-            (Self::SyncDaemons, _) => false,
-            (_, Op::Clear) => true,
-            (Self::Services, op) => matches!(op, Op::CreateService(..) | Op::DeleteService(_)),
-            (
-                Self::Servers(of),
-                Op::CreateServer(to, ..)
-                | Op::DeleteServer(to, _)
-                | Op::CreateService(to, _)
-                | Op::DeleteService(to),
-            ) => of == *to,
-            (Self::Servers(_), _) => false,
+impl Outcome {
+    /// The outcome that a reply with this errno reports.
+    fn of(errno: i32) -> Self {
+        match errno {
+            0 => Self::Done,
+            errno => Self::Rejected(Errno(errno)),
         }
-    }
-}
-
-// === impl Extent ===
-
-impl Extent {
-    fn add(&mut self, is_new_datagram: bool, len: usize) {
-        self.datagrams += usize::from(is_new_datagram);
-        self.bytes += len;
-        self.longest = self.longest.max(len);
-    }
-
-    /// Whether the dump is a snapshot: it filled one datagram and had space for another entry, so
-    /// the kernel had no more at that moment. (A kernel that is short of memory fills smaller
-    /// datagrams; their end is not detected.)
-    pub fn is_snapshot(&self) -> bool {
-        self.datagrams == 1 && self.bytes + self.longest <= MIN_FILL
     }
 }
 
@@ -169,45 +97,72 @@ impl IpvsSocket {
         let broken = ops
             .chunks(BATCH)
             .zip(outcomes.chunks_mut(BATCH))
-            .find_map(|(batch, outcomes)| self.execute_batch(batch, outcomes).err());
+            .find_map(|(batch, outcomes)| self.execute_batch(batch, None, outcomes).err());
         (outcomes, broken)
     }
 
-    /// One send for all. Only the last requests an acknowledgement; the kernel reports every
-    /// failure anyway, in order.
-    fn execute_batch(&mut self, ops: &[Op], outcomes: &mut [Outcome]) -> io::Result<()> {
-        let first = self.reserve(ops.len());
-        self.out.clear();
-        for (i, op) in ops.iter().enumerate() {
-            let head = self.head(first, i, i + 1 == ops.len());
-            codec::op(&mut self.out, head, op);
+    /// Executes operations, at most [`READ_AFTER`], and reads a service right after them, in the same
+    /// send. What was read counts only if all of them have succeeded.
+    pub fn execute_and_read(
+        &mut self,
+        ops: &[Op],
+        read: ServiceRead,
+    ) -> (Vec<Outcome>, ServiceState, Option<io::Error>) {
+        let mut outcomes = vec![Outcome::NotSent; ops.len()];
+        let mut state = ServiceState::new(read);
+        let broken = self.execute_batch(ops, Some((read, &mut state)), &mut outcomes);
+        (outcomes, state, broken.err())
+    }
+
+    /// Reads a service in one send.
+    pub fn read_service(&mut self, read: ServiceRead) -> io::Result<ServiceState> {
+        let mut state = ServiceState::new(read);
+        self.execute_batch(&[], Some((read, &mut state)), &mut [])?;
+        Ok(state)
+    }
+
+    /// One send for all. Of the operations only the last requests an acknowledgement; the kernel
+    /// reports every failure anyway, in order.
+    fn execute_batch(
+        &mut self,
+        ops: &[Op],
+        read: Option<(ServiceRead, &mut ServiceState)>,
+        outcomes: &mut [Outcome],
+    ) -> io::Result<()> {
+        let mut requests: Vec<_> = ops.iter().map(Request::Op).collect();
+        let mut state = None;
+        if let Some((read, target)) = read {
+            requests.extend(read.requests());
+            state = Some(target);
         }
-        self.transport.send(&self.out)?;
-        outcomes.fill(Outcome::Unknown);
-        let received = self.receive(|_, message| {
-            let Kind::Outcome(errno) = message.kind else {
-                return ControlFlow::Continue(());
-            };
-            let Some(outcome) = outcomes.get_mut(message.seq.wrapping_sub(first) as usize) else {
-                return ControlFlow::Continue(());
-            };
-            *outcome = if errno == 0 {
-                Outcome::Done
-            } else {
-                Outcome::Rejected(Errno(errno))
-            };
-            if message.seq == last(first, ops.len()) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
+        let mut answered_after = false;
+        let first = self.send(&requests, outcomes)?;
+        let received = self.receive_all(first, &requests, |index, datagram, message| {
+            match (outcomes.get_mut(index), message.kind) {
+                (Some(outcome), Kind::Outcome(errno)) => *outcome = Outcome::of(errno),
+                (Some(_), _) => {}
+                (None, _) => {
+                    answered_after = true;
+                    if let Some(state) = &mut state {
+                        state.take(requests[index], datagram, message);
+                    }
+                }
             }
         });
+        if let Some(state) = state {
+            state.is_complete = received.is_ok();
+        }
         // The kernel reports every failure, so an operation without a reply has succeeded: all of
-        // them once the last is acknowledged, all but the last if it times out. If replies were
-        // dropped (ENOBUFS), a missing reply means nothing.
+        // them once the last is acknowledged or a later request is answered, all but the last if it
+        // times out. If replies were dropped (ENOBUFS), a missing reply means nothing.
         let known = match &received {
             Ok(()) => outcomes.len(),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => outcomes.len() - 1,
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && answered_after => {
+                outcomes.len()
+            }
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                outcomes.len().saturating_sub(1)
+            }
             Err(_) => 0,
         };
         for outcome in outcomes.iter_mut().take(known) {
@@ -218,45 +173,83 @@ impl IpvsSocket {
         received
     }
 
-    /// Executes an operation, and reads in the same send right before it, so that next to nothing can
-    /// come between. `each` receives the attributes of what is read. The last value is the error of
-    /// the socket, if it failed.
-    pub fn execute_after(
+    /// Executes an operation, and reads a service right before it in the same send, so that next to
+    /// nothing can come between. Of the servers, only those of the first datagram are read before the
+    /// operation. The last value is the error of the socket, if it failed.
+    pub fn execute_after_read(
         &mut self,
-        read: ReadBefore,
+        read: ServiceRead,
         op: &Op,
-        mut each: impl FnMut(&[u8]),
-    ) -> (Outcome, Option<io::Error>) {
-        let first = self.reserve(2);
-        self.out.clear();
-        let head = self.head(first, 0, false);
-        match read {
-            ReadBefore::Service(key) => codec::get(&mut self.out, head, Get::Service(key)),
-            ReadBefore::Servers(key) => codec::dump_servers(&mut self.out, head, key),
-        }
-        let head = self.head(first, 1, true);
-        codec::op(&mut self.out, head, op);
-        if let Err(error) = self.transport.send(&self.out) {
-            return (Outcome::NotSent, Some(error));
-        }
-        let (mut is_read, mut outcome) = (false, Outcome::Unknown);
-        let received = self.receive(|_, message| {
-            match (message.seq.wrapping_sub(first), message.kind) {
-                (0, Kind::Attributes(bytes)) => {
-                    each(bytes);
-                    is_read |= matches!(read, ReadBefore::Service(_));
+    ) -> (ServiceState, Outcome, Option<io::Error>) {
+        let mut requests: Vec<_> = read.requests().collect();
+        let last = requests.len();
+        requests.push(Request::Op(op));
+        let (mut state, mut outcome) = (ServiceState::new(read), Outcome::NotSent);
+        let sent = self.send(&requests, std::slice::from_mut(&mut outcome));
+        let received = sent.and_then(|first| {
+            self.receive_all(first, &requests, |index, datagram, message| {
+                match message.kind {
+                    Kind::Outcome(errno) if index == last => outcome = Outcome::of(errno),
+                    _ => state.take(requests[index], datagram, message),
                 }
-                (0, Kind::Outcome(_) | Kind::Done(_)) => is_read = true,
-                (1, Kind::Outcome(0)) => outcome = Outcome::Done,
-                (1, Kind::Outcome(errno)) => outcome = Outcome::Rejected(Errno(errno)),
-                _ => {}
-            }
-            match is_read && outcome != Outcome::Unknown {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
+            })
         });
-        (outcome, received.err())
+        (state, outcome, received.err())
+    }
+
+    /// Sends requests in one datagram. Returns the first sequence number. The outcomes of operations
+    /// are unknown from then on.
+    fn send(&mut self, requests: &[Request<'_>], outcomes: &mut [Outcome]) -> io::Result<u32> {
+        let first = self.reserve(requests.len());
+        let last_op = last_op(requests);
+        self.out.clear();
+        for (i, request) in requests.iter().enumerate() {
+            let head = self.head(first, i, Some(i) == last_op);
+            match *request {
+                Request::Op(op) => codec::op(&mut self.out, head, op),
+                Request::Get(get) => codec::get(&mut self.out, head, get),
+                Request::Dump(Dump::Services) => codec::dump_services(&mut self.out, head),
+                Request::Dump(Dump::Servers(key)) => {
+                    codec::dump_servers(&mut self.out, head, key);
+                }
+                Request::Dump(Dump::SyncDaemons) => {
+                    codec::dump_sync_daemons(&mut self.out, head);
+                }
+            }
+        }
+        self.transport.send(&self.out)?;
+        outcomes.fill(Outcome::Unknown);
+        Ok(first)
+    }
+
+    /// Receives the replies to the requests of one send. `each` gets the index of the request and of
+    /// the datagram of each message.
+    fn receive_all(
+        &mut self,
+        first: u32,
+        requests: &[Request<'_>],
+        mut each: impl FnMut(usize, usize, Message<'_>),
+    ) -> io::Result<()> {
+        let last_op = last_op(requests);
+        let reads = requests.iter().filter(|r| !matches!(r, Request::Op(_)));
+        let mut missing = reads.count() + usize::from(last_op.is_some());
+        self.receive(|datagram, message| {
+            let index = message.seq.wrapping_sub(first) as usize;
+            let Some(request) = requests.get(index) else {
+                return ControlFlow::Continue(());
+            };
+            let ends = match (request, message.kind) {
+                (Request::Op(_), Kind::Outcome(_)) => Some(index) == last_op,
+                (Request::Op(_), _) | (Request::Dump(_), Kind::Attributes(_)) => false,
+                (Request::Get(_) | Request::Dump(_), _) => true,
+            };
+            each(index, datagram, message);
+            missing = missing.saturating_sub(usize::from(ends));
+            match missing {
+                0 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        })
     }
 
     /// Sends requests whose reply is one message each, many per send. `reply` receives the index of
@@ -267,74 +260,36 @@ impl IpvsSocket {
         mut reply: impl FnMut(usize, Result<&[u8], Errno>),
     ) -> Result<(), ReadError> {
         for (i, batch) in requests.chunks(GET_BATCH).enumerate() {
-            let first = self.reserve(batch.len());
-            self.out.clear();
-            for (j, request) in batch.iter().enumerate() {
-                let head = self.head(first, j, false);
-                codec::get(&mut self.out, head, *request);
-            }
-            self.transport.send(&self.out)?;
-            self.receive(|_, message| {
-                let index = message.seq.wrapping_sub(first) as usize;
-                if index >= batch.len() {
-                    return ControlFlow::Continue(());
-                }
+            let requests: Vec<_> = batch.iter().map(|get| Request::Get(*get)).collect();
+            let first = self.send(&requests, &mut [])?;
+            self.receive_all(first, &requests, |index, _, message| {
+                let index = i * GET_BATCH + index;
                 match message.kind {
-                    Kind::Attributes(bytes) => reply(i * GET_BATCH + index, Ok(bytes)),
-                    Kind::Outcome(errno) | Kind::Done(errno) => {
-                        reply(i * GET_BATCH + index, Err(Errno(errno)));
-                    }
-                }
-                if message.seq == last(first, batch.len()) {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
+                    Kind::Attributes(bytes) => reply(index, Ok(bytes)),
+                    Kind::Outcome(errno) | Kind::Done(errno) => reply(index, Err(Errno(errno))),
                 }
             })?;
         }
         Ok(())
     }
 
-    /// Dumps. `each` receives the attributes of each message; `between` runs before each further
-    /// receive.
-    pub fn dump(
-        &mut self,
-        dump: Dump,
-        mut each: impl FnMut(&[u8]),
-        between: impl FnMut(),
-    ) -> Result<Extent, ReadError> {
-        let seq = self.reserve(1);
-        self.out.clear();
-        let head = self.head(seq, 0, false);
-        match dump {
-            Dump::Services => codec::dump_services(&mut self.out, head),
-            Dump::Servers(key) => codec::dump_servers(&mut self.out, head, key),
-            Dump::SyncDaemons => codec::dump_sync_daemons(&mut self.out, head),
-        }
-        self.transport.send(&self.out)?;
-        let (mut interrupted, mut errno) = (false, 0);
-        let (mut extent, mut current) = (Extent::default(), None);
-        let take = |datagram, message: Message<'_>| {
-            if message.seq != seq {
-                return ControlFlow::Continue(());
-            }
+    /// Dumps. `each` receives the attributes of each message.
+    pub fn dump(&mut self, dump: Dump, mut each: impl FnMut(&[u8])) -> Result<Extent, ReadError> {
+        let request = [Request::Dump(dump)];
+        let first = self.send(&request, &mut [])?;
+        let (mut interrupted, mut status) = (false, 0);
+        let mut extent = Extent::default();
+        self.receive_all(first, &request, |_, datagram, message| {
             interrupted |= message.interrupted;
             match message.kind {
                 Kind::Attributes(bytes) => {
-                    // The kernel ends a dump with a datagram of its own, which does not count.
-                    let is_new = current.replace(datagram) != Some(datagram);
-                    extent.add(is_new, wire::message_len(bytes.len()));
+                    extent.add(datagram, bytes);
                     each(bytes);
                 }
-                Kind::Outcome(status) | Kind::Done(status) => {
-                    errno = status;
-                    return ControlFlow::Break(());
-                }
+                Kind::Outcome(errno) | Kind::Done(errno) => status = errno,
             }
-            ControlFlow::Continue(())
-        };
-        self.receive_between(take, between)?;
-        match (errno, interrupted) {
+        })?;
+        match (status, interrupted) {
             (0, false) => Ok(extent),
             (0, true) => Err(ReadError::Interrupted),
             (errno, _) => Err(ReadError::Rejected(Errno(errno))),
@@ -359,33 +314,45 @@ impl IpvsSocket {
     }
 
     /// Receives messages until `take` breaks. It gets the index of the datagram of each message.
+    ///
+    /// Replies that are there are received at once. More of them, as those of a long dump, and replies
+    /// that have to be waited for are received [offloaded](offload).
     fn receive(
         &mut self,
-        take: impl FnMut(usize, Message<'_>) -> ControlFlow<()>,
-    ) -> io::Result<()> {
-        self.receive_between(take, || ())
-    }
-
-    /// Receives like `receive` and runs `between` before each further receive.
-    fn receive_between(
-        &mut self,
         mut take: impl FnMut(usize, Message<'_>) -> ControlFlow<()>,
-        mut between: impl FnMut(),
     ) -> io::Result<()> {
         let mut number = 0;
-        loop {
-            self.transport.receive(&mut self.received, REPLY_TIMEOUT)?;
-            for datagram in self.received.datagrams() {
-                for message in wire::messages(datagram) {
-                    // Later messages reply to no pending request.
-                    if take(number, message).is_break() {
-                        return Ok(());
-                    }
-                }
-                number += 1;
-            }
-            between();
+        let ended = match self.receive_some(&mut number, &mut take, Duration::ZERO) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
+            ended => ended,
+        };
+        if ended? {
+            return Ok(());
         }
+        offload(|| {
+            while !self.receive_some(&mut number, &mut take, REPLY_TIMEOUT)? {}
+            Ok(())
+        })
+    }
+
+    /// Receives the datagrams of one system call. Returns whether `take` has ended the receive.
+    fn receive_some(
+        &mut self,
+        number: &mut usize,
+        take: &mut impl FnMut(usize, Message<'_>) -> ControlFlow<()>,
+        wait: Duration,
+    ) -> io::Result<bool> {
+        self.transport.receive(&mut self.received, wait)?;
+        for datagram in self.received.datagrams() {
+            for message in wire::messages(datagram) {
+                // Later messages reply to no pending request.
+                if take(*number, message).is_break() {
+                    return Ok(true);
+                }
+            }
+            *number += 1;
+        }
+        Ok(false)
     }
 
     /// The first of `count` new sequence numbers.
@@ -405,10 +372,4 @@ impl IpvsSocket {
             ack,
         }
     }
-}
-
-fn last(first: u32, count: usize) -> u32 {
-    first
-        .wrapping_add(u32::try_from(count).unwrap_or(u32::MAX))
-        .wrapping_sub(1)
 }

@@ -178,9 +178,14 @@ impl<P: TypedQuery, R: TypedQuery> Transaction<P, R> {
 
     /// The result of reading back, if the precondition was the same query.
     pub(super) fn same_answer(&self, answer: &P::Answer) -> Option<R::Answer> {
+        let answer = (answer as &dyn Any).downcast_ref::<R::Answer>();
+        answer.filter(|_| self.reads_back_the_same()).cloned()
+    }
+
+    /// Whether the precondition and the query that reads back are the same.
+    pub(super) fn reads_back_the_same(&self) -> bool {
         let precondition = (&self.precondition as &dyn Any).downcast_ref::<R>();
-        precondition.filter(|query| **query == self.read_back)?;
-        (answer as &dyn Any).downcast_ref::<R::Answer>().cloned()
+        precondition == Some(&self.read_back)
     }
 }
 

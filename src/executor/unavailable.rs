@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use super::socket::ReadError;
+use super::request::ReadError;
 use crate::model::{Errno, Error, Reason, SettingSpec};
 
 /// No socket could be opened.

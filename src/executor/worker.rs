@@ -1,198 +1,208 @@
-//! The thread that owns the sockets. Each iteration takes the waiting jobs, executes the changes in
-//! order, then runs the queries.
+//! Executes changes and short reads: on a thread of its own, or in the task that submits one, if it is
+//! short and nothing else is in progress.
+//!
+//! A wake-up of another thread and back costs more than a change does. Jobs run with the lock of the
+//! [`Worker`], so there is one order of all changes.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
     thread,
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc::{self, error::TryRecvError};
-
 use super::{
     cache::Cache,
+    dump::NoChanges,
     engine::Engine,
-    job::{Job, PendingRead, QueryRunner, queue_full},
-    limits::ExecutorLimits,
+    job::{Job, PendingRead, QueryRunner, run_reads},
+    offload::is_in_a_task,
     query::Source,
-    reconnect::ReconnectingSocket,
+    queue::Queue,
 };
 use crate::{
     kernel::{Kernel, NamespaceId},
     model::Error,
 };
 
-/// The state of the thread.
-pub struct Worker {
-    jobs: mpsc::Receiver<Job>,
-    engine: Engine,
-    /// For queries. The kernel runs one dump per socket at a time, and a change may need a dump
-    /// while that of a query is in progress.
-    reads: ReconnectingSocket,
-    /// The queries to run next.
-    queries: Vec<Box<dyn PendingRead>>,
-    /// The most of them.
-    queue_length: usize,
+/// The queue of changes and short reads, and what runs them.
+pub(super) struct Lane {
+    queue: Queue<Job>,
+    worker: Mutex<Worker>,
+    kernel: Arc<dyn Kernel>,
 }
 
-/// Changes per iteration: enough to fill batches.
-const CHANGES_PER_ITERATION: usize = 256;
+/// Runs jobs.
+pub(super) struct Worker {
+    pub(super) engine: Engine,
+}
+
+/// The lock of a worker. Jobs that were submitted meanwhile are left to the thread at its end.
+pub(super) struct WorkerGuard<'a> {
+    /// `None` only while it is dropped.
+    worker: Option<MutexGuard<'a, Worker>>,
+    queue: &'a Queue<Job>,
+}
+
+/// Jobs that the thread takes at once. The reads among them run after the changes, equal ones once.
+const JOBS_PER_ITERATION: usize = 256;
+/// Jobs that a task runs at most, those of other tasks included: about a millisecond.
+const JOBS_OF_A_TASK: usize = 16;
 /// Time between two checks, while no requests arrive, whether the managed network namespace has been
 /// deleted: sockets in it would keep it, with its interfaces and addresses.
-const NAMESPACE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const NAMESPACE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+// === impl Lane ===
+
+impl Lane {
+    pub(super) fn new(engine: Engine, queue_length: usize) -> Self {
+        Self {
+            queue: Queue::new(queue_length),
+            kernel: engine.kernel.clone(),
+            worker: Mutex::new(Worker { engine }),
+        }
+    }
+
+    /// Puts a job into the queue, and runs it at once if the engine is idle and the job is short.
+    pub(super) fn submit(&self, job: Job) -> Result<(), Error> {
+        self.queue.push(job, |_| true)?;
+        // The task or thread that has the lock looks at the queue after releasing it.
+        if let Some(mut worker) = self.try_lock()
+            && worker.may_run_in_a_task()
+        {
+            worker.iterate(self.queue.take(JOBS_OF_A_TASK, Job::is_long));
+        }
+        Ok(())
+    }
+
+    /// Accepts no further jobs.
+    pub(super) fn close(&self) {
+        self.queue.close();
+    }
+
+    /// Runs jobs until the lane is closed.
+    pub(super) fn run(&self) {
+        self.queue.attach();
+        while !self.queue.has_ended() {
+            // With the lock, so that no task runs a later job first.
+            let mut worker = self.lock();
+            let jobs = self.queue.take(JOBS_PER_ITERATION, |_| false);
+            if !jobs.is_empty() {
+                worker.iterate(jobs);
+                continue;
+            }
+            drop(worker);
+            if self.kernel.namespace().is_none() {
+                thread::park();
+                continue;
+            }
+            thread::park_timeout(NAMESPACE_CHECK_INTERVAL);
+            // A failure is logged, and the next request reports it.
+            drop(self.lock().engine.socket.refresh());
+        }
+    }
+
+    /// Waits until nothing runs.
+    pub(super) fn lock(&self) -> WorkerGuard<'_> {
+        // A job that panics is caught; the engine is usable after any other panic, too.
+        let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        self.guard(worker)
+    }
+
+    pub(super) fn try_lock(&self) -> Option<WorkerGuard<'_>> {
+        match self.worker.try_lock() {
+            Ok(worker) => Some(self.guard(worker)),
+            Err(TryLockError::Poisoned(poisoned)) => Some(self.guard(poisoned.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    fn guard<'a>(&'a self, worker: MutexGuard<'a, Worker>) -> WorkerGuard<'a> {
+        WorkerGuard {
+            worker: Some(worker),
+            queue: &self.queue,
+        }
+    }
+}
 
 // === impl Worker ===
 
 impl Worker {
-    /// A worker that has not connected yet.
-    pub(super) fn new(
-        kernel: Arc<dyn Kernel>,
-        jobs: mpsc::Receiver<Job>,
-        cache: Arc<Cache>,
-        limits: &ExecutorLimits,
-    ) -> Self {
-        let engine = Engine::new(kernel, cache, limits.budget.clone());
-        Self {
-            reads: engine.socket.sibling(),
-            engine,
-            jobs,
-            queries: Vec::new(),
-            queue_length: limits.queue_length.max(1),
+    /// Whether the current task may run jobs: it is in a runtime with other threads, the socket is
+    /// connected (connecting may run modprobe), and no thread has to be in a network namespace.
+    fn may_run_in_a_task(&self) -> bool {
+        is_in_a_task()
+            && self.engine.kernel.namespace().is_none()
+            && self.engine.socket.is_connected()
+    }
+
+    /// Executes changes in order, then runs the reads, which see the changes. A panic fails the jobs
+    /// (their reply channels are dropped), not the daemon.
+    fn iterate(&mut self, jobs: Vec<Job>) {
+        if catch_unwind(AssertUnwindSafe(|| self.run(jobs))).is_err() {
+            tracing::error!("executor iteration panicked; its requests fail with INTERNAL");
+            self.engine.reset();
         }
     }
 
-    /// Runs until all handles are dropped. A handle unparks this thread after it has queued a job.
-    pub(super) fn run(mut self) {
-        loop {
-            let first = match self.jobs.try_recv() {
-                Ok(job) => job,
-                Err(TryRecvError::Empty) => {
-                    self.park();
-                    continue;
-                }
-                Err(TryRecvError::Disconnected) => return,
-            };
-            // A panic fails the requests of this iteration (their reply channels are dropped), not
-            // the daemon.
-            if catch_unwind(AssertUnwindSafe(|| self.iterate(first))).is_err() {
-                tracing::error!("executor iteration panicked; its requests fail with INTERNAL");
-                self.engine.socket.close();
-                self.reads.close();
-                self.engine.planned_in = None;
-                self.engine.dumping = None;
-                self.queries.clear();
-            }
-        }
-    }
-
-    /// Waits for a job.
-    fn park(&mut self) {
-        if self.engine.kernel.namespace().is_none() {
-            return thread::park();
-        }
-        thread::park_timeout(NAMESPACE_CHECK_INTERVAL);
-        // A failure is logged, and the next request reports it.
-        for socket in [&mut self.engine.socket, &mut self.reads] {
-            drop(socket.refresh());
-        }
-    }
-
-    /// Executes the waiting changes, then runs the waiting queries, which see the changes.
-    fn iterate(&mut self, first: Job) {
-        self.take_jobs(Some(first));
-        while !self.queries.is_empty() {
-            self.run_queries();
-        }
-    }
-
-    /// Takes the waiting jobs, executes the changes in order, and collects the queries. Queries do not
-    /// count: however many wait for the end of a dump, the changes behind them are executed during it.
-    fn take_jobs(&mut self, first: Option<Job>) {
-        let waiting = self.jobs.len();
-        let mut jobs = first.into_iter();
-        let mut transactions = Vec::new();
-        let mut changes = 0;
-        for _ in 0..=waiting {
-            let Some(job) = jobs.next().or_else(|| self.jobs.try_recv().ok()) else {
-                break;
-            };
+    fn run(&mut self, jobs: Vec<Job>) {
+        let mut reads: Vec<Box<dyn PendingRead>> = Vec::new();
+        for job in jobs {
             match job {
-                Job::Read(read) => {
-                    self.collect(read);
-                    continue;
-                }
-                Job::Transaction(transaction) => transactions.push(transaction),
+                Job::Read(read) => reads.push(read),
+                Job::Transaction(mut transaction) => transaction.run(&mut self.engine),
                 Job::Commands(commands, dry_run) => {
-                    // Changes keep their order.
-                    self.engine
-                        .run_transactions(std::mem::take(&mut transactions));
                     if let Some(commands) = commands.start(Instant::now()) {
                         commands.run(&mut self.engine, dry_run);
                     }
                 }
             }
-            changes += 1;
-            if changes == CHANGES_PER_ITERATION {
-                break;
-            }
         }
-        self.engine.run_transactions(transactions);
-    }
-
-    /// Keeps a query for the next run, up to as many as the queue holds.
-    fn collect(&mut self, read: Box<dyn PendingRead>) {
-        if self.queries.len() >= self.queue_length {
-            let now = Instant::now();
-            self.queries.retain_mut(|query| query.drop_unwanted(now));
-        }
-        if self.queries.len() >= self.queue_length {
-            read.reject(queue_full());
-        } else {
-            self.queries.push(read);
-        }
-    }
-
-    /// Runs the collected queries, equal ones once: all of them were requested before the read, so
-    /// they may share its result. Queries that arrive meanwhile wait for the next call.
-    fn run_queries(&mut self) {
-        let now = Instant::now();
-        let mut queries = std::mem::take(&mut self.queries);
-        while let Some(mut query) = queries.pop() {
-            queries.retain_mut(|other| !query.absorb(other.as_any()));
-            if query.drop_unwanted(now) {
-                query.run(self);
-            }
-        }
+        run_reads(reads, self);
     }
 }
 
 impl QueryRunner for Worker {
-    fn cache(&self) -> &Cache {
-        &self.engine.cache
+    fn cache(&self) -> Arc<Cache> {
+        self.engine.cache.clone()
     }
 
     fn enter(&mut self) -> Result<NamespaceId, Error> {
-        self.reads.enter()
+        self.engine.socket.enter()
     }
 
-    /// Changes that arrive between two datagrams of a dump are executed there.
     fn with_source(&mut self, fetch: &mut dyn FnMut(&mut Source<'_>)) {
-        // A change that runs meanwhile must not use the socket of the dump.
-        let mut socket = std::mem::replace(&mut self.reads, self.engine.socket.sibling());
-        let kernel = self.engine.kernel.clone();
-        let budget = self.engine.budget.clone();
-        fetch(&mut Source {
-            kernel: &*kernel,
-            budget: &budget,
-            socket: &mut socket,
-            interleave: &mut |dump| {
-                self.engine.dumping = Some((dump, false));
-                self.take_jobs(None);
-                let dumping = self.engine.dumping.take();
-                dumping.is_some_and(|(_, invalidated)| invalidated)
-            },
-        });
-        self.reads = socket;
+        fetch(&mut self.engine.source(&mut NoChanges));
+    }
+
+    fn reset(&mut self) {
+        self.engine.reset();
+    }
+}
+
+// === impl WorkerGuard ===
+
+impl std::ops::Deref for WorkerGuard<'_> {
+    type Target = Worker;
+
+    #[expect(clippy::expect_used, reason = "it is `None` only while it is dropped")]
+    fn deref(&self) -> &Worker {
+        self.worker.as_ref().expect("locked")
+    }
+}
+
+impl std::ops::DerefMut for WorkerGuard<'_> {
+    #[expect(clippy::expect_used, reason = "it is `None` only while it is dropped")]
+    fn deref_mut(&mut self) -> &mut Worker {
+        self.worker.as_mut().expect("locked")
+    }
+}
+
+impl Drop for WorkerGuard<'_> {
+    fn drop(&mut self) {
+        drop(self.worker.take());
+        if !self.queue.is_empty() {
+            self.queue.wake();
+        }
     }
 }

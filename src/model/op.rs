@@ -63,6 +63,8 @@ pub enum Query {
     ServiceWithServers(ServiceKey),
     /// `IPVS_CMD_GET_DEST`: the real servers of one service. One dump.
     Servers(ServiceKey),
+    /// One real server of a service. IPVS has no request for it: a dump of all of them.
+    Server(ServiceKey, ServerKey),
     /// The settings in `/proc/sys/net/ipv4/vs`.
     Settings,
     /// The setting `run_estimation`.
@@ -83,7 +85,10 @@ impl Query {
     /// The service that the query is about, if it is about one.
     pub fn service(&self) -> Option<ServiceKey> {
         match self {
-            Self::Service(key) | Self::ServiceWithServers(key) | Self::Servers(key) => Some(*key),
+            Self::Service(key)
+            | Self::ServiceWithServers(key)
+            | Self::Servers(key)
+            | Self::Server(key, _) => Some(*key),
             Self::Info
             | Self::Timeouts
             | Self::SyncDaemons
@@ -155,6 +160,32 @@ impl Op {
             | Self::StartSyncDaemon(_)
             | Self::StopSyncDaemon(_)
             | Self::SetSetting { .. } => false,
+        }
+    }
+
+    /// Whether the operation replaces the configuration of an entry that exists, and changes nothing
+    /// else.
+    pub fn is_edit(&self) -> bool {
+        matches!(self, Self::SetService(..) | Self::SetServer(..))
+    }
+
+    /// Whether the kernel may need longer for it than for one entry: it deletes or visits many, starts
+    /// or ends a thread, or is a file.
+    pub fn may_take_long(&self) -> bool {
+        match self {
+            Self::CreateService(..)
+            | Self::SetService(..)
+            | Self::CreateServer(..)
+            | Self::SetServer(..)
+            | Self::DeleteServer(..) => false,
+            Self::DeleteService(_)
+            | Self::Clear
+            | Self::ZeroAll
+            | Self::ZeroService(_)
+            | Self::SetTimeouts(_)
+            | Self::StartSyncDaemon(_)
+            | Self::StopSyncDaemon(_)
+            | Self::SetSetting { .. } => true,
         }
     }
 

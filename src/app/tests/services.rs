@@ -309,20 +309,11 @@ async fn zero_resets_one_service_or_all() {
 async fn the_error_says_that_another_program_deleted_the_service() {
     let (kernel, app) = setup();
     create_service(&app, TCP, &["10.0.0.1-80"]).await;
-    // Between the update and reading back.
-    let on = On::Command(command::SET_DEST);
-    kernel.faults().once(
-        on,
-        Fault::before(|kernel| {
-            let delete = Fault::before(|kernel| assert!(kernel.remove_service(id("192.0.2.1:80"))));
-            kernel.faults().once(On::Command(command::GET_DEST), delete);
-        }),
-    );
-    let update = server_draft(json!({"weight": 5}));
-    let server = server_key("10.0.0.1-80");
-    let error = app
-        .update_server(context(), key(TCP), server, update, NONE, false)
-        .await;
+    // Between the creation and reading back.
+    let delete = Fault::before(|kernel| assert!(kernel.remove_service(id("192.0.2.1:80"))));
+    kernel.faults().once(On::Command(command::GET_DEST), delete);
+    let create = server_draft(json!({"address": "10.0.0.2"}));
+    let error = app.create_server(context(), key(TCP), create).await;
     let error = error.unwrap_err();
     assert_eq!(error.reason, Reason::ServiceNotFound);
     assert!(error.detail.contains("another program"), "{error}");

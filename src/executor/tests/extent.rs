@@ -3,7 +3,7 @@
 //! throughout. Otherwise one more read confirms it.
 
 use super::*;
-use crate::executor::socket::{Dump, IpvsSocket};
+use crate::executor::{request::Dump, socket::IpvsSocket};
 
 /// A kernel whose entries have one of several lengths.
 fn kernel(padded: bool) -> FakeKernel {
@@ -19,7 +19,7 @@ fn datagram_capacity(padded: bool) -> u32 {
     seed_service(&kernel, 1, 0);
     let is_too_much = |n: &u32| {
         seed_server(&kernel, 1, *n);
-        let extent = socket.dump(Dump::Servers(key(1)), |_| (), || ()).unwrap();
+        let extent = socket.dump(Dump::Servers(key(1)), |_| ()).unwrap();
         extent.datagrams > 1
     };
     (0..200).find(is_too_much).unwrap()

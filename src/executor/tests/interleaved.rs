@@ -1,7 +1,6 @@
-//! Dumps during which the table changes: by other programs, and by writes of this process that the
-//! executor runs between two datagrams.
+//! Dumps during which the table changes: by other programs, and by writes of this process.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 
@@ -79,162 +78,95 @@ async fn a_service_deleted_during_the_dump_of_its_servers_is_missing() {
 }
 
 #[tokio::test]
-async fn a_write_runs_between_the_dumps_of_a_table_read() {
+async fn changes_and_short_reads_do_not_wait_for_the_end_of_a_table_read() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     for n in 1..=3 {
         seed_service(&kernel, n, 2);
     }
-    // The write arrives during the dump of the first service's servers, and runs after it.
+    connect(&executor).await;
     let (breakpoint, stop) = Breakpoint::new();
-    let counts = Arc::new(Mutex::new(Vec::new()));
-    let log = counts.clone();
-    kernel.faults().always(
-        On::Command(command::GET_DEST),
-        Fault::before(move |kernel| {
-            let mut log = log.lock().unwrap();
-            if log.is_empty() {
-                stop();
-            }
-            log.push(service_count(kernel));
-        }),
-    );
+    fault_once(&kernel, command::GET_DEST, Fault::before(move |_| stop()));
     let own = executor.clone();
     let read = tokio::spawn(async move { read_cached(&own, TableQuery).await });
     let release = breakpoint.reached().await;
-    let mut change = pin!(execute(&executor, create_service(4)));
-    submit(change.as_mut()).await;
+    execute(&executor, create_service(4)).await.unwrap();
+    let service = read_fresh(&executor, ServiceQuery(key(4))).await.unwrap();
+    assert!(service.is_some());
+    let entry = read_fresh(&executor, ServiceWithServersQuery(key(2))).await;
+    assert_eq!(entry.unwrap().unwrap().servers.len(), 2);
     release.send(()).unwrap();
-    change.await.unwrap();
-    // The read from before the write returns the table as dumped.
-    let table = read.await.unwrap().value;
-    assert_eq!(table.len(), 3);
-    assert_eq!(*counts.lock().unwrap(), [3, 4, 4]);
-    // That table is not cached.
-    let table = read_cached(&executor, TableQuery).await.value;
-    assert_eq!(table.len(), 4);
+    // The read from before the change returns the table as dumped. It is not kept.
+    let table = read.await.unwrap();
+    assert_eq!((table.value.len(), table.kept), (3, false));
+    assert_eq!(read_cached(&executor, TableQuery).await.value.len(), 4);
 }
 
 #[tokio::test]
-async fn a_write_behind_many_fresh_reads_does_not_wait_for_the_end_of_a_dump() {
+async fn a_change_does_not_wait_for_the_end_of_a_read_of_a_large_service() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
-    for n in 1..=3 {
-        seed_service(&kernel, n, 2);
-    }
+    seed_service(&kernel, 1, 60);
+    kernel.set_dump_size(2000);
+    connect(&executor).await;
+    // The first read shows that the service is large.
+    read_fresh(&executor, ServersQuery(key(1))).await.unwrap();
     let (breakpoint, stop) = Breakpoint::new();
-    let counts = Arc::new(Mutex::new(Vec::new()));
-    let log = counts.clone();
-    kernel.faults().always(
-        On::Command(command::GET_DEST),
-        Fault::before(move |kernel| {
-            let mut log = log.lock().unwrap();
-            if log.is_empty() {
-                stop();
-            }
-            log.push(service_count(kernel));
-        }),
-    );
+    let stop = Fault::dump_interrupted(move |_| stop());
+    fault_once(&kernel, command::GET_DEST, stop);
     let own = executor.clone();
-    let read = tokio::spawn(async move { read_fresh(&own, TableQuery).await });
+    let read = tokio::spawn(async move { read_fresh(&own, ServersQuery(key(1))).await });
     let release = breakpoint.reached().await;
-    let mut reads: Vec<_> = (0..600)
-        .map(|_| Box::pin(read_fresh(&executor, TimeoutsQuery)))
-        .collect();
-    for read in &mut reads {
-        submit(read.as_mut()).await;
-    }
-    let mut change = pin!(execute(&executor, create_service(4)));
-    submit(change.as_mut()).await;
+    execute(&executor, create_service(2)).await.unwrap();
     release.send(()).unwrap();
-    change.await.unwrap();
-    read.await.unwrap().unwrap();
-    for read in reads {
-        read.await.unwrap();
-    }
-    assert_eq!(counts.lock().unwrap()[..3], [3, 4, 4]);
+    assert_eq!(read.await.unwrap().unwrap().unwrap().len(), 60);
 }
 
-/// Writes that were submitted during a dump.
-#[derive(Clone, Default)]
-struct SubmittedWrites(Arc<Mutex<Vec<PendingWrite>>>);
-
-type PendingWrite = BoxFuture<'static, Result<Executed<()>, Error>>;
-
-impl SubmittedWrites {
-    /// A fault that submits the next of the operations after the first datagram of a dump.
-    fn submit_during_dump(&self, executor: &Executor, ops: impl IntoIterator<Item = Op>) -> Fault {
-        let (own, executor) = (self.clone(), executor.clone());
-        let ops = Mutex::new(ops.into_iter().collect::<Vec<_>>().into_iter());
-        let runtime = tokio::runtime::Handle::current();
-        Fault::dump_interrupted(move |_| {
-            let _entered = runtime.enter();
-            let (executor, op) = (executor.clone(), ops.lock().unwrap().next());
-            if let Some(op) = op {
-                let mut change = async move { execute(&executor, op).await }.boxed();
-                // The first poll puts it into the queue.
-                assert!((&mut change).now_or_never().is_none());
-                own.0.lock().unwrap().push(change);
-            }
-        })
-    }
-
-    /// Waits until all writes have succeeded.
-    async fn succeed(&self) {
-        let writes = std::mem::take(&mut *self.0.lock().unwrap());
-        for change in writes {
-            change.await.unwrap();
+/// A fault that executes the next of the operations after the first datagram of a dump. The dump goes
+/// on when those that are not `exclusive` have been executed.
+fn write_during_dump(
+    executor: &Executor,
+    ops: Vec<(Op, bool)>,
+) -> (Fault, Arc<Mutex<Vec<thread::JoinHandle<()>>>>) {
+    let (executor, ops) = (executor.clone(), Mutex::new(ops.into_iter()));
+    let runtime = tokio::runtime::Handle::current();
+    let excluded = Arc::new(Mutex::new(Vec::new()));
+    let started = excluded.clone();
+    let fault = Fault::dump_interrupted(move |_| {
+        let Some((op, is_excluded)) = ops.lock().unwrap().next() else {
+            return;
+        };
+        let (executor, runtime) = (executor.clone(), runtime.clone());
+        let write = thread::spawn(move || {
+            runtime.block_on(execute(&executor, op)).unwrap();
+        });
+        match is_excluded {
+            true => started.lock().unwrap().push(write),
+            false => write.join().unwrap(),
         }
-    }
+    });
+    (fault, excluded)
 }
 
 #[tokio::test]
-async fn a_write_runs_between_the_datagrams_of_a_long_dump() {
+async fn a_change_that_does_not_concern_a_dump_does_not_repeat_it() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     seed_service(&kernel, 1, 60);
     kernel.set_dump_size(2000);
     connect(&executor).await;
     kernel.reset_counts();
-    let submitted = SubmittedWrites::default();
-    let written = Arc::new(AtomicBool::new(false));
-    // For each datagram, whether the write had run.
-    let datagrams = Arc::new(Mutex::new(Vec::new()));
-    let (flag, log) = (written.clone(), datagrams.clone());
-    let faults = kernel.faults();
-    faults.once(
-        On::Command(command::GET_DEST),
-        submitted.submit_during_dump(&executor, [create_service(2)]),
-    );
-    faults.once(
-        On::Command(command::GET_DEST),
-        Fault::rewrite(move |_| log.lock().unwrap().push(written.load(Ordering::Relaxed))),
-    );
-    faults.once(
-        On::Command(command::NEW_SERVICE),
-        Fault::before(move |_| flag.store(true, Ordering::Relaxed)),
-    );
-    let servers = read_fresh(&executor, ServersQuery(key(1))).await.unwrap();
-    let servers = servers.unwrap();
+    let (fault, _) = write_during_dump(&executor, vec![(create_service(2), false)]);
+    fault_once(&kernel, command::GET_DEST, fault);
+    let table = read_fresh(&executor, TableQuery).await.unwrap();
     let expected: Vec<_> = (0..60).rev().map(server_key).collect();
-    assert_eq!(keys(&servers), expected);
-    assert_eq!(
-        kernel.dumps(command::GET_DEST),
-        1,
-        "the write does not invalidate the dump"
-    );
-    let datagrams = datagrams.lock().unwrap().clone();
-    assert!(datagrams.len() > 8, "{} datagrams", datagrams.len());
-    assert_eq!(
-        datagrams.iter().position(|written| *written),
-        Some(5),
-        "after the four of one receive and the one that the kernel fills ahead: {datagrams:?}"
-    );
-    submitted.succeed().await;
+    assert_eq!(keys(&table[0].servers), expected);
+    assert_eq!(kernel.dumps(command::GET_DEST), 1);
+    assert_eq!(service_count(&kernel), 2);
 }
 
 #[tokio::test]
-async fn a_dump_that_an_own_write_invalidates_is_repeated() {
+async fn a_dump_that_an_own_change_invalidates_is_repeated() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);
     seed_service(&kernel, 1, 60);
@@ -243,33 +175,29 @@ async fn a_dump_that_an_own_write_invalidates_is_repeated() {
     // The newest server is dumped first. Deleting it shifts the rest by one.
     let newest = Op::DeleteServer(key(1), server_key(59));
     let expected = |from: u32| (0..from).rev().map(server_key).collect::<Vec<_>>();
-    let submitted = SubmittedWrites::default();
     for (op, count, dumps) in [(newest, 59, 2), (create_server(1, 59), 60, 2)] {
         kernel.reset_counts();
-        kernel.faults().once(
-            On::Command(command::GET_DEST),
-            submitted.submit_during_dump(&executor, [op]),
-        );
+        let (fault, _) = write_during_dump(&executor, vec![(op, false)]);
+        fault_once(&kernel, command::GET_DEST, fault);
         let table = read_fresh(&executor, TableQuery).await;
         assert_eq!(keys(&table.unwrap()[0].servers), expected(count));
         assert_eq!(kernel.dumps(command::GET_DEST), dumps);
-        submitted.succeed().await;
     }
 
-    // A write during each attempt: the last attempt runs without interruption.
+    // A change during each attempt: the last attempt excludes it.
     kernel.reset_counts();
-    kernel.faults().times(
-        3,
-        On::Command(command::GET_DEST),
-        submitted.submit_during_dump(
-            &executor,
-            [59, 58, 57].map(|n| Op::DeleteServer(key(1), server_key(n))),
-        ),
-    );
-    let entry = read_fresh(&executor, ServiceWithServersQuery(key(1))).await;
-    let entry = entry.unwrap().unwrap();
-    assert_eq!(keys(&entry.servers), expected(58));
+    let ops = [(59, false), (58, false), (57, true)];
+    let ops = ops.map(|(n, excluded)| (Op::DeleteServer(key(1), server_key(n)), excluded));
+    let (fault, excluded) = write_during_dump(&executor, ops.to_vec());
+    let faults = kernel.faults();
+    faults.times(3, On::Command(command::GET_DEST), fault);
+    let table = read_fresh(&executor, TableQuery).await.unwrap();
+    assert_eq!(keys(&table[0].servers), expected(58));
     assert_eq!(kernel.dumps(command::GET_DEST), 3);
-    submitted.succeed().await;
-    assert_eq!(kernel.service(id(1)).unwrap().len(), 57);
+    let excluded = std::mem::take(&mut *excluded.lock().unwrap());
+    assert_eq!(excluded.len(), 1);
+    wait_until("the excluded change is executed", || {
+        kernel.service(id(1)).unwrap().len() == 57
+    })
+    .await;
 }

@@ -1,11 +1,8 @@
-//! Queue length, deadlines, cancelled requests, panics in plans, wake-ups.
-
-use std::{sync::atomic::AtomicBool, thread};
+//! Queue length, deadlines, cancelled requests, panics in plans.
 
 use tokio::time::timeout;
 
 use super::*;
-use crate::executor::handle::Waker;
 
 #[tokio::test]
 async fn a_request_beyond_the_queue_length_is_rejected_at_once() {
@@ -155,31 +152,6 @@ async fn a_panic_in_a_plan_fails_its_transaction_alone() {
     }
     assert_eq!(service_count(&kernel), 4);
     read_fresh(&executor, TableQuery).await.unwrap();
-}
-
-#[tokio::test]
-async fn concurrent_submissions_share_one_wake_up() {
-    let (woken, wake_up) = std_mpsc::channel();
-    let parked = thread::spawn(move || {
-        thread::park();
-        woken.send(()).unwrap();
-    });
-    let waker = Waker {
-        thread: parked.thread().clone(),
-        pending: AtomicBool::new(false),
-    };
-    let mut first = Box::pin(waker.wake());
-    submit(first.as_mut()).await;
-    // The second does not yield.
-    tokio::select! {
-        biased;
-        () = waker.wake() => {}
-        () = std::future::ready(()) => panic!("the second submission yields"),
-    }
-    // The first wakes the thread even when it is cancelled. The next submission yields again.
-    drop(first);
-    wake_up.recv().unwrap();
-    submit(pin!(waker.wake())).await;
 }
 
 #[tokio::test]

@@ -127,18 +127,22 @@ async fn every_outcome_is_determined_when_error_replies_overflow_the_socket() {
     for n in 0..40 {
         seed_service(&kernel, n, 0);
     }
-    let requests = (0..80).map(|n| write(&executor, with_precondition(n, create_service(n))));
-    let results = run_concurrently(&kernel, &executor, requests).await;
+    let commands = CommandList {
+        ops: (0..80).map(create_service).collect(),
+        stop_on_error: false,
+    };
+    let outcome = write(&executor, commands).await.unwrap();
+    assert!(outcome.interruption.is_none());
     let mut replies = 0;
-    for (n, result) in (0..80).zip(results) {
+    for (n, result) in (0..80).zip(outcome.results) {
         if n < 40 {
             // It exists with another scheduler: the reply arrived, or reading back showed it.
-            let error = result.unwrap_err();
+            let error = Result::from(result).unwrap_err();
             match error.reason {
                 Reason::ServiceExists => replies += 1,
                 reason => assert_eq!(reason, Reason::DeadlineExceeded),
             }
-        } else if let Err(error) = result {
+        } else if let Err(error) = Result::from(result) {
             assert!(error.detail.contains("was not executed"), "{n}: {error}");
             assert!(kernel.service(id(n)).is_none(), "{n}");
         } else {

@@ -46,10 +46,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "server", "bin"]),
 ];
 
-/// Files of the executor that async code calls. The others run on the executor's threads.
+/// Files of the executor that async code calls, and the one that knows the runtime of such code. The
+/// others are the same on the executor's threads and in a task.
 const HANDLE: &[&str] = &[
     "executor/handle.rs",
     "executor/connections.rs",
+    "executor/offload.rs",
     "executor/table_reads.rs",
 ];
 

@@ -1,0 +1,18 @@
+//! Work that may take long, on a thread that other tasks may be waiting for.
+
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+/// Whether the current task may run what [`offload`] may have to move: its runtime has other threads.
+pub fn is_in_a_task() -> bool {
+    let runtime = Handle::try_current();
+    runtime.is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
+}
+
+/// Runs something that may take longer than a task may occupy a worker of the async runtime. If this
+/// is a worker, its other tasks move to another thread first. A thread of the executor just runs it.
+pub fn offload<T>(work: impl FnOnce() -> T) -> T {
+    match is_in_a_task() {
+        true => tokio::task::block_in_place(work),
+        false => work(),
+    }
+}

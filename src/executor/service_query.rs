@@ -1,0 +1,249 @@
+//! Queries of a single service, which may share the send of the operations before them.
+
+use std::sync::Arc;
+
+use super::{
+    query::TypedQuery,
+    service_state::{Servers, ServiceRead, ServiceState},
+};
+use crate::{
+    codec,
+    model::{
+        Errno, Error, Op, Query, Rates, Server, ServerKey, Service, ServiceEntry, ServiceKey, Stats,
+    },
+};
+
+/// [`Query::Service`]; `None` if it does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServiceQuery(pub ServiceKey);
+
+/// [`Query::ServiceWithServers`]; `None` if it does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServiceWithServersQuery(pub ServiceKey);
+
+/// [`Query::Servers`]; `None` if the service does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServersQuery(pub ServiceKey);
+
+/// [`Query::Server`]: one server of a service; `None` if the service does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServerQuery(pub ServiceKey, pub ServerKey);
+
+/// The result of a [`ServerQuery`].
+#[derive(Clone, Debug)]
+pub struct FoundServer {
+    /// The server, if it exists.
+    pub server: Option<Server>,
+    /// The number of servers of its service.
+    pub servers: usize,
+}
+
+// === impl TypedQuery ===
+
+impl TypedQuery for ServiceQuery {
+    type Answer = Option<Arc<ServiceEntry>>;
+
+    fn query(&self) -> Option<Query> {
+        Some(Query::Service(self.0))
+    }
+
+    fn service_read(&self) -> Option<ServiceRead> {
+        Some(ServiceRead {
+            key: self.0,
+            service: true,
+            servers: Servers::None,
+        })
+    }
+
+    fn from_state(state: ServiceState) -> Option<Self::Answer> {
+        Some(state.service?.ok().map(Self::entry))
+    }
+
+    fn project(entry: &mut Self::Answer, op: &Op) -> Result<(), Error> {
+        match entry {
+            Some(_) => Ok(()),
+            None => Err(codec::rejected(op, Errno::ESRCH, true)),
+        }
+    }
+}
+
+impl ServiceQuery {
+    /// The result for a service that exists.
+    pub(super) fn entry(service: Service) -> Arc<ServiceEntry> {
+        Arc::new(ServiceEntry {
+            service,
+            servers: Vec::new(),
+        })
+    }
+}
+
+impl TypedQuery for ServiceWithServersQuery {
+    type Answer = Option<Arc<ServiceEntry>>;
+
+    fn query(&self) -> Option<Query> {
+        Some(Query::ServiceWithServers(self.0))
+    }
+
+    fn service_read(&self) -> Option<ServiceRead> {
+        Some(ServiceRead {
+            key: self.0,
+            service: true,
+            servers: Servers::All,
+        })
+    }
+
+    fn from_state(state: ServiceState) -> Option<Self::Answer> {
+        let ServiceState {
+            service, servers, ..
+        } = state;
+        let entry = |service| Arc::new(ServiceEntry { service, servers });
+        Some(service?.ok().map(entry))
+    }
+
+    fn shows(entry: &Self::Answer, _op: &Op) -> bool {
+        entry.is_some()
+    }
+
+    fn project(entry: &mut Self::Answer, op: &Op) -> Result<(), Error> {
+        let result = match (op, entry.as_mut().map(Arc::make_mut)) {
+            (Op::CreateService(key, config), None) => {
+                *entry = Some(ServiceQuery::entry(Service {
+                    key: *key,
+                    config: *config,
+                    stats: Stats::default(),
+                    rates: Rates::default(),
+                }));
+                Ok(())
+            }
+            (Op::CreateService(..), Some(_)) => Err(Errno::EEXIST),
+            (Op::DeleteService(_), Some(_)) => {
+                *entry = None;
+                Ok(())
+            }
+            (Op::SetService(_, config), Some(entry)) => {
+                entry.service.config = *config;
+                Ok(())
+            }
+            (op, Some(entry)) => project_servers(&mut entry.servers, op),
+            (_, None) => Err(Errno::ESRCH),
+        };
+        result.map_err(|errno| codec::rejected(op, errno, true))
+    }
+}
+
+impl TypedQuery for ServersQuery {
+    type Answer = Option<Arc<Vec<Server>>>;
+
+    fn query(&self) -> Option<Query> {
+        Some(Query::Servers(self.0))
+    }
+
+    fn service_read(&self) -> Option<ServiceRead> {
+        Some(ServiceRead {
+            key: self.0,
+            service: false,
+            servers: Servers::All,
+        })
+    }
+
+    fn from_state(state: ServiceState) -> Option<Self::Answer> {
+        let exists = !matches!(state.service, Some(Err(_)));
+        Some(exists.then(|| Arc::new(state.servers)))
+    }
+
+    fn shows(servers: &Self::Answer, op: &Op) -> bool {
+        match (op, servers) {
+            (Op::CreateServer(_, key, _) | Op::SetServer(_, key, _), Some(servers)) => {
+                servers.iter().any(|server| server.key == *key)
+            }
+            (_, servers) => servers.is_some(),
+        }
+    }
+
+    fn project(servers: &mut Self::Answer, op: &Op) -> Result<(), Error> {
+        let result = match servers {
+            Some(servers) => project_servers(Arc::make_mut(servers), op),
+            None => Err(Errno::ESRCH),
+        };
+        result.map_err(|errno| codec::rejected(op, errno, true))
+    }
+}
+
+impl TypedQuery for ServerQuery {
+    type Answer = Option<FoundServer>;
+
+    fn query(&self) -> Option<Query> {
+        Some(Query::Server(self.0, self.1))
+    }
+
+    fn service_read(&self) -> Option<ServiceRead> {
+        Some(ServiceRead {
+            key: self.0,
+            service: false,
+            servers: Servers::One(self.1),
+        })
+    }
+
+    fn from_state(state: ServiceState) -> Option<Self::Answer> {
+        let exists = !matches!(state.service, Some(Err(_)));
+        Some(exists.then(|| FoundServer {
+            server: state.servers.first().copied(),
+            servers: state.count,
+        }))
+    }
+
+    fn shows(found: &Self::Answer, op: &Op) -> bool {
+        match (op, found) {
+            (Op::CreateServer(..) | Op::SetServer(..), found) => {
+                found.as_ref().is_some_and(|found| found.server.is_some())
+            }
+            (_, found) => found.is_some(),
+        }
+    }
+
+    fn project(found: &mut Self::Answer, op: &Op) -> Result<(), Error> {
+        let result = match found {
+            Some(found) => {
+                let mut servers = found.server.into_iter().collect();
+                let result = project_servers(&mut servers, op);
+                found.server = servers.first().copied();
+                result
+            }
+            None => Err(Errno::ESRCH),
+        };
+        result.map_err(|errno| codec::rejected(op, errno, true))
+    }
+}
+
+/// Changes the servers of a service as executing `op` would, or fails as the kernel would.
+fn project_servers(servers: &mut Vec<Server>, op: &Op) -> Result<(), Errno> {
+    let position = |key| servers.iter().position(|server: &Server| server.key == key);
+    match op {
+        Op::CreateServer(_, key, config) => {
+            if position(*key).is_some() {
+                return Err(Errno::EEXIST);
+            }
+            let server = Server {
+                key: *key,
+                config: *config,
+                active_connections: 0,
+                inactive_connections: 0,
+                persistent_connections: 0,
+                stats: Stats::default(),
+                rates: Rates::default(),
+            };
+            // The kernel inserts a new server before the others.
+            servers.insert(0, server);
+        }
+        Op::SetServer(_, key, config) => {
+            let position = position(*key).ok_or(Errno::ENOENT)?;
+            servers[position].config = *config;
+        }
+        Op::DeleteServer(_, key) => {
+            let position = position(*key).ok_or(Errno::ENOENT)?;
+            servers.remove(position);
+        }
+        _ => {}
+    }
+    Ok(())
+}
