@@ -2,7 +2,7 @@
 PREFIX  ?= /usr/local
 PORT    ?= 4787
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
-export PORT SKIP TEST KERNEL CHECK
+export PORT SKIP TEST KERNEL CHECK ONLY WORKS ROUNDS SIZES OUT
 # Finds the toolchain where the environment is empty.
 export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin):$(or $(HOME),/root)/.cargo/bin
 export RUSTUP_TOOLCHAIN := $(or $(RUSTUP_TOOLCHAIN),$(shell lab/toolchain))
@@ -18,7 +18,7 @@ run: ## ipvsd on the IPVS of this machine's kernel, else in the lab (PORT=4787)
 demo: ## ipvsd in the lab, with real servers and traffic (PORT=4787)
 	@lab/run demo
 
-test: ## everything: lint, host tests, kernel tests, conformance (SKIP=kernel,conformance)
+test: ## everything: lint, host tests, kernel tests, conformance, instruction counts (SKIP=kernel,conformance)
 	@lab/test
 
 test-unit: ## the tests that need neither root nor a kernel with IPVS
@@ -28,7 +28,7 @@ test-kernel: ## the tests on real kernels; one by TEST=suite::name KERNEL=instal
 	@lab/install build kernel tests
 	@lab/test-kernel
 
-bench: ## measure everything, write docs/benchmarks.md (ONLY=uml,tcg,transport,memory,micro)
+bench: ## measure everything, write docs/benchmarks.md (ONLY=uml,tcg,transport,memory,micro WORKS=fill,table,changes,large,connections,crowd)
 	@lab/bench
 
 fmt: ## format the sources

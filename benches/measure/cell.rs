@@ -1,7 +1,10 @@
 //! The work of one contender in its own network namespace, or of several that alternate on one table.
 
 mod changes;
+mod connections;
+mod crowd;
 mod fill;
+mod large;
 mod standing;
 
 use std::{
@@ -16,7 +19,7 @@ use tokio::runtime;
 
 use super::{
     daemon::{DEFAULT_PORT, Daemon},
-    grpc,
+    grpc::Lister,
     http::Http,
     raw::{Mode, Raw},
     sample::sample,
@@ -34,6 +37,12 @@ pub enum Work {
     Changes,
     /// Memory of the daemon while it lists.
     Memory,
+    /// A million real servers: loading, listing, and memory.
+    Large,
+    /// Listing the connection table.
+    Connections,
+    /// Other clients while a service with very many real servers is restored.
+    Crowd,
 }
 
 /// Contenders that load a table.
@@ -82,6 +91,10 @@ pub struct Options {
 const LIST: &str = "/v1/services?include=servers,stats,rates";
 const SCRATCH: &str = "/dev/shm/ipvsd-bench";
 
+/// A server of a service that is small in every table, and the rules that create it.
+const BESIDE: &str = "/v1/services/fwmark-1/servers/192.0.2.1-0";
+const BESIDE_RULES: &str = "-A -f 1 -s rr\n-a -f 1 -r 192.0.2.1 -g\n";
+
 pub fn run(options: &Options) -> anyhow::Result<()> {
     // Without an address there are no routes, and IPVS rejects real servers.
     run_command("ip", &["link", "set", "lo", "up"])?;
@@ -92,6 +105,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         Work::Table => options.table(&mut raw)?,
         Work::Changes => options.changes(&mut raw)?,
         Work::Memory => options.memory(&mut raw)?,
+        Work::Large => options.large(&mut raw)?,
+        Work::Connections => options.connections()?,
+        Work::Crowd => options.crowd(&mut raw)?,
     }
     // Makes removing the namespace cheap.
     raw.flush()
@@ -124,7 +140,7 @@ impl Options {
             for (contender, over_grpc) in [("http", false), ("grpc", true)] {
                 daemon.forget_peak()?;
                 if over_grpc {
-                    grpc::list(&mut grpc::connect(daemon.address).await?).await?;
+                    Lister::connect(daemon.address).await?.list_all().await?;
                 } else {
                     http.read(LIST).await?;
                 }

@@ -62,25 +62,31 @@ impl Daemon {
     }
 
     pub fn memory(&self) -> anyhow::Result<Memory> {
-        let status = fs::read_to_string(self.file("status"))?;
+        Memory::of(self.child.id())
+    }
+
+    /// Resets the peak.
+    pub fn forget_peak(&self) -> anyhow::Result<()> {
+        let file = format!("/proc/{}/clear_refs", self.child.id());
+        Ok(fs::write(file, "5")?)
+    }
+}
+
+// === impl Memory ===
+
+impl Memory {
+    /// The memory of a process.
+    pub fn of(process: u32) -> anyhow::Result<Self> {
+        let status = fs::read_to_string(format!("/proc/{process}/status"))?;
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             line.and_then(|line| line.split_whitespace().next()?.parse().ok())
                 .with_context(|| format!("no {name} in /proc/PID/status"))
         };
-        Ok(Memory {
+        Ok(Self {
             resident: field("VmRSS:")?,
             peak: field("VmHWM:")?,
         })
-    }
-
-    /// Resets the peak.
-    pub fn forget_peak(&self) -> anyhow::Result<()> {
-        Ok(fs::write(self.file("clear_refs"), "5")?)
-    }
-
-    fn file(&self, name: &str) -> String {
-        format!("/proc/{}/{name}", self.child.id())
     }
 }
 

@@ -5,6 +5,10 @@ use std::net::SocketAddr;
 
 use bytes::{Buf, BufMut, Bytes};
 use ipvsd::proto::v1::{self as pb, ipvs_service_client::IpvsServiceClient};
+use prost::{
+    Message,
+    encoding::{DecodeContext, decode_key, skip_field, string},
+};
 use tonic::{
     Status,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
@@ -83,17 +87,21 @@ pub fn list_request(max_age_seconds: i64) -> pb::ListServicesRequest {
     }
 }
 
-/// Lists everything, page by page, from one dump. Returns the numbers of services and servers.
-pub async fn list(client: &mut Client) -> anyhow::Result<(usize, usize)> {
-    let (mut services, mut servers) = (0, 0);
-    // The dump is cached for the pages after the first.
-    let mut request = pb::ListServicesRequest {
+/// A request for the first page of everything from a new dump, which is kept for the next pages.
+fn first_page() -> pb::ListServicesRequest {
+    pb::ListServicesRequest {
         max_age: Some(prost_types::Duration {
             seconds: 0,
             nanos: 1,
         }),
         ..list_request(0)
-    };
+    }
+}
+
+/// Lists everything, page by page, from one dump. Returns the numbers of services and servers.
+pub async fn list(client: &mut Client) -> anyhow::Result<(usize, usize)> {
+    let (mut services, mut servers) = (0, 0);
+    let mut request = first_page();
     loop {
         let page = client.list_services(request).await?.into_inner();
         services += page.services.len();
@@ -101,11 +109,31 @@ pub async fn list(client: &mut Client) -> anyhow::Result<(usize, usize)> {
         if page.next_page_token.is_empty() {
             return Ok((services, servers));
         }
-        request = pb::ListServicesRequest {
-            page_token: page.next_page_token,
-            ..list_request(60)
-        };
+        request = next_page(page.next_page_token);
     }
+}
+
+fn next_page(page_token: String) -> pb::ListServicesRequest {
+    pb::ListServicesRequest {
+        page_token,
+        ..list_request(60)
+    }
+}
+
+/// The field `next_page_token` of a page, without decoding its services.
+fn token_of(mut page: Bytes) -> anyhow::Result<String> {
+    const TOKEN: u32 = 2;
+    let context = DecodeContext::default();
+    while page.has_remaining() {
+        let (field, kind) = decode_key(&mut page)?;
+        if field == TOKEN {
+            let mut token = String::new();
+            string::merge(kind, &mut token, &mut page, context)?;
+            return Ok(token);
+        }
+        skip_field(kind, field, &mut page, context.clone())?;
+    }
+    Ok(String::new())
 }
 
 // === impl Lister ===
@@ -120,6 +148,20 @@ impl Lister {
         let path = http::uri::PathAndQuery::from_static(LIST);
         let answer = self.0.unary(tonic::Request::new(request), path, Opaque);
         Ok(answer.await?.into_inner())
+    }
+
+    /// Lists everything, page by page, from one dump. Returns the length of the messages.
+    pub async fn list_all(&mut self) -> anyhow::Result<usize> {
+        let (mut request, mut length) = (first_page(), 0);
+        loop {
+            let page = self.list(request.encode_to_vec().into()).await?;
+            length += page.len();
+            let token = token_of(page)?;
+            if token.is_empty() {
+                return Ok(length);
+            }
+            request = next_page(token);
+        }
     }
 }
 

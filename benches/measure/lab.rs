@@ -51,8 +51,17 @@ pub struct Options {
     /// Rounds of those processes.
     #[arg(long, default_value_t = 5)]
     process_rounds: u32,
+    /// Rounds of the works `large`, `connections` and `crowd`, at most.
+    #[arg(long, default_value_t = 3)]
+    long_rounds: u32,
+    /// The table of the work `large`.
+    #[arg(long, default_value = "10000x100")]
+    large: Size,
+    /// The table of the work `crowd`.
+    #[arg(long, default_value = "1x70000")]
+    crowd: Size,
     /// Time limit of a contender in seconds.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 400)]
     limit: u64,
     /// The daemon.
     #[arg(long)]
@@ -116,6 +125,22 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             Work::Memory => {
                 for round in 1..=options.rounds {
                     options.cell(*work, None, largest.unwrap_or(CHANGES_SIZE), round)?;
+                }
+            }
+            Work::Large => {
+                for round in 1..=options.rounds.min(options.long_rounds) {
+                    let mut contenders = [Contender::RawPacked, Contender::HttpRules];
+                    if round.is_multiple_of(2) {
+                        contenders.reverse();
+                    }
+                    for contender in contenders {
+                        options.cell(*work, Some(contender), options.large, round)?;
+                    }
+                }
+            }
+            Work::Connections | Work::Crowd => {
+                for round in 1..=options.rounds.min(options.long_rounds) {
+                    options.cell(*work, None, options.crowd, round)?;
                 }
             }
         }

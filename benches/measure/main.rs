@@ -7,6 +7,7 @@ mod cell;
 mod daemon;
 mod grpc;
 mod http;
+mod instructions;
 mod lab;
 mod memory;
 mod raw;
@@ -52,6 +53,8 @@ enum What {
         #[arg(default_value_t = 1)]
         count: u32,
     },
+    /// Count instructions, and compare them with a baseline; lab/instructions runs it.
+    Instructions(instructions::Options),
     /// The rules of a table, as text.
     Rules {
         /// Services × servers.
@@ -91,6 +94,7 @@ fn main() -> anyhow::Result<()> {
             }
             Ok(())
         }
+        What::Instructions(options) => instructions::run(&options),
         What::Rules { size } => {
             print!("{}", size.rules());
             Ok(())

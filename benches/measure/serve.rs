@@ -27,7 +27,7 @@ use ipvsd::{
     kernel::{FakeKernel, fake::command},
     server::{Config, ListenAddress, Log, Server, Shutdown, build_router},
 };
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::{net::TcpListener, runtime};
 
 use super::{grpc, subjects, table::Size};
 
@@ -38,6 +38,12 @@ pub struct Options {
     /// The table of ipvsd.
     #[arg(long, default_value = "100x10")]
     size: Size,
+    /// Connections in the table of ipvsd.
+    #[arg(long, default_value_t = 0)]
+    connections: u32,
+    /// Threads that serve requests. Default: one for each processor.
+    #[arg(long)]
+    workers: Option<usize>,
     /// File with the JSON of the static server.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -56,10 +62,16 @@ pub enum Kind {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let runtime = Runtime::new()?;
+    let mut runtime = runtime::Builder::new_multi_thread();
+    if let Some(workers) = options.workers {
+        runtime.worker_threads(workers);
+    }
+    let runtime = runtime.enable_all().build()?;
     match options.kind {
         Kind::Ipvsd => {
             let kernel = subjects::kernel(options.size.services, options.size.servers);
+            let connections = options.connections;
+            kernel.set_connection_source(move || Box::new((0..connections).map(connection)));
             let address = runtime.block_on(serve_ipvsd(&kernel))?;
             println!("address\t{address}");
             wait_for_end()?;
@@ -99,6 +111,12 @@ async fn serve_ipvsd(kernel: &FakeKernel) -> anyhow::Result<SocketAddr> {
     let router = build_router(app, &config, &shutdown);
     tokio::spawn(async move { server.serve(router, &budget, &shutdown).await });
     address.context("it listens nowhere")
+}
+
+/// A line of `/proc/net/ip_vs_conn`.
+fn connection(number: u32) -> String {
+    let (client, port) = (0xc612_0000 + number, 1024 + number % 50_000);
+    format!("TCP {client:08X} {port:04X} 0A010001 0050 0A800001 0050 ESTABLISHED     899")
 }
 
 /// The same response to every request.

@@ -111,7 +111,7 @@ impl FromStr for Size {
         let parsed = text.split_once('x').and_then(|(services, servers)| {
             Some(Self {
                 services: services.parse().ok().filter(|n| (1..=65_536).contains(n))?,
-                servers: servers.parse().ok().filter(|n| (1..=65_536).contains(n))?,
+                servers: servers.parse().ok().filter(|n| (1..=100_000).contains(n))?,
             })
         });
         parsed.ok_or_else(|| anyhow::anyhow!("{text:?} is no size such as 100x10"))

@@ -18,8 +18,9 @@ use prost::Message;
 use tokio::{runtime::Runtime, task::JoinSet};
 
 use super::{
+    daemon::Memory,
     grpc::{self, Lister},
-    http::Http,
+    http::{Http, Reader},
     sample::{milliseconds, quantile, remark, sample},
     table::{Size, service_id},
 };
@@ -55,6 +56,8 @@ enum Load {
 
 /// Clients of [`Load::One`].
 const FEW: usize = 64;
+/// Connections of a list whose peak of memory is measured.
+const CONNECTIONS: u32 = 1_000_000;
 const LIST: &str = "/v1/services?include=servers,stats,rates";
 
 /// A process `measure serve`, which ends with this value.
@@ -97,6 +100,15 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         anyhow::Ok(())
     })?;
     drop(model);
+    for round in 1..=options.rounds {
+        sample(
+            "connections peak",
+            CONNECTIONS,
+            "http",
+            round,
+            connections()?,
+        );
+    }
     let bytes = |path: &Path| anyhow::Ok(fs::metadata(path)?.len() as f64);
     sample("answer bytes", &size, "http", 1, bytes(&list)?);
     sample("answer bytes", &size, "grpc", 1, bytes(&proto)?);
@@ -138,6 +150,16 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         options.seconds, options.pollers
     ));
     Ok(fs::remove_dir_all(directory)?)
+}
+
+/// Peak RSS in KiB of a server that lists many connections.
+fn connections() -> anyhow::Result<f64> {
+    let count = CONNECTIONS.to_string();
+    let server = Server::start(&["ipvsd", "--size", "1x1", "--connections", &count])?;
+    let path = format!("/v1/connections?limit={CONNECTIONS}");
+    let length = Reader::connect(server.address)?.read(&path)?;
+    ensure!(length > 100 * CONNECTIONS as usize, "{length} bytes only");
+    Ok(Memory::of(server.child.id())?.peak)
 }
 
 fn one_service() -> String {
@@ -238,9 +260,16 @@ impl Client {
 
 impl Server {
     pub fn start(arguments: &[&str]) -> anyhow::Result<Self> {
-        let mut child = Command::new(env::current_exe()?)
-            .arg("serve")
-            .args(arguments)
+        Self::start_by(
+            Command::new(env::current_exe()?)
+                .arg("serve")
+                .args(arguments),
+        )
+    }
+
+    /// Starts a server by a command that becomes `measure serve`.
+    pub fn start_by(command: &mut Command) -> anyhow::Result<Self> {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -258,11 +287,12 @@ impl Server {
         })
     }
 
-    /// Ends the server; returns the number of dumps.
-    fn end(&mut self) -> anyhow::Result<Option<u64>> {
+    /// Ends the server and waits until it has ended; returns the number of dumps.
+    pub fn end(&mut self) -> anyhow::Result<Option<u64>> {
         self.input = None;
         let mut line = String::new();
         self.output.read_line(&mut line)?;
+        self.child.wait()?;
         let dumps = line.trim().strip_prefix("dumps\t");
         Ok(dumps.map(str::parse).transpose()?)
     }

@@ -15,7 +15,7 @@ use super::{
         table::{server_id, service_id},
         transport::Server,
     },
-    LIST, Options, SCRATCH, block_on, run_command,
+    BESIDE, BESIDE_RULES, LIST, Options, SCRATCH, block_on, run_command,
 };
 
 /// Lists per round; the result is their median.
@@ -23,8 +23,6 @@ const LISTINGS: usize = 3;
 /// Single changes per round, and per contender before the next one.
 const SINGLES: u32 = 200;
 const TURN: u32 = 25;
-/// A server of a service that is small in every table.
-const BESIDE: &str = "/v1/services/fwmark-1/servers/192.0.2.1-0";
 
 impl Options {
     pub(super) fn table(&self, raw: &mut Raw) -> anyhow::Result<()> {
@@ -33,7 +31,9 @@ impl Options {
         block_on(async {
             let mut grpc = grpc::connect(daemon.address).await?;
             let mut reader = Reader::connect(daemon.address)?;
-            self.list(raw, &mut reader, &mut grpc).await?;
+            let mut lister = Lister::connect(daemon.address).await?;
+            self.list(raw, &mut reader, (&mut lister, &mut grpc))
+                .await?;
             // Connect here: during the lists it would reach the idle timeout.
             let mut http = Http::connect(daemon.address).await?;
             // The cost of a static server is the minimum of any server.
@@ -58,15 +58,17 @@ impl Options {
         &self,
         raw: &mut Raw,
         http: &mut Reader,
-        grpc: &mut grpc::Client,
+        (lister, decoder): (&mut Lister, &mut grpc::Client),
     ) -> anyhow::Result<()> {
         let exact = ["-Ln", "--stats", "--exact"];
         let servers = self.size.services * self.size.servers;
         let has_ipvsctl = self.has_ipvsctl();
-        let mut times: [(&str, Vec<f64>); 5] =
-            ["raw", "ipvsadm", "http", "grpc", "ipvsctl"].map(|name| (name, Vec::new()));
+        let mut times: [(&str, Vec<f64>); 6] =
+            ["raw", "ipvsadm", "http", "grpc", "grpc-decoded", "ipvsctl"]
+                .map(|name| (name, Vec::new()));
         http.read(LIST)?;
-        grpc::list(grpc).await?;
+        lister.list_all().await?;
+        grpc::list(decoder).await?;
         for _ in 0..LISTINGS {
             for (contender, times) in &mut times {
                 let begin = Instant::now();
@@ -80,7 +82,11 @@ impl Options {
                         ensure!(length > servers as usize * 100, "{length} bytes only");
                     }
                     "grpc" => {
-                        let (_, listed) = grpc::list(grpc).await?;
+                        let length = lister.list_all().await?;
+                        ensure!(length > servers as usize * 20, "{length} bytes only");
+                    }
+                    "grpc-decoded" => {
+                        let (_, listed) = grpc::list(decoder).await?;
                         ensure!(listed == servers as usize, "{listed} of {servers} servers");
                     }
                     _ if has_ipvsctl => {
@@ -143,7 +149,7 @@ impl Options {
 
     /// Changes while another client lists everything repeatedly.
     async fn beside(&self, address: SocketAddr, http: &mut Http) -> anyhow::Result<()> {
-        let rules = "-A -f 1 -s rr\n-a -f 1 -r 192.0.2.1 -g\n";
+        let rules = BESIDE_RULES;
         let text = [(header::CONTENT_TYPE, "application/octet-stream")];
         let path = "/v1/rules";
         let response = http.call(Method::POST, path, &text, rules.into()).await?;

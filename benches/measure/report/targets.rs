@@ -1,14 +1,13 @@
-//! The targets of the measurements in a kernel.
+//! The targets.
 
-use super::{Part, verdict};
+use super::{Part, Samples, number, verdict, words};
 
-/// A ratio and its limit.
+/// A measurement and its limit.
 pub struct Target {
     pub work: &'static str,
-    /// Work and contender of the samples, and of the baseline.
-    pub ours: (&'static str, &'static str),
-    pub base: (&'static str, &'static str),
-    pub size: &'static str,
+    ours: Samples,
+    /// What it is compared with; `None` for a limit of the value itself.
+    base: Option<Samples>,
     limit: fn(part: &str) -> Limit,
 }
 
@@ -18,6 +17,12 @@ enum Limit {
     AtMost(f64),
     /// Is at least this many times as fast as the baseline.
     Faster(f64),
+    /// Reaches at least this part of the baseline's rate.
+    AtLeast(f64),
+    /// Takes at most this much longer than the baseline, in ms.
+    Beyond(f64),
+    /// Occupies at most this many MiB; the samples are KiB.
+    Mebibytes(f64),
     /// No limit; shown as times as long, or times as fast.
     Show,
     ShowFaster,
@@ -36,25 +41,22 @@ const LISTERS: [&str; 3] = ["http", "grpc", "ipvsctl"];
 /// All targets.
 pub fn targets() -> Vec<Target> {
     let mut targets = Vec::new();
-    let mut add = |work: &'static str, ours, base, size, limit| {
+    let mut add = |work, ours: (_, _), base: (_, _), size, limit| {
         targets.push(Target {
             work,
-            ours,
-            base,
-            size,
+            ours: Samples::new(ours.0, ours.1, size),
+            base: Some(Samples::new(base.0, base.1, size)),
             limit,
         });
     };
     const LARGE: &str = "1000x100";
     for ours in LOADERS {
         let work = "load";
-        add(
-            work,
-            ("fill", ours),
-            ("fill", "raw-packed"),
-            LARGE,
-            |part| Limit::AtMost(if part == "tcg" { 1.5 } else { 3.0 }),
-        );
+        let limit = match ours {
+            "ipvsctl" => |_: &str| Limit::AtMost(2.0),
+            _ => |part: &str| Limit::AtMost(if part == "tcg" { 1.5 } else { 3.0 }),
+        };
+        add(work, ("fill", ours), ("fill", "raw-packed"), LARGE, limit);
         add(work, ("fill", ours), ("fill", "ipvsadm"), LARGE, |part| {
             Limit::Faster(if part == "tcg" { 9.0 } else { 35.0 })
         });
@@ -67,9 +69,12 @@ pub fn targets() -> Vec<Target> {
         add(work, ("list", ours), ("list", "ipvsadm"), LARGE, |_| {
             Limit::Faster(3.0)
         });
-        add(work, ("list", ours), ("list", "raw"), LARGE, |_| {
-            Limit::AtMost(1.6)
-        });
+        let limit = match ours {
+            "http" => |part: &str| Limit::AtMost(if part == "tcg" { 1.6 } else { 1.15 }),
+            "grpc" => |part: &str| Limit::AtMost(if part == "tcg" { 2.0 } else { 1.4 }),
+            _ => |_: &str| Limit::AtMost(1.6),
+        };
+        add(work, ("list", ours), ("list", "raw"), LARGE, limit);
     }
     for (ours, minimum) in [("http", "nothing-http"), ("grpc", "nothing-grpc")] {
         let work = "one change, kept connection, p50";
@@ -90,7 +95,10 @@ pub fn targets() -> Vec<Target> {
             ("change p50", ours),
             ("change p50", minimum),
             "100x10",
-            |_| Limit::Show,
+            match ours {
+                "http" => |_| Limit::AtMost(1.5),
+                _ => |_| Limit::AtMost(1.4),
+            },
         );
         add(
             work,
@@ -112,11 +120,60 @@ pub fn targets() -> Vec<Target> {
     }
     add(
         "1000 changes, 64 clients",
+        ("changes", "http"),
+        ("changes", "nothing-http"),
+        "100x10",
+        |_| Limit::AtMost(1.4),
+    );
+    add(
+        "1000 changes, 64 clients",
         ("changes", "nothing-http"),
         ("changes", "ipvsadm"),
         "100x10",
         |_| Limit::ShowFaster,
     );
+    add(
+        "1000 processes that each add a server",
+        ("changes", "ipvsctl"),
+        ("changes", "ipvsadm"),
+        "100x10",
+        |_| Limit::AtMost(0.6),
+    );
+    add(
+        "one change beside a client that lists everything, p99",
+        ("beside p99", "listed"),
+        ("beside p99", "alone"),
+        "1000x10",
+        |_| Limit::AtMost(4.0),
+    );
+    const MILLION: &str = "10000x100";
+    add(
+        "load a million servers",
+        ("fill", "http-rules"),
+        ("fill", "raw-packed"),
+        MILLION,
+        |_| Limit::AtMost(1.5),
+    );
+    for ours in ["http", "grpc"] {
+        let work = "list a million servers";
+        add(work, ("list", ours), ("list", "raw"), MILLION, |_| {
+            Limit::AtMost(1.15)
+        });
+    }
+    add(
+        "list 60,000 connections",
+        ("connections", "http"),
+        ("connections", "cat"),
+        "60000",
+        |_| Limit::AtMost(2.0),
+    );
+    for ours in ["write", "readyz"] {
+        let work = "during a restore of 70,000 servers of one service, p99";
+        let base = ("crowd p99", "command");
+        add(work, ("crowd p99", ours), base, "1x70000", |_| {
+            Limit::Beyond(50.0)
+        });
+    }
     for ours in ["http-changed", "http-all"] {
         let work = "replace a table by one that differs in 1 %";
         let limit = |_: &str| Limit::Faster(10.0);
@@ -129,27 +186,124 @@ pub fn targets() -> Vec<Target> {
         );
         add(work, ("replace", ours), ("fill", "http-put"), LARGE, limit);
     }
+    for (ours, least) in [
+        ("poll http", 0.7),
+        ("poll http 304", 0.85),
+        ("poll grpc", 0.7),
+        ("get one", 0.6),
+    ] {
+        let work = match ours {
+            "poll http" => "pollers, `max-age=1`, HTTP",
+            "poll http 304" => "pollers, `max-age=1`, `If-None-Match`, HTTP",
+            "poll grpc" => "pollers, `max-age=1`, gRPC",
+            _ => "one service, no caching, 64 clients, HTTP",
+        };
+        let limit = match least {
+            0.6 => |_: &str| Limit::AtLeast(0.6),
+            0.85 => |_: &str| Limit::AtLeast(0.85),
+            _ => |_: &str| Limit::AtLeast(0.7),
+        };
+        add(work, (ours, "ipvsd"), (ours, "nothing"), "100x10", limit);
+    }
+    for ours in ["http", "grpc"] {
+        targets.push(Target {
+            work: "one change, kept connection, p50",
+            ours: Samples::new("change p50", ours, LARGE),
+            base: Some(Samples::new("change p50", ours, "1x1")),
+            limit: |_| Limit::AtMost(1.1),
+        });
+    }
+    let mut add_memory = |work, ours: (_, _), size, limit| {
+        targets.push(Target {
+            work,
+            ours: Samples::new(ours.0, ours.1, size),
+            base: None,
+            limit,
+        });
+    };
+    add_memory("idle RSS", ("rss", "idle"), MILLION, |_| {
+        Limit::Mebibytes(14.0)
+    });
+    for ours in ["http", "grpc"] {
+        let work = "RSS over idle while listing a million servers";
+        add_memory(work, ("rss over idle", ours), MILLION, |_| {
+            Limit::Mebibytes(64.0)
+        });
+    }
+    let work = "RSS over idle a minute after listing a million servers";
+    let after = ("rss over idle", "minute-after");
+    add_memory(work, after, MILLION, |_| Limit::Mebibytes(20.0));
+    let work = "peak RSS while listing 1,000,000 connections";
+    let peak = ("connections peak", "http");
+    add_memory(work, peak, "1000000", |_| Limit::Mebibytes(32.0));
     targets
 }
 
 // === impl Target ===
 
 impl Target {
-    /// The cell of the table for a kernel.
+    /// The table, the contender and the baseline.
+    pub fn describe(&self) -> [String; 3] {
+        let size = |samples: &Samples| samples.size.replace('x', "×");
+        let base = self.base.map_or_else(
+            || "–".to_owned(),
+            |base| match base.size == self.ours.size {
+                true => words(base.contender).to_owned(),
+                false => format!("{}, {}", words(base.contender), size(&base)),
+            },
+        );
+        [
+            size(&self.ours),
+            words(self.ours.contender).to_owned(),
+            base,
+        ]
+    }
+
+    /// The cell of the table for a part of the run.
     pub fn cell(&self, part: &Part) -> String {
+        const NOTHING: &str = "–";
         let limit = (self.limit)(&part.name);
-        let Some(ratio) = part.ratio(self.ours, self.base, Some(self.size)) else {
-            return "–".to_owned();
+        let Some(base) = self.base else {
+            let Limit::Mebibytes(most) = limit else {
+                return NOTHING.to_owned();
+            };
+            let kib = part.spread(self.ours.work, Some(self.ours.size), self.ours.contender);
+            return kib.map_or_else(
+                || NOTHING.to_owned(),
+                |kib| {
+                    let mib = kib.scaled(1.0 / 1024.0);
+                    let verdict = verdict(mib.median <= most, &format!("≤ {most} MiB"));
+                    format!("{} MiB{verdict}", mib.text())
+                },
+            );
+        };
+        if let Limit::Beyond(most) = limit {
+            let Some(beyond) = part.compared(self.ours, base, |ours, base| ours - base) else {
+                return NOTHING.to_owned();
+            };
+            let verdict = verdict(beyond.median <= most, &format!("≤ {most} ms beyond"));
+            let base = part.spread(base.work, Some(base.size), base.contender);
+            let base = base.map_or(f64::NAN, |base| base.median);
+            return format!("{} ms beyond {} ms{verdict}", beyond.text(), number(base));
+        }
+        let Some(ratio) = part.compared(self.ours, base, |ours, base| ours / base) else {
+            return NOTHING.to_owned();
         };
         let (shown, met, target) = match limit {
             Limit::AtMost(most) => (ratio, ratio.median <= most, format!("≤ {most}")),
+            Limit::AtLeast(least) => {
+                let verdict = verdict(ratio.median >= least, &format!("≥ {least}"));
+                return format!("{}{verdict}", ratio.text());
+            }
             Limit::Faster(least) => {
                 let faster = ratio.inverse();
                 (faster, faster.median >= least, format!("≥ {least} faster"))
             }
             // In the same direction as the rows around it.
-            Limit::Show => return format!("{} ×", ratio.text()),
             Limit::ShowFaster => return format!("{} × faster", ratio.inverse().text()),
+            Limit::Show | Limit::Beyond(_) | Limit::Mebibytes(_) => {
+                return format!("{} ×", ratio.text());
+            }
         };
         format!("{} ×{}", shown.text(), verdict(met, &target))
     }
