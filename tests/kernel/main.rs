@@ -25,6 +25,7 @@ mod parity;
 mod refusals;
 mod scenarios;
 mod settings;
+mod stress;
 mod support;
 mod sync_daemons;
 mod traffic;
