@@ -19,7 +19,8 @@ pub struct Answer<T> {
 /// The result of a write.
 #[derive(Clone, Debug)]
 pub struct Written<T> {
-    /// The resource as read back from the kernel or, for a dry run, as it would be.
+    /// The resource as read back from the kernel; after an edit, with the configuration that the
+    /// kernel has acknowledged and the counters from right before it; for a dry run, as it would be.
     pub value: T,
     /// Whether the write created the resource.
     pub created: bool,

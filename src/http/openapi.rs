@@ -19,8 +19,9 @@ const DESCRIPTION: &str = "\
 HTTP API of Linux IPVS, the kernel's layer-4 load balancer. It covers all operations of ipvsadm(8).
 
 The kernel is the source of truth: changes made by other programs, such as ipvsadm or keepalived, \
-show up in the next response. A write returns the resulting state as read back from the kernel, and \
-`changed` states whether anything changed.
+show up in the next response. A write returns the resulting state, and `changed` states \
+whether anything changed. What is created is read back from the kernel. After an edit, the \
+configuration is the one that the kernel has acknowledged, and counters were read right before it.
 
 **Ids.** Virtual services have ids such as `tcp-192.0.2.1-80`, `udp-2001:db8::1-53`, `fwmark-7` \
 (IPv4) and `fwmark6-7` (IPv6); real servers have ids such as `192.168.10.1-8080`. Addresses are \
