@@ -147,28 +147,30 @@ impl Fields<'_> {
             rates,
         } = server;
         let address = AddressText::new(key.address);
-        let address = address.as_bytes();
+        let (address, length) = address.padded();
         self.nested(1, |fields| {
-            fields.put(address);
+            fields.put_start(address, length);
             fields.put(b"-");
             fields.decimal(key.port);
         });
-        self.bytes(2, address);
+        self.tag(2, LENGTH_DELIMITED);
+        self.varint(length as u64);
+        self.put_start(address, length);
         self.number(3, key.port.into());
         match config.forwarding.name() {
-            Some(name) => self.bytes(4, name.as_bytes()),
-            None => self.bytes(4, config.forwarding.to_string().as_bytes()),
+            Some(name) => self.text(4, name),
+            None => self.text(4, &config.forwarding.to_string()),
         }
         self.number(5, config.weight.into());
         self.number(6, config.upper_threshold.into());
         self.number(7, config.lower_threshold.into());
         if let Some(tunnel) = TunnelView::of(config) {
             self.nested(8, |fields| {
-                fields.bytes(1, tunnel.kind.to_string().as_bytes());
+                fields.text(1, &tunnel.kind.to_string());
                 if let Some(port) = tunnel.port {
                     fields.number(2, port.into());
                 }
-                fields.bytes(3, tunnel.checksum.to_string().as_bytes());
+                fields.text(3, &tunnel.checksum.to_string());
             });
         }
         self.non_zero(20, (*active_connections).into());
@@ -180,7 +182,10 @@ impl Fields<'_> {
         if include.rates {
             self.nested(24, |fields| fields.five(rates.values()));
         }
-        self.bytes(25, &server.etag().text());
+        let etag = server.etag().text();
+        self.tag(25, LENGTH_DELIMITED);
+        self.varint(etag.len() as u64);
+        self.put(&etag);
     }
 
     fn five(&mut self, values: [u64; 5]) {
@@ -208,11 +213,17 @@ impl Fields<'_> {
         }
     }
 
-    #[inline(always)]
-    fn bytes(&mut self, number: u32, bytes: &[u8]) {
+    fn text(&mut self, number: u32, text: &str) {
         self.tag(number, LENGTH_DELIMITED);
-        self.varint(bytes.len() as u64);
-        self.put(bytes);
+        self.varint(text.len() as u64);
+        let after = self.length + text.len();
+        match self.buffer.get_mut(self.length..after) {
+            Some(target) => {
+                target.copy_from_slice(text.as_bytes());
+                self.length = after;
+            }
+            None => self.overflow = true,
+        }
     }
 
     /// A text or a message of at most 127 bytes, whose length is one byte.
@@ -253,28 +264,31 @@ impl Fields<'_> {
     }
 
     fn decimal(&mut self, port: u16) {
+        let length = 1 + port.checked_ilog10().unwrap_or(0) as usize;
+        // Left-aligned.
+        let mut rest = u32::from(port) * [1, 10_000, 1000, 100, 10, 1][length];
         let mut digits = [0; 5];
-        let (mut at, mut rest) = (digits.len(), port);
-        loop {
-            at -= 1;
-            if let Some(digit) = digits.get_mut(at) {
-                *digit = b'0' + (rest % 10) as u8;
-            }
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
             rest /= 10;
-            if rest == 0 {
-                break;
-            }
         }
-        self.put(digits.get(at..).unwrap_or_default());
+        self.put_start(&digits, length);
     }
 
+    /// As an array, because its length is known then and the copy is a few moves.
     #[inline(always)]
-    fn put(&mut self, bytes: &[u8]) {
-        let after = self.length + bytes.len();
-        match self.buffer.get_mut(self.length..after) {
+    fn put<const LENGTH: usize>(&mut self, bytes: &[u8; LENGTH]) {
+        self.put_start(bytes, LENGTH);
+    }
+
+    /// Appends the first bytes of an array, which is copied as a whole.
+    #[inline(always)]
+    fn put_start<const LENGTH: usize>(&mut self, bytes: &[u8; LENGTH], length: usize) {
+        let rest = self.buffer.get_mut(self.length..);
+        match rest.and_then(|rest| rest.first_chunk_mut()) {
             Some(target) => {
-                target.copy_from_slice(bytes);
-                self.length = after;
+                *target = *bytes;
+                self.length += length;
             }
             None => self.overflow = true,
         }

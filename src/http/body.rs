@@ -103,6 +103,7 @@ pub(super) async fn body(pieces: impl Pieces) -> Result<Body, Error> {
         false => Body::new(First {
             first: Some(first),
             stream,
+            has_yielded: false,
         }),
     })
 }
@@ -119,6 +120,8 @@ pub(super) fn encode(mut pieces: impl Pieces) -> serde_json::Result<Bytes> {
 struct First<P> {
     first: Option<Bytes>,
     stream: Stream<P>,
+    /// Whether other tasks have run since the last chunk.
+    has_yielded: bool,
 }
 
 // === impl Stream ===
@@ -163,7 +166,13 @@ impl<P: Pieces> http_body::Body for First<P> {
         if self.stream.done {
             return Poll::Ready(None);
         }
+        // A socket takes many chunks before it is full, and a processor may have one thread.
+        if !std::mem::replace(&mut self.has_yielded, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let chunk = ready!(self.stream.poll_chunk(cx));
+        self.has_yielded = false;
         self.stream.done |= chunk.is_err();
         Poll::Ready(Some(chunk.map(Frame::data)))
     }

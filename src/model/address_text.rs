@@ -34,6 +34,7 @@ const OCTETS: [[u8; 4]; 256] = {
 
 impl AddressText {
     /// The text of this address.
+    #[inline]
     pub fn new(address: IpAddr) -> Self {
         let mut text = Self {
             bytes: [0; MAX_LENGTH],
@@ -43,8 +44,9 @@ impl AddressText {
             IpAddr::V4(v4) => {
                 for octet in v4.octets() {
                     let start = text.length;
-                    if let Some(target) = text.bytes.get_mut(start..start + 4) {
-                        target.copy_from_slice(&OCTETS[usize::from(octet)]);
+                    let rest = text.bytes.get_mut(start..);
+                    if let Some(target) = rest.and_then(|rest| rest.first_chunk_mut()) {
+                        *target = OCTETS[usize::from(octet)];
                     }
                     text.length = start + 2 + usize::from(octet > 9) + usize::from(octet > 99);
                 }
@@ -55,6 +57,12 @@ impl AddressText {
             IpAddr::V6(v6) => drop(write!(text, "{v6}")),
         }
         text
+    }
+
+    /// The text, followed by bytes without a meaning, and its length. Copying an array of fixed size is
+    /// a few moves.
+    pub fn padded(&self) -> (&[u8; MAX_LENGTH], usize) {
+        (&self.bytes, self.length)
     }
 
     /// The text, ASCII.

@@ -70,6 +70,7 @@ pub struct ServerKey {
 
 // A listing hashes every server. As integers this is faster than `IpAddr`'s `Hash`.
 impl Hash for ServerKey {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self.address {
             IpAddr::V4(v4) => state.write_u64(u64::from(v4.to_bits()) << 16 | u64::from(self.port)),

@@ -63,6 +63,7 @@ pub enum Forwarding {
 
 impl Server {
     /// The ETag of the configuration.
+    #[inline]
     pub fn etag(&self) -> Etag {
         Etag::of(EtagScope::Resource, &(self.key, self.config))
     }
@@ -72,6 +73,7 @@ impl Server {
 
 // A listing hashes every server several times, so the fields are packed into few words.
 impl Hash for ServerConfig {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Self {
             forwarding,

@@ -122,3 +122,48 @@ impl AsRef<[u8]> for Held {
         &self.bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that panics fails")]
+
+    use super::*;
+    use crate::budget::Budget;
+
+    /// Three frames of 1 MiB, of which all are known to exist.
+    struct Known(usize);
+
+    impl HttpBody for Known {
+        type Data = Bytes;
+        type Error = axum::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+            let Some(left) = self.0.checked_sub(1) else {
+                return Poll::Ready(None);
+            };
+            self.0 = left;
+            Poll::Ready(Some(Ok(Frame::data(vec![0; 1 << 20].into()))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            let mut hint = SizeHint::new();
+            hint.set_lower((self.0 as u64) << 20);
+            hint
+        }
+    }
+
+    #[tokio::test]
+    async fn a_response_of_several_frames_is_charged_as_a_whole() {
+        let budget = Budget::new(64 << 20);
+        let response = Response::new(Body::new(Known(3)));
+        let response = charge(response, |bytes| budget.charge(bytes))
+            .await
+            .unwrap();
+        assert_eq!(budget.used(), 3 << 20);
+        let length = http_body_util::BodyExt::collect(response.into_body()).await;
+        assert_eq!(length.unwrap().to_bytes().len(), 3 << 20);
+    }
+}
