@@ -63,10 +63,11 @@ const fn headers(mask: bool) -> [u32; LENGTH / 4] {
 pub(super) fn server_in_order(nest: &[u8], service: Family) -> Option<Server> {
     let (fixed, rest) = nest.split_first_chunk::<LENGTH>()?;
     // Without a branch per header.
-    let mut differences = 0;
-    let words = fixed.as_chunks::<4>().0.iter().zip(&HEADERS).zip(&MASK);
-    for ((word, header), mask) in words {
-        differences |= (u32::from_ne_bytes(*word) ^ header) & mask;
+    let words: &[[u8; 4]; LENGTH / 4] = fixed.as_chunks().0.try_into().ok()?;
+    let (mut differences, mut index) = (0, 0);
+    while index < words.len() {
+        differences |= (u32::from_ne_bytes(words[index]) ^ HEADERS[index]) & MASK[index];
+        index += 1;
     }
     if differences != 0 {
         return None;
