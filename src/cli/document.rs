@@ -1,13 +1,17 @@
 //! Saved state: rules as text, or a document in JSON or YAML with the shapes of the API.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
 
-use super::{error::CliError, output::eprint_line, session::Item};
+use super::{
+    commands::{Commands, parse_line},
+    error::CliError,
+    output::eprint_line,
+};
 use crate::{
-    ipvsadm::{CommandLine, Line, Lines, ParseError, Resolver, parse},
+    ipvsadm::{CommandLine, Lines, ParseError, Resolver},
     model::{
         Error, Field, Forwarding, Op, ServerConfig, ServerDraft, ServiceDraft, ServiceKey,
         SettingSpec, SettingValue, SyncDaemonConfig, SyncDaemonDraft, SyncState, Table, Timeouts,
@@ -26,11 +30,11 @@ pub(super) enum Input {
 
 /// What is to be restored. A part that the input does not contain is `None` and is left as it is.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct State<'a> {
     pub settings: Option<BTreeMap<String, SettingValue>>,
     pub timeouts: Option<TimeoutsDraft>,
     /// Commands that make the services and servers.
-    pub services: Option<Vec<Item>>,
+    pub services: Option<Commands<'a>>,
     pub sync_daemons: Option<Vec<SyncDaemonConfig>>,
 }
 
@@ -79,12 +83,12 @@ impl Input {
 
     /// Parses and validates a saved state. Reports everything that is invalid. `is_whole`: the text
     /// describes a whole table, instead of commands to execute one after the other.
-    pub(super) fn parse(
+    pub(super) fn parse<'a>(
         self,
-        text: &str,
+        text: &'a str,
         is_whole: bool,
         resolver: &dyn Resolver,
-    ) -> Result<State, CliError> {
+    ) -> Result<State<'a>, CliError> {
         match self {
             Self::Text => Ok(State {
                 services: Some(lines(text, is_whole, resolver)?),
@@ -102,12 +106,18 @@ impl Input {
 }
 
 /// Parses all lines. Reports every invalid line.
-fn lines(text: &str, is_whole: bool, resolver: &dyn Resolver) -> Result<Vec<Item>, CliError> {
-    let mut items = Vec::new();
+fn lines<'a>(
+    text: &'a str,
+    is_whole: bool,
+    resolver: &dyn Resolver,
+) -> Result<Commands<'a>, CliError> {
+    let mut commands = Commands::of_lines(text);
     let mut table = Table::default();
     let mut invalid = 0;
-    for Line { number, words } in Lines::without_comments(text) {
-        let message = match parse("ipvsctl", &words, resolver) {
+    for line in Lines::without_comments(text) {
+        let number = line.number;
+        let (parsed, is_numeric) = parse_line("ipvsctl", &line, resolver);
+        let message = match parsed {
             Ok(CommandLine::Change(op)) if is_whole && !op.makes_table() => {
                 "only -A, -a, -E, -e, -D, -d and -C describe a table; --no-clear executes others"
                     .to_owned()
@@ -115,7 +125,7 @@ fn lines(text: &str, is_whole: bool, resolver: &dyn Resolver) -> Result<Vec<Item
             Ok(CommandLine::Change(op)) => match table.apply(&op, number) {
                 Err(error) if is_whole => error.detail,
                 _ => {
-                    items.push(Item::Command(number, op));
+                    commands.push(&line, &op, is_numeric)?;
                     continue;
                 }
             },
@@ -125,11 +135,11 @@ fn lines(text: &str, is_whole: bool, resolver: &dyn Resolver) -> Result<Vec<Item
         };
         invalid += 1;
         if invalid <= MAX_REPORTED {
-            eprint_line(&format!("line {number}: {message}: {}", words.join(" ")));
+            eprint_line(&format!("line {number}: {message}: {}", line.words.join(" ")));
         }
     }
-    match (invalid, items.is_empty()) {
-        (0, false) => Ok(items),
+    match (invalid, commands.is_empty()) {
+        (0, false) => Ok(commands),
         (0, true) => Err(CliError::EmptyInput),
         (invalid, _) => Err(CliError::InvalidLines(invalid)),
     }
@@ -148,7 +158,7 @@ where
 // === impl Document ===
 
 impl Document {
-    fn validate(self) -> Result<State, CliError> {
+    fn validate(self) -> Result<State<'static>, CliError> {
         let Self {
             services,
             timeouts,
@@ -162,13 +172,14 @@ impl Document {
             return Err(CliError::EmptyInput);
         }
         let services = services.map(|services| {
-            let mut table = Commands::default();
+            let mut table = Services::default();
             for (index, service) in services.iter().enumerate() {
                 let result = table.add(service);
                 keep(result.map_err(|error| error.below(&format!("services[{index}]"))));
             }
-            table.into_items()
+            table.into_commands()
         });
+        let services = services.transpose()?;
         if let Some(timeouts) = &timeouts {
             let result = timeouts.update(Timeouts::DEFAULT);
             keep(result.map(drop).map_err(|error| error.below("timeouts")));
@@ -224,14 +235,14 @@ fn report(errors: &[Error]) -> Result<(), CliError> {
 
 /// The commands that make the services of a document.
 #[derive(Default)]
-struct Commands {
+struct Services {
     table: Table,
     ops: Vec<Op>,
 }
 
-// === impl Commands ===
+// === impl Services ===
 
-impl Commands {
+impl Services {
     fn add(&mut self, draft: &ServiceDraft) -> Result<(), Error> {
         let key = draft.key()?;
         let key = key.ok_or_else(|| Error::invalid("id", "is required"))?;
@@ -266,15 +277,11 @@ impl Commands {
     }
 
     /// The commands; for an empty list of services, the one that makes the table empty.
-    fn into_items(mut self) -> Vec<Item> {
+    fn into_commands(mut self) -> io::Result<Commands<'static>> {
         if self.ops.is_empty() {
             self.ops.push(Op::Clear);
         }
-        // Without the number of a line.
-        self.ops
-            .into_iter()
-            .map(|op| Item::Command(0, op))
-            .collect()
+        Commands::of_ops(&self.ops)
     }
 }
 

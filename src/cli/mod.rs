@@ -1,6 +1,7 @@
 //! The command line `ipvsctl`: ipvsadm's commands for remote directors, and additional subcommands.
 
 mod args;
+mod commands;
 mod completion;
 mod config;
 mod connections;

@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, io::Write};
 
 use super::{
     args::RestoreArgs,
+    commands::Commands,
     document::{Input, State},
     error::CliError,
     input,
     options::Options,
     outcome::{self, idempotent},
     output::eprint_line,
-    session::{Item, Session, SessionOptions},
+    session::{Session, SessionOptions},
     target::Target,
 };
 use crate::{
@@ -31,7 +32,7 @@ struct Plan<'a> {
     settings: Option<BTreeMap<String, (SettingValue, SettingValue)>>,
     /// The current and the saved timeouts.
     timeouts: Option<(Timeouts, Timeouts)>,
-    services: Option<Vec<Item>>,
+    services: Option<Commands<'a>>,
     daemons: Option<Vec<DaemonStep>>,
 }
 
@@ -87,7 +88,7 @@ impl<'a> Plan<'a> {
         target: &'a Target,
         mode: RestoreMode,
         stop: bool,
-        state: State,
+        state: State<'a>,
     ) -> Result<Self, CliError> {
         let client = &target.client;
         let settings = match state.settings {
@@ -232,11 +233,10 @@ impl<'a> Plan<'a> {
             dry_run,
             show_lines: true,
         };
-        let mut session = Session::new(self.target, options);
-        for item in self.services.iter().flatten() {
-            session.push(item.clone());
+        let mut session = Session::new(self.target, "", options);
+        if let Some(commands) = &self.services {
+            session.send_commands(commands, self.stop)?;
         }
-        session.send(self.stop)?;
         Ok(session)
     }
 
@@ -287,7 +287,9 @@ impl<'a> Plan<'a> {
                 );
                 line("services and servers", vec![counts])?;
             }
-            (Some(items), None) => line("commands", vec![format!("{} to execute", items.len())])?,
+            (Some(commands), None) => {
+                line("commands", vec![format!("{} to execute", commands.len())])?;
+            }
             (None, _) => {}
         }
         if let Some(daemons) = &self.daemons {

@@ -3,16 +3,17 @@
 use std::io::Write;
 
 use super::{
+    commands::{Commands, parse_line},
     error::CliError,
     help, input,
     options::{Format, Options},
     read::{self, ReadCommand},
-    session::{Item, Session, SessionOptions},
+    session::{Session, SessionOptions},
     target::Target,
 };
 use crate::{
     client::{Client, RestoreMode},
-    ipvsadm::{CommandLine, Line, Lines, ParseError, Resolver, parse},
+    ipvsadm::{CommandLine, Lines, ParseError, Resolver},
     model::Op,
 };
 
@@ -50,10 +51,9 @@ impl RestoreOptions<'_> {
 }
 
 /// Executes one command; returns the exit code.
-pub(super) fn execute(target: &Target, op: Op) -> Result<u8, CliError> {
-    let mut session = Session::new(target, SessionOptions::default());
-    session.push(Item::Command(1, op));
-    session.send(false)?;
+pub(super) fn execute(target: &Target, op: &Op) -> Result<u8, CliError> {
+    let mut session = Session::new(target, "", SessionOptions::default());
+    session.send_commands(&Commands::of_command_line(op)?, false)?;
     Ok(session.exit_code)
 }
 
@@ -66,16 +66,17 @@ pub(super) fn run_lines(
     let text = input::read(None)?;
     let target = Target::select(restore.options)?;
     let keep_going = restore.options.keep_going;
-    let mut session = Session::new(&target, restore.session());
+    let mut session = Session::new(&target, &text, restore.session());
     let lines = match restore.skip_comments {
         true => Lines::without_comments(&text),
         false => Lines::new(&text),
     };
-    for Line { number, words } in lines {
-        let parsed = parse(restore.program, &words, resolver);
+    for line in lines {
+        let number = line.number;
+        let (parsed, is_numeric) = parse_line(restore.program, &line, resolver);
         let next = match parsed {
             Ok(CommandLine::Change(op)) => {
-                session.push(Item::Command(number, op));
+                session.push(&line, &op, is_numeric)?;
                 Next::Continue
             }
             Ok(CommandLine::List(list)) => list_line(
@@ -145,7 +146,7 @@ fn invalid_line(
 ) -> Result<Next, CliError> {
     let continues = keep_going || error.continues_restore();
     let code = error.exit_code();
-    session.push(Item::Invalid(number, error));
+    session.push_invalid(number, error);
     if continues {
         return Ok(Next::Continue);
     }

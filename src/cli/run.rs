@@ -83,7 +83,7 @@ fn run_command(
         }
         CommandLine::Change(op) => {
             options.reject_all()?;
-            return restore::execute(&Target::select(options)?, op);
+            return restore::execute(&Target::select(options)?, &op);
         }
         CommandLine::Restore => {
             options.reject_all()?;

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use super::{
+    commands::{Commands, op},
     error::CliError,
     outcome,
     output::{eprint_line, eprint_text},
@@ -10,24 +11,18 @@ use super::{
     target::Target,
 };
 use crate::{
-    client::{Refused, RestoreDifference, RestoreEvent, RestoreMode, RestoreRequest},
-    ipvsadm::{ParseError, errno_message, write_op},
+    client::{Refused, RestoreDifference, RestoreEvent, RestoreMode},
+    ipvsadm::{Line, Lines, ParseError, errno_message, write_op},
     model::Op,
 };
-
-/// A line of the input with its number.
-#[derive(Clone, Debug)]
-pub(super) enum Item {
-    /// A command to send. The number is 0 if the input has no lines.
-    Command(usize, Op),
-    /// An invalid line that does not end the restore.
-    Invalid(usize, ParseError),
-}
 
 /// Commands for one director. They are collected and sent in one request.
 pub(super) struct Session<'a> {
     target: &'a Target,
-    pending: Vec<Item>,
+    input: &'a str,
+    pending: Commands<'a>,
+    /// The invalid lines among the pending commands that do not end the restore, with their numbers.
+    invalid: Vec<(usize, ParseError)>,
     options: SessionOptions,
     /// Exit code of the last line.
     pub exit_code: u8,
@@ -50,27 +45,34 @@ pub(super) struct SessionOptions {
 
 /// Reports failures in the order of the lines.
 struct Reporter<'a> {
-    items: &'a [Item],
+    commands: &'a Commands<'a>,
+    /// The lines of the commands that have not been searched yet.
+    lines: Lines<'a>,
+    /// The invalid lines that are not reported yet.
+    invalid: &'a [(usize, ParseError)],
     mode: RestoreMode,
     show_lines: bool,
-    /// Index of the first item whose outcome is not reported yet.
-    next: usize,
     failures: usize,
-    /// Index of the last command that was rejected.
-    last_rejected: Option<usize>,
+    /// The line in the text of the last command that was rejected.
+    last_rejected: usize,
 }
 
 /// ipvsadm's exit code for a command that the kernel rejects.
 const REJECTED: u8 = 255;
+/// The text of a clear.
+const CLEAR: &[u8] = b"-C\n";
 
 // === impl Session ===
 
 impl<'a> Session<'a> {
-    pub(super) fn new(target: &'a Target, mut options: SessionOptions) -> Self {
+    /// A session for the lines of an input.
+    pub(super) fn new(target: &'a Target, input: &'a str, mut options: SessionOptions) -> Self {
         options.show_lines |= io::stderr().is_terminal();
         Self {
             target,
-            pending: Vec::new(),
+            input,
+            pending: Commands::of_lines(input),
+            invalid: Vec::new(),
             options,
             exit_code: 0,
             failures: 0,
@@ -78,60 +80,64 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Adds an item to the next request.
-    pub(super) fn push(&mut self, item: Item) {
-        self.pending.push(item);
+    /// Adds a line of the input and its command to the next request.
+    pub(super) fn push(
+        &mut self,
+        line: &Line<'_>,
+        op: &Op,
+        is_numeric: bool,
+    ) -> Result<(), CliError> {
+        Ok(self.pending.push(line, op, is_numeric)?)
+    }
+
+    /// Adds an invalid line, which is reported between the commands.
+    pub(super) fn push_invalid(&mut self, number: usize, error: ParseError) {
+        self.invalid.push((number, error));
     }
 
     /// Sends the pending commands and reports failures. With `stop`, the daemon stops at the first
     /// command that the kernel rejects.
     pub(super) fn send(&mut self, stop: bool) -> Result<(), CliError> {
-        let items = std::mem::take(&mut self.pending);
+        let commands = std::mem::replace(&mut self.pending, Commands::of_lines(self.input));
+        self.send_commands(&commands, stop)
+    }
+
+    /// As [`Self::send`], with these commands.
+    pub(super) fn send_commands(
+        &mut self,
+        commands: &Commands<'_>,
+        stop: bool,
+    ) -> Result<(), CliError> {
+        let invalid = std::mem::take(&mut self.invalid);
         let mode = self.options.mode;
         if mode == RestoreMode::Clear {
             self.options.mode = RestoreMode::Execute;
         }
-        let mut text = Vec::new();
-        // Index of the item for each line of the request.
-        let mut indices = Vec::new();
-        for (index, item) in items.iter().enumerate() {
-            if let Item::Command(_, op) = item {
-                write_op(&mut text, op)?;
-                indices.push(index);
-            }
-        }
-        let is_empty_clear = mode == RestoreMode::Clear && indices.is_empty();
-        if is_empty_clear {
-            // ipvsadm-restore clears the table even if its input is empty.
-            write_op(&mut text, &Op::Clear)?;
-        }
         let mut reporter = Reporter {
-            items: &items,
+            commands,
+            lines: commands.lines(),
+            invalid: &invalid,
             mode,
             show_lines: self.options.show_lines,
-            next: 0,
             failures: 0,
-            last_rejected: None,
+            last_rejected: 0,
         };
-        if !text.is_empty() {
-            let request = RestoreRequest {
-                text,
-                mode: match is_empty_clear {
-                    true => RestoreMode::Execute,
-                    false => mode,
-                },
-                stop,
-                dry_run: self.options.dry_run,
-            };
-            self.difference = self.execute(request, &indices, &mut reporter)?;
+        if !commands.is_empty() {
+            self.difference = self.execute(commands.text(), mode, stop, &mut reporter)?;
+        } else if mode == RestoreMode::Clear {
+            // ipvsadm-restore clears the table even if its input is empty.
+            self.execute(CLEAR, RestoreMode::Execute, stop, &mut reporter)?;
         }
-        reporter.report_invalid(items.len());
+        reporter.report_invalid(usize::MAX);
         self.failures += reporter.failures;
-        self.exit_code = match items.last() {
-            Some(Item::Invalid(_, error)) => error.exit_code(),
-            Some(Item::Command(..)) if reporter.last_rejected == Some(items.len() - 1) => REJECTED,
-            Some(Item::Command(..)) => 0,
-            None => self.exit_code,
+        let last = commands.last_line();
+        self.exit_code = match invalid.last() {
+            Some((number, error)) if commands.is_empty() || *number > commands.number(last) => {
+                error.exit_code()
+            }
+            _ if commands.is_empty() => self.exit_code,
+            _ if reporter.last_rejected == last => REJECTED,
+            _ => 0,
         };
         Ok(())
     }
@@ -139,41 +145,47 @@ impl<'a> Session<'a> {
     /// Sends a request. If the reply is lost, a single command and a replacement are sent again, once.
     fn execute(
         &self,
-        request: RestoreRequest,
-        indices: &[usize],
+        text: &[u8],
+        mode: RestoreMode,
+        stop: bool,
         reporter: &mut Reporter<'_>,
     ) -> Result<Option<RestoreDifference>, CliError> {
-        let items = reporter.items;
-        let single = match (indices, request.mode) {
-            ([index], RestoreMode::Execute) => items.get(*index).and_then(Item::op),
-            _ => None,
+        let commands = reporter.commands;
+        let single = || match mode {
+            RestoreMode::Execute => commands.single(),
+            RestoreMode::Clear | RestoreMode::Replace => None,
         };
-        let can_repeat = single.is_some() || request.mode == RestoreMode::Replace;
-        let result = match self.attempt(request.clone(), indices, reporter, None) {
-            Err(CliError::Client(first)) if can_repeat && first.is_lost() => {
-                match self.attempt(request, indices, reporter, single) {
-                    // What became of the first attempt is still unknown.
-                    Err(CliError::Client(_)) => Err(first.into()),
-                    result => result,
+        let result = match self.attempt(text, mode, stop, reporter, None) {
+            Err(CliError::Client(first)) if first.is_lost() => {
+                let single = single();
+                if single.is_none() && mode != RestoreMode::Replace {
+                    Err(first.into())
+                } else {
+                    match self.attempt(text, mode, stop, reporter, single.as_ref()) {
+                        // What became of the first attempt is still unknown.
+                        Err(CliError::Client(_)) => Err(first.into()),
+                        result => result,
+                    }
                 }
             }
             result => result,
         };
-        result.map_err(|error| outcome::explain(error, self.target, single))
+        result.map_err(|error| outcome::explain(error, self.target, single().as_ref()))
     }
 
     /// Sends a request once. `repeated` is the command that has been sent before.
     fn attempt(
         &self,
-        request: RestoreRequest,
-        indices: &[usize],
+        text: &[u8],
+        mode: RestoreMode,
+        stop: bool,
         reporter: &mut Reporter<'_>,
         repeated: Option<&Op>,
     ) -> Result<Option<RestoreDifference>, CliError> {
         let client = &self.target.client;
         let mut difference = None;
-        let mut progress = Progress::new(indices.len());
-        for event in client.restore(request)? {
+        let mut progress = Progress::new(reporter.commands.len());
+        for event in client.restore_text(text, mode, stop, self.options.dry_run)? {
             match event? {
                 RestoreEvent::Progress { done, total } => progress.update(done, total),
                 RestoreEvent::Refused(refused) => {
@@ -183,10 +195,7 @@ impl<'a> Session<'a> {
                     {
                         continue;
                     }
-                    // Line 0 is the clearing of the table.
-                    let line = refused.line.checked_sub(1);
-                    let index = line.and_then(|line| indices.get(line).copied());
-                    reporter.report_rejected(index, refused);
+                    reporter.report_rejected(refused);
                 }
                 RestoreEvent::End(restored) => difference = restored.difference,
                 RestoreEvent::Failed {
@@ -212,57 +221,59 @@ impl<'a> Session<'a> {
     }
 }
 
-// === impl Item ===
-
-impl Item {
-    fn op(&self) -> Option<&Op> {
-        match self {
-            Self::Command(_, op) => Some(op),
-            Self::Invalid(..) => None,
-        }
-    }
-}
-
 // === impl Reporter ===
 
 impl Reporter<'_> {
-    /// Reports the invalid lines before index `end`.
+    /// Reports the invalid lines before the line `end` of the input.
     fn report_invalid(&mut self, end: usize) {
-        for item in self.items.iter().take(end).skip(self.next) {
-            if let Item::Invalid(line, error) = item {
-                self.failures += 1;
-                match self.show_lines {
-                    true => {
-                        let text = error.to_string();
-                        eprint_line(&format!("line {line}: {}", text.trim_end()));
-                    }
-                    false => eprint_text(&error.to_string()),
+        let count = self.invalid.partition_point(|(number, _)| *number < end);
+        let (before, rest) = self.invalid.split_at(count);
+        for (number, error) in before {
+            self.failures += 1;
+            match self.show_lines {
+                true => {
+                    let text = error.to_string();
+                    eprint_line(&format!("line {number}: {}", text.trim_end()));
                 }
+                false => eprint_text(&error.to_string()),
             }
         }
-        self.next = end.max(self.next);
+        self.invalid = rest;
     }
 
-    /// Reports a command that the kernel rejected; without index, the clearing of the table.
-    fn report_rejected(&mut self, index: Option<usize>, refused: Refused) {
-        let item = index.and_then(|index| self.items.get(index));
-        let (line, op) = match item {
-            Some(Item::Command(line, op)) => (Some(*line), op),
-            _ => (None, &Op::Clear),
-        };
-        if let Some(index) = index {
-            self.report_invalid(index);
-            self.next = self.next.max(index + 1);
-            self.last_rejected = Some(index);
+    /// The command in a line of the text.
+    fn find(&mut self, line: usize) -> Option<Op> {
+        let is_wanted = |found: &Line<'_>| found.number >= line;
+        let mut found = self.lines.find(is_wanted);
+        if found.as_ref().is_none_or(|found| found.number > line) {
+            // A replacement edits after it has created.
+            self.lines = self.commands.lines();
+            found = self.lines.find(is_wanted);
         }
+        op(&found.filter(|found| found.number == line)?)
+    }
+
+    /// Reports a command that the kernel rejected. Line 0 is the clearing of the table, or a deletion
+    /// that a replacement needs.
+    fn report_rejected(&mut self, refused: Refused) {
+        let found = match refused.line {
+            0 => None,
+            line => self.find(line),
+        };
+        let number = found.is_some().then(|| self.commands.number(refused.line));
+        if let Some(number) = number {
+            self.report_invalid(number);
+            self.last_rejected = refused.line;
+        }
+        let op = found.as_ref().unwrap_or(&Op::Clear);
         self.failures += 1;
         let message = match refused.errno() {
             // A deletion that a replacement needs.
-            _ if item.is_none() && self.mode == RestoreMode::Replace => refused.detail,
+            _ if found.is_none() && self.mode == RestoreMode::Replace => refused.detail,
             Some(errno) => errno_message(Some(op), errno).into_owned(),
             None => refused.detail,
         };
-        match line.filter(|_| self.show_lines) {
+        match number.filter(|_| self.show_lines) {
             Some(0) => eprint_line(&format!("{message}: {}", command_line(op))),
             Some(line) => eprint_line(&format!("line {line}: {message}: {}", command_line(op))),
             None => eprint_line(&message),

@@ -74,6 +74,8 @@ enum Framing {
 /// of a head in header fields. A head of ipvsd has ten fields.
 const MAX_HEAD: u64 = 64 << 10;
 const MAX_FIELDS: usize = 64;
+/// Length in bytes up to which a body is copied behind its head.
+const SHORT_BODY: usize = 1 << 10;
 /// Size of a read in bytes.
 const READ_SIZE: usize = 64 << 10;
 
@@ -85,6 +87,7 @@ impl Request<'_> {
         self.method != "GET" && !self.path.contains("dry_run=true")
     }
 
+    /// The head, and the body if it is short: both fit one packet then.
     fn encode(&self, host: &str, user_agent: &str) -> Vec<u8> {
         let Self {
             method,
@@ -110,7 +113,9 @@ impl Request<'_> {
         }
         head += "\r\n";
         let mut bytes = head.into_bytes();
-        if let Some((_, body)) = body {
+        if let Some((_, body)) = body
+            && body.len() <= SHORT_BODY
+        {
             bytes.extend_from_slice(body);
         }
         bytes
@@ -126,9 +131,11 @@ impl Request<'_> {
         limit: Limit,
     ) -> io::Result<Response> {
         stream.set_limit(limit);
-        let sent = stream
-            .write_all(&self.encode(host, user_agent))
-            .and_then(|()| stream.flush());
+        let mut sent = stream.write_all(&self.encode(host, user_agent));
+        if let Some((_, body)) = self.body.filter(|(_, body)| body.len() > SHORT_BODY) {
+            sent = sent.and_then(|()| stream.write_all(body));
+        }
+        let sent = sent.and_then(|()| stream.flush());
         stream.set_limit(Limit::Deadline(limit.deadline()));
         let mut stream = BufReader::with_capacity(READ_SIZE, stream);
         // A server that rejects a long body may respond and close before it has read all of it.

@@ -156,6 +156,17 @@ impl Client {
             stop,
             dry_run,
         } = request;
+        self.restore_text(&text, mode, stop, dry_run)
+    }
+
+    /// As [`Self::restore`], of a text that the caller keeps.
+    pub(crate) fn restore_text(
+        &self,
+        text: &[u8],
+        mode: RestoreMode,
+        stop: bool,
+        dry_run: bool,
+    ) -> Result<RestoreStream<'_>, ClientError> {
         let on_error = if stop { "stop" } else { "continue" };
         let (method, clear) = match mode {
             RestoreMode::Execute => ("POST", ""),
@@ -169,7 +180,7 @@ impl Client {
             accept: NDJSON,
             headers: &[],
             // The daemon refuses text/plain without a header of its API, as HTML forms send it.
-            body: Some(("application/octet-stream", text.as_slice())),
+            body: Some(("application/octet-stream", text)),
         };
         let is_single = mode == RestoreMode::Execute && !text.trim_ascii_end().contains(&b'\n');
         let deadline = is_single.then(|| self.deadline());

@@ -1,6 +1,8 @@
 //! Splits the input of `-R` into command lines: one per line, words separated by blanks, without
 //! quoting or comments.
 
+use std::ops::Range;
+
 /// Maximum length of a word in bytes. ipvsadm splits a longer one.
 const WORD_MAX: usize = 4096;
 
@@ -13,6 +15,8 @@ const MAX_WORDS: usize = 1024;
 pub struct Line<'a> {
     /// Line number, from 1.
     pub number: usize,
+    /// Place in the text in bytes, with the newline.
+    pub range: Range<usize>,
     /// Words, except those that equal `ipvsadm`; at most [`MAX_WORDS`].
     pub words: Vec<&'a str>,
 }
@@ -21,6 +25,8 @@ pub struct Line<'a> {
 #[derive(Clone, Debug)]
 pub struct Lines<'a> {
     rest: &'a str,
+    /// Length of the text.
+    length: usize,
     number: usize,
     skip_comments: bool,
 }
@@ -35,6 +41,7 @@ impl<'a> Lines<'a> {
     pub fn new(text: &'a str) -> Self {
         Self {
             rest: text,
+            length: text.len(),
             number: 0,
             skip_comments: false,
         }
@@ -66,6 +73,7 @@ impl<'a> Iterator for Lines<'a> {
 
     fn next(&mut self) -> Option<Line<'a>> {
         loop {
+            let start = self.length - self.rest.len();
             let line = self.line()?;
             self.number += 1;
             if self.skip_comments && line.starts_with('#') {
@@ -73,8 +81,11 @@ impl<'a> Iterator for Lines<'a> {
             }
             let words = words(line);
             if !words.is_empty() {
-                let number = self.number;
-                return Some(Line { number, words });
+                return Some(Line {
+                    number: self.number,
+                    range: start..self.length - self.rest.len(),
+                    words,
+                });
             }
         }
     }
