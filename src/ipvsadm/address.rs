@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Write as _,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use super::{
@@ -29,12 +29,8 @@ pub(super) fn parse(
     protocol: Option<Protocol>,
     resolver: &dyn Resolver,
 ) -> Option<HostPort> {
-    // Fast path with the same result.
-    if let Ok(endpoint) = text.parse::<SocketAddrV4>() {
-        return Some(HostPort {
-            address: (*endpoint.ip()).into(),
-            port: Some(endpoint.port()),
-        });
+    if let Some(endpoint) = dotted(text.as_bytes()) {
+        return Some(endpoint);
     }
     if text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -57,6 +53,35 @@ pub(super) fn parse(
     };
     let address = ipv4(host, resolver)?;
     with_port(address.into(), port, protocol, resolver)
+}
+
+/// Four decimal parts, a colon and a port: the usual spelling, which the rest of this file would parse
+/// to the same in ten times the time.
+fn dotted(text: &[u8]) -> Option<HostPort> {
+    let (mut parts, mut rest) = ([0; 5], text);
+    for (place, part) in parts.iter_mut().enumerate() {
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (number, after) = rest.split_at(digits);
+        let is_octal = place < 4 && digits > 1 && number.first() == Some(&b'0');
+        if !(1..=5).contains(&digits) || is_octal {
+            return None;
+        }
+        for digit in number {
+            *part = *part * 10 + u32::from(digit - b'0');
+        }
+        rest = match (place, after) {
+            (0..3, [b'.', rest @ ..]) | (3, [b':', rest @ ..]) => rest,
+            (4, []) => after,
+            _ => return None,
+        };
+    }
+    let [a, b, c, d, port] = parts;
+    let byte = |part: u32| u8::try_from(part).ok();
+    let address = Ipv4Addr::new(byte(a)?, byte(b)?, byte(c)?, byte(d)?);
+    Some(HostPort {
+        address: address.into(),
+        port: Some(u16::try_from(port).ok()?),
+    })
 }
 
 fn with_port(
@@ -189,6 +214,13 @@ mod tests {
         for (text, expected) in [
             ("10.0.0.1:80", ten(Some(80))),
             ("10.0.0.1:0", ten(Some(0))),
+            ("10.0.0.1:65535", ten(Some(65535))),
+            ("10.0.0.1:100000", None),
+            ("10.0.0.1:000080", ten(Some(80))),
+            ("10.0.0.1:80:80", None),
+            ("10.0.0.:80", None),
+            ("10.0.0.1000:80", None),
+            ("010.0.0.1:80", Some(("8.0.0.1".to_owned(), Some(80)))),
             ("10.0.0.1:080", ten(Some(80))),
             ("10.0.0.1: +80", ten(Some(80))),
             ("10.0.0.1", ten(None)),

@@ -93,20 +93,29 @@ impl<'a> Iterator for Lines<'a> {
 
 fn words(line: &str) -> Vec<&str> {
     let mut words = Vec::with_capacity(WORDS);
-    let mut rest = line;
-    while !rest.is_empty() && words.len() < MAX_WORDS {
-        let end = rest.bytes().position(is_blank).unwrap_or(rest.len());
-        let (mut word, after) = rest.split_at(end);
-        rest = after.get(1..).unwrap_or_default();
-        while !word.is_empty() && words.len() < MAX_WORDS {
-            let (piece, more) = word.split_at(word.floor_char_boundary(WORD_MAX));
-            if piece != "ipvsadm" {
-                words.push(piece);
-            }
-            word = more;
+    let mut start = 0;
+    for (end, byte) in line.bytes().enumerate() {
+        if is_blank(byte) {
+            push_word(&mut words, &line[start..end]);
+            start = end + 1;
         }
     }
+    push_word(&mut words, &line[start..]);
     words
+}
+
+/// Adds what is between two blanks.
+fn push_word<'a>(words: &mut Vec<&'a str>, mut word: &'a str) {
+    while !word.is_empty() && words.len() < MAX_WORDS {
+        let (piece, rest) = match word.len() <= WORD_MAX {
+            true => (word, ""),
+            false => word.split_at(word.floor_char_boundary(WORD_MAX)),
+        };
+        if piece != "ipvsadm" {
+            words.push(piece);
+        }
+        word = rest;
+    }
 }
 
 fn is_blank(byte: u8) -> bool {

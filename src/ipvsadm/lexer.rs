@@ -41,6 +41,11 @@ pub(super) struct Lexer<'a> {
     pub command_seen: bool,
 }
 
+/// The text behind its first bytes, which are ASCII.
+fn from(text: &str, bytes: usize) -> &str {
+    text.get(bytes..).unwrap_or_default()
+}
+
 // === impl Lexer ===
 
 impl<'a> Lexer<'a> {
@@ -84,22 +89,13 @@ impl<'a> Lexer<'a> {
             return self.short(cluster).map(Some);
         }
         while let Some(word) = self.next_word() {
-            let Some(rest) = word.strip_prefix('-').filter(|rest| !rest.is_empty()) else {
-                self.operands.push(word);
-                continue;
-            };
-            if self.only_operands {
-                self.operands.push(word);
-                continue;
+            match word.as_bytes() {
+                [b'-', _, ..] if self.only_operands => self.operands.push(word),
+                b"--" => self.only_operands = true,
+                [b'-', b'-', ..] => return self.long(from(word, 2)).map(Some),
+                [b'-', _, ..] => return self.short(from(word, 1)).map(Some),
+                _ => self.operands.push(word),
             }
-            if rest == "-" {
-                self.only_operands = true;
-                continue;
-            }
-            return match rest.strip_prefix('-') {
-                Some(long) => self.long(long).map(Some),
-                None => self.short(rest).map(Some),
-            };
         }
         Ok(None)
     }
@@ -131,12 +127,14 @@ impl<'a> Lexer<'a> {
         let spec = letter
             .and_then(OptionSpec::find_short)
             .ok_or_else(|| self.error(OptionError::Unknown))?;
-        // All short options are ASCII.
-        let rest = cluster.get(1..).unwrap_or_default();
-        let stripped = rest.strip_prefix('=').unwrap_or(rest);
-        let inline = (!rest.is_empty()).then_some(stripped);
+        let rest = from(cluster, 1);
+        let inline = match rest.as_bytes() {
+            [] => None,
+            [b'=', ..] => Some(from(rest, 1)),
+            _ => Some(rest),
+        };
         match spec.argument {
-            Argument::None if rest.starts_with('=') => {
+            Argument::None if rest.as_bytes().first() == Some(&b'=') => {
                 Err(self.error(OptionError::UnexpectedValue))
             }
             Argument::None => {
@@ -163,7 +161,7 @@ impl<'a> Lexer<'a> {
                 None => Err(self.error(OptionError::MissingValue)),
             },
             (Argument::Optional(_), None) => match self.words.get(self.next) {
-                Some(word) if !word.starts_with('-') => Ok(self.next_word()),
+                Some(word) if word.as_bytes().first() != Some(&b'-') => Ok(self.next_word()),
                 _ => Ok(None),
             },
         }

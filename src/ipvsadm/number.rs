@@ -27,14 +27,15 @@ pub(super) fn leading(text: &str) -> i64 {
 
 /// The leading number, `None` if it overflows, and the rest of the text.
 fn prefix(text: &str) -> Option<(Option<i64>, &str)> {
-    let bare = text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
-    let (negative, digits) = match bare.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, bare.strip_prefix('+').unwrap_or(bare)),
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    let blanks = text.bytes().take_while(is_blank).count();
+    let (negative, start) = match text.as_bytes().get(blanks) {
+        Some(b'-') => (true, blanks + 1),
+        Some(b'+') => (false, blanks + 1),
+        _ => (false, blanks),
     };
-    let end = digits
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(digits.len());
+    let digits = text.get(start..)?;
+    let end = digits.bytes().take_while(u8::is_ascii_digit).count();
     if end == 0 {
         return None;
     }

@@ -65,7 +65,7 @@ impl<'a> Values<'a> {
             tunnel: Tunnel::default(),
             daemon: SyncDaemonConfig {
                 state: SyncState::Master,
-                interface: Name::from_kernel(b"eth0"),
+                interface: const { Name::from_kernel(b"eth0") },
                 sync_id: 0,
                 max_length: None,
                 multicast_group: SyncDaemonConfig::GROUP,

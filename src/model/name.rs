@@ -19,20 +19,15 @@ impl Name {
     pub const MAX: usize = 16;
 
     /// The first [`Self::MAX`] bytes up to a NUL. Bytes that are not visible ASCII become `?`.
-    pub fn from_kernel(bytes: &[u8]) -> Self {
-        let end = bytes
-            .iter()
-            .position(|&b| b == 0)
-            .unwrap_or(bytes.len())
-            .min(Self::MAX);
+    pub const fn from_kernel(bytes: &[u8]) -> Self {
         let mut name = Self {
             bytes: [0; Self::MAX],
         };
-        name.bytes[..end].copy_from_slice(&bytes[..end]);
-        for byte in &mut name.bytes[..end] {
-            if !byte.is_ascii_graphic() {
-                *byte = b'?';
-            }
+        let mut place = 0;
+        while place < Self::MAX && place < bytes.len() && bytes[place] != 0 {
+            let is_visible = bytes[place].is_ascii_graphic();
+            name.bytes[place] = if is_visible { bytes[place] } else { b'?' };
+            place += 1;
         }
         name
     }

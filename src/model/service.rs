@@ -64,7 +64,7 @@ impl ServiceConfig {
     /// The defaults of a service of this family.
     pub fn new(family: Family) -> Self {
         Self {
-            scheduler: Name::from_kernel(Self::DEFAULT_SCHEDULER.as_bytes()),
+            scheduler: const { Name::from_kernel(Self::DEFAULT_SCHEDULER.as_bytes()) },
             scheduler_flags: SchedulerFlags::default(),
             one_packet: false,
             persistence_timeout: None,
