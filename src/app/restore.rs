@@ -97,6 +97,8 @@ pub(super) struct Restore {
     repeats: bool,
     /// Commands of this difference that failed because another program changed the object.
     outdated: usize,
+    /// When the next progress is reported; `None` before the first.
+    next_progress: Option<Instant>,
     events: mpsc::Sender<Result<RestoreEvent, Error>>,
     logged: bool,
 }
@@ -104,9 +106,12 @@ pub(super) struct Restore {
 /// Commands per request to the executor, at first and at most. Other requests run in between; the
 /// kernel needs microseconds for most commands, but milliseconds in a service with very many servers.
 pub(super) const FIRST_CHUNK: usize = 64;
-const MAX_CHUNK: usize = 1024;
-/// Time that a request to the executor should take.
-const CHUNK_TIME: Duration = Duration::from_millis(50);
+const MAX_CHUNK: usize = 2048;
+/// Time that a request to the executor should take. A change waits for one part, a read for two: the
+/// executor prefers changes.
+const CHUNK_TIME: Duration = Duration::from_millis(10);
+/// Time between two reports of progress: each wakes the client.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// Events that wait for a slow receiver.
 const MAX_EVENTS: usize = 64;
 /// Differences that a replacement computes at most, if other programs keep changing the table.
@@ -136,6 +141,7 @@ impl Restore {
             unknown_lines: Vec::new(),
             repeats: false,
             outdated: 0,
+            next_progress: None,
             events: sender,
             logged: false,
         };
@@ -207,8 +213,9 @@ impl Restore {
     ) -> Result<bool, Error> {
         let mut size = FIRST_CHUNK;
         loop {
-            let chunk: Vec<_> = commands.by_ref().take(size).collect();
-            if chunk.is_empty() {
+            let chunk = commands.by_ref().take(size);
+            let (lines, ops): (Vec<_>, Vec<_>) = chunk.map(|next| (next.line, next.op)).unzip();
+            if ops.is_empty() {
                 return Ok(true);
             }
             if self.app.background_work().is_stopping() {
@@ -216,7 +223,7 @@ impl Restore {
                 return Err(self.interrupted(error));
             }
             let list = CommandList {
-                ops: chunk.iter().map(|command| command.op.clone()).collect(),
+                ops,
                 stop_on_error: self.stop_on_error,
             };
             self.context.deadline = Instant::now() + self.timeout;
@@ -228,31 +235,43 @@ impl Restore {
             }
             self.executed += outcome.results.len();
             let refused = self.summary.refused;
-            for (command, result) in chunk.iter().zip(outcome.results) {
-                self.count(command, result).await;
+            let commands = lines.into_iter().zip(&outcome.ops);
+            for ((line, op), result) in commands.zip(outcome.results) {
+                self.count(line, op, result).await;
             }
             if let Some(error) = outcome.interruption {
                 return Err(self.interrupted(error));
             }
-            let progress = RestoreEvent::Progress {
-                done: self.executed,
-                total: self.total,
-            };
-            self.send(Ok(progress)).await;
+            self.report_progress().await;
             if self.stop_on_error && self.summary.refused > refused {
                 return Ok(false);
             }
         }
     }
 
+    /// Reports how far the restore is, if the last report is some time ago. The first part and the last
+    /// are always reported.
+    async fn report_progress(&mut self) {
+        let now = Instant::now();
+        if self.executed < self.total && self.next_progress.is_some_and(|next| now < next) {
+            return;
+        }
+        self.next_progress = Some(now + PROGRESS_INTERVAL);
+        let progress = RestoreEvent::Progress {
+            done: self.executed,
+            total: self.total,
+        };
+        self.send(Ok(progress)).await;
+    }
+
     /// Counts a result and reports a failure.
-    async fn count(&mut self, command: &Command, result: CommandResult) {
+    async fn count(&mut self, line: usize, op: &Op, result: CommandResult) {
         let replaces = self.summary.difference.is_some();
         match result {
             CommandResult::Done => {
-                self.summary.done += usize::from(command.line != 0 || replaces);
+                self.summary.done += usize::from(line != 0 || replaces);
             }
-            CommandResult::Unknown(_) => self.unknown_lines.push(command.line),
+            CommandResult::Unknown(_) => self.unknown_lines.push(line),
             CommandResult::Refused(error) if self.repeats && error.contradicts_read() => {
                 self.outdated += 1;
                 self.executed -= 1;
@@ -261,9 +280,9 @@ impl Restore {
                 self.summary.refused += 1;
                 let mut text = Vec::new();
                 // Writing into memory does not fail.
-                drop(ipvsadm::write_op(&mut text, &command.op));
+                drop(ipvsadm::write_op(&mut text, op));
                 let refused = RestoreEvent::Refused {
-                    line: command.line,
+                    line,
                     command: String::from_utf8_lossy(&text).trim_end().to_owned(),
                     error,
                 };
@@ -396,9 +415,9 @@ mod tests {
         let ms = Duration::from_millis;
         assert_eq!(next_size(64, ms(1)), 128, "no more than twice as many");
         assert_eq!(next_size(64, Duration::ZERO), 128);
-        assert_eq!(next_size(1024, ms(1)), MAX_CHUNK);
-        assert_eq!(next_size(64, ms(100)), 32);
-        assert_eq!(next_size(64, ms(3200)), 1);
+        assert_eq!(next_size(2048, ms(1)), MAX_CHUNK);
+        assert_eq!(next_size(64, ms(20)), 32);
+        assert_eq!(next_size(64, ms(640)), 1);
         assert_eq!(next_size(1, Duration::from_secs(60)), 1);
     }
 }

@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, HeaderValue, header};
 use serde::Serialize;
 
@@ -237,7 +237,7 @@ async fn respond(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let text = RulesText::new(body)?;
-    let events = api.app.restore_rules(context, text, options).await?;
+    let mut events = api.app.restore_rules(context, text, options).await?;
     let accepts = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok());
@@ -246,13 +246,18 @@ async fn respond(
             (header::CONTENT_TYPE, HeaderValue::from_static(NDJSON)),
             (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         ];
-        return Ok((headers, Body::from_stream(lines(events))).into_response());
+        // The head is sent with the first events, which are all of a short text.
+        let first = stream::iter(events.next().await);
+        let body = Body::from_stream(lines(first.chain(events)));
+        return Ok((headers, body).into_response());
     }
     Ok(reply::plain(&sum(events).await?)?)
 }
 
 /// The events, one per line.
-fn lines(events: RestoreStream) -> impl Stream<Item = Result<Bytes, Error>> {
+fn lines(
+    events: impl Stream<Item = Result<RestoreEvent, Error>>,
+) -> impl Stream<Item = Result<Bytes, Error>> {
     events.map(|event| {
         let mut line = match &event {
             Ok(event) => reply::json(&Event::of(event)),

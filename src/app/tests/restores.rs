@@ -56,3 +56,21 @@ async fn other_requests_run_between_short_parts_of_a_restore() {
     };
     assert_eq!(summary.done, 3001);
 }
+
+#[tokio::test]
+async fn progress_is_reported_after_the_first_part_and_after_the_last() {
+    let (_, app) = setup();
+    let mut text = "-A -t 192.0.2.1:80 -s rr\n".to_owned();
+    for n in 0..1000 {
+        text += &format!("-a -t 192.0.2.1:80 -r 10.0.{}.{}:80 -m\n", n / 250, n % 250);
+    }
+    let restore = app.restore_rules(context(), text.into(), RestoreOptions::default());
+    let events: Vec<_> = restore.await.unwrap().collect().await;
+    let progress = events.iter().filter_map(|event| match event {
+        Ok(RestoreEvent::Progress { done, total }) => Some((*done, *total)),
+        _ => None,
+    });
+    let progress: Vec<_> = progress.collect();
+    assert_eq!(progress.first(), Some(&(64, 1001)));
+    assert_eq!(progress.last(), Some(&(1001, 1001)));
+}
