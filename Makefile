@@ -38,10 +38,12 @@ lint: ## all static checks of lab/lint (CHECK='clippy words' for some)
 	@lab/install build lint
 	@lab/lint $(CHECK)
 
-# ipvsctl is linked statically: loading libraries would take longer than a command does.
+# ipvsctl is linked statically: loading libraries would take longer than a command does. The linker
+# script places what every command executes side by side.
 build: ## build the release binaries, in target/release
 	cargo build --release --locked --bin ipvsd
-	cargo rustc --release --locked --bin ipvsctl -- -C target-feature=+crt-static -C relocation-model=static
+	cargo rustc --release --locked --bin ipvsctl -- -C target-feature=+crt-static -C relocation-model=static \
+	    -C link-arg=-Wl,-T,$(CURDIR)/src/bin/ipvsctl.ld
 
 openapi: ## regenerate openapi/ from the code
 	mkdir -p openapi

@@ -135,7 +135,10 @@ fn lines<'a>(
         };
         invalid += 1;
         if invalid <= MAX_REPORTED {
-            eprint_line(&format!("line {number}: {message}: {}", line.words.join(" ")));
+            eprint_line(&format!(
+                "line {number}: {message}: {}",
+                line.words.join(" ")
+            ));
         }
     }
     match (invalid, commands.is_empty()) {
@@ -179,7 +182,6 @@ impl Document {
             }
             table.into_commands()
         });
-        let services = services.transpose()?;
         if let Some(timeouts) = &timeouts {
             let result = timeouts.update(Timeouts::DEFAULT);
             keep(result.map(drop).map_err(|error| error.below("timeouts")));
@@ -215,7 +217,7 @@ impl Document {
         Ok(State {
             settings: settings.map(values),
             timeouts,
-            services,
+            services: services.transpose()?,
             sync_daemons: sync_daemons.map(|_| daemons),
         })
     }

@@ -11,13 +11,14 @@
 
 use std::{
     fmt,
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufRead, Read, Write},
     time::Duration,
 };
 
 use http::StatusCode;
 
 use super::{
+    buffered::Buffered,
     connect::{Limit, Stream},
     etag::EntityTag,
 };
@@ -51,7 +52,7 @@ pub(super) struct Response {
 
 /// The body of a response, read from the connection.
 pub(super) struct Body {
-    stream: BufReader<Box<dyn Stream>>,
+    stream: Buffered,
     framing: Framing,
     /// Remaining bytes of the body, or of the chunk.
     remaining: u64,
@@ -76,8 +77,6 @@ const MAX_HEAD: u64 = 64 << 10;
 const MAX_FIELDS: usize = 64;
 /// Length in bytes up to which a body is copied behind its head.
 const SHORT_BODY: usize = 1 << 10;
-/// Size of a read in bytes.
-const READ_SIZE: usize = 64 << 10;
 
 // === impl Request ===
 
@@ -137,7 +136,7 @@ impl Request<'_> {
         }
         let sent = sent.and_then(|()| stream.flush());
         stream.set_limit(Limit::Deadline(limit.deadline()));
-        let mut stream = BufReader::with_capacity(READ_SIZE, stream);
+        let mut stream = Buffered::new(stream);
         // A server that rejects a long body may respond and close before it has read all of it.
         let head = match (sent, Head::read(&mut stream)) {
             (Err(error), Err(_)) => return Err(error),
@@ -256,7 +255,7 @@ impl Head {
 impl Body {
     /// Sets the time limit of the reads that follow.
     pub fn set_limit(&mut self, limit: Limit) {
-        self.stream.get_mut().set_limit(limit);
+        self.stream.set_limit(limit);
     }
 
     /// Reads the size of the next chunk, or the trailer after the last.

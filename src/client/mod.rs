@@ -46,6 +46,7 @@
 //! version does not know is kept as text ([`ProblemReason::Unknown`]).
 
 mod blocking;
+mod buffered;
 mod connect;
 mod endpoint;
 mod error;

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, de::Error as _};
 
 use super::{
     blocking::{Client, NDJSON},
@@ -43,8 +43,7 @@ pub enum RestoreMode {
 }
 
 /// An event of a restore.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase", tag = "event")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RestoreEvent {
     /// Progress.
     Progress {
@@ -64,10 +63,8 @@ pub enum RestoreEvent {
         /// Explanation.
         detail: String,
         /// Remedy.
-        #[serde(default)]
         hint: Option<String>,
         /// How far the restore came. Absent in the responses of older daemons.
-        #[serde(flatten)]
         progress: Option<RestoreProgress>,
     },
 }
@@ -108,7 +105,7 @@ pub struct Restored {
     /// Commands that the kernel rejected.
     pub refused: usize,
     /// The difference between the table and the text. Only with [`RestoreMode::Replace`].
-    #[serde(flatten)]
+    #[serde(skip)]
     pub difference: Option<RestoreDifference>,
 }
 
@@ -134,6 +131,7 @@ pub struct RestoreStream<'a> {
     client: &'a Client,
     body: Body,
     line: Vec<u8>,
+    mode: RestoreMode,
     dry_run: bool,
     /// When a single command ends. Several are a stream, which has no end of its own.
     deadline: Option<Instant>,
@@ -182,7 +180,7 @@ impl Client {
             // The daemon refuses text/plain without a header of its API, as HTML forms send it.
             body: Some(("application/octet-stream", text)),
         };
-        let is_single = mode == RestoreMode::Execute && !text.trim_ascii_end().contains(&b'\n');
+        let is_single = mode == RestoreMode::Execute && !text.trim_ascii().contains(&b'\n');
         let deadline = is_single.then(|| self.deadline());
         let limit = deadline.map_or(self.silence(), Limit::Deadline);
         let response = self.send(&request, limit)?;
@@ -190,6 +188,7 @@ impl Client {
             client: self,
             body: response.body,
             line: Vec::new(),
+            mode,
             dry_run,
             deadline,
             ended: false,
@@ -272,6 +271,58 @@ impl Client {
     }
 }
 
+// === impl RestoreEvent ===
+
+impl RestoreEvent {
+    /// Parses a line. First its kind, then its fields: a tagged enum and flattened fields would read
+    /// them into a tree first, and `ipvsctl -a` executes this code once.
+    fn parse(line: &[u8], mode: RestoreMode) -> serde_json::Result<Self> {
+        #[derive(Deserialize)]
+        struct Kind<'a> {
+            event: &'a str,
+        }
+        #[derive(Deserialize)]
+        struct Reached {
+            done: usize,
+            total: usize,
+        }
+        #[derive(Deserialize)]
+        struct Failure {
+            reason: ProblemReason,
+            detail: String,
+            hint: Option<String>,
+        }
+        match serde_json::from_slice::<Kind<'_>>(line)?.event {
+            "progress" => {
+                let Reached { done, total } = serde_json::from_slice(line)?;
+                Ok(Self::Progress { done, total })
+            }
+            "refused" => serde_json::from_slice(line).map(Self::Refused),
+            "end" => {
+                let mut restored: Restored = serde_json::from_slice(line)?;
+                if mode == RestoreMode::Replace {
+                    restored.difference = serde_json::from_slice(line).ok();
+                }
+                Ok(Self::End(restored))
+            }
+            "failed" => {
+                let Failure {
+                    reason,
+                    detail,
+                    hint,
+                } = serde_json::from_slice(line)?;
+                Ok(Self::Failed {
+                    reason,
+                    detail,
+                    hint,
+                    progress: serde_json::from_slice(line).ok(),
+                })
+            }
+            _ => Err(serde_json::Error::custom("an unknown event")),
+        }
+    }
+}
+
 // === impl Refused ===
 
 impl Refused {
@@ -295,7 +346,7 @@ impl Iterator for RestoreStream<'_> {
             .client
             .read_line(&mut self.body, &mut self.line, deadline)
         {
-            Ok(true) => serde_json::from_slice(&self.line).map_err(ClientError::from),
+            Ok(true) => RestoreEvent::parse(&self.line, self.mode).map_err(ClientError::from),
             Ok(false) => Err(ClientError::Truncated),
             Err(error) => Err(error),
         };
@@ -308,5 +359,67 @@ impl Iterator for RestoreStream<'_> {
             Ok(RestoreEvent::Progress { .. } | RestoreEvent::Refused(_))
         );
         Some(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a test that panics fails"
+    )]
+
+    use super::*;
+
+    fn event(line: &str, mode: RestoreMode) -> RestoreEvent {
+        RestoreEvent::parse(line.as_bytes(), mode).unwrap()
+    }
+
+    #[test]
+    fn every_event_is_parsed() {
+        let execute = RestoreMode::Execute;
+        assert_eq!(
+            event(
+                r#"{"event":"progress","done":1,"total":2,"new":[{}]}"#,
+                execute
+            ),
+            RestoreEvent::Progress { done: 1, total: 2 }
+        );
+        let line = r#"{"line":3,"event":"refused","command":"-Z","reason":"X","detail":"d"}"#;
+        let RestoreEvent::Refused(refused) = event(line, execute) else {
+            panic!("{line}");
+        };
+        assert_eq!((refused.line, refused.detail.as_str()), (3, "d"));
+        let line = r#"{"event":"failed","reason":"INTERNAL","detail":"d","hint":"h","commands":4,
+                       "done":1,"refused":2,"unknown_lines":[3]}"#;
+        let RestoreEvent::Failed { hint, progress, .. } = event(line, execute) else {
+            panic!("{line}");
+        };
+        assert_eq!(hint.as_deref(), Some("h"));
+        assert_eq!(progress.unwrap().unknown_lines, [3]);
+        let line = r#"{"event":"failed","reason":"INTERNAL","detail":"d"}"#;
+        let RestoreEvent::Failed { progress, .. } = event(line, execute) else {
+            panic!("{line}");
+        };
+        assert_eq!(progress, None);
+        for line in [r#"{"event":"other"}"#, r#"{"event":"end"}"#, "[]", "{}"] {
+            assert!(RestoreEvent::parse(line.as_bytes(), execute).is_err());
+        }
+    }
+
+    #[test]
+    fn a_replacement_ends_with_its_difference() {
+        let line = r#"{"event":"end","commands":1,"done":1,"refused":0,"changed":true,"created":1,
+                       "updated":0,"deleted":0,"unchanged":5}"#;
+        let difference = |mode| match event(line, mode) {
+            RestoreEvent::End(restored) => restored.difference,
+            event => panic!("{event:?}"),
+        };
+        assert_eq!(difference(RestoreMode::Execute), None);
+        let RestoreDifference {
+            changed, unchanged, ..
+        } = difference(RestoreMode::Replace).unwrap();
+        assert_eq!((changed, unchanged), (true, 5));
     }
 }
