@@ -2,9 +2,11 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
+
+use tracing::Span;
 
 use crate::identity::{Peer, Principal};
 
@@ -26,7 +28,20 @@ pub struct RequestContext {
     /// Whether a write is only planned: it is checked against the kernel's current state and
     /// returns the state that it would produce, but the kernel is not changed.
     pub dry_run: bool,
+    /// The span of the request in the log.
+    pub span: RequestSpan,
 }
+
+/// When a request was complete, as an extension of it: its deadline counts from then.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestStart(pub Instant);
+
+/// The span of a request in the log. It is made when something is logged in it: most reads log
+/// nothing. Without one, what is logged is in the current span.
+#[derive(Clone, Default)]
+pub struct RequestSpan(Option<Arc<LazySpan>>);
+
+type LazySpan = LazyLock<Span, Box<dyn FnOnce() -> Span + Send + Sync>>;
 
 /// The id of a request: 1 to 128 visible ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,13 +56,19 @@ impl RequestContext {
     /// The context of an anonymous request that may take `timeout` from now on, without cached
     /// results and without dry run.
     pub fn new(request_id: RequestId, timeout: Duration) -> Self {
+        Self::since(Instant::now(), request_id, timeout)
+    }
+
+    /// The same for a request that was complete at `start`.
+    pub fn since(start: Instant, request_id: RequestId, timeout: Duration) -> Self {
         Self {
             principal: Principal::Anonymous,
             peer: None,
             request_id,
-            deadline: Instant::now() + timeout,
+            deadline: start + timeout,
             max_age: Duration::ZERO,
             dry_run: false,
+            span: RequestSpan::default(),
         }
     }
 
@@ -61,6 +82,34 @@ impl RequestContext {
     #[must_use]
     pub fn with_dry_run(self, dry_run: bool) -> Self {
         Self { dry_run, ..self }
+    }
+}
+
+// === impl RequestSpan ===
+
+impl RequestSpan {
+    /// A span that is yet to be made.
+    pub fn new(make: impl FnOnce() -> Span + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(LazyLock::new(Box::new(make)))))
+    }
+
+    /// Runs `log` in the span.
+    pub fn in_scope<T>(&self, log: impl FnOnce() -> T) -> T {
+        match &self.0 {
+            Some(span) => span.in_scope(log),
+            None => log(),
+        }
+    }
+
+    /// The span itself, for a task.
+    pub fn get(&self) -> Span {
+        self.0.as_deref().map_or_else(Span::current, |span| (**span).clone())
+    }
+}
+
+impl fmt::Debug for RequestSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RequestSpan")
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::error::Error as _;
 
+use tracing::Level;
+
 use super::{App, RequestContext};
 use crate::{
     executor::{Cached, ConnectionChunks, ConnectionCountsQuery, ConnectionsQuery, TypedQuery},
@@ -62,10 +64,13 @@ impl App {
 fn log(context: &RequestContext, error: &Error) {
     if let Some(cause) = error.source() {
         let principal = &context.principal;
-        tracing::warn!(%principal, %error, %cause, "read failed");
+        context.span.in_scope(|| tracing::warn!(%principal, %error, %cause, "read failed"));
     }
 }
 
 fn trace(context: &RequestContext, query: Option<Query>) {
-    tracing::trace!(principal = %context.principal, ?query, "read");
+    if tracing::enabled!(Level::TRACE) {
+        let principal = &context.principal;
+        context.span.in_scope(|| tracing::trace!(%principal, ?query, "read"));
+    }
 }

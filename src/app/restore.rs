@@ -346,7 +346,7 @@ impl Restore {
         let principal = &self.context.principal;
         let dry_run = self.context.dry_run;
         let client_gone = self.events.is_closed();
-        match error {
+        self.context.span.in_scope(|| match error {
             None => tracing::info!(
                 %principal, dry_run, commands, done, refused, client_gone, "restore ended"
             ),
@@ -357,7 +357,7 @@ impl Restore {
                 %error,
                 "restore interrupted"
             ),
-        }
+        });
     }
 }
 

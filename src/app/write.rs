@@ -173,7 +173,7 @@ impl WritePath {
         let about = unfinished.about.as_deref();
         let principal = &context.principal;
         let dry_run = context.dry_run;
-        match &outcome {
+        context.span.in_scope(|| match &outcome {
             Ok(outcome) => tracing::info!(
                 %principal,
                 dry_run,
@@ -195,7 +195,7 @@ impl WritePath {
                 cause = error.source().map(tracing::field::display),
                 "write failed"
             ),
-        }
+        });
         outcome
     }
 }
@@ -243,13 +243,15 @@ impl BackgroundWork {
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         if !self.finished {
-            tracing::warn!(
-                principal = %self.context.principal,
-                dry_run = self.context.dry_run,
-                service = self.service.map(tracing::field::display),
-                about = self.about,
-                "write interrupted by the end of the daemon; its outcome is unknown"
-            );
+            self.context.span.in_scope(|| {
+                tracing::warn!(
+                    principal = %self.context.principal,
+                    dry_run = self.context.dry_run,
+                    service = self.service.map(tracing::field::display),
+                    about = self.about,
+                    "write interrupted by the end of the daemon; its outcome is unknown"
+                );
+            });
         }
     }
 }

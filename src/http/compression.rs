@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use axum::{body::Body, extract::Request, middleware::Next, response::Response};
+use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -51,18 +51,16 @@ struct GzipBody {
     encoder: Option<GzEncoder<Vec<u8>>>,
 }
 
-/// Middleware that compresses responses.
-pub(super) async fn compress(request: Request, next: Next) -> Response {
-    let accepted = is_accepted(request.headers());
-    let mut response = next.run(request).await;
+/// Compresses a response, if the client accepts it and it pays.
+pub(super) fn compress(response: &mut Response, is_accepted: bool) {
     let shared = response.extensions_mut().remove::<SharedBody>();
-    let is_compressible = is_compressible(&response);
+    let is_compressible = is_compressible(response);
     if is_compressible || response.status() == StatusCode::NOT_MODIFIED {
         let vary = HeaderValue::from_static("accept-encoding");
         response.headers_mut().append(header::VARY, vary);
     }
-    if !is_compressible || !accepted {
-        return response;
+    if !is_compressible || !is_accepted {
+        return;
     }
     let body = std::mem::take(response.body_mut());
     let compressed = shared.and_then(|shared| shared.compressed());
@@ -77,7 +75,6 @@ pub(super) async fn compress(request: Request, next: Next) -> Response {
     if let Some(tag) = headers.get(header::ETAG).and_then(compressed_tag) {
         headers.insert(header::ETAG, tag);
     }
-    response
 }
 
 /// Whether the client accepts gzip and does not prefer the body as it is (RFC 9110, section 12.5.3).

@@ -1,6 +1,9 @@
 //! Builds the request context of an HTTP request.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    time::{Duration, Instant},
+};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use http::{HeaderMap, Method, request::Parts};
@@ -17,19 +20,20 @@ use super::{
     state::Api,
 };
 use crate::{
-    app::{RequestContext, RequestId},
+    app::{RequestContext, RequestId, RequestSpan, RequestStart},
     identity::Peer,
     model::Reason,
 };
 
 /// The head of a request, as far as it describes the sender.
 ///
-/// The deadline starts with [`Caller::context`], which is called after the body has been read: the
-/// body has a time limit of its own.
+/// The deadline counts from when the body was complete: the body has a time limit of its own.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     peer: Option<Peer>,
     request_id: RequestId,
+    span: RequestSpan,
+    start: Option<RequestStart>,
     timeout: Duration,
 }
 
@@ -66,15 +70,19 @@ impl Caller {
                 .get::<RequestId>()
                 .cloned()
                 .unwrap_or_else(|| from_header(&parts.headers)),
+            span: parts.extensions.get().cloned().unwrap_or_default(),
+            start: parts.extensions.get().copied(),
             timeout: api.options.request_timeout,
         }
     }
 
-    /// The context of the request. Its deadline starts now.
+    /// The context of the request.
     pub(super) fn context(self) -> RequestContext {
+        let start = self.start.map_or_else(Instant::now, |RequestStart(start)| start);
         RequestContext {
             peer: self.peer,
-            ..RequestContext::new(self.request_id, self.timeout)
+            span: self.span,
+            ..RequestContext::since(start, self.request_id, self.timeout)
         }
     }
 }
@@ -96,7 +104,7 @@ fn from_header(headers: &HeaderMap) -> RequestId {
 // === impl Write ===
 
 impl<Q> Write<Q> {
-    /// The context of the request, whose deadline starts now, and the query parameters.
+    /// The context of the request, and the query parameters.
     pub(super) fn start(self) -> (RequestContext, Q) {
         let context = self.caller.context().with_dry_run(self.dry_run);
         (context, self.query)

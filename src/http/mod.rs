@@ -40,7 +40,12 @@ mod timeouts;
 mod values;
 mod zero;
 
-use axum::{Router, middleware};
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouterExt},
@@ -65,10 +70,8 @@ pub fn router(app: App, options: HttpOptions) -> Router {
         describe: openapi,
     };
     api.with_state(state)
-        .merge(docs::router(openapi))
+        .merge(docs::router(openapi).layer(middleware::from_fn(complete)))
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(middleware::from_fn(problem::with_request_id))
-        .layer(middleware::from_fn(compression::compress))
 }
 
 /// The OpenAPI document.
@@ -109,7 +112,21 @@ fn operations() -> OpenApiRouter<Api> {
     let empty = OpenApiRouter::with_openapi(openapi::base());
     all.into_iter().fold(empty, |router, routes| {
         // A layer of the routes: a method that the path does not support is 405 all the same.
-        let check = middleware::from_fn(no_body::by_method);
-        router.routes(routes.map(|methods| methods.route_layer(check)))
+        let layer = middleware::from_fn(complete);
+        router.routes(routes.map(|methods| methods.route_layer(layer)))
     })
+}
+
+/// What all routes have in common: bodies that are not taken are refused, the request id in error
+/// responses, and compression. One layer: axum clones and boxes all that is below it.
+async fn complete(request: Request, next: Next) -> Response {
+    let is_gzip_accepted = compression::is_accepted(request.headers());
+    let id = request.headers().get(REQUEST_ID).cloned();
+    let mut response = match no_body::check(request).await {
+        Ok(request) => next.run(request).await,
+        Err(error) => Problem::from(error).into_response(),
+    };
+    problem::add_request_id(&mut response, id);
+    compression::compress(&mut response, is_gzip_accepted);
+    response
 }

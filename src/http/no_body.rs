@@ -6,8 +6,6 @@ use std::pin::pin;
 use axum::{
     body::Body,
     extract::{FromRequest, Request},
-    middleware::Next,
-    response::{IntoResponse, Response},
 };
 use http::Method;
 use http_body::Body as _;
@@ -20,21 +18,16 @@ use crate::model::Error;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NoBody;
 
-/// Middleware that refuses bodies of methods that never take one here.
-pub(super) async fn by_method(request: Request, next: Next) -> Response {
-    if !matches!(
+/// Refuses the bodies of methods that never take one here.
+pub(super) async fn check(mut request: Request) -> Result<Request, Error> {
+    let takes_none = matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::DELETE
-    ) {
-        return next.run(request).await;
+    );
+    if takes_none && !request.body().is_end_stream() {
+        refuse(std::mem::take(request.body_mut())).await?;
     }
-    let (parts, body) = request.into_parts();
-    match refuse(body).await {
-        Ok(()) => next.run(Request::from_parts(parts, Body::empty())).await,
-        Err(error) => Problem::from(error)
-            .of_request(&parts.headers)
-            .into_response(),
-    }
+    Ok(request)
 }
 
 async fn refuse(body: Body) -> Result<(), Error> {

@@ -3,7 +3,6 @@
 use axum::{
     body::Body,
     extract::Request,
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -148,7 +147,7 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        // For `with_request_id`.
+        // For `add_request_id`.
         response.extensions_mut().insert(self);
         response
     }
@@ -158,19 +157,16 @@ fn body(problem: &Problem) -> Body {
     serde_json::to_vec(problem).map_or_else(|_| Body::empty(), Body::from)
 }
 
-/// Middleware that adds the id of the request to error responses.
-pub(super) async fn with_request_id(request: Request, next: Next) -> Response {
-    let Some(id) = request.headers().get(REQUEST_ID).cloned() else {
-        return next.run(request).await;
-    };
-    let mut response = next.run(request).await;
-    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+/// Adds the id of the request to an error response.
+pub(super) fn add_request_id(response: &mut Response, id: Option<HeaderValue>) {
+    if let Some(problem) = response.extensions_mut().remove::<Problem>()
+        && let Some(id) = id
+    {
         let headers = HeaderMap::from_iter([(REQUEST_ID, id)]);
         *response.body_mut() = body(&problem.of_request(&headers));
         // The length without the id.
         response.headers_mut().remove(header::CONTENT_LENGTH);
     }
-    response
 }
 
 /// The response for an unknown path.

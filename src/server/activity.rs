@@ -77,12 +77,26 @@ struct ActivityState {
     stalled: BTreeMap<u64, Instant>,
     /// Number of the last request.
     last_request: u64,
+    /// The time of the poll of the connection in progress.
+    poll: PollTime,
+}
+
+/// The time of a poll. The clock is read at most once per poll: on some machines it is a system call.
+#[derive(Clone, Copy)]
+enum PollTime {
+    /// No poll is in progress.
+    Idle,
+    /// The clock has not been read.
+    Unknown,
+    Known(Instant),
 }
 
 /// One request of a connection, from the end of its head to the end of its response.
 pub(super) struct RequestGuard {
     activity: ConnectionActivity,
     number: u64,
+    /// When the head was read.
+    pub(super) received: Instant,
 }
 
 /// A response body that records whether the client reads it.
@@ -117,7 +131,25 @@ impl ConnectionActivity {
             blocked_since: None,
             stalled: BTreeMap::new(),
             last_request: 0,
+            poll: PollTime::Idle,
         })))
+    }
+
+    /// Polls the connection. What happens meanwhile happens at one time.
+    pub(super) fn poll<F: Future>(
+        &self,
+        connection: Pin<&mut F>,
+        context: &mut Context<'_>,
+    ) -> Poll<F::Output> {
+        self.state().poll = PollTime::Unknown;
+        let outcome = connection.poll(context);
+        self.state().poll = PollTime::Idle;
+        outcome
+    }
+
+    /// The time.
+    pub(super) fn now(&self) -> Instant {
+        self.state().now()
     }
 
     /// Records that a request head was read. The guard must live as long as the response body.
@@ -129,6 +161,7 @@ impl ConnectionActivity {
         RequestGuard {
             activity: self.clone(),
             number: state.last_request,
+            received: state.now(),
         }
     }
 
@@ -187,7 +220,7 @@ impl ConnectionActivity {
         }
         // On HTTP/2, pings and settings arrive between requests.
         if state.requests == 0 && !state.http2 && state.head_since.is_none() {
-            state.head_since = Some(Instant::now());
+            state.head_since = Some(state.now());
         }
     }
 
@@ -195,8 +228,24 @@ impl ConnectionActivity {
         let mut state = self.state();
         match outcome {
             Poll::Ready(_) => state.blocked_since = None,
-            Poll::Pending => drop(state.blocked_since.get_or_insert_with(Instant::now)),
+            Poll::Pending => {
+                let now = state.now();
+                state.blocked_since.get_or_insert(now);
+            }
         }
+    }
+}
+
+impl ActivityState {
+    fn now(&mut self) -> Instant {
+        if let PollTime::Known(time) = self.poll {
+            return time;
+        }
+        let now = Instant::now();
+        if let PollTime::Unknown = self.poll {
+            self.poll = PollTime::Known(now);
+        }
+        now
     }
 }
 
@@ -206,7 +255,8 @@ impl RequestGuard {
     fn set_stalled(&self, stalled: bool) {
         let mut state = self.activity.state();
         if stalled && state.http2 {
-            state.stalled.insert(self.number, Instant::now());
+            let now = state.now();
+            state.stalled.insert(self.number, now);
         } else {
             state.stalled.remove(&self.number);
         }
@@ -223,7 +273,7 @@ impl Drop for RequestGuard {
         state.stalled.remove(&self.number);
         state.requests -= 1;
         if state.requests == 0 {
-            state.idle_since = Instant::now();
+            state.idle_since = state.now();
         }
     }
 }

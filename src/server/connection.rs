@@ -1,11 +1,13 @@
 //! One connection, from accept to close: HTTP/1 or HTTP/2, detected from the client's first bytes.
 
 use std::{
+    future::poll_fn,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo};
@@ -17,7 +19,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, sleep_until},
+    time::sleep_until,
 };
 use tower::Service;
 
@@ -25,7 +27,6 @@ use super::{
     activity::{ConnectionActivity, MonitoredBody, MonitoredIo, TimeoutAction},
     config::Limits,
     date,
-    middleware::ConnectionBudget,
     path,
     response_body::ResponseCharge,
     shutdown::{Phase, Shutdown},
@@ -51,6 +52,15 @@ const CONNECTION_PART: usize = 4;
 #[derive(Debug, thiserror::Error)]
 #[error("the request was dropped: {0}")]
 struct Overloaded(model::Error);
+
+/// What the server knows of a request, as an extension of it.
+#[derive(Clone, Debug)]
+pub(super) struct ConnectionRequest {
+    /// The memory that the requests of the connection may use.
+    pub(super) budget: Budget,
+    /// When the head was read.
+    pub(super) received: Instant,
+}
 
 /// Serves connections. Shared by all of them.
 pub(super) struct ConnectionHandler {
@@ -117,7 +127,7 @@ impl ConnectionHandler {
         let mut draining = pin!(self.shutdown.reached(Phase::Draining));
         let mut aborting = pin!(self.shutdown.reached(Phase::Aborting));
         let mut closing = false;
-        let mut next_check = pin!(sleep_until(Instant::now()));
+        let mut next_check = pin!(sleep_until(Instant::now().into()));
         loop {
             tokio::select! {
                 // The shutdown first: a response that is ready then carries `connection: close`.
@@ -130,7 +140,7 @@ impl ConnectionHandler {
                     self.aborted.fetch_add(1, Ordering::Relaxed);
                     return;
                 }
-                outcome = connection.as_mut() => {
+                outcome = poll_fn(|context| activity.poll(connection.as_mut(), context)) => {
                     if let Err(error) = outcome {
                         tracing::debug!(%peer, error, "connection ended");
                     }
@@ -142,7 +152,7 @@ impl ConnectionHandler {
                         closing = true;
                         connection.as_mut().graceful_shutdown();
                         // Time for an HTTP/2 client to acknowledge; a dead one never does.
-                        next_check.as_mut().reset(Instant::now() + self.limits.write_timeout);
+                        next_check.as_mut().reset((Instant::now() + self.limits.write_timeout).into());
                     }
                     TimeoutAction::Close => return,
                     TimeoutAction::Abort(reason) => {
@@ -168,16 +178,17 @@ fn call(
     let mut request = request.map(Body::new);
     path::trim(&mut request);
     request.extensions_mut().insert(ConnectInfo(peer));
-    let extension = ConnectionBudget(budget.clone());
-    request.extensions_mut().insert(extension);
-    let mut router = router.clone();
+    request.extensions_mut().insert(ConnectionRequest {
+        budget: budget.clone(),
+        received: guard.received.into_std(),
+    });
+    let activity = activity.clone();
+    let response = router.clone().call(request);
     async move {
         let own = own.map_err(Overloaded)?;
-        let mut response = match router.call(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        };
-        response.headers_mut().insert(header::DATE, date::now());
+        let mut response = response.await.unwrap_or_else(|never| match never {});
+        let date = date::at(activity.now().into_std());
+        response.headers_mut().insert(header::DATE, date);
         let body = response.extensions_mut().remove::<ResponseCharge>();
         let charges = Arc::new((own, body.map(|ResponseCharge(charge)| charge)));
         Ok(response.map(|body| MonitoredBody::new(body, guard, charges)))

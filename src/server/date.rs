@@ -1,16 +1,36 @@
 //! The `Date` of responses (RFC 9110, section 6.6.1).
 
-use std::time::SystemTime;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
 
 use http::HeaderValue;
 
-/// The value for a response that is sent now, from the wall clock.
+/// A value, and when the wall clock was read for it.
+struct Rendered {
+    value: HeaderValue,
+    at: Instant,
+}
+
+/// Age up to which a value is sent again. Reading the wall clock is a system call on some machines.
+const MAX_AGE: Duration = Duration::from_millis(100);
+
+/// The value for a response that is sent `now`.
 ///
-/// hyper would add one of its own. It renders that once per second, and not while the clock is behind
-/// the last one: after the clock was set back by an hour, it is wrong for an hour. Rendering each
-/// takes 0.1 µs.
-pub(super) fn now() -> HeaderValue {
-    let date = httpdate::fmt_http_date(SystemTime::now());
-    // ASCII text is always a valid value.
-    HeaderValue::try_from(date).unwrap_or(HeaderValue::from_static(""))
+/// hyper would add one of its own. It renders that once per second of the wall clock, and not while
+/// the clock is behind the last one: after the clock was set back by an hour, it is wrong for an hour.
+pub(super) fn at(now: Instant) -> HeaderValue {
+    static LAST: Mutex<Option<Rendered>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*last {
+        Some(last) if now.saturating_duration_since(last.at) < MAX_AGE => last.value.clone(),
+        _ => {
+            let value = httpdate::fmt_http_date(SystemTime::now());
+            // ASCII text is always a valid value.
+            let value = HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static(""));
+            let at = now;
+            last.insert(Rendered { value, at }).value.clone()
+        }
+    }
 }

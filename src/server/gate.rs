@@ -5,14 +5,11 @@
 //! that resolves to the daemon's address (DNS rebinding). For the browser, the daemon is then part of
 //! that site. The name in the request gives it away.
 
-use std::sync::Arc;
-
 use axum::{
-    extract::{ConnectInfo, Request, State},
-    middleware::Next,
+    extract::{ConnectInfo, Request},
     response::Response,
 };
-use http::{HeaderMap, HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderValue, Version, header};
 use http_body::Body as _;
 use nix::sys::utsname::uname;
 
@@ -29,33 +26,21 @@ const MAX_SHOWN: usize = 100;
 /// The names by which TCP clients may address the daemon.
 pub(super) struct AllowedHosts(Vec<String>);
 
-/// Refuses requests with an invalid head, and passes on the media types of gRPC in their canonical
-/// form: all that follows compares them as text.
-pub(super) async fn check(
-    State(hosts): State<Arc<AllowedHosts>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let is_head = request.method() == Method::HEAD;
-    let checked = check_host(&request, &hosts);
-    let mut response = match checked.and_then(|()| check_body_headers(request.headers())) {
-        Ok(()) => {
-            if let Some(media_type) = grpc::media_type(request.headers()) {
-                let value = HeaderValue::from_static(media_type);
-                request.headers_mut().insert(header::CONTENT_TYPE, value);
-            }
-            next.run(request).await
-        }
-        Err(error) => refusal::response(error, request.headers()),
-    };
-    if is_head {
-        remove_body(&mut response);
+/// Refuses a request with an invalid head, and sets the media type of a gRPC request in its canonical
+/// form: all that follows compares it as text.
+pub(super) fn check(request: &mut Request, hosts: &AllowedHosts) -> Result<(), Response> {
+    check_host(request, hosts)
+        .and_then(|()| check_body_headers(request.headers()))
+        .map_err(|error| refusal::response(error, request.headers()))?;
+    if let Some(media_type) = grpc::media_type(request.headers()) {
+        let value = HeaderValue::from_static(media_type);
+        request.headers_mut().insert(header::CONTENT_TYPE, value);
     }
-    response
+    Ok(())
 }
 
 /// Completes a response to HEAD. axum does it only for routes with methods, which gRPC has not.
-fn remove_body(response: &mut Response) {
+pub(super) fn remove_body(response: &mut Response) {
     let body = std::mem::take(response.body_mut());
     if let Some(length) = body.size_hint().exact() {
         let headers = response.headers_mut();

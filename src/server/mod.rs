@@ -6,6 +6,7 @@
 
 mod activity;
 mod address;
+mod admission;
 pub mod args;
 mod config;
 mod config_error;

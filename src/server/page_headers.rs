@@ -1,8 +1,7 @@
 //! Response headers that restrict what a browser does with a response.
 
-use axum::response::Response;
 use http::{
-    HeaderName, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue,
     header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS},
 };
 
@@ -19,18 +18,15 @@ const PAGE: [(HeaderName, &str); 3] = [
     (REFERRER_POLICY, "no-referrer"),
 ];
 
-/// Adds the headers.
-pub(super) async fn add(mut response: Response) -> Response {
-    let is_page = !grpc::is_grpc(response.headers());
-    let headers = response.headers_mut();
+/// Adds the headers to those of a response.
+pub(super) fn add(headers: &mut HeaderMap) {
     let nosniff = HeaderValue::from_static("nosniff");
     headers.insert(X_CONTENT_TYPE_OPTIONS, nosniff);
-    if is_page {
+    if !grpc::is_grpc(headers) {
         for (name, value) in PAGE {
             headers
                 .entry(name)
                 .or_insert(HeaderValue::from_static(value));
         }
     }
-    response
 }

@@ -2,7 +2,8 @@
 //! bodies of gRPC streams that a handler reads while it answers.
 
 use std::{
-    pin::{Pin, pin},
+    future::poll_fn,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -13,10 +14,9 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::FutureExt;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout_at};
 
 use super::activity::SCARCE_TIMEOUT;
 use crate::{
@@ -54,6 +54,13 @@ pub(super) struct LimitedBody {
     status: BodyStatus,
 }
 
+/// The time limit of a body that is read as a whole. It counts from when the body is first waited
+/// for: most bodies arrive with the request head, and need no timer.
+pub(super) struct Wait {
+    limit: Duration,
+    deadline: Option<Instant>,
+}
+
 /// A complete body that is passed on in pieces: a decoder that collects a message copies no more
 /// than that ahead.
 pub(super) struct PieceByPiece(Bytes);
@@ -65,34 +72,20 @@ const FIRST_CAPACITY: usize = 4 << 10;
 /// Length of a piece of [`PieceByPiece`].
 const PIECE: usize = 64 << 10;
 
-/// Reads a body of at most `max_bytes` within `time`. Its memory is charged until the last clone of
-/// the bytes is dropped.
+/// Reads a body of at most `max_bytes`. Its memory is charged until the last clone of the bytes is
+/// dropped.
 pub(super) async fn read(
-    body: Body,
+    mut body: Body,
     max_bytes: usize,
-    time: Duration,
+    wait: &mut Wait,
     budget: &Budget,
 ) -> Result<Bytes, BodyError> {
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
-    }
-    let mut reading = pin!(collect(body, max_bytes, budget));
-    // Most bodies arrive with the request head and need no timer.
-    match reading.as_mut().now_or_never() {
-        Some(read) => read,
-        None => timeout(time, reading)
-            .await
-            .map_err(|_| BodyError::Timeout)?,
-    }
-}
-
-/// Frames are copied into one buffer: each keeps a whole buffer of the connection, however short it
-/// is itself.
-async fn collect(mut body: Body, max_bytes: usize, budget: &Budget) -> Result<Bytes, BodyError> {
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    // Frames are copied into one buffer: each keeps a whole buffer of the connection, however short
+    // it is itself.
     let mut buffer: Vec<u8> = Vec::new();
     let mut charge = budget.empty();
-    while let Some(frame) = next_frame(&mut body, budget).await? {
+    while let Some(frame) = wait.next_frame(&mut body, budget).await? {
         let frame = frame.map_err(|error| BodyError::Incomplete(error.to_string()))?;
         let Ok(data) = frame.into_data() else {
             continue;
@@ -118,24 +111,65 @@ async fn collect(mut body: Body, max_bytes: usize, budget: &Budget) -> Result<By
     Ok(Bytes::from_owner(Charged::new(buffer, charge)))
 }
 
-/// The next frame. When memory is scarce, a client that sends nothing must not keep what it has sent.
-async fn next_frame(
-    body: &mut Body,
-    budget: &Budget,
-) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, BodyError> {
-    loop {
-        match timeout(SCARCE_TIMEOUT, body.frame()).await {
-            Ok(frame) => return Ok(frame),
-            Err(_) if budget.is_scarce() => {
-                let detail = format!("memory is scarce, and no data came for {SCARCE_TIMEOUT:?}");
-                let error = Error::new(Reason::RateLimited, detail);
-                return Err(BodyError::Memory(error.with_hint(
-                    "retry later, or raise limits.max_memory_bytes of the daemon",
-                )));
-            }
-            Err(_) => {}
+impl Wait {
+    /// A wait for a whole body.
+    pub(super) fn up_to(limit: Duration) -> Self {
+        Self {
+            limit,
+            deadline: None,
         }
     }
+
+    /// Whether the body was not there yet.
+    pub(super) fn has_begun(&self) -> bool {
+        self.deadline.is_some()
+    }
+
+    /// The next frame. When memory is scarce, a client that sends nothing must not keep what it has
+    /// sent.
+    async fn next_frame(
+        &mut self,
+        body: &mut Body,
+        budget: &Budget,
+    ) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, BodyError> {
+        if let Some(frame) = arrived(body).await {
+            return Ok(frame);
+        }
+        loop {
+            let now = Instant::now();
+            let deadline = *self.deadline.get_or_insert(now + self.limit);
+            let check = deadline.min(now + SCARCE_TIMEOUT);
+            match timeout_at(check, body.frame()).await {
+                Ok(frame) => return Ok(frame),
+                Err(_) if check == deadline => return Err(BodyError::Timeout),
+                Err(_) if budget.is_scarce() => {
+                    let detail =
+                        format!("memory is scarce, and no data came for {SCARCE_TIMEOUT:?}");
+                    let error = Error::new(Reason::RateLimited, detail);
+                    return Err(BodyError::Memory(error.with_hint(
+                        "retry later, or raise limits.max_memory_bytes of the daemon",
+                    )));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// The next frame, if it has arrived. hyper passes the data of an HTTP/1 request on after it has been
+/// asked for, so that a body that came with the head is there at the second attempt.
+async fn arrived(body: &mut Body) -> Option<Option<Result<Frame<Bytes>, axum::Error>>> {
+    let mut attempts = 0;
+    poll_fn(|context| match Pin::new(&mut *body).poll_frame(context) {
+        Poll::Ready(frame) => Poll::Ready(Some(frame)),
+        Poll::Pending if attempts == 0 => {
+            attempts += 1;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 impl BodyStatus {
@@ -265,8 +299,8 @@ mod tests {
     #[tokio::test]
     async fn a_body_in_frames_of_one_byte_occupies_one_buffer() {
         let budget = Budget::new(16 * MIB);
-        let time = Duration::from_secs(60);
-        let body = read(single_bytes(100_000), MIB, time, &budget)
+        let mut wait = Wait::up_to(Duration::from_secs(60));
+        let body = read(single_bytes(100_000), MIB, &mut wait, &budget)
             .await
             .unwrap();
         assert_eq!(body.len(), 100_000);
@@ -282,10 +316,10 @@ mod tests {
     async fn a_body_that_exceeds_a_limit_is_not_kept() {
         let budget = Budget::new(16 * MIB);
         let share = budget.share(256 << 10);
-        let time = Duration::from_secs(60);
-        let error = read(single_bytes(1001), 1000, time, &share).await;
+        let mut wait = Wait::up_to(Duration::from_secs(60));
+        let error = read(single_bytes(1001), 1000, &mut wait, &share).await;
         assert_eq!(error.unwrap_err(), BodyError::TooLarge);
-        let error = read(single_bytes(MIB), 2 * MIB, time, &share).await;
+        let error = read(single_bytes(MIB), 2 * MIB, &mut wait, &share).await;
         let Err(BodyError::Memory(error)) = error else {
             panic!("{error:?}");
         };
