@@ -103,7 +103,9 @@ impl RequestSpan {
 
     /// The span itself, for a task.
     pub fn get(&self) -> Span {
-        self.0.as_deref().map_or_else(Span::current, |span| (**span).clone())
+        self.0
+            .as_deref()
+            .map_or_else(Span::current, |span| (**span).clone())
     }
 }
 
@@ -146,5 +148,29 @@ impl RequestId {
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_span_is_made_when_something_is_logged_in_it() {
+        let made = Arc::new(AtomicBool::new(false));
+        let span = RequestSpan::new({
+            let made = made.clone();
+            move || {
+                assert!(!made.swap(true, Ordering::Relaxed), "made twice");
+                Span::none()
+            }
+        });
+        let clone = span.clone();
+        assert!(!made.load(Ordering::Relaxed));
+        assert_eq!(clone.in_scope(|| 1), 1);
+        assert!(made.load(Ordering::Relaxed));
+        span.in_scope(|| ());
     }
 }

@@ -64,13 +64,17 @@ impl App {
 fn log(context: &RequestContext, error: &Error) {
     if let Some(cause) = error.source() {
         let principal = &context.principal;
-        context.span.in_scope(|| tracing::warn!(%principal, %error, %cause, "read failed"));
+        context
+            .span
+            .in_scope(|| tracing::warn!(%principal, %error, %cause, "read failed"));
     }
 }
 
 fn trace(context: &RequestContext, query: Option<Query>) {
     if tracing::enabled!(Level::TRACE) {
         let principal = &context.principal;
-        context.span.in_scope(|| tracing::trace!(%principal, ?query, "read"));
+        context
+            .span
+            .in_scope(|| tracing::trace!(%principal, ?query, "read"));
     }
 }

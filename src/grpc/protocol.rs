@@ -1,29 +1,54 @@
 //! What the generated code leaves out of the protocol: malformed timeouts, and details of the errors
 //! that it returns itself.
 
-use axum::{extract::Request, middleware::Next, response::Response};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::{extract::Request, response::Response, routing::Route};
 use http::{HeaderMap, Uri};
 use tonic::{Code, Status};
+use tower::Service;
 
 use super::{metadata, status};
 use crate::model::{Error, Reason};
 
-/// Middleware of all methods.
-pub(super) async fn complete(mut request: Request, next: Next) -> Response {
+/// A route of a method, with what the generated code leaves out.
+///
+/// Not a layer of `axum::middleware`: axum clones and boxes all that is below it for each request.
+#[derive(Clone)]
+pub(super) struct Complete(pub(super) Route);
+
+impl Service<Request> for Complete {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let Self(route) = self.clone();
+        Box::pin(complete(request, route))
+    }
+}
+
+async fn complete(mut request: Request, mut route: Route) -> Result<Response, Infallible> {
     if let Err(error) = metadata::check_timeout(request.headers()) {
-        return status::refusal(&error, request.headers());
+        return Ok(status::refusal(&error, request.headers()));
     }
     let uri = request.uri().clone();
     let headers = metadata::of_errors(request.headers());
     metadata::set_target(request.extensions_mut(), uri.clone());
-    let response = next.run(request).await;
-    match undetailed(response.headers()) {
+    let response = route.call(request).await?;
+    let explained = undetailed(response.headers()).and_then(|status| explain(&status, &uri));
+    Ok(match explained {
         None => response,
-        Some(status) => match explain(&status, &uri) {
-            None => response,
-            Some((code, error)) => status::refusal_with(code, &error, &headers),
-        },
-    }
+        Some((code, error)) => status::refusal_with(code, &error, &headers),
+    })
 }
 
 /// The status of a response that the generated code produced: those of ipvsd have details.

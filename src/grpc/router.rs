@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::{Router, middleware::from_fn};
+use axum::Router;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder;
 use tonic_web::GrpcWebLayer;
-use tower::Layer;
+use tower::{Layer, layer::layer_fn};
 
-use super::{api::Api, health::HealthService, list_services, options::GrpcOptions, protocol};
+use super::{
+    api::Api, health::HealthService, list_services, options::GrpcOptions, protocol::Complete,
+};
 use crate::{
     app::App,
     proto::{DESCRIPTORS, v1::ipvs_service_server::IpvsServiceServer},
@@ -52,5 +54,5 @@ pub fn router(app: App, options: GrpcOptions) -> Router {
         .into_axum_router()
         .reset_fallback()
         .merge(list_services)
-        .layer(from_fn(protocol::complete))
+        .layer(layer_fn(Complete))
 }

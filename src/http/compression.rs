@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use axum::{body::Body, response::Response};
+use axum::{body::Body, extract::Request, middleware::Next, response::Response};
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -49,6 +49,14 @@ struct GzipBody {
     rest: Bytes,
     /// `None` after the end.
     encoder: Option<GzEncoder<Vec<u8>>>,
+}
+
+/// Middleware of the documents, which all are long texts.
+pub(super) async fn of_documents(request: Request, next: Next) -> Response {
+    let is_accepted = is_accepted(request.headers());
+    let mut response = next.run(request).await;
+    compress(&mut response, is_accepted);
+    response
 }
 
 /// Compresses a response, if the client accepts it and it pays.

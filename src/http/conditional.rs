@@ -179,12 +179,14 @@ fn max_age(headers: &HeaderMap) -> Duration {
     let mut seconds = None;
     for value in headers.get_all(header::CACHE_CONTROL) {
         for directive in value.to_str().unwrap_or_default().split(',') {
-            let directive = directive.trim().to_ascii_lowercase();
-            if directive == "no-cache" || directive == "no-store" {
+            let directive = directive.trim();
+            let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+            let is = |known: &str| name.eq_ignore_ascii_case(known);
+            if value.is_empty() && (is("no-cache") || is("no-store")) {
                 return Duration::ZERO;
             }
-            if let Some(age) = directive.strip_prefix("max-age=") {
-                let age = age.trim_matches('"').parse().unwrap_or(0);
+            if is("max-age") {
+                let age = value.trim_matches('"').parse().unwrap_or(0);
                 seconds = Some(seconds.map_or(age, |other: u64| other.min(age)));
             }
         }

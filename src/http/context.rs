@@ -78,7 +78,9 @@ impl Caller {
 
     /// The context of the request.
     pub(super) fn context(self) -> RequestContext {
-        let start = self.start.map_or_else(Instant::now, |RequestStart(start)| start);
+        let start = self
+            .start
+            .map_or_else(Instant::now, |RequestStart(start)| start);
         RequestContext {
             peer: self.peer,
             span: self.span,
@@ -121,7 +123,7 @@ impl<Q: FromQuery> FromRequestParts<Api> for Write<Q> {
             }
             _ => error.into(),
         })?;
-        let mut params = Params::of(parts)?;
+        let mut params = Params::of(parts);
         let query = Q::from_query(&mut params);
         let WriteQuery { dry_run } = WriteQuery::from_query(&mut params);
         params.finish()?;

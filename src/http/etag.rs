@@ -18,6 +18,9 @@ use crate::model::{
 /// End of the entity tag of a compressed response: a representation of its own.
 pub(super) const COMPRESSED: &str = "-gzip";
 
+/// Bytes of the longest tag, without the end of [`COMPRESSED`].
+const MAX_TEXT: usize = 35;
+
 /// The entity tag of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag {
@@ -57,10 +60,17 @@ impl Tag {
 
     /// The tag without quotes.
     pub(super) fn text(self) -> String {
-        match self.configuration {
-            Some(etag) => format!("{etag}.{:016x}", self.representation),
-            None => format!("{:016x}", self.representation),
+        let mut text = String::with_capacity(MAX_TEXT);
+        if let Some(etag) = self.configuration {
+            text += std::str::from_utf8(&etag.text()).unwrap_or_default();
+            text.push('.');
         }
+        // Without `fmt`: every read has one.
+        for nibble in (0..16).rev() {
+            let digit = (self.representation >> (4 * nibble)) & 0xf;
+            text.push(char::from_digit(digit as u32, 16).unwrap_or('0'));
+        }
+        text
     }
 
     /// The value of the header `ETag`.
@@ -70,7 +80,7 @@ impl Tag {
 
     /// The value of the header `ETag`, for the representation with this suffix.
     pub(super) fn header_of(self, suffix: &str) -> Result<HeaderValue, Error> {
-        HeaderValue::try_from(format!("\"{}{suffix}\"", self.text()))
+        HeaderValue::try_from(["\"", &self.text(), suffix, "\""].concat())
             .map_err(|error| Error::new(Reason::Internal, error.to_string()))
     }
 }

@@ -2,6 +2,7 @@
 //! encodes the model's views. One file per resource.
 
 mod body;
+mod complete;
 mod compression;
 mod conditional;
 mod connection_stream;
@@ -40,12 +41,10 @@ mod timeouts;
 mod values;
 mod zero;
 
-use axum::{
-    Router,
-    extract::Request,
-    middleware::{self, Next},
-    response::{IntoResponse, Response},
-};
+use std::sync::Arc;
+
+use axum::{Router, middleware::from_fn};
+use tower::layer::layer_fn;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouterExt},
@@ -56,6 +55,7 @@ pub use problem::{MEDIA_TYPE, Problem, REQUEST_ID, not_found, status};
 pub use state::HttpOptions;
 
 use crate::app::App;
+use complete::Complete;
 use state::Api;
 
 /// The router of the HTTP front end.
@@ -65,12 +65,12 @@ use state::Api;
 pub fn router(app: App, options: HttpOptions) -> Router {
     let (api, _) = operations().split_for_parts();
     let state = Api {
-        app,
+        app: Arc::new(app),
         options,
         describe: openapi,
     };
     api.with_state(state)
-        .merge(docs::router(openapi).layer(middleware::from_fn(complete)))
+        .merge(docs::router(openapi).layer(from_fn(compression::of_documents)))
         .method_not_allowed_fallback(problem::method_not_allowed)
 }
 
@@ -112,21 +112,6 @@ fn operations() -> OpenApiRouter<Api> {
     let empty = OpenApiRouter::with_openapi(openapi::base());
     all.into_iter().fold(empty, |router, routes| {
         // A layer of the routes: a method that the path does not support is 405 all the same.
-        let layer = middleware::from_fn(complete);
-        router.routes(routes.map(|methods| methods.route_layer(layer)))
+        router.routes(routes.map(|methods| methods.route_layer(layer_fn(Complete))))
     })
-}
-
-/// What all routes have in common: bodies that are not taken are refused, the request id in error
-/// responses, and compression. One layer: axum clones and boxes all that is below it.
-async fn complete(request: Request, next: Next) -> Response {
-    let is_gzip_accepted = compression::is_accepted(request.headers());
-    let id = request.headers().get(REQUEST_ID).cloned();
-    let mut response = match no_body::check(request).await {
-        Ok(request) => next.run(request).await,
-        Err(error) => Problem::from(error).into_response(),
-    };
-    problem::add_request_id(&mut response, id);
-    compression::compress(&mut response, is_gzip_accepted);
-    response
 }

@@ -22,6 +22,9 @@ use crate::model::{Error, Violation};
 #[derive(Debug)]
 pub(super) struct Query<T>(pub T);
 
+/// Parameters for which space is made at first: at least those of a list of services.
+const USUAL_PARAMETERS: usize = 12;
+
 query! {
     /// No parameters.
     NoParams {}
@@ -120,14 +123,15 @@ fn plain(name: &str) -> &str {
 
 impl Params {
     /// Splits the query string of a request.
-    pub(super) fn of(parts: &Parts) -> Result<Self, Error> {
-        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|error| Error::invalid("", format!("invalid query string: {error}")))?;
-        Ok(Self {
-            pairs: pairs.0,
-            known: Vec::new(),
+    pub(super) fn of(parts: &Parts) -> Self {
+        let query = parts.uri.query().unwrap_or_default();
+        Self {
+            pairs: form_urlencoded::parse(query.as_bytes())
+                .into_owned()
+                .collect(),
+            known: Vec::with_capacity(USUAL_PARAMETERS),
             violations: Vec::new(),
-        })
+        }
     }
 
     /// Takes and parses the parameter `name`; `None` if it is absent or invalid.
@@ -177,7 +181,7 @@ impl<T: FromQuery, S: Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let mut params = Params::of(parts)?;
+        let mut params = Params::of(parts);
         let value = T::from_query(&mut params);
         params.finish()?;
         Ok(Self(value))
@@ -207,7 +211,7 @@ mod tests {
 
     fn parse(query: &str) -> Result<Sample, Error> {
         let request = http::Request::get(format!("/x?{query}")).body(()).unwrap();
-        let mut params = Params::of(&request.into_parts().0).unwrap();
+        let mut params = Params::of(&request.into_parts().0);
         let sample = Sample::from_query(&mut params);
         params.finish().map(|()| sample)
     }

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{
-    body::Body,
-    response::{IntoResponse, Response},
-};
+use axum::{body::Body, response::Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
@@ -16,6 +13,9 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// Caches must revalidate a stored response before they reuse it.
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+
+/// Headers for which space is made at first: those of a read, and what the server adds.
+const USUAL_HEADERS: usize = 12;
 
 /// Result of a write.
 #[derive(Clone, Debug, Default)]
@@ -98,15 +98,16 @@ fn respond(
     suffix: &str,
     body: Option<Body>,
 ) -> Result<Response, Error> {
-    let mut response = match body {
-        None => StatusCode::NOT_MODIFIED.into_response(),
-        Some(body) => {
-            let mut response = Response::new(body);
-            response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-            response
-        }
-    };
+    let is_known = body.is_none();
+    let mut response = Response::new(body.unwrap_or_default());
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
     let headers = response.headers_mut();
+    headers.reserve(USUAL_HEADERS);
+    if !is_known {
+        headers.insert(header::CONTENT_TYPE, JSON);
+    }
     if let Some(tag) = tag {
         headers.insert(header::ETAG, tag.header_of(suffix)?);
     }
@@ -143,6 +144,7 @@ pub(super) fn changed(outcome: &Outcome, mut body: Vec<u8>) -> Result<Response, 
         *response.status_mut() = StatusCode::CREATED;
     }
     let headers = response.headers_mut();
+    headers.reserve(USUAL_HEADERS);
     headers.insert(header::CONTENT_TYPE, JSON);
     headers.insert(header::CACHE_CONTROL, NO_CACHE);
     if let Some(location) = outcome.location.as_ref().filter(|_| outcome.created) {

@@ -1,6 +1,6 @@
 //! The state that the handlers share, and the options of the front end.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use utoipa::openapi::OpenApi;
 
@@ -20,7 +20,7 @@ pub struct HttpOptions {
 /// State of every handler.
 #[derive(Clone, Debug)]
 pub(super) struct Api {
-    pub app: App,
+    pub app: Arc<App>,
     pub options: HttpOptions,
     /// Builds the OpenAPI document.
     pub describe: fn() -> OpenApi,

@@ -399,3 +399,38 @@ impl fmt::Display for AbortReason {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, pin::pin, thread::sleep, time::Duration};
+
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_millis(2);
+
+    #[tokio::test]
+    async fn the_time_stands_still_during_a_poll_only() {
+        let activity = ConnectionActivity::new();
+        let mut times = Vec::new();
+        let mut polls = 0;
+        let mut connection = pin!(poll_fn(|context| {
+            times.push(activity.now());
+            sleep(PAUSE);
+            times.push(activity.begin_request().received);
+            polls += 1;
+            context.waker().wake_by_ref();
+            if polls == 2 {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        }));
+        poll_fn(|context| activity.poll(connection.as_mut(), context)).await;
+        assert_eq!((times[0], times[2]), (times[1], times[3]));
+        assert!(times[2] >= times[0] + PAUSE);
+        let after = activity.now();
+        sleep(PAUSE);
+        assert!(activity.now() >= after + PAUSE);
+        assert!(after >= times[3] + PAUSE);
+    }
+}

@@ -16,8 +16,8 @@ use tower::Service;
 use super::{
     config::Limits,
     connection::ConnectionRequest,
-    middleware::Rejection,
     parsed_size::Encoding,
+    rejection::Rejection,
     request_body::{self, BodyError, BodyStatus, LimitedBody, PieceByPiece, Wait},
     response_body,
 };

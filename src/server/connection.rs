@@ -26,8 +26,7 @@ use tower::Service;
 use super::{
     activity::{ConnectionActivity, MonitoredBody, MonitoredIo, TimeoutAction},
     config::Limits,
-    date,
-    path,
+    date, path,
     response_body::ResponseCharge,
     shutdown::{Phase, Shutdown},
 };

@@ -34,3 +34,22 @@ pub(super) fn at(now: Instant) -> HeaderValue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_sent_again_for_a_short_time() {
+        let now = Instant::now();
+        let first = at(now);
+        assert_eq!(at(now + MAX_AGE / 2), first);
+        // A value that another test has rendered, or this one: it is of the current second or the last.
+        let date =
+            |value: &HeaderValue| httpdate::parse_http_date(value.to_str().unwrap()).unwrap();
+        let renewed = at(now + 2 * MAX_AGE);
+        let age = SystemTime::now().duration_since(date(&renewed)).unwrap();
+        assert!(age < Duration::from_secs(2), "{age:?}");
+        assert!(date(&renewed) >= date(&first));
+    }
+}

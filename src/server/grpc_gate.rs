@@ -1,8 +1,20 @@
 //! Which requests reach the gRPC methods: POST with a media type of gRPC. The generated code checks
 //! neither. Refusals are problem+json, because no gRPC client sends such requests.
 
-use axum::{extract::Request, middleware::Next, response::Response};
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    task::{Context, Poll},
+};
+
+use axum::{
+    extract::Request,
+    response::Response,
+    routing::{Route, future::RouteFuture},
+};
+use futures_util::future::Either;
 use http::{HeaderValue, Method, Version, header};
+use tower::Service;
 
 use super::refusal;
 use crate::{
@@ -10,8 +22,29 @@ use crate::{
     model::{Error, Reason},
 };
 
-/// Refuses other requests.
-pub(super) async fn check(request: Request, next: Next) -> Response {
+/// A route that only such requests reach.
+#[derive(Clone)]
+pub(super) struct GrpcGate(pub(super) Route);
+
+impl Service<Request> for GrpcGate {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<Ready<Result<Response, Infallible>>, RouteFuture<Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        match refusal_of(&request) {
+            Some(refusal) => Either::Left(ready(Ok(refusal))),
+            None => Either::Right(self.0.call(request)),
+        }
+    }
+}
+
+/// The response to a request that is refused.
+fn refusal_of(request: &Request) -> Option<Response> {
     let media_type = grpc::media_type(request.headers());
     let error = match media_type {
         _ if request.method() != Method::POST => {
@@ -23,7 +56,7 @@ pub(super) async fn check(request: Request, next: Next) -> Response {
             let mut response = refusal::problem(error, request.headers());
             let allow = HeaderValue::from_static("POST");
             response.headers_mut().insert(header::ALLOW, allow);
-            return response;
+            return Some(response);
         }
         None => Error::new(
             Reason::UnsupportedMediaType,
@@ -38,7 +71,7 @@ pub(super) async fn check(request: Request, next: Next) -> Response {
             )
             .with_hint("use HTTP/2 without TLS (prior knowledge), or application/grpc-web")
         }
-        Some(_) => return next.run(request).await,
+        Some(_) => return None,
     };
-    refusal::problem(error, request.headers())
+    Some(refusal::problem(error, request.headers()))
 }

@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use axum::{
@@ -21,7 +21,7 @@ use axum::{
     routing::Route,
 };
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
 use tower::{Service, layer::layer_fn};
 use tracing::Level;
 
@@ -31,12 +31,12 @@ use super::{
     connection::ConnectionRequest,
     gate::{self, AllowedHosts},
     page_headers,
+    rejection::{Rejection, RejectionResponse},
 };
 use crate::{
     app::{RequestId, RequestSpan},
     budget::Budget,
     identity::Peer,
-    model::Error,
 };
 
 /// Header with the request id, in requests and responses.
@@ -47,42 +47,6 @@ const MAX_REQUEST_ID: usize = 128;
 
 /// Maximum length of a path in the log, in bytes; `max_header_bytes` allows far more.
 const MAX_LOGGED_PATH: usize = 256;
-
-/// Why the middleware rejects a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rejection {
-    /// The body is longer than `limits.max_body_bytes`. `TOO_LARGE`, 413.
-    BodyTooLarge {
-        /// The limit in bytes.
-        limit: usize,
-    },
-    /// The body was not complete within `limits.body_read_timeout`. `DEADLINE_EXCEEDED`.
-    BodyTimeout {
-        /// The limit.
-        limit: Duration,
-    },
-    /// The client broke the body off, or it is malformed. `INVALID_ARGUMENT`, 400.
-    BodyIncomplete {
-        /// What is wrong.
-        message: String,
-    },
-    /// The request does not fit into the memory that requests may use. `TOO_LARGE` if it never does,
-    /// `RATE_LIMITED` if a retry may succeed.
-    Memory(Error),
-    /// `limits.max_concurrent_requests` requests are in progress. Nothing was done, and a retry may
-    /// succeed. `RATE_LIMITED`, 429.
-    TooManyRequests {
-        /// The limit.
-        limit: usize,
-    },
-    /// The handler panicked, which is a bug in ipvsd. Changes made before are kept. `INTERNAL`, 500.
-    Panicked,
-}
-
-/// Renders a rejection: problem+json, or gRPC trailers if the `content-type` of the request is
-/// `application/grpc*`. The headers are those two of the request: `content-type`, if it has one, and
-/// `x-request-id`.
-pub type RejectionResponse = fn(Rejection, &HeaderMap) -> Response;
 
 /// The routes, and what a request passes through before them.
 ///

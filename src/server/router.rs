@@ -1,13 +1,15 @@
 //! The router of the daemon: HTTP and gRPC on one port, distinguished by content type.
 
-use axum::{Router, extract::Request, middleware::from_fn, response::Response};
+use axum::{Router, extract::Request, response::Response};
 use http::HeaderMap;
+use tower::layer::layer_fn;
 
 use super::{
     config::Config,
-    grpc_gate,
-    middleware::{Rejection, with_middleware},
+    grpc_gate::GrpcGate,
+    middleware::with_middleware,
     refusal,
+    rejection::Rejection,
     shutdown::{Phase, Shutdown},
 };
 use crate::{
@@ -25,7 +27,7 @@ pub fn build_router(app: App, config: &Config, shutdown: &Shutdown) -> Router {
         .until(async move { draining.reached(Phase::Draining).await });
     let budget = app.budget().clone();
     let router = http_api::router(app.clone(), limits.http_options())
-        .merge(grpc::router(app, grpc_options).layer(from_fn(grpc_gate::check)))
+        .merge(grpc::router(app, grpc_options).layer(layer_fn(GrpcGate)))
         .fallback(fallback);
     with_middleware(router, config, &budget, rejection_response)
 }
