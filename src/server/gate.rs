@@ -13,7 +13,6 @@ use http::{HeaderMap, HeaderValue, Version, header};
 use http_body::Body as _;
 use nix::sys::utsname::uname;
 
-use super::refusal;
 use crate::{
     grpc,
     identity::{Authority, Host, Peer},
@@ -28,10 +27,9 @@ pub(super) struct AllowedHosts(Vec<String>);
 
 /// Refuses a request with an invalid head, and sets the media type of a gRPC request in its canonical
 /// form: all that follows compares it as text.
-pub(super) fn check(request: &mut Request, hosts: &AllowedHosts) -> Result<(), Response> {
-    check_host(request, hosts)
-        .and_then(|()| check_body_headers(request.headers()))
-        .map_err(|error| refusal::response(error, request.headers()))?;
+pub(super) fn check(request: &mut Request, hosts: &AllowedHosts) -> Result<(), Error> {
+    check_host(request, hosts)?;
+    check_body_headers(request.headers())?;
     if let Some(media_type) = grpc::media_type(request.headers()) {
         let value = HeaderValue::from_static(media_type);
         request.headers_mut().insert(header::CONTENT_TYPE, value);

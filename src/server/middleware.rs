@@ -30,7 +30,7 @@ use super::{
     config::Config,
     connection::ConnectionRequest,
     gate::{self, AllowedHosts},
-    page_headers,
+    page_headers, refusal,
     rejection::{Rejection, RejectionResponse},
 };
 use crate::{
@@ -202,7 +202,7 @@ impl Checks {
     async fn pass(&self, mut request: Request, routes: Route) -> Result<Response, Rejection> {
         match gate::check(&mut request, &self.hosts) {
             Ok(()) => self.admission.admit(request, routes).await,
-            Err(refusal) => Ok(refusal),
+            Err(error) => Ok(refusal::response(error, request.headers())),
         }
     }
 }
