@@ -26,6 +26,7 @@ use tower::Service;
 use super::{
     activity::{ConnectionActivity, MonitoredBody, MonitoredIo, TimeoutAction},
     config::Limits,
+    connection_timer::ConnectionTimer,
     date, path,
     response_body::ResponseCharge,
     shutdown::{Phase, Shutdown},
@@ -82,7 +83,6 @@ impl ConnectionHandler {
             .max_buf_size(limits.max_header_bytes.max(HTTP1_MIN_BUFFER));
         builder
             .http2()
-            .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
@@ -122,7 +122,9 @@ impl ConnectionHandler {
         let requests = activity.clone();
         let budget = self.budget.share(self.budget.limit() / CONNECTION_PART);
         let service = service_fn(move |request| call(&router, &requests, &budget, peer, request));
-        let mut connection = pin!(self.builder.serve_connection(io, service));
+        let mut builder = self.builder.clone();
+        builder.http2().timer(ConnectionTimer(activity.clone()));
+        let mut connection = pin!(builder.serve_connection(io, service));
         let mut draining = pin!(self.shutdown.reached(Phase::Draining));
         let mut aborting = pin!(self.shutdown.reached(Phase::Aborting));
         let mut closing = false;

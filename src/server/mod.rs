@@ -11,6 +11,7 @@ pub mod args;
 mod config;
 mod config_error;
 mod connection;
+mod connection_timer;
 mod date;
 mod gate;
 mod grpc_gate;
