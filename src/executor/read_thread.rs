@@ -20,6 +20,10 @@ use crate::{
     model::Error,
 };
 
+/// Niceness (nice(2)) of the thread. On a director with few processors, a list would otherwise use its
+/// whole time slice, some milliseconds, before a change runs.
+const NICENESS: i32 = 10;
+
 /// The state of the thread.
 pub(super) struct ReadThread {
     pub(super) queue: Arc<Queue<Box<dyn PendingRead>>>,
@@ -46,6 +50,10 @@ impl ReadThread {
     /// Runs reads until the queue is closed. Those that wait together run together: equal ones once.
     pub(super) fn run(mut self) {
         self.queue.attach();
+        // On Linux, of this thread alone.
+        if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+            tracing::debug!(%error, "cannot lower the priority of the thread for reads");
+        }
         while !self.queue.has_ended() {
             let reads = self.queue.take(usize::MAX, |_| false);
             if !reads.is_empty() {
