@@ -107,8 +107,8 @@ pub(super) struct Restore {
 /// kernel needs microseconds for most commands, but milliseconds in a service with very many servers.
 pub(super) const FIRST_CHUNK: usize = 64;
 const MAX_CHUNK: usize = 2048;
-/// Time that a request to the executor should take. A change waits for one part, a read for two: the
-/// executor prefers changes.
+/// Time that a request to the executor should take. Changes and short reads wait for one part. A list
+/// waits for one at most at the beginning and at the end of each of its dumps.
 const CHUNK_TIME: Duration = Duration::from_millis(10);
 /// Time between two reports of progress: each wakes the client.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);

@@ -72,13 +72,15 @@ impl Cache {
         })
     }
 
-    /// Keeps a fresh result if a request accepts it with an age. Returns whether it did.
+    /// Keeps a fresh result if a request accepts it with an age, and the cache has not been cleared since
+    /// `generation`. Returns whether it did.
     pub(super) fn keep<Q: TypedQuery>(
         &self,
         _query: &Q,
         namespace: NamespaceId,
         value: &Q::Answer,
         max_age: Duration,
+        generation: u64,
     ) -> bool {
         if max_age.is_zero() || !Q::CACHED {
             return false;
@@ -90,6 +92,10 @@ impl Cache {
             max_age,
         };
         let mut entries = self.entries();
+        // Under the same lock as `clear`: a change may end at any moment.
+        if entries.generation != generation {
+            return false;
+        }
         entries.by_query.insert(Q::kept_as(), Box::new(entry));
         true
     }
@@ -107,7 +113,7 @@ impl Cache {
             .map_or(Duration::ZERO, |entry| entry.max_age)
     }
 
-    /// Removes everything, because the kernel is about to change.
+    /// Removes everything, because this process has changed the kernel.
     pub(super) fn clear(&self) {
         let mut entries = self.entries();
         entries.generation += 1;

@@ -25,7 +25,7 @@ pub struct Engine {
     pub(super) large: Arc<LargeServices>,
     pub(super) budget: Budget,
     pub(super) socket: ReconnectingSocket,
-    /// The network namespace from whose state the batch in progress is planned.
+    /// The network namespace from whose state the change in progress is planned.
     pub(super) planned_in: Option<NamespaceId>,
     /// The dump of a query that is in progress, and whether a change has invalidated it.
     pub(super) dumping: Option<(Dump, bool)>,

@@ -14,6 +14,7 @@ use super::{
     pending::{Awaited, channel, failed, not_started},
     query::TypedQuery,
     queue::Queue,
+    service_state::Servers,
     table_reads::TableReads,
     worker::Lane,
 };
@@ -132,7 +133,7 @@ impl Queues {
     /// Whether the query reads a few datagrams at most.
     fn is_short<Q: TypedQuery>(&self, query: &Q) -> bool {
         match query.service_read() {
-            Some(read) => !self.large.contains(read.key),
+            Some(read) => matches!(read.servers, Servers::None) || !self.large.contains(read.key),
             None => Q::SHORT,
         }
     }

@@ -1,4 +1,4 @@
-//! What waits for the thread: queries and changes of any type.
+//! What waits for the executor: queries and changes of any type.
 
 use std::{
     any::Any,
@@ -20,7 +20,7 @@ use crate::{
     model::{Error, Op, Reason, ServiceKey},
 };
 
-/// A request that waits for the thread.
+/// A request that waits.
 pub enum Job {
     /// A query.
     Read(Box<dyn PendingRead>),
@@ -265,7 +265,8 @@ impl<Q: TypedQuery> PendingRead for CoalescedRead<Q> {
             Err(error) => return self.reject(error),
         };
         let Self { query, waiting } = *self;
-        // Requests that missed the cache together may run one after the other. The first has left a result that is young enough for them.
+        // Requests that missed the cache together may run one after the other. The first has left a
+        // result that is young enough for them.
         let mut missing = Vec::with_capacity(waiting.len());
         for pending in waiting {
             match cache.get(&query, here, pending.request) {
@@ -283,10 +284,8 @@ impl<Q: TypedQuery> PendingRead for CoalescedRead<Q> {
         let kept = match &result {
             // A change during the read may be missing in the result. Requests that came before the
             // change receive it, but it is not kept.
-            Ok(value) if generation == cache.generation() => {
-                cache.keep(&query, here, value, max_age)
-            }
-            _ => false,
+            Ok(value) => cache.keep(&query, here, value, max_age, generation),
+            Err(_) => false,
         };
         for pending in missing {
             pending.reply(result.clone().map(|value| Cached {

@@ -1,10 +1,10 @@
 //! Schedules and executes every request to the kernel.
 //!
 //! The kernel executes a generic-netlink request inside `send` and fills a dump inside `recv`, in
-//! the calling thread and under one global mutex. So one plain thread owns the sockets
-//! (`worker.rs`), and a bounded channel leads to it. The async code ends at the two handles:
-//! [`Reader`] runs queries, [`Writer`] executes changes. `docs/executor.md` explains the
-//! scheduling.
+//! the calling thread and under one global mutex. So there is one socket for changes and short reads
+//! (`worker.rs`) and one for long reads (`read_thread.rs`), each with a bounded queue. The async code
+//! ends at the two handles: [`Reader`] runs queries, [`Writer`] executes changes. `docs/executor.md`
+//! explains the scheduling.
 
 mod cache;
 mod checked;

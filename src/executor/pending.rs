@@ -1,4 +1,4 @@
-//! A request that waits for the thread, and the two ends of its result.
+//! A request that waits for the executor, and the two ends of its result.
 
 use std::{
     sync::{

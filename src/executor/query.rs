@@ -14,7 +14,7 @@ use super::{
     interfaces,
     large::LargeServices,
     reconnect::ReconnectingSocket,
-    service_state::{ServiceRead, ServiceState},
+    service_state::{Servers, ServiceRead, ServiceState},
     socket::DATAGRAMS,
     table::Table,
     unavailable,
@@ -145,8 +145,10 @@ impl Source<'_> {
         let state = self
             .socket
             .read(|socket| dump::service(socket, read, changes))?;
-        self.large
-            .note(read.key, state.extent.datagrams > DATAGRAMS);
+        if !matches!(read.servers, Servers::None) {
+            let is_large = state.extent.datagrams > DATAGRAMS;
+            self.large.note(read.key, is_large);
+        }
         Ok(state)
     }
 

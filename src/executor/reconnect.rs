@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{interfaces::Master, request::ReadError, socket::IpvsSocket, unavailable};
+use super::{
+    interfaces::Master, offload::offload, request::ReadError, socket::IpvsSocket, unavailable,
+};
 use crate::{
     kernel::{Kernel, NamespaceId},
     model::{Errno, Error, Reason},
@@ -110,7 +112,8 @@ impl ReconnectingSocket {
             {
                 return Err(error.clone());
             }
-            match IpvsSocket::connect(&*self.kernel) {
+            // It may run modprobe.
+            match offload(|| IpvsSocket::connect(&*self.kernel)) {
                 Ok(socket) => {
                     shared.failure = None;
                     self.socket = Some((here, socket));

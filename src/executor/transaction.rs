@@ -8,13 +8,12 @@ use crate::model::{Error, Op, ServerDraft, ServiceDraft, ServiceKey};
 /// Reads a precondition, plans from it, executes the plan, and reads the result back. No other
 /// request of this process comes between these.
 ///
-/// A transaction that reads a service, or reads one back, must change that service alone: it shares
-/// a batch with transactions of other services.
+/// A transaction that reads a service, or reads one back, must change that service alone: it counts as
+/// short, and a task may run it.
 pub struct Transaction<P: TypedQuery, R: TypedQuery> {
-    /// What to read first. Transactions that read [`Nothing`](super::Nothing) may share a batch
-    /// with others of the same service, whose operations may come between their stages.
+    /// What to read first.
     pub precondition: P,
-    /// Plans from the precondition. It runs on the executor's thread and must not block.
+    /// Plans from the precondition. It runs with the lock of the engine and must not block.
     pub plan: Planner<P::Answer>,
     /// What to read after.
     pub read_back: R,
