@@ -100,13 +100,6 @@ impl RequestSpan {
             None => log(),
         }
     }
-
-    /// The span itself, for a task.
-    pub fn get(&self) -> Span {
-        self.0
-            .as_deref()
-            .map_or_else(Span::current, |span| (**span).clone())
-    }
 }
 
 impl fmt::Debug for RequestSpan {

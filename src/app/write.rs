@@ -1,15 +1,8 @@
 //! The path of every write.
 
-use std::{
-    error::Error as _,
-    fmt,
-    future::{Future, poll_fn},
-    pin::Pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{error::Error as _, fmt, future::Future, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::{
     sync::{Mutex, OwnedMutexGuard, watch},
     time::timeout_at,
@@ -127,7 +120,8 @@ impl WritePath {
                 outcome
             }
         });
-        if let Some(outcome) = poll_once(work.as_mut()).await {
+        // The task polls it again, with a waker.
+        if let Some(outcome) = work.as_mut().now_or_never() {
             return outcome;
         }
         let task = self.work.spawn(work);
@@ -254,15 +248,6 @@ impl Drop for Unfinished<'_> {
             });
         }
     }
-}
-
-/// The outcome of a future that is ready at its next poll.
-async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
 }
 
 /// The service of the operations, if all are about the same one.

@@ -6,7 +6,7 @@ use foldhash::{HashSet, HashSetExt};
 
 use super::{
     request::{Dump, ReadError},
-    service_state::{Extent, Servers, ServiceRead, ServiceState, may_have_duplicates},
+    service_state::{Extent, Servers, ServiceRead, ServiceState, is_missing},
     socket::IpvsSocket,
 };
 use crate::{
@@ -131,39 +131,31 @@ pub fn servers_of(
         read.push(Some(dumped.items));
     }
     let keys: Vec<_> = unconfirmed.iter().map(|(_, key)| *key).collect();
-    let found = services_by_key(socket, &keys)?;
-    for ((index, _), found) in unconfirmed.into_iter().zip(found) {
-        if let Some(servers) = read.get_mut(index).filter(|_| found.is_none()) {
+    let exist = existing(socket, &keys)?;
+    for ((index, _), exists) in unconfirmed.into_iter().zip(exist) {
+        if let Some(servers) = read.get_mut(index).filter(|_| !exists) {
             *servers = None;
         }
     }
     Ok(read)
 }
 
-/// Several services without their servers, in one exchange; `None` for each that does not exist.
-fn services_by_key(
-    socket: &mut IpvsSocket,
-    keys: &[ServiceKey],
-) -> Result<Vec<Option<Service>>, ReadError> {
+/// Which of these services exist, in one exchange.
+fn existing(socket: &mut IpvsSocket, keys: &[ServiceKey]) -> Result<Vec<bool>, ReadError> {
     let requests: Vec<_> = keys.iter().map(|key| Get::Service(*key)).collect();
-    // `None`: no reply yet. `Some(None)`: the service does not exist.
-    let mut found: Vec<Option<Option<Service>>> = vec![None; keys.len()];
+    // `None`: no reply yet.
+    let mut found = vec![None; keys.len()];
     let mut rejected = None;
     socket.get(&requests, |index, reply| {
-        let service = match reply {
-            Ok(bytes) => codec::service(bytes).map(Some).ok_or(Errno(libc::EPROTO)),
-            // A kernel without IPv6 has no IPv6 services.
-            Err(Errno::ESRCH | Errno::EAFNOSUPPORT) => Ok(None),
-            Err(errno) => Err(errno),
-        };
-        match (found.get_mut(index), service) {
-            (Some(slot), Ok(service)) => *slot = Some(service),
-            (_, Err(errno)) => rejected = Some(errno),
+        let reply = reply.and_then(|bytes| codec::service(bytes).ok_or(Errno(libc::EPROTO)));
+        match (found.get_mut(index), is_missing(&reply)) {
+            (Some(slot), Ok(is_missing)) => *slot = Some(!is_missing),
+            (_, Err(error)) => rejected = Some(error),
             (None, Ok(_)) => {}
         }
     })?;
-    if let Some(errno) = rejected {
-        return Err(ReadError::Rejected(errno));
+    if let Some(error) = rejected {
+        return Err(error);
     }
     let found: Option<Vec<_>> = found.into_iter().collect();
     found.ok_or_else(|| ReadError::Broken(io::Error::other("a reply is missing")))
@@ -199,27 +191,15 @@ fn consistent_state(
     read: ServiceRead,
     changes: &mut dyn Changes,
 ) -> Result<ServiceState, ReadError> {
-    for attempt in 1.. {
-        let is_last = attempt == ATTEMPTS;
-        changes.begin(Dump::Servers(read.key), is_last);
-        let read = socket.read_service(read);
-        let invalidated = changes.end();
-        let mut state = read?;
-        if state.status != 0 {
-            return Err(ReadError::Rejected(Errno(state.status)));
-        }
-        if state.is_consistent() && !invalidated {
-            return Ok(state);
-        }
-        if is_last && !state.interrupted {
-            drop_duplicates(&mut state.servers, |server| server.key);
-            return Ok(state);
-        }
-        if is_last {
-            break;
-        }
-    }
-    Err(ReadError::Interrupted)
+    let attempt = || {
+        let state = socket.read_service(read)?;
+        ReadError::of_dump(state.status, state.interrupted)?;
+        Ok(state)
+    };
+    let key = |server: &Server| server.key;
+    let drop_duplicates =
+        |state: &mut ServiceState| drop_duplicates(&mut state.servers, state.extent, key);
+    until_consistent(Dump::Servers(read.key), changes, attempt, drop_duplicates)
 }
 
 fn dump_services(
@@ -269,10 +249,7 @@ impl Dumped<Server> {
     }
 }
 
-/// Dumps, and repeats the dump if the table changed meanwhile. The kernel resumes a dump at an
-/// index, so an entry that is added or deleted between two datagrams duplicates or hides another.
-/// Duplicates reveal changes by other programs; `changes` reports those of this process. The last
-/// attempt excludes them.
+/// All entries of a dump.
 fn consistent_dump<T, K: Hash + Eq>(
     socket: &mut IpvsSocket,
     dump: Dump,
@@ -281,30 +258,54 @@ fn consistent_dump<T, K: Hash + Eq>(
     key: impl Fn(&T) -> K,
     changes: &mut dyn Changes,
 ) -> Result<Dumped<T>, ReadError> {
-    for attempt in 1.. {
-        let is_last = attempt == ATTEMPTS;
+    let attempt = || {
         let mut items = Vec::with_capacity(expected);
+        let extent = socket.dump(dump, |bytes| items.extend(decode(bytes)))?;
+        Ok(Dumped { items, extent })
+    };
+    let drop_duplicates =
+        |dumped: &mut Dumped<T>| drop_duplicates(&mut dumped.items, dumped.extent, &key);
+    let mut dumped = until_consistent(dump, changes, attempt, drop_duplicates)?;
+    dumped.items.shrink_to_fit();
+    Ok(dumped)
+}
+
+/// Dumps, and repeats the dump if the table changed meanwhile. The kernel resumes a dump at an
+/// index, so an entry that is added or deleted between two datagrams duplicates or hides another.
+/// Duplicates reveal changes by other programs; `changes` reports those of this process. The last
+/// attempt excludes them.
+fn until_consistent<T>(
+    dump: Dump,
+    changes: &mut dyn Changes,
+    mut attempt: impl FnMut() -> Result<T, ReadError>,
+    drop_duplicates: impl Fn(&mut T) -> bool,
+) -> Result<T, ReadError> {
+    for number in 1.. {
+        let is_last = number == ATTEMPTS;
         changes.begin(dump, is_last);
-        let dumped = socket.dump(dump, |bytes| items.extend(decode(bytes)));
-        let mut invalidated = changes.end();
-        let extent = match dumped {
+        let dumped = attempt();
+        let invalidated = changes.end();
+        let mut dumped = match dumped {
             Err(ReadError::Interrupted) if !is_last => continue,
             result => result?,
         };
-        if extent.datagrams > 1 && may_have_duplicates(&items, &key) {
-            invalidated |= drop_duplicates(&mut items, &key);
+        let had_duplicates = drop_duplicates(&mut dumped);
+        if is_last || !(invalidated || had_duplicates) {
+            return Ok(dumped);
         }
-        if invalidated && !is_last {
-            continue;
-        }
-        items.shrink_to_fit();
-        return Ok(Dumped { items, extent });
     }
     Err(ReadError::Interrupted)
 }
 
-/// Keeps the first of several items with the same key. Returns whether there were any.
-fn drop_duplicates<T, K: Hash + Eq>(items: &mut Vec<T>, key: impl Fn(&T) -> K) -> bool {
+/// Keeps the first of several items of a dump with the same key. Returns whether there were any.
+fn drop_duplicates<T, K: Hash + Eq>(
+    items: &mut Vec<T>,
+    extent: Extent,
+    key: impl Fn(&T) -> K,
+) -> bool {
+    if !extent.may_have_duplicates(items, &key) {
+        return false;
+    }
     let mut seen = HashSet::with_capacity(items.len());
     let count = items.len();
     items.retain(|item| seen.insert(key(item)));

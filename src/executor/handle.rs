@@ -16,7 +16,7 @@ use super::{
     queue::Queue,
     service_state::Servers,
     table_reads::TableReads,
-    worker::Lane,
+    worker::Dispatcher,
 };
 use crate::{
     kernel::Kernel,
@@ -44,7 +44,7 @@ pub struct Writer {
 
 /// The queues of the two threads, which end when it is dropped.
 pub(super) struct Queues {
-    pub(super) lane: Arc<Lane>,
+    pub(super) dispatcher: Arc<Dispatcher>,
     pub(super) reads: Arc<Queue<Box<dyn PendingRead>>>,
     pub(super) large: Arc<LargeServices>,
 }
@@ -88,7 +88,7 @@ impl Reader {
         let is_short = self.queues.is_short(&query);
         let read = pending_read(query, max_age, deadline, reply);
         match is_short {
-            true => self.queues.lane.submit(Job::Read(read))?,
+            true => self.queues.dispatcher.submit(Job::Read(read))?,
             false => self.queues.submit_long(read)?,
         }
         awaited.result(deadline).await
@@ -122,7 +122,7 @@ impl Writer {
     ) -> Result<W::Outcome, Error> {
         let (reply, awaited) = channel();
         let job = write.into_job(deadline, dry_run, reply);
-        self.queues.lane.submit(job)?;
+        self.queues.dispatcher.submit(job)?;
         awaited.outcome(deadline).await
     }
 }
@@ -148,7 +148,7 @@ impl Queues {
 
 impl Drop for Queues {
     fn drop(&mut self) {
-        self.lane.close();
+        self.dispatcher.close();
         self.reads.close();
     }
 }

@@ -48,7 +48,7 @@ use large::LargeServices;
 use queue::Queue;
 use read_thread::ReadThread;
 use table_reads::TableReads;
-use worker::Lane;
+use worker::Dispatcher;
 
 pub use cache::Cached;
 pub use connections::ConnectionChunks;
@@ -95,10 +95,10 @@ impl Executor {
         let budget = limits.budget;
         let engine = Engine::new(kernel.clone(), cache.clone(), large.clone(), budget.clone());
         let socket = engine.socket.sibling();
-        let lane = Arc::new(Lane::new(engine, limits.queue_length));
+        let dispatcher = Arc::new(Dispatcher::new(engine, limits.queue_length));
         let reads = Arc::new(Queue::new(limits.queue_length));
         let queues = Queues {
-            lane: lane.clone(),
+            dispatcher: dispatcher.clone(),
             reads: reads.clone(),
             large: large.clone(),
         };
@@ -109,12 +109,12 @@ impl Executor {
             cache: cache.clone(),
             large,
             socket,
-            lane: lane.clone(),
+            dispatcher: dispatcher.clone(),
         };
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             thread::Builder::new().name(name.to_owned()).spawn(run)
         };
-        spawn("ipvs-changes", Box::new(move || lane.run()))?;
+        spawn("ipvs-changes", Box::new(move || dispatcher.run()))?;
         spawn("ipvs-reads", Box::new(move || read_thread.run()))?;
         let queues = Arc::new(queues);
         let table_reads = TableReads::new(limits.connection_streams, limits.stalled_read_timeout);

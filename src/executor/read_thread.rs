@@ -12,7 +12,7 @@ use super::{
     queue::Queue,
     reconnect::ReconnectingSocket,
     request::Dump,
-    worker::{Lane, NAMESPACE_CHECK_INTERVAL, WorkerGuard},
+    worker::{Dispatcher, NAMESPACE_CHECK_INTERVAL, WorkerGuard},
 };
 use crate::{
     budget::Budget,
@@ -34,12 +34,12 @@ pub(super) struct ReadThread {
     /// Of its own: the kernel runs one dump per socket at a time.
     pub(super) socket: ReconnectingSocket,
     /// What executes changes meanwhile.
-    pub(super) lane: Arc<Lane>,
+    pub(super) dispatcher: Arc<Dispatcher>,
 }
 
-/// The changes that the lane executes during a dump.
+/// The changes that the dispatcher executes during a dump.
 struct ConcurrentChanges<'a> {
-    lane: &'a Lane,
+    dispatcher: &'a Dispatcher,
     /// Held during a dump that excludes changes.
     exclusive: Option<WorkerGuard<'a>>,
 }
@@ -81,14 +81,14 @@ impl QueryRunner for ReadThread {
     }
 
     fn with_source(&mut self, fetch: &mut dyn FnMut(&mut Source<'_>)) {
-        let lane = self.lane.clone();
+        let dispatcher = self.dispatcher.clone();
         fetch(&mut Source {
             kernel: &*self.kernel,
             budget: &self.budget,
             large: &self.large,
             socket: &mut self.socket,
             changes: &mut ConcurrentChanges {
-                lane: &lane,
+                dispatcher: &dispatcher,
                 exclusive: None,
             },
         });
@@ -103,7 +103,7 @@ impl Changes for ConcurrentChanges<'_> {
     fn begin(&mut self, dump: Dump, exclusive: bool) {
         // Waits for the end of a change in progress, as `end` does: a change is either before, within
         // or after the dump.
-        let mut worker = self.lane.lock();
+        let mut worker = self.dispatcher.lock();
         worker.engine.dumping = Some((dump, false));
         if exclusive {
             self.exclusive = Some(worker);
@@ -112,7 +112,7 @@ impl Changes for ConcurrentChanges<'_> {
 
     fn end(&mut self) -> bool {
         let exclusive = self.exclusive.take();
-        let mut worker = exclusive.unwrap_or_else(|| self.lane.lock());
+        let mut worker = exclusive.unwrap_or_else(|| self.dispatcher.lock());
         let dumping = worker.engine.dumping.take();
         dumping.is_some_and(|(_, invalidated)| invalidated)
     }

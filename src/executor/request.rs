@@ -45,6 +45,21 @@ pub enum Request<'a> {
 
 /// The longest datagram that the kernel sends in a dump. A longer one would be truncated.
 pub const MAX_DATAGRAM: usize = 32 << 10;
+
+// === impl ReadError ===
+
+impl ReadError {
+    /// The failure of a dump that ended with this errno (0 for success), during which the table
+    /// changed or not.
+    pub fn of_dump(status: i32, interrupted: bool) -> Result<(), Self> {
+        match (status, interrupted) {
+            (0, false) => Ok(()),
+            (0, true) => Err(Self::Interrupted),
+            (errno, _) => Err(Self::Rejected(Errno(errno))),
+        }
+    }
+}
+
 // === impl Dump ===
 
 impl Dump {

@@ -74,6 +74,7 @@ pub struct Extent {
 /// `sizeof(struct skb_shared_info)` from the 32 KiB: 320 bytes, or 768 with the largest
 /// `CONFIG_MAX_SKB_FRAGS`.
 const MIN_FILL: usize = MAX_DATAGRAM - 1024;
+
 // === impl Extent ===
 
 impl Extent {
@@ -91,6 +92,18 @@ impl Extent {
     /// datagrams; their end is not detected.)
     pub fn is_snapshot(&self) -> bool {
         self.datagrams == 1 && self.bytes + self.longest <= MIN_FILL
+    }
+
+    /// Whether two items of the dump have keys with the same hash. Sorting hashes is faster than
+    /// filling a set.
+    pub fn may_have_duplicates<T, K: Hash>(&self, items: &[T], key: impl Fn(&T) -> K) -> bool {
+        if self.datagrams < 2 {
+            return false;
+        }
+        let state = RandomState::default();
+        let mut hashes: Vec<_> = items.iter().map(|item| state.hash_one(key(item))).collect();
+        hashes.sort_unstable();
+        !hashes.is_sorted_by(|before, after| before < after)
     }
 }
 
@@ -148,12 +161,7 @@ impl ServiceState {
 
     /// Whether the kernel has reported that the service does not exist.
     pub fn is_missing(&self) -> Result<bool, ReadError> {
-        match self.service {
-            None | Some(Ok(_)) => Ok(false),
-            // A kernel without IPv6 has no IPv6 services.
-            Some(Err(Errno::ESRCH | Errno::EAFNOSUPPORT)) => Ok(true),
-            Some(Err(errno)) => Err(ReadError::Rejected(errno)),
-        }
+        self.service.as_ref().map_or(Ok(false), is_missing)
     }
 
     /// Whether the servers that were read show that their service existed throughout. The kernel
@@ -169,16 +177,17 @@ impl ServiceState {
 
     /// Whether the servers were dumped without a change meanwhile, as far as that shows.
     pub fn is_consistent(&self) -> bool {
-        let has_duplicates =
-            || self.extent.datagrams > 1 && may_have_duplicates(&self.servers, |server| server.key);
-        !self.interrupted && !has_duplicates()
+        let key = |server: &Server| server.key;
+        !self.interrupted && !self.extent.may_have_duplicates(&self.servers, key)
     }
 }
 
-/// Whether two items have keys with the same hash. Sorting hashes is faster than filling a set.
-pub fn may_have_duplicates<T, K: Hash>(items: &[T], key: impl Fn(&T) -> K) -> bool {
-    let state = RandomState::default();
-    let mut hashes: Vec<_> = items.iter().map(|item| state.hash_one(key(item))).collect();
-    hashes.sort_unstable();
-    !hashes.is_sorted_by(|before, after| before < after)
+/// Whether a reply reports that the service does not exist.
+pub fn is_missing(reply: &Result<Service, Errno>) -> Result<bool, ReadError> {
+    match *reply {
+        Ok(_) => Ok(false),
+        // A kernel without IPv6 has no IPv6 services.
+        Err(Errno::ESRCH | Errno::EAFNOSUPPORT) => Ok(true),
+        Err(errno) => Err(ReadError::Rejected(errno)),
+    }
 }

@@ -289,11 +289,8 @@ impl IpvsSocket {
                 Kind::Outcome(errno) | Kind::Done(errno) => status = errno,
             }
         })?;
-        match (status, interrupted) {
-            (0, false) => Ok(extent),
-            (0, true) => Err(ReadError::Interrupted),
-            (errno, _) => Err(ReadError::Rejected(Errno(errno))),
-        }
+        ReadError::of_dump(status, interrupted)?;
+        Ok(extent)
     }
 
     fn resolve(&mut self) -> Result<u16, ReadError> {

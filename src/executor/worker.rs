@@ -5,6 +5,7 @@
 //! [`Worker`], so there is one order of all changes.
 
 use std::{
+    ops::{Deref, DerefMut},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
     thread,
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// The queue of changes and short reads, and what runs them.
-pub(super) struct Lane {
+pub(super) struct Dispatcher {
     queue: Queue<Job>,
     worker: Mutex<Worker>,
     kernel: Arc<dyn Kernel>,
@@ -39,10 +40,13 @@ pub(super) struct Worker {
 
 /// The lock of a worker. Jobs that were submitted meanwhile are left to the thread at its end.
 pub(super) struct WorkerGuard<'a> {
-    /// `None` only while it is dropped.
-    worker: Option<MutexGuard<'a, Worker>>,
-    queue: &'a Queue<Job>,
+    // Before the other field, so that the lock is released first.
+    worker: MutexGuard<'a, Worker>,
+    _then: WakeForJobs<'a>,
 }
+
+/// Wakes the thread when dropped, if jobs wait.
+struct WakeForJobs<'a>(&'a Queue<Job>);
 
 /// Jobs that the thread takes at once. The reads among them run after the changes, equal ones once.
 const JOBS_PER_ITERATION: usize = 256;
@@ -52,9 +56,9 @@ const JOBS_OF_A_TASK: usize = 16;
 /// deleted: sockets in it would keep it, with its interfaces and addresses.
 pub(super) const NAMESPACE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-// === impl Lane ===
+// === impl Dispatcher ===
 
-impl Lane {
+impl Dispatcher {
     pub(super) fn new(engine: Engine, queue_length: usize) -> Self {
         Self {
             queue: Queue::new(queue_length),
@@ -80,7 +84,7 @@ impl Lane {
         self.queue.close();
     }
 
-    /// Runs jobs until the lane is closed.
+    /// Runs jobs until the dispatcher is closed.
     pub(super) fn run(&self) {
         self.queue.attach();
         while !self.queue.has_ended() {
@@ -119,8 +123,8 @@ impl Lane {
 
     fn guard<'a>(&'a self, worker: MutexGuard<'a, Worker>) -> WorkerGuard<'a> {
         WorkerGuard {
-            worker: Some(worker),
-            queue: &self.queue,
+            worker,
+            _then: WakeForJobs(&self.queue),
         }
     }
 }
@@ -182,27 +186,24 @@ impl QueryRunner for Worker {
 
 // === impl WorkerGuard ===
 
-impl std::ops::Deref for WorkerGuard<'_> {
+impl Deref for WorkerGuard<'_> {
     type Target = Worker;
 
-    #[expect(clippy::expect_used, reason = "it is `None` only while it is dropped")]
     fn deref(&self) -> &Worker {
-        self.worker.as_ref().expect("locked")
+        &self.worker
     }
 }
 
-impl std::ops::DerefMut for WorkerGuard<'_> {
-    #[expect(clippy::expect_used, reason = "it is `None` only while it is dropped")]
+impl DerefMut for WorkerGuard<'_> {
     fn deref_mut(&mut self) -> &mut Worker {
-        self.worker.as_mut().expect("locked")
+        &mut self.worker
     }
 }
 
-impl Drop for WorkerGuard<'_> {
+impl Drop for WakeForJobs<'_> {
     fn drop(&mut self) {
-        drop(self.worker.take());
-        if !self.queue.is_empty() {
-            self.queue.wake();
+        if !self.0.is_empty() {
+            self.0.wake();
         }
     }
 }

@@ -15,8 +15,8 @@ fn runtime(multi_thread: bool) -> Runtime {
 
 /// Waits until the thread for changes has released the lock that the task needs.
 async fn thread_is_idle(executor: &Executor) {
-    let lane = &executor.writer.queues.lane;
-    wait_until("the thread is idle", || lane.try_lock().is_some()).await;
+    let dispatcher = &executor.writer.queues.dispatcher;
+    wait_until("the thread is idle", || dispatcher.try_lock().is_some()).await;
 }
 
 /// A fault that records the name of the thread that executes a command.
