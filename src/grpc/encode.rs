@@ -6,7 +6,9 @@ use prost::{Message, length_delimiter_len};
 
 use super::{server_message, service_message};
 use crate::{
-    model::{AddressText, Include, Server, ServerView, Service, ServiceView, TunnelView},
+    model::{
+        AddressText, FixedBuffer, Include, Server, ServerView, Service, ServiceView, TunnelView,
+    },
     proto::v1 as pb,
 };
 
@@ -15,16 +17,11 @@ use crate::{
 pub(super) struct ServiceEncoder {
     include: Include,
     /// Where a server is encoded before it is appended.
-    buffer: Box<[u8; MAX_SERVER_BYTES]>,
+    buffer: Box<FixedBuffer<MAX_SERVER_BYTES>>,
 }
 
-/// The fields of a message in a buffer of fixed size: appending compiles to a copy.
-struct Fields<'a> {
-    buffer: &'a mut [u8; MAX_SERVER_BYTES],
-    length: usize,
-    /// Whether something did not fit.
-    overflow: bool,
-}
+/// Appends the fields of a message to a buffer.
+struct Fields<'a>(&'a mut FixedBuffer<MAX_SERVER_BYTES>);
 
 /// An upper bound of the length of an encoded server: 18 numbers of at most 12 bytes, two IPv6
 /// addresses, names. A test encodes the longest server.
@@ -44,7 +41,7 @@ impl ServiceEncoder {
     pub(super) fn new(include: Include) -> Self {
         Self {
             include,
-            buffer: Box::new([0; MAX_SERVER_BYTES]),
+            buffer: Box::default(),
         }
     }
 
@@ -75,20 +72,14 @@ impl ServiceEncoder {
     }
 
     fn server(&mut self, out: &mut Vec<u8>, server: &Server) {
-        let mut fields = Fields {
-            buffer: &mut self.buffer,
-            length: 0,
-            overflow: false,
-        };
-        fields.server(server, self.include);
-        let Fields {
-            length, overflow, ..
-        } = fields;
-        debug_assert!(!overflow, "MAX_SERVER_BYTES is too small");
-        match self.buffer.get(..length).filter(|_| !overflow) {
+        self.buffer.clear();
+        Fields(&mut self.buffer).server(server, self.include);
+        let encoded = self.buffer.written();
+        debug_assert!(encoded.is_some(), "MAX_SERVER_BYTES is too small");
+        match encoded {
             Some(bytes) => {
                 out.push(SERVERS);
-                delimit(out, length);
+                delimit(out, bytes.len());
                 out.extend_from_slice(bytes);
             }
             None => {
@@ -149,13 +140,13 @@ impl Fields<'_> {
         let address = AddressText::new(key.address);
         let (address, length) = address.padded();
         self.nested(1, |fields| {
-            fields.put_start(address, length);
-            fields.put(b"-");
+            fields.0.put_start(address, length);
+            fields.0.put(b"-");
             fields.decimal(key.port);
         });
         self.tag(2, LENGTH_DELIMITED);
         self.varint(length as u64);
-        self.put_start(address, length);
+        self.0.put_start(address, length);
         self.number(3, key.port.into());
         match config.forwarding.name() {
             Some(name) => self.text(4, name),
@@ -185,7 +176,7 @@ impl Fields<'_> {
         let etag = server.etag().text();
         self.tag(25, LENGTH_DELIMITED);
         self.varint(etag.len() as u64);
-        self.put(&etag);
+        self.0.put(&etag);
     }
 
     fn five(&mut self, values: [u64; 5]) {
@@ -216,27 +207,19 @@ impl Fields<'_> {
     fn text(&mut self, number: u32, text: &str) {
         self.tag(number, LENGTH_DELIMITED);
         self.varint(text.len() as u64);
-        let after = self.length + text.len();
-        match self.buffer.get_mut(self.length..after) {
-            Some(target) => {
-                target.copy_from_slice(text.as_bytes());
-                self.length = after;
-            }
-            None => self.overflow = true,
-        }
+        self.0.put_text(text);
     }
 
     /// A text or a message of at most 127 bytes, whose length is one byte.
     #[inline(always)]
     fn nested(&mut self, number: u32, inside: impl FnOnce(&mut Self)) {
         self.tag(number, LENGTH_DELIMITED);
-        let place = self.length;
-        self.put(&[0]);
+        let place = self.0.length();
+        self.0.put(&[0]);
         inside(self);
-        let length = self.length - place.min(self.length);
-        match (u8::try_from(length), self.buffer.get_mut(place)) {
-            (Ok(length @ 1..=128), Some(byte)) => *byte = length - 1,
-            _ => self.overflow = true,
+        match u8::try_from(self.0.length() - place) {
+            Ok(length @ 1..=128) => self.0.replace(place, length - 1),
+            _ => self.0.overflow(),
         }
     }
 
@@ -249,18 +232,18 @@ impl Fields<'_> {
     #[inline(always)]
     fn varint(&mut self, value: u64) {
         match value {
-            0..0x80 => self.put(&[value as u8]),
-            0x80..0x4000 => self.put(&[value as u8 | 0x80, (value >> 7) as u8]),
+            0..0x80 => self.0.put(&[value as u8]),
+            0x80..0x4000 => self.0.put(&[value as u8 | 0x80, (value >> 7) as u8]),
             _ => self.long_varint(value),
         }
     }
 
     fn long_varint(&mut self, mut value: u64) {
         while value >= 0x80 {
-            self.put(&[value as u8 | 0x80]);
+            self.0.put(&[value as u8 | 0x80]);
             value >>= 7;
         }
-        self.put(&[value as u8]);
+        self.0.put(&[value as u8]);
     }
 
     fn decimal(&mut self, port: u16) {
@@ -272,26 +255,7 @@ impl Fields<'_> {
             *digit = b'0' + (rest % 10) as u8;
             rest /= 10;
         }
-        self.put_start(&digits, length);
-    }
-
-    /// As an array, because its length is known then and the copy is a few moves.
-    #[inline(always)]
-    fn put<const LENGTH: usize>(&mut self, bytes: &[u8; LENGTH]) {
-        self.put_start(bytes, LENGTH);
-    }
-
-    /// Appends the first bytes of an array, which is copied as a whole.
-    #[inline(always)]
-    fn put_start<const LENGTH: usize>(&mut self, bytes: &[u8; LENGTH], length: usize) {
-        let rest = self.buffer.get_mut(self.length..);
-        match rest.and_then(|rest| rest.first_chunk_mut()) {
-            Some(target) => {
-                *target = *bytes;
-                self.length += length;
-            }
-            None => self.overflow = true,
-        }
+        self.0.put_start(&digits, length);
     }
 }
 
@@ -401,21 +365,16 @@ mod tests {
 
     #[test]
     fn the_longest_server_fits_into_the_buffer() {
-        let mut buffer = [0; MAX_SERVER_BYTES];
-        let mut fields = Fields {
-            buffer: &mut buffer,
-            length: 0,
-            overflow: false,
-        };
+        let mut encoded = FixedBuffer::new();
         let include = Include {
             servers: true,
             stats: true,
             rates: true,
         };
-        fields.server(&longest_server(), include);
-        assert!(!fields.overflow);
+        Fields(&mut encoded).server(&longest_server(), include);
+        assert!(encoded.written().is_some());
         let message = server_message::message(ServerView::new(&longest_server(), include));
-        assert_eq!(fields.length, message.encoded_len());
+        assert_eq!(encoded.length(), message.encoded_len());
     }
 
     proptest! {

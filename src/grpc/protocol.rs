@@ -1,11 +1,7 @@
 //! What the generated code leaves out of the protocol: malformed timeouts, and details of the errors
 //! that it returns itself.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::convert::Infallible;
 
 use axum::{extract::Request, response::Response, routing::Route};
 use http::{HeaderMap, Uri};
@@ -15,28 +11,11 @@ use tower::Service;
 use super::{metadata, status};
 use crate::model::{Error, Reason};
 
-/// A route of a method, with what the generated code leaves out.
-///
-/// Not a layer of `axum::middleware`: axum clones and boxes all that is below it for each request.
-#[derive(Clone)]
-pub(super) struct Complete(pub(super) Route);
-
-impl Service<Request> for Complete {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let Self(route) = self.clone();
-        Box::pin(complete(request, route))
-    }
-}
-
-async fn complete(mut request: Request, mut route: Route) -> Result<Response, Infallible> {
+/// Serves a request to a method.
+pub(super) async fn complete(
+    mut request: Request,
+    mut route: Route,
+) -> Result<Response, Infallible> {
     if let Err(error) = metadata::check_timeout(request.headers()) {
         return Ok(status::refusal(&error, request.headers()));
     }

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{Router, routing::Route};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder;
 use tonic_web::GrpcWebLayer;
-use tower::{Layer, layer::layer_fn};
+use tower::{Layer, layer::layer_fn, service_fn};
 
-use super::{
-    api::Api, health::HealthService, list_services, options::GrpcOptions, protocol::Complete,
-};
+use super::{api::Api, health::HealthService, list_services, options::GrpcOptions, protocol};
 use crate::{
     app::App,
     proto::{DESCRIPTORS, v1::ipvs_service_server::IpvsServiceServer},
@@ -54,5 +52,7 @@ pub fn router(app: App, options: GrpcOptions) -> Router {
         .into_axum_router()
         .reset_fallback()
         .merge(list_services)
-        .layer(layer_fn(Complete))
+        .layer(layer_fn(|route: Route| {
+            service_fn(move |request| protocol::complete(request, route.clone()))
+        }))
 }

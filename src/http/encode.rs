@@ -6,23 +6,18 @@ use std::{fmt, io};
 
 use bytes::Bytes;
 
-use crate::model::{AddressText, Include, Server, ServerView, TunnelView};
+use crate::model::{AddressText, FixedBuffer, Include, Server, ServerView, TunnelView};
 
 /// An output buffer.
 #[derive(Clone, Debug)]
 pub(super) struct Chunk {
     bytes: Vec<u8>,
     /// Where the text of a server is written before it is appended.
-    text: Box<[u8; MAX_SERVER_BYTES]>,
+    text: Box<FixedBuffer<MAX_SERVER_BYTES>>,
 }
 
-/// The text of one server, in a buffer of fixed size: appending compiles to a copy.
-struct Text<'a> {
-    buffer: &'a mut [u8; MAX_SERVER_BYTES],
-    length: usize,
-    /// Whether a piece did not fit.
-    overflow: bool,
-}
+/// Appends the text of one server to a buffer.
+struct Text<'a>(&'a mut FixedBuffer<MAX_SERVER_BYTES>);
 
 /// An upper bound of the length of a server's text: 28 keys, 19 numbers of at most 20 digits, two IPv6
 /// addresses, names. A test encodes the longest server.
@@ -41,17 +36,11 @@ const PAIRS: [[u8; 2]; 100] = {
 
 /// Appends the JSON of the server's [`ServerView`].
 pub(super) fn server(out: &mut Chunk, server: &Server, include: Include) -> serde_json::Result<()> {
-    let mut text = Text {
-        buffer: &mut out.text,
-        length: 0,
-        overflow: false,
-    };
-    text.server(server, include);
-    let Text {
-        length, overflow, ..
-    } = text;
-    debug_assert!(!overflow, "MAX_SERVER_BYTES is too small");
-    match out.text.get(..length).filter(|_| !overflow) {
+    out.text.clear();
+    Text(&mut out.text).server(server, include);
+    let text = out.text.written();
+    debug_assert!(text.is_some(), "MAX_SERVER_BYTES is too small");
+    match text {
         Some(text) => {
             out.bytes.extend_from_slice(text);
             Ok(())
@@ -67,7 +56,7 @@ impl Chunk {
     pub(super) fn with_capacity(capacity: usize) -> Self {
         Self {
             bytes: Vec::with_capacity(capacity),
-            text: Box::new([0; MAX_SERVER_BYTES]),
+            text: Box::default(),
         }
     }
 
@@ -124,100 +113,68 @@ impl Text<'_> {
             stats,
             rates,
         } = server;
-        self.put(b"{\"id\":\"");
+        self.0.put(b"{\"id\":\"");
         let address = AddressText::new(key.address);
         let (address, length) = address.padded();
-        self.put_start(address, length);
-        self.put(b"-");
+        self.0.put_start(address, length);
+        self.0.put(b"-");
         self.number(key.port.into());
-        self.put(b"\",\"address\":\"");
-        self.put_start(address, length);
-        self.put(b"\",\"port\":");
+        self.0.put(b"\",\"address\":\"");
+        self.0.put_start(address, length);
+        self.0.put(b"\",\"port\":");
         self.number(key.port.into());
-        self.put(b",\"forwarding\":\"");
+        self.0.put(b",\"forwarding\":\"");
         match config.forwarding.name() {
-            Some(name) => self.put_text(name),
+            Some(name) => self.0.put_text(name),
             None => self.display(config.forwarding),
         }
-        self.put(b"\",\"weight\":");
+        self.0.put(b"\",\"weight\":");
         self.number(config.weight.into());
-        self.put(b",\"upper_threshold\":");
+        self.0.put(b",\"upper_threshold\":");
         self.number(config.upper_threshold.into());
-        self.put(b",\"lower_threshold\":");
+        self.0.put(b",\"lower_threshold\":");
         self.number(config.lower_threshold.into());
         if let Some(tunnel) = TunnelView::of(config) {
             self.tunnel(tunnel);
         }
-        self.put(b",\"active_connections\":");
+        self.0.put(b",\"active_connections\":");
         self.number((*active_connections).into());
-        self.put(b",\"inactive_connections\":");
+        self.0.put(b",\"inactive_connections\":");
         self.number((*inactive_connections).into());
-        self.put(b",\"persistent_connections\":");
+        self.0.put(b",\"persistent_connections\":");
         self.number((*persistent_connections).into());
         if include.stats {
-            self.put(b",\"stats\":");
+            self.0.put(b",\"stats\":");
             self.five(stats.values());
         }
         if include.rates {
-            self.put(b",\"rates\":");
+            self.0.put(b",\"rates\":");
             self.five(rates.values());
         }
-        self.put(b",\"etag\":\"");
-        self.put(&server.etag().text());
-        self.put(b"\"}");
+        self.0.put(b",\"etag\":\"");
+        self.0.put(&server.etag().text());
+        self.0.put(b"\"}");
     }
 
     fn tunnel(&mut self, tunnel: TunnelView) {
-        self.put(b",\"tunnel\":{\"type\":\"");
+        self.0.put(b",\"tunnel\":{\"type\":\"");
         self.display(tunnel.kind);
         if let Some(port) = tunnel.port {
-            self.put(b"\",\"port\":");
+            self.0.put(b"\",\"port\":");
             self.number(port.into());
-            self.put(b",\"checksum\":\"");
+            self.0.put(b",\"checksum\":\"");
         } else {
-            self.put(b"\",\"checksum\":\"");
+            self.0.put(b"\",\"checksum\":\"");
         }
         self.display(tunnel.checksum);
-        self.put(b"\"}");
-    }
-
-    /// Appends text that needs no escapes. As an array, because its length is known then and the copy
-    /// is a few moves.
-    #[inline(always)]
-    fn put<const LENGTH: usize>(&mut self, text: &[u8; LENGTH]) {
-        self.put_start(text, LENGTH);
-    }
-
-    /// Appends the first bytes of an array, which is copied as a whole.
-    #[inline(always)]
-    fn put_start<const LENGTH: usize>(&mut self, text: &[u8; LENGTH], length: usize) {
-        let rest = self.buffer.get_mut(self.length..);
-        match rest.and_then(|rest| rest.first_chunk_mut()) {
-            Some(target) => {
-                *target = *text;
-                self.length += length;
-            }
-            None => self.overflow = true,
-        }
-    }
-
-    /// Appends text of any length that needs no escapes.
-    fn put_text(&mut self, text: &str) {
-        let after = self.length + text.len();
-        match self.buffer.get_mut(self.length..after) {
-            Some(target) => {
-                target.copy_from_slice(text.as_bytes());
-                self.length = after;
-            }
-            None => self.overflow = true,
-        }
+        self.0.put(b"\"}");
     }
 
     #[inline(always)]
     fn number(&mut self, number: u64) {
         match number {
             // The most frequent case.
-            0..10 => self.put(&[b'0' + number as u8]),
+            0..10 => self.0.put(&[b'0' + number as u8]),
             _ => self.digits(number),
         }
     }
@@ -229,44 +186,37 @@ impl Text<'_> {
         let four = (number % 10_000) as usize;
         let [[a, b], [c, d]] = [PAIRS[four / 100], PAIRS[four % 100]];
         match number {
-            0..10 => self.put(&[d]),
-            10..100 => self.put(&[c, d]),
-            100..1000 => self.put(&[b, c, d]),
-            _ => self.put(&[a, b, c, d]),
+            0..10 => self.0.put(&[d]),
+            10..100 => self.0.put(&[c, d]),
+            100..1000 => self.0.put(&[b, c, d]),
+            _ => self.0.put(&[a, b, c, d]),
         }
     }
 
     fn five(&mut self, values: [u64; 5]) {
         // Those of a server without traffic, which many have.
         if values == [0; 5] {
-            return self.put(
+            return self.0.put(
                 b"{\"connections\":0,\"packets_in\":0,\"packets_out\":0,\"bytes_in\":0,\"bytes_out\":0}",
             );
         }
         let [connections, packets_in, packets_out, bytes_in, bytes_out] = values;
-        self.put(b"{\"connections\":");
+        self.0.put(b"{\"connections\":");
         self.number(connections);
-        self.put(b",\"packets_in\":");
+        self.0.put(b",\"packets_in\":");
         self.number(packets_in);
-        self.put(b",\"packets_out\":");
+        self.0.put(b",\"packets_out\":");
         self.number(packets_out);
-        self.put(b",\"bytes_in\":");
+        self.0.put(b",\"bytes_in\":");
         self.number(bytes_in);
-        self.put(b",\"bytes_out\":");
+        self.0.put(b",\"bytes_out\":");
         self.number(bytes_out);
-        self.put(b"}");
+        self.0.put(b"}");
     }
 
     fn display(&mut self, text: impl fmt::Display) {
-        // Never fails: `write_str` reports an overflow in a flag.
-        let _ = fmt::Write::write_fmt(self, format_args!("{text}"));
-    }
-}
-
-impl fmt::Write for Text<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.put_text(text);
-        Ok(())
+        // Never fails: the buffer remembers an overflow.
+        let _ = fmt::Write::write_fmt(self.0, format_args!("{text}"));
     }
 }
 
@@ -370,16 +320,11 @@ mod tests {
             stats: true,
             rates: true,
         };
-        let mut buffer = [0; MAX_SERVER_BYTES];
-        let mut text = Text {
-            buffer: &mut buffer,
-            length: 0,
-            overflow: false,
-        };
-        text.server(&longest_server(), include);
-        assert!(!text.overflow);
+        let mut text = FixedBuffer::new();
+        Text(&mut text).server(&longest_server(), include);
+        assert!(text.written().is_some());
         let serde = serde_json::to_vec(&ServerView::new(&longest_server(), include)).unwrap();
-        assert_eq!(text.length, serde.len());
+        assert_eq!(text.length(), serde.len());
     }
 
     proptest! {

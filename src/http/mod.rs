@@ -43,8 +43,8 @@ mod zero;
 
 use std::sync::Arc;
 
-use axum::{Router, middleware::from_fn};
-use tower::layer::layer_fn;
+use axum::{Router, middleware::from_fn, routing::Route};
+use tower::{layer::layer_fn, service_fn};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouterExt},
@@ -55,7 +55,6 @@ pub use problem::{MEDIA_TYPE, Problem, REQUEST_ID, not_found, status};
 pub use state::HttpOptions;
 
 use crate::app::App;
-use complete::Complete;
 use state::Api;
 
 /// The router of the HTTP front end.
@@ -112,6 +111,9 @@ fn operations() -> OpenApiRouter<Api> {
     let empty = OpenApiRouter::with_openapi(openapi::base());
     all.into_iter().fold(empty, |router, routes| {
         // A layer of the routes: a method that the path does not support is 405 all the same.
-        router.routes(routes.map(|methods| methods.route_layer(layer_fn(Complete))))
+        let layer = layer_fn(|route: Route| {
+            service_fn(move |request| complete::serve(request, route.clone()))
+        });
+        router.routes(routes.map(|methods| methods.route_layer(layer)))
     })
 }

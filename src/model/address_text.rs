@@ -2,12 +2,11 @@
 
 use std::{fmt::Write, net::IpAddr};
 
+use super::FixedBuffer;
+
 /// The text of an address, as its [`Display`](std::fmt::Display) writes it.
 #[derive(Clone, Copy, Debug)]
-pub struct AddressText {
-    bytes: [u8; MAX_LENGTH],
-    length: usize,
-}
+pub struct AddressText(FixedBuffer<MAX_LENGTH>);
 
 /// Bytes of the longest text: 8 groups of 4 digits. An IPv4 address ends with a dot while it is
 /// written, and each octet is written as 4 bytes.
@@ -36,50 +35,31 @@ impl AddressText {
     /// The text of this address.
     #[inline]
     pub fn new(address: IpAddr) -> Self {
-        let mut text = Self {
-            bytes: [0; MAX_LENGTH],
-            length: 0,
-        };
+        let mut text = FixedBuffer::new();
         match address {
             IpAddr::V4(v4) => {
                 for octet in v4.octets() {
-                    let start = text.length;
-                    let rest = text.bytes.get_mut(start..);
-                    if let Some(target) = rest.and_then(|rest| rest.first_chunk_mut()) {
-                        *target = OCTETS[usize::from(octet)];
-                    }
-                    text.length = start + 2 + usize::from(octet > 9) + usize::from(octet > 99);
+                    let length = 2 + usize::from(octet > 9) + usize::from(octet > 99);
+                    text.put_start(&OCTETS[usize::from(octet)], length);
                 }
                 // The last dot.
-                text.length -= 1;
+                text.pop();
             }
             // Never fails: the longest text fits.
             IpAddr::V6(v6) => drop(write!(text, "{v6}")),
         }
-        text
+        Self(text)
     }
 
     /// The text, followed by bytes without a meaning, and its length. Copying an array of fixed size is
     /// a few moves.
     pub fn padded(&self) -> (&[u8; MAX_LENGTH], usize) {
-        (&self.bytes, self.length)
+        self.0.padded()
     }
 
     /// The text, ASCII.
     pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-}
-
-impl Write for AddressText {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let end = self.length + text.len();
-        let target = self.bytes.get_mut(self.length..end);
-        target
-            .ok_or(std::fmt::Error)?
-            .copy_from_slice(text.as_bytes());
-        self.length = end;
-        Ok(())
+        self.0.written().unwrap_or_default()
     }
 }
 

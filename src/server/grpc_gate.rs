@@ -4,7 +4,6 @@
 use std::{
     convert::Infallible,
     future::{Ready, ready},
-    task::{Context, Poll},
 };
 
 use axum::{
@@ -22,24 +21,14 @@ use crate::{
     model::{Error, Reason},
 };
 
-/// A route that only such requests reach.
-#[derive(Clone)]
-pub(super) struct GrpcGate(pub(super) Route);
-
-impl Service<Request> for GrpcGate {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Either<Ready<Result<Response, Infallible>>, RouteFuture<Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        match refusal_of(&request) {
-            Some(refusal) => Either::Left(ready(Ok(refusal))),
-            None => Either::Right(self.0.call(request)),
-        }
+/// Passes such a request to its route, and refuses others.
+pub(super) fn check(
+    request: Request,
+    route: &mut Route,
+) -> Either<Ready<Result<Response, Infallible>>, RouteFuture<Infallible>> {
+    match refusal_of(&request) {
+        Some(refusal) => Either::Left(ready(Ok(refusal))),
+        None => Either::Right(route.call(request)),
     }
 }
 

@@ -5,12 +5,10 @@ use std::{
     convert::Infallible,
     hash::{BuildHasher, RandomState},
     panic::AssertUnwindSafe,
-    pin::Pin,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
     time::Instant,
 };
 
@@ -22,7 +20,7 @@ use axum::{
 };
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
-use tower::{Service, layer::layer_fn};
+use tower::{layer::layer_fn, service_fn};
 use tracing::Level;
 
 use super::{
@@ -47,15 +45,6 @@ const MAX_REQUEST_ID: usize = 128;
 
 /// Maximum length of a path in the log, in bytes; `max_header_bytes` allows far more.
 const MAX_LOGGED_PATH: usize = 256;
-
-/// The routes, and what a request passes through before them.
-///
-/// One service for all of it: axum clones and boxes all that is below a layer for each request.
-#[derive(Clone)]
-struct Middleware {
-    checks: Arc<Checks>,
-    routes: Route,
-}
 
 /// What a request passes through before the routes.
 struct Checks {
@@ -82,27 +71,14 @@ pub fn with_middleware(
         admission: Admission::new(&config.limits, budget),
         render,
     });
-    router.layer(layer_fn(move |routes| Middleware {
-        checks: checks.clone(),
-        routes,
+    // One layer for all of it: axum clones and boxes all that is below a layer for each request.
+    router.layer(layer_fn(move |routes: Route| {
+        let checks = checks.clone();
+        service_fn(move |request| {
+            let (checks, routes) = (checks.clone(), routes.clone());
+            async move { Ok::<_, Infallible>(serve(&checks, request, routes).await) }
+        })
     }))
-}
-
-// === impl Middleware ===
-
-impl Service<Request> for Middleware {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let Self { checks, routes } = self.clone();
-        Box::pin(async move { Ok(serve(&checks, request, routes).await) })
-    }
 }
 
 /// Assigns the request id, serves the request, and logs the response.

@@ -1,12 +1,12 @@
 //! The router of the daemon: HTTP and gRPC on one port, distinguished by content type.
 
-use axum::{Router, extract::Request, response::Response};
+use axum::{Router, extract::Request, response::Response, routing::Route};
 use http::HeaderMap;
-use tower::layer::layer_fn;
+use tower::{layer::layer_fn, service_fn};
 
 use super::{
     config::Config,
-    grpc_gate::GrpcGate,
+    grpc_gate,
     middleware::with_middleware,
     refusal,
     rejection::Rejection,
@@ -26,8 +26,11 @@ pub fn build_router(app: App, config: &Config, shutdown: &Shutdown) -> Router {
         .grpc_options()
         .until(async move { draining.reached(Phase::Draining).await });
     let budget = app.budget().clone();
+    let gate = layer_fn(|mut route: Route| {
+        service_fn(move |request| grpc_gate::check(request, &mut route))
+    });
     let router = http_api::router(app.clone(), limits.http_options())
-        .merge(grpc::router(app, grpc_options).layer(layer_fn(GrpcGate)))
+        .merge(grpc::router(app, grpc_options).layer(gate))
         .fallback(fallback);
     with_middleware(router, config, &budget, rejection_response)
 }
