@@ -2,7 +2,7 @@
 
 mod changes;
 mod connections;
-mod crowd;
+mod contended;
 mod fill;
 mod large;
 mod standing;
@@ -42,7 +42,7 @@ pub enum Work {
     /// Listing the connection table.
     Connections,
     /// Other clients while a service with very many real servers is restored.
-    Crowd,
+    Contended,
 }
 
 /// Contenders that load a table.
@@ -107,7 +107,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         Work::Memory => options.memory(&mut raw)?,
         Work::Large => options.large(&mut raw)?,
         Work::Connections => options.connections()?,
-        Work::Crowd => options.crowd(&mut raw)?,
+        Work::Contended => options.contended(&mut raw)?,
     }
     // Makes removing the namespace cheap.
     raw.flush()

@@ -51,15 +51,15 @@ pub struct Options {
     /// Rounds of those processes.
     #[arg(long, default_value_t = 5)]
     process_rounds: u32,
-    /// Rounds of the works `large`, `connections` and `crowd`, at most.
+    /// Rounds of the works `large`, `connections` and `contended`, at most.
     #[arg(long, default_value_t = 3)]
     long_rounds: u32,
     /// The table of the work `large`.
     #[arg(long, default_value = "10000x100")]
     large: Size,
-    /// The table of the work `crowd`.
+    /// The table of the work `contended`.
     #[arg(long, default_value = "1x70000")]
-    crowd: Size,
+    contended: Size,
     /// Time limit of a contender in seconds.
     #[arg(long, default_value_t = 400)]
     limit: u64,
@@ -138,9 +138,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                     }
                 }
             }
-            Work::Connections | Work::Crowd => {
+            Work::Connections | Work::Contended => {
                 for round in 1..=options.rounds.min(options.long_rounds) {
-                    options.cell(*work, None, options.crowd, round)?;
+                    options.cell(*work, None, options.contended, round)?;
                 }
             }
         }

@@ -169,8 +169,8 @@ pub fn targets() -> Vec<Target> {
     );
     for ours in ["write", "readyz"] {
         let work = "during a restore of 70,000 servers of one service, p99";
-        let base = ("crowd p99", "command");
-        add(work, ("crowd p99", ours), base, "1x70000", |_| {
+        let base = ("contended p99", "command");
+        add(work, ("contended p99", ours), base, "1x70000", |_| {
             Limit::Beyond(50.0)
         });
     }

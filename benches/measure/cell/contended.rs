@@ -20,7 +20,7 @@ use super::{
 const COMMANDS: u32 = 20;
 
 impl Options {
-    pub(super) fn crowd(&self, raw: &mut Raw) -> anyhow::Result<()> {
+    pub(super) fn contended(&self, raw: &mut Raw) -> anyhow::Result<()> {
         let daemon = self.daemon()?;
         let address = daemon.address;
         block_on(async {
@@ -52,7 +52,7 @@ impl Options {
             };
             let (write, probe) = tokio::join!(write, probe);
             for (contender, times) in [("write", write), ("readyz", probe)] {
-                self.sample("crowd p99", contender, quantile(&mut times?, 0.99));
+                self.sample("contended p99", contender, quantile(&mut times?, 0.99));
             }
             restoring.await??;
             Ok(())
@@ -65,7 +65,7 @@ impl Options {
             raw.add_server(0, self.size.servers + number)?;
             times.push(milliseconds(begin.elapsed()));
         }
-        self.sample("crowd p99", "command", quantile(&mut times, 0.5));
+        self.sample("contended p99", "command", quantile(&mut times, 0.5));
         Ok(())
     }
 }
