@@ -52,10 +52,11 @@ pub(super) async fn charge(
 }
 
 /// Takes the frames that are ready, up to the second one with data, and returns what the body
-/// occupies. A gRPC response is one frame and the trailers, and has no length; the lower bound of a
-/// longer one is the length of what it holds.
+/// occupies. A gRPC response has no length: it is one frame and the trailers, which are a second frame
+/// over grpc-web; or it exists as a whole, and its lower bound is the length of all frames.
 async fn peek(mut body: Body) -> (Body, usize) {
-    let lower = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let left = |body: &Body| usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let exists = left(&body) > 0;
     let mut first = VecDeque::new();
     let (mut bytes, mut chunks) = (0, 0);
     let complete = loop {
@@ -72,16 +73,16 @@ async fn peek(mut body: Body) -> (Body, usize) {
         first.push_back(frame);
         chunks += usize::from(is_data);
         if chunks == 2 {
-            break false;
+            break exists || body.is_end_stream();
         }
         if !is_data {
             break true;
         }
     };
-    let bytes = if complete {
-        bytes
-    } else {
-        STREAM_BYTES.max(bytes).max(lower)
+    let known = left(&body).saturating_add(bytes);
+    let bytes = match complete {
+        true => known,
+        false => known.max(STREAM_BYTES),
     };
     (Body::new(Peeked { first, body }), bytes)
 }
@@ -130,10 +131,38 @@ mod tests {
     use super::*;
     use crate::budget::Budget;
 
-    /// Three frames of 1 MiB, of which all are known to exist.
-    struct Known(usize);
+    /// Frames of this size, of which all are known to exist.
+    struct Known {
+        frames: usize,
+        size: usize,
+    }
+
+    /// Two frames, of which the second is the last, as of a grpc-web response.
+    struct Unknown(usize);
 
     impl HttpBody for Known {
+        type Data = Bytes;
+        type Error = axum::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+            let Some(left) = self.frames.checked_sub(1) else {
+                return Poll::Ready(None);
+            };
+            self.frames = left;
+            Poll::Ready(Some(Ok(Frame::data(vec![0; self.size].into()))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            let mut hint = SizeHint::new();
+            hint.set_lower((self.frames * self.size) as u64);
+            hint
+        }
+    }
+
+    impl HttpBody for Unknown {
         type Data = Bytes;
         type Error = axum::Error;
 
@@ -145,25 +174,36 @@ mod tests {
                 return Poll::Ready(None);
             };
             self.0 = left;
-            Poll::Ready(Some(Ok(Frame::data(vec![0; 1 << 20].into()))))
+            Poll::Ready(Some(Ok(Frame::data(vec![0; 10].into()))))
         }
 
-        fn size_hint(&self) -> SizeHint {
-            let mut hint = SizeHint::new();
-            hint.set_lower((self.0 as u64) << 20);
-            hint
+        fn is_end_stream(&self) -> bool {
+            self.0 == 0
         }
+    }
+
+    async fn expect_charged(body: Body, charged: usize, length: usize) {
+        let budget = Budget::new(64 << 20);
+        let response = Response::new(body);
+        let response = charge(response, |bytes| budget.charge(bytes))
+            .await
+            .unwrap();
+        assert_eq!(budget.used(), charged);
+        let body = http_body_util::BodyExt::collect(response.into_body()).await;
+        assert_eq!(body.unwrap().to_bytes().len(), length);
     }
 
     #[tokio::test]
     async fn a_response_of_several_frames_is_charged_as_a_whole() {
-        let budget = Budget::new(64 << 20);
-        let response = Response::new(Body::new(Known(3)));
-        let response = charge(response, |bytes| budget.charge(bytes))
-            .await
-            .unwrap();
-        assert_eq!(budget.used(), 3 << 20);
-        let length = http_body_util::BodyExt::collect(response.into_body()).await;
-        assert_eq!(length.unwrap().to_bytes().len(), 3 << 20);
+        for size in [1 << 20, 10] {
+            let body = Body::new(Known { frames: 3, size });
+            expect_charged(body, 3 * size, 3 * size).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_response_that_ends_with_its_second_frame_is_charged_its_length() {
+        expect_charged(Body::new(Unknown(2)), 20, 20).await;
+        expect_charged(Body::new(Unknown(3)), STREAM_BYTES, 30).await;
     }
 }

@@ -176,6 +176,62 @@ fn an_error_does_not_grow_with_the_input_that_it_repeats() {
     }
 }
 
+/// Sends this many calls of a method with this message over one connection whose client takes no byte
+/// of a body, and returns the heads of the responses.
+async fn unread_calls(
+    address: &str,
+    media_type: &str,
+    method: &str,
+    message: &[u8],
+    count: usize,
+) -> Vec<http::Response<hyper::body::Incoming>> {
+    let stream = in_time(tokio::net::TcpStream::connect(address)).await;
+    let stream = stream.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(0);
+    let handshake = builder.handshake(TokioIo::new(stream));
+    let (mut client, connection) = in_time(handshake).await.unwrap();
+    tokio::spawn(connection);
+    let mut body = vec![0, 0, 0, 0, message.len() as u8];
+    body.extend_from_slice(message);
+    let mut responses = Vec::new();
+    for _ in 0..count {
+        let request = Request::post(format!("http://{address}/ipvsd.v1.IpvsService/{method}"))
+            .header("content-type", media_type)
+            .header("te", "trailers")
+            .body(Body::from(body.clone()));
+        let response = client.send_request(request.unwrap());
+        responses.push(in_time(response).await.unwrap());
+    }
+    responses
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn short_grpc_responses_are_charged_their_length() {
+    let daemon = Daemon::start_with(&[("IPVSD_LIMITS_MAX_MEMORY_BYTES", "16777216")]);
+    let rules = b"-A -t 192.0.2.1:80\n";
+    let created = send(
+        daemon.address(),
+        "POST",
+        "/v1/rules",
+        "text/plain",
+        rules.as_slice(),
+    );
+    assert!(created.starts_with("HTTP/1.1 200"), "{created}");
+    let get = b"\x0a\x10tcp-192.0.2.1-80";
+    for media_type in ["application/grpc", "application/grpc-web"] {
+        for (method, message) in [("ListServices", &b""[..]), ("GetService", get)] {
+            let calls = unread_calls(daemon.address(), media_type, method, message, 64);
+            for response in in_time(calls).await {
+                // The status of an error is in the head, that of a response follows its body.
+                let status = response.headers().get("grpc-status");
+                assert_eq!(status, None, "{media_type} {method}");
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn responses_that_are_not_read_are_bounded_and_given_back() {
     let attacked = Attacked::start();
