@@ -54,6 +54,9 @@ const RESERVED_PART: usize = 8;
 /// The largest small charge in bytes: a body with a few real servers, with its parsed form.
 const SMALL: usize = 64 << 10;
 
+/// The part of a budget that the requests of one connection may use: one in four.
+const CONNECTION_PART: usize = 4;
+
 /// The part of a budget whose release is worth returning memory to the system soon: one in eight.
 const RELEASED_PART: usize = 8;
 /// The release that is worth it when the daemon is idle: 4 MiB, a table of 25,000 real servers.
@@ -82,6 +85,12 @@ impl Budget {
             small_release: Notify::new(),
             whole,
         }))
+    }
+
+    /// The share of the requests of one connection.
+    #[must_use]
+    pub fn of_connection(&self) -> Self {
+        self.share(self.limit() / CONNECTION_PART)
     }
 
     /// The number of bytes.

@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 
 use super::{App, RequestContext, ServicePage};
 use crate::{
+    budget::Budget,
     executor::{ServersOf, ServersOfQuery},
     model::{Error, Server, Service},
 };
@@ -22,8 +23,8 @@ pub struct PageEntries {
     page: Arc<ServicePage>,
     app: App,
     context: RequestContext,
-    /// Time that a read may take: that of the request.
-    timeout: Duration,
+    /// Time that each read may take. `None`: all of them have the deadline of the request.
+    part_timeout: Option<Duration>,
     /// The position up to which `part` has what the page lacks.
     end: usize,
     part: Part,
@@ -46,13 +47,13 @@ const SERVICES_AT_ONCE: usize = 256;
 // === impl App ===
 
 impl App {
-    /// The services of a page that this request has made.
+    /// The services of a page that this request has made, to be read by its deadline.
     pub fn entries(&self, context: &RequestContext, page: Arc<ServicePage>) -> PageEntries {
         PageEntries {
             page,
             app: self.clone(),
             context: context.clone(),
-            timeout: context.deadline.saturating_duration_since(Instant::now()),
+            part_timeout: None,
             end: 0,
             part: Part::default(),
             reading: None,
@@ -66,6 +67,18 @@ impl PageEntries {
     /// The page.
     pub fn page(&self) -> &Arc<ServicePage> {
         &self.page
+    }
+
+    /// Lets each further read take this time, instead of ending all of them at the deadline of the
+    /// request: for a response whose head has been sent, because the client decides how long the rest
+    /// takes.
+    pub fn limit_each_part(&mut self, timeout: Duration) {
+        self.part_timeout = Some(timeout);
+    }
+
+    /// The memory that the response may use while it is not sent yet.
+    pub fn budget(&self) -> Budget {
+        self.app.budget().of_connection()
     }
 
     /// Reads the servers of the service at a position, unless the page has them. Positions ascend.
@@ -94,7 +107,10 @@ impl PageEntries {
         let query = ServersOfQuery(services.map(|entry| entry.service.key).collect());
         let app = self.app.clone();
         let context = RequestContext {
-            deadline: Instant::now() + self.timeout,
+            deadline: match self.part_timeout {
+                Some(timeout) => Instant::now() + timeout,
+                None => self.context.deadline,
+            },
             max_age: Duration::ZERO,
             ..self.context.clone()
         };

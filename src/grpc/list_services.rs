@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     app::{Filter, ListServices, Order, PageEntries, RequestContext, ServicePage},
+    budget::Charge,
     model::{Error, Include, Protocol, Reason, Server, Service as VirtualService},
     proto::{SERVICE, v1 as pb},
 };
@@ -193,6 +194,8 @@ impl EncodedList {
                 Ok(encoder.finish(&page))
             });
         }
+        // Of the pieces: other requests are processed meanwhile.
+        let mut charge: Option<Charge> = None;
         for position in 0..page.len() {
             let pieces = encoder.pieces.len();
             poll_fn(|cx| entries.poll_load(position, cx)).await?;
@@ -204,7 +207,9 @@ impl EncodedList {
                 break;
             }
             encoder.reached = position + 1;
-            if encoder.pieces.len() > pieces {
+            if let Some(piece) = encoder.pieces.get(pieces) {
+                let charge = charge.get_or_insert_with(|| entries.budget().empty());
+                charge.grow(piece.len())?;
                 yield_now().await;
             }
         }

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use axum::body::Body;
@@ -12,10 +13,12 @@ use bytes::Bytes;
 use futures_util::future::poll_fn;
 use http_body::Frame;
 use serde::Serialize;
+use tokio::task::yield_now;
 
 use super::encode::{self, Chunk};
 use crate::{
     app::{PageEntries, ServerPage},
+    budget::Budget,
     model::{Error, Etag, Reason, ServiceView},
 };
 
@@ -32,6 +35,9 @@ pub(super) trait Pieces: Send + Unpin + 'static {
         Poll::Ready(Ok(()))
     }
 
+    /// Is called when the response has begun: what follows is read as the client takes it.
+    fn begin(&mut self) {}
+
     /// Appends the next piece, about one item; false if it was the last.
     fn next(&mut self, chunk: &mut Chunk) -> serde_json::Result<bool>;
 }
@@ -45,6 +51,8 @@ pub(super) struct Services {
     at: At,
     /// Whether the list has a service already.
     follows: bool,
+    /// Time that the read of each part may take once the response has begun.
+    part_timeout: Duration,
 }
 
 /// `{"servers": […], …}`.
@@ -93,19 +101,35 @@ pub(super) enum Broken {
 /// before the first chunk is complete is returned.
 pub(super) async fn body(pieces: impl Pieces) -> Result<Body, Error> {
     let mut stream = Stream::new(pieces);
-    let first = poll_fn(|cx| stream.poll_chunk(cx)).await;
-    let first = first.map_err(|error| match error {
-        Broken::Reading(error) => error,
-        Broken::Encoding(error) => Error::new(Reason::Internal, error.to_string()),
-    })?;
-    Ok(match stream.done {
-        true => Body::from(first),
-        false => Body::new(First {
-            first: Some(first),
-            stream,
-            has_yielded: false,
-        }),
-    })
+    let first = poll_fn(|cx| stream.poll_chunk(cx)).await?;
+    if stream.done {
+        return Ok(Body::from(first));
+    }
+    stream.pieces.begin();
+    Ok(Body::new(First {
+        first: Some(first),
+        stream,
+        has_yielded: false,
+    }))
+}
+
+/// A body of pieces that are encoded before it is sent, with its length.
+pub(super) async fn whole(pieces: impl Pieces, budget: &Budget) -> Result<Body, Error> {
+    let mut stream = Stream::new(pieces);
+    let mut charge = budget.empty();
+    let mut text = Vec::new();
+    while !stream.done {
+        let chunk = poll_fn(|cx| stream.poll_chunk(cx)).await?;
+        if text.capacity() - text.len() < chunk.len() {
+            let more = chunk.len().max(text.capacity());
+            charge.grow(more)?;
+            text.reserve_exact(more);
+        }
+        text.extend_from_slice(&chunk);
+        yield_now().await;
+    }
+    text.shrink_to_fit();
+    Ok(Body::from(text))
 }
 
 /// Encodes all pieces, for a body that is sent several times.
@@ -182,6 +206,17 @@ impl<P: Pieces> http_body::Body for First<P> {
     }
 }
 
+// === impl Error ===
+
+impl From<Broken> for Error {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Reading(error) => error,
+            Broken::Encoding(error) => Self::new(Reason::Internal, error.to_string()),
+        }
+    }
+}
+
 // === impl Tail ===
 
 impl Tail {
@@ -198,12 +233,17 @@ impl Tail {
 // === impl Services ===
 
 impl Services {
-    pub(super) fn new(entries: PageEntries, etags: Option<Arc<[Etag]>>) -> Self {
+    pub(super) fn new(
+        entries: PageEntries,
+        etags: Option<Arc<[Etag]>>,
+        part_timeout: Duration,
+    ) -> Self {
         Self {
             entries,
             etags,
             at: At::Service(0),
             follows: false,
+            part_timeout,
         }
     }
 
@@ -256,6 +296,10 @@ impl Pieces for Services {
             At::Service(index) => self.entries.poll_load(index, cx),
             At::Server(..) => Poll::Ready(Ok(())),
         }
+    }
+
+    fn begin(&mut self) {
+        self.entries.limit_each_part(self.part_timeout);
     }
 
     fn next(&mut self, chunk: &mut Chunk) -> serde_json::Result<bool> {
@@ -358,6 +402,24 @@ mod tests {
         let body = body(Numbers { at: 0, len: 3 }).await.unwrap();
         assert_eq!(http_body::Body::size_hint(&body).exact(), Some(7));
         assert_eq!(body.collect().await.unwrap().to_bytes(), "[0,1,2]");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_encoded_before_it_is_sent_if_there_is_memory() {
+        let numbers = || Numbers {
+            at: 0,
+            len: 200_000,
+        };
+        let budget = Budget::new(8 << 20);
+        let body = whole(numbers(), &budget).await.unwrap();
+        assert_eq!(budget.used(), 0);
+        let length = http_body::Body::size_hint(&body).exact().unwrap();
+        let text = body.collect().await.unwrap().to_bytes();
+        assert_eq!(text.len() as u64, length);
+        let numbers_read: Vec<usize> = serde_json::from_slice(&text).unwrap();
+        assert!(numbers_read.into_iter().eq(0..200_000));
+        let error = whole(numbers(), &Budget::new(1 << 20)).await.unwrap_err();
+        assert_eq!(error.reason, Reason::TooLarge);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
-use http::{HeaderMap, HeaderName, header, request::Parts};
+use http::{HeaderMap, HeaderName, Version, header, request::Parts};
 use utoipa::{
     IntoParams,
     openapi::{
@@ -32,6 +32,9 @@ pub(super) struct ConditionalRead {
     pub context: RequestContext,
     if_none_match: Option<Tags>,
     accepts_gzip: bool,
+    /// A body without a length ends with the connection, also when it is incomplete: HTTP/1.0 has no
+    /// chunks.
+    pub(super) needs_length: bool,
 }
 
 /// `If-Match` of a write to an existing resource.
@@ -170,6 +173,7 @@ impl FromRequestParts<Api> for ConditionalRead {
                 .with_max_age(max_age(&parts.headers)),
             if_none_match: Tags::of(&parts.headers, &header::IF_NONE_MATCH)?,
             accepts_gzip: compression::is_accepted(&parts.headers),
+            needs_length: parts.version <= Version::HTTP_10,
         })
     }
 }
@@ -390,6 +394,7 @@ mod tests {
             )
             .unwrap(),
             accepts_gzip,
+            needs_length: false,
         };
         let text = tag.text();
         let plain = format!("\"{text}\"");

@@ -1,7 +1,7 @@
 //! A page of services as an HTTP response: its entity tags, and its encoded form, which the page
 //! keeps for other requests for it.
 
-use std::{hash::Hash, sync::Arc};
+use std::{hash::Hash, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -64,12 +64,21 @@ pub(super) async fn tags(page: &ServicePage) -> Option<PageTags> {
 }
 
 /// The body of a page. If other requests share it, it comes with what the compression keeps.
+///
+/// Of a page that is read in parts, those in the body may take `part_timeout` each. With
+/// `needs_length`, all of it is read before the response begins.
 pub(super) async fn body(
     entries: PageEntries,
     tags: Option<PageTags>,
+    part_timeout: Duration,
+    needs_length: bool,
 ) -> Result<(Body, Option<SharedBody>), Error> {
     let page = entries.page().clone();
-    let pieces = Services::new(entries, tags.map(|tags| tags.services));
+    let budget = entries.budget();
+    let pieces = Services::new(entries, tags.map(|tags| tags.services), part_timeout);
+    if needs_length && !page.is_complete() {
+        return Ok((body::whole(pieces, &budget).await?, None));
+    }
     if !page.is_shared() {
         return Ok((body::body(pieces).await?, None));
     }

@@ -130,7 +130,9 @@ pub(super) async fn list(
     let tag = tags.as_ref().map(PageTags::page);
     let mut shared = None;
     let body = async || {
-        let (body, parts) = service_page::body(entries, tags).await?;
+        let part_timeout = api.options.request_timeout;
+        let body = service_page::body(entries, tags, part_timeout, read.needs_length);
+        let (body, parts) = body.await?;
         shared = parts;
         Ok(body)
     };

@@ -45,8 +45,6 @@ const CONNECTION_WINDOW: u32 = 256 << 10;
 const SEND_BUFFER: usize = 64 << 10;
 /// Charge for a request in progress, beside its head: the state of its stream and its task.
 const REQUEST_BYTES: usize = 8 << 10;
-/// The part of all memory for requests that those of one connection may use: one in four.
-const CONNECTION_PART: usize = 4;
 
 /// A request is not even rejected, because the memory that requests may use is in use.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +118,7 @@ impl ConnectionHandler {
         let activity = ConnectionActivity::new();
         let io = TokioIo::new(MonitoredIo::new(socket, activity.clone()));
         let requests = activity.clone();
-        let budget = self.budget.share(self.budget.limit() / CONNECTION_PART);
+        let budget = self.budget.of_connection();
         let service = service_fn(move |request| call(&router, &requests, &budget, peer, request));
         let mut builder = self.builder.clone();
         builder.http2().timer(ConnectionTimer(activity.clone()));

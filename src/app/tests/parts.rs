@@ -72,6 +72,21 @@ async fn a_service_that_is_deleted_meanwhile_is_left_out() {
 }
 
 #[tokio::test]
+async fn parts_are_read_by_the_deadline_until_the_response_has_begun() {
+    let kernel = kernel_with(20);
+    let app = app_with(&kernel, 1);
+    let context = RequestContext::new(RequestId::new("test"), Duration::from_secs(1));
+    let page = list(&app, &context).await;
+    let mut entries = app.entries(&context, page.clone());
+    tokio::time::sleep_until(context.deadline.into()).await;
+    let error = poll_fn(|cx| entries.poll_load(10, cx)).await.unwrap_err();
+    assert_eq!(error.reason, Reason::DeadlineExceeded);
+    let mut entries = app.entries(&context, page);
+    entries.limit_each_part(Duration::from_secs(3600));
+    assert_eq!(load(&mut entries, 10).await, Some(2));
+}
+
+#[tokio::test]
 async fn a_part_of_a_table_is_kept_for_lists_only() {
     let kernel = kernel_with(100);
     let app = app_with(&kernel, 50);

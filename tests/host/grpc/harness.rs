@@ -30,8 +30,17 @@ pub async fn start_daemon() -> Daemon {
 }
 
 pub async fn start_daemon_with(options: GrpcOptions, app: AppOptions) -> Daemon {
-    let kernel = FakeKernel::new();
-    let executor = Executor::start(Arc::new(kernel.clone()), ExecutorLimits::default()).unwrap();
+    let limits = ExecutorLimits::default();
+    start_daemon_over(FakeKernel::new(), limits, options, app).await
+}
+
+pub async fn start_daemon_over(
+    kernel: FakeKernel,
+    limits: ExecutorLimits,
+    options: GrpcOptions,
+    app: AppOptions,
+) -> Daemon {
+    let executor = Executor::start(Arc::new(kernel.clone()), limits).unwrap();
     let app = App::new(executor, app);
     let router = router(app, options).fallback(unimplemented_fallback);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

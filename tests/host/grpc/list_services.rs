@@ -1,10 +1,27 @@
 //! ListServices: filters, order, pages and the maximum response size.
 
-use ipvsd::{app::AppOptions, grpc::GrpcOptions, proto::v1 as pb, server::Limits};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    thread::sleep,
+    time::Duration,
+};
+
+use ipvsd::{
+    app::AppOptions,
+    budget::Budget,
+    executor::ExecutorLimits,
+    grpc::GrpcOptions,
+    kernel::{
+        FakeKernel,
+        fake::{Destination, Fault, On, Service, ServiceId, command},
+    },
+    proto::v1 as pb,
+    server::Limits,
+};
 use prost::Message;
 use tonic::Code;
 
-use super::harness::{assert_rejected, some, start_daemon, start_daemon_with};
+use super::harness::{assert_rejected, some, start_daemon, start_daemon_over, start_daemon_with};
 
 const WEB: &str = "tcp-192.0.2.1-80";
 
@@ -218,4 +235,70 @@ async fn pages_of_a_large_table_are_read_in_parts() {
         let sorted = (1..=200).map(|number| format!("tcp-192.0.2.{number}-80"));
         assert!(ids.into_iter().eq(sorted));
     }
+}
+
+#[tokio::test]
+async fn the_deadline_bounds_all_parts_of_a_list_together() {
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    let app = AppOptions {
+        listed_servers: 1,
+        ..AppOptions::default()
+    };
+    let options = GrpcOptions {
+        request_timeout: TIMEOUT,
+        ..Limits::default().grpc_options()
+    };
+    let mut daemon = start_daemon_with(options, app).await;
+    for number in 0..600_u32 {
+        let [_, _, high, low] = number.to_be_bytes();
+        let id = ServiceId::tcp(([192, 0, high, low], 80).into());
+        daemon.kernel.add_service(Service::new(id));
+        let server = Destination::new(([10, 0, 0, 1], 80).into());
+        daemon.kernel.add_destination(id, server);
+    }
+    // Each part takes less than the timeout.
+    let dumps = AtomicU32::new(0);
+    let slow = Fault::before(move |_| {
+        if dumps.fetch_add(1, Ordering::Relaxed) % 250 == 100 {
+            sleep(TIMEOUT * 3 / 5);
+        }
+    });
+    let kernel = daemon.kernel.clone();
+    kernel.faults().always(On::Command(command::GET_DEST), slow);
+    let list = daemon
+        .client
+        .list_services(pb::ListServicesRequest::default());
+    assert_rejected(
+        list.await.map(drop),
+        Code::DeadlineExceeded,
+        "DEADLINE_EXCEEDED",
+        &[],
+    );
+}
+
+#[tokio::test]
+async fn a_list_that_is_being_made_is_charged() {
+    let kernel = FakeKernel::new();
+    for number in 0..2000_u32 {
+        let [_, _, high, low] = number.to_be_bytes();
+        let id = ServiceId::tcp(([192, 0, high, low], 80).into());
+        kernel.add_service(Service::new(id));
+        kernel.add_destination(id, Destination::new(([10, 0, 0, 1], 80).into()));
+    }
+    // A connection may use a quarter of it: less than the 400 KiB of the list.
+    let limits = ExecutorLimits {
+        budget: Budget::new(1 << 20),
+        ..ExecutorLimits::default()
+    };
+    let options = Limits::default().grpc_options();
+    let mut daemon = start_daemon_over(kernel, limits, options, AppOptions::default()).await;
+    let mut request = pb::ListServicesRequest {
+        page_size: Some(2000),
+        ..pb::ListServicesRequest::default()
+    };
+    let list = daemon.client.list_services(request.clone()).await;
+    assert_rejected(list.map(drop), Code::ResourceExhausted, "TOO_LARGE", &[]);
+    request.page_size = Some(1000);
+    let list = daemon.client.list_services(request).await;
+    assert_eq!(list.unwrap().into_inner().services.len(), 1000);
 }

@@ -1,17 +1,35 @@
 //! Lists of tables that are too large to be read before they are sent.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
+use axum::body::Body;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use ipvsd::kernel::{
-    FakeKernel,
-    fake::{Destination, Fault, On, Service, ServiceId, command},
+use ipvsd::{
+    app::{App, AppOptions},
+    executor::{Executor, ExecutorLimits},
+    http::{HttpOptions, router},
+    kernel::{
+        FakeKernel,
+        fake::{Destination, Fault, On, Service, ServiceId, command},
+    },
+    server::Limits,
 };
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tower::ServiceExt;
 
 use super::daemon::Daemon;
 
@@ -99,6 +117,68 @@ async fn an_error_in_a_later_part_breaks_the_response() {
     let response = client.request(request).await.unwrap();
     assert_eq!(response.status(), 200);
     response.into_body().collect().await.unwrap_err();
+}
+
+/// A response to a request of HTTP/1.0: the head, and what follows until the connection ends.
+async fn http_1_0(daemon: &Daemon, path: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(daemon.address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).await.unwrap();
+    let end = response.windows(4).position(|end| end == b"\r\n\r\n");
+    let body = response.split_off(end.unwrap() + 4);
+    (String::from_utf8(response).unwrap(), body)
+}
+
+#[tokio::test]
+async fn a_list_in_parts_has_a_length_over_http_1_0() {
+    let daemon = Daemon::with_listed_servers(100).await;
+    fill(&daemon.kernel);
+    let path = "/v1/services";
+    let whole = daemon.get(path).await.expect(200);
+    let (head, body) = http_1_0(&daemon, path).await;
+    let length = format!("content-length: {}\r\n", whole.body.len());
+    assert!(
+        head.starts_with("HTTP/1.0 200 ") && head.contains(&length),
+        "{head}"
+    );
+    assert!(body == whole.body);
+    deny_at(&daemon.kernel, SERVICES - 50);
+    let (head, body) = http_1_0(&daemon, path).await;
+    assert!(head.starts_with("HTTP/1.0 503 "), "{head}");
+    assert!(body.ends_with(b"}"));
+}
+
+#[tokio::test]
+async fn the_parts_of_a_body_may_take_longer_than_a_request() {
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    let kernel = FakeKernel::new();
+    fill(&kernel);
+    let executor = Executor::start(Arc::new(kernel), ExecutorLimits::default()).unwrap();
+    let app = AppOptions {
+        listed_servers: 1,
+        ..AppOptions::default()
+    };
+    let options = HttpOptions {
+        request_timeout: TIMEOUT,
+        ..Limits::default().http_options()
+    };
+    let router = router(App::new(executor, app), options);
+    let start = Instant::now();
+    let request = Request::get("/v1/services").body(Body::empty()).unwrap();
+    let response = router.oneshot(request).await.unwrap();
+    let mut body = response.into_body();
+    let mut text = Vec::new();
+    let first = body.frame().await.unwrap().unwrap();
+    text.extend(first.into_data().unwrap());
+    tokio::time::sleep_until((start + TIMEOUT).into()).await;
+    text.extend(body.collect().await.unwrap().to_bytes());
+    let list: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(
+        list["services"].as_array().unwrap().len(),
+        SERVICES as usize
+    );
 }
 
 #[tokio::test]
