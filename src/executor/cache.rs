@@ -3,7 +3,8 @@
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    thread::Thread,
     time::{Duration, Instant},
 };
 
@@ -25,25 +26,32 @@ pub struct Cached<T> {
 ///
 /// A std mutex: it is held for a few instructions and never across an await.
 #[derive(Debug, Default)]
-pub struct Cache(Mutex<Entries>);
+pub struct Cache {
+    entries: Mutex<Entries>,
+    /// The thread that [frees](Self::free_unusable) results. A table may be large, and a change may run
+    /// in a task.
+    thread: OnceLock<Thread>,
+}
 
 #[derive(Debug, Default)]
 struct Entries {
     /// Number of times the cache was cleared.
     generation: u64,
-    /// At most one entry, an `Entry<Q::Answer>`, per [`TypedQuery::kept_as`]: cached queries have no
-    /// parameters.
-    by_query: HashMap<TypeId, Box<dyn Any + Send>>,
+    /// At most one entry per [`TypedQuery::kept_as`].
+    by_query: HashMap<TypeId, Entry>,
 }
 
 #[derive(Debug)]
-struct Entry<A> {
+struct Entry {
+    /// The generation in which it was read. A later one cannot use it.
+    generation: u64,
     read: Instant,
     /// The network namespace in which it was read.
     namespace: NamespaceId,
-    value: A,
     /// The largest age that a request has accepted.
     max_age: Duration,
+    /// A `Q::Answer`.
+    value: Box<dyn Any + Send>,
 }
 
 // === impl Cache ===
@@ -52,7 +60,6 @@ impl Cache {
     /// The kept result of a query in a network namespace, if it is at most `max_age` old.
     pub(super) fn get<Q: TypedQuery>(
         &self,
-        _query: &Q,
         namespace: NamespaceId,
         max_age: Duration,
     ) -> Option<Cached<Q::Answer>> {
@@ -60,13 +67,17 @@ impl Cache {
             return None;
         }
         let mut entries = self.entries();
+        let generation = entries.generation;
         let entry = entries.by_query.get_mut(&Q::kept_as())?;
-        let entry = entry.downcast_mut::<Entry<Q::Answer>>()?;
         entry.max_age = entry.max_age.max(max_age);
         let age = entry.read.elapsed();
-        let is_valid = age <= max_age && entry.namespace == namespace;
-        (is_valid && Q::is_answered_by(&entry.value)).then(|| Cached {
-            value: entry.value.clone(),
+        let value = entry.value.downcast_ref::<Q::Answer>()?;
+        let is_valid = entry.generation == generation
+            && entry.namespace == namespace
+            && age <= max_age
+            && Q::is_answered_by(value);
+        is_valid.then(|| Cached {
+            value: value.clone(),
             age,
             kept: true,
         })
@@ -76,7 +87,6 @@ impl Cache {
     /// `generation`. Returns whether it did.
     pub(super) fn keep<Q: TypedQuery>(
         &self,
-        _query: &Q,
         namespace: NamespaceId,
         value: &Q::Answer,
         max_age: Duration,
@@ -86,41 +96,72 @@ impl Cache {
             return false;
         }
         let entry = Entry {
+            generation,
             read: Instant::now(),
             namespace,
-            value: value.clone(),
             max_age,
+            value: Box::new(value.clone()),
         };
         let mut entries = self.entries();
         // Under the same lock as `clear`: a change may end at any moment.
         if entries.generation != generation {
             return false;
         }
-        entries.by_query.insert(Q::kept_as(), Box::new(entry));
+        entries.by_query.insert(Q::kept_as(), entry);
         true
     }
 
     /// Removes a result before it is read again, so that two tables never exist at once. Returns
     /// the largest age that a request has accepted for it; zero if none has in that time.
-    pub(super) fn take_max_age<Q: TypedQuery>(&self, _query: &Q) -> Duration {
+    pub(super) fn take_max_age<Q: TypedQuery>(&self) -> Duration {
         if !Q::CACHED {
             return Duration::ZERO;
         }
         let removed = self.entries().by_query.remove(&Q::kept_as());
         removed
-            .and_then(|entry| entry.downcast::<Entry<Q::Answer>>().ok())
             .filter(|entry| entry.read.elapsed() <= entry.max_age)
             .map_or(Duration::ZERO, |entry| entry.max_age)
     }
 
-    /// Removes everything, because this process has changed the kernel.
+    /// Makes all results unusable, because this process has changed the kernel.
     pub(super) fn clear(&self) {
         let mut entries = self.entries();
+        let current = entries.generation;
         entries.generation += 1;
-        let removed = std::mem::take(&mut entries.by_query);
+        let wake = entries
+            .by_query
+            .values()
+            .any(|entry| entry.generation == current);
         drop(entries);
-        // A table is large: free it without the lock.
-        drop(removed);
+        if let Some(thread) = self.thread.get().filter(|_| wake) {
+            thread.unpark();
+        }
+    }
+
+    /// Makes the current thread the one that frees results.
+    pub(super) fn attach(&self) {
+        // There is one such thread.
+        let _ = self.thread.set(std::thread::current());
+    }
+
+    /// Frees the results that no request can use any more. Returns the time until another one becomes
+    /// too old, if there is one.
+    pub(super) fn free_unusable(&self) -> Option<Duration> {
+        let mut entries = self.entries();
+        if entries.by_query.is_empty() {
+            return None;
+        }
+        let (generation, now) = (entries.generation, Instant::now());
+        let left = |entry: &Entry| entry.max_age.saturating_sub(now.duration_since(entry.read));
+        let unusable: Vec<_> = entries
+            .by_query
+            .extract_if(|_, entry| entry.generation != generation || left(entry).is_zero())
+            .collect();
+        let next = entries.by_query.values().map(left).min();
+        drop(entries);
+        // Without the lock.
+        drop(unusable);
+        next
     }
 
     /// Number of times the cache was cleared. A result that was read while this grew is not kept.
@@ -130,6 +171,6 @@ impl Cache {
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
         // No code panics while it holds the lock, and a cache may be used after a panic anyway.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,6 +7,7 @@
 
 use super::{
     engine::Engine,
+    offload::offload_if,
     service_state::{Servers, ServiceRead},
     socket::Outcome,
     transaction::{Check, Step},
@@ -69,7 +70,7 @@ impl Engine {
     /// Executes an operation. The first value is the operation that restores the entry as it was
     /// right before, if that could be read.
     fn execute_after_read(&mut self, op: &Op) -> (Option<Op>, Outcome) {
-        self.invalidate_dump(std::slice::from_ref(op));
+        let may_block = self.modules.may_lack(op);
         let Ok(socket) = self.socket.socket() else {
             return (None, Outcome::NotSent);
         };
@@ -83,7 +84,9 @@ impl Engine {
             service: matches!(servers, Servers::None),
             servers,
         };
-        let (state, outcome, broken) = socket.execute_after_read(read, op);
+        let (state, outcome, broken) =
+            offload_if(may_block, || socket.execute_after_read(read, op));
+        self.modules.note(op, outcome);
         if let Some(error) = broken {
             tracing::warn!(%error, "closing the netlink socket after a failed write");
             self.socket.close();

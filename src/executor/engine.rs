@@ -8,9 +8,10 @@ use super::{
     cache::Cache,
     dump::{Changes, NoChanges},
     large::LargeServices,
+    modules::LoadedModules,
+    overlap::Overlap,
     query::{Source, TypedQuery},
     reconnect::ReconnectingSocket,
-    request::Dump,
 };
 use crate::{
     budget::Budget,
@@ -27,8 +28,9 @@ pub struct Engine {
     pub(super) socket: ReconnectingSocket,
     /// The network namespace from whose state the change in progress is planned.
     pub(super) planned_in: Option<NamespaceId>,
-    /// The dump of a query that is in progress, and whether a change has invalidated it.
-    pub(super) dumping: Option<(Dump, bool)>,
+    pub(super) modules: LoadedModules,
+    /// The operations in progress, for the dumps of the thread for long reads.
+    pub(super) overlap: Arc<Overlap>,
 }
 
 impl Engine {
@@ -46,7 +48,8 @@ impl Engine {
             large,
             budget,
             planned_in: None,
-            dumping: None,
+            modules: LoadedModules::new(),
+            overlap: Arc::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use super::{
     engine::Engine,
     in_flight::InFlight,
     interfaces::Start,
-    offload::offload,
+    offload::offload_if,
     proc_query::{SystemQuery, setting_path},
     query::{ServicesQuery, SyncDaemonsQuery, TimeoutsQuery},
     service_query::{ServiceQuery, ServiceWithServersQuery},
@@ -172,12 +172,10 @@ impl Engine {
     ) -> Result<(Vec<Outcome>, Option<ServiceState>), Error> {
         let is_long = ops.len() > READ_AFTER || ops.iter().any(Op::may_take_long);
         let read = read.filter(|_| !is_long);
-        let execute =
-            |engine: &mut Self| engine.in_one_namespace(|engine| engine.execute_here(ops, read));
-        match is_long {
-            true => offload(|| execute(self)),
-            false => execute(self),
-        }
+        let may_block = is_long || ops.iter().any(|op| self.modules.may_lack(op));
+        offload_if(may_block, || {
+            self.in_one_namespace(|engine| engine.execute_here(ops, read))
+        })
     }
 
     /// Executes something in the managed network namespace.
@@ -213,10 +211,29 @@ impl Engine {
         ops: &[Op],
         read: Option<ServiceRead>,
     ) -> Result<(Vec<Outcome>, Option<ServiceState>), Error> {
-        self.invalidate_dump(ops);
-        if let Some(read) = read {
-            return self.execute_netlink_and_read(ops, read);
+        let overlap = self.overlap.clone();
+        let _in_progress = overlap.begin_ops(ops);
+        let (outcomes, state) = match read {
+            Some(read) => self.execute_netlink_and_read(ops, read)?,
+            None => (self.execute_without_read(ops)?, None),
+        };
+        for (op, outcome) in ops.iter().zip(&outcomes) {
+            self.note(op, *outcome);
         }
+        Ok((outcomes, state))
+    }
+
+    /// Remembers what an operation shows of the kernel.
+    pub(super) fn note(&mut self, op: &Op, outcome: Outcome) {
+        self.modules.note(op, outcome);
+        match op {
+            Op::DeleteService(key) => self.large.note(*key, false),
+            Op::Clear => self.large.clear(),
+            _ => {}
+        }
+    }
+
+    fn execute_without_read(&mut self, ops: &[Op]) -> Result<Vec<Outcome>, Error> {
         let is_setting = |op: &Op| matches!(op, Op::SetSetting { .. });
         let mut outcomes = Vec::with_capacity(ops.len());
         for run in ops.chunk_by(|a, b| is_setting(a) == is_setting(b)) {
@@ -236,14 +253,7 @@ impl Engine {
                 }
             }
         }
-        Ok((outcomes, None))
-    }
-
-    /// Marks the dump of another thread that the operations make inconsistent.
-    pub(super) fn invalidate_dump(&mut self, ops: &[Op]) {
-        if let Some((dump, invalidated)) = &mut self.dumping {
-            *invalidated |= ops.iter().any(|op| dump.is_invalidated_by(op));
-        }
+        Ok(outcomes)
     }
 
     /// Sends netlink operations like [`execute_netlink`](Self::execute_netlink), with a read.

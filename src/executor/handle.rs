@@ -81,7 +81,7 @@ impl Reader {
             true => max_age.max(self.min_interval),
             false => max_age,
         };
-        if let Some(cached) = self.cached(&query, max_age) {
+        if let Some(cached) = self.cached::<Q>(max_age) {
             return Ok(cached);
         }
         let (reply, awaited) = channel();
@@ -95,12 +95,12 @@ impl Reader {
     }
 
     /// A kept result, if the namespace in which it was read still has the managed name.
-    fn cached<Q: TypedQuery>(&self, query: &Q, max_age: Duration) -> Option<Cached<Q::Answer>> {
+    fn cached<Q: TypedQuery>(&self, max_age: Duration) -> Option<Cached<Q::Answer>> {
         if max_age.is_zero() {
             return None;
         }
         let here = self.kernel.identity().ok()?;
-        self.cache.get(query, here, max_age)
+        self.cache.get::<Q>(here, max_age)
     }
 }
 
@@ -139,8 +139,7 @@ impl Queues {
     }
 
     fn submit_long(&self, read: Box<dyn PendingRead>) -> Result<(), Error> {
-        let now = Instant::now();
-        self.reads.push(read, |read| read.drop_unwanted(now))?;
+        self.reads.push(read)?;
         self.reads.wake();
         Ok(())
     }

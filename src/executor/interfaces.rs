@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A master that was started or seen.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Master {
     /// Inode of its socket.
     socket: u64,

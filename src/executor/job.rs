@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
@@ -12,6 +13,7 @@ use super::{
     engine::Engine,
     pending::{Pending, Reply},
     query::{Source, TypedQuery},
+    queue::Waits,
     transaction::{CommandList, CommandResult, CommandResults, Executed, Transaction},
     typed_transaction::{PendingTransaction, TypedTransaction},
 };
@@ -26,8 +28,8 @@ pub enum Job {
     Read(Box<dyn PendingRead>),
     /// A transaction.
     Transaction(Box<dyn PendingTransaction>),
-    /// Independent operations, and whether they are a dry run.
-    Commands(Pending<CommandList, CommandResults>, bool),
+    /// Independent operations, and whether they are a dry run; `None` after the reply.
+    Commands(Option<Pending<CommandList, CommandResults>>, bool),
 }
 
 /// A change that the [`Writer`](super::Writer) executes.
@@ -54,16 +56,12 @@ pub trait Write: Send + 'static {
 }
 
 /// Queries of any type that wait together.
-pub trait PendingRead: Send {
+pub trait PendingRead: Waits + Send {
     /// Takes over the waiting requests of `other` if it is the same query. Returns whether it is.
     fn absorb(&mut self, other: &mut dyn Any) -> bool;
 
     /// For [`absorb`](Self::absorb).
     fn as_any(&mut self) -> &mut dyn Any;
-
-    /// Drops requests whose receiver has been dropped or whose deadline has passed. Returns whether
-    /// others are left.
-    fn drop_unwanted(&mut self, now: Instant) -> bool;
 
     /// Fails all waiting requests.
     fn reject(self: Box<Self>, error: Error);
@@ -94,12 +92,6 @@ struct CoalescedRead<Q: TypedQuery> {
     waiting: Vec<Pending<Duration, Cached<Q::Answer>>>,
 }
 
-/// The error for a request beyond `limits.queue_length`.
-pub fn queue_full() -> Error {
-    Error::new(Reason::RateLimited, "the request queue is full")
-        .with_hint("retry later; limits.queue_length bounds the queue")
-}
-
 // === impl Job ===
 
 impl Job {
@@ -111,6 +103,25 @@ impl Job {
             Self::Transaction(transaction) => !transaction.is_short(),
             Self::Commands(..) => true,
         }
+    }
+}
+
+impl Waits for Job {
+    fn drop_unwanted(&mut self, now: Instant) -> bool {
+        match self {
+            Self::Read(read) => read.drop_unwanted(now),
+            Self::Transaction(transaction) => transaction.drop_unwanted(now),
+            Self::Commands(commands, _) => {
+                *commands = commands.take().and_then(|commands| commands.wanted(now));
+                commands.is_some()
+            }
+        }
+    }
+}
+
+impl Waits for Box<dyn PendingRead> {
+    fn drop_unwanted(&mut self, now: Instant) -> bool {
+        (**self).drop_unwanted(now)
     }
 }
 
@@ -134,8 +145,9 @@ pub(super) fn pending_read<Q: TypedQuery>(
 
 /// Runs queries that wait together, equal ones once: all of them were requested before the read, so
 /// they may share its result. A panic fails the requests of its query.
-pub(super) fn run_reads(mut reads: Vec<Box<dyn PendingRead>>, runner: &mut dyn QueryRunner) {
-    while let Some(mut read) = reads.pop() {
+pub(super) fn run_reads(reads: Vec<Box<dyn PendingRead>>, runner: &mut dyn QueryRunner) {
+    let mut reads = VecDeque::from(reads);
+    while let Some(mut read) = reads.pop_front() {
         reads.retain_mut(|other| !read.absorb(other.as_any()));
         if read.drop_unwanted(Instant::now())
             && catch_unwind(AssertUnwindSafe(|| read.run(runner))).is_err()
@@ -207,7 +219,7 @@ impl Write for CommandList {
             deadline,
             reply,
         };
-        Job::Commands(pending, dry_run)
+        Job::Commands(Some(pending), dry_run)
     }
 }
 
@@ -231,6 +243,14 @@ impl Pending<CommandList, CommandResults> {
 
 // === impl CoalescedRead ===
 
+impl<Q: TypedQuery> Waits for CoalescedRead<Q> {
+    fn drop_unwanted(&mut self, now: Instant) -> bool {
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        self.waiting = waiting.filter_map(|pending| pending.wanted(now)).collect();
+        !self.waiting.is_empty()
+    }
+}
+
 impl<Q: TypedQuery> PendingRead for CoalescedRead<Q> {
     fn absorb(&mut self, other: &mut dyn Any) -> bool {
         match other.downcast_mut::<Self>() {
@@ -244,12 +264,6 @@ impl<Q: TypedQuery> PendingRead for CoalescedRead<Q> {
 
     fn as_any(&mut self) -> &mut dyn Any {
         self
-    }
-
-    fn drop_unwanted(&mut self, now: Instant) -> bool {
-        let waiting = std::mem::take(&mut self.waiting).into_iter();
-        self.waiting = waiting.filter_map(|pending| pending.wanted(now)).collect();
-        !self.waiting.is_empty()
     }
 
     fn reject(self: Box<Self>, error: Error) {
@@ -269,7 +283,7 @@ impl<Q: TypedQuery> PendingRead for CoalescedRead<Q> {
         // result that is young enough for them.
         let mut missing = Vec::with_capacity(waiting.len());
         for pending in waiting {
-            match cache.get(&query, here, pending.request) {
+            match cache.get::<Q>(here, pending.request) {
                 Some(cached) => pending.reply(Ok(cached)),
                 None => missing.push(pending),
             }
@@ -277,14 +291,14 @@ impl<Q: TypedQuery> PendingRead for CoalescedRead<Q> {
         let Some(max_age) = missing.iter().map(|pending| pending.request).max() else {
             return;
         };
-        let max_age = max_age.max(cache.take_max_age(&query));
+        let max_age = max_age.max(cache.take_max_age::<Q>());
         let generation = cache.generation();
         let mut result = Err(Error::new(Reason::Internal, "the query was not run"));
         runner.with_source(&mut |source| result = query.fetch(source));
         let kept = match &result {
             // A change during the read may be missing in the result. Requests that came before the
             // change receive it, but it is not kept.
-            Ok(value) => cache.keep(&query, here, value, max_age, generation),
+            Ok(value) => cache.keep::<Q>(here, value, max_age, generation),
             Err(_) => false,
         };
         for pending in missing {

@@ -6,7 +6,7 @@ use foldhash::{HashSet, HashSetExt};
 
 use crate::model::ServiceKey;
 
-/// The services of which the last dump of servers did not fit the datagrams of one receive. They are
+/// The services of which the last dump of servers had more datagrams than one receive takes. They are
 /// read on the thread for long reads.
 #[derive(Debug)]
 pub struct LargeServices(Mutex<HashSet<ServiceKey>>);
@@ -24,6 +24,14 @@ impl LargeServices {
     pub(super) fn contains(&self, key: ServiceKey) -> bool {
         let large = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         !large.is_empty() && large.contains(&key)
+    }
+
+    /// Forgets all services, because they have been deleted.
+    pub(super) fn clear(&self) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     /// Remembers the size of a service.

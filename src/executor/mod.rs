@@ -18,7 +18,9 @@ mod interfaces;
 mod job;
 mod large;
 mod limits;
+mod modules;
 mod offload;
+mod overlap;
 mod pending;
 mod proc_query;
 mod query;
@@ -94,7 +96,7 @@ impl Executor {
         let large = Arc::new(LargeServices::new());
         let budget = limits.budget;
         let engine = Engine::new(kernel.clone(), cache.clone(), large.clone(), budget.clone());
-        let socket = engine.socket.sibling();
+        let (socket, overlap) = (engine.socket.sibling(), engine.overlap.clone());
         let dispatcher = Arc::new(Dispatcher::new(engine, limits.queue_length));
         let reads = Arc::new(Queue::new(limits.queue_length));
         let queues = Queues {
@@ -109,6 +111,7 @@ impl Executor {
             cache: cache.clone(),
             large,
             socket,
+            overlap,
             dispatcher: dispatcher.clone(),
         };
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {

@@ -16,3 +16,11 @@ pub fn offload<T>(work: impl FnOnce() -> T) -> T {
         false => work(),
     }
 }
+
+/// [Offloads](offload) work that may take long.
+pub fn offload_if<T>(may_take_long: bool, work: impl FnOnce() -> T) -> T {
+    match may_take_long {
+        true => offload(work),
+        false => work(),
+    }
+}

@@ -33,8 +33,8 @@ pub trait TypedQuery: Clone + Debug + Eq + Hash + Send + 'static {
     /// The result.
     type Answer: Clone + Debug + Send + Sync + 'static;
 
-    /// Whether results may be kept for requests that accept some age. Results of queries with
-    /// parameters are not kept: there may be many, and each is cheap to read again.
+    /// Whether results may be kept for requests that accept some age. Results about one service are not
+    /// kept: there may be many, and each is cheap to read again.
     const CACHED: bool = false;
 
     /// The query under which results are kept. Those with the same one replace each other.
@@ -117,7 +117,7 @@ pub struct ServicesQuery;
 pub struct TableQuery;
 
 /// A part of [`Query::Table`]: all services, but only the leading ones with their servers, until there
-/// are this many servers.
+/// are this many servers. A process uses one number, because a kept result answers any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListQuery(pub usize);
 
@@ -226,9 +226,10 @@ impl TypedQuery for SyncDaemonsQuery {
 
     fn fetch(&self, source: &mut Source<'_>) -> Result<Vec<SyncDaemon>, Error> {
         let mut daemons = source.socket.read(dump::sync_daemons)?;
-        let mut master = source.socket.master();
+        let before = source.socket.master();
+        let mut master = before;
         interfaces::find(source.kernel, &mut daemons, &mut master);
-        source.socket.remember_master(master);
+        source.socket.update_master(before, master);
         Ok(daemons)
     }
 

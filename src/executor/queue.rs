@@ -4,10 +4,17 @@ use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     thread::Thread,
+    time::Instant,
 };
 
-use super::job::queue_full;
 use crate::model::{Error, Reason};
+
+/// What waits in a queue.
+pub trait Waits {
+    /// Drops the requests whose receiver has been dropped or whose deadline has passed. Returns whether
+    /// others are left.
+    fn drop_unwanted(&mut self, now: Instant) -> bool;
+}
 
 /// A queue of jobs in the order of their arrival.
 pub struct Queue<T> {
@@ -22,9 +29,15 @@ struct State<T> {
     closed: bool,
 }
 
+/// The error for a request beyond `limits.queue_length`.
+fn queue_full() -> Error {
+    Error::new(Reason::RateLimited, "the request queue is full")
+        .with_hint("retry later; limits.queue_length bounds the queue")
+}
+
 // === impl Queue ===
 
-impl<T> Queue<T> {
+impl<T: Waits> Queue<T> {
     pub(super) fn new(capacity: usize) -> Self {
         let state = State {
             jobs: VecDeque::new(),
@@ -37,17 +50,18 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Adds a job. If the queue is full, jobs that `is_wanted` rejects make space.
+    /// Adds a job. If the queue is full, jobs that nobody waits for make space.
     ///
     /// # Errors
     /// `RATE_LIMITED` if there is no space, `INTERNAL` if the thread has ended.
-    pub(super) fn push(&self, job: T, is_wanted: impl FnMut(&mut T) -> bool) -> Result<(), Error> {
+    pub(super) fn push(&self, job: T) -> Result<(), Error> {
         let mut state = self.state();
         if state.closed {
             return Err(Error::new(Reason::Internal, "the executor has stopped"));
         }
         if state.jobs.len() >= self.capacity {
-            state.jobs.retain_mut(is_wanted);
+            let now = Instant::now();
+            state.jobs.retain_mut(|job| job.drop_unwanted(now));
         }
         if state.jobs.len() >= self.capacity {
             return Err(queue_full());

@@ -8,6 +8,7 @@ use super::{
     dump::Changes,
     job::{PendingRead, QueryRunner, run_reads},
     large::LargeServices,
+    overlap::Overlap,
     query::Source,
     queue::Queue,
     reconnect::ReconnectingSocket,
@@ -33,12 +34,14 @@ pub(super) struct ReadThread {
     pub(super) large: Arc<LargeServices>,
     /// Of its own: the kernel runs one dump per socket at a time.
     pub(super) socket: ReconnectingSocket,
+    pub(super) overlap: Arc<Overlap>,
     /// What executes changes meanwhile.
     pub(super) dispatcher: Arc<Dispatcher>,
 }
 
 /// The changes that the dispatcher executes during a dump.
 struct ConcurrentChanges<'a> {
+    overlap: &'a Overlap,
     dispatcher: &'a Dispatcher,
     /// Held during a dump that excludes changes.
     exclusive: Option<WorkerGuard<'a>>,
@@ -50,23 +53,27 @@ impl ReadThread {
     /// Runs reads until the queue is closed. Those that wait together run together: equal ones once.
     pub(super) fn run(mut self) {
         self.queue.attach();
+        self.cache.attach();
         // On Linux, of this thread alone.
         if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
             tracing::debug!(%error, "cannot lower the priority of the thread for reads");
         }
+        let namespace_check = self.kernel.namespace().map(|_| NAMESPACE_CHECK_INTERVAL);
         while !self.queue.has_ended() {
+            let next_to_free = self.cache.free_unusable();
             let reads = self.queue.take(usize::MAX, |_| false);
             if !reads.is_empty() {
                 run_reads(reads, &mut self);
                 continue;
             }
-            if self.kernel.namespace().is_none() {
-                thread::park();
-                continue;
+            match namespace_check.into_iter().chain(next_to_free).min() {
+                Some(time) => thread::park_timeout(time),
+                None => thread::park(),
             }
-            thread::park_timeout(NAMESPACE_CHECK_INTERVAL);
-            // A failure is logged, and the next request reports it.
-            drop(self.socket.refresh());
+            if namespace_check.is_some() {
+                // A failure is logged, and the next request reports it.
+                drop(self.socket.refresh());
+            }
         }
     }
 }
@@ -81,13 +88,14 @@ impl QueryRunner for ReadThread {
     }
 
     fn with_source(&mut self, fetch: &mut dyn FnMut(&mut Source<'_>)) {
-        let dispatcher = self.dispatcher.clone();
+        let (overlap, dispatcher) = (self.overlap.clone(), self.dispatcher.clone());
         fetch(&mut Source {
             kernel: &*self.kernel,
             budget: &self.budget,
             large: &self.large,
             socket: &mut self.socket,
             changes: &mut ConcurrentChanges {
+                overlap: &overlap,
                 dispatcher: &dispatcher,
                 exclusive: None,
             },
@@ -101,19 +109,14 @@ impl QueryRunner for ReadThread {
 
 impl Changes for ConcurrentChanges<'_> {
     fn begin(&mut self, dump: Dump, exclusive: bool) {
-        // Waits for the end of a change in progress, as `end` does: a change is either before, within
-        // or after the dump.
-        let mut worker = self.dispatcher.lock();
-        worker.engine.dumping = Some((dump, false));
         if exclusive {
-            self.exclusive = Some(worker);
+            self.exclusive = Some(self.dispatcher.lock());
         }
+        self.overlap.begin_dump(dump);
     }
 
     fn end(&mut self) -> bool {
-        let exclusive = self.exclusive.take();
-        let mut worker = exclusive.unwrap_or_else(|| self.dispatcher.lock());
-        let dumping = worker.engine.dumping.take();
-        dumping.is_some_and(|(_, invalidated)| invalidated)
+        self.exclusive = None;
+        self.overlap.end_dump()
     }
 }

@@ -28,6 +28,8 @@ pub struct ReconnectingSocket {
 /// What all sockets have in common.
 #[derive(Default)]
 struct Shared {
+    /// The namespace that the rest is about.
+    namespace: Option<NamespaceId>,
     /// The last failure to connect. It is returned again for a moment, because each attempt may run
     /// modprobe.
     failure: Option<(Instant, Error)>,
@@ -70,9 +72,6 @@ impl ReconnectingSocket {
             Err(error) => Err(error),
         };
         let old = self.namespace.take();
-        if old.is_some() {
-            *self.shared() = Shared::default();
-        }
         let name = self.kernel.namespace().unwrap_or_default();
         match entered {
             Ok(new) => {
@@ -85,6 +84,12 @@ impl ReconnectingSocket {
                     None => tracing::info!(namespace = name, %new, "entered the network namespace"),
                 }
                 self.namespace = Some(new);
+                let mut shared = self.shared();
+                // Each thread enters the namespace; the first begins anew.
+                if shared.namespace.replace(new) != Some(new) {
+                    (shared.failure, shared.master) = (None, None);
+                }
+                drop(shared);
                 Ok(new)
             }
             Err(error) => {
@@ -134,9 +139,18 @@ impl ReconnectingSocket {
         self.shared().master
     }
 
-    /// Replaces the [`master`](Self::master).
-    pub fn remember_master(&self, master: Option<Master>) {
-        self.shared().master = master;
+    /// Replaces the [`master`](Self::master), because it was started.
+    pub fn remember_master(&self, started: Option<Master>) {
+        self.shared().master = started;
+    }
+
+    /// Replaces the [`master`](Self::master) with one that was seen, unless another thread has started
+    /// one since `before` was the master.
+    pub fn update_master(&self, before: Option<Master>, seen: Option<Master>) {
+        let mut shared = self.shared();
+        if shared.master == before {
+            shared.master = seen;
+        }
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {

@@ -11,13 +11,14 @@ use super::{
     in_flight::InFlight,
     pending::Pending,
     query::TypedQuery,
+    queue::Waits,
     service_state::ServiceRead,
     transaction::{Executed, Plan, Transaction},
 };
 use crate::model::{Error, Reason};
 
 /// A transaction of any type that waits for the engine.
-pub trait PendingTransaction: Send {
+pub trait PendingTransaction: Waits + Send {
     /// Whether it is about one service only, so that it takes a few requests to the kernel.
     fn is_short(&self) -> bool;
 
@@ -186,6 +187,14 @@ impl<P: TypedQuery, R: TypedQuery> TypedTransaction<P, R> {
             created: plan.creates,
             steps,
         })
+    }
+}
+
+impl<P: TypedQuery, R: TypedQuery> Waits for TypedTransaction<P, R> {
+    fn drop_unwanted(&mut self, now: Instant) -> bool {
+        let pending = self.pending.take();
+        self.pending = pending.and_then(|pending| pending.wanted(now));
+        self.pending.is_some()
     }
 }
 

@@ -50,7 +50,7 @@ struct WakeForJobs<'a>(&'a Queue<Job>);
 
 /// Jobs that the thread takes at once. The reads among them run after the changes, equal ones once.
 const JOBS_PER_ITERATION: usize = 256;
-/// Jobs that a task runs at most, those of other tasks included: about a millisecond.
+/// Jobs that a task runs at most, those of other tasks included.
 const JOBS_OF_A_TASK: usize = 16;
 /// Time between two checks, while no requests arrive, whether the managed network namespace has been
 /// deleted: sockets in it would keep it, with its interfaces and addresses.
@@ -69,7 +69,7 @@ impl Dispatcher {
 
     /// Puts a job into the queue, and runs it at once if the engine is idle and the job is short.
     pub(super) fn submit(&self, job: Job) -> Result<(), Error> {
-        self.queue.push(job, |_| true)?;
+        self.queue.push(job)?;
         // The task or thread that has the lock looks at the queue after releasing it.
         if let Some(mut worker) = self.try_lock()
             && worker.may_run_in_a_task()
@@ -156,7 +156,8 @@ impl Worker {
                 Job::Read(read) => reads.push(read),
                 Job::Transaction(mut transaction) => transaction.run(&mut self.engine),
                 Job::Commands(commands, dry_run) => {
-                    if let Some(commands) = commands.start(Instant::now()) {
+                    let commands = commands.and_then(|commands| commands.start(Instant::now()));
+                    if let Some(commands) = commands {
                         commands.run(&mut self.engine, dry_run);
                     }
                 }

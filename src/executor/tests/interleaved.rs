@@ -122,6 +122,52 @@ async fn a_change_does_not_wait_for_the_end_of_a_read_of_a_large_service() {
     assert_eq!(read.await.unwrap().unwrap().unwrap().len(), 60);
 }
 
+#[tokio::test]
+async fn a_list_does_not_wait_for_the_end_of_a_change() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    seed_service(&kernel, 1, 2);
+    connect(&executor).await;
+    let (breakpoint, stop) = Breakpoint::new();
+    fault_once(&kernel, command::SET_DEST, Fault::before(move |_| stop()));
+    let own = executor.clone();
+    let edit = Op::SetServer(key(1), server_key(0), ServerConfig::default());
+    let change = tokio::spawn(async move { execute(&own, edit).await });
+    let release = breakpoint.reached().await;
+    let read = read_fresh(&executor, TableQuery);
+    let table = tokio::time::timeout(LONG / 6, read).await;
+    assert_eq!(table.unwrap().unwrap()[0].servers.len(), 2);
+    release.send(()).unwrap();
+    change.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_dump_that_begins_during_a_change_that_invalidates_it_is_repeated() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    seed_service(&kernel, 1, 60);
+    kernel.set_dump_size(2000);
+    connect(&executor).await;
+    let (breakpoint, stop) = Breakpoint::new();
+    fault_once(&kernel, command::DEL_DEST, Fault::before(move |_| stop()));
+    let own = executor.clone();
+    let newest = Op::DeleteServer(key(1), server_key(59));
+    let change = tokio::spawn(async move { execute(&own, newest).await });
+    let release = breakpoint.reached().await;
+    // The server is deleted after the first datagram of the dump, which shifts the rest by one.
+    let fault = Fault::dump_interrupted(move |kernel| {
+        release.send(()).unwrap();
+        while kernel.service(id(1)).unwrap().len() == 60 {
+            thread::yield_now();
+        }
+    });
+    fault_once(&kernel, command::GET_DEST, fault);
+    let table = read_fresh(&executor, TableQuery).await.unwrap();
+    let expected: Vec<_> = (0..59).rev().map(server_key).collect();
+    assert_eq!(keys(&table[0].servers), expected);
+    change.await.unwrap().unwrap();
+}
+
 /// A fault that executes the next of the operations after the first datagram of a dump. The dump goes
 /// on when those that are not `exclusive` have been executed.
 fn write_during_dump(

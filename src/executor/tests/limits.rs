@@ -30,6 +30,54 @@ async fn a_request_beyond_the_queue_length_is_rejected_at_once() {
 }
 
 #[tokio::test]
+async fn requests_that_nobody_waits_for_make_space_in_the_queue() {
+    let kernel = FakeKernel::new();
+    let limits = ExecutorLimits {
+        queue_length: 3,
+        ..ExecutorLimits::default()
+    };
+    let executor = start_with(&kernel, limits);
+    let blocked = block_worker(&kernel, &executor).await;
+    let commands = CommandList {
+        ops: vec![create_service(2)],
+        stop_on_error: false,
+    };
+    let mut read = Box::pin(read_fresh(&executor, TimeoutsQuery));
+    let mut change = Box::pin(write(&executor, with_precondition(1, create_service(1))));
+    let mut list = Box::pin(write(&executor, commands));
+    submit(read.as_mut()).await;
+    submit(change.as_mut()).await;
+    submit(list.as_mut()).await;
+    drop((read, change, list));
+    let mut wanted: Vec<_> = (3..6)
+        .map(|n| Box::pin(write(&executor, with_precondition(n, create_service(n)))))
+        .collect();
+    for change in &mut wanted {
+        submit(change.as_mut()).await;
+    }
+    blocked.release().await;
+    for change in wanted {
+        change.await.unwrap();
+    }
+    assert_eq!(service_count(&kernel), 3);
+}
+
+#[tokio::test]
+async fn a_large_service_is_forgotten_when_it_is_deleted() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    kernel.set_dump_size(2000);
+    let is_large = || executor.writer.queues.large.contains(key(1));
+    for op in [Op::DeleteService(key(1)), Op::Clear] {
+        seed_service(&kernel, 1, 60);
+        read_fresh(&executor, ServersQuery(key(1))).await.unwrap();
+        assert!(is_large());
+        execute(&executor, op).await.unwrap();
+        assert!(!is_large());
+    }
+}
+
+#[tokio::test]
 async fn a_request_does_not_start_after_its_deadline() {
     let kernel = FakeKernel::new();
     let executor = start(&kernel);

@@ -5,10 +5,14 @@ use std::io::{self, Read};
 use super::*;
 use crate::kernel::{NamespaceId, Transport};
 
+type Hook = Box<dyn Fn() + Send>;
+
 /// A kernel with several namespaces, one of which has the managed name.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 struct Namespaces {
     named: Arc<Mutex<Option<(u64, FakeKernel)>>>,
+    /// Called after the next file is opened.
+    opened: Arc<Mutex<Option<Hook>>>,
 }
 
 impl Namespaces {
@@ -68,7 +72,12 @@ impl Kernel for Namespaces {
     }
 
     fn open(&self, path: &str) -> io::Result<Box<dyn Read + Send>> {
-        self.get()?.1.open(path)
+        let file = self.get()?.1.open(path);
+        let opened = self.opened.lock().unwrap().take();
+        if let Some(opened) = opened {
+            opened();
+        }
+        file
     }
 
     fn interface_index(&self, name: &str) -> io::Result<Option<u32>> {
@@ -78,6 +87,56 @@ impl Kernel for Namespaces {
     fn write(&self, path: &str, text: &str) -> io::Result<()> {
         self.get()?.1.write(path, text)
     }
+}
+
+impl std::fmt::Debug for Namespaces {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Namespaces").finish_non_exhaustive()
+    }
+}
+
+/// Starts a master sync daemon.
+async fn start_master(executor: &Executor) {
+    let start = Op::StartSyncDaemon(daemon_config(SyncState::Master));
+    execute(executor, start).await.unwrap();
+}
+
+async fn interface_state(executor: &Executor) -> InterfaceState {
+    let daemons = read_fresh(executor, SyncDaemonsQuery).await.unwrap();
+    daemons[0].interface_state
+}
+
+#[tokio::test]
+async fn a_master_that_is_started_during_a_read_of_the_sync_daemons_stays_known() {
+    let (namespaces, kernel) = Namespaces::new();
+    kernel.add_interface("eth0", 1500);
+    let executor = namespaces.executor();
+    start_master(&executor).await;
+    assert_eq!(interface_state(&executor).await, InterfaceState::Ok);
+    let (breakpoint, stop) = Breakpoint::new();
+    *namespaces.opened.lock().unwrap() = Some(Box::new(stop));
+    let own = executor.clone();
+    let read = tokio::spawn(async move { read_fresh(&own, SyncDaemonsQuery).await });
+    let release = breakpoint.reached().await;
+    let stop = Op::StopSyncDaemon(SyncState::Master);
+    execute(&executor, stop).await.unwrap();
+    start_master(&executor).await;
+    release.send(()).unwrap();
+    read.await.unwrap().unwrap();
+    assert_eq!(interface_state(&executor).await, InterfaceState::Ok);
+}
+
+#[tokio::test]
+async fn a_master_that_is_started_in_a_new_namespace_stays_known_to_both_threads() {
+    let (namespaces, _) = Namespaces::new();
+    let executor = namespaces.executor();
+    connect(&executor).await;
+    read_fresh(&executor, SyncDaemonsQuery).await.unwrap();
+    let kernel = namespaces.add(2);
+    kernel.add_interface("eth0", 1500);
+    // The thread for changes enters the namespace first.
+    start_master(&executor).await;
+    assert_eq!(interface_state(&executor).await, InterfaceState::Ok);
 }
 
 fn assert_replaced(error: &Error) {

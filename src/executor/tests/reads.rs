@@ -146,6 +146,60 @@ async fn a_result_is_kept_only_while_requests_accept_its_age() {
     assert_eq!(dumps(), 6);
 }
 
+/// A query whose result records the thread that frees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct RecordedQuery;
+
+#[derive(Clone, Debug, Default)]
+struct FreedBy(Arc<Mutex<Option<String>>>);
+
+impl Drop for FreedBy {
+    fn drop(&mut self) {
+        // Two: this value and the test.
+        if Arc::strong_count(&self.0) == 2 {
+            let name = thread::current().name().unwrap_or_default().to_owned();
+            *self.0.lock().unwrap() = Some(name);
+        }
+    }
+}
+
+impl TypedQuery for RecordedQuery {
+    type Answer = FreedBy;
+
+    const CACHED: bool = true;
+
+    fn query(&self) -> Option<Query> {
+        None
+    }
+
+    fn fetch(&self, _source: &mut query::Source<'_>) -> Result<FreedBy, Error> {
+        Ok(FreedBy::default())
+    }
+}
+
+/// A kept table may be large, and a change may run in a task.
+#[tokio::test]
+async fn a_change_does_not_free_what_was_kept() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    let Cached { value, kept, .. } = read_cached(&executor, RecordedQuery).await;
+    assert!(kept);
+    let freed_by = value.0.clone();
+    drop(value);
+    *freed_by.lock().unwrap() = None;
+    execute(&executor, create_service(1)).await.unwrap();
+    wait_until("the result is freed", || Arc::strong_count(&freed_by) == 1).await;
+    assert_eq!(freed_by.lock().unwrap().as_deref(), Some("ipvs-reads"));
+    // No request can use a result that is older than any of them accepts.
+    let young = Duration::from_millis(1);
+    let read = executor.reader.read(RecordedQuery, young, deadline());
+    let freed_by = read.await.unwrap().value.0.clone();
+    wait_until("the result is freed", || Arc::strong_count(&freed_by) == 1).await;
+    // The result of the next read is another one.
+    let next = read_cached(&executor, RecordedQuery).await;
+    assert!(!Arc::ptr_eq(&next.value.0, &freed_by));
+}
+
 #[tokio::test]
 async fn a_failed_write_clears_the_cache() {
     let kernel = FakeKernel::new();

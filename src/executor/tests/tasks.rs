@@ -61,6 +61,55 @@ fn the_submitting_task_runs_short_jobs_and_the_threads_run_long_ones() {
     });
 }
 
+/// The kernel loads the module of a scheduler, by modprobe(8), inside the request that names it.
+#[test]
+fn other_tasks_run_while_the_kernel_may_load_a_module() {
+    let edit = || Op::SetService(key(1), config("wrr"));
+    let checked = move |found: &Option<Arc<ServiceEntry>>| {
+        let old = found.as_ref().unwrap().service.config;
+        let step = Step::new(edit(), Op::SetService(key(1), old));
+        Ok(Plan::of([step.checked(Check::Unchanged)]))
+    };
+    let query = ServiceQuery(key(1));
+    other_tasks_run_during(command::NEW_SERVICE, execute_and_read(create_service(1)));
+    other_tasks_run_during(command::SET_SERVICE, execute_and_read(edit()));
+    other_tasks_run_during(
+        command::SET_SERVICE,
+        Transaction::new(query, checked, query),
+    );
+}
+
+/// Asserts that a task other than that of a change runs on the same thread while the kernel executes a
+/// request of the change.
+fn other_tasks_run_during(request: u8, change: impl Write) {
+    let kernel = FakeKernel::new();
+    if request == command::SET_SERVICE {
+        seed_service(&kernel, 1, 0);
+    }
+    let mut builder = Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_time().build().unwrap();
+    runtime.block_on(async {
+        let executor = start(&kernel);
+        connect(&executor).await;
+        thread_is_idle(&executor).await;
+        let (breakpoint, stop) = Breakpoint::new();
+        fault_once(&kernel, request, Fault::before(move |_| stop()));
+        let own = executor.clone();
+        let change = tokio::spawn(async move { write(&own, change).await.map(drop) });
+        let release = breakpoint.reached().await;
+        let other = tokio::spawn(async {});
+        let other = tokio::time::timeout(LONG / 6, other).await;
+        release.send(()).unwrap();
+        other.unwrap().unwrap();
+        change.await.unwrap().unwrap();
+    });
+}
+
+/// A transaction that executes an operation and reads service 1 back.
+fn execute_and_read(op: Op) -> Transaction<Nothing, ServiceQuery> {
+    without_precondition([op], ServiceQuery(key(1)))
+}
+
 #[test]
 fn tasks_that_submit_at_once_execute_each_job_once_and_in_order() {
     const TASKS: u32 = 8;
@@ -162,13 +211,21 @@ fn the_outcome_is_true_whatever_request_to_the_kernel_fails() {
         for (before, after, change) in changes {
             for request in [command::GET_DEST, command::GET_SERVICE, change] {
                 for (place, fault) in faults().into_iter().enumerate() {
+                    // A service without servers is confirmed by a read of its own; an edit finds its
+                    // server.
+                    let confirmed = request == command::GET_SERVICE;
+                    if confirmed && change == command::SET_DEST {
+                        continue;
+                    }
                     // A reply that never comes takes 250 ms.
                     if matches!(fault, Fault::LostReply) && (request != change || !multi_thread) {
                         continue;
                     }
                     let kernel = FakeKernel::new();
                     seed_service(&kernel, 1, 0);
-                    seed_server(&kernel, 1, 5);
+                    if !confirmed {
+                        seed_server(&kernel, 1, 5);
+                    }
                     runtime(multi_thread).block_on(async {
                         let executor = start(&kernel);
                         connect(&executor).await;
@@ -177,6 +234,11 @@ fn the_outcome_is_true_whatever_request_to_the_kernel_fails() {
                         }
                         fault_once(&kernel, request, fault);
                         let outcome = write(&executor, set_weight(after)).await;
+                        assert_eq!(
+                            kernel.faults().pending(),
+                            0,
+                            "{before:?} {after:?} {request} {place}"
+                        );
                         let found = weight(&kernel);
                         let case = format!("{multi_thread} {before:?} {after:?} {request} {place}");
                         match outcome {

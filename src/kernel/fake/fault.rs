@@ -20,8 +20,7 @@ pub enum On {
 pub enum Fault {
     /// The command fails with this positive errno and is not executed.
     Errno(i32),
-    /// `send` fails with this positive errno if the fault applies to the first message. No message
-    /// of the datagram is executed.
+    /// `send` fails with this positive errno. No message of the datagram is executed.
     SendError(i32),
     /// The command is executed, its replies are dropped, and the next `receive` fails with ENOBUFS.
     Overrun,
@@ -218,7 +217,7 @@ pub(super) struct DumpEffects {
     pub(super) interrupted: Vec<Hook>,
 }
 
-/// Takes the send error that applies to a datagram whose first message is `request`.
+/// Takes the send error that applies to a datagram with this request.
 pub(super) fn take_send_error(rules: &mut Vec<Rule>, request: On) -> Option<Errno> {
     let mut errno = None;
     take(rules, request, |fault| match fault {

@@ -107,13 +107,15 @@ impl Transport for FakeSocket {
         if datagram.len() > SEND_LIMIT {
             return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
         }
-        let mut rest = datagram;
-        let first = Message::take(&mut rest).and_then(|first| classify(&first));
         {
             let mut state = self.kernel.state();
             state.count(CountKey::Send);
-            if let Some(errno) = first.and_then(|on| take_send_error(&mut state.rules, on)) {
-                return Err(io::Error::from_raw_os_error(errno));
+            let mut rest = datagram;
+            while let Some(message) = Message::take(&mut rest) {
+                let on = classify(&message);
+                if let Some(errno) = on.and_then(|on| take_send_error(&mut state.rules, on)) {
+                    return Err(io::Error::from_raw_os_error(errno));
+                }
             }
         }
 
