@@ -178,19 +178,20 @@ impl FromRequestParts<Api> for ConditionalRead {
     }
 }
 
-/// The accepted age: `Cache-Control: max-age=N`. Other values request a fresh read.
+/// The accepted age: `Cache-Control: max-age=N`. Without it, or with `no-cache` or `no-store`, the read
+/// is fresh. Directives that are none of these, such as `no-cache=`, are ignored.
 fn max_age(headers: &HeaderMap) -> Duration {
     let mut seconds = None;
     for value in headers.get_all(header::CACHE_CONTROL) {
         for directive in value.to_str().unwrap_or_default().split(',') {
             let directive = directive.trim();
-            let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
-            let is = |known: &str| name.eq_ignore_ascii_case(known);
-            if value.is_empty() && (is("no-cache") || is("no-store")) {
+            let is = |known: &str| directive.eq_ignore_ascii_case(known);
+            if is("no-cache") || is("no-store") {
                 return Duration::ZERO;
             }
-            if is("max-age") {
-                let age = value.trim_matches('"').parse().unwrap_or(0);
+            let age = directive.split_at_checked("max-age=".len());
+            if let Some((_, age)) = age.filter(|(name, _)| name.eq_ignore_ascii_case("max-age=")) {
+                let age = age.trim_matches('"').parse().unwrap_or(0);
                 seconds = Some(seconds.map_or(age, |other: u64| other.min(age)));
             }
         }
@@ -419,6 +420,34 @@ mod tests {
         assert_eq!(age("max-age=5, no-cache"), 0);
         assert_eq!(age("max-age=-1"), 0);
         assert_eq!(age("max-stale"), 0);
+        assert_eq!(age("NO-STORE, MAX-AGE=\"5\""), 0);
         assert_eq!(max_age(&HeaderMap::new()), Duration::ZERO);
+    }
+
+    #[test]
+    fn malformed_directives_are_ignored_but_for_the_value_of_max_age() {
+        let age = |text: &str| max_age(&headers(&[(header::CACHE_CONTROL, text)])).as_secs();
+        for ignored in [
+            "max-age",
+            "max-age ",
+            "max-age =1",
+            "no-cache=",
+            "no-store=",
+            "no-cache=x",
+            "=",
+        ] {
+            assert_eq!(age(ignored), 0, "{ignored}");
+            assert_eq!(age(&format!("{ignored}, max-age=5")), 5, "{ignored}");
+            assert_eq!(age(&format!("max-age=5,{ignored}")), 5, "{ignored}");
+        }
+        for zero in [
+            "max-age=",
+            "max-age=\"\"",
+            "max-age=x",
+            "max-age=1 2",
+            "max-age= 1",
+        ] {
+            assert_eq!(age(&format!("max-age=5, {zero}")), 0, "{zero}");
+        }
     }
 }
