@@ -43,6 +43,11 @@ pub struct RequestSpan(Option<Arc<LazySpan>>);
 
 type LazySpan = LazyLock<Span, Box<dyn FnOnce() -> Span + Send + Sync>>;
 
+tokio::task_local! {
+    /// The span of the request on whose behalf a task runs.
+    static CURRENT: RequestSpan;
+}
+
 /// The id of a request: 1 to 128 visible ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId {
@@ -91,6 +96,17 @@ impl RequestSpan {
     /// A span that is yet to be made.
     pub fn new(make: impl FnOnce() -> Span + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(LazyLock::new(Box::new(make)))))
+    }
+
+    /// The span of the request on whose behalf this thread runs a future; otherwise the current span.
+    pub fn current() -> Self {
+        CURRENT.try_with(Self::clone).unwrap_or_default()
+    }
+
+    /// Runs a future on behalf of the request: the log of a panic in it names the request. The span is
+    /// not entered, which would make it.
+    pub fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
+        CURRENT.scope(self, future)
     }
 
     /// Runs `log` in the span.

@@ -12,6 +12,7 @@ mod filters;
 mod info;
 mod list;
 mod pages;
+mod panics;
 mod parts;
 mod replace;
 mod restores;

@@ -1,6 +1,8 @@
 //! The path of every write.
 
-use std::{error::Error as _, fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    error::Error as _, fmt, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration,
+};
 
 use futures_util::FutureExt;
 use tokio::{
@@ -9,7 +11,7 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use super::RequestContext;
+use super::{RequestContext, RequestSpan};
 use crate::{
     executor::{Write, Writer},
     model::{Error, Op, Reason, ServiceKey},
@@ -120,17 +122,21 @@ impl WritePath {
                 outcome
             }
         });
-        // The task polls it again, with a waker.
-        if let Some(outcome) = work.as_mut().now_or_never() {
-            return outcome;
+        let panicked = || {
+            Error::new(
+                Reason::Internal,
+                "the write failed unexpectedly; its outcome is unknown",
+            )
+        };
+        // The task polls it again, with a waker. A panic in either is the same to the client.
+        let first = AssertUnwindSafe(work.as_mut()).catch_unwind();
+        if let Some(outcome) = first.now_or_never() {
+            return outcome.unwrap_or_else(|_| Err(panicked()));
         }
         let task = self.work.spawn(work);
         match timeout_at((context.deadline + MARGIN).into(), task).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(Error::new(
-                Reason::Internal,
-                "the write failed unexpectedly; its outcome is unknown",
-            )),
+            Ok(Err(_)) => Err(panicked()),
             Err(_) => Err(Error::new(
                 Reason::DeadlineExceeded,
                 "the change was started, but the kernel has not replied before the deadline; it may \
@@ -197,13 +203,13 @@ impl WritePath {
 // === impl BackgroundWork ===
 
 impl BackgroundWork {
-    /// Runs a task to its end, with the current span.
+    /// Runs a task to its end, with the current span, and on behalf of the current request.
     pub(super) fn spawn<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> tokio::task::JoinHandle<T> {
         let running = self.0.subscribe();
-        let work = work.in_current_span();
+        let work = RequestSpan::current().scope(work.in_current_span());
         tokio::spawn(async move {
             let outcome = work.await;
             drop(running);

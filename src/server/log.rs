@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IsTerminal},
-    panic,
+    panic::{self, PanicHookInfo},
 };
 
 use thiserror::Error;
@@ -20,6 +20,7 @@ use super::{
     config::{LogConfig, LogFormat},
     log_sink::LogSink,
 };
+use crate::app::RequestSpan;
 
 /// Why the log could not be started, or its filter not be replaced.
 #[derive(Debug, Error)]
@@ -68,11 +69,7 @@ impl Log {
         // `try_init` also installs the bridge from the `log` crate.
         registry().with(filter).with(layer).try_init()?;
         // The default hook writes to standard error, which may block.
-        panic::set_hook(Box::new(|panic| {
-            let message = panic.payload_as_str().unwrap_or("?");
-            let location = panic.location().map(tracing::field::display);
-            tracing::error!(message, location, "panic");
-        }));
+        panic::set_hook(Box::new(log_panic));
         Ok(Self {
             filter: handle,
             sink,
@@ -99,7 +96,81 @@ impl Log {
     }
 }
 
+/// Logs a panic, with the request on whose behalf the thread runs. If that executed the change of
+/// another request for it (`executor/worker.rs`), it is that change that panicked.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("?");
+    let location = panic.location().map(tracing::field::display);
+    RequestSpan::current().in_scope(|| tracing::error!(message, location, "panic"));
+}
+
 /// Parses a filter such as `info` or `ipvsd=debug,hyper=warn`.
 pub(super) fn parse_filter(text: &str) -> Result<EnvFilter, ParseError> {
     EnvFilter::builder().parse(text)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::panic,
+        clippy::unwrap_used,
+        reason = "a test fails by panicking"
+    )]
+
+    use std::sync::{Arc, Mutex};
+
+    use axum::{Router, body::Body, extract::Request, response::Response, routing::get};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::{
+        budget::Budget,
+        server::{Config, with_middleware},
+    };
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_logged_with_its_place_and_request() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = fmt::Subscriber::builder()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        // Other tests of the process keep their output.
+        let others = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            log_panic(panic);
+            others(panic);
+        }));
+
+        let handler = get(async || -> () { panic!("on purpose") });
+        let router = Router::new().route("/panic", handler);
+        let router = with_middleware(router, &Config::default(), &Budget::default(), |_, _| {
+            Response::new(Body::empty())
+        });
+        let request = Request::get("/panic")
+            .header("host", "localhost")
+            .header("x-request-id", "request-7");
+        let request = request.body(Body::empty()).unwrap();
+        router.oneshot(request).await.unwrap();
+        let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let line = log.lines().find(|line| line.contains("log.rs:")).unwrap();
+        assert!(line.contains("request_id=\"request-7\""), "{line}");
+        assert!(line.contains("on purpose"), "{line}");
+    }
 }

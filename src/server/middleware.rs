@@ -92,7 +92,8 @@ async fn serve(checks: &Checks, mut request: Request, routes: Route) -> Response
     request.extensions_mut().insert(span.clone());
 
     let served = AssertUnwindSafe(checks.pass(request, routes)).catch_unwind();
-    let served = served.await.unwrap_or_else(|panic| {
+    let served = span.clone().scope(served).await;
+    let served = served.unwrap_or_else(|panic| {
         let message = panic.downcast_ref::<&str>().copied();
         let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         let message = message.unwrap_or("?");

@@ -1,0 +1,50 @@
+//! Panics, which are bugs: the error that the client receives, and what the log has.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tracing::Span;
+
+use super::*;
+
+/// A context whose write panics when it is logged, after it has been executed.
+fn panicking_context() -> RequestContext {
+    RequestContext {
+        span: RequestSpan::new(|| panic!("on purpose")),
+        ..context().clone()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_outcome_of_a_write_that_panics_is_unknown() {
+    let (_, app) = setup();
+    // The socket is connected, so that the task itself executes the change, in its first poll.
+    create_service(&app, TCP, &[]).await;
+    let write = tokio::spawn(async move {
+        let context = panicking_context();
+        let key = TCP.parse().unwrap();
+        app.delete_service(&context, key, false, NONE).await
+    });
+    let error = write.await.unwrap().unwrap_err();
+    assert_eq!(error.reason, Reason::Internal);
+    assert!(error.detail.ends_with("its outcome is unknown"), "{error}");
+}
+
+#[tokio::test]
+async fn background_work_runs_on_behalf_of_its_request() {
+    let (_, app) = setup();
+    let made = Arc::new(AtomicBool::new(false));
+    let span = RequestSpan::new({
+        let made = made.clone();
+        move || {
+            made.store(true, Ordering::Relaxed);
+            Span::none()
+        }
+    });
+    let work = async { RequestSpan::current().in_scope(|| ()) };
+    let task = span.scope(async { app.background_work().spawn(work) });
+    task.await.await.unwrap();
+    assert!(made.load(Ordering::Relaxed));
+}
