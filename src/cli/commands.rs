@@ -13,8 +13,7 @@ use crate::{
 pub(super) struct Commands<'a> {
     input: &'a str,
     text: Text,
-    /// How many lines of the input precede the text. `None`: the commands are not from lines.
-    before: Option<usize>,
+    numbers: Numbers,
     /// Lines of the text.
     lines: usize,
     count: usize,
@@ -26,6 +25,16 @@ enum Text {
     /// A part of the input: a copy of a large one would take longer than its execution.
     Input(Range<usize>),
     Written(Vec<u8>),
+}
+
+/// The numbers in the input of the lines of the text.
+#[derive(Clone, Debug)]
+enum Numbers {
+    /// The commands are not from lines.
+    None,
+    /// This many lines of the input precede the text.
+    After(usize),
+    Each(Vec<usize>),
 }
 
 /// A resolver that notes whether it is asked. A line without names means the same to the daemon.
@@ -56,7 +65,7 @@ impl<'a> Commands<'a> {
         Self {
             input,
             text: Text::Input(0..0),
-            before: Some(0),
+            numbers: Numbers::After(0),
             lines: 0,
             count: 0,
         }
@@ -66,7 +75,7 @@ impl<'a> Commands<'a> {
     pub(super) fn of_ops<'b>(ops: impl IntoIterator<Item = &'b Op>) -> io::Result<Self> {
         let mut commands = Self {
             text: Text::Written(Vec::new()),
-            before: None,
+            numbers: Numbers::None,
             ..Self::of_lines("")
         };
         for op in ops {
@@ -78,7 +87,7 @@ impl<'a> Commands<'a> {
     /// The only command of a command line.
     pub(super) fn of_command_line(op: &Op) -> io::Result<Self> {
         Ok(Self {
-            before: Some(0),
+            numbers: Numbers::After(0),
             ..Self::of_ops([op])?
         })
     }
@@ -87,10 +96,10 @@ impl<'a> Commands<'a> {
     pub(super) fn push(&mut self, line: &Line<'_>, op: &Op, is_numeric: bool) -> io::Result<()> {
         let Line { number, range, .. } = line;
         if self.count == 0 {
-            self.before = Some(number - 1);
+            self.numbers = Numbers::After(number - 1);
             self.text = Text::Input(range.start..range.start);
         }
-        let before = self.before.unwrap_or_default();
+        let before = self.number(0);
         match &mut self.text {
             Text::Input(text) if is_numeric && has_no_words(self.input, text.end..range.start) => {
                 text.end = range.end;
@@ -142,7 +151,30 @@ impl<'a> Commands<'a> {
 
     /// The number in the input of a line of the text; 0 if the input has no lines.
     pub(super) fn number(&self, line: usize) -> usize {
-        self.before.map_or(0, |before| before + line)
+        match &self.numbers {
+            Numbers::None => 0,
+            Numbers::After(before) => before + line,
+            Numbers::Each(numbers) => {
+                let number = line.checked_sub(1).and_then(|index| numbers.get(index));
+                number.copied().unwrap_or_default()
+            }
+        }
+    }
+
+    /// The same commands as the shortest text: each as `ipvsctl -S` writes it, without empty lines.
+    pub(super) fn shortened(&self) -> io::Result<Self> {
+        let mut shortened = Self::of_ops([])?;
+        let mut numbers = Vec::with_capacity(self.count);
+        for line in self.lines() {
+            if let Some(op) = op(&line) {
+                shortened.write(&op)?;
+                numbers.push(self.number(line.number));
+            }
+        }
+        if !matches!(self.numbers, Numbers::None) {
+            shortened.numbers = Numbers::Each(numbers);
+        }
+        Ok(shortened)
     }
 
     /// The line of the last command in the text; 0 without commands.
@@ -255,6 +287,28 @@ mod tests {
         for line in commands.lines() {
             assert_eq!(commands.number(line.number), line.number);
         }
+    }
+
+    #[test]
+    fn the_shortest_text_has_no_empty_lines_and_keeps_the_numbers() {
+        for input in [
+            "\n\n--add-service  --tcp-service 192.0.2.1:80\n\n \n-Z   \n",
+            "\n\n--add-service --tcp-service 192.0.2.1:80\n\n# x\n--zero\n",
+            "\n\n-A -t web:http\n\nnonsense\n-Z\n",
+        ] {
+            let shortened = commands(input).shortened().unwrap();
+            let text = String::from_utf8_lossy(shortened.text()).into_owned();
+            let address = if input.contains("web") {
+                "192.0.2.7"
+            } else {
+                "192.0.2.1"
+            };
+            assert_eq!(text, format!("-A -t {address}:80 -s wlc\n-Z\n"));
+            assert_eq!((shortened.number(1), shortened.number(2)), (3, 6));
+            assert_eq!((shortened.len(), shortened.last_line()), (2, 2));
+        }
+        let ops = Commands::of_ops([&Op::Clear]).unwrap().shortened().unwrap();
+        assert_eq!((ops.text(), ops.number(1)), (&b"-C\n"[..], 0));
     }
 
     #[test]

@@ -11,9 +11,9 @@ use super::{
     target::Target,
 };
 use crate::{
-    client::{Refused, RestoreDifference, RestoreEvent, RestoreMode},
+    client::{ClientError, Refused, RestoreDifference, RestoreEvent, RestoreMode},
     ipvsadm::{Line, Lines, ParseError, errno_message, write_op},
-    model::Op,
+    model::{Op, Reason},
 };
 
 /// Commands for one director. They are collected and sent in one request.
@@ -102,7 +102,8 @@ impl<'a> Session<'a> {
         self.send_commands(&commands, stop)
     }
 
-    /// As [`Self::send`], with these commands.
+    /// As [`Self::send`], with these commands. If the daemon refuses a text as too large, which it does
+    /// before it executes a command, the shortest text of the commands is sent.
     pub(super) fn send_commands(
         &mut self,
         commands: &Commands<'_>,
@@ -113,10 +114,31 @@ impl<'a> Session<'a> {
         if mode == RestoreMode::Clear {
             self.options.mode = RestoreMode::Execute;
         }
+        match self.send_text(commands, &invalid, mode, stop) {
+            Err(CliError::Client(ClientError::Refused(problem)))
+                if problem.reason.known() == Some(Reason::TooLarge) =>
+            {
+                let shortened = commands.shortened()?;
+                if shortened.text().len() >= commands.text().len() {
+                    return Err(ClientError::Refused(problem).into());
+                }
+                self.send_text(&shortened, &invalid, mode, stop)
+            }
+            result => result,
+        }
+    }
+
+    fn send_text(
+        &mut self,
+        commands: &Commands<'_>,
+        invalid: &[(usize, ParseError)],
+        mode: RestoreMode,
+        stop: bool,
+    ) -> Result<(), CliError> {
         let mut reporter = Reporter {
             commands,
             lines: commands.lines(),
-            invalid: &invalid,
+            invalid,
             mode,
             show_lines: self.options.show_lines,
             failures: 0,

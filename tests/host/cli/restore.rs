@@ -332,3 +332,41 @@ fn values_that_another_program_has_set_are_restored() {
         "{output:?}"
     );
 }
+
+#[test]
+fn long_lines_are_shortened_if_the_daemon_refuses_the_text() {
+    // A text may have 64 times this.
+    let daemon = Daemon::start_with(&[("IPVSD_LIMITS_MAX_BODY_BYTES", "1024")]);
+    let blank = format!("{}\n", " ".repeat(1 << 17));
+    let text = format!(
+        "{blank}--add-service --tcp-service 192.0.2.1:80{blank}\n--edit-server{blank}\
+         -d -t 192.0.2.1:80 -r 10.0.0.1\n-a -t 192.0.2.1:80 -r 10.0.0.2 -m{blank}"
+    );
+    let output = daemon.run("ipvsadm -R --keep-going", &text);
+    assert_eq!(output.code, 1, "{output:?}");
+    let lines: Vec<_> = output.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("line 4: "), "{lines:?}");
+    assert!(lines[1].starts_with("line 5: "), "{lines:?}");
+    let table = "-A -t 192.0.2.1:80 -s wlc\n-a -t 192.0.2.1:80 -r 10.0.0.2:80 -m -w 1\n";
+    assert_eq!(run(&daemon, "ipvsadm -Sn", ""), table);
+    // Valid and numeric lines are sent as they are at first. The table is cleared once.
+    let text = format!("-A -f 1{blank}{table}");
+    for command in [
+        "ipvsadm-restore",
+        "ipvsadm restore",
+        "ipvsadm restore --clear",
+    ] {
+        run(&daemon, command, &text);
+        let saved = run(&daemon, "ipvsadm -Sn", "");
+        assert_eq!(saved, format!("{table}-A -f 1 -s wlc\n"), "{command}");
+    }
+    // One that is too long in any form is refused.
+    let text = "-Z\n".repeat(30_000);
+    let output = daemon.run("ipvsadm -R", &text);
+    assert_eq!(output.code, 2, "{output:?}");
+    assert!(
+        output.stderr.contains("longer than 65536 bytes"),
+        "{output:?}"
+    );
+}
