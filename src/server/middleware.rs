@@ -5,6 +5,7 @@ use std::{
     convert::Infallible,
     hash::{BuildHasher, RandomState},
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
@@ -91,7 +92,8 @@ async fn serve(checks: &Checks, mut request: Request, routes: Route) -> Response
     let span = span(&request, &id);
     request.extensions_mut().insert(span.clone());
 
-    let served = AssertUnwindSafe(checks.pass(request, routes)).catch_unwind();
+    // Pinned, so that the scope does not copy it.
+    let served = pin!(AssertUnwindSafe(checks.pass(request, routes)).catch_unwind());
     let served = span.clone().scope(served).await;
     let served = served.unwrap_or_else(|panic| {
         let message = panic.downcast_ref::<&str>().copied();
