@@ -43,7 +43,7 @@ lint: ## all static checks of lab/lint (CHECK='clippy words' for some)
 build: ## build the release binaries, in target/release
 	cargo build --release --locked --bin ipvsd
 	cargo rustc --release --locked --bin ipvsctl -- -C target-feature=+crt-static -C relocation-model=static \
-	    -C link-arg=-Wl,-T,$(CURDIR)/src/bin/ipvsctl.ld
+	    -C "link-arg=-T$$PWD/src/bin/ipvsctl.ld"
 
 openapi: ## regenerate openapi/ from the code
 	mkdir -p openapi
@@ -53,16 +53,16 @@ openapi: ## regenerate openapi/ from the code
 	done
 
 install: build ## install binaries, manual page and completions into $(DESTDIR)$(PREFIX)
-	install -D -m 755 $(TARGET)/release/ipvsd $(DESTDIR)$(PREFIX)/sbin/ipvsd
-	install -D -m 755 $(TARGET)/release/ipvsctl $(DESTDIR)$(PREFIX)/bin/ipvsctl
-	$(TARGET)/release/ipvsctl man >$(TARGET)/ipvsctl.8
-	$(TARGET)/release/ipvsctl completion bash >$(TARGET)/ipvsctl.bash
-	$(TARGET)/release/ipvsctl completion zsh >$(TARGET)/ipvsctl.zsh
-	$(TARGET)/release/ipvsctl completion fish >$(TARGET)/ipvsctl.fish
-	install -D -m 644 $(TARGET)/ipvsctl.8 $(DESTDIR)$(PREFIX)/share/man/man8/ipvsctl.8
-	install -D -m 644 $(TARGET)/ipvsctl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ipvsctl
-	install -D -m 644 $(TARGET)/ipvsctl.zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ipvsctl
-	install -D -m 644 $(TARGET)/ipvsctl.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/ipvsctl.fish
+	install -D -m 755 "$(TARGET)/release/ipvsd" "$(DESTDIR)$(PREFIX)/sbin/ipvsd"
+	install -D -m 755 "$(TARGET)/release/ipvsctl" "$(DESTDIR)$(PREFIX)/bin/ipvsctl"
+	"$(TARGET)/release/ipvsctl" man >"$(TARGET)/ipvsctl.8"
+	"$(TARGET)/release/ipvsctl" completion bash >"$(TARGET)/ipvsctl.bash"
+	"$(TARGET)/release/ipvsctl" completion zsh >"$(TARGET)/ipvsctl.zsh"
+	"$(TARGET)/release/ipvsctl" completion fish >"$(TARGET)/ipvsctl.fish"
+	install -D -m 644 "$(TARGET)/ipvsctl.8" "$(DESTDIR)$(PREFIX)/share/man/man8/ipvsctl.8"
+	install -D -m 644 "$(TARGET)/ipvsctl.bash" "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/ipvsctl"
+	install -D -m 644 "$(TARGET)/ipvsctl.zsh" "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ipvsctl"
+	install -D -m 644 "$(TARGET)/ipvsctl.fish" "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/ipvsctl.fish"
 
 clean: ## remove everything that was built or fetched
 	cargo clean

@@ -20,6 +20,10 @@ use nix::{
     },
 };
 
+// `make build` links with this script: without its name here, cargo would not link again when it
+// changes.
+const _: &str = include_str!("ipvsctl.ld");
+
 /// Exit code of a program of std that panics.
 const PANICKED: u8 = 101;
 
@@ -30,6 +34,8 @@ extern "C" fn main() -> i32 {
     let code = catch_unwind(|| {
         ignore_closed_pipes();
         let stdout_is_closed = open_standard_streams();
+        // Without the main of std, this works with glibc only, which passes the arguments to the
+        // initialization functions of a program (.init_array) too. With another C library it is empty.
         ipvsd::cli::run(env::args_os(), stdout_is_closed)
     });
     code.unwrap_or(PANICKED).into()

@@ -17,6 +17,7 @@ mod grpc;
 mod http;
 mod ipvsadm;
 mod layers;
+mod makefile;
 mod openapi;
 mod scripted;
 mod server;
