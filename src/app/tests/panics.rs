@@ -44,7 +44,7 @@ async fn background_work_runs_on_behalf_of_its_request() {
         }
     });
     let work = async { RequestSpan::current().in_scope(|| ()) };
-    let task = span.scope(async { app.background_work().spawn(work) });
-    task.await.await.unwrap();
+    let request = span.scope(async { app.background_work().spawn(work).await });
+    request.await.unwrap();
     assert!(made.load(Ordering::Relaxed));
 }
