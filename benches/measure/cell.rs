@@ -19,7 +19,7 @@ use tokio::runtime;
 
 use super::{
     daemon::{DEFAULT_PORT, Daemon},
-    grpc::Lister,
+    grpc::Undecoded,
     http::Http,
     raw::{Mode, Raw},
     sample::sample,
@@ -140,7 +140,7 @@ impl Options {
             for (contender, over_grpc) in [("http", false), ("grpc", true)] {
                 daemon.forget_peak()?;
                 if over_grpc {
-                    Lister::connect(daemon.address).await?.list_all().await?;
+                    Undecoded::connect(daemon.address).await?.list_all().await?;
                 } else {
                     http.read(LIST).await?;
                 }

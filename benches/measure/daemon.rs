@@ -29,20 +29,22 @@ pub struct Memory {
 /// Time limit of the start.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// `limits.request_timeout` of the daemon.
+pub const REQUEST_TIMEOUT: &str = "2m";
+
 /// The default port.
 pub const DEFAULT_PORT: u16 = ipvsd::server::DEFAULT_PORT;
 
 // === impl Daemon ===
 
 impl Daemon {
-    /// Starts the daemon with two raised limits: 100,000 servers as one text are 6 MB, and loading
-    /// them in a slow kernel can exceed the default timeout of a request.
+    /// Starts the daemon with its defaults, except for the time limit of a request: restoring 70,000
+    /// servers into one service takes longer than 10 s in a slow kernel.
     pub fn start(program: &Path, kernel: &str, port: u16) -> anyhow::Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let child = Command::new(program)
             .args(["--kernel", kernel, "--listen", &address.to_string()])
-            .env("IPVSD_LIMITS_MAX_BODY_BYTES", (64 << 20).to_string())
-            .env("IPVSD_LIMITS_REQUEST_TIMEOUT", "2m")
+            .env("IPVSD_LIMITS_REQUEST_TIMEOUT", REQUEST_TIMEOUT)
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

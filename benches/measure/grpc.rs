@@ -21,13 +21,15 @@ pub type Client = IpvsServiceClient<Channel>;
 
 /// The method that lists everything.
 pub const LIST: &str = "/ipvsd.v1.IpvsService/ListServices";
+/// The method that changes a server.
+pub const UPDATE: &str = "/ipvsd.v1.IpvsService/UpdateServer";
 
 /// A codec that does not decode messages.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Opaque;
 
-/// A client of [`LIST`] that does not decode responses.
-pub struct Lister(tonic::client::Grpc<Channel>);
+/// A client that does not decode responses.
+pub struct Undecoded(tonic::client::Grpc<Channel>);
 
 pub async fn channel(address: SocketAddr) -> anyhow::Result<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
@@ -136,16 +138,16 @@ fn token_of(mut page: Bytes) -> anyhow::Result<String> {
     Ok(String::new())
 }
 
-// === impl Lister ===
+// === impl Undecoded ===
 
-impl Lister {
+impl Undecoded {
     pub async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
         Ok(Self(tonic::client::Grpc::new(channel(address).await?)))
     }
 
-    pub async fn list(&mut self, request: Bytes) -> anyhow::Result<Bytes> {
+    pub async fn call(&mut self, method: &'static str, request: Bytes) -> anyhow::Result<Bytes> {
         self.0.ready().await?;
-        let path = http::uri::PathAndQuery::from_static(LIST);
+        let path = http::uri::PathAndQuery::from_static(method);
         let answer = self.0.unary(tonic::Request::new(request), path, Opaque);
         Ok(answer.await?.into_inner())
     }
@@ -154,7 +156,7 @@ impl Lister {
     pub async fn list_all(&mut self) -> anyhow::Result<usize> {
         let (mut request, mut length) = (first_page(), 0);
         loop {
-            let page = self.list(request.encode_to_vec().into()).await?;
+            let page = self.call(LIST, request.encode_to_vec().into()).await?;
             length += page.len();
             let token = token_of(page)?;
             if token.is_empty() {

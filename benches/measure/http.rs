@@ -169,9 +169,20 @@ impl Http {
         Ok(response.length)
     }
 
-    /// The body of a GET.
+    /// The body of the response to a GET.
     pub async fn fetch(&mut self, path: &str) -> anyhow::Result<Bytes> {
-        let response = self.send(Method::GET, path, &[], Bytes::new()).await?;
+        self.answer(Method::GET, path, Bytes::new()).await
+    }
+
+    /// The body of the response to a request, which must succeed.
+    pub async fn answer(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<Bytes> {
+        let headers = [(header::CONTENT_TYPE, "application/json")];
+        let response = self.send(method, path, &headers, body.into()).await?;
         ensure!(response.status().is_success(), "{}", response.status());
         Ok(response.into_body().collect().await?.to_bytes())
     }

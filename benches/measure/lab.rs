@@ -1,6 +1,6 @@
 //! Rounds in a kernel with IPVS. Each contender of each round has its own network namespace: the kernel
-//! keeps a deleted real server for 2 minutes and searches these for each new one. The order alternates
-//! between rounds, so that changes in the machine's speed affect all contenders.
+//! keeps a deleted real server for 2 minutes and searches these for each new one. A round has all sizes
+//! and contenders; the order alternates between rounds, so that changes in the machine's speed affect all.
 
 use std::{
     env, fs,
@@ -71,6 +71,15 @@ pub struct Options {
     ipvsctl: PathBuf,
 }
 
+/// The work of one contender in its namespace.
+#[derive(Clone, Copy)]
+struct Cell {
+    work: Work,
+    contender: Option<Contender>,
+    size: Size,
+    round: u32,
+}
+
 /// The kernel removes namespaces in the background.
 const SETTLE: Duration = Duration::from_millis(300);
 
@@ -80,71 +89,30 @@ const CHANGES_SIZE: Size = Size {
     servers: 10,
 };
 
+/// Runs everything, and fails at the end if a cell has failed.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(options.rounds > 0, "no rounds");
     println!("fact\tkernel\t{}", release()?);
-    let largest = options.sizes.iter().max().copied();
     // The kernel loads the scheduler's module on first use.
-    options.spawn(
-        Work::Fill,
-        Some(Contender::RawPacked),
-        CHANGES_SIZE,
-        0,
-        Stdio::null(),
-    )?;
+    let first = Cell {
+        work: Work::Fill,
+        contender: Some(Contender::RawPacked),
+        size: CHANGES_SIZE,
+        round: 0,
+    };
+    options.spawn(first, Stdio::null())?;
+    let (mut all, mut failed) = (0, 0);
     for work in &options.works {
-        match work {
-            Work::Fill => {
-                for size in &options.sizes {
-                    for round in 1..=options.rounds {
-                        let mut contenders = options.contenders.clone();
-                        if contenders.is_empty() {
-                            contenders = Contender::value_variants().to_vec();
-                        }
-                        if round.is_multiple_of(2) {
-                            contenders.reverse();
-                        }
-                        for contender in contenders {
-                            options.cell(*work, Some(contender), *size, round)?;
-                        }
-                    }
-                }
-            }
-            Work::Table => {
-                for size in &options.sizes {
-                    for round in 1..=options.rounds {
-                        options.cell(*work, None, *size, round)?;
-                    }
-                }
-            }
-            Work::Changes => {
-                for round in 1..=options.rounds {
-                    options.cell(*work, None, CHANGES_SIZE, round)?;
-                }
-            }
-            Work::Memory => {
-                for round in 1..=options.rounds {
-                    options.cell(*work, None, largest.unwrap_or(CHANGES_SIZE), round)?;
-                }
-            }
-            Work::Large => {
-                for round in 1..=options.rounds.min(options.long_rounds) {
-                    let mut contenders = [Contender::RawPacked, Contender::HttpRules];
-                    if round.is_multiple_of(2) {
-                        contenders.reverse();
-                    }
-                    for contender in contenders {
-                        options.cell(*work, Some(contender), options.large, round)?;
-                    }
-                }
-            }
-            Work::Connections | Work::Contended => {
-                for round in 1..=options.rounds.min(options.long_rounds) {
-                    options.cell(*work, None, options.contended, round)?;
+        for round in 1..=options.rounds_of(*work) {
+            for cell in options.cells(*work, round) {
+                all += 1;
+                if !options.spawn(cell, Stdio::inherit())? {
+                    failed += 1;
                 }
             }
         }
     }
+    ensure!(failed == 0, "{failed} of {all} measurements have failed");
     Ok(())
 }
 
@@ -153,26 +121,61 @@ pub fn release() -> anyhow::Result<String> {
     Ok(release.trim().to_owned())
 }
 
+// === impl Options ===
+
 impl Options {
-    /// Runs one contender in its own network and PID namespaces, which end its processes.
-    fn cell(
-        &self,
-        work: Work,
-        contender: Option<Contender>,
-        size: Size,
-        round: u32,
-    ) -> anyhow::Result<()> {
-        self.spawn(work, contender, size, round, Stdio::inherit())
+    fn rounds_of(&self, work: Work) -> u32 {
+        match work {
+            Work::Large | Work::Connections | Work::Contended => self.rounds.min(self.long_rounds),
+            Work::Fill | Work::Table | Work::Changes | Work::Memory => self.rounds,
+        }
     }
 
-    fn spawn(
-        &self,
-        work: Work,
-        contender: Option<Contender>,
-        size: Size,
-        round: u32,
-        output: Stdio,
-    ) -> anyhow::Result<()> {
+    /// The cells of a round. Even rounds have the reverse order.
+    fn cells(&self, work: Work, round: u32) -> Vec<Cell> {
+        let mut sizes = match work {
+            Work::Fill | Work::Table => self.sizes.clone(),
+            Work::Changes => vec![CHANGES_SIZE],
+            Work::Memory => vec![self.sizes.iter().max().copied().unwrap_or(CHANGES_SIZE)],
+            Work::Large => vec![self.large],
+            Work::Connections | Work::Contended => vec![self.contended],
+        };
+        let mut contenders: Vec<_> = match work {
+            Work::Fill if !self.contenders.is_empty() => {
+                self.contenders.iter().copied().map(Some).collect()
+            }
+            Work::Fill => Contender::value_variants()
+                .iter()
+                .copied()
+                .map(Some)
+                .collect(),
+            Work::Large => vec![Some(Contender::RawPacked), Some(Contender::HttpRules)],
+            _ => vec![None],
+        };
+        if round.is_multiple_of(2) {
+            sizes.reverse();
+            contenders.reverse();
+        }
+        let cells = sizes.into_iter().flat_map(|size| {
+            contenders.iter().map(move |contender| Cell {
+                work,
+                contender: *contender,
+                size,
+                round,
+            })
+        });
+        cells.collect()
+    }
+
+    /// Runs one contender in its own network and PID namespaces, which end its processes. Returns
+    /// whether it succeeded.
+    fn spawn(&self, cell: Cell, output: Stdio) -> anyhow::Result<bool> {
+        let Cell {
+            work,
+            contender,
+            size,
+            round,
+        } = cell;
         let name = |value: Option<clap::builder::PossibleValue>| {
             value.map_or_else(String::new, |value| value.get_name().to_owned())
         };
@@ -224,6 +227,6 @@ impl Options {
             None => remark(format!("{what} {size}: stopped after {} s", self.limit)),
         }
         sleep(SETTLE);
-        Ok(())
+        Ok(status.is_some_and(|status| status.success()))
     }
 }

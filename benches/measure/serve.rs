@@ -16,6 +16,7 @@ use axum::{
     extract::Request,
     response::{IntoResponse, Response},
     routing::{get, patch, post},
+    serve::ListenerExt,
 };
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
@@ -25,7 +26,10 @@ use ipvsd::{
     app::App,
     executor::Executor,
     kernel::{FakeKernel, fake::command},
-    server::{Config, ListenAddress, Log, Server, Shutdown, build_router},
+    server::{
+        Config, ListenAddress, Log, Server, Shutdown, build_router, configure_allocator,
+        return_freed_memory,
+    },
 };
 use tokio::{net::TcpListener, runtime};
 
@@ -62,6 +66,8 @@ pub enum Kind {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
+    // For both servers, before other threads start.
+    configure_allocator();
     let mut runtime = runtime::Builder::new_multi_thread();
     if let Some(workers) = options.workers {
         runtime.worker_threads(workers);
@@ -85,6 +91,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             let router = nothing(read(&options.json)?, read(&options.proto)?);
             let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
             println!("address\t{}", listener.local_addr()?);
+            // As in the daemon: Nagle's algorithm may delay a response.
+            let listener = listener.tap_io(|stream| {
+                let _ = stream.set_nodelay(true);
+            });
             runtime.spawn(async move { axum::serve(listener, router).await });
             wait_for_end()?;
         }
@@ -108,6 +118,8 @@ async fn serve_ipvsd(kernel: &FakeKernel) -> anyhow::Result<SocketAddr> {
     });
     let shutdown = Shutdown::new();
     let budget = app.budget().clone();
+    tokio::spawn(return_freed_memory(budget.clone()));
+    let server = server.with_background_work(app.background_work());
     let router = build_router(app, &config, &shutdown);
     tokio::spawn(async move { server.serve(router, &budget, &shutdown).await });
     address.context("it listens nowhere")
@@ -145,7 +157,8 @@ fn nothing(json: Bytes, proto: Bytes) -> Router {
         .route("/v1/services/{service}", get(list.clone()))
         .route("/v1/services/{service}/servers", post(taking.clone()))
         .route("/v1/services/{service}/servers/{server}", patch(taking))
-        .route(grpc::LIST, post(call))
+        .route(grpc::LIST, post(call.clone()))
+        .route(grpc::UPDATE, post(call))
 }
 
 #[derive(Clone)]

@@ -19,7 +19,7 @@ use tokio::{runtime::Runtime, task::JoinSet};
 
 use super::{
     daemon::Memory,
-    grpc::{self, Lister},
+    grpc::{self, Undecoded},
     http::{Http, Reader},
     sample::{milliseconds, quantile, remark, sample},
     table::{Size, service_id},
@@ -95,8 +95,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         fs::write(&list, client.fetch(LIST).await?)?;
         fs::write(&one, client.fetch(&one_service()).await?)?;
         let request = grpc::list_request(1).encode_to_vec().into();
-        let answer = Lister::connect(model.address).await?.list(request).await?;
-        fs::write(&proto, answer)?;
+        let mut client = Undecoded::connect(model.address).await?;
+        fs::write(&proto, client.call(grpc::LIST, request).await?)?;
         anyhow::Ok(())
     })?;
     drop(model);
@@ -188,7 +188,7 @@ impl Load {
         let mut connections = Vec::with_capacity(clients);
         for _ in 0..clients {
             connections.push(match self {
-                Self::PollGrpc => Client::Grpc(Lister::connect(address).await?),
+                Self::PollGrpc => Client::Grpc(Undecoded::connect(address).await?),
                 _ => Client::Http(Http::connect(address).await?, None),
             });
         }
@@ -222,7 +222,7 @@ impl Load {
 enum Client {
     /// One request with the last ETag.
     Http(Http, Option<String>),
-    Grpc(Lister),
+    Grpc(Undecoded),
 }
 
 impl Client {
@@ -230,7 +230,7 @@ impl Client {
         match self {
             Self::Grpc(client) => {
                 let request = grpc::list_request(1).encode_to_vec();
-                let answer = client.list(request.into()).await?;
+                let answer = client.call(grpc::LIST, request.into()).await?;
                 ensure!(!answer.is_empty(), "an empty list");
             }
             Self::Http(client, tag) => {

@@ -25,10 +25,16 @@ impl Options {
     pub(super) fn changes(&self, raw: &mut Raw) -> anyhow::Result<()> {
         raw.fill(self.size, Mode::Packed)?;
         let daemon = self.daemon()?;
-        let mut wanted = self.size.services * self.size.servers;
-        // The cost of a static server is the minimum of any server.
+        // The cost of a static server is the minimum of any server. It sends the response of ipvsd.
         let answer = format!("{SCRATCH}/json");
-        fs::write(&answer, server_json(0, 1))?;
+        block_on(async {
+            let mut client = Http::connect(daemon.address).await?;
+            let path = format!("/v1/services/{}/servers", service_id(0));
+            let created = server_json(self.size.servers, 1);
+            let created = client.answer(Method::POST, &path, created).await?;
+            Ok(fs::write(&answer, created)?)
+        })?;
+        let mut wanted = self.size.services * self.size.servers + 1;
         let nothing = Server::start(&["nothing", "--json", &answer, "--proto", &answer])?;
         let mut contenders = ["raw", "ipvsadm", "ipvsctl", "http", "grpc", "nothing-http"];
         if self.round.is_multiple_of(2) {

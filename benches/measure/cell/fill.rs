@@ -31,8 +31,8 @@ const RULES: &str = "/v1/rules";
 const RULES_ANEW: &str = "/v1/rules?clear=true";
 /// Objects of a table that is cleared and reloaded.
 const CLEARED_AT_MOST: u32 = 11_000;
-/// Bytes of rules in one gRPC message; a table has 6 MB.
-const PART: usize = 1 << 20;
+/// Bytes of rules in one gRPC message, which has 1 MiB at most; a table has 4.5 MB.
+const PART: usize = 512 << 10;
 /// Interval of reading keepalived's progress.
 const LOOK: Duration = Duration::from_millis(10);
 

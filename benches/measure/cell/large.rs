@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 
 use super::{
     super::{
-        grpc::Lister,
+        grpc::Undecoded,
         http::{Http, Reader},
         raw::{Mode, Raw},
         sample::{milliseconds, quantile},
@@ -44,13 +44,14 @@ impl Options {
             let idle = daemon.memory()?.resident;
             self.sample("rss", "idle", idle);
             let mut reader = Reader::connect(daemon.address)?;
-            let mut lister = Lister::connect(daemon.address).await?;
+            let mut lister = Undecoded::connect(daemon.address).await?;
             let list = format!("{LIST}&page_size={}", self.size.services);
             let contenders = ["raw", "http", "grpc"];
-            let mut times = contenders.map(|name| (name, Vec::new()));
-            let mut peaks = contenders.map(|name| (name, 0_f64));
+            let mut results = contenders.map(|name| (name, Vec::new(), 0_f64));
+            reader.read(&list)?;
+            lister.list_all().await?;
             for _ in 0..LISTINGS {
-                for ((contender, times), (_, peak)) in times.iter_mut().zip(&mut peaks) {
+                for (contender, times, peak) in &mut results {
                     daemon.forget_peak()?;
                     let begin = Instant::now();
                     match *contender {
@@ -67,12 +68,13 @@ impl Options {
                     times.push(milliseconds(begin.elapsed()));
                     *peak = peak.max(daemon.memory()?.peak);
                 }
+                results.rotate_left(1);
             }
-            for (contender, mut times) in times {
+            for (contender, mut times, peak) in results {
                 self.sample("list", contender, quantile(&mut times, 0.5));
-            }
-            for (contender, peak) in peaks.into_iter().skip(1) {
-                self.sample("rss over idle", contender, peak - idle);
+                if contender != "raw" {
+                    self.sample("rss over idle", contender, peak - idle);
+                }
             }
             if self.round == 1 {
                 sleep(AFTER);

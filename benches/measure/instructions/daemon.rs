@@ -9,7 +9,7 @@ use prost::Message;
 use tokio::runtime;
 
 use super::super::{
-    grpc::{self, Lister},
+    grpc::{self, Undecoded},
     http::Http,
     table::{Size, server_id, server_json, service_id},
 };
@@ -63,10 +63,10 @@ impl Request {
                     }
                 }
                 Self::ListGrpc => {
-                    let mut client = Lister::connect(address).await?;
+                    let mut client = Undecoded::connect(address).await?;
                     let request = Bytes::from(grpc::list_request(0).encode_to_vec());
                     for _ in 0..times {
-                        let answer = client.list(request.clone()).await?;
+                        let answer = client.call(grpc::LIST, request.clone()).await?;
                         ensure!(answer.len() > 100_000, "{} bytes only", answer.len());
                     }
                 }
