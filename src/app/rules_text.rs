@@ -40,8 +40,9 @@ struct Violations {
 
 /// Invalid lines that an error reports.
 const MAX_VIOLATIONS: usize = 100;
-/// Lines that are checked before other tasks may run: about a millisecond.
-const LINES_PER_YIELD: usize = 1024;
+/// Lines that are checked before other tasks may run: a few milliseconds. To let them run takes some
+/// system calls.
+const LINES_PER_YIELD: usize = 4096;
 /// Memory of a command of a replacement: its place in the evaluated table, in the target, and in the
 /// difference.
 const EVALUATED_BYTES: usize = 768;

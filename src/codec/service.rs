@@ -7,12 +7,16 @@ use super::{
     },
     counters::counters,
     uapi::{SVC_F_ONEPACKET, SVC_F_PERSISTENT, svc, top},
-    wire::{attribute, nest, text},
+    wire::{RequestBuffer, attribute, nest, text},
 };
 use crate::model::{Family, Name, Netmask, SchedulerFlags, Service, ServiceConfig, ServiceKey};
 
 /// Appends the nest of a service: its key, and its configuration if the command sets it.
-pub(super) fn put_service(out: &mut Vec<u8>, key: ServiceKey, config: Option<&ServiceConfig>) {
+pub(super) fn put_service(
+    out: &mut RequestBuffer,
+    key: ServiceKey,
+    config: Option<&ServiceConfig>,
+) {
     nest(out, top::SERVICE, |out| {
         attribute(out, svc::AF, &family_number(key.family()).to_ne_bytes());
         match key {
@@ -36,7 +40,7 @@ pub(super) fn put_service(out: &mut Vec<u8>, key: ServiceKey, config: Option<&Se
 }
 
 /// Appends all attributes of the configuration. The kernel resets those that are absent.
-fn put_config(out: &mut Vec<u8>, config: &ServiceConfig) {
+fn put_config(out: &mut RequestBuffer, config: &ServiceConfig) {
     let ServiceConfig {
         scheduler,
         scheduler_flags,

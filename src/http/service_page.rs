@@ -35,8 +35,9 @@ struct Tagger<'a> {
 #[derive(Clone)]
 struct EncodedPage(Option<Bytes>);
 
-/// Servers whose tags are computed before other tasks run: less than a millisecond.
-const SERVERS_AT_ONCE: usize = 2048;
+/// Servers whose tags are computed before other tasks run: a few milliseconds at most. To let them run
+/// takes some system calls.
+const SERVERS_AT_ONCE: usize = 16 << 10;
 
 /// The tags of a page; `None` if some of it is read while it is sent, because they cover all of it.
 pub(super) async fn tags(page: &ServicePage) -> Option<PageTags> {

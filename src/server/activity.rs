@@ -30,7 +30,7 @@ const HTTP2_PREFACE_START: [u8; 3] = *b"PRI";
 
 /// Maximum size of a body frame passed to HTTP/2, in bytes: a few TLS records or HTTP/2 frames, and
 /// small enough for each stream to buffer.
-const MAX_FRAME: usize = 64 * 1024;
+const MAX_FRAME: usize = 80 << 10;
 
 /// Time in which a client must read or send when memory is scarce: several round trips of any network.
 pub(super) const SCARCE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -62,8 +62,8 @@ pub(super) struct ConnectionActivity(Arc<Mutex<ActivityState>>);
 struct ActivityState {
     /// Requests whose response is not yet passed to the connection completely.
     requests: usize,
-    /// When `requests` last became 0.
-    idle_since: Instant,
+    /// When `requests` last became 0. `None`: since the last poll of the connection.
+    idle_since: Option<Instant>,
     /// When the head of an HTTP/1 request began to arrive.
     head_since: Option<Instant>,
     /// The first bytes of the connection, up to the length of [`HTTP2_PREFACE_START`].
@@ -73,8 +73,10 @@ struct ActivityState {
     blocked_since: Option<Instant>,
     /// Streams whose last frame was taken, but the next was not requested, and since when. This
     /// detects an HTTP/2 client that keeps its flow-control window closed: its socket stays
-    /// writable.
-    stalled: BTreeMap<u64, Instant>,
+    /// writable. `None`: since the last poll of the connection.
+    stalled: BTreeMap<u64, Option<Instant>>,
+    /// Whether `idle_since` or some of `stalled` are not dated.
+    has_undated: bool,
     /// Number of the last request.
     last_request: u64,
     /// The time of the poll of the connection in progress.
@@ -113,7 +115,7 @@ pub(super) struct MonitoredBody {
 
 /// A socket that records reads and writes.
 pub(super) struct MonitoredIo<S> {
-    socket: S,
+    pub(super) socket: S,
     activity: ConnectionActivity,
 }
 
@@ -123,28 +125,34 @@ impl ConnectionActivity {
         let now = Instant::now();
         Self(Arc::new(Mutex::new(ActivityState {
             requests: 0,
-            idle_since: now,
+            idle_since: Some(now),
             // The timeout of the first head also covers a client that sends nothing.
             head_since: Some(now),
             first_bytes: Vec::with_capacity(HTTP2_PREFACE_START.len()),
             http2: false,
             blocked_since: None,
             stalled: BTreeMap::new(),
+            has_undated: false,
             last_request: 0,
             poll: PollTime::Idle,
         })))
     }
 
     /// Polls the connection. What happens meanwhile happens at one time.
-    pub(super) fn poll<F: Future>(
-        &self,
-        connection: Pin<&mut F>,
-        context: &mut Context<'_>,
-    ) -> Poll<F::Output> {
-        self.state().poll = PollTime::Unknown;
-        let outcome = connection.poll(context);
+    pub(super) fn poll<T>(&self, connection: impl FnOnce() -> Poll<T>) -> Poll<T> {
+        {
+            let mut state = self.state();
+            state.poll = PollTime::Unknown;
+            state.date();
+        }
+        let outcome = connection();
         self.state().poll = PollTime::Idle;
         outcome
+    }
+
+    /// Whether the client has sent the HTTP/2 preface.
+    pub(super) fn is_http2(&self) -> bool {
+        self.state().http2
     }
 
     /// The time.
@@ -168,9 +176,11 @@ impl ConnectionActivity {
     /// Checks the timeouts. When memory is scarce, a client that does not read is disconnected
     /// after [`SCARCE_TIMEOUT`].
     pub(super) fn check(&self, limits: &Limits, is_scarce: bool) -> TimeoutAction {
-        let now = Instant::now();
-        let state = self.state();
-        let unread = state.stalled.values().chain(&state.blocked_since).min();
+        let mut state = self.state();
+        state.date();
+        let now = state.now();
+        let stalled = state.stalled.values().flatten();
+        let unread = stalled.chain(&state.blocked_since).min();
         let hurried = limits.write_timeout.min(SCARCE_TIMEOUT);
         let write_timeout = match is_scarce {
             true => hurried,
@@ -179,7 +189,8 @@ impl ConnectionActivity {
         let unread = unread.map(|since| *since + write_timeout);
         let head = state.head_since.filter(|_| state.requests == 0);
         let head = head.map(|since| since + limits.header_read_timeout);
-        let idle = (state.requests == 0).then(|| state.idle_since + limits.idle_timeout);
+        let idle = state.idle_since.filter(|_| state.requests == 0);
+        let idle = idle.map(|since| since + limits.idle_timeout);
         let expired = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         if expired(unread) {
             TimeoutAction::Abort(AbortReason::WriteTimeout)
@@ -247,23 +258,45 @@ impl ActivityState {
         }
         now
     }
+
+    /// The time of the poll in progress, if it is known.
+    fn known_now(&self) -> Option<Instant> {
+        match self.poll {
+            PollTime::Known(now) => Some(now),
+            PollTime::Idle | PollTime::Unknown => None,
+        }
+    }
+
+    /// Dates what is not dated yet.
+    ///
+    /// Streams end and stall between the polls of the connection. A clock reading for each frame of a
+    /// long response would take as long as writing it on machines where it is a system call.
+    fn date(&mut self) {
+        if std::mem::take(&mut self.has_undated) {
+            let now = self.now();
+            self.idle_since.get_or_insert(now);
+            for since in self.stalled.values_mut() {
+                since.get_or_insert(now);
+            }
+        }
+    }
 }
 
 impl RequestGuard {
     /// Records whether the response waits for the client. HTTP/1 does not need it: its socket
     /// becomes unwritable.
+    ///
+    /// The next poll of the connection, which follows each frame that is passed to it, dates it, or the
+    /// next [check](ConnectionActivity::check).
     fn set_stalled(&self, stalled: bool) {
         let mut state = self.activity.state();
         if stalled && state.http2 {
-            let now = state.now();
+            let now = state.known_now();
             state.stalled.insert(self.number, now);
+            state.has_undated |= now.is_none();
         } else {
             state.stalled.remove(&self.number);
         }
-    }
-
-    fn is_http2(&self) -> bool {
-        self.activity.state().http2
     }
 }
 
@@ -273,7 +306,8 @@ impl Drop for RequestGuard {
         state.stalled.remove(&self.number);
         state.requests -= 1;
         if state.requests == 0 {
-            state.idle_since = state.now();
+            state.idle_since = state.known_now();
+            state.has_undated |= state.idle_since.is_none();
         }
     }
 }
@@ -306,7 +340,7 @@ impl HttpBody for MonitoredBody {
             });
             if let Poll::Ready(Some(Ok(frame))) = &outcome
                 && let Some(data) = frame.data_ref().filter(|data| data.len() > MAX_FRAME)
-                && self.guard.is_http2()
+                && self.guard.activity.is_http2()
             {
                 self.rest = data.clone();
             }
@@ -402,7 +436,7 @@ impl fmt::Display for AbortReason {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, pin::pin, thread::sleep, time::Duration};
+    use std::{future::poll_fn, thread::sleep, time::Duration};
 
     use super::*;
 
@@ -413,7 +447,7 @@ mod tests {
         let activity = ConnectionActivity::new();
         let mut times = Vec::new();
         let mut polls = 0;
-        let mut connection = pin!(poll_fn(|context| {
+        let mut connection = |context: &mut Context<'_>| {
             times.push(activity.now());
             sleep(PAUSE);
             times.push(activity.begin_request().received);
@@ -424,8 +458,8 @@ mod tests {
             } else {
                 Poll::Pending
             }
-        }));
-        poll_fn(|context| activity.poll(connection.as_mut(), context)).await;
+        };
+        poll_fn(|context| activity.poll(|| connection(context))).await;
         assert_eq!((times[0], times[2]), (times[1], times[3]));
         assert!(times[2] >= times[0] + PAUSE);
         let after = activity.now();

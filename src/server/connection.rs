@@ -24,7 +24,8 @@ use tokio::{
 use tower::Service;
 
 use super::{
-    activity::{ConnectionActivity, MonitoredBody, MonitoredIo, TimeoutAction},
+    activity::{ConnectionActivity, MonitoredBody, TimeoutAction},
+    batched_io::BatchedIo,
     config::Limits,
     connection_timer::ConnectionTimer,
     date, path,
@@ -40,9 +41,10 @@ const HTTP1_MIN_BUFFER: usize = 8192;
 /// the daemon reads it. Sufficient for 25 Mbit/s at a round-trip time of 40 ms.
 const STREAM_WINDOW: u32 = 128 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
-/// Bytes of a response that an HTTP/2 stream buffers before it asks for more: one frame of a body
-/// (see `MonitoredBody`).
-const SEND_BUFFER: usize = 64 << 10;
+/// Bytes of a response that an HTTP/2 stream buffers before it asks for more: two frames of a body
+/// (see `MonitoredBody`). Of a body that is produced while it is sent, the stream then still holds no
+/// more than two chunks.
+const SEND_BUFFER: usize = 128 << 10;
 /// Charge for a request in progress, beside its head: the state of its stream and its task.
 const REQUEST_BYTES: usize = 8 << 10;
 
@@ -116,13 +118,13 @@ impl ConnectionHandler {
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let activity = ConnectionActivity::new();
-        let io = TokioIo::new(MonitoredIo::new(socket, activity.clone()));
         let requests = activity.clone();
         let budget = self.budget.of_connection();
+        let io = BatchedIo::new(socket, activity.clone(), budget.clone());
         let service = service_fn(move |request| call(&router, &requests, &budget, peer, request));
         let mut builder = self.builder.clone();
         builder.http2().timer(ConnectionTimer(activity.clone()));
-        let mut connection = pin!(builder.serve_connection(io, service));
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(io.clone()), service));
         let mut draining = pin!(self.shutdown.reached(Phase::Draining));
         let mut aborting = pin!(self.shutdown.reached(Phase::Aborting));
         let mut closing = false;
@@ -139,7 +141,7 @@ impl ConnectionHandler {
                     self.aborted.fetch_add(1, Ordering::Relaxed);
                     return;
                 }
-                outcome = poll_fn(|context| activity.poll(connection.as_mut(), context)) => {
+                outcome = poll_fn(|cx| activity.poll(|| io.poll(connection.as_mut(), cx))) => {
                     if let Err(error) = outcome {
                         tracing::debug!(%peer, error, "connection ended");
                     }

@@ -8,6 +8,7 @@ mod activity;
 mod address;
 mod admission;
 pub mod args;
+mod batched_io;
 mod config;
 mod config_error;
 mod connection;

@@ -28,10 +28,10 @@ fn a_socket_reports_the_outcome_of_each_operation_of_a_batch() {
     let (outcomes, broken) = socket.execute(&ops);
     assert!(broken.is_none());
     assert_eq!(outcomes, expected);
-    assert_eq!(kernel.sends(), 4, "64 operations per send");
+    assert_eq!(kernel.sends(), 2, "128 operations per send");
     assert_eq!(service_count(&kernel), 40);
     // All operations fail, the last of a send included.
-    for len in [1, 63, 64, 65, 128, 129] {
+    for len in [1, 63, 64, 65, 127, 128, 129, 256, 257] {
         let (outcomes, broken) = socket.execute(&vec![create_service(0); len]);
         assert!(broken.is_none());
         assert_eq!(outcomes, vec![Outcome::Rejected(Errno::EEXIST); len]);
