@@ -21,6 +21,7 @@
 //!
 //! ```text
 //! model ← codec ← kernel ← executor ← app ← { http, grpc } ← server ← bin/ipvsd
+//! clock ← { executor, server }
 //! model ← budget ← { executor, app, http, grpc, server }
 //! model ← identity ← { app, http, grpc, server };  proto ← { grpc, server }
 //! model ← ipvsadm ← { app, http, grpc, client, cli }
@@ -35,6 +36,8 @@ pub mod budget;
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "daemon")]
+pub mod clock;
 #[cfg(feature = "daemon")]
 pub mod codec;
 #[cfg(feature = "daemon")]

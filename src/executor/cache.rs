@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::query::TypedQuery;
-use crate::kernel::NamespaceId;
+use crate::{clock, kernel::NamespaceId};
 
 /// A query result with its age.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ impl Cache {
         let generation = entries.generation;
         let entry = entries.by_query.get_mut(&Q::kept_as())?;
         entry.max_age = entry.max_age.max(max_age);
-        let age = entry.read.elapsed();
+        let age = clock::now().saturating_duration_since(entry.read);
         let value = entry.value.downcast_ref::<Q::Answer>()?;
         let is_valid = entry.generation == generation
             && entry.namespace == namespace

@@ -18,6 +18,7 @@ use super::{
     typed_transaction::{PendingTransaction, TypedTransaction},
 };
 use crate::{
+    clock,
     kernel::NamespaceId,
     model::{Error, Op, Reason, ServiceKey},
 };
@@ -149,7 +150,7 @@ pub(super) fn run_reads(reads: Vec<Box<dyn PendingRead>>, runner: &mut dyn Query
     let mut reads = VecDeque::from(reads);
     while let Some(mut read) = reads.pop_front() {
         reads.retain_mut(|other| !read.absorb(other.as_any()));
-        if read.drop_unwanted(Instant::now())
+        if read.drop_unwanted(clock::now())
             && catch_unwind(AssertUnwindSafe(|| read.run(runner))).is_err()
         {
             tracing::error!("a read panicked; its requests fail with INTERNAL");

@@ -2,6 +2,8 @@
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use crate::clock;
+
 /// Whether the current task may run what [`offload`] may have to move: its runtime has other threads.
 pub fn is_in_a_task() -> bool {
     let runtime = Handle::try_current();
@@ -12,7 +14,11 @@ pub fn is_in_a_task() -> bool {
 /// is a worker, its other tasks move to another thread first. A thread of the executor just runs it.
 pub fn offload<T>(work: impl FnOnce() -> T) -> T {
     match is_in_a_task() {
-        true => tokio::task::block_in_place(work),
+        true => {
+            let outcome = tokio::task::block_in_place(work);
+            clock::has_blocked();
+            outcome
+        }
         false => work(),
     }
 }

@@ -15,7 +15,10 @@ use super::{
     service_state::ServiceRead,
     transaction::{Executed, Plan, Transaction},
 };
-use crate::model::{Error, Reason};
+use crate::{
+    clock,
+    model::{Error, Reason},
+};
 
 /// A transaction of any type that waits for the engine.
 pub trait PendingTransaction: Waits + Send {
@@ -205,7 +208,7 @@ impl<P: TypedQuery, R: TypedQuery> PendingTransaction for TypedTransaction<P, R>
 
     fn run(&mut self, engine: &mut Engine) {
         let pending = self.pending.take();
-        let Some(pending) = pending.and_then(|pending| pending.start(Instant::now())) else {
+        let Some(pending) = pending.and_then(|pending| pending.start(clock::now())) else {
             return;
         };
         let outcome = match engine.socket.enter() {

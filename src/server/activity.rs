@@ -11,18 +11,16 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{config::Limits, response_body};
+use crate::clock;
 
 /// The first bytes of the HTTP/2 client preface (RFC 9113, section 3.4); no HTTP/1 method starts
 /// with them.
@@ -79,18 +77,6 @@ struct ActivityState {
     has_undated: bool,
     /// Number of the last request.
     last_request: u64,
-    /// The time of the poll of the connection in progress.
-    poll: PollTime,
-}
-
-/// The time of a poll. The clock is read at most once per poll: on some machines it is a system call.
-#[derive(Clone, Copy)]
-enum PollTime {
-    /// No poll is in progress.
-    Idle,
-    /// The clock has not been read.
-    Unknown,
-    Known(Instant),
 }
 
 /// One request of a connection, from the end of its head to the end of its response.
@@ -122,7 +108,7 @@ pub(super) struct MonitoredIo<S> {
 impl ConnectionActivity {
     /// The activity of a connection accepted now.
     pub(super) fn new() -> Self {
-        let now = Instant::now();
+        let now = clock::now();
         Self(Arc::new(Mutex::new(ActivityState {
             requests: 0,
             idle_since: Some(now),
@@ -134,30 +120,20 @@ impl ConnectionActivity {
             stalled: BTreeMap::new(),
             has_undated: false,
             last_request: 0,
-            poll: PollTime::Idle,
         })))
     }
 
     /// Polls the connection. What happens meanwhile happens at one time.
     pub(super) fn poll<T>(&self, connection: impl FnOnce() -> Poll<T>) -> Poll<T> {
-        {
-            let mut state = self.state();
-            state.poll = PollTime::Unknown;
-            state.date();
-        }
-        let outcome = connection();
-        self.state().poll = PollTime::Idle;
-        outcome
+        clock::within_poll(|| {
+            self.state().date();
+            connection()
+        })
     }
 
     /// Whether the client has sent the HTTP/2 preface.
     pub(super) fn is_http2(&self) -> bool {
         self.state().http2
-    }
-
-    /// The time.
-    pub(super) fn now(&self) -> Instant {
-        self.state().now()
     }
 
     /// Records that a request head was read. The guard must live as long as the response body.
@@ -169,16 +145,16 @@ impl ConnectionActivity {
         RequestGuard {
             activity: self.clone(),
             number: state.last_request,
-            received: state.now(),
+            received: clock::now(),
         }
     }
 
     /// Checks the timeouts. When memory is scarce, a client that does not read is disconnected
     /// after [`SCARCE_TIMEOUT`].
     pub(super) fn check(&self, limits: &Limits, is_scarce: bool) -> TimeoutAction {
+        let now = clock::now();
         let mut state = self.state();
         state.date();
-        let now = state.now();
         let stalled = state.stalled.values().flatten();
         let unread = stalled.chain(&state.blocked_since).min();
         let hurried = limits.write_timeout.min(SCARCE_TIMEOUT);
@@ -231,7 +207,7 @@ impl ConnectionActivity {
         }
         // On HTTP/2, pings and settings arrive between requests.
         if state.requests == 0 && !state.http2 && state.head_since.is_none() {
-            state.head_since = Some(state.now());
+            state.head_since = Some(clock::now());
         }
     }
 
@@ -240,7 +216,7 @@ impl ConnectionActivity {
         match outcome {
             Poll::Ready(_) => state.blocked_since = None,
             Poll::Pending => {
-                let now = state.now();
+                let now = clock::now();
                 state.blocked_since.get_or_insert(now);
             }
         }
@@ -248,32 +224,13 @@ impl ConnectionActivity {
 }
 
 impl ActivityState {
-    fn now(&mut self) -> Instant {
-        if let PollTime::Known(time) = self.poll {
-            return time;
-        }
-        let now = Instant::now();
-        if let PollTime::Unknown = self.poll {
-            self.poll = PollTime::Known(now);
-        }
-        now
-    }
-
-    /// The time of the poll in progress, if it is known.
-    fn known_now(&self) -> Option<Instant> {
-        match self.poll {
-            PollTime::Known(now) => Some(now),
-            PollTime::Idle | PollTime::Unknown => None,
-        }
-    }
-
     /// Dates what is not dated yet.
     ///
     /// Streams end and stall between the polls of the connection. A clock reading for each frame of a
     /// long response would take as long as writing it on machines where it is a system call.
     fn date(&mut self) {
         if std::mem::take(&mut self.has_undated) {
-            let now = self.now();
+            let now = clock::now();
             self.idle_since.get_or_insert(now);
             for since in self.stalled.values_mut() {
                 since.get_or_insert(now);
@@ -291,7 +248,7 @@ impl RequestGuard {
     fn set_stalled(&self, stalled: bool) {
         let mut state = self.activity.state();
         if stalled && state.http2 {
-            let now = state.known_now();
+            let now = clock::known();
             state.stalled.insert(self.number, now);
             state.has_undated |= now.is_none();
         } else {
@@ -306,7 +263,7 @@ impl Drop for RequestGuard {
         state.stalled.remove(&self.number);
         state.requests -= 1;
         if state.requests == 0 {
-            state.idle_since = state.known_now();
+            state.idle_since = clock::known();
             state.has_undated |= state.idle_since.is_none();
         }
     }
@@ -431,40 +388,5 @@ impl fmt::Display for AbortReason {
             AbortReason::HeaderTimeout => "header_read_timeout expired",
             AbortReason::WriteTimeout => "write_timeout expired: the client does not read",
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{future::poll_fn, thread::sleep, time::Duration};
-
-    use super::*;
-
-    const PAUSE: Duration = Duration::from_millis(2);
-
-    #[tokio::test]
-    async fn the_time_stands_still_during_a_poll_only() {
-        let activity = ConnectionActivity::new();
-        let mut times = Vec::new();
-        let mut polls = 0;
-        let mut connection = |context: &mut Context<'_>| {
-            times.push(activity.now());
-            sleep(PAUSE);
-            times.push(activity.begin_request().received);
-            polls += 1;
-            context.waker().wake_by_ref();
-            if polls == 2 {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        };
-        poll_fn(|context| activity.poll(|| connection(context))).await;
-        assert_eq!((times[0], times[2]), (times[1], times[3]));
-        assert!(times[2] >= times[0] + PAUSE);
-        let after = activity.now();
-        sleep(PAUSE);
-        assert!(activity.now() >= after + PAUSE);
-        assert!(after >= times[3] + PAUSE);
     }
 }

@@ -1,6 +1,6 @@
 //! Admission of requests: the limits on bodies, concurrency and memory.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::{
     body::Body,
@@ -21,7 +21,7 @@ use super::{
     request_body::{self, BodyError, BodyStatus, LimitedBody, PieceByPiece, Wait},
     response_body,
 };
-use crate::{app::RequestStart, budget::Budget, proto};
+use crate::{app::RequestStart, budget::Budget, clock, proto};
 
 /// Routes that are exempt from the concurrency limit: a supervisor must not restart a daemon that
 /// is only busy.
@@ -105,7 +105,7 @@ impl Admission {
         }
         let start = match &connection {
             Some(connection) if !wait.has_begun() => connection.received,
-            _ => Instant::now(),
+            _ => clock::now(),
         };
         request.extensions_mut().insert(RequestStart(start));
         let slot = self.slot(&request)?;

@@ -14,7 +14,7 @@ use axum::{Router, body::Body, extract::ConnectInfo};
 use http::{Request, Response, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
 use tokio::{
@@ -27,12 +27,12 @@ use super::{
     activity::{ConnectionActivity, MonitoredBody, TimeoutAction},
     batched_io::BatchedIo,
     config::Limits,
-    connection_timer::ConnectionTimer,
     date, path,
     response_body::ResponseCharge,
+    runtime::{ConnectionTimer, StreamExecutor},
     shutdown::{Phase, Shutdown},
 };
-use crate::{budget::Budget, identity::Peer, model};
+use crate::{budget::Budget, clock, identity::Peer, model};
 
 /// The smallest buffer that hyper accepts for HTTP/1.
 const HTTP1_MIN_BUFFER: usize = 8192;
@@ -64,7 +64,7 @@ pub(super) struct ConnectionRequest {
 
 /// Serves connections. Shared by all of them.
 pub(super) struct ConnectionHandler {
-    builder: auto::Builder<TokioExecutor>,
+    builder: auto::Builder<StreamExecutor>,
     limits: Limits,
     budget: Budget,
     shutdown: Shutdown,
@@ -74,7 +74,7 @@ pub(super) struct ConnectionHandler {
 
 impl ConnectionHandler {
     pub(super) fn new(limits: &Limits, budget: &Budget, shutdown: &Shutdown) -> Self {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
+        let mut builder = auto::Builder::new(StreamExecutor);
         builder
             .http1()
             .timer(TokioTimer::new())
@@ -83,6 +83,7 @@ impl ConnectionHandler {
             .max_buf_size(limits.max_header_bytes.max(HTTP1_MIN_BUFFER));
         builder
             .http2()
+            .timer(ConnectionTimer)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
@@ -122,9 +123,10 @@ impl ConnectionHandler {
         let budget = self.budget.of_connection();
         let io = BatchedIo::new(socket, activity.clone(), budget.clone());
         let service = service_fn(move |request| call(&router, &requests, &budget, peer, request));
-        let mut builder = self.builder.clone();
-        builder.http2().timer(ConnectionTimer(activity.clone()));
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(io.clone()), service));
+        let connection = self
+            .builder
+            .serve_connection(TokioIo::new(io.clone()), service);
+        let mut connection = pin!(connection);
         let mut draining = pin!(self.shutdown.reached(Phase::Draining));
         let mut aborting = pin!(self.shutdown.reached(Phase::Aborting));
         let mut closing = false;
@@ -148,7 +150,7 @@ impl ConnectionHandler {
                     return;
                 }
                 () = next_check.as_mut() => match activity.check(&self.limits, self.budget.is_scarce()) {
-                    TimeoutAction::CheckAt(time) => next_check.as_mut().reset(time),
+                    TimeoutAction::CheckAt(time) => next_check.as_mut().reset(time.into()),
                     TimeoutAction::Close if !closing => {
                         closing = true;
                         connection.as_mut().graceful_shutdown();
@@ -181,14 +183,13 @@ fn call(
     request.extensions_mut().insert(ConnectInfo(peer));
     request.extensions_mut().insert(ConnectionRequest {
         budget: budget.clone(),
-        received: guard.received.into_std(),
+        received: guard.received,
     });
-    let activity = activity.clone();
     let response = router.clone().call(request);
     async move {
         let own = own.map_err(Overloaded)?;
         let mut response = response.await.unwrap_or_else(|never| match never {});
-        let date = date::at(activity.now().into_std());
+        let date = date::at(clock::now());
         response.headers_mut().insert(header::DATE, date);
         let body = response.extensions_mut().remove::<ResponseCharge>();
         let charges = Arc::new((own, body.map(|ResponseCharge(charge)| charge)));

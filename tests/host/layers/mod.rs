@@ -12,11 +12,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("identity", &["model"]),
     ("budget", &["model"]),
+    ("clock", &[]),
     ("proto", &[]),
     ("codec", &["model"]),
     ("ipvsadm", &["model"]),
     ("kernel", &["codec", "model"]),
-    ("executor", &["kernel", "codec", "budget", "model"]),
+    ("executor", &["kernel", "codec", "budget", "clock", "model"]),
     (
         "app",
         &["executor", "budget", "identity", "ipvsadm", "model"],
@@ -29,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "grpc", "http", "app", "executor", "budget", "identity", "model", "proto",
+            "grpc", "http", "app", "executor", "budget", "clock", "identity", "model", "proto",
         ],
     ),
     ("client", &["ipvsadm", "model"]),

@@ -1,18 +1,24 @@
-//! The timer of an HTTP/2 connection.
+//! What hyper uses of the runtime.
 
 use std::{
     pin::Pin,
     time::{Duration, Instant},
 };
 
-use hyper::rt::{Sleep, Timer};
+use hyper::rt::{Executor, Sleep, Timer};
 use hyper_util::rt::TokioTimer;
 
-use super::activity::ConnectionActivity;
+use crate::clock;
 
 /// tokio's timer with the time of the connection's poll: for `keep_alive_interval`, hyper asks for the
 /// time at each frame that it receives.
-pub(super) struct ConnectionTimer(pub(super) ConnectionActivity);
+pub(super) struct ConnectionTimer;
+
+/// Spawns the streams of HTTP/2. Each poll of one happens at one time, as one of a connection does.
+#[derive(Clone, Copy)]
+pub(super) struct StreamExecutor;
+
+// === impl ConnectionTimer ===
 
 impl Timer for ConnectionTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
@@ -28,6 +34,17 @@ impl Timer for ConnectionTimer {
     }
 
     fn now(&self) -> Instant {
-        self.0.now().into()
+        clock::now()
+    }
+}
+
+// === impl StreamExecutor ===
+
+impl<F> Executor<F> for StreamExecutor
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::spawn(clock::at_one_time(future));
     }
 }
