@@ -2,7 +2,7 @@
 PREFIX  ?= /usr/local
 PORT    ?= 4787
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
-export PORT SKIP TEST KERNEL CHECK ONLY WORKS ROUNDS SIZES OUT
+export PORT SKIP TEST KERNEL CHECK ONLY WORKS ROUNDS LONG_ROUNDS SIZES OUT
 # Finds the toolchain where the environment is empty.
 export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin):$(or $(HOME),/root)/.cargo/bin
 export RUSTUP_TOOLCHAIN := $(or $(RUSTUP_TOOLCHAIN),$(shell lab/toolchain))

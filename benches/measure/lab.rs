@@ -51,7 +51,8 @@ pub struct Options {
     /// Rounds of those processes.
     #[arg(long, default_value_t = 5)]
     process_rounds: u32,
-    /// Rounds of the works `large`, `connections` and `contended`, at most.
+    /// Rounds of the works `large`, `connections` and `contended`, and of loading a table by ipvsadm,
+    /// at most.
     #[arg(long, default_value_t = 3)]
     long_rounds: u32,
     /// The table of the work `large`.
@@ -144,11 +145,14 @@ impl Options {
             Work::Fill if !self.contenders.is_empty() => {
                 self.contenders.iter().copied().map(Some).collect()
             }
-            Work::Fill => Contender::value_variants()
-                .iter()
-                .copied()
-                .map(Some)
-                .collect(),
+            Work::Fill => {
+                let all = Contender::value_variants().iter().copied();
+                // It takes as long as all others together.
+                let wanted = |contender: &Contender| {
+                    *contender != Contender::Ipvsadm || round <= self.long_rounds
+                };
+                all.filter(wanted).map(Some).collect()
+            }
             Work::Large => vec![Some(Contender::RawPacked), Some(Contender::HttpRules)],
             _ => vec![None],
         };

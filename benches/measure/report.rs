@@ -79,7 +79,7 @@ pub fn document(files: &[PathBuf]) -> anyhow::Result<String> {
          maximum in parentheses. Each ratio is taken within a round; the order of the contenders changes\n\
          between or within rounds. The kernels are described in [lab/README.md](../lab/README.md), the\n\
          measurements in [benches/measure](../benches/measure). ipvsd has its default configuration, except\n\
-         for `limits.request_timeout = \"{REQUEST_TIMEOUT}\"`.\n\
+         for `limits.request_timeout = \"{REQUEST_TIMEOUT}\"` in a kernel.\n\
          \n\
          UML runs user code at full speed and system calls about 50 times slower than a real machine. QEMU TCG\n\
          runs everything about 10 times slower, so its ratios are closer to those of a real machine. Times of\n\
