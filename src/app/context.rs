@@ -8,7 +8,10 @@ use std::{
 
 use tracing::Span;
 
-use crate::identity::{Peer, Principal};
+use crate::{
+    budget::Budget,
+    identity::{Peer, Principal},
+};
 
 /// Who sends a request, and with which options it runs. Each front end builds it in one place; it is
 /// the first argument of every use case.
@@ -30,11 +33,18 @@ pub struct RequestContext {
     pub dry_run: bool,
     /// The span of the request in the log.
     pub span: RequestSpan,
+    /// The memory that the requests of its connection may use; `None` without a connection.
+    pub budget: Option<Budget>,
 }
 
-/// When a request was complete, as an extension of it: its deadline counts from then.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestStart(pub Instant);
+/// A request that is complete, as an extension of it.
+#[derive(Clone, Debug)]
+pub struct CompleteRequest {
+    /// When it was complete: its deadline counts from then.
+    pub at: Instant,
+    /// The memory that the requests of its connection may use.
+    pub budget: Budget,
+}
 
 /// The span of a request in the log. It is made when something is logged in it: most reads log
 /// nothing. Without one, what is logged is in the current span.
@@ -64,8 +74,18 @@ impl RequestContext {
         Self::since(Instant::now(), request_id, timeout)
     }
 
-    /// The same for a request that was complete at `start`.
-    pub fn since(start: Instant, request_id: RequestId, timeout: Duration) -> Self {
+    /// The same for a request that was complete earlier; without one, from now on.
+    pub fn of(request: Option<CompleteRequest>, request_id: RequestId, timeout: Duration) -> Self {
+        match request {
+            None => Self::new(request_id, timeout),
+            Some(CompleteRequest { at, budget }) => Self {
+                budget: Some(budget),
+                ..Self::since(at, request_id, timeout)
+            },
+        }
+    }
+
+    fn since(start: Instant, request_id: RequestId, timeout: Duration) -> Self {
         Self {
             principal: Principal::Anonymous,
             peer: None,
@@ -74,6 +94,7 @@ impl RequestContext {
             max_age: Duration::ZERO,
             dry_run: false,
             span: RequestSpan::default(),
+            budget: None,
         }
     }
 
@@ -95,6 +116,8 @@ impl RequestContext {
 impl RequestSpan {
     /// A span that is yet to be made.
     pub fn new(make: impl FnOnce() -> Span + Send + Sync + 'static) -> Self {
+        // A panic meanwhile must not ask for this span.
+        let make = || CURRENT.sync_scope(Self::default(), make);
         Self(Some(Arc::new(LazyLock::new(Box::new(make)))))
     }
 

@@ -35,7 +35,7 @@ use pages::PageCache;
 use write::{TableLock, WritePath};
 
 pub use connections::{ConnectionStream, Count};
-pub use context::{RequestContext, RequestId, RequestSpan, RequestStart};
+pub use context::{CompleteRequest, RequestContext, RequestId, RequestSpan};
 pub use info::{InfoReport, KernelReport, SchedulerReport};
 pub use list::ServerPage;
 pub use list_request::{Filter, ListServers, ListServices};

@@ -117,9 +117,12 @@ impl Cache {
         if !Q::CACHED {
             return Duration::ZERO;
         }
-        let removed = self.entries().by_query.remove(&Q::kept_as());
+        let mut entries = self.entries();
+        let generation = entries.generation;
+        let removed = entries.by_query.remove(&Q::kept_as());
+        drop(entries);
         removed
-            .filter(|entry| entry.read.elapsed() <= entry.max_age)
+            .filter(|entry| entry.generation == generation && entry.read.elapsed() <= entry.max_age)
             .map_or(Duration::ZERO, |entry| entry.max_age)
     }
 
@@ -144,7 +147,8 @@ impl Cache {
         let _ = self.thread.set(std::thread::current());
     }
 
-    /// Frees the results that no request can use any more. Returns the time until another one becomes
+    /// Frees the results that no request can use any more; those of short reads, which are small, possibly
+    /// later. Returns the time until another one becomes
     /// too old, if there is one.
     pub(super) fn free_unusable(&self) -> Option<Duration> {
         let mut entries = self.entries();

@@ -29,7 +29,7 @@ pub enum Job {
     Read(Box<dyn PendingRead>),
     /// A transaction.
     Transaction(Box<dyn PendingTransaction>),
-    /// Independent operations, and whether they are a dry run; `None` after the reply.
+    /// Independent operations, and whether they are a dry run; `None` when nobody waits.
     Commands(Option<Pending<CommandList, CommandResults>>, bool),
 }
 

@@ -4,6 +4,9 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::clock;
 
+/// Reads the clock anew when dropped.
+struct Blocked;
+
 /// Whether the current task may run what [`offload`] may have to move: its runtime has other threads.
 pub fn is_in_a_task() -> bool {
     let runtime = Handle::try_current();
@@ -15,9 +18,8 @@ pub fn is_in_a_task() -> bool {
 pub fn offload<T>(work: impl FnOnce() -> T) -> T {
     match is_in_a_task() {
         true => {
-            let outcome = tokio::task::block_in_place(work);
-            clock::has_blocked();
-            outcome
+            let _blocked = Blocked;
+            tokio::task::block_in_place(work)
         }
         false => work(),
     }
@@ -28,5 +30,11 @@ pub fn offload_if<T>(may_take_long: bool, work: impl FnOnce() -> T) -> T {
     match may_take_long {
         true => offload(work),
         false => work(),
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        clock::has_blocked();
     }
 }

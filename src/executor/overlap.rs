@@ -39,14 +39,14 @@ impl Overlap {
 
     /// Operations are about to be sent. One thread at a time sends operations.
     pub fn begin_ops(&self, ops: &[Op]) -> OpsInProgress<'_> {
+        // Before the lock.
+        let ops: Vec<_> = ops.iter().filter(|op| !op.is_edit()).cloned().collect();
         let mut state = self.state();
-        state
-            .ops
-            .extend(ops.iter().filter(|op| !op.is_edit()).cloned());
-        let State { dump, ops } = &mut *state;
-        if let Some((dump, invalidated)) = dump {
+        if let Some((dump, invalidated)) = &mut state.dump {
             *invalidated |= ops.iter().any(|op| dump.is_invalidated_by(op));
         }
+        state.ops = ops;
+        drop(state);
         OpsInProgress(self)
     }
 

@@ -33,7 +33,7 @@ pub trait PendingTransaction: Waits + Send {
 pub(super) struct TypedTransaction<P: TypedQuery, R: TypedQuery> {
     transaction: Transaction<P, R>,
     dry_run: bool,
-    /// `None` after the reply.
+    /// `None` once it runs, or when nobody waits for it.
     pending: Option<Pending<(), Executed<R::Answer>>>,
 }
 

@@ -22,6 +22,7 @@ use super::{
     queue::Queue,
 };
 use crate::{
+    clock,
     kernel::{Kernel, NamespaceId},
     model::Error,
 };
@@ -71,12 +72,17 @@ impl Dispatcher {
     pub(super) fn submit(&self, job: Job) -> Result<(), Error> {
         self.queue.push(job)?;
         // The task or thread that has the lock looks at the queue after releasing it.
-        if let Some(mut worker) = self.try_lock()
-            && worker.may_run_in_a_task()
-        {
-            worker.iterate(self.queue.take(JOBS_OF_A_TASK, Job::is_long));
+        if let Some(mut worker) = self.try_lock() {
+            self.run_short_jobs(&mut worker);
         }
         Ok(())
+    }
+
+    /// Runs the short jobs that wait, if the current task may.
+    pub(super) fn run_short_jobs(&self, worker: &mut Worker) {
+        if worker.may_run_in_a_task() {
+            worker.iterate(self.queue.take(JOBS_OF_A_TASK, Job::is_long));
+        }
     }
 
     /// Accepts no further jobs.
@@ -162,6 +168,8 @@ impl Worker {
                     }
                 }
             }
+            // The deadline of the next job may have passed meanwhile.
+            clock::has_blocked();
         }
         run_reads(reads, self);
     }

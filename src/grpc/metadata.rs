@@ -1,13 +1,13 @@
 //! Builds the request context of a gRPC request from its metadata, extensions and message.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri, header};
 use tonic::Streaming;
 
 use crate::{
-    app::{RequestContext, RequestId, RequestStart},
+    app::{CompleteRequest, RequestContext, RequestId},
     identity::{self, Peer},
     model::Error,
     proto::v1 as pb,
@@ -52,12 +52,11 @@ pub(super) fn context(
     let id = extensions.get::<RequestId>().cloned();
     let id = id.unwrap_or_else(|| RequestId::new(request_id(headers).unwrap_or("-")));
     let peer = extensions.get::<ConnectInfo<Peer>>();
-    let start = extensions.get::<RequestStart>();
-    let start = start.map_or_else(Instant::now, |RequestStart(start)| *start);
+    let complete = extensions.get::<CompleteRequest>().cloned();
     RequestContext {
         peer: peer.map(|ConnectInfo(peer)| *peer),
         span: extensions.get().cloned().unwrap_or_default(),
-        ..RequestContext::since(start, id, requested.min(max_timeout))
+        ..RequestContext::of(complete, id, requested.min(max_timeout))
     }
 }
 

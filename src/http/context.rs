@@ -1,9 +1,6 @@
 //! Builds the request context of an HTTP request.
 
-use std::{
-    convert::Infallible,
-    time::{Duration, Instant},
-};
+use std::{convert::Infallible, time::Duration};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use http::{HeaderMap, Method, request::Parts};
@@ -20,7 +17,7 @@ use super::{
     state::Api,
 };
 use crate::{
-    app::{RequestContext, RequestId, RequestSpan, RequestStart},
+    app::{CompleteRequest, RequestContext, RequestId, RequestSpan},
     identity::Peer,
     model::Reason,
 };
@@ -33,7 +30,7 @@ pub(super) struct Caller {
     peer: Option<Peer>,
     request_id: RequestId,
     span: RequestSpan,
-    start: Option<RequestStart>,
+    complete: Option<CompleteRequest>,
     timeout: Duration,
 }
 
@@ -71,20 +68,17 @@ impl Caller {
                 .cloned()
                 .unwrap_or_else(|| from_header(&parts.headers)),
             span: parts.extensions.get().cloned().unwrap_or_default(),
-            start: parts.extensions.get().copied(),
+            complete: parts.extensions.get().cloned(),
             timeout: api.options.request_timeout,
         }
     }
 
     /// The context of the request.
     pub(super) fn context(self) -> RequestContext {
-        let start = self
-            .start
-            .map_or_else(Instant::now, |RequestStart(start)| start);
         RequestContext {
             peer: self.peer,
             span: self.span,
-            ..RequestContext::since(start, self.request_id, self.timeout)
+            ..RequestContext::of(self.complete, self.request_id, self.timeout)
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{
     request_body::{self, BodyError, BodyStatus, LimitedBody, PieceByPiece, Wait},
     response_body,
 };
-use crate::{app::RequestStart, budget::Budget, clock, proto};
+use crate::{app::CompleteRequest, budget::Budget, clock, proto};
 
 /// Routes that are exempt from the concurrency limit: a supervisor must not restart a daemon that
 /// is only busy.
@@ -107,7 +107,11 @@ impl Admission {
             Some(connection) if !wait.has_begun() => connection.received,
             _ => clock::now(),
         };
-        request.extensions_mut().insert(RequestStart(start));
+        let complete = CompleteRequest {
+            at: start,
+            budget: budget.clone(),
+        };
+        request.extensions_mut().insert(complete);
         let slot = self.slot(&request)?;
         let response = served(routes.call(request).await);
         drop(parsed);

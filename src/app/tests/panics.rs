@@ -48,3 +48,19 @@ async fn background_work_runs_on_behalf_of_its_request() {
     request.await.unwrap();
     assert!(made.load(Ordering::Relaxed));
 }
+
+/// The log of the panic would otherwise wait for the span that is being made.
+#[tokio::test]
+async fn a_panic_while_the_span_is_made_has_no_span() {
+    let found = Arc::new(AtomicBool::new(true));
+    let span = RequestSpan::new({
+        let found = found.clone();
+        move || {
+            RequestSpan::current().in_scope(|| found.store(false, Ordering::Relaxed));
+            Span::none()
+        }
+    });
+    let request = span.clone();
+    request.scope(async move { span.in_scope(|| ()) }).await;
+    assert!(!found.load(Ordering::Relaxed));
+}

@@ -55,6 +55,28 @@ async fn each_server_is_read_once() {
     assert_eq!(load(&mut entries, 200).await, None, "the end");
 }
 
+/// A client may make several lists at once on one connection.
+#[tokio::test]
+async fn the_lists_of_a_connection_share_its_budget() {
+    let app = app_with(&kernel_with(1), 50);
+    let complete = CompleteRequest {
+        at: std::time::Instant::now(),
+        budget: app.budget().of_connection(),
+    };
+    let context = RequestContext::of(
+        Some(complete),
+        RequestId::new("1"),
+        std::time::Duration::from_secs(60),
+    );
+    let page = list(&app, &context).await;
+    let first = app.entries(&context, page.clone()).budget();
+    let second = app.entries(&context, page).budget();
+    let charge = first.charge(first.limit() * 3 / 4).unwrap();
+    assert!(second.charge(second.limit() / 2).is_err());
+    drop(charge);
+    assert!(second.charge(second.limit() / 2).is_ok());
+}
+
 #[tokio::test]
 async fn a_service_that_is_deleted_meanwhile_is_left_out() {
     let kernel = kernel_with(200);

@@ -61,6 +61,52 @@ fn the_submitting_task_runs_short_jobs_and_the_threads_run_long_ones() {
     });
 }
 
+#[test]
+fn the_clock_is_read_again_after_offloaded_work() {
+    const PAUSE: Duration = Duration::from_millis(2);
+    let task = crate::clock::at_one_time(async {
+        let before = crate::clock::now();
+        offload::offload(|| thread::sleep(PAUSE));
+        assert!(crate::clock::now() >= before + PAUSE);
+    });
+    runtime(true).block_on(task);
+}
+
+/// A task runs the jobs of others in one poll, during which the time stands still.
+#[test]
+fn a_change_does_not_start_if_its_deadline_passes_during_another_of_the_same_task() {
+    let kernel = FakeKernel::new();
+    seed_service(&kernel, 1, 0);
+    runtime(true).block_on(async {
+        let executor = start(&kernel);
+        connect(&executor).await;
+        thread_is_idle(&executor).await;
+        let changes = crate::clock::at_one_time(async {
+            let soon = crate::clock::now() + Duration::from_millis(50);
+            let fault = Fault::before(move |_| {
+                thread::sleep(soon.saturating_duration_since(Instant::now()));
+            });
+            fault_once(&kernel, command::NEW_DEST, fault);
+            let [first, second] =
+                [1, 2].map(|n| without_precondition([create_server(1, n)], ServersQuery(key(1))));
+            let mut first = pin!(write(&executor, first));
+            let mut second = pin!(executor.writer.write(second, soon, false));
+            let dispatcher = &executor.writer.queues.dispatcher;
+            let mut worker = dispatcher.lock();
+            assert!(first.as_mut().now_or_never().is_none());
+            assert!(second.as_mut().now_or_never().is_none());
+            dispatcher.run_short_jobs(&mut worker);
+            drop(worker);
+            (first.now_or_never(), second.now_or_never())
+        });
+        let (first, second) = changes.await;
+        first.unwrap().unwrap();
+        let error = second.unwrap().unwrap_err();
+        assert_eq!(error.reason, Reason::DeadlineExceeded);
+    });
+    assert_eq!(kernel.service(id(1)).unwrap().len(), 1);
+}
+
 /// The kernel loads the module of a scheduler, by modprobe(8), inside the request that names it.
 #[test]
 fn other_tasks_run_while_the_kernel_may_load_a_module() {
