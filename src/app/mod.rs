@@ -108,6 +108,12 @@ impl App {
         &self.budget
     }
 
+    /// The memory that a request may use: that of its connection.
+    pub fn budget_of(&self, context: &RequestContext) -> Budget {
+        let of_connection = context.budget.clone();
+        of_connection.unwrap_or_else(|| self.budget.of_connection())
+    }
+
     /// Executes a change. Every write of every use case is a call of this, or of one of the two
     /// below.
     async fn write<W: Write>(

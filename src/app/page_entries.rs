@@ -78,8 +78,7 @@ impl PageEntries {
 
     /// The memory that the response may use while it is not sent yet.
     pub fn budget(&self) -> Budget {
-        let of_connection = self.context.budget.clone();
-        of_connection.unwrap_or_else(|| self.app.budget().of_connection())
+        self.app.budget_of(&self.context)
     }
 
     /// Reads the servers of the service at a position, unless the page has them. Positions ascend.

@@ -10,7 +10,7 @@ use super::{
     service::put_service,
     sync_daemon::{put_sync_daemon, put_sync_state},
     uapi::{self, command, top},
-    wire::{self, Head, RequestBuffer, attribute, text},
+    wire::{self, Head, attribute, text},
 };
 use crate::model::{Op, ServiceKey, Timeouts};
 
@@ -39,7 +39,7 @@ pub fn resolve_family(out: &mut Vec<u8>, seq: u32) {
 
 /// Appends an operation. [`Op::SetSetting`] is no netlink command and appends nothing.
 pub fn op(out: &mut Vec<u8>, head: Head, op: &Op) {
-    let mut put = |command: u8, attributes: &dyn Fn(&mut RequestBuffer)| {
+    let mut put = |command: u8, attributes: &dyn Fn(&mut Vec<u8>)| {
         wire::request(out, head, false, command, attributes);
     };
     match op {
@@ -76,7 +76,7 @@ pub fn op(out: &mut Vec<u8>, head: Head, op: &Op) {
 
 /// Appends a request whose reply is one message.
 pub fn get(out: &mut Vec<u8>, head: Head, get: Get) {
-    let mut put = |command: u8, attributes: &dyn Fn(&mut RequestBuffer)| {
+    let mut put = |command: u8, attributes: &dyn Fn(&mut Vec<u8>)| {
         wire::request(out, head, false, command, attributes);
     };
     match get {
@@ -103,7 +103,7 @@ pub fn dump_sync_daemons(out: &mut Vec<u8>, head: Head) {
     wire::request(out, head, true, command::GET_DAEMON, |_| {});
 }
 
-fn put_timeouts(out: &mut RequestBuffer, timeouts: &Timeouts) {
+fn put_timeouts(out: &mut Vec<u8>, timeouts: &Timeouts) {
     let Timeouts {
         tcp_seconds,
         tcp_fin_seconds,

@@ -8,12 +8,12 @@ use super::{
     counters::counters,
     server_layout::{forwarding, server_in_order},
     uapi::{dest, top},
-    wire::{RequestBuffer, attribute, nest},
+    wire::{attribute, nest},
 };
 use crate::model::{Family, Forwarding, Server, ServerConfig, ServerKey, Tunnel};
 
 /// Appends the nest of a server: its key, and its configuration if the command sets it.
-pub(super) fn put_server(out: &mut RequestBuffer, key: ServerKey, config: Option<&ServerConfig>) {
+pub(super) fn put_server(out: &mut Vec<u8>, key: ServerKey, config: Option<&ServerConfig>) {
     let ServerKey { address, port } = key;
     nest(out, top::DEST, |out| {
         let family = family_number(Family::of(address));
@@ -27,7 +27,7 @@ pub(super) fn put_server(out: &mut RequestBuffer, key: ServerKey, config: Option
 }
 
 /// Appends all attributes of the configuration. The kernel resets those that are absent.
-fn put_config(out: &mut RequestBuffer, config: &ServerConfig) {
+fn put_config(out: &mut Vec<u8>, config: &ServerConfig) {
     let ServerConfig {
         forwarding,
         weight,

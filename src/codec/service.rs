@@ -7,16 +7,12 @@ use super::{
     },
     counters::counters,
     uapi::{SVC_F_ONEPACKET, SVC_F_PERSISTENT, svc, top},
-    wire::{RequestBuffer, attribute, nest, text},
+    wire::{attribute, nest, text},
 };
 use crate::model::{Family, Name, Netmask, SchedulerFlags, Service, ServiceConfig, ServiceKey};
 
 /// Appends the nest of a service: its key, and its configuration if the command sets it.
-pub(super) fn put_service(
-    out: &mut RequestBuffer,
-    key: ServiceKey,
-    config: Option<&ServiceConfig>,
-) {
+pub(super) fn put_service(out: &mut Vec<u8>, key: ServiceKey, config: Option<&ServiceConfig>) {
     nest(out, top::SERVICE, |out| {
         attribute(out, svc::AF, &family_number(key.family()).to_ne_bytes());
         match key {
@@ -40,7 +36,7 @@ pub(super) fn put_service(
 }
 
 /// Appends all attributes of the configuration. The kernel resets those that are absent.
-fn put_config(out: &mut RequestBuffer, config: &ServiceConfig) {
+fn put_config(out: &mut Vec<u8>, config: &ServiceConfig) {
     let ServiceConfig {
         scheduler,
         scheduler_flags,

@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::{
     attributes::{Attributes, find, read_address, read_u8, read_u16, read_u32},
     uapi::{STATE_BACKUP, STATE_MASTER, daemon, top},
-    wire::{RequestBuffer, attribute, nest, text},
+    wire::{attribute, nest, text},
 };
 use crate::model::{Family, InterfaceState, Name, SyncDaemon, SyncDaemonConfig, SyncState};
 
 /// Appends the nest of a sync daemon to be started.
-pub(super) fn put_sync_daemon(out: &mut RequestBuffer, config: &SyncDaemonConfig) {
+pub(super) fn put_sync_daemon(out: &mut Vec<u8>, config: &SyncDaemonConfig) {
     let SyncDaemonConfig {
         state,
         interface,
@@ -38,7 +38,7 @@ pub(super) fn put_sync_daemon(out: &mut RequestBuffer, config: &SyncDaemonConfig
 }
 
 /// Appends the nest of a sync daemon to be stopped.
-pub(super) fn put_sync_state(out: &mut RequestBuffer, state: SyncState) {
+pub(super) fn put_sync_state(out: &mut Vec<u8>, state: SyncState) {
     nest(out, top::DAEMON, |out| {
         attribute(out, daemon::STATE, &state_number(state).to_ne_bytes());
     });

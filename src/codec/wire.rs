@@ -3,7 +3,6 @@
 use neli::consts::nl::{NlmF, Nlmsg};
 
 use super::uapi;
-use crate::model::FixedBuffer;
 
 /// Length of `struct nlmsghdr`.
 pub const MESSAGE_HEADER: usize = 16;
@@ -14,9 +13,6 @@ pub const ATTRIBUTE_HEADER: usize = 4;
 const NESTED: u16 = 0x8000;
 /// The bits of an attribute's type that are its number (`NLA_TYPE_MASK`).
 const NUMBER: u16 = 0x3fff;
-
-/// Where a request is put together. Its text is names, which are short; a test encodes the longest.
-pub type RequestBuffer = FixedBuffer<256>;
 
 /// The header fields of a request.
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +54,9 @@ pub fn request(
     head: Head,
     dump: bool,
     command: u8,
-    attributes: impl FnOnce(&mut RequestBuffer),
+    attributes: impl FnOnce(&mut Vec<u8>),
 ) {
+    let start = out.len();
     let mut flags = NlmF::REQUEST.bits();
     if head.ack {
         flags |= NlmF::ACK.bits();
@@ -67,58 +64,57 @@ pub fn request(
     if dump {
         flags |= NlmF::DUMP.bits();
     }
-    let mut request = RequestBuffer::new();
     // The length is filled in below.
-    request.put(&[0; 4]);
-    request.put(&head.family.to_ne_bytes());
-    request.put(&flags.to_ne_bytes());
-    request.put(&head.seq.to_ne_bytes());
-    request.put(&[0; 4]);
-    request.put(&[command, uapi::VERSION, 0, 0]);
-    attributes(&mut request);
-    let length = u32::try_from(request.length()).unwrap_or(u32::MAX);
-    request.replace(0, &length.to_ne_bytes());
-    out.extend_from_slice(request.written().unwrap_or_default());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&head.family.to_ne_bytes());
+    out.extend_from_slice(&flags.to_ne_bytes());
+    out.extend_from_slice(&head.seq.to_ne_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&[command, uapi::VERSION, 0, 0]);
+    attributes(out);
+    // A request has a few hundred bytes.
+    let length = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
+    out[start..start + 4].copy_from_slice(&length.to_ne_bytes());
 }
 
-/// Appends an attribute.
+/// Appends an attribute. Inlined, because most values have a length known at compile time.
 #[inline(always)]
-pub fn attribute<const LENGTH: usize>(out: &mut RequestBuffer, number: u16, value: &[u8; LENGTH]) {
-    header(out, number, LENGTH);
-    out.put(value);
-    pad(out, LENGTH);
+pub fn attribute(out: &mut Vec<u8>, number: u16, value: &[u8]) {
+    header(out, number, value.len());
+    out.extend_from_slice(value);
+    pad(out, value.len());
 }
 
 /// Appends an attribute with text and a terminating NUL.
-pub fn text(out: &mut RequestBuffer, number: u16, value: &str) {
+pub fn text(out: &mut Vec<u8>, number: u16, value: &str) {
     let with_nul = value.len() + 1;
     header(out, number, with_nul);
-    out.put_text(value);
-    out.put(&[0]);
+    out.extend_from_slice(value.as_bytes());
+    out.push(0);
     pad(out, with_nul);
 }
 
 #[inline(always)]
-fn header(out: &mut RequestBuffer, number: u16, value: usize) {
+fn header(out: &mut Vec<u8>, number: u16, value: usize) {
     let length = u16::try_from(ATTRIBUTE_HEADER + value).unwrap_or(u16::MAX);
-    out.put(&length.to_ne_bytes());
-    out.put(&number.to_ne_bytes());
+    out.extend_from_slice(&length.to_ne_bytes());
+    out.extend_from_slice(&number.to_ne_bytes());
 }
 
 /// Appends the padding after a value of `length` bytes.
 #[inline(always)]
-fn pad(out: &mut RequestBuffer, length: usize) {
-    out.put_start(&[0; 3], length.next_multiple_of(4) - length);
+fn pad(out: &mut Vec<u8>, length: usize) {
+    out.extend_from_slice(&[0; 3][..length.next_multiple_of(4) - length]);
 }
 
 /// Appends a nest: an attribute that contains attributes.
-pub fn nest(out: &mut RequestBuffer, number: u16, inside: impl FnOnce(&mut RequestBuffer)) {
-    let start = out.length();
-    out.put(&[0; 2]);
-    out.put(&(number | NESTED).to_ne_bytes());
+pub fn nest(out: &mut Vec<u8>, number: u16, inside: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 2]);
+    out.extend_from_slice(&(number | NESTED).to_ne_bytes());
     inside(out);
-    let length = u16::try_from(out.length() - start).unwrap_or(u16::MAX);
-    out.replace(start, &length.to_ne_bytes());
+    let length = u16::try_from(out.len() - start).unwrap_or(u16::MAX);
+    out[start..start + 2].copy_from_slice(&length.to_ne_bytes());
 }
 
 /// The bytes in a datagram of a message with this many bytes of attributes.

@@ -218,7 +218,7 @@ impl Fields<'_> {
         self.0.put(&[0]);
         inside(self);
         match u8::try_from(self.0.length() - place) {
-            Ok(length @ 1..=128) => self.0.replace(place, &[length - 1]),
+            Ok(length @ 1..=128) => self.0.replace(place, length - 1),
             _ => self.0.overflow(),
         }
     }

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::Route,
 };
+use http::Version;
 use tower::Service;
 
 use super::{
@@ -17,7 +18,9 @@ use super::{
 
 /// Serves a request to a route.
 pub(super) async fn serve(request: Request, mut route: Route) -> Result<Response, Infallible> {
-    let is_gzip_accepted = compression::is_accepted(request.headers());
+    // HTTP/1.0 needs the length of the body, which is known at its end.
+    let is_gzip_accepted =
+        request.version() > Version::HTTP_10 && compression::is_accepted(request.headers());
     let id = request.headers().get(REQUEST_ID).cloned();
     let mut response = match no_body::check(request).await {
         Ok(request) => route.call(request).await?,

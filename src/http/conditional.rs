@@ -191,12 +191,25 @@ fn max_age(headers: &HeaderMap) -> Duration {
             }
             let age = directive.split_at_checked("max-age=".len());
             if let Some((_, age)) = age.filter(|(name, _)| name.eq_ignore_ascii_case("max-age=")) {
-                let age = age.trim_matches('"').parse().unwrap_or(0);
+                let age = seconds_of(age);
                 seconds = Some(seconds.map_or(age, |other: u64| other.min(age)));
             }
         }
     }
     Duration::from_secs(seconds.unwrap_or(0))
+}
+
+/// A number of seconds, which may be quoted (RFC 9111, section 5.2). One that is too large counts as the
+/// largest (section 1.2.2), any other text as none.
+fn seconds_of(text: &str) -> u64 {
+    let unquoted = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    let digits = unquoted.unwrap_or(text);
+    match digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.is_empty() {
+        true => digits.parse().unwrap_or(u64::MAX),
+        false => 0,
+    }
 }
 
 // === impl IfMatch, IfMatchOrAbsent, Unconditional ===
@@ -446,8 +459,12 @@ mod tests {
             "max-age=x",
             "max-age=1 2",
             "max-age= 1",
+            "max-age=+1",
+            "max-age=\"1",
         ] {
             assert_eq!(age(&format!("max-age=5, {zero}")), 0, "{zero}");
         }
+        assert_eq!(age("max-age=\"5\""), 5);
+        assert_eq!(age("max-age=99999999999999999999"), u64::MAX);
     }
 }

@@ -132,7 +132,12 @@ pub(super) async fn list(
             hash_server(server, page.include, hasher);
         }
     });
-    let body = async || body::body(Servers::from(page)).await;
+    let budget = api.app.budget_of(&read.context);
+    let needs_length = read.needs_length;
+    let body = async move || match needs_length {
+        true => body::whole(Servers::from(page), &budget).await,
+        false => body::body(Servers::from(page)).await,
+    };
     Ok(reply::listing(&read, answer.age, Some(tag), body).await?)
 }
 

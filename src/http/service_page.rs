@@ -67,7 +67,7 @@ pub(super) async fn tags(page: &ServicePage) -> Option<PageTags> {
 /// The body of a page. If other requests share it, it comes with what the compression keeps.
 ///
 /// Of a page that is read in parts, those in the body may take `part_timeout` each. With
-/// `needs_length`, all of it is read before the response begins.
+/// `needs_length`, all of it is read and encoded before the response begins.
 pub(super) async fn body(
     entries: PageEntries,
     tags: Option<PageTags>,
@@ -77,11 +77,12 @@ pub(super) async fn body(
     let page = entries.page().clone();
     let budget = entries.budget();
     let pieces = Services::new(entries, tags.map(|tags| tags.services), part_timeout);
-    if needs_length && !page.is_complete() {
-        return Ok((body::whole(pieces, &budget).await?, None));
-    }
     if !page.is_shared() {
-        return Ok((body::body(pieces).await?, None));
+        let body = match needs_length {
+            true => body::whole(pieces, &budget).await,
+            false => body::body(pieces).await,
+        };
+        return Ok((body?, None));
     }
     let encoded = page.get_or_render(|| EncodedPage(body::encode(pieces).ok()));
     let bytes = encoded

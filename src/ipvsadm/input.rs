@@ -55,27 +55,16 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The words of the next line; `None` at the end of the text.
-    fn words(&mut self) -> Option<Vec<&'a str>> {
-        let text = std::mem::take(&mut self.rest);
-        let mut words = Vec::with_capacity(WORDS);
-        let mut start = 0;
-        for (end, byte) in text.bytes().enumerate() {
-            // Most bytes are in a word.
-            if byte > b' ' || !(is_blank(byte) || byte == b'\n') {
-                continue;
-            }
-            push_word(&mut words, &text[start..end]);
-            start = end + 1;
-            if byte == b'\n' {
-                self.rest = &text[start..];
-                return Some(words);
-            }
+    /// The next line; `None` at the end of the text.
+    fn line(&mut self) -> Option<&'a str> {
+        if let Some((line, rest)) = self.rest.split_once('\n') {
+            self.rest = rest;
+            return Some(line);
         }
-        push_word(&mut words, &text[start..]);
-        let blanks = text.bytes().rev().take_while(|b| is_blank(*b)).count();
+        let last = std::mem::take(&mut self.rest);
+        let blanks = last.bytes().rev().take_while(|b| is_blank(*b)).count();
         // ipvsadm drops a last line that ends in two blanks without a newline.
-        (!text.is_empty() && blanks < 2).then_some(words)
+        (!last.is_empty() && blanks < 2).then_some(last)
     }
 }
 
@@ -85,10 +74,13 @@ impl<'a> Iterator for Lines<'a> {
     fn next(&mut self) -> Option<Line<'a>> {
         loop {
             let start = self.length - self.rest.len();
-            let is_comment = self.skip_comments && self.rest.starts_with('#');
-            let words = self.words()?;
+            let line = self.line()?;
             self.number += 1;
-            if !is_comment && !words.is_empty() {
+            if self.skip_comments && line.starts_with('#') {
+                continue;
+            }
+            let words = words(line);
+            if !words.is_empty() {
                 return Some(Line {
                     number: self.number,
                     range: start..self.length - self.rest.len(),
@@ -97,6 +89,19 @@ impl<'a> Iterator for Lines<'a> {
             }
         }
     }
+}
+
+fn words(line: &str) -> Vec<&str> {
+    let mut words = Vec::with_capacity(WORDS);
+    let mut start = 0;
+    for (end, byte) in line.bytes().enumerate() {
+        if is_blank(byte) {
+            push_word(&mut words, &line[start..end]);
+            start = end + 1;
+        }
+    }
+    push_word(&mut words, &line[start..]);
+    words
 }
 
 /// Adds what is between two blanks.

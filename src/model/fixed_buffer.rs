@@ -1,4 +1,4 @@
-//! A buffer for what a listing or a restore has once per real server.
+//! A buffer for what a listing has once per real server.
 
 use std::fmt;
 
@@ -78,12 +78,11 @@ impl<const SIZE: usize> FixedBuffer<SIZE> {
         }
     }
 
-    /// Replaces bytes that were written.
+    /// Replaces a byte that was written.
     #[inline(always)]
-    pub fn replace<const LENGTH: usize>(&mut self, at: usize, bytes: &[u8; LENGTH]) {
-        let rest = self.bytes.get_mut(at..);
-        match rest.and_then(|rest| rest.first_chunk_mut()) {
-            Some(target) => *target = *bytes,
+    pub fn replace(&mut self, at: usize, byte: u8) {
+        match self.bytes.get_mut(at) {
+            Some(target) => *target = byte,
             None => self.overflow = true,
         }
     }

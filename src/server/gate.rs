@@ -5,10 +5,14 @@
 //! that resolves to the daemon's address (DNS rebinding). For the browser, the daemon is then part of
 //! that site. The name in the request gives it away.
 
+use std::convert::Infallible;
+
 use axum::{
+    body::{Body, Bytes},
     extract::{ConnectInfo, Request},
     response::Response,
 };
+use futures_util::stream;
 use http::{HeaderMap, HeaderValue, Version, header};
 use http_body::Body as _;
 use nix::sys::utsname::uname;
@@ -37,14 +41,18 @@ pub(super) fn check(request: &mut Request, hosts: &AllowedHosts) -> Result<(), E
     Ok(())
 }
 
-/// Completes a response to HEAD. axum does it only for routes with methods, which gRPC has not.
+/// Completes a response to HEAD. axum does it for routes with methods, which gRPC has not.
 pub(super) fn remove_body(response: &mut Response) {
     let body = std::mem::take(response.body_mut());
-    if let Some(length) = body.size_hint().exact() {
-        let headers = response.headers_mut();
+    let length = body.size_hint().exact().filter(|length| *length > 0);
+    let headers = response.headers_mut();
+    if let Some(length) = length {
         headers
             .entry(header::CONTENT_LENGTH)
             .or_insert(length.into());
+    } else if !headers.contains_key(header::CONTENT_LENGTH) {
+        // The length of a body that axum has removed is unknown. For an empty one it would add 0.
+        *response.body_mut() = Body::from_stream(stream::empty::<Result<Bytes, Infallible>>());
     }
 }
 

@@ -106,7 +106,7 @@ proptest! {
         }
         for outer in 1..=3 {
             let mut nested = Vec::new();
-            put_attribute(&mut nested, outer, &bytes);
+            wire::attribute(&mut nested, outer, &bytes);
             read_all(&nested);
         }
     }

@@ -35,13 +35,13 @@ fn a_server_without_its_family_or_with_more_attributes_decodes() {
     for nest in nests() {
         let whole = server(&outer(&nest), Family::Ipv4);
         let mut longer = nest.clone();
-        put_attribute(&mut longer, 99, &[1; 8]);
+        wire::attribute(&mut longer, 99, &[1; 8]);
         assert_eq!(server_in_order(&longer, Family::Ipv4), None);
         assert_eq!(server(&outer(&longer), Family::Ipv4), whole);
         // The family, 8 bytes, precedes the counters.
         let mut without = Vec::new();
         for (number, value) in attributes(&nest).filter(|(number, _)| *number != 11) {
-            put_attribute(&mut without, number, value);
+            wire::attribute(&mut without, number, value);
         }
         let family = Family::of(whole.unwrap().key.address);
         assert_eq!(server_in_order(&without, family), None);
@@ -51,7 +51,7 @@ fn a_server_without_its_family_or_with_more_attributes_decodes() {
 
 fn outer(nest: &[u8]) -> Vec<u8> {
     let mut message = Vec::new();
-    put_attribute(&mut message, top::DEST, nest);
+    wire::attribute(&mut message, top::DEST, nest);
     message
 }
 

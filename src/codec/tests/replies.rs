@@ -234,7 +234,7 @@ fn outcomes_have_the_sequence_number_of_their_request() {
 /// An attribute.
 fn attribute(number: u16, value: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    put_attribute(&mut bytes, number, value);
+    wire::attribute(&mut bytes, number, value);
     bytes
 }
 

@@ -405,33 +405,3 @@ fn requests_in_one_datagram_are_aligned() {
     assert_eq!(seqs.len(), ops.len());
     assert!(seqs.iter().zip(1..).all(|(seq, place)| *seq == place));
 }
-
-#[test]
-fn the_longest_requests_fit_into_the_buffer() {
-    let long = || name(&"x".repeat(Name::MAX));
-    let config = ServiceConfig {
-        scheduler: long(),
-        persistence_engine: Some(long()),
-        persistence_timeout: Some(u32::MAX),
-        ..ServiceConfig::new(Family::Ipv6)
-    };
-    let (v6, server) = (key("tcp-2001:db8::1-80"), server_key("2001:db8::2-80"));
-    let daemon = SyncDaemonConfig {
-        state: SyncState::Master,
-        interface: long(),
-        sync_id: 255,
-        max_length: Some(u16::MAX),
-        multicast_group: "ff05::1".parse().unwrap(),
-        multicast_port: u16::MAX,
-        multicast_ttl: 255,
-    };
-    for op in [
-        Op::CreateService(v6, config),
-        Op::CreateServer(v6, server, tunnel(TunnelType::Gue, 1, Checksum::Remote)),
-        Op::StartSyncDaemon(daemon),
-    ] {
-        let (family, _, _, attributes) = sent(&op);
-        assert_eq!(family, FAMILY, "{op:?}");
-        assert!(!attributes.is_empty());
-    }
-}

@@ -122,7 +122,7 @@ async fn an_error_in_a_later_part_breaks_the_response() {
 /// A response to a request of HTTP/1.0: the head, and what follows until the connection ends.
 async fn http_1_0(daemon: &Daemon, path: &str) -> (String, Vec<u8>) {
     let mut stream = TcpStream::connect(daemon.address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut response = Vec::new();
     stream.read_to_end(&mut response).await.unwrap();
@@ -148,6 +148,28 @@ async fn a_list_in_parts_has_a_length_over_http_1_0() {
     let (head, body) = http_1_0(&daemon, path).await;
     assert!(head.starts_with("HTTP/1.0 503 "), "{head}");
     assert!(body.ends_with(b"}"));
+}
+
+/// Lists that are encoded while they are sent to other clients.
+#[tokio::test]
+async fn every_list_has_a_length_over_http_1_0_and_no_compression() {
+    let daemon = Daemon::with_listed_servers(1 << 20).await;
+    fill(&daemon.kernel);
+    for n in 0..5000_u32 {
+        let [_, _, high, low] = n.to_be_bytes();
+        let address = ([10, 9, high, low], 80).into();
+        let server = Destination::new(address);
+        assert!(daemon.kernel.add_destination(id(0), server));
+    }
+    for path in ["/v1/services", "/v1/services/tcp-192.0.0.0-80/servers"] {
+        let whole = daemon.get(path).await.expect(200);
+        assert!(whole.headers.get("content-length").is_none(), "{path}");
+        let (head, body) = http_1_0(&daemon, path).await;
+        let length = format!("content-length: {}\r\n", whole.body.len());
+        assert!(head.contains(&length), "{path}: {head}");
+        assert!(!head.contains("content-encoding"), "{head}");
+        assert!(body == whole.body);
+    }
 }
 
 #[tokio::test]
