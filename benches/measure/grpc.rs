@@ -77,6 +77,9 @@ pub fn weight_update(of: u32, number: u32, weight: u32) -> pb::UpdateServerReque
     }
 }
 
+/// Seconds within which a client reads all pages of a list. The daemon keeps what it has read this long.
+const PAGING: i64 = 30;
+
 /// A request for everything with counters and rates, optionally with a maximum age.
 pub fn list_request(max_age_seconds: i64) -> pb::ListServicesRequest {
     pb::ListServicesRequest {
@@ -118,7 +121,7 @@ pub async fn list(client: &mut Client) -> anyhow::Result<(usize, usize)> {
 fn next_page(page_token: String) -> pb::ListServicesRequest {
     pb::ListServicesRequest {
         page_token,
-        ..list_request(60)
+        ..list_request(PAGING)
     }
 }
 
