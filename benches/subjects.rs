@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body};
+use axum::{Extension, Router, body::Body};
 use http::{Request, Version, header};
 use http_body_util::BodyExt;
 use ipvsd::{
@@ -18,6 +18,7 @@ use ipvsd::{
     },
     executor::{Executor, ExecutorLimits},
     grpc, http as http_api,
+    identity::Session,
     ipvsadm::{Lines, Numeric, Order, write_rules},
     kernel::{
         FakeKernel, Kernel, RecvBuffers,
@@ -344,8 +345,9 @@ fn build_router() -> FrontEnds {
     let app = app(kernel(100, 10));
     let limits = Limits::default();
     FrontEnds {
-        http: http_api::router(app.clone(), limits.http_options()),
-        grpc: grpc::router(app, limits.grpc_options()),
+        http: http_api::router(app.clone(), limits.http_options())
+            .layer(Extension(Session::system())),
+        grpc: grpc::router(app, limits.grpc_options()).layer(Extension(Session::system())),
     }
 }
 

@@ -21,7 +21,7 @@
 //!
 //! ```text
 //! model ← codec ← kernel ← executor ← app ← { http, grpc } ← server ← bin/ipvsd
-//! clock ← { executor, server }
+//! clock ← { executor, app, server }
 //! model ← budget ← { executor, app, http, grpc, server }
 //! model ← identity ← { app, http, grpc, server };  proto ← { grpc, server }
 //! model ← ipvsadm ← { app, http, grpc, client, cli }

@@ -43,7 +43,13 @@ impl Daemon {
     pub fn start(program: &Path, kernel: &str, port: u16) -> anyhow::Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let child = Command::new(program)
-            .args(["--kernel", kernel, "--listen", &address.to_string()])
+            .args([
+                "--dev",
+                "--kernel",
+                kernel,
+                "--listen",
+                &address.to_string(),
+            ])
             .env("IPVSD_LIMITS_REQUEST_TIMEOUT", REQUEST_TIMEOUT)
             .stdin(Stdio::null())
             .stderr(Stdio::null())

@@ -27,8 +27,8 @@ use ipvsd::{
     executor::Executor,
     kernel::{FakeKernel, fake::command},
     server::{
-        Config, ListenAddress, Log, Server, Shutdown, build_router, configure_allocator,
-        return_freed_memory,
+        Authenticator, Config, ListenAddress, Log, Server, Shutdown, build_router,
+        configure_allocator, return_freed_memory,
     },
 };
 use tokio::{net::TcpListener, runtime};
@@ -120,7 +120,7 @@ async fn serve_ipvsd(kernel: &FakeKernel) -> anyhow::Result<SocketAddr> {
     let budget = app.budget().clone();
     tokio::spawn(return_freed_memory(budget.clone()));
     let server = server.with_background_work(app.background_work());
-    let router = build_router(app, &config, &shutdown);
+    let router = build_router(app, &config, &Authenticator::load(&config)?, &shutdown);
     tokio::spawn(async move { server.serve(router, &budget, &shutdown).await });
     address.context("it listens nowhere")
 }

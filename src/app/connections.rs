@@ -2,23 +2,24 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use futures_util::Stream;
 use serde::Serialize;
 
-use super::{App, RequestContext};
+use super::{App, RequestContext, access::SessionWatch};
 use crate::{
     executor::{ConnectionChunks, ConnectionCountsQuery, ConnectionsQuery, InfoQuery},
     model::{Connection, ConnectionFilter, CountBy, Error},
 };
 
 /// Chunks of connections, so that a long list costs few wake-ups. Dropping the stream ends the
-/// read.
+/// read. It ends with an error when the credential of its request ceases to be valid.
 #[derive(Debug)]
 pub struct ConnectionStream {
     chunks: ConnectionChunks,
+    watch: SessionWatch,
 }
 
 /// The number of connections in a group.
@@ -44,7 +45,8 @@ impl App {
         let chunks = self
             .read_connections(context, ConnectionsQuery { filter, limit })
             .await?;
-        Ok(ConnectionStream { chunks })
+        let watch = SessionWatch::of(context);
+        Ok(ConnectionStream { chunks, watch })
     }
 
     /// The number of connections that match `filter` in each group, the largest group first.
@@ -71,6 +73,10 @@ impl Stream for ConnectionStream {
     type Item = Result<Vec<Connection>, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.chunks.poll_recv(cx)
+        let chunk = ready!(self.chunks.poll_recv(cx));
+        match self.watch.check() {
+            Ok(()) => Poll::Ready(chunk),
+            Err(end) => Poll::Ready(Some(Err(end))),
+        }
     }
 }

@@ -10,7 +10,7 @@ use tracing::Span;
 
 use crate::{
     budget::Budget,
-    identity::{Peer, Principal},
+    identity::{Peer, Principal, Session},
 };
 
 /// Who sends a request, and with which options it runs. Each front end builds it in one place; it is
@@ -18,7 +18,9 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct RequestContext {
     /// On whose behalf the request runs.
-    pub principal: Principal,
+    pub principal: Arc<Principal>,
+    /// What the principal was recognised by; `None` for the daemon's own requests.
+    pub session: Option<Session>,
     /// The other end of the connection; `None` for the daemon's own requests.
     pub peer: Option<Peer>,
     /// Identifies the request in the response and in the log.
@@ -68,26 +70,37 @@ pub struct RequestId {
 // === impl RequestContext ===
 
 impl RequestContext {
-    /// The context of an anonymous request that may take `timeout` from now on, without cached
-    /// results and without dry run.
+    /// The context of a request of this process itself, which may do everything and may take `timeout`
+    /// from now on, without cached results and without dry run.
     pub fn new(request_id: RequestId, timeout: Duration) -> Self {
         Self::since(Instant::now(), request_id, timeout)
     }
 
-    /// The same for a request that was complete earlier; without one, from now on.
-    pub fn of(request: Option<CompleteRequest>, request_id: RequestId, timeout: Duration) -> Self {
-        match request {
-            None => Self::new(request_id, timeout),
-            Some(CompleteRequest { at, budget }) => Self {
-                budget: Some(budget),
-                ..Self::since(at, request_id, timeout)
-            },
+    /// The context of a client's request. Its time counts from when it was complete, if that is known.
+    /// Without a session, the principal is anonymous and may do nothing.
+    pub fn of(
+        request: Option<CompleteRequest>,
+        session: Option<Session>,
+        request_id: RequestId,
+        timeout: Duration,
+    ) -> Self {
+        let (start, budget) = match request {
+            None => (Instant::now(), None),
+            Some(CompleteRequest { at, budget }) => (at, Some(budget)),
+        };
+        let principal = session.as_ref().map(|session| session.principal.clone());
+        Self {
+            principal: principal.unwrap_or_else(Principal::anonymous),
+            session,
+            budget,
+            ..Self::since(start, request_id, timeout)
         }
     }
 
     fn since(start: Instant, request_id: RequestId, timeout: Duration) -> Self {
         Self {
-            principal: Principal::Anonymous,
+            principal: Principal::system(),
+            session: None,
             peer: None,
             request_id,
             deadline: start + timeout,

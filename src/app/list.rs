@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Answer, App, AppOptions, ListServers, ListServices, Order, OrderBy, RequestContext,
     ServicePage,
-    paging::{Token, binding, select, sort_value},
+    paging::{Paging, Token, binding, select, sort_value},
 };
 use crate::{
     budget::Charge,
@@ -50,16 +50,24 @@ impl App {
         let estimation = self.estimation(context, list.include).await?;
         let Cached { value, age, kept } = match list.include.servers {
             true => {
-                self.read(context, ListQuery(self.options.listed_servers))
+                self.read_list(context, ListQuery(self.options.listed_servers))
                     .await?
             }
-            false => self.read(context, ServicesQuery).await?,
+            false => self.read_list(context, ServicesQuery).await?,
         };
         let select = || {
             let table = value.clone();
-            ServicePage::new(table, &list, order, size, token, estimation, binding)
+            let paging = Paging {
+                order,
+                size,
+                token,
+                binding,
+            };
+            ServicePage::new(table, &list, &context.principal, paging, estimation)
         };
-        let page = match kept {
+        // A page that shows a part of the services is not shared with principals that see others.
+        let is_shared = kept && context.principal.sees_everything();
+        let page = match is_shared {
             true => self
                 .pages
                 .get_or_select(&value, &list, estimation, binding, select)?,

@@ -5,6 +5,7 @@
 //! inside the executor's transaction, from the kernel's state at that moment, so that no request of
 //! this process comes between a precondition and the change that depends on it.
 
+mod access;
 mod connections;
 mod context;
 mod info;
@@ -34,6 +35,7 @@ use std::{sync::Arc, time::Duration};
 use pages::PageCache;
 use write::{TableLock, WritePath};
 
+pub use access::Permission;
 pub use connections::{ConnectionStream, Count};
 pub use context::{CompleteRequest, RequestContext, RequestId, RequestSpan};
 pub use info::{InfoReport, KernelReport, SchedulerReport};
@@ -53,7 +55,6 @@ pub use write::BackgroundWork;
 use crate::{
     budget::Budget,
     executor::{Executor, InfoQuery, Reader, Write},
-    identity::Principal,
     model::Error,
 };
 
@@ -154,11 +155,8 @@ impl App {
 
     /// Whether the kernel replies. The error says why it does not.
     pub async fn ready(&self) -> Result<(), Error> {
-        let context = RequestContext {
-            principal: Principal::System("readiness"),
-            ..RequestContext::new(RequestId::new("readiness"), READY_TIMEOUT)
-        }
-        .with_max_age(READY_MAX_AGE);
+        let context = RequestContext::new(RequestId::new("readiness"), READY_TIMEOUT)
+            .with_max_age(READY_MAX_AGE);
         self.read(&context, InfoQuery).await.map(drop)
     }
 }

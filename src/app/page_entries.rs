@@ -115,7 +115,7 @@ impl PageEntries {
             ..self.context.clone()
         };
         Box::pin(async move {
-            let servers = app.read(&context, query).await?.value;
+            let servers = app.read_list(&context, query).await?.value;
             Ok(Part {
                 positions,
                 servers: Some(servers),

@@ -9,10 +9,11 @@ use std::{
 
 use super::{
     list_request::ListServices,
-    paging::{Order, Token, select, sort_value},
+    paging::{Order, Paging, Token, select, sort_value},
 };
 use crate::{
     executor::Table,
+    identity::Principal,
     model::{Error, Include, ServiceEntry, ServiceKey},
 };
 
@@ -82,18 +83,22 @@ const MAX_SHARED_ENTRIES: usize = 2048;
 // === impl ServicePage ===
 
 impl ServicePage {
-    /// The page of a table that `list` requests.
+    /// The page of a table that `list` requests, with the services that the principal sees.
     pub(super) fn new(
         table: Arc<Table>,
         list: &ListServices,
-        order: Order,
-        size: usize,
-        token: Option<Token<ServiceKey>>,
+        principal: &Principal,
+        paging: Paging<ServiceKey>,
         estimation: Option<bool>,
-        binding: u32,
     ) -> Result<Self, Error> {
+        let Paging {
+            order,
+            size,
+            token,
+            binding,
+        } = paging;
         let mut indexes: Vec<usize> = (0..table.len())
-            .filter(|&i| list.filter.matches(&table[i]))
+            .filter(|&i| list.filter.matches(&table[i]) && principal.sees(table[i].service.key))
             .collect();
         let rank = |index: usize| {
             let service = &table[index].service;

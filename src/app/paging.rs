@@ -45,6 +45,18 @@ pub(super) struct Token<K> {
     pub(super) key: K,
 }
 
+/// Which part of a list a request asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paging<K> {
+    pub(super) order: Order,
+    /// Most entries of the page.
+    pub(super) size: usize,
+    /// Where the page starts; `None` for the first one.
+    pub(super) token: Option<Token<K>>,
+    /// See [`Token`].
+    pub(super) binding: u32,
+}
+
 /// The names of the counters in [`OrderBy`], in the order of [`Stats::values`].
 const COUNTERS: [&str; 5] = [
     "connections",

@@ -11,8 +11,30 @@ use crate::{
 };
 
 impl App {
+    /// Runs a query for a list, which shows only the services that the principal
+    /// [`sees`](crate::identity::Principal::sees).
+    pub(super) async fn read_list<Q: TypedQuery>(
+        &self,
+        context: &RequestContext,
+        query: Q,
+    ) -> Result<Cached<Q::Answer>, Error> {
+        context.principal.may_list()?;
+        self.run_query(context, query).await
+    }
+
     /// Runs a query. The result is at most `context.max_age` old.
     pub(super) async fn read<Q: TypedQuery>(
+        &self,
+        context: &RequestContext,
+        query: Q,
+    ) -> Result<Cached<Q::Answer>, Error> {
+        if let Some(query) = query.query() {
+            context.principal.may_query(&query)?;
+        }
+        self.run_query(context, query).await
+    }
+
+    async fn run_query<Q: TypedQuery>(
         &self,
         context: &RequestContext,
         query: Q,
@@ -31,7 +53,9 @@ impl App {
         context: &RequestContext,
         query: ConnectionsQuery,
     ) -> Result<ConnectionChunks, Error> {
-        trace(context, Some(query.query()));
+        let about = query.query();
+        context.principal.may_query(&about)?;
+        trace(context, Some(about));
         let chunks = self.reader.connections(query).await;
         chunks.inspect_err(|error| log(context, error))
     }
@@ -42,7 +66,9 @@ impl App {
         context: &RequestContext,
         query: ConnectionCountsQuery,
     ) -> Result<Vec<(String, u64)>, Error> {
-        trace(context, Some(query.query()));
+        let about = query.query();
+        context.principal.may_query(&about)?;
+        trace(context, Some(about));
         let counts = self.reader.count_connections(query);
         tokio::time::timeout_at(context.deadline.into(), counts)
             .await

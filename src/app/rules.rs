@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     executor::{InfoQuery, TableQuery},
+    identity::Verb,
     ipvsadm::{self, ListFormat, Numeric, Order},
     model::{Error, Reason, ServiceEntry},
 };
@@ -87,6 +88,9 @@ impl App {
         options: RestoreOptions,
     ) -> Result<RestoreStream, Error> {
         let RestoreOptions { mode, stop } = options;
+        context
+            .principal
+            .may(Verb::RestoreRules, None, context.dry_run)?;
         let timeout = context.deadline.saturating_duration_since(Instant::now());
         let Checked { commands, clears } = text.check().await?;
         if commands == 0 && mode != RestoreMode::Execute {

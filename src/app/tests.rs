@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     executor::{ExecutorLimits, Nothing, Plan, ServiceQuery, Transaction},
-    identity::Principal,
+    identity::{CredentialKind, Grant, Principal, Role},
     kernel::{
         FakeKernel,
         fake::{self, Fault, On, ServiceId, command},
@@ -58,6 +58,15 @@ fn context() -> &'static RequestContext {
     static CONTEXT: LazyLock<RequestContext> =
         LazyLock::new(|| RequestContext::new(RequestId::new("test"), Duration::from_secs(3600)));
     &CONTEXT
+}
+
+/// A principal with this role for everything.
+fn principal(name: &str, role: Role) -> Arc<Principal> {
+    Arc::new(Principal {
+        name: name.to_owned(),
+        kind: CredentialKind::Token,
+        grant: Some(Grant::of(role)),
+    })
 }
 
 /// The context of a request that accepts a minute-old result.

@@ -82,6 +82,8 @@ impl WritePath {
         context: &RequestContext,
         write: W,
     ) -> Result<W::Outcome, Error> {
+        // Nobody waits for the lock in vain.
+        context.principal.may_change(None, context.dry_run)?;
         let lock = self.lock_table(context).await?;
         self.detach(context, write, lock).await
     }
@@ -165,10 +167,13 @@ impl WritePath {
             about: write.about(),
             finished: false,
         };
-        let outcome = self
-            .writer
-            .write(write, context.deadline, context.dry_run)
-            .await;
+        let outcome = match authorise(context, write) {
+            Ok(write) => {
+                let write = self.writer.write(write, context.deadline, context.dry_run);
+                write.await
+            }
+            Err(refusal) => Err(refusal),
+        };
         unfinished.finished = true;
         let about = unfinished.about.as_deref();
         let principal = &context.principal;
@@ -254,6 +259,23 @@ impl Drop for Unfinished<'_> {
             });
         }
     }
+}
+
+/// The one decision about writes: whether the principal may request the change, and then, from inside
+/// the executor, whether it may execute what the change was planned to be.
+fn authorise<W: Write>(context: &RequestContext, write: W) -> Result<W, Error> {
+    let RequestContext {
+        principal, dry_run, ..
+    } = context;
+    let dry_run = *dry_run;
+    if principal.may_everything() {
+        return Ok(write);
+    }
+    principal.may_change(write.service(), dry_run)?;
+    let principal = principal.clone();
+    write.checked(Box::new(move |operations| {
+        principal.may_execute(operations, dry_run)
+    }))
 }
 
 /// The service of the operations, if all are about the same one.

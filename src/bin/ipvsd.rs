@@ -16,7 +16,7 @@ use ipvsd::{
     executor::Executor,
     kernel::{Kernel, NetlinkKernel},
     server::{
-        Config, KernelKind, Log, Phase, Reloader, Server, Shutdown,
+        Authenticator, Config, KernelKind, Log, Phase, Reloader, Server, Shutdown,
         args::{Arguments, OpenapiFormat, ServeOptions, Subcommand},
         build_router, configure_allocator, handle_signals, return_freed_memory,
     },
@@ -40,7 +40,12 @@ fn main() -> ExitCode {
     let outcome = match subcommand {
         Some(Subcommand::Openapi { format }) => print_openapi(format),
         None => match Config::load(&options) {
-            Ok(config) if options.check_config => print(&config.to_toml()),
+            Ok(config) if options.check_config => match Authenticator::load(&config) {
+                Ok(_) => print(&config.to_toml()),
+                Err(error) => {
+                    return fail(&format!("{:#}", anyhow::Error::from(error)), EXIT_USAGE);
+                }
+            },
             Ok(config) => return serve(options, config),
             Err(error) => return fail(&format!("{:#}", anyhow::Error::from(error)), EXIT_USAGE),
         },
@@ -82,21 +87,25 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
     let outcome = runtime.block_on(async {
         let shutdown = Shutdown::new();
         let reloads = handle_signals(&shutdown).context("cannot install the signal handlers")?;
-        let (app, server) = tokio::select! {
+        let (app, authenticator, server) = tokio::select! {
             () = shutdown.reached(Phase::Draining) => return Ok(()),
             started = start(&config) => started?,
         };
+        warn_of_open_access(&config);
         let budget = app.budget().clone();
         tokio::spawn(return_freed_memory(budget.clone()));
         let server = server.with_background_work(app.background_work());
-        let router = build_router(app.clone(), &config, &shutdown);
+        let router = build_router(app.clone(), &config, &authenticator, &shutdown);
+        if let Some(path) = config.policy.clone() {
+            tokio::spawn(authenticator.clone().watch(path, reloads.clone()));
+        }
         let (service, shutdown_handle) = (server.service(), shutdown.clone());
         let reloader = Reloader {
             options,
             running: config,
             log: log.clone(),
             replace: Box::new(move |config| {
-                let router = build_router(app.clone(), config, &shutdown_handle);
+                let router = build_router(app.clone(), config, &authenticator, &shutdown_handle);
                 service.replace(router, &config.limits);
             }),
         };
@@ -108,17 +117,38 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
     outcome
 }
 
-/// Starts the application, and binds the listeners.
-async fn start(config: &Config) -> anyhow::Result<(App, Server)> {
+/// States in one line each what is exposed without a credential or without encryption.
+fn warn_of_open_access(config: &Config) {
+    if config.dev {
+        tracing::warn!("--dev: every process of this machine has full control of IPVS");
+    }
+    if config.insecure {
+        match config.policy {
+            None => tracing::warn!(
+                "--insecure: anyone who can connect has full control of IPVS, and anyone on the way \
+                 can read and change requests"
+            ),
+            Some(_) => tracing::warn!(
+                "--insecure: anyone on the way can read the tokens of clients, and change requests"
+            ),
+        }
+    }
+}
+
+/// Starts the application, reads the policy, and binds the listeners.
+async fn start(config: &Config) -> anyhow::Result<(App, Arc<Authenticator>, Server)> {
     // Signals are handled meanwhile: a namespace or a directory may be on a file system that does
     // not respond.
     let owned = config.clone();
-    let start = move || anyhow::Ok((start_app(&owned)?, Server::bind(&owned)?));
-    let (app, server) = tokio::task::spawn_blocking(start).await??;
+    let start = move || {
+        let authenticator = Authenticator::load(&owned)?;
+        anyhow::Ok((start_app(&owned)?, authenticator, Server::bind(&owned)?))
+    };
+    let (app, authenticator, server) = tokio::task::spawn_blocking(start).await??;
     if let Err(error) = app.ready().await {
         tracing::warn!(%error, hint = error.hint, "IPVS is unavailable; serving anyway");
     }
-    Ok((app, server))
+    Ok((app, authenticator, server))
 }
 
 /// Starts the executor on the configured kernel, and the application layer above it.

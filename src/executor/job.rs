@@ -33,6 +33,13 @@ pub enum Job {
     Commands(Option<Pending<CommandList, CommandResults>>, bool),
 }
 
+/// Refuses operations that must not be executed. Each comes with the one that reverts it, if any does.
+pub type OpCheck =
+    Box<dyn FnMut(&mut dyn Iterator<Item = OpAndUndo<'_>>) -> Result<(), Error> + Send>;
+
+/// An operation, and the one that reverts it.
+pub type OpAndUndo<'a> = (&'a Op, Option<&'a Op>);
+
 /// A change that the [`Writer`](super::Writer) executes.
 pub trait Write: Send + 'static {
     /// The outcome.
@@ -51,6 +58,12 @@ pub trait Write: Send + 'static {
     fn rejected(_outcome: &Self::Outcome) -> usize {
         0
     }
+
+    /// The same change, with a check of its operations before the first is executed: of each plan, or of
+    /// all operations now.
+    fn checked(self, check: OpCheck) -> Result<Self, Error>
+    where
+        Self: Sized;
 
     /// The change as a job of the executor's thread.
     fn into_job(self, deadline: Instant, dry_run: bool, reply: Reply<Self::Outcome>) -> Job;
@@ -176,6 +189,14 @@ impl<P: TypedQuery, R: TypedQuery> Write for Transaction<P, R> {
         outcome.steps.iter().map(|step| &step.op)
     }
 
+    fn checked(mut self, mut check: OpCheck) -> Result<Self, Error> {
+        self.plan = self.plan.checked(move |plan| {
+            let mut steps = plan.stages.iter().flatten();
+            check(&mut steps.by_ref().map(|step| (&step.op, step.undo.as_ref())))
+        });
+        Ok(self)
+    }
+
     fn into_job(self, deadline: Instant, dry_run: bool, reply: Reply<Self::Outcome>) -> Job {
         let pending = Pending {
             request: (),
@@ -205,6 +226,11 @@ impl Write for CommandList {
     fn ops(outcome: &Self::Outcome) -> impl Iterator<Item = &Op> {
         let results = outcome.ops.iter().zip(&outcome.results);
         results.filter_map(|(op, result)| (*result == CommandResult::Done).then_some(op))
+    }
+
+    fn checked(self, mut check: OpCheck) -> Result<Self, Error> {
+        check(&mut self.ops.iter().map(|op| (op, None)))?;
+        Ok(self)
     }
 
     fn rejected(outcome: &Self::Outcome) -> usize {

@@ -199,6 +199,30 @@ impl<A> Planner<A> {
         }
     }
 
+    /// The same plan, which `check` may refuse.
+    pub(super) fn checked(
+        self,
+        mut check: impl FnMut(&Plan) -> Result<(), Error> + Send + 'static,
+    ) -> Self
+    where
+        A: 'static,
+    {
+        match self {
+            Self::Once(plan) => Self::Once(plan.map(|plan| -> Box<PlanOnce<A>> {
+                Box::new(move |answer| {
+                    let plan = plan(answer)?;
+                    check(&plan)?;
+                    Ok(plan)
+                })
+            })),
+            Self::Repeated(mut plan) => Self::Repeated(Box::new(move |answer| {
+                let plan = plan(answer)?;
+                check(&plan)?;
+                Ok(plan)
+            })),
+        }
+    }
+
     pub(super) fn is_repeated(&self) -> bool {
         matches!(self, Self::Repeated(_))
     }

@@ -3,6 +3,7 @@
 use tonic::{Request, Streaming};
 
 use super::{
+    access,
     api::{Api, Reply, ResponseStream},
     connections, info, list_services, listing, rules, servers, services, settings, stats,
     sync_daemons, timeouts, zero,
@@ -194,6 +195,20 @@ impl IpvsService for Api {
         request: Request<pb::GetListingRequest>,
     ) -> Reply<Self::GetListingStream> {
         self.streaming(request, listing::get).await
+    }
+
+    async fn get_principal(
+        &self,
+        request: Request<pb::GetPrincipalRequest>,
+    ) -> Reply<pb::GetPrincipalResponse> {
+        self.unary(request, access::principal).await
+    }
+
+    async fn check_permission(
+        &self,
+        request: Request<pb::CheckPermissionRequest>,
+    ) -> Reply<pb::CheckPermissionResponse> {
+        self.unary(request, access::permission).await
     }
 
     type SaveRulesStream = ResponseStream<pb::SaveRulesResponse>;

@@ -53,10 +53,11 @@ pub(super) fn context(
     let id = id.unwrap_or_else(|| RequestId::new(request_id(headers).unwrap_or("-")));
     let peer = extensions.get::<ConnectInfo<Peer>>();
     let complete = extensions.get::<CompleteRequest>().cloned();
+    let session = extensions.get().cloned();
     RequestContext {
         peer: peer.map(|ConnectInfo(peer)| *peer),
         span: extensions.get().cloned().unwrap_or_default(),
-        ..RequestContext::of(complete, id, requested.min(max_timeout))
+        ..RequestContext::of(complete, session, id, requested.min(max_timeout))
     }
 }
 
@@ -183,6 +184,7 @@ macro_rules! reads_without_age {
 
 reads_without_age! {
     GetListingRequest SaveRulesRequest ListConnectionsRequest CountConnectionsRequest
+    GetPrincipalRequest CheckPermissionRequest
 }
 
 writes! {

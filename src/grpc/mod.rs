@@ -2,6 +2,7 @@
 //! results to messages. It makes no decisions. Files are named after resources, as in the HTTP front
 //! end. The comments in `proto/ipvsd/v1` are the reference of the API.
 
+mod access;
 mod api;
 mod connections;
 mod convert;

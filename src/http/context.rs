@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     app::{CompleteRequest, RequestContext, RequestId, RequestSpan},
-    identity::Peer,
+    identity::{Peer, Session},
     model::Reason,
 };
 
@@ -31,6 +31,7 @@ pub(super) struct Caller {
     request_id: RequestId,
     span: RequestSpan,
     complete: Option<CompleteRequest>,
+    session: Option<Session>,
     timeout: Duration,
 }
 
@@ -69,6 +70,7 @@ impl Caller {
                 .unwrap_or_else(|| from_header(&parts.headers)),
             span: parts.extensions.get().cloned().unwrap_or_default(),
             complete: parts.extensions.get().cloned(),
+            session: parts.extensions.get().cloned(),
             timeout: api.options.request_timeout,
         }
     }
@@ -78,7 +80,7 @@ impl Caller {
         RequestContext {
             peer: self.peer,
             span: self.span,
-            ..RequestContext::of(self.complete, self.request_id, self.timeout)
+            ..RequestContext::of(self.complete, self.session, self.request_id, self.timeout)
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The HTTP front end. It parses requests into the model's drafts, calls the use cases of `app`, and
 //! encodes the model's views. One file per resource.
 
+mod access;
 mod body;
 mod complete;
 mod compression;
@@ -101,6 +102,8 @@ fn operations() -> OpenApiRouter<Api> {
         routes!(stats::get),
         routes!(info::get),
         routes!(settings::get, settings::update),
+        routes!(access::whoami),
+        routes!(access::can_i),
         routes!(index::root),
         routes!(index::v1),
         routes!(health::alive),

@@ -77,6 +77,7 @@ describes the reasons. `X-Request-Id` is part of the response, of errors and of 
         (name = "timeouts", description = "Timeouts of idle connections"),
         (name = "sync daemons", description = "Connection synchronisation"),
         (name = "settings", description = "Kernel settings"),
+        (name = "access", description = "The principal of a request, and what it may do"),
         (name = "about", description = "Daemon, kernel, health, errors"),
     )
 )]

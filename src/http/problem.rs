@@ -16,6 +16,9 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 /// Header with the id of a request, in requests and responses.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// `WWW-Authenticate` of a response with status 401 (RFC 6750, section 3).
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"ipvsd\"");
+
 /// The body of an error response (RFC 9457).
 #[derive(Clone, Debug, Serialize)]
 pub struct Problem {
@@ -121,6 +124,9 @@ impl From<Error> for Problem {
             && let Some(seconds) = retry_after(reason)
         {
             headers.insert(header::RETRY_AFTER, seconds);
+        }
+        if reason == Reason::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }
         Self {
             kind: format!("/errors/{reason}"),

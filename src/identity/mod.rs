@@ -1,23 +1,32 @@
-//! Who sends a request: the principal that the daemon recognised, the peer at the other end of the
-//! connection, and the site whose page made a browser send it. No I/O.
+//! Who sends a request, and what it may do: the principal, its role and its scope, the policy that
+//! assigns them to credentials, and the decision; the peer at the other end of the connection, and
+//! the site whose page made a browser send the request. No I/O.
 
+mod certificate;
+mod credential;
+mod decision;
 mod host;
+mod policy;
+mod principal;
+mod role;
+mod scope;
 mod site;
+mod token;
+mod verb;
 
 use std::{fmt, net::SocketAddr};
 
+pub use certificate::CertificateIdentity;
+pub use credential::{Authenticate, Credential, Session};
+pub use decision::unauthenticated;
 pub use host::{Authority, Host, InvalidAuthority};
+pub use policy::{Accounts, DEFAULT_GROUP, Entry, Policy, PolicyError};
+pub use principal::{CredentialKind, Grant, Principal};
+pub use role::{InvalidRole, Role};
+pub use scope::{Rule, Scope};
 pub use site::require_own_site;
-
-/// The identity on whose behalf a request runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Principal {
-    /// A client that presented no credential.
-    #[default]
-    Anonymous,
-    /// The daemon itself. The name says which part of it, such as `readiness`.
-    System(&'static str),
-}
+pub use token::{InvalidHash, TOKEN_PREFIX, TokenHash};
+pub use verb::{Extent, InvalidVerb, Verb};
 
 /// The other end of a connection, as the kernel reports it. HTTP and gRPC requests carry it as the
 /// extension `ConnectInfo<Peer>`.
@@ -34,17 +43,6 @@ pub enum Peer {
         /// Process id; absent if the process is in a PID namespace that this one cannot see.
         pid: Option<i32>,
     },
-}
-
-// === impl Principal ===
-
-impl fmt::Display for Principal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Anonymous => f.write_str("anonymous"),
-            Self::System(name) => write!(f, "system:{name}"),
-        }
-    }
 }
 
 // === impl Peer ===

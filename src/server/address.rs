@@ -12,6 +12,9 @@ use thiserror::Error;
 /// The default TCP port.
 pub const DEFAULT_PORT: u16 = 4787;
 
+/// The default unix socket.
+pub const DEFAULT_SOCKET: &str = "/run/ipvsd/ipvsd.sock";
+
 /// Maximum length of a unix socket path in bytes: `sun_path` without its terminating null byte
 /// (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
@@ -55,6 +58,13 @@ impl ListenAddress {
         };
         let (one, two) = (one.ip().to_canonical(), two.ip().to_canonical());
         one == two || includes(one, two) || includes(two, one)
+    }
+}
+
+impl ListenAddress {
+    /// The default unix socket.
+    pub fn default_socket() -> Self {
+        Self::Unix(DEFAULT_SOCKET.into())
     }
 }
 

@@ -39,7 +39,8 @@ pub struct ServeOptions {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Listen address: 127.0.0.1:4787, `[::1]:4787` or unix:/path; may be repeated. Port 0 selects
-    /// a free port. [env: IPVSD_LISTEN, separated by commas] [default: 127.0.0.1:4787]
+    /// a free port. [env: IPVSD_LISTEN, separated by commas] [default: unix:/run/ipvsd/ipvsd.sock
+    /// and 127.0.0.1:4787; with --dev 127.0.0.1:4787]
     #[arg(long, value_name = "ADDR")]
     pub listen: Vec<String>,
     /// Network namespace to manage (ip netns list). [env: IPVSD_NETNS] [default: the daemon's own]
@@ -49,8 +50,15 @@ pub struct ServeOptions {
     /// IPVSD_KERNEL] [default: netlink]
     #[arg(long, value_name = "KERNEL", value_parser = ["netlink", "fake"])]
     pub kernel: Option<String>,
-    /// Allow non-loopback listeners WITHOUT authentication: anyone who can connect has full
-    /// control. [env: IPVSD_INSECURE]
+    /// Policy file (TOML): which credentials are valid, and what they permit. [env: IPVSD_POLICY]
+    /// [default: root, the daemon's user and the group ipvsd may do everything, on unix sockets]
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// For development: permit everything WITHOUT a credential, on this machine only. [env: IPVSD_DEV]
+    #[arg(long)]
+    pub dev: bool,
+    /// Allow TCP listeners without encryption on other addresses than loopback; without a policy,
+    /// anyone who can connect has full control. [env: IPVSD_INSECURE]
     #[arg(long)]
     pub insecure: bool,
     /// Log format on standard error. [env: IPVSD_LOG_FORMAT] [default: text]
@@ -93,12 +101,16 @@ impl ServeOptions {
     /// Key, flag and value of every setting given on the command line.
     pub fn settings(&self) -> Vec<(&'static str, &'static str, String)> {
         let listen = (!self.listen.is_empty()).then(|| self.listen.join(","));
-        let insecure = self.insecure.then(|| "true".to_owned());
+        let flag = |is_set: bool| is_set.then(|| "true".to_owned());
+        let policy = self.policy.as_deref();
+        let policy = policy.map(|path| path.to_string_lossy().into_owned());
         [
             ("listen", "--listen", listen),
             ("netns", "--netns", self.netns.clone()),
             ("kernel", "--kernel", self.kernel.clone()),
-            ("insecure", "--insecure", insecure),
+            ("policy", "--policy", policy),
+            ("dev", "--dev", flag(self.dev)),
+            ("insecure", "--insecure", flag(self.insecure)),
             ("log.format", "--log-format", self.log_format.clone()),
         ]
         .into_iter()

@@ -1,6 +1,6 @@
 //! The configuration: settings, ranges and defaults. `deploy/ipvsd.toml` gives the reasons.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::address::ListenAddress;
 use crate::{app::AppOptions, budget, executor::ExecutorLimits};
@@ -8,12 +8,21 @@ use crate::{app::AppOptions, budget, executor::ExecutorLimits};
 /// All settings of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Addresses to listen on; every listener serves the whole API. Default: `127.0.0.1:4787`.
+    /// Addresses to listen on; every listener serves the whole API. Default:
+    /// `unix:/run/ipvsd/ipvsd.sock` and `127.0.0.1:4787`; with `dev`, the latter alone.
     pub listen: Vec<ListenAddress>,
     /// Permission bits of unix sockets, 0 to 0o777. Default: 0o660, owner and group.
     pub socket_mode: u32,
-    /// Allows TCP listeners on non-loopback addresses, without authentication or encryption.
-    /// Default: false.
+    /// Group of unix sockets: a name. Default: none, which is `ipvsd` if there is such a group.
+    pub socket_group: Option<String>,
+    /// The policy: which credentials are valid, and what they permit. Default: none, which permits
+    /// everything to root, to the daemon's user and to the group `ipvsd`, on unix sockets.
+    pub policy: Option<PathBuf>,
+    /// For development: without a credential, everything is permitted. Only local listeners. Default:
+    /// false.
+    pub dev: bool,
+    /// Allows TCP listeners without encryption on non-loopback addresses, and, unless there is a policy,
+    /// everything without a credential. Default: false.
     pub insecure: bool,
     /// Host names by which clients may address the TCP listeners, beside IP addresses, `localhost`
     /// and the name of the machine; `*` for any. Lower case. Default: none.
@@ -103,8 +112,11 @@ pub struct Limits {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: vec![ListenAddress::default()],
+            listen: vec![ListenAddress::default_socket(), ListenAddress::default()],
             socket_mode: 0o660,
+            socket_group: None,
+            policy: None,
+            dev: false,
             insecure: false,
             allowed_hosts: Vec::new(),
             netns: None,
@@ -112,6 +124,13 @@ impl Default for Config {
             log: LogConfig::default(),
             limits: Limits::default(),
         }
+    }
+}
+
+impl Config {
+    /// Whether everything is permitted to a client without a credential.
+    pub fn anonymous_is_admin(&self) -> bool {
+        self.dev || (self.insecure && self.policy.is_none())
     }
 }
 

@@ -89,14 +89,20 @@ pub enum ConfigProblem {
     /// Two addresses cannot both be listened on.
     #[error("{0} and {1} are not distinct: one of them includes the other; list only that one")]
     Overlap(String, String),
-    /// A listener is reachable from other machines, and `insecure` is not set.
+    /// A listener without encryption is reachable from other machines, and `insecure` is not set.
     #[error(
-        "{0} is not a loopback address: anyone who can connect to it would have full control of \
-         the load balancer, because requests are neither authenticated nor encrypted. Listen on \
+        "{0} is not a loopback address: requests are not encrypted there, so that anyone on the \
+         way can read the tokens and change what is requested. Listen on tls:{0}; or on \
          127.0.0.1, [::1] or unix:/path and forward it by a proxy or ssh; or, on a trusted \
          network, set --insecure or insecure = true"
     )]
     NotLoopback(String),
+    /// A listener is reachable from other machines, and `dev` is set.
+    #[error(
+        "{0} is not a loopback address, and dev permits everything without a credential. Remove \
+         --dev or dev = true, and set a policy"
+    )]
+    NotForDevelopment(String),
     /// The value exceeds that of another key.
     #[error("{value} is greater than {other} = {limit}")]
     GreaterThan {

@@ -24,7 +24,7 @@ use tokio::{
 use tower::Service;
 
 use super::{
-    activity::{ConnectionActivity, MonitoredBody, TimeoutAction},
+    activity::{ConnectionActivity, MonitoredBody, RequestGuard, TimeoutAction},
     batched_io::BatchedIo,
     config::Limits,
     date, path,
@@ -32,7 +32,12 @@ use super::{
     runtime::{ConnectionTimer, StreamExecutor},
     shutdown::{Phase, Shutdown},
 };
-use crate::{budget::Budget, clock, identity::Peer, model};
+use crate::{
+    budget::Budget,
+    clock,
+    identity::{Credential, Peer},
+    model,
+};
 
 /// The smallest buffer that hyper accepts for HTTP/1.
 const HTTP1_MIN_BUFFER: usize = 8192;
@@ -60,6 +65,8 @@ pub(super) struct ConnectionRequest {
     pub(super) budget: Budget,
     /// When the head was read.
     pub(super) received: Instant,
+    /// What the connection itself proves about the client.
+    pub(super) credential: Credential,
 }
 
 /// Serves connections. Shared by all of them.
@@ -114,15 +121,28 @@ impl ConnectionHandler {
     }
 
     /// Serves one connection until it ends.
-    pub(super) async fn serve<S>(&self, socket: S, peer: Peer, router: Router)
-    where
+    pub(super) async fn serve<S>(
+        &self,
+        socket: S,
+        peer: Peer,
+        credential: Credential,
+        router: Router,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let activity = ConnectionActivity::new();
         let requests = activity.clone();
         let budget = self.budget.of_connection();
         let io = BatchedIo::new(socket, activity.clone(), budget.clone());
-        let service = service_fn(move |request| call(&router, &requests, &budget, peer, request));
+        let service = service_fn(move |request| {
+            let guard = requests.begin_request();
+            let known = ConnectionRequest {
+                budget: budget.clone(),
+                received: guard.received,
+                credential: credential.clone(),
+            };
+            call(&router, guard, known, peer, request)
+        });
         let connection = self
             .builder
             .serve_connection(TokioIo::new(io.clone()), service);
@@ -171,20 +191,18 @@ impl ConnectionHandler {
 /// Passes a request to the router, and monitors its response.
 fn call(
     router: &Router,
-    activity: &ConnectionActivity,
-    budget: &Budget,
+    guard: RequestGuard,
+    known: ConnectionRequest,
     peer: Peer,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<MonitoredBody>, Overloaded>> + use<> {
-    let guard = activity.begin_request();
-    let own = budget.charge_reserved(REQUEST_BYTES + head_length(&request));
+    let own = known
+        .budget
+        .charge_reserved(REQUEST_BYTES + head_length(&request));
     let mut request = request.map(Body::new);
     path::trim(&mut request);
     request.extensions_mut().insert(ConnectInfo(peer));
-    request.extensions_mut().insert(ConnectionRequest {
-        budget: budget.clone(),
-        received: guard.received,
-    });
+    request.extensions_mut().insert(known);
     let response = router.clone().call(request);
     async move {
         let own = own.map_err(Overloaded)?;

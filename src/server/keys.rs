@@ -1,7 +1,10 @@
 //! The table of keys: how each setting is parsed, checked and formatted. The file, the environment,
 //! the command line and `--check-config` use it.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     address::ListenAddress,
@@ -111,6 +114,35 @@ pub(super) const KEYS: &[Key] = &[
             Ok(())
         },
         show: |config| format!("\"{:04o}\"", config.socket_mode),
+    },
+    Key {
+        name: "socket_group",
+        set: |config, raw| {
+            let text = raw.text()?;
+            config.socket_group = Some(text.to_owned()).filter(|name| !name.is_empty());
+            Ok(())
+        },
+        show: |config| quote(config.socket_group.as_deref().unwrap_or_default()),
+    },
+    Key {
+        name: "policy",
+        set: |config, raw| {
+            let text = raw.text()?;
+            if text.contains('\0') {
+                return Err(raw.unexpected("the path of a file, or \"\""));
+            }
+            config.policy = Some(PathBuf::from(text)).filter(|path| path != Path::new(""));
+            Ok(())
+        },
+        show: |config| {
+            let path = config.policy.as_deref().unwrap_or(Path::new(""));
+            quote(&path.to_string_lossy())
+        },
+    },
+    Key {
+        name: "dev",
+        set: |config, raw| raw.boolean().map(|value| config.dev = value),
+        show: |config| config.dev.to_string(),
     },
     Key {
         name: "insecure",

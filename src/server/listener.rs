@@ -1,12 +1,13 @@
 //! Listening sockets: TCP and unix, with the file of the latter.
 
 use std::{
-    fs, io,
+    fs::{self, DirBuilder},
+    io,
     net::SocketAddr,
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::{
-            fs::{FileTypeExt, PermissionsExt},
+            fs::{DirBuilderExt, FileTypeExt, PermissionsExt, chown},
             net::UnixListener as BlockingUnixListener,
         },
     },
@@ -22,16 +23,18 @@ use nix::{
         },
         stat::{Mode, fchmod},
     },
+    unistd::{Group, geteuid, getgroups},
 };
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use super::{
     address::ListenAddress,
-    config::Limits,
+    config::{Config, Limits},
+    peer_groups,
     socket_file::{LockError, LockFile, SocketFile},
 };
-use crate::identity::Peer;
+use crate::identity::{Credential, DEFAULT_GROUP, Peer};
 
 /// Connections that wait in the kernel to be accepted, per listener. The kernel may limit it further
 /// (net.core.somaxconn).
@@ -71,6 +74,9 @@ pub enum BindError {
          the daemon's user can open; remove it"
     )]
     ForeignLock(ListenAddress),
+    /// The configured group of unix sockets does not exist.
+    #[error("socket_group: there is no group {0:?} (groupadd --system {0})")]
+    NoGroup(String),
     /// The directory of the unix socket does not exist.
     #[error(
         "cannot listen on {0}: its directory does not exist; create it (systemd: RuntimeDirectory=)"
@@ -87,22 +93,20 @@ pub(super) enum Listener {
 /// An accepted connection.
 pub(super) enum Accepted {
     Tcp(TcpStream, Peer),
-    Unix(UnixStream, Peer),
+    Unix(UnixStream, Peer, Credential),
 }
 
 impl Listener {
     /// Binds an address and listens. Requires a running tokio runtime.
-    pub(super) fn bind(
-        address: &ListenAddress,
-        socket_mode: u32,
-        limits: &Limits,
-    ) -> Result<Self, BindError> {
+    pub(super) fn bind(address: &ListenAddress, config: &Config) -> Result<Self, BindError> {
         match address {
-            ListenAddress::Tcp(tcp) => bind_tcp(*tcp, limits).map_err(|error| BindError::System {
-                address: address.clone(),
-                error,
-            }),
-            ListenAddress::Unix(path) => bind_unix(address, path, socket_mode),
+            ListenAddress::Tcp(tcp) => {
+                bind_tcp(*tcp, &config.limits).map_err(|error| BindError::System {
+                    address: address.clone(),
+                    error,
+                })
+            }
+            ListenAddress::Unix(path) => bind_unix(address, path, config),
         }
     }
 
@@ -132,7 +136,12 @@ impl Listener {
                     gid: credentials.gid(),
                     pid: credentials.pid(),
                 };
-                Ok(Accepted::Unix(stream, peer))
+                let credential = Credential::Unix {
+                    uid: credentials.uid(),
+                    gid: credentials.gid(),
+                    groups: peer_groups::of(&stream)?,
+                };
+                Ok(Accepted::Unix(stream, peer, credential))
             }
         }
     }
@@ -164,7 +173,9 @@ fn bind_tcp(address: SocketAddr, limits: &Limits) -> io::Result<Listener> {
     Ok(Listener::Tcp(listener, address))
 }
 
-fn bind_unix(address: &ListenAddress, path: &Path, mode: u32) -> Result<Listener, BindError> {
+fn bind_unix(address: &ListenAddress, path: &Path, config: &Config) -> Result<Listener, BindError> {
+    let mode = config.socket_mode;
+    let group = socket_group(config)?;
     let system = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => BindError::NoDirectory(address.clone()),
         io::ErrorKind::AddrInUse => BindError::InUse(address.clone()),
@@ -173,6 +184,16 @@ fn bind_unix(address: &ListenAddress, path: &Path, mode: u32) -> Result<Listener
             error,
         },
     };
+    if *address == ListenAddress::default_socket()
+        && let Some(directory) = path.parent()
+    {
+        // systemd makes it (RuntimeDirectory=); by hand, the daemon does.
+        let made = DirBuilder::new().mode(0o755).create(directory);
+        made.or_else(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Ok(()),
+            _ => Err(system(error)),
+        })?;
+    }
     // Otherwise two daemons that start at once could both find the stale socket, and the second
     // would remove the new socket of the first.
     let _lock = LockFile::acquire(path).map_err(|error| match error {
@@ -198,11 +219,30 @@ fn bind_unix(address: &ListenAddress, path: &Path, mode: u32) -> Result<Listener
     }
     let socket = unix_socket(path, mode).map_err(system)?;
     let file = SocketFile::new(path).map_err(system)?;
+    if let Some(group) = group {
+        chown(path, None, Some(group)).map_err(system)?;
+    }
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(system)?;
     let listener = BlockingUnixListener::from(socket);
     listener.set_nonblocking(true).map_err(system)?;
     let listener = UnixListener::from_std(listener).map_err(system)?;
     Ok(Listener::Unix(listener, file))
+}
+
+/// The group of unix sockets. That of the default may be missing, and may be one that the daemon must
+/// not give files to; an explicit one may not.
+fn socket_group(config: &Config) -> Result<Option<u32>, BindError> {
+    let name = config.socket_group.as_deref();
+    let id = Group::from_name(name.unwrap_or(DEFAULT_GROUP));
+    let id = id.ok().flatten().map(|group| group.gid.as_raw());
+    match (name, id) {
+        (Some(name), None) => Err(BindError::NoGroup(name.to_owned())),
+        (Some(_), id) => Ok(id),
+        (None, id) => Ok(id.filter(|id| {
+            let groups = getgroups().unwrap_or_default();
+            geteuid().is_root() || groups.iter().any(|group| group.as_raw() == *id)
+        })),
+    }
 }
 
 /// Connects to a unix socket. Succeeds also if its backlog is full, which means that another process
@@ -238,7 +278,8 @@ fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::AddrNotAvailable => "; no interface has this address (ip address)",
         io::ErrorKind::PermissionDenied => {
             "; ports below 1024 require CAP_NET_BIND_SERVICE, and a unix socket requires write \
-             permission in its directory"
+             permission in its directory; choose other addresses with --listen, or use --dev for \
+             development"
         }
         _ => "",
     }

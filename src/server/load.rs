@@ -20,6 +20,7 @@ use toml::{
 };
 
 use super::{
+    address::ListenAddress,
     args::ServeOptions,
     config::Config,
     config_error::{ConfigError, ConfigErrors, ConfigProblem, LoadError, Origin},
@@ -215,11 +216,12 @@ impl ConfigBuilder {
                 self.reject_value_of("listen", problem);
             }
         }
-        if !self.config.insecure {
-            for address in listen {
-                if !address.is_local() {
-                    self.reject_value_of("listen", ConfigProblem::NotLoopback(address.to_string()));
-                }
+        for address in listen.into_iter().filter(|address| !address.is_local()) {
+            let address = address.to_string();
+            if self.config.dev {
+                self.reject_value_of("listen", ConfigProblem::NotForDevelopment(address));
+            } else if !self.config.insecure {
+                self.reject_value_of("listen", ConfigProblem::NotLoopback(address));
             }
         }
         let (page, limit) = (
@@ -243,6 +245,9 @@ impl ConfigBuilder {
     }
 
     fn finish(mut self) -> Result<Config, ConfigErrors> {
+        if self.config.dev && !self.origins.contains_key("listen") {
+            self.config.listen = vec![ListenAddress::default()];
+        }
         // If `insecure` or a page size was not read, these checks would report follow-up errors.
         if self.errors.is_empty() {
             self.check_dependencies();

@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use crate::{
         budget::Budget,
-        server::{Config, with_middleware},
+        server::{Authenticator, Config, with_middleware},
     };
 
     #[derive(Clone, Default)]
@@ -160,7 +160,12 @@ mod tests {
 
         let handler = get(async || -> () { panic!("on purpose") });
         let router = Router::new().route("/panic", handler);
-        let router = with_middleware(router, &Config::default(), &Budget::default(), |_, _| {
+        let config = Config {
+            dev: true,
+            ..Config::default()
+        };
+        let open = Authenticator::load(&config).unwrap();
+        let router = with_middleware(router, &config, &open, &Budget::default(), |_, _| {
             Response::new(Body::empty())
         });
         let request = Request::get("/panic")

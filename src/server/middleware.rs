@@ -26,6 +26,7 @@ use tracing::Level;
 
 use super::{
     admission::Admission,
+    authentication::Authenticator,
     config::Config,
     connection::ConnectionRequest,
     gate::{self, AllowedHosts},
@@ -50,12 +51,13 @@ const MAX_LOGGED_PATH: usize = 256;
 /// What a request passes through before the routes.
 struct Checks {
     hosts: AllowedHosts,
+    authenticator: Arc<Authenticator>,
     admission: Admission,
     render: RejectionResponse,
 }
 
 /// Wraps all current routes and the fallback of `router`, from the outside in: headers for browsers;
-/// request id and log; panic handler; checks of the head (`allowed_hosts`);
+/// request id and log; panic handler; checks of the head (`allowed_hosts`); authentication;
 /// `limits.max_body_bytes`, `limits.body_read_timeout`, `limits.max_concurrent_requests`, and the
 /// memory of requests and responses.
 ///
@@ -64,11 +66,13 @@ struct Checks {
 pub fn with_middleware(
     router: Router,
     config: &Config,
+    authenticator: &Arc<Authenticator>,
     budget: &Budget,
     render: RejectionResponse,
 ) -> Router {
     let checks = Arc::new(Checks {
         hosts: AllowedHosts::new(&config.allowed_hosts),
+        authenticator: authenticator.clone(),
         admission: Admission::new(&config.limits, budget),
         render,
     });
@@ -177,9 +181,10 @@ fn log_response(response: &Response, span: &RequestSpan, received: Instant) {
 // === impl Checks ===
 
 impl Checks {
-    /// Checks the head, admits the request, and passes it to the routes.
+    /// Checks the head, recognises the principal, admits the request, and passes it to the routes.
     async fn pass(&self, mut request: Request, routes: Route) -> Result<Response, Rejection> {
-        match gate::check(&mut request, &self.hosts) {
+        let checked = gate::check(&mut request, &self.hosts);
+        match checked.and_then(|()| self.authenticator.admit(&mut request)) {
             Ok(()) => self.admission.admit(request, routes).await,
             Err(error) => Ok(refusal::response(error, request.headers())),
         }

@@ -43,7 +43,7 @@ fn copy(key: &str, from: &Config, to: &mut Config) -> bool {
 
 impl Reloader {
     /// Reloads the configuration on each request.
-    pub async fn run(mut self, requests: ReloadRequests) {
+    pub async fn run(mut self, mut requests: ReloadRequests) {
         loop {
             requests.next().await;
             if self.options.config_file().is_none() {

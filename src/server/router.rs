@@ -1,10 +1,13 @@
 //! The router of the daemon: HTTP and gRPC on one port, distinguished by content type.
 
+use std::sync::Arc;
+
 use axum::{Router, extract::Request, response::Response, routing::Route};
 use http::HeaderMap;
 use tower::{layer::layer_fn, service_fn};
 
 use super::{
+    authentication::Authenticator,
     config::Config,
     grpc_gate,
     middleware::with_middleware,
@@ -19,7 +22,12 @@ use crate::{
 };
 
 /// Builds the router of the daemon: both front ends, one fallback, and the middleware.
-pub fn build_router(app: App, config: &Config, shutdown: &Shutdown) -> Router {
+pub fn build_router(
+    app: App,
+    config: &Config,
+    authenticator: &Arc<Authenticator>,
+    shutdown: &Shutdown,
+) -> Router {
     let limits = &config.limits;
     let draining = shutdown.clone();
     let grpc_options = limits
@@ -32,7 +40,7 @@ pub fn build_router(app: App, config: &Config, shutdown: &Shutdown) -> Router {
     let router = http_api::router(app.clone(), limits.http_options())
         .merge(grpc::router(app, grpc_options).layer(gate))
         .fallback(fallback);
-    with_middleware(router, config, &budget, rejection_response)
+    with_middleware(router, config, authenticator, &budget, rejection_response)
 }
 
 /// Response to an unknown path, in the protocol of the request.

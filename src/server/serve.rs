@@ -17,7 +17,7 @@ use super::{
     listener::{Accepted, BindError, Listener},
     shutdown::{Phase, Shutdown},
 };
-use crate::{app::BackgroundWork, budget::Budget};
+use crate::{app::BackgroundWork, budget::Budget, identity::Credential};
 
 /// First and longest pause after an accept that failed for lack of a resource (descriptors,
 /// memory); the pause doubles with each failure. Without it, the listener stays readable and the
@@ -78,7 +78,7 @@ impl Server {
         let listeners = config
             .listen
             .iter()
-            .map(|address| Listener::bind(address, config.socket_mode, &config.limits))
+            .map(|address| Listener::bind(address, config))
             .collect::<Result<Vec<_>, _>>()?;
         for listener in &listeners {
             tracing::info!(address = %listener.address(), "listening");
@@ -246,8 +246,12 @@ impl Acceptor {
         let (handler, router) = (self.handler.clone(), self.router.clone());
         tokio::spawn(async move {
             match accepted {
-                Accepted::Tcp(stream, peer) => handler.serve(stream, peer, router).await,
-                Accepted::Unix(stream, peer) => handler.serve(stream, peer, router).await,
+                Accepted::Tcp(stream, peer) => {
+                    handler.serve(stream, peer, Credential::None, router).await;
+                }
+                Accepted::Unix(stream, peer, credential) => {
+                    handler.serve(stream, peer, credential, router).await;
+                }
             }
             drop(slot);
         });

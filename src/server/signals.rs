@@ -2,11 +2,15 @@
 //! of a terminal stop (SIGTSTP) and of a program error keep theirs; the standard library ignores
 //! SIGPIPE.
 
-use std::{future::poll_fn, io, sync::Arc, task::Poll};
+use std::{
+    future::{pending, poll_fn},
+    io,
+    task::Poll,
+};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::Notify,
+    sync::watch,
 };
 
 use super::shutdown::Shutdown;
@@ -45,14 +49,18 @@ const SIGNALS: [(&str, libc::c_int, Effect); 13] = [
     ("SIGXFSZ", libc::SIGXFSZ, Effect::Ignore),
 ];
 
-/// Requests to reload the configuration (SIGHUP). Several that wait are one.
-#[derive(Clone, Debug, Default)]
-pub struct ReloadRequests(Arc<Notify>);
+/// Requests to reload the configuration and the files that it names (SIGHUP). Each clone receives all
+/// of them; several that wait are one.
+#[derive(Clone, Debug)]
+pub struct ReloadRequests(watch::Receiver<()>);
 
 impl ReloadRequests {
     /// Waits for the next request.
-    pub async fn next(&self) {
-        self.0.notified().await;
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            // The process ends.
+            pending::<()>().await;
+        }
     }
 }
 
@@ -62,15 +70,15 @@ pub fn handle_signals(shutdown: &Shutdown) -> io::Result<ReloadRequests> {
         .into_iter()
         .map(|(name, number, effect)| Ok((name, signal(SignalKind::from_raw(number))?, effect)))
         .collect::<io::Result<Vec<_>>>()?;
-    let (shutdown, reloads) = (shutdown.clone(), ReloadRequests::default());
-    let requests = reloads.clone();
+    let shutdown = shutdown.clone();
+    let (requests, reloads) = watch::channel(());
     tokio::spawn(async move {
         loop {
             let (signal, effect) = next(&mut signals).await;
             match effect {
                 Effect::Drain => shutdown.advance(),
                 Effect::Abort => shutdown.abort(),
-                Effect::Reload => requests.0.notify_one(),
+                Effect::Reload => requests.send_replace(()),
                 Effect::Log => {
                     tracing::info!(signal, "signal ignored");
                     continue;
@@ -80,7 +88,7 @@ pub fn handle_signals(shutdown: &Shutdown) -> io::Result<ReloadRequests> {
             tracing::info!(signal, phase = ?shutdown.phase(), "signal received");
         }
     });
-    Ok(reloads)
+    Ok(ReloadRequests(reloads))
 }
 
 /// Waits for the next signal.

@@ -16,7 +16,7 @@ use ipvsd::{
     app::{App, AppOptions},
     executor::{Executor, ExecutorLimits},
     kernel::FakeKernel,
-    server::{Config, ListenAddress, Server, Shutdown, build_router},
+    server::{Authenticator, Config, ListenAddress, Server, Shutdown, build_router},
 };
 use proptest::{
     prelude::*,
@@ -46,6 +46,7 @@ impl Daemon {
         let app = App::new(executor, AppOptions::default());
         let config = Config {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
+            dev: true,
             ..Config::default()
         };
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -54,7 +55,12 @@ impl Daemon {
             sender.send(server.addresses()).unwrap();
             let shutdown = Shutdown::new();
             let budget = app.budget().clone();
-            let router = build_router(app, &config, &shutdown);
+            let router = build_router(
+                app,
+                &config,
+                &Authenticator::load(&config).unwrap(),
+                &shutdown,
+            );
             server.serve(router, &budget, &shutdown).await;
         });
         let address = match receiver.recv().unwrap().as_slice() {

@@ -390,7 +390,7 @@ async fn a_page_token_is_valid_only_for_the_request_that_it_was_issued_for() {
         assert!(error.detail.contains("other filters"), "{error}");
     }
     let other_principal = RequestContext {
-        principal: Principal::System("test"),
+        principal: principal("alice", Role::Admin),
         ..context().clone()
     };
     let result = app.list_services(&other_principal, next).await;

@@ -194,12 +194,12 @@ async fn a_page_of_more_than_2048_entries_is_not_shared() {
 #[tokio::test]
 async fn principals_share_no_page() {
     let (_, app) = setup_five().await;
-    let anonymous = cached_context();
-    let system = RequestContext {
-        principal: Principal::System("test"),
-        ..anonymous.clone()
+    let system = cached_context();
+    let alice = RequestContext {
+        principal: principal("alice", Role::Admin),
+        ..system.clone()
     };
-    for context in [&anonymous, &system] {
+    for context in [&system, &alice] {
         let first = page(&app, context, 3).await;
         assert!(first.is_shared());
         // The token is valid for the principal that has requested the page.

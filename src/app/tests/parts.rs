@@ -3,7 +3,7 @@
 use futures_util::future::poll_fn;
 
 use super::*;
-use crate::ipvsadm;
+use crate::{identity::Session, ipvsadm};
 
 /// Use cases that read about this many servers before they send a list.
 fn app_with(kernel: &FakeKernel, listed_servers: usize) -> App {
@@ -65,6 +65,7 @@ async fn the_lists_of_a_connection_share_its_budget() {
     };
     let context = RequestContext::of(
         Some(complete),
+        Some(Session::system()),
         RequestId::new("1"),
         std::time::Duration::from_secs(60),
     );

@@ -80,7 +80,7 @@ async fn a_write_logs_who_wrote_and_what() {
     let (_, app) = setup();
     let (log, _guard) = WriteLog::start();
     let context = RequestContext {
-        principal: Principal::System("test"),
+        principal: principal("alice", Role::Admin),
         ..RequestContext::new(RequestId::new("request-7"), Duration::from_secs(3600))
     };
     let servers = json!([{"address": "10.0.0.1"}, {"address": "10.0.0.2"}]);
@@ -88,7 +88,7 @@ async fn a_write_logs_who_wrote_and_what() {
     app.create_service(&context, draft).await.unwrap();
     let expected = event([
         ("message", "write"),
-        ("principal", "system:test"),
+        ("principal", "alice"),
         ("dry_run", "false"),
         ("service", TCP),
         ("operations", "create_service create_server*2"),
@@ -153,7 +153,7 @@ async fn a_restore_logs_the_executed_operations() {
     events.collect::<Vec<_>>().await;
     let expected = event([
         ("message", "write"),
-        ("principal", "anonymous"),
+        ("principal", "system"),
         ("dry_run", "false"),
         ("service", TCP),
         ("rejected", "1"),
@@ -163,7 +163,7 @@ async fn a_restore_logs_the_executed_operations() {
     assert_eq!(part, expected, "without the rejected command");
     let expected = event([
         ("message", "restore ended"),
-        ("principal", "anonymous"),
+        ("principal", "system"),
         ("dry_run", "false"),
         ("commands", "4"),
         ("done", "3"),
@@ -181,7 +181,7 @@ async fn a_failed_write_logs_its_error() {
     let error = delete.await.unwrap_err();
     let expected = event([
         ("message", "write failed"),
-        ("principal", "anonymous"),
+        ("principal", "system"),
         ("dry_run", "false"),
         ("service", TCP),
         ("reason", "SERVICE_NOT_FOUND"),

@@ -49,9 +49,11 @@ fn masks_accept_exactly_the_fields_of_their_messages() {
 #[test]
 fn writes_and_only_writes_have_dry_run() {
     const READS: [&str; 13] = [
+        "CheckPermission",
         "CountConnections",
         "GetInfo",
         "GetListing",
+        "GetPrincipal",
         "GetServer",
         "GetService",
         "GetSettings",

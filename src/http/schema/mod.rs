@@ -2,6 +2,7 @@
 //! compare them with the model's own encoding. One schema of a resource serves requests and
 //! responses.
 
+mod access;
 mod problems;
 mod reports;
 mod resources;
@@ -91,6 +92,9 @@ schemas! {
     ServerInclude = reports::server_include();
     ListSort = reports::list_sort();
     StatsSort = reports::stats_sort();
+    Principal = access::principal();
+    ScopeRule = access::scope_rule();
+    Permission = access::permission();
     Problem = problems::problem();
     Violation = problems::violation();
     Reason = problems::reason();

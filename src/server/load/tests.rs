@@ -305,7 +305,9 @@ fn every_key_has_an_environment_variable() {
     let defaults = Config::default();
     for key in KEYS {
         let shown = (key.show)(&defaults);
-        let value = shown.trim_matches(['[', ']', '"', '\'']).to_owned();
+        let value = shown
+            .trim_matches(['[', ']', '"', '\''])
+            .replace("\", \"", ",");
         let value = if value.is_empty() {
             "name".to_owned()
         } else {
@@ -314,7 +316,7 @@ fn every_key_has_an_environment_variable() {
         let variable = key.variable();
         let valid = from_all("", &[(&variable, &value)], &[]);
         assert!(valid.is_ok(), "{variable}={value}: {valid:?}");
-        if key.name != "netns" {
+        if !["netns", "socket_group", "policy"].contains(&key.name) {
             let error = from_all("", &[(&variable, "=,=")], &[])
                 .unwrap_err()
                 .to_string();

@@ -26,6 +26,7 @@ impl Daemon {
     pub fn start_with(variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ipvsd"))
             .args([
+                "--dev",
                 "--kernel",
                 "fake",
                 "--listen",

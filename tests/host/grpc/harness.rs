@@ -43,6 +43,7 @@ pub async fn start_daemon_over(
     let executor = Executor::start(Arc::new(kernel.clone()), limits).unwrap();
     let app = App::new(executor, app);
     let router = router(app, options).fallback(unimplemented_fallback);
+    let router = router.layer(axum::Extension(ipvsd::identity::Session::system()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -13,6 +14,7 @@ use ipvsd::{
     app::{App, AppOptions},
     executor::{Executor, ExecutorLimits},
     http::{HttpOptions, not_found, router},
+    identity::Session,
     kernel::{FakeKernel, Kernel},
     server::Limits,
 };
@@ -74,7 +76,7 @@ impl Daemon {
                 ..app
             },
         );
-        let router = router(app, options);
+        let router = router(app, options).layer(Extension(Session::system()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {

@@ -187,6 +187,7 @@ async fn the_parts_of_a_body_may_take_longer_than_a_request() {
         ..Limits::default().http_options()
     };
     let router = router(App::new(executor, app), options);
+    let router = router.layer(axum::Extension(ipvsd::identity::Session::system()));
     let start = Instant::now();
     let request = Request::get("/v1/services").body(Body::empty()).unwrap();
     let response = router.oneshot(request).await.unwrap();

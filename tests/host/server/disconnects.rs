@@ -20,7 +20,7 @@ struct Daemon {
 impl Daemon {
     fn start() -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_ipvsd"))
-            .args(["--kernel", "fake", "--listen", "127.0.0.1:0"])
+            .args(["--dev", "--kernel", "fake", "--listen", "127.0.0.1:0"])
             .env_remove("RUST_LOG")
             .stderr(Stdio::piped())
             .spawn()

@@ -10,7 +10,7 @@ use ipvsd::{
     app::{App, AppOptions},
     executor::{Executor, ExecutorLimits},
     kernel::FakeKernel,
-    server::{Config, ListenAddress, Server, Shutdown, build_router},
+    server::{Authenticator, Config, ListenAddress, Server, Shutdown, build_router},
 };
 use tokio::net::UnixStream;
 
@@ -35,7 +35,12 @@ pub(super) async fn start(config: &Config) -> Daemon {
     let addresses = server.addresses();
     let shutdown = Shutdown::new();
     let budget = app.budget().clone();
-    let router = build_router(app, config, &shutdown);
+    let router = build_router(
+        app,
+        config,
+        &Authenticator::load(config).unwrap(),
+        &shutdown,
+    );
     tokio::spawn(async move { server.serve(router, &budget, &shutdown).await });
     let daemon = Daemon { kernel, addresses };
     for port in [80, 81] {

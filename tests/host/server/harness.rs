@@ -27,7 +27,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use ipvsd::{
     budget::Budget,
     identity::Peer,
-    server::{Config, DrainOutcome, ListenAddress, Rejection, Server, Shutdown, with_middleware},
+    server::{
+        Authenticator, Config, DrainOutcome, ListenAddress, Rejection, Server, Shutdown,
+        with_middleware,
+    },
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -178,6 +181,7 @@ pub fn render(rejection: Rejection, headers: &HeaderMap) -> Response {
 pub fn test_config() -> Config {
     let mut config = Config {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
+        dev: true,
         ..Config::default()
     };
     let limits = &mut config.limits;
@@ -201,7 +205,8 @@ pub fn start_server(config: &Config, router: Router) -> RunningServer {
     let addresses = server.addresses();
     let shutdown = Shutdown::new();
     let budget = Budget::new(config.limits.max_memory_bytes);
-    let router = with_middleware(router, config, &budget, render);
+    let open = Authenticator::load(config).unwrap();
+    let router = with_middleware(router, config, &open, &budget, render);
     let handle = shutdown.clone();
     let task = tokio::spawn(async move { server.serve(router, &budget, &handle).await });
     RunningServer {

@@ -15,7 +15,7 @@ use http_body_util::BodyExt;
 use ipvsd::{
     app::RequestId,
     budget::Budget,
-    server::{Config, Limits, with_middleware},
+    server::{Authenticator, Config, Limits, with_middleware},
 };
 use tokio::io::AsyncWriteExt;
 use tower::ServiceExt;
@@ -40,9 +40,22 @@ async fn send(router: &Router, mut request: Request<Body>) -> (Response<()>, Str
 fn limited_router(limits: &Limits) -> Router {
     let config = Config {
         limits: limits.clone(),
-        ..Config::default()
+        ..open_config()
     };
-    with_middleware(setup().router, &config, &Budget::default(), render)
+    with_checks(setup().router, &config)
+}
+
+/// A configuration that requires no credential.
+fn open_config() -> Config {
+    Config {
+        dev: true,
+        ..Config::default()
+    }
+}
+
+fn with_checks(router: Router, config: &Config) -> Router {
+    let open = Authenticator::load(config).unwrap();
+    with_middleware(router, config, &open, &Budget::default(), render)
 }
 
 fn request(path: &str, id: &[u8]) -> Request<Body> {
@@ -58,7 +71,7 @@ async fn a_valid_request_id_is_kept_and_returned() {
         "/id",
         get(async |axum::Extension(id): axum::Extension<RequestId>| id.as_str().to_owned()),
     );
-    let router = with_middleware(router, &Config::default(), &Budget::default(), render);
+    let router = with_checks(router, &open_config());
     for id in ["a", "7f3c-!~", &"x".repeat(128)] {
         let (head, body) = send(&router, request("/id", id.as_bytes())).await;
         assert_eq!(
@@ -309,7 +322,7 @@ async fn completed_requests_are_logged_at_debug_and_failed_ones_at_info() {
             "/ipvsd.v1.IpvsService/GetInfo",
             post(async || [("grpc-status", "14")]),
         );
-    let router = with_middleware(router, &Config::default(), &Budget::default(), render);
+    let router = with_checks(router, &open_config());
     for (method, path, level, route) in [
         (
             "GET",

@@ -1,6 +1,7 @@
 //! The server on real sockets, with well-behaved and misbehaving clients.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod command_line;
 mod disconnects;
 mod gate;

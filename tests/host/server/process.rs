@@ -39,7 +39,7 @@ impl Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ipvsd"));
         command
             .env_clear()
-            .args(["--listen", &address.to_string()])
+            .args(["--dev", "--listen", &address.to_string()])
             .env("IPVSD_KERNEL", "fake")
             .arg("--config")
             .arg(directory.0.join("ipvsd.toml"));

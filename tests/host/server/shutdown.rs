@@ -15,7 +15,7 @@ use ipvsd::{
         FakeKernel,
         fake::{Fault, On, command},
     },
-    server::{Config, DrainOutcome, Phase, Server, Shutdown, build_router},
+    server::{Authenticator, Config, DrainOutcome, Phase, Server, Shutdown, build_router},
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
@@ -170,7 +170,13 @@ fn sigterm_and_sigint_stop_the_daemon_and_remove_its_socket() {
         let directory = TempDir::new();
         let (path, address) = directory.socket();
         let mut daemon = Command::new(env!("CARGO_BIN_EXE_ipvsd"))
-            .args(["--kernel", "fake", "--listen", &address.to_string()])
+            .args([
+                "--dev",
+                "--kernel",
+                "fake",
+                "--listen",
+                &address.to_string(),
+            ])
             .env_remove("RUST_LOG")
             .stderr(Stdio::piped())
             .spawn()
@@ -209,7 +215,12 @@ fn slow_app(time: Duration) -> (FakeKernel, App) {
 /// A server of the application, to which a client has sent this request and left.
 async fn serve_and_leave(config: &Config, app: &App, path: &str, body: &str) -> RunningServer {
     let shutdown = Shutdown::new();
-    let router = build_router(app.clone(), config, &shutdown);
+    let router = build_router(
+        app.clone(),
+        config,
+        &Authenticator::load(config).unwrap(),
+        &shutdown,
+    );
     let server = Server::bind(config).unwrap();
     let server = server.with_background_work(app.background_work());
     let addresses = server.addresses();

@@ -30,6 +30,7 @@ impl Daemon {
             command.stderr(Stdio::null());
         }
         let mut child = command
+            .arg("--dev")
             .arg("--listen")
             .arg(ADDRESS.to_string())
             .stdin(Stdio::null())

@@ -1,0 +1,473 @@
+//! The policy: which credentials the daemon recognises, and what their principals may do.
+//!
+//! It is one TOML document, checked as a whole: an error names the line and the key. `docs/security.md`
+//! describes it.
+
+use std::{
+    collections::{HashMap, hash_map::Entry as MapEntry},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use thiserror::Error;
+use toml::Spanned;
+
+use super::{
+    certificate::CertificateIdentity,
+    principal::{CredentialKind, Grant, Principal},
+    role::Role,
+    scope::Scope,
+    token::TokenHash,
+};
+
+/// The credentials that the daemon recognises. Default: root, the user that runs the daemon, and the
+/// members of the group `ipvsd` are administrators on unix sockets, and nobody else may do anything.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    tokens: HashMap<TokenHash, Entry>,
+    certificates: Vec<(CertificateMatch, Entry)>,
+    unix: Vec<(UnixMatch, Entry)>,
+}
+
+/// A principal of the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The principal.
+    pub principal: Arc<Principal>,
+    /// When the credential ceases to be valid; `None` for never.
+    pub expires: Option<Timestamp>,
+}
+
+/// User and group ids of the names in a policy.
+pub trait Accounts {
+    /// The id of a user, by name.
+    fn user(&self, name: &str) -> Option<u32>;
+
+    /// The id of a group, by name.
+    fn group(&self, name: &str) -> Option<u32>;
+
+    /// The effective user id of the daemon.
+    fn own_user(&self) -> u32;
+}
+
+/// An error of a policy.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("line {line}: {}{message}", if key.is_empty() { String::new() } else { format!("{key}: ") })]
+pub struct PolicyError {
+    /// Line number, from 1.
+    pub line: usize,
+    /// The key, such as `token[2].role`; empty if the text is not TOML.
+    pub key: String,
+    /// What is wrong, and what is expected.
+    pub message: String,
+}
+
+/// What a certificate must have. Exactly one is set.
+#[derive(Clone, Debug)]
+enum CertificateMatch {
+    Dns(String),
+    Uri(String),
+    Email(String),
+    Subject(String),
+    CommonName(String),
+    Fingerprint(TokenHash),
+}
+
+/// What a process must have.
+#[derive(Clone, Copy, Debug)]
+enum UnixMatch {
+    User(u32),
+    Group(u32),
+}
+
+/// The document.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default)]
+    token: Vec<Spanned<TokenTable>>,
+    #[serde(default)]
+    certificate: Vec<Spanned<CertificateTable>>,
+    unix: Option<Vec<Spanned<UnixTable>>>,
+}
+
+/// `[[token]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenTable {
+    name: Name,
+    sha256: TokenHash,
+    role: Role,
+    scope: Option<Scope>,
+    #[serde(default)]
+    scope_reads: bool,
+    expires: Option<Expiry>,
+}
+
+/// `[[certificate]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CertificateTable {
+    name: Option<Name>,
+    dns: Option<String>,
+    uri: Option<String>,
+    email: Option<String>,
+    subject: Option<String>,
+    common_name: Option<String>,
+    fingerprint: Option<String>,
+    role: Role,
+    scope: Option<Scope>,
+    #[serde(default)]
+    scope_reads: bool,
+    expires: Option<Expiry>,
+}
+
+/// `[[unix]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UnixTable {
+    name: Option<Name>,
+    user: Option<Account>,
+    group: Option<Account>,
+    role: Role,
+    scope: Option<Scope>,
+    #[serde(default)]
+    scope_reads: bool,
+}
+
+/// A name or an id.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Account {
+    Id(u32),
+    Name(String),
+}
+
+/// The name of a principal: 1 to 253 bytes without control characters.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Name(String);
+
+/// A time with its offset.
+#[derive(Deserialize)]
+#[serde(try_from = "toml::Value")]
+struct Expiry(Timestamp);
+
+/// Longest name of a principal in bytes: that of a DNS name.
+const MAX_NAME: usize = 253;
+/// Most entries of a kind.
+const MAX_ENTRIES: usize = 10_000;
+/// The group whose members are administrators by default.
+pub const DEFAULT_GROUP: &str = "ipvsd";
+
+// === impl Policy ===
+
+impl Policy {
+    /// The policy without a document.
+    pub fn without_document(accounts: &dyn Accounts) -> Self {
+        Self {
+            tokens: HashMap::new(),
+            certificates: Vec::new(),
+            unix: default_unix(accounts),
+        }
+    }
+
+    /// Reads a document.
+    pub fn parse(text: &str, accounts: &dyn Accounts) -> Result<Self, PolicyError> {
+        let line_of = |offset: usize| {
+            let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
+            1 + before.iter().filter(|byte| **byte == b'\n').count()
+        };
+        let syntax = |error: &toml::de::Error, key: String| PolicyError {
+            line: line_of(error.span().map_or(0, |span| span.start)),
+            key,
+            message: error.message().to_owned(),
+        };
+        let document =
+            toml::Deserializer::parse(text).map_err(|error| syntax(&error, String::new()))?;
+        let document: Document = serde_path_to_error::deserialize(document).map_err(|error| {
+            // The type of a value with its place has a field of its own.
+            let path = error
+                .path()
+                .to_string()
+                .replace("$__serde_spanned_private_value.", "");
+            syntax(
+                error.inner(),
+                if path == "." { String::new() } else { path },
+            )
+        })?;
+        let at = |span: std::ops::Range<usize>, key: String| {
+            move |message: String| PolicyError {
+                line: line_of(span.start),
+                key,
+                message,
+            }
+        };
+        let Document {
+            token,
+            certificate,
+            unix,
+        } = document;
+        let mut policy = Self {
+            tokens: HashMap::new(),
+            certificates: Vec::new(),
+            unix: Vec::new(),
+        };
+        for (index, table) in token.into_iter().enumerate() {
+            let error = at(table.span(), format!("token[{index}]"));
+            policy.add_token(table.into_inner(), index).map_err(error)?;
+        }
+        for (index, table) in certificate.into_iter().enumerate() {
+            let error = at(table.span(), format!("certificate[{index}]"));
+            let entry = table.into_inner().entry(index).map_err(error)?;
+            policy.certificates.push(entry);
+        }
+        policy.unix = match unix {
+            None => default_unix(accounts),
+            Some(tables) => {
+                let mut entries = vec![administrator(UnixMatch::User(0), "root")];
+                for (index, table) in tables.into_iter().enumerate() {
+                    let error = at(table.span(), format!("unix[{index}]"));
+                    let entry = table.into_inner().entry(index, accounts);
+                    entries.push(entry.map_err(error)?);
+                }
+                entries
+            }
+        };
+        Ok(policy)
+    }
+
+    /// The entry of a bearer token.
+    pub fn token(&self, hash: &TokenHash) -> Option<&Entry> {
+        // The map compares hashes of secrets, whose timing says nothing about a secret. The final
+        // comparison does not depend on that.
+        let (known, entry) = self.tokens.get_key_value(hash)?;
+        known.matches(hash).then_some(entry)
+    }
+
+    /// The entry of a client certificate: the first that matches.
+    pub fn certificate(&self, certificate: &CertificateIdentity) -> Option<&Entry> {
+        let mut all = self.certificates.iter();
+        let found = all.find(|(wanted, _)| wanted.matches(certificate));
+        found.map(|(_, entry)| entry)
+    }
+
+    /// The entry of a local process: the first that matches. `groups` has its supplementary groups.
+    pub fn unix(&self, uid: u32, gid: u32, groups: &[u32]) -> Option<&Entry> {
+        let mut all = self.unix.iter();
+        let found = all.find(|(wanted, _)| match wanted {
+            UnixMatch::User(user) => *user == uid,
+            UnixMatch::Group(group) => *group == gid || groups.contains(group),
+        });
+        found.map(|(_, entry)| entry)
+    }
+
+    fn add_token(&mut self, table: TokenTable, index: usize) -> Result<(), String> {
+        let TokenTable {
+            name: Name(name),
+            sha256,
+            role,
+            scope,
+            scope_reads,
+            expires,
+        } = table;
+        check_number(index)?;
+        let grant = grant(role, scope, scope_reads);
+        let entry = entry(name, CredentialKind::Token, grant, expires);
+        match self.tokens.entry(sha256) {
+            MapEntry::Vacant(place) => drop(place.insert(entry)),
+            MapEntry::Occupied(other) => {
+                let name = &other.get().principal.name;
+                return Err(format!("sha256 is that of the token {name:?}, too"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Root, the user of the daemon, and the group `ipvsd` if there is one.
+fn default_unix(accounts: &dyn Accounts) -> Vec<(UnixMatch, Entry)> {
+    let mut entries = vec![administrator(UnixMatch::User(0), "root")];
+    let own = accounts.own_user();
+    if own != 0 {
+        entries.push(administrator(UnixMatch::User(own), &format!("uid:{own}")));
+    }
+    if let Some(group) = accounts.group(DEFAULT_GROUP) {
+        let name = format!("group:{DEFAULT_GROUP}");
+        entries.push(administrator(UnixMatch::Group(group), &name));
+    }
+    entries
+}
+
+fn administrator(wanted: UnixMatch, name: &str) -> (UnixMatch, Entry) {
+    let grant = Grant::of(Role::Admin);
+    let entry = entry(name.to_owned(), CredentialKind::Unix, grant, None);
+    (wanted, entry)
+}
+
+fn grant(role: Role, scope: Option<Scope>, scope_reads: bool) -> Grant {
+    Grant {
+        role,
+        scope: scope.unwrap_or_default(),
+        scope_reads,
+    }
+}
+
+fn entry(name: String, kind: CredentialKind, grant: Grant, expires: Option<Expiry>) -> Entry {
+    Entry {
+        principal: Arc::new(Principal {
+            name,
+            kind,
+            grant: Some(grant),
+        }),
+        expires: expires.map(|Expiry(time)| time),
+    }
+}
+
+fn check_number(index: usize) -> Result<(), String> {
+    match index < MAX_ENTRIES {
+        true => Ok(()),
+        false => Err(format!("more than {MAX_ENTRIES} entries")),
+    }
+}
+
+// === impl CertificateTable ===
+
+impl CertificateTable {
+    fn entry(self, index: usize) -> Result<(CertificateMatch, Entry), String> {
+        let Self {
+            name,
+            dns,
+            uri,
+            email,
+            subject,
+            common_name,
+            fingerprint,
+            role,
+            scope,
+            scope_reads,
+            expires,
+        } = self;
+        check_number(index)?;
+        let fingerprint = fingerprint.map(|text| {
+            let digits: String = text.split(':').collect();
+            let parsed: Result<TokenHash, _> = digits.parse();
+            parsed
+                .map(|hash| (CertificateMatch::Fingerprint(hash), hash.to_string()))
+                .map_err(|_| "fingerprint: expected a SHA-256, 64 hexadecimal digits".to_owned())
+        });
+        let texts = [
+            dns.map(|v| (CertificateMatch::Dns(v.to_ascii_lowercase()), v)),
+            uri.map(|v| (CertificateMatch::Uri(v.clone()), v)),
+            email.map(|v| (CertificateMatch::Email(v.clone()), v)),
+            subject.map(|v| (CertificateMatch::Subject(v.clone()), v)),
+            common_name.map(|v| (CertificateMatch::CommonName(v.clone()), v)),
+            fingerprint.transpose()?,
+        ];
+        let mut present = texts.into_iter().flatten();
+        let (Some((wanted, value)), None) = (present.next(), present.next()) else {
+            return Err(
+                "exactly one of dns, uri, email, subject, common_name and fingerprint is \
+                        required"
+                    .to_owned(),
+            );
+        };
+        let name = match name {
+            Some(Name(name)) => name,
+            None => Name::try_from(value)?.0,
+        };
+        let grant = grant(role, scope, scope_reads);
+        Ok((
+            wanted,
+            entry(name, CredentialKind::Certificate, grant, expires),
+        ))
+    }
+}
+
+impl CertificateMatch {
+    fn matches(&self, certificate: &CertificateIdentity) -> bool {
+        match self {
+            Self::Dns(name) => certificate
+                .dns
+                .iter()
+                .any(|dns| dns.eq_ignore_ascii_case(name)),
+            Self::Uri(uri) => certificate.uris.contains(uri),
+            Self::Email(email) => certificate.emails.contains(email),
+            Self::Subject(subject) => certificate.subject == *subject,
+            Self::CommonName(name) => certificate.common_name.as_ref() == Some(name),
+            Self::Fingerprint(hash) => hash.is(&certificate.fingerprint),
+        }
+    }
+}
+
+// === impl UnixTable ===
+
+impl UnixTable {
+    fn entry(self, index: usize, accounts: &dyn Accounts) -> Result<(UnixMatch, Entry), String> {
+        let Self {
+            name,
+            user,
+            group,
+            role,
+            scope,
+            scope_reads,
+        } = self;
+        check_number(index)?;
+        let (wanted, default) = match (user, group) {
+            (Some(Account::Id(id)), None) => (UnixMatch::User(id), format!("uid:{id}")),
+            (Some(Account::Name(name)), None) => {
+                let id = accounts.user(&name);
+                let id = id.ok_or_else(|| format!("user: there is no user {name:?}"))?;
+                (UnixMatch::User(id), format!("user:{name}"))
+            }
+            (None, Some(Account::Id(id))) => (UnixMatch::Group(id), format!("gid:{id}")),
+            (None, Some(Account::Name(name))) => {
+                let id = accounts.group(&name);
+                let id = id.ok_or_else(|| format!("group: there is no group {name:?}"))?;
+                (UnixMatch::Group(id), format!("group:{name}"))
+            }
+            _ => return Err("exactly one of user and group is required".to_owned()),
+        };
+        let name = name.map_or(default, |Name(name)| name);
+        let grant = grant(role, scope, scope_reads);
+        Ok((wanted, entry(name, CredentialKind::Unix, grant, None)))
+    }
+}
+
+// === impl Name ===
+
+impl TryFrom<String> for Name {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let fits = (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control);
+        match fits {
+            true => Ok(Self(text)),
+            false => Err(format!(
+                "a name must have 1 to {MAX_NAME} bytes and no control characters"
+            )),
+        }
+    }
+}
+
+// === impl Expiry ===
+
+impl TryFrom<toml::Value> for Expiry {
+    type Error = String;
+
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        let text = match &value {
+            toml::Value::Datetime(time) => time.to_string(),
+            toml::Value::String(text) => text.clone(),
+            other => other.type_str().to_owned(),
+        };
+        let time = text.parse().map(Self);
+        time.map_err(|_| {
+            format!("{text} is not a time with its offset, such as 2027-01-01T00:00:00Z")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! Authentication: the principal of each request.
+//!
+//! A request that presents a token is judged by it alone. Without one, the connection's own credential
+//! counts: the client certificate, or the process at the other end of a unix socket.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use axum::extract::{MatchedPath, Request};
+use http::{HeaderMap, header::AUTHORIZATION};
+use jiff::Timestamp;
+use tokio::time::sleep;
+
+use super::{
+    config::Config,
+    connection::ConnectionRequest,
+    policy_file::{self, PolicyFileError},
+    signals::ReloadRequests,
+};
+use crate::{
+    identity::{
+        Authenticate, Credential, Entry, Policy, Principal, Session, TOKEN_PREFIX, TokenHash,
+        unauthenticated,
+    },
+    model::{Error, Reason},
+};
+
+/// Recognises the principals of requests by the policy in effect.
+#[derive(Debug)]
+pub struct Authenticator {
+    policy: ArcSwap<Policy>,
+    /// The principal of requests without a credential.
+    anonymous: Arc<Principal>,
+}
+
+/// How often the policy file is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Longest token in bytes. Tokens of identity providers with many groups have several kilobytes.
+const MAX_TOKEN: usize = 16 << 10;
+
+/// Routes that require no credential. They show nothing of the director: a supervisor asks whether the
+/// daemon lives, and a developer reads what the API is, without a secret.
+const PUBLIC_ROUTES: [&str; 12] = [
+    "/",
+    "/v1",
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/openapi.yaml",
+    "/docs",
+    "/docs/{*rest}",
+    "/errors",
+    "/errors/{reason}",
+    "/grpc.health.v1.Health/{*rest}",
+    "/favicon.ico",
+];
+
+/// The same for routes of gRPC reflection, of both versions.
+const PUBLIC_PREFIX: &str = "/grpc.reflection.";
+
+// === impl Authenticator ===
+
+impl Authenticator {
+    /// An authenticator for a policy. Without credential, everything is permitted if the configuration
+    /// says so, else nothing.
+    pub fn new(config: &Config, policy: Policy) -> Arc<Self> {
+        let anonymous = match config.anonymous_is_admin() {
+            true => Principal::anonymous_admin(),
+            false => Principal::anonymous(),
+        };
+        Arc::new(Self {
+            policy: ArcSwap::from_pointee(policy),
+            anonymous,
+        })
+    }
+
+    /// An authenticator for the policy of a configuration.
+    pub fn load(config: &Config) -> Result<Arc<Self>, PolicyFileError> {
+        let policy = policy_file::load(config.policy.as_deref())?;
+        Ok(Self::new(config, policy))
+    }
+
+    /// Replaces the policy. It applies to requests from now on, and to streams within seconds.
+    pub fn replace(&self, policy: Policy) {
+        self.policy.store(Arc::new(policy));
+    }
+
+    /// Reads the policy again when its file changes, and on request. One with an error is reported, and
+    /// the policy in effect stays.
+    pub async fn watch(self: Arc<Self>, path: PathBuf, mut requests: ReloadRequests) {
+        let mut seen = policy_file::version(&path);
+        loop {
+            let is_requested = tokio::select! {
+                () = requests.next() => true,
+                () = sleep(WATCH_INTERVAL) => false,
+            };
+            let (path, authenticator) = (path.clone(), self.clone());
+            // The file may be on a file system that does not respond.
+            let read = tokio::task::spawn_blocking(move || {
+                let version = policy_file::version(&path);
+                if is_requested || version != seen {
+                    authenticator.reload(&path);
+                }
+                version
+            });
+            seen = read.await.unwrap_or(None);
+        }
+    }
+
+    fn reload(&self, path: &Path) {
+        match policy_file::load(Some(path)) {
+            Ok(policy) => {
+                self.replace(policy);
+                tracing::info!(path = %path.display(), "policy reloaded");
+            }
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(tracing::field::display);
+                tracing::error!(%error, cause, "policy not reloaded; the old one stays in effect");
+            }
+        }
+    }
+
+    /// Recognises the principal of a request, and adds the [`Session`] to its extensions. Refuses a
+    /// credential that is not valid, and a request without one where one is required.
+    pub(super) fn admit(self: &Arc<Self>, request: &mut Request) -> Result<(), Error> {
+        let credential = credential(request)?;
+        let principal = self.authenticate(&credential)?;
+        if principal.grant.is_none() && !is_public(request) {
+            return Err(unauthenticated());
+        }
+        request.extensions_mut().insert(Session {
+            principal,
+            credential,
+            authenticator: self.clone(),
+        });
+        Ok(())
+    }
+}
+
+impl Authenticate for Authenticator {
+    fn authenticate(&self, credential: &Credential) -> Result<Arc<Principal>, Error> {
+        let policy = self.policy.load();
+        match credential {
+            Credential::Token(hash) => match policy.token(hash) {
+                Some(entry) => unexpired(entry, "token"),
+                None => Err(invalid("the token is not known")),
+            },
+            Credential::Jwt(_) => Err(invalid(
+                "the token does not begin with ipvsd_, and the policy has no identity provider",
+            )),
+            Credential::Certificate(certificate) => match policy.certificate(certificate) {
+                Some(entry) => unexpired(entry, "entry of the client certificate"),
+                None => Ok(self.anonymous.clone()),
+            },
+            Credential::Unix { uid, gid, groups } => Ok(policy
+                .unix(*uid, *gid, groups)
+                .map_or_else(|| self.anonymous.clone(), |entry| entry.principal.clone())),
+            Credential::None => Ok(self.anonymous.clone()),
+        }
+    }
+}
+
+/// The credential of a request.
+fn credential(request: &Request) -> Result<Credential, Error> {
+    if let Some(token) = bearer_token(request.headers())? {
+        return Ok(match token.starts_with(TOKEN_PREFIX) {
+            true => Credential::Token(TokenHash::of(token)),
+            false => Credential::Jwt(token.into()),
+        });
+    }
+    let connection = request.extensions().get::<ConnectionRequest>();
+    Ok(connection.map_or(Credential::None, |connection| connection.credential.clone()))
+}
+
+/// The token in the header `Authorization` (RFC 6750, section 2.1).
+fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, Error> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(invalid("the header Authorization is repeated"));
+    }
+    let (scheme, token) = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .ok_or_else(|| invalid("the header Authorization is not \"Bearer TOKEN\""))?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(invalid(
+            "the header Authorization has another scheme than Bearer",
+        ));
+    }
+    let token = token.trim();
+    match (1..=MAX_TOKEN).contains(&token.len()) {
+        true => Ok(Some(token)),
+        false => Err(invalid("the token is empty or too long")),
+    }
+}
+
+/// The principal of an entry that has not expired.
+fn unexpired(entry: &Entry, what: &str) -> Result<Arc<Principal>, Error> {
+    match entry.expires {
+        Some(end) if end <= Timestamp::now() => {
+            Err(invalid(&format!("the {what} has expired ({end})")))
+        }
+        _ => Ok(entry.principal.clone()),
+    }
+}
+
+/// Whether a request needs no credential.
+fn is_public(request: &Request) -> bool {
+    let route = request.extensions().get::<MatchedPath>();
+    route.is_some_and(|route| {
+        let route = route.as_str();
+        PUBLIC_ROUTES.contains(&route) || route.starts_with(PUBLIC_PREFIX)
+    })
+}
+
+fn invalid(detail: &str) -> Error {
+    Error::new(Reason::Unauthenticated, detail).with_hint(
+        "the policy of the daemon has the valid credentials; ipvsctl token hash prints the hash \
+         of a token as it is there",
+    )
+}

@@ -1,0 +1,554 @@
+//! Access control: every operation of both protocols, with every role and without a credential.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use http::{Method, Request};
+use http_body_util::BodyExt;
+use ipvsd::{
+    app::{App, AppOptions},
+    executor::{Executor, ExecutorLimits},
+    identity::{Accounts, Policy, Role, TokenHash},
+    kernel::{
+        FakeKernel,
+        fake::{Destination, Service, ServiceId},
+    },
+    proto::v1 as pb,
+    server::{Authenticator, Config, Shutdown, build_router},
+};
+use prost::Message;
+use tower::ServiceExt;
+
+use super::harness::test_config;
+
+const DOCUMENT: &str = include_str!("../../../docs/security.md");
+const SERVICE: &str = "tcp-192.0.2.1-80";
+const SERVER: &str = "192.168.10.1-80";
+
+/// A machine without accounts.
+pub struct NoAccounts;
+
+impl Accounts for NoAccounts {
+    fn user(&self, _: &str) -> Option<u32> {
+        None
+    }
+
+    fn group(&self, _: &str) -> Option<u32> {
+        None
+    }
+
+    fn own_user(&self) -> u32 {
+        0
+    }
+}
+
+/// A router of the daemon that requires a credential.
+pub struct Guarded {
+    pub router: axum::Router,
+    pub authenticator: Arc<Authenticator>,
+    pub kernel: FakeKernel,
+}
+
+/// The policy with a token for each role, whose text is the name of the role with the prefix.
+pub fn policy_of_roles(more: &str) -> Policy {
+    let entry = |role: Role| {
+        let hash = TokenHash::of(&token(role));
+        format!("[[token]]\nname = '{role}'\nsha256 = '{hash}'\nrole = '{role}'\n{more}\n")
+    };
+    Policy::parse(&Role::ALL.map(entry).concat(), &NoAccounts).unwrap()
+}
+
+pub fn token(role: Role) -> String {
+    format!("ipvsd_{role}")
+}
+
+/// A daemon whose table has one service with one server.
+pub fn guarded(policy: Policy) -> Guarded {
+    let kernel = FakeKernel::new();
+    let executor = Executor::start(Arc::new(kernel.clone()), ExecutorLimits::default()).unwrap();
+    let app = App::new(executor, AppOptions::default());
+    let config = Config {
+        dev: false,
+        ..test_config()
+    };
+    let authenticator = Authenticator::new(&config, policy);
+    let router = build_router(app, &config, &authenticator, &Shutdown::new());
+    Guarded {
+        router,
+        authenticator,
+        kernel,
+    }
+}
+
+/// What a request is refused with, if it is: `(401, "UNAUTHENTICATED")`.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+enum Verdict {
+    Admitted,
+    Unauthenticated,
+    Denied,
+}
+
+struct Call {
+    method: Method,
+    path: String,
+    media_type: &'static str,
+    body: Vec<u8>,
+}
+
+impl Guarded {
+    /// Makes one service with one server, and starts a sync daemon if it is to run.
+    async fn seed(&self, with_sync_daemon: bool) {
+        let id = ServiceId::tcp("192.0.2.1:80".parse().unwrap());
+        assert!(self.kernel.add_service(Service::new(id)));
+        let destination = Destination::new("192.168.10.1:80".parse().unwrap());
+        assert!(self.kernel.add_destination(id, destination));
+        if !with_sync_daemon {
+            return;
+        }
+        let path = "/v1/sync-daemons/master";
+        let start = http_call("PUT", path, r#"{"interface": "eth0", "sync_id": 1}"#);
+        let (status, ..) = self.send(&start, Some(&token(Role::Admin))).await;
+        assert_eq!(status, 201);
+    }
+
+    async fn send(&self, call: &Call, token: Option<&str>) -> (u16, http::HeaderMap, Vec<u8>) {
+        let mut request = Request::builder()
+            .method(call.method.clone())
+            .uri(&call.path)
+            .header("host", "localhost")
+            .header("x-request-id", "test")
+            .header("content-type", call.media_type);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(axum::body::Body::from(call.body.clone()));
+        let response = self.router.clone().oneshot(request.unwrap()).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        (head.status.as_u16(), head.headers, body)
+    }
+
+    async fn verdict(&self, call: &Call, token: Option<&str>) -> Verdict {
+        let (status, headers, body) = self.send(call, token).await;
+        // Of grpc-web: in the head, or in the last frame of the body.
+        let text = String::from_utf8_lossy(&body);
+        let in_head = headers
+            .get("grpc-status")
+            .map(|code| code.to_str().unwrap());
+        let in_body = text.split("grpc-status:").nth(1);
+        let code = in_head.or(in_body.and_then(|rest| rest.split("\r\n").next()));
+        match (status, code.map(str::trim)) {
+            (401, _) | (_, Some("16")) => {
+                assert!(code.is_some() || headers["www-authenticate"] == "Bearer realm=\"ipvsd\"");
+                Verdict::Unauthenticated
+            }
+            (403, _) | (_, Some("7")) => Verdict::Denied,
+            (400..=499, _) | (_, Some("3" | "5" | "6" | "9")) => {
+                panic!("{} is no valid request: {status} {text}", call.path)
+            }
+            _ => Verdict::Admitted,
+        }
+    }
+}
+
+fn http_call(method: &str, path: &str, body: &str) -> Call {
+    let path = path
+        .replace("{service}", SERVICE)
+        .replace("{server}", SERVER)
+        .replace("{state}", "master")
+        .replace("{reason}", "INTERNAL");
+    Call {
+        method: method.parse().unwrap(),
+        path,
+        media_type: "application/json",
+        body: body.into(),
+    }
+}
+
+fn grpc_call(method: &str, message: Vec<u8>) -> Call {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    Call {
+        method: Method::POST,
+        path: format!("/ipvsd.v1.IpvsService/{method}"),
+        media_type: "application/grpc-web+proto",
+        body: [&[0], &length[..], &message].concat(),
+    }
+}
+
+/// A valid request of an operation of the HTTP API.
+fn http_request(operation: &str) -> Call {
+    let (method, path) = operation.split_once(' ').unwrap();
+    if operation == "PATCH /v1/services/{service}/servers/{server} of the weight" {
+        let path = path.trim_end_matches(" of the weight");
+        return http_call(method, path, r#"{"weight": 5}"#);
+    }
+    let (query, body) = match operation {
+        "GET /v1/can-i" => ("?verb=clear", ""),
+        "POST /v1/services" => ("", r#"{"id": "tcp-192.0.2.2-80"}"#),
+        "PUT /v1/services/{service}" => ("", r#"{"scheduler": "rr"}"#),
+        "PATCH /v1/services/{service}" => ("", r#"{"scheduler": "rr"}"#),
+        "POST /v1/services/{service}/servers" => ("", r#"{"address": "192.168.10.2"}"#),
+        "PUT /v1/services/{service}/servers/{server}" => ("", r#"{"upper_threshold": 7}"#),
+        "PATCH /v1/services/{service}/servers/{server}" => ("", r#"{"upper_threshold": 7}"#),
+        "DELETE /v1/services" => ("?confirm=1", ""),
+        "POST /v1/rules" | "PUT /v1/rules" => ("", "-A -t 192.0.2.3:80 -s rr\n"),
+        "PATCH /v1/timeouts" => ("", r#"{"udp_seconds": 7}"#),
+        "PATCH /v1/settings" => ("", r#"{"drop_entry": 1}"#),
+        "PUT /v1/sync-daemons/{state}" => ("", r#"{"interface": "eth0"}"#),
+        "DELETE /v1/sync-daemons/{state}" => ("", ""),
+        _ => ("", ""),
+    };
+    let mut call = http_call(method, &format!("{path}{query}"), body);
+    if path == "/v1/rules" {
+        call.media_type = "text/plain";
+    }
+    call
+}
+
+/// A valid request of a method.
+fn grpc_request(method: &str) -> Call {
+    let service = || {
+        Some(pb::Service {
+            id: SERVICE.to_owned(),
+            scheduler: Some("rr".to_owned()),
+            ..pb::Service::default()
+        })
+    };
+    let server = |id: &str| {
+        Some(pb::Server {
+            id: id.to_owned(),
+            upper_threshold: Some(7),
+            ..pb::Server::default()
+        })
+    };
+    let id = SERVICE.to_owned();
+    let message = match method {
+        "GetService" => pb::GetServiceRequest {
+            id,
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "ListServers" => pb::ListServersRequest {
+            service: id,
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "GetServer" => pb::GetServerRequest {
+            service: id,
+            id: SERVER.to_owned(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "CheckPermission" => pb::CheckPermissionRequest {
+            verb: "clear".to_owned(),
+            service: None,
+        }
+        .encode_to_vec(),
+        "CountConnections" => pb::CountConnectionsRequest {
+            count_by: "state".to_owned(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "UpdateServer of the weight" => pb::UpdateServerRequest {
+            service: id,
+            server: Some(pb::Server {
+                id: SERVER.to_owned(),
+                weight: Some(5),
+                ..Default::default()
+            }),
+            update_mask: Some(prost_types::FieldMask {
+                paths: vec!["weight".to_owned()],
+            }),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "ZeroCounters of a service" => pb::ZeroCountersRequest {
+            service: id,
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "CreateService" => pb::CreateServiceRequest {
+            service: Some(pb::Service {
+                id: "tcp-192.0.2.2-80".to_owned(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "ReplaceService" => pb::ReplaceServiceRequest {
+            service: service(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "UpdateService" => pb::UpdateServiceRequest {
+            service: service(),
+            update_mask: Some(prost_types::FieldMask {
+                paths: vec!["scheduler".to_owned()],
+            }),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "DeleteService" => pb::DeleteServiceRequest {
+            id,
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "CreateServer" => pb::CreateServerRequest {
+            service: id,
+            server: server("192.168.10.2-80"),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "CreateServers" => pb::CreateServersRequest {
+            service: id,
+            servers: server("192.168.10.2-80").into_iter().collect(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "ReplaceServer" => pb::ReplaceServerRequest {
+            service: id,
+            server: server(SERVER),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "UpdateServer" => pb::UpdateServerRequest {
+            service: id,
+            server: server(SERVER),
+            update_mask: Some(prost_types::FieldMask {
+                paths: vec!["upper_threshold".to_owned()],
+            }),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "DeleteServer" => pb::DeleteServerRequest {
+            service: id,
+            id: SERVER.to_owned(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "ClearServices" => pb::ClearServicesRequest {
+            confirm: Some(1),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "RestoreRules" => pb::RestoreRulesRequest {
+            text: "-A -t 192.0.2.3:80 -s rr\n".to_owned(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "SetTimeouts" => pb::SetTimeoutsRequest {
+            timeouts: Some(pb::Timeouts {
+                udp_seconds: Some(7),
+                ..Default::default()
+            }),
+            update_mask: Some(prost_types::FieldMask {
+                paths: vec!["udp_seconds".to_owned()],
+            }),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "StartSyncDaemon" => pb::StartSyncDaemonRequest {
+            sync_daemon: Some(pb::SyncDaemon {
+                state: "master".to_owned(),
+                interface: Some("eth0".to_owned()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "StopSyncDaemon" => pb::StopSyncDaemonRequest {
+            state: "master".to_owned(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        _ => Vec::new(),
+    };
+    grpc_call(method.split(' ').next().unwrap(), message)
+}
+
+/// The table of the documentation: each operation with its lowest role; `None` for none.
+fn documented() -> (
+    BTreeMap<String, Option<Role>>,
+    BTreeMap<String, Option<Role>>,
+) {
+    let table = DOCUMENT.split("| HTTP | gRPC |").nth(1).unwrap();
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let (mut http, mut grpc) = (BTreeMap::new(), BTreeMap::new());
+    for row in rows {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let role = cells[4].parse().ok();
+        assert!(role.is_some() || cells[4] == "none", "{row}");
+        if !cells[1].is_empty() {
+            http.insert(cells[1].replace('`', ""), role);
+        }
+        for method in cells[2].split(',').filter(|cell| !cell.is_empty()) {
+            let method = method.replace('`', "").trim().to_owned();
+            if !method.starts_with("grpc.") {
+                grpc.insert(method, role);
+            }
+        }
+    }
+    (http, grpc)
+}
+
+/// The path and method of every operation, without what a row says beside them.
+fn names<'a>(rows: impl Iterator<Item = &'a String>) -> BTreeSet<String> {
+    rows.map(|name| name.split(" of ").next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn the_documentation_has_every_operation() {
+    let (http, grpc) = documented();
+    let document = serde_json::to_value(ipvsd::http::openapi()).unwrap();
+    let paths = document["paths"].as_object().unwrap().iter();
+    let operations = paths.flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().keys();
+        methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+    });
+    let more = ["GET /docs", "GET /openapi.json", "GET /openapi.yaml"];
+    let operations: BTreeSet<_> = operations.chain(more.map(str::to_owned)).collect();
+    assert_eq!(names(http.keys()), operations);
+    let pool = prost_reflect::DescriptorPool::decode(ipvsd::proto::DESCRIPTORS).unwrap();
+    let service = pool.get_service_by_name("ipvsd.v1.IpvsService").unwrap();
+    let methods: BTreeSet<_> = service.methods().map(|m| m.name().to_owned()).collect();
+    assert_eq!(names(grpc.keys()), methods);
+}
+
+#[tokio::test]
+async fn every_operation_requires_the_documented_role() {
+    let (http, grpc) = documented();
+    let http = http
+        .into_iter()
+        .map(|(name, role)| (http_request(&name), name, role));
+    let grpc = grpc
+        .into_iter()
+        .map(|(name, role)| (grpc_request(&name), name, role));
+    for (call, name, lowest) in http.chain(grpc) {
+        for role in Role::ALL.map(Some).into_iter().chain([None]) {
+            let daemon = guarded(policy_of_roles(""));
+            daemon.seed(name != "StartSyncDaemon").await;
+            let token = role.map(token);
+            let verdict = daemon.verdict(&call, token.as_deref()).await;
+            let expected = match (role, lowest) {
+                (_, None) => Verdict::Admitted,
+                (None, Some(_)) => Verdict::Unauthenticated,
+                (Some(role), Some(lowest)) if role < lowest => Verdict::Denied,
+                _ => Verdict::Admitted,
+            };
+            assert_eq!(verdict, expected, "{name} with {role:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_is_replaced_applies_to_the_next_request() {
+    let daemon = guarded(policy_of_roles(""));
+    let call = http_call("GET", "/v1/services", "");
+    let viewer = token(Role::Viewer);
+    assert_eq!(daemon.send(&call, Some(&viewer)).await.0, 200);
+    daemon
+        .authenticator
+        .replace(Policy::parse("", &NoAccounts).unwrap());
+    assert_eq!(daemon.send(&call, Some(&viewer)).await.0, 401);
+}
+
+#[tokio::test]
+async fn credentials_that_are_not_valid_are_refused_everywhere_and_are_not_shown() {
+    let daemon = guarded(policy_of_roles("expires = 2020-01-01T00:00:00Z"));
+    for (token, text) in [
+        (token(Role::Admin), "has expired (2020-01-01T00:00:00Z)"),
+        ("ipvsd_unknown".to_owned(), "not known"),
+        ("a.b.c".to_owned(), "no identity provider"),
+        (String::new(), "empty or too long"),
+        ("x".repeat(20_000), "empty or too long"),
+    ] {
+        for path in ["/v1/services", "/healthz"] {
+            let call = http_call("GET", path, "");
+            let (status, headers, body) = daemon.send(&call, Some(&token)).await;
+            let body = String::from_utf8(body).unwrap();
+            assert_eq!(status, 401, "{body}");
+            assert!(body.contains(text), "{body}");
+            assert!(token.is_empty() || !body.contains(&token), "{body}");
+            assert_eq!(headers["www-authenticate"], "Bearer realm=\"ipvsd\"");
+        }
+    }
+}
+
+#[tokio::test]
+async fn with_scope_reads_lists_show_what_is_within_the_scope() {
+    let scope = "scope = [{address = '192.0.2.0/24'}]\nscope_reads = true";
+    let daemon = guarded(policy_of_roles(scope));
+    for address in ["192.0.2.1:80", "192.0.2.7:80", "198.51.100.1:80"] {
+        let id = ServiceId::tcp(address.parse().unwrap());
+        assert!(daemon.kernel.add_service(Service::new(id)));
+    }
+    let viewer = token(Role::Viewer);
+    let get = async |path: &str| {
+        let call = http_call("GET", path, "");
+        let (status, _, body) = daemon.send(&call, Some(&viewer)).await;
+        (status, String::from_utf8(body).unwrap())
+    };
+    // The second time from the cache.
+    for _ in 0..2 {
+        let (status, list) = get("/v1/services?page_size=2").await;
+        assert_eq!(status, 200);
+        assert!(
+            list.contains("192.0.2.1") && list.contains("192.0.2.7"),
+            "{list}"
+        );
+        // There is no further page.
+        assert!(
+            !list.contains("198.51.100.1") && !list.contains("next_page_token"),
+            "{list}"
+        );
+    }
+    assert_eq!(get("/v1/services/tcp-192.0.2.1-80").await.0, 200);
+    assert_eq!(get("/v1/services/tcp-198.51.100.1-80").await.0, 403);
+    // A service that does not exist is refused alike.
+    assert_eq!(get("/v1/services/tcp-198.51.100.9-80").await.0, 403);
+    for path in ["/v1/stats", "/v1/rules", "/v1/listing"] {
+        assert_eq!(get(path).await.0, 403, "{path}");
+    }
+    assert_eq!(get("/v1/info").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_list_that_was_shared_by_all_is_not_shown_to_one_with_a_scope() {
+    let policy = |more: &str| {
+        let entry = |name: &str, more: &str| {
+            let hash = TokenHash::of(&format!("ipvsd_{name}"));
+            format!("[[token]]\nname = 'same'\nsha256 = '{hash}'\nrole = 'viewer'\n{more}\n")
+        };
+        entry("all", "") + &entry("some", more)
+    };
+    let text = policy("scope = []\nscope_reads = true");
+    let daemon = guarded(Policy::parse(&text, &NoAccounts).unwrap());
+    let id = ServiceId::tcp("192.0.2.1:80".parse().unwrap());
+    assert!(daemon.kernel.add_service(Service::new(id)));
+    for (token, shown) in [
+        ("ipvsd_all", true),
+        ("ipvsd_some", false),
+        ("ipvsd_all", true),
+    ] {
+        let request = Request::get("/v1/services")
+            .header("host", "localhost")
+            .header("authorization", format!("Bearer {token}"))
+            .header("cache-control", "max-age=60")
+            .body(axum::body::Body::empty());
+        let response = daemon
+            .router
+            .clone()
+            .oneshot(request.unwrap())
+            .await
+            .unwrap();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert_eq!(body.contains("192.0.2.1"), shown, "{token}: {body}");
+    }
+}
