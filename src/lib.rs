@@ -9,6 +9,7 @@
 //! | [`executor`] | The owner of the kernel's sockets: queue, batches, dumps, cache, recovery. |
 //! | [`budget`] | The memory in bytes that requests may use. |
 //! | [`identity`] | Who sends a request: principal, peer and site. |
+//! | [`audit`] | The audit trail: records of changes and refusals, their file, and queries. |
 //! | [`app`] | The use cases, and the only path to the executor's writes. |
 //! | [`http`] | HTTP front end: JSON, problem details, OpenAPI. |
 //! | [`grpc`] | gRPC front end. |
@@ -23,13 +24,16 @@
 //! model ← codec ← kernel ← executor ← app ← { http, grpc } ← server ← bin/ipvsd
 //! clock ← { executor, app, server }
 //! model ← budget ← { executor, app, http, grpc, server }
-//! model ← identity ← { app, http, grpc, server };  proto ← { grpc, server }
+//! model ← identity ← { audit, app, http, grpc, server };  proto ← { grpc, server }
+//! { model, identity } ← audit ← { app, http, grpc, server }
 //! model ← ipvsadm ← { app, http, grpc, client, cli }
 //! model ← client ← cli ← bin/ipvsctl
 //! ```
 
 #[cfg(feature = "daemon")]
 pub mod app;
+#[cfg(feature = "daemon")]
+pub mod audit;
 #[cfg(feature = "daemon")]
 pub mod budget;
 #[cfg(feature = "cli")]

@@ -8,7 +8,7 @@ use std::{
 use futures_util::Stream;
 use serde::Serialize;
 
-use super::{App, RequestContext, access::SessionWatch};
+use super::{App, RequestContext, access::SessionWatch, attempt::event_of};
 use crate::{
     executor::{ConnectionChunks, ConnectionCountsQuery, ConnectionsQuery, InfoQuery},
     model::{Connection, ConnectionFilter, CountBy, Error},
@@ -33,8 +33,24 @@ pub struct Count {
 
 impl App {
     /// The connections that match `filter`, in the kernel's order, at most `limit` of them
-    /// (ipvsadm -L -c). They are read while the stream is consumed.
+    /// (ipvsadm -L -c). They are read while the stream is consumed. Who reads them is recorded, because
+    /// they say which clients use a service.
     pub async fn connections(
+        &self,
+        context: &RequestContext,
+        filter: ConnectionFilter,
+        limit: Option<u64>,
+    ) -> Result<ConnectionStream, Error> {
+        let stream = self.open_connections(context, filter, limit).await;
+        let event = event_of(context, "list_connections", &stream);
+        // A refusal has been recorded where it was decided.
+        if !event.outcome.is_refusal() {
+            self.audit_log().record(event);
+        }
+        stream
+    }
+
+    async fn open_connections(
         &self,
         context: &RequestContext,
         filter: ConnectionFilter,
@@ -51,6 +67,21 @@ impl App {
 
     /// The number of connections that match `filter` in each group, the largest group first.
     pub async fn count_connections(
+        &self,
+        context: &RequestContext,
+        filter: ConnectionFilter,
+        by: CountBy,
+    ) -> Result<Vec<Count>, Error> {
+        let counts = self.read_counts(context, filter, by).await;
+        let event = event_of(context, "count_connections", &counts);
+        // A refusal has been recorded where it was decided.
+        if !event.outcome.is_refusal() {
+            self.audit_log().record(event);
+        }
+        counts
+    }
+
+    async fn read_counts(
         &self,
         context: &RequestContext,
         filter: ConnectionFilter,

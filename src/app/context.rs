@@ -9,8 +9,9 @@ use std::{
 use tracing::Span;
 
 use crate::{
+    audit::Caller,
     budget::Budget,
-    identity::{Peer, Principal, Session},
+    identity::{Peer, Principal, Protocol, Session},
 };
 
 /// Who sends a request, and with which options it runs. Each front end builds it in one place; it is
@@ -23,8 +24,12 @@ pub struct RequestContext {
     pub session: Option<Session>,
     /// The other end of the connection; `None` for the daemon's own requests.
     pub peer: Option<Peer>,
+    /// The protocol by which it came.
+    pub protocol: Protocol,
     /// Identifies the request in the response and in the log.
     pub request_id: RequestId,
+    /// When the request was complete.
+    pub start: Instant,
     /// Deadline of the request. An operation that has not started by then does not start.
     pub deadline: Instant,
     /// Largest accepted age of a read's result (`Cache-Control: max-age`, RFC 9111); zero for a
@@ -102,12 +107,24 @@ impl RequestContext {
             principal: Principal::system(),
             session: None,
             peer: None,
+            protocol: Protocol::Internal,
             request_id,
+            start,
             deadline: start + timeout,
             max_age: Duration::ZERO,
             dry_run: false,
             span: RequestSpan::default(),
             budget: None,
+        }
+    }
+
+    /// Who sent the request, for the audit trail.
+    pub fn caller(&self) -> Caller {
+        Caller {
+            principal: self.principal.clone(),
+            peer: self.peer,
+            request_id: Some(self.request_id.text.clone()),
+            protocol: self.protocol,
         }
     }
 

@@ -6,6 +6,8 @@
 //! this process comes between a precondition and the change that depends on it.
 
 mod access;
+mod attempt;
+mod audit;
 mod connections;
 mod context;
 mod info;
@@ -33,9 +35,11 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use pages::PageCache;
+use tokio::sync::Semaphore;
 use write::{TableLock, WritePath};
 
 pub use access::Permission;
+pub use audit::{AuditPage, ListAuditRecords};
 pub use connections::{ConnectionStream, Count};
 pub use context::{CompleteRequest, RequestContext, RequestId, RequestSpan};
 pub use info::{InfoReport, KernelReport, SchedulerReport};
@@ -53,6 +57,7 @@ pub use types::{Answer, Guard, Written};
 pub use write::BackgroundWork;
 
 use crate::{
+    audit::AuditLog,
     budget::Budget,
     executor::{Executor, InfoQuery, Reader, Write},
     model::Error,
@@ -64,6 +69,7 @@ pub struct App {
     reader: Reader,
     write_path: WritePath,
     pages: Arc<PageCache>,
+    audit_queries: Arc<Semaphore>,
     budget: Budget,
     options: Arc<AppOptions>,
 }
@@ -90,15 +96,24 @@ const READY_MAX_AGE: Duration = Duration::from_secs(1);
 /// How long a readiness check waits for the kernel.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Queries of the audit trail that are executed at once. Each occupies a thread and a disk.
+const MAX_AUDIT_QUERIES: usize = 2;
+
 // === impl App ===
 
 impl App {
-    /// The use cases over an executor.
+    /// The use cases over an executor, with an audit trail in memory.
     pub fn new(executor: Executor, options: AppOptions) -> Self {
+        Self::with_audit(executor, options, AuditLog::in_memory())
+    }
+
+    /// The use cases over an executor, with this audit trail.
+    pub fn with_audit(executor: Executor, options: AppOptions, audit: AuditLog) -> Self {
         Self {
             reader: executor.reader,
-            write_path: WritePath::new(executor.writer),
+            write_path: WritePath::new(executor.writer, audit),
             pages: Arc::default(),
+            audit_queries: Arc::new(Semaphore::new(MAX_AUDIT_QUERIES)),
             budget: executor.budget,
             options: Arc::new(options),
         }

@@ -7,7 +7,8 @@ use tracing::Level;
 use super::{App, RequestContext};
 use crate::{
     executor::{Cached, ConnectionChunks, ConnectionCountsQuery, ConnectionsQuery, TypedQuery},
-    model::{Error, Query, Reason},
+    identity::Verb,
+    model::{Error, Query, Reason, ServiceKey},
 };
 
 impl App {
@@ -18,7 +19,8 @@ impl App {
         context: &RequestContext,
         query: Q,
     ) -> Result<Cached<Q::Answer>, Error> {
-        context.principal.may_list()?;
+        let decision = context.principal.may_list();
+        self.recorded(context, Verb::ReadServices, None, decision)?;
         self.run_query(context, query).await
     }
 
@@ -29,7 +31,7 @@ impl App {
         query: Q,
     ) -> Result<Cached<Q::Answer>, Error> {
         if let Some(query) = query.query() {
-            context.principal.may_query(&query)?;
+            self.may_query(context, &query)?;
         }
         self.run_query(context, query).await
     }
@@ -54,7 +56,7 @@ impl App {
         query: ConnectionsQuery,
     ) -> Result<ConnectionChunks, Error> {
         let about = query.query();
-        context.principal.may_query(&about)?;
+        self.may_query(context, &about)?;
         trace(context, Some(about));
         let chunks = self.reader.connections(query).await;
         chunks.inspect_err(|error| log(context, error))
@@ -67,7 +69,7 @@ impl App {
         query: ConnectionCountsQuery,
     ) -> Result<Vec<(String, u64)>, Error> {
         let about = query.query();
-        context.principal.may_query(&about)?;
+        self.may_query(context, &about)?;
         trace(context, Some(about));
         let counts = self.reader.count_connections(query);
         tokio::time::timeout_at(context.deadline.into(), counts)
@@ -83,6 +85,30 @@ impl App {
                 )
             })?
             .inspect_err(|error| log(context, error))
+    }
+
+    /// Decides about a read of the audit trail, which records the decision itself.
+    pub(super) fn may_read_audit(&self, context: &RequestContext) -> Result<(), Error> {
+        context.principal.may(Verb::ReadAudit, None, false)
+    }
+
+    /// Decides about a query, and records a refusal.
+    fn may_query(&self, context: &RequestContext, query: &Query) -> Result<(), Error> {
+        let decision = context.principal.may_query(query);
+        self.recorded(context, Verb::of_query(query), query.service(), decision)
+    }
+
+    /// Records a refusal.
+    fn recorded(
+        &self,
+        context: &RequestContext,
+        verb: Verb,
+        service: Option<ServiceKey>,
+        decision: Result<(), Error>,
+    ) -> Result<(), Error> {
+        decision.inspect_err(|error| {
+            self.audit_refusal(context, verb.as_str(), service, None, error);
+        })
     }
 }
 

@@ -13,10 +13,12 @@ use tokio::sync::mpsc;
 
 use super::{
     App, RequestContext,
+    attempt::event,
     rules_text::{Command, RulesText},
     write::TableLock,
 };
 use crate::{
+    audit::{Changes, Event, Outcome},
     budget::Charged,
     executor::{CommandList, CommandResult, Table, TableQuery},
     ipvsadm,
@@ -93,6 +95,8 @@ pub(super) struct Restore {
     executed: usize,
     summary: RestoreSummary,
     unknown_lines: Vec<usize>,
+    /// Why the kernel rejected the first command that it rejected.
+    refusal: Option<Reason>,
     /// Whether another read and difference follow, which makes up for what another program did.
     repeats: bool,
     /// Commands of this difference that failed because another program changed the object.
@@ -139,6 +143,7 @@ impl Restore {
             executed: 0,
             summary: RestoreSummary::default(),
             unknown_lines: Vec::new(),
+            refusal: None,
             repeats: false,
             outdated: 0,
             next_progress: None,
@@ -278,6 +283,7 @@ impl Restore {
             }
             CommandResult::Refused(error) => {
                 self.summary.refused += 1;
+                self.refusal.get_or_insert(error.reason);
                 let mut text = Vec::new();
                 // Writing into memory does not fail.
                 drop(ipvsadm::write_op(&mut text, op));
@@ -345,6 +351,7 @@ impl Restore {
         } = self.summary;
         let principal = &self.context.principal;
         let dry_run = self.context.dry_run;
+        self.record(error);
         let client_gone = self.events.is_closed();
         self.context.span.in_scope(|| match error {
             None => tracing::info!(
@@ -357,6 +364,41 @@ impl Restore {
                 %error,
                 "restore interrupted"
             ),
+        });
+    }
+}
+
+impl Restore {
+    /// Records the end in the audit trail. The parts have records of their own.
+    fn record(&self, error: Option<&Error>) {
+        let RestoreSummary {
+            commands,
+            done,
+            refused,
+            difference,
+        } = self.summary;
+        if self.context.dry_run {
+            return;
+        }
+        let operation = match difference {
+            Some(_) => "replace_rules",
+            None => "restore_rules",
+        };
+        let is_unknown = !self.unknown_lines.is_empty();
+        self.app.audit_log().record(Event {
+            changes: Changes::Restore {
+                commands,
+                done,
+                refused,
+            },
+            outcome: match (error, refused) {
+                (None, 0) => Outcome::Success,
+                _ if done > 0 => Outcome::Partial,
+                _ if is_unknown => Outcome::Unknown,
+                _ => Outcome::Failure,
+            },
+            reason: error.map(|error| error.reason).or(self.refusal),
+            ..event(&self.context, operation.into())
         });
     }
 }

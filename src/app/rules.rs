@@ -88,9 +88,12 @@ impl App {
         options: RestoreOptions,
     ) -> Result<RestoreStream, Error> {
         let RestoreOptions { mode, stop } = options;
-        context
+        let decision = context
             .principal
-            .may(Verb::RestoreRules, None, context.dry_run)?;
+            .may(Verb::RestoreRules, None, context.dry_run);
+        let record =
+            |error: &Error| self.audit_refusal(context, "restore_rules", None, None, error);
+        decision.inspect_err(record)?;
         let timeout = context.deadline.saturating_duration_since(Instant::now());
         let Checked { commands, clears } = text.check().await?;
         if commands == 0 && mode != RestoreMode::Execute {

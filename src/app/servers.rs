@@ -51,7 +51,8 @@ impl App {
         // No precondition: the kernel reports a missing service and an existing server.
         let plan = Plan::of([Op::CreateServer(service, server, config).into()]).creating();
         let read_back = ServerQuery(service, server);
-        let transaction = Transaction::new(Nothing, |()| Ok(plan), read_back);
+        let transaction =
+            Transaction::new(Nothing, |()| Ok(plan), read_back).named("create_server");
         self.write_server(context, service, server, transaction)
             .await
     }
@@ -74,7 +75,8 @@ impl App {
             Some(_) => Ok(plan),
             None => Err(Error::service_not_found(service)),
         };
-        let transaction = Transaction::new(ServiceQuery(service), plan, ServersQuery(service));
+        let transaction = Transaction::new(ServiceQuery(service), plan, ServersQuery(service))
+            .named("create_servers");
         let written = Written::from(self.write(context, transaction).await?);
         written.try_map(|found| {
             let found = found.ok_or_else(|| deleted_since(Error::service_not_found(service)))?;
@@ -125,7 +127,7 @@ impl App {
                 }
             })
         };
-        let transaction = transaction(service, server, guard, plan);
+        let transaction = transaction(service, server, guard, plan).named("replace_server");
         self.write_server(context, service, server, transaction)
             .await
     }
@@ -163,7 +165,7 @@ impl App {
                 Ok((config != old.config).then(step))
             }
         };
-        let transaction = transaction(service, server, guard, plan);
+        let transaction = transaction(service, server, guard, plan).named("update_server");
         self.write_server(context, service, server, transaction)
             .await
     }
@@ -187,11 +189,13 @@ impl App {
                 return Err(Error::service_not_found(service));
             }
             guard.check(old.map(|server| vec![server.etag()]).as_deref())?;
-            old.ok_or_else(|| Error::server_not_found(service, server))?;
-            Ok(Plan::of([Op::DeleteServer(service, server).into()]))
+            let old = old.ok_or_else(|| Error::server_not_found(service, server))?;
+            let create = Op::CreateServer(service, server, old.config);
+            let delete = Step::new(Op::DeleteServer(service, server), create);
+            Ok(Plan::of([delete]))
         };
         let query = ServerQuery(service, server);
-        let transaction = Transaction::repeated(query, plan, Nothing);
+        let transaction = Transaction::repeated(query, plan, Nothing).named("delete_server");
         Ok(self.write(context, transaction).await?.changed())
     }
 

@@ -49,7 +49,8 @@ impl App {
             "is required with address and port, unless fwmark or id is given",
         );
         let (key, config, servers) = new_service(&draft, missing)?;
-        self.write_service(context, key, Guard::None, move |entry| match entry {
+        let name = "create_service";
+        self.write_service(context, name, key, Guard::None, move |entry| match entry {
             Some(_) => Err(Error::service_exists(key).with_errno(Errno::EEXIST)),
             None => Ok(create(key, config, &servers)),
         })
@@ -81,7 +82,8 @@ impl App {
             let keys = servers.iter().map(|server| server.key);
             keys.collect::<Vec<_>>()
         });
-        let write = self.write_service(context, key, guard, move |entry| {
+        let name = "replace_service";
+        let write = self.write_service(context, name, key, guard, move |entry| {
             Ok(match entry {
                 None => create(key, config, servers.as_deref().unwrap_or_default()),
                 Some(entry) => replace(entry, config, servers.as_deref()),
@@ -107,7 +109,8 @@ impl App {
     ) -> Result<Written<Arc<ServiceEntry>>, Error> {
         let named = draft.check_key(key);
         let conditional = matches!(guard, Guard::Matches(_));
-        self.write_service(context, key, guard, move |entry| match entry {
+        let name = "update_service";
+        self.write_service(context, name, key, guard, move |entry| match entry {
             Some(entry) => {
                 let old = entry.service.config;
                 let ((), config) = both(named.clone(), draft.update(key, old))?;
@@ -144,24 +147,29 @@ impl App {
     ) -> Result<bool, Error> {
         // Only an ETag covers the servers.
         let with_servers = matches!(guard, Guard::Matches(_));
+        let name = "delete_service";
         let plan = move |found: &Found| {
             if found.is_none() && allow_missing {
                 return Ok(Plan::nothing());
             }
             guard.check(etags(found.as_deref()).as_deref())?;
             match found {
-                Some(_) => Ok(Plan::of([Op::DeleteService(key).into()])),
+                // Alone in its plan, so that it is never reverted, which would bring back no servers.
+                Some(entry) => Ok(Plan::of([Step::new(
+                    Op::DeleteService(key),
+                    Op::CreateService(key, entry.service.config),
+                )])),
                 None => Err(Error::service_not_found(key)),
             }
         };
         let executed = if with_servers {
             let precondition = ServiceWithServersQuery(key);
-            self.write(context, Transaction::repeated(precondition, plan, Nothing))
-                .await?
+            let transaction = Transaction::repeated(precondition, plan, Nothing);
+            self.write(context, transaction.named(name)).await?
         } else {
             let precondition = ServiceQuery(key);
-            self.write(context, Transaction::repeated(precondition, plan, Nothing))
-                .await?
+            let transaction = Transaction::repeated(precondition, plan, Nothing);
+            self.write(context, transaction.named(name)).await?
         };
         Ok(executed.changed())
     }
@@ -190,7 +198,7 @@ impl App {
             }
             Ok(Plan::of((count > 0).then(|| Op::Clear.into())))
         };
-        let transaction = Transaction::new(ServicesQuery, plan, Nothing);
+        let transaction = Transaction::new(ServicesQuery, plan, Nothing).named("clear");
         self.write_locked(context, transaction).await?;
         Ok(confirm)
     }
@@ -206,12 +214,16 @@ impl App {
         match service {
             None => {
                 let transaction = Transaction::new(Nothing, plan(Op::ZeroAll), Nothing);
-                self.write(context, transaction).await.map(drop)
+                self.write(context, transaction.named("zero"))
+                    .await
+                    .map(drop)
             }
             Some(key) => {
                 let plan = plan(Op::ZeroService(key));
                 let transaction = Transaction::new(Nothing, plan, ServiceQuery(key));
-                self.write(context, transaction).await.map(drop)
+                self.write(context, transaction.named("zero"))
+                    .await
+                    .map(drop)
             }
         }
     }
@@ -220,6 +232,7 @@ impl App {
     async fn write_service(
         &self,
         context: &RequestContext,
+        name: &'static str,
         key: ServiceKey,
         guard: Guard,
         mut plan: impl FnMut(Option<&ServiceEntry>) -> Result<Plan, Error> + Send + 'static,
@@ -230,7 +243,7 @@ impl App {
             guard.check(etags(entry).as_deref())?;
             plan(entry)
         };
-        let transaction = Transaction::repeated(query, plan, query);
+        let transaction = Transaction::repeated(query, plan, query).named(name);
         let written = Written::from(self.write(context, transaction).await?);
         written.try_map(|found| found.ok_or_else(|| deleted_since(Error::service_not_found(key))))
     }

@@ -46,7 +46,9 @@ impl App {
             // One stage each: the first failure ends the plan.
             Ok(Plan::staged(steps.into_iter().map(|step| vec![step])))
         };
-        let transaction = Transaction::new(SettingsQuery, plan, SettingsQuery).about(about);
+        let transaction = Transaction::new(SettingsQuery, plan, SettingsQuery)
+            .about(about)
+            .named("update_settings");
         let executed = self.write(context, transaction).await?;
         let changed = executed
             .steps

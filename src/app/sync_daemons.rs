@@ -53,7 +53,8 @@ impl App {
             Ok(Plan::staged([vec![stop], vec![start]]))
         };
         let transaction = Transaction::repeated(SyncDaemonsQuery, plan, SyncDaemonsQuery)
-            .about(format!("sync_daemon {state}"));
+            .about(format!("sync_daemon {state}"))
+            .named("start_sync_daemon");
         let written = Written::from(self.write(context, transaction).await?);
         written.try_map(|daemons| {
             running(&daemons, state)
@@ -77,11 +78,13 @@ impl App {
                 return Ok(Plan::nothing());
             }
             guard.check(running.map(|daemon| vec![daemon.etag()]).as_deref())?;
-            running.ok_or_else(|| Error::sync_daemon_not_running(state))?;
-            Ok(Plan::of([Op::StopSyncDaemon(state).into()]))
+            let running = running.ok_or_else(|| Error::sync_daemon_not_running(state))?;
+            let start = Op::StartSyncDaemon((*running).into());
+            Ok(Plan::of([Step::new(Op::StopSyncDaemon(state), start)]))
         };
         let transaction = Transaction::repeated(SyncDaemonsQuery, plan, Nothing)
-            .about(format!("sync_daemon {state}"));
+            .about(format!("sync_daemon {state}"))
+            .named("stop_sync_daemon");
         Ok(self.write(context, transaction).await?.changed())
     }
 }

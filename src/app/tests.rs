@@ -6,6 +6,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod audit;
+mod audit_others;
 mod concurrent;
 mod dry_run;
 mod filters;

@@ -26,7 +26,9 @@ impl App {
             let set = Step::new(Op::SetTimeouts(new), Op::SetTimeouts(*old));
             Ok(Plan::of((new != *old).then_some(set)))
         };
-        let transaction = Transaction::new(TimeoutsQuery, plan, TimeoutsQuery).about(about);
+        let transaction = Transaction::new(TimeoutsQuery, plan, TimeoutsQuery)
+            .about(about)
+            .named("set_timeouts");
         Ok(self.write(context, transaction).await?.into())
     }
 }

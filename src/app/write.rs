@@ -11,10 +11,14 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use super::{RequestContext, RequestSpan};
+use super::{
+    RequestContext, RequestSpan,
+    attempt::{Attempt, common, event_of},
+};
 use crate::{
+    audit::AuditLog,
     executor::{Write, Writer},
-    model::{Error, Op, Reason, ServiceKey},
+    model::{Error, Op, Reason},
 };
 
 /// The only holder of the executor's [`Writer`]. Its field is private to this file, so no other
@@ -22,6 +26,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct WritePath {
     writer: Writer,
+    audit: AuditLog,
     work: BackgroundWork,
     /// See [`WritePath::lock_table`].
     table: Arc<Mutex<()>>,
@@ -36,10 +41,11 @@ pub struct BackgroundWork(Arc<watch::Sender<bool>>);
 /// Held by a write that makes or clears the whole table.
 pub(super) type TableLock = OwnedMutexGuard<()>;
 
-/// Logs a write whose outcome the daemon does not live to see.
+/// Logs and records a write whose outcome the daemon does not live to see.
 struct Unfinished<'a> {
     context: &'a RequestContext,
-    service: Option<ServiceKey>,
+    audit: &'a AuditLog,
+    attempt: Attempt,
     about: Option<String>,
     finished: bool,
 }
@@ -54,12 +60,17 @@ const MARGIN: Duration = Duration::from_millis(100);
 // === impl WritePath ===
 
 impl WritePath {
-    pub(super) fn new(writer: Writer) -> Self {
+    pub(super) fn new(writer: Writer, audit: AuditLog) -> Self {
         Self {
             writer,
+            audit,
             work: BackgroundWork::default(),
             table: Arc::default(),
         }
+    }
+
+    pub(super) fn audit(&self) -> &AuditLog {
+        &self.audit
     }
 
     pub(super) fn work(&self) -> &BackgroundWork {
@@ -83,7 +94,8 @@ impl WritePath {
         write: W,
     ) -> Result<W::Outcome, Error> {
         // Nobody waits for the lock in vain.
-        context.principal.may_change(None, context.dry_run)?;
+        let decision = context.principal.may_change(None, context.dry_run);
+        decision.inspect_err(|refusal| self.record_refusal(context, write.name(), refusal))?;
         let lock = self.lock_table(context).await?;
         self.detach(context, write, lock).await
     }
@@ -106,6 +118,12 @@ impl WritePath {
             )
             .with_hint("retry when it has ended")
         })
+    }
+
+    /// Records that a write was refused.
+    fn record_refusal(&self, context: &RequestContext, name: &'static str, refusal: &Error) {
+        let event = event_of::<()>(context, name, &Err(refusal.clone()));
+        self.audit.record(event);
     }
 
     /// Executes a change with the span of the request. One that does not end at once continues in a
@@ -152,7 +170,8 @@ impl WritePath {
     }
 
     /// Executes a change on behalf of the request's principal, or plans it if the request is a dry
-    /// run, and logs the outcome. The span of the request adds its peer and its id.
+    /// run, logs the outcome, and records it in the audit trail. The span of the request adds its peer
+    /// and its id.
     ///
     /// For tasks of [`BackgroundWork`]: dropping the future loses the outcome.
     pub(super) async fn run<W: Write>(
@@ -160,10 +179,10 @@ impl WritePath {
         context: &RequestContext,
         write: W,
     ) -> Result<W::Outcome, Error> {
-        let service = write.service();
         let mut unfinished = Unfinished {
             context,
-            service,
+            audit: &self.audit,
+            attempt: Attempt::of(&write),
             about: write.about(),
             finished: false,
         };
@@ -175,6 +194,9 @@ impl WritePath {
             Err(refusal) => Err(refusal),
         };
         unfinished.finished = true;
+        let attempt = &unfinished.attempt;
+        attempt.record::<W>(&self.audit, context, &outcome);
+        let service = attempt.service();
         let about = unfinished.about.as_deref();
         let principal = &context.principal;
         let dry_run = context.dry_run;
@@ -183,7 +205,7 @@ impl WritePath {
                 %principal,
                 dry_run,
                 service = service
-                    .or_else(|| common_service(W::ops(outcome)))
+                    .or_else(|| common(W::ops(outcome), Op::service))
                     .map(tracing::field::display),
                 about,
                 rejected = Some(W::rejected(outcome)).filter(|count| *count > 0),
@@ -248,11 +270,12 @@ impl BackgroundWork {
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         if !self.finished {
+            self.attempt.record_unfinished(self.audit, self.context);
             self.context.span.in_scope(|| {
                 tracing::warn!(
                     principal = %self.context.principal,
                     dry_run = self.context.dry_run,
-                    service = self.service.map(tracing::field::display),
+                    service = self.attempt.service().map(tracing::field::display),
                     about = self.about,
                     "write interrupted by the end of the daemon; its outcome is unknown"
                 );
@@ -276,15 +299,6 @@ fn authorise<W: Write>(context: &RequestContext, write: W) -> Result<W, Error> {
     write.checked(Box::new(move |operations| {
         principal.may_execute(operations, dry_run)
     }))
-}
-
-/// The service of the operations, if all are about the same one.
-fn common_service<'a>(ops: impl Iterator<Item = &'a Op>) -> Option<ServiceKey> {
-    let mut services = ops.map(Op::service);
-    let first = services.next()??;
-    services
-        .all(|service| service == Some(first))
-        .then_some(first)
 }
 
 // === impl Summary ===

@@ -13,6 +13,7 @@ use anyhow::{Context, anyhow};
 use clap::Parser;
 use ipvsd::{
     app::App,
+    audit::AuditLog,
     executor::Executor,
     kernel::{Kernel, NetlinkKernel},
     server::{
@@ -84,6 +85,7 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
+    let mut audit = None;
     let outcome = runtime.block_on(async {
         let shutdown = Shutdown::new();
         let reloads = handle_signals(&shutdown).context("cannot install the signal handlers")?;
@@ -92,6 +94,7 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
             started = start(&config) => started?,
         };
         warn_of_open_access(&config);
+        let trail = audit.insert(app.audit_log().clone()).clone();
         let budget = app.budget().clone();
         tokio::spawn(return_freed_memory(budget.clone()));
         let server = server.with_background_work(app.background_work());
@@ -104,6 +107,7 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
             options,
             running: config,
             log: log.clone(),
+            audit: trail,
             replace: Box::new(move |config| {
                 let router = build_router(app.clone(), config, &authenticator, &shutdown_handle);
                 service.replace(router, &config.limits);
@@ -114,6 +118,10 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
         Ok(())
     });
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
+    // Last: writes that the end has interrupted are recorded, too.
+    if let Some(audit) = audit {
+        audit.finish();
+    }
     outcome
 }
 
@@ -155,7 +163,8 @@ async fn start(config: &Config) -> anyhow::Result<(App, Arc<Authenticator>, Serv
 fn start_app(config: &Config) -> anyhow::Result<App> {
     let executor = Executor::start(kernel(config)?, config.limits.executor_limits())
         .context("cannot start the executor's thread")?;
-    Ok(App::new(executor, config.app_options()))
+    let audit = AuditLog::start(&config.audit.options())?;
+    Ok(App::with_audit(executor, config.app_options(), audit))
 }
 
 /// The configured kernel.

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock,
     kernel::NamespaceId,
-    model::{Error, Op, Reason, ServiceKey},
+    model::{Error, Op, Reason, ServerKey, ServiceKey},
 };
 
 /// A request that waits.
@@ -48,15 +48,33 @@ pub trait Write: Send + 'static {
     /// The service that the change is about, if it is about one.
     fn service(&self) -> Option<ServiceKey>;
 
+    /// The server that the change is about, if it is about one.
+    fn server(&self) -> Option<ServerKey>;
+
     /// What the change is about if it is not about a service, for the log.
     fn about(&self) -> Option<String>;
 
+    /// What is requested, for the audit trail.
+    fn name(&self) -> &'static str;
+
+    /// The operations that were executed or, for a dry run, planned, each with the one that restores
+    /// what was before.
+    fn changes(outcome: &Self::Outcome) -> impl Iterator<Item = (&Op, Option<&Op>)>;
+
     /// The operations that were executed or, for a dry run, planned.
-    fn ops(outcome: &Self::Outcome) -> impl Iterator<Item = &Op>;
+    fn ops(outcome: &Self::Outcome) -> impl Iterator<Item = &Op> {
+        Self::changes(outcome).map(|(op, _)| op)
+    }
 
     /// The number of operations that the kernel rejected, for a change that tolerates that.
     fn rejected(_outcome: &Self::Outcome) -> usize {
         0
+    }
+
+    /// Why some operations were not executed, or why it is unknown whether they were, for a change that
+    /// tolerates that.
+    fn failure(_outcome: &Self::Outcome) -> Option<Failure<'_>> {
+        None
     }
 
     /// The same change, with a check of its operations before the first is executed: of each plan, or of
@@ -67,6 +85,15 @@ pub trait Write: Send + 'static {
 
     /// The change as a job of the executor's thread.
     fn into_job(self, deadline: Instant, dry_run: bool, reply: Reply<Self::Outcome>) -> Job;
+}
+
+/// Why operations of a change were not executed.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure<'a> {
+    /// The error of the first one.
+    pub error: &'a Error,
+    /// Whether some may have been executed.
+    pub is_unknown: bool,
 }
 
 /// Queries of any type that wait together.
@@ -181,12 +208,21 @@ impl<P: TypedQuery, R: TypedQuery> Write for Transaction<P, R> {
         Self::service(self)
     }
 
+    fn server(&self) -> Option<ServerKey> {
+        Self::server(self)
+    }
+
     fn about(&self) -> Option<String> {
         self.about.clone()
     }
 
-    fn ops(outcome: &Self::Outcome) -> impl Iterator<Item = &Op> {
-        outcome.steps.iter().map(|step| &step.op)
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn changes(outcome: &Self::Outcome) -> impl Iterator<Item = (&Op, Option<&Op>)> {
+        let steps = outcome.steps.iter();
+        steps.map(|step| (&step.op, step.undo.as_ref()))
     }
 
     fn checked(mut self, mut check: OpCheck) -> Result<Self, Error> {
@@ -214,6 +250,10 @@ impl Write for CommandList {
         None
     }
 
+    fn server(&self) -> Option<ServerKey> {
+        None
+    }
+
     fn about(&self) -> Option<String> {
         match self.ops.as_slice() {
             [Op::StartSyncDaemon(config)] => Some(format!("sync_daemon {}", config.state)),
@@ -223,9 +263,13 @@ impl Write for CommandList {
         }
     }
 
-    fn ops(outcome: &Self::Outcome) -> impl Iterator<Item = &Op> {
+    fn name(&self) -> &'static str {
+        "restore_rules"
+    }
+
+    fn changes(outcome: &Self::Outcome) -> impl Iterator<Item = (&Op, Option<&Op>)> {
         let results = outcome.ops.iter().zip(&outcome.results);
-        results.filter_map(|(op, result)| (*result == CommandResult::Done).then_some(op))
+        results.filter_map(|(op, result)| (*result == CommandResult::Done).then_some((op, None)))
     }
 
     fn checked(self, mut check: OpCheck) -> Result<Self, Error> {
@@ -238,6 +282,25 @@ impl Write for CommandList {
         results
             .filter(|result| matches!(result, CommandResult::Refused(_)))
             .count()
+    }
+
+    fn failure(outcome: &Self::Outcome) -> Option<Failure<'_>> {
+        let mut unknown = None;
+        let mut refused = None;
+        for result in &outcome.results {
+            match result {
+                CommandResult::Done => {}
+                CommandResult::Refused(error) => {
+                    refused.get_or_insert(error);
+                }
+                CommandResult::Unknown(error) => {
+                    unknown.get_or_insert(error);
+                }
+            }
+        }
+        let is_unknown = unknown.is_some();
+        let error = unknown.or(outcome.interruption.as_ref()).or(refused)?;
+        Some(Failure { error, is_unknown })
     }
 
     fn into_job(self, deadline: Instant, dry_run: bool, reply: Reply<Self::Outcome>) -> Job {

@@ -55,7 +55,7 @@ use worker::Dispatcher;
 pub use cache::Cached;
 pub use connections::ConnectionChunks;
 pub use handle::{Reader, Writer};
-pub use job::{OpAndUndo, OpCheck, Write};
+pub use job::{Failure, OpAndUndo, OpCheck, Write};
 pub use limits::ExecutorLimits;
 pub use proc_query::{
     ConnectionCountsQuery, ConnectionsQuery, EstimationQuery, SettingsQuery, System, SystemQuery,

@@ -3,7 +3,7 @@
 use std::{any::Any, fmt, time::Duration};
 
 use super::query::TypedQuery;
-use crate::model::{Error, Op, ServerDraft, ServiceDraft, ServiceKey};
+use crate::model::{Error, Op, ServerDraft, ServerKey, ServiceDraft, ServiceKey};
 
 /// Reads a precondition, plans from it, executes the plan, and reads the result back. No other
 /// request of this process comes between these.
@@ -20,6 +20,8 @@ pub struct Transaction<P: TypedQuery, R: TypedQuery> {
     /// What the transaction is about if it is not about a service, for the log: `timeouts
     /// udp_seconds`.
     pub about: Option<String>,
+    /// What is requested, such as `replace_service`, for the audit trail.
+    pub name: &'static str,
 }
 
 /// See [`Transaction::plan`].
@@ -143,6 +145,7 @@ impl<P: TypedQuery, R: TypedQuery> Transaction<P, R> {
             plan: Planner::Once(Some(Box::new(plan))),
             read_back,
             about: None,
+            name: "write",
         }
     }
 
@@ -157,6 +160,7 @@ impl<P: TypedQuery, R: TypedQuery> Transaction<P, R> {
             plan: Planner::Repeated(Box::new(plan)),
             read_back,
             about: None,
+            name: "write",
         }
     }
 
@@ -167,6 +171,18 @@ impl<P: TypedQuery, R: TypedQuery> Transaction<P, R> {
             about: Some(about.into()),
             ..self
         }
+    }
+
+    /// The same transaction, with a name of what is requested.
+    #[must_use]
+    pub fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
+    /// The server that the transaction is about, if it is about one.
+    pub(super) fn server(&self) -> Option<ServerKey> {
+        let query = self.precondition.query().or(self.read_back.query());
+        query.and_then(|query| query.server())
     }
 
     /// The service that the transaction is about, if it is about one.

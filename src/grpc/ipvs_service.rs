@@ -5,7 +5,7 @@ use tonic::{Request, Streaming};
 use super::{
     access,
     api::{Api, Reply, ResponseStream},
-    connections, info, list_services, listing, rules, servers, services, settings, stats,
+    audit, connections, info, list_services, listing, rules, servers, services, settings, stats,
     sync_daemons, timeouts, zero,
 };
 use crate::proto::v1::{self as pb, ipvs_service_server::IpvsService};
@@ -186,6 +186,13 @@ impl IpvsService for Api {
         request: Request<pb::UpdateSettingsRequest>,
     ) -> Reply<pb::UpdateSettingsResponse> {
         self.unary(request, settings::update).await
+    }
+
+    async fn list_audit_records(
+        &self,
+        request: Request<pb::ListAuditRecordsRequest>,
+    ) -> Reply<pb::ListAuditRecordsResponse> {
+        self.unary(request, audit::list).await
     }
 
     type GetListingStream = ResponseStream<pb::GetListingResponse>;

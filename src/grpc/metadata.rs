@@ -8,7 +8,7 @@ use tonic::Streaming;
 
 use crate::{
     app::{CompleteRequest, RequestContext, RequestId},
-    identity::{self, Peer},
+    identity::{self, Peer, Protocol},
     model::Error,
     proto::v1 as pb,
 };
@@ -56,6 +56,7 @@ pub(super) fn context(
     let session = extensions.get().cloned();
     RequestContext {
         peer: peer.map(|ConnectInfo(peer)| *peer),
+        protocol: Protocol::Grpc,
         span: extensions.get().cloned().unwrap_or_default(),
         ..RequestContext::of(complete, session, id, requested.min(max_timeout))
     }
@@ -185,6 +186,7 @@ macro_rules! reads_without_age {
 reads_without_age! {
     GetListingRequest SaveRulesRequest ListConnectionsRequest CountConnectionsRequest
     GetPrincipalRequest CheckPermissionRequest
+    ListAuditRecordsRequest
 }
 
 writes! {

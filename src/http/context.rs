@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     app::{CompleteRequest, RequestContext, RequestId, RequestSpan},
-    identity::{Peer, Session},
+    identity::{Peer, Protocol, Session},
     model::Reason,
 };
 
@@ -79,6 +79,7 @@ impl Caller {
     pub(super) fn context(self) -> RequestContext {
         RequestContext {
             peer: self.peer,
+            protocol: Protocol::Http,
             span: self.span,
             ..RequestContext::of(self.complete, self.session, self.request_id, self.timeout)
         }

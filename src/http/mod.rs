@@ -2,6 +2,7 @@
 //! encodes the model's views. One file per resource.
 
 mod access;
+mod audit;
 mod body;
 mod complete;
 mod compression;
@@ -101,6 +102,7 @@ fn operations() -> OpenApiRouter<Api> {
         routes!(connections::list),
         routes!(stats::get),
         routes!(info::get),
+        routes!(audit::list),
         routes!(settings::get, settings::update),
         routes!(access::whoami),
         routes!(access::can_i),

@@ -78,6 +78,7 @@ describes the reasons. `X-Request-Id` is part of the response, of errors and of 
         (name = "sync daemons", description = "Connection synchronisation"),
         (name = "settings", description = "Kernel settings"),
         (name = "access", description = "The principal of a request, and what it may do"),
+        (name = "audit", description = "Audit trail"),
         (name = "about", description = "Daemon, kernel, health, errors"),
     )
 )]

@@ -1,7 +1,7 @@
 //! Building blocks of the schemas.
 
 use utoipa::openapi::{
-    Array, Object, OneOf, Ref, RefOr, Schema, Type,
+    Array, KnownFormat, Object, OneOf, Ref, RefOr, Schema, SchemaFormat, Type,
     schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, SchemaType},
 };
 
@@ -38,11 +38,7 @@ pub(super) fn integer(min: i64, max: i64) -> ObjectBuilder {
         .minimum(Some(min))
         // JSON Schema's numbers are no 64-bit integers: the largest is none at all.
         .maximum((max < i64::MAX).then_some(max))
-        .format(
-            (max > i32::MAX.into()).then_some(utoipa::openapi::SchemaFormat::KnownFormat(
-                utoipa::openapi::KnownFormat::Int64,
-            )),
-        )
+        .format((max > i32::MAX.into()).then_some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
 }
 
 /// A number that the kernel keeps in 32 bits.
@@ -53,6 +49,11 @@ pub(super) fn count() -> ObjectBuilder {
 /// A number that the kernel keeps in 64 bits.
 pub(super) fn total() -> ObjectBuilder {
     integer(0, i64::MAX)
+}
+
+/// A time (RFC 3339).
+pub(super) fn time() -> ObjectBuilder {
+    text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
 }
 
 /// One of these words.

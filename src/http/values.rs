@@ -6,12 +6,12 @@ use utoipa::openapi::{Array, RefOr, Schema};
 
 use super::{
     query::QueryValue,
-    shape::{boolean, choice, integer, reference, text},
+    shape::{boolean, choice, integer, reference, text, time},
 };
 use crate::{
     app::Order,
     ipvsadm::{ListMode, Order as TextOrder},
-    model::{ConnectionProtocol, CountBy, EndpointFilter, Include, Protocol},
+    model::{ConnectionProtocol, CountBy, EndpointFilter, Include, Protocol, ServiceKey},
 };
 
 /// An integer from `MIN` to `MAX`.
@@ -21,6 +21,14 @@ pub(super) struct Bounded<const MIN: u64, const MAX: u64>(pub u64);
 /// An IP address, with or without brackets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Address(pub IpAddr);
+
+/// A time (RFC 3339).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Time(pub jiff::Timestamp);
+
+/// Id of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ServiceId(pub ServiceKey);
 
 /// Transport protocol of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +145,11 @@ parsed! {
         let address = bare.unwrap_or(text).parse().map(Self);
         address.map_err(|_| format!("{text:?} is not an IPv4 or IPv6 address"))
     };
+    Time, time(), |text: &str| {
+        let time = text.parse().map(Self);
+        time.map_err(|_| format!("{text:?} is not a time such as 2026-01-31T12:00:00Z"))
+    };
+    ServiceId, text(), |text: &str| text.parse().map(Self).map_err(first_message);
     EndpointFilter, text(), |text: &str| text.parse().map_err(first_message);
     ServiceProtocol, reference("Protocol"),
         |text: &str| Protocol::named(text).map(Self).map_err(first_message);

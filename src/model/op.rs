@@ -102,6 +102,14 @@ impl Query {
             | Self::ConnectionCounts => None,
         }
     }
+
+    /// The server that the query is about, if it is about one.
+    pub fn server(&self) -> Option<ServerKey> {
+        match self {
+            Self::Server(_, key) => Some(*key),
+            _ => None,
+        }
+    }
 }
 
 // === impl Op ===
@@ -119,6 +127,25 @@ impl Op {
             | Self::ZeroService(key) => Some(*key),
             Self::Clear
             | Self::ZeroAll
+            | Self::SetTimeouts(_)
+            | Self::StartSyncDaemon(_)
+            | Self::StopSyncDaemon(_)
+            | Self::SetSetting { .. } => None,
+        }
+    }
+
+    /// The server that the operation changes, if it changes one.
+    pub fn server(&self) -> Option<ServerKey> {
+        match self {
+            Self::CreateServer(_, key, _)
+            | Self::SetServer(_, key, _)
+            | Self::DeleteServer(_, key) => Some(*key),
+            Self::CreateService(..)
+            | Self::SetService(..)
+            | Self::DeleteService(_)
+            | Self::Clear
+            | Self::ZeroAll
+            | Self::ZeroService(_)
             | Self::SetTimeouts(_)
             | Self::StartSyncDaemon(_)
             | Self::StopSyncDaemon(_)

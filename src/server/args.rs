@@ -12,7 +12,8 @@ const SIGNALS: &str = "\
 Signals:
   TERM, INT         Drain for limits.shutdown_grace, then end; the second one ends at once
   QUIT              End at once
-  HUP               Read the configuration file again, and apply what needs no restart
+  HUP               Open the audit file anew; read the configuration file again, and apply what
+                    needs no restart
   USR1, USR2, PIPE  Ignored";
 
 /// Serve Linux IPVS, the kernel's layer-4 load balancer, over HTTP and gRPC.

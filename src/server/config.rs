@@ -3,7 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::address::ListenAddress;
-use crate::{app::AppOptions, budget, executor::ExecutorLimits};
+use crate::{
+    app::AppOptions,
+    audit::{AuditOptions, FileOptions},
+    budget,
+    executor::ExecutorLimits,
+};
 
 /// All settings of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +39,8 @@ pub struct Config {
     pub kernel: KernelKind,
     /// Format and filter of the log.
     pub log: LogConfig,
+    /// The audit trail.
+    pub audit: AuditConfig,
     /// Resource limits and timeouts.
     pub limits: Limits,
 }
@@ -63,6 +70,26 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+/// The audit trail: who changed what, and who was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// File to write records to. Default: none.
+    pub file: Option<PathBuf>,
+    /// Whether records are written to the journal. Not together with a file. Default: false.
+    pub journal: bool,
+    /// Size of the file in bytes above which a new one is begun. Default 64 MiB.
+    pub max_file_bytes: u64,
+    /// Age of the first record of the file above which a new one is begun; zero for any. Default
+    /// zero.
+    pub max_file_age: Duration,
+    /// Older files that are kept. Default 10.
+    pub max_files: usize,
+    /// Whether records are on the disk before further ones are written. Default false.
+    pub fsync: bool,
+    /// Memory of the records that wait to be written, in bytes. Default 4 MiB.
+    pub max_queue_bytes: usize,
 }
 
 /// Resource limits and timeouts. `deploy/ipvsd.toml` has the ranges and the reasons.
@@ -122,6 +149,7 @@ impl Default for Config {
             netns: None,
             kernel: KernelKind::Netlink,
             log: LogConfig::default(),
+            audit: AuditConfig::default(),
             limits: Limits::default(),
         }
     }
@@ -139,6 +167,27 @@ impl Default for LogConfig {
         Self {
             format: LogFormat::Text,
             filter: "info".to_owned(),
+        }
+    }
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        let FileOptions {
+            path: _,
+            max_bytes,
+            max_age,
+            max_files,
+            fsync,
+        } = FileOptions::new("");
+        Self {
+            file: None,
+            journal: false,
+            max_file_bytes: max_bytes,
+            max_file_age: max_age,
+            max_files,
+            fsync,
+            max_queue_bytes: AuditOptions::default().max_queue_bytes,
         }
     }
 }

@@ -103,6 +103,9 @@ pub enum ConfigProblem {
          --dev or dev = true, and set a policy"
     )]
     NotForDevelopment(String),
+    /// The key and another one are set, of which one only is allowed.
+    #[error("not together with {0}: set one of them")]
+    Excludes(&'static str),
     /// The value exceeds that of another key.
     #[error("{value} is greater than {other} = {limit}")]
     GreaterThan {

@@ -29,39 +29,57 @@ pub(super) struct Key {
     pub show: fn(&Config) -> String,
 }
 
-/// A key of `[limits]` with an integer value.
+/// A key of `[limits]`, or of the table that is named, with an integer value.
 macro_rules! integer {
     ($name:ident, $low:literal ..= $high:literal) => {
+        integer!(limits.$name, $low..=$high)
+    };
+    ($table:ident.$name:ident, $low:literal ..= $high:literal) => {
         Key {
-            name: concat!("limits.", stringify!($name)),
+            name: concat!(stringify!($table), ".", stringify!($name)),
             set: |config, raw| {
                 let number = raw.integer($low..=$high)?;
-                config.limits.$name = number
+                config.$table.$name = number
                     .try_into()
                     .map_err(|_| raw.unexpected("a number within the range of this machine"))?;
                 Ok(())
             },
-            show: |config| config.limits.$name.to_string(),
+            show: |config| config.$table.$name.to_string(),
         }
     };
 }
 
-/// A key of `[limits]` with a duration value.
+/// A key of `[limits]`, or of the table that is named, with a duration value.
 macro_rules! duration {
     ($name:ident, $low:expr, $high:expr) => {
+        duration!(limits.$name, $low, $high)
+    };
+    ($table:ident.$name:ident, $low:expr, $high:expr) => {
         Key {
-            name: concat!("limits.", stringify!($name)),
+            name: concat!(stringify!($table), ".", stringify!($name)),
             set: |config, raw| {
                 raw.duration($low..=$high)
-                    .map(|value| config.limits.$name = value)
+                    .map(|value| config.$table.$name = value)
             },
-            show: |config| format!("{:?}", format_duration(config.limits.$name)),
+            show: |config| format!("{:?}", format_duration(config.$table.$name)),
+        }
+    };
+}
+
+/// A key of a table that is true or false.
+macro_rules! boolean {
+    ($table:ident.$name:ident) => {
+        Key {
+            name: concat!(stringify!($table), ".", stringify!($name)),
+            set: |config, raw| raw.boolean().map(|value| config.$table.$name = value),
+            show: |config| config.$table.$name.to_string(),
         }
     };
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 const SECOND: Duration = Duration::from_secs(1);
 const TEN_MILLISECONDS: Duration = Duration::from_millis(10);
 
@@ -223,6 +241,28 @@ pub(super) const KEYS: &[Key] = &[
         },
         show: |config| quote(&config.log.filter),
     },
+    Key {
+        name: "audit.file",
+        set: |config, raw| {
+            let text = raw.text()?;
+            let is_path = text.starts_with('/') && !text.ends_with('/') && !text.contains('\0');
+            if !text.is_empty() && !is_path {
+                return Err(raw.unexpected("the absolute path of a file, or \"\""));
+            }
+            config.audit.file = Some(text.into()).filter(|_| !text.is_empty());
+            Ok(())
+        },
+        show: |config| {
+            let file = config.audit.file.as_deref();
+            quote(&file.unwrap_or(Path::new("")).to_string_lossy())
+        },
+    },
+    boolean!(audit.journal),
+    integer!(audit.max_file_bytes, 65_536..=1_099_511_627_776),
+    duration!(audit.max_file_age, Duration::ZERO, YEAR),
+    integer!(audit.max_files, 1..=1000),
+    boolean!(audit.fsync),
+    integer!(audit.max_queue_bytes, 65_536..=1_073_741_824),
     integer!(max_connections, 1..=1_000_000),
     integer!(max_concurrent_requests, 1..=1_000_000),
     integer!(max_concurrent_streams, 1..=10_000),

@@ -224,6 +224,9 @@ impl ConfigBuilder {
                 self.reject_value_of("listen", ConfigProblem::NotLoopback(address));
             }
         }
+        if self.config.audit.journal && self.config.audit.file.is_some() {
+            self.reject_value_of("audit.journal", ConfigProblem::Excludes("audit.file"));
+        }
         let (page, limit) = (
             self.config.limits.default_page_size,
             self.config.limits.max_page_size,

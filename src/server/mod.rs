@@ -44,7 +44,7 @@ mod value;
 
 pub use address::{AddressError, DEFAULT_PORT, DEFAULT_SOCKET, ListenAddress};
 pub use authentication::Authenticator;
-pub use config::{Config, KernelKind, Limits, LogConfig, LogFormat};
+pub use config::{AuditConfig, Config, KernelKind, Limits, LogConfig, LogFormat};
 pub use config_error::{ConfigError, ConfigErrors, ConfigProblem, LoadError, Origin};
 pub use listener::BindError;
 pub use load::Sources;

@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, future::pending};
 
-use super::config::{Config, KernelKind, Limits};
+use super::config::{AuditConfig, Config, KernelKind, Limits};
 use crate::{
-    app::AppOptions, budget::Budget, executor::ExecutorLimits, grpc::GrpcOptions, http::HttpOptions,
+    app::AppOptions,
+    audit::{AuditOptions, FileOptions, JOURNAL_SOCKET, SinkOptions},
+    budget::Budget,
+    executor::ExecutorLimits,
+    grpc::GrpcOptions,
+    http::HttpOptions,
 };
 
 /// Maximum size of a rules text, as a multiple of `limits.max_body_bytes`. With the default of
@@ -66,6 +71,36 @@ impl Limits {
     /// Maximum size of a rules text, in bytes.
     pub(super) fn max_rules_bytes(&self) -> usize {
         self.max_body_bytes.saturating_mul(RULES_BODY_FACTOR)
+    }
+}
+
+impl AuditConfig {
+    /// Options of the audit trail.
+    pub fn options(&self) -> AuditOptions {
+        let Self {
+            file,
+            journal,
+            max_file_bytes,
+            max_file_age,
+            max_files,
+            fsync,
+            max_queue_bytes,
+        } = self.clone();
+        let sink = match file {
+            Some(path) => SinkOptions::File(FileOptions {
+                path,
+                max_bytes: max_file_bytes,
+                max_age: max_file_age,
+                max_files,
+                fsync,
+            }),
+            None if journal => SinkOptions::Journal(JOURNAL_SOCKET.into()),
+            None => SinkOptions::Memory,
+        };
+        AuditOptions {
+            sink,
+            max_queue_bytes,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::{
     args::ServeOptions, config::Config, config_error::LoadError, keys::KEYS, log::Log,
     signals::ReloadRequests,
 };
+use crate::audit::AuditLog;
 
 /// Reloads the configuration on request.
 pub struct Reloader {
@@ -13,6 +14,8 @@ pub struct Reloader {
     pub running: Config,
     /// The log, for its filter.
     pub log: Log,
+    /// The audit trail, whose file is opened anew.
+    pub audit: AuditLog,
     /// Makes new connections use this configuration.
     pub replace: Box<dyn Fn(&Config) + Send>,
 }
@@ -42,10 +45,11 @@ fn copy(key: &str, from: &Config, to: &mut Config) -> bool {
 // === impl Reloader ===
 
 impl Reloader {
-    /// Reloads the configuration on each request.
+    /// Opens the audit file anew and reloads the configuration, on each request.
     pub async fn run(mut self, mut requests: ReloadRequests) {
         loop {
             requests.next().await;
+            self.audit.reopen();
             if self.options.config_file().is_none() {
                 tracing::info!("no configuration to reload: --config is not set");
                 continue;

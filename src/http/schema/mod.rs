@@ -3,6 +3,7 @@
 //! responses.
 
 mod access;
+mod audit;
 mod problems;
 mod reports;
 mod resources;
@@ -95,6 +96,13 @@ schemas! {
     Principal = access::principal();
     ScopeRule = access::scope_rule();
     Permission = access::permission();
+    AuditRecord = audit::record();
+    AuditRecordList = audit::record_list();
+    AuditState = audit::state();
+    AuditStateOfOne = audit::state_of_one();
+    AuditStateOfSeveral = audit::state_of_several();
+    AuditTruncated = audit::truncated();
+    AuditOutcome = audit::outcome();
     Problem = problems::problem();
     Violation = problems::violation();
     Reason = problems::reason();

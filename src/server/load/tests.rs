@@ -47,6 +47,20 @@ fn the_printed_defaults_parse_to_the_defaults() {
     );
 }
 
+#[test]
+fn the_audit_trail_has_a_file_or_the_journal() {
+    let both = "[audit]\nfile = \"/a\"\njournal = true\n";
+    let expected = "ipvsd.toml:3: audit.journal: not together with audit.file: set one of them";
+    assert_eq!(errors(both), [expected]);
+    for file in ["a", "/a/", "/"] {
+        let errors = errors(&format!("[audit]\nfile = {file:?}\n"));
+        assert!(
+            errors.concat().contains("the absolute path of a file"),
+            "{errors:?}"
+        );
+    }
+}
+
 /// The example with its settings uncommented: text starts with `# `, a setting with `#`.
 fn uncommented() -> String {
     let lines = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
@@ -308,10 +322,10 @@ fn every_key_has_an_environment_variable() {
         let value = shown
             .trim_matches(['[', ']', '"', '\''])
             .replace("\", \"", ",");
-        let value = if value.is_empty() {
-            "name".to_owned()
-        } else {
-            value
+        let value = match key.name {
+            "audit.file" => "/name".to_owned(),
+            _ if value.is_empty() => "name".to_owned(),
+            _ => value,
         };
         let variable = key.variable();
         let valid = from_all("", &[(&variable, &value)], &[]);

@@ -1,5 +1,6 @@
 //! The gRPC front end over real sockets, with the fake kernel.
 
+mod audit;
 mod connections;
 mod dry_run;
 mod harness;

@@ -1,6 +1,7 @@
 //! End-to-end tests of the HTTP front end: a client on a socket, and the fake kernel.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod audit;
 mod conditional;
 mod connections;
 mod daemon;

@@ -11,6 +11,7 @@ use self::source::{Source, references, sources};
 const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("identity", &["model"]),
+    ("audit", &["identity", "model"]),
     ("budget", &["model"]),
     ("clock", &[]),
     ("proto", &[]),
@@ -21,18 +22,24 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "executor", "budget", "clock", "identity", "ipvsadm", "model",
+            "executor", "audit", "budget", "clock", "identity", "ipvsadm", "model",
         ],
     ),
-    ("http", &["app", "budget", "identity", "ipvsadm", "model"]),
+    (
+        "http",
+        &["app", "audit", "budget", "identity", "ipvsadm", "model"],
+    ),
     (
         "grpc",
-        &["app", "budget", "identity", "ipvsadm", "model", "proto"],
+        &[
+            "app", "audit", "budget", "identity", "ipvsadm", "model", "proto",
+        ],
     ),
     (
         "server",
         &[
-            "grpc", "http", "app", "executor", "budget", "clock", "identity", "model", "proto",
+            "grpc", "http", "app", "audit", "executor", "budget", "clock", "identity", "model",
+            "proto",
         ],
     ),
     ("client", &["ipvsadm", "model"]),
