@@ -5,6 +5,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry as MapEntry},
+    ops::Range,
     sync::Arc,
 };
 
@@ -175,40 +176,18 @@ impl Policy {
 
     /// Reads a document.
     pub fn parse(text: &str, accounts: &dyn Accounts) -> Result<Self, PolicyError> {
-        let line_of = |offset: usize| {
-            let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
-            1 + before.iter().filter(|byte| **byte == b'\n').count()
-        };
-        let syntax = |error: &toml::de::Error, key: String| PolicyError {
-            line: line_of(error.span().map_or(0, |span| span.start)),
-            key,
-            message: error.message().to_owned(),
-        };
-        let document =
-            toml::Deserializer::parse(text).map_err(|error| syntax(&error, String::new()))?;
-        let document: Document = serde_path_to_error::deserialize(document).map_err(|error| {
-            // The type of a value with its place has a field of its own.
-            let path = error
-                .path()
-                .to_string()
-                .replace("$__serde_spanned_private_value.", "");
-            syntax(
-                error.inner(),
-                if path == "." { String::new() } else { path },
-            )
-        })?;
-        let at = |span: std::ops::Range<usize>, key: String| {
-            move |message: String| PolicyError {
-                line: line_of(span.start),
-                key,
-                message,
-            }
-        };
         let Document {
             token,
             certificate,
             unix,
-        } = document;
+        } = document(text)?;
+        let at = |span: Range<usize>, key: String| {
+            move |message: String| PolicyError {
+                line: line_of(text, span.start),
+                key,
+                message,
+            }
+        };
         let mut policy = Self {
             tokens: HashMap::new(),
             certificates: Vec::new(),
@@ -223,18 +202,16 @@ impl Policy {
             let entry = table.into_inner().entry(index).map_err(error)?;
             policy.certificates.push(entry);
         }
-        policy.unix = match unix {
-            None => default_unix(accounts),
-            Some(tables) => {
-                let mut entries = vec![administrator(UnixMatch::User(0), "root")];
-                for (index, table) in tables.into_iter().enumerate() {
-                    let error = at(table.span(), format!("unix[{index}]"));
-                    let entry = table.into_inner().entry(index, accounts);
-                    entries.push(entry.map_err(error)?);
-                }
-                entries
-            }
+        let Some(unix) = unix else {
+            policy.unix = default_unix(accounts);
+            return Ok(policy);
         };
+        policy.unix.push(administrator(UnixMatch::User(0), "root"));
+        for (index, table) in unix.into_iter().enumerate() {
+            let error = at(table.span(), format!("unix[{index}]"));
+            let entry = table.into_inner().entry(index, accounts).map_err(error)?;
+            policy.unix.push(entry);
+        }
         Ok(policy)
     }
 
@@ -284,6 +261,32 @@ impl Policy {
         }
         Ok(())
     }
+}
+
+/// The document that a text is.
+fn document(text: &str) -> Result<Document, PolicyError> {
+    let error = |error: &toml::de::Error, key: String| PolicyError {
+        line: line_of(text, error.span().map_or(0, |span| span.start)),
+        key,
+        message: error.message().to_owned(),
+    };
+    let document =
+        toml::Deserializer::parse(text).map_err(|syntax| error(&syntax, String::new()))?;
+    serde_path_to_error::deserialize(document).map_err(|wrong| {
+        // The type of a value with its place has a field of its own.
+        let path = wrong
+            .path()
+            .to_string()
+            .replace("$__serde_spanned_private_value.", "");
+        let key = if path == "." { String::new() } else { path };
+        error(wrong.inner(), key)
+    })
+}
+
+/// The line of a position in a text, from 1.
+fn line_of(text: &str, offset: usize) -> usize {
+    let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
+    1 + before.iter().filter(|byte| **byte == b'\n').count()
 }
 
 /// Root, the user of the daemon, and the group `ipvsd` if there is one.

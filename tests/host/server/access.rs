@@ -349,6 +349,17 @@ fn grpc_request(method: &str) -> Call {
             ..Default::default()
         }
         .encode_to_vec(),
+        "UpdateSettings" => pb::UpdateSettingsRequest {
+            settings: [(
+                "drop_entry".to_owned(),
+                pb::SettingValue {
+                    kind: Some(pb::setting_value::Kind::Integer(1)),
+                },
+            )]
+            .into(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
         "StartSyncDaemon" => pb::StartSyncDaemonRequest {
             sync_daemon: Some(pb::SyncDaemon {
                 state: "master".to_owned(),
