@@ -124,6 +124,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        audit::AuditLog,
         budget::Budget,
         server::{Authenticator, Config, with_middleware},
     };
@@ -165,9 +166,14 @@ mod tests {
             ..Config::default()
         };
         let open = Authenticator::load(&config).unwrap();
-        let router = with_middleware(router, &config, &open, &Budget::default(), |_, _| {
-            Response::new(Body::empty())
-        });
+        let router = with_middleware(
+            router,
+            &config,
+            &open,
+            &AuditLog::in_memory(),
+            &Budget::default(),
+            |_, _| Response::new(Body::empty()),
+        );
         let request = Request::get("/panic")
             .header("host", "localhost")
             .header("x-request-id", "request-7");

@@ -35,8 +35,11 @@ use super::{
 };
 use crate::{
     app::{RequestId, RequestSpan},
+    audit::{AuditLog, Caller},
     budget::Budget,
-    identity::Peer,
+    clock, grpc,
+    identity::{Peer, Principal, Protocol},
+    model::Error,
 };
 
 /// Header with the request id, in requests and responses.
@@ -52,6 +55,7 @@ const MAX_LOGGED_PATH: usize = 256;
 struct Checks {
     hosts: AllowedHosts,
     authenticator: Arc<Authenticator>,
+    audit: AuditLog,
     admission: Admission,
     render: RejectionResponse,
 }
@@ -67,12 +71,14 @@ pub fn with_middleware(
     router: Router,
     config: &Config,
     authenticator: &Arc<Authenticator>,
+    audit: &AuditLog,
     budget: &Budget,
     render: RejectionResponse,
 ) -> Router {
     let checks = Arc::new(Checks {
         hosts: AllowedHosts::new(&config.allowed_hosts),
         authenticator: authenticator.clone(),
+        audit: audit.clone(),
         admission: Admission::new(&config.limits, budget),
         render,
     });
@@ -184,10 +190,33 @@ impl Checks {
     /// Checks the head, recognises the principal, admits the request, and passes it to the routes.
     async fn pass(&self, mut request: Request, routes: Route) -> Result<Response, Rejection> {
         let checked = gate::check(&mut request, &self.hosts);
-        match checked.and_then(|()| self.authenticator.admit(&mut request)) {
+        match checked.and_then(|()| self.authenticate(&mut request)) {
             Ok(()) => self.admission.admit(request, routes).await,
             Err(error) => Ok(refusal::response(error, request.headers())),
         }
+    }
+}
+
+impl Checks {
+    /// Recognises the principal. Records a request without a valid credential.
+    fn authenticate(&self, request: &mut Request) -> Result<(), Error> {
+        self.authenticator.admit(request).inspect_err(|_| {
+            let extensions = request.extensions();
+            let peer = extensions.get::<ConnectInfo<Peer>>();
+            let id = extensions.get::<RequestId>();
+            let received = extensions.get::<ConnectionRequest>();
+            let caller = Caller {
+                principal: Principal::anonymous(),
+                peer: peer.map(|ConnectInfo(peer)| *peer),
+                request_id: id.map(|id| id.as_str().into()),
+                protocol: match grpc::is_grpc(request.headers()) {
+                    true => Protocol::Grpc,
+                    false => Protocol::Http,
+                },
+            };
+            let start = received.map_or_else(clock::now, |request| request.received);
+            self.audit.unauthenticated(caller, start);
+        })
     }
 }
 

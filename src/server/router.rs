@@ -33,14 +33,21 @@ pub fn build_router(
     let grpc_options = limits
         .grpc_options()
         .until(async move { draining.reached(Phase::Draining).await });
-    let budget = app.budget().clone();
+    let (budget, audit) = (app.budget().clone(), app.audit_log().clone());
     let gate = layer_fn(|mut route: Route| {
         service_fn(move |request| grpc_gate::check(request, &mut route))
     });
     let router = http_api::router(app.clone(), limits.http_options())
         .merge(grpc::router(app, grpc_options).layer(gate))
         .fallback(fallback);
-    with_middleware(router, config, authenticator, &budget, rejection_response)
+    with_middleware(
+        router,
+        config,
+        authenticator,
+        &audit,
+        &budget,
+        rejection_response,
+    )
 }
 
 /// Response to an unknown path, in the protocol of the request.

@@ -563,3 +563,37 @@ async fn a_list_that_was_shared_by_all_is_not_shown_to_one_with_a_scope() {
         assert_eq!(body.contains("192.0.2.1"), shown, "{token}: {body}");
     }
 }
+
+#[tokio::test]
+async fn every_refused_attempt_is_in_the_audit_without_the_secret() {
+    let daemon = guarded(policy_of_roles(""));
+    daemon.seed(false).await;
+    let delete = http_call("DELETE", "/v1/services/{service}", "");
+    assert_eq!(daemon.send(&delete, Some("ipvsd_secret")).await.0, 401);
+    assert_eq!(daemon.send(&delete, None).await.0, 401);
+    let viewer = token(Role::Viewer);
+    assert_eq!(daemon.send(&delete, Some(&viewer)).await.0, 403);
+    let audit = http_call("GET", "/v1/audit", "");
+    assert_eq!(daemon.send(&audit, Some(&viewer)).await.0, 403);
+    let (status, _, body) = daemon.send(&audit, Some(&token(Role::Admin))).await;
+    assert_eq!(status, 200);
+    let text = String::from_utf8(body).unwrap();
+    assert!(!text.contains("ipvsd_"), "{text}");
+    let page: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let records = page["records"].as_array().unwrap().iter();
+    let shown: Vec<_> = records
+        .map(|record| {
+            let field = |name: &str| record[name].as_str().unwrap_or_default();
+            ["principal", "operation", "service", "outcome"].map(|name| field(name).to_owned())
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ["viewer", "list_audit_records", "", "denied"],
+            ["viewer", "delete_service", SERVICE, "denied"],
+            ["anonymous", "authenticate", "", "unauthenticated"],
+            ["anonymous", "authenticate", "", "unauthenticated"],
+        ]
+    );
+}

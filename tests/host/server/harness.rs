@@ -25,6 +25,7 @@ use http_body::Frame;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use ipvsd::{
+    audit::AuditLog,
     budget::Budget,
     identity::Peer,
     server::{
@@ -206,7 +207,14 @@ pub fn start_server(config: &Config, router: Router) -> RunningServer {
     let shutdown = Shutdown::new();
     let budget = Budget::new(config.limits.max_memory_bytes);
     let open = Authenticator::load(config).unwrap();
-    let router = with_middleware(router, config, &open, &budget, render);
+    let router = with_middleware(
+        router,
+        config,
+        &open,
+        &AuditLog::in_memory(),
+        &budget,
+        render,
+    );
     let handle = shutdown.clone();
     let task = tokio::spawn(async move { server.serve(router, &budget, &handle).await });
     RunningServer {

@@ -14,6 +14,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use ipvsd::{
     app::RequestId,
+    audit::AuditLog,
     budget::Budget,
     server::{Authenticator, Config, Limits, with_middleware},
 };
@@ -55,7 +56,8 @@ fn open_config() -> Config {
 
 fn with_checks(router: Router, config: &Config) -> Router {
     let open = Authenticator::load(config).unwrap();
-    with_middleware(router, config, &open, &Budget::default(), render)
+    let (audit, budget) = (AuditLog::in_memory(), Budget::default());
+    with_middleware(router, config, &open, &audit, &budget, render)
 }
 
 fn request(path: &str, id: &[u8]) -> Request<Body> {
