@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 
 use clap::{
-    Arg, ArgAction, ArgMatches, Command, FromArgMatches, Subcommand as _, ValueEnum,
-    builder::PossibleValuesParser,
+    Arg, ArgAction, ArgMatches, Command, FromArgMatches, Subcommand as _, ValueEnum, ValueHint,
+    builder::{PossibleValuesParser, RangedU64ValueParser},
 };
+use jiff::Timestamp;
 
 use super::{
     document::Input,
     error::CliError,
     options::{GLOBAL_OPTIONS, GlobalOption, Options},
     reference::summary,
+    times,
 };
 
 /// A command line with a subcommand.
@@ -51,6 +53,20 @@ pub(super) enum Subcommand {
     Restore(RestoreArgs),
     /// List configured directors and their status
     Directors,
+    /// Show as whom the director recognises this user: name, kind of credential, role and scope
+    Whoami,
+    /// Ask the director whether this user may do something; exit code 0 for yes, 1 for no
+    CanI {
+        /// Operation, such as update_weight, create_service or read_audit
+        verb: String,
+        /// Id of a service, such as tcp-192.0.2.1-80 [default: any]
+        service: Option<String>,
+    },
+    /// List the audit records of the director, for administrators
+    Audit(AuditArgs),
+    /// Make bearer tokens for the policy of a director; sends nothing
+    #[command(subcommand, disable_help_subcommand = true)]
+    Token(TokenCommand),
     /// Print a shell completion script
     Completion {
         /// Shell
@@ -59,6 +75,51 @@ pub(super) enum Subcommand {
     /// Print the manual page
     #[command(hide = true)]
     Man,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct AuditArgs {
+    /// Only records from this time: RFC 3339, or a time ago such as 2h or 7d
+    #[arg(long, value_name = "TIME", value_parser = times::past)]
+    pub since: Option<Timestamp>,
+    /// Only records before this time: RFC 3339, or a time ago such as 2h or 7d
+    #[arg(long, value_name = "TIME", value_parser = times::past)]
+    pub until: Option<Timestamp>,
+    /// Only records of the principal with this name
+    #[arg(long, value_name = "NAME")]
+    pub principal: Option<String>,
+    /// Only records of the service with this id
+    #[arg(long, value_name = "SERVICE")]
+    pub service: Option<String>,
+    /// Limit results [default: all]
+    #[arg(long, value_name = "NUMBER", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    pub limit: Option<usize>,
+}
+
+#[derive(clap::Subcommand, Clone, Debug)]
+pub(super) enum TokenCommand {
+    /// Print a new token, and to standard error its entry for the policy of the director
+    Create {
+        /// Name of the principal in the policy and in the audit, 1 to 253 bytes
+        #[arg(long, value_parser = name)]
+        name: String,
+        /// What the principal may do
+        #[arg(long)]
+        role: Role,
+        /// When the token ceases to be valid: RFC 3339, or from now such as 90d [default: never]
+        #[arg(long, value_name = "TIME", value_parser = times::future)]
+        expires: Option<Timestamp>,
+    },
+    /// Print the SHA-256 of the token on standard input, as the policy of the director has it
+    Hash,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Role {
+    Viewer,
+    Operator,
+    Editor,
+    Admin,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -128,6 +189,9 @@ pub(super) struct RestoreArgs {
     #[arg(long)]
     pub stop: bool,
 }
+
+/// Maximum length of the name of a principal in bytes, that of a DNS name.
+const MAX_NAME: usize = 253;
 
 /// Whether the command line has a subcommand: its first word, apart from global options, is one.
 pub(super) fn is_subcommand(words: &[String]) -> bool {
@@ -199,6 +263,10 @@ impl GlobalOption {
             return arg.action(ArgAction::SetTrue);
         }
         let arg = arg.value_name(self.placeholder).action(ArgAction::Set);
+        let arg = match self.placeholder {
+            "FILE" => arg.value_hint(ValueHint::FilePath),
+            _ => arg,
+        };
         match self.values {
             [] => arg,
             values => arg.value_parser(PossibleValuesParser::new(values)),
@@ -211,6 +279,31 @@ impl GlobalOption {
         match self.syntax.takes_value {
             true => matches.get_one::<String>(long).cloned(),
             false => matches.get_flag(long).then(String::new),
+        }
+    }
+}
+
+/// The name of a principal, as the policy accepts it.
+fn name(text: &str) -> Result<String, String> {
+    let is_name = (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control);
+    match is_name {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "expected 1 to {MAX_NAME} bytes without control characters"
+        )),
+    }
+}
+
+// === impl Role ===
+
+impl Role {
+    /// The name in the policy.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Editor => "editor",
+            Self::Admin => "admin",
         }
     }
 }

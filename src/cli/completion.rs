@@ -17,6 +17,7 @@ use clap_complete::{
 use super::{
     args::{self, Shell},
     config::Config,
+    environment::Environment,
     options::{GLOBAL_OPTIONS, Options},
     reference::summary,
     target::Target,
@@ -79,6 +80,18 @@ pub(super) fn grammar(words: &[OsString]) -> clap::Command {
         .args(options.map(|spec| arg(spec, words)))
         .mut_arg("director", |arg| {
             arg.add(ArgValueCandidates::new(directors))
+        })
+        .mut_subcommand("can-i", |can_i| {
+            let words = words.to_vec();
+            can_i.mut_arg("service", |arg| {
+                arg.add(ArgValueCandidates::new(move || service_ids(&words)))
+            })
+        })
+        .mut_subcommand("audit", |audit| {
+            let words = words.to_vec();
+            audit.mut_arg("service", |arg| {
+                arg.add(ArgValueCandidates::new(move || service_ids(&words)))
+            })
         })
         .mut_subcommand("settings", |settings| {
             settings.mut_arg("settings", |arg| {
@@ -146,7 +159,8 @@ fn values(long: &str) -> &'static [&'static str] {
 }
 
 fn directors() -> Candidates {
-    let config = Config::load().unwrap_or_default();
+    let config = Environment::load().and_then(|environment| Config::load(&environment));
+    let config = config.unwrap_or_default();
     let directors = config.directors.iter();
     directors
         .map(|(name, director)| {
@@ -161,6 +175,14 @@ fn setting_names() -> Candidates {
         .iter()
         .map(|spec| CompletionCandidate::new(spec.name).help(Some(summary(spec.doc).into())));
     candidates.collect()
+}
+
+/// The ids of the services of the director.
+fn service_ids(words: &[OsString]) -> Candidates {
+    let entries = table(words).into_iter();
+    entries
+        .map(|entry| CompletionCandidate::new(entry.service.key.to_string()))
+        .collect()
 }
 
 /// The services of the director that one of ipvsadm's options can name.
@@ -213,15 +235,25 @@ fn table(words: &[OsString]) -> Vec<ServiceEntry> {
     };
     let mut words = words.iter().map(|word| word.to_string_lossy());
     while let Some(word) = words.next() {
-        match word.split_once('=') {
-            Some(("--endpoint", value)) => options.endpoint = Some(value.to_owned()),
-            Some(("--director", value)) => options.director = Some(value.to_owned()),
-            _ => match &*word {
-                "--endpoint" => options.endpoint = words.next().map(Into::into),
-                "--director" => options.director = words.next().map(Into::into),
-                _ => {}
-            },
+        let Some(long) = word.strip_prefix("--") else {
+            continue;
+        };
+        let (name, mut value) = match long.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (long, None),
+        };
+        let found = GLOBAL_OPTIONS
+            .iter()
+            .find(|option| option.syntax.long == name);
+        // --timeout may be ipvsadm's.
+        let Some(option) = found.filter(|option| !option.syntax.only_before_command) else {
+            continue;
+        };
+        if option.syntax.takes_value && value.is_none() {
+            value = words.next().map(Into::into);
         }
+        // What is wrong with a value is reported when the command is run.
+        let _ = option.set(&mut options, value.unwrap_or_default());
     }
     let target = Target::select(&options).ok();
     let table = target.and_then(|target| target.client.services(Include::default(), false).ok());

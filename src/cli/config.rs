@@ -1,15 +1,30 @@
 //! Configuration file with the names of directors.
 
-use std::{collections::BTreeMap, env, fs::File, io, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    env,
+    error::Error,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{environment, error::CliError, input::read_text, options};
-use crate::client::Endpoint;
+use super::{
+    credentials::{Credentials, Source},
+    environment::Environment,
+    error::CliError,
+    input::read_text,
+    options,
+};
+use crate::client::{Endpoint, Fingerprint, Token, check_private};
 
 /// Contents of the configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 pub(super) struct Config {
     /// Name of the director to use if none is selected.
     pub default: Option<String>,
@@ -20,13 +35,28 @@ pub(super) struct Config {
 
 /// A director.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 pub(super) struct Director {
     /// Endpoint of the daemon.
     #[serde(deserialize_with = "endpoint")]
     pub endpoint: Endpoint,
     /// PEM file with certificates that are trusted in addition to the system's.
-    pub ca: Option<PathBuf>,
+    ca: Option<PathBuf>,
+    /// PEM file with the client's certificate.
+    cert: Option<PathBuf>,
+    /// PEM file with its key.
+    key: Option<PathBuf>,
+    /// Bearer token. Only the owner of the configuration file may be able to read it.
+    #[serde(default, deserialize_with = "optional")]
+    token: Option<Token>,
+    /// File with the token.
+    token_file: Option<PathBuf>,
+    /// SHA-256 of the daemon's certificate.
+    #[serde(default, deserialize_with = "optional")]
+    fingerprint: Option<Fingerprint>,
+    /// Whether the token may be sent as plain text to another machine.
+    #[serde(default)]
+    insecure_token: bool,
     /// Request timeout, in seconds in the file.
     #[serde(default, deserialize_with = "seconds")]
     pub timeout: Option<Duration>,
@@ -37,10 +67,27 @@ const SYSTEM: &str = "/etc/ipvsctl.toml";
 /// Size limit of the file in bytes. An entry has about 100.
 const MAX_SIZE: u64 = 1 << 20;
 
-fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Endpoint, D::Error> {
+/// A value that is parsed from a text.
+fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Error>,
+{
     let text = String::deserialize(deserializer)?;
-    text.parse()
-        .map_err(|error| D::Error::custom(format_args!("endpoint: {error}")))
+    text.parse().map_err(D::Error::custom)
+}
+
+fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Endpoint, D::Error> {
+    parsed(deserializer)
+        .map_err(|error: D::Error| D::Error::custom(format_args!("endpoint: {error}")))
+}
+
+fn optional<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Error>,
+{
+    parsed(deserializer).map(Some)
 }
 
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
@@ -50,14 +97,35 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration
         .ok_or_else(|| D::Error::custom(format_args!("timeout: expected {}", options::SECONDS)))
 }
 
+/// The error of an invalid file. It shows an excerpt, unless the file has a token.
+fn invalid(path: &Path, text: &str, error: toml::de::Error) -> CliError {
+    let path = path.to_owned();
+    if !text.to_ascii_lowercase().contains("token") {
+        let source = Box::new(error);
+        return CliError::Config { path, source };
+    }
+    let start = error.span().map_or(0, |span| span.start);
+    let before = text.as_bytes().iter().take(start);
+    let message = match error.message() {
+        // serde shows the value that it does not expect.
+        message if message.contains("string \"") => "another type of value is expected",
+        message => message,
+    };
+    CliError::ConfigWithToken {
+        path,
+        line: 1 + before.filter(|byte| **byte == b'\n').count(),
+        message: message.to_owned(),
+    }
+}
+
 // === impl Config ===
 
 impl Config {
     /// Reads the file that `IPVSCTL_CONFIG` names, which must exist; otherwise the user's or the
     /// system's file, which may be missing.
-    pub(super) fn load() -> Result<Self, CliError> {
-        if let Some(path) = environment::config()? {
-            return Self::read(path);
+    pub(super) fn load(environment: &Environment) -> Result<Self, CliError> {
+        if let Some(path) = &environment.config {
+            return Self::read(path.clone());
         }
         let home = env::var_os("XDG_CONFIG_HOME")
             .map(PathBuf::from)
@@ -78,17 +146,18 @@ impl Config {
     }
 
     fn read(path: PathBuf) -> Result<Self, CliError> {
-        let text = match File::open(&path).and_then(|file| read_text(file, MAX_SIZE)) {
-            Ok(text) => text,
+        let opened = File::open(&path).and_then(|file| Ok((read_text(&file, MAX_SIZE)?, file)));
+        let (text, file) = match opened {
+            Ok(opened) => opened,
             Err(source) => return Err(CliError::File { path, source }),
         };
-        let config: Self = match toml::from_str(&text) {
-            Ok(config) => config,
-            Err(source) => {
-                let source = Box::new(source);
-                return Err(CliError::Config { path, source });
+        let config: Self = toml::from_str(&text).map_err(|error| invalid(&path, &text, error))?;
+        for (name, director) in &config.directors {
+            director.credentials().check(Source::Director(name))?;
+            if director.token.is_some() {
+                check_private(&file, &path)?;
             }
-        };
+        }
         if let Some(name) = &config.default {
             config.director(name)?;
         }
@@ -100,5 +169,75 @@ impl Config {
         self.directors
             .get(name)
             .ok_or_else(|| CliError::UnknownDirector(name.to_owned()))
+    }
+}
+
+// === impl Director ===
+
+impl Director {
+    pub(super) fn credentials(&self) -> Credentials {
+        Credentials {
+            ca: self.ca.clone(),
+            cert: self.cert.clone(),
+            key: self.key.clone(),
+            token: self.token.clone(),
+            token_file: self.token_file.clone(),
+            fingerprint: self.fingerprint,
+            insecure_token: self.insecure_token,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that panics fails")]
+
+    use super::*;
+    use crate::cli::reference::CONFIGURATION;
+
+    #[test]
+    fn the_example_of_the_documentation_is_valid() {
+        let config: Config = toml::from_str(CONFIGURATION).unwrap();
+        let lb1 = config.director("lb1").unwrap().credentials();
+        assert!(lb1.ca.is_some() && lb1.cert.is_some() && lb1.key.is_some());
+        let lb2 = config.director("lb2").unwrap().credentials();
+        assert!(lb2.fingerprint.is_some() && lb2.token_file.is_some());
+    }
+
+    #[test]
+    fn a_token_is_not_shown_with_an_error_of_the_file() {
+        let secret = "ipvsd_0123456789abcdef";
+        let head = "[directors.a]\nendpoint = \"http://127.0.0.1\"\n";
+        for (lines, message) in [
+            (format!("token = \"{secret}\nx"), ": "),
+            (format!("token = {secret}"), "line 3: "),
+            (format!("token = \"\"\"{secret}\n{secret}"), ": "),
+            (format!("token = [\"{secret}\"]"), "line 3: "),
+            (
+                format!("token = \"{secret} {secret}\""),
+                "line 3: the token is not",
+            ),
+            (
+                format!("token = \"{secret}\"\ntimeout = \"{secret}\""),
+                "line 4: another type",
+            ),
+            (
+                format!("tokenfile = \"{secret}\""),
+                "line 3: unknown field `tokenfile`",
+            ),
+            (
+                format!("token = \"{secret}\"\ntimeout = 0.0"),
+                "line 4: timeout: ",
+            ),
+        ] {
+            let text = format!("{head}{lines}\n");
+            let error = toml::from_str::<Config>(&text).unwrap_err();
+            let error = invalid(Path::new("/f"), &text, error).to_string();
+            let shows = error.contains(secret);
+            assert!(
+                error.starts_with("/f: ") && error.contains(message) && !shows,
+                "{error}"
+            );
+        }
     }
 }

@@ -4,9 +4,11 @@ use std::io::Write;
 
 use super::{
     config::Config,
+    environment::Environment,
     error::CliError,
     escape::escape,
     fanout::parallel_map,
+    hints::describe,
     options::{Format, Options},
     output::{write_json, write_table},
     target::Target,
@@ -14,12 +16,13 @@ use super::{
 
 /// Lists the configured directors and their status. The exit code is 1 if one is not reachable.
 pub(super) fn show(options: &Options, out: &mut dyn Write) -> Result<u8, CliError> {
-    let config = Config::load()?;
+    let environment = Environment::load()?;
+    let config = Config::load(&environment)?;
     let directors: Vec<_> = config.directors.iter().collect();
     let results = parallel_map(&directors, |(name, director)| {
-        let info = Target::named(name, director, options)
-            .map_err(|error| error.to_string())
-            .and_then(|target| target.client.info().map_err(|error| error.to_string()));
+        let target = Target::named(name, director, options, environment.credentials.clone());
+        let info = target.and_then(|target| Ok(target.client.info()?));
+        let info = info.map_err(|error| describe(&error));
         let state = info.map(|info| {
             format!(
                 "ipvsd {}, kernel {}, IPVS {}",

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use crate::{
-    client::{ClientError, EndpointError},
+    client::{ClientError, EndpointError, FileError},
     ipvsadm::ParseError,
 };
 
@@ -35,8 +35,8 @@ pub enum CliError {
     Variable {
         /// Name of the variable.
         name: &'static str,
-        /// What is wrong with its value.
-        source: EndpointError,
+        /// What is wrong with its value. Without the value if it is a secret.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// An environment variable that ipvsctl does not have.
     #[error("{name} is not a variable of ipvsctl: expected {}", known.join(", "))]
@@ -44,8 +44,38 @@ pub enum CliError {
         /// Name of the variable.
         name: String,
         /// The names of the variables.
-        known: [&'static str; 2],
+        known: &'static [&'static str],
     },
+    /// Both forms of a token in one source.
+    #[error("{token} and {file} are both set: remove one")]
+    TwoTokens {
+        /// How the source spells the token.
+        token: String,
+        /// How it spells the file of a token.
+        file: String,
+    },
+    /// A key without its certificate in the same source.
+    #[error("{key} without {cert}: specify the certificate of the key too")]
+    KeyWithoutCertificate {
+        /// How the source spells the key.
+        key: String,
+        /// How it spells the certificate.
+        cert: String,
+    },
+    /// An option of TLS for an endpoint without TLS.
+    #[error("--{option} needs an https:// endpoint, and {endpoint} is another: see --endpoint")]
+    NoTls {
+        /// Name of the option.
+        option: &'static str,
+        /// The endpoint.
+        endpoint: String,
+    },
+    /// The system's generator of random numbers failed.
+    #[error("the system has no random numbers")]
+    NoRandomness,
+    /// A file with a secret cannot be used.
+    #[error(transparent)]
+    Secret(#[from] FileError),
     /// The request failed.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -77,6 +107,17 @@ pub enum CliError {
         path: PathBuf,
         /// Error of the system.
         source: io::Error,
+    },
+    /// The configuration file is invalid, and has a token, which the parser's excerpt of the file could
+    /// contain.
+    #[error("{}: line {line}: {message}", path.display())]
+    ConfigWithToken {
+        /// Path of the file.
+        path: PathBuf,
+        /// Line number, from 1.
+        line: usize,
+        /// What is wrong, without values.
+        message: String,
     },
     /// The configuration file is invalid.
     #[error("{}: {source}", path.display())]

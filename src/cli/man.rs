@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use clap::Command;
+
 use super::{
     args,
     options::GLOBAL_OPTIONS,
@@ -26,8 +28,10 @@ pub(super) fn write(out: &mut dyn Write) -> io::Result<()> {
     paragraph(
         out,
         "ipvsctl accepts the command lines of ipvsadm(8), with the same output, messages and exit \
-         codes, and executes them through the daemon ipvsd, which may run on another machine. It \
-         needs no privileges. Host and port names are resolved on the machine on which ipvsctl runs. \
+         codes, and executes them through the daemon ipvsd, which may run on another machine. On this \
+         machine, root and the members of the group ipvsd need no option: ipvsctl uses the socket \
+         /run/ipvsd/ipvsd.sock if it exists, and http://127.0.0.1:4787 otherwise. Other users and other \
+         machines need a token or a client certificate. Host and port names are resolved on the machine on which ipvsctl runs. \
          Invoked as ipvsadm, ipvsadm-save or ipvsadm-restore (through a link), it behaves as that \
          program. Differences from ipvsadm are listed in ipvsadm-compatibility.md.",
     )?;
@@ -60,7 +64,8 @@ pub(super) fn write(out: &mut dyn Write) -> io::Result<()> {
     )?;
     paragraph(
         out,
-        "Names of directors. The first file that exists is used. Example:",
+        "Directors with their names. The first file that exists is used. A file with a token must be readable \
+         by its owner alone. What the command line or the environment gives takes precedence. Example:",
     )?;
     writeln!(out, ".RS\n.nf\n{}.fi\n.RE", escape(CONFIGURATION))?;
     section(out, "EXIT STATUS")?;
@@ -83,31 +88,35 @@ fn write_subcommands(out: &mut dyn Write) -> io::Result<()> {
     section(out, "SUBCOMMANDS")?;
     let grammar = args::grammar();
     for subcommand in grammar.get_subcommands().filter(|s| !s.is_hide_set()) {
-        let about = subcommand.get_about().map(ToString::to_string);
-        entry(
-            out,
-            subcommand.get_name(),
-            &format!("{}.", about.unwrap_or_default()),
-        )?;
-        writeln!(out, ".RS")?;
-        for arg in subcommand.get_arguments().filter(|a| a.get_id() != "help") {
-            let value = arg.get_value_names().unwrap_or_default().join(" ");
-            let term = match arg.get_long() {
-                Some(long) if arg.get_action().takes_values() => format!("--{long} {value}"),
-                Some(long) => format!("--{long}"),
-                None => value,
-            };
-            let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-            let values = arg.get_possible_values();
-            if !values.is_empty() && arg.get_action().takes_values() {
-                let names: Vec<_> = values.iter().map(|value| value.get_name()).collect();
-                help += &format!(": {}", names.join(", "));
-            }
-            entry(out, &term, &format!("{help}."))?;
+        write_subcommand(out, subcommand.get_name(), subcommand)?;
+        for inner in subcommand.get_subcommands() {
+            let name = format!("{} {}", subcommand.get_name(), inner.get_name());
+            write_subcommand(out, &name, inner)?;
         }
-        writeln!(out, ".RE")?;
     }
     Ok(())
+}
+
+fn write_subcommand(out: &mut dyn Write, name: &str, subcommand: &Command) -> io::Result<()> {
+    let about = subcommand.get_about().map(ToString::to_string);
+    entry(out, name, &format!("{}.", about.unwrap_or_default()))?;
+    writeln!(out, ".RS")?;
+    for arg in subcommand.get_arguments().filter(|a| a.get_id() != "help") {
+        let value = arg.get_value_names().unwrap_or_default().join(" ");
+        let term = match arg.get_long() {
+            Some(long) if arg.get_action().takes_values() => format!("--{long} {value}"),
+            Some(long) => format!("--{long}"),
+            None => value,
+        };
+        let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        let values = arg.get_possible_values();
+        if !values.is_empty() && arg.get_action().takes_values() {
+            let names: Vec<_> = values.iter().map(|value| value.get_name()).collect();
+            help += &format!(": {}", names.join(", "));
+        }
+        entry(out, &term, &format!("{help}."))?;
+    }
+    writeln!(out, ".RE")
 }
 
 fn section(out: &mut dyn Write, title: &str) -> io::Result<()> {

@@ -1,10 +1,12 @@
 //! The command line `ipvsctl`: ipvsadm's commands for remote directors, and additional subcommands.
 
+mod access;
 mod args;
 mod commands;
 mod completion;
 mod config;
 mod connections;
+mod credentials;
 mod directors;
 mod document;
 mod environment;
@@ -12,6 +14,7 @@ mod error;
 mod escape;
 mod fanout;
 mod help;
+mod hints;
 mod info;
 mod input;
 mod list;
@@ -30,6 +33,8 @@ mod scripts;
 mod session;
 mod settings;
 mod target;
+mod times;
+mod token;
 mod version;
 
 #[cfg(test)]

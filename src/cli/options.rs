@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::error::CliError;
-use crate::ipvsadm::ExtraOption;
+use super::{credentials::Credentials, error::CliError};
+use crate::{client::Fingerprint, ipvsadm::ExtraOption};
 
 /// Values of the global options.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,6 +16,7 @@ pub(super) struct Options {
     pub format: Format,
     pub color: Color,
     pub keep_going: bool,
+    pub credentials: Credentials,
 }
 
 /// Output format.
@@ -56,13 +57,13 @@ pub(super) struct GlobalOption {
 }
 
 /// All global options.
-pub(super) const GLOBAL_OPTIONS: [GlobalOption; 7] = [
+pub(super) const GLOBAL_OPTIONS: [GlobalOption; 13] = [
     option(
         "endpoint",
         "URL",
         "Endpoint of the daemon. http://HOST[:PORT], https://HOST[:PORT] or unix:///PATH. Default \
          port 4787. Default: IPVSCTL_ENDPOINT, the configured default director, \
-         unix:///run/ipvsd/ipvsd.sock, http://127.0.0.1:4787.",
+         unix:///run/ipvsd/ipvsd.sock if it exists, http://127.0.0.1:4787.",
         |options, value| {
             options.endpoint = Some(value);
             Ok(())
@@ -74,6 +75,66 @@ pub(super) const GLOBAL_OPTIONS: [GlobalOption; 7] = [
         "Name of a director in the configuration.",
         |options, value| {
             options.director = Some(value);
+            Ok(())
+        },
+    ),
+    option(
+        "ca",
+        "FILE",
+        "File of CA certificates that are trusted too. PEM; in addition to those of the system \
+         (SSL_CERT_FILE). https:// only. Default: IPVSCTL_CA, ca of the director.",
+        |options, value| {
+            options.credentials.ca = Some(value.into());
+            Ok(())
+        },
+    ),
+    option(
+        "cert",
+        "FILE",
+        "File of the client certificate. PEM, intermediate CAs after it. https:// only. Default: \
+         IPVSCTL_CERT, cert of the director.",
+        |options, value| {
+            options.credentials.cert = Some(value.into());
+            Ok(())
+        },
+    ),
+    option(
+        "key",
+        "FILE",
+        "File of the key of the client certificate. PEM, readable by its owner alone. Default: the file of \
+         the certificate.",
+        |options, value| {
+            options.credentials.key = Some(value.into());
+            Ok(())
+        },
+    ),
+    option(
+        "token-file",
+        "FILE",
+        "File of the bearer token. Readable by its owner alone. Default: IPVSCTL_TOKEN, IPVSCTL_TOKEN_FILE, \
+         token or token_file of the director.",
+        |options, value| {
+            options.credentials.token_file = Some(value.into());
+            Ok(())
+        },
+    ),
+    option(
+        "insecure-token",
+        "",
+        "Send the token over http:// to another machine. Everybody on the way can read it.",
+        |options, _| {
+            options.credentials.insecure_token = true;
+            Ok(())
+        },
+    ),
+    option(
+        "fingerprint",
+        "HEX",
+        "SHA-256 fingerprint of the daemon's certificate, the only one that is accepted. It replaces the checks of \
+         CA, name and time; with --ca, they are made too. https:// only. Default: IPVSCTL_FINGERPRINT, \
+         fingerprint of the director.",
+        |options, value| {
+            options.credentials.fingerprint = Some(fingerprint(value)?);
             Ok(())
         },
     ),
@@ -220,6 +281,14 @@ pub(super) fn seconds(seconds: f64) -> Option<Duration> {
     let range = 0.001..=31_536_000.0;
     let seconds = Some(seconds).filter(|seconds| range.contains(seconds))?;
     Duration::try_from_secs_f64(seconds).ok()
+}
+
+fn fingerprint(value: String) -> Result<Fingerprint, CliError> {
+    value.parse().map_err(|_| CliError::InvalidValue {
+        option: "fingerprint",
+        value,
+        expected: "64 hexadecimal digits, with or without a colon between pairs".to_owned(),
+    })
 }
 
 fn timeout(value: String) -> Result<Duration, CliError> {

@@ -10,10 +10,9 @@ use yaml_serde::Value;
 use super::{
     error::CliError,
     escape::{Filter, escape},
+    hints::describe,
     options::{Color, Format},
 };
-use crate::client::ClientError;
-
 /// Standard output, through which all output of the program leaves it. A closed pipe (`| head`) is not
 /// an error, every other failure is. On a terminal, control characters are escaped.
 pub(super) struct Output<W: Write> {
@@ -167,15 +166,7 @@ pub(super) fn report_error(name: &str, error: &CliError, color: Color) {
             let lines: Vec<_> = error.to_string().lines().map(escape).collect();
             eprint_text(&format!("{name}: {}", lines.join("\n")));
         }
-        error => {
-            let mut text = error.to_string();
-            if let CliError::Client(ClientError::Refused(problem)) = error
-                && let Some(hint) = &problem.hint
-            {
-                text += &format!(" ({hint})");
-            }
-            eprint_text(&format!("{name}: {}", escape(&text)));
-        }
+        error => eprint_text(&format!("{name}: {}", escape(&describe(error)))),
     }
 }
 

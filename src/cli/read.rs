@@ -5,6 +5,7 @@ use std::io::Write;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
+    access::{self, AuditReport},
     connections::{self, ConnectionReport},
     error::CliError,
     info, list,
@@ -35,6 +36,15 @@ pub(super) enum ReadCommand {
     Settings(Vec<String>),
     /// `connections`
     Connections(ConnectionReport),
+    /// `whoami`
+    Whoami,
+    /// `can-i`
+    CanI {
+        verb: String,
+        service: Option<String>,
+    },
+    /// `audit`
+    Audit(AuditReport),
 }
 
 /// The response of `/v1/sync-daemons`.
@@ -52,7 +62,7 @@ pub(super) fn execute(
     out: &mut dyn Write,
 ) -> Result<u8, CliError> {
     let problem = match write(client, command, format, out) {
-        Ok(()) => return Ok(0),
+        Ok(code) => return Ok(code),
         Err(CliError::Client(ClientError::Refused(problem))) => problem,
         Err(error) => return Err(error),
     };
@@ -80,14 +90,17 @@ fn write(
     command: &ReadCommand,
     format: Format,
     out: &mut dyn Write,
-) -> Result<(), CliError> {
+) -> Result<u8, CliError> {
     match command {
+        ReadCommand::CanI { verb, service } => {
+            return access::can_i(client, verb, service.as_deref(), format, out);
+        }
         ReadCommand::List(list) => write_list(client, *list, format, out),
         ReadCommand::Save { numeric } if format == Format::Table => {
             list::save(client, *numeric, out)
         }
         ReadCommand::SaveRestorable if format == Format::Table => {
-            Ok(client.write_rules(out, true)?)
+            client.write_rules(out, true).map_err(CliError::from)
         }
         ReadCommand::Save { .. } | ReadCommand::SaveRestorable => {
             list::table(client, ListFormat::default(), format, out)
@@ -96,7 +109,10 @@ fn write(
         ReadCommand::Info => info::show(client, format, out),
         ReadCommand::Settings(names) => settings::show(client, names, format, out),
         ReadCommand::Connections(report) => report.write(client, format, out),
+        ReadCommand::Whoami => access::whoami(client, format, out),
+        ReadCommand::Audit(report) => report.write(client, format, out),
     }
+    .map(|()| 0)
 }
 
 fn write_list(

@@ -1,7 +1,7 @@
 //! Documentation that the help and the manual page share.
 
 /// Example command lines, with what they do.
-pub(super) const EXAMPLES: [(&str, &str); 10] = [
+pub(super) const EXAMPLES: [(&str, &str); 13] = [
     (
         "ipvsctl -A -t 192.0.2.1:80 -s rr",
         "add a virtual service with round robin",
@@ -11,8 +11,17 @@ pub(super) const EXAMPLES: [(&str, &str); 10] = [
         "add a real server with masquerading",
     ),
     (
-        "ipvsctl --endpoint https://lb1 -Ln --stats",
+        "ipvsctl --endpoint https://lb1:4788 -Ln --stats",
         "list the counters of a remote director",
+    ),
+    ("ipvsctl whoami", "show as whom the director recognises you"),
+    (
+        "ipvsctl can-i update_weight tcp-192.0.2.1-80",
+        "ask whether you may change a weight",
+    ),
+    (
+        "ipvsctl token create --name web --role viewer",
+        "make a token and its entry for the policy",
     ),
     ("ipvsctl -Ln --output json", "list the table as JSON"),
     (
@@ -36,13 +45,13 @@ pub(super) const EXAMPLES: [(&str, &str); 10] = [
         "change a kernel setting",
     ),
     (
-        "alias ipvsadm='ipvsctl --endpoint https://lb1'",
+        "alias ipvsadm='ipvsctl --director lb1'",
         "run ipvsadm commands on a remote director",
     ),
 ];
 
 /// Environment variables.
-pub(super) const ENVIRONMENT: [(&str, &str); 3] = [
+pub(super) const ENVIRONMENT: [(&str, &str); 9] = [
     (
         "IPVSCTL_ENDPOINT",
         "Endpoint of the daemon if neither --endpoint nor --director is given.",
@@ -50,6 +59,25 @@ pub(super) const ENVIRONMENT: [(&str, &str); 3] = [
     (
         "IPVSCTL_CONFIG",
         "Configuration file, instead of the default locations.",
+    ),
+    ("IPVSCTL_CA", "As --ca, which takes precedence."),
+    ("IPVSCTL_CERT", "As --cert, which takes precedence."),
+    (
+        "IPVSCTL_KEY",
+        "File of the key of the certificate in IPVSCTL_CERT.",
+    ),
+    (
+        "IPVSCTL_TOKEN",
+        "The bearer token, unless --token-file is given. It is sent to every director that a command \
+         addresses.",
+    ),
+    (
+        "IPVSCTL_TOKEN_FILE",
+        "File of the token, readable by its owner alone. Not together with IPVSCTL_TOKEN.",
+    ),
+    (
+        "IPVSCTL_FINGERPRINT",
+        "As --fingerprint, which takes precedence.",
     ),
     (
         "NO_COLOR",
@@ -62,9 +90,17 @@ pub(super) const CONFIGURATION: &str = "\
 default = \"lb1\"
 
 [directors.lb1]
-endpoint = \"https://lb1.example.com\"
-ca = \"/etc/ipvsctl/ca.pem\"   # trusted in addition to the system's certificates
-timeout = 10                   # seconds
+endpoint = \"https://lb1.example.com:4788\"
+ca = \"/etc/ipvsctl/ca.pem\"       # trusted in addition to the system's certificates
+cert = \"/etc/ipvsctl/me.pem\"     # certificate of this client
+key = \"/etc/ipvsctl/me.key\"      # its key; default: in the file of cert
+timeout = 10                       # seconds
+
+[directors.lb2]
+endpoint = \"https://192.0.2.2:4788\"
+# The SHA-256 of the director's certificate, instead of a CA:
+fingerprint = \"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"
+token_file = \"/etc/ipvsctl/token\" # or token = \"ipvsd_...\"
 ";
 
 /// Exit codes. 0, 1, 2 and 255 are those of ipvsadm.
@@ -72,12 +108,12 @@ pub(super) const EXIT_STATUS: [(&str, &str); 5] = [
     ("0", "Success."),
     (
         "1",
-        "A listing failed, or a command of restore or of -R with --keep-going failed.",
+        "A listing failed, a command of restore or of -R with --keep-going failed, or can-i says no.",
     ),
     (
         "2",
-        "Invalid command line or configuration, daemon not reachable, IPVS not available, response not \
-         understood, or output lost. A change was not made, or not completely: the message says so.",
+        "Invalid command line or configuration, daemon not reachable or not trusted, credential refused or \
+         not sufficient, IPVS not available, response not understood, or output lost. A change was not made, or not completely: the message says so.",
     ),
     (
         "3",

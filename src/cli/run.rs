@@ -3,6 +3,7 @@
 use std::{ffi::OsString, io::Write};
 
 use super::{
+    access::AuditReport,
     args::{self, Args, Subcommand},
     completion, directors,
     error::CliError,
@@ -17,7 +18,7 @@ use super::{
     scripts::Script,
     settings,
     target::Target,
-    version,
+    token, version,
 };
 use crate::ipvsadm::{CommandLine, Parsed, parse_with};
 
@@ -136,6 +137,15 @@ fn run_subcommand(words: &[String], out: &mut Stdout, color: &mut Color) -> Resu
             return replace::restore(args, &options, &SystemResolver::default(), out);
         }
         Subcommand::Directors => return directors::show(&options, out),
+        Subcommand::Whoami => return read(&options, out, &ReadCommand::Whoami),
+        Subcommand::CanI { verb, service } => {
+            return read(&options, out, &ReadCommand::CanI { verb, service });
+        }
+        Subcommand::Audit(args) => {
+            let report = AuditReport::new(args, options.all);
+            return read(&options, out, &ReadCommand::Audit(report));
+        }
+        Subcommand::Token(command) => token::run(command, out)?,
         Subcommand::Completion { shell } => completion::write(out, shell)?,
         Subcommand::Man => man::write(out)?,
     }

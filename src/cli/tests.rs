@@ -44,7 +44,9 @@ fn is_accepted(option: &str) -> bool {
         })
     );
     let grammar = args::grammar();
-    let mut arguments = grammar.get_subcommands().flat_map(|s| s.get_arguments());
+    let subcommands = || grammar.get_subcommands();
+    let all = subcommands().chain(subcommands().flat_map(|s| s.get_subcommands()));
+    let mut arguments = all.flat_map(|s| s.get_arguments());
     let is_of_subcommand = |long| arguments.any(|arg| arg.get_long() == Some(long));
     !unknown || option.strip_prefix("--").is_some_and(is_of_subcommand)
 }
@@ -131,6 +133,9 @@ fn values_that_are_known_here_are_completed() {
         (&["restore", "--input", "y"], "yaml"),
         (&["--output", "j"], "json"),
         (&["rest"], "restore"),
+        (&["who"], "whoami"),
+        (&["token", "cr"], "create"),
+        (&["token", "create", "--role", "v"], "viewer"),
     ] {
         let completed = completions(words);
         assert!(

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     error::CliError,
     escape::escape,
+    hints::describe,
     options::{Format, Options},
     output::write_json,
     target::Target,
@@ -50,7 +51,7 @@ pub(super) fn show(options: &Options, out: &mut dyn Write) -> Result<(), CliErro
             versions.ipvs = Some(info.kernel.ipvs_version);
         }
         Err(error @ (CliError::Client(_) | CliError::NoDirector { .. })) => {
-            versions.error = Some(error.to_string());
+            versions.error = Some(describe(&error));
         }
         Err(error) => return Err(error),
     }

@@ -1,9 +1,8 @@
-//! The client itself: its options, and how a request is sent.
+//! The client itself: how a request is sent.
 
 use std::{
     fmt::{self, Write as _},
     io::{self, BufRead, Read},
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -16,7 +15,10 @@ use super::{
     connect::{self, Limit, Stream, deadline_after},
     endpoint::Endpoint,
     error::{ClientError, Problem},
-    http1::{Body, Request, Response},
+    http1::{Body, Request, Response, Sender},
+    options::ClientOptions,
+    tls,
+    trust::ClientCertificateFault,
 };
 
 /// A client of one daemon.
@@ -28,24 +30,6 @@ pub struct Client {
     tls: Option<Arc<ClientConfig>>,
     /// The connection that [`Client::probe`] opened, for the next request.
     connected: Mutex<Option<Box<dyn Stream>>>,
-}
-
-/// Options of a [`Client`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientOptions {
-    /// Time limit of a request, from its start to the end of its response; of a list, all pages
-    /// included. The time that a caller takes to process a part of the response does not count. For
-    /// the events of a restore of several commands and for connections, the limit from one line to the
-    /// next. Default 30 s.
-    pub timeout: Duration,
-    /// File of PEM certificates that are trusted in addition to the system's; `https` only. Default
-    /// none.
-    pub ca: Option<PathBuf>,
-    /// Value of the header `User-Agent`. Default `ipvsd-client`.
-    pub user_agent: String,
-    /// How old the result of a read may be (`Cache-Control: max-age`, whole seconds). Default 0:
-    /// every read queries the kernel.
-    pub max_age: Duration,
 }
 
 /// Media type of most bodies.
@@ -63,19 +47,6 @@ const MAX_DOCUMENT: usize = 256 << 20;
 /// Size limit of a line of a stream in bytes. An event of a restore, the longest, has a command.
 const MAX_LINE: usize = 1 << 20;
 
-// === impl ClientOptions ===
-
-impl Default for ClientOptions {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(30),
-            ca: None,
-            user_agent: "ipvsd-client".to_owned(),
-            max_age: Duration::ZERO,
-        }
-    }
-}
-
 // === impl Client ===
 
 impl Client {
@@ -84,10 +55,15 @@ impl Client {
         Self::with_options(endpoint, ClientOptions::default())
     }
 
-    /// Creates a client with options. Reads the certificates if the endpoint is `https`.
+    /// Creates a client with options. Reads the certificates and the key if the endpoint is `https`.
+    /// A token for an `http` endpoint on another machine is an error unless
+    /// [`insecure_token`](ClientOptions::insecure_token) allows it.
     pub fn with_options(endpoint: Endpoint, options: ClientOptions) -> Result<Self, ClientError> {
+        if options.token.is_some() && !options.insecure_token && !endpoint.is_private() {
+            return Err(ClientError::InsecureToken { endpoint });
+        }
         let tls = match &endpoint {
-            Endpoint::Tcp { tls: true, .. } => Some(connect::tls(options.ca.as_deref())?),
+            Endpoint::Tcp { tls: true, .. } => Some(tls::config(&options)?),
             _ => None,
         };
         Ok(Self {
@@ -201,9 +177,13 @@ impl Client {
         request: &Request<'_>,
         limit: Limit,
     ) -> Result<Response, ClientError> {
-        let host = self.endpoint.authority();
+        let sender = Sender {
+            host: &self.endpoint.authority(),
+            user_agent: &self.options.user_agent,
+            token: self.options.token.as_ref(),
+        };
         let mut response = request
-            .send(stream, &host, &self.options.user_agent, limit)
+            .send(stream, &sender, limit)
             .map_err(|error| self.transport_error(error))?;
         let status = response.status;
         if status == StatusCode::NO_CONTENT && request.method != "GET" {
@@ -310,7 +290,7 @@ impl Client {
     /// failure may have forwarded it.
     pub(super) fn outcome_of(&self, request: &Request<'_>, error: ClientError) -> ClientError {
         match error {
-            ClientError::Refused(_) => error,
+            ClientError::Refused(_) | ClientError::ClientCertificate { .. } => error,
             ClientError::NotIpvsd { status, .. } if !status.is_server_error() => error,
             error if !request.is_change() => error,
             error => self.outcome_unknown(error),
@@ -326,6 +306,9 @@ impl Client {
 
     /// The error of a connection that failed while a request was sent or its response was read.
     pub(super) fn transport_error(&self, error: io::Error) -> ClientError {
+        if let Some(error) = self.client_certificate_error(&error) {
+            return error;
+        }
         match error.kind() {
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ClientError::Timeout {
                 endpoint: self.endpoint.clone(),
@@ -336,12 +319,28 @@ impl Client {
         }
     }
 
+    /// With TLS 1.3, the daemon verifies the client's certificate after the client has sent its request,
+    /// and before the daemon reads it.
+    fn client_certificate_error(&self, error: &io::Error) -> Option<ClientError> {
+        let fault = ClientCertificateFault::find(error, self.options.cert.is_some())?;
+        Some(ClientError::ClientCertificate {
+            endpoint: self.endpoint.clone(),
+            fault,
+        })
+    }
+
     fn connect(&self, deadline: Instant) -> Result<Box<dyn Stream>, ClientError> {
         if deadline <= Instant::now() {
             return Err(self.transport_error(io::ErrorKind::TimedOut.into()));
         }
         let deadline = deadline.min(deadline_after(CONNECT_TIMEOUT));
-        connect::open(&self.endpoint, self.tls.as_ref(), deadline).map_err(|source| {
+        let tls = self.tls.as_ref();
+        let only_loopback =
+            tls.is_none() && self.options.token.is_some() && !self.options.insecure_token;
+        connect::open(&self.endpoint, tls, only_loopback, deadline).map_err(|source| {
+            if let Some(error) = self.client_certificate_error(&source) {
+                return error;
+            }
             let source = match source.kind() {
                 // The time limit of a socket.
                 io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),

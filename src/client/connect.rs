@@ -1,8 +1,7 @@
 //! Connections to a daemon: TCP, TLS, unix socket.
 
 use std::{
-    fs::File,
-    io::{self, BufReader, Read, Write},
+    io::{self, Read, Write},
     net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
     os::{fd::AsRawFd, unix::net::UnixStream},
     path::Path,
@@ -14,13 +13,9 @@ use nix::sys::{
     socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, sockopt},
     time::{TimeVal, TimeValLike},
 };
-use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-    crypto::ring,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
-};
+use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 
-use super::{endpoint::Endpoint, error::ClientError, getent::getent};
+use super::{endpoint::Endpoint, getent::getent};
 
 /// A byte stream to the daemon.
 pub(super) trait Stream: Read + Write + Send {
@@ -37,8 +32,6 @@ pub(super) enum Limit {
     Silence(Duration),
 }
 
-/// Size limit of a file of certificates in bytes. That of a system has a quarter of a megabyte.
-const MAX_CERTIFICATES: u64 = 16 << 20;
 /// Replaces a time limit that the clock cannot represent.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -54,32 +47,6 @@ trait Timeouts {
     fn limit_write(&self, time: Duration) -> io::Result<()>;
 }
 
-/// A TLS configuration that trusts the system's certificates and those in the file `ca`.
-pub(super) fn tls(ca: Option<&Path>) -> Result<Arc<ClientConfig>, ClientError> {
-    let mut roots = RootCertStore::empty();
-    // A machine without certificates of its own is no error: `ca` may be all that is needed.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca {
-        let bad = || ClientError::Certificates(path.to_owned());
-        let mut found = 0;
-        let file = File::open(path).map_err(|_| bad())?;
-        let mut file = BufReader::new(file.take(MAX_CERTIFICATES));
-        for certificate in CertificateDer::pem_reader_iter(&mut file) {
-            roots.add(certificate.map_err(|_| bad())?)?;
-            found += 1;
-        }
-        if found == 0 {
-            return Err(bad());
-        }
-    }
-    let provider = Arc::new(ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
-}
-
 /// The time after `time` from now.
 pub(super) fn deadline_after(time: Duration) -> Instant {
     let now = Instant::now();
@@ -87,9 +54,11 @@ pub(super) fn deadline_after(time: Duration) -> Instant {
 }
 
 /// Opens a connection until `deadline`, which is also the limit of the stream until it gets another.
+/// With `only_loopback`, a TCP connection to another machine is an error.
 pub(super) fn open(
     endpoint: &Endpoint,
     tls: Option<&Arc<ClientConfig>>,
+    only_loopback: bool,
     deadline: Instant,
 ) -> io::Result<Box<dyn Stream>> {
     let limit = Limit::Deadline(deadline);
@@ -101,6 +70,10 @@ pub(super) fn open(
         Endpoint::Tcp { host, port, .. } => (host, *port),
     };
     let socket = connect(host, port, deadline)?;
+    if only_loopback && !socket.peer_addr()?.ip().is_loopback() {
+        let text = format!("{host} is another machine, to which the token is not sent without TLS");
+        return Err(io::Error::other(text));
+    }
     socket.set_nodelay(true)?;
     let mut stream = Limited { socket, limit };
     let Some(config) = tls else {

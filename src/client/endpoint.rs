@@ -1,6 +1,6 @@
 //! Endpoints of daemons as URLs.
 
-use std::{fmt, num::NonZero, path::PathBuf, str::FromStr};
+use std::{fmt, net::IpAddr, num::NonZero, path::PathBuf, str::FromStr};
 
 /// The address of a daemon: `http://HOST[:PORT]`, `https://HOST[:PORT]` or `unix:///PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,18 @@ impl Endpoint {
     pub const PORT: u16 = 4787;
     /// Unix socket of the packaged daemon.
     pub const SOCKET: &str = "/run/ipvsd/ipvsd.sock";
+
+    /// Whether what is sent can be read by nobody else on the way: it stays on this machine, or is
+    /// encrypted.
+    pub(super) fn is_private(&self) -> bool {
+        match self {
+            Self::Unix(_) | Self::Tcp { tls: true, .. } => true,
+            Self::Tcp { host, .. } => match host.parse::<IpAddr>() {
+                Ok(address) => address.is_loopback(),
+                Err(_) => host.eq_ignore_ascii_case("localhost"),
+            },
+        }
+    }
 
     /// The value of the header `Host`.
     pub(super) fn authority(&self) -> String {
@@ -129,6 +141,27 @@ mod tests {
             ("lb1:80", "http://lb1:80"),
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn only_tls_and_this_machine_are_private() {
+        for (text, is_private) in [
+            ("unix:///run/s", true),
+            ("https://192.0.2.1", true),
+            ("http://127.0.0.1", true),
+            ("http://127.8.9.1", true),
+            ("http://[::1]", true),
+            ("http://LocalHost", true),
+            ("http://192.0.2.1", false),
+            ("http://0.0.0.0", false),
+            ("http://[2001:db8::1]", false),
+            ("http://[fe80::1%lo]", false),
+            ("http://lb1", false),
+            ("http://localhost.example.com", false),
+        ] {
+            let endpoint: Endpoint = text.parse().unwrap();
+            assert_eq!(endpoint.is_private(), is_private, "{text}");
         }
     }
 

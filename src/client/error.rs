@@ -1,11 +1,15 @@
 //! Errors of the client, and the daemon's problem documents.
 
-use std::{fmt, io, path::PathBuf, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use http::StatusCode;
 use serde::{Deserialize, Deserializer};
 
-use super::endpoint::{Endpoint, EndpointError};
+use super::{
+    endpoint::{Endpoint, EndpointError},
+    files::FileError,
+    trust::{ClientCertificateFault, Untrusted},
+};
 use crate::model::{Errno, Reason, Violation};
 
 /// Why a request failed.
@@ -22,19 +26,39 @@ pub enum ClientError {
         /// The cause.
         source: io::Error,
     },
-    /// A file of certificates cannot be read.
-    #[error("{} cannot be read as PEM certificates", .0.display())]
-    Certificates(PathBuf),
-    /// The daemon's certificate is not trusted, or is for another name.
-    #[error(
-        "{endpoint} is not trusted: {source}; certificates are trusted by the machine, \
-         SSL_CERT_FILE, and `ca` of a director in the configuration"
-    )]
+    /// The unix socket exists, but the user of this process may not connect to it.
+    #[error("{endpoint}: permission denied")]
+    Denied {
+        /// The daemon's endpoint.
+        endpoint: Endpoint,
+    },
+    /// A file of certificates, a key or a token cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// `key` without `cert`.
+    #[error("a key is given without its certificate")]
+    KeyWithoutCertificate,
+    /// A token would be sent as plain text.
+    #[error("{endpoint} is another machine, and the token would be sent to it as plain text")]
+    InsecureToken {
+        /// The daemon's endpoint.
+        endpoint: Endpoint,
+    },
+    /// The daemon's certificate is not accepted.
+    #[error("{endpoint} is not trusted: {source}")]
     Untrusted {
         /// The daemon's endpoint.
         endpoint: Endpoint,
+        /// The cause, and the fingerprint of the certificate.
+        source: Box<Untrusted>,
+    },
+    /// The daemon does not accept the client by its certificate. The request was not executed.
+    #[error("{endpoint} {fault}")]
+    ClientCertificate {
+        /// The daemon's endpoint.
+        endpoint: Endpoint,
         /// The cause.
-        source: rustls::Error,
+        fault: ClientCertificateFault,
     },
     /// TLS cannot be set up.
     #[error("TLS: {0}")]
@@ -210,12 +234,14 @@ impl<'de> Deserialize<'de> for ProblemReason {
 impl ClientError {
     /// The error of a connection that could not be opened.
     pub(super) fn connect(endpoint: Endpoint, source: io::Error) -> Self {
-        let inner = source.get_ref().and_then(|inner| inner.downcast_ref());
-        match inner {
-            Some(error @ rustls::Error::InvalidCertificate(_)) => Self::Untrusted {
+        if let Some(source) = Untrusted::find(&source) {
+            return Self::Untrusted {
                 endpoint,
-                source: error.clone(),
-            },
+                source: Box::new(source),
+            };
+        }
+        match (&endpoint, source.kind()) {
+            (Endpoint::Unix(_), io::ErrorKind::PermissionDenied) => Self::Denied { endpoint },
             _ => Self::Connect { endpoint, source },
         }
     }

@@ -21,6 +21,7 @@ use super::{
     buffered::Buffered,
     connect::{Limit, Stream},
     etag::EntityTag,
+    token::Token,
 };
 
 /// A request.
@@ -35,6 +36,17 @@ pub(super) struct Request<'a> {
     pub headers: &'a [(&'static str, String)],
     /// Media type and body.
     pub body: Option<(&'a str, &'a [u8])>,
+}
+
+/// What all requests of a client carry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender<'a> {
+    /// `Host`.
+    pub host: &'a str,
+    /// `User-Agent`.
+    pub user_agent: &'a str,
+    /// `Authorization`.
+    pub token: Option<&'a Token>,
 }
 
 /// A response whose body has not been read.
@@ -87,7 +99,7 @@ impl Request<'_> {
     }
 
     /// The head, and the body if it is short: both fit one packet then.
-    fn encode(&self, host: &str, user_agent: &str) -> Vec<u8> {
+    fn encode(&self, sender: &Sender<'_>) -> Vec<u8> {
         let Self {
             method,
             path,
@@ -95,10 +107,18 @@ impl Request<'_> {
             headers,
             body,
         } = self;
+        let Sender {
+            host,
+            user_agent,
+            token,
+        } = sender;
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {user_agent}\r\n\
              accept: {accept}\r\nconnection: close\r\n"
         );
+        if let Some(token) = token {
+            head += &format!("authorization: Bearer {}\r\n", token.secret());
+        }
         for (name, value) in *headers {
             head += &format!("{name}: {value}\r\n");
         }
@@ -125,12 +145,11 @@ impl Request<'_> {
     pub fn send(
         &self,
         mut stream: Box<dyn Stream>,
-        host: &str,
-        user_agent: &str,
+        sender: &Sender<'_>,
         limit: Limit,
     ) -> io::Result<Response> {
         stream.set_limit(limit);
-        let mut sent = stream.write_all(&self.encode(host, user_agent));
+        let mut sent = stream.write_all(&self.encode(sender));
         if let Some((_, body)) = self.body.filter(|(_, body)| body.len() > SHORT_BODY) {
             sent = sent.and_then(|()| stream.write_all(body));
         }
@@ -386,7 +405,12 @@ mod tests {
             chunk,
         };
         let limit = Limit::Silence(Duration::from_secs(30));
-        request.send(Box::new(server), "localhost", "test", limit)
+        let sender = Sender {
+            host: "localhost",
+            user_agent: "test",
+            token: None,
+        };
+        request.send(Box::new(server), &sender, limit)
     }
 
     fn body(response: &[u8], chunk: usize) -> io::Result<(StatusCode, Vec<u8>)> {

@@ -45,28 +45,39 @@
 //! Fields and variants that a newer daemon adds to a response are ignored. A reason that this
 //! version does not know is kept as text ([`ProblemReason::Unknown`]).
 
+mod access;
 mod blocking;
 mod buffered;
 mod connect;
 mod endpoint;
 mod error;
 mod etag;
+mod files;
+mod fingerprint;
 mod getent;
 mod http1;
 mod json;
+mod options;
 mod read;
 mod rules;
 mod spec;
+mod tls;
+mod token;
+mod trust;
 mod write;
 
 pub use self::{
-    blocking::{Client, ClientOptions},
+    access::{AuditQuery, AuditRecord, Decision, Principal, ScopeRule},
+    blocking::Client,
     endpoint::{Endpoint, EndpointError},
     error::{ClientError, Problem, ProblemReason},
     etag::{EntityTag, EntityTagError},
+    files::FileError,
+    fingerprint::{Fingerprint, FingerprintError},
     json::{
         Connection, ConnectionCount, Info, Kernel, Scheduler, StatsReport, TopServer, TopService,
     },
+    options::ClientOptions,
     read::{ConnectionQuery, Connections, Include, Resource, StatsQuery},
     rules::{
         Refused, RestoreDifference, RestoreEvent, RestoreMode, RestoreProgress, RestoreRequest,
@@ -76,7 +87,9 @@ pub use self::{
         PersistencePatch, ServerPatch, ServerSpec, ServicePatch, ServiceSpec, TimeoutsPatch,
         TunnelPatch,
     },
+    token::{Token, TokenError},
+    trust::{CertificateFault, ClientCertificateFault, Time, Untrusted},
     write::{DeleteOptions, Precondition, WriteOptions, Written},
 };
 #[cfg(feature = "cli")]
-pub(crate) use self::{getent::getent, read::service_path};
+pub(crate) use self::{files::check_private, getent::getent, read::service_path};

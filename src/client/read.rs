@@ -69,7 +69,7 @@ pub struct Connections<'a> {
 }
 
 /// Requested page size. A daemon that is configured with a lower limit rejects it.
-const PAGE_SIZE: u32 = 100_000;
+const PAGE_SIZE: usize = 100_000;
 /// A page token is in the last bytes of a page.
 const TOKEN_TAIL: usize = 512;
 
@@ -252,15 +252,29 @@ impl Client {
         Ok(self.get::<ConnectionCounts>(&query.path())?.0.counts)
     }
 
-    /// Reads all pages of a list. `path` has a query.
+    /// Reads all pages of a list.
     fn pages(&self, path: &str) -> Result<Vec<Vec<u8>>, ClientError> {
-        let mut size = format!("&page_size={PAGE_SIZE}");
+        self.pages_while(path, PAGE_SIZE, |_| Ok(true))
+    }
+
+    /// Reads pages of a list with up to `page_size` elements, as long as `wants_more` holds of each.
+    pub(super) fn pages_while(
+        &self,
+        path: &str,
+        page_size: usize,
+        mut wants_more: impl FnMut(&[u8]) -> Result<bool, ClientError>,
+    ) -> Result<Vec<Vec<u8>>, ClientError> {
+        let separator = if path.contains('?') { "&" } else { "?" };
+        let mut size = format!("page_size={}&", page_size.clamp(1, PAGE_SIZE));
         let mut pages = Vec::new();
         let mut token = String::new();
         let deadline = self.deadline();
         let mut bytes = 0;
         loop {
-            let page = match self.get_until(&format!("{path}{size}{token}"), deadline) {
+            let query = format!("{size}{token}");
+            let query = query.trim_end_matches('&');
+            let separator = if query.is_empty() { "" } else { separator };
+            let page = match self.get_until(&format!("{path}{separator}{query}"), deadline) {
                 // The daemon has a lower limit. Its default size is always allowed.
                 Err(ClientError::Refused(problem))
                     if !size.is_empty()
@@ -282,10 +296,13 @@ impl Client {
                 true => serde_json::from_slice::<NextPage>(&page)?.next_page_token,
                 false => None,
             };
+            let wants_more = wants_more(&page)?;
             pages.push(page);
             match next {
-                Some(next) => token = format!("&page_token={}", percent_encode(&next)),
-                None => return Ok(pages),
+                Some(next) if wants_more => {
+                    token = format!("page_token={}", percent_encode(&next));
+                }
+                _ => return Ok(pages),
             }
         }
     }

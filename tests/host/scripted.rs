@@ -76,6 +76,17 @@ impl Server {
         })
     }
 
+    /// The values of a header field, by its name in lower case, in the requests so far; empty where it is
+    /// absent.
+    pub fn header(&self, name: &str) -> Vec<String> {
+        let value = |request: &Request| {
+            let mut lines = request.head.lines();
+            let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            value.unwrap_or_default().to_owned()
+        };
+        self.requests.lock().unwrap().iter().map(value).collect()
+    }
+
     /// The first lines of the requests so far.
     pub fn request_lines(&self) -> Vec<String> {
         let first = |request: &Request| request.head.lines().next().unwrap_or_default().to_owned();

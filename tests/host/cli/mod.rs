@@ -2,7 +2,9 @@
 //! adds.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod configuration;
+mod credentials;
 pub mod daemon;
 mod lost;
 mod memory;
@@ -12,3 +14,4 @@ mod recorded;
 mod restore;
 mod subcommands;
 mod tls;
+mod tls_server;
