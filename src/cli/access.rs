@@ -75,7 +75,8 @@ pub(super) fn can_i(
     format: Format,
     out: &mut dyn Write,
 ) -> Result<u8, CliError> {
-    let (decision, json) = client.decision(verb, service)?;
+    // Hyphens as in other words of the command line.
+    let (decision, json) = client.decision(&verb.replace('-', "_"), service)?;
     match format {
         Format::Table if decision.allowed => writeln!(out, "yes")?,
         Format::Table => writeln!(out, "no - {}", decision.reason)?,
@@ -105,7 +106,7 @@ impl AuditReport {
             until_time: until.map(|time| time.to_string()),
             principal,
             service,
-            limit,
+            limit: Some(limit),
         };
         Self { query, as_array }
     }

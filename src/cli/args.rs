@@ -59,10 +59,10 @@ pub(super) enum Subcommand {
     CanI {
         /// Operation, such as update_weight, create_service or read_audit
         verb: String,
-        /// Id of a service, such as tcp-192.0.2.1-80 [default: any]
+        /// Id of a service, such as tcp-192.0.2.1-80 [default: all]
         service: Option<String>,
     },
-    /// List the audit records of the director, for administrators
+    /// List the audit records of the director, the newest first, for administrators
     Audit(AuditArgs),
     /// Make bearer tokens for the policy of a director; sends nothing
     #[command(subcommand, disable_help_subcommand = true)]
@@ -91,9 +91,10 @@ pub(super) struct AuditArgs {
     /// Only records of the service with this id
     #[arg(long, value_name = "SERVICE")]
     pub service: Option<String>,
-    /// Limit results [default: all]
-    #[arg(long, value_name = "NUMBER", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
-    pub limit: Option<usize>,
+    /// Limit results to the newest
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    pub limit: usize,
 }
 
 #[derive(clap::Subcommand, Clone, Debug)]

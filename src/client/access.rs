@@ -61,7 +61,7 @@ pub struct AuditQuery {
 pub struct AuditRecord {
     /// Number of the record. Missing numbers are those of records that were lost.
     pub seq: u64,
-    /// When the request was received, in RFC 3339.
+    /// When the request ended, in RFC 3339.
     pub time: String,
     /// Name of the principal.
     #[serde(default)]
@@ -75,20 +75,17 @@ pub struct AuditRecord {
     pub request_id: Option<String>,
     /// `http` or `grpc`.
     pub protocol: Option<String>,
-    /// What was requested.
+    /// The operations that were executed; otherwise what was requested.
     #[serde(default)]
     pub operation: String,
     /// Id of the service.
     pub service: Option<String>,
     /// Id of the real server.
     pub server: Option<String>,
-    /// The resource before the operation; parts that it does not change may be absent.
+    /// The resource before the operation. What is longer than 4 KiB is cut, and says so.
     pub before: Option<Value>,
-    /// The resource after the operation.
+    /// The resource after the operation, cut likewise.
     pub after: Option<Value>,
-    /// Whether `before` and `after` are cut.
-    #[serde(default)]
-    pub truncated: bool,
     /// What became of the request.
     #[serde(default)]
     pub outcome: String,
@@ -102,6 +99,9 @@ pub struct AuditRecord {
 struct AuditPage {
     records: Vec<AuditRecord>,
 }
+
+/// The daemon's largest page of audit records.
+const AUDIT_PAGE: usize = 1000;
 
 /// Counts the records of a page.
 #[derive(Deserialize)]
@@ -153,8 +153,8 @@ impl Client {
         Ok(self.get("/v1/whoami")?.0)
     }
 
-    /// Asks whether this client may do something, such as `update_weight`, to a service, or to the
-    /// whole director. Returns the daemon's JSON, too.
+    /// Asks whether this client may do something, such as `update_weight`, to a service, or to all.
+    /// Returns the daemon's JSON, too.
     pub fn decision(
         &self,
         verb: &str,
@@ -172,7 +172,7 @@ impl Client {
         Ok(self.decision(verb, service)?.0.allowed)
     }
 
-    /// Reads audit records. Only an administrator may.
+    /// Reads audit records, the newest first. Only an administrator may.
     pub fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, ClientError> {
         let mut records = Vec::new();
         for page in self.audit_pages(query)? {
@@ -186,7 +186,7 @@ impl Client {
     pub fn audit_pages(&self, query: &AuditQuery) -> Result<Vec<Vec<u8>>, ClientError> {
         let limit = query.limit.unwrap_or(usize::MAX);
         let mut read = 0;
-        self.pages_while(&query.path(), limit, |page| {
+        self.pages_while(&query.path(), limit.min(AUDIT_PAGE), |page| {
             read += serde_json::from_slice::<AuditCount>(page)?.records.len();
             Ok(read < limit)
         })

@@ -72,7 +72,11 @@ fn whoami_shows_name_kind_role_and_scope() {
 #[test]
 fn can_i_answers_with_its_exit_code_too() {
     let server = responding(r#"{"allowed":true,"reason":"role admin"}"#);
-    assert_eq!(stdout(&server, "ipvsadm can-i clear"), "yes\n");
+    assert_eq!(stdout(&server, "ipvsadm can-i zero-all"), "yes\n");
+    assert_eq!(
+        server.request_lines(),
+        ["GET /v1/can-i?verb=zero_all HTTP/1.1"]
+    );
     let server = responding(r#"{"allowed":false,"reason":"requires the role admin"}"#);
     let output = run(&server, "ipvsadm can-i update_weight tcp-192.0.2.1-80");
     assert_eq!(
