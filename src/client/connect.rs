@@ -13,9 +13,9 @@ use nix::sys::{
     socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, sockopt},
     time::{TimeVal, TimeValLike},
 };
-use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
+use rustls::{ClientConfig, ClientConnection, pki_types::ServerName};
 
-use super::{endpoint::Endpoint, getent::getent};
+use super::{endpoint::Endpoint, getent::getent, tls_stream::TlsStream};
 
 /// A byte stream to the daemon.
 pub(super) trait Stream: Read + Write + Send {
@@ -75,18 +75,13 @@ pub(super) fn open(
         return Err(io::Error::other(text));
     }
     socket.set_nodelay(true)?;
-    let mut stream = Limited { socket, limit };
+    let stream = Limited { socket, limit };
     let Some(config) = tls else {
         return Ok(Box::new(stream));
     };
     let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-    let mut connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
-    // The handshake is completed here, so that a certificate that is not trusted has an error of
-    // its own.
-    while connection.is_handshaking() {
-        connection.complete_io(&mut stream)?;
-    }
-    Ok(Box::new(StreamOwned::new(connection, stream)))
+    let connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+    Ok(Box::new(TlsStream::handshake(connection, stream)?))
 }
 
 /// Connects to a unix socket. The kernel waits for a place in the queue of the listener for as long
@@ -203,11 +198,11 @@ impl<S: Timeouts + Read + Write + Send> Stream for Limited<S> {
     }
 }
 
-// === impl StreamOwned ===
+// === impl TlsStream ===
 
-impl<S: Timeouts + Read + Write + Send> Stream for StreamOwned<ClientConnection, Limited<S>> {
+impl<S: Timeouts + Read + Write + Send> Stream for TlsStream<Limited<S>> {
     fn set_limit(&mut self, limit: Limit) {
-        self.sock.limit = limit;
+        self.socket.limit = limit;
     }
 }
 

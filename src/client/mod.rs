@@ -62,6 +62,7 @@ mod read;
 mod rules;
 mod spec;
 mod tls;
+mod tls_stream;
 mod token;
 mod trust;
 mod write;
