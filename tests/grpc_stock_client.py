@@ -10,6 +10,7 @@ Requires grpcio, grpcio-reflection and protobuf. Exits with 0 if all checks pass
 """
 
 import argparse
+import os
 import sys
 
 import grpc
@@ -51,7 +52,9 @@ class Ipvs:
             request_serializer=request_class.SerializeToString,
             response_deserializer=response_class.FromString,
         )
-        return lambda **fields: call(request_class(**fields), timeout=TIMEOUT)
+        token = os.environ.get("IPVSD_TEST_TOKEN")
+        metadata = [("authorization", f"Bearer {token}")] if token else None
+        return lambda **fields: call(request_class(**fields), timeout=TIMEOUT, metadata=metadata)
 
 
 def create_examples(ipvs):

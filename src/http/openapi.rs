@@ -7,6 +7,7 @@ use utoipa::{
         ComponentsBuilder, HeaderBuilder, OpenApi, Ref, RefOr, Required, Response,
         path::{Operation, Parameter, ParameterIn},
         schema::ObjectBuilder,
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 
@@ -14,6 +15,10 @@ use super::{
     schema,
     shape::{integer, text},
 };
+
+/// Names of the security schemes.
+const TOKEN: &str = "token";
+const CERTIFICATE: &str = "certificate";
 
 const DESCRIPTION: &str = "\
 HTTP API of Linux IPVS, the kernel's layer-4 load balancer. It covers all operations of ipvsadm(8).
@@ -51,6 +56,11 @@ another media type of the request that HTML forms cannot send, or `X-Request-Id`
 Others are rejected with 415, and writes with a foreign `Origin` or `Sec-Fetch-Site` with 403. The \
 host name of a request over TCP must be an IP address, `localhost`, the name of the machine, or one \
 of `allowed_hosts` in the daemon's configuration; others are rejected with 403.
+
+**Access.** Every path below `/v1` requires a credential: `Authorization: Bearer TOKEN`, a TLS client \
+certificate, or the user and groups of a process on the unix socket. 401 means that nobody was \
+recognised; 403 names the role or the scope that is needed. `/v1/whoami` shows the principal, and \
+`/v1/can-i` whether it may do something.
 
 **Freshness.** Reads query the kernel; concurrent reads share one query. `Cache-Control: max-age=N` \
 accepts a result up to N seconds old; `Age` contains the age.
@@ -98,6 +108,17 @@ pub(super) fn base() -> OpenApi {
         .fold(components, |components, (name, schema)| {
             components.schema(name, schema)
         });
+    let token = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("A token of the policy, or a JSON Web Token."));
+    let certificate = SecurityScheme::MutualTls {
+        description: Some("A TLS client certificate of the policy.".to_owned()),
+        deprecated: None,
+        extensions: None,
+    };
+    let components = components
+        .security_scheme(TOKEN, SecurityScheme::Http(token.build()))
+        .security_scheme(CERTIFICATE, certificate);
     openapi.components = Some(components.build());
     openapi
 }
@@ -114,6 +135,9 @@ pub(super) fn complete(mut openapi: OpenApi) -> OpenApi {
         ];
         for (operation, read) in operations {
             if let Some(operation) = operation {
+                if needs_credential(path) {
+                    operation.security = Some(credentials());
+                }
                 add_request_id(operation, read);
                 add_error_responses(path, operation, read);
                 add_headers(operation, read);
@@ -121,6 +145,17 @@ pub(super) fn complete(mut openapi: OpenApi) -> OpenApi {
         }
     }
     with_paragraphs(openapi)
+}
+
+/// Whether the operations of a path require a credential.
+fn needs_credential(path: &str) -> bool {
+    path.starts_with("/v1/")
+}
+
+/// The credentials of which a request requires one. That of a unix socket has no name in OpenAPI.
+fn credentials() -> Vec<SecurityRequirement> {
+    let requirement = |name| SecurityRequirement::new(name, Vec::<String>::new());
+    vec![requirement(TOKEN), requirement(CERTIFICATE)]
 }
 
 /// Adds the header that a write needs unless its body is JSON.
@@ -183,9 +218,10 @@ fn has(operation: &Operation, name: &str) -> bool {
 
 fn add_error_responses(path: &str, operation: &mut Operation, read: bool) {
     let mut errors = Vec::new();
-    if path.starts_with("/v1/") {
+    if needs_credential(path) {
         errors.extend([
             ("BadRequest", schema::BadRequest::status()),
+            ("Unauthenticated", schema::Unauthenticated::status()),
             ("Forbidden", schema::Forbidden::status()),
             ("RateLimited", schema::RateLimited::status()),
             ("Internal", schema::Internal::status()),

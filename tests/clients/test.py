@@ -1,9 +1,11 @@
 """A Python client that openapi-python-client generates from the OpenAPI document: create, list,
-get-edit-put, errors. Usage: test.py http://ADDRESS, with the package ipvsd_client beside it."""
+get-edit-put, errors. Usage: IPVSD_TEST_TOKEN=TOKEN test.py http://ADDRESS, with the package
+ipvsd_client beside it."""
 
+import os
 import sys
 
-from ipvsd_client import Client
+from ipvsd_client import AuthenticatedClient
 from ipvsd_client.api.about import get_info
 from ipvsd_client.api.servers import create_servers, get_server, replace_server, update_server
 from ipvsd_client.api.services import create_service, delete_service, get_service, list_services
@@ -14,7 +16,9 @@ from ipvsd_client.models import Server, ServerBatch, Service, ServiceInclude, Se
 from ipvsd_client.types import UNSET
 
 SERVICE = "tcp-192.0.2.202-80"
-client = Client(base_url=sys.argv[1], raise_on_unexpected_status=True)
+client = AuthenticatedClient(
+    base_url=sys.argv[1], token=os.environ["IPVSD_TEST_TOKEN"], raise_on_unexpected_status=True
+)
 
 
 def get() -> tuple[Service, str]:

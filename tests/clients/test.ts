@@ -1,5 +1,5 @@
 // A TypeScript client, with the types that openapi-typescript generates from the OpenAPI document:
-// create, list, get-edit-put, errors. Usage: node test.js http://ADDRESS
+// create, list, get-edit-put, errors. Usage: IPVSD_TEST_TOKEN=TOKEN node test.js http://ADDRESS
 
 import createClient from "openapi-fetch";
 import type { components, paths } from "./schema.js";
@@ -8,10 +8,11 @@ type Server = components["schemas"]["Server"];
 type Service = components["schemas"]["Service"];
 type Query = NonNullable<paths["/v1/services"]["get"]["parameters"]["query"]>;
 
-declare const process: { argv: string[] };
+declare const process: { argv: string[]; env: Record<string, string | undefined> };
 const baseUrl = process.argv[2];
 check(baseUrl !== undefined, "usage: node test.js http://ADDRESS");
-const client = createClient<paths>({ baseUrl });
+const headers = { Authorization: `Bearer ${process.env["IPVSD_TEST_TOKEN"]}` };
+const client = createClient<paths>({ baseUrl, headers });
 const service = "tcp-192.0.2.201-80";
 const path = { service };
 

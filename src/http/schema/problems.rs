@@ -143,8 +143,10 @@ macro_rules! error_responses {
 error_responses! {
     BadRequest = "A field, query parameter or header is missing, unknown, out of range, or \
         contradicts another." [InvalidArgument];
-    Forbidden = "The host name is not the daemon's, or a page of another site sent the write. Nothing \
-        was changed." [CrossSite];
+    Unauthenticated = "The request has no valid credential. Nothing was changed." [Unauthenticated];
+    Forbidden = "The role or the scope of the principal does not permit it; the host name is not the \
+        daemon's; or a page of another site sent the write. Nothing was changed."
+        [PermissionDenied, CrossSite];
     NotFound = "The resource does not exist." [ServiceNotFound, ServerNotFound, SyncDaemonNotRunning, NotFound];
     Conflict = "The resource already exists." [ServiceExists, ServerExists];
     PreconditionFailed = "The precondition is not met. Nothing was changed." [RevisionMismatch, ConfirmMismatch];
