@@ -297,6 +297,8 @@ pub(super) fn open_to_read(path: &Path) -> io::Result<Option<File>> {
         .open(path);
     match opened {
         Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
+        // A symbolic link is none of the daemon's files.
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
