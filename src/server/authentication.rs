@@ -6,7 +6,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -153,6 +153,10 @@ impl Authenticate for Authenticator {
             Credential::Jwt(_) => Err(invalid(
                 "the token does not begin with ipvsd_, and the policy has no identity provider",
             )),
+            // A connection outlives the handshake in which the certificate was verified.
+            Credential::Certificate(certificate) if certificate.is_expired(SystemTime::now()) => {
+                Err(invalid("the client certificate has expired"))
+            }
             Credential::Certificate(certificate) => match policy.certificate(certificate) {
                 Some(entry) => unexpired(entry, "entry of the client certificate"),
                 None => Ok(self.anonymous.clone()),

@@ -3,6 +3,8 @@
 
 mod access;
 mod audit;
+mod authority;
+mod cert;
 mod command_line;
 mod disconnects;
 mod gate;
@@ -19,3 +21,6 @@ mod run_host;
 mod shutdown;
 mod signals;
 mod timeouts;
+mod tls;
+mod tls_clients;
+mod tls_reload;
