@@ -41,6 +41,16 @@ impl Daemon {
     /// Starts the daemon with its defaults, except for the time limit of a request: restoring 70,000
     /// servers into one service takes longer than 10 s in a slow kernel.
     pub fn start(program: &Path, kernel: &str, port: u16) -> anyhow::Result<Self> {
+        Self::start_with(program, kernel, port, &[])
+    }
+
+    /// The same with these variables.
+    pub fn start_with(
+        program: &Path,
+        kernel: &str,
+        port: u16,
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let child = Command::new(program)
             .args([
@@ -51,6 +61,7 @@ impl Daemon {
                 &address.to_string(),
             ])
             .env("IPVSD_LIMITS_REQUEST_TIMEOUT", REQUEST_TIMEOUT)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -5,6 +5,7 @@
 
 mod cell;
 mod daemon;
+mod fairness;
 mod grpc;
 mod http;
 mod instructions;
@@ -45,6 +46,8 @@ enum What {
     Serve(serve::Options),
     /// Memory of the daemon before and after a soak test.
     Soak(memory::Options),
+    /// Latencies of honest clients beside an abuser, with and without quotas.
+    Fairness(fairness::Options),
     /// Run a micro-benchmark a number of times, for instruction counters. Without a name, list all.
     Micro {
         /// Name of the benchmark.
@@ -74,6 +77,7 @@ fn main() -> anyhow::Result<()> {
         What::Transport(options) => transport::run(&options),
         What::Serve(options) => serve::run(&options),
         What::Soak(options) => memory::soak(&options),
+        What::Fairness(options) => fairness::run(&options),
         What::Micro { name: None, .. } => {
             for subject in subjects::SUBJECTS {
                 println!("{}", subject.name);

@@ -10,7 +10,7 @@ use crate::{
     app::{CompleteRequest, RequestContext, RequestId},
     identity::{self, Peer, Protocol},
     model::Error,
-    proto::v1 as pb,
+    proto::{SERVICE, v1 as pb},
 };
 
 /// Header with the id of a request. The server adds it to requests that lack it.
@@ -37,6 +37,15 @@ pub(super) trait ContextFields {
     fn dry_run(&self) -> bool {
         false
     }
+}
+
+/// Whether the method with this path writes. `None`: it is no method of ipvsd. Its request message is
+/// named after it; the messages say which of them write.
+pub fn is_write(path: &str) -> Option<bool> {
+    let method = path.strip_prefix('/')?.strip_prefix(SERVICE)?;
+    let method = method.strip_prefix('/')?;
+    let is_of = |message: &&str| message.strip_suffix("Request") == Some(method);
+    Some(WRITES.iter().any(is_of))
 }
 
 /// The context of a request without the fields of its message. The deadline is the shorter of the
@@ -96,7 +105,7 @@ pub(super) fn set_target(extensions: &mut Extensions, target: Uri) {
 pub(super) fn require_own_site(headers: &HeaderMap, extensions: &Extensions) -> Result<(), Error> {
     let target = extensions.get::<Target>();
     let target = target.map_or_else(Uri::default, |Target(uri)| uri.clone());
-    identity::require_own_site(&target, headers, extensions)
+    identity::require_own_site(&target, headers)
 }
 
 /// Refuses a malformed `grpc-timeout`: without it, the client would wait for a deadline that the
@@ -158,6 +167,9 @@ macro_rules! reads {
 
 macro_rules! writes {
     ($($request:ident)*) => {
+        /// The request messages of all methods that write.
+        const WRITES: &[&str] = &[$(stringify!($request)),*];
+
         $(impl ContextFields for pb::$request {
             const IS_WRITE: bool = true;
 

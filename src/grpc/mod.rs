@@ -35,6 +35,7 @@ mod timeouts;
 mod zero;
 
 pub use media_type::{is_grpc, is_web, media_type};
+pub use metadata::is_write;
 pub use options::{Draining, GrpcOptions};
 pub use router::router;
 pub use server_message::SERVER_TAGS;

@@ -1,6 +1,6 @@
 //! Conversion of the model's error to a gRPC status with google.rpc details.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use axum::{body::Body, response::Response};
 use http::{HeaderMap, HeaderValue, Uri, header::CONTENT_TYPE};
@@ -81,6 +81,9 @@ fn status_with(code: Code, error: &Error, request_id: Option<&str>) -> Status {
     }
     if !violations.is_empty() {
         details.set_bad_request(fields(violations));
+    }
+    if let Some(seconds) = error.retry_seconds() {
+        details.set_retry_info(Some(Duration::from_secs(seconds.into())));
     }
     if let Some(id) = request_id {
         details.set_request_info(truncated(id, MAX_FIELD), "");
@@ -190,6 +193,7 @@ mod tests {
         );
         assert_eq!(info.metadata["errno"], "EEXIST");
         assert_eq!(info.metadata["hint"], "use ReplaceService");
+        assert!(details.retry_info().is_none());
         assert_eq!(details.request_info().unwrap().request_id, "abc");
         assert!(details.bad_request().is_none());
     }
@@ -254,6 +258,20 @@ mod tests {
                 Code::Ok | Code::Unknown | Code::OutOfRange
             ));
         }
+    }
+
+    #[test]
+    fn temporary_errors_say_when_to_retry() {
+        let delay = |error: &Error| {
+            let details = status(error, None).get_error_details();
+            details.retry_info().and_then(|info| info.retry_delay)
+        };
+        let error = Error::new(Reason::RateLimited, "busy");
+        assert_eq!(delay(&error), Some(Duration::from_secs(1)));
+        let error = error.with_retry_after(Duration::from_millis(2500));
+        assert_eq!(delay(&error), Some(Duration::from_secs(3)));
+        let error = error.with_progress(Progress::default());
+        assert_eq!(delay(&error), None);
     }
 
     #[test]

@@ -135,8 +135,8 @@ const EXPLANATIONS: [(Reason, &str); Reason::ALL.len()] = [
     ),
     (
         Reason::RateLimited,
-        "The request queue is full, or another request is restoring or clearing the whole table. \
-         Nothing was changed. Repeat the request after the time in \
+        "The client has used up its quota, the request queue is full, or another request is restoring or \
+         clearing the whole table. Nothing was changed. Repeat the request after the time in \
          Retry-After.",
     ),
     (

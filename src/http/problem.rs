@@ -71,17 +71,6 @@ pub fn status(reason: Reason) -> StatusCode {
     }
 }
 
-/// The value of `Retry-After`, for errors that are temporary.
-fn retry_after(reason: Reason) -> Option<HeaderValue> {
-    match reason {
-        // The queue is processed in less than a second.
-        Reason::RateLimited => Some(HeaderValue::from_static("1")),
-        // An operator has to load a module or grant a capability.
-        Reason::KernelUnavailable => Some(HeaderValue::from_static("5")),
-        _ => None,
-    }
-}
-
 // === impl Problem ===
 
 impl Problem {
@@ -109,6 +98,7 @@ impl Problem {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
+        let retry_seconds = error.retry_seconds();
         let Error {
             reason,
             detail,
@@ -116,14 +106,12 @@ impl From<Error> for Problem {
             violations,
             hint,
             progress,
+            retry_after: _,
             cause: _,
         } = error;
         let mut headers = HeaderMap::new();
-        // A restore that has begun must not simply be repeated.
-        if progress.is_none()
-            && let Some(seconds) = retry_after(reason)
-        {
-            headers.insert(header::RETRY_AFTER, seconds);
+        if let Some(seconds) = retry_seconds {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if reason == Reason::Unauthenticated {
             headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);

@@ -3,6 +3,8 @@
 //! It is one TOML document, checked as a whole: an error names the line and the key. `docs/security.md`
 //! describes it.
 
+mod jwt_table;
+
 use std::{
     collections::{HashMap, hash_map::Entry as MapEntry},
     ops::Range,
@@ -14,8 +16,10 @@ use serde::Deserialize;
 use thiserror::Error;
 use toml::Spanned;
 
+use self::jwt_table::JwtTable;
 use super::{
     certificate::CertificateIdentity,
+    jwt::JwtIssuer,
     principal::{CredentialKind, Grant, Principal},
     role::Role,
     scope::Scope,
@@ -29,6 +33,7 @@ pub struct Policy {
     tokens: HashMap<TokenHash, Entry>,
     certificates: Vec<(CertificateMatch, Entry)>,
     unix: Vec<(UnixMatch, Entry)>,
+    jwt: Vec<JwtIssuer<Grant>>,
 }
 
 /// A principal of the policy.
@@ -91,6 +96,8 @@ struct Document {
     #[serde(default)]
     certificate: Vec<Spanned<CertificateTable>>,
     unix: Option<Vec<Spanned<UnixTable>>>,
+    #[serde(default)]
+    jwt: Vec<Spanned<JwtTable>>,
 }
 
 /// `[[token]]`.
@@ -171,6 +178,7 @@ impl Policy {
             tokens: HashMap::new(),
             certificates: Vec::new(),
             unix: default_unix(accounts),
+            jwt: Vec::new(),
         }
     }
 
@@ -180,6 +188,7 @@ impl Policy {
             token,
             certificate,
             unix,
+            jwt,
         } = document(text)?;
         let at = |span: Range<usize>, key: String| {
             move |message: String| PolicyError {
@@ -192,6 +201,7 @@ impl Policy {
             tokens: HashMap::new(),
             certificates: Vec::new(),
             unix: Vec::new(),
+            jwt: Vec::new(),
         };
         for (index, table) in token.into_iter().enumerate() {
             let error = at(table.span(), format!("token[{index}]"));
@@ -201,6 +211,11 @@ impl Policy {
             let error = at(table.span(), format!("certificate[{index}]"));
             let entry = table.into_inner().entry(index).map_err(error)?;
             policy.certificates.push(entry);
+        }
+        for (index, table) in jwt.into_iter().enumerate() {
+            let error = at(table.span(), format!("jwt[{index}]"));
+            let issuer = table.into_inner().issuer(&policy.jwt).map_err(error)?;
+            policy.jwt.push(issuer);
         }
         let Some(unix) = unix else {
             policy.unix = default_unix(accounts);
@@ -221,6 +236,11 @@ impl Policy {
         // comparison does not depend on that.
         let (known, entry) = self.tokens.get_key_value(hash)?;
         known.matches(hash).then_some(entry)
+    }
+
+    /// The issuers of JSON Web Tokens.
+    pub fn jwt_issuers(&self) -> &[JwtIssuer<Grant>] {
+        &self.jwt
     }
 
     /// The entry of a client certificate: the first that matches.

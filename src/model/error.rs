@@ -1,6 +1,6 @@
 //! The error of all layers, and the only one that clients see.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,8 @@ pub struct Error {
     pub hint: Option<String>,
     /// How far a restore came, if it has begun.
     pub progress: Option<Box<Progress>>,
+    /// Seconds after which a retry can succeed, if they are known: see [`Error::retry_seconds`].
+    pub retry_after: Option<u32>,
     /// The underlying error, for the log. Never sent to clients.
     #[source]
     pub cause: Option<Cause>,
@@ -89,6 +91,7 @@ impl Error {
             violations: Vec::new(),
             hint: None,
             progress: None,
+            retry_after: None,
             cause: None,
         }
     }
@@ -143,6 +146,29 @@ impl Error {
     pub fn with_progress(mut self, progress: Progress) -> Self {
         self.progress = Some(Box::new(progress));
         self
+    }
+
+    /// Sets the time after which a retry can succeed, rounded up to seconds, at least one.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.retry_after = Some(u32::try_from(seconds).unwrap_or(u32::MAX).max(1));
+        self
+    }
+
+    /// Seconds after which a client may retry. `None` if a retry alone does not help.
+    pub fn retry_seconds(&self) -> Option<u32> {
+        // A restore that has begun must not simply be repeated.
+        if self.progress.is_some() {
+            return None;
+        }
+        self.retry_after.or(match self.reason {
+            // The queue is processed in less than a second.
+            Reason::RateLimited => Some(1),
+            // An operator has to load a module or grant a capability.
+            Reason::KernelUnavailable => Some(5),
+            _ => None,
+        })
     }
 
     /// Whether the kernel's reply contradicts what was read before: another program has created or
@@ -226,17 +252,26 @@ impl PartialEq for Error {
             violations,
             hint,
             progress,
+            retry_after,
             cause: _,
         } = self;
-        (reason, detail, errno, violations, hint, progress)
-            == (
-                &other.reason,
-                &other.detail,
-                &other.errno,
-                &other.violations,
-                &other.hint,
-                &other.progress,
-            )
+        (
+            reason,
+            detail,
+            errno,
+            violations,
+            hint,
+            progress,
+            retry_after,
+        ) == (
+            &other.reason,
+            &other.detail,
+            &other.errno,
+            &other.violations,
+            &other.hint,
+            &other.progress,
+            &other.retry_after,
+        )
     }
 }
 

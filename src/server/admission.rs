@@ -193,7 +193,8 @@ fn content_length(request: &Request) -> Option<u64> {
     value.to_str().ok()?.parse().ok()
 }
 
-fn is_health_check(request: &Request) -> bool {
+/// Whether this is a health check, which no limit applies to.
+pub(super) fn is_health_check(request: &Request) -> bool {
     let route = request.extensions().get::<MatchedPath>();
     route.is_some_and(|route| HEALTH_ROUTES.contains(&route.as_str()))
 }

@@ -6,7 +6,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -18,13 +18,14 @@ use tokio::time::sleep;
 use super::{
     config::Config,
     connection::ConnectionRequest,
+    jwks::{JwtAuthenticator, JwtIdentity, JwtRefusal},
     policy_file::{self, PolicyFileError},
     signals::ReloadRequests,
 };
 use crate::{
     identity::{
-        Authenticate, Credential, Entry, Policy, Principal, Session, TOKEN_PREFIX, TokenHash,
-        unauthenticated,
+        Authenticate, Credential, CredentialKind, Entry, Grant, Policy, Principal, Session,
+        TOKEN_PREFIX, TokenHash, unauthenticated,
     },
     model::{Error, Reason},
 };
@@ -33,6 +34,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Authenticator {
     policy: ArcSwap<Policy>,
+    /// The identity providers of the policy.
+    jwt: ArcSwap<JwtAuthenticator<Grant>>,
     /// The principal of requests without a credential.
     anonymous: Arc<Principal>,
 }
@@ -73,8 +76,10 @@ impl Authenticator {
             true => Principal::anonymous_admin(),
             false => Principal::anonymous(),
         };
+        let jwt = JwtAuthenticator::new(policy.jwt_issuers().to_vec(), None);
         Arc::new(Self {
             policy: ArcSwap::from_pointee(policy),
+            jwt: ArcSwap::from_pointee(jwt),
             anonymous,
         })
     }
@@ -87,6 +92,9 @@ impl Authenticator {
 
     /// Replaces the policy. It applies to requests from now on, and to streams within seconds.
     pub fn replace(&self, policy: Policy) {
+        let issuers = policy.jwt_issuers().to_vec();
+        let jwt = JwtAuthenticator::new(issuers, Some(&self.jwt.load()));
+        self.jwt.store(Arc::new(jwt));
         self.policy.store(Arc::new(policy));
     }
 
@@ -127,9 +135,15 @@ impl Authenticator {
 
     /// Recognises the principal of a request, and adds the [`Session`] to its extensions. Refuses a
     /// credential that is not valid, and a request without one where one is required.
-    pub(super) fn admit(self: &Arc<Self>, request: &mut Request) -> Result<(), Error> {
+    pub(super) async fn admit(self: &Arc<Self>, request: &mut Request) -> Result<(), Error> {
         let credential = credential(request)?;
-        let principal = self.authenticate(&credential)?;
+        let principal = match &credential {
+            Credential::Jwt(token) => {
+                let jwt = self.jwt.load_full();
+                of_jwt(&jwt, jwt.authenticate(token).await)?
+            }
+            other => self.authenticate(other)?,
+        };
         if principal.grant.is_none() && !is_public(request) {
             return Err(unauthenticated());
         }
@@ -150,12 +164,9 @@ impl Authenticate for Authenticator {
                 Some(entry) => unexpired(entry, "token"),
                 None => Err(invalid("the token is not known")),
             },
-            Credential::Jwt(_) => Err(invalid(
-                "the token does not begin with ipvsd_, and the policy has no identity provider",
-            )),
-            // A connection outlives the handshake in which the certificate was verified.
-            Credential::Certificate(certificate) if certificate.is_expired(SystemTime::now()) => {
-                Err(invalid("the client certificate has expired"))
+            Credential::Jwt(token) => {
+                let jwt = self.jwt.load();
+                of_jwt(&jwt, jwt.authenticate_now(token))
             }
             Credential::Certificate(certificate) => match policy.certificate(certificate) {
                 Some(entry) => unexpired(entry, "entry of the client certificate"),
@@ -215,6 +226,34 @@ fn unexpired(entry: &Entry, what: &str) -> Result<Arc<Principal>, Error> {
         }
         _ => Ok(entry.principal.clone()),
     }
+}
+
+/// The principal of a JWT.
+fn of_jwt(
+    jwt: &JwtAuthenticator<Grant>,
+    outcome: Result<JwtIdentity<Grant>, JwtRefusal>,
+) -> Result<Arc<Principal>, Error> {
+    if jwt.is_empty() {
+        return Err(invalid(
+            "the token does not begin with ipvsd_, and the policy has no identity provider",
+        ));
+    }
+    match outcome {
+        Ok(JwtIdentity { name, grant, .. }) => Ok(Arc::new(Principal {
+            name: name.to_string(),
+            kind: CredentialKind::Jwt,
+            grant,
+        })),
+        Err(refusal) => Err(Error::new(Reason::Unauthenticated, refusal.to_string()).with_hint(
+            "[[jwt]] in the policy of the daemon says which tokens are accepted; get a new token \
+             from the identity provider",
+        )),
+    }
+}
+
+/// Whether a request has a token, valid or not.
+pub(super) fn presents_token(request: &Request) -> bool {
+    request.headers().contains_key(AUTHORIZATION)
 }
 
 /// Whether a request needs no credential.

@@ -2,10 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{
-    address::ListenAddress,
-    tls::{self, TlsConfig, TlsErrors},
-};
+use super::address::ListenAddress;
 use crate::{
     app::AppOptions,
     audit::{AuditOptions, FileOptions},
@@ -44,10 +41,10 @@ pub struct Config {
     pub log: LogConfig,
     /// The audit trail.
     pub audit: AuditConfig,
-    /// Certificates of the TLS listeners and of their clients.
-    pub tls: TlsConfig,
     /// Resource limits and timeouts.
     pub limits: Limits,
+    /// Quotas of single clients.
+    pub quota: QuotaLimits,
 }
 
 /// The kernel that the executor manages.
@@ -115,7 +112,7 @@ pub struct Limits {
     /// Memory of requests and responses in progress, in bytes. Default 512 MiB.
     pub max_memory_bytes: usize,
     /// Time from the first byte of an HTTP/1 request head (of the first request: from the accept)
-    /// to its end, and time of a TLS handshake before it. Default 10 s.
+    /// to its end. Default 10 s.
     pub header_read_timeout: Duration,
     /// Time from the end of a request head to the end of the body. Default 30 s.
     pub body_read_timeout: Duration,
@@ -141,6 +138,26 @@ pub struct Limits {
     pub max_connection_streams: usize,
 }
 
+/// Quotas of each principal, or of each peer that has presented no credential. 0: no quota.
+/// `deploy/ipvsd.toml` has the ranges and the reasons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaLimits {
+    /// Reads per second, over a longer time. Default 0.
+    pub reads_per_second: u32,
+    /// Reads at once, after a time without any. Default 0: those of ten seconds.
+    pub reads_burst: u32,
+    /// Writes per second, over a longer time. Default 0.
+    pub writes_per_second: u32,
+    /// Writes at once. Default 0: those of ten seconds.
+    pub writes_burst: u32,
+    /// Bytes per second of request and response bodies, over a longer time. Default 0.
+    pub bytes_per_second: u64,
+    /// Bytes at once. Default 0: those of ten seconds.
+    pub bytes_burst: u64,
+    /// Invalid tokens per minute of each peer that are answered with `UNAUTHENTICATED`. Default 60.
+    pub failed_logins_per_minute: u32,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -155,8 +172,22 @@ impl Default for Config {
             kernel: KernelKind::Netlink,
             log: LogConfig::default(),
             audit: AuditConfig::default(),
-            tls: TlsConfig::default(),
             limits: Limits::default(),
+            quota: QuotaLimits::default(),
+        }
+    }
+}
+
+impl Default for QuotaLimits {
+    fn default() -> Self {
+        Self {
+            reads_per_second: 0,
+            reads_burst: 0,
+            writes_per_second: 0,
+            writes_burst: 0,
+            bytes_per_second: 0,
+            bytes_burst: 0,
+            failed_logins_per_minute: 60,
         }
     }
 }
@@ -165,15 +196,6 @@ impl Config {
     /// Whether everything is permitted to a client without a credential.
     pub fn anonymous_is_admin(&self) -> bool {
         self.dev || (self.insecure && self.policy.is_none())
-    }
-
-    /// Reads the files of TLS that the daemon would read at its start, or returns all their faults. Returns
-    /// what should be changed although it is no fault. Blocks.
-    pub fn check_files(&self) -> Result<Vec<String>, TlsErrors> {
-        match self.listen.iter().any(ListenAddress::is_tls) {
-            true => tls::check_files(&self.tls),
-            false => Ok(Vec::new()),
-        }
     }
 }
 

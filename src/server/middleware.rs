@@ -25,12 +25,14 @@ use tower::{layer::layer_fn, service_fn};
 use tracing::Level;
 
 use super::{
-    admission::Admission,
-    authentication::Authenticator,
+    admission::{Admission, is_health_check},
+    authentication::{Authenticator, presents_token},
     config::Config,
     connection::ConnectionRequest,
     gate::{self, AllowedHosts},
-    page_headers, refusal,
+    operation, page_headers,
+    quota::{ByteMeter, Operation, PeerKey, QuotaKey, Quotas},
+    refusal,
     rejection::{Rejection, RejectionResponse},
 };
 use crate::{
@@ -38,7 +40,7 @@ use crate::{
     audit::{AuditLog, Caller},
     budget::Budget,
     clock, grpc,
-    identity::{Peer, Principal, Protocol},
+    identity::{CredentialKind, Peer, Principal, Protocol, Session},
     model::Error,
 };
 
@@ -57,6 +59,7 @@ struct Checks {
     authenticator: Arc<Authenticator>,
     audit: AuditLog,
     admission: Admission,
+    quotas: Quotas,
     render: RejectionResponse,
 }
 
@@ -80,6 +83,7 @@ pub fn with_middleware(
         authenticator: authenticator.clone(),
         audit: audit.clone(),
         admission: Admission::new(&config.limits, budget),
+        quotas: Quotas::new(&config.quota),
         render,
     });
     // One layer for all of it: axum clones and boxes all that is below a layer for each request.
@@ -149,8 +153,7 @@ fn span(request: &Request, id: &HeaderValue) -> RequestSpan {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let uri = request.uri().clone();
     let id = id.clone();
-    let peer = request.extensions().get::<ConnectInfo<Peer>>();
-    let peer = peer.map(|ConnectInfo(peer)| *peer);
+    let peer = peer(request);
     RequestSpan::new(move || {
         let path = uri.path();
         tracing::info_span!(
@@ -189,34 +192,86 @@ fn log_response(response: &Response, span: &RequestSpan, received: Instant) {
 impl Checks {
     /// Checks the head, recognises the principal, admits the request, and passes it to the routes.
     async fn pass(&self, mut request: Request, routes: Route) -> Result<Response, Rejection> {
-        let checked = gate::check(&mut request, &self.hosts);
-        match checked.and_then(|()| self.authenticate(&mut request)) {
-            Ok(()) => self.admission.admit(request, routes).await,
-            Err(error) => Ok(refusal::response(error, request.headers())),
-        }
+        let meter = match self.check(&mut request).await {
+            Ok(meter) => meter,
+            Err(error) => return Ok(refusal::response(error, request.headers())),
+        };
+        let Some(meter) = meter else {
+            return self.admission.admit(request, routes).await;
+        };
+        let request = request.map(|body| meter.count(body));
+        let response = self.admission.admit(request, routes).await?;
+        Ok(response.map(|body| meter.count(body)))
+    }
+
+    /// Checks the head, recognises the principal, and takes the request from its quota. Returns what counts
+    /// its bytes, if there is a quota of them.
+    async fn check(&self, request: &mut Request) -> Result<Option<ByteMeter>, Error> {
+        gate::check(request, &self.hosts)?;
+        let refused = self.authenticate(request).await.err();
+        let meter = match self.quotas.limit_requests() && !is_health_check(request) {
+            true => self.charge(request)?,
+            false => None,
+        };
+        refused.map_or(Ok(meter), Err)
+    }
+
+    /// Takes a request from the quota of its principal, or, if it has none, of its peer.
+    fn charge(&self, request: &Request) -> Result<Option<ByteMeter>, Error> {
+        let session = request.extensions().get::<Session>();
+        let principal = session.map(|session| &session.principal);
+        let principal = principal.filter(|known| known.kind != CredentialKind::Anonymous);
+        let peer = peer(request).map(PeerKey::of).map(QuotaKey::Peer);
+        let Some(key) = principal.cloned().map(QuotaKey::Principal).or(peer) else {
+            return Ok(None);
+        };
+        let operation = match operation::is_write(request.method(), request.uri().path()) {
+            true => Operation::Write,
+            false => Operation::Read,
+        };
+        self.quotas.admit(&key, operation)
     }
 }
 
+/// The other end of the connection of a request.
+fn peer(request: &Request) -> Option<Peer> {
+    let peer = request.extensions().get::<ConnectInfo<Peer>>();
+    peer.map(|ConnectInfo(peer)| *peer)
+}
+
 impl Checks {
-    /// Recognises the principal. Records a request without a valid credential.
-    fn authenticate(&self, request: &mut Request) -> Result<(), Error> {
-        self.authenticator.admit(request).inspect_err(|_| {
-            let extensions = request.extensions();
-            let peer = extensions.get::<ConnectInfo<Peer>>();
-            let id = extensions.get::<RequestId>();
-            let received = extensions.get::<ConnectionRequest>();
-            let caller = Caller {
-                principal: Principal::anonymous(),
-                peer: peer.map(|ConnectInfo(peer)| *peer),
-                request_id: id.map(|id| id.as_str().into()),
-                protocol: match grpc::is_grpc(request.headers()) {
-                    true => Protocol::Grpc,
-                    false => Protocol::Http,
-                },
-            };
-            let start = received.map_or_else(clock::now, |request| request.received);
-            self.audit.unauthenticated(caller, start);
-        })
+    /// Recognises the principal. Records a request without a valid credential, and counts it if it has a
+    /// token.
+    async fn authenticate(&self, request: &mut Request) -> Result<(), Error> {
+        let Err(error) = self.authenticator.admit(request).await else {
+            return Ok(());
+        };
+        self.record(request);
+        match peer(request) {
+            Some(peer) if presents_token(request) => {
+                self.quotas.login_failed(PeerKey::of(peer))?;
+            }
+            _ => {}
+        }
+        Err(error)
+    }
+
+    /// Records a request without a valid credential.
+    fn record(&self, request: &Request) {
+        let extensions = request.extensions();
+        let id = extensions.get::<RequestId>();
+        let received = extensions.get::<ConnectionRequest>();
+        let caller = Caller {
+            principal: Principal::anonymous(),
+            peer: peer(request),
+            request_id: id.map(|id| id.as_str().into()),
+            protocol: match grpc::is_grpc(request.headers()) {
+                true => Protocol::Grpc,
+                false => Protocol::Http,
+            },
+        };
+        let start = received.map_or_else(clock::now, |request| request.received);
+        self.audit.unauthenticated(caller, start);
     }
 }
 

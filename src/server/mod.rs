@@ -1,4 +1,4 @@
-//! The process around the API: configuration, listeners, TLS, connections, limits, log and shutdown.
+//! The process around the API: configuration, listeners, connections, limits, log and shutdown.
 //!
 //! Nothing here knows IPVS. [`build_router`] merges the HTTP and the gRPC front end into one
 //! [`axum::Router`] and wraps it in [`with_middleware`]; [`Server`] serves it on every listener
@@ -16,6 +16,7 @@ mod connection;
 mod date;
 mod gate;
 mod grpc_gate;
+pub mod jwks;
 mod keys;
 mod listener;
 mod load;
@@ -23,12 +24,14 @@ mod log;
 mod log_sink;
 mod memory;
 mod middleware;
+mod operation;
 mod options;
 mod page_headers;
 mod parsed_size;
 mod path;
 mod peer_groups;
 mod policy_file;
+mod quota;
 mod refusal;
 mod rejection;
 mod reload;
@@ -40,12 +43,11 @@ mod serve;
 mod shutdown;
 mod signals;
 mod socket_file;
-mod tls;
 mod value;
 
 pub use address::{AddressError, DEFAULT_PORT, DEFAULT_SOCKET, ListenAddress};
 pub use authentication::Authenticator;
-pub use config::{AuditConfig, Config, KernelKind, Limits, LogConfig, LogFormat};
+pub use config::{AuditConfig, Config, KernelKind, Limits, LogConfig, LogFormat, QuotaLimits};
 pub use config_error::{ConfigError, ConfigErrors, ConfigProblem, LoadError, Origin};
 pub use listener::BindError;
 pub use load::Sources;
@@ -59,7 +61,3 @@ pub use router::build_router;
 pub use serve::{DrainOutcome, Server, ServiceHandle};
 pub use shutdown::{Phase, Shutdown};
 pub use signals::{ReloadRequests, handle_signals};
-pub use tls::{
-    CertOptions, ClientCertificates, IssueError, Tls, TlsConfig, TlsError, TlsErrors, TlsProblem,
-    issue,
-};

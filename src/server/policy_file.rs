@@ -10,6 +10,7 @@ use std::{
 use nix::unistd::{Group, User, geteuid};
 use thiserror::Error;
 
+use super::jwks::{self, FetchError};
 use crate::identity::{Accounts, Policy, PolicyError};
 
 /// Maximum size of the file in bytes: 10,000 entries of each kind.
@@ -25,6 +26,16 @@ pub enum PolicyFileError {
         path: PathBuf,
         /// The error of the operating system.
         source: io::Error,
+    },
+    /// The keys of an identity provider cannot be used.
+    #[error("{}: the keys of {issuer:?}", path.display())]
+    Keys {
+        /// The path of the configuration.
+        path: PathBuf,
+        /// The provider.
+        issuer: String,
+        /// What is wrong.
+        source: FetchError,
     },
     /// The file has an error.
     #[error("{}: {error}", path.display())]
@@ -56,10 +67,19 @@ pub(super) fn load(path: Option<&Path>) -> Result<Policy, PolicyFileError> {
         path: path.to_owned(),
         source,
     })?;
-    Policy::parse(&text, &SystemAccounts).map_err(|error| PolicyFileError::Invalid {
+    let policy = Policy::parse(&text, &SystemAccounts);
+    let policy = policy.map_err(|error| PolicyFileError::Invalid {
         path: path.to_owned(),
         error,
-    })
+    })?;
+    for provider in policy.jwt_issuers() {
+        jwks::check(&provider.keys).map_err(|source| PolicyFileError::Keys {
+            path: path.to_owned(),
+            issuer: provider.issuer.issuer.clone(),
+            source,
+        })?;
+    }
+    Ok(policy)
 }
 
 /// What changes when the file is replaced or written: its identity, size and time; `None` if there is

@@ -2,7 +2,7 @@
 
 use super::{
     args::ServeOptions, config::Config, config_error::LoadError, keys::KEYS, log::Log,
-    signals::ReloadRequests, tls::Tls,
+    signals::ReloadRequests,
 };
 use crate::audit::AuditLog;
 
@@ -18,22 +18,15 @@ pub struct Reloader {
     pub audit: AuditLog,
     /// Makes new connections use this configuration.
     pub replace: Box<dyn Fn(&Config) + Send>,
-    /// The files of TLS, if there is a TLS listener.
-    pub tls: Option<Tls>,
 }
 
 /// Copies the value of a key that a reload applies; false for a key that requires a restart.
 fn copy(key: &str, from: &Config, to: &mut Config) -> bool {
     let (new, limits) = (&from.limits, &mut to.limits);
+    let (new_quota, quota) = (&from.quota, &mut to.quota);
     match key {
         "allowed_hosts" => to.allowed_hosts.clone_from(&from.allowed_hosts),
         "log.filter" => to.log.filter.clone_from(&from.log.filter),
-        "tls.certificate" => to.tls.certificate.clone_from(&from.tls.certificate),
-        "tls.key" => to.tls.key.clone_from(&from.tls.key),
-        "tls.client_ca" => to.tls.client_ca.clone_from(&from.tls.client_ca),
-        "tls.client_certificates" => to.tls.client_certificates = from.tls.client_certificates,
-        "tls.crl" => to.tls.crl.clone_from(&from.tls.crl),
-        "tls.expiry_warning" => to.tls.expiry_warning = from.tls.expiry_warning,
         "limits.max_concurrent_streams" => {
             limits.max_concurrent_streams = new.max_concurrent_streams;
         }
@@ -45,6 +38,15 @@ fn copy(key: &str, from: &Config, to: &mut Config) -> bool {
         "limits.write_timeout" => limits.write_timeout = new.write_timeout,
         "limits.request_timeout" => limits.request_timeout = new.request_timeout,
         "limits.shutdown_grace" => limits.shutdown_grace = new.shutdown_grace,
+        "quota.reads_per_second" => quota.reads_per_second = new_quota.reads_per_second,
+        "quota.reads_burst" => quota.reads_burst = new_quota.reads_burst,
+        "quota.writes_per_second" => quota.writes_per_second = new_quota.writes_per_second,
+        "quota.writes_burst" => quota.writes_burst = new_quota.writes_burst,
+        "quota.bytes_per_second" => quota.bytes_per_second = new_quota.bytes_per_second,
+        "quota.bytes_burst" => quota.bytes_burst = new_quota.bytes_burst,
+        "quota.failed_logins_per_minute" => {
+            quota.failed_logins_per_minute = new_quota.failed_logins_per_minute;
+        }
         _ => return false,
     }
     true
@@ -53,37 +55,30 @@ fn copy(key: &str, from: &Config, to: &mut Config) -> bool {
 // === impl Reloader ===
 
 impl Reloader {
-    /// Opens the audit file anew, and reloads the configuration and the files of TLS, on each request.
+    /// Opens the audit file anew and reloads the configuration, on each request.
     pub async fn run(mut self, mut requests: ReloadRequests) {
         loop {
             requests.next().await;
             self.audit.reopen();
-            match self.options.config_file() {
-                Some(_) => self.reload().await,
-                None => tracing::info!("no configuration to reload: --config is not set"),
+            if self.options.config_file().is_none() {
+                tracing::info!("no configuration to reload: --config is not set");
+                continue;
             }
-            if let Some(tls) = &self.tls {
-                tls.reload(&self.running.tls);
-            }
-        }
-    }
-
-    /// Reads the configuration, and applies it if it has no error.
-    async fn reload(&mut self) {
-        let options = self.options.clone();
-        // The file may be on a file system that does not respond.
-        match tokio::task::spawn_blocking(move || Config::load(&options)).await {
-            Ok(Ok(config)) => self.apply(config),
-            Ok(Err(LoadError::Invalid(errors))) => {
-                for error in errors.0 {
-                    tracing::error!(%error, "configuration not reloaded");
+            let options = self.options.clone();
+            // The file may be on a file system that does not respond.
+            match tokio::task::spawn_blocking(move || Config::load(&options)).await {
+                Ok(Ok(config)) => self.apply(config),
+                Ok(Err(LoadError::Invalid(errors))) => {
+                    for error in errors.0 {
+                        tracing::error!(%error, "configuration not reloaded");
+                    }
                 }
+                Ok(Err(error)) => {
+                    let error = format!("{:#}", anyhow::Error::from(error));
+                    tracing::error!(error, "configuration not reloaded");
+                }
+                Err(error) => tracing::error!(%error, "configuration not reloaded"),
             }
-            Ok(Err(error)) => {
-                let error = format!("{:#}", anyhow::Error::from(error));
-                tracing::error!(error, "configuration not reloaded");
-            }
-            Err(error) => tracing::error!(%error, "configuration not reloaded"),
         }
     }
 
@@ -99,8 +94,7 @@ impl Reloader {
         if let Err(error) = self.log.set_filter(&self.running.log.filter) {
             tracing::error!(%error, "log.filter not reloaded");
         }
-        let is_other = |key: &&str| *key == "log.filter" || key.starts_with("tls.");
-        if !applied.iter().all(is_other) {
+        if applied.iter().any(|key| *key != "log.filter") {
             (self.replace)(&self.running);
         }
         if applied.is_empty() && refused.is_empty() {

@@ -154,7 +154,8 @@ error_responses! {
     UnsupportedMediaType = "The media type of the body is not supported." [UnsupportedMediaType];
     Unprocessable = "The kernel does not support the request." [SchedulerUnavailable,
         PersistenceEngineUnavailable, UnsupportedByKernel, SyncDaemonConflict];
-    RateLimited = "The request queue is full. `Retry-After` contains the seconds to wait."
+    RateLimited = "The client has used up its quota, or the request queue is full. `Retry-After` \
+        contains the seconds to wait."
         [RateLimited];
     Internal = "Internal error of the daemon or the kernel." [Internal];
     Unavailable = "IPVS is not available, or the daemon lacks the permission to manage it."

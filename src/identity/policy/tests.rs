@@ -1,4 +1,7 @@
-use super::*;
+use super::{
+    super::jwt::{Algorithm, KeyLocation},
+    *,
+};
 
 /// Accounts of the tests.
 struct Known;
@@ -156,6 +159,154 @@ fn errors_have_line_and_key() {
         (
             "[[unix]]\nrole = 'viewer'\n".to_owned(),
             "unix[0]: exactly one of user and group",
+        ),
+    ] {
+        let error = error(&text);
+        assert!(error.contains(expected), "{text}\n{error}");
+    }
+}
+
+const JWT: &str = r#"
+[[jwt]]
+issuer = "https://kubernetes.default.svc.cluster.local"
+audience = "ipvsd"
+jwks_file = "/etc/ipvsd/keys.json"
+[[jwt.role]]
+claim = "kubernetes.io.serviceaccount.name"
+value = "ipvs-controller"
+role = "editor"
+scope = [{ fwmark = "100-199" }]
+[[jwt.role]]
+claim = "groups"
+value = "ops"
+role = "operator"
+
+[[jwt]]
+issuer = "https://keycloak.example.com/realms/lb"
+audience = ["ipvsd", "lb1"]
+jwks_url = "https://keycloak.example.com/realms/lb/protocol/openid-connect/certs"
+ca = "/etc/ipvsd/ca.pem"
+algorithms = ["RS256"]
+leeway_seconds = 0
+name_claim = "preferred_username"
+[[jwt.role]]
+claim = "realm_access.roles"
+value = "lb-admin"
+role = "admin"
+"#;
+
+#[test]
+fn identity_providers_have_keys_and_roles() {
+    let policy = parse(JWT).unwrap();
+    let [kubernetes, keycloak] = policy.jwt_issuers() else {
+        panic!("{policy:?}")
+    };
+    assert_eq!(
+        kubernetes.keys,
+        KeyLocation::File("/etc/ipvsd/keys.json".into())
+    );
+    let issuer = &kubernetes.issuer;
+    assert_eq!(issuer.audiences, ["ipvsd"]);
+    assert_eq!(
+        (issuer.leeway_seconds, issuer.name_claim.as_str()),
+        (60, "sub")
+    );
+    assert_eq!(issuer.algorithms, Algorithm::ALL);
+    assert_eq!(issuer.roles[0].grant.role, Role::Editor);
+    assert_ne!(issuer.roles[0].grant.scope, Scope::default());
+    assert_eq!(issuer.roles[1].grant, Grant::of(Role::Operator));
+    let KeyLocation::Url { url, ca } = &keycloak.keys else {
+        panic!("{keycloak:?}")
+    };
+    assert_eq!(url.uri().host(), Some("keycloak.example.com"));
+    assert_eq!(ca.as_deref(), Some("/etc/ipvsd/ca.pem".as_ref()));
+    let issuer = &keycloak.issuer;
+    assert_eq!(issuer.audiences, ["ipvsd", "lb1"]);
+    assert_eq!(issuer.algorithms, [Algorithm::Rs256]);
+    assert_eq!(issuer.leeway_seconds, 0);
+    assert_eq!(issuer.name_claim, "preferred_username");
+}
+
+#[test]
+fn the_shipped_policy_shows_valid_entries() {
+    let text = include_str!("../../../deploy/policy.toml");
+    let lines = text.lines().map(|line| match line.strip_prefix('#') {
+        Some(setting) if !setting.starts_with(' ') => setting,
+        _ => line,
+    });
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let policy = parse(&text).unwrap();
+    assert_eq!(policy.jwt_issuers().len(), 2);
+    assert_eq!(policy.tokens.len(), 1);
+}
+
+#[test]
+fn errors_of_identity_providers_have_line_and_key() {
+    let one = JWT.split("\n\n").next().unwrap();
+    assert!(parse(one).is_ok());
+    let file = "jwks_file = \"/etc/ipvsd/keys.json\"";
+    let url = |url: &str| one.replace(file, &format!("jwks_url = \"{url}\""));
+    let roles = one.split("[[jwt.role]]").next().unwrap();
+    for (text, expected) in [
+        (
+            one.replace("\"ipvsd\"", "5"),
+            "line 4: jwt[0].audience: expected a string",
+        ),
+        (
+            one.replace("\"ipvsd\"", "[]"),
+            "line 2: jwt[0]: audience: expected one or more",
+        ),
+        (
+            one.replace("\"ipvsd\"", "[\"\"]"),
+            "jwt[0]: audience: expected one or more",
+        ),
+        (
+            one.replace(file, ""),
+            "line 2: jwt[0]: exactly one of jwks_file and jwks_url",
+        ),
+        (
+            one.replace(file, &format!("{file}\nca = \"a\"")),
+            "jwt[0]: ca: it is used with",
+        ),
+        (
+            url("http://a.example/"),
+            "line 5: jwt[0].jwks_url: http:// is accepted for this machine",
+        ),
+        (
+            url("https://u:p@a.example/"),
+            "line 5: jwt[0].jwks_url: a URL of keys has no user",
+        ),
+        (
+            one.replace(file, &format!("{file}\nalgorithms = [\"HS256\"]")),
+            "jwt[0].algorithms[0]: unknown variant",
+        ),
+        (
+            one.replace(file, &format!("{file}\nalgorithms = []")),
+            "jwt[0]: algorithms: expected some of",
+        ),
+        (
+            one.replace(file, &format!("{file}\nleeway_seconds = 301")),
+            "jwt[0]: leeway_seconds: expected 0 to 300",
+        ),
+        (
+            one.replace("\"editor\"", "\"root\""),
+            "line 9: jwt[0].role[0].role: ",
+        ),
+        (
+            one.replace("\"ops\"", "\"\""),
+            "jwt[0]: role[1]: claim and value",
+        ),
+        (
+            one.replace("claim = \"groups\"", "claims = \"groups\""),
+            "jwt[0].role[1].claims: unknown field",
+        ),
+        (
+            roles.to_owned(),
+            "jwt[0]: at least one [[jwt.role]] is required",
+        ),
+        (
+            format!("{one}\n{one}"),
+            "jwt[1]: issuer: it has an entry already",
         ),
     ] {
         let error = error(&text);

@@ -93,9 +93,9 @@ fn the_example_sets_nothing() {
 
 #[test]
 fn the_example_documents_the_range_of_every_limit() {
-    for key in KEYS.iter().filter(|key| key.name.starts_with("limits.")) {
-        let name = key.name.trim_start_matches("limits.");
-        let error = errors(&format!("[limits]\n{name} = -1")).concat();
+    let bounded = KEYS.iter().filter_map(|key| key.name.split_once('.'));
+    for (table, name) in bounded.filter(|(table, _)| ["limits", "quota"].contains(table)) {
+        let error = errors(&format!("[{table}]\n{name} = -1")).concat();
         let (_, range) = error.split_once(" from ").unwrap();
         let range = range.split([',', '(']).next().unwrap().trim();
         // Its upper bound is the value of the other key.
@@ -328,21 +328,9 @@ fn every_key_has_an_environment_variable() {
             _ => value,
         };
         let variable = key.variable();
-        // Two keys have no effect, which is an error, without two others.
-        let set = match key.name {
-            "tls.client_ca" | "tls.crl" => vec![
-                ("IPVSD_TLS_CLIENT_CERTIFICATES", "optional"),
-                ("IPVSD_TLS_CLIENT_CA", "name"),
-                (variable.as_str(), value.as_str()),
-            ],
-            _ => vec![(variable.as_str(), value.as_str())],
-        };
-        let valid = from_all("", &set, &[]);
+        let valid = from_all("", &[(&variable, &value)], &[]);
         assert!(valid.is_ok(), "{variable}={value}: {valid:?}");
-        let is_text = ["netns", "socket_group", "policy"].contains(&key.name)
-            || matches!(key.name, "tls.certificate" | "tls.key")
-            || matches!(key.name, "tls.client_ca" | "tls.crl");
-        if !is_text {
+        if !["netns", "socket_group", "policy"].contains(&key.name) {
             let error = from_all("", &[(&variable, "=,=")], &[])
                 .unwrap_err()
                 .to_string();

@@ -54,6 +54,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("prost", &["grpc", "proto"]),
     ("hyper", &["server"]),
     ("clap", &["cli", "server", "bin"]),
+    ("jsonwebtoken", &["identity"]),
+    ("governor", &["server"]),
 ];
 
 /// Files of the executor that async code calls, and the one that knows the runtime of such code. The

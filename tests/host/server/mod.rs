@@ -3,13 +3,12 @@
 
 mod access;
 mod audit;
-mod authority;
-mod cert;
 mod command_line;
 mod disconnects;
 mod gate;
 mod harness;
 mod hyper_baseline;
+mod jwt;
 mod listeners;
 mod log_sink;
 mod memory;
@@ -17,10 +16,8 @@ mod middleware;
 mod pages;
 mod process;
 mod protocols;
+mod quota;
 mod run_host;
 mod shutdown;
 mod signals;
 mod timeouts;
-mod tls;
-mod tls_clients;
-mod tls_reload;
