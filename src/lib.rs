@@ -8,13 +8,13 @@
 //! | [`kernel`] | Transport to the kernel: netlink sockets, and the in-memory simulator [`kernel::FakeKernel`]. |
 //! | [`executor`] | The owner of the kernel's sockets: queue, batches, dumps, cache, recovery. |
 //! | [`budget`] | The memory in bytes that requests may use. |
-//! | [`identity`] | Who sends a request: principal, peer and site. |
+//! | [`identity`] | Who sends a request: principal, peer, client certificate and site. |
 //! | [`audit`] | The audit trail: records of changes and refusals, their file, and queries. |
 //! | [`app`] | The use cases, and the only path to the executor's writes. |
 //! | [`http`] | HTTP front end: JSON, problem details, OpenAPI. |
 //! | [`grpc`] | gRPC front end. |
 //! | [`proto`] | The types generated from `proto/ipvsd/v1`. |
-//! | [`server`] | The process around the API: configuration, listeners, limits, log, shutdown. |
+//! | [`server`] | The process around the API: configuration, listeners, TLS, limits, log, shutdown. |
 //! | [`client`] | Blocking HTTP client for Rust programs. |
 //! | [`cli`] | `ipvsctl`. |
 //!

@@ -112,10 +112,7 @@ async fn serve_ipvsd(kernel: &FakeKernel) -> anyhow::Result<SocketAddr> {
     let executor = Executor::start(Arc::new(kernel.clone()), config.limits.executor_limits())?;
     let app = App::new(executor, config.app_options());
     let server = Server::bind(&config)?;
-    let address = server.addresses().into_iter().find_map(|a| match a {
-        ListenAddress::Tcp(address) => Some(address),
-        ListenAddress::Unix(_) => None,
-    });
+    let address = server.addresses().iter().find_map(ListenAddress::tcp);
     let shutdown = Shutdown::new();
     let budget = app.budget().clone();
     tokio::spawn(return_freed_memory(budget.clone()));

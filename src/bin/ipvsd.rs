@@ -19,7 +19,7 @@ use ipvsd::{
     server::{
         Authenticator, Config, KernelKind, Log, Phase, Reloader, Server, Shutdown,
         args::{Arguments, OpenapiFormat, ServeOptions, Subcommand},
-        build_router, configure_allocator, handle_signals, return_freed_memory,
+        build_router, configure_allocator, handle_signals, issue, return_freed_memory,
     },
 };
 
@@ -40,12 +40,13 @@ fn main() -> ExitCode {
     } = Arguments::parse();
     let outcome = match subcommand {
         Some(Subcommand::Openapi { format }) => print_openapi(format),
+        Some(Subcommand::Cert(options)) => issue(&options)
+            .map_err(anyhow::Error::from)
+            .and_then(|report| print(&report)),
         None => match Config::load(&options) {
-            Ok(config) if options.check_config => match Authenticator::load(&config) {
-                Ok(_) => print(&config.to_toml()),
-                Err(error) => {
-                    return fail(&format!("{:#}", anyhow::Error::from(error)), EXIT_USAGE);
-                }
+            Ok(config) if options.check_config => match check_files(&config) {
+                Ok(warnings) => print_checked(&config, &warnings),
+                Err(error) => return fail(&format!("{error:#}"), EXIT_USAGE),
             },
             Ok(config) => return serve(options, config),
             Err(error) => return fail(&format!("{:#}", anyhow::Error::from(error)), EXIT_USAGE),
@@ -102,7 +103,8 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
         if let Some(path) = config.policy.clone() {
             tokio::spawn(authenticator.clone().watch(path, reloads.clone()));
         }
-        let (service, shutdown_handle) = (server.service(), shutdown.clone());
+        let (service, tls) = (server.service(), server.tls());
+        let shutdown_handle = shutdown.clone();
         let reloader = Reloader {
             options,
             running: config,
@@ -112,6 +114,7 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
                 let router = build_router(app.clone(), config, &authenticator, &shutdown_handle);
                 service.replace(router, &config.limits);
             }),
+            tls,
         };
         tokio::spawn(reloader.run(reloads));
         server.serve(router, &budget, &shutdown).await;
@@ -178,6 +181,20 @@ fn kernel(config: &Config) -> anyhow::Result<Arc<dyn Kernel>> {
             anyhow::bail!("--kernel fake requires a build with the Cargo feature fake-kernel")
         }
     }
+}
+
+/// Checks the files that the configuration names. Returns what should be changed.
+fn check_files(config: &Config) -> anyhow::Result<Vec<String>> {
+    Authenticator::load(config)?;
+    Ok(config.check_files()?)
+}
+
+/// Prints a configuration, and on standard error what should be changed.
+fn print_checked(config: &Config, warnings: &[String]) -> anyhow::Result<()> {
+    for warning in warnings {
+        let _ = writeln!(io::stderr(), "warning: {warning}");
+    }
+    print(&config.to_toml())
 }
 
 fn print_openapi(format: OpenapiFormat) -> anyhow::Result<()> {

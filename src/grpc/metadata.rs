@@ -105,7 +105,7 @@ pub(super) fn set_target(extensions: &mut Extensions, target: Uri) {
 pub(super) fn require_own_site(headers: &HeaderMap, extensions: &Extensions) -> Result<(), Error> {
     let target = extensions.get::<Target>();
     let target = target.map_or_else(Uri::default, |Target(uri)| uri.clone());
-    identity::require_own_site(&target, headers)
+    identity::require_own_site(&target, headers, extensions)
 }
 
 /// Refuses a malformed `grpc-timeout`: without it, the client would wait for a deadline that the

@@ -25,7 +25,7 @@ const NOT_OF_FORMS: [&str; 3] = [
 /// Refuses a write that a page of another site could have made a browser send. Every write passes
 /// this check.
 pub(super) fn check(parts: &Parts) -> Result<(), Error> {
-    require_own_site(&parts.uri, &parts.headers)?;
+    require_own_site(&parts.uri, &parts.headers, &parts.extensions)?;
     if !is_simple(parts) {
         return Ok(());
     }

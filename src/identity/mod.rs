@@ -18,7 +18,7 @@ mod verb;
 
 use std::{fmt, net::SocketAddr};
 
-pub use certificate::CertificateIdentity;
+pub use certificate::{CertificateIdentity, MAX_CERTIFICATE_NAME, MAX_CERTIFICATE_NAMES, OverTls};
 pub use credential::{Authenticate, Credential, Session};
 pub use decision::unauthenticated;
 pub use host::{Authority, Host, InvalidAuthority};

@@ -26,6 +26,9 @@ use crate::clock;
 /// with them.
 const HTTP2_PREFACE_START: [u8; 3] = *b"PRI";
 
+/// The first bytes of a TLS handshake: record type and major version (RFC 8446, section 5.1).
+const TLS_START: [u8; 2] = [22, 3];
+
 /// Maximum size of a body frame passed to HTTP/2, in bytes: a few TLS records or HTTP/2 frames, and
 /// small enough for each stream to buffer.
 const MAX_FRAME: usize = 80 << 10;
@@ -134,6 +137,11 @@ impl ConnectionActivity {
     /// Whether the client has sent the HTTP/2 preface.
     pub(super) fn is_http2(&self) -> bool {
         self.state().http2
+    }
+
+    /// Whether the client began with a TLS handshake instead of a request.
+    pub(super) fn speaks_tls(&self) -> bool {
+        self.state().first_bytes.starts_with(&TLS_START)
     }
 
     /// Records that a request head was read. The guard must live as long as the response body.
@@ -373,12 +381,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MonitoredIo<S> {
         self.socket.is_write_vectored()
     }
 
+    // TLS accepts writes that the client does not read, and holds them until they are flushed.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        let outcome = Pin::new(&mut self.socket).poll_flush(cx);
+        self.activity.record_write(&outcome);
+        outcome
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        let outcome = Pin::new(&mut self.socket).poll_shutdown(cx);
+        self.activity.record_write(&outcome);
+        outcome
     }
 }
 

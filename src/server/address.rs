@@ -1,4 +1,4 @@
-//! Listen addresses in text form: `127.0.0.1:4787`, `[::1]:4787`, `unix:/path`.
+//! Listen addresses in text form: `127.0.0.1:4787`, `[::1]:4787`, `tls:0.0.0.0:4788`, `unix:/path`.
 
 use std::{
     fmt,
@@ -24,29 +24,42 @@ const MAX_SOCKET_PATH: usize = 107;
 pub enum ListenAddress {
     /// TCP. Port 0 selects a free port.
     Tcp(SocketAddr),
+    /// TLS over TCP. Port 0 selects a free port.
+    Tls(SocketAddr),
     /// A unix stream socket at an absolute path of at most 107 bytes.
     Unix(PathBuf),
 }
 
-/// The text is neither `ADDRESS:PORT` nor `unix:/absolute/path`.
+/// The text is neither `ADDRESS:PORT`, `tls:ADDRESS:PORT` nor `unix:/absolute/path`.
 #[derive(Clone, Copy, Debug, Error)]
-#[error("not ADDRESS:PORT, [ADDRESS]:PORT or unix:/absolute/path")]
+#[error("not ADDRESS:PORT, [ADDRESS]:PORT, one of them after tls:, or unix:/absolute/path")]
 pub struct AddressError;
 
 impl ListenAddress {
     /// Whether only processes on this machine can connect.
     pub fn is_local(&self) -> bool {
+        // to_canonical: ::ffff:127.0.0.1 is a loopback address too.
+        self.tcp()
+            .is_none_or(|address| address.ip().to_canonical().is_loopback())
+    }
+
+    /// Whether requests and responses are encrypted.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, ListenAddress::Tls(_))
+    }
+
+    /// Address and port, unless it is a unix socket.
+    pub fn tcp(&self) -> Option<SocketAddr> {
         match self {
-            // to_canonical: ::ffff:127.0.0.1 is a loopback address too.
-            ListenAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
-            ListenAddress::Unix(_) => true,
+            ListenAddress::Tcp(address) | ListenAddress::Tls(address) => Some(*address),
+            ListenAddress::Unix(_) => None,
         }
     }
 
     /// Whether the kernel refuses to listen on both: they have the same port, and the same address
     /// or one that includes the other. `[::]` includes IPv4 (ipv6(7)).
     pub(super) fn excludes(&self, other: &Self) -> bool {
-        let (ListenAddress::Tcp(one), ListenAddress::Tcp(two)) = (self, other) else {
+        let (Some(one), Some(two)) = (self.tcp(), other.tcp()) else {
             return self == other;
         };
         if one.port() != two.port() || one.port() == 0 {
@@ -87,10 +100,11 @@ impl FromStr for ListenAddress {
                     .ok_or(AddressError)?;
                 Ok(ListenAddress::Unix(path.into()))
             }
-            None => text
-                .parse()
-                .map(ListenAddress::Tcp)
-                .map_err(|_| AddressError),
+            None => match text.strip_prefix("tls:") {
+                Some(address) => address.parse().map(ListenAddress::Tls),
+                None => text.parse().map(ListenAddress::Tcp),
+            }
+            .map_err(|_| AddressError),
         }
     }
 }
@@ -99,6 +113,7 @@ impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ListenAddress::Tcp(address) => address.fmt(f),
+            ListenAddress::Tls(address) => write!(f, "tls:{address}"),
             ListenAddress::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }

@@ -4,6 +4,8 @@ use std::{env, path::PathBuf};
 
 use clap::{Args, Parser, ValueEnum};
 
+use super::tls::CertOptions;
+
 /// The environment variable of the option `--config`.
 pub(super) const CONFIG_VARIABLE: &str = "IPVSD_CONFIG";
 
@@ -39,9 +41,9 @@ pub struct ServeOptions {
     /// IPVSD_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Listen address: 127.0.0.1:4787, `[::1]:4787` or unix:/path; may be repeated. Port 0 selects
-    /// a free port. [env: IPVSD_LISTEN, separated by commas] [default: unix:/run/ipvsd/ipvsd.sock
-    /// and 127.0.0.1:4787; with --dev 127.0.0.1:4787]
+    /// Listen address: 127.0.0.1:4787, `[::1]:4787`, tls:0.0.0.0:4788 or unix:/path; may be
+    /// repeated. Port 0 selects a free port. [env: IPVSD_LISTEN, separated by commas] [default:
+    /// unix:/run/ipvsd/ipvsd.sock and 127.0.0.1:4787; with --dev 127.0.0.1:4787]
     #[arg(long, value_name = "ADDR")]
     pub listen: Vec<String>,
     /// Network namespace to manage (ip netns list). [env: IPVSD_NETNS] [default: the daemon's own]
@@ -79,6 +81,8 @@ pub enum Subcommand {
         #[arg(long, value_enum, default_value = "json")]
         format: OpenapiFormat,
     },
+    /// Make a certificate and its key for a lab.
+    Cert(CertOptions),
 }
 
 /// Format of the OpenAPI document.

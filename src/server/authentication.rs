@@ -6,7 +6,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -167,6 +167,10 @@ impl Authenticate for Authenticator {
             Credential::Jwt(token) => {
                 let jwt = self.jwt.load();
                 of_jwt(&jwt, jwt.authenticate_now(token))
+            }
+            // A connection outlives the handshake in which the certificate was verified.
+            Credential::Certificate(certificate) if certificate.is_expired(SystemTime::now()) => {
+                Err(invalid("the client certificate has expired"))
             }
             Credential::Certificate(certificate) => match policy.certificate(certificate) {
                 Some(entry) => unexpired(entry, "entry of the client certificate"),

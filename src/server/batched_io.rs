@@ -147,7 +147,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
         }
     }
 
-    /// Writes and frees the batch.
+    /// Writes and frees the batch. What TLS holds of it is written too: who collected it has been told
+    /// that it was flushed.
     fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(batch) = &mut self.batch else {
             return Poll::Ready(Ok(()));
@@ -158,6 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
                 written => batch.written += written,
             }
         }
+        ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
         self.batch = None;
         Poll::Ready(Ok(()))
     }
@@ -193,11 +195,15 @@ impl Batch {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that panics fails")]
 
-    use std::{future::poll_fn, task::Waker};
+    use std::{future::poll_fn, task::Waker, time::Duration};
 
     use tokio::io::AsyncReadExt;
 
     use super::*;
+    use crate::server::{
+        activity::{AbortReason, TimeoutAction},
+        config::Limits,
+    };
 
     /// A socket that takes `space` bytes, and sends the HTTP/2 preface or a part of HTTP/1.
     struct Peer {
@@ -205,6 +211,8 @@ mod tests {
         space: usize,
         /// The bytes of each write.
         writes: Vec<Vec<u8>>,
+        /// Whether it holds what it has taken, as TLS does while its own socket is full.
+        holds: bool,
         is_shut_down: bool,
     }
 
@@ -237,7 +245,10 @@ mod tests {
         }
 
         fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
+            match self.holds {
+                true => Poll::Pending,
+                false => Poll::Ready(Ok(())),
+            }
         }
 
         fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -251,6 +262,7 @@ mod tests {
             preface,
             space,
             writes: Vec::new(),
+            holds: false,
             is_shut_down: false,
         };
         let mut io = BatchedIo::new(peer, ConnectionActivity::new(), budget.clone());
@@ -309,6 +321,30 @@ mod tests {
             [100, 200],
             "short writes are not collected"
         );
+    }
+
+    #[tokio::test]
+    async fn what_the_socket_holds_of_a_batch_is_flushed() {
+        let budget = Budget::new(64 << 20);
+        let io = io(b"PRI", usize::MAX, &budget).await;
+        io.state().socket.socket.holds = true;
+        let limits = Limits {
+            write_timeout: Duration::ZERO,
+            ..Limits::default()
+        };
+        let is_blocked = || {
+            let action = io.state().activity.check(&limits, false);
+            action == TimeoutAction::Abort(AbortReason::WriteTimeout)
+        };
+        poll_writing(&io, &[16_384, 16_384], &mut 0);
+        assert_eq!(budget.used(), MAX_BATCH, "the batch is kept");
+        assert!(is_blocked(), "the client does not read");
+        io.state().socket.socket.holds = false;
+        // A poll of the connection that has nothing to write.
+        poll_writing(&io, &[], &mut 0);
+        assert_eq!(budget.used(), 0, "flushed");
+        assert!(!is_blocked());
+        assert_eq!(lengths(&io), [2 * 16_384]);
     }
 
     #[tokio::test]

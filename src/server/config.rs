@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::address::ListenAddress;
+use super::{
+    address::ListenAddress,
+    tls::{self, TlsConfig, TlsErrors},
+};
 use crate::{
     app::AppOptions,
     audit::{AuditOptions, FileOptions},
@@ -41,6 +44,8 @@ pub struct Config {
     pub log: LogConfig,
     /// The audit trail.
     pub audit: AuditConfig,
+    /// Certificates of the TLS listeners and of their clients.
+    pub tls: TlsConfig,
     /// Resource limits and timeouts.
     pub limits: Limits,
     /// Quotas of single clients.
@@ -112,7 +117,7 @@ pub struct Limits {
     /// Memory of requests and responses in progress, in bytes. Default 512 MiB.
     pub max_memory_bytes: usize,
     /// Time from the first byte of an HTTP/1 request head (of the first request: from the accept)
-    /// to its end. Default 10 s.
+    /// to its end, and time of a TLS handshake before it. Default 10 s.
     pub header_read_timeout: Duration,
     /// Time from the end of a request head to the end of the body. Default 30 s.
     pub body_read_timeout: Duration,
@@ -172,6 +177,7 @@ impl Default for Config {
             kernel: KernelKind::Netlink,
             log: LogConfig::default(),
             audit: AuditConfig::default(),
+            tls: TlsConfig::default(),
             limits: Limits::default(),
             quota: QuotaLimits::default(),
         }
@@ -196,6 +202,15 @@ impl Config {
     /// Whether everything is permitted to a client without a credential.
     pub fn anonymous_is_admin(&self) -> bool {
         self.dev || (self.insecure && self.policy.is_none())
+    }
+
+    /// Reads the files of TLS that the daemon would read at its start, or returns all their faults. Returns
+    /// what should be changed although it is no fault. Blocks.
+    pub fn check_files(&self) -> Result<Vec<String>, TlsErrors> {
+        match self.listen.iter().any(ListenAddress::is_tls) {
+            true => tls::check_files(&self.tls),
+            false => Ok(Vec::new()),
+        }
     }
 }
 

@@ -106,6 +106,19 @@ pub enum ConfigProblem {
     /// The key and another one are set, of which one only is allowed.
     #[error("not together with {0}: set one of them")]
     Excludes(&'static str),
+    /// Another key must be set, too.
+    #[error("{value} requires {other}: {purpose}")]
+    Requires {
+        /// The value of this key.
+        value: String,
+        /// The other key.
+        other: &'static str,
+        /// What the other key is for.
+        purpose: &'static str,
+    },
+    /// The key has no effect without another one, although the value looks as if it had.
+    #[error("has no effect with {0}; set that to \"required\" or \"optional\", or remove this key")]
+    NoEffect(&'static str),
     /// The value exceeds that of another key.
     #[error("{value} is greater than {other} = {limit}")]
     GreaterThan {

@@ -1,7 +1,8 @@
-//! One connection, from accept to close: HTTP/1 or HTTP/2, detected from the client's first bytes.
+//! One connection, from accept to close: with or without TLS, HTTP/1 or HTTP/2, which the client's first
+//! bytes tell.
 
 use std::{
-    future::poll_fn,
+    future::{pending, poll_fn},
     pin::pin,
     sync::{
         Arc,
@@ -31,11 +32,12 @@ use super::{
     response_body::ResponseCharge,
     runtime::{ConnectionTimer, StreamExecutor},
     shutdown::{Phase, Shutdown},
+    tls::{self, Tls, TlsClient},
 };
 use crate::{
     budget::Budget,
     clock,
-    identity::{Credential, Peer},
+    identity::{Credential, OverTls, Peer},
     model,
 };
 
@@ -52,6 +54,10 @@ const CONNECTION_WINDOW: u32 = 256 << 10;
 const SEND_BUFFER: usize = 128 << 10;
 /// Charge for a request in progress, beside its head: the state of its stream and its task.
 const REQUEST_BYTES: usize = 8 << 10;
+
+/// About a client whose first bytes are those of TLS, where they should be those of HTTP.
+const TLS_HINT: &str = "the client speaks TLS, but this listener does not: it must use http://, or the \
+                        port of a listener tls:ADDRESS:PORT";
 
 /// A request is not even rejected, because the memory that requests may use is in use.
 #[derive(Debug, thiserror::Error)]
@@ -120,12 +126,34 @@ impl ConnectionHandler {
         self.aborted.load(Ordering::Relaxed)
     }
 
-    /// Serves one connection until it ends.
+    /// Serves one connection of TLS until it ends, its handshake first.
+    pub(super) async fn serve_tls<S>(&self, socket: S, peer: Peer, tls: &Tls, router: Router)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let accepted = tokio::select! {
+            biased;
+            () = self.shutdown.reached(Phase::Draining) => return,
+            accepted = tls::accept(socket, tls, self.limits.header_read_timeout) => accepted,
+        };
+        match accepted {
+            Ok((socket, client)) => {
+                let credential = client.credential();
+                let served = self.serve(socket, peer, credential, Some(&client), router);
+                served.await;
+            }
+            Err(error) => error.log(peer),
+        }
+    }
+
+    /// Serves one connection until it ends. `credential` is what the connection proves about the client,
+    /// `client` the client of TLS.
     pub(super) async fn serve<S>(
         &self,
         socket: S,
         peer: Peer,
         credential: Credential,
+        client: Option<&TlsClient>,
         router: Router,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -134,7 +162,11 @@ impl ConnectionHandler {
         let requests = activity.clone();
         let budget = self.budget.of_connection();
         let io = BatchedIo::new(socket, activity.clone(), budget.clone());
-        let service = service_fn(move |request| {
+        let is_tls = client.is_some();
+        let service = service_fn(move |mut request: Request<_>| {
+            if is_tls {
+                request.extensions_mut().insert(OverTls);
+            }
             let guard = requests.begin_request();
             let known = ConnectionRequest {
                 budget: budget.clone(),
@@ -148,7 +180,7 @@ impl ConnectionHandler {
             .serve_connection(TokioIo::new(io.clone()), service);
         let mut connection = pin!(connection);
         let mut draining = pin!(self.shutdown.reached(Phase::Draining));
-        let mut aborting = pin!(self.shutdown.reached(Phase::Aborting));
+        let mut ended = pin!(self.ended(peer, client));
         let mut closing = false;
         let mut next_check = pin!(sleep_until(Instant::now().into()));
         loop {
@@ -159,13 +191,11 @@ impl ConnectionHandler {
                     closing = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = aborting.as_mut() => {
-                    self.aborted.fetch_add(1, Ordering::Relaxed);
-                    return;
-                }
+                () = ended.as_mut() => return,
                 outcome = poll_fn(|cx| activity.poll(|| io.poll(connection.as_mut(), cx))) => {
                     if let Err(error) = outcome {
-                        tracing::debug!(%peer, error, "connection ended");
+                        let hint = activity.speaks_tls().then_some(TLS_HINT);
+                        tracing::debug!(%peer, error, hint, "connection ended");
                     }
                     return;
                 }
@@ -184,6 +214,22 @@ impl ConnectionHandler {
                     }
                 },
             }
+        }
+    }
+
+    /// Waits until the connection must end at once.
+    async fn ended(&self, peer: Peer, client: Option<&TlsClient>) {
+        let trust_lost = async {
+            match client {
+                Some(client) => client.trust_lost().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.shutdown.reached(Phase::Aborting) => {
+                self.aborted.fetch_add(1, Ordering::Relaxed);
+            }
+            reason = trust_lost => tracing::info!(%peer, %reason, "TLS connection closed"),
         }
     }
 }

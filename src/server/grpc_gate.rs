@@ -58,7 +58,9 @@ fn refusal_of(request: &Request) -> Option<Response> {
                 Reason::UnsupportedMediaType,
                 "application/grpc requires HTTP/2; the request came over HTTP/1.1",
             )
-            .with_hint("use HTTP/2 without TLS (prior knowledge), or application/grpc-web")
+            .with_hint(
+                "use HTTP/2 (with TLS: ALPN h2; without: prior knowledge), or application/grpc-web",
+            )
         }
         Some(_) => return None,
     };

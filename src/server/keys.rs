@@ -12,6 +12,7 @@ use super::{
     config::{Config, KernelKind, LogFormat},
     config_error::ConfigProblem,
     log,
+    tls::ClientCertificates,
     value::{RawValue, format_duration},
 };
 use crate::identity::Host;
@@ -77,6 +78,23 @@ macro_rules! boolean {
     };
 }
 
+/// A key of `[tls]` with the path of a file; "" for none.
+macro_rules! tls_file {
+    ($name:ident) => {
+        Key {
+            name: concat!("tls.", stringify!($name)),
+            set: |config, raw| {
+                config.tls.$name = file(raw)?;
+                Ok(())
+            },
+            show: |config| {
+                let path = config.tls.$name.as_deref();
+                quote(&path.map(|path| path.to_string_lossy()).unwrap_or_default())
+            },
+        }
+    };
+}
+
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -85,6 +103,11 @@ const TEN_MILLISECONDS: Duration = Duration::from_millis(10);
 
 const KERNELS: &[(&str, KernelKind)] =
     &[("netlink", KernelKind::Netlink), ("fake", KernelKind::Fake)];
+const CLIENT_CERTIFICATES: &[(&str, ClientCertificates)] = &[
+    ("none", ClientCertificates::None),
+    ("optional", ClientCertificates::Optional),
+    ("required", ClientCertificates::Required),
+];
 const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 /// Every key, in the order of `deploy/ipvsd.toml`.
@@ -96,10 +119,9 @@ pub(super) const KEYS: &[Key] = &[
             for text in raw.list()? {
                 let address: ListenAddress =
                     text.parse().map_err(|_| ConfigProblem::Unexpected {
-                        expected:
-                            "ADDRESS:PORT, [ADDRESS]:PORT or unix:/absolute/path (at most 107 \
-                               bytes)"
-                                .to_owned(),
+                        expected: "ADDRESS:PORT, [ADDRESS]:PORT, tls:ADDRESS:PORT or \
+                               unix:/absolute/path (at most 107 bytes)"
+                            .to_owned(),
                         got: format!("{text:?}"),
                     })?;
                 if addresses.contains(&address) {
@@ -263,6 +285,22 @@ pub(super) const KEYS: &[Key] = &[
     integer!(audit.max_files, 1..=1000),
     boolean!(audit.fsync),
     integer!(audit.max_queue_bytes, 65_536..=1_073_741_824),
+    tls_file!(certificate),
+    tls_file!(key),
+    tls_file!(client_ca),
+    Key {
+        name: "tls.client_certificates",
+        set: |config, raw| {
+            config.tls.client_certificates = raw.choice(CLIENT_CERTIFICATES)?;
+            Ok(())
+        },
+        show: |config| {
+            let clients = config.tls.client_certificates;
+            quote(choice_name(CLIENT_CERTIFICATES, clients))
+        },
+    },
+    tls_file!(crl),
+    duration!(tls.expiry_warning, Duration::ZERO, YEAR),
     integer!(max_connections, 1..=1_000_000),
     integer!(max_concurrent_requests, 1..=1_000_000),
     integer!(max_concurrent_streams, 1..=10_000),
@@ -390,6 +428,17 @@ fn choice_name<T: PartialEq>(choices: &[(&'static str, T)], value: T) -> &'stati
         .iter()
         .find(|(_, choice)| *choice == value)
         .map_or("", |(name, _)| name)
+}
+
+/// The path of a file; `None` for "".
+fn file(raw: &RawValue<'_>) -> Result<Option<PathBuf>, ConfigProblem> {
+    let text = raw.text()?;
+    if text.contains('\0') {
+        return Err(raw.unexpected("the path of a file, or \"\""));
+    }
+    Ok(Some(text)
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from))
 }
 
 fn list(items: impl Iterator<Item = impl ToString>) -> String {

@@ -1,4 +1,4 @@
-//! Listening sockets: TCP and unix, with the file of the latter.
+//! Listening sockets: TCP, with or without TLS, and unix, with the file of the latter.
 
 use std::{
     fs::{self, DirBuilder},
@@ -33,6 +33,7 @@ use super::{
     config::{Config, Limits},
     peer_groups,
     socket_file::{LockError, LockFile, SocketFile},
+    tls::{Tls, TlsErrors},
 };
 use crate::identity::{Credential, DEFAULT_GROUP, Peer};
 
@@ -82,38 +83,52 @@ pub enum BindError {
         "cannot listen on {0}: its directory does not exist; create it (systemd: RuntimeDirectory=)"
     )]
     NoDirectory(ListenAddress),
+    /// The files of TLS have faults.
+    #[error(transparent)]
+    Tls(#[from] TlsErrors),
 }
 
 /// A listening socket.
 pub(super) enum Listener {
     Tcp(TcpListener, SocketAddr),
+    Tls(TcpListener, SocketAddr, Tls),
     Unix(UnixListener, SocketFile),
 }
 
-/// An accepted connection.
+/// An accepted connection, before its handshake.
 pub(super) enum Accepted {
     Tcp(TcpStream, Peer),
+    Tls(TcpStream, Peer, Tls),
     Unix(UnixStream, Peer, Credential),
 }
 
 impl Listener {
-    /// Binds an address and listens. Requires a running tokio runtime.
-    pub(super) fn bind(address: &ListenAddress, config: &Config) -> Result<Self, BindError> {
-        match address {
-            ListenAddress::Tcp(tcp) => {
-                bind_tcp(*tcp, &config.limits).map_err(|error| BindError::System {
-                    address: address.clone(),
-                    error,
-                })
-            }
-            ListenAddress::Unix(path) => bind_unix(address, path, config),
-        }
+    /// Binds an address and listens; with `tls` if it is one of TLS. Requires a running tokio runtime.
+    pub(super) fn bind(
+        address: &ListenAddress,
+        config: &Config,
+        tls: Option<&Tls>,
+    ) -> Result<Self, BindError> {
+        let tcp = match address {
+            ListenAddress::Unix(path) => return bind_unix(address, path, config),
+            ListenAddress::Tcp(tcp) | ListenAddress::Tls(tcp) => *tcp,
+        };
+        let (listener, bound) =
+            bind_tcp(tcp, &config.limits).map_err(|error| BindError::System {
+                address: address.clone(),
+                error,
+            })?;
+        Ok(match tls.filter(|_| address.is_tls()) {
+            Some(tls) => Listener::Tls(listener, bound, tls.clone()),
+            None => Listener::Tcp(listener, bound),
+        })
     }
 
     /// The bound address, with port 0 resolved.
     pub(super) fn address(&self) -> ListenAddress {
         match self {
             Listener::Tcp(_, address) => ListenAddress::Tcp(*address),
+            Listener::Tls(_, address, _) => ListenAddress::Tls(*address),
             Listener::Unix(_, file) => ListenAddress::Unix(file.path().to_owned()),
         }
     }
@@ -122,11 +137,12 @@ impl Listener {
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Listener::Tcp(listener, _) => {
-                let (stream, address) = listener.accept().await?;
-                // Responses are written in full, so that Nagle's algorithm would only delay them. An
-                // error concerns a connection that was reset meanwhile; reading it will say so.
-                let _ = stream.set_nodelay(true);
-                Ok(Accepted::Tcp(stream, Peer::Tcp(address)))
+                let (stream, peer) = accept_tcp(listener).await?;
+                Ok(Accepted::Tcp(stream, peer))
+            }
+            Listener::Tls(listener, _, tls) => {
+                let (stream, peer) = accept_tcp(listener).await?;
+                Ok(Accepted::Tls(stream, peer, tls.clone()))
             }
             Listener::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
@@ -147,7 +163,15 @@ impl Listener {
     }
 }
 
-fn bind_tcp(address: SocketAddr, limits: &Limits) -> io::Result<Listener> {
+async fn accept_tcp(listener: &TcpListener) -> io::Result<(TcpStream, Peer)> {
+    let (stream, address) = listener.accept().await?;
+    // Responses are written in full, so that Nagle's algorithm would only delay them. An error concerns a
+    // connection that was reset meanwhile; reading it will say so.
+    let _ = stream.set_nodelay(true);
+    Ok((stream, Peer::Tcp(address)))
+}
+
+fn bind_tcp(address: SocketAddr, limits: &Limits) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
@@ -170,7 +194,7 @@ fn bind_tcp(address: SocketAddr, limits: &Limits) -> io::Result<Listener> {
     socket.bind(address)?;
     let listener = socket.listen(BACKLOG.into())?;
     let address = listener.local_addr()?;
-    Ok(Listener::Tcp(listener, address))
+    Ok((listener, address))
 }
 
 fn bind_unix(address: &ListenAddress, path: &Path, config: &Config) -> Result<Listener, BindError> {

@@ -25,6 +25,7 @@ use super::{
     config::Config,
     config_error::{ConfigError, ConfigErrors, ConfigProblem, LoadError, Origin},
     keys::{self, KEYS, Key},
+    tls::ClientCertificates,
     value::RawValue,
 };
 
@@ -217,16 +218,18 @@ impl ConfigBuilder {
             }
         }
         for address in listen.into_iter().filter(|address| !address.is_local()) {
+            let is_tls = address.is_tls();
             let address = address.to_string();
             if self.config.dev {
                 self.reject_value_of("listen", ConfigProblem::NotForDevelopment(address));
-            } else if !self.config.insecure {
+            } else if !self.config.insecure && !is_tls {
                 self.reject_value_of("listen", ConfigProblem::NotLoopback(address));
             }
         }
         if self.config.audit.journal && self.config.audit.file.is_some() {
             self.reject_value_of("audit.journal", ConfigProblem::Excludes("audit.file"));
         }
+        self.check_tls();
         let (page, limit) = (
             self.config.limits.default_page_size,
             self.config.limits.max_page_size,
@@ -239,6 +242,47 @@ impl ConfigBuilder {
                 limit,
             };
             self.reject_value_of("limits.default_page_size", problem);
+        }
+    }
+
+    /// Checks of the keys of `[tls]`. The files are read when they are used.
+    fn check_tls(&mut self) {
+        let (tls, listen) = (self.config.tls.clone(), &self.config.listen);
+        let listener = listen.iter().find(|address| address.is_tls());
+        let requires = |value: String, other, purpose| ConfigProblem::Requires {
+            value,
+            other,
+            purpose,
+        };
+        if let Some(address) = listener.map(ToString::to_string) {
+            for (path, key, purpose) in [
+                (
+                    &tls.certificate,
+                    "tls.certificate",
+                    "the PEM file with its certificate",
+                ),
+                (
+                    &tls.key,
+                    "tls.key",
+                    "the PEM file with the key of its certificate",
+                ),
+            ] {
+                if path.is_none() {
+                    self.reject_value_of("listen", requires(address.clone(), key, purpose));
+                }
+            }
+        }
+        if tls.client_certificates == ClientCertificates::None {
+            let files = [(&tls.client_ca, "tls.client_ca"), (&tls.crl, "tls.crl")];
+            for (_, key) in files.into_iter().filter(|(path, _)| path.is_some()) {
+                let problem = ConfigProblem::NoEffect("tls.client_certificates = \"none\"");
+                self.reject_value_of(key, problem);
+            }
+        } else if tls.client_ca.is_none() {
+            let purpose = "the PEM file with the authorities that issue client certificates";
+            let value = format!("{:?}", tls.client_certificates).to_ascii_lowercase();
+            let problem = requires(format!("{value:?}"), "tls.client_ca", purpose);
+            self.reject_value_of("tls.client_certificates", problem);
         }
     }
 

@@ -1,4 +1,4 @@
-//! The process around the API: configuration, listeners, connections, limits, log and shutdown.
+//! The process around the API: configuration, listeners, TLS, connections, limits, log and shutdown.
 //!
 //! Nothing here knows IPVS. [`build_router`] merges the HTTP and the gRPC front end into one
 //! [`axum::Router`] and wraps it in [`with_middleware`]; [`Server`] serves it on every listener
@@ -43,6 +43,7 @@ mod serve;
 mod shutdown;
 mod signals;
 mod socket_file;
+mod tls;
 mod value;
 
 pub use address::{AddressError, DEFAULT_PORT, DEFAULT_SOCKET, ListenAddress};
@@ -61,3 +62,7 @@ pub use router::build_router;
 pub use serve::{DrainOutcome, Server, ServiceHandle};
 pub use shutdown::{Phase, Shutdown};
 pub use signals::{ReloadRequests, handle_signals};
+pub use tls::{
+    CertOptions, ClientCertificates, IssueError, Tls, TlsConfig, TlsError, TlsErrors, TlsProblem,
+    issue,
+};

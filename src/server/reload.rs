@@ -2,7 +2,7 @@
 
 use super::{
     args::ServeOptions, config::Config, config_error::LoadError, keys::KEYS, log::Log,
-    signals::ReloadRequests,
+    signals::ReloadRequests, tls::Tls,
 };
 use crate::audit::AuditLog;
 
@@ -18,6 +18,8 @@ pub struct Reloader {
     pub audit: AuditLog,
     /// Makes new connections use this configuration.
     pub replace: Box<dyn Fn(&Config) + Send>,
+    /// The files of TLS, if there is a TLS listener.
+    pub tls: Option<Tls>,
 }
 
 /// Copies the value of a key that a reload applies; false for a key that requires a restart.
@@ -27,6 +29,12 @@ fn copy(key: &str, from: &Config, to: &mut Config) -> bool {
     match key {
         "allowed_hosts" => to.allowed_hosts.clone_from(&from.allowed_hosts),
         "log.filter" => to.log.filter.clone_from(&from.log.filter),
+        "tls.certificate" => to.tls.certificate.clone_from(&from.tls.certificate),
+        "tls.key" => to.tls.key.clone_from(&from.tls.key),
+        "tls.client_ca" => to.tls.client_ca.clone_from(&from.tls.client_ca),
+        "tls.client_certificates" => to.tls.client_certificates = from.tls.client_certificates,
+        "tls.crl" => to.tls.crl.clone_from(&from.tls.crl),
+        "tls.expiry_warning" => to.tls.expiry_warning = from.tls.expiry_warning,
         "limits.max_concurrent_streams" => {
             limits.max_concurrent_streams = new.max_concurrent_streams;
         }
@@ -55,30 +63,37 @@ fn copy(key: &str, from: &Config, to: &mut Config) -> bool {
 // === impl Reloader ===
 
 impl Reloader {
-    /// Opens the audit file anew and reloads the configuration, on each request.
+    /// Opens the audit file anew, and reloads the configuration and the files of TLS, on each request.
     pub async fn run(mut self, mut requests: ReloadRequests) {
         loop {
             requests.next().await;
             self.audit.reopen();
-            if self.options.config_file().is_none() {
-                tracing::info!("no configuration to reload: --config is not set");
-                continue;
+            match self.options.config_file() {
+                Some(_) => self.reload().await,
+                None => tracing::info!("no configuration to reload: --config is not set"),
             }
-            let options = self.options.clone();
-            // The file may be on a file system that does not respond.
-            match tokio::task::spawn_blocking(move || Config::load(&options)).await {
-                Ok(Ok(config)) => self.apply(config),
-                Ok(Err(LoadError::Invalid(errors))) => {
-                    for error in errors.0 {
-                        tracing::error!(%error, "configuration not reloaded");
-                    }
-                }
-                Ok(Err(error)) => {
-                    let error = format!("{:#}", anyhow::Error::from(error));
-                    tracing::error!(error, "configuration not reloaded");
-                }
-                Err(error) => tracing::error!(%error, "configuration not reloaded"),
+            if let Some(tls) = &self.tls {
+                tls.reload(&self.running.tls);
             }
+        }
+    }
+
+    /// Reads the configuration, and applies it if it has no error.
+    async fn reload(&mut self) {
+        let options = self.options.clone();
+        // The file may be on a file system that does not respond.
+        match tokio::task::spawn_blocking(move || Config::load(&options)).await {
+            Ok(Ok(config)) => self.apply(config),
+            Ok(Err(LoadError::Invalid(errors))) => {
+                for error in errors.0 {
+                    tracing::error!(%error, "configuration not reloaded");
+                }
+            }
+            Ok(Err(error)) => {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                tracing::error!(error, "configuration not reloaded");
+            }
+            Err(error) => tracing::error!(%error, "configuration not reloaded"),
         }
     }
 
@@ -94,7 +109,8 @@ impl Reloader {
         if let Err(error) = self.log.set_filter(&self.running.log.filter) {
             tracing::error!(%error, "log.filter not reloaded");
         }
-        if applied.iter().any(|key| *key != "log.filter") {
+        let is_other = |key: &&str| *key == "log.filter" || key.starts_with("tls.");
+        if !applied.iter().all(is_other) {
             (self.replace)(&self.running);
         }
         if applied.is_empty() && refused.is_empty() {

@@ -16,6 +16,7 @@ use super::{
     connection::ConnectionHandler,
     listener::{Accepted, BindError, Listener},
     shutdown::{Phase, Shutdown},
+    tls::Tls,
 };
 use crate::{app::BackgroundWork, budget::Budget, identity::Credential};
 
@@ -40,6 +41,8 @@ pub struct Server {
     limits: Limits,
     service: ServiceHandle,
     work: BackgroundWork,
+    /// Present if there is a TLS listener.
+    tls: Option<Tls>,
 }
 
 /// Replaces what new connections of a server are served with. Open connections keep what they have.
@@ -71,14 +74,17 @@ struct Acceptor {
 }
 
 impl Server {
-    /// Binds every address of the configuration, or none. Requires a running tokio runtime.
+    /// Binds every address of the configuration, or none, and reads the files of TLS if one of them
+    /// needs it. Blocks. Requires a running tokio runtime.
     ///
     /// Clients can connect from now on; their requests wait until [`serve`](Self::serve) runs.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
+        let needs_tls = config.listen.iter().any(ListenAddress::is_tls);
+        let tls = needs_tls.then(|| Tls::load(&config.tls)).transpose()?;
         let listeners = config
             .listen
             .iter()
-            .map(|address| Listener::bind(address, config))
+            .map(|address| Listener::bind(address, config, tls.as_ref()))
             .collect::<Result<Vec<_>, _>>()?;
         for listener in &listeners {
             tracing::info!(address = %listener.address(), "listening");
@@ -88,6 +94,7 @@ impl Server {
             limits: config.limits.clone(),
             service: ServiceHandle(watch::Sender::new(None)),
             work: BackgroundWork::default(),
+            tls,
         })
     }
 
@@ -105,6 +112,11 @@ impl Server {
         self.service.clone()
     }
 
+    /// The files of TLS, if there is a TLS listener.
+    pub fn tls(&self) -> Option<Tls> {
+        self.tls.clone()
+    }
+
     /// The bound addresses in the order of the configuration, with port 0 resolved.
     pub fn addresses(&self) -> Vec<ListenAddress> {
         self.listeners.iter().map(Listener::address).collect()
@@ -120,7 +132,12 @@ impl Server {
             mut limits,
             service: ServiceHandle(service),
             work,
+            tls,
         } = self;
+        let mut watcher = JoinSet::new();
+        if let Some(tls) = tls {
+            watcher.spawn(tls.watch());
+        }
         let max_connections = raise_file_limit(&limits, listeners.len());
         let slots = Arc::new(Semaphore::new(max_connections));
         let handler = Arc::new(ConnectionHandler::new(&limits, budget, shutdown));
@@ -242,19 +259,24 @@ impl Acceptor {
         }
     }
 
+    /// Serves a connection in a task of its own, which is as large as its kind of connection needs.
     fn spawn(&self, accepted: Accepted, slot: OwnedSemaphorePermit) {
         let (handler, router) = (self.handler.clone(), self.router.clone());
-        tokio::spawn(async move {
-            match accepted {
-                Accepted::Tcp(stream, peer) => {
-                    handler.serve(stream, peer, Credential::None, router).await;
-                }
-                Accepted::Unix(stream, peer, credential) => {
-                    handler.serve(stream, peer, credential, router).await;
-                }
-            }
-            drop(slot);
-        });
+        match accepted {
+            Accepted::Tcp(stream, peer) => tokio::spawn(async move {
+                let credential = Credential::None;
+                handler.serve(stream, peer, credential, None, router).await;
+                drop(slot);
+            }),
+            Accepted::Tls(stream, peer, tls) => tokio::spawn(async move {
+                handler.serve_tls(stream, peer, &tls, router).await;
+                drop(slot);
+            }),
+            Accepted::Unix(stream, peer, credential) => tokio::spawn(async move {
+                handler.serve(stream, peer, credential, None, router).await;
+                drop(slot);
+            }),
+        };
     }
 }
 

@@ -328,9 +328,21 @@ fn every_key_has_an_environment_variable() {
             _ => value,
         };
         let variable = key.variable();
-        let valid = from_all("", &[(&variable, &value)], &[]);
+        // Two keys have no effect, which is an error, without two others.
+        let set = match key.name {
+            "tls.client_ca" | "tls.crl" => vec![
+                ("IPVSD_TLS_CLIENT_CERTIFICATES", "optional"),
+                ("IPVSD_TLS_CLIENT_CA", "name"),
+                (variable.as_str(), value.as_str()),
+            ],
+            _ => vec![(variable.as_str(), value.as_str())],
+        };
+        let valid = from_all("", &set, &[]);
         assert!(valid.is_ok(), "{variable}={value}: {valid:?}");
-        if !["netns", "socket_group", "policy"].contains(&key.name) {
+        let is_text = ["netns", "socket_group", "policy"].contains(&key.name)
+            || matches!(key.name, "tls.certificate" | "tls.key")
+            || matches!(key.name, "tls.client_ca" | "tls.crl");
+        if !is_text {
             let error = from_all("", &[(&variable, "=,=")], &[])
                 .unwrap_err()
                 .to_string();

@@ -55,16 +55,13 @@ pub(super) const JSON: &[&str] = &["Content-Type: application/json"];
 
 impl Daemon {
     pub(super) fn port(&self) -> u16 {
-        match &self.addresses[0] {
-            ListenAddress::Tcp(address) => address.port(),
-            ListenAddress::Unix(_) => 0,
-        }
+        self.addresses[0].tcp().map_or(0, |address| address.port())
     }
 
     /// Sends bytes over HTTP/1.1, and reads until the daemon closes the connection.
     pub(super) async fn raw(&self, request: &str) -> String {
         match &self.addresses[0] {
-            ListenAddress::Tcp(address) => {
+            ListenAddress::Tcp(address) | ListenAddress::Tls(address) => {
                 let stream = tokio::net::TcpStream::connect(address).await.unwrap();
                 exchange(stream, request).await
             }

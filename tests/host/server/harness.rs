@@ -29,7 +29,7 @@ use ipvsd::{
     budget::Budget,
     identity::Peer,
     server::{
-        Authenticator, Config, DrainOutcome, ListenAddress, Rejection, Server, Shutdown,
+        Authenticator, Config, DrainOutcome, ListenAddress, Rejection, Server, Shutdown, Tls,
         with_middleware,
     },
 };
@@ -199,11 +199,12 @@ pub struct RunningServer {
     pub addresses: Vec<ListenAddress>,
     pub shutdown: Shutdown,
     pub task: JoinHandle<DrainOutcome>,
+    pub tls: Option<Tls>,
 }
 
 pub fn start_server(config: &Config, router: Router) -> RunningServer {
     let server = Server::bind(config).unwrap();
-    let addresses = server.addresses();
+    let (addresses, tls) = (server.addresses(), server.tls());
     let shutdown = Shutdown::new();
     let budget = Budget::new(config.limits.max_memory_bytes);
     let open = Authenticator::load(config).unwrap();
@@ -221,16 +222,13 @@ pub fn start_server(config: &Config, router: Router) -> RunningServer {
         addresses,
         shutdown,
         task,
+        tls,
     }
 }
 
 impl RunningServer {
     pub fn tcp(&self) -> SocketAddr {
-        let tcp = self.addresses.iter().find_map(|address| match address {
-            ListenAddress::Tcp(address) => Some(*address),
-            ListenAddress::Unix(_) => None,
-        });
-        tcp.unwrap()
+        self.addresses.iter().find_map(ListenAddress::tcp).unwrap()
     }
 
     pub async fn connect(&self) -> TcpStream {

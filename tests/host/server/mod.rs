@@ -3,6 +3,8 @@
 
 mod access;
 mod audit;
+mod authority;
+mod cert;
 mod command_line;
 mod disconnects;
 mod gate;
@@ -21,3 +23,6 @@ mod run_host;
 mod shutdown;
 mod signals;
 mod timeouts;
+mod tls;
+mod tls_clients;
+mod tls_reload;

@@ -96,6 +96,23 @@ impl Process {
         }
     }
 
+    /// The lines of the log up to one that contains `text`.
+    #[track_caller]
+    pub fn lines_until(&self, text: &str) -> Vec<String> {
+        let until = Instant::now() + DEADLINE;
+        let mut lines = Vec::new();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.log.as_ref().unwrap().recv_timeout(left) {
+                Ok(line) => lines.push(line),
+                Err(error) => panic!("no line with {text:?}: {error}: {lines:#?}"),
+            }
+            if lines.last().is_some_and(|line| line.contains(text)) {
+                return lines;
+            }
+        }
+    }
+
     /// Connects, once it listens.
     pub fn connect(&self) -> UnixStream {
         let until = Instant::now() + DEADLINE;

@@ -230,6 +230,7 @@ async fn serve_and_leave(config: &Config, app: &App, path: &str, body: &str) -> 
         addresses,
         shutdown,
         task,
+        tls: None,
     };
     let mut stream = server.connect().await;
     let length = body.len();
