@@ -22,7 +22,7 @@ pub use certificate::{CertificateIdentity, MAX_CERTIFICATE_NAME, MAX_CERTIFICATE
 pub use credential::{Authenticate, Credential, Session};
 pub use decision::unauthenticated;
 pub use host::{Authority, Host, InvalidAuthority};
-pub use policy::{Accounts, DEFAULT_GROUP, Entry, Policy, PolicyError};
+pub use policy::{Accounts, DEFAULT_GROUP, DEFAULT_OVERFLOW_ID, Entry, Policy, PolicyError};
 pub use principal::{CredentialKind, Grant, Principal};
 pub use protocol::Protocol;
 pub use role::{InvalidRole, Role};

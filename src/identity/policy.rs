@@ -3,24 +3,32 @@
 //! It is one TOML document, checked as a whole: an error names the line and the key. `docs/security.md`
 //! describes it.
 
+mod entry;
 mod jwt_table;
+mod unix_table;
 
 use std::{
     collections::{HashMap, hash_map::Entry as MapEntry},
     ops::Range,
-    sync::Arc,
 };
 
-use jiff::Timestamp;
 use serde::Deserialize;
 use thiserror::Error;
 use toml::Spanned;
 
-use self::jwt_table::JwtTable;
+pub use self::{
+    entry::Entry,
+    unix_table::{Accounts, DEFAULT_GROUP, DEFAULT_OVERFLOW_ID},
+};
+use self::{
+    entry::{Expiry, Name, check_number, entry, grant},
+    jwt_table::JwtTable,
+    unix_table::{UnixMatch, UnixTable, administrator, default_unix},
+};
 use super::{
     certificate::CertificateIdentity,
     jwt::JwtIssuer,
-    principal::{CredentialKind, Grant, Principal},
+    principal::{CredentialKind, Grant},
     role::Role,
     scope::Scope,
     token::TokenHash,
@@ -34,27 +42,6 @@ pub struct Policy {
     certificates: Vec<(CertificateMatch, Entry)>,
     unix: Vec<(UnixMatch, Entry)>,
     jwt: Vec<JwtIssuer<Grant>>,
-}
-
-/// A principal of the policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The principal.
-    pub principal: Arc<Principal>,
-    /// When the credential ceases to be valid; `None` for never.
-    pub expires: Option<Timestamp>,
-}
-
-/// User and group ids of the names in a policy.
-pub trait Accounts {
-    /// The id of a user, by name.
-    fn user(&self, name: &str) -> Option<u32>;
-
-    /// The id of a group, by name.
-    fn group(&self, name: &str) -> Option<u32>;
-
-    /// The effective user id of the daemon.
-    fn own_user(&self) -> u32;
 }
 
 /// An error of a policy.
@@ -78,13 +65,6 @@ enum CertificateMatch {
     Subject(String),
     CommonName(String),
     Fingerprint(TokenHash),
-}
-
-/// What a process must have.
-#[derive(Clone, Copy, Debug)]
-enum UnixMatch {
-    User(u32),
-    Group(u32),
 }
 
 /// The document.
@@ -130,44 +110,6 @@ struct CertificateTable {
     scope_reads: bool,
     expires: Option<Expiry>,
 }
-
-/// `[[unix]]`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UnixTable {
-    name: Option<Name>,
-    user: Option<Account>,
-    group: Option<Account>,
-    role: Role,
-    scope: Option<Scope>,
-    #[serde(default)]
-    scope_reads: bool,
-}
-
-/// A name or an id.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Account {
-    Id(u32),
-    Name(String),
-}
-
-/// The name of a principal: 1 to 253 bytes without control characters.
-#[derive(Deserialize)]
-#[serde(try_from = "String")]
-struct Name(String);
-
-/// A time with its offset.
-#[derive(Deserialize)]
-#[serde(try_from = "toml::Value")]
-struct Expiry(Timestamp);
-
-/// Longest name of a principal in bytes: that of a DNS name.
-const MAX_NAME: usize = 253;
-/// Most entries of a kind.
-const MAX_ENTRIES: usize = 10_000;
-/// The group whose members are administrators by default.
-pub const DEFAULT_GROUP: &str = "ipvsd";
 
 // === impl Policy ===
 
@@ -309,52 +251,6 @@ fn line_of(text: &str, offset: usize) -> usize {
     1 + before.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// Root, the user of the daemon, and the group `ipvsd` if there is one.
-fn default_unix(accounts: &dyn Accounts) -> Vec<(UnixMatch, Entry)> {
-    let mut entries = vec![administrator(UnixMatch::User(0), "root")];
-    let own = accounts.own_user();
-    if own != 0 {
-        entries.push(administrator(UnixMatch::User(own), &format!("uid:{own}")));
-    }
-    if let Some(group) = accounts.group(DEFAULT_GROUP) {
-        let name = format!("group:{DEFAULT_GROUP}");
-        entries.push(administrator(UnixMatch::Group(group), &name));
-    }
-    entries
-}
-
-fn administrator(wanted: UnixMatch, name: &str) -> (UnixMatch, Entry) {
-    let grant = Grant::of(Role::Admin);
-    let entry = entry(name.to_owned(), CredentialKind::Unix, grant, None);
-    (wanted, entry)
-}
-
-fn grant(role: Role, scope: Option<Scope>, scope_reads: bool) -> Grant {
-    Grant {
-        role,
-        scope: scope.unwrap_or_default(),
-        scope_reads,
-    }
-}
-
-fn entry(name: String, kind: CredentialKind, grant: Grant, expires: Option<Expiry>) -> Entry {
-    Entry {
-        principal: Arc::new(Principal {
-            name,
-            kind,
-            grant: Some(grant),
-        }),
-        expires: expires.map(|Expiry(time)| time),
-    }
-}
-
-fn check_number(index: usize) -> Result<(), String> {
-    match index < MAX_ENTRIES {
-        true => Ok(()),
-        false => Err(format!("more than {MAX_ENTRIES} entries")),
-    }
-}
-
 // === impl CertificateTable ===
 
 impl CertificateTable {
@@ -421,74 +317,6 @@ impl CertificateMatch {
             Self::CommonName(name) => certificate.common_name.as_ref() == Some(name),
             Self::Fingerprint(hash) => hash.is(&certificate.fingerprint),
         }
-    }
-}
-
-// === impl UnixTable ===
-
-impl UnixTable {
-    fn entry(self, index: usize, accounts: &dyn Accounts) -> Result<(UnixMatch, Entry), String> {
-        let Self {
-            name,
-            user,
-            group,
-            role,
-            scope,
-            scope_reads,
-        } = self;
-        check_number(index)?;
-        let (wanted, default) = match (user, group) {
-            (Some(Account::Id(id)), None) => (UnixMatch::User(id), format!("uid:{id}")),
-            (Some(Account::Name(name)), None) => {
-                let id = accounts.user(&name);
-                let id = id.ok_or_else(|| format!("user: there is no user {name:?}"))?;
-                (UnixMatch::User(id), format!("user:{name}"))
-            }
-            (None, Some(Account::Id(id))) => (UnixMatch::Group(id), format!("gid:{id}")),
-            (None, Some(Account::Name(name))) => {
-                let id = accounts.group(&name);
-                let id = id.ok_or_else(|| format!("group: there is no group {name:?}"))?;
-                (UnixMatch::Group(id), format!("group:{name}"))
-            }
-            _ => return Err("exactly one of user and group is required".to_owned()),
-        };
-        let name = name.map_or(default, |Name(name)| name);
-        let grant = grant(role, scope, scope_reads);
-        Ok((wanted, entry(name, CredentialKind::Unix, grant, None)))
-    }
-}
-
-// === impl Name ===
-
-impl TryFrom<String> for Name {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let fits = (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control);
-        match fits {
-            true => Ok(Self(text)),
-            false => Err(format!(
-                "a name must have 1 to {MAX_NAME} bytes and no control characters"
-            )),
-        }
-    }
-}
-
-// === impl Expiry ===
-
-impl TryFrom<toml::Value> for Expiry {
-    type Error = String;
-
-    fn try_from(value: toml::Value) -> Result<Self, String> {
-        let text = match &value {
-            toml::Value::Datetime(time) => time.to_string(),
-            toml::Value::String(text) => text.clone(),
-            other => other.type_str().to_owned(),
-        };
-        let time = text.parse().map(Self);
-        time.map_err(|_| {
-            format!("{text} is not a time with its offset, such as 2027-01-01T00:00:00Z")
-        })
     }
 }
 

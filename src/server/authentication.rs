@@ -6,18 +6,19 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
 use axum::extract::{MatchedPath, Request};
 use http::{HeaderMap, header::AUTHORIZATION};
 use jiff::Timestamp;
-use tokio::time::sleep;
+use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
     config::Config,
     connection::ConnectionRequest,
+    input_file::{FileStamp, LOOK_INTERVAL, Look, Watched},
     jwks::{JwtAuthenticator, JwtIdentity, JwtRefusal},
     policy_file::{self, PolicyFileError},
     signals::ReloadRequests,
@@ -38,10 +39,22 @@ pub struct Authenticator {
     jwt: ArcSwap<JwtAuthenticator<Grant>>,
     /// The principal of requests without a credential.
     anonymous: Arc<Principal>,
+    /// The state of the policy file before it was read at the start.
+    stamp: Option<FileStamp>,
 }
 
-/// How often the policy file is looked at.
-const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+/// What the task that watches the policy file remembers.
+#[derive(Clone)]
+struct Watcher {
+    file: Watched<Option<FileStamp>>,
+    /// Since when the policy in effect has been in effect.
+    in_effect_since: Timestamp,
+    /// The fault of the file that was logged last, and when it is to be logged again.
+    fault: Option<(String, Instant)>,
+}
+
+/// Time between two messages about the same fault of the policy file.
+const FAULT_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// Longest token in bytes. Tokens of identity providers with many groups have several kilobytes.
 const MAX_TOKEN: usize = 16 << 10;
@@ -72,6 +85,10 @@ impl Authenticator {
     /// An authenticator for a policy. Without credential, everything is permitted if the configuration
     /// says so, else nothing.
     pub fn new(config: &Config, policy: Policy) -> Arc<Self> {
+        Self::with_stamp(config, policy, None)
+    }
+
+    fn with_stamp(config: &Config, policy: Policy, stamp: Option<FileStamp>) -> Arc<Self> {
         let anonymous = match config.anonymous_is_admin() {
             true => Principal::anonymous_admin(),
             false => Principal::anonymous(),
@@ -81,13 +98,17 @@ impl Authenticator {
             policy: ArcSwap::from_pointee(policy),
             jwt: ArcSwap::from_pointee(jwt),
             anonymous,
+            stamp,
         })
     }
 
-    /// An authenticator for the policy of a configuration.
+    /// An authenticator for the policy of a configuration. Blocks.
     pub fn load(config: &Config) -> Result<Arc<Self>, PolicyFileError> {
-        let policy = policy_file::load(config.policy.as_deref())?;
-        Ok(Self::new(config, policy))
+        let path = config.policy.as_deref();
+        // Before the read, so that the watch finds what is written after it.
+        let stamp = path.and_then(FileStamp::at);
+        let policy = policy_file::load(path)?;
+        Ok(Self::with_stamp(config, policy, stamp))
     }
 
     /// Replaces the policy. It applies to requests from now on, and to streams within seconds.
@@ -98,38 +119,45 @@ impl Authenticator {
         self.policy.store(Arc::new(policy));
     }
 
-    /// Reads the policy again when its file changes, and on request. One with an error is reported, and
+    /// Reads the policy again when its file has changed, and on request. One with an error is reported, and
     /// the policy in effect stays.
     pub async fn watch(self: Arc<Self>, path: PathBuf, mut requests: ReloadRequests) {
-        let mut seen = policy_file::version(&path);
+        let mut watcher = Watcher::new(&self);
         loop {
             let is_requested = tokio::select! {
                 () = requests.next() => true,
-                () = sleep(WATCH_INTERVAL) => false,
+                () = sleep(LOOK_INTERVAL) => false,
             };
             let (path, authenticator) = (path.clone(), self.clone());
+            let mut next = watcher.clone();
             // The file may be on a file system that does not respond.
-            let read = tokio::task::spawn_blocking(move || {
-                let version = policy_file::version(&path);
-                if is_requested || version != seen {
-                    authenticator.reload(&path);
-                }
-                version
+            let look = spawn_blocking(move || {
+                authenticator.reload(&mut next, &path, is_requested, Instant::now());
+                next
             });
-            seen = read.await.unwrap_or(None);
+            match look.await {
+                Ok(next) => watcher = next,
+                Err(error) => tracing::error!(%error, "cannot look at the policy"),
+            }
         }
     }
 
-    fn reload(&self, path: &Path) {
-        match policy_file::load(Some(path)) {
-            Ok(policy) => {
+    /// Replaces the policy if its file has changed completely, or if that is requested.
+    fn reload(&self, watcher: &mut Watcher, path: &Path, is_requested: bool, now: Instant) {
+        if watcher.is_due(now) {
+            watcher.file.read_again();
+        }
+        let file = &mut watcher.file;
+        let read = || policy_file::load(Some(path));
+        match file.look(is_requested, || FileStamp::at(path), read) {
+            Look::Unchanged | Look::Changing => {}
+            Look::Read(Ok(policy)) => {
                 self.replace(policy);
+                watcher.fault = None;
+                watcher.in_effect_since = Timestamp::now();
                 tracing::info!(path = %path.display(), "policy reloaded");
             }
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(tracing::field::display);
-                tracing::error!(%error, cause, "policy not reloaded; the old one stays in effect");
-            }
+            Look::Read(Err(error)) => watcher.report(&error, is_requested, now),
         }
     }
 
@@ -153,6 +181,41 @@ impl Authenticator {
             authenticator: self.clone(),
         });
         Ok(())
+    }
+}
+
+// === impl Watcher ===
+
+impl Watcher {
+    fn new(authenticator: &Authenticator) -> Self {
+        Self {
+            file: Watched::new(authenticator.stamp),
+            in_effect_since: Timestamp::now(),
+            fault: None,
+        }
+    }
+
+    /// Whether a fault is to be logged again, if it still exists.
+    fn is_due(&self, now: Instant) -> bool {
+        self.fault.as_ref().is_some_and(|(_, due)| *due <= now)
+    }
+
+    /// Logs a fault, unless the same one has been logged in the last 24 hours.
+    fn report(&mut self, error: &PolicyFileError, is_requested: bool, now: Instant) {
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        let text = format!("{error} {cause:?}");
+        let is_known = self.fault.as_ref().is_some_and(|(known, _)| *known == text);
+        if is_known && !is_requested && !self.is_due(now) {
+            return;
+        }
+        let in_effect_since = format!("{:.0}", self.in_effect_since);
+        tracing::error!(
+            %error,
+            cause,
+            in_effect_since,
+            "policy not reloaded; the old one stays in effect"
+        );
+        self.fault = Some((text, now + FAULT_INTERVAL));
     }
 }
 
@@ -275,3 +338,6 @@ fn invalid(detail: &str) -> Error {
          of a token as it is there",
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,18 @@
 //! The policy file: reading and reloading.
 
 use std::{
-    fs::File,
-    io::{self, Read},
-    os::unix::fs::MetadataExt,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use nix::unistd::{Group, User, geteuid};
 use thiserror::Error;
 
-use super::jwks::{self, FetchError};
-use crate::identity::{Accounts, Policy, PolicyError};
+use super::{
+    input_file::{self, UnsafeFile},
+    jwks::{self, FetchError},
+};
+use crate::identity::{Accounts, DEFAULT_OVERFLOW_ID, Policy, PolicyError};
 
 /// Maximum size of the file in bytes: 10,000 entries of each kind.
 const MAX_FILE: u64 = 8 << 20;
@@ -27,6 +28,9 @@ pub enum PolicyFileError {
         /// The error of the operating system.
         source: io::Error,
     },
+    /// Other users can change the file, and with it what they may do.
+    #[error("the policy is not used: {0}")]
+    Unsafe(UnsafeFile),
     /// The keys of an identity provider cannot be used.
     #[error("{}: the keys of {issuer:?}", path.display())]
     Keys {
@@ -55,18 +59,16 @@ pub(super) fn load(path: Option<&Path>) -> Result<Policy, PolicyFileError> {
     let Some(path) = path else {
         return Ok(Policy::without_document(&SystemAccounts));
     };
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| {
-        file.take(MAX_FILE + 1).read_to_string(&mut text)?;
-        match text.len() as u64 > MAX_FILE {
-            true => Err(io::ErrorKind::FileTooLarge.into()),
-            false => Ok(()),
-        }
+    let read = input_file::read(path, MAX_FILE).and_then(|(bytes, file)| {
+        let text = String::from_utf8(bytes);
+        let text = text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        Ok((text, file))
     });
-    read.map_err(|source| PolicyFileError::Read {
+    let (text, file) = read.map_err(|source| PolicyFileError::Read {
         path: path.to_owned(),
         source,
     })?;
+    input_file::check_writers(path, &file).map_err(PolicyFileError::Unsafe)?;
     let policy = Policy::parse(&text, &SystemAccounts);
     let policy = policy.map_err(|error| PolicyFileError::Invalid {
         path: path.to_owned(),
@@ -80,19 +82,6 @@ pub(super) fn load(path: Option<&Path>) -> Result<Policy, PolicyFileError> {
         })?;
     }
     Ok(policy)
-}
-
-/// What changes when the file is replaced or written: its identity, size and time; `None` if there is
-/// no such file.
-pub(super) fn version(path: &Path) -> Option<(u64, u64, u64, i64, i64)> {
-    let file = std::fs::metadata(path).ok()?;
-    Some((
-        file.dev(),
-        file.ino(),
-        file.size(),
-        file.mtime(),
-        file.mtime_nsec(),
-    ))
 }
 
 impl Accounts for SystemAccounts {
@@ -109,4 +98,21 @@ impl Accounts for SystemAccounts {
     fn own_user(&self) -> u32 {
         geteuid().as_raw()
     }
+
+    fn overflow_user(&self) -> u32 {
+        overflow_id("/proc/sys/kernel/overflowuid")
+    }
+
+    fn overflow_group(&self) -> u32 {
+        overflow_id("/proc/sys/kernel/overflowgid")
+    }
 }
+
+fn overflow_id(path: &str) -> u32 {
+    let text = fs::read_to_string(path).ok();
+    let id = text.and_then(|text| text.trim().parse().ok());
+    id.unwrap_or(DEFAULT_OVERFLOW_ID)
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,10 @@ struct Known;
 
 impl Accounts for Known {
     fn user(&self, name: &str) -> Option<u32> {
-        (name == "haproxy").then_some(105)
+        let known = [("haproxy", 105), ("root", 0), ("nobody", 65534)];
+        known
+            .into_iter()
+            .find_map(|(known, id)| (known == name).then_some(id))
     }
 
     fn group(&self, name: &str) -> Option<u32> {
@@ -19,6 +22,31 @@ impl Accounts for Known {
 
     fn own_user(&self) -> u32 {
         991
+    }
+}
+
+/// Accounts whose ids are all overflow ids.
+struct Unmapped;
+
+impl Accounts for Unmapped {
+    fn user(&self, _: &str) -> Option<u32> {
+        Some(70000)
+    }
+
+    fn group(&self, _: &str) -> Option<u32> {
+        Some(70001)
+    }
+
+    fn own_user(&self) -> u32 {
+        70000
+    }
+
+    fn overflow_user(&self) -> u32 {
+        70000
+    }
+
+    fn overflow_group(&self) -> u32 {
+        70001
     }
 }
 
@@ -63,6 +91,44 @@ fn entries_for_unix_replace_the_defaults_except_root() {
     assert_eq!(name(policy.unix(1000, 1000, &[1200])), Some("network"));
     assert_eq!(name(policy.unix(1000, 7, &[])), Some("gid:7"));
     assert_eq!(policy.unix(1000, 990, &[]), None);
+}
+
+#[test]
+fn overflow_ids_are_nobodys() {
+    for policy in [
+        Policy::without_document(&Unmapped),
+        Policy::parse("", &Unmapped).unwrap(),
+    ] {
+        assert_eq!(policy.unix(70000, 70001, &[70001]), None);
+        assert_eq!(name(policy.unix(0, 0, &[])), Some("root"));
+    }
+    for account in ["user = 70000", "user = 'a'", "group = 70001", "group = 'a'"] {
+        let text = format!("\n[[unix]]\n{account}\nrole = 'viewer'\n");
+        let error = Policy::parse(&text, &Unmapped).unwrap_err().to_string();
+        let key = account.split(' ').next().unwrap();
+        let expected = format!("line 2: unix[0]: {key}: the kernel shows the id 7000");
+        assert!(error.starts_with(&expected), "{error}");
+    }
+}
+
+#[test]
+fn an_entry_for_root_may_only_say_what_is_so() {
+    let policy = parse("[[unix]]\nuser = 'root'\nrole = 'admin'\n").unwrap();
+    let root = &policy.unix(0, 0, &[]).unwrap().principal;
+    assert_eq!(root.role(), Some(Role::Admin));
+    for user in ["'root'", "0"] {
+        let entry = format!("[[unix]]\nuser = {user}\n");
+        assert_eq!(
+            error(&format!("{entry}role = 'viewer'\n")),
+            "line 1: unix[0]: role: root always has the role admin"
+        );
+        for scope in ["[]", "[{ports = '80'}]"] {
+            assert_eq!(
+                error(&format!("{entry}role = 'admin'\nscope = {scope}\n")),
+                "line 1: unix[0]: scope: root always has the role admin, without a scope"
+            );
+        }
+    }
 }
 
 #[test]
@@ -155,6 +221,14 @@ fn errors_have_line_and_key() {
         (
             "[[unix]]\nuser = 'eve'\nrole = 'viewer'\n".to_owned(),
             "unix[0]: user: there is no user",
+        ),
+        (
+            "[[unix]]\nuser = 65534\nrole = 'viewer'\n".to_owned(),
+            "line 1: unix[0]: user: the kernel shows the id 65534",
+        ),
+        (
+            "[[unix]]\nuser = 'nobody'\nrole = 'viewer'\n".to_owned(),
+            "line 1: unix[0]: user: the kernel shows the id 65534",
         ),
         (
             "[[unix]]\nrole = 'viewer'\n".to_owned(),

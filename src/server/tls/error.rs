@@ -4,6 +4,8 @@ use std::{fmt, io, path::PathBuf};
 
 use thiserror::Error;
 
+use super::super::input_file::UnsafeFile;
+
 /// All faults of the files of TLS that could be found. Formatted one per line.
 #[derive(Debug, Error)]
 pub struct TlsErrors(pub Vec<TlsError>);
@@ -35,6 +37,9 @@ pub enum TlsProblem {
         /// The error of the operating system.
         error: io::Error,
     },
+    /// Other users can change the file.
+    #[error(transparent)]
+    Unsafe(UnsafeFile),
     /// The file has nothing of the kind that the key requires.
     #[error("{} has no {what}; it must be a PEM file with -----BEGIN {label}-----", path.display())]
     Empty {

@@ -1,11 +1,6 @@
 //! The files of TLS: certificates, key and revocation lists, as they are on disk.
 
-use std::{
-    fs::{self, File, Metadata},
-    io::{self, Read},
-    os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
-};
+use std::{fs::Metadata, os::unix::fs::PermissionsExt, path::Path};
 
 use rustls::pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer,
@@ -13,6 +8,7 @@ use rustls::pki_types::{
 };
 
 use super::{
+    super::input_file::{self, FileStamp},
     error::{TlsErrors, TlsProblem},
     settings::{ClientCertificates, TlsConfig},
 };
@@ -36,13 +32,9 @@ pub(super) struct Files {
     pub(super) warnings: Vec<String>,
 }
 
-/// The state of the files, which changes when one of them is written or replaced, also if a symbolic
-/// link on the way to it is.
+/// The state of the files, which changes when one of them does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stamp([Option<FileStamp>; 4]);
-
-/// Device, inode, size, and the times of the last change of the content and of the inode.
-type FileStamp = (u64, u64, u64, [i64; 4]);
 
 impl Stamp {
     /// The state of the files now. A file that does not exist has one, too.
@@ -53,16 +45,7 @@ impl Stamp {
             &config.client_ca,
             &config.crl,
         ];
-        Self(files.map(|path| {
-            let file = fs::metadata(path.as_ref()?).ok()?;
-            let times = [
-                file.mtime(),
-                file.mtime_nsec(),
-                file.ctime(),
-                file.ctime_nsec(),
-            ];
-            Some((file.dev(), file.ino(), file.size(), times))
-        }))
+        Self(files.map(|path| FileStamp::at(path.as_ref()?)))
     }
 }
 
@@ -116,6 +99,7 @@ fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'sta
 /// The first private key of a file.
 fn key(path: &Path, warnings: &mut Vec<String>) -> Result<PrivateKeyDer<'static>, TlsProblem> {
     let (text, file) = read(path, MAX_FILE)?;
+    input_file::check_writers(path, &file).map_err(TlsProblem::Unsafe)?;
     if file.permissions().mode() & 0o004 != 0 {
         warnings.push(format!(
             "tls.key: every local user can read {}; remove the permission: chmod o= FILE",
@@ -166,22 +150,10 @@ fn pem_problem(
 }
 
 fn read(path: &Path, max: u64) -> Result<(Vec<u8>, Metadata), TlsProblem> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| {
-        let metadata = file.metadata()?;
-        file.take(max + 1).read_to_end(&mut bytes)?;
-        match bytes.len() as u64 > max {
-            true => Err(io::ErrorKind::FileTooLarge.into()),
-            false => Ok(metadata),
-        }
-    });
-    match read {
-        Ok(metadata) => Ok((bytes, metadata)),
-        Err(error) => Err(TlsProblem::Read {
-            path: path.to_owned(),
-            error,
-        }),
-    }
+    input_file::read(path, max).map_err(|error| TlsProblem::Read {
+        path: path.to_owned(),
+        error,
+    })
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

@@ -12,15 +12,12 @@ use tokio::{
 };
 
 use super::{
+    super::input_file::{LOOK_INTERVAL, Look, Watched},
     context::TlsContext,
     error::{TlsErrors, TlsProblem},
     files::Stamp,
     settings::TlsConfig,
 };
-
-/// Time between two looks at the files. A change takes effect after one to two of it, so that files
-/// that are written one after the other are read together.
-const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Time between two warnings of the same certificate.
 const WARNING_INTERVAL: Duration = Duration::from_secs(24 * 3600);
@@ -33,23 +30,12 @@ pub struct Tls {
     settings: watch::Sender<TlsConfig>,
 }
 
-/// What a look at the files found.
-enum Found {
-    /// Nothing new.
-    Unchanged,
-    /// A change, perhaps the first of several.
-    Changing,
-    /// Files that replace those in use.
-    New(Box<TlsContext>),
-    Fault(TlsErrors),
-}
+/// What was read.
+type Loaded = Result<Box<TlsContext>, TlsErrors>;
 
 /// What the task that watches the files remembers.
 struct Watcher {
-    /// The state of the files when they were read last.
-    read: Stamp,
-    /// The state of the files at the last look.
-    seen: Stamp,
+    files: Watched<Stamp>,
     /// The last fault that was logged, unless the files have been read since.
     fault: Option<String>,
     next_warning: Instant,
@@ -87,28 +73,35 @@ impl Tls {
     /// Watches the files until dropped.
     pub(in crate::server) async fn watch(self) {
         let mut settings = self.settings.subscribe();
-        let loaded = self.context().stamp.clone();
         let mut watcher = Watcher {
-            read: loaded.clone(),
-            seen: loaded,
+            files: Watched::new(self.context().stamp.clone()),
             fault: None,
             next_warning: Instant::now() + WARNING_INTERVAL,
         };
         loop {
-            let is_requested = timeout(POLL_INTERVAL, settings.changed()).await.is_ok();
+            let is_requested = timeout(LOOK_INTERVAL, settings.changed()).await.is_ok();
             let config = settings.borrow_and_update().clone();
-            let (read, seen) = (watcher.read.clone(), watcher.seen.clone());
+            let mut files = watcher.files.clone();
             let current = self.context();
             let look = {
                 let config = config.clone();
                 // The files may be on a file system that does not respond.
-                spawn_blocking(move || look(&config, &current, is_requested, &read, &seen))
+                spawn_blocking(move || {
+                    let read = || load(&config, &current);
+                    let found = files.look(is_requested, || Stamp::of(&config), read);
+                    (files, found)
+                })
             };
             match look.await {
-                Ok((stamp, found)) => self.take(&mut watcher, &config, stamp, found, is_requested),
+                Ok((files, found)) => {
+                    watcher.files = files;
+                    if let Look::Read(loaded) = found {
+                        self.take(&mut watcher, &config, loaded, is_requested);
+                    }
+                }
                 Err(error) => {
                     tracing::error!(%error, "cannot look at the TLS files");
-                    sleep(POLL_INTERVAL).await;
+                    sleep(LOOK_INTERVAL).await;
                 }
             }
             if watcher.next_warning <= Instant::now() {
@@ -118,20 +111,10 @@ impl Tls {
         }
     }
 
-    /// Uses and logs what was found.
-    fn take(
-        &self,
-        watcher: &mut Watcher,
-        config: &TlsConfig,
-        stamp: Stamp,
-        found: Found,
-        is_requested: bool,
-    ) {
-        watcher.seen = stamp.clone();
-        match found {
-            Found::Unchanged | Found::Changing => {}
-            Found::New(context) => {
-                watcher.read = stamp;
+    /// Uses and logs what was read.
+    fn take(&self, watcher: &mut Watcher, config: &TlsConfig, loaded: Loaded, is_requested: bool) {
+        match loaded {
+            Ok(context) => {
                 watcher.fault = None;
                 watcher.next_warning = Instant::now() + WARNING_INTERVAL;
                 let certificate = context.description();
@@ -139,8 +122,7 @@ impl Tls {
                 self.contexts.send_replace(Arc::from(context));
                 tracing::info!(certificate, "TLS files reloaded");
             }
-            Found::Fault(errors) => {
-                watcher.read = stamp;
+            Err(errors) => {
                 let text = errors.to_string();
                 // The same fault again if files are written that do not remove it.
                 if is_requested || watcher.fault.as_ref() != Some(&text) {
@@ -154,44 +136,19 @@ impl Tls {
     }
 }
 
-/// Looks at the files, and reads them if they have changed and are no longer being changed, or if that is
-/// requested. Returns the state that it found.
-fn look(
-    config: &TlsConfig,
-    current: &TlsContext,
-    is_requested: bool,
-    read: &Stamp,
-    seen: &Stamp,
-) -> (Stamp, Found) {
-    let stamp = Stamp::of(config);
-    if !is_requested {
-        if stamp == *read {
-            return (stamp, Found::Unchanged);
-        }
-        if stamp != *seen {
-            return (stamp, Found::Changing);
-        }
-    }
-    let loaded = TlsContext::load(config);
-    let after = Stamp::of(config);
-    if after != stamp && !is_requested {
-        // What was read may be of both states.
-        return (after, Found::Changing);
-    }
+/// Reads files that are to replace those in use.
+fn load(config: &TlsConfig, current: &TlsContext) -> Loaded {
+    let new = TlsContext::load(config)?;
     let now = SystemTime::now();
-    let found = match loaded {
-        Err(errors) => Found::Fault(errors),
-        Ok(new) => match new.expired(now) {
-            // At the start there is nothing better.
-            Some(at) if current.expired(now).is_none() => {
-                let path = config.certificate.clone().unwrap_or_default();
-                let error = TlsProblem::Expired { path, at }.of("tls.certificate");
-                Found::Fault(TlsErrors(vec![error]))
-            }
-            _ => Found::New(Box::new(new)),
-        },
-    };
-    (stamp, found)
+    match new.expired(now) {
+        // At the start there is nothing better.
+        Some(at) if current.expired(now).is_none() => {
+            let path = config.certificate.clone().unwrap_or_default();
+            let error = TlsProblem::Expired { path, at }.of("tls.certificate");
+            Err(TlsErrors(vec![error]))
+        }
+        _ => Ok(Box::new(new)),
+    }
 }
 
 /// Logs what should be changed.
