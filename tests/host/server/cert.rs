@@ -385,6 +385,28 @@ fn keys_that_need_each_other_are_checked() {
 }
 
 #[test]
+fn files_that_others_can_write_are_refused() {
+    let files = TlsFiles::new();
+    files.write("policy.toml", "");
+    let policy = files.path("policy.toml");
+    let config = format!("policy = {policy:?}\n{}", files.toml(""));
+    assert_eq!(check(&files, &config), (0, String::new()));
+    for (name, key) in [
+        ("policy.toml", "the policy is not used: "),
+        ("key.pem", "tls.key: "),
+    ] {
+        let path = files.path(name);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o620)).unwrap();
+        let (status, error) = check(&files, &config);
+        assert_eq!(status, 2, "{error}");
+        assert!(error.contains(key), "{error}");
+        let remedy = format!("chmod go-w {}", path.display());
+        assert!(error.contains(&remedy), "{error}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+}
+
+#[test]
 fn doubtful_files_are_warnings() {
     let files = TlsFiles::new();
     fs::set_permissions(files.path("key.pem"), fs::Permissions::from_mode(0o644)).unwrap();
