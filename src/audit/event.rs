@@ -90,6 +90,8 @@ pub enum Changes {
     },
     /// Records that were lost.
     Lost(u64),
+    /// Requests that are not recorded one by one.
+    Requests(u64),
 }
 
 /// Several operations in the order of their execution.
@@ -179,7 +181,7 @@ impl Changes {
             _ => 0,
         };
         match self {
-            Self::None | Self::Restore { .. } | Self::Lost(_) => 0,
+            Self::None | Self::Restore { .. } | Self::Lost(_) | Self::Requests(_) => 0,
             Self::One(op, _) => 2 * text(op),
             Self::Several(Operations { first, names, .. }) => {
                 let texts: usize = first.iter().map(|(op, _)| 2 * text(op)).sum();

@@ -57,7 +57,8 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
-/// Memory in bytes of the events that are kept if they are in no file: about 1800.
+/// Memory in bytes of the events that are kept if they are in no file: about 1800. Refused requests have a
+/// quarter of it in addition.
 const MEMORY: usize = 1 << 20;
 /// Time that the last records may take at the end of the process.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -122,15 +123,16 @@ impl AuditLog {
     }
 
     /// Records an event. It never blocks and never fails: an event that finds the queue full is
-    /// counted, and a record says how many were lost.
+    /// counted, and a record says how many were lost. Of requests without a valid credential, the first
+    /// ten of each peer and minute are recorded one by one; a record says how many others there were.
     pub fn record(&self, event: Event) {
         self.0.queue.push(event);
     }
 
     /// Records that a request had no valid credential. `start` is when it was received. `caller` must
-    /// not contain the secret.
-    pub fn unauthenticated(&self, caller: Caller, start: Instant) {
-        self.record(Event {
+    /// not contain the secret. Returns false if it is only counted.
+    pub fn unauthenticated(&self, caller: Caller, start: Instant) -> bool {
+        self.0.queue.push(Event {
             caller,
             operation: "authenticate".into(),
             service: None,
@@ -140,7 +142,7 @@ impl AuditLog {
             reason: Some(Reason::Unauthenticated),
             start: Some(start),
             end: Instant::now(),
-        });
+        })
     }
 
     /// Opens the file anew, as after a rotation by another program.

@@ -15,6 +15,7 @@ mod options;
 mod query;
 mod queue;
 mod record;
+mod refusals;
 mod values;
 mod writer;
 

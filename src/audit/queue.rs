@@ -1,13 +1,20 @@
 //! The queue of events, bounded in bytes, and the last ones that were written.
 
 use std::{
+    cmp::Reverse,
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use super::event::{Caller, Changes, Event, Outcome};
-use crate::identity::{Principal, Protocol};
+use super::{
+    event::{Caller, Changes, Event, Outcome},
+    refusals::{Refusals, WINDOW},
+};
+use crate::{
+    identity::{Principal, Protocol},
+    model::Reason,
+};
 
 /// An event with its number.
 #[derive(Debug)]
@@ -32,7 +39,7 @@ pub(super) struct Queue {
 pub(super) struct Limits {
     /// Of events that wait to be written; `None` if nothing is written.
     pub(super) waiting: Option<usize>,
-    /// Of events that are kept when they have been written.
+    /// Of events that are kept when they have been written. Refusals have a quarter in addition.
     pub(super) kept: usize,
 }
 
@@ -47,12 +54,14 @@ pub(super) struct Batch {
 
 #[derive(Debug)]
 struct State {
-    /// In the order of their numbers.
-    entries: VecDeque<Arc<Entry>>,
-    /// How many of the entries, the first ones, are written.
-    written: usize,
-    written_bytes: usize,
-    waiting_bytes: usize,
+    /// Events that wait to be written, in the order of their numbers.
+    waiting: Ring,
+    /// The last refusals that were written.
+    refusals: Ring,
+    /// The last other events that were written.
+    kept: Ring,
+    /// Which refusals are recorded.
+    limit: Refusals,
     next_seq: u64,
     /// Events that were lost and not recorded as lost.
     unreported: u64,
@@ -68,6 +77,13 @@ struct State {
     reopen: bool,
 }
 
+/// Events, the oldest first.
+#[derive(Debug, Default)]
+struct Ring {
+    entries: VecDeque<Arc<Entry>>,
+    bytes: usize,
+}
+
 /// The wall clock, which is a system call on some machines, at one instant.
 #[derive(Clone, Copy, Debug)]
 struct WallClock {
@@ -79,6 +95,8 @@ struct WallClock {
 const MAX_BATCH: usize = 256;
 /// The part of the queue that refused requests may use, which anybody can send: a half.
 const REFUSALS_PART: usize = 2;
+/// The memory of refusals that are kept, as a part of that of others: a quarter.
+const KEPT_REFUSALS_PART: usize = 4;
 /// Time between two lines in the log about lost records.
 const WARN_INTERVAL: Duration = Duration::from_secs(10);
 /// Time after which the wall clock is read again.
@@ -93,10 +111,10 @@ impl Queue {
     pub(super) fn new(limits: Limits, next_seq: u64) -> Self {
         Self {
             state: Mutex::new(State {
-                entries: VecDeque::new(),
-                written: 0,
-                written_bytes: 0,
-                waiting_bytes: 0,
+                waiting: Ring::default(),
+                refusals: Ring::default(),
+                kept: Ring::default(),
+                limit: Refusals::default(),
                 next_seq,
                 unreported: 0,
                 lost: 0,
@@ -112,10 +130,17 @@ impl Queue {
         }
     }
 
-    /// Adds an event, or counts it as lost. Never waits for what is written.
-    pub(super) fn push(&self, event: Event) {
+    /// Adds an event, or counts it as lost. Never waits for what is written. Returns false if the event
+    /// is a request without a valid credential that is only counted.
+    pub(super) fn push(&self, event: Event) -> bool {
         let at = event.end;
         let mut state = self.lock();
+        let due = state.limit.take_due(at);
+        state.push_requests(due, at, self.limits);
+        let is_limited = event.outcome == Outcome::Unauthenticated;
+        if is_limited && !state.limit.admit(event.caller.peer, at) {
+            return false;
+        }
         let added = state.push(event, self.limits);
         let wake = added && state.idle;
         let warning = if added { None } else { state.warning(at) };
@@ -129,6 +154,7 @@ impl Queue {
                 "audit records are lost: too many wait to be written (audit.max_queue_bytes)"
             );
         }
+        true
     }
 
     /// Waits for events, and returns the first ones. They stay until they are
@@ -143,17 +169,21 @@ impl Queue {
         let is_early = |state: &mut State| !state.closing && !state.reopen;
         let state = self.lock();
         let mut state = match timeout {
-            None => self
-                .changed
-                .wait_while(state, is_idle)
-                .unwrap_or_else(PoisonError::into_inner),
+            None => {
+                // From time to time, there are refusals to report.
+                let waited = self.changed.wait_timeout_while(state, WINDOW, is_idle);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
             Some(timeout) => {
                 let waited = self.changed.wait_timeout_while(state, timeout, is_early);
                 waited.unwrap_or_else(PoisonError::into_inner).0
             }
         };
         state.idle = false;
-        let waiting = state.entries.iter().skip(state.written);
+        let now = Instant::now();
+        let due = state.limit.take_due(now);
+        state.push_requests(due, now, self.limits);
+        let waiting = state.waiting.entries.iter();
         Batch {
             entries: waiting.take(MAX_BATCH).cloned().collect(),
             closing: state.closing,
@@ -165,13 +195,8 @@ impl Queue {
     pub(super) fn written(&self, count: usize) {
         let mut state = self.lock();
         for _ in 0..count {
-            let size = state.entries.get(state.written).map(|entry| entry.size());
-            let Some(size) = size else { break };
-            state.written += 1;
-            state.waiting_bytes -= size;
-            state.written_bytes += size;
+            state.keep(self.limits.kept);
         }
-        state.forget(self.limits.kept);
         if state.unreported > 0 {
             state.push_lost(Instant::now());
         }
@@ -181,16 +206,24 @@ impl Queue {
     pub(super) fn pause(&self, time: Duration) {
         let half = self.limits.waiting.unwrap_or_default() / 2;
         let may_wait =
-            |state: &mut State| state.waiting_bytes < half && !state.closing && !state.reopen;
+            |state: &mut State| state.waiting.bytes < half && !state.closing && !state.reopen;
         let state = self.lock();
         drop(self.changed.wait_timeout_while(state, time, may_wait));
     }
 
     /// Events with numbers below `bound` that are in memory, the newest first.
     pub(super) fn newest_first(&self, bound: u64) -> Vec<Arc<Entry>> {
-        let state = self.lock();
-        let entries = state.entries.iter().rev();
-        entries.filter(|entry| entry.seq < bound).cloned().collect()
+        let mut state = self.lock();
+        let now = Instant::now();
+        let due = state.limit.take_due(now);
+        state.push_requests(due, now, self.limits);
+        let all = [&state.kept, &state.refusals, &state.waiting];
+        let entries = all.into_iter().flat_map(|ring| &ring.entries);
+        let found = entries.filter(|entry| entry.seq < bound).cloned();
+        let mut found: Vec<_> = found.collect();
+        drop(state);
+        found.sort_unstable_by_key(|entry| Reverse(entry.seq));
+        found
     }
 
     /// Has the file opened anew.
@@ -201,7 +234,11 @@ impl Queue {
 
     /// Has the thread end when everything is written.
     pub(super) fn close(&self) {
-        self.lock().closing = true;
+        let mut state = self.lock();
+        state.closing = true;
+        let counted = state.limit.take();
+        state.push_requests(counted, Instant::now(), self.limits);
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -220,7 +257,7 @@ impl Queue {
             .wait_timeout_while(self.lock(), timeout, open)
             .unwrap_or_else(PoisonError::into_inner);
         let state = waited.0;
-        (state.entries.len() - state.written) as u64 + state.unreported
+        state.waiting.entries.len() as u64 + state.unreported
     }
 
     /// Events that were lost since the start.
@@ -244,7 +281,7 @@ impl State {
                 true => waiting / REFUSALS_PART,
                 false => waiting,
             };
-            if self.waiting_bytes + size > limit {
+            if self.waiting.bytes + size > limit {
                 self.next_seq += 1;
                 self.unreported += 1;
                 self.lost += 1;
@@ -255,57 +292,64 @@ impl State {
             self.push_lost(event.end);
         }
         let time = self.wall_clock.at(event.end);
-        self.add(time, event, size);
+        self.add(time, event);
         if limits.waiting.is_none() {
-            self.written = self.entries.len();
-            self.written_bytes += std::mem::take(&mut self.waiting_bytes);
-            self.forget(limits.kept);
+            self.keep(limits.kept);
         }
         true
+    }
+
+    /// Records how many requests without a valid credential were only counted, if there were any.
+    fn push_requests(&mut self, count: Option<u64>, at: Instant, limits: Limits) {
+        let Some(count) = count else {
+            return;
+        };
+        self.push(
+            Event {
+                operation: "authenticate".into(),
+                changes: Changes::Requests(count),
+                outcome: Outcome::Unauthenticated,
+                reason: Some(Reason::Unauthenticated),
+                ..Event::internal(at)
+            },
+            limits,
+        );
     }
 
     /// Records that records were lost, in the place of the lost ones.
     fn push_lost(&mut self, at: Instant) {
         let event = Event {
-            caller: Caller {
-                principal: Principal::system(),
-                peer: None,
-                request_id: None,
-                protocol: Protocol::Internal,
-            },
             operation: "records_lost".into(),
-            service: None,
-            server: None,
             changes: Changes::Lost(std::mem::take(&mut self.unreported)),
             outcome: Outcome::Failure,
-            reason: None,
-            start: None,
-            end: at,
+            ..Event::internal(at)
         };
-        let (time, size) = (self.wall_clock.at(at), event.size());
-        self.add(time, event, size);
+        let time = self.wall_clock.at(at);
+        self.add(time, event);
     }
 
-    fn add(&mut self, time: i64, event: Event, size: usize) {
+    fn add(&mut self, time: i64, event: Event) {
         let seq = self.next_seq;
         self.next_seq += 1;
-        self.waiting_bytes += size;
-        self.entries.push_back(Arc::new(Entry { seq, time, event }));
+        self.waiting.push(Arc::new(Entry { seq, time, event }));
     }
 
-    /// Drops the oldest events that are written and exceed what is kept.
-    fn forget(&mut self, kept: usize) {
-        while self.written > 0 && self.written_bytes > kept {
-            let Some(oldest) = self.entries.pop_front() else {
-                break;
-            };
-            self.written -= 1;
-            self.written_bytes -= oldest.size();
-        }
+    /// Keeps the oldest event that waits, which is written, in the place of older ones. Refusals cannot
+    /// displace others.
+    fn keep(&mut self, kept: usize) {
+        let Some(entry) = self.waiting.pop() else {
+            return;
+        };
+        let (ring, limit) = match entry.event.outcome.is_refusal() {
+            true => (&mut self.refusals, kept / KEPT_REFUSALS_PART),
+            false => (&mut self.kept, kept),
+        };
+        ring.push(entry);
+        while ring.bytes > limit && ring.pop().is_some() {}
     }
 
     fn has_waiting(&self) -> bool {
-        self.written < self.entries.len()
+        !self.waiting.entries.is_empty()
     }
 
     /// The number of lost records, if it is time to log it.
@@ -316,6 +360,22 @@ impl State {
         }
         self.warned = Some(at);
         Some(self.lost)
+    }
+}
+
+// === impl Ring ===
+
+impl Ring {
+    fn push(&mut self, entry: Arc<Entry>) {
+        self.bytes += entry.size();
+        self.entries.push_back(entry);
+    }
+
+    /// Removes the oldest event.
+    fn pop(&mut self) -> Option<Arc<Entry>> {
+        let entry = self.entries.pop_front()?;
+        self.bytes -= entry.size();
+        Some(entry)
     }
 }
 
@@ -331,6 +391,26 @@ impl Entry {
 // === impl Event ===
 
 impl Event {
+    /// An event of the audit trail itself, in which nothing is done.
+    fn internal(at: Instant) -> Self {
+        Self {
+            caller: Caller {
+                principal: Principal::system(),
+                peer: None,
+                request_id: None,
+                protocol: Protocol::Internal,
+            },
+            operation: "".into(),
+            service: None,
+            server: None,
+            changes: Changes::None,
+            outcome: Outcome::Success,
+            reason: None,
+            start: None,
+            end: at,
+        }
+    }
+
     /// Memory in bytes of its entry.
     fn size(&self) -> usize {
         let operation = self.operation.len();

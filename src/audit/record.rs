@@ -117,7 +117,7 @@ impl AuditRecord {
 /// The names of the operations: `create_service create_server*3`.
 fn operations(changes: &Changes) -> Option<String> {
     match changes {
-        Changes::None | Changes::Restore { .. } | Changes::Lost(_) => None,
+        Changes::None | Changes::Restore { .. } | Changes::Lost(_) | Changes::Requests(_) => None,
         Changes::One(op, _) => Some(op.name().to_owned()),
         Changes::Several(Operations { names, .. }) => {
             let names = names.iter().map(|(name, count)| match count {

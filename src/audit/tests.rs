@@ -10,6 +10,7 @@ mod lines;
 mod loss;
 mod queries;
 mod records;
+mod refusals;
 
 use std::{
     fs,

@@ -39,6 +39,7 @@ pub(super) fn before_and_after(changes: &Changes) -> (Option<Value>, Option<Valu
             (None, Some(counts))
         }
         Changes::Lost(records) => (None, Some(json!({ "records_lost": records }))),
+        Changes::Requests(count) => (None, Some(json!({ "requests": count }))),
     }
 }
 

@@ -98,7 +98,9 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
         let trail = audit.insert(app.audit_log().clone()).clone();
         let budget = app.budget().clone();
         tokio::spawn(return_freed_memory(budget.clone()));
-        let server = server.with_background_work(app.background_work());
+        let server = server
+            .with_background_work(app.background_work())
+            .with_audit(&trail);
         let router = build_router(app.clone(), &config, &authenticator, &shutdown);
         if let Some(path) = config.policy.clone() {
             tokio::spawn(authenticator.clone().watch(path, reloads.clone()));

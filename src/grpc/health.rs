@@ -8,7 +8,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
-use tonic::{Request, Response, Status};
+use tonic::{Extensions, Request, Response, Status};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
     health_server::Health,
@@ -16,15 +16,21 @@ use tonic_health::pb::{
 
 use super::{api::Api, metadata, status};
 use crate::{
+    identity::Session,
     model::{Error, Reason},
     proto::SERVICE,
 };
+
+/// The part of the watches that clients without a valid credential may use: a half.
+const ANONYMOUS_PART: usize = 2;
 
 /// The health service.
 #[derive(Clone, Debug)]
 pub(super) struct HealthService {
     api: Api,
     watches: Arc<Semaphore>,
+    /// The part of them that clients without a valid credential may use.
+    anonymous_watches: Arc<Semaphore>,
 }
 
 /// State of one watch.
@@ -35,15 +41,43 @@ struct Watch {
     sent: Option<ServingStatus>,
     /// Whether the stream ends after the status sent last.
     ended: bool,
-    _permit: OwnedSemaphorePermit,
+    _permits: Permits,
 }
+
+/// The permit of a watch, and of one without a valid credential.
+type Permits = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 // === impl HealthService ===
 
 impl HealthService {
     pub(super) fn new(api: Api) -> Self {
-        let watches = Arc::new(Semaphore::new(api.options.max_health_watches));
-        Self { api, watches }
+        let limit = api.options.max_health_watches;
+        Self {
+            api,
+            watches: Arc::new(Semaphore::new(limit)),
+            anonymous_watches: Arc::new(Semaphore::new(limit / ANONYMOUS_PART)),
+        }
+    }
+
+    /// Admits a watch. Without a valid credential, which no watch needs, a client gets one of a half of
+    /// the watches, so that the others remain for those who have one.
+    fn admit(&self, extensions: &Extensions) -> Result<Permits, Error> {
+        let refused = |limit: usize, whose: &str| {
+            let detail = format!("the limit of {limit} concurrent watches{whose} is reached");
+            Error::new(Reason::RateLimited, detail).with_hint("poll with Check instead")
+        };
+        let limit = self.api.options.max_health_watches;
+        let session = extensions.get::<Session>();
+        let anonymous = match session.is_some_and(|session| session.principal.grant.is_some()) {
+            true => None,
+            false => {
+                let permit = self.anonymous_watches.clone().try_acquire_owned();
+                let limit = limit / ANONYMOUS_PART;
+                Some(permit.map_err(|_| refused(limit, " without a valid credential"))?)
+            }
+        };
+        let permit = self.watches.clone().try_acquire_owned();
+        Ok((permit.map_err(|_| refused(limit, ""))?, anonymous))
     }
 }
 
@@ -69,22 +103,16 @@ impl Health for HealthService {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let Ok(permit) = self.watches.clone().try_acquire_owned() else {
-            let limit = self.api.options.max_health_watches;
-            let error = Error::new(
-                Reason::RateLimited,
-                format!("the limit of {limit} concurrent watches is reached"),
-            )
-            .with_hint("poll with Check instead");
+        let permits = self.admit(request.extensions()).map_err(|error| {
             let id = metadata::request_id(request.metadata().as_ref());
-            return Err(status::status(&error, id));
-        };
+            status::status(&error, id)
+        })?;
         let watch = Watch {
             api: self.api.clone(),
             known: is_known(&request.get_ref().service),
             sent: None,
             ended: false,
-            _permit: permit,
+            _permits: permits,
         };
         Ok(Response::new(Box::pin(stream::unfold(watch, Watch::next))))
     }

@@ -23,7 +23,8 @@ pub struct GrpcOptions {
     pub max_response_bytes: usize,
     /// Interval between readiness checks while a client watches the health service.
     pub health_interval: Duration,
-    /// Most concurrent watches of the health service.
+    /// Most concurrent watches of the health service. Clients without a valid credential may use half of
+    /// them.
     pub max_health_watches: usize,
     /// Completes when the daemon starts to shut down. From then on the health service reports
     /// NOT_SERVING, and its watches end. See [`GrpcOptions::until`].

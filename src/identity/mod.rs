@@ -16,7 +16,10 @@ mod site;
 mod token;
 mod verb;
 
-use std::{fmt, net::SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
 pub use certificate::{CertificateIdentity, MAX_CERTIFICATE_NAME, MAX_CERTIFICATE_NAMES, OverTls};
 pub use credential::{Authenticate, Credential, Session};
@@ -46,6 +49,32 @@ pub enum Peer {
         /// Process id; absent if the process is in a PID namespace that this one cannot see.
         pid: Option<i32>,
     },
+}
+
+/// What peers are told apart by: the address, as far as its owner cannot choose it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PeerKey {
+    /// An IPv4 address.
+    V4(Ipv4Addr),
+    /// The first 64 bits of an IPv6 address: a subnet, within which a host takes any address.
+    V6(u64),
+    /// The user of a local process.
+    User(u32),
+}
+
+// === impl PeerKey ===
+
+impl PeerKey {
+    /// The key of a peer. An address of IPv4 in one of IPv6 is that of IPv4.
+    pub fn of(peer: Peer) -> Self {
+        match peer {
+            Peer::Unix { uid, .. } => Self::User(uid),
+            Peer::Tcp(address) => match address.ip().to_canonical() {
+                IpAddr::V4(address) => Self::V4(address),
+                IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
+            },
+        }
+    }
 }
 
 // === impl Peer ===

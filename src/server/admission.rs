@@ -21,7 +21,14 @@ use super::{
     request_body::{self, BodyError, BodyStatus, LimitedBody, PieceByPiece, Wait},
     response_body,
 };
-use crate::{app::CompleteRequest, budget::Budget, clock, proto};
+use crate::{
+    app::CompleteRequest,
+    budget::Budget,
+    clock,
+    identity::Session,
+    model::{Error, Reason},
+    proto,
+};
 
 /// Routes that are exempt from the concurrency limit: a supervisor must not restart a daemon that
 /// is only busy.
@@ -30,9 +37,18 @@ const HEALTH_ROUTES: [&str; 3] = ["/healthz", "/readyz", "/grpc.health.v1.Health
 /// Routes whose handlers answer while the client still sends: their bodies are not read as a whole.
 const INTERACTIVE_ROUTES: &str = "/grpc.reflection.";
 
+/// Maximum length of the body of a request without a valid credential, in bytes. The public routes need no
+/// more, and anybody can send such requests.
+const MAX_ANONYMOUS_BODY: usize = 64 << 10;
+
+/// The part of the memory that the bodies of all requests without a valid credential may use: one in eight.
+const ANONYMOUS_PART: usize = 8;
+
 /// State of the concurrency and body limits.
 pub(super) struct Admission {
     budget: Budget,
+    /// For the bodies of requests without a valid credential.
+    anonymous_bodies: Budget,
     slots: Semaphore,
     max_concurrent_requests: usize,
     max_body_bytes: usize,
@@ -47,6 +63,7 @@ impl Admission {
     pub(super) fn new(limits: &Limits, budget: &Budget) -> Self {
         Self {
             budget: budget.clone(),
+            anonymous_bodies: budget.share(budget.limit() / ANONYMOUS_PART),
             slots: Semaphore::new(limits.max_concurrent_requests),
             max_concurrent_requests: limits.max_concurrent_requests,
             max_body_bytes: limits.max_body_bytes,
@@ -66,6 +83,10 @@ impl Admission {
         let max_bytes = match is_rules {
             true => self.max_rules_bytes,
             false => self.max_body_bytes,
+        };
+        let max_bytes = match has_grant(&request) {
+            true => max_bytes,
+            false => max_bytes.min(MAX_ANONYMOUS_BODY),
         };
         if content_length(&request).is_some_and(|length| length > max_bytes as u64) {
             Err(Rejection::BodyTooLarge { limit: max_bytes })
@@ -89,11 +110,19 @@ impl Admission {
         let budget = connection.as_ref().map_or(&self.budget, |c| &c.budget);
         let is_read = request.method().is_safe();
         let mut wait = Wait::up_to(self.body_read_timeout);
-        let mut parsed = budget.empty();
+        let is_anonymous = !has_grant(&request);
+        let bodies = match is_anonymous {
+            true => &self.anonymous_bodies,
+            false => budget,
+        };
+        let mut parsed = bodies.empty();
         if !request.body().is_end_stream() {
             let body = std::mem::take(request.body_mut());
-            let body = request_body::read(body, max_bytes, &mut wait, budget).await;
-            let body = body.map_err(|error| self.body_rejection(error, max_bytes))?;
+            let body = request_body::read(body, max_bytes, &mut wait, bodies).await;
+            let body = body.map_err(|error| match error {
+                BodyError::Memory(_) if is_anonymous => Rejection::Memory(anonymous_memory()),
+                error => self.body_rejection(error, max_bytes),
+            })?;
             let size = encoding.parsed_size(&body);
             parsed.grow(size).map_err(Rejection::Memory)?;
             *request.body_mut() = match encoding {
@@ -185,6 +214,18 @@ fn is_rules_upload(path: &str) -> bool {
         .strip_prefix('/')
         .and_then(|path| path.strip_prefix(proto::SERVICE));
     path == "/v1/rules" || grpc_method == Some("/RestoreRules")
+}
+
+/// Whether the principal of a request may do anything.
+fn has_grant(request: &Request) -> bool {
+    let session = request.extensions().get::<Session>();
+    session.is_some_and(|session| session.principal.grant.is_some())
+}
+
+/// The error if the bodies of requests without a valid credential use all that they may use.
+fn anonymous_memory() -> Error {
+    let detail = "the requests without a valid credential use the memory that their bodies may use";
+    Error::new(Reason::RateLimited, detail).with_hint("retry later, or with a valid credential")
 }
 
 /// The `content-length` of a request. hyper has rejected invalid ones.

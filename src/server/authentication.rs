@@ -61,7 +61,7 @@ const MAX_TOKEN: usize = 16 << 10;
 
 /// Routes that require no credential. They show nothing of the director: a supervisor asks whether the
 /// daemon lives, and a developer reads what the API is, without a secret.
-const PUBLIC_ROUTES: [&str; 12] = [
+const PUBLIC_ROUTES: [&str; 11] = [
     "/",
     "/v1",
     "/healthz",
@@ -73,7 +73,6 @@ const PUBLIC_ROUTES: [&str; 12] = [
     "/errors",
     "/errors/{reason}",
     "/grpc.health.v1.Health/{*rest}",
-    "/favicon.ico",
 ];
 
 /// The same for routes of gRPC reflection, of both versions.

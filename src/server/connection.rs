@@ -35,6 +35,7 @@ use super::{
     tls::{self, Tls, TlsClient},
 };
 use crate::{
+    audit::AuditLog,
     budget::Budget,
     clock,
     identity::{Credential, OverTls, Peer},
@@ -80,13 +81,20 @@ pub(super) struct ConnectionHandler {
     builder: auto::Builder<StreamExecutor>,
     limits: Limits,
     budget: Budget,
+    audit: AuditLog,
     shutdown: Shutdown,
     /// Connections that [`Phase::Aborting`] ended, with whatever limits.
     aborted: Arc<AtomicUsize>,
 }
 
 impl ConnectionHandler {
-    pub(super) fn new(limits: &Limits, budget: &Budget, shutdown: &Shutdown) -> Self {
+    /// `audit` has the clients that TLS refuses.
+    pub(super) fn new(
+        limits: &Limits,
+        budget: &Budget,
+        audit: &AuditLog,
+        shutdown: &Shutdown,
+    ) -> Self {
         let mut builder = auto::Builder::new(StreamExecutor);
         builder
             .http1()
@@ -108,6 +116,7 @@ impl ConnectionHandler {
             builder,
             limits: limits.clone(),
             budget: budget.clone(),
+            audit: audit.clone(),
             shutdown: shutdown.clone(),
             aborted: Arc::default(),
         }
@@ -117,7 +126,7 @@ impl ConnectionHandler {
     pub(super) fn with_limits(&self, limits: &Limits) -> Self {
         Self {
             aborted: self.aborted.clone(),
-            ..Self::new(limits, &self.budget, &self.shutdown)
+            ..Self::new(limits, &self.budget, &self.audit, &self.shutdown)
         }
     }
 
@@ -142,7 +151,7 @@ impl ConnectionHandler {
                 let served = self.serve(socket, peer, credential, Some(&client), router);
                 served.await;
             }
-            Err(error) => error.log(peer),
+            Err(error) => error.report(peer, &self.audit),
         }
     }
 

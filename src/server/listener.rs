@@ -147,11 +147,7 @@ impl Listener {
             Listener::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 let credentials = stream.peer_cred()?;
-                let peer = Peer::Unix {
-                    uid: credentials.uid(),
-                    gid: credentials.gid(),
-                    pid: credentials.pid(),
-                };
+                let peer = unix_peer(credentials.uid(), credentials.gid(), credentials.pid());
                 let credential = Credential::Unix {
                     uid: credentials.uid(),
                     gid: credentials.gid(),
@@ -161,6 +157,13 @@ impl Listener {
             }
         }
     }
+}
+
+/// The process at the other end of a unix socket. The kernel reports the id 0 for a process in a PID
+/// namespace that this one cannot see.
+fn unix_peer(uid: u32, gid: u32, pid: Option<i32>) -> Peer {
+    let pid = pid.filter(|pid| *pid > 0);
+    Peer::Unix { uid, gid, pid }
 }
 
 async fn accept_tcp(listener: &TcpListener) -> io::Result<(TcpStream, Peer)> {
@@ -306,5 +309,17 @@ fn remedy(error: &io::Error) -> &'static str {
              development"
         }
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_of_another_pid_namespace_has_no_pid() {
+        let peer = |pid| unix_peer(1, 2, Some(pid)).to_string();
+        assert_eq!(peer(0), "unix:uid=1,gid=2");
+        assert_eq!(peer(3), "unix:uid=1,gid=2,pid=3");
     }
 }

@@ -144,6 +144,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn requests_without_a_credential_do_not_fill_the_log() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = fmt::Subscriber::builder()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let config = Config::default();
+        let router = with_middleware(
+            Router::new().route("/secret", get(async || "")),
+            &config,
+            &Authenticator::load(&config).unwrap(),
+            &AuditLog::in_memory(),
+            &Budget::default(),
+            |_, _| Response::new(Body::empty()),
+        );
+        for _ in 0..50 {
+            let request = Request::get("/secret").header("host", "localhost");
+            let request = request.body(Body::empty()).unwrap();
+            let response = router.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), 401);
+        }
+        let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let failed = log.lines().filter(|line| line.contains("request failed"));
+        assert_eq!(failed.count(), 10, "{log}");
+    }
+
+    #[tokio::test]
     async fn a_panic_is_logged_with_its_place_and_request() {
         let lines = Lines::default();
         let writer = lines.clone();

@@ -31,7 +31,7 @@ use super::{
     connection::ConnectionRequest,
     gate::{self, AllowedHosts},
     operation, page_headers,
-    quota::{ByteMeter, Operation, PeerKey, QuotaKey, Quotas},
+    quota::{ByteMeter, Operation, QuotaKey, Quotas},
     refusal,
     rejection::{Rejection, RejectionResponse},
 };
@@ -40,7 +40,7 @@ use crate::{
     audit::{AuditLog, Caller},
     budget::Budget,
     clock, grpc,
-    identity::{CredentialKind, Peer, Principal, Protocol, Session},
+    identity::{CredentialKind, Peer, PeerKey, Principal, Protocol, Session},
     model::Error,
 };
 
@@ -52,6 +52,11 @@ const MAX_REQUEST_ID: usize = 128;
 
 /// Maximum length of a path in the log, in bytes; `max_header_bytes` allows far more.
 const MAX_LOGGED_PATH: usize = 256;
+
+/// Marks a request without a valid credential, and its response, that the audit trail only counts: the
+/// client sends too many.
+#[derive(Clone, Copy)]
+struct OnlyCounted;
 
 /// What a request passes through before the routes.
 struct Checks {
@@ -167,7 +172,8 @@ fn span(request: &Request, id: &HeaderValue) -> RequestSpan {
     })
 }
 
-/// Logs a response: errors at info, others at debug. Writes are logged by the application layer.
+/// Logs a response: errors at info, others at debug. Writes are logged by the application layer. What the
+/// audit trail only counts is logged at debug: nobody may fill the log without a credential.
 fn log_response(response: &Response, span: &RequestSpan, received: Instant) {
     let status = response.status();
     // A gRPC error without a body has its status in the head (a trailers-only response).
@@ -176,14 +182,17 @@ fn log_response(response: &Response, span: &RequestSpan, received: Instant) {
     let failed = status.is_client_error()
         || status.is_server_error()
         || grpc_status.is_some_and(|code| code != "0");
-    if !failed && !tracing::enabled!(Level::DEBUG) {
+    let is_counted = response.extensions().get::<OnlyCounted>().is_some();
+    let is_info = failed && !is_counted;
+    if !is_info && !tracing::enabled!(Level::DEBUG) {
         return;
     }
     let status = status.as_u16();
     let latency_us = u64::try_from(received.elapsed().as_micros()).unwrap_or(u64::MAX);
-    span.in_scope(|| match failed {
-        true => tracing::info!(status, grpc_status, latency_us, "request failed"),
-        false => tracing::debug!(status, grpc_status, latency_us, "request completed"),
+    span.in_scope(|| match (failed, is_info) {
+        (true, true) => tracing::info!(status, grpc_status, latency_us, "request failed"),
+        (true, false) => tracing::debug!(status, grpc_status, latency_us, "request failed"),
+        _ => tracing::debug!(status, grpc_status, latency_us, "request completed"),
     });
 }
 
@@ -194,7 +203,13 @@ impl Checks {
     async fn pass(&self, mut request: Request, routes: Route) -> Result<Response, Rejection> {
         let meter = match self.check(&mut request).await {
             Ok(meter) => meter,
-            Err(error) => return Ok(refusal::response(error, request.headers())),
+            Err(error) => {
+                let mut response = refusal::response(error, request.headers());
+                if let Some(mark) = request.extensions().get::<OnlyCounted>() {
+                    response.extensions_mut().insert(*mark);
+                }
+                return Ok(response);
+            }
         };
         let Some(meter) = meter else {
             return self.admission.admit(request, routes).await;
@@ -246,7 +261,9 @@ impl Checks {
         let Err(error) = self.authenticator.admit(request).await else {
             return Ok(());
         };
-        self.record(request);
+        if !self.record(request) {
+            request.extensions_mut().insert(OnlyCounted);
+        }
         match peer(request) {
             Some(peer) if presents_token(request) => {
                 self.quotas.login_failed(PeerKey::of(peer))?;
@@ -256,8 +273,8 @@ impl Checks {
         Err(error)
     }
 
-    /// Records a request without a valid credential.
-    fn record(&self, request: &Request) {
+    /// Records a request without a valid credential. Returns false if it is only counted.
+    fn record(&self, request: &Request) -> bool {
         let extensions = request.extensions();
         let id = extensions.get::<RequestId>();
         let received = extensions.get::<ConnectionRequest>();
@@ -271,7 +288,7 @@ impl Checks {
             },
         };
         let start = received.map_or_else(clock::now, |request| request.received);
-        self.audit.unauthenticated(caller, start);
+        self.audit.unauthenticated(caller, start)
     }
 }
 

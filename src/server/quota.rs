@@ -8,7 +8,6 @@ mod body;
 mod tests;
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,7 +23,7 @@ use self::{
 use super::config::QuotaLimits;
 use crate::{
     clock,
-    identity::{Peer, Principal},
+    identity::{PeerKey, Principal},
     model::{Error, Reason},
 };
 
@@ -42,17 +41,6 @@ pub(super) enum QuotaKey {
     Principal(Arc<Principal>),
     /// A client that was not.
     Peer(PeerKey),
-}
-
-/// What peers are told apart by: the address, as far as its owner cannot choose it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum PeerKey {
-    /// An IPv4 address.
-    V4(Ipv4Addr),
-    /// The first 64 bits of an IPv6 address: a subnet, within which a host takes any address.
-    V6(u64),
-    /// The user of a local process.
-    User(u32),
 }
 
 /// The clock of the task that is polled, which costs no system call.
@@ -148,21 +136,6 @@ impl QuotaKey {
             Self::Peer(PeerKey::V4(_)) => "clients without credential of this address",
             Self::Peer(PeerKey::V6(_)) => "clients without credential of this /64 network",
             Self::Peer(PeerKey::User(_)) => "processes without credential of this user",
-        }
-    }
-}
-
-// === impl PeerKey ===
-
-impl PeerKey {
-    /// The key of a peer. An address of IPv4 in one of IPv6 is that of IPv4.
-    pub(super) fn of(peer: Peer) -> Self {
-        match peer {
-            Peer::Unix { uid, .. } => Self::User(uid),
-            Peer::Tcp(address) => match address.ip().to_canonical() {
-                IpAddr::V4(address) => Self::V4(address),
-                IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
-            },
         }
     }
 }

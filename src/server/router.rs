@@ -66,7 +66,10 @@ fn rejection_response(rejection: Rejection, request: &HeaderMap) -> Response {
             Reason::TooLarge,
             format!("the body is longer than {limit} bytes"),
         )
-        .with_hint("split the request, or raise limits.max_body_bytes of the daemon"),
+        .with_hint(
+            "split the request, or raise limits.max_body_bytes of the daemon, which applies to requests \
+             with a valid credential",
+        ),
         Rejection::BodyTimeout { limit } => Error::new(
             Reason::DeadlineExceeded,
             format!("the body was not received within {limit:?}; nothing was changed"),

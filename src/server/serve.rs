@@ -18,7 +18,7 @@ use super::{
     shutdown::{Phase, Shutdown},
     tls::Tls,
 };
-use crate::{app::BackgroundWork, budget::Budget, identity::Credential};
+use crate::{app::BackgroundWork, audit::AuditLog, budget::Budget, identity::Credential};
 
 /// First and longest pause after an accept that failed for lack of a resource (descriptors,
 /// memory); the pause doubles with each failure. Without it, the listener stays readable and the
@@ -41,6 +41,7 @@ pub struct Server {
     limits: Limits,
     service: ServiceHandle,
     work: BackgroundWork,
+    audit: AuditLog,
     /// Present if there is a TLS listener.
     tls: Option<Tls>,
 }
@@ -94,6 +95,7 @@ impl Server {
             limits: config.limits.clone(),
             service: ServiceHandle(watch::Sender::new(None)),
             work: BackgroundWork::default(),
+            audit: AuditLog::in_memory(),
             tls,
         })
     }
@@ -103,6 +105,15 @@ impl Server {
     pub fn with_background_work(self, work: &BackgroundWork) -> Self {
         Self {
             work: work.clone(),
+            ..self
+        }
+    }
+
+    /// Records the clients that TLS refuses.
+    #[must_use]
+    pub fn with_audit(self, audit: &AuditLog) -> Self {
+        Self {
+            audit: audit.clone(),
             ..self
         }
     }
@@ -132,6 +143,7 @@ impl Server {
             mut limits,
             service: ServiceHandle(service),
             work,
+            audit,
             tls,
         } = self;
         let mut watcher = JoinSet::new();
@@ -140,7 +152,7 @@ impl Server {
         }
         let max_connections = raise_file_limit(&limits, listeners.len());
         let slots = Arc::new(Semaphore::new(max_connections));
-        let handler = Arc::new(ConnectionHandler::new(&limits, budget, shutdown));
+        let handler = Arc::new(ConnectionHandler::new(&limits, budget, &audit, shutdown));
 
         let mut accept_loops = JoinSet::new();
         for listener in listeners {

@@ -60,7 +60,11 @@ fn refused_requests_do_not_displace_changes() {
     let dir = TempDir::new();
     let log = blocked(&dir);
     for _ in 0..1000 {
-        log.unauthenticated(caller("x"), Instant::now());
+        log.record(Event {
+            outcome: Outcome::Denied,
+            reason: Some(Reason::PermissionDenied),
+            ..event("clear")
+        });
     }
     let lost = log.lost();
     assert!(lost > 0);
@@ -80,8 +84,8 @@ fn refused_requests_do_not_displace_changes() {
     };
     assert_eq!(report.operation, "records_lost");
     assert_eq!(change.operation, "zero");
-    assert_eq!(records[0].outcome, Outcome::Unauthenticated);
-    assert_eq!(records[0].reason.as_deref(), Some("UNAUTHENTICATED"));
+    assert_eq!(records[0].outcome, Outcome::Denied);
+    assert_eq!(records[0].reason.as_deref(), Some("PERMISSION_DENIED"));
 }
 
 #[test]

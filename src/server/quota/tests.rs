@@ -7,7 +7,7 @@ use governor::clock::FakeRelativeClock;
 use proptest::prelude::*;
 
 use super::{accounts::MAX_ACCOUNTS, *};
-use crate::identity::CredentialKind;
+use crate::identity::{CredentialKind, Peer};
 use Operation::{Read, Write};
 
 const MIB: usize = 1 << 20;

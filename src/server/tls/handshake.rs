@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rustls::{Error, pki_types::CertificateDer};
@@ -22,7 +22,10 @@ use super::{
     context::Digest,
     handle::Tls,
 };
-use crate::identity::{CertificateIdentity, Credential, Peer};
+use crate::{
+    audit::{AuditLog, Caller},
+    identity::{CertificateIdentity, Credential, Peer, Principal, Protocol},
+};
 
 /// What a client may send in a handshake, in bytes: several chains of certificates.
 const MAX_HANDSHAKE: usize = 32 << 10;
@@ -137,13 +140,19 @@ fn reason<S>(error: io::Error, socket: &Limited<S>) -> HandshakeError {
 // === impl HandshakeError ===
 
 impl HandshakeError {
-    /// Logs it: at info if the client was refused, else at debug, because any port scan causes it.
-    pub(in crate::server) fn log(&self, peer: Peer) {
-        match self {
-            Self::Refused(_) | Self::NoIdentity(_) => {
-                tracing::info!(%peer, error = %self, "TLS client refused");
-            }
-            _ => tracing::debug!(%peer, error = %self, "TLS handshake failed"),
+    /// Logs it: at info if the client was refused, else at debug, because any port scan causes it. A
+    /// refusal is recorded too; those that the audit trail only counts are logged at debug.
+    pub(in crate::server) fn report(&self, peer: Peer, audit: &AuditLog) {
+        let caller = Caller {
+            principal: Principal::anonymous(),
+            peer: Some(peer),
+            request_id: None,
+            protocol: Protocol::Internal,
+        };
+        let is_refused = matches!(self, Self::Refused(_) | Self::NoIdentity(_));
+        match is_refused && audit.unauthenticated(caller, Instant::now()) {
+            true => tracing::info!(%peer, error = %self, "TLS client refused"),
+            false => tracing::debug!(%peer, error = %self, "TLS handshake failed"),
         }
     }
 }

@@ -163,7 +163,7 @@ async fn a_connection_ends_when_its_client_certificate_expires() {
 }
 
 #[tokio::test]
-async fn a_refused_client_is_logged() {
+async fn a_refused_client_is_logged_and_recorded() {
     let files = TlsFiles::new();
     let ca = files.path("ca.pem");
     let config = files.toml(&format!(
@@ -183,4 +183,8 @@ async fn a_refused_client_is_logged() {
     ));
     let line = process.wait_for("TLS client refused");
     assert!(line.contains("peer sent no certificates"), "{line}");
+    let trail = process.request("GET", "/v1/audit");
+    assert_eq!(trail.matches("\"authenticate\"").count(), 2, "{trail}");
+    assert_eq!(trail.matches("\"127.0.0.1:").count(), 2, "{trail}");
+    assert_eq!(trail.matches("\"unauthenticated\"").count(), 2, "{trail}");
 }
