@@ -60,6 +60,7 @@ use crate::{
     audit::AuditLog,
     budget::Budget,
     executor::{Executor, InfoQuery, Reader, Write},
+    identity::Verb,
     model::Error,
 };
 
@@ -131,31 +132,34 @@ impl App {
     }
 
     /// Executes a change. Every write of every use case is a call of this, or of one of the two
-    /// below.
+    /// below. `verb` is the one that requires the least of those that the change may have: without it,
+    /// nothing is read or planned.
     async fn write<W: Write>(
         &self,
         context: &RequestContext,
+        verb: Verb,
         write: W,
     ) -> Result<W::Outcome, Error> {
-        self.write_path.execute(context, write).await
+        self.write_path.execute(context, verb, write).await
     }
 
     /// Executes a change with the table locked: see [`App::lock_table`].
     async fn write_locked<W: Write>(
         &self,
         context: &RequestContext,
+        verb: Verb,
         write: W,
     ) -> Result<W::Outcome, Error> {
-        self.write_path.execute_locked(context, write).await
+        self.write_path.execute_locked(context, verb, write).await
     }
 
-    /// Executes a change in the task of a restore.
+    /// Executes a change in the task of a restore, which was decided about as a whole.
     async fn run_write<W: Write>(
         &self,
         context: &RequestContext,
         write: W,
     ) -> Result<W::Outcome, Error> {
-        self.write_path.run(context, write).await
+        self.write_path.run(context, None, write).await
     }
 
     /// Waits until no other write makes or clears the whole table, until the request's deadline.

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 
-use super::{App, RequestContext, ServicePage};
+use super::{App, RequestContext, ServicePage, access::SessionWatch};
 use crate::{
     budget::Budget,
     executor::{ServersOf, ServersOfQuery},
@@ -29,6 +29,8 @@ pub struct PageEntries {
     end: usize,
     part: Part,
     reading: Option<BoxFuture<'static, Result<Part, Error>>>,
+    /// Ends a list that the client takes for long when its credential ceases to be valid.
+    watch: SessionWatch,
 }
 
 /// Servers that were read for a page.
@@ -57,6 +59,7 @@ impl App {
             end: 0,
             part: Part::default(),
             reading: None,
+            watch: SessionWatch::of(context),
         }
     }
 }
@@ -87,6 +90,7 @@ impl PageEntries {
             let reading = match &mut self.reading {
                 Some(reading) => reading,
                 None => {
+                    self.watch.check()?;
                     self.part = Part::default();
                     self.reading.insert(self.read(position))
                 }

@@ -88,11 +88,12 @@ impl App {
         options: RestoreOptions,
     ) -> Result<RestoreStream, Error> {
         let RestoreOptions { mode, stop } = options;
-        let decision = context
-            .principal
-            .may(Verb::RestoreRules, None, context.dry_run);
-        let record =
-            |error: &Error| self.audit_refusal(context, "restore_rules", None, None, error);
+        let decision = may_restore(context, &text, mode).await;
+        let name = match mode {
+            RestoreMode::Replace => "replace_rules",
+            RestoreMode::Execute | RestoreMode::Clear => "restore_rules",
+        };
+        let record = |error: &Error| self.audit_refusal(context, name, None, None, error);
         decision.inspect_err(record)?;
         let timeout = context.deadline.saturating_duration_since(Instant::now());
         let Checked { commands, clears } = text.check().await?;
@@ -136,6 +137,35 @@ impl App {
         };
         Ok(Restore::start(self, &context, timeout, stop, work, lock))
     }
+}
+
+/// Decides about rules: about those that make the whole table by a verb of their own, about others by all
+/// of their commands.
+async fn may_restore(
+    context: &RequestContext,
+    text: &RulesText,
+    mode: RestoreMode,
+) -> Result<(), Error> {
+    let (principal, dry_run) = (context.principal.clone(), context.dry_run);
+    if mode != RestoreMode::Execute {
+        return principal.may(Verb::RestoreRules, None, dry_run);
+    }
+    if principal.may_everything() {
+        return Ok(());
+    }
+    principal.may_list()?;
+    let text = text.clone();
+    let decide = move || {
+        let mut commands = text.commands();
+        commands.try_for_each(|command| {
+            principal.may_execute([(&command.op, None)].into_iter(), dry_run)
+        })
+    };
+    // A text may have a million commands.
+    let decided = tokio::task::spawn_blocking(decide).await;
+    decided.unwrap_or_else(|error| {
+        Err(Error::new(Reason::Internal, "the rules cannot be checked").with_source(error))
+    })
 }
 
 /// About the memory in which the text of a table grows. The response is charged by its length.

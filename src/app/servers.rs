@@ -11,6 +11,7 @@ use crate::{
         Check, FoundServer, Nothing, Plan, ServerQuery, ServersQuery, ServiceQuery, Step,
         Transaction, TypedQuery,
     },
+    identity::Verb,
     model::{
         Error, Op, Server, ServerConfig, ServerDraft, ServerKey, ServiceEntry, ServiceKey, both,
     },
@@ -53,7 +54,7 @@ impl App {
         let read_back = ServerQuery(service, server);
         let transaction =
             Transaction::new(Nothing, |()| Ok(plan), read_back).named("create_server");
-        self.write_server(context, service, server, transaction)
+        self.write_server(context, Verb::CreateServer, service, server, transaction)
             .await
     }
 
@@ -77,7 +78,7 @@ impl App {
         };
         let transaction = Transaction::new(ServiceQuery(service), plan, ServersQuery(service))
             .named("create_servers");
-        let written = Written::from(self.write(context, transaction).await?);
+        let written = Written::from(self.write(context, Verb::CreateServer, transaction).await?);
         written.try_map(|found| {
             let found = found.ok_or_else(|| deleted_since(Error::service_not_found(service)))?;
             let found: HashMap<_, _> = found.iter().map(|server| (server.key, server)).collect();
@@ -128,7 +129,7 @@ impl App {
             })
         };
         let transaction = transaction(service, server, guard, plan).named("replace_server");
-        self.write_server(context, service, server, transaction)
+        self.write_server(context, Verb::UpdateWeight, service, server, transaction)
             .await
     }
 
@@ -145,6 +146,18 @@ impl App {
     ) -> Result<Written<Server>, Error> {
         let named = draft.check_key(server);
         let conditional = matches!(guard, Guard::Matches(_));
+        // Who may change weights only must not change more by the repetition of a merge.
+        let may_change_all = context
+            .principal
+            .may(Verb::UpdateServer, Some(service), false);
+        let merged = match may_change_all {
+            Ok(()) => draft.clone(),
+            Err(_) => {
+                let mut weight = ServerDraft::default();
+                weight.weight = draft.weight;
+                weight
+            }
+        };
         let plan = move |old: Option<&Server>| match old {
             None if create_missing => {
                 let ((), config) = both(named.clone(), draft.create(service, server))?;
@@ -159,14 +172,14 @@ impl App {
                 let ((), config) = both(named.clone(), config)?;
                 let check = || match conditional {
                     true => Check::Unchanged,
-                    false => Check::MergeServer(draft.clone()),
+                    false => Check::MergeServer(merged.clone()),
                 };
                 let step = || set(service, old, config).checked(check());
                 Ok((config != old.config).then(step))
             }
         };
         let transaction = transaction(service, server, guard, plan).named("update_server");
-        self.write_server(context, service, server, transaction)
+        self.write_server(context, Verb::UpdateWeight, service, server, transaction)
             .await
     }
 
@@ -196,18 +209,22 @@ impl App {
         };
         let query = ServerQuery(service, server);
         let transaction = Transaction::repeated(query, plan, Nothing).named("delete_server");
-        Ok(self.write(context, transaction).await?.changed())
+        Ok(self
+            .write(context, Verb::DeleteServer, transaction)
+            .await?
+            .changed())
     }
 
     /// Executes a transaction that reads back a server.
     async fn write_server<P: TypedQuery>(
         &self,
         context: &RequestContext,
+        verb: Verb,
         service: ServiceKey,
         server: ServerKey,
         transaction: Transaction<P, ServerQuery>,
     ) -> Result<Written<Server>, Error> {
-        let written = Written::from(self.write(context, transaction).await?);
+        let written = Written::from(self.write(context, verb, transaction).await?);
         written.try_map(|found| {
             let found = found.ok_or_else(|| deleted_since(Error::service_not_found(service)))?;
             let server_not_found = || deleted_since(Error::server_not_found(service, server));

@@ -11,6 +11,7 @@ use crate::{
         Check, Nothing, Plan, ServiceQuery, ServiceWithServersQuery, ServicesQuery, Step, Table,
         Transaction,
     },
+    identity::Verb,
     model::{
         Change, Diff, Errno, Error, Etag, Include, Op, Reason, Server, ServerDraft, ServiceConfig,
         ServiceDraft, ServiceEntry, ServiceKey, TargetServer, Violation, both, diff_service,
@@ -49,7 +50,7 @@ impl App {
             "is required with address and port, unless fwmark or id is given",
         );
         let (key, config, servers) = new_service(&draft, missing)?;
-        let name = "create_service";
+        let name = ("create_service", Verb::CreateService);
         self.write_service(context, name, key, Guard::None, move |entry| match entry {
             Some(_) => Err(Error::service_exists(key).with_errno(Errno::EEXIST)),
             None => Ok(create(key, config, &servers)),
@@ -82,7 +83,8 @@ impl App {
             let keys = servers.iter().map(|server| server.key);
             keys.collect::<Vec<_>>()
         });
-        let name = "replace_service";
+        // It may change nothing but weights.
+        let name = ("replace_service", Verb::UpdateWeight);
         let write = self.write_service(context, name, key, guard, move |entry| {
             Ok(match entry {
                 None => create(key, config, servers.as_deref().unwrap_or_default()),
@@ -109,7 +111,7 @@ impl App {
     ) -> Result<Written<Arc<ServiceEntry>>, Error> {
         let named = draft.check_key(key);
         let conditional = matches!(guard, Guard::Matches(_));
-        let name = "update_service";
+        let name = ("update_service", Verb::UpdateService);
         self.write_service(context, name, key, guard, move |entry| match entry {
             Some(entry) => {
                 let old = entry.service.config;
@@ -165,11 +167,13 @@ impl App {
         let executed = if with_servers {
             let precondition = ServiceWithServersQuery(key);
             let transaction = Transaction::repeated(precondition, plan, Nothing);
-            self.write(context, transaction.named(name)).await?
+            self.write(context, Verb::DeleteService, transaction.named(name))
+                .await?
         } else {
             let precondition = ServiceQuery(key);
             let transaction = Transaction::repeated(precondition, plan, Nothing);
-            self.write(context, transaction.named(name)).await?
+            self.write(context, Verb::DeleteService, transaction.named(name))
+                .await?
         };
         Ok(executed.changed())
     }
@@ -199,7 +203,7 @@ impl App {
             Ok(Plan::of((count > 0).then(|| Op::Clear.into())))
         };
         let transaction = Transaction::new(ServicesQuery, plan, Nothing).named("clear");
-        self.write_locked(context, transaction).await?;
+        self.write_locked(context, Verb::Clear, transaction).await?;
         Ok(confirm)
     }
 
@@ -214,14 +218,14 @@ impl App {
         match service {
             None => {
                 let transaction = Transaction::new(Nothing, plan(Op::ZeroAll), Nothing);
-                self.write(context, transaction.named("zero"))
+                self.write(context, Verb::ZeroAll, transaction.named("zero"))
                     .await
                     .map(drop)
             }
             Some(key) => {
                 let plan = plan(Op::ZeroService(key));
                 let transaction = Transaction::new(Nothing, plan, ServiceQuery(key));
-                self.write(context, transaction.named("zero"))
+                self.write(context, Verb::ZeroService, transaction.named("zero"))
                     .await
                     .map(drop)
             }
@@ -232,7 +236,7 @@ impl App {
     async fn write_service(
         &self,
         context: &RequestContext,
-        name: &'static str,
+        (name, verb): (&'static str, Verb),
         key: ServiceKey,
         guard: Guard,
         mut plan: impl FnMut(Option<&ServiceEntry>) -> Result<Plan, Error> + Send + 'static,
@@ -244,7 +248,7 @@ impl App {
             plan(entry)
         };
         let transaction = Transaction::repeated(query, plan, query).named(name);
-        let written = Written::from(self.write(context, transaction).await?);
+        let written = Written::from(self.write(context, verb, transaction).await?);
         written.try_map(|found| found.ok_or_else(|| deleted_since(Error::service_not_found(key))))
     }
 }

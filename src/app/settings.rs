@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Answer, App, RequestContext, Written};
 use crate::{
     executor::{EstimationQuery, Plan, SettingsQuery, Step, Transaction},
+    identity::Verb,
     model::{Error, Field, Include, Op, Reason, SettingSpec, SettingValue, Settings},
 };
 
@@ -49,7 +50,7 @@ impl App {
         let transaction = Transaction::new(SettingsQuery, plan, SettingsQuery)
             .about(about)
             .named("update_settings");
-        let executed = self.write(context, transaction).await?;
+        let executed = self.write(context, Verb::SetSetting, transaction).await?;
         let changed = executed
             .steps
             .iter()

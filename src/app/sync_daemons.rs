@@ -3,6 +3,7 @@
 use super::{Answer, App, Guard, RequestContext, Written};
 use crate::{
     executor::{Nothing, Plan, Step, SyncDaemonsQuery, Transaction},
+    identity::Verb,
     model::{Errno, Error, InterfaceState, Op, SyncDaemon, SyncDaemonDraft, SyncState},
 };
 
@@ -55,7 +56,10 @@ impl App {
         let transaction = Transaction::repeated(SyncDaemonsQuery, plan, SyncDaemonsQuery)
             .about(format!("sync_daemon {state}"))
             .named("start_sync_daemon");
-        let written = Written::from(self.write(context, transaction).await?);
+        let written = Written::from(
+            self.write(context, Verb::StartSyncDaemon, transaction)
+                .await?,
+        );
         written.try_map(|daemons| {
             running(&daemons, state)
                 .copied()
@@ -85,7 +89,10 @@ impl App {
         let transaction = Transaction::repeated(SyncDaemonsQuery, plan, Nothing)
             .about(format!("sync_daemon {state}"))
             .named("stop_sync_daemon");
-        Ok(self.write(context, transaction).await?.changed())
+        Ok(self
+            .write(context, Verb::StopSyncDaemon, transaction)
+            .await?
+            .changed())
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{Answer, App, Guard, RequestContext, Written};
 use crate::{
     executor::{Plan, Step, TimeoutsQuery, Transaction},
+    identity::Verb,
     model::{Error, Op, Timeouts, TimeoutsDraft},
 };
 
@@ -29,6 +30,9 @@ impl App {
         let transaction = Transaction::new(TimeoutsQuery, plan, TimeoutsQuery)
             .about(about)
             .named("set_timeouts");
-        Ok(self.write(context, transaction).await?.into())
+        Ok(self
+            .write(context, Verb::SetTimeouts, transaction)
+            .await?
+            .into())
     }
 }

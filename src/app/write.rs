@@ -18,6 +18,7 @@ use super::{
 use crate::{
     audit::AuditLog,
     executor::{Write, Writer},
+    identity::Verb,
     model::{Error, Op, Reason},
 };
 
@@ -82,22 +83,24 @@ impl WritePath {
     pub(super) async fn execute<W: Write>(
         &self,
         context: &RequestContext,
+        verb: Verb,
         write: W,
     ) -> Result<W::Outcome, Error> {
-        self.detach(context, write, None).await
+        self.detach(context, verb, write, None).await
     }
 
     /// Executes a change like [`execute`](Self::execute), with the table locked.
     pub(super) async fn execute_locked<W: Write>(
         &self,
         context: &RequestContext,
+        verb: Verb,
         write: W,
     ) -> Result<W::Outcome, Error> {
         // Nobody waits for the lock in vain.
-        let decision = context.principal.may_change(None, context.dry_run);
+        let decision = context.principal.may(verb, None, context.dry_run);
         decision.inspect_err(|refusal| self.record_refusal(context, write.name(), refusal))?;
         let lock = self.lock_table(context).await?;
-        self.detach(context, write, lock).await
+        self.detach(context, verb, write, lock).await
     }
 
     /// Waits until no other write makes or clears the whole table: two that are interleaved would
@@ -131,13 +134,14 @@ impl WritePath {
     async fn detach<W: Write>(
         &self,
         context: &RequestContext,
+        verb: Verb,
         write: W,
         lock: Option<TableLock>,
     ) -> Result<W::Outcome, Error> {
         let mut work = Box::pin({
             let (path, context) = (self.clone(), context.clone());
             async move {
-                let outcome = path.run(&context, write).await;
+                let outcome = path.run(&context, Some(verb), write).await;
                 drop(lock);
                 outcome
             }
@@ -177,6 +181,7 @@ impl WritePath {
     pub(super) async fn run<W: Write>(
         &self,
         context: &RequestContext,
+        verb: Option<Verb>,
         write: W,
     ) -> Result<W::Outcome, Error> {
         let mut unfinished = Unfinished {
@@ -186,7 +191,7 @@ impl WritePath {
             about: write.about(),
             finished: false,
         };
-        let outcome = match authorise(context, write) {
+        let outcome = match authorise(context, verb, write) {
             Ok(write) => {
                 let write = self.writer.write(write, context.deadline, context.dry_run);
                 write.await
@@ -286,7 +291,7 @@ impl Drop for Unfinished<'_> {
 
 /// The one decision about writes: whether the principal may request the change, and then, from inside
 /// the executor, whether it may execute what the change was planned to be.
-fn authorise<W: Write>(context: &RequestContext, write: W) -> Result<W, Error> {
+fn authorise<W: Write>(context: &RequestContext, verb: Option<Verb>, write: W) -> Result<W, Error> {
     let RequestContext {
         principal, dry_run, ..
     } = context;
@@ -294,7 +299,9 @@ fn authorise<W: Write>(context: &RequestContext, write: W) -> Result<W, Error> {
     if principal.may_everything() {
         return Ok(write);
     }
-    principal.may_change(write.service(), dry_run)?;
+    if let Some(verb) = verb {
+        principal.may(verb, write.service(), dry_run)?;
+    }
     let principal = principal.clone();
     write.checked(Box::new(move |operations| {
         principal.may_execute(operations, dry_run)

@@ -60,18 +60,6 @@ impl Principal {
         }
     }
 
-    /// Decides whether the principal may request a change at all, before anything is read for it. What
-    /// it changes is decided by [`may_execute`](Self::may_execute).
-    pub fn may_change(&self, service: Option<ServiceKey>, dry_run: bool) -> Result<(), Error> {
-        // The write that requires the least.
-        let verb = Verb::UpdateWeight;
-        let grant = self.grant_of(verb, dry_run)?;
-        match service {
-            Some(_) => self.scope_has(grant, verb, service, dry_run),
-            None => Ok(()),
-        }
-    }
-
     /// Whether lists show a service to the principal.
     pub fn sees(&self, service: ServiceKey) -> bool {
         let grant = self.grant.as_ref();

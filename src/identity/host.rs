@@ -28,6 +28,13 @@ pub enum Host {
 #[error("not a host name or IP address with an optional port")]
 pub struct InvalidAuthority;
 
+impl Host {
+    /// Whether it is a name with a dot, which DNS may resolve to any address.
+    pub fn is_qualified(&self) -> bool {
+        matches!(self, Self::Name(name) if name.contains('.'))
+    }
+}
+
 // === impl Authority ===
 
 impl FromStr for Authority {

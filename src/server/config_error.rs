@@ -97,6 +97,11 @@ pub enum ConfigProblem {
          network, set --insecure or insecure = true"
     )]
     NotLoopback(String),
+    /// There is a policy, and `dev` would permit everything nevertheless.
+    #[error(
+        "dev permits everything without a credential, whatever the policy says; set one of both"
+    )]
+    DevWithPolicy,
     /// A listener is reachable from other machines, and `dev` is set.
     #[error(
         "{0} is not a loopback address, and dev permits everything without a credential. Remove \

@@ -82,6 +82,9 @@ fn check_host(request: &Request, hosts: &AllowedHosts) -> Result<(), Error> {
         let authority: Authority = text
             .parse()
             .map_err(|error| Error::invalid(name, format!("{} is {error}", shown(&text))))?;
+        // A page of another site reaches a unix socket, too: through a port of the operator's machine
+        // that ssh forwards to it.
+        let is_local = is_local && !authority.host.is_qualified();
         if !is_local && !hosts.contains(&authority.host) {
             let detail = format!(
                 "{name} is {}, which is no name of this daemon",

@@ -217,6 +217,9 @@ impl ConfigBuilder {
                 self.reject_value_of("listen", problem);
             }
         }
+        if self.config.dev && self.config.policy.is_some() {
+            self.reject_value_of("dev", ConfigProblem::DevWithPolicy);
+        }
         for address in listen.into_iter().filter(|address| !address.is_local()) {
             let is_tls = address.is_tls();
             let address = address.to_string();

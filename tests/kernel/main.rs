@@ -13,6 +13,7 @@
     reason = "a test that panics fails"
 )]
 
+mod access;
 #[path = "../common/mod.rs"]
 mod common;
 mod concurrent;

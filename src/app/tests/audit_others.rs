@@ -197,7 +197,7 @@ async fn a_write_that_the_end_of_the_daemon_interrupts_is_recorded_as_unknown() 
     let query = ServiceQuery(key(TCP));
     let transaction = Transaction::new(Nothing, |()| Ok(Plan::nothing()), query).named("zero");
     let path = app.write_path.clone();
-    let mut write = Box::pin(path.run(context(), transaction));
+    let mut write = Box::pin(path.run(context(), None, transaction));
     assert!(write.as_mut().now_or_never().is_none());
     drop(write);
     let record = last(&app).await;

@@ -210,6 +210,25 @@ async fn patch_keeps_a_field_of_a_server_that_another_program_changes_meanwhile(
 }
 
 #[tokio::test]
+async fn a_merge_of_an_operators_patch_changes_the_weight_only() {
+    let (kernel, app) = setup();
+    create_service(&app, TCP, &["10.0.0.1-80"]).await;
+    before_second(&kernel, command::GET_DEST, |kernel| {
+        set_destination(kernel, 1, 9);
+    });
+    let context = RequestContext {
+        principal: principal("oncall", Role::Operator),
+        ..context().clone()
+    };
+    // The threshold is what it was when the change was planned.
+    let draft = serde_json::from_value(json!({"weight": 5, "upper_threshold": 0})).unwrap();
+    let server = server_key("10.0.0.1-80");
+    let written = app.update_server(&context, key(TCP), server, draft, NONE, false);
+    let config = written.await.unwrap().value.config;
+    assert_eq!((config.weight, config.upper_threshold), (5, 9));
+}
+
+#[tokio::test]
 async fn patch_keeps_a_field_of_a_service_that_another_program_changes_meanwhile() {
     let (kernel, app) = setup();
     create_service(&app, TCP, &["10.0.0.1-80"]).await;

@@ -210,7 +210,7 @@ async fn a_write_whose_outcome_the_daemon_does_not_live_to_see_is_logged() {
     let create = app.create_service(context(), draft);
     let mut create = Box::pin(create);
     assert!(create.as_mut().now_or_never().is_none());
-    let mut write = Box::pin(path.run(context(), transaction));
+    let mut write = Box::pin(path.run(context(), None, transaction));
     assert!(write.as_mut().now_or_never().is_none());
     drop(write);
     let event = log.take_one();

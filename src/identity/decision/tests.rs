@@ -234,16 +234,3 @@ proptest! {
         );
     }
 }
-
-#[test]
-fn a_change_may_be_requested_by_those_who_may_change_something() {
-    for role in Role::ALL {
-        let may = principal(role, Scope::default(), false).may_change(None, false);
-        assert_eq!(may.is_ok(), role >= Role::Operator);
-    }
-    let viewer = principal(Role::Viewer, Scope::default(), false);
-    viewer.may_change(Some(service(INSIDE)), true).unwrap();
-    scoped(Role::Operator)
-        .may_change(Some(service(OUTSIDE)), false)
-        .unwrap_err();
-}

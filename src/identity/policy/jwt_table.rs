@@ -58,15 +58,7 @@ const MAX_ITEMS: usize = 1000;
 impl JwtTable {
     /// The issuer, of which `others` come before it.
     pub(super) fn issuer(self, others: &[JwtIssuer<Grant>]) -> Result<JwtIssuer<Grant>, String> {
-        if others.len() >= MAX_ISSUERS {
-            return Err(format!("more than {MAX_ISSUERS} issuers"));
-        }
-        if others
-            .iter()
-            .any(|other| other.issuer.issuer == self.issuer)
-        {
-            return Err("issuer: it has an entry already; add the audience and roles there".into());
-        }
+        self.check_number(others)?;
         let audiences = match self.audience {
             Audience::One(audience) => vec![audience],
             Audience::Several(audiences) => audiences,
@@ -120,6 +112,18 @@ impl JwtTable {
             roles: roles.collect::<Result<_, _>>()?,
         };
         Ok(JwtIssuer { issuer, keys })
+    }
+
+    /// Refuses an issuer that has an entry already, and too many of them.
+    fn check_number(&self, others: &[JwtIssuer<Grant>]) -> Result<(), String> {
+        if others.len() >= MAX_ISSUERS {
+            return Err(format!("more than {MAX_ISSUERS} issuers"));
+        }
+        let mut others = others.iter();
+        match others.any(|other| other.issuer.issuer == self.issuer) {
+            true => Err("issuer: it has an entry already; add the audience and roles there".into()),
+            false => Ok(()),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use serde_json::Value;
 
+use super::daemon::Daemon;
 use crate::{
     common::parity::{CommandOutput, links, shell},
     scripted::{JSON, Server, response},
@@ -105,6 +106,39 @@ fn can_i_answers_with_its_exit_code_too() {
     ));
     let output = run(&server, "ipvsadm can-i x");
     assert_eq!((output.code, output.stdout.as_str()), (2, ""), "{output:?}");
+}
+
+#[test]
+fn a_daemon_answers_all_three() {
+    let daemon = Daemon::start();
+    let run = |cmd: &str| {
+        let output = daemon.run(cmd, "");
+        assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{cmd}");
+        output.stdout
+    };
+    assert_eq!(
+        run("ipvsadm whoami"),
+        "name   anonymous\nkind   anonymous\nrole   admin\nscope  everything\n"
+    );
+    assert_eq!(run("ipvsadm can-i update-weight tcp-192.0.2.1-80"), "yes\n");
+    run("ipvsadm -A -t 192.0.2.1:80");
+    run("ipvsadm -A -t 192.0.2.2:80");
+    let table = run("ipvsadm audit --service tcp-192.0.2.1-80 --since 1h --limit 5");
+    let lines: Vec<_> = table.lines().collect();
+    let [_, line] = lines[..] else {
+        panic!("{table}");
+    };
+    for part in [
+        " anonymous ",
+        " create_service ",
+        " tcp-192.0.2.1-80 ",
+        " success",
+    ] {
+        assert!(line.contains(part), "{table}");
+    }
+    let output = daemon.run("ipvsadm can-i nonsense", "");
+    assert_eq!(output.code, 2, "{output:?}");
+    assert!(output.stderr.contains("update_weight"), "{output:?}");
 }
 
 /// A page of audit records with the numbers from `first`.

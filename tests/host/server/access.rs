@@ -24,8 +24,8 @@ use tower::ServiceExt;
 use super::harness::test_config;
 
 const DOCUMENT: &str = include_str!("../../../docs/security.md");
-const SERVICE: &str = "tcp-192.0.2.1-80";
-const SERVER: &str = "192.168.10.1-80";
+pub const SERVICE: &str = "tcp-192.0.2.1-80";
+pub const SERVER: &str = "192.168.10.1-80";
 
 /// A machine without accounts.
 pub struct NoAccounts;
@@ -90,11 +90,12 @@ enum Verdict {
     Denied,
 }
 
-struct Call {
-    method: Method,
-    path: String,
-    media_type: &'static str,
-    body: Vec<u8>,
+#[derive(Clone)]
+pub struct Call {
+    pub method: Method,
+    pub path: String,
+    pub media_type: &'static str,
+    pub body: Vec<u8>,
 }
 
 impl Guarded {
@@ -113,7 +114,7 @@ impl Guarded {
         assert_eq!(status, 201);
     }
 
-    async fn send(&self, call: &Call, token: Option<&str>) -> (u16, http::HeaderMap, Vec<u8>) {
+    pub async fn send(&self, call: &Call, token: Option<&str>) -> (u16, http::HeaderMap, Vec<u8>) {
         let mut request = Request::builder()
             .method(call.method.clone())
             .uri(&call.path)
@@ -178,11 +179,16 @@ fn grpc_call(method: &str, message: Vec<u8>) -> Call {
 }
 
 /// A valid request of an operation of the HTTP API.
-fn http_request(operation: &str) -> Call {
+pub fn http_request(operation: &str) -> Call {
     let (method, path) = operation.split_once(' ').unwrap();
     if operation == "PATCH /v1/services/{service}/servers/{server} of the weight" {
         let path = path.trim_end_matches(" of the weight");
         return http_call(method, path, r#"{"weight": 5}"#);
+    }
+    if operation == "POST /v1/rules of the whole table (clear=true)" {
+        let mut call = http_call(method, "/v1/rules?clear=true", "-A -t 192.0.2.3:80 -s rr\n");
+        call.media_type = "text/plain";
+        return call;
     }
     let (query, body) = match operation {
         "GET /v1/can-i" => ("?verb=clear", ""),
@@ -208,7 +214,7 @@ fn http_request(operation: &str) -> Call {
 }
 
 /// A valid request of a method.
-fn grpc_request(method: &str) -> Call {
+pub fn grpc_request(method: &str) -> Call {
     let service = || {
         Some(pb::Service {
             id: SERVICE.to_owned(),
@@ -380,7 +386,7 @@ fn grpc_request(method: &str) -> Call {
 }
 
 /// The table of the documentation: each operation with its lowest role; `None` for none.
-fn documented() -> (
+pub fn documented() -> (
     BTreeMap<String, Option<Role>>,
     BTreeMap<String, Option<Role>>,
 ) {
@@ -596,4 +602,21 @@ async fn every_refused_attempt_is_in_the_audit_without_the_secret() {
             ["anonymous", "authenticate", "", "unauthenticated"],
         ]
     );
+}
+
+#[tokio::test]
+async fn who_may_not_clear_does_not_learn_the_number_of_services() {
+    let scope = "scope = [{fwmark = '1'}]\nscope_reads = true";
+    let daemon = guarded(policy_of_roles(scope));
+    daemon.kernel.add_service(Service::new(ServiceId::tcp(
+        "192.0.2.1:80".parse().unwrap(),
+    )));
+    for (query, role) in [
+        ("?confirm=9&dry_run=true", Role::Viewer),
+        ("?confirm=9", Role::Editor),
+    ] {
+        let call = http_call("DELETE", &format!("/v1/services{query}"), "");
+        let (status, _, body) = daemon.send(&call, Some(&token(role))).await;
+        assert_eq!(status, 403, "{}", String::from_utf8_lossy(&body));
+    }
 }

@@ -248,15 +248,22 @@ async fn configured_names_are_accepted_and_a_star_accepts_all() {
 }
 
 #[tokio::test]
-async fn a_unix_socket_accepts_any_host() {
+async fn a_unix_socket_accepts_names_without_a_dot() {
     let directory = TempDir::new();
     let mut config = test_config();
     config.listen = vec![directory.socket().1];
+    config.allowed_hosts = vec!["director.example".to_owned()];
     let daemon = start(&config).await;
+    for host in ["any", "Host", "192.0.2.1:80", "director.example"] {
+        let host = format!("Host: {host}");
+        let response = daemon.send("GET", "/healthz", &[&host], "").await;
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    }
+    // Such as a page of another site, by a port that ssh forwards to the socket.
     let response = daemon
         .send("GET", "/healthz", &["Host: any.example"], "")
         .await;
-    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    assert_refused(&response, 403, "CROSS_SITE", "a foreign name");
     let response = daemon
         .raw("GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n")
         .await;
