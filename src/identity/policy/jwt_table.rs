@@ -68,38 +68,10 @@ impl JwtTable {
             .name_claim
             .unwrap_or_else(|| DEFAULT_NAME_CLAIM.to_owned());
         let leeway_seconds = self.leeway_seconds.unwrap_or(DEFAULT_LEEWAY_SECONDS);
-        let is_empty = |texts: &[String]| texts.is_empty() || texts.iter().any(String::is_empty);
-        for (wrong, message) in [
-            (
-                self.issuer.is_empty(),
-                "issuer: it is the claim iss of the tokens, not empty",
-            ),
-            (
-                is_empty(&audiences),
-                "audience: expected one or more texts, none of them empty",
-            ),
-            (
-                algorithms.is_empty(),
-                "algorithms: expected some of RS256, ES256 and EdDSA",
-            ),
-            (
-                name_claim.is_empty(),
-                "name_claim: expected the name of a claim",
-            ),
-            (
-                leeway_seconds > MAX_LEEWAY_SECONDS,
-                "leeway_seconds: expected 0 to 300",
-            ),
-            (
-                self.role.is_empty(),
-                "at least one [[jwt.role]] is required: without, no token permits anything",
-            ),
-            (self.role.len() > MAX_ITEMS, "role: more than 1000"),
-            (audiences.len() > MAX_ITEMS, "audience: more than 1000"),
-        ] {
-            if wrong {
-                return Err(message.to_owned());
-            }
+        if self.role.is_empty() || self.role.len() > MAX_ITEMS {
+            let expected =
+                "expected 1 to 1000 tables [[jwt.role]]: without, no token permits anything";
+            return Err(format!("role: {expected}"));
         }
         let keys = keys(self.jwks_file, self.jwks_url, self.ca)?;
         let roles = self.role.into_iter().enumerate().map(RoleTable::rule);
@@ -111,6 +83,7 @@ impl JwtTable {
             name_claim,
             roles: roles.collect::<Result<_, _>>()?,
         };
+        check(&issuer)?;
         Ok(JwtIssuer { issuer, keys })
     }
 
@@ -125,6 +98,39 @@ impl JwtTable {
             false => Ok(()),
         }
     }
+}
+
+/// Checks the values that have a range.
+fn check(issuer: &Issuer<Grant>) -> Result<(), String> {
+    let audiences = &issuer.audiences;
+    let has_audiences = (1..=MAX_ITEMS).contains(&audiences.len());
+    for (is_valid, message) in [
+        (
+            !issuer.issuer.is_empty(),
+            "issuer: it is the claim iss of the tokens, not empty",
+        ),
+        (
+            has_audiences && !audiences.iter().any(String::is_empty),
+            "audience: expected one or more texts, none of them empty, at most 1000",
+        ),
+        (
+            !issuer.algorithms.is_empty(),
+            "algorithms: expected some of RS256, ES256 and EdDSA",
+        ),
+        (
+            !issuer.name_claim.is_empty(),
+            "name_claim: expected the name of a claim",
+        ),
+        (
+            issuer.leeway_seconds <= MAX_LEEWAY_SECONDS,
+            "leeway_seconds: expected 0 to 300",
+        ),
+    ] {
+        if !is_valid {
+            return Err(message.to_owned());
+        }
+    }
+    Ok(())
 }
 
 fn keys(

@@ -374,10 +374,7 @@ fn errors_of_identity_providers_have_line_and_key() {
             one.replace("claim = \"groups\"", "claims = \"groups\""),
             "jwt[0].role[1].claims: unknown field",
         ),
-        (
-            roles.to_owned(),
-            "jwt[0]: at least one [[jwt.role]] is required",
-        ),
+        (roles.to_owned(), "jwt[0]: role: expected 1 to 1000 tables"),
         (
             format!("{one}\n{one}"),
             "jwt[1]: issuer: it has an entry already",
