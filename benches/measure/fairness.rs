@@ -111,7 +111,9 @@ impl Options {
                 _ => drop(abusers.spawn(self.abuse(address, abuse, achieved.clone()))),
             }
         }
+        let begin = Instant::now();
         let times = runtime.block_on(self.honest(address));
+        let seconds = begin.elapsed().as_secs_f64();
         achieved.stop.store(true, Ordering::Relaxed);
         let mut times = times?;
         let name = format!("{quotas}, {abuse:?}");
@@ -122,7 +124,7 @@ impl Options {
         ] {
             sample(work, self.size, &name, 1, quantile(&mut times, part));
         }
-        let rate = |count: &AtomicU64| count.load(Ordering::Relaxed) / self.seconds;
+        let rate = |count: &AtomicU64| (count.load(Ordering::Relaxed) as f64 / seconds).round();
         let (answered, refused) = (rate(&achieved.answered), rate(&achieved.refused));
         remark(format!(
             "{name}: the abuser has {answered} answers and {refused} refusals per second"
@@ -143,7 +145,7 @@ impl Options {
 
     /// The latencies of the honest clients, in milliseconds.
     async fn honest(&self, address: SocketAddr) -> anyhow::Result<Vec<f64>> {
-        let requests = (self.seconds * 1000 / PACE.as_millis() as u64) as usize;
+        let end = Instant::now() + Duration::from_secs(self.seconds);
         let mut clients = JoinSet::new();
         for number in 0..self.clients {
             let source = Ipv4Addr::from_bits(Ipv4Addr::new(127, 0, 1, 1).to_bits() + number);
@@ -154,13 +156,16 @@ impl Options {
                 let mut ticks = interval(PACE);
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 let mut times = Vec::new();
-                for request in 0..requests {
+                for request in 0_usize.. {
                     ticks.tick().await;
+                    if Instant::now() >= end {
+                        break;
+                    }
                     let begin = Instant::now();
                     match request % 2 {
                         0 => drop(client.read(&service).await?),
                         _ => {
-                            let body = format!("{{\"weight\":{request}}}");
+                            let body = format!("{{\"weight\":{}}}", request % 60_000);
                             client.write(Method::PATCH, &server, body).await?;
                         }
                     }
