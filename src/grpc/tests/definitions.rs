@@ -86,7 +86,7 @@ fn writes_and_only_writes_have_dry_run() {
 }
 
 #[test]
-fn only_counters_and_rates_have_64_bits() {
+fn only_counters_rates_and_sequence_numbers_have_64_bits() {
     use prost_types::field_descriptor_proto::Type;
     let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
     let files = set.file.iter().filter(|file| file.package() == "ipvsd.v1");
@@ -102,7 +102,7 @@ fn only_counters_and_rates_have_64_bits() {
         }
     }
     wide.sort_unstable();
-    assert_eq!(wide, ["SettingValue.integer"]);
+    assert_eq!(wide, ["AuditRecord.seq", "SettingValue.integer"]);
 }
 
 #[test]

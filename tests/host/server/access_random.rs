@@ -166,7 +166,7 @@ fn needed(before: &Table, after: &Table) -> Option<(Role, bool)> {
         for (old, new) in old_servers.iter().zip(new_servers) {
             let reweighted = Destination {
                 weight: new.weight,
-                ..old.clone()
+                ..*old
             };
             if reweighted != *new {
                 add(Role::Editor, id);
@@ -215,7 +215,7 @@ async fn no_write_reaches_the_kernel_that_the_policy_does_not_permit() {
     let (mut executed, mut refused) = (0, 0);
     for _ in 0..requests {
         // Now and then the table is as the requests expect it.
-        if rng.next_u64() % 4 == 0 {
+        if rng.next_u64().is_multiple_of(4) {
             daemon.kernel.flush();
             for id in [SERVICE, OUTSIDE] {
                 let address = id.trim_start_matches("tcp-").replace("-80", ":80");
