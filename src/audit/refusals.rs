@@ -24,7 +24,7 @@ pub(super) struct Refusals {
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
 /// Requests of a peer that are recorded one by one, per [`WINDOW`].
 pub(super) const MAX_RECORDS: u32 = 10;
-/// Peers that are told apart within a [`WINDOW`]. All others share one limit.
+/// Peers that are distinguished within a [`WINDOW`]. All others share one limit.
 pub(super) const MAX_PEERS: usize = 64;
 
 // === impl Refusals ===

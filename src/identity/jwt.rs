@@ -232,12 +232,12 @@ fn check_times(claims: &Claims, leeway: Duration, now: SystemTime) -> Result<Sys
     let time =
         |name: &'static str| claims::time(claims, name).map_err(|Malformed| JwtError::Claim(name));
     let expiry = time("exp")?.ok_or(JwtError::Missing("exp"))?;
-    let expires = UNIX_EPOCH + Duration::from_secs(expiry.floor) + leeway;
+    let expires = UNIX_EPOCH + Duration::from_secs(expiry.low) + leeway;
     if now >= expires {
         return Err(JwtError::Expired);
     }
     for name in ["nbf", "iat"] {
-        let begin = time(name)?.map(|begin| UNIX_EPOCH + Duration::from_secs(begin.ceil));
+        let begin = time(name)?.map(|begin| UNIX_EPOCH + Duration::from_secs(begin.high));
         if begin.is_some_and(|begin| now + leeway < begin) {
             return Err(JwtError::NotYetValid(name));
         }

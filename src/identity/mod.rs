@@ -51,7 +51,7 @@ pub enum Peer {
     },
 }
 
-/// What peers are told apart by: the address, as far as its owner cannot choose it.
+/// What distinguishes peers: the address, as far as its owner cannot choose it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PeerKey {
     /// An IPv4 address.

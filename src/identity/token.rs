@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(hash.to_string(), text);
         assert_eq!(text.to_uppercase().parse(), Ok(hash));
         assert!(hash.matches(&text.parse().unwrap()));
-        assert!(!hash.matches(&TokenHash::of("abd")));
+        assert!(!hash.matches(&TokenHash::of("abcd")));
     }
 
     #[test]

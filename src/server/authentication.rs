@@ -1,6 +1,6 @@
 //! Authentication: the principal of each request.
 //!
-//! A request that presents a token is judged by it alone. Without one, the connection's own credential
+//! A request that presents a token is decided by it alone. Without one, the connection's own credential
 //! counts: the client certificate, or the process at the other end of a unix socket.
 
 use std::{

@@ -147,8 +147,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
         }
     }
 
-    /// Writes and frees the batch. What TLS holds of it is written too: who collected it has been told
-    /// that it was flushed.
+    /// Writes and frees the batch. What TLS holds of it is written too: to those who collected it,
+    /// it counts as flushed.
     fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(batch) = &mut self.batch else {
             return Poll::Ready(Ok(()));

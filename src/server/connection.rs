@@ -1,5 +1,5 @@
-//! One connection, from accept to close: with or without TLS, HTTP/1 or HTTP/2, which the client's first
-//! bytes tell.
+//! One connection, from accept to close: with or without TLS, HTTP/1 or HTTP/2, by the client's first
+//! bytes.
 
 use std::{
     future::{pending, poll_fn},

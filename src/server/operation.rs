@@ -30,7 +30,7 @@ mod tests {
 
     /// In both APIs, writes and only writes have `dry_run`.
     #[test]
-    fn operations_of_http_are_told_apart() {
+    fn operations_of_http_are_distinguished() {
         let document = serde_json::to_value(http_api::openapi()).unwrap();
         let (mut reads, mut writes) = (0, 0);
         for (path, item) in document["paths"].as_object().unwrap() {
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_of_grpc_are_told_apart() {
+    fn methods_of_grpc_are_distinguished() {
         let set = FileDescriptorSet::decode(proto::DESCRIPTORS).unwrap();
         let messages = || set.file.iter().flat_map(|file| &file.message_type);
         let services = set.file.iter().flat_map(|file| &file.service);

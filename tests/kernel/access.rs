@@ -272,9 +272,9 @@ fn on_three_directors_each_principal_does_what_it_may_and_nothing_else() {
                 .any(|[who, what, _]| who == principal && what == operation)
         };
         for (principal, operation) in [
-            ("controller", "create_service"),
-            ("controller", "clear"),
-            ("grafana", "delete_service"),
+            // ipvsctl sends its commands as rules.
+            ("controller", "restore_rules"),
+            ("grafana", "restore_rules"),
             ("oncall", "delete_service"),
             ("anonymous", "authenticate"),
         ] {

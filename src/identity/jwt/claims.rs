@@ -13,9 +13,9 @@ const MAX_TIME: u64 = 253_402_300_799;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Time {
     /// Rounded down.
-    pub(super) floor: u64,
+    pub(super) low: u64,
     /// Rounded up.
-    pub(super) ceil: u64,
+    pub(super) high: u64,
 }
 
 /// A claim has the wrong type or is out of range.
@@ -51,8 +51,8 @@ pub(super) fn time(claims: &Claims, name: &str) -> Result<Option<Time>, Malforme
     };
     let time = match value.as_u64() {
         Some(seconds) => Time {
-            floor: seconds,
-            ceil: seconds,
+            low: seconds,
+            high: seconds,
         },
         None => {
             let seconds = value
@@ -60,12 +60,12 @@ pub(super) fn time(claims: &Claims, name: &str) -> Result<Option<Time>, Malforme
                 .filter(|s| (0.0..=MAX_TIME as f64).contains(s));
             let seconds = seconds.ok_or(Malformed)?;
             Time {
-                floor: seconds.floor() as u64,
-                ceil: seconds.ceil() as u64,
+                low: seconds.trunc() as u64,
+                high: seconds.ceil() as u64,
             }
         }
     };
-    match time.ceil <= MAX_TIME {
+    match time.high <= MAX_TIME {
         true => Ok(Some(time)),
         false => Err(Malformed),
     }
@@ -151,8 +151,8 @@ mod tests {
     #[test]
     fn times_are_numbers() {
         let time = |value: Value| time(&claims(json!({"exp": value})), "exp");
-        assert_eq!(time(json!(5)), Ok(Some(Time { floor: 5, ceil: 5 })));
-        assert_eq!(time(json!(5.5)), Ok(Some(Time { floor: 5, ceil: 6 })));
+        assert_eq!(time(json!(5)), Ok(Some(Time { low: 5, high: 5 })));
+        assert_eq!(time(json!(5.5)), Ok(Some(Time { low: 5, high: 6 })));
         assert_eq!(time(json!(MAX_TIME)).map(|time| time.is_some()), Ok(true));
         for wrong in [
             json!("5"),

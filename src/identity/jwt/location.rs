@@ -36,9 +36,7 @@ pub enum KeyUrlError {
     #[error("a URL of keys begins with https://")]
     Scheme,
     /// `http` to another machine.
-    #[error(
-        "http:// is accepted for this machine only: whoever is on the path could replace the keys"
-    )]
+    #[error("http:// is accepted for this machine only: anyone on the path could replace the keys")]
     Plain,
     /// The URL has a user or password.
     #[error("a URL of keys has no user and password: they would be logged")]

@@ -92,7 +92,7 @@ fn each_write_changes_the_stamp() {
     path.write("1");
     let first = FileStamp::at(&path.0).unwrap();
     assert_eq!(FileStamp::at(&path.0), Some(first));
-    // The same size and the old time of modification: only ctime tells.
+    // The same size and the old time of modification: only ctime differs.
     let until = std::time::Instant::now() + Duration::from_secs(20);
     let modified = fs::metadata(&path.0).unwrap().modified().unwrap();
     loop {

@@ -61,7 +61,7 @@ struct State {
 #[derive(Clone, Debug)]
 struct Keys {
     set: Arc<KeySet>,
-    /// SHA-256 of the text, which tells one set from another.
+    /// SHA-256 of the text, which distinguishes one set from another.
     digest: [u8; 32],
     /// When the text was last read.
     confirmed: Instant,

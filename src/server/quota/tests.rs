@@ -228,7 +228,7 @@ fn the_number_of_accounts_is_bounded() {
     assert_eq!(admitted(&quotas, &key(MAX_ACCOUNTS + 1), Read), 0);
     assert_eq!(quotas.principals.len(), MAX_ACCOUNTS);
     assert_eq!(admitted(&quotas, &peer("192.0.2.1"), Read), 20);
-    // Those that are like new ones make room.
+    // Those that are like new ones are removed.
     clock.advance(Duration::from_secs(61));
     assert_eq!(admitted(&quotas, &key(MAX_ACCOUNTS + 1), Read), 20);
     assert_eq!(quotas.principals.len(), 2);

@@ -124,7 +124,7 @@ pub enum IssueError {
     Make(#[from] rcgen::Error),
 }
 
-/// Makes a certificate and its key, and returns what to tell the user. Blocks.
+/// Makes a certificate and its key, and returns a message for the user. Blocks.
 pub fn issue(options: &CertOptions) -> Result<String, IssueError> {
     if options.certificate == options.key {
         return Err(IssueError::SameFile);

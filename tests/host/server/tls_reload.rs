@@ -253,7 +253,7 @@ impl Seen {
     }
 }
 
-/// Sends requests on one connection until told to stop.
+/// Sends requests on one connection until it is to stop.
 async fn use_kept(address: SocketAddr, client: ClientConfig, seen: Arc<Seen>) {
     let mut stream = connect(address, &client).await;
     while !seen.done.load(Ordering::Relaxed) {
@@ -261,7 +261,7 @@ async fn use_kept(address: SocketAddr, client: ClientConfig, seen: Arc<Seen>) {
     }
 }
 
-/// Sends requests on a connection each until told to stop.
+/// Sends requests on a connection each until it is to stop.
 async fn use_new(address: SocketAddr, client: ClientConfig, seen: Arc<Seen>) {
     while !seen.done.load(Ordering::Relaxed) {
         let outcome = async {
