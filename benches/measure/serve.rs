@@ -106,6 +106,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 async fn serve_ipvsd(kernel: &FakeKernel) -> anyhow::Result<SocketAddr> {
     let config = Config {
         listen: vec!["127.0.0.1:0".parse()?],
+        dev: true,
         ..Config::default()
     };
     Log::start(&config.log)?;
