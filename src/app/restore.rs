@@ -366,9 +366,7 @@ impl Restore {
             ),
         });
     }
-}
 
-impl Restore {
     /// Records the end in the audit trail. The parts have records of their own.
     fn record(&self, error: Option<&Error>) {
         let RestoreSummary {

@@ -6,7 +6,7 @@ use super::{
     Answer, App, RequestContext,
     info::ipvs_version,
     restore::{FIRST_CHUNK, Restore, RestoreStream, Work},
-    rules_text::{Checked, RulesText},
+    rules_text::{Checked, RulesText, yield_sometimes},
 };
 use crate::{
     executor::{InfoQuery, TableQuery},
@@ -146,7 +146,7 @@ async fn may_restore(
     text: &RulesText,
     mode: RestoreMode,
 ) -> Result<(), Error> {
-    let (principal, dry_run) = (context.principal.clone(), context.dry_run);
+    let (principal, dry_run) = (&context.principal, context.dry_run);
     if mode != RestoreMode::Execute {
         return principal.may(Verb::RestoreRules, None, dry_run);
     }
@@ -154,18 +154,11 @@ async fn may_restore(
         return Ok(());
     }
     principal.may_list()?;
-    let text = text.clone();
-    let decide = move || {
-        let mut commands = text.commands();
-        commands.try_for_each(|command| {
-            principal.may_execute([(&command.op, None)].into_iter(), dry_run)
-        })
-    };
-    // A text may have a million commands.
-    let decided = tokio::task::spawn_blocking(decide).await;
-    decided.unwrap_or_else(|error| {
-        Err(Error::new(Reason::Internal, "the rules cannot be checked").with_source(error))
-    })
+    for (index, command) in text.commands().enumerate() {
+        principal.may_execute([(&command.op, None)].into_iter(), dry_run)?;
+        yield_sometimes(index).await;
+    }
+    Ok(())
 }
 
 /// About the memory in which the text of a table grows. The response is charged by its length.

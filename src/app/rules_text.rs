@@ -121,7 +121,7 @@ impl From<String> for RulesText {
 }
 
 /// Lets other tasks run now and then.
-async fn yield_sometimes(index: usize) {
+pub(super) async fn yield_sometimes(index: usize) {
     if index % LINES_PER_YIELD == LINES_PER_YIELD - 1 {
         tokio::task::yield_now().await;
     }

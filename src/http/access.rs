@@ -8,13 +8,11 @@ use super::{
     problem::Problem,
     query::{NoParams, Query, QueryValue, query},
     reply, schema,
-    shape::{choice, text},
+    shape::choice,
     state::Api,
+    values::ServiceId,
 };
-use crate::{
-    identity::Verb,
-    model::{Error, ServiceKey},
-};
+use crate::{identity::Verb, model::Error};
 
 query! {
     /// Query parameters of the question whether something is permitted.
@@ -22,7 +20,7 @@ query! {
         /// The verb. Required.
         verb: Verb = "update_weight",
         /// Id of a service. Without it, the question is about all services.
-        service: ServiceKey = "tcp-192.0.2.1-80",
+        service: ServiceId = "tcp-192.0.2.1-80",
     }
 }
 
@@ -58,7 +56,9 @@ pub(super) async fn can_i(
 ) -> Result<Response, Problem> {
     let context = caller.context();
     let verb = verb.ok_or_else(|| Error::invalid("verb", "is required"))?;
-    let permission = api.app.permission(&context, verb, service)?;
+    let permission = api
+        .app
+        .permission(&context, verb, service.map(|ServiceId(key)| key))?;
     Ok(reply::plain(&permission)?)
 }
 
@@ -72,15 +72,5 @@ impl QueryValue for Verb {
             let all = Self::ALL.map(Self::as_str);
             format!("{text:?} is not a verb: {}", all.join(", "))
         })
-    }
-}
-
-impl QueryValue for ServiceKey {
-    fn schema() -> RefOr<Schema> {
-        text().into()
-    }
-
-    fn parse(id: &str) -> Result<Self, String> {
-        id.parse().map_err(|error: Error| error.detail)
     }
 }

@@ -5,6 +5,7 @@
 mod certificate;
 mod credential;
 mod decision;
+mod digest;
 mod host;
 pub mod jwt;
 mod policy;
@@ -24,6 +25,7 @@ use std::{
 pub use certificate::{CertificateIdentity, MAX_CERTIFICATE_NAME, MAX_CERTIFICATE_NAMES, OverTls};
 pub use credential::{Authenticate, Credential, Session};
 pub use decision::unauthenticated;
+pub use digest::sha256;
 pub use host::{Authority, Host, InvalidAuthority};
 pub use policy::{Accounts, DEFAULT_GROUP, DEFAULT_OVERFLOW_ID, Entry, Policy, PolicyError};
 pub use principal::{CredentialKind, Grant, Principal};

@@ -5,9 +5,10 @@
 
 use std::{fmt, str::FromStr};
 
-use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
+
+use super::digest::sha256;
 
 /// The SHA-256 of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
@@ -27,10 +28,7 @@ pub const TOKEN_PREFIX: &str = "ipvsd_";
 impl TokenHash {
     /// The hash of a token.
     pub fn of(token: &str) -> Self {
-        let digest = digest(&SHA256, token.as_bytes());
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest.as_ref());
-        Self(hash)
+        Self(sha256(token.as_bytes()))
     }
 
     /// Whether these are its bytes.

@@ -107,14 +107,18 @@ pub(super) fn check_writers(path: &Path, file: &Metadata) -> Result<(), UnsafeFi
 impl FileStamp {
     /// The state of a file now; `None` if there is none.
     pub(super) fn at(path: &Path) -> Option<Self> {
-        let file = fs::metadata(path).ok()?;
-        Some(Self {
+        fs::metadata(path).ok().as_ref().map(Self::of)
+    }
+
+    /// The state of a file with this metadata.
+    pub(super) fn of(file: &Metadata) -> Self {
+        Self {
             device: file.dev(),
             inode: file.ino(),
             length: file.size(),
             modified: (file.mtime(), file.mtime_nsec()),
             changed: (file.ctime(), file.ctime_nsec()),
-        })
+        }
     }
 }
 

@@ -121,6 +121,7 @@ mod tests {
 
     use axum::{Router, body::Body, extract::Request, response::Response, routing::get};
     use tower::ServiceExt;
+    use tracing::subscriber::DefaultGuard;
 
     use super::*;
     use crate::{
@@ -131,6 +132,23 @@ mod tests {
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Lines {
+        /// Collects what this thread logs until the guard is dropped.
+        fn start() -> (Self, DefaultGuard) {
+            let lines = Self::default();
+            let writer = lines.clone();
+            let subscriber = fmt::Subscriber::builder()
+                .with_ansi(false)
+                .with_writer(move || writer.clone())
+                .finish();
+            (lines, tracing::subscriber::set_default(subscriber))
+        }
+
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
 
     impl io::Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -145,13 +163,7 @@ mod tests {
 
     #[tokio::test]
     async fn requests_without_a_credential_do_not_fill_the_log() {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = fmt::Subscriber::builder()
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        let _guard = tracing::subscriber::set_default(subscriber);
+        let (lines, _guard) = Lines::start();
         let config = Config::default();
         let router = with_middleware(
             Router::new().route("/secret", get(async || "")),
@@ -167,20 +179,14 @@ mod tests {
             let response = router.clone().oneshot(request).await.unwrap();
             assert_eq!(response.status(), 401);
         }
-        let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let log = lines.text();
         let failed = log.lines().filter(|line| line.contains("request failed"));
         assert_eq!(failed.count(), 10, "{log}");
     }
 
     #[tokio::test]
     async fn a_panic_is_logged_with_its_place_and_request() {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = fmt::Subscriber::builder()
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        let _guard = tracing::subscriber::set_default(subscriber);
+        let (lines, _guard) = Lines::start();
         // Other tests of the process keep their output.
         let others = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {
@@ -208,7 +214,7 @@ mod tests {
             .header("x-request-id", "request-7");
         let request = request.body(Body::empty()).unwrap();
         router.oneshot(request).await.unwrap();
-        let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let log = lines.text();
         let line = log.lines().find(|line| line.contains("log.rs:")).unwrap();
         assert!(line.contains("request_id=\"request-7\""), "{line}");
         assert!(line.contains("on purpose"), "{line}");

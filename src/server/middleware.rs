@@ -246,15 +246,7 @@ impl Checks {
         };
         self.quotas.admit(&key, operation)
     }
-}
 
-/// The other end of the connection of a request.
-fn peer(request: &Request) -> Option<Peer> {
-    let peer = request.extensions().get::<ConnectInfo<Peer>>();
-    peer.map(|ConnectInfo(peer)| *peer)
-}
-
-impl Checks {
     /// Recognises the principal. Records a request without a valid credential, and counts it if it has a
     /// token.
     async fn authenticate(&self, request: &mut Request) -> Result<(), Error> {
@@ -290,6 +282,12 @@ impl Checks {
         let start = received.map_or_else(clock::now, |request| request.received);
         self.audit.unauthenticated(caller, start)
     }
+}
+
+/// The other end of the connection of a request.
+fn peer(request: &Request) -> Option<Peer> {
+    let peer = request.extensions().get::<ConnectInfo<Peer>>();
+    peer.map(|ConnectInfo(peer)| *peer)
 }
 
 fn is_valid_id(id: &HeaderValue) -> bool {

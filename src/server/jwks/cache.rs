@@ -6,9 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use ring::digest::{SHA256, digest};
-
-use crate::identity::jwt::KeySet;
+use crate::identity::{jwt::KeySet, sha256};
 
 /// Most tokens that are kept, about 300 bytes each.
 const CAPACITY: usize = 1024;
@@ -42,9 +40,7 @@ pub(super) struct Verified<G> {
 }
 
 pub(super) fn digest_of(token: &str) -> TokenDigest {
-    let mut sha256 = [0; 32];
-    sha256.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-    sha256
+    sha256(token.as_bytes())
 }
 
 impl<G> Default for VerifiedTokens<G> {

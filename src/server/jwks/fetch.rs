@@ -1,9 +1,8 @@
 //! Reads the keys of an issuer: from a file, or from a URL.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::{self, Read as _},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    fs::Metadata,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -28,6 +27,7 @@ use rustls::{
 use thiserror::Error;
 use tokio::{task::spawn_blocking, time::timeout};
 
+use super::super::input_file::{self, FileStamp};
 use crate::identity::jwt::{KeyLocation, KeySet, KeySetError, KeyUrl, MAX_KEY_SET_BYTES};
 
 /// Media types of a key set.
@@ -83,20 +83,10 @@ pub(super) enum Read {
     },
 }
 
-/// What identifies the content of a file without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileStamp {
-    device: u64,
-    inode: u64,
-    length: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
 /// Checks what can be checked without the network: the file, or the certificates for a URL.
 pub fn check(location: &KeyLocation) -> Result<(), FetchError> {
     match location {
-        KeyLocation::File(path) => KeySet::parse(&read(path)?.1).map(drop)?,
+        KeyLocation::File(path) => KeySet::parse(&read_keys(path)?.0).map(drop)?,
         KeyLocation::Url { ca, .. } => drop(ca.as_deref().map(roots).transpose()?),
     }
     Ok(())
@@ -126,47 +116,30 @@ pub(super) async fn fetch(
 
 /// The text of a file, unless it is that of `known`.
 fn read_changed(path: &Path, known: Option<FileStamp>) -> Result<Read, FetchError> {
-    if known.is_some() && fs::metadata(path).ok().map(|file| FileStamp::of(&file)) == known {
+    if known.is_some() && FileStamp::at(path) == known {
         return Ok(Read::Unchanged);
     }
-    let (stamp, text) = read(path)?;
-    let stamp = Some(stamp);
+    let (text, file) = read_keys(path)?;
+    let stamp = Some(FileStamp::of(&file));
     Ok(Read::Text { text, stamp })
 }
 
-fn read(path: &Path) -> Result<(FileStamp, Vec<u8>), FetchError> {
-    let read = || {
-        // The open of a FIFO would wait for its writer.
-        let mut options = OpenOptions::new();
-        let file = options
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::other("not a regular file"));
+/// The text of a key set.
+fn read_keys(path: &Path) -> Result<(Vec<u8>, Metadata), FetchError> {
+    read(path).map_err(|error| match error {
+        FetchError::File { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
+            KeySetError::TooLong.into()
         }
-        let mut text = Vec::new();
-        file.take(MAX_KEY_SET_BYTES as u64 + 1)
-            .read_to_end(&mut text)?;
-        Ok((FileStamp::of(&metadata), text))
-    };
-    read().map_err(|source| FetchError::File {
-        path: path.to_owned(),
-        source,
+        error => error,
     })
 }
 
-impl FileStamp {
-    fn of(file: &fs::Metadata) -> Self {
-        Self {
-            device: file.dev(),
-            inode: file.ino(),
-            length: file.size(),
-            modified: (file.mtime(), file.mtime_nsec()),
-            changed: (file.ctime(), file.ctime_nsec()),
-        }
-    }
+fn read(path: &Path) -> Result<(Vec<u8>, Metadata), FetchError> {
+    let read = input_file::read(path, MAX_KEY_SET_BYTES as u64);
+    read.map_err(|source| FetchError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 // === URLs ===
@@ -242,7 +215,7 @@ fn roots(path: &Path) -> Result<RootCertStore, FetchError> {
         path: path.to_owned(),
         reason,
     };
-    let (_, text) = read(path)?;
+    let (text, _) = read(path)?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&text) {
         let certificate = certificate.map_err(|error| unusable(causes(&error)))?;

@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ring::digest::{SHA256, digest};
 use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
@@ -13,10 +12,16 @@ use tokio::{
     time::{sleep_until, timeout},
 };
 
-use super::fetch::{FetchError, FileStamp, Read, fetch};
+use super::{
+    super::input_file::FileStamp,
+    fetch::{FetchError, Read, fetch},
+};
 use crate::{
     clock,
-    identity::jwt::{KeyLocation, KeySet},
+    identity::{
+        jwt::{KeyLocation, KeySet},
+        sha256,
+    },
 };
 
 /// When keys are read.
@@ -227,14 +232,13 @@ impl State {
             (Read::Unchanged, Some(old)) => return Ok((old.confirmed(old.stamp, now), false)),
             (Read::Unchanged, None) => return Err(FetchError::Ends),
         };
-        let mut sha256 = [0; 32];
-        sha256.copy_from_slice(digest(&SHA256, &text).as_ref());
-        match old.filter(|old| old.digest == sha256) {
+        let digest = sha256(&text);
+        match old.filter(|old| old.digest == digest) {
             Some(old) => Ok((old.confirmed(stamp, now), false)),
             None => {
                 let keys = Keys {
                     set: Arc::new(KeySet::parse(&text)?),
-                    digest: sha256,
+                    digest,
                     confirmed: now,
                     stamp,
                 };

@@ -1,6 +1,5 @@
 //! The identity in a client certificate.
 
-use ring::digest::{SHA256, digest};
 use thiserror::Error;
 use x509_parser::{
     certificate::X509Certificate,
@@ -9,7 +8,7 @@ use x509_parser::{
 };
 
 use super::subject;
-use crate::identity::{CertificateIdentity, MAX_CERTIFICATE_NAME, MAX_CERTIFICATE_NAMES};
+use crate::identity::{CertificateIdentity, MAX_CERTIFICATE_NAME, MAX_CERTIFICATE_NAMES, sha256};
 
 /// Why a client certificate that is valid has no identity. Its client is refused: a name that is left
 /// out or cut off could be that of another client.
@@ -28,8 +27,7 @@ pub(in crate::server) enum NoIdentity {
 
 /// SHA-256 of a certificate (DER).
 pub(super) fn fingerprint(der: &[u8]) -> [u8; 32] {
-    // SHA-256 has 32 bytes.
-    digest(&SHA256, der).as_ref().try_into().unwrap_or_default()
+    sha256(der)
 }
 
 /// The identity in a certificate (DER) that has been verified.
@@ -142,7 +140,7 @@ mod tests {
         assert_eq!(identity.uris, ["spiffe://example.com/ns/a/sa/B"]);
         assert_eq!(identity.emails, ["Ops@example.com"]);
         assert_eq!(identity.not_after, 1_798_848_000);
-        let expected = ring::digest::digest(&SHA256, certificate.der());
+        let expected = ring::digest::digest(&ring::digest::SHA256, certificate.der());
         assert_eq!(identity.fingerprint, expected.as_ref());
     }
 
