@@ -52,14 +52,20 @@ impl Daemon {
         variables: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let listen = address.to_string();
+        let arguments = ["--dev", "--kernel", kernel, "--listen", &listen];
+        Self::start_as(program, address, &arguments, variables)
+    }
+
+    /// The same with these arguments, one of which makes it listen on the address.
+    pub fn start_as(
+        program: &Path,
+        address: SocketAddr,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let child = Command::new(program)
-            .args([
-                "--dev",
-                "--kernel",
-                kernel,
-                "--listen",
-                &address.to_string(),
-            ])
+            .args(arguments)
             .env("IPVSD_LIMITS_REQUEST_TIMEOUT", REQUEST_TIMEOUT)
             .envs(variables.iter().copied())
             .stdin(Stdio::null())

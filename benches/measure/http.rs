@@ -1,7 +1,7 @@
 //! HTTP clients on one persistent connection, which read bodies and discard them.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr},
 };
 
@@ -21,7 +21,11 @@ pub struct Http(SendRequest<Full<Bytes>>);
 
 /// A blocking client that reads all responses into the same buffer: hyper's client would account for a
 /// tenth of the time of a list.
-pub struct Reader(BufReader<std::net::TcpStream>);
+pub struct Reader<S = std::net::TcpStream> {
+    stream: BufReader<S>,
+    /// Field lines of each request.
+    fields: String,
+}
 
 /// A response without its body.
 #[derive(Debug)]
@@ -40,15 +44,37 @@ impl Reader {
     pub fn connect(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = std::net::TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        Ok(Self(BufReader::with_capacity(READ, stream)))
+        Ok(Self::over(stream, String::new()))
+    }
+}
+
+impl<S: Read + Write> Reader<S> {
+    /// A client on a connection, which sends these field lines with each request.
+    pub fn over(stream: S, fields: String) -> Self {
+        let stream = BufReader::with_capacity(READ, stream);
+        Self { stream, fields }
     }
 
     /// A GET that must succeed. Returns the length of the body.
     pub fn read(&mut self, path: &str) -> anyhow::Result<usize> {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
-        self.0.get_mut().write_all(request.as_bytes())?;
+        self.call("GET", path, "")
+    }
+
+    /// A request that must succeed, with a JSON body unless it is empty. Returns the length of the
+    /// response's body.
+    pub fn call(&mut self, method: &str, path: &str, body: &str) -> anyhow::Result<usize> {
+        let fields = &self.fields;
+        let content = match body.len() {
+            0 => String::new(),
+            length => {
+                format!("content-type: application/json\r\ncontent-length: {length}\r\n")
+            }
+        };
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{fields}{content}\r\n{body}");
+        self.stream.get_mut().write_all(request.as_bytes())?;
         let status = self.line()?;
-        ensure!(status.starts_with("HTTP/1.1 200"), "{path}: {status}");
+        ensure!(status.starts_with("HTTP/1.1 2"), "{path}: {status}");
         let mut length = None;
         loop {
             let field = self.line()?;
@@ -78,16 +104,16 @@ impl Reader {
 
     fn line(&mut self) -> anyhow::Result<String> {
         let mut line = String::new();
-        self.0.read_line(&mut line)?;
+        self.stream.read_line(&mut line)?;
         let line = line.strip_suffix("\r\n").context("truncated response")?;
         Ok(line.to_owned())
     }
 
     fn skip(&mut self, mut length: usize) -> anyhow::Result<()> {
         while length > 0 {
-            let read = self.0.fill_buf()?.len().min(length);
+            let read = self.stream.fill_buf()?.len().min(length);
             ensure!(read > 0, "truncated response");
-            self.0.consume(read);
+            self.stream.consume(read);
             length -= read;
         }
         Ok(())

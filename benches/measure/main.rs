@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stdout, reason = "its lines are what it is for")]
 
+mod access;
 mod cell;
 mod daemon;
 mod fairness;
@@ -48,6 +49,8 @@ enum What {
     Soak(memory::Options),
     /// Latencies of honest clients beside an abuser, with and without quotas.
     Fairness(fairness::Options),
+    /// What TLS and a token cost beside plain HTTP without a credential.
+    Access(access::Options),
     /// Run a micro-benchmark a number of times, for instruction counters. Without a name, list all.
     Micro {
         /// Name of the benchmark.
@@ -78,6 +81,7 @@ fn main() -> anyhow::Result<()> {
         What::Serve(options) => serve::run(&options),
         What::Soak(options) => memory::soak(&options),
         What::Fairness(options) => fairness::run(&options),
+        What::Access(options) => access::run(&options),
         What::Micro { name: None, .. } => {
             for subject in subjects::SUBJECTS {
                 println!("{}", subject.name);

@@ -109,7 +109,9 @@ pub(super) struct Restore {
 
 /// Commands per request to the executor, at first and at most. Other requests run in between; the
 /// kernel needs microseconds for most commands, but milliseconds in a service with very many servers.
-pub(super) const FIRST_CHUNK: usize = 64;
+///
+/// A text whose edits are decided in the executor is one part, so that it is refused as a whole.
+pub(super) const FIRST_CHUNK: usize = CommandList::MAX_READ;
 const MAX_CHUNK: usize = 2048;
 /// Time that a request to the executor should take. Changes and short reads wait for one part. A list
 /// waits for one at most at the beginning and at the end of each of its dumps.
@@ -227,10 +229,7 @@ impl Restore {
                 let error = Error::new(Reason::Internal, "the daemon is ending");
                 return Err(self.interrupted(error));
             }
-            let list = CommandList {
-                ops,
-                stop_on_error: self.stop_on_error,
-            };
+            let list = CommandList::new(ops, self.stop_on_error);
             self.context.deadline = Instant::now() + self.timeout;
             let outcome = self.app.run_write(&self.context, list).await;
             let outcome = outcome.map_err(|error| self.interrupted(error))?;

@@ -6,10 +6,10 @@ use super::{
     Answer, App, RequestContext,
     info::ipvs_version,
     restore::{FIRST_CHUNK, Restore, RestoreStream, Work},
-    rules_text::{Checked, RulesText, yield_sometimes},
+    rules_text::{Checked, Command, RulesText, yield_sometimes},
 };
 use crate::{
-    executor::{InfoQuery, TableQuery},
+    executor::{CommandList, InfoQuery, TableQuery},
     identity::Verb,
     ipvsadm::{self, ListFormat, Numeric, Order},
     model::{Error, Reason, ServiceEntry},
@@ -140,7 +140,7 @@ impl App {
 }
 
 /// Decides about rules: about those that make the whole table by a verb of their own, about others by all
-/// of their commands.
+/// of their commands. What the edits of a short text change is decided in the executor.
 async fn may_restore(
     context: &RequestContext,
     text: &RulesText,
@@ -154,8 +154,19 @@ async fn may_restore(
         return Ok(());
     }
     principal.may_list()?;
-    for (index, command) in text.commands().enumerate() {
-        principal.may_execute([(&command.op, None)].into_iter(), dry_run)?;
+    let mut undecided = None;
+    for (index, Command { op, .. }) in text.commands().enumerate() {
+        let may = |before| principal.may_execute([(&op, before)].into_iter(), dry_run);
+        if let Err(refusal) = may(None) {
+            // Permitted if it changes the weight alone?
+            may(Some(&op))?;
+            undecided.get_or_insert(refusal);
+        }
+        if index >= CommandList::MAX_READ
+            && let Some(refusal) = undecided
+        {
+            return Err(refusal);
+        }
         yield_sometimes(index).await;
     }
     Ok(())

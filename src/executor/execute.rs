@@ -32,7 +32,9 @@ impl Engine {
         &mut self,
         commands: &CommandList,
     ) -> (Vec<CommandResult>, Option<Error>) {
-        let CommandList { ops, stop_on_error } = commands;
+        let CommandList {
+            ops, stop_on_error, ..
+        } = commands;
         let mut results = Vec::with_capacity(ops.len());
         let mut stuck = false;
         while results.len() < ops.len() {
@@ -58,6 +60,26 @@ impl Engine {
             }
         }
         (results, None)
+    }
+
+    /// Decides about operations that are permitted or not by what they change.
+    pub(super) fn check_commands(&mut self, commands: &mut CommandList) -> Result<(), Error> {
+        let Some(mut check) = commands.check.take() else {
+            return Ok(());
+        };
+        let mut before = Vec::with_capacity(commands.ops.len());
+        for op in &commands.ops {
+            before.push(match *op {
+                // The kernel rejects an edit of a server that does not exist.
+                Op::SetServer(service, server, config) => {
+                    let now = self.server_config(service, server)?.unwrap_or(config);
+                    Some(Op::SetServer(service, server, now))
+                }
+                _ => None,
+            });
+        }
+        let before = before.iter().map(Option::as_ref);
+        check(&mut commands.ops.iter().zip(before))
     }
 
     /// Adds the results of the operations that were sent. Once one is unknown, the state of those

@@ -78,7 +78,7 @@ pub trait Write: Send + 'static {
     }
 
     /// The same change, with a check of its operations before the first is executed: of each plan, or of
-    /// all operations now.
+    /// all operations, at once if that permits them.
     fn checked(self, check: OpCheck) -> Result<Self, Error>
     where
         Self: Sized;
@@ -272,8 +272,12 @@ impl Write for CommandList {
         results.filter_map(|(op, result)| (*result == CommandResult::Done).then_some((op, None)))
     }
 
-    fn checked(self, mut check: OpCheck) -> Result<Self, Error> {
-        check(&mut self.ops.iter().map(|op| (op, None)))?;
+    fn checked(mut self, mut check: OpCheck) -> Result<Self, Error> {
+        match check(&mut self.ops.iter().map(|op| (op, None))) {
+            Ok(()) => {}
+            Err(_) if self.may_read() => self.check = Some(check),
+            Err(refusal) => return Err(refusal),
+        }
         Ok(self)
     }
 
@@ -317,6 +321,9 @@ impl Pending<CommandList, CommandResults> {
     /// Executes the operations and replies.
     pub(super) fn run(mut self, engine: &mut Engine, dry_run: bool) {
         let start = Instant::now();
+        if let Err(refusal) = engine.check_commands(&mut self.request) {
+            return self.reply(Err(refusal));
+        }
         let (results, interruption) = match dry_run {
             true => (vec![CommandResult::Done; self.request.ops.len()], None),
             false => engine.run_commands(&self.request),

@@ -2,7 +2,7 @@
 
 use std::{any::Any, fmt, time::Duration};
 
-use super::query::TypedQuery;
+use super::{job::OpCheck, query::TypedQuery};
 use crate::model::{Error, Op, ServerDraft, ServerKey, ServiceDraft, ServiceKey};
 
 /// Reads a precondition, plans from it, executes the plan, and reads the result back. No other
@@ -77,13 +77,14 @@ pub enum Check {
 /// Independent operations, executed in order. A failure reverts nothing.
 ///
 /// A dry run executes none of them and reports success for each.
-#[derive(Clone, Debug)]
 pub struct CommandList {
     /// The operations.
     pub ops: Vec<Op>,
     /// Whether to stop after the first failure. The operations are then sent one by one, because
     /// the kernel continues after a failure within a batch.
     pub stop_on_error: bool,
+    /// Decides about edits of servers by what they change, which is read before the first operation.
+    pub(super) check: Option<OpCheck>,
 }
 
 /// The outcome of a [`CommandList`].
@@ -120,6 +121,37 @@ pub struct Executed<A> {
     pub created: bool,
     /// The operations in the order of their execution; empty if there was nothing to do.
     pub steps: Vec<Step>,
+}
+
+// === impl CommandList ===
+
+impl CommandList {
+    /// Edits of servers in a list that may be decided by what they change. The service of each is read.
+    pub const MAX_READ: usize = 64;
+
+    /// A list without a check.
+    pub fn new(ops: Vec<Op>, stop_on_error: bool) -> Self {
+        Self {
+            ops,
+            stop_on_error,
+            check: None,
+        }
+    }
+
+    /// Whether it may be decided by what the operations change.
+    pub(super) fn may_read(&self) -> bool {
+        let is_edit = |op: &Op| matches!(op, Op::SetServer(..));
+        self.ops.len() <= Self::MAX_READ && self.ops.iter().any(is_edit)
+    }
+}
+
+impl fmt::Debug for CommandList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandList")
+            .field("ops", &self.ops)
+            .field("stop_on_error", &self.stop_on_error)
+            .finish_non_exhaustive()
+    }
 }
 
 // === impl Transaction ===

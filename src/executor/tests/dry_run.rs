@@ -137,10 +137,7 @@ async fn a_dry_run_of_a_command_list_changes_nothing() {
     let (kernel, executor) = seeded_kernel().await;
     let before = full_state(&kernel, &executor).await;
     for stop_on_error in [false, true] {
-        let list = CommandList {
-            ops: ops(),
-            stop_on_error,
-        };
+        let list = CommandList::new(ops(), stop_on_error);
         let outcome = write_dry(&executor, list).await.unwrap();
         assert_eq!(outcome.results, vec![CommandResult::Done; KINDS]);
         assert!(CommandList::ops(&outcome).eq(&ops()));

@@ -38,10 +38,7 @@ async fn requests_that_nobody_waits_for_make_space_in_the_queue() {
     };
     let executor = start_with(&kernel, limits);
     let blocked = block_worker(&kernel, &executor).await;
-    let commands = CommandList {
-        ops: vec![create_service(2)],
-        stop_on_error: false,
-    };
+    let commands = CommandList::new(vec![create_service(2)], false);
     let mut read = Box::pin(read_fresh(&executor, TimeoutsQuery));
     let mut change = Box::pin(write(&executor, with_precondition(1, create_service(1))));
     let mut list = Box::pin(write(&executor, commands));

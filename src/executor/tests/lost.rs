@@ -127,10 +127,7 @@ async fn every_outcome_is_determined_when_error_replies_overflow_the_socket() {
     for n in 0..40 {
         seed_service(&kernel, n, 0);
     }
-    let commands = CommandList {
-        ops: (0..80).map(create_service).collect(),
-        stop_on_error: false,
-    };
+    let commands = CommandList::new((0..80).map(create_service).collect(), false);
     let outcome = write(&executor, commands).await.unwrap();
     assert!(outcome.interruption.is_none());
     let mut replies = 0;

@@ -47,10 +47,7 @@ fn the_submitting_task_runs_short_jobs_and_the_threads_run_long_ones() {
         assert!(recorded.iter().all(|name| *name == own), "{recorded:?}");
         assert_eq!(recorded.len(), 3);
 
-        let commands = CommandList {
-            ops: vec![create_service(2)],
-            stop_on_error: false,
-        };
+        let commands = CommandList::new(vec![create_service(2)], false);
         write(&executor, commands).await.unwrap();
         assert_eq!(
             std::mem::take(&mut *names.lock().unwrap()),

@@ -26,6 +26,7 @@ use super::harness::test_config;
 const DOCUMENT: &str = include_str!("../../../docs/security.md");
 pub const SERVICE: &str = "tcp-192.0.2.1-80";
 pub const SERVER: &str = "192.168.10.1-80";
+const EDIT_WEIGHT: &str = "-e -t 192.0.2.1:80 -r 192.168.10.1:80 -m -w 5\n";
 
 /// A machine without accounts.
 pub struct NoAccounts;
@@ -187,6 +188,11 @@ pub fn http_request(operation: &str) -> Call {
     }
     if operation == "POST /v1/rules of the whole table (clear=true)" {
         let mut call = http_call(method, "/v1/rules?clear=true", "-A -t 192.0.2.3:80 -s rr\n");
+        call.media_type = "text/plain";
+        return call;
+    }
+    if operation == "POST /v1/rules of weights (-e)" {
+        let mut call = http_call(method, "/v1/rules", EDIT_WEIGHT);
         call.media_type = "text/plain";
         return call;
     }
