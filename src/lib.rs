@@ -10,6 +10,7 @@
 //! | [`budget`] | The memory in bytes that requests may use. |
 //! | [`identity`] | Who sends a request: principal, peer, client certificate and site. |
 //! | [`audit`] | The audit trail: records of changes and refusals, their file, and queries. |
+//! | [`store`] | The stored state: transactions on disk, of what the kernel cannot hold. |
 //! | [`app`] | The use cases, and the only path to the executor's writes. |
 //! | [`http`] | HTTP front end: JSON, problem details, OpenAPI. |
 //! | [`grpc`] | gRPC front end. |
@@ -25,6 +26,7 @@
 //! clock ← { executor, app, server }
 //! model ← budget ← { executor, app, http, grpc, server }
 //! model ← identity ← { audit, app, http, grpc, server };  proto ← { grpc, server }
+//! model ← store ← { app, server }
 //! { model, identity } ← audit ← { app, http, grpc, server }
 //! model ← ipvsadm ← { app, http, grpc, client, cli }
 //! model ← client ← cli ← bin/ipvsctl
@@ -60,3 +62,5 @@ pub mod model;
 pub mod proto;
 #[cfg(feature = "daemon")]
 pub mod server;
+#[cfg(feature = "daemon")]
+pub mod store;

@@ -62,6 +62,7 @@ use crate::{
     executor::{Executor, InfoQuery, Reader, Write},
     identity::Verb,
     model::Error,
+    store::Store,
 };
 
 /// The use cases over one network namespace. Cheap to clone.
@@ -71,6 +72,7 @@ pub struct App {
     write_path: WritePath,
     pages: Arc<PageCache>,
     audit_queries: Arc<Semaphore>,
+    store: Store,
     budget: Budget,
     options: Arc<AppOptions>,
 }
@@ -103,21 +105,33 @@ const MAX_AUDIT_QUERIES: usize = 2;
 // === impl App ===
 
 impl App {
-    /// The use cases over an executor, with an audit trail in memory.
+    /// The use cases over an executor, with an audit trail and a store in memory.
     pub fn new(executor: Executor, options: AppOptions) -> Self {
         Self::with_audit(executor, options, AuditLog::in_memory())
     }
 
-    /// The use cases over an executor, with this audit trail.
+    /// The use cases over an executor, with this audit trail and a store in memory.
     pub fn with_audit(executor: Executor, options: AppOptions, audit: AuditLog) -> Self {
         Self {
             reader: executor.reader,
             write_path: WritePath::new(executor.writer, audit),
             pages: Arc::default(),
             audit_queries: Arc::new(Semaphore::new(MAX_AUDIT_QUERIES)),
+            store: Store::in_memory(),
             budget: executor.budget,
             options: Arc::new(options),
         }
+    }
+
+    /// The same with this store instead of one in memory.
+    #[must_use]
+    pub fn with_store(self, store: Store) -> Self {
+        Self { store, ..self }
+    }
+
+    /// What is kept beside the kernel's table.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// The memory that requests may use.

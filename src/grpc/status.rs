@@ -42,7 +42,8 @@ pub fn code(reason: Reason) -> Code {
         | Reason::SchedulerUnavailable
         | Reason::PersistenceEngineUnavailable
         | Reason::UnsupportedByKernel
-        | Reason::SyncDaemonConflict => Code::FailedPrecondition,
+        | Reason::SyncDaemonConflict
+        | Reason::StoreUnavailable => Code::FailedPrecondition,
         Reason::TooLarge | Reason::RateLimited => Code::ResourceExhausted,
         Reason::KernelUnavailable => Code::Unavailable,
         Reason::DeadlineExceeded => Code::DeadlineExceeded,
@@ -72,7 +73,11 @@ fn status_with(code: Code, error: &Error, request_id: Option<&str>) -> Status {
     }
     let mut details = ErrorDetails::with_error_info(reason.as_str(), ERROR_DOMAIN, metadata);
     if code == Code::FailedPrecondition {
-        let subject = violations.first().map_or("kernel", |v| v.field.as_str());
+        let none = match reason {
+            Reason::StoreUnavailable => "store",
+            _ => "kernel",
+        };
+        let subject = violations.first().map_or(none, |v| v.field.as_str());
         details.set_precondition_failure(vec![PreconditionViolation::new(
             reason.as_str(),
             truncated(subject, MAX_FIELD),

@@ -145,6 +145,13 @@ const EXPLANATIONS: [(Reason, &str); Reason::ALL.len()] = [
          CAP_NET_ADMIN or file descriptors. `detail` and `hint` contain the cause and the remedy.",
     ),
     (
+        Reason::StoreUnavailable,
+        "What the daemon keeps on its disk (`state_dir`) cannot be read or written: the file system is full, \
+         or the file is damaged or of a newer version. `detail` and `hint` contain the cause and the remedy. \
+         Nothing was changed, neither there nor in the kernel. Requests that need nothing stored are not \
+         affected.",
+    ),
+    (
         Reason::DeadlineExceeded,
         "The operation did not finish in time. `detail` states whether it was started; if so, \
          read the resource to see its state. PUT, PATCH and DELETE can safely be repeated.",

@@ -238,6 +238,8 @@ fn add_error_responses(path: &str, operation: &mut Operation, read: bool) {
     if !read {
         let media_type = schema::UnsupportedMediaType::status();
         errors.push(("UnsupportedMediaType", media_type));
+        let storage = schema::InsufficientStorage::status();
+        errors.push(("InsufficientStorage", storage));
     }
     for (name, status) in errors {
         let reference = RefOr::Ref(Ref::from_response_name(name));

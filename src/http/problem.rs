@@ -67,6 +67,7 @@ pub fn status(reason: Reason) -> StatusCode {
         Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Reason::KernelUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Reason::StoreUnavailable => StatusCode::INSUFFICIENT_STORAGE,
         Reason::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
     }
 }

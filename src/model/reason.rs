@@ -78,6 +78,8 @@ reasons! {
     RateLimited = "RATE_LIMITED", "Too many requests";
     /// The kernel has no IPVS, or the daemon has no permission to manage it.
     KernelUnavailable = "KERNEL_UNAVAILABLE", "IPVS not available";
+    /// The stored state cannot be read or written. Nothing was changed.
+    StoreUnavailable = "STORE_UNAVAILABLE", "Stored state not available";
     /// The deadline expired before the operation completed.
     DeadlineExceeded = "DEADLINE_EXCEEDED", "Deadline exceeded";
     /// An internal error of the daemon or of the kernel.

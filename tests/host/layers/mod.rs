@@ -16,13 +16,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("proto", &[]),
     ("codec", &["model"]),
+    ("store", &["model"]),
     ("ipvsadm", &["model"]),
     ("kernel", &["codec", "model"]),
     ("executor", &["kernel", "codec", "budget", "clock", "model"]),
     (
         "app",
         &[
-            "executor", "audit", "budget", "clock", "identity", "ipvsadm", "model",
+            "executor", "audit", "budget", "clock", "identity", "ipvsadm", "model", "store",
         ],
     ),
     (
@@ -39,7 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "server",
         &[
             "grpc", "http", "app", "audit", "executor", "budget", "clock", "identity", "model",
-            "proto",
+            "proto", "store",
         ],
     ),
     ("client", &["ipvsadm", "model"]),
@@ -56,6 +57,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "server", "bin"]),
     ("jsonwebtoken", &["identity"]),
     ("governor", &["server"]),
+    ("redb", &["store"]),
 ];
 
 /// Files of the executor that async code calls, and the one that knows the runtime of such code. The

@@ -1,0 +1,212 @@
+//! The directory of the state and its files: who may use it, and how the file comes into being.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use redb::StorageBackend;
+
+use super::{
+    engine::{Access, Engine},
+    error::StoreError,
+    gate::Disk,
+};
+
+/// The file of the records.
+pub(super) const FILE: &str = "state.redb";
+/// The file that is locked while a process uses the directory.
+const LOCK: &str = "state.lock";
+/// The file of the records while it is made.
+const NEW: &str = "state.redb.new";
+
+/// How often a lock is tried while another process has it.
+const LOCK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Keeps other processes out of a directory, until it is dropped or the process ends.
+#[derive(Debug)]
+pub(super) struct Lock {
+    /// `None` if no process has ever used the directory.
+    _file: Option<File>,
+}
+
+/// A file as the storage of redb.
+#[derive(Debug)]
+struct FileDisk(File);
+
+/// Opens the store of a directory, and creates both if they are missing.
+pub(super) fn open(directory: &Path, wait: Duration) -> Result<(Lock, Engine), StoreError> {
+    let lock = lock(directory, wait)?;
+    let path = directory.join(FILE);
+    let engine = match open_file(&path, true) {
+        Ok(disk) => Engine::open(&path, disk, Access::Write)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let new = directory.join(NEW);
+            create(&new)?.close();
+            publish(&new, &path)?;
+            let disk = open_file(&path, true).map_err(|error| StoreError::open(&path, error))?;
+            Engine::open(&path, disk, Access::Write)?
+        }
+        Err(error) => return Err(StoreError::open(&path, error)),
+    };
+    Ok((lock, engine))
+}
+
+/// Opens the store of a directory to read it. Nothing there is changed.
+pub(super) fn inspect(directory: &Path, wait: Duration) -> Result<(Lock, Engine), StoreError> {
+    let lock_path = directory.join(LOCK);
+    let lock = match File::open(&lock_path) {
+        Ok(file) => Lock {
+            _file: Some(locked(file, &lock_path, wait, File::try_lock_shared)?),
+        },
+        // A copy of the file alone.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Lock { _file: None },
+        Err(error) => return Err(StoreError::open(&lock_path, error)),
+    };
+    let path = directory.join(FILE);
+    let disk = open_file(&path, false).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => StoreError::Missing(path.clone()),
+        _ => StoreError::open(&path, error),
+    })?;
+    Ok((lock, Engine::open(&path, disk, Access::Inspect)?))
+}
+
+/// Makes the store of a directory that has none. `fill` makes its content.
+pub(super) fn import<E: From<StoreError>>(
+    directory: &Path,
+    wait: Duration,
+    fill: impl FnOnce(&Engine) -> Result<(), E>,
+) -> Result<PathBuf, E> {
+    let _lock = lock(directory, wait)?;
+    let path = directory.join(FILE);
+    if path.symlink_metadata().is_ok() {
+        return Err(StoreError::Exists(path).into());
+    }
+    let new = directory.join(NEW);
+    let made = || {
+        let engine = create(&new)?;
+        fill(&engine)?;
+        engine.close();
+        Ok(publish(&new, &path)?)
+    };
+    match made() {
+        Ok(()) => Ok(path),
+        Err(error) => {
+            // Nothing is left of it; if this fails, the next one replaces it.
+            let _ = fs::remove_file(&new);
+            Err(error)
+        }
+    }
+}
+
+/// Locks a directory, and creates it if it is missing.
+fn lock(directory: &Path, wait: Duration) -> Result<Lock, StoreError> {
+    let failed = |error| StoreError::open(directory, error);
+    let created = DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory);
+    created.map_err(failed)?;
+    let path = directory.join(LOCK);
+    let file = writable()
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|error| StoreError::open(&path, error))?;
+    Ok(Lock {
+        _file: Some(locked(file, &path, wait, File::try_lock)?),
+    })
+}
+
+/// Takes a lock on a file, or fails if another process has it all the time.
+fn locked(
+    file: File,
+    path: &Path,
+    wait: Duration,
+    try_lock: fn(&File) -> Result<(), TryLockError>,
+) -> Result<File, StoreError> {
+    let until = Instant::now() + wait;
+    loop {
+        match try_lock(&file) {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(StoreError::open(path, error)),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                thread::sleep(LOCK_INTERVAL);
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::InUse(path.with_file_name(FILE)));
+            }
+        }
+    }
+}
+
+/// Makes an empty store in a new file. One that another process has not finished is replaced.
+fn create(new: &Path) -> Result<Engine, StoreError> {
+    let failed = |error| StoreError::open(new, error);
+    match fs::remove_file(new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let file = writable().create_new(true).open(new).map_err(failed)?;
+    Engine::create(new, Arc::new(FileDisk(file)))
+}
+
+/// Gives a complete file its name, durably.
+fn publish(new: &Path, path: &Path) -> Result<(), StoreError> {
+    let renamed = fs::rename(new, path).and_then(|()| match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    });
+    renamed.map_err(|error| StoreError::io(path, error))
+}
+
+fn open_file(path: &Path, is_writable: bool) -> io::Result<Disk> {
+    let mut options = writable();
+    options.write(is_writable);
+    let file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    Ok(Arc::new(FileDisk(file)))
+}
+
+/// How files are opened that only the daemon may read: without following a symbolic link.
+fn writable() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    options
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(flags);
+    options
+}
+
+// === impl FileDisk ===
+
+impl StorageBackend for FileDisk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(out, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(data, offset)
+    }
+}
