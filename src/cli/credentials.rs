@@ -1,5 +1,5 @@
 //! What identifies both sides of a connection: from the command line, the environment and the
-//! configuration file, in this order of precedence.
+//! configuration file, in this order of precedence. A director's own token precedes that of the environment.
 
 use std::path::PathBuf;
 
@@ -74,6 +74,15 @@ impl Credentials {
             fingerprint: self.fingerprint.or(lower.fingerprint),
             insecure_token: self.insecure_token || lower.insecure_token,
         }
+    }
+
+    /// These credentials of the environment for a director with credentials of its own. Its token precedes
+    /// that of the environment, which is the secret of another director.
+    pub(super) fn for_director(mut self, own: Self) -> Self {
+        if own.token.is_some() || own.token_file.is_some() {
+            (self.token, self.token_file) = (None, None);
+        }
+        self.or(own)
     }
 
     /// Rejects options of TLS, those of the command line, for an endpoint without TLS: a user who gives
@@ -173,6 +182,37 @@ mod tests {
         let both = low.clone().or(high);
         assert_eq!(both, low);
         assert_eq!(Credentials::default().or(low.clone()), low);
+    }
+
+    #[test]
+    fn the_token_of_a_director_precedes_that_of_the_environment() {
+        let token = |text: &str| Some(text.parse::<Token>().unwrap());
+        let environment = Credentials {
+            ca: path("environment"),
+            token: token("environment"),
+            ..Credentials::default()
+        };
+        let own = Credentials {
+            ca: path("own"),
+            token_file: path("own"),
+            insecure_token: true,
+            ..Credentials::default()
+        };
+        let both = environment.clone().for_director(own.clone());
+        assert_eq!((both.token, both.token_file), (None, path("own")));
+        assert_eq!(both.ca, path("environment"));
+        assert!(both.insecure_token);
+        let without = environment.clone().for_director(Credentials::default());
+        assert_eq!(without, environment);
+        let file = Credentials {
+            token_file: path("environment"),
+            ..Credentials::default()
+        };
+        let own = Credentials {
+            token: token("own"),
+            ..Credentials::default()
+        };
+        assert_eq!(file.for_director(own.clone()), own);
     }
 
     #[test]

@@ -100,6 +100,17 @@ pub enum CliError {
         /// The local TCP address.
         address: String,
     },
+    /// The local socket cannot be used, and the token would be sent to a port that the user has not named.
+    #[error(
+        "{source}; a token is not sent to {address}, where any user of this machine could listen, unless \
+         you name it: --endpoint {address} or IPVSCTL_ENDPOINT"
+    )]
+    UnnamedPort {
+        /// Why the local socket cannot be used.
+        source: ClientError,
+        /// The local TCP address.
+        address: String,
+    },
     /// A file cannot be read.
     #[error("{}: {source}", path.display())]
     File {

@@ -28,8 +28,8 @@ fn hint(error: &ClientError) -> Option<String> {
         }
         ClientError::Refused(problem) => problem.hint.clone()?,
         ClientError::Denied { .. } => "root and the members of the group ipvsd may connect: \
-             `usermod -aG ipvsd USER`, then log in again; or use a token with \
-             http://127.0.0.1:4787: --token-file FILE or IPVSCTL_TOKEN"
+             `usermod -aG ipvsd USER`, then log in again; or use a token: \
+             --endpoint http://127.0.0.1:4787 --token-file FILE"
             .to_owned(),
         ClientError::InsecureToken { .. } => {
             "use https://, or --insecure-token to allow it".to_owned()

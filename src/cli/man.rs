@@ -31,7 +31,7 @@ pub(super) fn write(out: &mut dyn Write) -> io::Result<()> {
          codes, and executes them through the daemon ipvsd, which may run on another machine. On this \
          machine, root and the members of the group ipvsd need no option: ipvsctl uses the socket \
          /run/ipvsd/ipvsd.sock if it exists, and http://127.0.0.1:4787 otherwise. Other users and other \
-         machines need a token or a client certificate. Host and port names are resolved on the machine on which ipvsctl runs. \
+         machines need a token or a client certificate, and --endpoint or --director. Host and port names are resolved on the machine on which ipvsctl runs. \
          Invoked as ipvsadm, ipvsadm-save or ipvsadm-restore (through a link), it behaves as that \
          program. Differences from ipvsadm are listed in ipvsadm-compatibility.md.",
     )?;
@@ -65,7 +65,7 @@ pub(super) fn write(out: &mut dyn Write) -> io::Result<()> {
     paragraph(
         out,
         "Directors with their names. The first file that exists is used. A file with a token must be readable \
-         by its owner alone. What the command line or the environment gives takes precedence. Example:",
+         by its owner alone. The command line and the environment take precedence; a director's token precedes the environment. Example:",
     )?;
     writeln!(out, ".RS\n.nf\n{}.fi\n.RE", escape(CONFIGURATION))?;
     section(out, "EXIT STATUS")?;

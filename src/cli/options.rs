@@ -62,8 +62,9 @@ pub(super) const GLOBAL_OPTIONS: [GlobalOption; 13] = [
         "endpoint",
         "URL",
         "Endpoint of the daemon. http://HOST[:PORT], https://HOST[:PORT] or unix:///PATH. Default \
-         port 4787. Default: IPVSCTL_ENDPOINT, the configured default director, \
-         unix:///run/ipvsd/ipvsd.sock if it exists, http://127.0.0.1:4787.",
+         port 4787, of https:// 4788. Default: IPVSCTL_ENDPOINT, the configured default director, \
+         unix:///run/ipvsd/ipvsd.sock if it exists, http://127.0.0.1:4787, to which no token is sent unless \
+         it is named.",
         |options, value| {
             options.endpoint = Some(value);
             Ok(())
@@ -111,8 +112,8 @@ pub(super) const GLOBAL_OPTIONS: [GlobalOption; 13] = [
     option(
         "token-file",
         "FILE",
-        "File of the bearer token. Readable by its owner alone. Default: IPVSCTL_TOKEN, IPVSCTL_TOKEN_FILE, \
-         token or token_file of the director.",
+        "File of the bearer token. Readable by its owner alone. Default: token or token_file of the director, \
+         IPVSCTL_TOKEN, IPVSCTL_TOKEN_FILE.",
         |options, value| {
             options.credentials.token_file = Some(value.into());
             Ok(())

@@ -68,8 +68,8 @@ pub(super) const ENVIRONMENT: [(&str, &str); 9] = [
     ),
     (
         "IPVSCTL_TOKEN",
-        "The bearer token, unless --token-file is given. It is sent to every director that a command \
-         addresses.",
+        "The bearer token, unless --token-file is given. The token of a director in the configuration \
+         file takes precedence. It is sent to a port of this machine only if the port is named.",
     ),
     (
         "IPVSCTL_TOKEN_FILE",

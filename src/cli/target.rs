@@ -95,7 +95,7 @@ impl Target {
         options: &Options,
         environment: Credentials,
     ) -> Result<Self, CliError> {
-        let lower = environment.or(director.credentials());
+        let lower = environment.for_director(director.credentials());
         let endpoint = director.endpoint.clone();
         let mut client_options = client_options(&endpoint, options, lower)?;
         if let Some(timeout) = director.timeout.filter(|_| options.timeout.is_none()) {
@@ -107,8 +107,9 @@ impl Target {
         })
     }
 
-    /// The daemon of this machine. That the socket refuses this user is an error without a token, because
-    /// the port needs one.
+    /// The daemon of this machine. A token is not sent to a port that the user has not named: any user of
+    /// this machine may listen there while the daemon does not. That the socket refuses this user is an error,
+    /// because the port needs a token.
     fn local(options: &Options, lower: Credentials, local: Local) -> Result<Self, CliError> {
         let client_options = client_options(&local.socket, options, lower)?;
         let has_token = client_options.token.is_some();
@@ -116,7 +117,12 @@ impl Target {
             let client = Client::with_options(endpoint.clone(), client_options.clone())?;
             match client.probe() {
                 Ok(()) => return Ok(Self { name: None, client }),
-                Err(ClientError::Denied { .. }) if has_token => {}
+                Err(source @ (ClientError::Denied { .. } | ClientError::Connect { .. }))
+                    if has_token =>
+                {
+                    let address = local.port.to_string();
+                    return Err(CliError::UnnamedPort { source, address });
+                }
                 Err(ClientError::Connect { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -227,7 +233,30 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_refuses_this_user_is_an_error_without_a_token() {
+    fn a_token_is_not_sent_to_a_port_that_is_not_named() {
+        let machine = Machine::new("unnamed");
+        let refused = |reason: &str| {
+            let error = machine.select(Some("secret")).unwrap_err();
+            let text = crate::cli::hints::describe(&error);
+            let address = format!("http://{}", machine.listener.local_addr().unwrap());
+            for part in [reason, &format!("--endpoint {address}"), "IPVSCTL_ENDPOINT"] {
+                assert!(text.contains(part), "{text}");
+            }
+            assert!(!text.contains("secret"), "{text}");
+        };
+        refused("No such file");
+        let listener = UnixListener::bind(machine.socket()).unwrap();
+        let socket = format!("unix://{}", machine.socket().display());
+        assert_eq!(machine.select(Some("secret")).unwrap(), socket);
+        drop(listener);
+        refused("refused");
+        machine.listener.set_nonblocking(true).unwrap();
+        let connection = machine.listener.accept().unwrap_err();
+        assert_eq!(connection.kind(), std::io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_socket_that_refuses_this_user_is_an_error() {
         let machine = Machine::new("refuses");
         let _listener = UnixListener::bind(machine.socket()).unwrap();
         fs::set_permissions(machine.socket(), Permissions::from_mode(0o0)).unwrap();
@@ -237,17 +266,21 @@ mod tests {
             machine.select(token)
         };
         std::thread::scope(|scope| {
-            let error = scope.spawn(|| select(None)).join().unwrap().unwrap_err();
-            let text = crate::cli::hints::describe(&error);
-            for part in [
-                "permission denied",
-                "`usermod -aG ipvsd USER`",
-                "--token-file",
-            ] {
-                assert!(text.contains(part), "{text}");
+            for token in [None, Some("t")] {
+                let error = scope
+                    .spawn(move || select(token))
+                    .join()
+                    .unwrap()
+                    .unwrap_err();
+                let text = crate::cli::hints::describe(&error);
+                let remedy = match token {
+                    None => "`usermod -aG ipvsd USER`",
+                    Some(_) => "name it: --endpoint http://127.0.0.1:",
+                };
+                for part in ["permission denied", remedy, "--endpoint http://127.0.0.1:"] {
+                    assert!(text.contains(part), "{text}");
+                }
             }
-            let selected = scope.spawn(|| select(Some("t"))).join().unwrap().unwrap();
-            assert!(selected.starts_with("http://127.0.0.1:"), "{selected}");
         });
     }
 }

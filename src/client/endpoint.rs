@@ -9,7 +9,7 @@ pub enum Endpoint {
     Tcp {
         /// Name or address; IPv6 without brackets.
         host: String,
-        /// Port; default [`Endpoint::PORT`].
+        /// Port; default [`Endpoint::PORT`], with TLS [`Endpoint::TLS_PORT`].
         port: u16,
         /// Whether the connection uses TLS (`https`).
         tls: bool,
@@ -33,6 +33,8 @@ pub struct EndpointError {
 impl Endpoint {
     /// Default TCP port of ipvsd.
     pub const PORT: u16 = 4787;
+    /// Default TCP port of ipvsd with TLS.
+    pub const TLS_PORT: u16 = 4788;
     /// Unix socket of the packaged daemon.
     pub const SOCKET: &str = "/run/ipvsd/ipvsd.sock";
 
@@ -107,6 +109,7 @@ impl FromStr for Endpoint {
                 // A NonZero accepts a plus sign, as all integers do.
                 Some(port) if port.starts_with('+') => return Err(bad()),
                 Some(port) => port.parse::<NonZero<u16>>().map_err(|_| bad())?.get(),
+                None if tls => Self::TLS_PORT,
                 None => Self::PORT,
             },
             tls,
@@ -136,9 +139,23 @@ mod tests {
     fn the_scheme_may_be_in_capital_letters() {
         for (text, shown) in [
             ("HTTP://lb1", "http://lb1:4787"),
+            ("HTTPS://lb1", "https://lb1:4788"),
             ("Https://[2001:db8::1]:443/", "https://[2001:db8::1]:443"),
             ("UNIX:///run/s", "unix:///run/s"),
             ("lb1:80", "http://lb1:80"),
+        ] {
+            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn the_default_port_depends_on_the_scheme() {
+        for (text, shown) in [
+            ("lb1", "http://lb1:4787"),
+            ("http://[::1]", "http://[::1]:4787"),
+            ("https://lb1/", "https://lb1:4788"),
+            ("https://[::1]", "https://[::1]:4788"),
+            ("https://lb1:4787", "https://lb1:4787"),
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), shown);
         }

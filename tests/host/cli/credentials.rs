@@ -89,7 +89,7 @@ fn write(path: &Path, text: &str, mode: u32) {
 }
 
 #[test]
-fn a_token_is_sent_with_every_request_and_the_command_line_precedes_the_environment_and_the_file() {
+fn a_token_is_sent_with_every_request_and_that_of_a_director_precedes_the_environment() {
     let fixture = Fixture::new("sources");
     let config = fixture.config(&format!("token = \"{SECRET}\""), 0o600);
     let file = fixture.file("file", "of-file\n", 0o600);
@@ -106,7 +106,11 @@ fn a_token_is_sent_with_every_request_and_the_command_line_precedes_the_environm
         (format!("{variables} {LIST} --director lb1"), SECRET),
         (
             format!("{variables} IPVSCTL_TOKEN=of-variable {LIST} --director lb1"),
-            "of-variable",
+            SECRET,
+        ),
+        (
+            format!("{variables} IPVSCTL_TOKEN_FILE={file} {LIST} --director lb1"),
+            SECRET,
         ),
         (
             format!("{variables} {LIST} --director lb1 --token-file {file}"),
@@ -114,12 +118,39 @@ fn a_token_is_sent_with_every_request_and_the_command_line_precedes_the_environm
         ),
         // Of another endpoint than the director's.
         (format!("{variables} {LIST}"), ""),
+        (
+            format!("{variables} IPVSCTL_TOKEN=of-variable {LIST}"),
+            "of-variable",
+        ),
     ] {
         assert_eq!(fixture.token(&cmd), expected, "{cmd}");
     }
     let config = fixture.config(&format!("token_file = \"{file}\""), 0o644);
     let cmd = format!("IPVSCTL_CONFIG={config} {LIST} --director lb1");
     assert_eq!(fixture.token(&cmd), "of-file");
+}
+
+#[test]
+fn the_variable_is_for_the_directors_without_a_token_of_their_own() {
+    let fixture = Fixture::new("all");
+    let config = fixture.config(&format!("token = \"{SECRET}\""), 0o600);
+    let text = std::fs::read_to_string(&config).unwrap();
+    let other = format!(
+        "{text}[directors.lb2]\nendpoint = \"{}\"\n",
+        fixture.server.endpoint
+    );
+    write(config.as_ref(), &other, 0o600);
+    let output = fixture.run(&format!(
+        "IPVSCTL_CONFIG={config} IPVSCTL_TOKEN=of-variable ipvsadm --all -Ln"
+    ));
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+    let mut sent = fixture.server.header("authorization");
+    sent.sort();
+    sent.dedup();
+    assert_eq!(
+        sent,
+        [format!("Bearer {SECRET}"), "Bearer of-variable".to_owned()]
+    );
 }
 
 #[test]
