@@ -4,6 +4,8 @@ use std::{fmt, io, path::PathBuf};
 
 use thiserror::Error;
 
+use super::input_file::UnsafeFile;
+
 /// Why the configuration could not be loaded.
 #[derive(Debug, Error)]
 pub enum LoadError {
@@ -15,6 +17,9 @@ pub enum LoadError {
         /// The error of the operating system.
         source: io::Error,
     },
+    /// Other users can change the file named by `--config`, and with it who may do what.
+    #[error("the configuration file is not used: {0}")]
+    Unsafe(UnsafeFile),
     /// The file, the environment or the command line is invalid.
     #[error(transparent)]
     Invalid(#[from] ConfigErrors),

@@ -90,6 +90,14 @@ pub(super) fn read(path: &Path, max: u64) -> io::Result<(Vec<u8>, Metadata)> {
     }
 }
 
+/// Reads a regular file of at most `max` bytes in UTF-8.
+pub(super) fn read_text(path: &Path, max: u64) -> io::Result<(String, Metadata)> {
+    let (bytes, file) = read(path, max)?;
+    let text = String::from_utf8(bytes);
+    let text = text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok((text, file))
+}
+
 /// Refuses a file that other users than root and that of the daemon can change.
 pub(super) fn check_writers(path: &Path, file: &Metadata) -> Result<(), UnsafeFile> {
     let own = geteuid().as_raw();

@@ -8,8 +8,6 @@ use std::{
     collections::BTreeMap,
     env,
     ffi::{OsStr, OsString},
-    fs::File,
-    io::{self, Read},
     ops::Range,
     path::Path,
 };
@@ -24,6 +22,7 @@ use super::{
     args::ServeOptions,
     config::Config,
     config_error::{ConfigError, ConfigErrors, ConfigProblem, LoadError, Origin},
+    input_file,
     keys::{self, KEYS, Key},
     tls::ClientCertificates,
     value::RawValue,
@@ -101,19 +100,14 @@ impl Config {
     }
 }
 
+/// The name and the text of a file. It names the policy, and can make one unnecessary.
 fn read(path: &Path) -> Result<(String, String), LoadError> {
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| {
-        file.take(MAX_FILE + 1).read_to_string(&mut text)?;
-        match text.len() as u64 > MAX_FILE {
-            true => Err(io::ErrorKind::FileTooLarge.into()),
-            false => Ok(()),
-        }
-    });
-    read.map_err(|source| LoadError::Read {
+    let read = input_file::read_text(path, MAX_FILE);
+    let (text, file) = read.map_err(|source| LoadError::Read {
         path: path.to_owned(),
         source,
     })?;
+    input_file::check_writers(path, &file).map_err(LoadError::Unsafe)?;
     Ok((path.display().to_string(), text))
 }
 

@@ -59,11 +59,7 @@ pub(super) fn load(path: Option<&Path>) -> Result<Policy, PolicyFileError> {
     let Some(path) = path else {
         return Ok(Policy::without_document(&SystemAccounts));
     };
-    let read = input_file::read(path, MAX_FILE).and_then(|(bytes, file)| {
-        let text = String::from_utf8(bytes);
-        let text = text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        Ok((text, file))
-    });
+    let read = input_file::read_text(path, MAX_FILE);
     let (text, file) = read.map_err(|source| PolicyFileError::Read {
         path: path.to_owned(),
         source,

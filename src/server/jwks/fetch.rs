@@ -27,7 +27,7 @@ use rustls::{
 use thiserror::Error;
 use tokio::{task::spawn_blocking, time::timeout};
 
-use super::super::input_file::{self, FileStamp};
+use super::super::input_file::{self, FileStamp, UnsafeFile};
 use crate::identity::jwt::{KeyLocation, KeySet, KeySetError, KeyUrl, MAX_KEY_SET_BYTES};
 
 /// Media types of a key set.
@@ -44,6 +44,9 @@ pub enum FetchError {
         /// The error.
         source: io::Error,
     },
+    /// Other users can change a file.
+    #[error(transparent)]
+    Unsafe(UnsafeFile),
     /// A file with certificates is unusable.
     #[error("cannot use the certificates in {}: {reason}", path.display())]
     Certificates {
@@ -134,12 +137,15 @@ fn read_keys(path: &Path) -> Result<(Vec<u8>, Metadata), FetchError> {
     })
 }
 
+/// A file that no other user can change: it decides who is let in.
 fn read(path: &Path) -> Result<(Vec<u8>, Metadata), FetchError> {
     let read = input_file::read(path, MAX_KEY_SET_BYTES as u64);
-    read.map_err(|source| FetchError::File {
+    let (bytes, file) = read.map_err(|source| FetchError::File {
         path: path.to_owned(),
         source,
-    })
+    })?;
+    input_file::check_writers(path, &file).map_err(FetchError::Unsafe)?;
+    Ok((bytes, file))
 }
 
 // === URLs ===

@@ -5,7 +5,8 @@ mod server;
 
 use std::{
     fs,
-    path::PathBuf,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -330,6 +331,16 @@ fn a_location_is_checked_without_the_network() {
     assert!(matches!(check(&location), Err(FetchError::Keys(_))));
     fs::write(&path, key_set(&[&TestKey::ed("k")])).unwrap();
     check(&location).unwrap();
+    let set_mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set_mode(&path, 0o664);
+    let error = check(&location).unwrap_err().to_string();
+    assert!(
+        error.ends_with(&format!("chmod go-w {}", path.display())),
+        "{error}"
+    );
+    set_mode(&path, 0o644);
     let error = check(&KeyLocation::File(directory.0.clone())).unwrap_err();
     assert!(error.to_string().contains("not a regular file"), "{error}");
     nix::unistd::mkfifo(&directory.0.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -340,6 +351,10 @@ fn a_location_is_checked_without_the_network() {
     };
     let error = check(&url(path)).unwrap_err();
     assert!(matches!(error, FetchError::Certificates { .. }), "{error}");
-    acceptor(&directory.0.join("ca.pem"));
-    check(&url(directory.0.join("ca.pem"))).unwrap();
+    let ca = directory.0.join("ca.pem");
+    acceptor(&ca);
+    check(&url(ca.clone())).unwrap();
+    set_mode(&ca, 0o646);
+    let error = check(&url(ca)).unwrap_err();
+    assert!(matches!(error, FetchError::Unsafe(_)), "{error}");
 }

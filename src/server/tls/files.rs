@@ -99,7 +99,7 @@ fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'sta
 /// The first private key of a file.
 fn key(path: &Path, warnings: &mut Vec<String>) -> Result<PrivateKeyDer<'static>, TlsProblem> {
     let (text, file) = read(path, MAX_FILE)?;
-    input_file::check_writers(path, &file).map_err(TlsProblem::Unsafe)?;
+    // No fault: the files of a secret of Kubernetes have this permission, unless its volume says otherwise.
     if file.permissions().mode() & 0o004 != 0 {
         warnings.push(format!(
             "tls.key: every local user can read {}; remove the permission: chmod o= FILE",
@@ -149,11 +149,15 @@ fn pem_problem(
     }
 }
 
+/// A file that no other user can change: each of them decides who is let in, or whom clients trust.
 fn read(path: &Path, max: u64) -> Result<(Vec<u8>, Metadata), TlsProblem> {
-    input_file::read(path, max).map_err(|error| TlsProblem::Read {
+    let read = input_file::read(path, max).map_err(|error| TlsProblem::Read {
         path: path.to_owned(),
         error,
-    })
+    });
+    let (bytes, file) = read?;
+    input_file::check_writers(path, &file).map_err(TlsProblem::Unsafe)?;
+    Ok((bytes, file))
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

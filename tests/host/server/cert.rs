@@ -2,12 +2,13 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{PermissionsExt, chown, symlink},
     path::Path,
     process::{Command, Output},
     sync::Arc,
 };
 
+use nix::unistd::geteuid;
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring::default_provider,
@@ -389,11 +390,20 @@ fn files_that_others_can_write_are_refused() {
     let files = TlsFiles::new();
     files.write("policy.toml", "");
     let policy = files.path("policy.toml");
-    let config = format!("policy = {policy:?}\n{}", files.toml(""));
+    files.write("crl.pem", &files.authority.revoke(&[], 2100));
+    let clients = format!(
+        "client_certificates = \"required\"\nclient_ca = {:?}\ncrl = {:?}\n",
+        files.path("ca.pem"),
+        files.path("crl.pem")
+    );
+    let config = format!("policy = {policy:?}\n{}", files.toml(&clients));
     assert_eq!(check(&files, &config), (0, String::new()));
     for (name, key) in [
         ("policy.toml", "the policy is not used: "),
+        ("cert.pem", "tls.certificate: "),
         ("key.pem", "tls.key: "),
+        ("ca.pem", "tls.client_ca: "),
+        ("crl.pem", "tls.crl: "),
     ] {
         let path = files.path(name);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o620)).unwrap();
@@ -403,6 +413,38 @@ fn files_that_others_can_write_are_refused() {
         let remedy = format!("chmod go-w {}", path.display());
         assert!(error.contains(&remedy), "{error}");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        if chown(&path, Some(12345), None).is_ok() {
+            let (status, error) = check(&files, &config);
+            assert_eq!(status, 2, "{error}");
+            let remedy = format!("chown root {}", path.display());
+            assert!(error.contains(key) && error.contains(&remedy), "{error}");
+            chown(&path, Some(geteuid().as_raw()), None).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_files_of_a_kubernetes_secret_are_accepted() {
+    let files = TlsFiles::new();
+    let version = files.path("..2026_11_28");
+    fs::create_dir(&version).unwrap();
+    symlink("..2026_11_28", files.path("..data")).unwrap();
+    for name in ["cert.pem", "key.pem", "ca.pem"] {
+        fs::rename(files.path(name), version.join(name)).unwrap();
+        symlink(Path::new("..data").join(name), files.path(name)).unwrap();
+    }
+    let config = files.toml(&format!(
+        "client_certificates = \"required\"\nclient_ca = {:?}\n",
+        files.path("ca.pem")
+    ));
+    // By default, and with an fsGroup and the mode 0400.
+    for (mode, warnings) in [(0o644, 1), (0o440, 0)] {
+        for name in ["cert.pem", "key.pem", "ca.pem"] {
+            let path = version.join(name);
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let (status, error) = check(&files, &config);
+        assert_eq!((status, error.lines().count()), (0, warnings), "{error}");
     }
 }
 

@@ -3,9 +3,12 @@
 use std::{
     ffi::OsStr,
     fs,
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    path::Path,
     process::{Command, Output},
 };
+
+use nix::{sys::stat::Mode, unistd::mkfifo};
 
 use super::harness::TempDir;
 
@@ -194,11 +197,39 @@ fn an_empty_ipvsd_config_counts_as_unset() {
 }
 
 #[test]
-fn a_configuration_file_without_end_is_rejected() {
-    let output = ipvsd(&[], &["--config", "/dev/zero", "--check-config"]);
-    assert_eq!(
-        text(&output.stderr),
-        "cannot read the configuration file /dev/zero: file too large\n"
-    );
-    assert_eq!(output.status.code(), Some(2));
+fn a_configuration_file_that_is_no_file_or_too_large_is_rejected() {
+    let directory = TempDir::new();
+    let fifo = directory.0.join("fifo");
+    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    let large = directory.0.join("large");
+    fs::write(&large, "#".repeat((1 << 20) + 1)).unwrap();
+    for (path, problem) in [
+        (Path::new("/dev/zero"), "not a regular file"),
+        (&fifo, "not a regular file"),
+        (&large, "file too large"),
+    ] {
+        let shown = path.display();
+        let output = ipvsd(&[], &["--config", &shown.to_string(), "--check-config"]);
+        assert_eq!(
+            text(&output.stderr),
+            format!("cannot read the configuration file {shown}: {problem}\n")
+        );
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
+
+#[test]
+fn a_configuration_file_that_others_can_write_is_rejected() {
+    let directory = TempDir::new();
+    let file = directory.0.join("ipvsd.toml");
+    fs::write(&file, "kernel = 'fake'\n").unwrap();
+    let shown = file.display().to_string();
+    for (mode, is_used) in [(0o644, true), (0o664, false), (0o646, false)] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let output = ipvsd(&[], &["--config", &shown, "--check-config"]);
+        assert_eq!(output.status.success(), is_used, "{mode:o}");
+        let error = text(&output.stderr);
+        let remedy = format!("chmod go-w {shown}\n");
+        assert!(is_used || error.ends_with(&remedy), "{error}");
+    }
 }
