@@ -123,8 +123,9 @@ impl AuditLog {
     }
 
     /// Records an event. It never blocks and never fails: an event that finds the queue full is
-    /// counted, and a record says how many were lost. Of requests without a valid credential, the first
-    /// ten of each peer and minute are recorded one by one; a record says how many others there were.
+    /// counted, and a record says how many were lost. Of refused requests, the
+    /// first ones of each minute are recorded one by one: ten of a peer without a valid credential, 60 of a
+    /// principal. Records say how many others there were.
     pub fn record(&self, event: Event) {
         self.0.queue.push(event);
     }

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     event::{Caller, Changes, Event, Outcome},
-    refusals::{Refusals, WINDOW},
+    refusals::{Omitted, Refusals, WINDOW},
 };
 use crate::{
     identity::{Principal, Protocol},
@@ -131,14 +131,13 @@ impl Queue {
     }
 
     /// Adds an event, or counts it as lost. Never waits for what is written. Returns false if the event
-    /// is a request without a valid credential that is only counted.
+    /// is a refused request that is only counted.
     pub(super) fn push(&self, event: Event) -> bool {
         let at = event.end;
         let mut state = self.lock();
         let due = state.limit.take_due(at);
         state.push_requests(due, at, self.limits);
-        let is_limited = event.outcome == Outcome::Unauthenticated;
-        if is_limited && !state.limit.admit(event.caller.peer, at) {
+        if !state.limit.admit(&event) {
             return false;
         }
         let added = state.push(event, self.limits);
@@ -236,8 +235,8 @@ impl Queue {
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closing = true;
-        let counted = state.limit.take();
-        state.push_requests(counted, Instant::now(), self.limits);
+        let omitted = state.limit.take();
+        state.push_requests(omitted, Instant::now(), self.limits);
         drop(state);
         self.changed.notify_all();
     }
@@ -299,21 +298,32 @@ impl State {
         true
     }
 
-    /// Records how many requests without a valid credential were only counted, if there were any.
-    fn push_requests(&mut self, count: Option<u64>, at: Instant, limits: Limits) {
-        let Some(count) = count else {
-            return;
-        };
-        self.push(
-            Event {
-                operation: "authenticate".into(),
+    /// Records how many refused requests were only counted, if there were any.
+    fn push_requests(&mut self, omitted: Vec<Omitted>, at: Instant, limits: Limits) {
+        for Omitted {
+            principal,
+            outcome,
+            count,
+        } in omitted
+        {
+            let (operation, reason) = match outcome {
+                Outcome::Unauthenticated => ("authenticate", Reason::Unauthenticated),
+                _ => ("refused_requests", Reason::PermissionDenied),
+            };
+            let internal = Event::internal(at);
+            let event = Event {
+                caller: Caller {
+                    principal: principal.unwrap_or_else(Principal::system),
+                    ..internal.caller
+                },
+                operation: operation.into(),
                 changes: Changes::Requests(count),
-                outcome: Outcome::Unauthenticated,
-                reason: Some(Reason::Unauthenticated),
-                ..Event::internal(at)
-            },
-            limits,
-        );
+                outcome,
+                reason: Some(reason),
+                ..internal
+            };
+            self.push(event, limits);
+        }
     }
 
     /// Records that records were lost, in the place of the lost ones.

@@ -58,8 +58,13 @@ fn lost_records_leave_a_gap_and_a_record_says_how_many() {
 fn refused_requests_do_not_displace_changes() {
     let dir = TempDir::new();
     let log = blocked(&dir);
-    for _ in 0..1000 {
+    for number in 0..1000 {
+        let name = format!("principal {}", number % 20);
         log.record(Event {
+            caller: Caller {
+                principal: principal(&name),
+                ..caller("request")
+            },
             outcome: Outcome::Denied,
             reason: Some(Reason::PermissionDenied),
             ..event("clear")

@@ -1,12 +1,13 @@
-//! Requests without a valid credential: which are recorded, and what they leave of others.
+//! Refused requests: which are recorded, and what they leave of others.
 
 use super::*;
 use crate::{
-    audit::refusals::{MAX_PEERS, MAX_RECORDS, WINDOW},
+    audit::refusals::{MAX_OF_PEER, MAX_OF_PRINCIPAL, MAX_SENDERS, WINDOW},
     identity::Peer,
 };
 
-const LIMIT: usize = MAX_RECORDS as usize;
+const LIMIT: usize = MAX_OF_PEER as usize;
+const DENIED: usize = MAX_OF_PRINCIPAL as usize;
 
 /// A request without a valid credential from this address, so long after the start.
 fn refusal(address: &str, end: Instant) -> Event {
@@ -18,6 +19,20 @@ fn refusal(address: &str, end: Instant) -> Event {
         outcome: Outcome::Unauthenticated,
         end,
         ..event("authenticate")
+    }
+}
+
+/// A request that this principal may not make.
+fn denial(name: &str, end: Instant) -> Event {
+    Event {
+        caller: Caller {
+            principal: principal(name),
+            ..caller("denied")
+        },
+        outcome: Outcome::Denied,
+        reason: Some(Reason::PermissionDenied),
+        end,
+        ..event("clear")
     }
 }
 
@@ -70,11 +85,77 @@ fn the_records_of_many_peers_are_limited() {
         end: now + WINDOW,
         ..event("zero")
     });
-    let recorded = (MAX_PEERS + 1) * LIMIT;
+    let recorded = (MAX_SENDERS + 1) * LIMIT;
     let counted = 1000 * (LIMIT + 1) - recorded;
     let records = all(&log);
     assert_eq!(requests(&records[1]), Some(counted as u64));
     assert_eq!(records[0].seq, recorded as u64 + 2);
+}
+
+#[test]
+fn many_denied_requests_of_a_principal_are_counted() {
+    let log = AuditLog::in_memory();
+    let now = Instant::now();
+    for _ in 0..DENIED + 7 {
+        log.record(denial("viewer", now));
+    }
+    assert_eq!(all(&log).len(), DENIED);
+    log.record(denial("operator", now));
+    log.record(event("zero"));
+    assert_eq!(all(&log).len(), DENIED + 2, "others are recorded");
+    for _ in 0..LIMIT + 3 {
+        log.record(refusal("192.0.2.1:1", now));
+    }
+
+    log.record(denial("viewer", now + WINDOW));
+    let records = all(&log);
+    let [newest, viewer, unauthenticated, ..] = &records[..] else {
+        panic!("{records:?}");
+    };
+    assert_eq!(
+        (newest.principal.as_str(), requests(newest)),
+        ("viewer", None)
+    );
+    assert_eq!(requests(unauthenticated), Some(3));
+    assert_eq!(requests(viewer), Some(7));
+    assert_eq!(viewer.operation, "refused_requests");
+    assert_eq!(
+        (viewer.principal.as_str(), viewer.credential.as_str()),
+        ("viewer", "token")
+    );
+    assert_eq!(viewer.outcome, Outcome::Denied);
+    assert_eq!(viewer.reason.as_deref(), Some("PERMISSION_DENIED"));
+    assert_eq!(records.len(), DENIED + 2 + LIMIT + 3);
+}
+
+#[test]
+fn the_denied_requests_of_many_principals_are_limited() {
+    let dir = TempDir::new();
+    let log = AuditLog::start(&AuditOptions {
+        max_queue_bytes: 16 << 20,
+        ..options(FileOptions::new(dir.file()))
+    })
+    .unwrap();
+    let now = Instant::now();
+    for number in 0..MAX_SENDERS + 10 {
+        for _ in 0..=DENIED {
+            log.record(denial(&format!("principal {number}"), now));
+        }
+    }
+    wait_for_lines(&dir.file(), (MAX_SENDERS + 1) * DENIED);
+    log.finish();
+    let records = records_of(&dir.file());
+    let (counts, denials): (Vec<_>, Vec<_>) = records
+        .iter()
+        .partition(|record| record.operation == "refused_requests");
+    assert_eq!(denials.len(), (MAX_SENDERS + 1) * DENIED);
+    assert_eq!(counts.len(), MAX_SENDERS + 1);
+    let all = (MAX_SENDERS + 10) * (DENIED + 1);
+    let counted: u64 = counts.iter().copied().filter_map(requests).sum();
+    assert_eq!(denials.len() + counted as usize, all);
+    let others = counts.iter().find(|record| record.principal == "system");
+    assert_eq!(others.and_then(|record| requests(record)), Some(550));
+    assert_eq!(log.lost(), 0);
 }
 
 #[test]
@@ -97,11 +178,9 @@ fn refusals_in_memory_do_not_displace_changes() {
     for number in 0..1000 {
         log.record(numbered(number));
     }
-    for _ in 0..10_000 {
-        log.record(Event {
-            outcome: Outcome::Denied,
-            ..event("clear")
-        });
+    for number in 0..10_000 {
+        let name = format!("principal {}", number % MAX_SENDERS);
+        log.record(denial(&name, Instant::now()));
     }
     let records = all(&log);
     let changes = records.iter().filter(|record| record.operation == "zero");
@@ -109,5 +188,6 @@ fn refusals_in_memory_do_not_displace_changes() {
     let refused = records.len() - 1000;
     assert!((200..1000).contains(&refused), "{refused}");
     assert!(records.is_sorted_by(|newer, older| newer.seq > older.seq));
-    assert_eq!(records[0].seq, 11_000);
+    let recorded = 1000 + MAX_SENDERS * DENIED;
+    assert_eq!(records[0].seq, recorded as u64);
 }

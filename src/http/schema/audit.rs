@@ -74,7 +74,7 @@ fn operation() -> Property {
         "Operations that were executed, such as `update_server` or `create_service \
          create_server*3`; otherwise what was requested, such as `replace_service`, \
          `list_connections`, `read_services` or `authenticate`. `records_lost`: records were lost before this \
-         one.",
+         one. `refused_requests`: further requests that the principal may not make.",
     )
 }
 
@@ -98,7 +98,7 @@ fn states() -> [Property; 2] {
             "after",
             "AuditState",
             "Configuration that was written. At the end of a restore: the numbers of its commands. Of \
-             lost records: their number.",
+             lost records, and of requests that are not recorded one by one: their number.",
         ),
     ]
 }
