@@ -93,8 +93,16 @@ impl App {
             RestoreMode::Replace => "replace_rules",
             RestoreMode::Execute | RestoreMode::Clear => "restore_rules",
         };
-        let record = |error: &Error| self.audit_refusal(context, name, None, None, error);
-        decision.inspect_err(record)?;
+        decision.inspect_err(|error| {
+            // A command line of ipvsctl is a text of one command.
+            let single = (mode == RestoreMode::Execute).then(|| text.single());
+            match single.flatten() {
+                Some(op) => {
+                    self.audit_refusal(context, op.name(), op.service(), op.server(), error);
+                }
+                None => self.audit_refusal(context, name, None, None, error),
+            }
+        })?;
         let timeout = context.deadline.saturating_duration_since(Instant::now());
         let Checked { commands, clears } = text.check().await?;
         if commands == 0 && mode != RestoreMode::Execute {

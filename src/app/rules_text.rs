@@ -108,6 +108,16 @@ impl RulesText {
         })
     }
 
+    /// The operation of a text that is one command.
+    pub(super) fn single(&self) -> Option<Op> {
+        let mut lines = Lines::new(self.text());
+        let line = lines.next()?;
+        match lines.next() {
+            None => parse(&line.words).ok(),
+            Some(_) => None,
+        }
+    }
+
     fn text(&self) -> &str {
         // Checked by `new`.
         std::str::from_utf8(&self.0).unwrap_or_default()

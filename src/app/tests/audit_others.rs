@@ -109,10 +109,24 @@ async fn each_refusal_has_one_record() {
     assert_eq!(last(&app).await.service.as_deref(), Some(TCP));
     app.clear_services(&viewer, Some(1)).await.unwrap_err();
     assert_eq!(refusal(&app, &mut count).await, denied("clear"));
-    let text = "-D -t 192.0.2.1:80\n".to_owned().into();
-    let restore = app.restore_rules(&viewer, text, RestoreOptions::default());
+    // A command line of ipvsctl, which is a text of one command.
+    let text = "-d -t 192.0.2.1:80 -r 10.0.0.1:80\n".to_owned();
+    let restore = app.restore_rules(&viewer, text.clone().into(), RestoreOptions::default());
     restore.await.unwrap_err();
-    assert_eq!(refusal(&app, &mut count).await, denied("restore_rules"));
+    assert_eq!(refusal(&app, &mut count).await, denied("delete_server"));
+    let record = last(&app).await;
+    assert_eq!(record.service.as_deref(), Some(TCP));
+    assert_eq!(record.server.as_deref(), Some("10.0.0.1-80"));
+    for (text, mode) in [
+        (text.repeat(2), RestoreMode::Execute),
+        (text, RestoreMode::Clear),
+    ] {
+        let options = RestoreOptions { mode, stop: false };
+        let restore = app.restore_rules(&viewer, text.into(), options);
+        restore.await.unwrap_err();
+        assert_eq!(refusal(&app, &mut count).await, denied("restore_rules"));
+        assert_eq!(last(&app).await.service, None);
+    }
     let filter = ConnectionFilter::default();
     app.connections(&viewer, filter, None).await.unwrap_err();
     assert_eq!(refusal(&app, &mut count).await, denied("read_connections"));
