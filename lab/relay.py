@@ -3,7 +3,12 @@
 
 Listens on 127.0.0.1:PORT of the host, moves into a new network namespace, creates a tap device for
 the guest there and runs COMMAND, which is the guest. A socket belongs to the namespace in which it
-was created, so this process reaches both sides. Namespace and tap end with the process."""
+was created, so this process reaches both sides. Namespace and tap end with the process.
+
+relay.py --loopback PORT     (in the guest)
+
+Leads connections from the host to port PORT of the guest's loopback interface, for a command that listens
+on that alone."""
 
 import asyncio
 import ctypes
@@ -59,9 +64,9 @@ async def copy(reader, writer):
         writer.transport.abort()
 
 
-async def connect(port, reader, writer):
+async def connect(host, port, reader, writer):
     try:
-        guest_reader, guest_writer = await asyncio.open_connection(GUEST, port, limit=CHUNK)
+        guest_reader, guest_writer = await asyncio.open_connection(host, port, limit=CHUNK)
     except OSError:
         return writer.transport.abort()
     await asyncio.gather(copy(reader, guest_writer), copy(guest_reader, writer))
@@ -74,9 +79,17 @@ async def main(listeners, command):
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, guest.kill)
     for sock, port in listeners:
-        await asyncio.start_server(lambda r, w, port=port: connect(port, r, w), sock=sock, limit=CHUNK)
+        await asyncio.start_server(lambda r, w, port=port: connect(GUEST, port, r, w), sock=sock, limit=CHUNK)
     return await guest.wait()
 
+
+async def loopback(port):
+    server = await asyncio.start_server(lambda r, w: connect("127.0.0.1", port, r, w), GUEST, port, limit=CHUNK)
+    await server.serve_forever()
+
+
+if sys.argv[1] == "--loopback":
+    asyncio.run(loopback(int(sys.argv[2])))
 
 cut = sys.argv.index("--")
 listeners = [listen(spec) for spec in sys.argv[1:cut]]

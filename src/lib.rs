@@ -8,7 +8,7 @@
 //! | [`kernel`] | Transport to the kernel: netlink sockets, and the in-memory simulator [`kernel::FakeKernel`]. |
 //! | [`executor`] | The owner of the kernel's sockets: queue, batches, dumps, cache, recovery. |
 //! | [`budget`] | The memory in bytes that requests may use. |
-//! | [`identity`] | Who sends a request: principal, peer, client certificate and site. |
+//! | [`identity`] | Who sends a request, and what it may do: policy, credentials, roles, scopes; peer and site. |
 //! | [`audit`] | The audit trail: records of changes and refusals, their file, and queries. |
 //! | [`store`] | The stored state: transactions on disk, of what the kernel cannot hold. |
 //! | [`app`] | The use cases, and the only path to the executor's writes. |
