@@ -20,7 +20,10 @@ use super::{
     input::read_text,
     options,
 };
-use crate::client::{Endpoint, Fingerprint, Token, check_private};
+use crate::{
+    client::{Endpoint, Token, check_private},
+    model::Sha256,
+};
 
 /// Contents of the configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -53,7 +56,7 @@ pub(super) struct Director {
     token_file: Option<PathBuf>,
     /// SHA-256 of the daemon's certificate.
     #[serde(default, deserialize_with = "optional")]
-    fingerprint: Option<Fingerprint>,
+    fingerprint: Option<Sha256>,
     /// Whether the token may be sent as plain text to another machine.
     #[serde(default)]
     insecure_token: bool,

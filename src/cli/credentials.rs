@@ -4,7 +4,10 @@
 use std::path::PathBuf;
 
 use super::error::CliError;
-use crate::client::{ClientOptions, Endpoint, Fingerprint, Token};
+use crate::{
+    client::{ClientOptions, Endpoint, Token},
+    model::Sha256,
+};
 
 /// Credentials from one source, or from several.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,7 +22,7 @@ pub(super) struct Credentials {
     /// File of the token.
     pub token_file: Option<PathBuf>,
     /// That of the daemon's certificate.
-    pub fingerprint: Option<Fingerprint>,
+    pub fingerprint: Option<Sha256>,
     /// Whether a token may be sent as plain text to another machine.
     pub insecure_token: bool,
 }
@@ -251,7 +254,7 @@ mod tests {
     #[test]
     fn options_of_tls_need_an_endpoint_with_tls() {
         let credentials = Credentials {
-            fingerprint: Some(Fingerprint::of(b"")),
+            fingerprint: Some(Sha256::of(b"")),
             ..Credentials::default()
         };
         let check = |endpoint: &str| credentials.check_endpoint(&endpoint.parse().unwrap());

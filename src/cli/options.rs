@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{credentials::Credentials, error::CliError};
-use crate::{client::Fingerprint, ipvsadm::ExtraOption};
+use crate::{ipvsadm::ExtraOption, model::Sha256};
 
 /// Values of the global options.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -284,7 +284,7 @@ pub(super) fn seconds(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-fn fingerprint(value: String) -> Result<Fingerprint, CliError> {
+fn fingerprint(value: String) -> Result<Sha256, CliError> {
     value.parse().map_err(|_| CliError::InvalidValue {
         option: "fingerprint",
         value,

@@ -2,13 +2,10 @@
 
 use std::io::{self, Write};
 
-use ring::{
-    digest,
-    rand::{SecureRandom, SystemRandom},
-};
+use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{args::TokenCommand, error::CliError, input::read_text, output::eprint_text};
-use crate::client::Token;
+use crate::{client::Token, model::Sha256};
 
 /// What every token begins with. Scanners for secrets recognise it.
 const PREFIX: &str = "ipvsd_";
@@ -27,7 +24,7 @@ pub(super) fn run(command: TokenCommand, out: &mut dyn Write) -> Result<(), CliE
             let mut entry = format!(
                 "[[token]]\nname = {}\nsha256 = \"{}\"\nrole = \"{}\"",
                 toml::Value::String(name),
-                sha256(&token),
+                Sha256::of(token.as_bytes()),
                 role.name()
             );
             if let Some(time) = expires {
@@ -46,7 +43,7 @@ pub(super) fn run(command: TokenCommand, out: &mut dyn Write) -> Result<(), CliE
             text.parse::<Token>().map_err(|error| {
                 CliError::Input(io::Error::new(io::ErrorKind::InvalidData, error))
             })?;
-            writeln!(out, "{}", sha256(text))?;
+            writeln!(out, "{}", Sha256::of(text.as_bytes()))?;
         }
     }
     Ok(())
@@ -57,14 +54,6 @@ fn create() -> Result<String, CliError> {
     let mut random = [0; RANDOM];
     let filled = SystemRandom::new().fill(&mut random);
     filled.map_err(|_| CliError::NoRandomness)?;
-    Ok(PREFIX.to_owned() + &hex(&random))
-}
-
-/// The hash of a token in the policy.
-fn sha256(token: &str) -> String {
-    hex(digest::digest(&digest::SHA256, token.as_bytes()).as_ref())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = random.iter().map(|byte| format!("{byte:02x}"));
+    Ok(PREFIX.to_owned() + &digits.collect::<String>())
 }

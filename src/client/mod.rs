@@ -53,7 +53,6 @@ mod endpoint;
 mod error;
 mod etag;
 mod files;
-mod fingerprint;
 mod getent;
 mod http1;
 mod json;
@@ -74,7 +73,6 @@ pub use self::{
     error::{ClientError, Problem, ProblemReason},
     etag::{EntityTag, EntityTagError},
     files::FileError,
-    fingerprint::{Fingerprint, FingerprintError},
     json::{
         Connection, ConnectionCount, Info, Kernel, Scheduler, StatsReport, TopServer, TopService,
     },

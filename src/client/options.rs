@@ -2,7 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{fingerprint::Fingerprint, token::Token};
+use super::token::Token;
+use crate::model::Sha256;
 
 /// Options of a [`Client`](super::Client).
 ///
@@ -39,7 +40,7 @@ pub struct ClientOptions {
     /// CA, of the name and of the time, so that a certificate may be self-signed. With `ca`, these
     /// checks are made too. That the daemon has the key of the certificate is always verified. Default
     /// none.
-    pub fingerprint: Option<Fingerprint>,
+    pub fingerprint: Option<Sha256>,
     /// Token that every request carries (`Authorization: Bearer`). Default none.
     pub token: Option<Token>,
     /// Whether the token may be sent over `http` to another machine, where everybody on the way can

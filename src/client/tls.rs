@@ -15,10 +15,10 @@ use rustls::{
 use super::{
     error::ClientError,
     files::{self, FileError},
-    fingerprint::Fingerprint,
     options::ClientOptions,
     trust::{CertificateFault, Untrusted},
 };
+use crate::model::Sha256;
 
 /// Size limit of a file in PEM in bytes. The certificates of a system have a quarter of it.
 const MAX_PEM: u64 = 1 << 20;
@@ -88,7 +88,7 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, FileError> {
 #[derive(Debug)]
 struct Verifier {
     chain: Chain,
-    pin: Option<Fingerprint>,
+    pin: Option<Sha256>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -141,7 +141,7 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let fingerprint = Fingerprint::of(end_entity);
+        let fingerprint = Sha256::of(end_entity);
         let untrusted = |fault| Untrusted { fault, fingerprint }.into_tls();
         if let Some(expected) = self.pin.filter(|expected| *expected != fingerprint) {
             return Err(untrusted(CertificateFault::Pin { expected }));

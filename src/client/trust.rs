@@ -4,7 +4,7 @@ use std::{fmt, io};
 
 use rustls::{AlertDescription, CertificateError, pki_types::UnixTime};
 
-use super::fingerprint::Fingerprint;
+use crate::model::Sha256;
 
 /// Why the daemon's certificate is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,7 +13,7 @@ pub struct Untrusted {
     /// What is wrong.
     pub fault: CertificateFault,
     /// The fingerprint of the daemon's certificate.
-    pub fingerprint: Fingerprint,
+    pub fingerprint: Sha256,
 }
 
 /// What is wrong with the daemon's certificate.
@@ -33,7 +33,7 @@ pub enum CertificateFault {
     /// It is not the one that is pinned.
     Pin {
         /// The fingerprint of the pinned certificate.
-        expected: Fingerprint,
+        expected: Sha256,
     },
     /// Something else, in the words of the TLS library.
     Other(String),

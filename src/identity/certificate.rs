@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::model::Sha256;
+
 /// Most names of a client certificate, of all kinds together. A client with more is refused.
 pub const MAX_CERTIFICATE_NAMES: usize = 100;
 
@@ -24,7 +26,7 @@ pub struct CertificateIdentity {
     /// Alternative names: e-mail addresses.
     pub emails: Vec<String>,
     /// SHA-256 of the certificate (DER).
-    pub fingerprint: [u8; 32],
+    pub fingerprint: Sha256,
     /// The last second in which the certificate is valid, in seconds since 1970-01-01 UTC.
     pub not_after: i64,
 }

@@ -2,16 +2,21 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{certificate::CertificateIdentity, principal::Principal, token::TokenHash};
-use crate::model::{Error, Reason};
+use super::{certificate::CertificateIdentity, principal::Principal};
+use crate::model::{Error, Reason, Sha256};
+
+/// What every bearer token of the policy begins with (RFC 6750); 64 hexadecimal digits follow, 256 random
+/// bits. Scanners for secrets recognise it. The policy has the SHA-256 of the whole token: so many random bits
+/// need no slow hash.
+pub const TOKEN_PREFIX: &str = "ipvsd_";
 
 /// What a request proves its principal with.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
     /// Nothing.
     None,
-    /// A bearer token of the policy.
-    Token(TokenHash),
+    /// A bearer token of the policy, by its SHA-256.
+    Token(Sha256),
     /// A JSON Web Token.
     Jwt(Arc<str>),
     /// A client certificate that the TLS handshake has verified.

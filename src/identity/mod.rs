@@ -5,7 +5,6 @@
 mod certificate;
 mod credential;
 mod decision;
-mod digest;
 mod host;
 pub mod jwt;
 mod policy;
@@ -14,7 +13,6 @@ mod protocol;
 mod role;
 mod scope;
 mod site;
-mod token;
 mod verb;
 
 use std::{
@@ -23,9 +21,8 @@ use std::{
 };
 
 pub use certificate::{CertificateIdentity, MAX_CERTIFICATE_NAME, MAX_CERTIFICATE_NAMES, OverTls};
-pub use credential::{Authenticate, Credential, Session};
+pub use credential::{Authenticate, Credential, Session, TOKEN_PREFIX};
 pub use decision::unauthenticated;
-pub use digest::sha256;
 pub use host::{Authority, Host, InvalidAuthority};
 pub use policy::{Accounts, DEFAULT_GROUP, DEFAULT_OVERFLOW_ID, Entry, Policy, PolicyError};
 pub use principal::{CredentialKind, Grant, Principal};
@@ -33,7 +30,6 @@ pub use protocol::Protocol;
 pub use role::{InvalidRole, Role};
 pub use scope::{Rule, Scope};
 pub use site::require_own_site;
-pub use token::{InvalidHash, TOKEN_PREFIX, TokenHash};
 pub use verb::{Extent, InvalidVerb, Verb};
 
 /// The other end of a connection, as the kernel reports it. HTTP and gRPC requests carry it as the

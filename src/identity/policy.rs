@@ -13,6 +13,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use subtle::ConstantTimeEq;
 use thiserror::Error;
 use toml::Spanned;
 
@@ -31,14 +32,14 @@ use super::{
     principal::{CredentialKind, Grant},
     role::Role,
     scope::Scope,
-    token::TokenHash,
 };
+use crate::model::Sha256;
 
 /// The credentials that the daemon recognises. Default: root, the user that runs the daemon, and the
 /// members of the group `ipvsd` are administrators on unix sockets, and nobody else may do anything.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    tokens: HashMap<TokenHash, Entry>,
+    tokens: HashMap<Sha256, Entry>,
     certificates: Vec<(CertificateMatch, Entry)>,
     unix: Vec<(UnixMatch, Entry)>,
     jwt: Vec<JwtIssuer<Grant>>,
@@ -64,7 +65,7 @@ enum CertificateMatch {
     Email(String),
     Subject(String),
     CommonName(String),
-    Fingerprint(TokenHash),
+    Fingerprint(Sha256),
 }
 
 /// The document.
@@ -85,7 +86,7 @@ struct Document {
 #[serde(deny_unknown_fields)]
 struct TokenTable {
     name: Name,
-    sha256: TokenHash,
+    sha256: Sha256,
     role: Role,
     scope: Option<Scope>,
     #[serde(default)]
@@ -173,11 +174,12 @@ impl Policy {
     }
 
     /// The entry of a bearer token.
-    pub fn token(&self, hash: &TokenHash) -> Option<&Entry> {
+    pub fn token(&self, hash: &Sha256) -> Option<&Entry> {
         // The map compares hashes of secrets, whose timing says nothing about a secret. The final
         // comparison does not depend on that.
         let (known, entry) = self.tokens.get_key_value(hash)?;
-        known.matches(hash).then_some(entry)
+        let is_same: bool = known.as_bytes().ct_eq(hash.as_bytes()).into();
+        is_same.then_some(entry)
     }
 
     /// The issuers of JSON Web Tokens.
@@ -270,11 +272,10 @@ impl CertificateTable {
         } = self;
         check_number(index)?;
         let fingerprint = fingerprint.map(|text| {
-            let digits: String = text.split(':').collect();
-            let parsed: Result<TokenHash, _> = digits.parse();
+            let parsed: Result<Sha256, _> = text.parse();
             parsed
                 .map(|hash| (CertificateMatch::Fingerprint(hash), hash.to_string()))
-                .map_err(|_| "fingerprint: expected a SHA-256, 64 hexadecimal digits".to_owned())
+                .map_err(|error| format!("fingerprint: {error}"))
         });
         let texts = [
             dns.map(|v| (CertificateMatch::Dns(v.to_ascii_lowercase()), v)),
@@ -315,7 +316,7 @@ impl CertificateMatch {
             Self::Email(email) => certificate.emails.contains(email),
             Self::Subject(subject) => certificate.subject == *subject,
             Self::CommonName(name) => certificate.common_name.as_ref() == Some(name),
-            Self::Fingerprint(hash) => hash.is(&certificate.fingerprint),
+            Self::Fingerprint(hash) => *hash == certificate.fingerprint,
         }
     }
 }

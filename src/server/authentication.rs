@@ -26,9 +26,9 @@ use super::{
 use crate::{
     identity::{
         Authenticate, Credential, CredentialKind, Entry, Grant, Policy, Principal, Session,
-        TOKEN_PREFIX, TokenHash, unauthenticated,
+        TOKEN_PREFIX, unauthenticated,
     },
-    model::{Error, Reason},
+    model::{Error, Reason, Sha256},
 };
 
 /// Recognises the principals of requests by the policy in effect.
@@ -250,7 +250,7 @@ impl Authenticate for Authenticator {
 fn credential(request: &Request) -> Result<Credential, Error> {
     if let Some(token) = bearer_token(request.headers())? {
         return Ok(match token.starts_with(TOKEN_PREFIX) {
-            true => Credential::Token(TokenHash::of(token)),
+            true => Credential::Token(Sha256::of(token.as_bytes())),
             false => Credential::Jwt(token.into()),
         });
     }

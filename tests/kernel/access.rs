@@ -66,7 +66,7 @@ fn certify(folder: &Path, name: &str, options: &[&str]) {
 
 fn policy() -> String {
     let token = |name: &str, role: &str, token: &str| {
-        let hash = ipvsd::identity::TokenHash::of(token);
+        let hash = ipvsd::model::Sha256::of(token.as_bytes());
         format!("[[token]]\nname = '{name}'\nsha256 = '{hash}'\nrole = '{role}'\n")
     };
     token("grafana", "viewer", VIEWER)

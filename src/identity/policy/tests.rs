@@ -136,10 +136,10 @@ fn a_token_is_found_by_its_hash() {
     let text = format!(
         "[[token]]\nname = 'grafana'\nsha256 = '{}'\nrole = 'viewer'\nexpires = 2027-01-01T00:00:00Z\n\
          scope = [{{address = '192.0.2.0/24'}}]\nscope_reads = true\n",
-        TokenHash::of("secret")
+        Sha256::of(b"secret")
     );
     let policy = parse(&text).unwrap();
-    let entry = policy.token(&TokenHash::of("secret")).unwrap();
+    let entry = policy.token(&Sha256::of(b"secret")).unwrap();
     assert_eq!(entry.principal.name, "grafana");
     assert_eq!(entry.expires, Some("2027-01-01T00:00:00Z".parse().unwrap()));
     let shown = serde_json::to_value(&*entry.principal).unwrap();
@@ -148,7 +148,7 @@ fn a_token_is_found_by_its_hash() {
         serde_json::json!({"name": "grafana", "kind": "token", "role": "viewer",
                            "scope": [{"address": "192.0.2.0/24"}], "scope_reads": true})
     );
-    assert_eq!(policy.token(&TokenHash::of("Secret")), None);
+    assert_eq!(policy.token(&Sha256::of(b"Secret")), None);
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_certificate_is_matched_by_one_of_its_names() {
 
 #[test]
 fn errors_have_line_and_key() {
-    let hash = TokenHash::of("secret");
+    let hash = Sha256::of(b"secret");
     let token = format!("[[token]]\nname = 'a'\nsha256 = '{hash}'\nrole = 'viewer'\n");
     for (text, expected) in [
         ("tokens = 1".to_owned(), "line 1: "),

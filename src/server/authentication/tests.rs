@@ -60,7 +60,7 @@ impl Fixture {
 
     /// What the token of the tests permits.
     fn grant(&self) -> Option<Grant> {
-        let credential = Credential::Token(TokenHash::of("secret"));
+        let credential = Credential::Token(Sha256::of(b"secret"));
         let principal = self.authenticator.authenticate(&credential).ok()?;
         principal.grant.clone()
     }
@@ -84,7 +84,7 @@ impl io::Write for Log {
 }
 
 fn token() -> String {
-    let hash = TokenHash::of("secret");
+    let hash = Sha256::of(b"secret");
     format!("[[token]]\nname = 'a'\nsha256 = '{hash}'\nrole = 'editor'\n")
 }
 

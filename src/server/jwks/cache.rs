@@ -6,13 +6,13 @@ use std::{
     time::SystemTime,
 };
 
-use crate::identity::{jwt::KeySet, sha256};
+use crate::{identity::jwt::KeySet, model::Sha256};
 
 /// Most tokens that are kept, about 300 bytes each.
 const CAPACITY: usize = 1024;
 
-/// SHA-256 of a token. No token is kept.
-pub(super) type TokenDigest = [u8; 32];
+/// Of a token. No token is kept.
+pub(super) type TokenDigest = Sha256;
 
 /// The principal of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(super) struct Verified<G> {
 }
 
 pub(super) fn digest_of(token: &str) -> TokenDigest {
-    sha256(token.as_bytes())
+    Sha256::of(token.as_bytes())
 }
 
 impl<G> Default for VerifiedTokens<G> {

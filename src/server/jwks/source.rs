@@ -18,10 +18,8 @@ use super::{
 };
 use crate::{
     clock,
-    identity::{
-        jwt::{KeyLocation, KeySet},
-        sha256,
-    },
+    identity::jwt::{KeyLocation, KeySet},
+    model::Sha256,
 };
 
 /// When keys are read.
@@ -66,8 +64,8 @@ struct State {
 #[derive(Clone, Debug)]
 struct Keys {
     set: Arc<KeySet>,
-    /// SHA-256 of the text, which distinguishes one set from another.
-    digest: [u8; 32],
+    /// Of the text, which distinguishes one set from another.
+    digest: Sha256,
     /// When the text was last read.
     confirmed: Instant,
     stamp: Option<FileStamp>,
@@ -232,7 +230,7 @@ impl State {
             (Read::Unchanged, Some(old)) => return Ok((old.confirmed(old.stamp, now), false)),
             (Read::Unchanged, None) => return Err(FetchError::Ends),
         };
-        let digest = sha256(&text);
+        let digest = Sha256::of(&text);
         match old.filter(|old| old.digest == digest) {
             Some(old) => Ok((old.confirmed(stamp, now), false)),
             None => {

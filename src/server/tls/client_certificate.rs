@@ -8,7 +8,10 @@ use x509_parser::{
 };
 
 use super::subject;
-use crate::identity::{CertificateIdentity, MAX_CERTIFICATE_NAME, MAX_CERTIFICATE_NAMES, sha256};
+use crate::{
+    identity::{CertificateIdentity, MAX_CERTIFICATE_NAME, MAX_CERTIFICATE_NAMES},
+    model::Sha256,
+};
 
 /// Why a client certificate that is valid has no identity. Its client is refused: a name that is left
 /// out or cut off could be that of another client.
@@ -23,11 +26,6 @@ pub(in crate::server) enum NoIdentity {
     /// A name is too long.
     #[error("the client certificate has a name of more than {MAX_CERTIFICATE_NAME} bytes")]
     LongName,
-}
-
-/// SHA-256 of a certificate (DER).
-pub(super) fn fingerprint(der: &[u8]) -> [u8; 32] {
-    sha256(der)
 }
 
 /// The identity in a certificate (DER) that has been verified.
@@ -45,7 +43,7 @@ pub(super) fn identity(der: &[u8]) -> Result<CertificateIdentity, NoIdentity> {
         dns: Vec::new(),
         uris: Vec::new(),
         emails: Vec::new(),
-        fingerprint: fingerprint(der),
+        fingerprint: Sha256::of(der),
         not_after: certificate.validity().not_after.timestamp(),
     };
     for extension in certificate.extensions() {
@@ -141,7 +139,7 @@ mod tests {
         assert_eq!(identity.emails, ["Ops@example.com"]);
         assert_eq!(identity.not_after, 1_798_848_000);
         let expected = ring::digest::digest(&ring::digest::SHA256, certificate.der());
-        assert_eq!(identity.fingerprint, expected.as_ref());
+        assert_eq!(identity.fingerprint.as_bytes(), expected.as_ref());
     }
 
     #[test]

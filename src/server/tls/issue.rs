@@ -19,8 +19,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use thiserror::Error;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use super::client_certificate::fingerprint;
-use crate::identity::Host;
+use crate::{identity::Host, model::Sha256};
 
 /// Name of an authority, unless it is given one.
 const CA_NAME: &str = "ipvsd lab CA";
@@ -298,7 +297,8 @@ fn report(options: &CertOptions, params: &CertificateParams, certificate: &Certi
     } else {
         format!(": {}", names.join(", "))
     };
-    let bytes = fingerprint(certificate.der()).map(|byte| format!("{byte:02X}"));
+    let fingerprint = Sha256::of(certificate.der());
+    let bytes = fingerprint.as_bytes().map(|byte| format!("{byte:02X}"));
     format!(
         "Certificate: {} ({kind}{names}; valid for {} days)\nKey: {}\nSHA-256 fingerprint: {}\n",
         options.certificate.display(),

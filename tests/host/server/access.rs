@@ -10,11 +10,12 @@ use http_body_util::BodyExt;
 use ipvsd::{
     app::{App, AppOptions},
     executor::{Executor, ExecutorLimits},
-    identity::{Accounts, Policy, Role, TokenHash},
+    identity::{Accounts, Policy, Role},
     kernel::{
         FakeKernel,
         fake::{Destination, Service, ServiceId},
     },
+    model::Sha256,
     proto::v1 as pb,
     server::{Authenticator, Config, Shutdown, build_router},
 };
@@ -55,7 +56,7 @@ pub struct Guarded {
 /// The policy with a token for each role, whose text is the name of the role with the prefix.
 pub fn policy_of_roles(more: &str) -> Policy {
     let entry = |role: Role| {
-        let hash = TokenHash::of(&token(role));
+        let hash = Sha256::of(token(role).as_bytes());
         format!("[[token]]\nname = '{role}'\nsha256 = '{hash}'\nrole = '{role}'\n{more}\n")
     };
     Policy::parse(&Role::ALL.map(entry).concat(), &NoAccounts).unwrap()
@@ -545,7 +546,7 @@ async fn with_scope_reads_lists_show_what_is_within_the_scope() {
 async fn a_list_that_was_shared_by_all_is_not_shown_to_one_with_a_scope() {
     let policy = |more: &str| {
         let entry = |name: &str, more: &str| {
-            let hash = TokenHash::of(&format!("ipvsd_{name}"));
+            let hash = Sha256::of(format!("ipvsd_{name}").as_bytes());
             format!("[[token]]\nname = 'same'\nsha256 = '{hash}'\nrole = 'viewer'\n{more}\n")
         };
         entry("all", "") + &entry("some", more)

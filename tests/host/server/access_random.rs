@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use ipvsd::{
-    identity::{Policy, Role, TokenHash},
+    identity::{Policy, Role},
     kernel::fake::{Destination, Service, ServiceId, command},
+    model::Sha256,
 };
 use proptest::{
     prelude::Rng as _,
@@ -69,7 +70,7 @@ fn senders() -> (Vec<Sender>, Policy) {
             ("none", "scope = []\n"),
         ] {
             let token = format!("ipvsd_{role}-{kind}");
-            let hash = TokenHash::of(&token);
+            let hash = Sha256::of(token.as_bytes());
             text +=
                 &format!("[[token]]\nname = '{role}'\nsha256 = '{hash}'\nrole = '{role}'\n{more}");
             senders.push(Sender {
