@@ -57,6 +57,9 @@ trait Stream: Read + Write {}
 
 impl<S: Read + Write> Stream for S {}
 
+/// Variables of the daemon.
+type Variables = [(&'static str, String); 2];
+
 /// Requests of a kind in a round.
 const SMALL: u32 = 5000;
 const LARGE: u32 = 200;
@@ -106,10 +109,7 @@ impl Options {
     }
 
     /// Makes a certificate. Returns the daemon's variables, and the client's configuration.
-    fn certificate(
-        &self,
-        directory: &Path,
-    ) -> anyhow::Result<([(&'static str, String); 2], Arc<ClientConfig>)> {
+    fn certificate(&self, directory: &Path) -> anyhow::Result<(Variables, Arc<ClientConfig>)> {
         let (certificate, key) = (directory.join("cert.pem"), directory.join("key.pem"));
         let status = Command::new(&self.ipvsd)
             .args(["cert", "--self-signed", "--name", "localhost"])

@@ -16,6 +16,7 @@ mod raw;
 mod report;
 mod sample;
 mod serve;
+mod store;
 #[path = "../subjects.rs"]
 mod subjects;
 mod table;
@@ -51,6 +52,8 @@ enum What {
     Fairness(fairness::Options),
     /// What TLS and a token cost beside plain HTTP without a credential.
     Access(access::Options),
+    /// Latency and rate of durable writes of the stored state.
+    Store(store::Options),
     /// Run a micro-benchmark a number of times, for instruction counters. Without a name, list all.
     Micro {
         /// Name of the benchmark.
@@ -82,6 +85,7 @@ fn main() -> anyhow::Result<()> {
         What::Soak(options) => memory::soak(&options),
         What::Fairness(options) => fairness::run(&options),
         What::Access(options) => access::run(&options),
+        What::Store(options) => store::run(&options),
         What::Micro { name: None, .. } => {
             for subject in subjects::SUBJECTS {
                 println!("{}", subject.name);

@@ -17,9 +17,10 @@ use ipvsd::{
     executor::Executor,
     kernel::{Kernel, NetlinkKernel},
     server::{
-        Authenticator, Config, KernelKind, Log, Phase, Reloader, Server, Shutdown,
+        Authenticator, Config, KernelKind, Log, Phase, Reloader, Server, Shutdown, StateError,
+        StateOptions,
         args::{Arguments, OpenapiFormat, ServeOptions, Subcommand},
-        build_router, configure_allocator, handle_signals, issue, return_freed_memory,
+        build_router, configure_allocator, handle_signals, issue, return_freed_memory, run_state,
     },
 };
 
@@ -33,6 +34,9 @@ const MAX_WORKERS: usize = 32;
 /// Time that blocked threads may delay the exit.
 const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Time that the stored state may take to be written and closed.
+const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
     let Arguments {
         options,
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
     } = Arguments::parse();
     let outcome = match subcommand {
         Some(Subcommand::Openapi { format }) => print_openapi(format),
+        Some(Subcommand::State(options)) => state(&options),
         Some(Subcommand::Cert(options)) => issue(&options)
             .map_err(anyhow::Error::from)
             .and_then(|report| print(&report)),
@@ -86,7 +91,7 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    let mut audit = None;
+    let mut kept = None;
     let outcome = runtime.block_on(async {
         let shutdown = Shutdown::new();
         let reloads = handle_signals(&shutdown).context("cannot install the signal handlers")?;
@@ -95,7 +100,9 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
             started = start(&config) => started?,
         };
         warn_of_open_access(&config);
-        let trail = audit.insert(app.audit_log().clone()).clone();
+        let (trail, _) = kept
+            .insert((app.audit_log().clone(), app.store().clone()))
+            .clone();
         let budget = app.budget().clone();
         tokio::spawn(return_freed_memory(budget.clone()));
         let server = server
@@ -123,8 +130,13 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
         Ok(())
     });
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
-    // Last: writes that the end has interrupted are recorded, too.
-    if let Some(audit) = audit {
+    // Last: writes that the end has interrupted are stored and recorded, too.
+    if let Some((audit, store)) = kept {
+        if !store.close(STORE_CLOSE_TIMEOUT) {
+            tracing::warn!(
+                "the stored state is not closed; the next start verifies and repairs it"
+            );
+        }
         audit.finish();
     }
     outcome
@@ -169,7 +181,10 @@ fn start_app(config: &Config) -> anyhow::Result<App> {
     let executor = Executor::start(kernel(config)?, config.limits.executor_limits())
         .context("cannot start the executor's thread")?;
     let audit = AuditLog::start(&config.audit.options())?;
-    Ok(App::with_audit(executor, config.app_options(), audit))
+    let store = config
+        .open_store()
+        .map_err(|error| anyhow!("{}", error.report()))?;
+    Ok(App::with_audit(executor, config.app_options(), audit).with_store(store))
 }
 
 /// The configured kernel.
@@ -188,7 +203,19 @@ fn kernel(config: &Config) -> anyhow::Result<Arc<dyn Kernel>> {
 /// Checks the files that the configuration names. Returns what should be changed.
 fn check_files(config: &Config) -> anyhow::Result<Vec<String>> {
     Authenticator::load(config)?;
-    Ok(config.check_files()?)
+    let state = config.check_store();
+    let state = state.map_err(|error| anyhow!("{}", error.report()))?;
+    Ok(config.check_files()?.into_iter().chain(state).collect())
+}
+
+/// Executes `ipvsd state`. A closed pipe (`| head`) is not an error.
+fn state(options: &StateOptions) -> anyhow::Result<()> {
+    // The error has the message of a panic that damage of the file has caused.
+    std::panic::set_hook(Box::new(|_| {}));
+    match run_state(options, &mut io::stdout().lock()) {
+        Err(StateError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => Ok(outcome?),
+    }
 }
 
 /// Prints a configuration, and on standard error what should be changed.

@@ -4,7 +4,7 @@ use std::{env, path::PathBuf};
 
 use clap::{Args, Parser, ValueEnum};
 
-use super::tls::CertOptions;
+use super::{state::StateOptions, tls::CertOptions};
 
 /// The environment variable of the option `--config`.
 pub(super) const CONFIG_VARIABLE: &str = "IPVSD_CONFIG";
@@ -53,6 +53,10 @@ pub struct ServeOptions {
     /// IPVSD_KERNEL] [default: netlink]
     #[arg(long, value_name = "KERNEL", value_parser = ["netlink", "fake"])]
     pub kernel: Option<String>,
+    /// Directory of the stored state, or memory. [env: IPVSD_STATE_DIR] [default: /var/lib/ipvsd; with --dev
+    /// or --kernel fake memory]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<String>,
     /// Policy file (TOML): which credentials are valid, and what they permit. [env: IPVSD_POLICY]
     /// [default: root, the daemon's user and the group ipvsd may do everything, on unix sockets]
     #[arg(long, value_name = "FILE")]
@@ -83,6 +87,8 @@ pub enum Subcommand {
     },
     /// Make a certificate and its key for a lab.
     Cert(CertOptions),
+    /// Check the stored state, print it as text, or make it from that text.
+    State(StateOptions),
 }
 
 /// Format of the OpenAPI document.
@@ -113,6 +119,7 @@ impl ServeOptions {
             ("listen", "--listen", listen),
             ("netns", "--netns", self.netns.clone()),
             ("kernel", "--kernel", self.kernel.clone()),
+            ("state_dir", "--state-dir", self.state_dir.clone()),
             ("policy", "--policy", policy),
             ("dev", "--dev", flag(self.dev)),
             ("insecure", "--insecure", flag(self.insecure)),

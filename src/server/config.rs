@@ -13,6 +13,9 @@ use crate::{
     executor::ExecutorLimits,
 };
 
+/// Directory of the stored state: `StateDirectory=ipvsd` of the systemd unit.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/ipvsd";
+
 /// All settings of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -40,8 +43,13 @@ pub struct Config {
     pub netns: Option<String>,
     /// Kernel to manage. Default: [`KernelKind::Netlink`].
     pub kernel: KernelKind,
+    /// Directory of the stored state; `None` for state in memory, which ends with the daemon. Default:
+    /// `/var/lib/ipvsd`; with `dev` or [`KernelKind::Fake`], none.
+    pub state_dir: Option<PathBuf>,
     /// Format and filter of the log.
     pub log: LogConfig,
+    /// The stored state.
+    pub store: StoreConfig,
     /// The audit trail.
     pub audit: AuditConfig,
     /// Certificates of the TLS listeners and of their clients.
@@ -77,6 +85,13 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+/// The stored state: what the kernel cannot hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Whether the daemon does not start if the stored state cannot be used. Default true.
+    pub required: bool,
 }
 
 /// The audit trail: who changed what, and who was refused.
@@ -175,7 +190,9 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             netns: None,
             kernel: KernelKind::Netlink,
+            state_dir: Some(PathBuf::from(DEFAULT_STATE_DIR)),
             log: LogConfig::default(),
+            store: StoreConfig::default(),
             audit: AuditConfig::default(),
             tls: TlsConfig::default(),
             limits: Limits::default(),
@@ -220,6 +237,12 @@ impl Default for LogConfig {
             format: LogFormat::Text,
             filter: "info".to_owned(),
         }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { required: true }
     }
 }
 

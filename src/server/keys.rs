@@ -95,6 +95,9 @@ macro_rules! tls_file {
     };
 }
 
+/// The value of `state_dir` for state that ends with the daemon.
+const IN_MEMORY: &str = "memory";
+
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -244,6 +247,21 @@ pub(super) const KEYS: &[Key] = &[
         show: |config| quote(choice_name(KERNELS, config.kernel)),
     },
     Key {
+        name: "state_dir",
+        set: |config, raw| {
+            let text = raw.text()?;
+            if text != IN_MEMORY && (!text.starts_with('/') || text.contains('\0')) {
+                return Err(raw.unexpected("the absolute path of a directory, or \"memory\""));
+            }
+            config.state_dir = Some(PathBuf::from(text)).filter(|_| text != IN_MEMORY);
+            Ok(())
+        },
+        show: |config| match &config.state_dir {
+            Some(path) => quote(&path.to_string_lossy()),
+            None => quote(IN_MEMORY),
+        },
+    },
+    Key {
         name: "log.format",
         set: |config, raw| raw.choice(FORMATS).map(|format| config.log.format = format),
         show: |config| quote(choice_name(FORMATS, config.log.format)),
@@ -263,6 +281,7 @@ pub(super) const KEYS: &[Key] = &[
         },
         show: |config| quote(&config.log.filter),
     },
+    boolean!(store.required),
     Key {
         name: "audit.file",
         set: |config, raw| {

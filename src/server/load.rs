@@ -20,7 +20,7 @@ use toml::{
 use super::{
     address::ListenAddress,
     args::ServeOptions,
-    config::Config,
+    config::{Config, KernelKind},
     config_error::{ConfigError, ConfigErrors, ConfigProblem, LoadError, Origin},
     input_file,
     keys::{self, KEYS, Key},
@@ -291,6 +291,11 @@ impl ConfigBuilder {
     fn finish(mut self) -> Result<Config, ConfigErrors> {
         if self.config.dev && !self.origins.contains_key("listen") {
             self.config.listen = vec![ListenAddress::default()];
+        }
+        // What concerns a simulated kernel, or the attempts of a developer, is not that of the director.
+        let is_trial = self.config.dev || self.config.kernel == KernelKind::Fake;
+        if is_trial && !self.origins.contains_key("state_dir") {
+            self.config.state_dir = None;
         }
         // If `insecure` or a page size was not read, these checks would report follow-up errors.
         if self.errors.is_empty() {

@@ -44,12 +44,16 @@ mod serve;
 mod shutdown;
 mod signals;
 mod socket_file;
+mod state;
 mod tls;
 mod value;
 
 pub use address::{AddressError, DEFAULT_PORT, DEFAULT_SOCKET, ListenAddress};
 pub use authentication::Authenticator;
-pub use config::{AuditConfig, Config, KernelKind, Limits, LogConfig, LogFormat, QuotaLimits};
+pub use config::{
+    AuditConfig, Config, DEFAULT_STATE_DIR, KernelKind, Limits, LogConfig, LogFormat, QuotaLimits,
+    StoreConfig,
+};
 pub use config_error::{ConfigError, ConfigErrors, ConfigProblem, LoadError, Origin};
 pub use input_file::UnsafeFile;
 pub use listener::BindError;
@@ -64,6 +68,7 @@ pub use router::build_router;
 pub use serve::{DrainOutcome, Server, ServiceHandle};
 pub use shutdown::{Phase, Shutdown};
 pub use signals::{ReloadRequests, handle_signals};
+pub use state::{StateError, StateOptions, run_state};
 pub use tls::{
     CertOptions, ClientCertificates, IssueError, Tls, TlsConfig, TlsError, TlsErrors, TlsProblem,
     issue,

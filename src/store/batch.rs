@@ -35,7 +35,7 @@ pub const MAX_KEY_BYTES: usize = 2048;
 
 /// Largest batch in bytes: several times the largest declared table (1000 services with 100 servers each are
 /// 6 MB of JSON). It is also the memory of all batches that wait.
-pub const MAX_BATCH_BYTES: usize = 64 << 20;
+pub const MAX_BATCH_BYTES: usize = 32 << 20;
 
 /// Memory of a change beside key and value, in bytes, about.
 const OVERHEAD: usize = 128;

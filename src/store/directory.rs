@@ -106,12 +106,7 @@ pub(super) fn import<E: From<StoreError>>(
 
 /// Locks a directory, and creates it if it is missing.
 fn lock(directory: &Path, wait: Duration) -> Result<Lock, StoreError> {
-    let failed = |error| StoreError::open(directory, error);
-    let created = DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory);
-    created.map_err(failed)?;
+    make(directory).map_err(|error| StoreError::open(directory, error))?;
     let path = directory.join(LOCK);
     let file = writable()
         .create(true)
@@ -121,6 +116,19 @@ fn lock(directory: &Path, wait: Duration) -> Result<Lock, StoreError> {
     Ok(Lock {
         _file: Some(locked(file, &path, wait, File::try_lock)?),
     })
+}
+
+/// Creates a directory if it is missing, durably.
+fn make(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(directory)?;
+    match directory.parent() {
+        Some(parent) if parent != Path::new("") => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
 }
 
 /// Takes a lock on a file, or fails if another process has it all the time.

@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, btree_map::Entry},
     fmt,
+    io::ErrorKind,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{PoisonError, RwLock},
@@ -65,8 +66,9 @@ pub struct CollectionSize {
 /// The newest format: what [`FORMAT_KEY`] says in a file of this version.
 pub const FORMAT: u64 = 1;
 
-/// Memory of redb's cache of pages, in bytes, of which a tenth is for writes. Records are read once, at the
-/// start; a commit reads the inner nodes of the trees, a few pages. redb's default is 1 GiB.
+/// Memory of redb's cache of pages, in bytes, at most half of it for writes. Records are read once, at the
+/// start; a commit reads the inner nodes of the trees, a few pages. redb's default is 1 GiB, and an idle daemon
+/// should not occupy more than 14 MiB.
 const CACHE_BYTES: usize = 1 << 20;
 
 /// The table of the store itself.
@@ -399,8 +401,11 @@ fn guarded<T>(path: &Path, call: impl FnOnce() -> Result<T, redb::Error>) -> Res
 
 fn store_error(path: &Path, error: redb::Error) -> StoreError {
     match error {
-        redb::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+        redb::Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof => {
             StoreError::damaged(path, "it is cut off")
+        }
+        redb::Error::Io(error) if error.kind() == ErrorKind::InvalidData => {
+            StoreError::damaged(path, "it is no database of redb")
         }
         redb::Error::Io(error) => StoreError::io(path, error),
         error => StoreError::damaged(path, error.to_string()),

@@ -181,6 +181,20 @@ impl StoreError {
         })
     }
 
+    /// The error with its causes and its remedy, for the log and for operators.
+    pub fn report(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text += &format!(": {error}");
+            cause = error.source();
+        }
+        if let Some(hint) = self.hint() {
+            text += &format!(" ({hint})");
+        }
+        text
+    }
+
     fn reason(&self) -> Reason {
         match self {
             Self::TooLarge { .. } => Reason::TooLarge,

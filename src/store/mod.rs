@@ -1,7 +1,7 @@
 //! The stored state: an embedded, transactional store for what the kernel cannot hold.
 //!
 //! It holds records of any serialisable type, in named [collections](Collection), as JSON by key. The file
-//! is `state.redb` in the directory of the state ([docs/state.md] describes it for operators).
+//! is `state.redb` in the directory of the state; docs/state.md describes it for operators.
 //!
 //! - **Durable**: when [`Store::write`] returns, the batch is on the disk (fsync). A thread makes one
 //!   transaction of all batches that wait, so that many clients share an fsync.
@@ -13,8 +13,6 @@
 //!
 //! Reads block, and are meant for the start: what is needed later is kept by its owner. Keys are text, composed
 //! with `/`. No record has a secret.
-//!
-//! [docs/state.md]: https://docs.rs/crate/ipvsd/latest/source/docs/state.md
 
 mod archive;
 mod batch;
@@ -25,6 +23,9 @@ mod error;
 mod gate;
 mod memory;
 mod writer;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     path::Path,
@@ -68,8 +69,6 @@ struct FileStore {
     bytes: Arc<Semaphore>,
     /// Disconnected when the thread has ended.
     ended: Mutex<Receiver<()>>,
-    /// Keeps other processes out.
-    _lock: directory::Lock,
 }
 
 /// How a store is opened.
@@ -95,13 +94,12 @@ impl Store {
         let engine = Arc::new(engine);
         let (messages, receiver) = mpsc::channel(MAX_WAITING);
         let (end, ended) = sync_channel(0);
-        writer::start(engine.clone(), receiver, end)?;
+        writer::start(engine.clone(), lock, receiver, end)?;
         Ok(Self(Arc::new(Kind::File(FileStore {
             engine,
             messages,
             bytes: Arc::new(Semaphore::new(MAX_WAITING_BYTES)),
             ended: Mutex::new(ended),
-            _lock: lock,
         }))))
     }
 
@@ -178,7 +176,7 @@ impl Store {
     }
 
     /// Makes the changes of a batch, and returns when they are durable. While too many batches wait, it waits
-    /// until there is room. If it fails, nothing was changed. If the future is dropped, the batch is written or
+    /// until there are fewer. If it fails, nothing was changed. If the future is dropped, the batch is written or
     /// not.
     pub async fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
         let Some(file) = self.file_for(&batch) else {
@@ -188,8 +186,8 @@ impl Store {
         file.send(batch, permit).await?.await
     }
 
-    /// As [`write`](Self::write), but fails with [`StoreError::Deadline`] if there is no room for the batch
-    /// until then. A batch that has room is written, and its outcome awaited, whatever the time.
+    /// As [`write`](Self::write), but fails with [`StoreError::Deadline`] if there are too many batches
+    /// until then. A batch that is queued is written, and its outcome awaited, whatever the time.
     pub async fn write_before(
         &self,
         batch: WriteBatch,
@@ -248,7 +246,7 @@ impl Store {
         };
         let until = Instant::now() + timeout;
         let ended = file.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        // Writes that wait for room do not end, if the disk does not respond.
+        // The queue stays full if the disk does not respond.
         while let Err(mpsc::error::TrySendError::Full(_)) = file.messages.try_send(Message::Close) {
             if Instant::now() >= until {
                 return false;

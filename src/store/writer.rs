@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::{
     batch::{MAX_BATCH_BYTES, WriteBatch},
+    directory::Lock,
     engine::Engine,
     error::StoreError,
 };
@@ -62,9 +63,11 @@ struct Writer {
     next: Option<Message>,
 }
 
-/// Starts the thread. It ends with the last sender of `messages`, or when it is told to, and drops `ended`.
+/// Starts the thread. It ends with the last sender of `messages`, or when it is asked to. Then it closes the file,
+/// and drops `lock` and `ended`.
 pub(super) fn start(
     engine: Arc<Engine>,
+    lock: Lock,
     messages: mpsc::Receiver<Message>,
     ended: SyncSender<()>,
 ) -> Result<(), StoreError> {
@@ -75,6 +78,7 @@ pub(super) fn start(
     };
     let run = move || {
         writer.run();
+        drop(lock);
         drop(ended);
     };
     match thread::Builder::new()
@@ -95,12 +99,11 @@ impl Writer {
                 .engine
                 .apply(group.iter().map(|request| &request.batch));
             if let Err(error) = &outcome {
-                let hint = error.hint();
-                tracing::error!(error = %Chain(error), hint, "the state was not written");
+                tracing::error!(error = error.report(), "nothing could be stored");
             }
             for Request { reply, permit, .. } in group {
                 drop(permit);
-                // Whoever asked may have gone.
+                // The caller may not wait any more.
                 let _ = reply.send(outcome.clone());
             }
         }
@@ -134,21 +137,6 @@ impl Writer {
             }
         }
         Some(group)
-    }
-}
-
-/// An error with its causes.
-struct Chain<'a>(&'a StoreError);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = std::error::Error::source(self.0);
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }
 

@@ -98,6 +98,7 @@ impl Director {
                 .env("IPVSD_TLS_CLIENT_CA", file("ca.pem".to_owned()))
                 .env("IPVSD_TLS_CLIENT_CERTIFICATES", "optional")
                 .env("IPVSD_AUDIT_FILE", &audit)
+                .env("IPVSD_STATE_DIR", "memory")
                 .env_remove("IPVSD_TEST_LOG")
                 .stdin(Stdio::null())
                 .stderr(Stdio::null())

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::server::config::{KernelKind, LogFormat};
+use crate::server::config::LogFormat;
 
 const EXAMPLE: &str = include_str!("../../../deploy/ipvsd.toml");
 
@@ -58,6 +58,24 @@ fn the_audit_trail_has_a_file_or_the_journal() {
             errors.concat().contains("the absolute path of a file"),
             "{errors:?}"
         );
+    }
+}
+
+#[test]
+fn state_is_on_disk_unless_it_is_a_trial_or_configured_otherwise() {
+    let directory = |text: &str| from_file(text).unwrap().state_dir;
+    assert_eq!(directory(""), Some("/var/lib/ipvsd".into()));
+    assert_eq!(directory("dev = true"), None);
+    assert_eq!(directory("kernel = \"fake\""), None);
+    assert_eq!(directory("state_dir = \"memory\""), None);
+    assert_eq!(
+        directory("dev = true\nstate_dir = \"/s\""),
+        Some("/s".into())
+    );
+    for wrong in ["", "state", "Memory"] {
+        let errors = errors(&format!("state_dir = {wrong:?}"));
+        let expected = "the absolute path of a directory, or \"memory\"";
+        assert!(errors.concat().contains(expected), "{errors:?}");
     }
 }
 

@@ -24,6 +24,7 @@ mod quota;
 mod run_host;
 mod shutdown;
 mod signals;
+mod state;
 mod timeouts;
 mod tls;
 mod tls_clients;

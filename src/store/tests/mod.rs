@@ -1,0 +1,8 @@
+//! Tests of the store.
+#![allow(clippy::unwrap_used)]
+
+mod crash;
+mod damage;
+mod failures;
+mod records;
+mod support;

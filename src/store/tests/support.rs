@@ -1,0 +1,218 @@
+//! Disks that fail, directories, and a collection.
+
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use redb::StorageBackend;
+use serde::{Deserialize, Serialize};
+
+use crate::store::{Collection, WriteBatch, engine::Engine};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    pub number: u64,
+    pub text: String,
+}
+
+pub const ITEMS: Collection<Item> = Collection::new("items");
+pub const OTHERS: Collection<Item> = Collection::new("others");
+
+/// A new directory below the one for temporary files, deleted when dropped.
+pub struct TempDir(pub PathBuf);
+
+/// A file in memory that distinguishes what is durable from what was written, and that can fail.
+#[derive(Debug, Default)]
+pub struct FakeDisk(Mutex<Content>);
+
+#[derive(Debug, Default)]
+pub struct Content {
+    /// What was synchronised last.
+    pub durable: Vec<u8>,
+    /// What has happened since.
+    pub pending: Vec<Step>,
+    /// What reads see: both.
+    pub current: Vec<u8>,
+    /// Every change and synchronisation fails, if there is one.
+    pub failing: Option<Failing>,
+    /// All changes, once a test wants them.
+    pub recorded: Option<Vec<Step>>,
+    /// Number of synchronisations.
+    pub syncs: u64,
+}
+
+#[derive(Clone, Debug)]
+pub enum Step {
+    Write(u64, Vec<u8>),
+    SetLen(u64),
+}
+
+/// How the disk fails.
+#[derive(Clone, Copy, Debug)]
+pub enum Failing {
+    /// The file cannot become longer than this, nor can a hole below it be filled.
+    Full(u64),
+    /// All after this number of steps.
+    After(u64, io::ErrorKind),
+    /// Synchronisations only.
+    Sync,
+}
+
+pub fn item(number: u64) -> Item {
+    let text = format!("text of {number}");
+    Item { number, text }
+}
+
+/// A batch that puts an item for each number into both collections.
+pub fn batch(numbers: impl IntoIterator<Item = u64>) -> WriteBatch {
+    let mut batch = WriteBatch::new();
+    for number in numbers {
+        let key = format!("{number:05}");
+        batch.put(&ITEMS, key.as_str(), &item(number)).unwrap();
+        batch.put(&OTHERS, key, &item(number)).unwrap();
+    }
+    batch
+}
+
+/// The keys of a collection, in order.
+pub fn keys(engine: &Engine, collection: &Collection<Item>) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut visit = |key: &str, value: &[u8]| {
+        let item: Item = serde_json::from_slice(value).unwrap();
+        assert_eq!(item.text, format!("text of {}", item.number));
+        keys.push(key.to_owned());
+        Ok(())
+    };
+    engine.scan(collection.name(), "", &mut visit).unwrap();
+    keys
+}
+
+// === impl TempDir ===
+
+impl TempDir {
+    pub fn new() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ipvsd-store-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+// === impl FakeDisk ===
+
+impl FakeDisk {
+    pub fn new(bytes: Vec<u8>) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Content {
+            durable: bytes.clone(),
+            current: bytes,
+            ..Content::default()
+        })))
+    }
+
+    /// Reads or changes it from outside.
+    pub fn with<T>(&self, call: impl FnOnce(&mut Content) -> T) -> T {
+        call(&mut self.0.lock().unwrap())
+    }
+
+    fn step(&self, step: Step) -> io::Result<()> {
+        self.with(|content| {
+            content.fail_if_full(&step)?;
+            content.fail()?;
+            apply(&mut content.current, &step);
+            if let Some(recorded) = &mut content.recorded {
+                recorded.push(step.clone());
+            }
+            content.pending.push(step);
+            Ok(())
+        })
+    }
+}
+
+impl Content {
+    fn fail(&mut self) -> io::Result<()> {
+        match &mut self.failing {
+            Some(Failing::After(0, kind)) => Err((*kind).into()),
+            Some(Failing::After(left, _)) => {
+                *left -= 1;
+                Ok(())
+            }
+            Some(Failing::Full(_) | Failing::Sync) | None => Ok(()),
+        }
+    }
+
+    fn fail_if_full(&self, step: &Step) -> io::Result<()> {
+        let Some(Failing::Full(limit)) = self.failing else {
+            return Ok(());
+        };
+        let end = match step {
+            Step::Write(offset, data) => offset + data.len() as u64,
+            Step::SetLen(len) => *len,
+        };
+        match end > limit && end > self.current.len() as u64 {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+pub fn apply(bytes: &mut Vec<u8>, step: &Step) {
+    match step {
+        Step::Write(offset, data) => {
+            let start = usize::try_from(*offset).unwrap();
+            let end = start + data.len();
+            bytes.resize(bytes.len().max(end), 0);
+            bytes[start..end].copy_from_slice(data);
+        }
+        Step::SetLen(len) => bytes.resize(usize::try_from(*len).unwrap(), 0),
+    }
+}
+
+impl StorageBackend for FakeDisk {
+    fn len(&self) -> io::Result<u64> {
+        self.with(|content| Ok(content.current.len() as u64))
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.with(|content| {
+            let start = usize::try_from(offset).unwrap();
+            let bytes = content.current.get(start..start + out.len());
+            out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        })
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.step(Step::SetLen(len))
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.step(Step::Write(offset, data.to_vec()))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.with(|content| {
+            content.fail()?;
+            if let Some(Failing::Sync) = content.failing {
+                return Err(io::Error::other("the disk has an error"));
+            }
+            content.syncs += 1;
+            content.pending.clear();
+            content.durable.clone_from(&content.current);
+            Ok(())
+        })
+    }
+}
