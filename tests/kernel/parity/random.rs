@@ -191,10 +191,7 @@ impl Fixture {
             let servers = entry.servers.iter().rev();
             ops.extend(servers.map(|server| Op::CreateServer(key, server.key, server.config)));
         }
-        let commands = CommandList {
-            ops,
-            stop_on_error: true,
-        };
+        let commands = CommandList::new(ops, true);
         let writer = &self.executor.writer;
         let work = writer.write(commands, Instant::now() + SOON, false);
         for result in self.runtime.block_on(work).unwrap().results {
