@@ -7,11 +7,15 @@ use std::{
 
 use serde::Serialize;
 
-use super::{App, RequestContext};
+use super::{
+    App, RequestContext,
+    attempt::{event, event_of},
+};
 use crate::{
+    audit::{Caller, Event},
     clock,
-    identity::{Principal, Session, Verb, unauthenticated},
-    model::{Error, ServiceKey},
+    identity::{BrowserSession, Principal, Session, Verb, unauthenticated},
+    model::{Error, Reason, ServiceKey, Sha256},
 };
 
 /// Checks from time to time whether the credential of a streamed response is still valid.
@@ -80,5 +84,43 @@ impl App {
             allowed: reason.is_none(),
             reason: reason.map(|error| error.detail),
         })
+    }
+
+    /// Opens a session of a browser for the bearer token of a request; `None` in a dry run.
+    pub fn open_session(&self, context: &RequestContext) -> Result<Option<BrowserSession>, Error> {
+        let opened = self.opened_session(context);
+        let event = event_of(context, "open_session", &opened);
+        let is_recorded = match &opened {
+            Ok(_) => !context.dry_run,
+            Err(error) => error.reason != Reason::InvalidArgument,
+        };
+        if is_recorded {
+            self.audit_log().record(event);
+        }
+        opened
+    }
+
+    fn opened_session(&self, context: &RequestContext) -> Result<Option<BrowserSession>, Error> {
+        self.principal(context)?;
+        let session = context.session.as_ref().ok_or_else(unauthenticated)?;
+        let authenticator = &session.authenticator;
+        authenticator.open_session(session, context.dry_run)
+    }
+
+    /// Ends a session of a browser, if there is one with this cookie.
+    pub fn end_session(&self, context: &RequestContext, cookie: &Sha256) {
+        let session = context.session.as_ref().filter(|_| !context.dry_run);
+        let Some(principal) = session.and_then(|own| own.authenticator.end_session(cookie)) else {
+            return;
+        };
+        // Who has the cookie of a session is its principal, whatever the request has beside it.
+        let caller = Caller {
+            principal,
+            ..context.caller()
+        };
+        self.audit_log().record(Event {
+            caller,
+            ..event(context, "end_session".into())
+        });
     }
 }

@@ -45,8 +45,8 @@ struct AuditRecordList {
 
 /// List audit records
 ///
-/// Lists the audit trail, the newest records first: changes, refused requests, and reads of the
-/// connection table and of the audit trail. Dry runs that are not refused, and requests with invalid
+/// Lists the audit trail, the newest records first: changes, refused requests, sessions of browsers, and reads
+/// of the connection table and of the audit trail. Dry runs that are not refused, and requests with invalid
 /// arguments, are not recorded. This request is recorded after its page was made. A page can be empty although others
 /// follow (`next_page_token`): a request searches 64 MiB of files at most.
 #[utoipa::path(

@@ -34,6 +34,7 @@ mod sender;
 mod servers;
 mod service_page;
 mod services;
+mod session;
 mod settings;
 mod shape;
 mod state;
@@ -106,6 +107,7 @@ fn operations() -> OpenApiRouter<Api> {
         routes!(settings::get, settings::update),
         routes!(access::whoami),
         routes!(access::can_i),
+        routes!(session::open, session::end),
         routes!(index::root),
         routes!(index::v1),
         routes!(health::alive),

@@ -7,7 +7,9 @@ use utoipa::{
         ComponentsBuilder, HeaderBuilder, OpenApi, Ref, RefOr, Required, Response,
         path::{Operation, Parameter, ParameterIn},
         schema::ObjectBuilder,
-        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+        security::{
+            ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+        },
     },
 };
 
@@ -15,10 +17,12 @@ use super::{
     schema,
     shape::{integer, text},
 };
+use crate::identity::SessionCookie;
 
 /// Names of the security schemes.
 const TOKEN: &str = "token";
 const CERTIFICATE: &str = "certificate";
+const SESSION: &str = "session";
 
 const DESCRIPTION: &str = "\
 HTTP API of Linux IPVS, the kernel's layer-4 load balancer. It covers all operations of ipvsadm(8).
@@ -57,8 +61,10 @@ Others are rejected with 415, and writes with a foreign `Origin` or `Sec-Fetch-S
 host name of a request over TCP must be an IP address, `localhost`, the name of the machine, or one \
 of `allowed_hosts` in the daemon's configuration; others are rejected with 403.
 
-**Access.** Every path below `/v1` requires a credential: `Authorization: Bearer TOKEN`, a TLS client \
-certificate, or the user and groups of a process on the unix socket. 401 means that nobody was \
+**Access.** Every path below `/v1` requires a credential: `Authorization: Bearer TOKEN`, the cookie of a \
+session that such a token has opened (`/v1/session`, for browsers), a TLS client certificate, or the user \
+and groups of a process on the unix socket. They precede in this order. Only to end a session requires \
+none. 401 means that nobody was \
 recognised; 403 names the role or the scope that is needed. `/v1/whoami` shows the principal, and \
 `/v1/can-i` whether it may do something.
 
@@ -116,9 +122,14 @@ pub(super) fn base() -> OpenApi {
         deprecated: None,
         extensions: None,
     };
+    let session = ApiKeyValue::with_description(
+        SessionCookie::Host.name(),
+        "The session of a browser. On plain HTTP of this machine, the name is `ipvsd_session`.",
+    );
     let components = components
         .security_scheme(TOKEN, SecurityScheme::Http(token.build()))
-        .security_scheme(CERTIFICATE, certificate);
+        .security_scheme(CERTIFICATE, certificate)
+        .security_scheme(SESSION, SecurityScheme::ApiKey(ApiKey::Cookie(session)));
     openapi.components = Some(components.build());
     openapi
 }
@@ -136,7 +147,7 @@ pub(super) fn complete(mut openapi: OpenApi) -> OpenApi {
         for (operation, read) in operations {
             if let Some(operation) = operation {
                 if needs_credential(path) {
-                    operation.security = Some(credentials());
+                    operation.security.get_or_insert_with(credentials);
                 }
                 add_request_id(operation, read);
                 add_error_responses(path, operation, read);
@@ -155,7 +166,11 @@ fn needs_credential(path: &str) -> bool {
 /// The credentials of which a request requires one. That of a unix socket has no name in OpenAPI.
 fn credentials() -> Vec<SecurityRequirement> {
     let requirement = |name| SecurityRequirement::new(name, Vec::<String>::new());
-    vec![requirement(TOKEN), requirement(CERTIFICATE)]
+    vec![
+        requirement(TOKEN),
+        requirement(CERTIFICATE),
+        requirement(SESSION),
+    ]
 }
 
 /// Adds the header that a write needs unless its body is JSON.

@@ -2,7 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{certificate::CertificateIdentity, principal::Principal};
+use super::{
+    certificate::CertificateIdentity, principal::Principal, session_cookie::BrowserSession,
+};
 use crate::model::{Error, Reason, Sha256};
 
 /// What every bearer token of the policy begins with (RFC 6750); 64 hexadecimal digits follow, 256 random
@@ -30,12 +32,26 @@ pub enum Credential {
         /// Supplementary group ids.
         groups: Arc<[u32]>,
     },
+    /// The cookie of a browser's session, which stands for the credential that opened it.
+    Cookie(Sha256),
 }
 
 /// Recognises credentials.
 pub trait Authenticate: fmt::Debug + Send + Sync {
     /// The principal of a credential, by the policy in effect.
     fn authenticate(&self, credential: &Credential) -> Result<Arc<Principal>, Error>;
+
+    /// Opens a session of a browser for the bearer token of a request. A dry run only checks whether one
+    /// can be opened.
+    fn open_session(
+        &self,
+        session: &Session,
+        dry_run: bool,
+    ) -> Result<Option<BrowserSession>, Error>;
+
+    /// Ends a session of a browser. Returns the principal that opened it; `None` if there is no such
+    /// session.
+    fn end_session(&self, cookie: &Sha256) -> Option<Arc<Principal>>;
 }
 
 /// A principal, and what it was recognised by. Requests carry it as an extension.
@@ -84,6 +100,17 @@ impl Authenticate for System {
     fn authenticate(&self, _: &Credential) -> Result<Arc<Principal>, Error> {
         Ok(Principal::system())
     }
+
+    fn open_session(&self, _: &Session, _: bool) -> Result<Option<BrowserSession>, Error> {
+        Err(Error::new(
+            Reason::Unauthenticated,
+            "the program has no sessions of browsers",
+        ))
+    }
+
+    fn end_session(&self, _: &Sha256) -> Option<Arc<Principal>> {
+        None
+    }
 }
 
 // === impl Credential ===
@@ -97,6 +124,7 @@ impl fmt::Debug for Credential {
             Self::Jwt(_) => "Jwt",
             Self::Certificate(_) => "Certificate",
             Self::Unix { .. } => "Unix",
+            Self::Cookie(_) => "Cookie",
         })
     }
 }

@@ -12,6 +12,7 @@ mod principal;
 mod protocol;
 mod role;
 mod scope;
+mod session_cookie;
 mod site;
 mod verb;
 
@@ -29,6 +30,7 @@ pub use principal::{CredentialKind, Grant, Principal};
 pub use protocol::Protocol;
 pub use role::{InvalidRole, Role};
 pub use scope::{Rule, Scope};
+pub use session_cookie::{BrowserSession, SessionCookie, SessionSecret, session_cookie};
 pub use site::require_own_site;
 pub use verb::{Extent, InvalidVerb, Verb};
 

@@ -9,7 +9,8 @@ use crate::model::{Error, Reason};
 /// Relation of the page to the server (Fetch Metadata). Browsers send it over TLS and to this machine.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Refuses a request that a browser sends for a page of another site. Every write passes this check.
+/// Refuses a request that a browser sends for a page of another site. Every write passes this check, and
+/// so does every request that is recognised by the cookie of a session.
 ///
 /// A page is of this site if its scheme, host and port (`Origin`, RFC 6454) are those of the request.
 /// The scheme of a request with the extension [`OverTls`] is `https`. The scheme is not compared if the
@@ -63,7 +64,7 @@ fn foreign(name: &str, value: &HeaderValue) -> Error {
     const MAX_SHOWN: usize = 100;
     let value = String::from_utf8_lossy(value.as_bytes());
     let value: String = value.chars().take(MAX_SHOWN).collect();
-    let detail = format!("{name} is {value:?}: pages of other sites must not change the director");
+    let detail = format!("{name} is {value:?}: pages of other sites must not act on the director");
     Error::new(Reason::CrossSite, detail).with_hint(
         "send the request from a program, or from a page of this daemon (/docs); a proxy must pass \
          the header Host on unchanged",

@@ -1,7 +1,8 @@
 //! Authentication: the principal of each request.
 //!
-//! A request that presents a token is decided by it alone. Without one, the connection's own credential
-//! counts: the client certificate, or the process at the other end of a unix socket.
+//! A request that presents a token is decided by it alone. Without one, the cookie of a browser's session
+//! counts, and without either the connection's own credential: the client certificate, or the process at
+//! the other end of a unix socket.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,11 +12,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 use axum::extract::{MatchedPath, Request};
-use http::{HeaderMap, header::AUTHORIZATION};
+use http::{HeaderMap, Method, header::AUTHORIZATION};
 use jiff::Timestamp;
 use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
+    browser_sessions::{BrowserSessions, MAX_LIFETIME},
     config::Config,
     connection::ConnectionRequest,
     input_file::{FileStamp, LOOK_INTERVAL, Look, Watched},
@@ -24,9 +26,10 @@ use super::{
     signals::ReloadRequests,
 };
 use crate::{
+    clock,
     identity::{
-        Authenticate, Credential, CredentialKind, Entry, Grant, Policy, Principal, Session,
-        TOKEN_PREFIX, unauthenticated,
+        Authenticate, BrowserSession, Credential, CredentialKind, Entry, Grant, Policy, Principal,
+        Session, TOKEN_PREFIX, require_own_site, session_cookie, unauthenticated,
     },
     model::{Error, Reason, Sha256},
 };
@@ -37,6 +40,7 @@ pub struct Authenticator {
     policy: ArcSwap<Policy>,
     /// The identity providers of the policy.
     jwt: ArcSwap<JwtAuthenticator<Grant>>,
+    sessions: BrowserSessions,
     /// The principal of requests without a credential.
     anonymous: Arc<Principal>,
     /// The state of the policy file before it was read at the start.
@@ -78,6 +82,10 @@ const PUBLIC_ROUTES: [&str; 11] = [
 /// The same for routes of gRPC reflection, of both versions.
 const PUBLIC_PREFIX: &str = "/grpc.reflection.";
 
+/// The route of sessions of browsers. To end one needs no credential: that of a session which has ended
+/// already is not valid any more.
+const SESSION_ROUTE: &str = "/v1/session";
+
 // === impl Authenticator ===
 
 impl Authenticator {
@@ -96,6 +104,7 @@ impl Authenticator {
         Arc::new(Self {
             policy: ArcSwap::from_pointee(policy),
             jwt: ArcSwap::from_pointee(jwt),
+            sessions: BrowserSessions::default(),
             anonymous,
             stamp,
         })
@@ -110,12 +119,19 @@ impl Authenticator {
         Ok(Self::with_stamp(config, policy, stamp))
     }
 
-    /// Replaces the policy. It applies to requests from now on, and to streams within seconds.
+    /// Replaces the policy. It applies to requests from now on, and to streams within seconds. Sessions of
+    /// tokens that it does not have end for good.
     pub fn replace(&self, policy: Policy) {
         let issuers = policy.jwt_issuers().to_vec();
         let jwt = JwtAuthenticator::new(issuers, Some(&self.jwt.load()));
+        let policy = Arc::new(policy);
         self.jwt.store(Arc::new(jwt));
-        self.policy.store(Arc::new(policy));
+        self.policy.store(policy.clone());
+        self.sessions.retain(|credential| match credential {
+            Credential::Token(hash) => policy.token(hash).is_some(),
+            // Its issuer decides, whose keys may not have been read yet.
+            _ => true,
+        });
     }
 
     /// Reads the policy again when its file has changed, and on request. One with an error is reported, and
@@ -161,17 +177,23 @@ impl Authenticator {
     }
 
     /// Recognises the principal of a request, and adds the [`Session`] to its extensions. Refuses a
-    /// credential that is not valid, and a request without one where one is required.
+    /// credential that is not valid, and a request without one where one is required. A cookie that is not
+    /// valid is ignored where none is required: the browser sends it with all requests.
     pub(super) async fn admit(self: &Arc<Self>, request: &mut Request) -> Result<(), Error> {
         let credential = credential(request)?;
-        let principal = match &credential {
-            Credential::Jwt(token) => {
-                let jwt = self.jwt.load_full();
-                of_jwt(&jwt, jwt.authenticate(token).await)?
-            }
-            other => self.authenticate(other)?,
+        let is_public = is_public(request);
+        let recognised = match may_present(request, &credential) {
+            Ok(()) => self.recognise(&credential).await,
+            Err(error) => Err(error),
         };
-        if principal.grant.is_none() && !is_public(request) {
+        let is_cookie = matches!(credential, Credential::Cookie(_));
+        let is_ignored = is_cookie && (is_public || self.anonymous.grant.is_some());
+        let (principal, credential) = match recognised {
+            Ok(principal) => (principal, credential),
+            Err(_) if is_ignored => (self.anonymous.clone(), Credential::None),
+            Err(error) => return Err(error),
+        };
+        if principal.grant.is_none() && !is_public {
             return Err(unauthenticated());
         }
         request.extensions_mut().insert(Session {
@@ -180,6 +202,54 @@ impl Authenticator {
             authenticator: self.clone(),
         });
         Ok(())
+    }
+
+    /// The principal of a credential. Waits for the keys of a JWT.
+    async fn recognise(&self, credential: &Credential) -> Result<Arc<Principal>, Error> {
+        let of_cookie = match credential {
+            Credential::Cookie(cookie) => Some(self.of_cookie(cookie)?),
+            _ => None,
+        };
+        match of_cookie.as_ref().unwrap_or(credential) {
+            Credential::Jwt(token) => {
+                let jwt = self.jwt.load_full();
+                of_jwt(&jwt, jwt.authenticate(token).await)
+            }
+            other => self.authenticate(other),
+        }
+    }
+
+    /// The token that a cookie stands for.
+    fn of_cookie(&self, cookie: &Sha256) -> Result<Credential, Error> {
+        self.sessions.find(cookie, clock::now()).ok_or_else(|| {
+            Error::new(
+                Reason::Unauthenticated,
+                "the session of the cookie is not known, or has ended",
+            )
+            .with_hint("open a session with POST /v1/session and Authorization: Bearer TOKEN")
+        })
+    }
+
+    /// How long a bearer token is valid from now on, at most as long as a session lasts.
+    fn validity(&self, credential: &Credential) -> Result<Duration, Error> {
+        match credential {
+            Credential::Token(hash) => {
+                let policy = self.policy.load();
+                let entry = policy.token(hash).ok_or_else(unknown_token)?;
+                let left = entry.expires.map_or(Ok(MAX_LIFETIME), |end| {
+                    end.duration_since(Timestamp::now()).try_into()
+                });
+                Ok(left.unwrap_or_default())
+            }
+            Credential::Jwt(token) => {
+                let jwt = self.jwt.load();
+                let identity = jwt.authenticate_now(token).map_err(refused_jwt)?;
+                let left = identity.expires.duration_since(SystemTime::now());
+                Ok(left.unwrap_or_default())
+            }
+            Credential::None => Err(unauthenticated()),
+            other => Err(no_bearer(other)),
+        }
     }
 }
 
@@ -224,7 +294,7 @@ impl Authenticate for Authenticator {
         match credential {
             Credential::Token(hash) => match policy.token(hash) {
                 Some(entry) => unexpired(entry, "token"),
-                None => Err(invalid("the token is not known")),
+                None => Err(unknown_token()),
             },
             Credential::Jwt(token) => {
                 let jwt = self.jwt.load();
@@ -241,8 +311,28 @@ impl Authenticate for Authenticator {
             Credential::Unix { uid, gid, groups } => Ok(policy
                 .unix(*uid, *gid, groups)
                 .map_or_else(|| self.anonymous.clone(), |entry| entry.principal.clone())),
+            Credential::Cookie(cookie) => self.authenticate(&self.of_cookie(cookie)?),
             Credential::None => Ok(self.anonymous.clone()),
         }
+    }
+
+    fn open_session(
+        &self,
+        session: &Session,
+        dry_run: bool,
+    ) -> Result<Option<BrowserSession>, Error> {
+        let Session {
+            principal,
+            credential,
+            ..
+        } = session;
+        let valid = self.validity(credential)?;
+        let sessions = &self.sessions;
+        sessions.open(credential, principal, valid, clock::now(), dry_run)
+    }
+
+    fn end_session(&self, cookie: &Sha256) -> Option<Arc<Principal>> {
+        self.sessions.end(cookie, clock::now())
     }
 }
 
@@ -254,8 +344,22 @@ fn credential(request: &Request) -> Result<Credential, Error> {
             false => Credential::Jwt(token.into()),
         });
     }
+    if let Some(cookie) = session_cookie(request.headers(), request.extensions()) {
+        return Ok(Credential::Cookie(cookie));
+    }
     let connection = request.extensions().get::<ConnectionRequest>();
     Ok(connection.map_or(Credential::None, |connection| connection.credential.clone()))
+}
+
+/// Refuses a cookie that a browser sends for a page of another site. Browsers should not, because of its
+/// `SameSite`, but another port or a sibling domain is the same site for them.
+fn may_present(request: &Request, credential: &Credential) -> Result<(), Error> {
+    match credential {
+        Credential::Cookie(_) => {
+            require_own_site(request.uri(), request.headers(), request.extensions())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The token in the header `Authorization` (RFC 6750, section 2.1).
@@ -310,16 +414,21 @@ fn of_jwt(
             kind: CredentialKind::Jwt,
             grant,
         })),
-        Err(refusal) => Err(Error::new(Reason::Unauthenticated, refusal.to_string()).with_hint(
-            "[[jwt]] in the policy of the daemon says which tokens are accepted; get a new token \
-             from the identity provider",
-        )),
+        Err(refusal) => Err(refused_jwt(refusal)),
     }
 }
 
-/// Whether a request has a token, valid or not.
-pub(super) fn presents_token(request: &Request) -> bool {
+fn refused_jwt(refusal: JwtRefusal) -> Error {
+    Error::new(Reason::Unauthenticated, refusal.to_string()).with_hint(
+        "[[jwt]] in the policy of the daemon says which tokens are accepted; get a new token from \
+         the identity provider",
+    )
+}
+
+/// Whether a request has a secret, valid or not: a token, or the cookie of a session.
+pub(super) fn presents_secret(request: &Request) -> bool {
     request.headers().contains_key(AUTHORIZATION)
+        || session_cookie(request.headers(), request.extensions()).is_some()
 }
 
 /// Whether a request needs no credential.
@@ -327,8 +436,23 @@ fn is_public(request: &Request) -> bool {
     let route = request.extensions().get::<MatchedPath>();
     route.is_some_and(|route| {
         let route = route.as_str();
-        PUBLIC_ROUTES.contains(&route) || route.starts_with(PUBLIC_PREFIX)
+        let ends_session = route == SESSION_ROUTE && request.method() == Method::DELETE;
+        PUBLIC_ROUTES.contains(&route) || route.starts_with(PUBLIC_PREFIX) || ends_session
     })
+}
+
+/// The error for a session that is requested with something else than a bearer token.
+fn no_bearer(credential: &Credential) -> Error {
+    let why = match credential {
+        Credential::Cookie(_) => "the request has the cookie of a session already",
+        _ => "the connection itself has a credential, which counts for each request",
+    };
+    let message = format!("is required to open a session, as Bearer TOKEN: {why}");
+    Error::invalid("Authorization", message)
+}
+
+fn unknown_token() -> Error {
+    invalid("the token is not known")
 }
 
 fn invalid(detail: &str) -> Error {

@@ -26,7 +26,7 @@ use tracing::Level;
 
 use super::{
     admission::{Admission, is_health_check},
-    authentication::{Authenticator, presents_token},
+    authentication::{Authenticator, presents_secret},
     config::Config,
     connection::ConnectionRequest,
     gate::{self, AllowedHosts},
@@ -41,7 +41,7 @@ use crate::{
     budget::Budget,
     clock, grpc,
     identity::{CredentialKind, Peer, PeerKey, Principal, Protocol, Session},
-    model::Error,
+    model::{Error, Reason},
 };
 
 /// Header with the request id, in requests and responses.
@@ -248,16 +248,19 @@ impl Checks {
     }
 
     /// Recognises the principal. Records a request without a valid credential, and counts it if it has a
-    /// token.
+    /// token or a cookie.
     async fn authenticate(&self, request: &mut Request) -> Result<(), Error> {
         let Err(error) = self.authenticator.admit(request).await else {
             return Ok(());
         };
+        if error.reason != Reason::Unauthenticated {
+            return Err(error);
+        }
         if !self.record(request) {
             request.extensions_mut().insert(OnlyCounted);
         }
         match peer(request) {
-            Some(peer) if presents_token(request) => {
+            Some(peer) if presents_secret(request) => {
                 self.quotas.login_failed(PeerKey::of(peer))?;
             }
             _ => {}

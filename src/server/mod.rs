@@ -10,6 +10,7 @@ mod admission;
 pub mod args;
 mod authentication;
 mod batched_io;
+mod browser_sessions;
 mod config;
 mod config_error;
 mod connection;

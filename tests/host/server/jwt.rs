@@ -22,7 +22,7 @@ use super::{
 };
 
 /// An issuer with one key, and the file of its keys.
-struct Issuer {
+pub struct Issuer {
     key: Ed25519KeyPair,
     file: PathBuf,
 }
@@ -39,7 +39,7 @@ fn base64url(bytes: &[u8]) -> String {
 }
 
 impl Issuer {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let file = format!("ipvsd-{}-{name}.json", std::process::id());
         let mut issuer = Self {
             key: new_key(),
@@ -62,7 +62,7 @@ impl Issuer {
         self.publish();
     }
 
-    fn token(&self, changes: Value) -> String {
+    pub fn token(&self, changes: Value) -> String {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let mut claims = json!({
             "iss": "https://issuer.example", "aud": "ipvsd", "sub": "alice", "groups": ["ops"],
@@ -79,7 +79,7 @@ impl Issuer {
         format!("{message}.{}", base64url(signature.as_ref()))
     }
 
-    fn policy(&self) -> Policy {
+    pub fn policy(&self) -> Policy {
         let text = format!(
             "[[jwt]]\nissuer = 'https://issuer.example'\naudience = 'ipvsd'\njwks_file = '{}'\n\
              [[jwt.role]]\nclaim = 'groups'\nvalue = 'ops'\nrole = 'viewer'\n",

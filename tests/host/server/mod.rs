@@ -22,6 +22,7 @@ mod process;
 mod protocols;
 mod quota;
 mod run_host;
+mod session;
 mod shutdown;
 mod signals;
 mod state;
