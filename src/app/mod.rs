@@ -25,6 +25,7 @@ mod services;
 mod settings;
 mod stats;
 mod sync_daemons;
+mod tables;
 mod timeouts;
 mod types;
 mod write;
@@ -35,6 +36,7 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use pages::PageCache;
+use tables::Registry;
 use tokio::sync::Semaphore;
 use write::{TableLock, WritePath};
 
@@ -53,16 +55,21 @@ pub use rules::{RestoreMode, RestoreOptions};
 pub use rules_text::RulesText;
 pub use services::service_key;
 pub use stats::{StatsReport, StatsRequest, TopServer, TopService};
+pub use tables::{
+    Adopt, ApplyOptions, ApplyOutcome, ApplyReport, DeclaredTable, Interrupted, LastApply, Lost,
+    OnFailure, OperationReport, OperationResult, RestoreOnStart, Summary, TableReport, TableState,
+    TableStatus,
+};
 pub use types::{Answer, Guard, Written};
 pub use write::BackgroundWork;
 
 use crate::{
     audit::AuditLog,
     budget::Budget,
-    executor::{Executor, InfoQuery, Reader, Write},
+    executor::{CommandList, CommandResults, Executor, InfoQuery, Reader, Write},
     identity::Verb,
     model::Error,
-    store::Store,
+    store::{Store, StoreError},
 };
 
 /// The use cases over one network namespace. Cheap to clone.
@@ -72,8 +79,8 @@ pub struct App {
     write_path: WritePath,
     pages: Arc<PageCache>,
     audit_queries: Arc<Semaphore>,
-    store: Store,
     budget: Budget,
+    tables: Arc<Registry>,
     options: Arc<AppOptions>,
 }
 
@@ -117,21 +124,21 @@ impl App {
             write_path: WritePath::new(executor.writer, audit),
             pages: Arc::default(),
             audit_queries: Arc::new(Semaphore::new(MAX_AUDIT_QUERIES)),
-            store: Store::in_memory(),
             budget: executor.budget,
+            tables: Arc::new(Registry::empty()),
             options: Arc::new(options),
         }
     }
 
-    /// The same with this store instead of one in memory.
-    #[must_use]
-    pub fn with_store(self, store: Store) -> Self {
-        Self { store, ..self }
+    /// The same with this store instead of one in memory, and with what it has. Blocks.
+    pub fn with_store(self, store: Store) -> Result<Self, StoreError> {
+        let tables = Arc::new(Registry::load(store)?);
+        Ok(Self { tables, ..self })
     }
 
     /// What is kept beside the kernel's table.
     pub fn store(&self) -> &Store {
-        &self.store
+        self.tables.store()
     }
 
     /// The memory that requests may use.
@@ -165,6 +172,15 @@ impl App {
         write: W,
     ) -> Result<W::Outcome, Error> {
         self.write_path.execute_locked(context, verb, write).await
+    }
+
+    /// Executes operations of a change that was decided about as a whole, with all of its operations.
+    async fn run_decided(
+        &self,
+        context: &RequestContext,
+        list: CommandList,
+    ) -> Result<CommandResults, Error> {
+        self.write_path.run_decided(context, list).await
     }
 
     /// Executes a change in the task of a restore, which was decided about as a whole.

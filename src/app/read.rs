@@ -36,7 +36,8 @@ impl App {
         self.run_query(context, query).await
     }
 
-    async fn run_query<Q: TypedQuery>(
+    /// Runs a query of a request that was decided about as a whole.
+    pub(super) async fn run_query<Q: TypedQuery>(
         &self,
         context: &RequestContext,
         query: Q,

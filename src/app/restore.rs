@@ -190,7 +190,7 @@ impl Restore {
         target: &[TargetService],
     ) -> Result<(), Error> {
         for attempt in 1..=MAX_DIFFERENCES {
-            let difference = diff(&table, target);
+            let difference = diff(table.iter(), target);
             drop(table);
             self.summary.difference.get_or_insert(difference.counts);
             let make = commands(difference.make);
@@ -410,7 +410,7 @@ impl Drop for Restore {
 }
 
 /// The number of commands of the next part, after one of `size` commands.
-fn next_size(size: usize, took: Duration) -> usize {
+pub(super) fn next_size(size: usize, took: Duration) -> usize {
     let fitting =
         size as f64 * CHUNK_TIME.as_secs_f64() / took.as_secs_f64().max(f64::MIN_POSITIVE);
     // Saturates.

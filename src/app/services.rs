@@ -14,7 +14,8 @@ use crate::{
     identity::Verb,
     model::{
         Change, Diff, Errno, Error, Etag, Include, Op, Reason, Server, ServerDraft, ServiceConfig,
-        ServiceDraft, ServiceEntry, ServiceKey, TargetServer, Violation, both, diff_service,
+        ServiceDraft, ServiceEntry, ServiceKey, TargetServer, TargetService, Violation, both,
+        diff_service,
     },
 };
 
@@ -267,7 +268,7 @@ pub fn service_key(draft: &ServiceDraft, missing: Error) -> Result<ServiceKey, E
 }
 
 /// The new service that a draft describes. An invalid key does not hide the other fields.
-fn new_service(
+pub(super) fn new_service(
     draft: &ServiceDraft,
     missing: Error,
 ) -> Result<(ServiceKey, ServiceConfig, Vec<TargetServer>), Error> {
@@ -338,6 +339,60 @@ pub(super) fn new_servers(
     }
 }
 
+/// The services that the drafts of a table describe, each with its servers. Reports all invalid drafts at
+/// once. A value that the kernel has is accepted.
+pub(super) fn declared_services(
+    drafts: &[ServiceDraft],
+    table: &Table,
+) -> Result<Vec<TargetService>, Error> {
+    let present: HashMap<_, _> = table
+        .iter()
+        .map(|entry| (entry.service.key, entry))
+        .collect();
+    let mut services: Vec<TargetService> = Vec::with_capacity(drafts.len());
+    let mut first_index = HashMap::with_capacity(drafts.len());
+    let mut violations = Vec::new();
+    for (origin, draft) in drafts.iter().enumerate() {
+        let missing = || {
+            Error::invalid(
+                "id",
+                "is required, or protocol, address and port, or fwmark",
+            )
+        };
+        let named = draft.key().and_then(|key| key.ok_or_else(missing));
+        let complete = match draft.servers {
+            Some(_) => Ok(()),
+            None => Err(Error::invalid("servers", "is required; [] for none")),
+        };
+        let service = both(named, complete).and_then(|(key, ())| {
+            let (config, servers) = whole(draft, key, present.get(&key).copied())?;
+            Ok((key, config, servers.unwrap_or_default()))
+        });
+        match service {
+            Ok((key, config, servers)) => match first_index.entry(key) {
+                Entry::Vacant(entry) => {
+                    entry.insert(origin);
+                    services.push(TargetService {
+                        key,
+                        config,
+                        servers,
+                        origin,
+                    });
+                }
+                Entry::Occupied(first) => violations.push(Violation::new(
+                    format!("services[{origin}]"),
+                    format!("duplicates services[{}]: {key}", first.get()),
+                )),
+            },
+            Err(error) => violations.extend(error.below(&format!("services[{origin}]")).violations),
+        }
+    }
+    match violations.is_empty() {
+        true => Ok(services),
+        false => Err(Error::from_violations(violations)),
+    }
+}
+
 /// A step that creates a server of a list.
 pub(super) fn create_server_step(service: ServiceKey, server: &TargetServer) -> Step {
     let TargetServer {
@@ -370,7 +425,7 @@ fn replace(entry: &ServiceEntry, config: ServiceConfig, wanted: Option<&[TargetS
 
 /// The order in which to create servers so that the kernel lists them in the order given: it inserts
 /// each before the others.
-fn in_kernel_order(servers: &[TargetServer]) -> Vec<TargetServer> {
+pub(super) fn in_kernel_order(servers: &[TargetServer]) -> Vec<TargetServer> {
     servers.iter().rev().copied().collect()
 }
 

@@ -22,6 +22,7 @@ mod servers;
 mod services;
 mod settings;
 mod sync_daemons;
+mod tables;
 mod unattended;
 mod write_log;
 

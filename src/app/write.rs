@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     audit::AuditLog,
-    executor::{Write, Writer},
+    executor::{CommandList, CommandResults, Write, Writer},
     identity::Verb,
     model::{Error, Op, Reason},
 };
@@ -184,6 +184,25 @@ impl WritePath {
         verb: Option<Verb>,
         write: W,
     ) -> Result<W::Outcome, Error> {
+        self.run_if(context, write, |write| authorise(context, verb, write))
+            .await
+    }
+
+    /// Executes operations of a change that was decided about as a whole. As [`run`](Self::run).
+    pub(super) async fn run_decided(
+        &self,
+        context: &RequestContext,
+        list: CommandList,
+    ) -> Result<CommandResults, Error> {
+        self.run_if(context, list, Ok).await
+    }
+
+    async fn run_if<W: Write>(
+        &self,
+        context: &RequestContext,
+        write: W,
+        decide: impl FnOnce(W) -> Result<W, Error>,
+    ) -> Result<W::Outcome, Error> {
         let mut unfinished = Unfinished {
             context,
             audit: &self.audit,
@@ -191,7 +210,7 @@ impl WritePath {
             about: write.about(),
             finished: false,
         };
-        let outcome = match authorise(context, verb, write) {
+        let outcome = match decide(write) {
             Ok(write) => {
                 let write = self.writer.write(write, context.deadline, context.dry_run);
                 write.await

@@ -109,6 +109,14 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
             .with_background_work(app.background_work())
             .with_audit(&trail);
         let router = build_router(app.clone(), &config, &authenticator, &shutdown);
+        tokio::spawn({
+            let (app, tables, limits) = (app.clone(), config.tables, &config.limits);
+            let timeout = limits.request_timeout;
+            async move {
+                app.recover_tables(tables.interrupted, tables.restore_on_start, timeout)
+                    .await;
+            }
+        });
         if let Some(path) = config.policy.clone() {
             tokio::spawn(authenticator.clone().watch(path, reloads.clone()));
         }
@@ -184,7 +192,8 @@ fn start_app(config: &Config) -> anyhow::Result<App> {
     let store = config
         .open_store()
         .map_err(|error| anyhow!("{}", error.report()))?;
-    Ok(App::with_audit(executor, config.app_options(), audit).with_store(store))
+    let app = App::with_audit(executor, config.app_options(), audit);
+    Ok(app.with_store(store)?)
 }
 
 /// The configured kernel.

@@ -14,7 +14,7 @@ use super::{
     pending::{Pending, Reply},
     query::{Source, TypedQuery},
     queue::Waits,
-    transaction::{CommandList, CommandResult, CommandResults, Executed, Transaction},
+    transaction::{CommandList, CommandResult, CommandResults, Executed, OpCheck, Transaction},
     typed_transaction::{PendingTransaction, TypedTransaction},
 };
 use crate::{
@@ -32,13 +32,6 @@ pub enum Job {
     /// Independent operations, and whether they are a dry run; `None` when nobody waits.
     Commands(Option<Pending<CommandList, CommandResults>>, bool),
 }
-
-/// Refuses operations that must not be executed. Each comes with the one that reverts it, if any does.
-pub type OpCheck =
-    Box<dyn FnMut(&mut dyn Iterator<Item = OpAndUndo<'_>>) -> Result<(), Error> + Send>;
-
-/// An operation, and the one that reverts it.
-pub type OpAndUndo<'a> = (&'a Op, Option<&'a Op>);
 
 /// A change that the [`Writer`](super::Writer) executes.
 pub trait Write: Send + 'static {
@@ -268,8 +261,10 @@ impl Write for CommandList {
     }
 
     fn changes(outcome: &Self::Outcome) -> impl Iterator<Item = (&Op, Option<&Op>)> {
-        let results = outcome.ops.iter().zip(&outcome.results);
-        results.filter_map(|(op, result)| (*result == CommandResult::Done).then_some((op, None)))
+        let undo = outcome.undo.iter().map(Option::as_ref);
+        let ops = outcome.ops.iter().zip(undo.chain(std::iter::repeat(None)));
+        let results = ops.zip(&outcome.results);
+        results.filter_map(|(change, result)| (*result == CommandResult::Done).then_some(change))
     }
 
     fn checked(mut self, mut check: OpCheck) -> Result<Self, Error> {
@@ -329,8 +324,10 @@ impl Pending<CommandList, CommandResults> {
             false => engine.run_commands(&self.request),
         };
         let ops = std::mem::take(&mut self.request.ops);
+        let undo = std::mem::take(&mut self.request.undo);
         self.reply(Ok(CommandResults {
             ops,
+            undo,
             results,
             interruption,
             took: start.elapsed(),

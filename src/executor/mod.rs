@@ -55,7 +55,7 @@ use worker::Dispatcher;
 pub use cache::Cached;
 pub use connections::ConnectionChunks;
 pub use handle::{Reader, Writer};
-pub use job::{Failure, OpAndUndo, OpCheck, Write};
+pub use job::{Failure, Write};
 pub use limits::ExecutorLimits;
 pub use proc_query::{
     ConnectionCountsQuery, ConnectionsQuery, EstimationQuery, SettingsQuery, System, SystemQuery,
@@ -70,7 +70,8 @@ pub use service_query::{
 };
 pub use table::Table;
 pub use transaction::{
-    Check, CommandList, CommandResult, CommandResults, Executed, Plan, Step, Transaction,
+    Check, CommandList, CommandResult, CommandResults, Executed, OpAndUndo, OpCheck, Plan, Step,
+    Transaction,
 };
 
 use crate::{budget::Budget, kernel::Kernel};

@@ -2,7 +2,7 @@
 
 use std::{any::Any, fmt, time::Duration};
 
-use super::{job::OpCheck, query::TypedQuery};
+use super::query::TypedQuery;
 use crate::model::{Error, Op, ServerDraft, ServerKey, ServiceDraft, ServiceKey};
 
 /// Reads a precondition, plans from it, executes the plan, and reads the result back. No other
@@ -80,6 +80,9 @@ pub enum Check {
 pub struct CommandList {
     /// The operations.
     pub ops: Vec<Op>,
+    /// For each operation, the one that restores what was before, if it is known. Shorter than `ops` if
+    /// the others are not.
+    pub undo: Vec<Option<Op>>,
     /// Whether to stop after the first failure. The operations are then sent one by one, because
     /// the kernel continues after a failure within a batch.
     pub stop_on_error: bool,
@@ -87,11 +90,20 @@ pub struct CommandList {
     pub(super) check: Option<OpCheck>,
 }
 
+/// Refuses operations that must not be executed. Each comes with the one that reverts it, if any does.
+pub type OpCheck =
+    Box<dyn FnMut(&mut dyn Iterator<Item = OpAndUndo<'_>>) -> Result<(), Error> + Send>;
+
+/// An operation, and the one that reverts it.
+pub type OpAndUndo<'a> = (&'a Op, Option<&'a Op>);
+
 /// The outcome of a [`CommandList`].
 #[derive(Debug)]
 pub struct CommandResults {
     /// The operations of the list.
     pub ops: Vec<Op>,
+    /// As [`CommandList::undo`].
+    pub undo: Vec<Option<Op>>,
     /// Their results, in order. Shorter than `ops` if the list stopped at a failure or was
     /// interrupted: the others were not executed.
     pub results: Vec<CommandResult>,
@@ -133,8 +145,18 @@ impl CommandList {
     pub fn new(ops: Vec<Op>, stop_on_error: bool) -> Self {
         Self {
             ops,
+            undo: Vec::new(),
             stop_on_error,
             check: None,
+        }
+    }
+
+    /// A list without a check, of operations with those that restore what was before.
+    pub fn with_undo(changes: Vec<(Op, Option<Op>)>, stop_on_error: bool) -> Self {
+        let (ops, undo) = changes.into_iter().unzip();
+        Self {
+            undo,
+            ..Self::new(ops, stop_on_error)
         }
     }
 

@@ -31,14 +31,18 @@ pub fn code(reason: Reason) -> Code {
         Reason::Unauthenticated => Code::Unauthenticated,
         Reason::PermissionDenied | Reason::CrossSite => Code::PermissionDenied,
         Reason::NotFound | Reason::MethodNotAllowed => Code::Unimplemented,
-        Reason::ServiceNotFound | Reason::ServerNotFound | Reason::SyncDaemonNotRunning => {
-            Code::NotFound
-        }
+        Reason::ServiceNotFound
+        | Reason::ServerNotFound
+        | Reason::SyncDaemonNotRunning
+        | Reason::TableNotFound => Code::NotFound,
         Reason::ServiceExists | Reason::ServerExists | Reason::SyncDaemonRunning => {
             Code::AlreadyExists
         }
-        Reason::RevisionMismatch => Code::Aborted,
+        Reason::RevisionMismatch | Reason::PlanChanged => Code::Aborted,
         Reason::ConfirmMismatch
+        | Reason::ServiceOwned
+        | Reason::TooManyDeletes
+        | Reason::ApplyFailed
         | Reason::SchedulerUnavailable
         | Reason::PersistenceEngineUnavailable
         | Reason::UnsupportedByKernel

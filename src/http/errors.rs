@@ -89,6 +89,31 @@ const EXPLANATIONS: [(Reason, &str); Reason::ALL.len()] = [
         "The virtual service already exists. Use PUT to replace it, or PATCH to change it.",
     ),
     (
+        Reason::TableNotFound,
+        "No table of this owner is declared. `GET /v1/tables` lists them.",
+    ),
+    (
+        Reason::ServiceOwned,
+        "The service belongs to the table of another owner, or exists without one. Nothing was changed. \
+         `errors` names the services. `adopt=unmanaged` takes over services without an owner, `adopt=any` \
+         those of other owners, too.",
+    ),
+    (
+        Reason::TooManyDeletes,
+        "The table would delete more services or servers than `max_deletes` permits. Nothing was changed. \
+         Check the table; if it is what you want, raise `max_deletes`.",
+    ),
+    (
+        Reason::PlanChanged,
+        "The operations are others than those of `expect_plan`: the kernel's table or the declaration has \
+         changed since. Nothing was changed. Look at the plan again with `dry_run`.",
+    ),
+    (
+        Reason::ApplyFailed,
+        "An operation of the table failed. `outcome` says what became of the others, and `operations` of each. \
+         The HTTP status is that of the operation.",
+    ),
+    (
         Reason::ServerExists,
         "The real server already exists. Use PUT to replace it, or PATCH to change it.",
     ),

@@ -14,6 +14,10 @@ use crate::model::{Error, Object, Reason};
 #[derive(Debug)]
 pub(super) struct Json<T>(pub T);
 
+/// A JSON object that may be a whole table.
+#[derive(Debug)]
+pub(super) struct TableJson<T>(pub T);
+
 /// A JSON body that is not parsed yet.
 #[derive(Debug)]
 pub(super) struct RawJson(pub Bytes);
@@ -31,7 +35,17 @@ impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        Ok(Self(parse(&read(request, api, &[JSON]).await?)?))
+        let limit = api.options.max_body_bytes;
+        Ok(Self(parse(&read(request, limit, &[JSON]).await?)?))
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<Api> for TableJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        let limit = api.options.max_rules_bytes;
+        Ok(Self(parse(&read(request, limit, &[JSON]).await?)?))
     }
 }
 
@@ -39,7 +53,8 @@ impl FromRequest<Api> for RawJson {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        Ok(Self(read(request, api, &[JSON]).await?))
+        let limit = api.options.max_body_bytes;
+        Ok(Self(read(request, limit, &[JSON]).await?))
     }
 }
 
@@ -47,7 +62,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for Patch<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        let body = read(request, api, &[MERGE_PATCH, JSON]).await;
+        let body = read(request, api.options.max_body_bytes, &[MERGE_PATCH, JSON]).await;
         Ok(Self(parse(&body.map_err(with_accept_patch)?)?))
     }
 }
@@ -60,9 +75,9 @@ pub(super) fn with_accept_patch(problem: Problem) -> Problem {
     )
 }
 
-/// Reads a JSON body.
-async fn read(request: Request, api: &Api, types: &[&str]) -> Result<Bytes, Problem> {
-    let body = read_up_to(request, types, api.options.max_body_bytes).await?;
+/// Reads a JSON body of up to `limit` bytes.
+async fn read(request: Request, limit: usize, types: &[&str]) -> Result<Bytes, Problem> {
+    let body = read_up_to(request, types, limit).await?;
     if body.is_empty() {
         return Err(Error::invalid("", "the body is empty; a JSON object is required").into());
     }

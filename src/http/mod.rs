@@ -40,6 +40,7 @@ mod shape;
 mod state;
 mod stats;
 mod sync_daemons;
+mod tables;
 mod timeouts;
 mod values;
 mod zero;
@@ -94,6 +95,9 @@ fn operations() -> OpenApiRouter<Api> {
         routes!(servers::list, servers::create),
         routes!(servers::get, servers::put, servers::update, servers::delete),
         routes!(listing::get),
+        routes!(tables::list),
+        routes!(tables::get, tables::apply, tables::delete),
+        routes!(tables::drift),
         routes!(rules::save, rules::restore, rules::replace),
         routes!(zero::all),
         routes!(zero::service),

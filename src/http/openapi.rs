@@ -87,6 +87,7 @@ describes the reasons. `X-Request-Id` is part of the response, of errors and of 
     tags(
         (name = "services", description = "Virtual services"),
         (name = "servers", description = "Real servers of a virtual service"),
+        (name = "tables", description = "Declared tables"),
         (name = "connections", description = "Connection table"),
         (name = "rules", description = "The table as text, in the language of ipvsadm"),
         (name = "counters", description = "Totals, and reset of counters"),

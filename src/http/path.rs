@@ -16,7 +16,7 @@ use super::{
     problem::Problem,
     shape::{reference, text},
 };
-use crate::model::{Error, ServerKey, ServiceKey, SyncState};
+use crate::model::{Error, Owner, ServerKey, ServiceKey, SyncState};
 
 /// `{service}`.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,10 @@ pub(super) struct ServerPath(pub ServiceKey, pub ServerKey);
 /// `{state}` of a sync daemon.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SyncDaemonPath(pub SyncState);
+
+/// `{owner}`.
+#[derive(Clone, Debug)]
+pub(super) struct OwnerPath(pub Owner);
 
 async fn parse<T: FromStr<Err = Error>, S: Send + Sync>(
     parts: &mut Parts,
@@ -109,5 +113,20 @@ impl IntoParams for SyncDaemonPath {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let role = reference("SyncDaemonRole");
         vec![parameter("state", role, "Role of the sync daemon.", None)]
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for OwnerPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Ok(Self(parse(parts, state, "owner").await?))
+    }
+}
+
+impl IntoParams for OwnerPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let doc = "Owner of the table.";
+        vec![parameter("owner", text(), doc, Some("k8s"))]
     }
 }

@@ -7,6 +7,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::model::{Error, Progress, Reason, Violation};
 
@@ -37,6 +38,9 @@ pub struct Problem {
     hint: Option<String>,
     #[serde(flatten)]
     progress: Option<Box<Progress>>,
+    /// Members of the response that the request would have had as a success.
+    #[serde(flatten)]
+    members: Option<Box<Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
     #[serde(skip)]
@@ -52,12 +56,18 @@ pub fn status(reason: Reason) -> StatusCode {
         Reason::NotFound
         | Reason::ServiceNotFound
         | Reason::ServerNotFound
-        | Reason::SyncDaemonNotRunning => StatusCode::NOT_FOUND,
+        | Reason::SyncDaemonNotRunning
+        | Reason::TableNotFound => StatusCode::NOT_FOUND,
         Reason::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Reason::ServiceExists | Reason::ServerExists | Reason::SyncDaemonRunning => {
-            StatusCode::CONFLICT
+        Reason::ServiceExists
+        | Reason::ServerExists
+        | Reason::SyncDaemonRunning
+        | Reason::ServiceOwned
+        | Reason::TooManyDeletes
+        | Reason::ApplyFailed => StatusCode::CONFLICT,
+        Reason::RevisionMismatch | Reason::ConfirmMismatch | Reason::PlanChanged => {
+            StatusCode::PRECONDITION_FAILED
         }
-        Reason::RevisionMismatch | Reason::ConfirmMismatch => StatusCode::PRECONDITION_FAILED,
         Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Reason::SchedulerUnavailable
@@ -79,6 +89,18 @@ impl Problem {
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
+        self
+    }
+
+    /// Sets the status, whatever the reason.
+    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status.as_u16();
+        self
+    }
+
+    /// Adds members of the response that the request would have had as a success.
+    pub(super) fn with_members(mut self, members: Value) -> Self {
+        self.members = Some(Box::new(members));
         self
     }
 
@@ -127,6 +149,7 @@ impl From<Error> for Problem {
             errors: violations,
             hint,
             progress,
+            members: None,
             request_id: None,
             headers,
         }

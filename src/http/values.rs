@@ -9,9 +9,12 @@ use super::{
     shape::{boolean, choice, integer, reference, text, time},
 };
 use crate::{
-    app::Order,
+    app::{Adopt, OnFailure, Order},
     ipvsadm::{ListMode, Order as TextOrder},
-    model::{ConnectionProtocol, CountBy, EndpointFilter, Include, Protocol, ServiceKey},
+    model::{
+        ConnectionProtocol, CountBy, Deletions, EndpointFilter, Etag, EtagScope, Include, Protocol,
+        ServiceKey,
+    },
 };
 
 /// An integer from `MIN` to `MAX`.
@@ -29,6 +32,14 @@ pub(super) struct Time(pub jiff::Timestamp);
 /// Id of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ServiceId(pub ServiceKey);
+
+/// How much an apply may delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MaxDeletes(pub Deletions);
+
+/// Digest of the operations of an apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PlanDigest(pub Etag);
 
 /// Transport protocol of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +114,18 @@ choices! {
         "sorted" => TextOrder::Sorted,
         "kernel" => TextOrder::Kernel,
     }
+    /// Behaviour after a failed operation of an apply.
+    OnFailureWord(OnFailure) {
+        "rollback" => OnFailure::Rollback,
+        "stop" => OnFailure::Stop,
+        "continue" => OnFailure::Continue,
+    }
+    /// Services that an apply may take over.
+    AdoptWord(Adopt) {
+        "none" => Adopt::None,
+        "unmanaged" => Adopt::Unmanaged,
+        "any" => Adopt::Any,
+    }
     /// Behaviour after a rejected command: whether to stop.
     OnError(bool) {
         "continue" => false,
@@ -148,6 +171,12 @@ parsed! {
     Time, time(), |text: &str| {
         let time = text.parse().map(Self);
         time.map_err(|_| format!("{text:?} is not a time such as 2026-01-31T12:00:00Z"))
+    };
+    MaxDeletes, text().pattern(Some("^[0-9]+%?$")),
+        |text: &str| text.parse().map(Self).map_err(first_message);
+    PlanDigest, text().pattern(Some("^p-[0-9a-f]{16}$")), |text: &str| {
+        let plan = text.parse::<Etag>().ok().filter(|plan| plan.scope == EtagScope::Plan);
+        plan.map(Self).ok_or_else(|| format!("{text:?} is not the plan of a response"))
     };
     ServiceId, text(), |text: &str| text.parse().map(Self).map_err(first_message);
     EndpointFilter, text(), |text: &str| text.parse().map_err(first_message);

@@ -60,10 +60,41 @@ impl Principal {
         }
     }
 
+    /// Decides about a declared table, with all services that it has or had and all that it changes: all of
+    /// it or nothing.
+    pub fn may_apply(
+        &self,
+        owner: &str,
+        services: impl Iterator<Item = ServiceKey>,
+        dry_run: bool,
+    ) -> Result<(), Error> {
+        let grant = self.grant_of(Verb::ApplyTable, dry_run)?;
+        if dry_run || grant.scope.is_everything() {
+            return Ok(());
+        }
+        if !grant.scope.names(owner) {
+            let detail = format!("the scope of {} does not contain the owner", self.name);
+            return Err(Error::new(Reason::PermissionDenied, detail)
+                .with_violation("owner", format!("{owner:?} is not within the scope"))
+                .with_hint("GET /v1/whoami shows the scope; nothing was changed"));
+        }
+        let is_outside = |key: &ServiceKey| !grant.scope.contains_of(*key, Some(owner));
+        let outside: Vec<_> = services.filter(is_outside).take(MAX_LISTED).collect();
+        match outside.is_empty() {
+            true => Ok(()),
+            false => Err(self.outside(&outside)),
+        }
+    }
+
     /// Whether lists show a service to the principal.
     pub fn sees(&self, service: ServiceKey) -> bool {
+        self.sees_of(service, None)
+    }
+
+    /// Whether reads of the table of an owner show a service to the principal.
+    pub fn sees_of(&self, service: ServiceKey, owner: Option<&str>) -> bool {
         let grant = self.grant.as_ref();
-        grant.is_some_and(|grant| !grant.scope_reads || grant.scope.contains(service))
+        grant.is_some_and(|grant| !grant.scope_reads || grant.scope.contains_of(service, owner))
     }
 
     /// Whether lists show all services to the principal.

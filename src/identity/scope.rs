@@ -29,7 +29,7 @@ pub struct Rule {
     /// Firewall marks, such as `100` or `100-199`, 1 to 4294967295, of both address families.
     #[serde(skip_serializing_if = "Option::is_none")]
     fwmark: Option<Numbers<u32>>,
-    /// Owner of a declared table. Nothing has an owner yet, so that a rule with one matches nothing.
+    /// Owner of a declared table: selects its services when the table is applied, and nothing else.
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<String>,
 }
@@ -72,8 +72,20 @@ impl Scope {
 
     /// Whether a service is within the scope.
     pub fn contains(&self, service: ServiceKey) -> bool {
+        self.contains_of(service, None)
+    }
+
+    /// Whether a service is within the scope when the table of an owner is applied that has it.
+    pub fn contains_of(&self, service: ServiceKey, owner: Option<&str>) -> bool {
         let rules = self.0.as_ref();
-        rules.is_none_or(|rules| rules.iter().any(|rule| rule.selects(service)))
+        rules.is_none_or(|rules| rules.iter().any(|rule| rule.selects(service, owner)))
+    }
+
+    /// Whether the scope names an owner, or is everything.
+    pub fn names(&self, owner: &str) -> bool {
+        let rules = self.0.as_ref();
+        let names = |rule: &Rule| rule.owner.as_deref() == Some(owner);
+        rules.is_none_or(|rules| rules.iter().any(names))
     }
 }
 
@@ -98,7 +110,7 @@ impl Rule {
         ]
     }
 
-    fn selects(&self, service: ServiceKey) -> bool {
+    fn selects(&self, service: ServiceKey, of: Option<&str>) -> bool {
         let Self {
             address: network,
             ports,
@@ -124,7 +136,7 @@ impl Rule {
                     && fwmark.as_ref().is_none_or(|marks| marks.0.contains(&mark))
             }
         };
-        matches && owner.is_none()
+        matches && (owner.is_none() || owner.as_deref() == of)
     }
 }
 

@@ -94,6 +94,8 @@ verbs! {
     UpdateServer = "update_server", Editor, Service, WRITE;
     /// Deletes a server.
     DeleteServer = "delete_server", Editor, Service, WRITE;
+    /// Applies or deletes a declared table, with all that it changes.
+    ApplyTable = "apply_table", Editor, Service, WRITE;
     /// Deletes all services.
     Clear = "clear", Admin, Director, WRITE;
     /// Executes rules (ipvsadm -R), or makes the table equal to them.

@@ -58,11 +58,15 @@ struct Builder {
 }
 
 /// The difference between two tables. Neither has an object twice.
-pub fn diff(current: &[ServiceEntry], target: &[TargetService]) -> Diff {
+pub fn diff<'a>(
+    current: impl IntoIterator<Item = &'a ServiceEntry>,
+    target: &[TargetService],
+) -> Diff {
     let mut builder = Builder::default();
+    let current: Vec<_> = current.into_iter().collect();
     let present: HashMap<_, _> = current
         .iter()
-        .map(|entry| (entry.service.key, entry))
+        .map(|entry| (entry.service.key, *entry))
         .collect();
     for wanted in target {
         let found = present.get(&wanted.key);

@@ -29,6 +29,10 @@ pub enum EtagScope {
     ServiceWithServers,
     /// A real server, the timeouts, or another resource without parts: `r-…`.
     Resource,
+    /// A declared table: `d-…`.
+    Table,
+    /// The operations of an apply: `p-…`.
+    Plan,
 }
 
 /// The hash function of fingerprints. Results are stable within one build of the daemon; after an
@@ -84,6 +88,8 @@ impl Etag {
             EtagScope::Service => b's',
             EtagScope::ServiceWithServers => b't',
             EtagScope::Resource => b'r',
+            EtagScope::Table => b'd',
+            EtagScope::Plan => b'p',
         };
         let [high, low] = [self.hash >> 32, self.hash & 0xffff_ffff].map(hexadecimal);
         text[2..10].copy_from_slice(&high);
@@ -127,6 +133,8 @@ impl FromStr for Etag {
             "s" => EtagScope::Service,
             "t" => EtagScope::ServiceWithServers,
             "r" => EtagScope::Resource,
+            "d" => EtagScope::Table,
+            "p" => EtagScope::Plan,
             _ => return Err(bad()),
         };
         if hash.len() != 16 {

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::Ipv4Addr};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Family, Field, Violation, integer};
 
@@ -107,6 +107,16 @@ impl fmt::Display for Netmask {
 impl Serialize for Netmask {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// As it is serialized: a dotted quad or a prefix length. Other values of either family are not checked.
+impl<'de> Deserialize<'de> for Netmask {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mask = text.parse().map(Self::V4);
+        mask.or_else(|_| text.parse().map(Self::V6))
+            .map_err(serde::de::Error::custom)
     }
 }
 

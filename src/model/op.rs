@@ -9,7 +9,7 @@ use super::{
 ///
 /// All but [`SetSetting`](Self::SetSetting) are one netlink command
 /// (`include/uapi/linux/ip_vs.h`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// `IPVS_CMD_NEW_SERVICE` (ipvsadm -A).
     CreateService(ServiceKey, ServiceConfig),

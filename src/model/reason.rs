@@ -63,6 +63,16 @@ reasons! {
     RevisionMismatch = "REVISION_MISMATCH", "Precondition failed";
     /// The number that confirms a deletion is not the number of resources that it would delete.
     ConfirmMismatch = "CONFIRM_MISMATCH", "Confirmation does not match";
+    /// No table of this owner is declared.
+    TableNotFound = "TABLE_NOT_FOUND", "Table not found";
+    /// The service belongs to the table of another owner, or to none.
+    ServiceOwned = "SERVICE_OWNED", "Virtual service owned by another";
+    /// The table would delete more than the request permits.
+    TooManyDeletes = "TOO_MANY_DELETES", "Too many deletions";
+    /// The operations of the table are others than those that were expected.
+    PlanChanged = "PLAN_CHANGED", "Plan has changed";
+    /// An operation of the table failed.
+    ApplyFailed = "APPLY_FAILED", "Table not applied";
     /// The kernel has no such scheduler.
     SchedulerUnavailable = "SCHEDULER_UNAVAILABLE", "Scheduler not available";
     /// The kernel has no such persistence engine.

@@ -1,6 +1,6 @@
 //! Schedulers and their flags.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Name, Violation};
 
@@ -27,7 +27,7 @@ pub const SCHEDULERS: [(&str, &str); 15] = [
 
 /// Flags of a virtual service's scheduler (`IP_VS_SVC_F_SCHED1` to `3`; manual: --sched-flags). The
 /// scheduler defines the meaning of the three bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SchedulerFlags(u32);
 
 // === impl SchedulerFlags ===

@@ -2,6 +2,8 @@
 
 use std::hash::{Hash, Hasher};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Etag, EtagScope, Rates, ServerKey, Stats, Tunnel, named_number::named_numbers};
 
 /// A real server of a virtual service as read from the kernel.
@@ -24,21 +26,26 @@ pub struct Server {
 }
 
 /// The configuration of a real server. `IPVS_CMD_SET_DEST` replaces all of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ServerConfig {
     /// Forwarding method (manual: -g, -i, -m). Default direct routing.
     pub forwarding: Forwarding,
     /// Capacity relative to the other servers (manual: -w). Default 1. A server of weight 0 receives
     /// no new connections. Requests set 0 to 65535, as the manual says; command lines, as in
     /// `ipvsadm -R`, all that the kernel accepts, up to 2147483647.
+    #[serde(skip_serializing_if = "is_one")]
     pub weight: u32,
     /// Number of connections above which the server receives no new ones, up to 2147483647
     /// (manual: -x). Default 0: no limit.
+    #[serde(skip_serializing_if = "is_zero")]
     pub upper_threshold: u32,
     /// Number of connections below which the server receives new ones again, up to
     /// `upper_threshold` (manual: -y). Default 0: three quarters of `upper_threshold`.
+    #[serde(skip_serializing_if = "is_zero")]
     pub lower_threshold: u32,
     /// Encapsulation, only with [`Forwarding::Tunnel`]. Default ipip.
+    #[serde(skip_serializing_if = "is_default")]
     pub tunnel: Tunnel,
 }
 
@@ -130,4 +137,18 @@ impl Forwarding {
     pub fn is_settable(self) -> bool {
         matches!(self, Self::Masquerade | Self::Tunnel | Self::Direct)
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_one(number: &u32) -> bool {
+    *number == 1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+fn is_default(tunnel: &Tunnel) -> bool {
+    *tunnel == Tunnel::default()
 }

@@ -2,6 +2,8 @@
 
 use std::hash::Hash as _;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Etag, EtagScope, Family, Name, Netmask, Rates, SchedulerFlags, Server, ServiceKey, Stats,
 };
@@ -29,7 +31,7 @@ pub struct ServiceEntry {
 }
 
 /// The configuration of a virtual service. `IPVS_CMD_SET_SERVICE` replaces all of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ServiceConfig {
     /// Scheduler, by the kernel's name (manual: -s). Default `wlc`.
     pub scheduler: Name,

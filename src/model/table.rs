@@ -5,10 +5,12 @@ use std::collections::{
     hash_map::{Entry, VacantEntry},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{Error, Op, ServerConfig, ServerKey, ServiceConfig, ServiceKey};
 
 /// A virtual service as it is to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetService {
     /// Protocol, address and port, or firewall mark.
     pub key: ServiceKey,
@@ -17,17 +19,19 @@ pub struct TargetService {
     /// Real servers in the order of their creation. The kernel inserts each before the others.
     pub servers: Vec<TargetServer>,
     /// Where it was asked for: see [`TargetServer::origin`].
+    #[serde(skip)]
     pub origin: usize,
 }
 
 /// A real server as it is to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetServer {
     /// Address and port.
     pub key: ServerKey,
     /// Configuration.
     pub config: ServerConfig,
     /// Where it was asked for: the number of a line, or an index in a list. For errors.
+    #[serde(skip)]
     pub origin: usize,
 }
 

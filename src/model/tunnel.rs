@@ -1,11 +1,11 @@
 //! Encapsulation of packets to a real server.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Field, Violation, check::in_range, integer, named_number::named_numbers};
 
 /// Encapsulation of packets to a real server (`IPVS_DEST_ATTR_TUN_*`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tunnel {
     /// Encapsulation. Default ipip.
     pub kind: TunnelType,

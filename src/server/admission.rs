@@ -80,7 +80,7 @@ impl Admission {
     ) -> Result<Response, Rejection> {
         let path = request.uri().path();
         let is_rules = is_rules_upload(path);
-        let max_bytes = match is_rules {
+        let max_bytes = match is_rules || is_table(path) {
             true => self.max_rules_bytes,
             false => self.max_body_bytes,
         };
@@ -214,6 +214,11 @@ fn is_rules_upload(path: &str) -> bool {
         .strip_prefix('/')
         .and_then(|path| path.strip_prefix(proto::SERVICE));
     path == "/v1/rules" || grpc_method == Some("/RestoreRules")
+}
+
+/// Whether the body of a request to this path may be a declared table.
+fn is_table(path: &str) -> bool {
+    path.starts_with("/v1/tables/")
 }
 
 /// Whether the principal of a request may do anything.

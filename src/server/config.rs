@@ -7,7 +7,7 @@ use super::{
     tls::{self, TlsConfig, TlsErrors},
 };
 use crate::{
-    app::AppOptions,
+    app::{AppOptions, Interrupted, RestoreOnStart},
     audit::{AuditOptions, FileOptions},
     budget,
     executor::ExecutorLimits,
@@ -50,6 +50,8 @@ pub struct Config {
     pub log: LogConfig,
     /// The stored state.
     pub store: StoreConfig,
+    /// The declared tables at the start.
+    pub tables: TablesConfig,
     /// The audit trail.
     pub audit: AuditConfig,
     /// Certificates of the TLS listeners and of their clients.
@@ -85,6 +87,15 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+/// What becomes of the declared tables at the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TablesConfig {
+    /// Applies that the end of the daemon has interrupted. Default: they are completed.
+    pub interrupted: Interrupted,
+    /// Whether declared tables are applied. Default: never.
+    pub restore_on_start: RestoreOnStart,
 }
 
 /// The stored state: what the kernel cannot hold.
@@ -193,6 +204,7 @@ impl Default for Config {
             state_dir: Some(PathBuf::from(DEFAULT_STATE_DIR)),
             log: LogConfig::default(),
             store: StoreConfig::default(),
+            tables: TablesConfig::default(),
             audit: AuditConfig::default(),
             tls: TlsConfig::default(),
             limits: Limits::default(),

@@ -15,7 +15,10 @@ use super::{
     tls::ClientCertificates,
     value::{RawValue, format_duration},
 };
-use crate::identity::Host;
+use crate::{
+    app::{Interrupted, RestoreOnStart},
+    identity::Host,
+};
 
 /// Prefix of the environment variables of the daemon.
 pub(super) const PREFIX: &str = "IPVSD_";
@@ -78,6 +81,17 @@ macro_rules! boolean {
     };
 }
 
+/// A key of a table with one of the words of a list.
+macro_rules! choice {
+    ($table:ident.$name:ident, $words:ident) => {
+        Key {
+            name: concat!(stringify!($table), ".", stringify!($name)),
+            set: |config, raw| raw.choice($words).map(|value| config.$table.$name = value),
+            show: |config| quote(choice_name($words, config.$table.$name)),
+        }
+    };
+}
+
 /// A key of `[tls]` with the path of a file; "" for none.
 macro_rules! tls_file {
     ($name:ident) => {
@@ -106,6 +120,15 @@ const TEN_MILLISECONDS: Duration = Duration::from_millis(10);
 
 const KERNELS: &[(&str, KernelKind)] =
     &[("netlink", KernelKind::Netlink), ("fake", KernelKind::Fake)];
+const INTERRUPTED: &[(&str, Interrupted)] = &[
+    ("complete", Interrupted::Complete),
+    ("undo", Interrupted::Undo),
+];
+const RESTORE_ON_START: &[(&str, RestoreOnStart)] = &[
+    ("never", RestoreOnStart::Never),
+    ("if-empty", RestoreOnStart::IfEmpty),
+    ("always", RestoreOnStart::Always),
+];
 const CLIENT_CERTIFICATES: &[(&str, ClientCertificates)] = &[
     ("none", ClientCertificates::None),
     ("optional", ClientCertificates::Optional),
@@ -261,11 +284,7 @@ pub(super) const KEYS: &[Key] = &[
             None => quote(IN_MEMORY),
         },
     },
-    Key {
-        name: "log.format",
-        set: |config, raw| raw.choice(FORMATS).map(|format| config.log.format = format),
-        show: |config| quote(choice_name(FORMATS, config.log.format)),
-    },
+    choice!(log.format, FORMATS),
     Key {
         name: "log.filter",
         set: |config, raw| {
@@ -282,6 +301,8 @@ pub(super) const KEYS: &[Key] = &[
         show: |config| quote(&config.log.filter),
     },
     boolean!(store.required),
+    choice!(tables.interrupted, INTERRUPTED),
+    choice!(tables.restore_on_start, RESTORE_ON_START),
     Key {
         name: "audit.file",
         set: |config, raw| {
@@ -307,17 +328,7 @@ pub(super) const KEYS: &[Key] = &[
     tls_file!(certificate),
     tls_file!(key),
     tls_file!(client_ca),
-    Key {
-        name: "tls.client_certificates",
-        set: |config, raw| {
-            config.tls.client_certificates = raw.choice(CLIENT_CERTIFICATES)?;
-            Ok(())
-        },
-        show: |config| {
-            let clients = config.tls.client_certificates;
-            quote(choice_name(CLIENT_CERTIFICATES, clients))
-        },
-    },
+    choice!(tls.client_certificates, CLIENT_CERTIFICATES),
     tls_file!(crl),
     duration!(tls.expiry_warning, Duration::ZERO, YEAR),
     integer!(max_connections, 1..=1_000_000),

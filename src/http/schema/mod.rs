@@ -8,6 +8,7 @@ mod problems;
 mod reports;
 mod resources;
 mod settings;
+mod tables;
 
 #[cfg(test)]
 mod tests;
@@ -56,6 +57,14 @@ schemas! {
     ServerBatch = resources::server_batch();
     ServerOrBatch = shape::one_of("One server, or several.", &["ServerBatch", "Server"]);
     Tunnel = resources::tunnel();
+    Table = tables::table();
+    TableList = tables::list();
+    TableOverview = tables::overview();
+    TableStatus = tables::status();
+    LastApply = tables::last_apply();
+    Applied = tables::applied();
+    TableOperation = tables::operation();
+    ApplySummary = tables::summary();
     Protocol = resources::protocol();
     Family = resources::family();
     SchedulerFlag = resources::scheduler_flag();

@@ -101,12 +101,15 @@ pub struct Call {
 }
 
 impl Guarded {
-    /// Makes one service with one server, and starts a sync daemon if it is to run.
+    /// Makes one service with one server and a table, and starts a sync daemon if it is to run.
     async fn seed(&self, with_sync_daemon: bool) {
         let id = ServiceId::tcp("192.0.2.1:80".parse().unwrap());
         assert!(self.kernel.add_service(Service::new(id)));
         let destination = Destination::new("192.168.10.1:80".parse().unwrap());
         assert!(self.kernel.add_destination(id, destination));
+        let table = http_call("PUT", "/v1/tables/k8s", r#"{"services": []}"#);
+        let (status, ..) = self.send(&table, Some(&token(Role::Admin))).await;
+        assert_eq!(status, 200);
         if !with_sync_daemon {
             return;
         }
@@ -161,6 +164,7 @@ fn http_call(method: &str, path: &str, body: &str) -> Call {
         .replace("{service}", SERVICE)
         .replace("{server}", SERVER)
         .replace("{state}", "master")
+        .replace("{owner}", "k8s")
         .replace("{reason}", "INTERNAL");
     Call {
         method: method.parse().unwrap(),
@@ -197,7 +201,12 @@ pub fn http_request(operation: &str) -> Call {
         call.media_type = "text/plain";
         return call;
     }
+    if operation == "PUT /v1/tables/{owner} of others (adopt=any)" {
+        return http_call("PUT", "/v1/tables/k8s?adopt=any", r#"{"services": []}"#);
+    }
     let (query, body) = match operation {
+        "PUT /v1/tables/{owner}" => ("", r#"{"services": []}"#),
+        "DELETE /v1/tables/{owner}" => ("?confirm=0", ""),
         "GET /v1/can-i" => ("?verb=clear", ""),
         "POST /v1/services" => ("", r#"{"id": "tcp-192.0.2.2-80"}"#),
         "PUT /v1/services/{service}" => ("", r#"{"scheduler": "rr"}"#),
@@ -607,6 +616,7 @@ async fn every_refused_attempt_is_in_the_audit_without_the_secret() {
             ["viewer", "delete_service", SERVICE, "denied"],
             ["anonymous", "authenticate", "", "unauthenticated"],
             ["anonymous", "authenticate", "", "unauthenticated"],
+            ["admin", "apply_table", "", "success"],
         ]
     );
 }

@@ -1,0 +1,161 @@
+//! Applying and deleting declared tables.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use super::{
+    options::{Adopt, ApplyOptions},
+    registry::{DeclaredTable, TableState, table_not_found},
+    report::ApplyReport,
+};
+use crate::{
+    app::{App, Guard, RequestContext, services::declared_services},
+    executor::TableQuery,
+    model::{Deletions, Error, Owner, Reason, TableDraft, TargetService},
+};
+
+impl App {
+    /// Makes the services of an owner what a table declares: creates, then edits, then deletes. Other
+    /// services are not touched. Once it has begun, it runs to its end.
+    ///
+    /// The report of an apply that failed has its [`failure`](ApplyReport::failure). An error says that
+    /// nothing was changed.
+    pub async fn apply_table(
+        &self,
+        context: &RequestContext,
+        owner: Owner,
+        draft: TableDraft,
+        options: ApplyOptions,
+    ) -> Result<ApplyReport, Error> {
+        self.may_apply(context, &owner, options.adopt, [].into_iter())?;
+        let services = draft.services.as_deref().ok_or_else(|| {
+            Error::invalid(
+                "services",
+                "is required: all services of the owner; [] for none",
+            )
+        })?;
+        let timeout = context.deadline.saturating_duration_since(Instant::now());
+        if !context.dry_run {
+            self.tables.check(&owner)?;
+        }
+        let lock = self.lock_table(context).await?;
+        let table = self.run_query(context, TableQuery).await?.value;
+        let services = declared_services(services, &table)?;
+        let old = self.tables.table(&owner);
+        let keep_weights = draft
+            .keep_weights
+            .or_else(|| Some(old.as_ref()?.state.keep_weights));
+        let keep_weights = keep_weights.unwrap_or_default();
+        let new = declare(&owner, old.as_deref(), &services, keep_weights);
+        let apply = self.prepare(
+            context,
+            timeout,
+            owner,
+            options,
+            old,
+            Some(new),
+            &services,
+            &table,
+        )?;
+        drop(table);
+        self.start(context, apply, lock).await
+    }
+
+    /// Deletes a declared table, with its services in the kernel. It must be confirmed by the number of
+    /// services that it declares, or by its ETag.
+    pub async fn delete_table(
+        &self,
+        context: &RequestContext,
+        owner: Owner,
+        confirm: Option<u64>,
+        allow_missing: bool,
+        guard: Guard,
+    ) -> Result<Option<ApplyReport>, Error> {
+        self.may_apply(context, &owner, Adopt::None, [].into_iter())?;
+        let timeout = context.deadline.saturating_duration_since(Instant::now());
+        let lock = self.lock_table(context).await?;
+        let Some(old) = self.tables.table(&owner) else {
+            return match allow_missing {
+                true => Ok(None),
+                false => Err(table_not_found(&owner)),
+            };
+        };
+        let count = old.services.len() as u64;
+        match (confirm, &guard) {
+            (Some(confirm), _) if confirm != count => {
+                return Err(Error::new(
+                    Reason::ConfirmMismatch,
+                    format!("the table has {count} services, not {confirm}; nothing was deleted"),
+                )
+                .with_violation("confirm", format!("{confirm} is not {count}")));
+            }
+            (None, Guard::None | Guard::Exists | Guard::Absent) => {
+                return Err(Error::invalid(
+                    "confirm",
+                    "is required without If-Match: the number of services of the table",
+                ));
+            }
+            _ => {}
+        }
+        let options = ApplyOptions {
+            max_deletes: Deletions::Percent(100),
+            guard,
+            ..ApplyOptions::default()
+        };
+        let table = self.run_query(context, TableQuery).await?.value;
+        let apply = self.prepare(
+            context,
+            timeout,
+            owner,
+            options,
+            Some(old),
+            None,
+            &[],
+            &table,
+        )?;
+        drop(table);
+        self.start(context, apply, lock).await.map(Some)
+    }
+
+    /// The operations that would make the services of an owner what its table declares.
+    pub async fn drift(
+        &self,
+        context: &RequestContext,
+        owner: Owner,
+    ) -> Result<ApplyReport, Error> {
+        let context = context.clone().with_dry_run(true);
+        self.may_apply(&context, &owner, Adopt::None, [].into_iter())?;
+        let old = self.tables.table(&owner);
+        let old = old.ok_or_else(|| table_not_found(&owner))?;
+        let table = self.run_query(&context, TableQuery).await?.value;
+        self.drift_of(&context, &old, &table)
+    }
+}
+
+/// The table that is declared after this apply.
+pub(super) fn declare(
+    owner: &Owner,
+    old: Option<&DeclaredTable>,
+    services: &[TargetService],
+    keep_weights: bool,
+) -> DeclaredTable {
+    let services: BTreeMap<_, _> = services
+        .iter()
+        .map(|service| (service.key, Arc::new(service.clone())))
+        .collect();
+    let state = old.map_or_else(TableState::default, |old| old.state.clone());
+    let state = TableState {
+        keep_weights,
+        lost: state
+            .lost
+            .iter()
+            .copied()
+            .filter(|key| services.contains_key(key))
+            .collect(),
+        ..state
+    };
+    let mut table = DeclaredTable::new(owner.clone(), services, state);
+    if old.is_none_or(|old| old.etag != table.etag) {
+        table.state.generation += 1;
+    }
+    table
+}

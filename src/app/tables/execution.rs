@@ -1,0 +1,104 @@
+//! Executes the operations of an apply in parts, so that other requests run in between.
+
+use std::time::{Duration, Instant};
+
+use super::plan::PlannedStep;
+use crate::{
+    app::{
+        App, RequestContext,
+        restore::{FIRST_CHUNK, next_size},
+    },
+    executor::{CommandList, CommandResult},
+    model::{Error, Op, Reason},
+};
+
+/// Executes operations on behalf of an apply.
+pub(super) struct Execution<'a> {
+    pub app: &'a App,
+    pub context: RequestContext,
+    /// How long each part may take.
+    pub timeout: Duration,
+}
+
+// === impl Execution ===
+
+impl Execution<'_> {
+    /// Executes steps in order. Returns the results of those that were sent: fewer than steps if it
+    /// stopped. With `stop_on_error`, it stops at the first failure, else after the part with it unless
+    /// `goes_on`.
+    pub async fn run(
+        &mut self,
+        steps: &[PlannedStep],
+        stop_on_error: bool,
+        goes_on: bool,
+    ) -> Vec<CommandResult> {
+        let mut results: Vec<CommandResult> = Vec::with_capacity(steps.len());
+        let mut size = FIRST_CHUNK;
+        while let Some(rest) = steps.get(results.len()..).filter(|rest| !rest.is_empty()) {
+            let part = rest.get(..size).unwrap_or(rest);
+            let changes = part
+                .iter()
+                .map(|step| (step.op.clone(), step.before.clone()));
+            match self.part(changes.collect(), stop_on_error).await {
+                Ok((part, took)) => {
+                    results.extend(part.results);
+                    size = next_size(size, took);
+                    if let Some(error) = part.interruption {
+                        results.push(CommandResult::Refused(error));
+                        break;
+                    }
+                }
+                Err(error) => {
+                    results.push(CommandResult::Refused(error));
+                    break;
+                }
+            }
+            let failed = |result: &CommandResult| *result != CommandResult::Done;
+            if !goes_on && results.iter().any(failed) {
+                break;
+            }
+        }
+        results.truncate(steps.len());
+        results
+    }
+
+    /// Executes operations that undo others. Returns how each ended.
+    pub async fn undo(&mut self, ops: Vec<Op>) -> Vec<CommandResult> {
+        let mut results = Vec::with_capacity(ops.len());
+        let mut ops = ops.into_iter().peekable();
+        let mut size = FIRST_CHUNK;
+        while ops.peek().is_some() {
+            let changes: Vec<_> = ops.by_ref().take(size).map(|op| (op, None)).collect();
+            let count = changes.len();
+            let error = match self.part(changes, false).await {
+                Ok((part, took)) => {
+                    size = next_size(size, took);
+                    let missing = count - part.results.len().min(count);
+                    results.extend(part.results);
+                    part.interruption.map(|error| (error, missing))
+                }
+                Err(error) => Some((error, count)),
+            };
+            if let Some((error, missing)) = error {
+                let failed = CommandResult::Refused(error);
+                results.extend(std::iter::repeat_n(failed, missing));
+            }
+        }
+        results
+    }
+
+    async fn part(
+        &mut self,
+        changes: Vec<(Op, Option<Op>)>,
+        stop_on_error: bool,
+    ) -> Result<(crate::executor::CommandResults, Duration), Error> {
+        if self.app.background_work().is_stopping() {
+            return Err(Error::new(Reason::Internal, "the daemon is ending"));
+        }
+        self.context.deadline = Instant::now() + self.timeout;
+        let list = CommandList::with_undo(changes, stop_on_error);
+        let outcome = self.app.run_decided(&self.context, list).await?;
+        let took = outcome.took;
+        Ok((outcome, took))
+    }
+}

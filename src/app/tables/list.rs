@@ -1,0 +1,113 @@
+//! Reading declared tables.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{
+    registry::{DeclaredTable, table_not_found},
+    report::ApplyOutcome,
+};
+use crate::{
+    app::{App, RequestContext},
+    executor::{Table, TableQuery},
+    identity::Verb,
+    model::{Error, Owner},
+};
+
+/// A declared table and its state.
+#[derive(Clone, Debug)]
+pub struct TableReport {
+    /// The table.
+    pub table: Arc<DeclaredTable>,
+    /// Whether the kernel has it.
+    pub status: TableStatus,
+}
+
+/// How a declared table and the kernel's compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TableStatus {
+    /// The kernel has what is declared.
+    InSync,
+    /// The kernel has something else.
+    Drifted,
+    /// It is being applied.
+    Applying,
+    /// The last apply failed, and the kernel does not have what is declared.
+    Failed,
+}
+
+impl App {
+    /// The declared tables that the principal may read, by owner.
+    pub async fn declared_tables(
+        &self,
+        context: &RequestContext,
+    ) -> Result<Vec<TableReport>, Error> {
+        self.may_list_tables(context)?;
+        let tables: Vec<_> = self
+            .tables
+            .all()
+            .into_iter()
+            .filter(|table| context.principal.sees_table(table))
+            .collect();
+        if tables.is_empty() {
+            return Ok(Vec::new());
+        }
+        let current = self.run_query(context, TableQuery).await?.value;
+        let report = |table| self.report_of(context, table, &current);
+        Ok(tables.into_iter().map(report).collect())
+    }
+
+    /// The declared table of an owner.
+    pub async fn declared_table(
+        &self,
+        context: &RequestContext,
+        owner: &Owner,
+    ) -> Result<TableReport, Error> {
+        self.may_list_tables(context)?;
+        let table = self.tables.table(owner);
+        let table = table.filter(|table| context.principal.sees_table(table));
+        let table = table.ok_or_else(|| table_not_found(owner))?;
+        let current = self.run_query(context, TableQuery).await?.value;
+        Ok(self.report_of(context, table, &current))
+    }
+
+    fn report_of(
+        &self,
+        context: &RequestContext,
+        table: Arc<DeclaredTable>,
+        current: &Table,
+    ) -> TableReport {
+        let status = match self.tables.is_applying(&table.owner) {
+            true => TableStatus::Applying,
+            false => match self.drift_of(context, &table, current) {
+                Ok(report) if report.operations.is_empty() => TableStatus::InSync,
+                _ => {
+                    let last = table.state.last_apply.as_ref().map(|last| last.outcome);
+                    match last {
+                        Some(ApplyOutcome::RolledBack | ApplyOutcome::RollbackIncomplete) => {
+                            TableStatus::Failed
+                        }
+                        _ => TableStatus::Drifted,
+                    }
+                }
+            },
+        };
+        TableReport { table, status }
+    }
+
+    fn may_list_tables(&self, context: &RequestContext) -> Result<(), Error> {
+        let decision = context.principal.may_list();
+        let name = Verb::ReadServices.as_str();
+        decision.inspect_err(|error| self.audit_refusal(context, name, None, None, error))
+    }
+}
+
+impl crate::identity::Principal {
+    /// Whether reads show a table to the principal: all of it or nothing.
+    fn sees_table(&self, table: &DeclaredTable) -> bool {
+        let owner = Some(table.owner.as_str());
+        table.services.keys().all(|key| self.sees_of(*key, owner))
+    }
+}

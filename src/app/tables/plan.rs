@@ -1,0 +1,259 @@
+//! The plan of an apply: the operations that make the kernel's table what the owner declares.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    hash::Hash,
+    sync::Arc,
+};
+
+use super::options::Adopt;
+use crate::{
+    app::services::in_kernel_order,
+    executor::Table,
+    identity::Principal,
+    model::{
+        Change, Deletions, Diff, DiffCounts, Error, Etag, EtagScope, Op, Owner, Reason, Server,
+        ServiceEntry, ServiceKey, TargetService, diff,
+    },
+};
+
+/// What is to be made of the services of an owner.
+pub(super) struct Wanted<'a> {
+    pub owner: &'a Owner,
+    /// The services that it declares.
+    pub services: &'a [TargetService],
+    /// The services that it has declared before.
+    pub before: &'a BTreeMap<ServiceKey, Arc<TargetService>>,
+    /// The owner of each declared service.
+    pub claims: &'a HashMap<ServiceKey, Owner>,
+    pub adopt: Adopt,
+    /// Whether servers that exist keep their weight.
+    pub keep_weights: bool,
+}
+
+/// The operations of an apply.
+#[derive(Debug)]
+pub(super) struct ApplyPlan {
+    /// In the order of their execution.
+    pub steps: Vec<PlannedStep>,
+    pub counts: DiffCounts,
+    /// Of the owner's services in the kernel, before.
+    present: Numbers,
+    /// To be deleted.
+    deleted: Numbers,
+}
+
+/// An operation of an apply.
+#[derive(Clone, Debug)]
+pub(super) struct PlannedStep {
+    pub op: Op,
+    /// The operation that would restore the object itself; `None` if it does not exist yet.
+    pub before: Option<Op>,
+    /// The operations that undo it, in their order.
+    pub undo: Vec<Op>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Numbers {
+    services: usize,
+    servers: usize,
+}
+
+/// Conflicts that an error lists.
+const MAX_LISTED: usize = 100;
+
+// === impl Wanted ===
+
+impl Wanted<'_> {
+    /// Plans. Fails if a service belongs to another.
+    pub fn plan(&self, table: &Table, principal: &Principal) -> Result<ApplyPlan, Error> {
+        let keys: HashSet<_> = self.services.iter().map(|service| service.key).collect();
+        let touched = |key: &ServiceKey| keys.contains(key) || self.before.contains_key(key);
+        let current: Vec<_> = table
+            .iter()
+            .filter(|entry| touched(&entry.service.key))
+            .collect();
+        self.check_owners(&current, principal)?;
+        let mut target: Vec<_> = self
+            .services
+            .iter()
+            .map(|service| TargetService {
+                servers: in_kernel_order(&service.servers),
+                ..*service
+            })
+            .collect();
+        if self.keep_weights {
+            keep_weights(&current, &mut target);
+        }
+        Ok(ApplyPlan::new(&current, &target))
+    }
+
+    /// Refuses services of other owners, and those that exist without one.
+    fn check_owners(&self, current: &[&ServiceEntry], principal: &Principal) -> Result<(), Error> {
+        let present: HashSet<_> = current.iter().map(|entry| entry.service.key).collect();
+        let mut conflicts = Vec::new();
+        let mut others = 0_usize;
+        for service in self.services {
+            let key = service.key;
+            let message = match self.claims.get(&key) {
+                Some(owner) if owner == self.owner => continue,
+                Some(_) if self.adopt == Adopt::Any => continue,
+                Some(owner) => format!("{key} belongs to the table of {owner}"),
+                None if !present.contains(&key) || self.adopt != Adopt::None => continue,
+                None => format!("{key} exists and belongs to no table"),
+            };
+            match principal.sees(key) && conflicts.len() < MAX_LISTED {
+                true => conflicts.push((service.origin, message)),
+                false => others += 1,
+            }
+        }
+        let Some(first) = conflicts.first() else {
+            return match others {
+                0 => Ok(()),
+                _ => Err(owned(format!("{others} services belong to others"))),
+            };
+        };
+        let count = conflicts.len() + others;
+        let detail = match count {
+            1 => first.1.clone(),
+            _ => format!("{} of the services belong to others: {}, …", count, first.1),
+        };
+        let error = owned(detail);
+        Err(conflicts
+            .into_iter()
+            .fold(error, |error, (index, message)| {
+                error.with_violation(format!("services[{index}]"), message)
+            }))
+    }
+}
+
+fn owned(detail: String) -> Error {
+    Error::new(
+        Reason::ServiceOwned,
+        format!("{detail}; nothing was changed"),
+    )
+    .with_hint(
+        "adopt=unmanaged takes services that belong to no table; adopt=any takes those of other \
+         owners too, and requires the role admin",
+    )
+}
+
+/// Sets the weight of each server that exists to the one that it has.
+fn keep_weights(current: &[&ServiceEntry], target: &mut [TargetService]) {
+    let current: HashMap<_, _> = current
+        .iter()
+        .map(|entry| (entry.service.key, &entry.servers))
+        .collect();
+    for service in target {
+        let Some(servers) = current.get(&service.key) else {
+            continue;
+        };
+        let weights: HashMap<_, _> = servers.iter().map(|s| (s.key, s.config.weight)).collect();
+        for server in &mut service.servers {
+            if let Some(weight) = weights.get(&server.key) {
+                server.config.weight = *weight;
+            }
+        }
+    }
+}
+
+// === impl ApplyPlan ===
+
+impl ApplyPlan {
+    fn new(current: &[&ServiceEntry], target: &[TargetService]) -> Self {
+        let Diff {
+            make,
+            remove,
+            counts,
+        } = diff(current.iter().copied(), target);
+        let entries: HashMap<_, _> = current
+            .iter()
+            .map(|entry| (entry.service.key, *entry))
+            .collect();
+        let mut deleted = Numbers::default();
+        let mut steps = Vec::with_capacity(make.len() + remove.len());
+        for change in make.into_iter().chain(remove) {
+            let entry = change.op.service().and_then(|key| entries.get(&key));
+            deleted.count(&change.op, entry.copied());
+            steps.push(PlannedStep::new(change, entry.copied()));
+        }
+        let present = Numbers {
+            services: current.len(),
+            servers: current.iter().map(|entry| entry.servers.len()).sum(),
+        };
+        Self {
+            steps,
+            counts,
+            present,
+            deleted,
+        }
+    }
+
+    /// A digest of the operations and of what they replace.
+    pub fn digest(&self) -> Etag {
+        Etag::compute(EtagScope::Plan, |hasher| {
+            for step in &self.steps {
+                step.op.hash(hasher);
+                step.before.hash(hasher);
+            }
+        })
+    }
+
+    /// Refuses a plan that deletes more than is permitted: services and servers are counted apart.
+    pub fn check_deletions(&self, max: Deletions) -> Result<(), Error> {
+        let (deleted, present) = (self.deleted, self.present);
+        if deleted.services <= max.limit(present.services)
+            && deleted.servers <= max.limit(present.servers)
+        {
+            return Ok(());
+        }
+        let detail = format!(
+            "the table deletes {} of {} services and {} of {} servers, more than {max}; nothing was \
+             changed",
+            deleted.services, present.services, deleted.servers, present.servers
+        );
+        Err(Error::new(Reason::TooManyDeletes, detail)
+            .with_violation("max_deletes", format!("{max} is the limit of each"))
+            .with_hint("if this is what you want, send max_deletes=100% or the number"))
+    }
+}
+
+// === impl Numbers ===
+
+impl Numbers {
+    fn count(&mut self, op: &Op, entry: Option<&ServiceEntry>) {
+        match op {
+            Op::DeleteService(_) => {
+                self.services += 1;
+                self.servers += entry.map_or(0, |entry| entry.servers.len());
+            }
+            Op::DeleteServer(..) => self.servers += 1,
+            _ => {}
+        }
+    }
+}
+
+// === impl PlannedStep ===
+
+impl PlannedStep {
+    fn new(change: Change, entry: Option<&ServiceEntry>) -> Self {
+        let Change { op, undo, .. } = change;
+        let is_new = matches!(op, Op::CreateService(..) | Op::CreateServer(..));
+        let (before, undo) = match (&op, entry) {
+            (Op::DeleteService(key), Some(entry)) => {
+                let create = Op::CreateService(*key, entry.service.config);
+                // The kernel inserts each server before the others.
+                let servers = entry.servers.iter().rev();
+                let create_server = |s: &Server| Op::CreateServer(*key, s.key, s.config);
+                let undo = [create.clone()].into_iter();
+                let undo = undo.chain(servers.map(create_server)).collect();
+                (Some(create), undo)
+            }
+            _ => {
+                let before = undo.clone().filter(|_| !is_new);
+                (before, undo.into_iter().collect())
+            }
+        };
+        Self { op, before, undo }
+    }
+}

@@ -1,0 +1,218 @@
+//! At the start of the daemon: applies that were interrupted, and tables that the kernel does not have.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{
+    execution::Execution,
+    options::ApplyOptions,
+    pending::{Pending, undo_steps},
+    registry::{DeclaredTable, TableState},
+};
+use crate::{
+    app::{App, RequestContext, RequestId},
+    executor::{CommandResult, Table, TableQuery},
+    model::{Error, Owner, ServiceKey, TargetService},
+};
+
+/// What becomes of an apply that the end of the daemon has interrupted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Interrupted {
+    /// The table is applied.
+    #[default]
+    Complete,
+    /// What was done is undone, where the kernel still has it.
+    Undo,
+}
+
+/// Whether the declared tables are applied at the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestoreOnStart {
+    /// They are not.
+    #[default]
+    Never,
+    /// If the kernel has no service at all, as after a boot.
+    IfEmpty,
+    /// Always. Services of the tables that differ are changed.
+    Always,
+}
+
+/// Time between two attempts while the kernel is not available.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+impl App {
+    /// Completes or undoes interrupted applies, and restores the declared tables. Waits while the kernel is
+    /// not available; ends when the daemon does.
+    pub async fn recover_tables(
+        &self,
+        interrupted: Interrupted,
+        restore: RestoreOnStart,
+        timeout: Duration,
+    ) {
+        let pending = match self.tables.interrupted() {
+            Ok(pending) => pending,
+            Err(error) => {
+                tracing::error!(%error, "cannot read which applies were interrupted");
+                return;
+            }
+        };
+        if pending.is_empty() && restore == RestoreOnStart::Never {
+            return;
+        }
+        while let Err(error) = self.ready().await {
+            tracing::debug!(%error, "the declared tables wait for the kernel");
+            tokio::time::sleep(RETRY_INTERVAL).await;
+        }
+        for (owner, pending) in pending {
+            let outcome = self.recover(&owner, &pending, interrupted, timeout).await;
+            if let Err(error) = outcome {
+                tracing::error!(%owner, apply_id = pending.apply_id, %error,
+                    "an interrupted apply cannot be recovered; it stays recorded until the next start \
+                     or apply");
+            }
+        }
+        if let Err(error) = self.restore_tables(restore, timeout).await {
+            tracing::error!(%error, "the declared tables cannot be restored");
+        }
+    }
+
+    async fn recover(
+        &self,
+        owner: &Owner,
+        pending: &Pending,
+        mode: Interrupted,
+        timeout: Duration,
+    ) -> Result<(), Error> {
+        let context = context(&pending.apply_id, timeout);
+        let lock = self.lock_table(&context).await?;
+        let table = self.run_query(&context, TableQuery).await?.value;
+        let undo = undo_steps(&table, &pending.before);
+        tracing::warn!(
+            %owner,
+            apply_id = pending.apply_id,
+            principal = pending.principal,
+            operations = pending.operations,
+            executed = undo.len(),
+            ?mode,
+            "an apply was interrupted by the end of the daemon"
+        );
+        let old = self.tables.table(owner);
+        match mode {
+            Interrupted::Complete => {
+                let new = pending.declares.as_ref().map(|declares| {
+                    let mut services = old.as_ref().map(|table| table.services.clone());
+                    let mut services = services.take().unwrap_or_default();
+                    services.retain(|key, _| !declares.unset.contains(key));
+                    for service in &declares.set {
+                        services.insert(service.key, Arc::new(service.clone()));
+                    }
+                    declared(owner, old.as_deref(), services, declares.keep_weights)
+                });
+                self.apply_declared(&context, timeout, owner, old, new, &table, lock)
+                    .await
+            }
+            Interrupted::Undo => {
+                let mut execution = Execution {
+                    app: self,
+                    context: context.clone(),
+                    timeout,
+                };
+                let results = execution.run(&undo, false, true).await;
+                let failed = results
+                    .iter()
+                    .filter(|r| **r != CommandResult::Done)
+                    .count();
+                drop(lock);
+                tracing::info!(%owner, undone = results.len() - failed, failed, "the apply was undone");
+                self.tables
+                    .put(vec![(owner.clone(), old.as_deref().cloned())])
+                    .await
+            }
+        }
+    }
+
+    async fn restore_tables(&self, mode: RestoreOnStart, timeout: Duration) -> Result<(), Error> {
+        let tables = self.tables.all();
+        if mode == RestoreOnStart::Never || tables.is_empty() {
+            return Ok(());
+        }
+        let first = context("restore-on-start", timeout);
+        let current = self.run_query(&first, TableQuery).await?.value;
+        if mode == RestoreOnStart::IfEmpty && !current.is_empty() {
+            tracing::info!(
+                services = current.len(),
+                "the kernel has services: nothing is restored"
+            );
+            return Ok(());
+        }
+        drop(current);
+        for table in tables {
+            let context = context(&format!("restore-{}", table.owner), timeout);
+            let lock = self.lock_table(&context).await?;
+            let current = self.run_query(&context, TableQuery).await?.value;
+            let owner = table.owner.clone();
+            let new = DeclaredTable::clone(&table);
+            let applied = self
+                .apply_declared(
+                    &context,
+                    timeout,
+                    &owner,
+                    Some(table),
+                    Some(new),
+                    &current,
+                    lock,
+                )
+                .await;
+            if let Err(error) = applied {
+                tracing::error!(%owner, %error, "the declared table cannot be restored");
+            }
+        }
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "what an apply consists of")]
+    async fn apply_declared<L: Send + 'static>(
+        &self,
+        context: &RequestContext,
+        timeout: Duration,
+        owner: &Owner,
+        old: Option<Arc<DeclaredTable>>,
+        new: Option<DeclaredTable>,
+        current: &Table,
+        lock: L,
+    ) -> Result<(), Error> {
+        let services = new.as_ref().map(DeclaredTable::target).unwrap_or_default();
+        let options = ApplyOptions::of_declared();
+        let apply = self.prepare(
+            context,
+            timeout,
+            owner.clone(),
+            options,
+            old,
+            new,
+            &services,
+            current,
+        )?;
+        let report = self.start(context, apply, lock).await?;
+        report.failure.map_or(Ok(()), Err)
+    }
+}
+
+/// The context of what the daemon does by itself.
+fn context(id: &str, timeout: Duration) -> RequestContext {
+    RequestContext::new(RequestId::new(id), timeout)
+}
+
+fn declared(
+    owner: &Owner,
+    old: Option<&DeclaredTable>,
+    services: BTreeMap<ServiceKey, Arc<TargetService>>,
+    keep_weights: bool,
+) -> DeclaredTable {
+    let state = old.map_or_else(TableState::default, |old| old.state.clone());
+    let state = TableState {
+        keep_weights,
+        generation: state.generation + 1,
+        ..state
+    };
+    DeclaredTable::new(owner.clone(), services, state)
+}

@@ -1,0 +1,312 @@
+//! The declared tables: in memory, and in the store.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{pending::Pending, report::ApplyOutcome};
+use crate::{
+    model::{Error, Etag, EtagScope, Owner, Reason, ServiceKey, TargetService},
+    store::{Collection, Store, StoreError, WriteBatch},
+};
+
+/// A declared table.
+#[derive(Clone, Debug)]
+pub struct DeclaredTable {
+    /// Whose it is.
+    pub owner: Owner,
+    /// Its services.
+    pub services: BTreeMap<ServiceKey, Arc<TargetService>>,
+    /// The rest of it.
+    pub state: TableState,
+    /// Of the declaration.
+    pub etag: Etag,
+}
+
+/// What is stored of a table beside its services.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TableState {
+    /// Number of the declaration, from 1. Grows when the declaration changes.
+    pub generation: u64,
+    /// Whether servers that exist keep their weight.
+    pub keep_weights: bool,
+    /// The last apply that began to change the kernel's table; `None` before it.
+    pub last_apply: Option<LastApply>,
+    /// Declared services that another table has taken over.
+    pub lost: Vec<ServiceKey>,
+}
+
+/// The last apply of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastApply {
+    /// Its id.
+    pub apply_id: String,
+    /// When it ended (RFC 3339).
+    pub end_time: String,
+    /// How it ended.
+    pub outcome: ApplyOutcome,
+}
+
+/// All declared tables. Applies and deletions hold the lock of the whole table while they change it.
+#[derive(Debug)]
+pub(in crate::app) struct Registry {
+    store: Store,
+    tables: RwLock<Tables>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    by_owner: BTreeMap<Owner, Arc<DeclaredTable>>,
+    /// The apply in progress, which holds the lock of the whole table.
+    applying: Option<Owner>,
+    claims: Arc<HashMap<ServiceKey, Owner>>,
+}
+
+/// Tables, by owner.
+const TABLES: Collection<TableState> = Collection::new("tables");
+/// Services of tables, by `OWNER/SERVICE`.
+const SERVICES: Collection<TargetService> = Collection::new("table-services");
+/// Applies in progress, by owner.
+const PENDING: Collection<Pending> = Collection::new("applies");
+
+/// Owners at most.
+const MAX_OWNERS: usize = 1000;
+
+// === impl DeclaredTable ===
+
+impl DeclaredTable {
+    /// A table from its parts.
+    pub(super) fn new(
+        owner: Owner,
+        services: BTreeMap<ServiceKey, Arc<TargetService>>,
+        state: TableState,
+    ) -> Self {
+        let etag = Etag::compute(EtagScope::Table, |hasher| {
+            state.keep_weights.hash(hasher);
+            for (key, service) in &services {
+                (key, service.config, service.servers.len()).hash(hasher);
+                for server in &service.servers {
+                    (server.key, server.config).hash(hasher);
+                }
+            }
+        });
+        Self {
+            owner,
+            services,
+            state,
+            etag,
+        }
+    }
+
+    /// Its services, to be compared with the kernel's.
+    pub(super) fn target(&self) -> Vec<TargetService> {
+        let services = self.services.values();
+        services
+            .map(|service| TargetService::clone(service))
+            .collect()
+    }
+
+    /// Number of its servers.
+    pub fn server_count(&self) -> usize {
+        let services = self.services.values();
+        services.map(|service| service.servers.len()).sum()
+    }
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// No tables, and a store in memory.
+    pub(in crate::app) fn empty() -> Self {
+        Self {
+            store: Store::in_memory(),
+            tables: RwLock::default(),
+        }
+    }
+
+    /// Reads the declared tables. Blocks.
+    pub(in crate::app) fn load(store: Store) -> Result<Self, StoreError> {
+        let mut services: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
+        if store.unavailable_because().is_none() {
+            for (key, service) in store.load(&SERVICES)? {
+                let owner = key.split('/').next().unwrap_or_default();
+                let of_owner = services.entry(owner.to_owned()).or_default();
+                of_owner.insert(service.key, Arc::new(service));
+            }
+        }
+        let mut tables = Tables::default();
+        if store.unavailable_because().is_none() {
+            for (name, state) in store.load(&TABLES)? {
+                let Ok(owner) = name.parse::<Owner>() else {
+                    tracing::warn!(
+                        name,
+                        "a stored table has no valid owner; it is left as it is"
+                    );
+                    continue;
+                };
+                let services = services.remove(&name).unwrap_or_default();
+                tables.insert(DeclaredTable::new(owner, services, state));
+            }
+        }
+        Ok(Self {
+            store,
+            tables: RwLock::new(tables),
+        })
+    }
+
+    pub(in crate::app) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn table(&self, owner: &Owner) -> Option<Arc<DeclaredTable>> {
+        self.read(|tables| tables.by_owner.get(owner).cloned())
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<DeclaredTable>> {
+        self.read(|tables| tables.by_owner.values().cloned().collect())
+    }
+
+    /// The owner of each service that a table declares.
+    pub(in crate::app) fn claims(&self) -> Arc<HashMap<ServiceKey, Owner>> {
+        self.read(|tables| tables.claims.clone())
+    }
+
+    /// Whether there is room for a table of an owner, and whether it can be stored.
+    pub(super) fn check(&self, owner: &Owner) -> Result<(), Error> {
+        if let Some(error) = self.store.unavailable_because() {
+            return Err(error.clone().into());
+        }
+        let is_full = self.read(|tables| {
+            tables.by_owner.len() >= MAX_OWNERS && !tables.by_owner.contains_key(owner)
+        });
+        match is_full {
+            true => Err(Error::new(
+                Reason::RateLimited,
+                format!("there are {MAX_OWNERS} tables, which is the limit; nothing was changed"),
+            )
+            .with_hint("delete a table that is not needed: DELETE /v1/tables/{owner}")),
+            false => Ok(()),
+        }
+    }
+
+    /// The applies that were in progress when the daemon ended. Blocks.
+    pub(super) fn interrupted(&self) -> Result<Vec<(Owner, Pending)>, StoreError> {
+        if self.store.unavailable_because().is_some() {
+            return Ok(Vec::new());
+        }
+        let pending = self.store.load(&PENDING)?.into_iter();
+        let valid = |(name, pending): (String, Pending)| Some((name.parse().ok()?, pending));
+        Ok(pending.filter_map(valid).collect())
+    }
+
+    /// Whether the table of an owner is being applied.
+    pub(super) fn is_applying(&self, owner: &Owner) -> bool {
+        self.read(|tables| tables.applying.as_ref() == Some(owner))
+    }
+
+    /// Stores that an apply is about to change the kernel's table.
+    pub(super) async fn begin(&self, owner: &Owner, pending: &Pending) -> Result<(), Error> {
+        let mut batch = WriteBatch::new();
+        batch.put(&PENDING, owner.as_str(), pending)?;
+        self.store.write(batch).await?;
+        self.change(|tables| tables.applying = Some(owner.clone()));
+        Ok(())
+    }
+
+    /// Stores tables in one transaction, and that the apply of the last of them has ended: each replaces the one of its owner, or deletes it. Only what
+    /// differs is written.
+    pub(super) async fn put(
+        &self,
+        changed: Vec<(Owner, Option<DeclaredTable>)>,
+    ) -> Result<(), Error> {
+        let mut batch = WriteBatch::new();
+        for (owner, table) in &changed {
+            let old = self.table(owner);
+            write(&mut batch, owner, old.as_deref(), table.as_ref())?;
+        }
+        if let Some((owner, _)) = changed.last() {
+            batch.delete(&PENDING, owner.as_str())?;
+        }
+        let stored = self.store.write(batch).await;
+        self.change(|tables| {
+            tables.applying = None;
+            if stored.is_err() {
+                return;
+            }
+            // Those that lose services first, so that claims pass on.
+            for (owner, table) in changed {
+                tables.remove(&owner);
+                if let Some(table) = table {
+                    tables.insert(table);
+                }
+            }
+        });
+        Ok(stored?)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Tables)) {
+        change(&mut self.tables.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn read<T>(&self, get: impl FnOnce(&Tables) -> T) -> T {
+        get(&self.tables.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Adds what differs between two tables of an owner to a batch.
+fn write(
+    batch: &mut WriteBatch,
+    owner: &Owner,
+    old: Option<&DeclaredTable>,
+    new: Option<&DeclaredTable>,
+) -> Result<(), StoreError> {
+    let key = |service: &ServiceKey| format!("{owner}/{service}");
+    let none = BTreeMap::new();
+    let before = old.map_or(&none, |table| &table.services);
+    let after = new.map_or(&none, |table| &table.services);
+    for service in before.keys().filter(|key| !after.contains_key(key)) {
+        batch.delete(&SERVICES, key(service))?;
+    }
+    for (id, service) in after {
+        if before.get(id) != Some(service) {
+            batch.put(&SERVICES, key(id), service)?;
+        }
+    }
+    match new {
+        Some(table) => batch.put(&TABLES, owner.as_str(), &table.state),
+        None => batch.delete(&TABLES, owner.as_str()),
+    }
+}
+
+// === impl Tables ===
+
+impl Tables {
+    fn insert(&mut self, table: DeclaredTable) {
+        let claims = Arc::make_mut(&mut self.claims);
+        for key in table.services.keys() {
+            claims.insert(*key, table.owner.clone());
+        }
+        self.by_owner.insert(table.owner.clone(), Arc::new(table));
+    }
+
+    fn remove(&mut self, owner: &Owner) {
+        if let Some(table) = self.by_owner.remove(owner) {
+            let claims = Arc::make_mut(&mut self.claims);
+            for key in table.services.keys() {
+                if claims.get(key) == Some(owner) {
+                    claims.remove(key);
+                }
+            }
+        }
+    }
+}
+
+/// The error for an owner without a table.
+pub(super) fn table_not_found(owner: &Owner) -> Error {
+    Error::new(Reason::TableNotFound, format!("{owner} has no table"))
+}

@@ -1,0 +1,638 @@
+//! Declared tables: plan, guards, owners, rollback, restart.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::store::Store;
+
+const OTHER: &str = "tcp-192.0.2.2-80";
+
+fn table_draft(json: Value) -> TableDraft {
+    serde_json::from_value(json).unwrap()
+}
+
+fn owner(name: &str) -> Owner {
+    name.parse().unwrap()
+}
+
+/// A service with servers at 10.0.0.N, each with a weight.
+fn service(id: &str, servers: &[(u8, u32)]) -> Value {
+    let server = |(n, weight): &(u8, u32)| json!({"address": format!("10.0.0.{n}"), "forwarding": "masquerade", "weight": weight});
+    let servers: Vec<_> = servers.iter().map(server).collect();
+    json!({"id": id, "scheduler": "rr", "servers": servers})
+}
+
+fn all() -> ApplyOptions {
+    ApplyOptions {
+        max_deletes: Deletions::Percent(100),
+        ..ApplyOptions::default()
+    }
+}
+
+async fn apply_with(
+    app: &App,
+    context: &RequestContext,
+    name: &str,
+    services: Value,
+    options: ApplyOptions,
+) -> Result<ApplyReport, Error> {
+    let draft = table_draft(json!({"services": services}));
+    app.apply_table(context, owner(name), draft, options).await
+}
+
+async fn apply(app: &App, name: &str, services: Value) -> ApplyReport {
+    let report = apply_with(app, context(), name, services, all())
+        .await
+        .unwrap();
+    assert_eq!(report.failure, None);
+    report
+}
+
+/// The operations of a report: names, ids and results.
+fn operations(report: &ApplyReport) -> Vec<String> {
+    let text = |operation: &OperationReport| {
+        let op = &operation.op;
+        let server = op
+            .server()
+            .map_or_else(String::new, |key| format!(" {key}"));
+        let result = operation.result.as_str();
+        format!("{} {}{server} {result}", op.name(), op.service().unwrap())
+    };
+    report.operations.iter().map(text).collect()
+}
+
+/// The table without counters and without the order of services and servers.
+fn sorted(kernel: &FakeKernel) -> Vec<String> {
+    let mut lines = Vec::new();
+    for service in kernel.services() {
+        let id = service.id;
+        lines.push(format!("{id:?} {} {:#x}", service.scheduler, service.flags));
+        lines.extend(service.destinations().map(|server| {
+            let fake::Destination {
+                address,
+                forward,
+                weight,
+                upper,
+                ..
+            } = server;
+            format!("{id:?} {address} {forward} {weight} {upper}")
+        }));
+    }
+    lines.sort();
+    lines
+}
+
+#[tokio::test]
+async fn a_table_is_created_edited_in_place_and_left_alone_if_nothing_differs() {
+    let (kernel, app) = setup();
+    create_service(&app, OTHER, &["10.0.0.9-80"]).await;
+    let report = apply(&app, "k8s", json!([service(TCP, &[(1, 1), (2, 1)])])).await;
+    assert_eq!(report.outcome, ApplyOutcome::Applied);
+    assert_eq!(report.generation, 1);
+    assert_eq!(
+        operations(&report),
+        [
+            "create_service tcp-192.0.2.1-80 done",
+            "create_server tcp-192.0.2.1-80 10.0.0.2-80 done",
+            "create_server tcp-192.0.2.1-80 10.0.0.1-80 done",
+        ]
+    );
+    // The kernel has the order of the request.
+    assert_eq!(
+        ids(&*read_service(&app, TCP).await),
+        ["10.0.0.1-80", "10.0.0.2-80"]
+    );
+
+    kernel.reset_counts();
+    let again = apply(&app, "k8s", json!([service(TCP, &[(1, 1), (2, 1)])])).await;
+    assert_eq!(
+        (again.outcome, again.generation),
+        (ApplyOutcome::Unchanged, 1)
+    );
+    assert_eq!(again.summary.unchanged, 3);
+    for number in [
+        command::NEW_DEST,
+        command::SET_DEST,
+        command::DEL_DEST,
+        command::SET_SERVICE,
+    ] {
+        assert_eq!(kernel.commands(number), 0);
+    }
+
+    let report = apply(&app, "k8s", json!([service(TCP, &[(1, 5), (3, 1)])])).await;
+    assert_eq!(report.generation, 2);
+    assert_eq!(
+        operations(&report),
+        [
+            "create_server tcp-192.0.2.1-80 10.0.0.3-80 done",
+            "update_server tcp-192.0.2.1-80 10.0.0.1-80 done",
+            "delete_server tcp-192.0.2.1-80 10.0.0.2-80 done",
+        ]
+    );
+    let report = apply(&app, "k8s", json!([])).await;
+    assert_eq!(
+        operations(&report),
+        ["delete_service tcp-192.0.2.1-80 done"]
+    );
+    assert_eq!(kernel.services().len(), 1, "the service of nobody stays");
+}
+
+#[tokio::test]
+async fn services_of_others_are_refused_unless_they_are_adopted() {
+    let (kernel, app) = setup();
+    create_service(&app, TCP, &[]).await;
+    apply(&app, "b", json!([service(OTHER, &[(2, 1)])])).await;
+    let before = state(&kernel);
+    let services = json!([
+        service("tcp-192.0.2.7-80", &[]),
+        service(TCP, &[]),
+        service(OTHER, &[])
+    ]);
+    let with = |adopt| ApplyOptions { adopt, ..all() };
+    let error = apply_with(&app, context(), "a", services.clone(), all())
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason, Reason::ServiceOwned);
+    assert_eq!(fields(&error), ["services[1]", "services[2]"]);
+    assert!(
+        error.violations[1].message.contains("the table of b"),
+        "{error:?}"
+    );
+    let unmanaged = with(Adopt::Unmanaged);
+    let error = apply_with(&app, context(), "a", services.clone(), unmanaged)
+        .await
+        .unwrap_err();
+    assert_eq!(fields(&error), ["services[2]"]);
+    assert_eq!(state(&kernel), before);
+
+    let editor = RequestContext {
+        principal: principal("editor", Role::Editor),
+        ..context().clone()
+    };
+    let denied = apply_with(&app, &editor, "a", services.clone(), with(Adopt::Any)).await;
+    assert_eq!(reason(denied), Reason::PermissionDenied);
+    let adopted = apply_with(&app, context(), "a", services, with(Adopt::Any))
+        .await
+        .unwrap();
+    assert_eq!(adopted.outcome, ApplyOutcome::Applied);
+    let lost = app.declared_table(context(), &owner("b")).await.unwrap();
+    assert_eq!(lost.table.state.lost, [key(OTHER)]);
+    assert!(lost.table.services.is_empty());
+    let again = apply_with(&app, context(), "b", json!([service(OTHER, &[])]), all()).await;
+    assert_eq!(reason(again), Reason::ServiceOwned);
+}
+
+#[tokio::test]
+async fn a_table_that_deletes_too_much_is_refused() {
+    let (kernel, app) = setup();
+    let ten: Vec<_> = (1..=10).map(|n| (n, 1)).collect();
+    apply(&app, "a", json!([service(TCP, &ten)])).await;
+    let before = state(&kernel);
+    let with = |max: &str| ApplyOptions {
+        max_deletes: max.parse().unwrap(),
+        ..ApplyOptions::default()
+    };
+    let six = json!([service(TCP, &ten[..6])]);
+    for max in ["30%", "3"] {
+        let error = apply_with(&app, context(), "a", six.clone(), with(max))
+            .await
+            .unwrap_err();
+        assert_eq!(error.reason, Reason::TooManyDeletes);
+        assert!(
+            error.detail.contains("0 of 1 services and 4 of 10 servers"),
+            "{error}"
+        );
+        assert_eq!(fields(&error), ["max_deletes"]);
+    }
+    // Services are counted apart.
+    let error = apply_with(&app, context(), "a", json!([]), with("50%"))
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .detail
+            .contains("1 of 1 services and 10 of 10 servers"),
+        "{error}"
+    );
+    assert_eq!(state(&kernel), before);
+    apply_with(&app, context(), "a", six, with("40%"))
+        .await
+        .unwrap();
+    assert_eq!(ids(&*read_service(&app, TCP).await).len(), 6);
+}
+
+#[tokio::test]
+async fn a_dry_run_changes_nothing_and_its_plan_can_be_expected() {
+    let (kernel, app) = setup();
+    let services = json!([service(TCP, &[(1, 1)])]);
+    let dry_run = context().clone().with_dry_run(true);
+    let planned = apply_with(&app, &dry_run, "a", services.clone(), all())
+        .await
+        .unwrap();
+    assert_eq!(planned.outcome, ApplyOutcome::Planned);
+    assert_eq!(kernel.services().len(), 0);
+    assert!(app.declared_tables(context()).await.unwrap().is_empty());
+    let expecting = || ApplyOptions {
+        expect_plan: Some(planned.plan),
+        ..all()
+    };
+    create_service(&app, TCP, &[]).await;
+    let adopting = ApplyOptions {
+        adopt: Adopt::Unmanaged,
+        ..expecting()
+    };
+    let changed = apply_with(&app, context(), "a", services.clone(), adopting).await;
+    assert_eq!(reason(changed), Reason::PlanChanged);
+    app.delete_service(context(), key(TCP), false, NONE)
+        .await
+        .unwrap();
+    let applied = apply_with(&app, context(), "a", services, expecting())
+        .await
+        .unwrap();
+    assert_eq!(applied.outcome, ApplyOutcome::Applied);
+}
+
+#[tokio::test]
+async fn invalid_tables_name_their_fields() {
+    let (_, app) = setup();
+    let services = json!([
+        {"id": TCP},
+        {"id": "tcp-192.0.2.1-0", "servers": []},
+        service(OTHER, &[(1, 70_000)]),
+        service(OTHER, &[]),
+        {"servers": []},
+    ]);
+    let error = apply_with(&app, context(), "a", services, all())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        fields(&error),
+        [
+            "services[0].servers",
+            "services[1].port",
+            "services[2].servers[0].weight",
+            "services[4].id",
+        ]
+    );
+    let none = app.apply_table(context(), owner("a"), table_draft(json!({})), all());
+    assert_eq!(fields(&none.await.unwrap_err()), ["services"]);
+}
+
+#[tokio::test]
+async fn drift_is_what_other_programs_changed() {
+    let (kernel, app) = setup();
+    apply(&app, "a", json!([service(TCP, &[(1, 1), (2, 1)])])).await;
+    let status = async || {
+        app.declared_table(context(), &owner("a"))
+            .await
+            .unwrap()
+            .status
+    };
+    assert_eq!(status().await, TableStatus::InSync);
+    assert!(kernel.remove_service(id("192.0.2.1:80")));
+    assert_eq!(status().await, TableStatus::Drifted);
+    // Deleted and created again by another program: it still belongs to the table.
+    create_service(&app, TCP, &["10.0.0.1-80", "10.0.0.7-80"]).await;
+    let drift = app.drift(context(), owner("a")).await.unwrap();
+    assert_eq!(
+        operations(&drift),
+        [
+            "create_server tcp-192.0.2.1-80 10.0.0.2-80 planned",
+            "delete_server tcp-192.0.2.1-80 10.0.0.7-80 planned",
+        ]
+    );
+    let missing = app.drift(context(), owner("b")).await;
+    assert_eq!(reason(missing), Reason::TableNotFound);
+}
+
+#[tokio::test]
+async fn keep_weights_leaves_the_weights_of_servers_that_exist() {
+    let (_, app) = setup();
+    let put = async |weight, keep: Option<bool>| {
+        let services = [service(TCP, &[(1, weight)])];
+        let draft = table_draft(json!({"services": services, "keep_weights": keep}));
+        app.apply_table(context(), owner("a"), draft, all())
+            .await
+            .unwrap();
+        read_service(&app, TCP).await.servers[0].config.weight
+    };
+    assert_eq!(put(3, Some(true)).await, 3);
+    assert_eq!(put(4, None).await, 3, "kept when absent");
+    assert_eq!(put(4, Some(false)).await, 4);
+}
+
+#[tokio::test]
+async fn a_table_is_deleted_with_its_services_if_that_is_confirmed() {
+    let (kernel, app) = setup();
+    apply(
+        &app,
+        "a",
+        json!([service(TCP, &[(1, 1)]), service(OTHER, &[])]),
+    )
+    .await;
+    let delete = |confirm, guard| app.delete_table(context(), owner("a"), confirm, false, guard);
+    assert_eq!(fields(&delete(None, NONE).await.unwrap_err()), ["confirm"]);
+    assert_eq!(reason(delete(Some(1), NONE).await), Reason::ConfirmMismatch);
+    let table = app
+        .declared_table(context(), &owner("a"))
+        .await
+        .unwrap()
+        .table;
+    let stale = Guard::Matches(vec![Etag::of(EtagScope::Table, &1)]);
+    assert_eq!(reason(delete(None, stale).await), Reason::RevisionMismatch);
+    assert_eq!(kernel.services().len(), 2);
+    let report = delete(None, Guard::Matches(vec![table.etag]))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (report.outcome, report.generation),
+        (ApplyOutcome::Applied, 0)
+    );
+    assert_eq!(kernel.services().len(), 0);
+    assert_eq!(reason(delete(Some(0), NONE).await), Reason::TableNotFound);
+    let missing = app
+        .delete_table(context(), owner("a"), None, true, NONE)
+        .await;
+    assert!(missing.unwrap().is_none());
+}
+
+/// The command of an operation.
+fn command_of(op: &Op) -> u8 {
+    match op {
+        Op::CreateService(..) => command::NEW_SERVICE,
+        Op::SetService(..) => command::SET_SERVICE,
+        Op::DeleteService(_) => command::DEL_SERVICE,
+        Op::CreateServer(..) => command::NEW_DEST,
+        Op::SetServer(..) => command::SET_DEST,
+        _ => command::DEL_DEST,
+    }
+}
+
+/// Lets the command fail, after it has been executed `earlier` times.
+fn fail_after(kernel: &FakeKernel, number: u8, earlier: usize) {
+    let fail = move |kernel: &FakeKernel| {
+        let errno = Fault::Errno(libc::ENOMEM);
+        kernel.faults().once(On::Command(number), errno);
+    };
+    let Some(last) = earlier.checked_sub(1) else {
+        return fail(kernel);
+    };
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let count_and_fail = Fault::before(move |kernel| {
+        if count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == last {
+            fail(kernel);
+        }
+    });
+    kernel.faults().always(On::Command(number), count_and_fail);
+}
+
+#[tokio::test]
+async fn an_apply_that_fails_at_any_operation_leaves_what_was_there() {
+    let old = json!([
+        service(TCP, &[(1, 1), (2, 1), (3, 1)]),
+        service(OTHER, &[(4, 1)]),
+        service("tcp-192.0.2.3-80", &[(5, 1), (6, 1)]),
+    ]);
+    let mut new = json!([
+        service(TCP, &[(1, 9), (2, 1), (7, 1)]),
+        service("tcp-192.0.2.4-80", &[(8, 1)]),
+        service("tcp-192.0.2.3-80", &[(5, 1)]),
+    ]);
+    new[2]["scheduler"] = json!("wlc");
+    let count = {
+        let (_, app) = setup();
+        apply(&app, "a", old.clone()).await;
+        apply(&app, "a", new.clone()).await.operations.len()
+    };
+    assert_eq!(count, 8);
+    for failing in 0..count {
+        let (kernel, app) = setup();
+        apply(&app, "a", old.clone()).await;
+        let before = sorted(&kernel);
+        let dry_run = context().clone().with_dry_run(true);
+        let plan = apply_with(&app, &dry_run, "a", new.clone(), all())
+            .await
+            .unwrap();
+        let number = command_of(&plan.operations[failing].op);
+        let earlier = plan.operations[..failing].iter();
+        let earlier = earlier
+            .filter(|operation| command_of(&operation.op) == number)
+            .count();
+        fail_after(&kernel, number, earlier);
+        let report = apply_with(&app, context(), "a", new.clone(), all())
+            .await
+            .unwrap();
+        assert_eq!(report.first_failure().unwrap().errno, Some(Errno::ENOMEM));
+        assert_eq!(report.failure.as_ref().unwrap().reason, Reason::ApplyFailed);
+        assert_eq!(report.generation, 1);
+        assert_eq!(
+            sorted(&kernel),
+            before,
+            "operation {failing}: {:?}",
+            operations(&report)
+        );
+        let lost: Vec<_> = report
+            .operations
+            .iter()
+            .flat_map(|op| op.lost.clone())
+            .collect();
+        let expected = match lost.is_empty() {
+            true => ApplyOutcome::RolledBack,
+            false => ApplyOutcome::RollbackIncomplete,
+        };
+        assert_eq!(report.outcome, expected, "{:?}", operations(&report));
+        let table = app.declared_table(context(), &owner("a")).await.unwrap();
+        assert_eq!(
+            table.status,
+            TableStatus::InSync,
+            "the old declaration holds"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_undo_leaves_what_another_program_has_changed_since() {
+    let (kernel, app) = setup();
+    apply(&app, "a", json!([service(TCP, &[(1, 1)])])).await;
+    // The last operation fails, after another program has changed what the first has written.
+    let server = socket("10.0.0.1:80");
+    fail_after(&kernel, command::NEW_SERVICE, 1);
+    kernel.faults().once(
+        On::Command(command::SET_DEST),
+        Fault::before(move |kernel| {
+            // Runs before the edit; the server of the new service is changed.
+            let id = id("192.0.2.5:80");
+            let mut changed = fake::Destination::new(server);
+            changed.weight = 77;
+            kernel.remove_destination(id, server);
+            kernel.add_destination(id, changed);
+        }),
+    );
+    let new = json!([
+        service(TCP, &[(1, 2)]),
+        service("tcp-192.0.2.5-80", &[(1, 1)]),
+        service("tcp-192.0.2.6-80", &[]),
+    ]);
+    let report = apply_with(&app, context(), "a", new, all()).await.unwrap();
+    let incomplete = ApplyOutcome::RollbackIncomplete;
+    assert_eq!(
+        report.outcome,
+        incomplete,
+        "{:?} {:?}",
+        operations(&report),
+        state(&kernel)
+    );
+    assert_eq!(
+        operations(&report),
+        [
+            "create_service tcp-192.0.2.5-80 skipped",
+            "create_server tcp-192.0.2.5-80 10.0.0.1-80 skipped",
+            "create_service tcp-192.0.2.6-80 failed",
+            "update_server tcp-192.0.2.1-80 10.0.0.1-80 undone",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_others_are_executed_or_not_as_on_failure_says() {
+    for (on_failure, results) in [
+        (OnFailure::Continue, ["done", "failed", "done"]),
+        (OnFailure::Stop, ["done", "failed", "skipped"]),
+    ] {
+        let (kernel, app) = setup();
+        let faults = kernel.faults();
+        faults.once(On::Command(command::NEW_DEST), Fault::Errno(libc::ENOMEM));
+        let options = ApplyOptions {
+            on_failure,
+            ..all()
+        };
+        let services = json!([service(TCP, &[(1, 1), (2, 1)])]);
+        let report = apply_with(&app, context(), "a", services, options)
+            .await
+            .unwrap();
+        assert_eq!(report.outcome, ApplyOutcome::Partial);
+        let found: Vec<_> = report
+            .operations
+            .iter()
+            .map(|op| op.result.as_str())
+            .collect();
+        assert_eq!(found, results);
+        let table = app.declared_table(context(), &owner("a")).await.unwrap();
+        assert_eq!(
+            table.status,
+            TableStatus::Drifted,
+            "the new table is declared"
+        );
+    }
+}
+
+/// The use cases over the same kernel and store, after a restart.
+fn restarted(kernel: &FakeKernel, store: &Store) -> App {
+    app_on(kernel).with_store(store.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn tables_outlast_the_daemon_and_are_restored_if_that_is_configured() {
+    const TIMEOUT: Duration = Duration::from_secs(60);
+    let (kernel, store) = (FakeKernel::new(), Store::in_memory());
+    let app = restarted(&kernel, &store);
+    apply(
+        &app,
+        "a",
+        json!([service(TCP, &[(1, 3)]), service(OTHER, &[(2, 1)])]),
+    )
+    .await;
+    apply(&app, "a", json!([service(TCP, &[(1, 4)])])).await;
+    let before = sorted(&kernel);
+    let app = restarted(&kernel, &store);
+    let report = app.declared_table(context(), &owner("a")).await.unwrap();
+    assert_eq!(
+        (report.status, report.table.state.generation),
+        (TableStatus::InSync, 2)
+    );
+    assert_eq!(
+        report.table.state.last_apply.as_ref().unwrap().outcome,
+        ApplyOutcome::Applied
+    );
+    assert!(kernel.remove_service(id("192.0.2.1:80")));
+    app.recover_tables(Interrupted::Complete, RestoreOnStart::Never, TIMEOUT)
+        .await;
+    assert_eq!(kernel.services().len(), 0);
+    app.recover_tables(Interrupted::Complete, RestoreOnStart::IfEmpty, TIMEOUT)
+        .await;
+    assert_eq!(sorted(&kernel), before);
+    create_service(&app, OTHER, &[]).await;
+    assert!(kernel.remove_service(id("192.0.2.1:80")));
+    app.recover_tables(Interrupted::Complete, RestoreOnStart::IfEmpty, TIMEOUT)
+        .await;
+    assert_eq!(kernel.services().len(), 1, "not empty");
+    app.recover_tables(Interrupted::Complete, RestoreOnStart::Always, TIMEOUT)
+        .await;
+    assert_eq!(kernel.services().len(), 2);
+}
+
+/// The last byte of the address of a service, whether its scheduler is wlc, and its servers.
+type AnyService = (u8, bool, Vec<(u8, u32)>);
+
+fn any_table() -> impl Strategy<Value = Vec<AnyService>> {
+    let servers = proptest::collection::btree_map(1..6_u8, 0..4_u32, 0..5);
+    let services = proptest::collection::btree_map(1..6_u8, (any::<bool>(), servers), 0..5);
+    services.prop_map(|services| {
+        let service = |(n, (wlc, servers)): (u8, (bool, std::collections::BTreeMap<u8, u32>))| {
+            (n, wlc, servers.into_iter().collect())
+        };
+        services.into_iter().map(service).collect()
+    })
+}
+
+fn services_of(table: &[AnyService]) -> Value {
+    let services = table.iter().map(|(n, wlc, servers)| {
+        let mut service = service(&format!("tcp-192.0.2.{n}-80"), servers);
+        if *wlc {
+            service["scheduler"] = json!("wlc");
+        }
+        service
+    });
+    services.collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Applying b onto a yields b, the plan afterwards is empty, and an interrupted apply is completed or
+    /// undone wherever it ended.
+    #[test]
+    fn any_table_can_follow_any_other(a in any_table(), b in any_table(), cut in 0..20_usize) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let fresh = FakeKernel::new();
+            apply(&app_on(&fresh), "x", services_of(&b)).await;
+            let (kernel, store) = (FakeKernel::new(), Store::in_memory());
+            let app = restarted(&kernel, &store);
+            apply(&app, "x", services_of(&a)).await;
+            let before = sorted(&kernel);
+            let report = apply(&app, "x", services_of(&b)).await;
+            prop_assert_eq!(sorted(&kernel), sorted(&fresh));
+            let again = apply(&app, "x", services_of(&b)).await;
+            prop_assert_eq!(again.outcome, ApplyOutcome::Unchanged);
+            for mode in [Interrupted::Complete, Interrupted::Undo] {
+                let (kernel, store) = (FakeKernel::new(), Store::in_memory());
+                let app = restarted(&kernel, &store);
+                apply(&app, "x", services_of(&a)).await;
+                // As if the daemon had ended after some operations.
+                app.interrupt_apply(context(), "x", &services_of(&b), cut).await;
+                let app = restarted(&kernel, &store);
+                app.recover_tables(mode, RestoreOnStart::Never, Duration::from_secs(60)).await;
+                let expected = match mode {
+                    Interrupted::Complete => sorted(&fresh),
+                    Interrupted::Undo => before.clone(),
+                };
+                prop_assert_eq!(sorted(&kernel), expected, "{:?} {:?}", mode, operations(&report));
+                let status = app.declared_tables(context()).await.unwrap();
+                prop_assert!(status.iter().all(|report| report.status == TableStatus::InSync));
+            }
+            Ok(())
+        })?;
+    }
+}

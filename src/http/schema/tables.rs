@@ -1,0 +1,220 @@
+//! Schemas of declared tables.
+
+use utoipa::openapi::{RefOr, Schema};
+
+use super::super::shape::{
+    always, boolean, choice, list_of, optional, output, resource, response, text, time, total,
+};
+
+const OWNER: &str =
+    "Owner: 1 to 63 characters `a-z`, `0-9`, `.`, `_` and `-`, the first a letter or a digit.";
+const GENERATION: &str = "Number of the declaration, from 1. Grows when the declaration changes.";
+const OUTCOMES: [&str; 7] = [
+    "unchanged",
+    "applied",
+    "planned",
+    "rolled_back",
+    "rollback_incomplete",
+    "partial",
+    "running",
+];
+
+pub(super) fn table() -> RefOr<Schema> {
+    resource(
+        "The part of the kernel's table that an owner declares.",
+        vec![
+            output("owner", text(), OWNER),
+            output("generation", total(), GENERATION),
+            always(
+                "services",
+                list_of("Service"),
+                "All services of the owner, each with all of its servers.",
+            ),
+            optional(
+                "keep_weights",
+                boolean(),
+                "Whether servers that exist keep their weight. In a request without it, that of the declared \
+                 table stays; default false.",
+            ),
+            output(
+                "etag",
+                text(),
+                "ETag of the declaration, for `If-Match`. The kernel's table is no part of it.",
+            ),
+            output("status", "TableStatus", "How the kernel's table compares."),
+        ],
+    )
+}
+
+pub(super) fn list() -> RefOr<Schema> {
+    response(
+        "The declared tables.",
+        vec![always("tables", list_of("TableOverview"), "By owner.")],
+    )
+}
+
+pub(super) fn overview() -> RefOr<Schema> {
+    response(
+        "A declared table without its services.",
+        vec![
+            always("owner", text(), OWNER),
+            always("generation", total(), GENERATION),
+            always("service_count", total(), "Number of services."),
+            always(
+                "server_count",
+                total(),
+                "Number of servers of all services.",
+            ),
+            always("etag", text(), "ETag of the declaration."),
+            always("status", "TableStatus", "How the kernel's table compares."),
+        ],
+    )
+}
+
+pub(super) fn status() -> RefOr<Schema> {
+    response(
+        "The state of a declared table.",
+        vec![
+            always(
+                "state",
+                choice(&["in_sync", "drifted", "applying", "failed"]),
+                "`in_sync`: the kernel has what is declared. `drifted`: it has something else. `applying`: \
+                 an apply is in progress. `failed`: the last apply failed, and the kernel has something \
+                 else.",
+            ),
+            optional(
+                "last_apply",
+                "LastApply",
+                "The last apply that was not rejected. Absent before it.",
+            ),
+            optional(
+                "lost",
+                utoipa::openapi::ArrayBuilder::new().items(text()),
+                "Ids of services that a table of another owner has taken over.",
+            ),
+        ],
+    )
+}
+
+pub(super) fn last_apply() -> RefOr<Schema> {
+    response(
+        "The last apply of a table.",
+        vec![
+            always("apply_id", text(), "Its id: that of its request."),
+            always("end_time", time(), "When it ended."),
+            always("outcome", choice(&OUTCOMES), "How it ended."),
+        ],
+    )
+}
+
+pub(super) fn applied() -> RefOr<Schema> {
+    response(
+        "What an apply did. In an error with the reason `APPLY_FAILED` or `DEADLINE_EXCEEDED`, the same members \
+         are beside those of the error.",
+        vec![
+            always("owner", text(), OWNER),
+            always(
+                "apply_id",
+                text(),
+                "Id of the apply: that of its request, also in the log and the audit trail.",
+            ),
+            always("generation", total(), GENERATION),
+            always(
+                "outcome",
+                choice(&OUTCOMES),
+                "`unchanged`: there was nothing to do. `applied`: all operations were executed. `planned`: a \
+                 dry run. `rolled_back`: an operation failed, and the others were undone. \
+                 `rollback_incomplete`: not everything could be undone or restored. `partial`: an operation \
+                 failed, and others were executed. `running`: it has not ended.",
+            ),
+            always(
+                "plan",
+                text().examples(["p-0123456789abcdef"]),
+                "Digest of the operations and of what they replace, for `expect_plan`.",
+            ),
+            always(
+                "operations",
+                list_of("TableOperation"),
+                "The first 1000 operations, those that failed before the others.",
+            ),
+            always("operations_total", total(), "Number of all operations."),
+            always(
+                "summary",
+                "ApplySummary",
+                "Numbers of services and servers.",
+            ),
+            optional(
+                "etag",
+                text(),
+                "ETag of the declaration. Absent if the table is deleted.",
+            ),
+        ],
+    )
+}
+
+pub(super) fn operation() -> RefOr<Schema> {
+    response(
+        "An operation of an apply.",
+        vec![
+            always(
+                "op",
+                choice(&[
+                    "create_service",
+                    "update_service",
+                    "delete_service",
+                    "create_server",
+                    "update_server",
+                    "delete_server",
+                ]),
+                "The operation. The deletion of a service includes its servers.",
+            ),
+            always("service", text(), "Id of the service."),
+            optional(
+                "server",
+                text(),
+                "Id of the server. Absent if the operation is of the service.",
+            ),
+            optional(
+                "before",
+                utoipa::openapi::ObjectBuilder::new(),
+                "The fields that the operation changes, as they were, under `service` or `server`.",
+            ),
+            optional(
+                "after",
+                utoipa::openapi::ObjectBuilder::new(),
+                "The same fields as they are to be.",
+            ),
+            always(
+                "result",
+                choice(&["done", "failed", "undone", "skipped", "planned"]),
+                "`skipped`: not executed, or not undone because another program has changed the object since.",
+            ),
+            optional(
+                "lost",
+                utoipa::openapi::ArrayBuilder::new().items(choice(&[
+                    "counters",
+                    "connections",
+                    "server_order",
+                ])),
+                "What an undo could not restore.",
+            ),
+            optional("error", "Problem", "Why it failed."),
+        ],
+    )
+}
+
+pub(super) fn summary() -> RefOr<Schema> {
+    response(
+        "Numbers of services and servers, by what happens to them according to the plan.",
+        vec![
+            always("create", total(), "Created."),
+            always("update", total(), "Changed in place."),
+            always(
+                "delete",
+                total(),
+                "Deleted, the servers of deleted services included.",
+            ),
+            always("unchanged", total(), "Left as they are."),
+        ],
+    )
+}

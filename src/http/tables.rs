@@ -1,0 +1,486 @@
+//! `/v1/tables`: declared tables.
+
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    conditional::{ConditionalRead, IfMatch, IfMatchOrAbsent},
+    context::Write,
+    extract::TableJson,
+    path::OwnerPath,
+    problem::{Problem, status},
+    query::query,
+    reply, schema,
+    state::Api,
+    values::{AdoptWord, MaxDeletes, OnFailureWord, PlanDigest},
+};
+use crate::{
+    app::{
+        ApplyOptions, ApplyReport, DeclaredTable, LastApply, Lost, OperationReport,
+        OperationResult, Summary, TableReport, TableStatus,
+    },
+    model::{
+        Etag, Forwarding, Include, Owner, Rates, ServerKey, Service, ServiceKey, ServiceView,
+        Stats, TableDraft, TargetServer, TargetService, TunnelView, written,
+    },
+};
+
+query! {
+    /// Query parameters of an apply.
+    ApplyQuery {
+        /// What to do when an operation fails: `rollback` undoes the others, `stop` executes no further
+        /// ones, `continue` executes the others. Default: `rollback`.
+        on_failure: OnFailureWord,
+        /// How many services, and how many servers, may be deleted: a number, or a part of those that the
+        /// owner has in the kernel, rounded up. A deleted service counts its servers too. Default: `30%`.
+        max_deletes: MaxDeletes = "30%",
+        /// Which services may be taken over: `none`, `unmanaged` (those that exist and belong to no
+        /// table), or `any` (those of other owners, too; requires the role `admin`). Default: `none`.
+        adopt: AdoptWord,
+        /// `plan` of an earlier response, usually of a dry run: the request is rejected with 412
+        /// `PLAN_CHANGED` if the operations are others now.
+        expect_plan: PlanDigest = "p-0123456789abcdef",
+    }
+}
+
+query! {
+    /// Query parameters of the deletion of a table.
+    DeleteTableQuery {
+        /// Number of services that the table declares. Required without `If-Match`.
+        confirm: u64 = 3,
+        /// If true, a table that does not exist is no error. Default: false.
+        allow_missing: bool,
+    }
+}
+
+/// Operations in a response at most. Those that failed come first.
+const MAX_OPERATIONS: usize = 1000;
+
+/// What an apply did.
+#[derive(Debug, Serialize)]
+struct Applied<'a> {
+    owner: &'a Owner,
+    apply_id: &'a str,
+    generation: u64,
+    outcome: &'static str,
+    plan: Etag,
+    operations: Vec<Operation<'a>>,
+    operations_total: usize,
+    summary: Summary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    etag: Option<Etag>,
+}
+
+#[derive(Debug, Serialize)]
+struct Operation<'a> {
+    op: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<ServiceKey>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<ServerKey>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<Value>,
+    result: &'static str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    lost: &'a [Lost],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Problem>,
+}
+
+#[derive(Debug, Serialize)]
+struct Tables<'a> {
+    tables: Vec<Overview<'a>>,
+}
+
+/// A table in a list.
+#[derive(Debug, Serialize)]
+struct Overview<'a> {
+    owner: &'a Owner,
+    generation: u64,
+    service_count: usize,
+    server_count: usize,
+    etag: Etag,
+    status: Status<'a>,
+}
+
+/// A table.
+#[derive(Debug, Serialize)]
+struct Table<'a> {
+    owner: &'a Owner,
+    generation: u64,
+    keep_weights: bool,
+    services: Vec<DeclaredService<'a>>,
+    etag: Etag,
+    status: Status<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct Status<'a> {
+    state: TableStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_apply: Option<&'a LastApply>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    lost: &'a [ServiceKey],
+}
+
+#[derive(Debug)]
+struct DeclaredService<'a>(&'a TargetService);
+
+#[derive(Debug, Serialize)]
+struct DeclaredServer {
+    id: ServerKey,
+    address: std::net::IpAddr,
+    port: u16,
+    forwarding: Forwarding,
+    weight: u32,
+    upper_threshold: u32,
+    lower_threshold: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tunnel: Option<TunnelView>,
+}
+
+/// List tables
+///
+/// Lists the declared tables by owner. Without `scope_reads`, a principal sees all of them; with it, those
+/// of which it sees all services.
+#[utoipa::path(
+    get, path = "/v1/tables", operation_id = "listTables", tag = "tables",
+    params(ConditionalRead),
+    responses((status = 200, description = "The tables.", body = schema::TableList))
+)]
+pub(super) async fn list(
+    State(api): State<Api>,
+    read: ConditionalRead,
+) -> Result<Response, Problem> {
+    let tables = api.app.declared_tables(&read.context).await?;
+    let tables = tables.iter().map(|report| {
+        let DeclaredTable {
+            owner,
+            services,
+            state,
+            etag,
+        } = &*report.table;
+        Overview {
+            owner,
+            generation: state.generation,
+            service_count: services.len(),
+            server_count: report.table.server_count(),
+            etag: *etag,
+            status: Status::of(report),
+        }
+    });
+    let list = Tables {
+        tables: tables.collect(),
+    };
+    Ok(reply::resource(
+        &read,
+        std::time::Duration::ZERO,
+        None,
+        &list,
+    )?)
+}
+
+/// Get a table
+///
+/// Gets the declared table of an owner, with defaults filled in, and its state. The body can be sent back
+/// with PUT.
+#[utoipa::path(
+    get, path = "/v1/tables/{owner}", operation_id = "getTable", tag = "tables",
+    params(OwnerPath, ConditionalRead),
+    responses(
+        (status = 200, description = "The table.", body = schema::Table),
+        schema::NotFound,
+    )
+)]
+pub(super) async fn get(
+    State(api): State<Api>,
+    OwnerPath(owner): OwnerPath,
+    read: ConditionalRead,
+) -> Result<Response, Problem> {
+    let report = api.app.declared_table(&read.context, &owner).await?;
+    let table = &*report.table;
+    let services = table.services.values();
+    let view = Table {
+        owner: &table.owner,
+        generation: table.state.generation,
+        keep_weights: table.state.keep_weights,
+        services: services.map(|service| DeclaredService(service)).collect(),
+        etag: table.etag,
+        status: Status::of(&report),
+    };
+    let etag = Some(table.etag);
+    Ok(reply::resource(
+        &read,
+        std::time::Duration::ZERO,
+        etag,
+        &view,
+    )?)
+}
+
+/// Apply a table
+///
+/// Makes exactly these services, with exactly these servers, the part of the kernel's table that belongs to
+/// the owner. Services and servers are created first, then edited in place, and deleted last; what is equal
+/// is not touched. Services that belong to others are not changed: a table with one of them is rejected
+/// with 409 `SERVICE_OWNED` unless `adopt` permits it. Once it has begun, an apply runs to its end.
+#[utoipa::path(
+    put, path = "/v1/tables/{owner}", operation_id = "applyTable", tag = "tables",
+    params(OwnerPath, Write<ApplyQuery>, IfMatchOrAbsent),
+    request_body(
+        content = schema::Table, content_type = "application/json",
+        description = "The table.",
+        example = json!({"services": [{
+            "id": "tcp-192.0.2.1-80", "scheduler": "wlc",
+            "servers": [{"address": "192.168.10.1", "forwarding": "masquerade", "weight": 2}]
+        }]})
+    ),
+    responses(
+        (status = 200, description = "Applied, unchanged, or planned.", body = schema::Applied),
+        schema::Conflict, schema::Unprocessable, schema::InsufficientStorage,
+    )
+)]
+pub(super) async fn apply(
+    State(api): State<Api>,
+    write: Write<ApplyQuery>,
+    OwnerPath(owner): OwnerPath,
+    IfMatchOrAbsent(guard): IfMatchOrAbsent,
+    TableJson(draft): TableJson<TableDraft>,
+) -> Result<Response, Problem> {
+    let (context, query) = write.start();
+    let ApplyQuery {
+        on_failure,
+        max_deletes,
+        adopt,
+        expect_plan,
+    } = query;
+    let options = ApplyOptions {
+        on_failure: on_failure.map_or_else(Default::default, |OnFailureWord(word)| word),
+        max_deletes: max_deletes.map_or_else(Default::default, |MaxDeletes(max)| max),
+        adopt: adopt.map_or_else(Default::default, |AdoptWord(word)| word),
+        expect_plan: expect_plan.map(|PlanDigest(plan)| plan),
+        guard,
+    };
+    let report = api.app.apply_table(&context, owner, draft, options).await?;
+    Ok(respond(&report))
+}
+
+/// Delete a table
+///
+/// Deletes the declared table of an owner, and its services in the kernel.
+#[utoipa::path(
+    delete, path = "/v1/tables/{owner}", operation_id = "deleteTable", tag = "tables",
+    params(OwnerPath, Write<DeleteTableQuery>, IfMatch),
+    responses(
+        (status = 200, description = "Deleted.", body = schema::Applied),
+        (status = 204, description = "There is no such table, and `allow_missing` is true."),
+        schema::NotFound, schema::PreconditionFailed, schema::InsufficientStorage,
+    )
+)]
+pub(super) async fn delete(
+    State(api): State<Api>,
+    write: Write<DeleteTableQuery>,
+    OwnerPath(owner): OwnerPath,
+    IfMatch(guard): IfMatch,
+) -> Result<Response, Problem> {
+    let (context, query) = write.start();
+    let missing = query.allow_missing.unwrap_or_default();
+    let app = &api.app;
+    let deleted = app.delete_table(&context, owner, query.confirm, missing, guard);
+    match deleted.await? {
+        Some(report) => Ok(respond(&report)),
+        None => Ok(StatusCode::NO_CONTENT.into_response()),
+    }
+}
+
+/// Get the drift of a table
+///
+/// The operations that would make the kernel's table what is declared: what an apply of the declared table
+/// with `dry_run` would answer.
+#[utoipa::path(
+    get, path = "/v1/tables/{owner}/drift", operation_id = "getDrift", tag = "tables",
+    params(OwnerPath, ConditionalRead),
+    responses(
+        (status = 200, description = "The operations.", body = schema::Applied),
+        schema::NotFound,
+    )
+)]
+pub(super) async fn drift(
+    State(api): State<Api>,
+    OwnerPath(owner): OwnerPath,
+    read: ConditionalRead,
+) -> Result<Response, Problem> {
+    let report = api.app.drift(&read.context, owner).await?;
+    let applied = Applied::of(&report);
+    Ok(reply::resource(
+        &read,
+        std::time::Duration::ZERO,
+        None,
+        &applied,
+    )?)
+}
+
+/// An apply that did not do what was declared is a problem, with the members of a success beside it and the
+/// status of the first operation that failed.
+fn respond(report: &ApplyReport) -> Response {
+    let applied = Applied::of(report);
+    let Some(error) = &report.failure else {
+        let response = reply::plain(&applied);
+        return response.unwrap_or_else(|error| Problem::from(error).into_response());
+    };
+    let first = report.first_failure().map(|error| status(error.reason));
+    let members = serde_json::to_value(&applied).unwrap_or_default();
+    let mut problem = Problem::from(error.clone()).with_members(members);
+    if error.reason == crate::model::Reason::ApplyFailed {
+        problem = problem.with_status(first.unwrap_or(StatusCode::CONFLICT));
+    }
+    problem.into_response()
+}
+
+// === impl Applied ===
+
+impl<'a> Applied<'a> {
+    fn of(report: &'a ApplyReport) -> Self {
+        let failed =
+            |operation: &&OperationReport| matches!(operation.result, OperationResult::Failed(_));
+        let first = report.operations.iter().filter(failed);
+        let others = report
+            .operations
+            .iter()
+            .filter(|operation| !failed(operation));
+        let operations = first.chain(others).take(MAX_OPERATIONS);
+        Self {
+            owner: &report.owner,
+            apply_id: &report.apply_id,
+            generation: report.generation,
+            outcome: report.outcome.as_str(),
+            plan: report.plan,
+            operations: operations.map(Operation::of).collect(),
+            operations_total: report.operations.len(),
+            summary: report.summary,
+            etag: report.etag,
+        }
+    }
+}
+
+// === impl Operation ===
+
+impl<'a> Operation<'a> {
+    fn of(operation: &'a OperationReport) -> Self {
+        let before = operation.before.as_ref().and_then(written);
+        let (before, after) = differing(before, written(&operation.op));
+        Self {
+            op: operation.op.name(),
+            service: operation.op.service(),
+            server: operation.op.server(),
+            before,
+            after,
+            result: operation.result.as_str(),
+            lost: &operation.lost,
+            error: match &operation.result {
+                OperationResult::Failed(error) => Some(error.clone().into()),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// Both values without the members that are equal. Each has one member, the resource.
+fn differing(before: Option<Value>, after: Option<Value>) -> (Option<Value>, Option<Value>) {
+    let (Some(mut before), Some(mut after)) = (before.clone(), after.clone()) else {
+        return (before, after);
+    };
+    let members = |value: &mut Value| -> Option<serde_json::Map<String, Value>> {
+        let resource = value.as_object_mut()?.values_mut().next()?;
+        Some(std::mem::take(resource.as_object_mut()?))
+    };
+    let (Some(old), Some(new)) = (members(&mut before), members(&mut after)) else {
+        return (Some(before), Some(after));
+    };
+    let keep = |these: &serde_json::Map<String, Value>, others: &serde_json::Map<String, Value>| {
+        let differs = |(name, value): &(&String, &Value)| others.get(*name) != Some(*value);
+        let members = these.iter().filter(differs);
+        Value::Object(
+            members
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        )
+    };
+    let put = |value: &mut Value, resource: Value| {
+        if let Some(place) = value
+            .as_object_mut()
+            .and_then(|object| object.values_mut().next())
+        {
+            *place = resource;
+        }
+    };
+    put(&mut before, keep(&old, &new));
+    put(&mut after, keep(&new, &old));
+    (Some(before), Some(after))
+}
+
+// === impl Status ===
+
+impl<'a> Status<'a> {
+    fn of(report: &'a TableReport) -> Self {
+        let state = &report.table.state;
+        Self {
+            state: report.status,
+            last_apply: state.last_apply.as_ref(),
+            lost: &state.lost,
+        }
+    }
+}
+
+// === impl DeclaredService ===
+
+impl Serialize for DeclaredService<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct WithServers<'a> {
+            #[serde(flatten)]
+            service: ServiceView<'a>,
+            servers: Vec<DeclaredServer>,
+        }
+        const BARE: Include = Include {
+            servers: false,
+            stats: false,
+            rates: false,
+        };
+        let service = Service {
+            key: self.0.key,
+            config: self.0.config,
+            stats: Stats::default(),
+            rates: Rates::default(),
+        };
+        WithServers {
+            service: ServiceView::bare(&service, BARE),
+            servers: self.0.servers.iter().map(DeclaredServer::of).collect(),
+        }
+        .serialize(serializer)
+    }
+}
+
+// === impl DeclaredServer ===
+
+impl DeclaredServer {
+    fn of(server: &TargetServer) -> Self {
+        let config = &server.config;
+        Self {
+            id: server.key,
+            address: server.key.address,
+            port: server.key.port,
+            forwarding: config.forwarding,
+            weight: config.weight,
+            upper_threshold: config.upper_threshold,
+            lower_threshold: config.lower_threshold,
+            tunnel: TunnelView::of(config),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Owners of declared tables.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Error;
+
+/// The owner of a declared table: 1 to 63 characters `a-z`, `0-9`, `.`, `_` and `-`, the first of them a
+/// letter or a digit. Names that begin with `fleet.` are reserved.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Owner(Arc<str>);
+
+/// Longest name in bytes.
+const MAX: usize = 63;
+/// Prefix of the names of tables that come from elsewhere.
+const RESERVED: &str = "fleet.";
+
+// === impl Owner ===
+
+impl Owner {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Owner {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let is_simple = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let bytes = text.as_bytes();
+        let is_valid = bytes.first().is_some_and(|c| is_simple(*c))
+            && bytes.len() <= MAX
+            && bytes.iter().all(|c| is_simple(*c) || b"._-".contains(c));
+        if !is_valid {
+            return Err(Error::invalid(
+                "owner",
+                format!(
+                    "{text:?} is not the name of an owner: 1 to {MAX} characters a-z, 0-9, \".\", \
+                     \"_\" and \"-\", the first a letter or a digit"
+                ),
+            ));
+        }
+        if text.starts_with(RESERVED) {
+            return Err(Error::invalid(
+                "owner",
+                format!(
+                    "{text:?} is reserved: choose a name that does not begin with {RESERVED:?}"
+                ),
+            ));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for Owner {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Owner {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_63_simple_characters() {
+        for name in ["k8s", "0", "a.b_c-d", &"x".repeat(63)] {
+            assert_eq!(name.parse::<Owner>().unwrap().as_str(), name);
+        }
+        for name in [
+            "",
+            "_x",
+            ".x",
+            "-x",
+            "K8s",
+            "a/b",
+            "ä",
+            "a b",
+            &"x".repeat(64),
+            "fleet.a",
+        ] {
+            assert_eq!(
+                name.parse::<Owner>().unwrap_err().violations[0].field,
+                "owner"
+            );
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Declared tables in requests, and the guard of their deletions.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, de::IgnoredAny};
+
+use super::{Error, ServiceDraft, object};
+
+/// The part of the kernel's table that an owner declares.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableDraft {
+    /// All services of the owner, each with all of its servers. Required.
+    #[serde(default, deserialize_with = "object::list")]
+    pub services: Option<Vec<ServiceDraft>>,
+    /// Whether servers that exist keep their weight. If absent, that of the declared table stays; default
+    /// false.
+    pub keep_weights: Option<bool>,
+    owner: Option<IgnoredAny>,
+    generation: Option<IgnoredAny>,
+    etag: Option<IgnoredAny>,
+    status: Option<IgnoredAny>,
+}
+
+/// How many services, and how many servers, an apply may delete: a number, or a part of those that the
+/// owner has in the kernel, rounded up. Default 30 %.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletions {
+    /// A number.
+    Count(usize),
+    /// Percent, 0 to 100.
+    Percent(u8),
+}
+
+// === impl Deletions ===
+
+impl Deletions {
+    /// The limit for an owner that has `present` of them.
+    pub fn limit(self, present: usize) -> usize {
+        match self {
+            Self::Count(count) => count,
+            Self::Percent(percent) => (present * usize::from(percent)).div_ceil(100),
+        }
+    }
+}
+
+impl Default for Deletions {
+    fn default() -> Self {
+        Self::Percent(30)
+    }
+}
+
+impl FromStr for Deletions {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        // `parse` accepts a sign.
+        let digits = text.strip_suffix('%').unwrap_or(text);
+        let is_number = digits.bytes().all(|c| c.is_ascii_digit());
+        let value = match text.strip_suffix('%') {
+            Some(percent) => percent
+                .parse()
+                .ok()
+                .filter(|p| *p <= 100)
+                .map(Self::Percent),
+            None => text.parse().ok().map(Self::Count),
+        };
+        value.filter(|_| is_number).ok_or_else(|| {
+            Error::invalid(
+                "max_deletes",
+                format!(
+                    "{text:?} is neither a number, such as 12, nor a percentage from 0% to 100%"
+                ),
+            )
+        })
+    }
+}
+
+impl fmt::Display for Deletions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_a_number_or_a_percentage_rounded_up() {
+        let limit = |text: &str, present| text.parse::<Deletions>().unwrap().limit(present);
+        assert_eq!(limit("12", 1000), 12);
+        assert_eq!(limit("30%", 10), 3);
+        assert_eq!(limit("30%", 11), 4);
+        assert_eq!(limit("0%", 11), 0);
+        assert_eq!(limit("100%", usize::MAX / 200), usize::MAX / 200);
+        assert_eq!(Deletions::default().to_string(), "30%");
+        for text in ["", "%", "101%", "-1", "+1", "+1%", "1.5", "30 %", "x"] {
+            assert!(text.parse::<Deletions>().is_err(), "{text}");
+        }
+    }
+}
