@@ -45,6 +45,11 @@ pub struct Charged<T> {
     _charge: Charge,
 }
 
+/// The memory that a response occupies which is produced while it is sent, as an extension of the
+/// response: the chunk in transfer, and the one before, of which the connection may still hold a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamBytes(pub usize);
+
 /// Default of `limits.max_memory_bytes`. `deploy/ipvsd.toml` has the reason.
 pub const DEFAULT_BYTES: usize = 512 << 20;
 
@@ -61,6 +66,15 @@ const CONNECTION_PART: usize = 4;
 const RELEASED_PART: usize = 8;
 /// The release that is worth it when the daemon is idle: 4 MiB, a table of 25,000 real servers.
 const RELEASED_SOME: usize = 4 << 20;
+
+// === impl StreamBytes ===
+
+impl StreamBytes {
+    /// Of a list: each chunk has at most 256 KiB.
+    pub const OF_LIST: Self = Self(512 << 10);
+    /// Of a watch: each chunk has at most 24 events.
+    pub const OF_WATCH: Self = Self(64 << 10);
+}
 
 // === impl Budget ===
 

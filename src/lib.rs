@@ -7,6 +7,7 @@
 //! | [`ipvsadm`] | ipvsadm's command language: parser, option compatibility, rules and listings as text. |
 //! | [`kernel`] | Transport to the kernel: netlink sockets, and the in-memory simulator [`kernel::FakeKernel`]. |
 //! | [`executor`] | The owner of the kernel's sockets: queue, batches, dumps, cache, recovery. |
+//! | [`watch`] | The table as last seen, and the log of its changes. |
 //! | [`budget`] | The memory in bytes that requests may use. |
 //! | [`identity`] | Who sends a request, and what it may do: policy, credentials, roles, scopes; peer and site. |
 //! | [`audit`] | The audit trail: records of changes and refusals, their file, and queries. |
@@ -24,8 +25,9 @@
 //! ```text
 //! model ← codec ← kernel ← executor ← app ← { http, grpc } ← server ← bin/ipvsd
 //! clock ← { executor, app, server }
-//! model ← budget ← { executor, app, http, grpc, server }
-//! model ← identity ← { audit, app, http, grpc, server };  proto ← { grpc, server }
+//! model ← budget ← { watch, executor, app, http, grpc, server }
+//! { budget, identity } ← watch ← { executor, app, http, grpc, server }
+//! model ← identity ← { watch, audit, app, http, grpc, server };  proto ← { grpc, server }
 //! model ← store ← { app, server }
 //! { model, identity } ← audit ← { app, http, grpc, server }
 //! model ← ipvsadm ← { app, http, grpc, client, cli }
@@ -64,3 +66,5 @@ pub mod proto;
 pub mod server;
 #[cfg(feature = "daemon")]
 pub mod store;
+#[cfg(feature = "daemon")]
+pub mod watch;

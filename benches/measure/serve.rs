@@ -110,7 +110,7 @@ async fn serve_ipvsd(kernel: &FakeKernel) -> anyhow::Result<SocketAddr> {
         ..Config::default()
     };
     Log::start(&config.log)?;
-    let executor = Executor::start(Arc::new(kernel.clone()), config.limits.executor_limits())?;
+    let executor = Executor::start(Arc::new(kernel.clone()), config.executor_limits())?;
     let app = App::new(executor, config.app_options());
     let server = Server::bind(&config)?;
     let address = server.addresses().iter().find_map(ListenAddress::tcp);

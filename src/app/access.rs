@@ -26,7 +26,7 @@ pub(super) struct SessionWatch {
 }
 
 /// Time after which the credential of a stream is checked again.
-const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 // === impl SessionWatch ===
 

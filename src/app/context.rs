@@ -201,6 +201,11 @@ impl RequestId {
         self.generated
     }
 
+    /// The text, shared.
+    pub fn shared(&self) -> Arc<str> {
+        self.text.clone()
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -9,8 +9,9 @@ use super::{
 };
 use crate::{
     budget::Charge,
-    executor::{Cached, ListQuery, ServicesQuery},
+    executor::{Cached, ListQuery, ServersQuery, ServicesQuery},
     model::{Error, Include, Server, ServerKey, ServiceKey},
+    watch::Revision,
 };
 
 /// A page of servers.
@@ -23,6 +24,8 @@ pub struct ServerPage {
     /// Whether the kernel refreshes counters and rates (settings `run_estimation` and `est_cpulist`); known if either
     /// is included.
     pub estimation: Option<bool>,
+    /// See [`ServicePage::revision`].
+    pub revision: Revision,
     more: bool,
     order: Order,
     /// See [`Token`].
@@ -48,13 +51,21 @@ impl App {
             .map(|token| Token::parse(token, binding))
             .transpose()?;
         let estimation = self.estimation(context, list.include).await?;
-        let Cached { value, age, kept } = match list.include.servers {
+        self.keep_watch_cache();
+        let read = match list.include.servers {
             true => {
                 self.read_list(context, ListQuery(self.options.listed_servers))
                     .await?
             }
             false => self.read_list(context, ServicesQuery).await?,
         };
+        let Cached {
+            value,
+            age,
+            kept,
+            revision,
+        } = read;
+        let revision = self.revision(revision);
         let select = || {
             let table = value.clone();
             let paging = Paging {
@@ -63,7 +74,14 @@ impl App {
                 token,
                 binding,
             };
-            ServicePage::new(table, &list, &context.principal, paging, estimation)
+            ServicePage::new(
+                table,
+                &list,
+                &context.principal,
+                paging,
+                estimation,
+                revision,
+            )
         };
         // A page that shows a part of the services is not shared with principals that see others.
         let is_shared = kept && context.principal.sees_everything();
@@ -92,12 +110,18 @@ impl App {
             .map(|token| Token::parse(token, binding))
             .transpose()?;
         let estimation = self.estimation(context, list.include).await?;
-        let Answer { value, age } = self.servers(context, service).await?;
+        self.keep_watch_cache();
+        let read = self.read(context, ServersQuery(service)).await?;
+        let (age, revision) = (read.age, self.revision(read.revision));
+        let value = read
+            .value
+            .ok_or_else(|| Error::service_not_found(service))?;
         let bytes = size.min(value.len()) * size_of::<Server>();
         let mut page = ServerPage {
             servers: Vec::new(),
             include: list.include,
             estimation,
+            revision,
             more: false,
             order,
             binding,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Order;
-use crate::model::{Include, Protocol, ServiceEntry, ServiceKey};
+use crate::model::{Include, Name, Protocol, ServiceEntry, ServiceKey};
 
 /// A request for a page of services.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,12 +52,16 @@ pub struct Filter {
 
 impl Filter {
     pub(super) fn matches(&self, entry: &ServiceEntry) -> bool {
-        let service = &entry.service;
-        let scheduler = self.scheduler.as_deref();
-        if scheduler.is_some_and(|scheduler| scheduler != service.config.scheduler.as_str()) {
+        self.matches_service(entry.service.key, entry.service.config.scheduler)
+    }
+
+    /// Whether a service with this key and scheduler matches.
+    pub(super) fn matches_service(&self, key: ServiceKey, scheduler: Name) -> bool {
+        let wanted = self.scheduler.as_deref();
+        if wanted.is_some_and(|wanted| wanted != scheduler.as_str()) {
             return false;
         }
-        match service.key {
+        match key {
             ServiceKey::Address {
                 protocol,
                 address,

@@ -28,6 +28,8 @@ mod sync_daemons;
 mod tables;
 mod timeouts;
 mod types;
+mod watch;
+mod watch_filter;
 mod write;
 
 #[cfg(test)]
@@ -61,6 +63,8 @@ pub use tables::{
     TableStatus,
 };
 pub use types::{Answer, Guard, Written};
+pub use watch::{WatchMessage, WatchRequest, WatchStream};
+pub use watch_filter::{ChangeKind, WatchChange, WatchResources};
 pub use write::BackgroundWork;
 
 use crate::{
@@ -70,6 +74,7 @@ use crate::{
     identity::Verb,
     model::Error,
     store::{Store, StoreError},
+    watch::WatchCache,
 };
 
 /// The use cases over one network namespace. Cheap to clone.
@@ -81,6 +86,7 @@ pub struct App {
     audit_queries: Arc<Semaphore>,
     budget: Budget,
     tables: Arc<Registry>,
+    watch: Arc<WatchCache>,
     options: Arc<AppOptions>,
 }
 
@@ -126,6 +132,7 @@ impl App {
             audit_queries: Arc::new(Semaphore::new(MAX_AUDIT_QUERIES)),
             budget: executor.budget,
             tables: Arc::new(Registry::empty()),
+            watch: executor.watch,
             options: Arc::new(options),
         }
     }

@@ -15,6 +15,7 @@ use crate::{
     executor::Table,
     identity::Principal,
     model::{Error, Include, ServiceEntry, ServiceKey},
+    watch::Revision,
 };
 
 /// A page of services.
@@ -27,6 +28,8 @@ pub struct ServicePage {
     /// Whether the kernel refreshes counters and rates (settings `run_estimation` and `est_cpulist`); known if either
     /// is included.
     pub estimation: Option<bool>,
+    /// A revision such that the page has every change up to it. It may have later ones, too.
+    pub revision: Revision,
     /// Renderings of this page for all requests that share it; `None` if none do.
     rendered: Option<Arc<RenderCache>>,
 }
@@ -63,6 +66,7 @@ struct SharedPages {
 struct SharedPage {
     list: ListServices,
     estimation: Option<bool>,
+    revision: Revision,
     selection: Arc<Selection>,
     rendered: Arc<RenderCache>,
 }
@@ -90,6 +94,7 @@ impl ServicePage {
         principal: &Principal,
         paging: Paging<ServiceKey>,
         estimation: Option<bool>,
+        revision: Revision,
     ) -> Result<Self, Error> {
         let Paging {
             order,
@@ -119,6 +124,7 @@ impl ServicePage {
             selection: Arc::new(selection),
             include: list.include,
             estimation,
+            revision,
             rendered: None,
         })
     }
@@ -227,6 +233,7 @@ impl PageCache {
                 selection: page.selection.clone(),
                 include: list.include,
                 estimation,
+                revision: page.revision,
                 rendered: Some(page.rendered.clone()),
             });
         }
@@ -241,6 +248,7 @@ impl PageCache {
             shared.pages.push(SharedPage {
                 list: list.clone(),
                 estimation,
+                revision: page.revision,
                 selection: page.selection.clone(),
                 rendered,
             });

@@ -88,6 +88,12 @@ impl App {
             .inspect_err(|error| log(context, error))
     }
 
+    /// Decides about a watch, which shows what lists show.
+    pub(super) fn may_watch(&self, context: &RequestContext) -> Result<(), Error> {
+        let decision = context.principal.may_list();
+        self.recorded(context, Verb::ReadServices, None, decision)
+    }
+
     /// Decides about a read of the audit trail, which records the decision itself.
     pub(super) fn may_read_audit(&self, context: &RequestContext) -> Result<(), Error> {
         context.principal.may(Verb::ReadAudit, None, false)

@@ -231,17 +231,6 @@ impl App {
             found.server.ok_or_else(server_not_found)
         })
     }
-
-    /// The servers of a service.
-    pub(super) async fn servers(
-        &self,
-        context: &RequestContext,
-        service: ServiceKey,
-    ) -> Result<Answer<Arc<Vec<Server>>>, Error> {
-        let Answer { value, age } = self.read(context, ServersQuery(service)).await?.into();
-        let value = value.ok_or_else(|| Error::service_not_found(service))?;
-        Ok(Answer { value, age })
-    }
 }
 
 /// A transaction that writes one server, planned from its current state.

@@ -17,9 +17,10 @@ use super::{
 };
 use crate::{
     audit::AuditLog,
-    executor::{CommandList, CommandResults, Write, Writer},
+    executor::{CommandList, CommandResults, Write, WriteMode, Writer},
     identity::Verb,
     model::{Error, Op, Reason},
+    watch::Author,
 };
 
 /// The only holder of the executor's [`Writer`]. Its field is private to this file, so no other
@@ -212,8 +213,14 @@ impl WritePath {
         };
         let outcome = match decide(write) {
             Ok(write) => {
-                let write = self.writer.write(write, context.deadline, context.dry_run);
-                write.await
+                let mode = WriteMode {
+                    dry_run: context.dry_run,
+                    author: Some(Author {
+                        principal: context.principal.clone(),
+                        request_id: context.request_id.shared(),
+                    }),
+                };
+                self.writer.write_as(write, context.deadline, mode).await
             }
             Err(refusal) => Err(refusal),
         };

@@ -186,7 +186,7 @@ async fn start(config: &Config) -> anyhow::Result<(App, Arc<Authenticator>, Serv
 
 /// Starts the executor on the configured kernel, and the application layer above it.
 fn start_app(config: &Config) -> anyhow::Result<App> {
-    let executor = Executor::start(kernel(config)?, config.limits.executor_limits())
+    let executor = Executor::start(kernel(config)?, config.executor_limits())
         .context("cannot start the executor's thread")?;
     let audit = AuditLog::start(&config.audit.options())?;
     let store = config

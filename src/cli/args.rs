@@ -43,6 +43,8 @@ pub(super) enum Subcommand {
     },
     /// List or count connections
     Connections(ConnectionArgs),
+    /// Print changes of services and servers as they happen, until interrupted
+    Watch(WatchArgs),
     /// Dump the table as ipvsadm commands, preserving server order
     Save {
         /// Include timeouts, sync daemons and settings; as JSON, or YAML with --output yaml
@@ -159,6 +161,34 @@ pub(super) struct ConnectionArgs {
     /// Count connections grouped by FIELD
     #[arg(long, value_name = "FIELD")]
     pub count_by: Option<CountBy>,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct WatchArgs {
+    /// Print the table first
+    #[arg(long, conflicts_with = "from_revision")]
+    pub initial: bool,
+    /// Begin after the revision of a list or of an event [default: now]
+    #[arg(long, value_name = "REVISION")]
+    pub from_revision: Option<String>,
+    /// Only service, or only server [default: both]
+    #[arg(long, value_name = "KINDS")]
+    pub resources: Option<String>,
+    /// Only services with this protocol: tcp, udp or sctp
+    #[arg(long)]
+    pub protocol: Option<String>,
+    /// Only services with this virtual address
+    #[arg(long)]
+    pub address: Option<String>,
+    /// Only services with this port
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Only services with this firewall mark
+    #[arg(long, value_name = "MARK")]
+    pub fwmark: Option<u32>,
+    /// Only services with this scheduler
+    #[arg(long)]
+    pub scheduler: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

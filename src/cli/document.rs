@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, io};
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny},
+};
 use serde_json::Value;
 
 use super::{
@@ -46,6 +49,9 @@ struct Document {
     timeouts: Option<TimeoutsDraft>,
     sync_daemons: Option<Vec<SyncDaemon>>,
     settings: Option<BTreeMap<String, Field<SettingValue>>>,
+    /// Of a list, for watches.
+    #[serde(rename = "revision")]
+    _revision: Option<IgnoredAny>,
 }
 
 /// A sync daemon of a document: its state, which is a part of the path in the API, and the others.
@@ -167,6 +173,7 @@ impl Document {
             timeouts,
             sync_daemons,
             settings,
+            _revision: _,
         } = self;
         let mut errors = Vec::new();
         let mut keep = |result: Result<(), Error>| errors.extend(result.err());

@@ -36,6 +36,7 @@ mod target;
 mod times;
 mod token;
 mod version;
+mod watch;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Documentation that the help and the manual page share.
 
 /// Example command lines, with what they do.
-pub(super) const EXAMPLES: [(&str, &str); 13] = [
+pub(super) const EXAMPLES: [(&str, &str); 14] = [
     (
         "ipvsctl -A -t 192.0.2.1:80 -s rr",
         "add a virtual service with round robin",
@@ -39,6 +39,10 @@ pub(super) const EXAMPLES: [(&str, &str); 13] = [
     (
         "ipvsctl connections --count-by state",
         "count connections by state",
+    ),
+    (
+        "ipvsctl watch --initial",
+        "print the table, and changes as they happen",
     ),
     (
         "ipvsctl settings expire_nodest_conn=true",

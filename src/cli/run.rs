@@ -18,7 +18,7 @@ use super::{
     scripts::Script,
     settings,
     target::Target,
-    token, version,
+    token, version, watch,
 };
 use crate::ipvsadm::{CommandLine, Parsed, parse_with};
 
@@ -127,6 +127,11 @@ fn run_subcommand(words: &[String], out: &mut Stdout, color: &mut Color) -> Resu
         }
         Subcommand::Connections(args) => {
             return read(&options, out, &ReadCommand::Connections(args.into()));
+        }
+        Subcommand::Watch(args) => {
+            options.reject_all()?;
+            let target = Target::select(&options)?;
+            return watch::run(&target.client, args, options.format, out);
         }
         Subcommand::Save { full: false } => {
             return read(&options, out, &ReadCommand::SaveRestorable);

@@ -64,6 +64,7 @@ mod tls;
 mod tls_stream;
 mod token;
 mod trust;
+mod watch;
 mod write;
 
 pub use self::{
@@ -88,6 +89,7 @@ pub use self::{
     },
     token::{Token, TokenError},
     trust::{CertificateFault, ClientCertificateFault, Time, Untrusted},
+    watch::{Watch, WatchEvent, WatchQuery},
     write::{DeleteOptions, Precondition, WriteOptions, Written},
 };
 #[cfg(feature = "cli")]

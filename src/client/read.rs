@@ -287,7 +287,7 @@ impl Client {
             };
             bytes += page.len();
             self.check_size(bytes)?;
-            // The token is the last or last but one field; a page without it is parsed only once.
+            // The token is one of the last three fields; a page without it is parsed only once.
             let tail = page.len().saturating_sub(TOKEN_TAIL);
             let has_token = page[tail..]
                 .windows(15)

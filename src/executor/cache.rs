@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::query::TypedQuery;
-use crate::{clock, kernel::NamespaceId};
+use crate::{clock, kernel::NamespaceId, watch::Revision};
 
 /// A query result with its age.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Cached<T> {
     pub age: Duration,
     /// Whether the cache keeps it for later requests.
     pub kept: bool,
+    /// A revision such that the result has every change up to it, if somebody needs the watch cache.
+    pub revision: Option<Revision>,
 }
 
 /// Results that some request accepts with an age, until the next own write.
@@ -50,6 +52,7 @@ struct Entry {
     namespace: NamespaceId,
     /// The largest age that a request has accepted.
     max_age: Duration,
+    revision: Option<Revision>,
     /// A `Q::Answer`.
     value: Box<dyn Any + Send>,
 }
@@ -80,6 +83,7 @@ impl Cache {
             value: value.clone(),
             age,
             kept: true,
+            revision: entry.revision,
         })
     }
 
@@ -91,6 +95,7 @@ impl Cache {
         value: &Q::Answer,
         max_age: Duration,
         generation: u64,
+        revision: Option<Revision>,
     ) -> bool {
         if max_age.is_zero() || !Q::CACHED {
             return false;
@@ -100,6 +105,7 @@ impl Cache {
             read: Instant::now(),
             namespace,
             max_age,
+            revision,
             value: Box::new(value.clone()),
         };
         let mut entries = self.entries();

@@ -71,6 +71,8 @@ impl Engine {
     /// right before, if that could be read.
     fn execute_after_read(&mut self, op: &Op) -> (Option<Op>, Outcome) {
         let may_block = self.modules.may_lack(op);
+        let watch = self.watch.clone();
+        let _in_progress = watch.begin_ops(std::slice::from_ref(op));
         let Ok(socket) = self.socket.socket() else {
             return (None, Outcome::NotSent);
         };
@@ -97,6 +99,12 @@ impl Engine {
             (None, Some(server)) => Some(Op::SetServer(key, server.key, server.config)),
             (None, None) => None,
         };
+        if outcome == Outcome::Done {
+            if let Some(before) = &before {
+                watch.overwritten(before);
+            }
+            watch.executed(std::iter::once(op), self.author.as_ref());
+        }
         (before, outcome)
     }
 }

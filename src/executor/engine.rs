@@ -17,6 +17,7 @@ use crate::{
     budget::Budget,
     kernel::{Kernel, NamespaceId},
     model::Error,
+    watch::{Author, WatchCache},
 };
 
 /// Executes changes.
@@ -31,6 +32,10 @@ pub struct Engine {
     pub(super) modules: LoadedModules,
     /// The operations in progress, for the dumps of the thread for long reads.
     pub(super) overlap: Arc<Overlap>,
+    /// What was last seen of the table.
+    pub(super) watch: Arc<WatchCache>,
+    /// On whose behalf the change in progress is executed.
+    pub(super) author: Option<Author>,
 }
 
 impl Engine {
@@ -40,9 +45,10 @@ impl Engine {
         cache: Arc<Cache>,
         large: Arc<LargeServices>,
         budget: Budget,
+        watch: Arc<WatchCache>,
     ) -> Self {
         Self {
-            socket: ReconnectingSocket::new(kernel.clone()),
+            socket: ReconnectingSocket::new(kernel.clone(), watch.clone()),
             kernel,
             cache,
             large,
@@ -50,12 +56,19 @@ impl Engine {
             planned_in: None,
             modules: LoadedModules::new(),
             overlap: Arc::default(),
+            watch,
+            author: None,
         }
     }
 
     /// Runs a query of a change.
     pub(super) fn fetch<Q: TypedQuery>(&mut self, query: &Q) -> Result<Q::Answer, Error> {
-        query.fetch(&mut self.source(&mut NoChanges))
+        let read = self.watch.begin_read();
+        let answer = query.fetch(&mut self.source(&mut NoChanges))?;
+        if let Some(read) = read {
+            read.finish(|see| query.show(&answer, see));
+        }
+        Ok(answer)
     }
 
     /// What queries read from.
@@ -74,5 +87,6 @@ impl Engine {
         self.socket.close();
         self.cache.clear();
         self.planned_in = None;
+        self.author = None;
     }
 }

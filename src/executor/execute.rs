@@ -233,8 +233,8 @@ impl Engine {
         ops: &[Op],
         read: Option<ServiceRead>,
     ) -> Result<(Vec<Outcome>, Option<ServiceState>), Error> {
-        let overlap = self.overlap.clone();
-        let _in_progress = overlap.begin_ops(ops);
+        let (overlap, watch) = (self.overlap.clone(), self.watch.clone());
+        let _in_progress = (overlap.begin_ops(ops), watch.begin_ops(ops));
         let (outcomes, state) = match read {
             Some(read) => self.execute_netlink_and_read(ops, read)?,
             None => (self.execute_without_read(ops)?, None),
@@ -242,6 +242,9 @@ impl Engine {
         for (op, outcome) in ops.iter().zip(&outcomes) {
             self.note(op, *outcome);
         }
+        let executed = ops.iter().zip(&outcomes);
+        let executed = executed.filter(|(_, outcome)| **outcome == Outcome::Done);
+        watch.executed(executed.map(|(op, _)| op), self.author.as_ref());
         Ok((outcomes, state))
     }
 
@@ -384,8 +387,15 @@ impl Engine {
                 _ => CommandResult::Unknown(lost_reply(UNKNOWN)),
             };
         }
+        // Reading it back must not take it for a change of another program.
+        let watch = self.watch.clone();
+        let _in_progress = watch.begin_ops(std::slice::from_ref(op));
         match self.is_executed(op) {
-            Ok(true) => CommandResult::Done,
+            Ok(true) => {
+                let executed = std::iter::once(op);
+                watch.executed(executed, self.author.as_ref());
+                CommandResult::Done
+            }
             Ok(false) => CommandResult::Refused(lost_reply(
                 "reading back shows that the operation was not executed",
             )),

@@ -16,6 +16,7 @@ use super::{
     queue::Queue,
     service_state::Servers,
     table_reads::TableReads,
+    transaction::WriteMode,
     worker::Dispatcher,
 };
 use crate::{
@@ -120,8 +121,22 @@ impl Writer {
         deadline: Instant,
         dry_run: bool,
     ) -> Result<W::Outcome, Error> {
+        let mode = WriteMode {
+            dry_run,
+            author: None,
+        };
+        self.write_as(write, deadline, mode).await
+    }
+
+    /// Executes a change like [`write`](Self::write), on behalf of somebody.
+    pub async fn write_as<W: Write>(
+        &self,
+        write: W,
+        deadline: Instant,
+        mode: WriteMode,
+    ) -> Result<W::Outcome, Error> {
         let (reply, awaited) = channel();
-        let job = write.into_job(deadline, dry_run, reply);
+        let job = write.into_job(deadline, mode, reply);
         self.queues.dispatcher.submit(job)?;
         awaited.outcome(deadline).await
     }

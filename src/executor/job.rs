@@ -14,13 +14,16 @@ use super::{
     pending::{Pending, Reply},
     query::{Source, TypedQuery},
     queue::Waits,
-    transaction::{CommandList, CommandResult, CommandResults, Executed, OpCheck, Transaction},
+    transaction::{
+        CommandList, CommandResult, CommandResults, Executed, OpCheck, Transaction, WriteMode,
+    },
     typed_transaction::{PendingTransaction, TypedTransaction},
 };
 use crate::{
     clock,
     kernel::NamespaceId,
     model::{Error, Op, Reason, ServerKey, ServiceKey},
+    watch::{Finished, WatchCache},
 };
 
 /// A request that waits.
@@ -29,8 +32,8 @@ pub enum Job {
     Read(Box<dyn PendingRead>),
     /// A transaction.
     Transaction(Box<dyn PendingTransaction>),
-    /// Independent operations, and whether they are a dry run; `None` when nobody waits.
-    Commands(Option<Pending<CommandList, CommandResults>>, bool),
+    /// Independent operations, `None` when nobody waits, and how they run.
+    Commands(Option<Pending<CommandList, CommandResults>>, WriteMode),
 }
 
 /// A change that the [`Writer`](super::Writer) executes.
@@ -77,7 +80,7 @@ pub trait Write: Send + 'static {
         Self: Sized;
 
     /// The change as a job of the executor's thread.
-    fn into_job(self, deadline: Instant, dry_run: bool, reply: Reply<Self::Outcome>) -> Job;
+    fn into_job(self, deadline: Instant, mode: WriteMode, reply: Reply<Self::Outcome>) -> Job;
 }
 
 /// Why operations of a change were not executed.
@@ -108,6 +111,9 @@ pub trait PendingRead: Waits + Send {
 pub trait QueryRunner {
     /// The cache of results.
     fn cache(&self) -> Arc<Cache>;
+
+    /// What was last seen of the table.
+    fn watch(&self) -> Arc<WatchCache>;
 
     /// Enters the managed network namespace.
     fn enter(&mut self) -> Result<NamespaceId, Error>;
@@ -226,13 +232,13 @@ impl<P: TypedQuery, R: TypedQuery> Write for Transaction<P, R> {
         Ok(self)
     }
 
-    fn into_job(self, deadline: Instant, dry_run: bool, reply: Reply<Self::Outcome>) -> Job {
+    fn into_job(self, deadline: Instant, mode: WriteMode, reply: Reply<Self::Outcome>) -> Job {
         let pending = Pending {
             request: (),
             deadline,
             reply,
         };
-        Job::Transaction(Box::new(TypedTransaction::new(self, dry_run, pending)))
+        Job::Transaction(Box::new(TypedTransaction::new(self, mode, pending)))
     }
 }
 
@@ -302,27 +308,29 @@ impl Write for CommandList {
         Some(Failure { error, is_unknown })
     }
 
-    fn into_job(self, deadline: Instant, dry_run: bool, reply: Reply<Self::Outcome>) -> Job {
+    fn into_job(self, deadline: Instant, mode: WriteMode, reply: Reply<Self::Outcome>) -> Job {
         let pending = Pending {
             request: self,
             deadline,
             reply,
         };
-        Job::Commands(Some(pending), dry_run)
+        Job::Commands(Some(pending), mode)
     }
 }
 
 impl Pending<CommandList, CommandResults> {
     /// Executes the operations and replies.
-    pub(super) fn run(mut self, engine: &mut Engine, dry_run: bool) {
+    pub(super) fn run(mut self, engine: &mut Engine, mode: WriteMode) {
         let start = Instant::now();
         if let Err(refusal) = engine.check_commands(&mut self.request) {
             return self.reply(Err(refusal));
         }
-        let (results, interruption) = match dry_run {
+        engine.author = mode.author;
+        let (results, interruption) = match mode.dry_run {
             true => (vec![CommandResult::Done; self.request.ops.len()], None),
             false => engine.run_commands(&self.request),
         };
+        engine.author = None;
         let ops = std::mem::take(&mut self.request.ops);
         let undo = std::mem::take(&mut self.request.undo);
         self.reply(Ok(CommandResults {
@@ -387,12 +395,18 @@ impl<Q: TypedQuery> PendingRead for CoalescedRead<Q> {
         };
         let max_age = max_age.max(cache.take_max_age::<Q>());
         let generation = cache.generation();
-        let mut result = Err(Error::new(Reason::Internal, "the query was not run"));
-        runner.with_source(&mut |source| result = query.fetch(source));
+        let (mut result, seen) = fetch(&query, runner);
+        let mut revision = seen.revision;
+        if seen.again {
+            // Before the next one, so that two tables never exist at once.
+            drop(result);
+            let (second, seen) = fetch(&query, runner);
+            (result, revision) = (second, seen.revision);
+        }
         let kept = match &result {
             // A change during the read may be missing in the result. Requests that came before the
             // change receive it, but it is not kept.
-            Ok(value) => cache.keep::<Q>(here, value, max_age, generation),
+            Ok(value) => cache.keep::<Q>(here, value, max_age, generation, revision),
             Err(_) => false,
         };
         for pending in missing {
@@ -400,7 +414,23 @@ impl<Q: TypedQuery> PendingRead for CoalescedRead<Q> {
                 value,
                 age: Duration::ZERO,
                 kept,
+                revision,
             }));
         }
     }
+}
+
+/// Runs a query, and compares its result with what was last seen.
+fn fetch<Q: TypedQuery>(
+    query: &Q,
+    runner: &mut dyn QueryRunner,
+) -> (Result<Q::Answer, Error>, Finished) {
+    let read = runner.watch().begin_read();
+    let mut result = Err(Error::new(Reason::Internal, "the query was not run"));
+    runner.with_source(&mut |source| result = query.fetch(source));
+    let seen = match (&result, read) {
+        (Ok(answer), Some(read)) => read.finish(|see| query.show(answer, see)),
+        _ => Finished::default(),
+    };
+    (result, seen)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::budget::Budget;
+use crate::{budget::Budget, watch::WatchOptions};
 
 /// Limits of an executor.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct ExecutorLimits {
     pub min_read_interval: Duration,
     /// Memory of the tables that are read, and of everything else that requests occupy.
     pub budget: Budget,
+    /// Settings of watches.
+    pub watch: WatchOptions,
 }
 
 // === impl ExecutorLimits ===
@@ -33,6 +35,7 @@ impl Default for ExecutorLimits {
             stalled_read_timeout: Duration::from_secs(1),
             min_read_interval: Duration::ZERO,
             budget: Budget::default(),
+            watch: WatchOptions::default(),
         }
     }
 }

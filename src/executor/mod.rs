@@ -71,10 +71,10 @@ pub use service_query::{
 pub use table::Table;
 pub use transaction::{
     Check, CommandList, CommandResult, CommandResults, Executed, OpAndUndo, OpCheck, Plan, Step,
-    Transaction,
+    Transaction, WriteMode,
 };
 
-use crate::{budget::Budget, kernel::Kernel};
+use crate::{budget::Budget, kernel::Kernel, watch::WatchCache};
 
 /// The handles of one executor. Its threads end when the last clone of either is dropped.
 #[derive(Clone, Debug)]
@@ -85,6 +85,8 @@ pub struct Executor {
     pub writer: Writer,
     /// See [`ExecutorLimits::budget`].
     pub budget: Budget,
+    /// The table as last seen, and its changes.
+    pub watch: Arc<WatchCache>,
 }
 
 // === impl Executor ===
@@ -96,7 +98,14 @@ impl Executor {
         let cache = Arc::new(Cache::default());
         let large = Arc::new(LargeServices::new());
         let budget = limits.budget;
-        let engine = Engine::new(kernel.clone(), cache.clone(), large.clone(), budget.clone());
+        let watch = Arc::new(WatchCache::new(limits.watch, &budget));
+        let engine = Engine::new(
+            kernel.clone(),
+            cache.clone(),
+            large.clone(),
+            budget.clone(),
+            watch.clone(),
+        );
         let (socket, overlap) = (engine.socket.sibling(), engine.overlap.clone());
         let dispatcher = Arc::new(Dispatcher::new(engine, limits.queue_length));
         let reads = Arc::new(Queue::new(limits.queue_length));
@@ -113,6 +122,7 @@ impl Executor {
             large,
             socket,
             overlap,
+            watch: watch.clone(),
             dispatcher: dispatcher.clone(),
         };
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
@@ -127,6 +137,7 @@ impl Executor {
             reader: Reader::new(queues.clone(), cache, interval, kernel, table_reads),
             writer: Writer::new(queues),
             budget,
+            watch,
         })
     }
 }

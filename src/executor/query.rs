@@ -26,6 +26,7 @@ use crate::{
         Error, Info, InterfaceState, Op, Query, Reason, Server, ServiceKey, SyncDaemon, SyncState,
         Timeouts,
     },
+    watch::Seen,
 };
 
 /// A query of the executor's thread.
@@ -70,6 +71,9 @@ pub trait TypedQuery: Clone + Debug + Eq + Hash + Send + 'static {
         let answer = state.transpose()?.and_then(Self::from_state);
         answer.ok_or_else(|| Error::new(Reason::Internal, "the query reads nothing"))
     }
+
+    /// Tells what a result shows of services and servers.
+    fn show(&self, _answer: &Self::Answer, _see: &mut dyn FnMut(Seen<'_>)) {}
 
     /// Whether a result has the object that `op` made or edited. If it has not, another program has
     /// deleted it since.
@@ -276,6 +280,10 @@ impl TypedQuery for ServicesQuery {
             .read(|socket| dump::services_alone(socket, changes))?;
         Ok(Arc::new(Table::new(table, 0, source.budget)?))
     }
+
+    fn show(&self, table: &Self::Answer, see: &mut dyn FnMut(Seen<'_>)) {
+        see(table.seen());
+    }
 }
 
 impl TypedQuery for TableQuery {
@@ -289,6 +297,10 @@ impl TypedQuery for TableQuery {
 
     fn fetch(&self, source: &mut Source<'_>) -> Result<Self::Answer, Error> {
         read_table(source, usize::MAX)
+    }
+
+    fn show(&self, table: &Self::Answer, see: &mut dyn FnMut(Seen<'_>)) {
+        see(table.seen());
     }
 
     fn is_answered_by(table: &Self::Answer) -> bool {
@@ -312,6 +324,10 @@ impl TypedQuery for ListQuery {
     fn fetch(&self, source: &mut Source<'_>) -> Result<Self::Answer, Error> {
         read_table(source, self.0)
     }
+
+    fn show(&self, table: &Self::Answer, see: &mut dyn FnMut(Seen<'_>)) {
+        see(table.seen());
+    }
 }
 
 impl TypedQuery for ServersOfQuery {
@@ -329,6 +345,15 @@ impl TypedQuery for ServersOfQuery {
         let count: usize = servers.iter().flatten().map(Vec::capacity).sum();
         let charge = source.budget.charge(count * size_of::<Server>())?;
         Ok(Arc::new(Charged::new(servers, charge)))
+    }
+
+    fn show(&self, all: &Self::Answer, see: &mut dyn FnMut(Seen<'_>)) {
+        for (key, servers) in self.0.iter().zip(all.iter()) {
+            see(match servers {
+                Some(servers) => Seen::Servers(*key, servers),
+                None => Seen::Missing(*key),
+            });
+        }
     }
 }
 

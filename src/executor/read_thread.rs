@@ -19,6 +19,7 @@ use crate::{
     budget::Budget,
     kernel::{Kernel, NamespaceId},
     model::Error,
+    watch::WatchCache,
 };
 
 /// Niceness (nice(2)) of the thread. On a director with few processors, a list would otherwise use its
@@ -35,6 +36,7 @@ pub(super) struct ReadThread {
     /// Of its own: the kernel runs one dump per socket at a time.
     pub(super) socket: ReconnectingSocket,
     pub(super) overlap: Arc<Overlap>,
+    pub(super) watch: Arc<WatchCache>,
     /// What executes changes meanwhile.
     pub(super) dispatcher: Arc<Dispatcher>,
 }
@@ -81,6 +83,10 @@ impl ReadThread {
 impl QueryRunner for ReadThread {
     fn cache(&self) -> Arc<Cache> {
         self.cache.clone()
+    }
+
+    fn watch(&self) -> Arc<WatchCache> {
+        self.watch.clone()
     }
 
     fn enter(&mut self) -> Result<NamespaceId, Error> {

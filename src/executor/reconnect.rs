@@ -2,9 +2,12 @@
 //! namespace.
 
 use std::{
+    hash::BuildHasher,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+
+use foldhash::fast::FixedState;
 
 use super::{
     interfaces::Master, offload::offload, request::ReadError, socket::IpvsSocket, unavailable,
@@ -12,6 +15,7 @@ use super::{
 use crate::{
     kernel::{Kernel, NamespaceId},
     model::{Errno, Error, Reason},
+    watch::WatchCache,
 };
 
 /// A socket to IPVS that reconnects.
@@ -23,6 +27,7 @@ pub struct ReconnectingSocket {
     /// managed one does not exist.
     namespace: Option<NamespaceId>,
     shared: Arc<Mutex<Shared>>,
+    watch: Arc<WatchCache>,
 }
 
 /// What all sockets have in common.
@@ -44,12 +49,13 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 impl ReconnectingSocket {
     /// A socket that has not connected yet.
-    pub fn new(kernel: Arc<dyn Kernel>) -> Self {
+    pub fn new(kernel: Arc<dyn Kernel>, watch: Arc<WatchCache>) -> Self {
         Self {
             kernel,
             socket: None,
             namespace: None,
             shared: Arc::default(),
+            watch,
         }
     }
 
@@ -60,6 +66,7 @@ impl ReconnectingSocket {
             socket: None,
             namespace: None,
             shared: self.shared.clone(),
+            watch: self.watch.clone(),
         }
     }
 
@@ -121,6 +128,10 @@ impl ReconnectingSocket {
             match offload(|| IpvsSocket::connect(&*self.kernel)) {
                 Ok(socket) => {
                     shared.failure = None;
+                    // Of a module that was loaded again, the family has another id.
+                    let world = (here, socket.family());
+                    self.watch
+                        .connected(FixedState::with_seed(0).hash_one(world));
                     self.socket = Some((here, socket));
                 }
                 Err(error) => {

@@ -11,6 +11,7 @@ use crate::{
     model::{
         Errno, Error, Op, Query, Rates, Server, ServerKey, Service, ServiceEntry, ServiceKey, Stats,
     },
+    watch::Seen,
 };
 
 /// [`Query::Service`]; `None` if it does not exist.
@@ -59,6 +60,13 @@ impl TypedQuery for ServiceQuery {
         Some(state.service?.ok().map(Self::entry))
     }
 
+    fn show(&self, entry: &Self::Answer, see: &mut dyn FnMut(Seen<'_>)) {
+        see(match entry {
+            Some(entry) => Seen::Service(self.0, &entry.service.config),
+            None => Seen::Missing(self.0),
+        });
+    }
+
     fn project(entry: &mut Self::Answer, op: &Op) -> Result<(), Error> {
         match entry {
             Some(_) => Ok(()),
@@ -98,6 +106,16 @@ impl TypedQuery for ServiceWithServersQuery {
         } = state;
         let entry = |service| Arc::new(ServiceEntry { service, servers });
         Some(service?.ok().map(entry))
+    }
+
+    fn show(&self, entry: &Self::Answer, see: &mut dyn FnMut(Seen<'_>)) {
+        match entry {
+            Some(entry) => {
+                see(Seen::Service(self.0, &entry.service.config));
+                see(Seen::Servers(self.0, &entry.servers));
+            }
+            None => see(Seen::Missing(self.0)),
+        }
     }
 
     fn shows(entry: &Self::Answer, _op: &Op) -> bool {
@@ -151,6 +169,13 @@ impl TypedQuery for ServersQuery {
         Some(exists.then(|| Arc::new(state.servers)))
     }
 
+    fn show(&self, servers: &Self::Answer, see: &mut dyn FnMut(Seen<'_>)) {
+        see(match servers {
+            Some(servers) => Seen::Servers(self.0, servers),
+            None => Seen::Missing(self.0),
+        });
+    }
+
     fn shows(servers: &Self::Answer, op: &Op) -> bool {
         match (op, servers) {
             (Op::CreateServer(_, key, _) | Op::SetServer(_, key, _), Some(servers)) => {
@@ -190,6 +215,16 @@ impl TypedQuery for ServerQuery {
             server: state.servers.first().copied(),
             servers: state.count,
         }))
+    }
+
+    fn show(&self, found: &Self::Answer, see: &mut dyn FnMut(Seen<'_>)) {
+        see(match found {
+            Some(found) => {
+                let config = found.server.as_ref().map(|server| &server.config);
+                Seen::Server(self.0, self.1, config)
+            }
+            None => Seen::Missing(self.0),
+        });
     }
 
     fn shows(found: &Self::Answer, op: &Op) -> bool {

@@ -90,6 +90,11 @@ impl IpvsSocket {
         Ok(self.resolve()? == self.family)
     }
 
+    /// The id of the netlink family.
+    pub fn family(&self) -> u16 {
+        self.family
+    }
+
     /// Executes netlink operations in order. The kernel continues after a failure. The second value
     /// is the error of the socket, if it failed.
     pub fn execute(&mut self, ops: &[Op]) -> (Vec<Outcome>, Option<io::Error>) {

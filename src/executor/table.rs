@@ -5,6 +5,7 @@ use std::ops::Deref;
 use crate::{
     budget::{Budget, Charged},
     model::{Error, Server, ServiceEntry},
+    watch::Seen,
 };
 
 /// Services, with or without their servers, in the kernel's order. Requests share a table, and keep
@@ -32,6 +33,11 @@ impl Table {
             entries: Charged::new(entries, charge),
             read,
         })
+    }
+
+    /// What it shows.
+    pub(super) fn seen(&self) -> Seen<'_> {
+        Seen::Table(&self.entries, self.read)
     }
 
     /// Whether it has the servers of the service at this index.

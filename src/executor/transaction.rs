@@ -3,7 +3,10 @@
 use std::{any::Any, fmt, time::Duration};
 
 use super::query::TypedQuery;
-use crate::model::{Error, Op, ServerDraft, ServerKey, ServiceDraft, ServiceKey};
+use crate::{
+    model::{Error, Op, ServerDraft, ServerKey, ServiceDraft, ServiceKey},
+    watch::Author,
+};
 
 /// Reads a precondition, plans from it, executes the plan, and reads the result back. No other
 /// request of this process comes between these.
@@ -72,6 +75,15 @@ pub enum Check {
     MergeService(ServiceDraft),
     /// As [`MergeService`](Self::MergeService).
     MergeServer(ServerDraft),
+}
+
+/// How a change runs.
+#[derive(Clone, Debug, Default)]
+pub struct WriteMode {
+    /// Whether it is only planned.
+    pub dry_run: bool,
+    /// On whose behalf it runs, for the events.
+    pub author: Option<Author>,
 }
 
 /// Independent operations, executed in order. A failure reverts nothing.

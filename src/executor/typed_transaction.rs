@@ -13,7 +13,7 @@ use super::{
     query::TypedQuery,
     queue::Waits,
     service_state::ServiceRead,
-    transaction::{Executed, Plan, Transaction},
+    transaction::{Executed, Plan, Transaction, WriteMode},
 };
 use crate::{
     clock,
@@ -32,7 +32,7 @@ pub trait PendingTransaction: Waits + Send {
 /// A transaction with the types of its queries.
 pub(super) struct TypedTransaction<P: TypedQuery, R: TypedQuery> {
     transaction: Transaction<P, R>,
-    dry_run: bool,
+    mode: WriteMode,
     /// `None` once it runs, or when nobody waits for it.
     pending: Option<Pending<(), Executed<R::Answer>>>,
 }
@@ -45,12 +45,12 @@ const ATTEMPTS: usize = 3;
 impl<P: TypedQuery, R: TypedQuery> TypedTransaction<P, R> {
     pub(super) fn new(
         transaction: Transaction<P, R>,
-        dry_run: bool,
+        mode: WriteMode,
         pending: Pending<(), Executed<R::Answer>>,
     ) -> Self {
         Self {
             transaction,
-            dry_run,
+            mode,
             pending: Some(pending),
         }
     }
@@ -58,7 +58,7 @@ impl<P: TypedQuery, R: TypedQuery> TypedTransaction<P, R> {
     fn outcome(&mut self, engine: &mut Engine) -> Result<Executed<R::Answer>, Error> {
         let before = engine.fetch(&self.transaction.precondition)?;
         let plan = self.plan(&before)?;
-        if self.dry_run {
+        if self.mode.dry_run {
             return self.project(plan, engine);
         }
         if plan.is_empty()
@@ -214,8 +214,10 @@ impl<P: TypedQuery, R: TypedQuery> PendingTransaction for TypedTransaction<P, R>
         let outcome = match engine.socket.enter() {
             Ok(here) => {
                 engine.planned_in = Some(here);
+                engine.author = self.mode.author.take();
                 let outcome = self.outcome(engine);
                 engine.planned_in = None;
+                engine.author = None;
                 outcome
             }
             Err(error) => Err(error),

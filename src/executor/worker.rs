@@ -25,6 +25,7 @@ use crate::{
     clock,
     kernel::{Kernel, NamespaceId},
     model::Error,
+    watch::WatchCache,
 };
 
 /// The queue of changes and short reads, and what runs them.
@@ -161,10 +162,10 @@ impl Worker {
             match job {
                 Job::Read(read) => reads.push(read),
                 Job::Transaction(mut transaction) => transaction.run(&mut self.engine),
-                Job::Commands(commands, dry_run) => {
+                Job::Commands(commands, mode) => {
                     let commands = commands.and_then(|commands| commands.start(Instant::now()));
                     if let Some(commands) = commands {
-                        commands.run(&mut self.engine, dry_run);
+                        commands.run(&mut self.engine, mode);
                     }
                 }
             }
@@ -178,6 +179,10 @@ impl Worker {
 impl QueryRunner for Worker {
     fn cache(&self) -> Arc<Cache> {
         self.engine.cache.clone()
+    }
+
+    fn watch(&self) -> Arc<WatchCache> {
+        self.engine.watch.clone()
     }
 
     fn enter(&mut self) -> Result<NamespaceId, Error> {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     api::Api,
-    convert::{Fields, non_empty, service_key},
+    convert::{Fields, non_empty, service_key, timestamp},
 };
 use crate::{
     app::{AuditPage, ListAuditRecords, RequestContext},
@@ -103,16 +103,6 @@ fn time(time: Option<prost_types::Timestamp>, field: &str) -> Result<Option<Time
         })
     };
     time.map(parse).transpose()
-}
-
-fn timestamp(time: Timestamp) -> prost_types::Timestamp {
-    let mut timestamp = prost_types::Timestamp {
-        seconds: time.as_second(),
-        nanos: time.subsec_nanosecond(),
-    };
-    // Before 1970, both are negative.
-    timestamp.normalize();
-    timestamp
 }
 
 fn value(value: Value) -> PbValue {

@@ -1,9 +1,11 @@
 //! Conversions shared by several resources.
 
+use jiff::Timestamp;
+
 use crate::{
-    app::{Answer, Guard, Order},
+    app::{Answer, Filter, Guard, Order},
     ipvsadm,
-    model::{Error, Etag, Include, Rates, ServerKey, ServiceKey, Stats, Violation},
+    model::{Error, Etag, Include, Protocol, Rates, ServerKey, ServiceKey, Stats, Violation},
     proto::v1 as pb,
 };
 
@@ -13,6 +15,43 @@ pub(super) const ITEM_OVERHEAD: usize = 6;
 /// Collects the fields at fault of a request, so that they are reported together.
 #[derive(Debug, Default)]
 pub(super) struct Fields(Vec<Violation>);
+
+/// The filter of a list of services.
+pub(super) fn service_filter(
+    fields: &mut Fields,
+    protocol: Option<String>,
+    address: Option<String>,
+    port: Option<u32>,
+    fwmark: Option<u32>,
+    scheduler: Option<String>,
+) -> Filter {
+    let protocol = protocol.map(|text| Protocol::named(&text).map_err(|e| e.below("protocol")));
+    let address = address.map(|text| {
+        text.parse().map_err(|_| {
+            let message = format!("{text:?} is not an IPv4 or IPv6 address");
+            Error::invalid("address", message)
+        })
+    });
+    let port = port.map(|port| number(port, "port", u16::MAX.into()));
+    Filter {
+        protocol: fields.take(protocol.transpose()).flatten(),
+        address: fields.take(address.transpose()).flatten(),
+        port: fields.take(port.transpose()).flatten(),
+        fwmark,
+        scheduler,
+    }
+}
+
+/// Converts a time.
+pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+    let mut timestamp = prost_types::Timestamp {
+        seconds: time.as_second(),
+        nanos: time.subsec_nanosecond(),
+    };
+    // Before 1970, both are negative.
+    timestamp.normalize();
+    timestamp
+}
 
 /// Parses the id of a service, which the request has in `field`.
 pub(super) fn service_key(id: &str, field: &str) -> Result<ServiceKey, Error> {

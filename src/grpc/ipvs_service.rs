@@ -6,9 +6,12 @@ use super::{
     access,
     api::{Api, Reply, ResponseStream},
     audit, connections, info, list_services, listing, rules, servers, services, settings, stats,
-    sync_daemons, timeouts, zero,
+    sync_daemons, timeouts, watch, zero,
 };
-use crate::proto::v1::{self as pb, ipvs_service_server::IpvsService};
+use crate::{
+    budget::StreamBytes,
+    proto::v1::{self as pb, ipvs_service_server::IpvsService},
+};
 
 #[tonic::async_trait]
 impl IpvsService for Api {
@@ -243,5 +246,13 @@ impl IpvsService for Api {
         request: Request<pb::ListConnectionsRequest>,
     ) -> Reply<Self::ListConnectionsStream> {
         self.streaming(request, connections::list).await
+    }
+
+    type WatchStream = ResponseStream<pb::WatchResponse>;
+
+    async fn watch(&self, request: Request<pb::WatchRequest>) -> Reply<Self::WatchStream> {
+        let mut response = self.streaming(request, watch::watch).await?;
+        response.extensions_mut().insert(StreamBytes::OF_WATCH);
+        Ok(response)
     }
 }

@@ -24,15 +24,15 @@ use tower::{Layer, Service, service_fn};
 
 use super::{
     api::Api,
-    convert::{Fields, ITEM_OVERHEAD, age, include, non_empty, number, order},
+    convert::{Fields, ITEM_OVERHEAD, age, include, non_empty, order, service_filter},
     encode::ServiceEncoder,
     media_type::{is_web, media_type},
     service_message::too_large,
 };
 use crate::{
-    app::{Filter, ListServices, Order, PageEntries, RequestContext, ServicePage},
+    app::{ListServices, Order, PageEntries, RequestContext, ServicePage},
     budget::Charge,
-    model::{Error, Include, Protocol, Reason, Server, Service as VirtualService},
+    model::{Error, Include, Reason, Server, Service as VirtualService},
     proto::{SERVICE, v1 as pb},
 };
 
@@ -53,6 +53,8 @@ struct Rest {
     age: Option<prost_types::Duration>,
     #[prost(bool, optional, tag = "4")]
     estimation: Option<bool>,
+    #[prost(string, tag = "5")]
+    revision: String,
 }
 
 /// Encodes the leading services of a page that fit a limit.
@@ -147,21 +149,7 @@ pub(super) async fn list(
         max_age: _,
     } = request;
     let mut fields = Fields::default();
-    let protocol = protocol.map(|text| Protocol::named(&text).map_err(|e| e.below("protocol")));
-    let address = address.map(|text| {
-        text.parse().map_err(|_| {
-            let message = format!("{text:?} is not an IPv4 or IPv6 address");
-            Error::invalid("address", message)
-        })
-    });
-    let port = port.map(|port| number(port, "port", u16::MAX.into()));
-    let filter = Filter {
-        protocol: fields.take(protocol.transpose()).flatten(),
-        address: fields.take(address.transpose()).flatten(),
-        port: fields.take(port.transpose()).flatten(),
-        fwmark,
-        scheduler,
-    };
+    let filter = service_filter(&mut fields, protocol, address, port, fwmark, scheduler);
     let include = fields.take(include(&names, Include::default()));
     let order = fields.take(order(&sort, Order::default()));
     fields.finish()?;
@@ -284,6 +272,7 @@ impl ListEncoder {
                 next_page_token: page.token_after(self.reached).unwrap_or_default(),
                 age: None,
                 estimation: page.estimation,
+                revision: page.revision.to_string(),
             },
         }
     }
@@ -356,6 +345,7 @@ mod tests {
                 next_page_token: "t".to_owned(),
                 age: None,
                 estimation: Some(true),
+                revision: String::new(),
             },
         }
     }

@@ -197,7 +197,7 @@ macro_rules! reads_without_age {
 
 reads_without_age! {
     GetListingRequest SaveRulesRequest ListConnectionsRequest CountConnectionsRequest
-    GetPrincipalRequest CheckPermissionRequest
+    GetPrincipalRequest CheckPermissionRequest WatchRequest
     ListAuditRecordsRequest
 }
 

@@ -32,6 +32,7 @@ mod sync_daemons;
 mod tests;
 mod text_stream;
 mod timeouts;
+mod watch;
 mod zero;
 
 pub use media_type::{is_grpc, is_web, media_type};

@@ -74,6 +74,7 @@ pub(super) async fn list(
         next_page_token: page.next_page_token().unwrap_or_default(),
         age,
         estimation: page.estimation,
+        revision: page.revision.to_string(),
     })
 }
 

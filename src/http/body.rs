@@ -75,6 +75,7 @@ struct Tail {
     next_page_token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     estimation: Option<bool>,
+    revision: String,
 }
 
 /// Pieces that are encoded while they are sent.
@@ -223,8 +224,8 @@ impl Tail {
     /// Ends the list and the object around it.
     fn write(&self, chunk: &mut Chunk) -> serde_json::Result<()> {
         let rest = serde_json::to_vec(self)?;
-        // `{}` or `{"…` becomes `}` or `,"…`.
-        chunk.extend(if rest == b"{}" { b"]" } else { b"]," });
+        // `{"…` becomes `],"…`.
+        chunk.extend(b"],");
         chunk.extend(rest.get(1..).unwrap_or_default());
         Ok(())
     }
@@ -257,6 +258,7 @@ impl Services {
             let tail = Tail {
                 next_page_token: page.next_page_token(),
                 estimation: page.estimation,
+                revision: page.revision.to_string(),
             };
             tail.write(chunk)?;
             return Ok(false);
@@ -342,6 +344,7 @@ impl Pieces for Servers {
             let tail = Tail {
                 next_page_token: self.page.next_page_token(),
                 estimation: self.page.estimation,
+                revision: self.page.revision.to_string(),
             };
             tail.write(chunk)?;
             return Ok(false);
@@ -428,16 +431,17 @@ mod tests {
             let tail = Tail {
                 next_page_token: next_page_token.map(str::to_owned),
                 estimation,
+                revision: "r".to_owned(),
             };
             let mut chunk = Chunk::default();
             chunk.extend(b"{\"x\":[");
             tail.write(&mut chunk).unwrap();
             String::from_utf8(Bytes::from(chunk).to_vec()).unwrap()
         };
-        assert_eq!(end(None, None), r#"{"x":[]}"#);
+        assert_eq!(end(None, None), r#"{"x":[],"revision":"r"}"#);
         assert_eq!(
             end(Some("t"), Some(true)),
-            r#"{"x":[],"next_page_token":"t","estimation":true}"#
+            r#"{"x":[],"next_page_token":"t","estimation":true,"revision":"r"}"#
         );
     }
 }

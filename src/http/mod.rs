@@ -43,6 +43,7 @@ mod sync_daemons;
 mod tables;
 mod timeouts;
 mod values;
+mod watch;
 mod zero;
 
 use std::sync::Arc;
@@ -108,6 +109,7 @@ fn operations() -> OpenApiRouter<Api> {
         routes!(stats::get),
         routes!(info::get),
         routes!(audit::list),
+        routes!(watch::watch),
         routes!(settings::get, settings::update),
         routes!(access::whoami),
         routes!(access::can_i),

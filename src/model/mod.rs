@@ -76,5 +76,7 @@ pub use table::{Table, TargetServer, TargetService};
 pub use table_draft::{Deletions, TableDraft};
 pub use timeouts::{Timeouts, TimeoutsDraft};
 pub use tunnel::{Checksum, Tunnel, TunnelDraft, TunnelType};
-pub use view::{Include, Persistence, ServerView, ServiceView, SyncDaemonView, TunnelView};
+pub use view::{
+    Include, Persistence, ServerConfigView, ServerView, ServiceView, SyncDaemonView, TunnelView,
+};
 pub use written::written;

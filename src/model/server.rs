@@ -72,7 +72,13 @@ impl Server {
     /// The ETag of the configuration.
     #[inline]
     pub fn etag(&self) -> Etag {
-        Etag::of(EtagScope::Resource, &(self.key, self.config))
+        Self::etag_of(self.key, &self.config)
+    }
+
+    /// The ETag of this configuration.
+    #[inline]
+    pub fn etag_of(key: ServerKey, config: &ServerConfig) -> Etag {
+        Etag::of(EtagScope::Resource, &(key, config))
     }
 }
 

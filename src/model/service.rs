@@ -81,7 +81,12 @@ impl ServiceConfig {
 impl Service {
     /// The ETag of the configuration without the servers.
     pub fn etag(&self) -> Etag {
-        Etag::of(EtagScope::Service, &(self.key, self.config))
+        Self::etag_of(self.key, &self.config)
+    }
+
+    /// The ETag of this configuration.
+    pub fn etag_of(key: ServiceKey, config: &ServiceConfig) -> Etag {
+        Etag::of(EtagScope::Service, &(key, config))
     }
 
     /// The ETag of the configuration with the servers.

@@ -6,8 +6,8 @@ use serde::{Serialize, Serializer};
 
 use super::{
     Checksum, Etag, Family, Forwarding, Name, Netmask, Protocol, Rates, Server, ServerConfig,
-    ServerKey, Service, ServiceEntry, ServiceKey, Stats, SyncDaemon, Tunnel, TunnelType,
-    scheduler::NamedFlags,
+    ServerKey, Service, ServiceConfig, ServiceEntry, ServiceKey, Stats, SyncDaemon, Tunnel,
+    TunnelType, scheduler::NamedFlags,
 };
 
 /// The optional parts of services in a response (query parameter `include`).
@@ -123,6 +123,30 @@ pub struct ServerView<'a> {
     pub etag: Etag,
 }
 
+/// The configuration of a real server. A [`ServerView`] without connections and counters.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ServerConfigView {
+    /// As in [`ServerView`].
+    pub id: ServerKey,
+    /// As in [`ServerView`].
+    pub address: IpAddr,
+    /// As in [`ServerView`].
+    pub port: u16,
+    /// As in [`ServerView`].
+    pub forwarding: Forwarding,
+    /// As in [`ServerView`].
+    pub weight: u32,
+    /// As in [`ServerView`].
+    pub upper_threshold: u32,
+    /// As in [`ServerView`].
+    pub lower_threshold: u32,
+    /// As in [`ServerView`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<TunnelView>,
+    /// As in [`ServerView`].
+    pub etag: Etag,
+}
+
 /// Encapsulation of packets to a real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TunnelView {
@@ -164,9 +188,9 @@ impl Default for Include {
 // === impl ServiceView ===
 
 impl<'a> ServiceView<'a> {
-    /// The view of a service without its servers.
-    pub fn bare(service: &'a Service, include: Include) -> Self {
-        let (protocol, address, port, fwmark, family) = match service.key {
+    /// The view of a configuration.
+    pub fn of_config(key: ServiceKey, config: &ServiceConfig) -> Self {
+        let (protocol, address, port, fwmark, family) = match key {
             ServiceKey::Address {
                 protocol,
                 address,
@@ -174,9 +198,8 @@ impl<'a> ServiceView<'a> {
             } => (Some(protocol), Some(address), Some(port), None, None),
             ServiceKey::Fwmark { family, mark } => (None, None, None, Some(mark), Some(family)),
         };
-        let config = &service.config;
         Self {
-            id: service.key,
+            id: key,
             protocol,
             address,
             port,
@@ -196,9 +219,18 @@ impl<'a> ServiceView<'a> {
             persistence_engine: config.persistence_engine,
             servers: None,
             server_count: None,
+            stats: None,
+            rates: None,
+            etag: Service::etag_of(key, config),
+        }
+    }
+
+    /// The view of a service without its servers.
+    pub fn bare(service: &'a Service, include: Include) -> Self {
+        Self {
             stats: include.stats.then_some(&service.stats),
             rates: include.rates.then_some(&service.rates),
-            etag: service.etag(),
+            ..Self::of_config(service.key, &service.config)
         }
     }
 
@@ -258,6 +290,25 @@ impl<'a> ServerView<'a> {
             stats: include.stats.then_some(&server.stats),
             rates: include.rates.then_some(&server.rates),
             etag: server.etag(),
+        }
+    }
+}
+
+// === impl ServerConfigView ===
+
+impl ServerConfigView {
+    /// The view of a configuration.
+    pub fn new(key: ServerKey, config: &ServerConfig) -> Self {
+        Self {
+            id: key,
+            address: key.address,
+            port: key.port,
+            forwarding: config.forwarding,
+            weight: config.weight,
+            upper_threshold: config.upper_threshold,
+            lower_threshold: config.lower_threshold,
+            tunnel: TunnelView::of(config),
+            etag: Server::etag_of(key, config),
         }
     }
 }

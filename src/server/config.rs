@@ -11,6 +11,7 @@ use crate::{
     audit::{AuditOptions, FileOptions},
     budget,
     executor::ExecutorLimits,
+    watch::WatchOptions,
 };
 
 /// Directory of the stored state: `StateDirectory=ipvsd` of the systemd unit.
@@ -60,6 +61,8 @@ pub struct Config {
     pub limits: Limits,
     /// Quotas of single clients.
     pub quota: QuotaLimits,
+    /// Watches.
+    pub watch: WatchOptions,
 }
 
 /// The kernel that the executor manages.
@@ -209,6 +212,7 @@ impl Default for Config {
             tls: TlsConfig::default(),
             limits: Limits::default(),
             quota: QuotaLimits::default(),
+            watch: WatchOptions::default(),
         }
     }
 }

@@ -356,6 +356,11 @@ pub(super) const KEYS: &[Key] = &[
     integer!(quota.bytes_per_second, 0..=1_000_000_000_000),
     integer!(quota.bytes_burst, 0..=1_000_000_000_000),
     integer!(quota.failed_logins_per_minute, 0..=1_000_000),
+    duration!(watch.retention, Duration::ZERO, HOUR),
+    integer!(watch.max_watchers, 1..=100_000),
+    integer!(watch.max_events, 1..=1_000_000),
+    duration!(watch.dump_interval, TEN_MILLISECONDS, HOUR),
+    integer!(watch.max_load_percent, 1..=100),
 ];
 
 impl Key {

@@ -57,17 +57,6 @@ impl Limits {
         }
     }
 
-    /// Limits of the executor.
-    pub fn executor_limits(&self) -> ExecutorLimits {
-        ExecutorLimits {
-            queue_length: self.queue_length,
-            connection_streams: self.max_connection_streams,
-            stalled_read_timeout: STALLED_READ_TIMEOUT,
-            min_read_interval: self.min_read_interval,
-            budget: Budget::new(self.max_memory_bytes),
-        }
-    }
-
     /// Maximum size of a rules text, in bytes.
     pub(super) fn max_rules_bytes(&self) -> usize {
         self.max_body_bytes.saturating_mul(RULES_BODY_FACTOR)
@@ -105,6 +94,18 @@ impl AuditConfig {
 }
 
 impl Config {
+    /// Limits of the executor.
+    pub fn executor_limits(&self) -> ExecutorLimits {
+        ExecutorLimits {
+            queue_length: self.limits.queue_length,
+            connection_streams: self.limits.max_connection_streams,
+            stalled_read_timeout: STALLED_READ_TIMEOUT,
+            min_read_interval: self.limits.min_read_interval,
+            budget: Budget::new(self.limits.max_memory_bytes),
+            watch: self.watch.clone(),
+        }
+    }
+
     /// Options of the application layer.
     pub fn app_options(&self) -> AppOptions {
         AppOptions {

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use futures_util::future::poll_fn;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::{budget::Charge, model::Error};
+use crate::{
+    budget::{Charge, StreamBytes},
+    model::Error,
+};
 
 /// The charge of a response, as an extension of the response.
 #[derive(Clone, Debug)]
@@ -30,11 +33,7 @@ struct Held {
     _charges: Arc<dyn Send + Sync>,
 }
 
-/// Charge for a body that is produced while it is sent: the chunk in transfer, and the one before,
-/// of which the connection may still hold a part. Both have at most 256 KiB.
-const STREAM_BYTES: usize = 512 << 10;
-
-/// Charges a response: its length, or [`STREAM_BYTES`] if it is produced while it is sent.
+/// Charges a response: its length, or [`StreamBytes`] if it is produced while it is sent.
 pub(super) async fn charge(
     response: Response,
     charge: impl FnOnce(usize) -> Result<Charge, Error>,
@@ -42,7 +41,10 @@ pub(super) async fn charge(
     let (mut parts, body) = response.into_parts();
     let (body, bytes) = match body.size_hint().exact() {
         Some(length) => (body, usize::try_from(length).unwrap_or(usize::MAX)),
-        None => peek(body).await,
+        None => {
+            let stream = parts.extensions.get().copied();
+            peek(body, stream.unwrap_or(StreamBytes::OF_LIST)).await
+        }
     };
     if bytes > 0 {
         let charge = Arc::new(charge(bytes)?);
@@ -54,7 +56,7 @@ pub(super) async fn charge(
 /// Takes the frames that are ready, up to the second one with data, and returns what the body
 /// occupies. A gRPC response has no length: it is one frame and the trailers, which are a second frame
 /// over grpc-web; or it exists as a whole, and its lower bound is the length of all frames.
-async fn peek(mut body: Body) -> (Body, usize) {
+async fn peek(mut body: Body, stream: StreamBytes) -> (Body, usize) {
     let left = |body: &Body| usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let exists = left(&body) > 0;
     let mut first = VecDeque::new();
@@ -82,7 +84,7 @@ async fn peek(mut body: Body) -> (Body, usize) {
     let known = left(&body).saturating_add(bytes);
     let bytes = match complete {
         true => known,
-        false => known.max(STREAM_BYTES),
+        false => known.max(stream.0),
     };
     (Body::new(Peeked { first, body }), bytes)
 }
@@ -204,6 +206,6 @@ mod tests {
     #[tokio::test]
     async fn a_response_that_ends_with_its_second_frame_is_charged_its_length() {
         expect_charged(Body::new(Unknown(2)), 20, 20).await;
-        expect_charged(Body::new(Unknown(3)), STREAM_BYTES, 30).await;
+        expect_charged(Body::new(Unknown(3)), StreamBytes::OF_LIST.0, 30).await;
     }
 }

@@ -33,6 +33,8 @@ pub fn build_router(
     let grpc_options = limits
         .grpc_options()
         .until(async move { draining.reached(Phase::Draining).await });
+    let ending = shutdown.clone();
+    app.end_watches_after(async move { ending.reached(Phase::Draining).await });
     let (budget, audit) = (app.budget().clone(), app.audit_log().clone());
     let gate = layer_fn(|mut route: Route| {
         service_fn(move |request| grpc_gate::check(request, &mut route))

@@ -30,3 +30,4 @@ mod stress;
 mod support;
 mod sync_daemons;
 mod traffic;
+mod watch;

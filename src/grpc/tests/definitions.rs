@@ -48,7 +48,7 @@ fn masks_accept_exactly_the_fields_of_their_messages() {
 
 #[test]
 fn writes_and_only_writes_have_dry_run() {
-    const READS: [&str; 16] = [
+    const READS: [&str; 17] = [
         "CheckPermission",
         "CountConnections",
         "GetInfo",
@@ -65,6 +65,7 @@ fn writes_and_only_writes_have_dry_run() {
         "ListServices",
         "ListSyncDaemons",
         "SaveRules",
+        "Watch",
     ];
     let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
     let service = set.file.iter().flat_map(|file| &file.service).next();

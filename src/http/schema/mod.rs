@@ -9,6 +9,7 @@ mod reports;
 mod resources;
 mod settings;
 mod tables;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -112,6 +113,8 @@ schemas! {
     AuditStateOfSeveral = audit::state_of_several();
     AuditTruncated = audit::truncated();
     AuditOutcome = audit::outcome();
+    WatchEvent = watch::event();
+    WatchState = watch::state();
     Problem = problems::problem();
     Violation = problems::violation();
     Reason = problems::reason();

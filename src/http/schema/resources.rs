@@ -14,6 +14,10 @@ use crate::model::{ServerConfig, ServiceConfig};
 pub(super) const CHANGED: &str = "Whether the write changed the kernel's table. Present only in the \
     response to a write.";
 const TOKEN: &str = "Value of `page_token` for the next page. Absent on the last page.";
+/// Of a list.
+const REVISION: &str = "The list has every change up to this revision, and perhaps later ones, which a watch from \
+     it (`GET /v1/watch?from_revision=`) shows again. Opaque. Watch from that of the first page.";
+
 const ESTIMATION: &str = "Whether the kernel updates counters and rates (setting \
     `run_estimation`). Present only with `stats` or `rates`.";
 
@@ -354,6 +358,7 @@ pub(super) fn service_list() -> RefOr<Schema> {
             always("services", list_of("Service"), "The services of this page."),
             optional("next_page_token", text(), TOKEN),
             optional("estimation", boolean(), ESTIMATION),
+            always("revision", text(), REVISION),
         ],
     )
 }
@@ -365,6 +370,7 @@ pub(super) fn server_list() -> RefOr<Schema> {
             always("servers", list_of("Server"), "The servers of this page."),
             optional("next_page_token", text(), TOKEN),
             optional("estimation", boolean(), ESTIMATION),
+            always("revision", text(), REVISION),
         ],
     )
 }

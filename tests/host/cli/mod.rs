@@ -15,3 +15,4 @@ mod restore;
 mod subcommands;
 mod tls;
 mod tls_server;
+mod watch;

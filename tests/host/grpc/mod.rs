@@ -14,3 +14,4 @@ mod standard;
 mod stats;
 mod stock_client;
 mod sync_daemons;
+mod watch;

@@ -63,6 +63,12 @@ fn deny_at(kernel: &FakeKernel, dump: u32) {
     kernel.faults().always(dumps, fault);
 }
 
+/// A list without its last field, the revision: each list has its own if the whole table is not known.
+fn content(list: &[u8]) -> &str {
+    let list = std::str::from_utf8(list).unwrap();
+    list.rsplit_once(",\"revision\":").unwrap().0
+}
+
 #[tokio::test]
 async fn a_list_in_parts_has_the_same_content_but_no_etag() {
     let daemon = Daemon::with_listed_servers(100).await;
@@ -79,7 +85,8 @@ async fn a_list_in_parts_has_the_same_content_but_no_etag() {
         let path = format!("/v1/services?{query}");
         let whole = other.get(&path).await.expect(200);
         let parts = daemon.get(&path).await.expect(200);
-        assert!(parts.body == whole.body, "{query}: {:?}", parts.body);
+        let (some, all) = (content(&parts.body), content(&whole.body));
+        assert!(some == all, "{query}: {some}");
         assert!(whole.headers.contains_key("etag"));
         for name in ["content-type", "cache-control", "age"] {
             assert_eq!(parts.headers.get(name), whole.headers.get(name), "{name}");
@@ -143,7 +150,7 @@ async fn a_list_in_parts_has_a_length_over_http_1_0() {
         head.starts_with("HTTP/1.0 200 ") && head.contains(&length),
         "{head}"
     );
-    assert!(body == whole.body);
+    assert!(content(&body) == content(&whole.body));
     deny_at(&daemon.kernel, SERVICES - 50);
     let (head, body) = http_1_0(&daemon, path).await;
     assert!(head.starts_with("HTTP/1.0 503 "), "{head}");

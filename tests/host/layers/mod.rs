@@ -19,28 +19,35 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["model"]),
     ("ipvsadm", &["model"]),
     ("kernel", &["codec", "model"]),
-    ("executor", &["kernel", "codec", "budget", "clock", "model"]),
+    ("watch", &["budget", "identity", "model"]),
+    (
+        "executor",
+        &["kernel", "codec", "watch", "budget", "clock", "model"],
+    ),
     (
         "app",
         &[
-            "executor", "audit", "budget", "clock", "identity", "ipvsadm", "model", "store",
+            "executor", "watch", "audit", "budget", "clock", "identity", "ipvsadm", "model",
+            "store",
         ],
     ),
     (
         "http",
-        &["app", "audit", "budget", "identity", "ipvsadm", "model"],
+        &[
+            "app", "watch", "audit", "budget", "identity", "ipvsadm", "model",
+        ],
     ),
     (
         "grpc",
         &[
-            "app", "audit", "budget", "identity", "ipvsadm", "model", "proto",
+            "app", "watch", "audit", "budget", "identity", "ipvsadm", "model", "proto",
         ],
     ),
     (
         "server",
         &[
-            "grpc", "http", "app", "audit", "executor", "budget", "clock", "identity", "model",
-            "proto", "store",
+            "grpc", "http", "app", "audit", "executor", "watch", "budget", "clock", "identity",
+            "model", "proto", "store",
         ],
     ),
     ("client", &["ipvsadm", "model"]),

@@ -51,6 +51,7 @@ pub struct Guarded {
     pub router: axum::Router,
     pub authenticator: Arc<Authenticator>,
     pub kernel: FakeKernel,
+    pub shutdown: Shutdown,
 }
 
 /// The policy with a token for each role, whose text is the name of the role with the prefix.
@@ -68,19 +69,25 @@ pub fn token(role: Role) -> String {
 
 /// A daemon whose table has one service with one server.
 pub fn guarded(policy: Policy) -> Guarded {
+    guarded_with(policy, ExecutorLimits::default())
+}
+
+pub fn guarded_with(policy: Policy, limits: ExecutorLimits) -> Guarded {
     let kernel = FakeKernel::new();
-    let executor = Executor::start(Arc::new(kernel.clone()), ExecutorLimits::default()).unwrap();
+    let executor = Executor::start(Arc::new(kernel.clone()), limits).unwrap();
     let app = App::new(executor, AppOptions::default());
     let config = Config {
         dev: false,
         ..test_config()
     };
     let authenticator = Authenticator::new(&config, policy);
-    let router = build_router(app, &config, &authenticator, &Shutdown::new());
+    let shutdown = Shutdown::new();
+    let router = build_router(app, &config, &authenticator, &shutdown);
     Guarded {
         router,
         authenticator,
         kernel,
+        shutdown,
     }
 }
 
@@ -131,8 +138,17 @@ impl Guarded {
         }
         let request = request.body(axum::body::Body::from(call.body.clone()));
         let response = self.router.clone().oneshot(request.unwrap()).await.unwrap();
-        let (head, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        let (head, mut body) = response.into_parts();
+        let is_watch = call.path.starts_with("/v1/watch") || call.path.ends_with("/Watch");
+        let body = match is_watch && head.status == 200 {
+            // It has no end.
+            true => {
+                let frame = body.frame().await.map(Result::unwrap);
+                let data = frame.and_then(|frame| frame.into_data().ok());
+                data.unwrap_or_default().to_vec()
+            }
+            false => body.collect().await.unwrap().to_bytes().to_vec(),
+        };
         (head.status.as_u16(), head.headers, body)
     }
 

@@ -30,3 +30,4 @@ mod timeouts;
 mod tls;
 mod tls_clients;
 mod tls_reload;
+mod watch;

@@ -1,0 +1,163 @@
+//! Watch: changes of services and servers.
+
+use futures_util::{Stream, StreamExt, stream};
+
+use super::{
+    api::Api,
+    convert::{Fields, non_empty, service_filter, timestamp},
+    server_message, service_message,
+};
+use crate::{
+    app::{RequestContext, WatchChange, WatchMessage, WatchRequest, WatchResources, WatchStream},
+    model::{Error, Include, Rates, Server, ServerView, ServiceView, Stats},
+    proto::v1 as pb,
+    watch::{Origin, Resource, Revision},
+};
+
+pub(super) async fn watch(
+    api: Api,
+    request: pb::WatchRequest,
+    context: RequestContext,
+) -> Result<impl Stream<Item = Result<pb::WatchResponse, Error>> + use<>, Error> {
+    let pb::WatchRequest {
+        from_revision,
+        initial,
+        resources,
+        protocol,
+        address,
+        port,
+        fwmark,
+        scheduler,
+    } = request;
+    let mut fields = Fields::default();
+    let from = non_empty(from_revision).map(|text| text.parse::<Revision>());
+    let from = fields.take(from.transpose()).flatten();
+    let filter = service_filter(&mut fields, protocol, address, port, fwmark, scheduler);
+    let names = resources.iter().map(String::as_str);
+    let resources = match resources.is_empty() {
+        true => Ok(WatchResources::default()),
+        false => WatchResources::named(names),
+    };
+    let resources = resources.map_err(|message| Error::invalid("resources", message));
+    let resources = fields.take(resources);
+    fields.finish()?;
+    let request = WatchRequest {
+        from,
+        initial,
+        resources: resources.unwrap_or_default(),
+        filter,
+    };
+    Ok(events(api.app.watch(&context, request).await?))
+}
+
+/// One message per event. After "end", the status says why.
+fn events(watch: WatchStream) -> impl Stream<Item = Result<pb::WatchResponse, Error>> {
+    stream::unfold(watch, |mut watch| async move {
+        let messages = watch.next().await?;
+        Some((messages, watch))
+    })
+    .flat_map(|messages| {
+        let responses = messages.into_iter().flat_map(|message| {
+            let response = response(&message);
+            let end = match message {
+                WatchMessage::End(error) => Some(Err(error)),
+                _ => None,
+            };
+            [Ok(response)].into_iter().chain(end)
+        });
+        stream::iter(responses.collect::<Vec<_>>())
+    })
+}
+
+fn response(message: &WatchMessage) -> pb::WatchResponse {
+    let response = pb::WatchResponse {
+        r#type: message.kind().to_owned(),
+        ..pb::WatchResponse::default()
+    };
+    match message {
+        WatchMessage::Change(change) => with_change(response, change),
+        WatchMessage::Bookmark(revision) => pb::WatchResponse {
+            revision: revision.to_string(),
+            ..response
+        },
+        WatchMessage::Resync(reason) => pb::WatchResponse {
+            reason: reason.as_str().to_owned(),
+            ..response
+        },
+        WatchMessage::End(error) => pb::WatchResponse {
+            reason: WatchMessage::end_reason(error).to_string(),
+            ..response
+        },
+    }
+}
+
+fn with_change(response: pb::WatchResponse, change: &WatchChange) -> pb::WatchResponse {
+    let Some(resource) = change.resource() else {
+        return response;
+    };
+    let event = change.event.as_ref();
+    let author = change.author();
+    pb::WatchResponse {
+        resource: resource.kind().to_owned(),
+        service: resource.service().to_string(),
+        server: resource
+            .server()
+            .map(|key| key.to_string())
+            .unwrap_or_default(),
+        before: change.before.map(pb::Resource::from),
+        after: change.after.map(pb::Resource::from),
+        origin: event
+            .map(|event| match event.origin {
+                Origin::Api(_) => "api".to_owned(),
+                Origin::Foreign => "foreign".to_owned(),
+            })
+            .unwrap_or_default(),
+        principal: author
+            .map(|author| author.principal.name.clone())
+            .unwrap_or_default(),
+        request_id: author
+            .map(|author| author.request_id.to_string())
+            .unwrap_or_default(),
+        revision: event
+            .filter(|_| change.is_last)
+            .map(|event| event.revision.to_string())
+            .unwrap_or_default(),
+        time: event.map(|event| timestamp(event.time)),
+        ..response
+    }
+}
+
+// === pb::Resource ===
+
+impl From<Resource> for pb::Resource {
+    fn from(resource: Resource) -> Self {
+        const NOTHING: Include = Include {
+            servers: false,
+            stats: false,
+            rates: false,
+        };
+        use pb::resource::Resource as Kind;
+        let kind = match resource {
+            Resource::Service(key, config) => {
+                let view = ServiceView::of_config(key, &config);
+                Kind::Service(service_message::without_servers(&view))
+            }
+            Resource::Server(_, key, config) => {
+                let server = Server {
+                    key,
+                    config,
+                    active_connections: 0,
+                    inactive_connections: 0,
+                    persistent_connections: 0,
+                    stats: Stats::default(),
+                    rates: Rates::default(),
+                };
+                let view = ServerView::new(&server, NOTHING);
+                Kind::Server(server_message::message(view))
+            }
+        };
+        Self {
+            resource: Some(kind),
+        }
+    }
+}

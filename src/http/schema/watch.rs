@@ -1,0 +1,79 @@
+//! Schemas of watches.
+
+use utoipa::openapi::{RefOr, Schema};
+
+use super::super::shape::{always, choice, optional, response, text, time};
+
+pub(super) fn event() -> RefOr<Schema> {
+    let kinds = ["added", "modified", "deleted", "bookmark", "resync", "end"];
+    response(
+        "The data of an event of a watch. Later versions may add types, resources and properties.",
+        vec![
+            always("type", choice(&kinds), "The type, as in the line `event`."),
+            optional(
+                "resource",
+                choice(&["service", "server"]),
+                "The kind of the object. With `added`, `modified` and `deleted`.",
+            ),
+            optional("service", text(), "Id of the service."),
+            optional("server", text(), "Id of the server, if it is one."),
+            optional(
+                "before",
+                "WatchState",
+                "The configuration before. Absent with `added`.",
+            ),
+            optional(
+                "after",
+                "WatchState",
+                "The configuration after. Absent with `deleted`.",
+            ),
+            optional(
+                "origin",
+                choice(&["api", "foreign"]),
+                "What has made the change: a request to this daemon, or another program. Absent in the \
+                 state that comes first or after `resync`.",
+            ),
+            optional(
+                "principal",
+                text(),
+                "Who has made the request. For administrators, and in events of one's own requests.",
+            ),
+            optional("request_id", text(), "Id of that request."),
+            optional(
+                "reason",
+                choice(&[
+                    "EPOCH_CHANGED",
+                    "REVISION_EXPIRED",
+                    "TOO_SLOW",
+                    "UNAUTHENTICATED",
+                    "PERMISSION_DENIED",
+                ]),
+                "Why the state is sent anew (`resync`), or why the stream ends (`end`).",
+            ),
+            optional("revision", text(), "The revision after the change. Opaque."),
+            optional(
+                "time",
+                time(),
+                "When the change was executed; of another program's, when it was found.",
+            ),
+        ],
+    )
+}
+
+pub(super) fn state() -> RefOr<Schema> {
+    response(
+        "The configuration of one object.",
+        vec![
+            optional(
+                "service",
+                "Service",
+                "A service, without its servers and counters.",
+            ),
+            optional(
+                "server",
+                "Server",
+                "A server, without counters and connections.",
+            ),
+        ],
+    )
+}

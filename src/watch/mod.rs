@@ -1,0 +1,27 @@
+//! The watch cache: the configuration of the table as last seen, and the log of its changes.
+//!
+//! The kernel reports no changes. So every read is compared with the cache, and each difference becomes
+//! an event with a revision. Operations of this process change the cache at once. The cache exists
+//! only while there is a watcher, and for some time after a response with a revision. `docs/watch.md`
+//! describes what clients see. No I/O.
+
+mod cache;
+mod cursor;
+mod event;
+mod log;
+mod options;
+mod revision;
+mod seen;
+mod state;
+mod table;
+mod touched;
+
+#[cfg(test)]
+mod tests;
+
+pub use cache::{NextDump, OpsInProgress, Read, Subscription, WatchCache};
+pub use cursor::{Cursor, Resync, Step};
+pub use event::{Author, Change, Event, Member, Origin, Present, Resource};
+pub use options::WatchOptions;
+pub use revision::Revision;
+pub use seen::{Finished, Seen};
