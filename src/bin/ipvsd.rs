@@ -18,8 +18,7 @@ use ipvsd::{
     kernel::{Kernel, NetlinkKernel},
     server::{
         Authenticator, Config, KernelKind, Log, Phase, Reloader, Server, Shutdown, StateError,
-        StateOptions,
-        args::{Arguments, OpenapiFormat, ServeOptions, Subcommand},
+        args::{Arguments, OpenapiFormat, ServeOptions, StateOptions, Subcommand},
         build_router, configure_allocator, handle_signals, issue, return_freed_memory, run_state,
     },
 };
@@ -109,14 +108,7 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
             .with_background_work(app.background_work())
             .with_audit(&trail);
         let router = build_router(app.clone(), &config, &authenticator, &shutdown);
-        tokio::spawn({
-            let (app, tables, limits) = (app.clone(), config.tables, &config.limits);
-            let timeout = limits.request_timeout;
-            async move {
-                app.recover_tables(tables.interrupted, tables.restore_on_start, timeout)
-                    .await;
-            }
-        });
+        tokio::spawn(recover(app.clone(), &config));
         if let Some(path) = config.policy.clone() {
             tokio::spawn(authenticator.clone().watch(path, reloads.clone()));
         }
@@ -148,6 +140,15 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
         audit.finish();
     }
     outcome
+}
+
+/// Recovers the declared tables.
+fn recover(app: App, config: &Config) -> impl Future<Output = ()> + use<> {
+    let (tables, timeout) = (config.tables, config.limits.request_timeout);
+    async move {
+        let recovery = app.recover_tables(tables.interrupted, tables.restore_on_start, timeout);
+        recovery.await;
+    }
 }
 
 /// States in one line each what is exposed without a credential or without encryption.

@@ -61,7 +61,7 @@ impl Principal {
     }
 
     /// Decides about a declared table, with all services that it has or had and all that it changes: all of
-    /// it or nothing.
+    /// it or nothing. A dry run shows what a read shows.
     pub fn may_apply(
         &self,
         owner: &str,
@@ -69,7 +69,8 @@ impl Principal {
         dry_run: bool,
     ) -> Result<(), Error> {
         let grant = self.grant_of(Verb::ApplyTable, dry_run)?;
-        if dry_run || grant.scope.is_everything() {
+        let applies = !dry_run || grant.scope_reads;
+        if !applies || grant.scope.is_everything() {
             return Ok(());
         }
         if !grant.scope.names(owner) {

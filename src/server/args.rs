@@ -4,7 +4,7 @@ use std::{env, path::PathBuf};
 
 use clap::{Args, Parser, ValueEnum};
 
-use super::{state::StateOptions, tls::CertOptions};
+use super::tls::CertOptions;
 
 /// The environment variable of the option `--config`.
 pub(super) const CONFIG_VARIABLE: &str = "IPVSD_CONFIG";
@@ -89,6 +89,46 @@ pub enum Subcommand {
     Cert(CertOptions),
     /// Check the stored state, print it as text, or make it from that text.
     State(StateOptions),
+}
+
+/// Options of `ipvsd state`.
+#[derive(Args, Clone, Debug)]
+pub struct StateOptions {
+    /// Directory of the stored state. [default: state_dir of the configuration, /var/lib/ipvsd]
+    #[arg(
+        id = "directory",
+        long = "state-dir",
+        value_name = "DIR",
+        global = true
+    )]
+    pub directory: Option<PathBuf>,
+    /// Configuration file, for its state_dir. [env: IPVSD_CONFIG]
+    #[arg(
+        id = "state_config",
+        long = "config",
+        value_name = "FILE",
+        global = true,
+        conflicts_with = "directory"
+    )]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub action: StateAction,
+}
+
+/// What to do with the stored state. The daemon must not run.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum StateAction {
+    /// Verify the whole file, and print its format, its size and its collections. The file is not changed.
+    Check,
+    /// Print all records as text: a JSON object a line. The file is not changed.
+    Export,
+    /// Make the stored state of a directory that has none from the text of an export.
+    Import {
+        /// The text; - for standard input.
+        #[arg(default_value = "-")]
+        file: PathBuf,
+    },
 }
 
 /// Format of the OpenAPI document.

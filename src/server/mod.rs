@@ -53,7 +53,7 @@ pub use address::{AddressError, DEFAULT_PORT, DEFAULT_SOCKET, ListenAddress};
 pub use authentication::Authenticator;
 pub use config::{
     AuditConfig, Config, DEFAULT_STATE_DIR, KernelKind, Limits, LogConfig, LogFormat, QuotaLimits,
-    StoreConfig,
+    StoreConfig, TablesConfig,
 };
 pub use config_error::{ConfigError, ConfigErrors, ConfigProblem, LoadError, Origin};
 pub use input_file::UnsafeFile;
@@ -69,7 +69,7 @@ pub use router::build_router;
 pub use serve::{DrainOutcome, Server, ServiceHandle};
 pub use shutdown::{Phase, Shutdown};
 pub use signals::{ReloadRequests, handle_signals};
-pub use state::{StateError, StateOptions, run_state};
+pub use state::{StateError, run_state};
 pub use tls::{
     CertOptions, ClientCertificates, IssueError, Tls, TlsConfig, TlsError, TlsErrors, TlsProblem,
     issue,

@@ -7,51 +7,14 @@ use std::{
     time::Duration,
 };
 
-use clap::Args;
 use thiserror::Error;
 
-use super::{args::ServeOptions, config::Config, config_error::LoadError};
+use super::{
+    args::{ServeOptions, StateAction, StateOptions},
+    config::Config,
+    config_error::LoadError,
+};
 use crate::store::{self, ArchiveError, CheckReport, Store, StoreError, StoreOptions};
-
-/// Options of `ipvsd state`.
-#[derive(Args, Clone, Debug)]
-pub struct StateOptions {
-    /// Directory of the stored state. [default: state_dir of the configuration, /var/lib/ipvsd]
-    #[arg(
-        id = "directory",
-        long = "state-dir",
-        value_name = "DIR",
-        global = true
-    )]
-    pub directory: Option<PathBuf>,
-    /// Configuration file, for its state_dir. [env: IPVSD_CONFIG]
-    #[arg(
-        id = "state_config",
-        long = "config",
-        value_name = "FILE",
-        global = true,
-        conflicts_with = "directory"
-    )]
-    pub config: Option<PathBuf>,
-    /// What to do.
-    #[command(subcommand)]
-    pub action: StateAction,
-}
-
-/// What to do with the stored state. The daemon must not run.
-#[derive(Clone, Debug, clap::Subcommand)]
-pub enum StateAction {
-    /// Verify the whole file, and print its format, its size and its collections. The file is not changed.
-    Check,
-    /// Print all records as text: a JSON object a line. The file is not changed.
-    Export,
-    /// Make the stored state of a directory that has none from the text of an export.
-    Import {
-        /// The text; - for standard input.
-        #[arg(default_value = "-")]
-        file: PathBuf,
-    },
-}
 
 /// Why `ipvsd state` failed.
 #[derive(Debug, Error)]

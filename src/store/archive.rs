@@ -27,7 +27,7 @@ use super::{
 pub struct CheckReport {
     /// The file.
     pub path: PathBuf,
-    /// Its format.
+    /// Format of the file.
     pub format: u64,
     /// Its size in bytes.
     pub file_bytes: u64,

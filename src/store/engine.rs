@@ -55,9 +55,9 @@ pub(super) enum Access {
 /// A collection, in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CollectionSize {
-    /// Its name.
+    /// Name of the collection.
     pub name: String,
-    /// Its records.
+    /// Number of records.
     pub records: u64,
     /// Bytes of their keys and values.
     pub bytes: u64,

@@ -40,7 +40,7 @@ pub enum StoreError {
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its format.
+        /// Format of the file.
         version: u64,
         /// The newest format that is known.
         supported: u64,

@@ -273,9 +273,8 @@ fn on_three_directors_each_principal_does_what_it_may_and_nothing_else() {
                 .any(|[who, what, _]| who == principal && what == operation)
         };
         for (principal, operation) in [
-            // ipvsctl sends its commands as rules.
-            ("controller", "restore_rules"),
-            ("grafana", "restore_rules"),
+            ("controller", "create_service"),
+            ("grafana", "delete_service"),
             ("oncall", "delete_service"),
             ("anonymous", "authenticate"),
         ] {

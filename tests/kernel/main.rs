@@ -29,5 +29,6 @@ mod settings;
 mod stress;
 mod support;
 mod sync_daemons;
+mod tables;
 mod traffic;
 mod watch;

@@ -125,6 +125,7 @@ impl App {
         let context = context.clone().with_dry_run(true);
         self.may_apply(&context, &owner, Adopt::None, [].into_iter())?;
         let old = self.tables.table(&owner);
+        let old = old.filter(|table| context.principal.sees_table(table));
         let old = old.ok_or_else(|| table_not_found(&owner))?;
         let table = self.run_query(&context, TableQuery).await?.value;
         self.drift_of(&context, &old, &table)
@@ -145,12 +146,7 @@ pub(super) fn declare(
     let state = old.map_or_else(TableState::default, |old| old.state.clone());
     let state = TableState {
         keep_weights,
-        lost: state
-            .lost
-            .iter()
-            .copied()
-            .filter(|key| services.contains_key(key))
-            .collect(),
+        lost: Vec::new(),
         ..state
     };
     let mut table = DeclaredTable::new(owner.clone(), services, state);

@@ -25,17 +25,24 @@ pub(super) struct Execution<'a> {
 impl Execution<'_> {
     /// Executes steps in order. Returns the results of those that were sent: fewer than steps if it
     /// stopped. With `stop_on_error`, it stops at the first failure, else after the part with it unless
-    /// `goes_on`.
+    /// `goes_on`. A part does not extend beyond the first `making` steps, so that nothing is deleted after a
+    /// failure to create.
     pub async fn run(
         &mut self,
         steps: &[PlannedStep],
+        making: usize,
         stop_on_error: bool,
         goes_on: bool,
     ) -> Vec<CommandResult> {
         let mut results: Vec<CommandResult> = Vec::with_capacity(steps.len());
         let mut size = FIRST_CHUNK;
         while let Some(rest) = steps.get(results.len()..).filter(|rest| !rest.is_empty()) {
-            let part = rest.get(..size).unwrap_or(rest);
+            let creations = making.saturating_sub(results.len());
+            let end = match creations {
+                0 => size,
+                _ => size.min(creations),
+            };
+            let part = rest.get(..end).unwrap_or(rest);
             let changes = part
                 .iter()
                 .map(|step| (step.op.clone(), step.before.clone()));

@@ -106,7 +106,7 @@ impl App {
 
 impl crate::identity::Principal {
     /// Whether reads show a table to the principal: all of it or nothing.
-    fn sees_table(&self, table: &DeclaredTable) -> bool {
+    pub(super) fn sees_table(&self, table: &DeclaredTable) -> bool {
         let owner = Some(table.owner.as_str());
         table.services.keys().all(|key| self.sees_of(*key, owner))
     }

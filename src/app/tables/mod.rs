@@ -11,6 +11,7 @@ mod registry;
 mod report;
 mod rollback;
 mod run;
+mod touched;
 
 pub use list::{TableReport, TableStatus};
 pub use options::{Adopt, ApplyOptions, OnFailure};

@@ -36,6 +36,8 @@ pub(super) struct Wanted<'a> {
 pub(super) struct ApplyPlan {
     /// In the order of their execution.
     pub steps: Vec<PlannedStep>,
+    /// Number of leading steps that create and edit. The others delete.
+    pub making: usize,
     pub counts: DiffCounts,
     /// Of the owner's services in the kernel, before.
     present: Numbers,
@@ -170,6 +172,7 @@ impl ApplyPlan {
             .iter()
             .map(|entry| (entry.service.key, *entry))
             .collect();
+        let making = make.len();
         let mut deleted = Numbers::default();
         let mut steps = Vec::with_capacity(make.len() + remove.len());
         for change in make.into_iter().chain(remove) {
@@ -183,6 +186,7 @@ impl ApplyPlan {
         };
         Self {
             steps,
+            making,
             counts,
             present,
             deleted,

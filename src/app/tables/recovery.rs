@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{
     execution::Execution,
     options::ApplyOptions,
-    pending::{Pending, undo_steps},
+    pending::Pending,
     registry::{DeclaredTable, TableState},
+    touched::undo_steps,
 };
 use crate::{
     app::{App, RequestContext, RequestId},
@@ -65,6 +66,7 @@ impl App {
         for (owner, pending) in pending {
             let outcome = self.recover(&owner, &pending, interrupted, timeout).await;
             if let Err(error) = outcome {
+                self.tables.give_up(&owner);
                 tracing::error!(%owner, apply_id = pending.apply_id, %error,
                     "an interrupted apply cannot be recovered; it stays recorded until the next start \
                      or apply");
@@ -116,7 +118,7 @@ impl App {
                     context: context.clone(),
                     timeout,
                 };
-                let results = execution.run(&undo, false, true).await;
+                let results = execution.run(&undo, undo.len(), false, true).await;
                 let failed = results
                     .iter()
                     .filter(|r| **r != CommandResult::Done)

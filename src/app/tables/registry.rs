@@ -1,7 +1,7 @@
 //! The declared tables: in memory, and in the store.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::Hash,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -62,8 +62,9 @@ pub(in crate::app) struct Registry {
 #[derive(Debug, Default)]
 struct Tables {
     by_owner: BTreeMap<Owner, Arc<DeclaredTable>>,
-    /// The apply in progress, which holds the lock of the whole table.
-    applying: Option<Owner>,
+    /// Owners whose apply has begun and not ended: one that holds the lock of the whole table, and those that
+    /// the end of the daemon has interrupted.
+    applying: BTreeSet<Owner>,
     claims: Arc<HashMap<ServiceKey, Owner>>,
 }
 
@@ -153,10 +154,14 @@ impl Registry {
                 tables.insert(DeclaredTable::new(owner, services, state));
             }
         }
-        Ok(Self {
+        let registry = Self {
             store,
             tables: RwLock::new(tables),
-        })
+        };
+        let interrupted = registry.interrupted()?.into_iter();
+        let owners = interrupted.map(|(owner, _)| owner).collect();
+        registry.change(|tables| tables.applying = owners);
+        Ok(registry)
     }
 
     pub(in crate::app) fn store(&self) -> &Store {
@@ -206,7 +211,7 @@ impl Registry {
 
     /// Whether the table of an owner is being applied.
     pub(super) fn is_applying(&self, owner: &Owner) -> bool {
-        self.read(|tables| tables.applying.as_ref() == Some(owner))
+        self.read(|tables| tables.applying.contains(owner))
     }
 
     /// Stores that an apply is about to change the kernel's table.
@@ -214,8 +219,13 @@ impl Registry {
         let mut batch = WriteBatch::new();
         batch.put(&PENDING, owner.as_str(), pending)?;
         self.store.write(batch).await?;
-        self.change(|tables| tables.applying = Some(owner.clone()));
+        self.change(|tables| tables.applying.insert(owner.clone()));
         Ok(())
+    }
+
+    /// Notes that an interrupted apply could not be recovered.
+    pub(super) fn give_up(&self, owner: &Owner) {
+        self.change(|tables| tables.applying.remove(owner));
     }
 
     /// Stores tables in one transaction, and that the apply of the last of them has ended: each replaces the one of its owner, or deletes it. Only what
@@ -234,7 +244,9 @@ impl Registry {
         }
         let stored = self.store.write(batch).await;
         self.change(|tables| {
-            tables.applying = None;
+            if let Some((owner, _)) = changed.last() {
+                tables.applying.remove(owner);
+            }
             if stored.is_err() {
                 return;
             }
@@ -249,8 +261,8 @@ impl Registry {
         Ok(stored?)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Tables)) {
-        change(&mut self.tables.write().unwrap_or_else(PoisonError::into_inner));
+    fn change<T>(&self, change: impl FnOnce(&mut Tables) -> T) -> T {
+        change(&mut self.tables.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn read<T>(&self, get: impl FnOnce(&Tables) -> T) -> T {

@@ -11,18 +11,19 @@ use tokio::time::timeout_at;
 use super::{
     execution::Execution,
     options::{Adopt, ApplyOptions, OnFailure},
-    pending::{Declaration, Pending, touched},
+    pending::{Declaration, Pending},
     plan::{ApplyPlan, PlannedStep, Wanted},
     registry::{DeclaredTable, LastApply},
     report::{ApplyOutcome, ApplyReport, OperationReport, OperationResult, Summary},
     rollback::roll_back,
+    touched::touched,
 };
 use crate::{
     app::{App, RequestContext, attempt::event},
     audit::{Changes, Event, Outcome},
     executor::{CommandResult, Table, TableQuery},
     identity::Verb,
-    model::{Error, Op, Owner, Reason, ServiceKey, TargetService},
+    model::{Error, Etag, Op, Owner, Reason, ServiceKey, TargetService},
 };
 
 /// An apply in progress.
@@ -94,17 +95,7 @@ impl App {
         let plan = wanted.plan(table, &context.principal)?;
         plan.check_deletions(options.max_deletes)?;
         let digest = plan.digest();
-        if options
-            .expect_plan
-            .is_some_and(|expected| expected != digest)
-        {
-            return Err(Error::new(
-                Reason::PlanChanged,
-                "the operations are others than those that were expected; nothing was changed",
-            )
-            .with_violation("expect_plan", format!("the plan is {digest} now"))
-            .with_hint("look at the plan again with dry_run"));
-        }
+        check_plan(options.expect_plan, digest)?;
         let report = ApplyReport {
             apply_id: context.request_id.to_string(),
             generation: new.as_ref().map_or(0, |table| table.state.generation),
@@ -139,7 +130,15 @@ impl App {
         if context.dry_run {
             return Ok(apply.dry_run());
         }
-        let mut running = apply.report.clone();
+        // Without the operations, whose results are unknown.
+        let planned = &apply.report;
+        let mut running = ApplyReport {
+            apply_id: planned.apply_id.clone(),
+            operations: Vec::new(),
+            owner: planned.owner.clone(),
+            failure: None,
+            ..*planned
+        };
         let task = self.background_work().spawn(async move {
             let report = apply.run().await;
             drop(lock);
@@ -186,6 +185,17 @@ impl App {
     }
 }
 
+/// Refuses another plan than the one that is expected.
+fn check_plan(expected: Option<Etag>, plan: Etag) -> Result<(), Error> {
+    if expected.is_none_or(|expected| expected == plan) {
+        return Ok(());
+    }
+    let detail = "the operations are others than those that were expected; nothing was changed";
+    Err(Error::new(Reason::PlanChanged, detail)
+        .with_violation("expect_plan", format!("the plan is {plan} now"))
+        .with_hint("look at the plan again with dry_run"))
+}
+
 // === impl Apply ===
 
 impl Apply {
@@ -202,8 +212,11 @@ impl Apply {
     }
 
     async fn run(mut self) -> Result<ApplyReport, Error> {
-        let declared = self.new.as_ref().map(|table| table.etag);
-        let is_known = declared.is_some() && self.old.as_ref().map(|table| table.etag) == declared;
+        let is_known = match (&self.new, &self.old) {
+            // An owner that does not declare what it has lost accepts the loss.
+            (Some(new), Some(old)) => new.etag == old.etag && old.state.lost.is_empty(),
+            _ => false,
+        };
         if self.plan.steps.is_empty() && is_known {
             return Ok(self.report);
         }
@@ -269,7 +282,7 @@ impl Apply {
             OnFailure::Stop => (true, false),
             OnFailure::Continue => (false, true),
         };
-        let results = execution.run(steps, stops, goes_on).await;
+        let results = execution.run(steps, self.plan.making, stops, goes_on).await;
         let mut results = results.into_iter();
         for operation in &mut self.report.operations {
             operation.set(results.next());
@@ -472,7 +485,7 @@ mod tests {
                 timeout,
             };
             let cut = steps.get(..operations).unwrap_or(steps);
-            execution.run(cut, false, true).await;
+            execution.run(cut, cut.len(), false, true).await;
         }
     }
 }

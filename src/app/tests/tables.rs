@@ -180,6 +180,9 @@ async fn services_of_others_are_refused_unless_they_are_adopted() {
     assert!(lost.table.services.is_empty());
     let again = apply_with(&app, context(), "b", json!([service(OTHER, &[])]), all()).await;
     assert_eq!(reason(again), Reason::ServiceOwned);
+    apply(&app, "b", json!([])).await;
+    let accepted = app.declared_table(context(), &owner("b")).await.unwrap();
+    assert!(accepted.table.state.lost.is_empty());
 }
 
 #[tokio::test]
@@ -437,6 +440,11 @@ async fn an_apply_that_fails_at_any_operation_leaves_what_was_there() {
             .iter()
             .flat_map(|op| op.lost.clone())
             .collect();
+        let is_deletion = number == command::DEL_SERVICE || number == command::DEL_DEST;
+        assert!(
+            is_deletion || lost.is_empty(),
+            "nothing is deleted after a failure to create"
+        );
         let expected = match lost.is_empty() {
             true => ApplyOutcome::RolledBack,
             false => ApplyOutcome::RollbackIncomplete,

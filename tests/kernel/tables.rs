@@ -1,0 +1,267 @@
+//! Declared tables on the kernel: what ipvsadm shows of them, drift by ipvsadm, rollback, and the end of the
+//! daemon at any instant of an apply.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Namespace,
+    api::Api,
+    daemon::{ADDRESS, Daemon},
+    lists, rules, until,
+};
+
+/// Services by the last byte of their address, each with servers by theirs, and their weights.
+type Table = Vec<(u8, Vec<(u8, u32)>)>;
+
+/// Numbers without a pattern, the same in each run.
+struct Random(u64);
+
+/// A folder that is removed at the end.
+struct Folder(PathBuf);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.0 >> 33) % limit
+    }
+
+    fn table(&mut self) -> Table {
+        let services = (1..8).filter(|_| self.below(2) == 0).collect::<Vec<u8>>();
+        let server = |random: &mut Self, n| {
+            let weight = u32::try_from(random.below(3)).unwrap();
+            (random.below(2) == 0).then_some((n, weight))
+        };
+        let service = |n| {
+            let servers = (1..40).filter_map(|server_n| server(self, server_n));
+            (n, servers.collect())
+        };
+        services.into_iter().map(service).collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn body(table: &Table) -> Value {
+    let services = table.iter().map(|(n, servers)| {
+        let server = |(n, weight): &(u8, u32)| {
+            json!({"address": format!("10.0.0.{n}"), "forwarding": "masquerade", "weight": weight})
+        };
+        let servers: Vec<_> = servers.iter().map(server).collect();
+        json!({"id": format!("tcp-192.0.2.{n}-80"), "scheduler": "rr", "servers": servers})
+    });
+    json!({"services": services.collect::<Vec<_>>()})
+}
+
+/// What `ipvsadm -S -n` prints of a table, sorted.
+fn saved(table: &Table) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (n, servers) in table {
+        lines.push(format!("-A -t 192.0.2.{n}:80 -s rr"));
+        let line = |(s, w): &(u8, u32)| format!("-a -t 192.0.2.{n}:80 -r 10.0.0.{s}:80 -m -w {w}");
+        lines.extend(servers.iter().map(line));
+    }
+    lines.sort();
+    lines
+}
+
+/// What the kernel has, sorted.
+fn present() -> Vec<String> {
+    let mut lines: Vec<_> = lists("-S -n").lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+fn put(api: &Api, query: &str, body: &Value) -> (u16, Value) {
+    let path = format!("/v1/tables/k8s{query}");
+    let headers = [("content-type", "application/json")];
+    api.send("PUT", &path, &headers, Some(body))
+}
+
+fn operations(response: &Value) -> Vec<String> {
+    let operations = response["operations"].as_array().unwrap().iter();
+    let text = |op: &Value| {
+        format!(
+            "{} {}",
+            op["op"].as_str().unwrap(),
+            op["result"].as_str().unwrap()
+        )
+    };
+    operations.map(text).collect()
+}
+
+#[test]
+fn a_table_is_applied_compared_and_undone() {
+    Namespace::new().run(|| {
+        rules("-A -t 192.0.2.99:80 -s rr\n-a -t 192.0.2.99:80 -r 10.0.0.9:80 -m -w 1\n");
+        let others = present();
+        let with_others = |table: &Table| {
+            let mut lines = saved(table);
+            lines.extend(others.clone());
+            lines.sort();
+            lines
+        };
+        let api = Api::of(Daemon::start(&[]));
+        let table = vec![(1, vec![(1, 1), (2, 2)]), (2, vec![(3, 1)])];
+        let (status, response) = put(&api, "", &body(&table));
+        assert_eq!((status, &response["outcome"]), (200, &json!("applied")));
+        assert_eq!(present(), with_others(&table));
+        let (_, response) = put(&api, "", &body(&table));
+        assert_eq!(response["outcome"], "unchanged");
+
+        // Another program changes and deletes.
+        rules("-e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 9\n-D -t 192.0.2.2:80\n");
+        let (_, drift) = api.fetch("/v1/tables/k8s/drift");
+        let planned = [
+            "create_service planned",
+            "create_server planned",
+            "update_server planned",
+        ];
+        assert_eq!(operations(&drift), planned);
+        let change = &drift["operations"][2];
+        assert_eq!(change["before"], json!({"server": {"weight": 9}}));
+        assert_eq!(change["after"], json!({"server": {"weight": 1}}));
+        put(&api, "", &body(&table));
+        assert_eq!(present(), with_others(&table));
+
+        // The kernel has no such scheduler.
+        let mut wrong = body(&vec![(1, vec![(1, 5), (4, 1)]), (5, vec![])]);
+        wrong["services"][1]["scheduler"] = json!("nosuch");
+        let (status, problem) = put(&api, "?max_deletes=100%25", &wrong);
+        assert_eq!((status, &problem["reason"]), (422, &json!("APPLY_FAILED")));
+        assert_eq!(problem["outcome"], "rolled_back");
+        assert_eq!(
+            problem["operations"][0]["error"]["reason"],
+            "SCHEDULER_UNAVAILABLE"
+        );
+        assert_eq!(present(), with_others(&table));
+
+        let (status, _) = put(
+            &api,
+            "",
+            &json!({"services": [{"id": "tcp-192.0.2.99-80", "servers": []}]}),
+        );
+        assert_eq!(status, 409, "of nobody");
+        let delete = api.send(
+            "DELETE",
+            "/v1/tables/k8s?confirm=2",
+            &[("x-request-id", "t")],
+            None,
+        );
+        assert_eq!(delete.0, 200);
+        assert_eq!(present(), others);
+    });
+}
+
+#[test]
+fn any_table_can_follow_any_other_on_the_kernel() {
+    Namespace::new().run(|| {
+        let api = Api::of(Daemon::start(&[]));
+        let mut random = Random(7);
+        for _ in 0..50 {
+            let table = random.table();
+            let (status, response) = put(&api, "?max_deletes=100%25", &body(&table));
+            assert_eq!(status, 200, "{response}");
+            assert_eq!(present(), saved(&table));
+            let (_, again) = put(&api, "", &body(&table));
+            assert_eq!(again["outcome"], "unchanged", "{again}");
+        }
+    });
+}
+
+/// The daemon with its state in a folder.
+fn daemon(folder: &Path, interrupted: &str) -> Daemon {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ipvsd"));
+    command.env("IPVSD_STATE_DIR", folder);
+    command.env("IPVSD_TABLES_INTERRUPTED", interrupted);
+    Daemon::of(command)
+}
+
+/// Sends an apply, and returns whether it was acknowledged before the connection ended.
+fn is_acknowledged(table: &Table) -> bool {
+    let body = body(table).to_string();
+    let request = format!(
+        "PUT /v1/tables/k8s?max_deletes=100%25 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let Ok(mut stream) = TcpStream::connect(ADDRESS) else {
+        return false;
+    };
+    let mut response = Vec::new();
+    let sent = stream.write_all(request.as_bytes());
+    sent.is_ok()
+        && stream.read_to_end(&mut response).is_ok()
+        && response.starts_with(b"HTTP/1.1 200")
+}
+
+#[test]
+fn an_apply_is_complete_or_undone_whenever_the_daemon_is_killed() {
+    let folder = format!("ipvsd-kernel-tables-{}", std::process::id());
+    let folder = Folder(std::env::temp_dir().join(folder));
+    fs::create_dir_all(&folder.0).unwrap();
+    let namespace = Namespace::new();
+    let mut random = Random(11);
+    let (mut before, mut interrupted) = (Table::new(), 0);
+    for round in 0..30 {
+        let mode = ["complete", "undo"][round % 2];
+        let table = random.table();
+        // From before the apply to after its end, on a slow kernel too.
+        let delay = Duration::from_micros(random.below(20_000));
+        let running = namespace.run(|| daemon(&folder.0, mode));
+        let (sender, acknowledged) = mpsc::channel();
+        namespace.spawn({
+            let table = table.clone();
+            move || {
+                let _ = sender.send(is_acknowledged(&table));
+            }
+        });
+        let end = Instant::now() + delay;
+        while Instant::now() < end {
+            std::hint::spin_loop();
+        }
+        drop(running);
+        let is_acknowledged = acknowledged.recv().unwrap();
+        let found = namespace.run(|| {
+            let api = Api::of(daemon(&folder.0, mode));
+            until("the table is in sync or does not exist", || {
+                match api.fetch("/v1/tables/k8s") {
+                    (404, _) => Ok(()),
+                    (200, table) if table["status"]["state"] == "in_sync" => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
+            });
+            present()
+        });
+        let is_new = found == saved(&table);
+        assert!(
+            is_new || found == saved(&before),
+            "round {round}: {found:?}"
+        );
+        assert!(
+            is_new || !is_acknowledged,
+            "round {round}: an acknowledged apply is lost"
+        );
+        interrupted += usize::from(is_new && !is_acknowledged);
+        if is_new {
+            before = table;
+        }
+    }
+    println!("{interrupted} applies were interrupted and completed, or not acknowledged");
+}
