@@ -217,7 +217,8 @@ impl Apply {
             (Some(new), Some(old)) => new.etag == old.etag && old.state.lost.is_empty(),
             _ => false,
         };
-        if self.plan.steps.is_empty() && is_known {
+        let is_pending = self.app.tables.is_applying(&self.owner);
+        if self.plan.steps.is_empty() && is_known && !is_pending {
             return Ok(self.report);
         }
         let steps = std::mem::take(&mut self.plan.steps);
