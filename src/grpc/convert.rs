@@ -1,11 +1,14 @@
 //! Conversions shared by several resources.
 
 use jiff::Timestamp;
+use tonic::{Code, Status};
 
 use crate::{
     app::{Answer, Filter, Guard, Order},
     ipvsadm,
-    model::{Error, Etag, Include, Protocol, Rates, ServerKey, ServiceKey, Stats, Violation},
+    model::{
+        Error, Etag, Include, Protocol, Rates, Reason, ServerKey, ServiceKey, Stats, Violation,
+    },
     proto::v1 as pb,
 };
 
@@ -51,6 +54,20 @@ pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     // Before 1970, both are negative.
     timestamp.normalize();
     timestamp
+}
+
+/// The error of a request stream that ended early.
+pub(super) fn interrupted(status: Status) -> Error {
+    match status.code() {
+        // The code of a message that is too long.
+        Code::OutOfRange => {
+            Error::new(Reason::TooLarge, status.message()).with_hint("send shorter messages")
+        }
+        _ => {
+            let message = format!("the request stream was interrupted: {}", status.message());
+            Error::invalid("", message)
+        }
+    }
 }
 
 /// Parses the id of a service, which the request has in `field`.
@@ -230,7 +247,6 @@ fn error_message(error: Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Reason;
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|&name| name.to_owned()).collect()

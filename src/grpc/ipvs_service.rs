@@ -6,7 +6,7 @@ use super::{
     access,
     api::{Api, Reply, ResponseStream},
     audit, connections, info, list_services, listing, rules, servers, services, settings, stats,
-    sync_daemons, timeouts, watch, zero,
+    sync_daemons, tables, timeouts, watch, zero,
 };
 use crate::{
     budget::StreamBytes,
@@ -254,5 +254,42 @@ impl IpvsService for Api {
         let mut response = self.streaming(request, watch::watch).await?;
         response.extensions_mut().insert(StreamBytes::OF_WATCH);
         Ok(response)
+    }
+
+    async fn apply_table(
+        &self,
+        request: Request<Streaming<pb::ApplyTableRequest>>,
+    ) -> Reply<pb::ApplyTableResponse> {
+        tables::apply(self, request).await
+    }
+
+    type GetTableStream = ResponseStream<pb::GetTableResponse>;
+
+    async fn get_table(
+        &self,
+        request: Request<pb::GetTableRequest>,
+    ) -> Reply<Self::GetTableStream> {
+        self.streaming(request, tables::get).await
+    }
+
+    async fn list_tables(
+        &self,
+        request: Request<pb::ListTablesRequest>,
+    ) -> Reply<pb::ListTablesResponse> {
+        self.unary(request, tables::list).await
+    }
+
+    async fn delete_table(
+        &self,
+        request: Request<pb::DeleteTableRequest>,
+    ) -> Reply<pb::DeleteTableResponse> {
+        tables::delete(self, request).await
+    }
+
+    async fn get_drift(
+        &self,
+        request: Request<pb::GetDriftRequest>,
+    ) -> Reply<pb::GetDriftResponse> {
+        self.unary(request, tables::drift).await
     }
 }

@@ -45,7 +45,7 @@ pub fn is_write(path: &str) -> Option<bool> {
     let method = path.strip_prefix('/')?.strip_prefix(SERVICE)?;
     let method = method.strip_prefix('/')?;
     let is_of = |message: &&str| message.strip_suffix("Request") == Some(method);
-    Some(WRITES.iter().any(is_of))
+    Some(WRITES.iter().chain(&[APPLY]).any(is_of))
 }
 
 /// The context of a request without the fields of its message. The deadline is the shorter of the
@@ -198,6 +198,7 @@ macro_rules! reads_without_age {
 reads_without_age! {
     GetListingRequest SaveRulesRequest ListConnectionsRequest CountConnectionsRequest
     GetPrincipalRequest CheckPermissionRequest WatchRequest
+    ListTablesRequest GetTableRequest GetDriftRequest
     ListAuditRecordsRequest
 }
 
@@ -209,10 +210,27 @@ writes! {
     ZeroCountersRequest RestoreRulesRequest
     SetTimeoutsRequest UpdateSettingsRequest
     StartSyncDaemonRequest StopSyncDaemonRequest
+    DeleteTableRequest
 }
 
 // The first message of the stream has the fields; the handler applies them.
 impl ContextFields for Streaming<pb::RestoreRulesRequest> {
+    const IS_WRITE: bool = true;
+}
+
+/// The messages of a stream that writes. Its options are a message of their own.
+const APPLY: &str = "ApplyTableRequest";
+
+impl ContextFields for pb::ApplyTableOptions {
+    const IS_WRITE: bool = true;
+
+    fn dry_run(&self) -> bool {
+        self.dry_run
+    }
+}
+
+// The handler applies the options.
+impl ContextFields for Streaming<pb::ApplyTableRequest> {
     const IS_WRITE: bool = true;
 }
 

@@ -28,6 +28,8 @@ mod settings;
 mod stats;
 mod status;
 mod sync_daemons;
+mod table_message;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod text_stream;
@@ -41,3 +43,4 @@ pub use options::{Draining, GrpcOptions};
 pub use router::router;
 pub use server_message::SERVER_TAGS;
 pub use status::{ERROR_DOMAIN, code, refusal, status, unimplemented_fallback};
+pub use table_message::{FLAG_TAG, TABLE_TAGS};

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use tonic::{Code, Status, Streaming};
+use tonic::Streaming;
 
 use super::{
     api::Api,
-    convert::{count, order_by_name},
+    convert::{count, interrupted, order_by_name},
     metadata::with_fields,
     text_stream::parts,
 };
@@ -53,15 +53,6 @@ async fn read_text(
     limit: usize,
     mut charge: Charge,
 ) -> Result<(pb::RestoreRulesRequest, RulesText), Error> {
-    let interrupted = |status: Status| match status.code() {
-        // The code of a message that is too long.
-        Code::OutOfRange => Error::new(Reason::TooLarge, status.message())
-            .with_hint("send the text in shorter messages"),
-        _ => {
-            let message = format!("the request stream was interrupted: {}", status.message());
-            Error::invalid("", message)
-        }
-    };
     let mut text = Vec::new();
     let mut first: Option<pb::RestoreRulesRequest> = None;
     while let Some(mut message) = request.message().await.map_err(interrupted)? {

@@ -11,7 +11,10 @@ use super::{
     media_type::{is_web, media_type},
     metadata,
 };
-use crate::model::{Error, Progress, Reason, Violation};
+use crate::{
+    app::{ApplyReport, OperationReport},
+    model::{Error, Progress, Reason, Violation},
+};
 
 /// `domain` in `google.rpc.ErrorInfo`, the namespace of the reasons.
 pub const ERROR_DOMAIN: &str = "ipvsd";
@@ -21,6 +24,8 @@ pub const ERROR_DOMAIN: &str = "ipvsd";
 const MAX_MESSAGE: usize = 768;
 /// Longest field path in bytes.
 const MAX_FIELD: usize = 128;
+/// Most operations of an apply that failed.
+const MAX_OPERATIONS: usize = 100;
 /// Most bytes of all violations together.
 const MAX_VIOLATIONS: usize = 2048;
 
@@ -60,7 +65,63 @@ pub fn status(error: &Error, request_id: Option<&str>) -> Status {
     status_with(code(error.reason), error, request_id)
 }
 
+/// The status of an apply that did not do what was declared, with the operations at fault.
+pub(super) fn of_apply(report: &ApplyReport, error: &Error, request_id: Option<&str>) -> Status {
+    let code = code(report.status_reason(error));
+    let (detail, mut details) = details(code, error, request_id);
+    let info = details.error_info();
+    let mut metadata = info.map_or_else(HashMap::new, |info| info.metadata.clone());
+    let outcome = [
+        ("outcome", report.outcome.as_str()),
+        ("apply_id", report.apply_id.as_str()),
+    ];
+    let outcome = outcome.map(|(name, text)| (name.to_owned(), truncated(text, MAX_FIELD)));
+    metadata.extend(outcome);
+    details.set_error_info(error.reason.as_str(), ERROR_DOMAIN, metadata);
+    details.set_precondition_failure(at_fault(report));
+    Status::with_error_details(code, detail, details)
+}
+
+/// The operations that failed, then those that were not undone, and what was not restored: as many as fit.
+fn at_fault(report: &ApplyReport) -> Vec<PreconditionViolation> {
+    let operations = || report.operations.iter();
+    let violation = |kind: &str, operation: &OperationReport, text: &str| {
+        let subject = operation.object();
+        let description = format!("{}: {text}", operation.op.name());
+        PreconditionViolation::new(
+            kind,
+            truncated(&subject, MAX_FIELD),
+            truncated(&description, MAX_MESSAGE),
+        )
+    };
+    let failed = operations().filter_map(|operation| {
+        let error = operation.failure()?;
+        Some(violation(error.reason.as_str(), operation, &error.detail))
+    });
+    let skipped = operations().filter(|operation| operation.is_not_undone());
+    let skipped = skipped.map(|it| violation("NOT_UNDONE", it, "changed by another program"));
+    let lost = operations().filter(|operation| !operation.lost.is_empty());
+    let lost = lost.map(|operation| {
+        let names: Vec<_> = operation.lost.iter().map(|lost| lost.as_str()).collect();
+        violation("LOST", operation, &names.join(", "))
+    });
+    let mut available = MAX_VIOLATIONS;
+    let all = failed.chain(skipped).chain(lost).take(MAX_OPERATIONS);
+    all.map_while(|violation| {
+        let length = violation.r#type.len() + violation.subject.len() + violation.description.len();
+        available = available.checked_sub(length)?;
+        Some(violation)
+    })
+    .collect()
+}
+
 fn status_with(code: Code, error: &Error, request_id: Option<&str>) -> Status {
+    let (detail, details) = details(code, error, request_id);
+    Status::with_error_details(code, detail, details)
+}
+
+/// The message and the details of an error.
+fn details(code: Code, error: &Error, request_id: Option<&str>) -> (String, ErrorDetails) {
     let Error {
         reason, violations, ..
     } = error;
@@ -97,7 +158,7 @@ fn status_with(code: Code, error: &Error, request_id: Option<&str>) -> Status {
     if let Some(id) = request_id {
         details.set_request_info(truncated(id, MAX_FIELD), "");
     }
-    Status::with_error_details(code, detail, details)
+    (detail, details)
 }
 
 /// How far a restore came: the members of the problem in HTTP.

@@ -21,12 +21,12 @@ use super::{
 };
 use crate::{
     app::{
-        ApplyOptions, ApplyReport, DeclaredTable, LastApply, Lost, OperationReport,
-        OperationResult, Summary, TableReport, TableStatus,
+        ApplyOptions, ApplyReport, DeclaredTable, LastApply, Lost, OperationReport, Summary,
+        TableReport, TableStatus,
     },
     model::{
-        Etag, Forwarding, Include, Owner, Rates, ServerKey, Service, ServiceKey, ServiceView,
-        Stats, TableDraft, TargetServer, TargetService, TunnelView, written,
+        Etag, Forwarding, Include, Owner, ServerKey, ServiceKey, ServiceView, TableDraft,
+        TargetServer, TargetService, TunnelView,
     },
 };
 
@@ -57,9 +57,6 @@ query! {
         allow_missing: bool,
     }
 }
-
-/// Operations in a response at most. Those that failed come first.
-const MAX_OPERATIONS: usize = 1000;
 
 /// What an apply did.
 #[derive(Debug, Serialize)]
@@ -334,34 +331,23 @@ fn respond(report: &ApplyReport) -> Response {
         let response = reply::plain(&applied);
         return response.unwrap_or_else(|error| Problem::from(error).into_response());
     };
-    let first = report.first_failure().map(|error| status(error.reason));
     let members = serde_json::to_value(&applied).unwrap_or_default();
-    let mut problem = Problem::from(error.clone()).with_members(members);
-    if error.reason == crate::model::Reason::ApplyFailed {
-        problem = problem.with_status(first.unwrap_or(StatusCode::CONFLICT));
-    }
-    problem.into_response()
+    let problem = Problem::from(error.clone()).with_members(members);
+    let status = status(report.status_reason(error));
+    problem.with_status(status).into_response()
 }
 
 // === impl Applied ===
 
 impl<'a> Applied<'a> {
     fn of(report: &'a ApplyReport) -> Self {
-        let failed =
-            |operation: &&OperationReport| matches!(operation.result, OperationResult::Failed(_));
-        let first = report.operations.iter().filter(failed);
-        let others = report
-            .operations
-            .iter()
-            .filter(|operation| !failed(operation));
-        let operations = first.chain(others).take(MAX_OPERATIONS);
         Self {
             owner: &report.owner,
             apply_id: &report.apply_id,
             generation: report.generation,
             outcome: report.outcome.as_str(),
             plan: report.plan,
-            operations: operations.map(Operation::of).collect(),
+            operations: report.shown().map(Operation::of).collect(),
             operations_total: report.operations.len(),
             summary: report.summary,
             etag: report.etag,
@@ -373,8 +359,7 @@ impl<'a> Applied<'a> {
 
 impl<'a> Operation<'a> {
     fn of(operation: &'a OperationReport) -> Self {
-        let before = operation.before.as_ref().and_then(written);
-        let (before, after) = differing(before, written(&operation.op));
+        let (before, after) = operation.changes();
         Self {
             op: operation.op.name(),
             service: operation.op.service(),
@@ -383,46 +368,9 @@ impl<'a> Operation<'a> {
             after,
             result: operation.result.as_str(),
             lost: &operation.lost,
-            error: match &operation.result {
-                OperationResult::Failed(error) => Some(error.clone().into()),
-                _ => None,
-            },
+            error: operation.failure().map(|error| error.clone().into()),
         }
     }
-}
-
-/// Both values without the members that are equal. Each has one member, the resource.
-fn differing(before: Option<Value>, after: Option<Value>) -> (Option<Value>, Option<Value>) {
-    let (Some(mut before), Some(mut after)) = (before.clone(), after.clone()) else {
-        return (before, after);
-    };
-    let members = |value: &mut Value| -> Option<serde_json::Map<String, Value>> {
-        let resource = value.as_object_mut()?.values_mut().next()?;
-        Some(std::mem::take(resource.as_object_mut()?))
-    };
-    let (Some(old), Some(new)) = (members(&mut before), members(&mut after)) else {
-        return (Some(before), Some(after));
-    };
-    let keep = |these: &serde_json::Map<String, Value>, others: &serde_json::Map<String, Value>| {
-        let differs = |(name, value): &(&String, &Value)| others.get(*name) != Some(*value);
-        let members = these.iter().filter(differs);
-        Value::Object(
-            members
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect(),
-        )
-    };
-    let put = |value: &mut Value, resource: Value| {
-        if let Some(place) = value
-            .as_object_mut()
-            .and_then(|object| object.values_mut().next())
-        {
-            *place = resource;
-        }
-    };
-    put(&mut before, keep(&old, &new));
-    put(&mut after, keep(&new, &old));
-    (Some(before), Some(after))
 }
 
 // === impl Status ===
@@ -453,14 +401,8 @@ impl Serialize for DeclaredService<'_> {
             stats: false,
             rates: false,
         };
-        let service = Service {
-            key: self.0.key,
-            config: self.0.config,
-            stats: Stats::default(),
-            rates: Rates::default(),
-        };
         WithServers {
-            service: ServiceView::bare(&service, BARE),
+            service: ServiceView::bare(&self.0.service(), BARE),
             servers: self.0.servers.iter().map(DeclaredServer::of).collect(),
         }
         .serialize(serializer)

@@ -79,4 +79,4 @@ pub use tunnel::{Checksum, Tunnel, TunnelDraft, TunnelType};
 pub use view::{
     Include, Persistence, ServerConfigView, ServerView, ServiceView, SyncDaemonView, TunnelView,
 };
-pub use written::written;
+pub use written::{changed, written};

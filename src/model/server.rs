@@ -69,6 +69,19 @@ pub enum Forwarding {
 // === impl Server ===
 
 impl Server {
+    /// A server without connections and traffic.
+    pub fn idle(key: ServerKey, config: ServerConfig) -> Self {
+        Self {
+            key,
+            config,
+            active_connections: 0,
+            inactive_connections: 0,
+            persistent_connections: 0,
+            stats: Stats::default(),
+            rates: Rates::default(),
+        }
+    }
+
     /// The ETag of the configuration.
     #[inline]
     pub fn etag(&self) -> Etag {

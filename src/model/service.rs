@@ -79,6 +79,16 @@ impl ServiceConfig {
 // === impl Service ===
 
 impl Service {
+    /// A service without traffic.
+    pub fn idle(key: ServiceKey, config: ServiceConfig) -> Self {
+        Self {
+            key,
+            config,
+            stats: Stats::default(),
+            rates: Rates::default(),
+        }
+    }
+
     /// The ETag of the configuration without the servers.
     pub fn etag(&self) -> Etag {
         Self::etag_of(self.key, &self.config)

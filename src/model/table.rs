@@ -7,7 +7,7 @@ use std::collections::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Op, ServerConfig, ServerKey, ServiceConfig, ServiceKey};
+use super::{Error, Op, ServerConfig, ServerKey, Service, ServiceConfig, ServiceKey};
 
 /// A virtual service as it is to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,15 @@ struct Made<C> {
     config: C,
     order: usize,
     origin: usize,
+}
+
+// === impl TargetService ===
+
+impl TargetService {
+    /// The service, without traffic.
+    pub fn service(&self) -> Service {
+        Service::idle(self.key, self.config)
+    }
 }
 
 // === impl Table ===

@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Include, Op, Rates, Server, ServerConfig, ServerKey, ServerView, Service, ServiceConfig,
-    ServiceKey, ServiceView, SettingSpec, Stats, SyncDaemonConfig,
+    Include, Op, Server, ServerConfig, ServerKey, ServerView, Service, ServiceConfig, ServiceKey,
+    ServiceView, SettingSpec, SyncDaemonConfig,
 };
 
 /// What an operation writes, under one member that names the resource: `{"server": {…}}`. `None` if it
@@ -34,19 +34,32 @@ pub fn written(op: &Op) -> Option<Value> {
     })
 }
 
+/// The fields that an operation changes, as they were and as they are to be, in the shape of [`written`].
+/// `before` is the operation that would restore the object; `None` if there was none.
+pub fn changed(before: Option<&Op>, after: &Op) -> (Option<Value>, Option<Value>) {
+    let (mut before, mut after) = (before.and_then(written), written(after));
+    if let (Some(old), Some(new)) = (&mut before, &mut after)
+        && let (Some(old), Some(new)) = (fields(old), fields(new))
+    {
+        let all = old.clone();
+        old.retain(|name, value| new.get(name) != Some(value));
+        new.retain(|name, value| all.get(name) != Some(value));
+    }
+    (before, after)
+}
+
+/// The fields of the resource that is the only member of a value.
+fn fields(value: &mut Value) -> Option<&mut serde_json::Map<String, Value>> {
+    value.as_object_mut()?.values_mut().next()?.as_object_mut()
+}
+
 fn service(key: ServiceKey, config: ServiceConfig) -> Value {
     const NOTHING: Include = Include {
         servers: false,
         stats: false,
         rates: false,
     };
-    let service = Service {
-        key,
-        config,
-        stats: Stats::default(),
-        rates: Rates::default(),
-    };
-    configuration(&ServiceView::bare(&service, NOTHING))
+    configuration(&ServiceView::bare(&Service::idle(key, config), NOTHING))
 }
 
 fn server(key: ServerKey, config: ServerConfig) -> Value {
@@ -55,16 +68,7 @@ fn server(key: ServerKey, config: ServerConfig) -> Value {
         stats: false,
         rates: false,
     };
-    let server = Server {
-        key,
-        config,
-        active_connections: 0,
-        inactive_connections: 0,
-        persistent_connections: 0,
-        stats: Stats::default(),
-        rates: Rates::default(),
-    };
-    configuration(&ServerView::new(&server, NOTHING))
+    configuration(&ServerView::new(&Server::idle(key, config), NOTHING))
 }
 
 /// A view without what is no configuration.

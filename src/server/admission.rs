@@ -16,7 +16,7 @@ use tower::Service;
 use super::{
     config::Limits,
     connection::ConnectionRequest,
-    parsed_size::Encoding,
+    parsed_size::{Encoding, Upload},
     rejection::Rejection,
     request_body::{self, BodyError, BodyStatus, LimitedBody, PieceByPiece, Wait},
     response_body,
@@ -27,7 +27,6 @@ use crate::{
     clock,
     identity::Session,
     model::{Error, Reason},
-    proto,
 };
 
 /// Routes that are exempt from the concurrency limit: a supervisor must not restart a daemon that
@@ -79,10 +78,10 @@ impl Admission {
         routes: Route,
     ) -> Result<Response, Rejection> {
         let path = request.uri().path();
-        let is_rules = is_rules_upload(path);
-        let max_bytes = match is_rules || is_table(path) {
-            true => self.max_rules_bytes,
-            false => self.max_body_bytes,
+        let upload = Upload::of(path);
+        let max_bytes = match upload {
+            Upload::Rules | Upload::Table => self.max_rules_bytes,
+            Upload::Other => self.max_body_bytes,
         };
         let max_bytes = match has_grant(&request) {
             true => max_bytes,
@@ -93,7 +92,7 @@ impl Admission {
         } else if path.starts_with(INTERACTIVE_ROUTES) {
             self.serve_stream(request, routes, max_bytes).await
         } else {
-            let encoding = Encoding::of(request.headers(), is_rules);
+            let encoding = Encoding::of(request.headers(), upload);
             self.serve(request, routes, max_bytes, encoding).await
         }
     }
@@ -206,19 +205,6 @@ impl Admission {
 /// The response of the routes, which never fail.
 fn served(outcome: Result<Response, std::convert::Infallible>) -> Response {
     outcome.unwrap_or_else(|never| match never {})
-}
-
-/// Whether the body of a request to this path is a whole table rather than a single resource.
-fn is_rules_upload(path: &str) -> bool {
-    let grpc_method = path
-        .strip_prefix('/')
-        .and_then(|path| path.strip_prefix(proto::SERVICE));
-    path == "/v1/rules" || grpc_method == Some("/RestoreRules")
-}
-
-/// Whether the body of a request to this path may be a declared table.
-fn is_table(path: &str) -> bool {
-    path.starts_with("/v1/tables/")
 }
 
 /// Whether the principal of a request may do anything.

@@ -61,7 +61,9 @@ mod tests {
             let message = messages()
                 .find(|message| message.name() == request)
                 .unwrap();
-            let expected = message.field.iter().any(|field| field.name() == "dry_run");
+            // Of a stream, the options are a message of their own.
+            let has = |name: &str| message.field.iter().any(|field| field.name() == name);
+            let expected = has("dry_run") || has("options");
             let path = format!("/{}/{}", proto::SERVICE, method.name());
             assert_eq!(is_write(&Method::POST, &path), expected, "{path}");
             writes += usize::from(expected);

@@ -3,7 +3,18 @@
 
 use http::HeaderMap;
 
-use crate::grpc;
+use crate::{grpc, proto};
+
+/// What a body may be, by the path of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Upload {
+    /// ipvsadm commands of a whole table.
+    Rules,
+    /// A declared table.
+    Table,
+    /// A single resource.
+    Other,
+}
 
 /// How a body is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +26,8 @@ pub(super) enum Encoding {
     Json,
     /// gRPC messages.
     Grpc,
+    /// gRPC messages of a declared table.
+    GrpcTable,
     /// gRPC messages in Base64 (grpc-web-text).
     GrpcText,
 }
@@ -26,19 +39,37 @@ const OBJECT: usize = 2048;
 /// Memory of an element of a list: a text and its place in a growing list.
 const ELEMENT: usize = 128;
 
+// === impl Upload ===
+
+impl Upload {
+    /// The kind of the body of a request to this path.
+    pub(super) fn of(path: &str) -> Self {
+        let grpc_method = path
+            .strip_prefix('/')
+            .and_then(|path| path.strip_prefix(proto::SERVICE));
+        match (path, grpc_method) {
+            ("/v1/rules", _) | (_, Some("/RestoreRules")) => Self::Rules,
+            (_, Some("/ApplyTable")) => Self::Table,
+            _ if path.starts_with("/v1/tables/") => Self::Table,
+            _ => Self::Other,
+        }
+    }
+}
+
 // === impl Encoding ===
 
 impl Encoding {
-    /// The encoding of a body. `is_rules`: see [`Encoding::Commands`].
-    pub(super) fn of(headers: &HeaderMap, is_rules: bool) -> Self {
+    /// The encoding of a body.
+    pub(super) fn of(headers: &HeaderMap, upload: Upload) -> Self {
         let content_type = headers.get(http::header::CONTENT_TYPE);
         let is_text = content_type
             .is_some_and(|text| text.as_bytes().starts_with(b"application/grpc-web-text"));
-        match (grpc::is_grpc(headers), is_text) {
-            _ if is_rules => Self::Commands,
-            (true, true) => Self::GrpcText,
-            (true, false) => Self::Grpc,
-            (false, _) => Self::Json,
+        match (grpc::is_grpc(headers), is_text, upload) {
+            (_, _, Upload::Rules) => Self::Commands,
+            (true, true, _) => Self::GrpcText,
+            (true, false, Upload::Table) => Self::GrpcTable,
+            (true, false, Upload::Other) => Self::Grpc,
+            (false, ..) => Self::Json,
         }
     }
 
@@ -51,6 +82,12 @@ impl Encoding {
             Self::Json => body.len() + OBJECT * count(b"{") + ELEMENT * count(b","),
             // An element has two bytes at least.
             Self::Grpc => body.len() * ELEMENT / 2 + OBJECT * count(&grpc::SERVER_TAGS),
+            // Beside services and servers, only flags of schedulers are many, two bytes each at least.
+            Self::GrpcTable => {
+                2 * body.len()
+                    + OBJECT * count(&grpc::TABLE_TAGS)
+                    + ELEMENT * count(&[grpc::FLAG_TAG])
+            }
             // Four characters for three bytes, and all of them may be servers.
             Self::GrpcText => body.len() * OBJECT * 3 / 8,
         }
@@ -75,20 +112,69 @@ mod tests {
     }
 
     #[test]
-    fn the_encoding_follows_from_the_media_type() {
-        for (media_type, is_rules, encoding) in [
-            ("application/json", false, Encoding::Json),
-            ("", false, Encoding::Json),
-            ("text/plain", true, Encoding::Commands),
-            ("application/grpc", true, Encoding::Commands),
-            ("application/grpc", false, Encoding::Grpc),
-            ("application/grpc-web+proto", false, Encoding::Grpc),
-            ("application/grpc-web-text", false, Encoding::GrpcText),
+    fn a_declared_table_occupies_what_its_objects_do() {
+        use prost::Message;
+
+        use crate::proto::v1 as pb;
+
+        let server = pb::Server {
+            address: Some("192.168.10.1".to_owned()),
+            forwarding: Some("masquerade".to_owned()),
+            weight: Some(100),
+            ..pb::Server::default()
+        };
+        let service = pb::Service {
+            id: "tcp-192.0.2.1-80".to_owned(),
+            scheduler: Some("wlc".to_owned()),
+            servers: vec![server; 100],
+            ..pb::Service::default()
+        };
+        let services = vec![service; 1000];
+        let table = pb::TableServices { services };
+        let request = pb::ApplyTableRequest {
+            part: Some(pb::apply_table_request::Part::Services(table)),
+        };
+        let size = Encoding::GrpcTable.parsed_size(&request.encode_to_vec());
+        assert!(size >= 101_000 * OBJECT, "{size}");
+        // A table of this size must not be refused with the default of 512 MiB for all requests.
+        assert!(size < 300 << 20, "{size}");
+        let empty = pb::TableServices {
+            services: vec![pb::Service::default(); 1000],
+        };
+        let size = Encoding::GrpcTable.parsed_size(&empty.encode_to_vec());
+        let parsed = size_of::<pb::Service>() + 2 * size_of::<ServiceDraft>();
+        assert!(size > 1000 * parsed, "{size}");
+    }
+
+    #[test]
+    fn the_encoding_follows_from_the_media_type_and_the_path() {
+        let method = |name: &str| Upload::of(&format!("/{}/{name}", proto::SERVICE));
+        let (rules, table, other) = (Upload::Rules, Upload::Table, Upload::Other);
+        for (path, upload) in [
+            ("/v1/rules", rules),
+            ("/v1/tables/web", table),
+            ("/v1/services", other),
+        ] {
+            assert_eq!(Upload::of(path), upload, "{path}");
+        }
+        assert_eq!(method("RestoreRules"), rules);
+        assert_eq!(method("ApplyTable"), table);
+        assert_eq!(method("GetTable"), other);
+        for (media_type, upload, encoding) in [
+            ("application/json", other, Encoding::Json),
+            ("application/json", table, Encoding::Json),
+            ("", other, Encoding::Json),
+            ("text/plain", rules, Encoding::Commands),
+            ("application/grpc", rules, Encoding::Commands),
+            ("application/grpc", table, Encoding::GrpcTable),
+            ("application/grpc", other, Encoding::Grpc),
+            ("application/grpc-web+proto", other, Encoding::Grpc),
+            ("application/grpc-web-text", table, Encoding::GrpcText),
         ] {
             let mut headers = HeaderMap::new();
             let value = http::HeaderValue::from_static(media_type);
             headers.insert(http::header::CONTENT_TYPE, value);
-            assert_eq!(Encoding::of(&headers, is_rules), encoding, "{media_type}");
+            assert_eq!(Encoding::of(&headers, upload), encoding, "{media_type}");
         }
     }
 }

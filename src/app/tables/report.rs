@@ -1,8 +1,9 @@
 //! What an apply did.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::model::{DiffCounts, Error, Etag, Op, Owner, Reason};
+use crate::model::{DiffCounts, Error, Etag, Op, Owner, Reason, changed};
 
 /// The outcome of an apply, with that of each operation.
 #[derive(Clone, Debug)]
@@ -105,17 +106,32 @@ pub struct Summary {
     pub unchanged: usize,
 }
 
+/// Operations in a response at most.
+const MAX_SHOWN: usize = 1000;
+
 // === impl ApplyReport ===
 
 impl ApplyReport {
+    /// The operations of a response: the first 1000, those that failed before the others.
+    pub fn shown(&self) -> impl Iterator<Item = &OperationReport> {
+        let failed = |operation: &&OperationReport| operation.failure().is_some();
+        let others = self.operations.iter().filter(move |it| !failed(it));
+        let first = self.operations.iter().filter(failed);
+        first.chain(others).take(MAX_SHOWN)
+    }
+
+    /// The reason that determines the status of the error: of an apply that failed, that of the first
+    /// operation that did.
+    pub fn status_reason(&self, error: &Error) -> Reason {
+        match (error.reason, self.first_failure()) {
+            (Reason::ApplyFailed, Some(first)) => first.reason,
+            (reason, _) => reason,
+        }
+    }
+
     /// Why the first operation that failed did.
     pub fn first_failure(&self) -> Option<&Error> {
-        self.operations.iter().find_map(|operation| {
-            let OperationResult::Failed(error) = &operation.result else {
-                return None;
-            };
-            Some(error)
-        })
+        self.operations.iter().find_map(OperationReport::failure)
     }
 
     /// The error of an apply that did not do what was declared.
@@ -136,6 +152,37 @@ impl ApplyReport {
         .with_hint("read the table again, correct the declaration, and apply it again");
         error.errno = first.and_then(|error| error.errno);
         Some(error)
+    }
+}
+
+// === impl OperationReport ===
+
+impl OperationReport {
+    /// Why it failed, if it did.
+    pub fn failure(&self) -> Option<&Error> {
+        match &self.result {
+            OperationResult::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The id of its service or, of a server, of both: `tcp-192.0.2.1-80/192.168.10.1-80`.
+    pub fn object(&self) -> String {
+        let service = self.op.service().map(|key| key.to_string());
+        let server = self.op.server().map(|key| key.to_string());
+        let ids: Vec<_> = service.into_iter().chain(server).collect();
+        ids.join("/")
+    }
+
+    /// Whether it was executed and not undone because another program has changed the object since.
+    pub fn is_not_undone(&self) -> bool {
+        matches!(self.result, OperationResult::Skipped { executed: true })
+    }
+
+    /// The fields that it changes, as they were and as they are to be, each under one member that names the
+    /// resource.
+    pub fn changes(&self) -> (Option<Value>, Option<Value>) {
+        changed(self.before.as_ref(), &self.op)
     }
 }
 

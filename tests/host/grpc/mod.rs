@@ -14,4 +14,5 @@ mod standard;
 mod stats;
 mod stock_client;
 mod sync_daemons;
+mod tables;
 mod watch;

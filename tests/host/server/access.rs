@@ -191,12 +191,39 @@ fn http_call(method: &str, path: &str, body: &str) -> Call {
 }
 
 fn grpc_call(method: &str, message: Vec<u8>) -> Call {
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     Call {
         method: Method::POST,
         path: format!("/ipvsd.v1.IpvsService/{method}"),
         media_type: "application/grpc-web+proto",
-        body: [&[0], &length[..], &message].concat(),
+        body: framed(&message),
+    }
+}
+
+/// A message in its frame.
+fn framed(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[0], &length[..], message].concat()
+}
+
+/// The request of an empty table.
+fn apply_call(adopt: Option<&str>) -> Call {
+    use pb::apply_table_request::Part;
+    let options = pb::ApplyTableOptions {
+        owner: "k8s".to_owned(),
+        adopt: adopt.map(str::to_owned),
+        ..Default::default()
+    };
+    let parts = [
+        Part::Options(options),
+        Part::Services(pb::TableServices::default()),
+    ];
+    let parts = parts.map(|part| pb::ApplyTableRequest { part: Some(part) });
+    Call {
+        body: parts
+            .iter()
+            .flat_map(|part| framed(&part.encode_to_vec()))
+            .collect(),
+        ..grpc_call("ApplyTable", Vec::new())
     }
 }
 
@@ -262,7 +289,18 @@ pub fn grpc_request(method: &str) -> Call {
         })
     };
     let id = SERVICE.to_owned();
+    let owner = "k8s".to_owned();
     let message = match method {
+        "ApplyTable" => return apply_call(None),
+        "ApplyTable of others" => return apply_call(Some("any")),
+        "GetTable" => pb::GetTableRequest { owner }.encode_to_vec(),
+        "GetDrift" => pb::GetDriftRequest { owner }.encode_to_vec(),
+        "DeleteTable" => pb::DeleteTableRequest {
+            owner,
+            confirm: Some(0),
+            ..Default::default()
+        }
+        .encode_to_vec(),
         "GetService" => pb::GetServiceRequest {
             id,
             ..Default::default()

@@ -1,0 +1,322 @@
+//! Methods of declared tables.
+
+use std::{ops::Bound, sync::Arc};
+
+use futures_util::{Stream, stream};
+use prost::Message;
+use tonic::{Request, Response, Streaming};
+
+use super::{
+    api::{Api, Reply},
+    convert::{Fields, ITEM_OVERHEAD, guard, interrupted},
+    mask::Mask,
+    metadata::{self, with_fields},
+    service_message, status, table_message,
+};
+use crate::{
+    app::{Adopt, ApplyOptions, ApplyReport, DeclaredTable, Guard, OnFailure, RequestContext},
+    model::{
+        Deletions, Error, Etag, EtagScope, Owner, Reason, ServiceDraft, ServiceKey, TableDraft,
+    },
+    proto::v1::{self as pb, apply_table_request::Part as RequestPart, get_table_response::Part},
+};
+
+/// Length of the services of a message in bytes, about.
+const PIECE: usize = 256 << 10;
+
+/// The words of `on_failure`.
+const ON_FAILURE: [(&str, OnFailure); 3] = [
+    ("rollback", OnFailure::Rollback),
+    ("stop", OnFailure::Stop),
+    ("continue", OnFailure::Continue),
+];
+/// The words of `adopt`.
+const ADOPT: [(&str, Adopt); 3] = [
+    ("none", Adopt::None),
+    ("unmanaged", Adopt::Unmanaged),
+    ("any", Adopt::Any),
+];
+
+pub(super) async fn apply(
+    api: &Api,
+    request: Request<Streaming<pb::ApplyTableRequest>>,
+) -> Reply<pb::ApplyTableResponse> {
+    let report = reported(api, request, apply_pieces).await?;
+    Ok(report.map(|report| pb::ApplyTableResponse { report }))
+}
+
+pub(super) async fn delete(
+    api: &Api,
+    request: Request<pb::DeleteTableRequest>,
+) -> Reply<pb::DeleteTableResponse> {
+    let report = reported(api, request, delete_declared).await?;
+    Ok(report.map(|report| pb::DeleteTableResponse { report }))
+}
+
+pub(super) async fn list(
+    api: Api,
+    request: pb::ListTablesRequest,
+    context: RequestContext,
+) -> Result<pb::ListTablesResponse, Error> {
+    let pb::ListTablesRequest {} = request;
+    let tables = api.app.declared_tables(&context).await?;
+    let tables = tables.iter().map(table_message::table).collect();
+    let response = pb::ListTablesResponse { tables };
+    fitting(response, "the list of tables", &api)
+}
+
+/// The first message is small, and each other one has a part of the services, which is made as the client
+/// consumes the stream.
+pub(super) async fn get(
+    api: Api,
+    request: pb::GetTableRequest,
+    context: RequestContext,
+) -> Result<impl Stream<Item = Result<pb::GetTableResponse, Error>> + use<>, Error> {
+    let pb::GetTableRequest { owner } = request;
+    let report = api.app.declared_table(&context, &owner.parse()?).await?;
+    let head = pb::GetTableResponse {
+        part: Some(Part::Table(table_message::table(&report))),
+    };
+    let head = fitting(head, "the table", &api)?;
+    let pieces = Pieces {
+        table: report.table,
+        last: None,
+        limit: api.options.max_response_bytes,
+    };
+    Ok(stream::iter(std::iter::once(Ok(head)).chain(pieces)))
+}
+
+pub(super) async fn drift(
+    api: Api,
+    request: pb::GetDriftRequest,
+    context: RequestContext,
+) -> Result<pb::GetDriftResponse, Error> {
+    let pb::GetDriftRequest { owner } = request;
+    let report = api.app.drift(&context, owner.parse()?).await?;
+    Ok(pb::GetDriftResponse {
+        report: Some(table_message::report(&report)),
+    })
+}
+
+/// Runs a method that ends with the report of an apply. An apply that did not do what was declared is an
+/// error.
+async fn reported<Q, F>(
+    api: &Api,
+    request: Request<Q>,
+    method: impl FnOnce(Api, Q, RequestContext) -> F,
+) -> Reply<Option<pb::ApplyReport>>
+where
+    Q: metadata::ContextFields,
+    F: Future<Output = Result<Option<ApplyReport>, Error>>,
+{
+    let id = metadata::request_id(request.metadata().as_ref()).map(str::to_owned);
+    let report = api.unary(request, method).await?.into_inner();
+    let failure = report.as_ref().and_then(|report| {
+        let error = report.failure.as_ref()?;
+        Some(status::of_apply(report, error, id.as_deref()))
+    });
+    match failure {
+        Some(status) => Err(status),
+        None => Ok(Response::new(report.as_ref().map(table_message::report))),
+    }
+}
+
+async fn apply_pieces(
+    api: Api,
+    request: Streaming<pb::ApplyTableRequest>,
+    context: RequestContext,
+) -> Result<Option<ApplyReport>, Error> {
+    let (options, services) = read(request, api.options.max_rules_bytes).await?;
+    let context = with_fields(context, &options)?;
+    let (owner, keep_weights, options) = parsed(options)?;
+    let mut draft = TableDraft::default();
+    draft.services = services;
+    draft.keep_weights = keep_weights;
+    let report = api.app.apply_table(&context, owner, draft, options).await?;
+    Ok(Some(report))
+}
+
+async fn delete_declared(
+    api: Api,
+    request: pb::DeleteTableRequest,
+    context: RequestContext,
+) -> Result<Option<ApplyReport>, Error> {
+    let pb::DeleteTableRequest {
+        owner,
+        confirm,
+        etag,
+        allow_missing,
+        dry_run: _,
+    } = request;
+    let confirm = confirm.map(u64::from);
+    let (owner, guard) = (owner.parse()?, guard(&etag)?);
+    let app = &api.app;
+    app.delete_table(&context, owner, confirm, allow_missing, guard)
+        .await
+}
+
+/// Reads the options and all services, of at most `limit` bytes. Their memory is charged by the server,
+/// which has the whole stream before it is decoded.
+async fn read(
+    mut request: Streaming<pb::ApplyTableRequest>,
+    limit: usize,
+) -> Result<(pb::ApplyTableOptions, Option<Vec<ServiceDraft>>), Error> {
+    let mut options = None;
+    let mut services: Option<Vec<_>> = None;
+    let mut length = 0;
+    while let Some(message) = request.message().await.map_err(interrupted)? {
+        length += message.encoded_len();
+        if length > limit {
+            let detail = format!("the table exceeds the maximum of {limit} bytes");
+            return Err(Error::new(Reason::TooLarge, detail));
+        }
+        match (message.part, options.is_some()) {
+            (Some(RequestPart::Options(first)), false) => options = Some(first),
+            (Some(RequestPart::Services(piece)), true) => {
+                let drafts = piece.services.into_iter().map(draft);
+                services.get_or_insert_default().extend(drafts);
+            }
+            (Some(RequestPart::Options(_)), true) => {
+                let message = "must be in the first message only; nothing was changed";
+                return Err(Error::invalid("options", message));
+            }
+            (Some(RequestPart::Services(_)) | None, _) => return Err(no_part()),
+        }
+    }
+    Ok((options.ok_or_else(no_part)?, services))
+}
+
+fn no_part() -> Error {
+    let message = "the first message must have the options, and each other one services";
+    Error::invalid("options", message)
+}
+
+/// A service without servers is one that is to have none.
+fn draft(service: pb::Service) -> ServiceDraft {
+    let mut draft = service_message::draft(service, &Mask::Present);
+    draft.servers.get_or_insert_default();
+    draft
+}
+
+fn parsed(options: pb::ApplyTableOptions) -> Result<(Owner, Option<bool>, ApplyOptions), Error> {
+    let pb::ApplyTableOptions {
+        owner,
+        keep_weights,
+        on_failure,
+        max_deletes,
+        adopt,
+        expect_plan,
+        etag,
+        must_not_exist,
+        dry_run: _,
+    } = options;
+    let guard = match (must_not_exist, etag.as_str()) {
+        (true, "") => Guard::Absent,
+        (true, _) => {
+            let message = "cannot be combined with etag";
+            return Err(Error::invalid("must_not_exist", message));
+        }
+        (false, etag) => guard(etag)?,
+    };
+    let mut fields = Fields::default();
+    let owner = fields.take(owner.parse::<Owner>());
+    let max_deletes = max_deletes
+        .map(|text| text.parse::<Deletions>())
+        .transpose();
+    let options = ApplyOptions {
+        on_failure: fields
+            .take(word(on_failure, "on_failure", &ON_FAILURE))
+            .unwrap_or_default(),
+        max_deletes: fields.take(max_deletes).flatten().unwrap_or_default(),
+        adopt: fields
+            .take(word(adopt, "adopt", &ADOPT))
+            .unwrap_or_default(),
+        expect_plan: fields.take(plan(&expect_plan)).flatten(),
+        guard,
+    };
+    fields.finish()?;
+    // Without one, `finish` returned the error.
+    let owner = owner.ok_or_else(|| Error::invalid("owner", "is required"))?;
+    Ok((owner, keep_weights, options))
+}
+
+/// The value of a word; the default if it is absent.
+fn word<T: Copy + Default>(
+    text: Option<String>,
+    field: &str,
+    words: &[(&str, T)],
+) -> Result<T, Error> {
+    let Some(text) = text else {
+        return Ok(T::default());
+    };
+    let found = words.iter().find(|(word, _)| *word == text);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let all: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        Error::invalid(field, format!("{text:?} is not one of {}", all.join(", ")))
+    })
+}
+
+fn plan(text: &str) -> Result<Option<Etag>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let plan = text
+        .parse()
+        .ok()
+        .filter(|plan: &Etag| plan.scope == EtagScope::Plan);
+    plan.map(Some).ok_or_else(|| {
+        let message = format!("{text:?} is not the plan of a response");
+        Error::invalid("expect_plan", message)
+    })
+}
+
+/// A message that must not exceed the longest response. Taken-over services have no bound of their own.
+fn fitting<M: Message>(message: M, what: &str, api: &Api) -> Result<M, Error> {
+    let limit = api.options.max_response_bytes;
+    match message.encoded_len() <= limit {
+        true => Ok(message),
+        false => Err(too_large(what, limit)),
+    }
+}
+
+fn too_large(what: &str, limit: usize) -> Error {
+    let detail = format!("{what} exceeds the maximum response size of {limit} bytes");
+    Error::new(Reason::TooLarge, detail).with_hint("use the HTTP API: GET /v1/tables")
+}
+
+/// The services of a table, in messages.
+struct Pieces {
+    table: Arc<DeclaredTable>,
+    /// The last service that was returned.
+    last: Option<ServiceKey>,
+    limit: usize,
+}
+
+// === impl Pieces ===
+
+impl Iterator for Pieces {
+    type Item = Result<pb::GetTableResponse, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let from = self.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut services = Vec::new();
+        let mut length = 0;
+        for (key, service) in self.table.services.range((from, Bound::Unbounded)) {
+            let message = table_message::service(service);
+            length += message.encoded_len() + ITEM_OVERHEAD;
+            let is_first = services.is_empty();
+            if length > self.limit && is_first {
+                self.last = Some(*key);
+                return Some(Err(too_large(&format!("the service {key}"), self.limit)));
+            }
+            if length > PIECE.min(self.limit) && !is_first {
+                break;
+            }
+            self.last = Some(*key);
+            services.push(message);
+        }
+        let part = Part::Services(pb::TableServices { services });
+        let is_last = length == 0;
+        (!is_last).then_some(Ok(pb::GetTableResponse { part: Some(part) }))
+    }
+}

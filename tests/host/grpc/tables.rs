@@ -1,0 +1,469 @@
+//! Declared tables.
+
+use ipvsd::{
+    app::AppOptions,
+    kernel::fake::{Fault, On, ServiceId, command},
+    proto::v1::{
+        self as pb, apply_table_request::Part, get_table_response, resource::Resource as Kind,
+    },
+    server::Limits,
+};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use super::harness::{
+    Daemon, assert_rejected, server, service, some, start_daemon, start_daemon_with, within_timeout,
+};
+
+const WEB: &str = "tcp-192.0.2.1-80";
+const OTHER: &str = "tcp-192.0.2.2-80";
+const ONE: &str = "192.168.10.1-80";
+const TWO: &str = "192.168.10.2-80";
+
+fn options() -> pb::ApplyTableOptions {
+    pb::ApplyTableOptions {
+        owner: "web".to_owned(),
+        ..pb::ApplyTableOptions::default()
+    }
+}
+
+/// A service with masqueraded servers.
+fn declared(id: &str, servers: &[&str]) -> pb::Service {
+    pb::Service {
+        servers: servers.iter().map(|id| server(id)).collect(),
+        ..service(id)
+    }
+}
+
+fn pieces(services: Vec<pb::Service>) -> Part {
+    Part::Services(pb::TableServices { services })
+}
+
+async fn send(daemon: &mut Daemon, parts: Vec<Part>) -> Result<pb::ApplyReport, Status> {
+    let messages = parts
+        .into_iter()
+        .map(|part| pb::ApplyTableRequest { part: Some(part) });
+    let messages: Vec<_> = messages.collect();
+    let applied = daemon.client.apply_table(tokio_stream::iter(messages));
+    let response = within_timeout(applied).await?.into_inner();
+    Ok(response.report.unwrap())
+}
+
+async fn apply(
+    daemon: &mut Daemon,
+    options: pb::ApplyTableOptions,
+    services: Vec<pb::Service>,
+) -> Result<pb::ApplyReport, Status> {
+    send(daemon, vec![Part::Options(options), pieces(services)]).await
+}
+
+/// The table of the owner `web`, and the numbers of services of the messages.
+async fn get(daemon: &mut Daemon) -> Result<(pb::Table, Vec<pb::Service>, Vec<usize>), Status> {
+    let request = pb::GetTableRequest {
+        owner: "web".to_owned(),
+    };
+    let mut parts = daemon.client.get_table(request).await?.into_inner();
+    let (mut table, mut services, mut numbers) = (None, Vec::new(), Vec::new());
+    while let Some(part) = within_timeout(parts.message()).await? {
+        match part.part.unwrap() {
+            get_table_response::Part::Table(head) => {
+                assert!(table.is_none() && services.is_empty());
+                table = Some(head);
+            }
+            get_table_response::Part::Services(piece) => {
+                numbers.push(piece.services.len());
+                services.extend(piece.services);
+            }
+        }
+    }
+    Ok((table.unwrap(), services, numbers))
+}
+
+fn state(table: &pb::Table) -> &str {
+    &table.status.as_ref().unwrap().state
+}
+
+fn operations(report: &pb::ApplyReport) -> Vec<String> {
+    let text = |operation: &pb::TableOperation| {
+        let pb::TableOperation {
+            op,
+            service,
+            server,
+            result,
+            ..
+        } = operation;
+        let server = server.as_deref().unwrap_or("-");
+        format!("{op} {service} {server} {result}")
+    };
+    report.operations.iter().map(text).collect()
+}
+
+#[tokio::test]
+async fn a_table_is_applied_in_pieces_and_left_alone_if_nothing_differs() {
+    let mut daemon = start_daemon().await;
+    let parts = vec![
+        Part::Options(options()),
+        pieces(vec![declared(WEB, &[ONE, TWO])]),
+        pieces(vec![declared(OTHER, &[])]),
+    ];
+    let report = send(&mut daemon, parts.clone()).await.unwrap();
+    assert_eq!((report.outcome.as_str(), report.generation), ("applied", 1));
+    assert_eq!(
+        operations(&report),
+        [
+            format!("create_service {WEB} - done"),
+            // The kernel inserts each server before the others.
+            format!("create_server {WEB} {TWO} done"),
+            format!("create_server {WEB} {ONE} done"),
+            format!("create_service {OTHER} - done"),
+        ]
+    );
+    let created = &report.operations[2];
+    assert!(created.before.is_none());
+    let Some(Kind::Server(after)) = created.after.clone().unwrap().resource else {
+        panic!("{created:?}");
+    };
+    let expected = pb::Server {
+        address: some("192.168.10.1"),
+        port: Some(80),
+        weight: Some(1),
+        upper_threshold: Some(0),
+        lower_threshold: Some(0),
+        ..server(ONE)
+    };
+    assert_eq!(after, expected);
+    let again = send(&mut daemon, parts).await.unwrap();
+    assert_eq!((again.outcome.as_str(), again.generation), ("unchanged", 1));
+    assert_eq!((again.operations.len(), again.operations_total), (0, 0));
+    let summary = again.summary.unwrap();
+    assert_eq!((summary.create, summary.unchanged), (0, 4));
+    assert_eq!(again.etag, report.etag);
+
+    let (table, services, _) = get(&mut daemon).await.unwrap();
+    assert_eq!(state(&table), "in_sync");
+    assert_eq!((table.service_count, table.server_count), (2, 2));
+    assert_eq!(Some(table.etag), report.etag);
+    let last = table.status.unwrap().last_apply.unwrap();
+    assert_eq!(last.outcome, "applied");
+    assert!(last.end_time.unwrap().seconds > 0);
+    assert_eq!(services[0].servers.len(), 2);
+    // What was read can be sent back.
+    let same = apply(&mut daemon, options(), services).await.unwrap();
+    assert_eq!(same.outcome, "unchanged");
+}
+
+#[tokio::test]
+async fn an_operation_has_the_fields_that_it_changes() {
+    let mut daemon = start_daemon().await;
+    let first = vec![declared(WEB, &[ONE])];
+    apply(&mut daemon, options(), first.clone()).await.unwrap();
+    let mut changed = first;
+    changed[0].scheduler = some("rr");
+    changed[0].servers[0].weight = Some(7);
+    let dry_run = pb::ApplyTableOptions {
+        dry_run: true,
+        ..options()
+    };
+    let report = apply(&mut daemon, dry_run, changed.clone()).await.unwrap();
+    assert_eq!(report.outcome, "planned");
+    let scheduler = |name| {
+        Kind::Service(pb::Service {
+            scheduler: some(name),
+            ..pb::Service::default()
+        })
+    };
+    let weight = |weight| {
+        Kind::Server(pb::Server {
+            weight: Some(weight),
+            ..pb::Server::default()
+        })
+    };
+    let changes: Vec<_> = report
+        .operations
+        .iter()
+        .map(|it| [&it.before, &it.after].map(|value| value.clone().unwrap().resource.unwrap()))
+        .collect();
+    assert_eq!(
+        changes,
+        [[scheduler("wlc"), scheduler("rr")], [weight(1), weight(7)]]
+    );
+    assert_eq!(daemon.get_service(WEB).await.scheduler, some("wlc"));
+    // The plan that was shown is the one that is executed.
+    let expecting = |plan: &str| pb::ApplyTableOptions {
+        expect_plan: plan.to_owned(),
+        ..options()
+    };
+    let other = apply(
+        &mut daemon,
+        expecting("p-0123456789abcdef"),
+        changed.clone(),
+    )
+    .await;
+    assert_rejected(other, Code::Aborted, "PLAN_CHANGED", &["expect_plan"]);
+    let report = apply(&mut daemon, expecting(&report.plan), changed)
+        .await
+        .unwrap();
+    assert_eq!(report.outcome, "applied");
+    assert_eq!(daemon.get_service(WEB).await.scheduler, some("rr"));
+}
+
+#[tokio::test]
+async fn an_apply_is_guarded() {
+    let mut daemon = start_daemon().await;
+    daemon.create_service(OTHER, &[]).await;
+    let both = vec![declared(WEB, &[]), declared(OTHER, &[])];
+    let owned = apply(&mut daemon, options(), both.clone()).await;
+    assert_rejected(
+        owned,
+        Code::FailedPrecondition,
+        "SERVICE_OWNED",
+        &["services[1]"],
+    );
+    let adopting = pb::ApplyTableOptions {
+        adopt: some("unmanaged"),
+        must_not_exist: true,
+        ..options()
+    };
+    let report = apply(&mut daemon, adopting.clone(), both.clone())
+        .await
+        .unwrap();
+    assert_eq!(report.outcome, "applied");
+    let again = apply(&mut daemon, adopting, both).await;
+    let status = again.unwrap_err();
+    assert_eq!(status.code(), Code::Aborted, "{status:?}");
+    let fewer = || vec![declared(WEB, &[])];
+    let none = pb::ApplyTableOptions {
+        max_deletes: some("0"),
+        ..options()
+    };
+    let status = apply(&mut daemon, none, fewer()).await.unwrap_err();
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!(info.reason, "TOO_MANY_DELETES");
+    let guarded = |etag: &str| pb::ApplyTableOptions {
+        etag: etag.to_owned(),
+        max_deletes: some("1"),
+        ..options()
+    };
+    let stale = apply(&mut daemon, guarded("d-0123456789abcdef"), fewer()).await;
+    assert_eq!(stale.unwrap_err().code(), Code::Aborted);
+    let etag = report.etag.unwrap();
+    let report = apply(&mut daemon, guarded(&etag), fewer()).await.unwrap();
+    assert_eq!(
+        operations(&report),
+        [format!("delete_service {OTHER} - done")]
+    );
+}
+
+#[tokio::test]
+async fn requests_that_are_invalid_name_the_field_and_change_nothing() {
+    let mut daemon = start_daemon().await;
+    let invalid = pb::ApplyTableOptions {
+        owner: "Web".to_owned(),
+        on_failure: some("retry"),
+        max_deletes: some("101%"),
+        adopt: some("all"),
+        expect_plan: "d-0123456789abcdef".to_owned(),
+        ..pb::ApplyTableOptions::default()
+    };
+    let fields = ["owner", "max_deletes", "on_failure", "adopt", "expect_plan"];
+    let status = apply(&mut daemon, invalid, Vec::new()).await.unwrap_err();
+    let found = status.get_details_bad_request().unwrap().field_violations;
+    let mut found: Vec<_> = found.into_iter().map(|it| it.field).collect();
+    found.sort_unstable();
+    let mut expected = fields.map(str::to_owned);
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    let twice = pb::ApplyTableOptions {
+        etag: "*".to_owned(),
+        must_not_exist: true,
+        ..options()
+    };
+    let services = || pieces(vec![declared(WEB, &[])]);
+    let first = || Part::Options(options());
+    let mut wrong = declared(OTHER, &[ONE]);
+    wrong.servers[0].weight = Some(70_000);
+    for (parts, field) in [
+        (vec![], "options"),
+        (vec![services()], "options"),
+        (vec![services(), first()], "options"),
+        (vec![first(), services(), first()], "options"),
+        (vec![first()], "services"),
+        (vec![Part::Options(twice), services()], "must_not_exist"),
+        (
+            vec![first(), services(), pieces(vec![wrong])],
+            "services[1].servers[0].weight",
+        ),
+    ] {
+        let outcome = send(&mut daemon, parts).await;
+        assert_rejected(outcome, Code::InvalidArgument, "INVALID_ARGUMENT", &[field]);
+    }
+    assert_eq!(daemon.kernel.services().len(), 0);
+    assert_eq!(get(&mut daemon).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn an_apply_that_fails_is_an_error_with_its_outcome() {
+    let mut daemon = start_daemon().await;
+    let services = || vec![declared(WEB, &[ONE, TWO])];
+    let continued = pb::ApplyTableOptions {
+        on_failure: some("continue"),
+        ..options()
+    };
+    for (options, outcome, left) in [(options(), "rolled_back", 0), (continued, "partial", 1)] {
+        let faults = daemon.kernel.faults();
+        faults.clear();
+        faults.once(On::Command(command::NEW_DEST), Fault::Errno(libc::ENOMEM));
+        let status = apply(&mut daemon, options, services()).await.unwrap_err();
+        // The code of the operation that failed, not of APPLY_FAILED.
+        assert_eq!(status.code(), Code::Internal, "{status:?}");
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!(info.reason, "APPLY_FAILED");
+        assert_eq!(info.metadata["outcome"], outcome);
+        assert_eq!(info.metadata["errno"], "ENOMEM");
+        assert!(!info.metadata["apply_id"].is_empty());
+        let failed = &details.precondition_failure().unwrap().violations;
+        assert_eq!(failed.len(), 1, "{failed:?}");
+        assert_eq!(failed[0].r#type, "INTERNAL");
+        assert_eq!(failed[0].subject, format!("{WEB}/{TWO}"));
+        assert!(
+            failed[0].description.starts_with("create_server: "),
+            "{failed:?}"
+        );
+        assert_eq!(daemon.kernel.services().len(), left);
+    }
+}
+
+#[tokio::test]
+async fn the_error_of_an_apply_fits_the_trailers_whatever_failed() {
+    let mut daemon = start_daemon().await;
+    let faults = daemon.kernel.faults();
+    faults.always(On::Command(command::NEW_DEST), Fault::Errno(libc::ENOMEM));
+    let servers: Vec<_> = (0..300).map(|n| format!("fd00::{n:x}-80")).collect();
+    let servers: Vec<_> = servers.iter().map(String::as_str).collect();
+    let continued = pb::ApplyTableOptions {
+        on_failure: some("continue"),
+        ..options()
+    };
+    let table = vec![declared("tcp-2001:db8::1-80", &servers)];
+    let status = apply(&mut daemon, continued, table).await.unwrap_err();
+    let details = status.get_error_details();
+    let failed = &details.precondition_failure().unwrap().violations;
+    assert!((10..=100).contains(&failed.len()), "{}", failed.len());
+    assert!(status.details().len() < 6000, "{}", status.details().len());
+}
+
+#[tokio::test]
+async fn drift_is_what_other_programs_changed() {
+    let mut daemon = start_daemon().await;
+    let drift = pb::GetDriftRequest {
+        owner: "web".to_owned(),
+    };
+    let missing = daemon.client.get_drift(drift.clone()).await;
+    assert_rejected(missing, Code::NotFound, "TABLE_NOT_FOUND", &[]);
+    let table = vec![declared(WEB, &[ONE])];
+    apply(&mut daemon, options(), table).await.unwrap();
+    let id = ServiceId::tcp("192.0.2.1:80".parse().unwrap());
+    let address = "192.168.10.1:80".parse().unwrap();
+    assert!(daemon.kernel.remove_destination(id, address));
+    let response = daemon.client.get_drift(drift).await.unwrap().into_inner();
+    let report = response.report.unwrap();
+    assert_eq!(
+        operations(&report),
+        [format!("create_server {WEB} {ONE} planned")]
+    );
+    let list = daemon.client.list_tables(pb::ListTablesRequest {});
+    let tables = list.await.unwrap().into_inner().tables;
+    assert_eq!(tables.len(), 1);
+    assert_eq!(
+        (tables[0].owner.as_str(), state(&tables[0])),
+        ("web", "drifted")
+    );
+}
+
+#[tokio::test]
+async fn a_table_is_deleted_if_that_is_confirmed() {
+    let mut daemon = start_daemon().await;
+    let table = vec![declared(WEB, &[ONE])];
+    let report = apply(&mut daemon, options(), table).await.unwrap();
+    let delete = |confirm, etag: &str| pb::DeleteTableRequest {
+        owner: "web".to_owned(),
+        confirm,
+        etag: etag.to_owned(),
+        ..pb::DeleteTableRequest::default()
+    };
+    let refused = daemon.client.delete_table(delete(None, "")).await;
+    assert_rejected(
+        refused,
+        Code::InvalidArgument,
+        "INVALID_ARGUMENT",
+        &["confirm"],
+    );
+    let refused = daemon.client.delete_table(delete(Some(7), "")).await;
+    assert_rejected(
+        refused,
+        Code::FailedPrecondition,
+        "CONFIRM_MISMATCH",
+        &["confirm"],
+    );
+    let dry_run = pb::DeleteTableRequest {
+        dry_run: true,
+        ..delete(Some(1), "")
+    };
+    let planned = daemon.client.delete_table(dry_run).await.unwrap();
+    assert_eq!(planned.into_inner().report.unwrap().outcome, "planned");
+    assert_eq!(daemon.kernel.services().len(), 1);
+    let deleted = daemon
+        .client
+        .delete_table(delete(None, &report.etag.unwrap()));
+    let deleted = deleted.await.unwrap().into_inner().report.unwrap();
+    assert_eq!(
+        (deleted.outcome.as_str(), deleted.generation),
+        ("applied", 0)
+    );
+    assert_eq!(deleted.etag, None);
+    assert_eq!(daemon.kernel.services().len(), 0);
+    let again = daemon.client.delete_table(delete(Some(0), "")).await;
+    assert_rejected(again, Code::NotFound, "TABLE_NOT_FOUND", &[]);
+    let allowed = pb::DeleteTableRequest {
+        allow_missing: true,
+        ..delete(None, "")
+    };
+    let missing = daemon.client.delete_table(allowed).await.unwrap();
+    assert_eq!(missing.into_inner().report, None);
+}
+
+#[tokio::test]
+async fn a_large_table_goes_both_ways_in_pieces_and_one_that_is_too_large_is_refused() {
+    let mut limits = Limits::default().grpc_options();
+    limits.max_rules_bytes = 2 << 20;
+    let mut daemon = start_daemon_with(limits, AppOptions::default()).await;
+    let servers: Vec<_> = (0..100).map(|n| format!("192.168.10.{n}-80")).collect();
+    let servers: Vec<_> = servers.iter().map(String::as_str).collect();
+    let services =
+        |from: usize| (from..from + 40).map(|n| declared(&format!("fwmark-{n}"), &servers));
+    let parts = |number: usize| {
+        let parts = (0..number).map(|part| pieces(services(1 + 40 * part).collect()));
+        std::iter::once(Part::Options(options()))
+            .chain(parts)
+            .collect()
+    };
+    let report = send(&mut daemon, parts(5)).await.unwrap();
+    assert_eq!(report.outcome, "applied");
+    assert_eq!(
+        (report.operations.len(), report.operations_total),
+        (1000, 200 * 101)
+    );
+    let (table, all, numbers) = get(&mut daemon).await.unwrap();
+    assert_eq!((table.service_count, all.len()), (200, 200));
+    assert!(
+        numbers.len() > 1 && numbers.iter().all(|n| *n > 0),
+        "{numbers:?}"
+    );
+    let mut ids: Vec<_> = all.iter().map(|service| service.id.clone()).collect();
+    ids.dedup();
+    assert_eq!(ids.len(), 200);
+    let refused = send(&mut daemon, parts(50)).await;
+    assert_rejected(refused, Code::ResourceExhausted, "TOO_LARGE", &[]);
+    assert_eq!(daemon.kernel.services().len(), 200);
+}
