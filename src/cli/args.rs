@@ -13,6 +13,7 @@ use super::{
     error::CliError,
     options::{GLOBAL_OPTIONS, GlobalOption, Options},
     reference::summary,
+    table_args::{ApplyArgs, DiffArgs, ExportArgs, TablesArgs},
     times,
 };
 
@@ -53,6 +54,14 @@ pub(super) enum Subcommand {
     },
     /// Make the table equal to the output of save, by difference; the whole input is checked first
     Restore(RestoreArgs),
+    /// Make the services of an owner what a file declares; exit code 0: done, 1: failed
+    Apply(ApplyArgs),
+    /// Show what an apply would change, or the drift of a declared table; exit code 2: something
+    Diff(DiffArgs),
+    /// List the declared tables, or show or delete one
+    Tables(TablesArgs),
+    /// Print the running services with their servers as a file that apply accepts
+    Export(ExportArgs),
     /// List configured directors and their status
     Directors,
     /// Show as whom the director recognises this user: name, kind of credential, role and scope
@@ -226,10 +235,20 @@ const MAX_NAME: usize = 253;
 
 /// Whether the command line has a subcommand: its first word, apart from global options, is one.
 pub(super) fn is_subcommand(words: &[String]) -> bool {
+    subcommand(words).is_some()
+}
+
+/// Whether the exit code 2 of a command line means that something would change, and not a failure.
+pub(super) fn has_plan(words: &[String]) -> bool {
+    matches!(subcommand(words), Some("apply" | "diff"))
+}
+
+/// The subcommand of a command line: its first word, apart from global options.
+fn subcommand(words: &[String]) -> Option<&str> {
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let Some(long) = word.strip_prefix("--") else {
-            return Subcommand::has_subcommand(word);
+            return Some(word.as_str()).filter(|word| Subcommand::has_subcommand(word));
         };
         let (name, has_value) = match long.split_once('=') {
             Some((name, _)) => (name, true),
@@ -239,12 +258,12 @@ pub(super) fn is_subcommand(words: &[String]) -> bool {
             .iter()
             .find(|option| option.syntax.long == name);
         match option {
-            None => return false,
+            None => return None,
             Some(option) if option.syntax.takes_value && !has_value => drop(words.next()),
             Some(_) => {}
         }
     }
-    false
+    None
 }
 
 /// The grammar of the subcommands and global options.

@@ -93,11 +93,27 @@ pub(super) fn grammar(words: &[OsString]) -> clap::Command {
                 arg.add(ArgValueCandidates::new(move || service_ids(&words)))
             })
         })
+        .mut_subcommand("apply", |apply| with_owners(apply, words))
+        .mut_subcommand("diff", |diff| with_owners(diff, words))
+        .mut_subcommand("export", |export| with_owners(export, words))
+        .mut_subcommand("tables", |tables| {
+            tables
+                .mut_subcommand("show", |show| with_owners(show, words))
+                .mut_subcommand("delete", |delete| with_owners(delete, words))
+        })
         .mut_subcommand("settings", |settings| {
             settings.mut_arg("settings", |arg| {
                 arg.add(ArgValueCandidates::new(setting_names))
             })
         })
+}
+
+/// A subcommand whose argument `owner` is the owner of a declared table.
+fn with_owners(subcommand: clap::Command, words: &[OsString]) -> clap::Command {
+    let words = words.to_vec();
+    subcommand.mut_arg("owner", |arg| {
+        arg.add(ArgValueCandidates::new(move || owners(&words)))
+    })
 }
 
 fn arg(spec: &OptionSpec, words: &[OsString]) -> Arg {
@@ -226,9 +242,26 @@ fn servers(words: &[OsString]) -> Candidates {
         .collect()
 }
 
-/// The table of the director that the command line or the environment names; empty if it cannot be
-/// read at once.
+/// The owners of the declared tables of the director.
+fn owners(words: &[OsString]) -> Candidates {
+    let tables = target(words).and_then(|target| target.client.tables().ok());
+    let tables = tables.unwrap_or_default().into_iter();
+    tables
+        .map(|table| CompletionCandidate::new(table.owner))
+        .collect()
+}
+
+/// The table of the director; empty if it cannot be read at once.
 fn table(words: &[OsString]) -> Vec<ServiceEntry> {
+    let table = target(words).and_then(|target| {
+        let client = &target.client;
+        client.services(Include::default(), false).ok()
+    });
+    table.unwrap_or_default()
+}
+
+/// The director that the command line or the environment names.
+fn target(words: &[OsString]) -> Option<Target> {
     let mut options = Options {
         timeout: Some(TIMEOUT),
         ..Options::default()
@@ -255,7 +288,5 @@ fn table(words: &[OsString]) -> Vec<ServiceEntry> {
         // What is wrong with a value is reported when the command is run.
         let _ = option.set(&mut options, value.unwrap_or_default());
     }
-    let target = Target::select(&options).ok();
-    let table = target.and_then(|target| target.client.services(Include::default(), false).ok());
-    table.unwrap_or_default()
+    Target::select(&options).ok()
 }

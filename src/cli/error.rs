@@ -184,6 +184,20 @@ pub enum CliError {
         /// Whether the outcome of a command is unknown.
         is_unknown: bool,
     },
+    /// A file with a table is not one.
+    #[error("{file}: {message}; nothing was changed")]
+    TableFile {
+        /// Name of the file.
+        file: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// Neither the command line nor the file has the owner of a table.
+    #[error("whose table is it? --owner NAME, or owner: NAME in the file; nothing was changed")]
+    NoOwner,
+    /// `--all` with the plan of a table.
+    #[error("--all: a plan is made for one director")]
+    AllHasNoPlan,
     /// A response without settings.
     #[error("the director has no settings of IPVS, or is not ipvsd")]
     NoSettings,

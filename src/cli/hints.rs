@@ -3,7 +3,10 @@
 use http::StatusCode;
 
 use super::error::CliError;
-use crate::client::{CertificateFault, ClientCertificateFault, ClientError, Untrusted};
+use crate::{
+    client::{CertificateFault, ClientCertificateFault, ClientError, Untrusted},
+    model::Reason,
+};
 
 /// The text of an error with its remedy.
 pub(super) fn describe(error: &CliError) -> String {
@@ -26,7 +29,16 @@ fn hint(error: &ClientError) -> Option<String> {
                 None => options.to_owned(),
             }
         }
-        ClientError::Refused(problem) => problem.hint.clone()?,
+        ClientError::Refused(problem) => {
+            let hint = problem.hint.clone()?;
+            match problem.reason.known() {
+                // The hints name parameters of the API.
+                Some(Reason::ServiceOwned | Reason::TooManyDeletes) => hint
+                    .replace("adopt=", "--adopt ")
+                    .replace("send max_deletes=", "--max-deletes "),
+                _ => hint,
+            }
+        }
         ClientError::Denied { .. } => "root and the members of the group ipvsd may connect: \
              `usermod -aG ipvsd USER`, then log in again; or use a token: \
              --endpoint http://127.0.0.1:4787 --token-file FILE"

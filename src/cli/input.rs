@@ -9,7 +9,7 @@ use std::{
 use super::error::CliError;
 
 /// Size limit of the input of a restore in bytes: the daemon's default limit of a rules text.
-const MAX_INPUT: u64 = 64 << 20;
+pub(super) const MAX_INPUT: u64 = 64 << 20;
 
 /// Reads the file, or standard input.
 pub(super) fn read(file: Option<PathBuf>) -> Result<String, CliError> {

@@ -103,9 +103,11 @@ fn write_subcommand(out: &mut dyn Write, name: &str, subcommand: &Command) -> io
     writeln!(out, ".RS")?;
     for arg in subcommand.get_arguments().filter(|a| a.get_id() != "help") {
         let value = arg.get_value_names().unwrap_or_default().join(" ");
+        let letter = arg.get_short().map(|letter| format!("-{letter}, "));
+        let letter = letter.unwrap_or_default();
         let term = match arg.get_long() {
-            Some(long) if arg.get_action().takes_values() => format!("--{long} {value}"),
-            Some(long) => format!("--{long}"),
+            Some(long) if arg.get_action().takes_values() => format!("{letter}--{long} {value}"),
+            Some(long) => format!("{letter}--{long}"),
             None => value,
         };
         let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();

@@ -31,7 +31,7 @@ pub(super) enum Format {
     Yaml,
 }
 
-/// When messages are colored.
+/// When messages and plans are colored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Color {
     /// On a terminal, unless `NO_COLOR` is set.
@@ -187,7 +187,7 @@ pub(super) const GLOBAL_OPTIONS: [GlobalOption; 13] = [
         ..option(
             "color",
             "WHEN",
-            "Color messages. auto, always or never. Default auto: on a terminal.",
+            "Color messages and plans. auto, always or never. Default auto: on a terminal.",
             |options, value| {
                 options.color = match value.as_str() {
                     "always" => Color::Always,

@@ -26,6 +26,12 @@ pub(super) struct Output<W: Write> {
 /// Standard output of the process.
 pub(super) type Stdout = Output<Box<dyn Write>>;
 
+/// The code that begins a color.
+pub(super) struct Paint(&'static str);
+
+/// The code that ends a color.
+const RESET: &str = "\x1b[0m";
+
 /// Standard output that was closed before the process started.
 struct Closed;
 
@@ -47,6 +53,32 @@ impl Stdout {
 }
 
 impl<W: Write> Output<W> {
+    /// Writes a line in a color, if colors are enabled.
+    pub(super) fn write_line(
+        &mut self,
+        text: &str,
+        paint: Option<&Paint>,
+        color: Color,
+    ) -> io::Result<()> {
+        let paint = paint.filter(|_| is_colored(color, self.filter.is_some()));
+        // The filter would escape the codes.
+        if let Some(Paint(code)) = paint {
+            self.write_unfiltered_if_open(code)?;
+        }
+        self.write_all(escape(text).as_bytes())?;
+        if paint.is_some() {
+            self.write_unfiltered_if_open(RESET)?;
+        }
+        self.write_all(b"\n")
+    }
+
+    fn write_unfiltered_if_open(&mut self, text: &str) -> io::Result<()> {
+        match self.is_closed {
+            true => Ok(()),
+            false => self.write_unfiltered(text.as_bytes()),
+        }
+    }
+
     fn write_unfiltered(&mut self, bytes: &[u8]) -> io::Result<()> {
         let result = self.writer.write_all(bytes);
         self.check(result)
@@ -82,6 +114,14 @@ impl<W: Write> Write for Output<W> {
         }
         Ok(())
     }
+}
+
+// === impl Paint ===
+
+impl Paint {
+    pub(super) const RED: Self = Self("\x1b[31m");
+    pub(super) const GREEN: Self = Self("\x1b[32m");
+    pub(super) const YELLOW: Self = Self("\x1b[33m");
 }
 
 // === impl Closed ===
@@ -172,13 +212,44 @@ pub(super) fn report_error(name: &str, error: &CliError, color: Color) {
 
 /// Makes text bold red if colors are enabled.
 fn highlight(text: &str, color: Color) -> String {
-    let enabled = match color {
+    match is_colored(color, io::stderr().is_terminal()) {
+        true => format!("\x1b[1;31m{text}{RESET}"),
+        false => text.to_owned(),
+    }
+}
+
+fn is_colored(color: Color, is_terminal: bool) -> bool {
+    match color {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none(),
-    };
-    match enabled {
-        true => format!("\x1b[1;31m{text}\x1b[0m"),
-        false => text.to_owned(),
+        Color::Auto => is_terminal && env::var_os("NO_COLOR").is_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that panics fails")]
+
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_the_codes_of_colors_and_no_others() {
+        let line = |color, filter: Option<Filter>| {
+            let mut out = Output {
+                writer: BufWriter::new(Vec::new()),
+                is_closed: false,
+                filter,
+            };
+            out.write_line("+ \x1b[5mx", Some(&Paint::GREEN), color)
+                .unwrap();
+            out.flush().unwrap();
+            String::from_utf8(out.writer.into_inner().unwrap()).unwrap()
+        };
+        let colored = "\x1b[32m+ \\u001b[5mx\x1b[0m\n";
+        assert_eq!(line(Color::Always, Some(Filter::default())), colored);
+        assert_eq!(line(Color::Always, None), colored);
+        let plain = "+ \\u001b[5mx\n";
+        assert_eq!(line(Color::Never, Some(Filter::default())), plain);
+        assert_eq!(line(Color::Auto, None), plain);
     }
 }

@@ -8,15 +8,15 @@ use super::{
     access::{self, AuditReport},
     connections::{self, ConnectionReport},
     error::CliError,
-    info, list,
+    export, info, list,
     options::Format,
     output::{eprint_line, write_json},
-    settings,
+    settings, tables,
 };
 use crate::{
     client::{Client, ClientError, Problem},
     ipvsadm::{List, ListFormat, errno_message, write_sync_daemons, write_timeouts},
-    model::{Reason, Timeouts},
+    model::{Owner, Reason, Timeouts},
 };
 
 /// A command that only reads.
@@ -45,6 +45,12 @@ pub(super) enum ReadCommand {
     },
     /// `audit`
     Audit(AuditReport),
+    /// `tables`
+    Tables,
+    /// `tables show`
+    DeclaredTable(Owner),
+    /// `export`, of one owner or of all services.
+    Export(Option<Owner>),
 }
 
 /// The response of `/v1/sync-daemons`.
@@ -111,6 +117,9 @@ fn write(
         ReadCommand::Connections(report) => report.write(client, format, out),
         ReadCommand::Whoami => access::whoami(client, format, out),
         ReadCommand::Audit(report) => report.write(client, format, out),
+        ReadCommand::Tables => tables::list(client, format, out),
+        ReadCommand::DeclaredTable(owner) => tables::show(client, owner, format, out),
+        ReadCommand::Export(owner) => export::write(client, owner.as_ref(), format, out),
     }
     .map(|()| 0)
 }

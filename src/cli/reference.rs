@@ -1,7 +1,7 @@
 //! Documentation that the help and the manual page share.
 
 /// Example command lines, with what they do.
-pub(super) const EXAMPLES: [(&str, &str); 14] = [
+pub(super) const EXAMPLES: [(&str, &str); 17] = [
     (
         "ipvsctl -A -t 192.0.2.1:80 -s rr",
         "add a virtual service with round robin",
@@ -35,6 +35,18 @@ pub(super) const EXAMPLES: [(&str, &str); 14] = [
     (
         "ipvsctl restore --dry-run state.json",
         "show what a restore would change",
+    ),
+    (
+        "ipvsctl diff -f web.yaml --owner web",
+        "show what an apply would change",
+    ),
+    (
+        "ipvsctl apply -f web.yaml --owner web",
+        "make services what a file declares",
+    ),
+    (
+        "ipvsctl export >all.yaml",
+        "write the running services as such a file",
     ),
     (
         "ipvsctl connections --count-by state",
@@ -85,7 +97,7 @@ pub(super) const ENVIRONMENT: [(&str, &str); 9] = [
     ),
     (
         "NO_COLOR",
-        "If set, messages are not colored unless --color always is given.",
+        "If set, messages and plans are not colored unless --color always is given.",
     ),
 ];
 
@@ -112,12 +124,14 @@ pub(super) const EXIT_STATUS: [(&str, &str); 5] = [
     ("0", "Success."),
     (
         "1",
-        "A listing failed, a command of restore or of -R with --keep-going failed, or can-i says no.",
+        "A listing failed, a command of restore or of -R with --keep-going failed, can-i says no, or apply or \
+         diff failed for any reason.",
     ),
     (
         "2",
         "Invalid command line or configuration, daemon not reachable or not trusted, credential refused or \
-         not sufficient, IPVS not available, response not understood, or output lost. A change was not made, or not completely: the message says so.",
+         not sufficient, IPVS not available, response not understood, or output lost. A change was not made, or not completely: the message says so. \
+         Of diff and of apply --dry-run: something would change.",
     ),
     (
         "3",

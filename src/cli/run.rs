@@ -17,6 +17,8 @@ use super::{
     restore::{self, RestoreOptions},
     scripts::Script,
     settings,
+    table_args::{TablesArgs, TablesCommand},
+    tables,
     target::Target,
     token, version, watch,
 };
@@ -37,7 +39,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, stdout_is_closed: bool
         Ok(code) => code,
         Err(error) => {
             report_error(&program, &error, color);
-            error.exit_code()
+            match error.exit_code() {
+                2 if args::has_plan(&words) => 1,
+                code => code,
+            }
         }
     }
 }
@@ -117,14 +122,7 @@ fn run_subcommand(words: &[String], out: &mut Stdout, color: &mut Color) -> Resu
         Subcommand::Help { word: Some(word) } => help::write_topic(out, &word)?,
         Subcommand::Version => version::show(&options, out)?,
         Subcommand::Info => return read(&options, out, &ReadCommand::Info),
-        Subcommand::Settings { settings } => {
-            let assignments = settings::assignments(&settings)?;
-            if assignments.is_empty() {
-                return read(&options, out, &ReadCommand::Settings(settings));
-            }
-            options.reject_all()?;
-            settings::set(&Target::select(&options)?, &assignments)?;
-        }
+        Subcommand::Settings { settings } => return run_settings(settings, &options, out),
         Subcommand::Connections(args) => {
             return read(&options, out, &ReadCommand::Connections(args.into()));
         }
@@ -141,6 +139,12 @@ fn run_subcommand(words: &[String], out: &mut Stdout, color: &mut Color) -> Resu
             options.reject_all()?;
             return replace::restore(args, &options, &SystemResolver::default(), out);
         }
+        Subcommand::Apply(args) => return tables::apply(args, &options, out),
+        Subcommand::Diff(args) => return tables::diff(args, &options, out),
+        Subcommand::Tables(args) => return run_tables(args, &options, out),
+        Subcommand::Export(args) => {
+            return read(&options, out, &ReadCommand::Export(args.owner));
+        }
         Subcommand::Directors => return directors::show(&options, out),
         Subcommand::Whoami => return read(&options, out, &ReadCommand::Whoami),
         Subcommand::CanI { verb, service } => {
@@ -155,4 +159,24 @@ fn run_subcommand(words: &[String], out: &mut Stdout, color: &mut Color) -> Resu
         Subcommand::Man => man::write(out)?,
     }
     Ok(0)
+}
+
+fn run_settings(words: Vec<String>, options: &Options, out: &mut Stdout) -> Result<u8, CliError> {
+    let assignments = settings::assignments(&words)?;
+    if assignments.is_empty() {
+        return read(options, out, &ReadCommand::Settings(words));
+    }
+    options.reject_all()?;
+    settings::set(&Target::select(options)?, &assignments)?;
+    Ok(0)
+}
+
+fn run_tables(args: TablesArgs, options: &Options, out: &mut Stdout) -> Result<u8, CliError> {
+    match args.command {
+        None => read(options, out, &ReadCommand::Tables),
+        Some(TablesCommand::Show { owner }) => {
+            read(options, out, &ReadCommand::DeclaredTable(owner))
+        }
+        Some(TablesCommand::Delete(args)) => tables::delete(args, options, out),
+    }
 }

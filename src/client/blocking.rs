@@ -39,8 +39,8 @@ pub(super) const NDJSON: &str = "application/x-ndjson";
 
 /// Time limit of opening a connection. The system's default is minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Size limit of a problem document in bytes.
-const MAX_PROBLEM: u64 = 1 << 20;
+/// Size limit of a problem document in bytes. That of an apply has up to 1000 operations.
+const MAX_PROBLEM: u64 = 4 << 20;
 /// Size limit of a response that is kept in memory, and of a text, in bytes. 600,000 real servers
 /// with counters and rates are smaller.
 const MAX_DOCUMENT: usize = 256 << 20;

@@ -135,6 +135,8 @@ pub struct Problem {
     pub hint: Option<String>,
     /// Id of the request, which the daemon's log has too.
     pub request_id: Option<String>,
+    /// The document as the daemon has sent it.
+    pub json: Vec<u8>,
 }
 
 /// The machine-readable reason of a problem. Compares with [`Reason`].
@@ -178,6 +180,7 @@ impl Problem {
             violations: errors,
             hint,
             request_id,
+            json: body.to_vec(),
         })
     }
 }

@@ -220,8 +220,12 @@ pub(super) struct ServerJson {
     upper_threshold: u32,
     lower_threshold: u32,
     tunnel: Option<TunnelJson>,
+    /// The servers of declared tables have no connections.
+    #[serde(default)]
     active_connections: u32,
+    #[serde(default)]
     inactive_connections: u32,
+    #[serde(default)]
     persistent_connections: u32,
     #[serde(default)]
     stats: Stats,
@@ -237,7 +241,9 @@ struct TunnelJson {
     checksum: Checksum,
 }
 
-fn entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ServiceEntry>, D::Error> {
+pub(super) fn entries<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<ServiceEntry>, D::Error> {
     let services = Vec::<ServiceJson>::deserialize(deserializer)?;
     Ok(services.into_iter().map(ServiceEntry::from).collect())
 }

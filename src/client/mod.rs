@@ -60,6 +60,7 @@ mod options;
 mod read;
 mod rules;
 mod spec;
+mod tables;
 mod tls;
 mod tls_stream;
 mod token;
@@ -86,6 +87,10 @@ pub use self::{
     spec::{
         PersistencePatch, ServerPatch, ServerSpec, ServicePatch, ServiceSpec, TimeoutsPatch,
         TunnelPatch,
+    },
+    tables::{
+        Adopt, Applied, ApplyOptions, ApplySummary, DeclaredTable, LastApply, OnFailure,
+        OperationError, TableOperation, TableOverview, TableSpec, TableStatus,
     },
     token::{Token, TokenError},
     trust::{CertificateFault, ClientCertificateFault, Time, Untrusted},

@@ -307,7 +307,10 @@ impl Client {
         }
     }
 
-    fn resource<T: DeserializeOwned>(&self, path: &str) -> Result<Resource<T>, ClientError> {
+    pub(super) fn resource<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<Resource<T>, ClientError> {
         let (json, response) = self.get_until(path, self.deadline())?;
         Ok(Resource {
             value: serde_json::from_slice(&json)?,
@@ -325,7 +328,7 @@ pub(crate) fn service_path(key: ServiceKey, include: Include) -> String {
 // === impl Resource ===
 
 impl<T> Resource<T> {
-    fn map<U>(self, f: impl FnOnce(T) -> U) -> Resource<U> {
+    pub(super) fn map<U>(self, f: impl FnOnce(T) -> U) -> Resource<U> {
         Resource {
             value: f(self.value),
             etag: self.etag,

@@ -327,7 +327,7 @@ impl Client {
         Ok(())
     }
 
-    fn send_write(
+    pub(super) fn send_write(
         &self,
         method: &str,
         mut path: String,

@@ -13,6 +13,7 @@ mod network;
 mod recorded;
 mod restore;
 mod subcommands;
+mod tables;
 mod tls;
 mod tls_server;
 mod watch;

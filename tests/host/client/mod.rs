@@ -3,6 +3,7 @@
 
 mod director;
 mod requests;
+mod tables;
 
 use ipvsd::{
     client::{

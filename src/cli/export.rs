@@ -1,0 +1,108 @@
+//! `ipvsctl export`: the running table as a file for `ipvsctl apply`.
+
+use std::{collections::HashSet, io::Write};
+
+use serde::Deserialize;
+use yaml_serde::{Mapping, Value};
+
+use super::{error::CliError, options::Format, output::write_json};
+use crate::{
+    client::{Client, Include},
+    model::Owner,
+};
+
+/// A page of services, their fields in their order.
+#[derive(Deserialize)]
+struct Page {
+    services: Vec<Mapping>,
+}
+
+/// Members that are no configuration, or that the id repeats.
+const SERVICE_OTHERS: [&str; 11] = [
+    "protocol",
+    "address",
+    "port",
+    "fwmark",
+    "family",
+    "server_count",
+    "stats",
+    "rates",
+    "etag",
+    "changed",
+    "owner",
+];
+const SERVER_OTHERS: [&str; 11] = [
+    "address",
+    "port",
+    "active_connections",
+    "inactive_connections",
+    "persistent_connections",
+    "stats",
+    "rates",
+    "etag",
+    "effective_weight",
+    "holds",
+    "membership",
+];
+
+/// Writes the services by id, their servers in the kernel's order, which schedulers use. `owner`: only
+/// the services that its table declares.
+pub(super) fn write(
+    client: &Client,
+    owner: Option<&Owner>,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let declared: Option<HashSet<String>> = match owner {
+        Some(owner) => {
+            let services = client.table(owner)?.value.spec.services;
+            Some(services.iter().map(|s| s.key.to_string()).collect())
+        }
+        None => None,
+    };
+    let is_wanted = |service: &Mapping| {
+        let id = service.get("id").and_then(Value::as_str);
+        declared
+            .as_ref()
+            .is_none_or(|declared| id.is_some_and(|id| declared.contains(id)))
+    };
+    let mut services = Vec::new();
+    for page in client.service_pages(Include::default(), false)? {
+        let Page { services: page } = serde_json::from_slice(&page)?;
+        services.extend(page.into_iter().filter(is_wanted).map(configuration));
+    }
+    let mut document = Mapping::new();
+    if let Some(owner) = owner {
+        document.insert("owner".into(), owner.as_str().into());
+    }
+    document.insert("services".into(), Value::Sequence(services));
+    let format = match format {
+        Format::Table => Format::Yaml,
+        format => format,
+    };
+    write_json(out, format, &serde_json::to_vec(&document)?)
+}
+
+/// A service without what is no configuration, and without what is the default.
+fn configuration(mut service: Mapping) -> Value {
+    retain(&mut service, &SERVICE_OTHERS);
+    if let Some(Value::Sequence(servers)) = service.get_mut("servers") {
+        for server in servers.iter_mut().filter_map(Value::as_mapping_mut) {
+            retain(server, &SERVER_OTHERS);
+        }
+    }
+    Value::Mapping(service)
+}
+
+fn retain(members: &mut Mapping, others: &[&str]) {
+    members.retain(|name, value| {
+        let name = name.as_str().unwrap_or_default();
+        let is_default = match name {
+            "scheduler_flags" => value.as_sequence().is_some_and(Vec::is_empty),
+            "one_packet" => value.as_bool() == Some(false),
+            "upper_threshold" | "lower_threshold" => value.as_u64() == Some(0),
+            _ => false,
+        };
+        !is_default && !others.contains(&name)
+    });
+}

@@ -1,0 +1,169 @@
+//! The plan of an apply as text: a line for each operation.
+
+use std::io;
+
+use serde_json::Value;
+
+use super::{
+    options::Color,
+    output::{Paint, Stdout},
+};
+use crate::client::{Applied, ApplySummary, TableOperation};
+
+/// Members of a resource that its id has.
+const IDENTITY: [&str; 6] = ["id", "protocol", "address", "port", "fwmark", "family"];
+
+/// Writes the operations and the outcome.
+pub(super) fn write(out: &mut Stdout, applied: &Applied, color: Color) -> io::Result<()> {
+    for operation in &applied.operations {
+        let (sign, paint) = match operation.op.split('_').next() {
+            Some("create" | "start") => ('+', Paint::GREEN),
+            Some("delete" | "stop") => ('-', Paint::RED),
+            _ => ('~', Paint::YELLOW),
+        };
+        out.write_line(&format!("{sign} {}", line(operation)), Some(&paint), color)?;
+    }
+    let shown = applied.operations.len() as u64;
+    if applied.operations_total > shown {
+        let rest = applied.operations_total - shown;
+        out.write_line(&format!("and {rest} operations more"), None, color)?;
+    }
+    out.write_line(&summary(applied), None, color)
+}
+
+fn line(operation: &TableOperation) -> String {
+    let resource = match operation.op.split_once('_') {
+        Some((_, resource)) => resource.replace('_', " "),
+        None => operation.op.clone(),
+    };
+    let service = operation.service.map(|key| key.to_string());
+    let server = operation.server.map(|key| key.to_string());
+    let names = [Some(resource), service, server].into_iter().flatten();
+    let (before, after) = (fields(&operation.before), fields(&operation.after));
+    let changes = match (&operation.before, &operation.after) {
+        (Some(_), Some(_)) => changes(&before, &after),
+        (None, Some(_)) => created(&after),
+        // A deletion.
+        _ => Vec::new(),
+    };
+    let mut line = names.collect::<Vec<_>>().join(" ");
+    if !changes.is_empty() {
+        line += &format!(" {}", changes.join(", "));
+    }
+    match (&operation.error, operation.result.as_str()) {
+        (Some(error), result) => line += &format!(": {result}: {}", error.detail),
+        (None, "planned" | "done") => {}
+        (None, result) => line += &format!(": {result}"),
+    }
+    if !operation.lost.is_empty() {
+        line += &format!(" (lost: {})", operation.lost.join(", "));
+    }
+    line
+}
+
+/// The members below the name of the resource, with the values as text. Those of a member that has
+/// members have its name, too.
+fn fields(value: &Option<Value>) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for member in value.iter().filter_map(Value::as_object) {
+        for resource in member.values() {
+            collect(resource, "", &mut found);
+        }
+    }
+    found
+}
+
+fn collect(value: &Value, name: &str, found: &mut Vec<(String, String)>) {
+    let text = match value {
+        Value::Object(members) => {
+            for (member, value) in members {
+                match name {
+                    "" => collect(value, member, found),
+                    name => collect(value, &format!("{name}.{member}"), found),
+                }
+            }
+            return;
+        }
+        Value::String(text) => text.clone(),
+        Value::Array(values) => {
+            let values = values.iter().map(|value| match value {
+                Value::String(text) => text.clone(),
+                value => value.to_string(),
+            });
+            values.collect::<Vec<_>>().join(",")
+        }
+        value => value.to_string(),
+    };
+    found.push((name.to_owned(), text));
+}
+
+/// What is not the default.
+fn created(fields: &[(String, String)]) -> Vec<String> {
+    let is_default = |name: &str, value: &str| match value {
+        "" | "false" | "null" => true,
+        "0" => name.ends_with("_threshold"),
+        _ => IDENTITY.contains(&name),
+    };
+    let shown = fields
+        .iter()
+        .filter(|(name, value)| !is_default(name, value));
+    shown
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect()
+}
+
+fn changes(before: &[(String, String)], after: &[(String, String)]) -> Vec<String> {
+    let value = |fields: &[(String, String)], name: &str| {
+        let field = fields.iter().find(|(other, _)| other == name);
+        let value = field.map(|(_, value)| value.clone());
+        value
+            .filter(|value| !value.is_empty())
+            .unwrap_or_else(|| "none".to_owned())
+    };
+    let names = after.iter().map(|(name, _)| name);
+    let only_before = before.iter().map(|(name, _)| name);
+    let only_before = only_before.filter(|name| !after.iter().any(|(other, _)| other == *name));
+    names
+        .chain(only_before)
+        .map(|name| format!("{name} {} -> {}", value(before, name), value(after, name)))
+        .collect()
+}
+
+fn summary(applied: &Applied) -> String {
+    let ApplySummary {
+        create,
+        update,
+        delete,
+        unchanged,
+    } = applied.summary;
+    let (outcome, plan) = (&applied.outcome, &applied.plan);
+    match outcome.as_str() {
+        "unchanged" => format!("unchanged: {unchanged} services and servers"),
+        "applied" => format!(
+            "applied: {create} created, {update} edited, {delete} deleted, {unchanged} unchanged; \
+             generation {}",
+            applied.generation
+        ),
+        "planned" => format!(
+            "planned: {create} to create, {update} to edit, {delete} to delete, {unchanged} unchanged; \
+             plan {plan}"
+        ),
+        _ => {
+            let count = |result: &str| {
+                let operations = applied.operations.iter();
+                operations.filter(|one| one.result == result).count()
+            };
+            let counts =
+                ["done", "failed", "undone", "skipped"].map(|result| (count(result), result));
+            let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+            let counts: Vec<_> = counts
+                .map(|(count, result)| format!("{count} {result}"))
+                .collect();
+            format!(
+                "{outcome}: {}; apply {}",
+                counts.join(", "),
+                applied.apply_id
+            )
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Arguments of the subcommands of declared tables.
+
+use std::path::PathBuf;
+
+use clap::{
+    ValueHint,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+
+use crate::{
+    client::{Adopt, EntityTag, OnFailure},
+    model::{Deletions, Owner},
+};
+
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct ApplyArgs {
+    /// YAML or JSON, - for standard input, or a directory with *.json, *.yaml and *.yml
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    pub file: PathBuf,
+    /// Owner of the services [default: owner in the file]
+    #[arg(long, value_name = "NAME")]
+    pub owner: Option<Owner>,
+    /// Show what would change, and change nothing; exit code 2 if something would
+    #[arg(long)]
+    pub dry_run: bool,
+    /// When an operation fails: undo the others, execute no further ones, or execute the others
+    #[arg(long, value_name = "WHAT", default_value = "rollback", value_parser = on_failure())]
+    pub on_failure: OnFailure,
+    /// Refuse to execute other operations than those of this plan, such as p-0123456789abcdef
+    #[arg(long, value_name = "PLAN")]
+    pub expect_plan: Option<String>,
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct DiffArgs {
+    /// As of apply [default: the declared table]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    pub file: Option<PathBuf>,
+    /// Owner of the services [default: owner in the file]
+    #[arg(long, value_name = "NAME", required_unless_present = "file")]
+    pub owner: Option<Owner>,
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// What an apply may do.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct Limits {
+    /// Limit of deleted services, and of deleted servers: a number, or a part of those there are
+    #[arg(long, value_name = "N|N%", default_value = "30%", requires = "file")]
+    pub max_deletes: Deletions,
+    /// Services to take over: none, those of no table, or those of other owners too
+    #[arg(long, value_name = "WHICH", default_value = "none", value_parser = adopt())]
+    #[arg(requires = "file")]
+    pub adopt: Adopt,
+    /// Keep the weights of servers that exist
+    #[arg(long, requires = "file")]
+    pub keep_weights: bool,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+#[command(disable_help_subcommand = true)]
+pub(super) struct TablesArgs {
+    #[command(subcommand)]
+    pub command: Option<TablesCommand>,
+}
+
+#[derive(clap::Subcommand, Clone, Debug)]
+pub(super) enum TablesCommand {
+    /// Print a declared table with its state, as a file that apply accepts
+    Show {
+        /// Owner of the table
+        owner: Owner,
+    },
+    /// Delete a declared table, and its services in the kernel
+    Delete(DeleteTableArgs),
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct DeleteTableArgs {
+    /// Owner of the table
+    pub owner: Owner,
+    /// Number of services that the table declares
+    #[arg(long, value_name = "NUMBER", conflicts_with = "if_match")]
+    #[arg(required_unless_present = "if_match")]
+    pub confirm: Option<u64>,
+    /// etag of the table, as tables show prints it
+    #[arg(long, value_name = "ETAG")]
+    pub if_match: Option<EntityTag>,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct ExportArgs {
+    /// Only the services that the table of this owner declares [default: all services]
+    #[arg(long, value_name = "NAME")]
+    pub owner: Option<Owner>,
+}
+
+fn on_failure() -> impl TypedValueParser<Value = OnFailure> {
+    PossibleValuesParser::new(["rollback", "stop", "continue"]).map(|word| match word.as_str() {
+        "stop" => OnFailure::Stop,
+        "continue" => OnFailure::Continue,
+        _ => OnFailure::Rollback,
+    })
+}
+
+fn adopt() -> impl TypedValueParser<Value = Adopt> {
+    PossibleValuesParser::new(["none", "unmanaged", "any"]).map(|word| match word.as_str() {
+        "unmanaged" => Adopt::Unmanaged,
+        "any" => Adopt::Any,
+        _ => Adopt::None,
+    })
+}

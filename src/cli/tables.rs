@@ -1,0 +1,208 @@
+//! `ipvsctl apply`, `diff` and `tables`.
+
+use std::io::Write;
+
+use super::{
+    error::CliError,
+    options::{Format, Options},
+    outcome::{self, idempotent},
+    output::{Stdout, write_json, write_table},
+    plan,
+    table_args::{ApplyArgs, DeleteTableArgs, DiffArgs, Limits},
+    table_file::TableFile,
+    target::Target,
+};
+use crate::{
+    client::{
+        Applied, ApplyOptions, Client, ClientError, DeleteOptions, Precondition, TableOverview,
+    },
+    model::Owner,
+};
+
+/// Exit code of a plan that changes something.
+const CHANGES: u8 = 2;
+
+/// Makes the services of an owner what a file declares; returns the exit code.
+pub(super) fn apply(args: ApplyArgs, options: &Options, out: &mut Stdout) -> Result<u8, CliError> {
+    options.reject_all()?;
+    let ApplyArgs {
+        file,
+        owner,
+        dry_run,
+        on_failure,
+        expect_plan,
+        limits,
+    } = args;
+    let Limits {
+        max_deletes,
+        adopt,
+        keep_weights,
+    } = limits;
+    let table = TableFile::read(&file)?;
+    let owner = table.owner(owner)?;
+    let json = table.json(keep_weights)?;
+    let apply_options = ApplyOptions {
+        dry_run,
+        on_failure,
+        max_deletes,
+        adopt,
+        expect_plan,
+        precondition: Precondition::None,
+    };
+    let target = Target::select(options)?;
+    let mut applied = idempotent(|| {
+        target
+            .client
+            .apply_table_json(&owner, &json, &apply_options)
+    });
+    if let Err(ClientError::Refused(problem)) = &mut applied {
+        problem.detail = table.locate(&problem.detail);
+    }
+    report(applied, &target, &owner, options, out)
+}
+
+/// Shows what an apply would change, or the drift of the declared table; returns the exit code.
+pub(super) fn diff(args: DiffArgs, options: &Options, out: &mut Stdout) -> Result<u8, CliError> {
+    if options.all {
+        return Err(CliError::AllHasNoPlan);
+    }
+    let DiffArgs {
+        file,
+        owner,
+        limits,
+    } = args;
+    if let Some(file) = file {
+        let args = ApplyArgs {
+            file,
+            owner,
+            dry_run: true,
+            on_failure: Default::default(),
+            expect_plan: None,
+            limits,
+        };
+        return apply(args, options, out);
+    }
+    let owner = owner.ok_or(CliError::NoOwner)?;
+    let target = Target::select(options)?;
+    let drift = target.client.drift(&owner).map(|(_, json)| json);
+    report(drift, &target, &owner, options, out)
+}
+
+/// Deletes a declared table; returns the exit code.
+pub(super) fn delete(
+    args: DeleteTableArgs,
+    options: &Options,
+    out: &mut Stdout,
+) -> Result<u8, CliError> {
+    options.reject_all()?;
+    let DeleteTableArgs {
+        owner,
+        confirm,
+        if_match,
+    } = args;
+    let delete_options = DeleteOptions {
+        precondition: Precondition::from(if_match),
+        ..DeleteOptions::default()
+    };
+    let target = Target::select(options)?;
+    let delete = || {
+        let client = &target.client;
+        client.delete_table_json(&owner, confirm, &delete_options)
+    };
+    let deleted = idempotent(delete).map(Option::unwrap_or_default);
+    report(deleted, &target, &owner, options, out)
+}
+
+/// Writes what an apply did, also one that failed; returns the exit code.
+fn report(
+    result: Result<Vec<u8>, ClientError>,
+    target: &Target,
+    owner: &Owner,
+    options: &Options,
+    out: &mut Stdout,
+) -> Result<u8, CliError> {
+    let check = format!("tables show {owner}");
+    let mut write = |applied: &Applied, json: &[u8]| match options.format {
+        Format::Table => Ok(plan::write(out, applied, options.color)?),
+        format => write_json(out, format, json),
+    };
+    match result {
+        Ok(json) => {
+            let applied: Applied = serde_json::from_slice(&json)?;
+            write(&applied, &json)?;
+            let has_plan = applied.outcome == "planned" && applied.operations_total > 0;
+            Ok(if has_plan { CHANGES } else { 0 })
+        }
+        Err(ClientError::Refused(problem)) => {
+            if let Some(applied) = problem.applied() {
+                write(&applied, &problem.json)?;
+                out.flush()?;
+            }
+            Err(ClientError::Refused(problem).into())
+        }
+        Err(error) => Err(outcome::explain_with(error.into(), target, &check)),
+    }
+}
+
+/// Lists the declared tables.
+pub(super) fn list(client: &Client, format: Format, out: &mut dyn Write) -> Result<(), CliError> {
+    const HEADINGS: [&str; 7] = [
+        "OWNER",
+        "GENERATION",
+        "STATE",
+        "SERVICES",
+        "SERVERS",
+        "LAST OUTCOME",
+        "LAST APPLY",
+    ];
+    if format != Format::Table {
+        let (_, json) = client.get::<TableList>("/v1/tables")?;
+        return write_json(out, format, &json);
+    }
+    let row = |table: TableOverview| {
+        let (outcome, time) = match table.status.last_apply {
+            Some(last) => (last.outcome, last.end_time),
+            None => Default::default(),
+        };
+        vec![
+            table.owner,
+            table.generation.to_string(),
+            table.status.state,
+            table.service_count.to_string(),
+            table.server_count.to_string(),
+            outcome,
+            time,
+        ]
+    };
+    let rows: Vec<_> = client.tables()?.into_iter().map(row).collect();
+    Ok(write_table(out, &HEADINGS, &rows)?)
+}
+
+/// Prints a declared table.
+pub(super) fn show(
+    client: &Client,
+    owner: &Owner,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let format = match format {
+        Format::Table => Format::Yaml,
+        format => format,
+    };
+    let (_, json) = client.get::<Declared>(&format!("/v1/tables/{owner}"))?;
+    write_json(out, format, &json)
+}
+
+/// What makes a response a list of tables.
+#[derive(serde::Deserialize)]
+struct TableList {
+    #[serde(rename = "tables")]
+    _tables: Vec<serde::de::IgnoredAny>,
+}
+
+/// What makes a response a table.
+#[derive(serde::Deserialize)]
+struct Declared {
+    #[serde(rename = "services")]
+    _services: Vec<serde::de::IgnoredAny>,
+}
