@@ -173,7 +173,7 @@ impl Document {
             timeouts,
             sync_daemons,
             settings,
-            _revision: _,
+            ..
         } = self;
         let mut errors = Vec::new();
         let mut keep = |result: Result<(), Error>| errors.extend(result.err());
@@ -212,22 +212,24 @@ impl Document {
             keep(result.map(drop).map_err(|error| error.below("settings")));
         }
         report(&errors)?;
-        let values = |settings: BTreeMap<_, _>| {
-            let values = settings
-                .into_iter()
-                .filter_map(|(name, field)| match field {
-                    Field::Set(value) => Some((name, value)),
-                    Field::Keep | Field::Clear => None,
-                });
-            values.collect()
-        };
         Ok(State {
-            settings: settings.map(values),
+            settings: settings.map(set_values),
             timeouts,
             services: services.transpose()?,
             sync_daemons: sync_daemons.map(|_| daemons),
         })
     }
+}
+
+/// The values that are set.
+fn set_values<K: Ord, V>(settings: BTreeMap<K, Field<V>>) -> BTreeMap<K, V> {
+    let values = settings
+        .into_iter()
+        .filter_map(|(name, field)| match field {
+            Field::Set(value) => Some((name, value)),
+            Field::Keep | Field::Clear => None,
+        });
+    values.collect()
 }
 
 /// Reports all invalid fields.
