@@ -72,7 +72,7 @@ pub trait TypedQuery: Clone + Debug + Eq + Hash + Send + 'static {
         answer.ok_or_else(|| Error::new(Reason::Internal, "the query reads nothing"))
     }
 
-    /// Tells what a result shows of services and servers.
+    /// Reports what a result shows of services and servers.
     fn show(&self, _answer: &Self::Answer, _see: &mut dyn FnMut(Seen<'_>)) {}
 
     /// Whether a result has the object that `op` made or edited. If it has not, another program has

@@ -157,7 +157,7 @@ impl WatchCache {
                 self.state().forget();
                 return NextDump::End;
             }
-            // Whoever watches next finds out what has changed.
+            // The next watcher finds out what has changed.
             (0, Some(until)) => return NextDump::In(until.duration_since(now)),
             _ => {}
         }
@@ -271,7 +271,7 @@ impl WatchCache {
 // === impl Read ===
 
 impl Read {
-    /// The read has ended. `show` tells what its result shows.
+    /// The read has ended. `show` reports what its result shows.
     pub fn finish(self, show: impl FnOnce(&mut dyn FnMut(Seen<'_>))) -> Finished {
         let is_known = self.cache.is_known();
         let (mut again, mut is_whole, mut first) = (false, false, None);

@@ -49,7 +49,7 @@ pub(super) struct Comparison<'a> {
     /// Whether an object is missing that the read may have left out.
     pub(super) again: bool,
     /// Whether the read shows an object that differs from the table, and the events since it began do not
-    /// tell what becomes of it.
+    /// report what becomes of it.
     pub(super) differs: bool,
 }
 

@@ -106,12 +106,12 @@ fn what_an_operation_has_overwritten_is_an_event_before_it() {
     world.cache.state().executed([&set(3)].into_iter(), None);
     world.cache.state().end_ops();
     let events = world.events_after(first);
-    let told: Vec<_> = events
+    let reported: Vec<_> = events
         .iter()
         .map(|event| (matches!(event.origin, Origin::Foreign), parts(event).1))
         .collect();
     let text = |weight| Some(format!("{:?}", server_config(weight)));
-    assert_eq!(told, [(true, text(2)), (false, text(3))]);
+    assert_eq!(reported, [(true, text(2)), (false, text(3))]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::model::{ServerConfig, ServerKey, ServiceConfig, ServiceKey, TargetSer
 /// deleted with the outcome, so that one is found at the start if the daemon ended in between.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::app) struct Pending {
-    /// Its id.
+    /// Id of the apply.
     pub apply_id: String,
     /// Who sent it.
     pub principal: String,

@@ -19,7 +19,7 @@ use crate::{
 pub struct DeclaredTable {
     /// Whose it is.
     pub owner: Owner,
-    /// Its services.
+    /// The declared services.
     pub services: BTreeMap<ServiceKey, Arc<TargetService>>,
     /// The rest of it.
     pub state: TableState,
@@ -44,7 +44,7 @@ pub struct TableState {
 /// The last apply of a table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastApply {
-    /// Its id.
+    /// Id of the apply.
     pub apply_id: String,
     /// When it ended (RFC 3339).
     pub end_time: String,
@@ -181,7 +181,7 @@ impl Registry {
         self.read(|tables| tables.claims.clone())
     }
 
-    /// Whether there is room for a table of an owner, and whether it can be stored.
+    /// Whether an owner may have a table, and whether it can be stored.
     pub(super) fn check(&self, owner: &Owner) -> Result<(), Error> {
         if let Some(error) = self.store.unavailable_because() {
             return Err(error.clone().into());

@@ -85,9 +85,9 @@ pub enum OperationResult {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lost {
-    /// Its counters.
+    /// The counters.
     Counters,
-    /// Its connections.
+    /// The connections.
     Connections,
     /// The place of servers in the kernel's order.
     ServerOrder,

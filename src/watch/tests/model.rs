@@ -60,7 +60,7 @@ pub(super) struct Dump {
     pub(super) done: usize,
 }
 
-/// A watcher: what it knows, and what it has been told.
+/// A watcher: what it knows, and what it has been reported.
 pub(super) struct Client {
     pub(super) cursor: Cursor,
     pub(super) known: Shown,
@@ -73,7 +73,7 @@ pub(super) struct World {
     /// What each object has been, from the begin or the last reload on.
     pub(super) history: BTreeMap<Object, Vec<Option<String>>>,
     /// What the events said of each object, as an index into its history.
-    pub(super) told: BTreeMap<Object, usize>,
+    pub(super) reported: BTreeMap<Object, usize>,
     pub(super) auditor: Cursor,
     pub(super) worker: Option<(Task, Option<Read>, u8)>,
     pub(super) dump: Option<Dump>,
@@ -208,7 +208,7 @@ pub(super) fn parts(event: &Event) -> (Option<String>, Option<String>) {
 // === impl Client ===
 
 impl Client {
-    /// Takes one step. Returns whether there was any. A client that has received a state must be told
+    /// Takes one step. Returns whether there was any. A client that has received a state must be reported
     /// exactly how it changes.
     pub(super) fn step(&mut self, state: &State, is_exact: bool) -> bool {
         match self.cursor.advance(state) {
@@ -262,7 +262,7 @@ impl World {
             kernel: Kernel::default(),
             world: 0,
             history: BTreeMap::new(),
-            told: BTreeMap::new(),
+            reported: BTreeMap::new(),
             auditor: Cursor::at(begin),
             worker: None,
             dump: None,
@@ -311,20 +311,20 @@ impl World {
                 self.world += 1;
                 self.cache.connected(self.world);
                 self.history.clear();
-                self.told.clear();
+                self.reported.clear();
                 self.dump = None;
                 self.worker = None;
                 self.cache.state().end_ops();
             }
             Tick::Forget => {
                 self.cache.state().forget();
-                self.told.clear();
+                self.reported.clear();
             }
         }
         self.audit();
     }
 
-    /// Each event tells a state that the object has had, after the one that was told before.
+    /// Each event reports a state that the object has had, after the one that was reported before.
     pub(super) fn audit(&mut self) {
         loop {
             match self.auditor.advance(&self.cache.state()) {
@@ -334,12 +334,12 @@ impl World {
                         let key = event.object();
                         let (_, after) = parts(&event);
                         let history = self.history.entry(key).or_insert_with(|| vec![None]);
-                        let from = self.told.get(&key).map_or(0, |told| *told);
+                        let from = self.reported.get(&key).map_or(0, |reported| *reported);
                         let found = history.iter().skip(from).position(|state| *state == after);
                         let found = found.unwrap_or_else(|| {
                             panic!("{event:?} is not in {history:?} from {from} on")
                         });
-                        self.told.insert(key, from + found);
+                        self.reported.insert(key, from + found);
                     }
                 }
                 _ => {}
