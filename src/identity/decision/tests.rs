@@ -178,6 +178,7 @@ fn documented(
         "create_server",
         "update_server",
         "delete_server",
+        "apply_table",
     ];
     let name = verb.as_str();
     let Some(role) = role else { return false };
