@@ -92,8 +92,10 @@ impl LastSeen {
         let present: HashSet<_> = keys().collect();
         let gone = self.services.keys().copied();
         let gone: Vec<_> = gone.filter(|key| !present.contains(key)).collect();
+        let existing = comparison.touched.services_of_servers();
         for key in gone {
-            if comparison.leaves_out(comparison.touched.service(key)) {
+            let touched = comparison.touched.service(key);
+            if comparison.leaves_out(touched.or(existing.contains(&key).then_some(false))) {
                 continue;
             }
             if entries.len() >= SNAPSHOT && !doubtful.contains(&key) {
@@ -108,7 +110,10 @@ impl LastSeen {
     /// Compares with a read that has not found the service.
     pub(super) fn see_missing(&mut self, key: ServiceKey, comparison: &mut Comparison<'_>) {
         let is_known = self.services.contains_key(&key);
-        if is_known && !comparison.leaves_out(comparison.touched.service(key)) {
+        let existing = || comparison.touched.services_of_servers().contains(&key);
+        let touched = comparison.touched.service(key);
+        let touched = touched.or_else(|| existing().then_some(false));
+        if is_known && !comparison.leaves_out(touched) {
             self.remove(key, false, &mut comparison.found);
         }
     }

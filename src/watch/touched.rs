@@ -1,6 +1,6 @@
 //! What has changed while a read was in progress: of this, the read shows an unknown moment.
 
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet};
 
 use super::event::{Change, Event};
 use crate::model::{Op, ServerKey, ServiceKey};
@@ -94,6 +94,16 @@ impl Touched {
     /// Whether the service, apart from its servers, has changed, and there was an event of it.
     pub(super) fn service(&self, key: ServiceKey) -> Option<bool> {
         self.any(Touch::Service(key), key)
+    }
+
+    /// Services of which a server has changed: they have existed since the read began.
+    pub(super) fn services_of_servers(&self) -> HashSet<ServiceKey> {
+        let touches = self.some.keys();
+        let service = |touch: &Touch| match touch {
+            Touch::Server(key, _) => Some(*key),
+            _ => None,
+        };
+        touches.filter_map(service).collect()
     }
 
     /// Whether the server has changed, and there was an event of it.
