@@ -17,7 +17,6 @@ use super::{
     context::Caller,
     problem::Problem,
     query::{Query, QueryValue, query},
-    schema,
     shape::choice,
     state::Api,
     values::{Address, ServiceProtocol},
@@ -119,8 +118,8 @@ const USUAL_EVENT: usize = 768;
             description = "The id of the last event. Browsers send it when they connect again."),
     ),
     responses((
-        status = 200, description = "Events. The schema is that of the `data` of each.",
-        body = schema::WatchEvent, content_type = "text/event-stream",
+        status = 200, description = "Events. The schema of the `data` of each is `WatchEvent`.",
+        body = String, content_type = "text/event-stream",
         example = json!(concat!(
             "id: 5f3a9c0e71d2b846-1a\nevent: modified\n",
             "data: {\"type\":\"modified\",\"resource\":\"server\",\"service\":\"tcp-192.0.2.1-80\",…}\n\n"

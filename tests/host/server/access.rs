@@ -139,7 +139,10 @@ impl Guarded {
         let request = request.body(axum::body::Body::from(call.body.clone()));
         let response = self.router.clone().oneshot(request.unwrap()).await.unwrap();
         let (head, mut body) = response.into_parts();
-        let is_watch = call.path.starts_with("/v1/watch") || call.path.ends_with("/Watch");
+        // A mutated path can be that of a watch, too.
+        let is_events = head.headers.get("content-type");
+        let is_events = is_events.is_some_and(|kind| kind == "text/event-stream");
+        let is_watch = is_events || call.path.contains("IpvsService/Watch");
         let body = match is_watch && head.status == 200 {
             // It has no end.
             true => {
