@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::ensure;
 use clap::Args;
+use ipvsd::model::Sha256;
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
     client::Resumption,
@@ -144,8 +145,7 @@ impl Options {
         tls: &[(&'static str, String)],
     ) -> anyhow::Result<Daemon> {
         let policy = directory.join("policy.toml");
-        let hash = ring::digest::digest(&ring::digest::SHA256, TOKEN.as_bytes());
-        let hash: String = hash.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+        let hash = Sha256::of(TOKEN.as_bytes());
         let entry = format!("[[token]]\nname = \"bench\"\nsha256 = \"{hash}\"\nrole = \"admin\"\n");
         fs::write(&policy, entry)?;
         let listen = format!("{plain},tls:{secure}");

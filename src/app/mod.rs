@@ -58,8 +58,8 @@ pub use rules_text::RulesText;
 pub use services::service_key;
 pub use stats::{StatsReport, StatsRequest, TopServer, TopService};
 pub use tables::{
-    Adopt, ApplyOptions, ApplyOutcome, ApplyReport, DeclaredTable, Interrupted, LastApply, Lost,
-    OnFailure, OperationReport, OperationResult, RestoreOnStart, Summary, TableReport, TableState,
+    ApplyOptions, ApplyOutcome, ApplyReport, DeclaredTable, Interrupted, LastApply, Lost,
+    OperationReport, OperationResult, RestoreOnStart, Summary, TableReport, TableState,
     TableStatus,
 };
 pub use types::{Answer, Guard, Written};

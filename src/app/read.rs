@@ -19,8 +19,7 @@ impl App {
         context: &RequestContext,
         query: Q,
     ) -> Result<Cached<Q::Answer>, Error> {
-        let decision = context.principal.may_list();
-        self.recorded(context, Verb::ReadServices, None, decision)?;
+        self.may_list(context)?;
         self.run_query(context, query).await
     }
 
@@ -99,6 +98,12 @@ impl App {
         context.principal.may(Verb::ReadAudit, None, false)
     }
 
+    /// Decides about lists, and records a refusal.
+    pub(super) fn may_list(&self, context: &RequestContext) -> Result<(), Error> {
+        let decision = context.principal.may_list();
+        self.recorded(context, Verb::ReadServices, None, decision)
+    }
+
     /// Decides about a query, and records a refusal.
     fn may_query(&self, context: &RequestContext, query: &Query) -> Result<(), Error> {
         let decision = context.principal.may_query(query);
@@ -106,7 +111,7 @@ impl App {
     }
 
     /// Records a refusal.
-    fn recorded(
+    pub(super) fn recorded(
         &self,
         context: &RequestContext,
         verb: Verb,

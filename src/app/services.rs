@@ -195,11 +195,7 @@ impl App {
         let plan = move |services: &Arc<Table>| {
             let count = services.len() as u64;
             if count != confirm {
-                return Err(Error::new(
-                    Reason::ConfirmMismatch,
-                    format!("there are {count} services, not {confirm}; nothing was deleted"),
-                )
-                .with_violation("confirm", format!("{confirm} is not {count}")));
+                return Err(confirm_mismatch("there are", count, confirm));
             }
             Ok(Plan::of((count > 0).then(|| Op::Clear.into())))
         };
@@ -252,6 +248,13 @@ impl App {
         let written = Written::from(self.write(context, verb, transaction).await?);
         written.try_map(|found| found.ok_or_else(|| deleted_since(Error::service_not_found(key))))
     }
+}
+
+/// The error of a deletion that was confirmed with another number of services than those that there are.
+pub(super) fn confirm_mismatch(there_are: &str, count: u64, confirm: u64) -> Error {
+    let detail = format!("{there_are} {count} services, not {confirm}; nothing was deleted");
+    Error::new(Reason::ConfirmMismatch, detail)
+        .with_violation("confirm", format!("{confirm} is not {count}"))
 }
 
 /// The ETags of a service: with its servers and without.

@@ -23,6 +23,7 @@ mod services;
 mod settings;
 mod sync_daemons;
 mod tables;
+mod tables_failures;
 mod unattended;
 mod write_log;
 

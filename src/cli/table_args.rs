@@ -8,8 +8,8 @@ use clap::{
 };
 
 use crate::{
-    client::{Adopt, EntityTag, OnFailure},
-    model::{Deletions, Owner},
+    client::EntityTag,
+    model::{Adopt, Deletions, OnFailure, Owner},
 };
 
 #[derive(clap::Args, Clone, Debug)]
@@ -24,7 +24,7 @@ pub(super) struct ApplyArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// When an operation fails: undo the others, execute no further ones, or execute the others
-    #[arg(long, value_name = "WHAT", default_value = "rollback", value_parser = on_failure())]
+    #[arg(long, value_name = "WHAT", default_value = "rollback", value_parser = words(&OnFailure::WORDS))]
     pub on_failure: OnFailure,
     /// Refuse to execute other operations than those of this plan, such as p-0123456789abcdef
     #[arg(long, value_name = "PLAN")]
@@ -52,7 +52,7 @@ pub(super) struct Limits {
     #[arg(long, value_name = "N|N%", default_value = "30%", requires = "file")]
     pub max_deletes: Deletions,
     /// Services to take over: none, those of no table, or those of other owners too
-    #[arg(long, value_name = "WHICH", default_value = "none", value_parser = adopt())]
+    #[arg(long, value_name = "WHICH", default_value = "none", value_parser = words(&Adopt::WORDS))]
     #[arg(requires = "file")]
     pub adopt: Adopt,
     /// Keep the weights of servers that exist
@@ -98,18 +98,13 @@ pub(super) struct ExportArgs {
     pub owner: Option<Owner>,
 }
 
-fn on_failure() -> impl TypedValueParser<Value = OnFailure> {
-    PossibleValuesParser::new(["rollback", "stop", "continue"]).map(|word| match word.as_str() {
-        "stop" => OnFailure::Stop,
-        "continue" => OnFailure::Continue,
-        _ => OnFailure::Rollback,
-    })
-}
-
-fn adopt() -> impl TypedValueParser<Value = Adopt> {
-    PossibleValuesParser::new(["none", "unmanaged", "any"]).map(|word| match word.as_str() {
-        "unmanaged" => Adopt::Unmanaged,
-        "any" => Adopt::Any,
-        _ => Adopt::None,
+/// Parses a word of a list. clap refuses others.
+fn words<T: Copy + Default + Send + Sync + 'static>(
+    words: &'static [(&'static str, T)],
+) -> impl TypedValueParser<Value = T> {
+    let names = words.iter().map(|(word, _)| *word);
+    PossibleValuesParser::new(names).map(|text| {
+        let found = words.iter().find(|(word, _)| *word == text);
+        found.map(|(_, value)| *value).unwrap_or_default()
     })
 }

@@ -89,8 +89,8 @@ pub use self::{
         TunnelPatch,
     },
     tables::{
-        Adopt, Applied, ApplyOptions, ApplySummary, DeclaredTable, LastApply, OnFailure,
-        OperationError, TableOperation, TableOverview, TableSpec, TableStatus,
+        Applied, ApplyOptions, ApplySummary, DeclaredTable, LastApply, OperationError,
+        TableOperation, TableOverview, TableSpec, TableStatus,
     },
     token::{Token, TokenError},
     trust::{CertificateFault, ClientCertificateFault, Time, Untrusted},

@@ -10,7 +10,7 @@ use super::{
     spec::ServiceSpec,
     write::{DeleteOptions, Precondition},
 };
-use crate::model::{Deletions, Owner, ServerKey, ServiceEntry, ServiceKey};
+use crate::model::{Adopt, Deletions, OnFailure, Owner, ServerKey, ServiceEntry, ServiceKey};
 
 /// What an owner declares.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -38,30 +38,6 @@ pub struct ApplyOptions {
     pub expect_plan: Option<String>,
     /// Precondition on what is declared.
     pub precondition: Precondition,
-}
-
-/// What to do when an operation of an apply fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnFailure {
-    /// Undo the others.
-    #[default]
-    Rollback,
-    /// Execute no further ones.
-    Stop,
-    /// Execute the others.
-    Continue,
-}
-
-/// Which services an apply may take over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Adopt {
-    /// None.
-    #[default]
-    None,
-    /// Those that exist and belong to no table.
-    Unmanaged,
-    /// Those of other owners too. Requires the role `admin`.
-    Any,
 }
 
 /// What an apply did, or would do. Words that a newer daemon adds are kept as text.
@@ -199,32 +175,6 @@ struct TableJson {
     #[serde(deserialize_with = "super::json::entries")]
     services: Vec<ServiceEntry>,
     status: TableStatus,
-}
-
-// === impl OnFailure ===
-
-impl OnFailure {
-    /// The word of the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rollback => "rollback",
-            Self::Stop => "stop",
-            Self::Continue => "continue",
-        }
-    }
-}
-
-// === impl Adopt ===
-
-impl Adopt {
-    /// The word of the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Unmanaged => "unmanaged",
-            Self::Any => "any",
-        }
-    }
 }
 
 // === impl ApplyOptions ===

@@ -108,12 +108,11 @@ pub(super) fn guard(etag: &str) -> Result<Guard, Error> {
 
 /// Parses the `include` of a read; `default` if it is empty.
 pub(super) fn include(names: &[String], default: Include) -> Result<Include, Error> {
-    const NONE: Include = Include {
-        servers: false,
-        stats: false,
-        rates: false,
+    let mut include = if names.is_empty() {
+        default
+    } else {
+        Include::NONE
     };
-    let mut include = if names.is_empty() { default } else { NONE };
     for (i, name) in names.iter().enumerate() {
         match name.as_str() {
             "servers" => include.servers = true,

@@ -7,9 +7,7 @@ use super::{
     server_message, service_message,
 };
 use crate::{
-    app::{
-        ApplyReport, DeclaredTable, LastApply, OperationReport, Summary, TableReport, TableStatus,
-    },
+    app::{ApplyReport, DeclaredTable, LastApply, OperationReport, Summary, TableReport},
     model::{Include, Op, Server, ServerView, Service, ServiceView, TargetService},
     proto::v1::{self as pb, resource::Resource as Kind},
 };
@@ -21,13 +19,6 @@ pub const TABLE_TAGS: [u8; 2] = [(13 << 3) | 2, (15 << 3) | 2];
 
 /// The first byte of each flag of a scheduler in a service.
 pub const FLAG_TAG: u8 = (8 << 3) | 2;
-
-/// Configuration only.
-const BARE: Include = Include {
-    servers: false,
-    stats: false,
-    rates: false,
-};
 
 /// A table without its services.
 pub(super) fn table(report: &TableReport) -> pb::Table {
@@ -45,13 +36,7 @@ pub(super) fn table(report: &TableReport) -> pb::Table {
         server_count: count(report.table.server_count()),
         etag: etag.to_string(),
         status: Some(pb::TableStatus {
-            state: match report.status {
-                TableStatus::InSync => "in_sync",
-                TableStatus::Drifted => "drifted",
-                TableStatus::Applying => "applying",
-                TableStatus::Failed => "failed",
-            }
-            .to_owned(),
+            state: report.status.as_str().to_owned(),
             last_apply: state.last_apply.as_ref().map(pb::LastApply::from),
             lost: state.lost.iter().map(ToString::to_string).collect(),
         }),
@@ -65,12 +50,12 @@ pub(super) fn service(target: &TargetService) -> pb::Service {
         let server = Server::idle(server.key, server.config);
         pb::Server {
             etag: String::new(),
-            ..server_message::message(ServerView::new(&server, BARE))
+            ..server_message::message(ServerView::new(&server, Include::NONE))
         }
     });
     pb::Service {
         servers: servers.collect(),
-        ..service_message::without_servers(&ServiceView::bare(&service, BARE))
+        ..service_message::without_servers(&ServiceView::bare(&service, Include::NONE))
     }
 }
 
@@ -96,12 +81,13 @@ fn resource(op: Option<&Op>, value: Option<Value>) -> Option<pb::Resource> {
     let kind = match *op? {
         Op::CreateService(key, config) | Op::SetService(key, config) => {
             let service = Service::idle(key, config);
-            let message = service_message::without_servers(&ServiceView::bare(&service, BARE));
+            let message =
+                service_message::without_servers(&ServiceView::bare(&service, Include::NONE));
             Kind::Service(of_service(message, fields))
         }
         Op::CreateServer(_, key, config) | Op::SetServer(_, key, config) => {
             let server = Server::idle(key, config);
-            let message = server_message::message(ServerView::new(&server, BARE));
+            let message = server_message::message(ServerView::new(&server, Include::NONE));
             Kind::Server(of_server(message, fields))
         }
         _ => return None,

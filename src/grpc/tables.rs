@@ -14,28 +14,16 @@ use super::{
     service_message, status, table_message,
 };
 use crate::{
-    app::{Adopt, ApplyOptions, ApplyReport, DeclaredTable, Guard, OnFailure, RequestContext},
+    app::{ApplyOptions, ApplyReport, DeclaredTable, Guard, RequestContext},
     model::{
-        Deletions, Error, Etag, EtagScope, Owner, Reason, ServiceDraft, ServiceKey, TableDraft,
+        Adopt, Deletions, Error, Etag, EtagScope, OnFailure, Owner, Reason, ServiceDraft,
+        ServiceKey, TableDraft,
     },
     proto::v1::{self as pb, apply_table_request::Part as RequestPart, get_table_response::Part},
 };
 
 /// Length of the services of a message in bytes, about.
 const PIECE: usize = 256 << 10;
-
-/// The words of `on_failure`.
-const ON_FAILURE: [(&str, OnFailure); 3] = [
-    ("rollback", OnFailure::Rollback),
-    ("stop", OnFailure::Stop),
-    ("continue", OnFailure::Continue),
-];
-/// The words of `adopt`.
-const ADOPT: [(&str, Adopt); 3] = [
-    ("none", Adopt::None),
-    ("unmanaged", Adopt::Unmanaged),
-    ("any", Adopt::Any),
-];
 
 pub(super) async fn apply(
     api: &Api,
@@ -225,11 +213,11 @@ fn parsed(options: pb::ApplyTableOptions) -> Result<(Owner, Option<bool>, ApplyO
         .transpose();
     let options = ApplyOptions {
         on_failure: fields
-            .take(word(on_failure, "on_failure", &ON_FAILURE))
+            .take(word(on_failure, "on_failure", &OnFailure::WORDS))
             .unwrap_or_default(),
         max_deletes: fields.take(max_deletes).flatten().unwrap_or_default(),
         adopt: fields
-            .take(word(adopt, "adopt", &ADOPT))
+            .take(word(adopt, "adopt", &Adopt::WORDS))
             .unwrap_or_default(),
         expect_plan: fields.take(plan(&expect_plan)).flatten(),
         guard,

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     app::{RequestContext, WatchChange, WatchMessage, WatchRequest, WatchResources, WatchStream},
-    model::{Error, Include, Rates, Server, ServerView, ServiceView, Stats},
+    model::{Error, Include, Server, ServerView, ServiceView},
     proto::v1 as pb,
     watch::{Origin, Resource, Revision},
 };
@@ -131,11 +131,6 @@ fn with_change(response: pb::WatchResponse, change: &WatchChange) -> pb::WatchRe
 
 impl From<Resource> for pb::Resource {
     fn from(resource: Resource) -> Self {
-        const NOTHING: Include = Include {
-            servers: false,
-            stats: false,
-            rates: false,
-        };
         use pb::resource::Resource as Kind;
         let kind = match resource {
             Resource::Service(key, config) => {
@@ -143,16 +138,8 @@ impl From<Resource> for pb::Resource {
                 Kind::Service(service_message::without_servers(&view))
             }
             Resource::Server(_, key, config) => {
-                let server = Server {
-                    key,
-                    config,
-                    active_connections: 0,
-                    inactive_connections: 0,
-                    persistent_connections: 0,
-                    stats: Stats::default(),
-                    rates: Rates::default(),
-                };
-                let view = ServerView::new(&server, NOTHING);
+                let server = Server::idle(key, config);
+                let view = ServerView::new(&server, Include::NONE);
                 Kind::Server(server_message::message(view))
             }
         };

@@ -1,5 +1,7 @@
 //! `/v1/tables`: declared tables.
 
+use std::{net::IpAddr, time::Duration};
+
 use axum::{
     extract::State,
     response::{IntoResponse, Response},
@@ -25,8 +27,8 @@ use crate::{
         TableReport, TableStatus,
     },
     model::{
-        Etag, Forwarding, Include, Owner, ServerKey, ServiceKey, ServiceView, TableDraft,
-        TargetServer, TargetService, TunnelView,
+        Etag, Forwarding, Owner, ServerKey, ServiceKey, ServiceView, TableDraft, TargetServer,
+        TargetService, TunnelView,
     },
 };
 
@@ -133,7 +135,7 @@ struct DeclaredService<'a>(&'a TargetService);
 #[derive(Debug, Serialize)]
 struct DeclaredServer {
     id: ServerKey,
-    address: std::net::IpAddr,
+    address: IpAddr,
     port: u16,
     forwarding: Forwarding,
     weight: u32,
@@ -176,12 +178,7 @@ pub(super) async fn list(
     let list = Tables {
         tables: tables.collect(),
     };
-    Ok(reply::resource(
-        &read,
-        std::time::Duration::ZERO,
-        None,
-        &list,
-    )?)
+    Ok(reply::resource(&read, Duration::ZERO, None, &list)?)
 }
 
 /// Get a table
@@ -213,12 +210,7 @@ pub(super) async fn get(
         status: Status::of(&report),
     };
     let etag = Some(table.etag);
-    Ok(reply::resource(
-        &read,
-        std::time::Duration::ZERO,
-        etag,
-        &view,
-    )?)
+    Ok(reply::resource(&read, Duration::ZERO, etag, &view)?)
 }
 
 /// Apply a table
@@ -315,12 +307,7 @@ pub(super) async fn drift(
 ) -> Result<Response, Problem> {
     let report = api.app.drift(&read.context, owner).await?;
     let applied = Applied::of(&report);
-    Ok(reply::resource(
-        &read,
-        std::time::Duration::ZERO,
-        None,
-        &applied,
-    )?)
+    Ok(reply::resource(&read, Duration::ZERO, None, &applied)?)
 }
 
 /// An apply that did not do what was declared is a problem, with the members of a success beside it and the
@@ -396,13 +383,8 @@ impl Serialize for DeclaredService<'_> {
             service: ServiceView<'a>,
             servers: Vec<DeclaredServer>,
         }
-        const BARE: Include = Include {
-            servers: false,
-            stats: false,
-            rates: false,
-        };
         WithServers {
-            service: ServiceView::bare(&self.0.service(), BARE),
+            service: ServiceView::of_config(self.0.key, &self.0.config),
             servers: self.0.servers.iter().map(DeclaredServer::of).collect(),
         }
         .serialize(serializer)

@@ -9,11 +9,11 @@ use super::{
     shape::{boolean, choice, integer, reference, text, time},
 };
 use crate::{
-    app::{Adopt, OnFailure, Order},
+    app::Order,
     ipvsadm::{ListMode, Order as TextOrder},
     model::{
-        ConnectionProtocol, CountBy, Deletions, EndpointFilter, Etag, EtagScope, Include, Protocol,
-        ServiceKey,
+        Adopt, ConnectionProtocol, CountBy, Deletions, EndpointFilter, Etag, EtagScope, Include,
+        OnFailure, Protocol, ServiceKey,
     },
 };
 
@@ -32,6 +32,14 @@ pub(super) struct Time(pub jiff::Timestamp);
 /// Id of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ServiceId(pub ServiceKey);
+
+/// Behaviour after a failed operation of an apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OnFailureWord(pub OnFailure);
+
+/// Services that an apply may take over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AdoptWord(pub Adopt);
 
 /// How much an apply may delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,18 +122,6 @@ choices! {
         "sorted" => TextOrder::Sorted,
         "kernel" => TextOrder::Kernel,
     }
-    /// Behaviour after a failed operation of an apply.
-    OnFailureWord(OnFailure) {
-        "rollback" => OnFailure::Rollback,
-        "stop" => OnFailure::Stop,
-        "continue" => OnFailure::Continue,
-    }
-    /// Services that an apply may take over.
-    AdoptWord(Adopt) {
-        "none" => Adopt::None,
-        "unmanaged" => Adopt::Unmanaged,
-        "any" => Adopt::Any,
-    }
     /// Behaviour after a rejected command: whether to stop.
     OnError(bool) {
         "continue" => false,
@@ -136,6 +132,15 @@ choices! {
 /// The message for a word that is not in the list.
 fn unknown(text: &str, words: &[&str]) -> String {
     format!("{text:?} is not one of {}", words.join(", "))
+}
+
+/// What a word of the list stands for.
+fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
+    let found = words.iter().find(|(word, _)| *word == text);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let all: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        unknown(text, &all)
+    })
 }
 
 /// Declares parameters whose words the model parses.
@@ -172,6 +177,10 @@ parsed! {
         let time = text.parse().map(Self);
         time.map_err(|_| format!("{text:?} is not a time such as 2026-01-31T12:00:00Z"))
     };
+    OnFailureWord, choice(&OnFailure::WORDS.map(|(word, _)| word)),
+        |text: &str| word(text, &OnFailure::WORDS).map(Self);
+    AdoptWord, choice(&Adopt::WORDS.map(|(word, _)| word)),
+        |text: &str| word(text, &Adopt::WORDS).map(Self);
     MaxDeletes, text().pattern(Some("^[0-9]+%?$")),
         |text: &str| text.parse().map(Self).map_err(first_message);
     PlanDigest, text().pattern(Some("^p-[0-9a-f]{16}$")), |text: &str| {
@@ -261,11 +270,7 @@ impl QueryValue for ServerInclude {
 
 /// The union of the listed parts; `none` adds nothing.
 fn include(text: &str, words: &[&str]) -> Result<Include, String> {
-    let mut include = Include {
-        servers: false,
-        stats: false,
-        rates: false,
-    };
+    let mut include = Include::NONE;
     for word in text.split(',') {
         match word {
             _ if !words.contains(&word) => return Err(unknown(word, words)),

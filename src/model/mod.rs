@@ -73,7 +73,7 @@ pub use sha256::{Sha256, Sha256Error};
 pub use stats::{Rates, Stats};
 pub use sync_daemon::{InterfaceState, SyncDaemon, SyncDaemonConfig, SyncDaemonDraft, SyncState};
 pub use table::{Table, TargetServer, TargetService};
-pub use table_draft::{Deletions, TableDraft};
+pub use table_draft::{Adopt, Deletions, OnFailure, TableDraft};
 pub use timeouts::{Timeouts, TimeoutsDraft};
 pub use tunnel::{Checksum, Tunnel, TunnelDraft, TunnelType};
 pub use view::{

@@ -112,6 +112,23 @@ impl Table {
         Ok(())
     }
 
+    /// The configuration of a service; `None` if it does not exist.
+    pub fn service(&self, key: ServiceKey) -> Option<ServiceConfig> {
+        self.services.get(&key).map(|made| made.config)
+    }
+
+    /// The configuration of a server; `None` if it does not exist.
+    pub fn server(&self, service: ServiceKey, key: ServerKey) -> Option<ServerConfig> {
+        let made = self.servers.get(&service)?.get(&key);
+        made.map(|made| made.config)
+    }
+
+    /// Whether a service has servers.
+    pub fn has_servers(&self, service: ServiceKey) -> bool {
+        let servers = self.servers.get(&service);
+        servers.is_some_and(|servers| !servers.is_empty())
+    }
+
     /// The servers of a service, which must exist.
     fn servers_of(
         &mut self,

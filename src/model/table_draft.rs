@@ -1,4 +1,4 @@
-//! Declared tables in requests, and the guard of their deletions.
+//! Declared tables in requests, and the options of an apply.
 
 use std::{fmt, str::FromStr};
 
@@ -30,6 +30,55 @@ pub enum Deletions {
     Count(usize),
     /// Percent, 0 to 100.
     Percent(u8),
+}
+
+/// Declares an enum of words that requests have.
+macro_rules! words {
+    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl $name {
+            /// The words of the API, and what they stand for.
+            pub const WORDS: [(&str, Self); [$($word),+].len()] = [$(($word, Self::$variant)),+];
+
+            /// The word of the API.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// What to do when an operation of an apply fails.
+    OnFailure {
+        /// Undo the others.
+        #[default]
+        Rollback = "rollback",
+        /// Execute no further ones.
+        Stop = "stop",
+        /// Execute the others.
+        Continue = "continue",
+    }
+}
+
+words! {
+    /// Which services an apply may take over.
+    Adopt {
+        /// None.
+        #[default]
+        None = "none",
+        /// Those that exist and belong to no table.
+        Unmanaged = "unmanaged",
+        /// Those of other owners, too. Requires the role `admin`.
+        Any = "any",
+    }
 }
 
 // === impl Deletions ===

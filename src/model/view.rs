@@ -175,6 +175,15 @@ struct ServerViews<'a>(&'a [Server], Include);
 
 // === impl Include ===
 
+impl Include {
+    /// None of the parts: configuration alone.
+    pub const NONE: Self = Self {
+        servers: false,
+        stats: false,
+        rates: false,
+    };
+}
+
 impl Default for Include {
     fn default() -> Self {
         Self {

@@ -3,20 +3,17 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{
-    Include, Op, Server, ServerConfig, ServerKey, ServerView, Service, ServiceConfig, ServiceKey,
-    ServiceView, SettingSpec, SyncDaemonConfig,
-};
+use super::{Op, ServerConfigView, ServiceView, SettingSpec, SyncDaemonConfig};
 
 /// What an operation writes, under one member that names the resource: `{"server": {…}}`. `None` if it
 /// deletes, stops or zeroes.
 pub fn written(op: &Op) -> Option<Value> {
     Some(match op {
         Op::CreateService(key, config) | Op::SetService(key, config) => {
-            json!({"service": service(*key, *config)})
+            json!({"service": configuration(&ServiceView::of_config(*key, config))})
         }
         Op::CreateServer(_, key, config) | Op::SetServer(_, key, config) => {
-            json!({"server": server(*key, *config)})
+            json!({"server": configuration(&ServerConfigView::new(*key, config))})
         }
         Op::SetTimeouts(timeouts) => json!({ "timeouts": timeouts }),
         Op::StartSyncDaemon(config) => json!({"sync_daemon": sync_daemon(config)}),
@@ -53,36 +50,12 @@ fn fields(value: &mut Value) -> Option<&mut serde_json::Map<String, Value>> {
     value.as_object_mut()?.values_mut().next()?.as_object_mut()
 }
 
-fn service(key: ServiceKey, config: ServiceConfig) -> Value {
-    const NOTHING: Include = Include {
-        servers: false,
-        stats: false,
-        rates: false,
-    };
-    configuration(&ServiceView::bare(&Service::idle(key, config), NOTHING))
-}
-
-fn server(key: ServerKey, config: ServerConfig) -> Value {
-    const NOTHING: Include = Include {
-        servers: false,
-        stats: false,
-        rates: false,
-    };
-    configuration(&ServerView::new(&Server::idle(key, config), NOTHING))
-}
-
-/// A view without what is no configuration.
+/// A view without its ETag.
 fn configuration(view: &impl Serialize) -> Value {
-    const OTHERS: [&str; 4] = [
-        "active_connections",
-        "inactive_connections",
-        "persistent_connections",
-        "etag",
-    ];
     // A view has no maps with keys that JSON lacks.
     let mut value = serde_json::to_value(view).unwrap_or_default();
     if let Some(object) = value.as_object_mut() {
-        object.retain(|name, _| !OTHERS.contains(&name.as_str()));
+        object.remove("etag");
     }
     value
 }

@@ -1,16 +1,19 @@
 //! Applying and deleting declared tables.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use super::{
-    options::{Adopt, ApplyOptions},
-    registry::{DeclaredTable, TableState, table_not_found},
+    options::ApplyOptions,
+    registry::{declare, table_not_found},
     report::ApplyReport,
 };
 use crate::{
-    app::{App, Guard, RequestContext, services::declared_services},
+    app::{
+        App, Guard, RequestContext,
+        services::{confirm_mismatch, declared_services},
+    },
     executor::TableQuery,
-    model::{Deletions, Error, Owner, Reason, TableDraft, TargetService},
+    model::{Adopt, Deletions, Error, Owner, TableDraft},
 };
 
 impl App {
@@ -45,15 +48,18 @@ impl App {
             .keep_weights
             .or_else(|| Some(old.as_ref()?.state.keep_weights));
         let keep_weights = keep_weights.unwrap_or_default();
-        let new = declare(&owner, old.as_deref(), &services, keep_weights);
+        let by_key = services
+            .iter()
+            .map(|service| (service.key, Arc::new(service.clone())));
+        let new = declare(&owner, old.as_deref(), by_key.collect(), keep_weights);
         let apply = self.prepare(
             context,
             timeout,
             owner,
             options,
             old,
-            Some(new),
-            &services,
+            Some(Arc::new(new)),
+            &services.iter().collect::<Vec<_>>(),
             &table,
         )?;
         drop(table);
@@ -82,11 +88,7 @@ impl App {
         let count = old.services.len() as u64;
         match (confirm, &guard) {
             (Some(confirm), _) if confirm != count => {
-                return Err(Error::new(
-                    Reason::ConfirmMismatch,
-                    format!("the table has {count} services, not {confirm}; nothing was deleted"),
-                )
-                .with_violation("confirm", format!("{confirm} is not {count}")));
+                return Err(confirm_mismatch("the table has", count, confirm));
             }
             (None, Guard::None | Guard::Exists | Guard::Absent) => {
                 return Err(Error::invalid(
@@ -130,28 +132,4 @@ impl App {
         let table = self.run_query(&context, TableQuery).await?.value;
         self.drift_of(&context, &old, &table)
     }
-}
-
-/// The table that is declared after this apply.
-pub(super) fn declare(
-    owner: &Owner,
-    old: Option<&DeclaredTable>,
-    services: &[TargetService],
-    keep_weights: bool,
-) -> DeclaredTable {
-    let services: BTreeMap<_, _> = services
-        .iter()
-        .map(|service| (service.key, Arc::new(service.clone())))
-        .collect();
-    let state = old.map_or_else(TableState::default, |old| old.state.clone());
-    let state = TableState {
-        keep_weights,
-        lost: Vec::new(),
-        ..state
-    };
-    let mut table = DeclaredTable::new(owner.clone(), services, state);
-    if old.is_none_or(|old| old.etag != table.etag) {
-        table.state.generation += 1;
-    }
-    table
 }

@@ -8,7 +8,7 @@ use crate::{
         App, RequestContext,
         restore::{FIRST_CHUNK, next_size},
     },
-    executor::{CommandList, CommandResult},
+    executor::{CommandList, CommandResult, CommandResults},
     model::{Error, Op, Reason},
 };
 
@@ -47,9 +47,9 @@ impl Execution<'_> {
                 .iter()
                 .map(|step| (step.op.clone(), step.before.clone()));
             match self.part(changes.collect(), stop_on_error).await {
-                Ok((part, took)) => {
+                Ok(part) => {
                     results.extend(part.results);
-                    size = next_size(size, took);
+                    size = next_size(size, part.took);
                     if let Some(error) = part.interruption {
                         results.push(CommandResult::Refused(error));
                         break;
@@ -78,8 +78,8 @@ impl Execution<'_> {
             let changes: Vec<_> = ops.by_ref().take(size).map(|op| (op, None)).collect();
             let count = changes.len();
             let error = match self.part(changes, false).await {
-                Ok((part, took)) => {
-                    size = next_size(size, took);
+                Ok(part) => {
+                    size = next_size(size, part.took);
                     let missing = count - part.results.len().min(count);
                     results.extend(part.results);
                     part.interruption.map(|error| (error, missing))
@@ -98,14 +98,12 @@ impl Execution<'_> {
         &mut self,
         changes: Vec<(Op, Option<Op>)>,
         stop_on_error: bool,
-    ) -> Result<(crate::executor::CommandResults, Duration), Error> {
+    ) -> Result<CommandResults, Error> {
         if self.app.background_work().is_stopping() {
             return Err(Error::new(Reason::Internal, "the daemon is ending"));
         }
         self.context.deadline = Instant::now() + self.timeout;
         let list = CommandList::with_undo(changes, stop_on_error);
-        let outcome = self.app.run_decided(&self.context, list).await?;
-        let took = outcome.took;
-        Ok((outcome, took))
+        self.app.run_decided(&self.context, list).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{
     registry::{DeclaredTable, table_not_found},
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     app::{App, RequestContext},
     executor::{Table, TableQuery},
-    identity::Verb,
+    identity::Principal,
     model::{Error, Owner},
 };
 
@@ -25,8 +25,7 @@ pub struct TableReport {
 }
 
 /// How a declared table and the kernel's compare.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableStatus {
     /// The kernel has what is declared.
     InSync,
@@ -38,13 +37,35 @@ pub enum TableStatus {
     Failed,
 }
 
+// === impl TableStatus ===
+
+impl TableStatus {
+    /// The name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InSync => "in_sync",
+            Self::Drifted => "drifted",
+            Self::Applying => "applying",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Serialize for TableStatus {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+// === impl App ===
+
 impl App {
     /// The declared tables that the principal may read, by owner.
     pub async fn declared_tables(
         &self,
         context: &RequestContext,
     ) -> Result<Vec<TableReport>, Error> {
-        self.may_list_tables(context)?;
+        self.may_list(context)?;
         let tables: Vec<_> = self
             .tables
             .all()
@@ -65,7 +86,7 @@ impl App {
         context: &RequestContext,
         owner: &Owner,
     ) -> Result<TableReport, Error> {
-        self.may_list_tables(context)?;
+        self.may_list(context)?;
         let table = self.tables.table(owner);
         let table = table.filter(|table| context.principal.sees_table(table));
         let table = table.ok_or_else(|| table_not_found(owner))?;
@@ -96,15 +117,9 @@ impl App {
         };
         TableReport { table, status }
     }
-
-    fn may_list_tables(&self, context: &RequestContext) -> Result<(), Error> {
-        let decision = context.principal.may_list();
-        let name = Verb::ReadServices.as_str();
-        decision.inspect_err(|error| self.audit_refusal(context, name, None, None, error))
-    }
 }
 
-impl crate::identity::Principal {
+impl Principal {
     /// Whether reads show a table to the principal: all of it or nothing.
     pub(super) fn sees_table(&self, table: &DeclaredTable) -> bool {
         let owner = Some(table.owner.as_str());

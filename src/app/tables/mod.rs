@@ -14,7 +14,7 @@ mod run;
 mod touched;
 
 pub use list::{TableReport, TableStatus};
-pub use options::{Adopt, ApplyOptions, OnFailure};
+pub use options::ApplyOptions;
 pub use recovery::{Interrupted, RestoreOnStart};
 pub use registry::{DeclaredTable, LastApply, TableState};
 pub use report::{ApplyOutcome, ApplyReport, Lost, OperationReport, OperationResult, Summary};

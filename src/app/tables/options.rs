@@ -2,7 +2,7 @@
 
 use crate::{
     app::Guard,
-    model::{Deletions, Etag},
+    model::{Adopt, Deletions, Etag, OnFailure},
 };
 
 /// How to apply a table.
@@ -18,30 +18,6 @@ pub struct ApplyOptions {
     pub expect_plan: Option<Etag>,
     /// The precondition on the declared table.
     pub guard: Guard,
-}
-
-/// What to do when an operation of an apply fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnFailure {
-    /// Undo the others.
-    #[default]
-    Rollback,
-    /// Execute no further ones.
-    Stop,
-    /// Execute the others.
-    Continue,
-}
-
-/// Which services an apply may take over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Adopt {
-    /// None.
-    #[default]
-    None,
-    /// Those that belong to no table.
-    Unmanaged,
-    /// Those of other owners, too. Requires the role `admin`.
-    Any,
 }
 
 // === impl ApplyOptions ===

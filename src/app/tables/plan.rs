@@ -1,19 +1,18 @@
 //! The plan of an apply: the operations that make the kernel's table what the owner declares.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     hash::Hash,
-    sync::Arc,
 };
 
-use super::options::Adopt;
+use super::registry::Services;
 use crate::{
     app::services::in_kernel_order,
     executor::Table,
     identity::Principal,
     model::{
-        Change, Deletions, Diff, DiffCounts, Error, Etag, EtagScope, Op, Owner, Reason, Server,
-        ServiceEntry, ServiceKey, TargetService, diff,
+        Adopt, Change, Deletions, Diff, DiffCounts, Error, Etag, EtagScope, Op, Owner, Reason,
+        Server, ServiceEntry, ServiceKey, TargetService, diff,
     },
 };
 
@@ -21,9 +20,9 @@ use crate::{
 pub(super) struct Wanted<'a> {
     pub owner: &'a Owner,
     /// The services that it declares.
-    pub services: &'a [TargetService],
+    pub services: &'a [&'a TargetService],
     /// The services that it has declared before.
-    pub before: &'a BTreeMap<ServiceKey, Arc<TargetService>>,
+    pub before: &'a Services,
     /// The owner of each declared service.
     pub claims: &'a HashMap<ServiceKey, Owner>,
     pub adopt: Adopt,
@@ -81,7 +80,7 @@ impl Wanted<'_> {
             .iter()
             .map(|service| TargetService {
                 servers: in_kernel_order(&service.servers),
-                ..*service
+                ..**service
             })
             .collect();
         if self.keep_weights {

@@ -1,18 +1,18 @@
 //! At the start of the daemon: applies that were interrupted, and tables that the kernel does not have.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     execution::Execution,
     options::ApplyOptions,
     pending::Pending,
-    registry::{DeclaredTable, TableState},
+    registry::{DeclaredTable, declare, services_of},
     touched::undo_steps,
 };
 use crate::{
     app::{App, RequestContext, RequestId},
     executor::{CommandResult, Table, TableQuery},
-    model::{Error, Owner, ServiceKey, TargetService},
+    model::{Error, Owner},
 };
 
 /// What becomes of an apply that the end of the daemon has interrupted.
@@ -101,13 +101,15 @@ impl App {
         match mode {
             Interrupted::Complete => {
                 let new = pending.declares.as_ref().map(|declares| {
-                    let mut services = old.as_ref().map(|table| table.services.clone());
-                    let mut services = services.take().unwrap_or_default();
-                    services.retain(|key, _| !declares.unset.contains(key));
+                    let mut services = services_of(old.as_deref()).clone();
+                    for key in &declares.unset {
+                        services.remove(key);
+                    }
                     for service in &declares.set {
                         services.insert(service.key, Arc::new(service.clone()));
                     }
-                    declared(owner, old.as_deref(), services, declares.keep_weights)
+                    let keep_weights = declares.keep_weights;
+                    Arc::new(declare(owner, old.as_deref(), services, keep_weights))
                 });
                 self.apply_declared(&context, timeout, owner, old, new, &table, lock)
                     .await
@@ -152,14 +154,13 @@ impl App {
             let lock = self.lock_table(&context).await?;
             let current = self.run_query(&context, TableQuery).await?.value;
             let owner = table.owner.clone();
-            let new = DeclaredTable::clone(&table);
             let applied = self
                 .apply_declared(
                     &context,
                     timeout,
                     &owner,
+                    Some(table.clone()),
                     Some(table),
-                    Some(new),
                     &current,
                     lock,
                 )
@@ -178,11 +179,12 @@ impl App {
         timeout: Duration,
         owner: &Owner,
         old: Option<Arc<DeclaredTable>>,
-        new: Option<DeclaredTable>,
+        new: Option<Arc<DeclaredTable>>,
         current: &Table,
         lock: L,
     ) -> Result<(), Error> {
-        let services = new.as_ref().map(DeclaredTable::target).unwrap_or_default();
+        let declared = new.clone();
+        let services = declared.as_ref().map(|table| table.target());
         let options = ApplyOptions::of_declared();
         let apply = self.prepare(
             context,
@@ -191,7 +193,7 @@ impl App {
             options,
             old,
             new,
-            &services,
+            &services.unwrap_or_default(),
             current,
         )?;
         let report = self.start(context, apply, lock).await?;
@@ -202,19 +204,4 @@ impl App {
 /// The context of what the daemon does by itself.
 fn context(id: &str, timeout: Duration) -> RequestContext {
     RequestContext::new(RequestId::new(id), timeout)
-}
-
-fn declared(
-    owner: &Owner,
-    old: Option<&DeclaredTable>,
-    services: BTreeMap<ServiceKey, Arc<TargetService>>,
-    keep_weights: bool,
-) -> DeclaredTable {
-    let state = old.map_or_else(TableState::default, |old| old.state.clone());
-    let state = TableState {
-        keep_weights,
-        generation: state.generation + 1,
-        ..state
-    };
-    DeclaredTable::new(owner.clone(), services, state)
 }

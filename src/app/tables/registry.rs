@@ -6,13 +6,16 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{pending::Pending, report::ApplyOutcome};
 use crate::{
     model::{Error, Etag, EtagScope, Owner, Reason, ServiceKey, TargetService},
     store::{Collection, Store, StoreError, WriteBatch},
 };
+
+/// Declared services by their keys.
+pub(super) type Services = BTreeMap<ServiceKey, Arc<TargetService>>;
 
 /// A declared table.
 #[derive(Clone, Debug)]
@@ -82,11 +85,7 @@ const MAX_OWNERS: usize = 1000;
 
 impl DeclaredTable {
     /// A table from its parts.
-    pub(super) fn new(
-        owner: Owner,
-        services: BTreeMap<ServiceKey, Arc<TargetService>>,
-        state: TableState,
-    ) -> Self {
+    pub(super) fn new(owner: Owner, services: Services, state: TableState) -> Self {
         let etag = Etag::compute(EtagScope::Table, |hasher| {
             state.keep_weights.hash(hasher);
             for (key, service) in &services {
@@ -105,11 +104,8 @@ impl DeclaredTable {
     }
 
     /// Its services, to be compared with the kernel's.
-    pub(super) fn target(&self) -> Vec<TargetService> {
-        let services = self.services.values();
-        services
-            .map(|service| TargetService::clone(service))
-            .collect()
+    pub(super) fn target(&self) -> Vec<&TargetService> {
+        self.services.values().map(Arc::as_ref).collect()
     }
 
     /// Number of its servers.
@@ -133,26 +129,22 @@ impl Registry {
     /// Reads the declared tables. Blocks.
     pub(in crate::app) fn load(store: Store) -> Result<Self, StoreError> {
         let mut services: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
-        if store.unavailable_because().is_none() {
-            for (key, service) in store.load(&SERVICES)? {
-                let owner = key.split('/').next().unwrap_or_default();
-                let of_owner = services.entry(owner.to_owned()).or_default();
-                of_owner.insert(service.key, Arc::new(service));
-            }
+        for (key, service) in stored(&store, &SERVICES)? {
+            let owner = key.split('/').next().unwrap_or_default();
+            let of_owner = services.entry(owner.to_owned()).or_default();
+            of_owner.insert(service.key, Arc::new(service));
         }
         let mut tables = Tables::default();
-        if store.unavailable_because().is_none() {
-            for (name, state) in store.load(&TABLES)? {
-                let Ok(owner) = name.parse::<Owner>() else {
-                    tracing::warn!(
-                        name,
-                        "a stored table has no valid owner; it is left as it is"
-                    );
-                    continue;
-                };
-                let services = services.remove(&name).unwrap_or_default();
-                tables.insert(DeclaredTable::new(owner, services, state));
-            }
+        for (name, state) in stored(&store, &TABLES)? {
+            let Ok(owner) = name.parse::<Owner>() else {
+                tracing::warn!(
+                    name,
+                    "a stored table has no valid owner; it is left as it is"
+                );
+                continue;
+            };
+            let services = services.remove(&name).unwrap_or_default();
+            tables.insert(DeclaredTable::new(owner, services, state));
         }
         let registry = Self {
             store,
@@ -201,10 +193,7 @@ impl Registry {
 
     /// The applies that were in progress when the daemon ended. Blocks.
     pub(super) fn interrupted(&self) -> Result<Vec<(Owner, Pending)>, StoreError> {
-        if self.store.unavailable_because().is_some() {
-            return Ok(Vec::new());
-        }
-        let pending = self.store.load(&PENDING)?.into_iter();
+        let pending = stored(&self.store, &PENDING)?.into_iter();
         let valid = |(name, pending): (String, Pending)| Some((name.parse().ok()?, pending));
         Ok(pending.filter_map(valid).collect())
     }
@@ -228,8 +217,8 @@ impl Registry {
         self.change(|tables| tables.applying.remove(owner));
     }
 
-    /// Stores tables in one transaction, and that the apply of the last of them has ended: each replaces the one of its owner, or deletes it. Only what
-    /// differs is written.
+    /// Stores tables in one transaction, and that the apply of the last of them has ended: each replaces the
+    /// one of its owner, or deletes it. Only what differs is written.
     pub(super) async fn put(
         &self,
         changed: Vec<(Owner, Option<DeclaredTable>)>,
@@ -270,6 +259,17 @@ impl Registry {
     }
 }
 
+/// All records of a collection; none if the daemon serves without its store.
+fn stored<V: DeserializeOwned>(
+    store: &Store,
+    collection: &Collection<V>,
+) -> Result<Vec<(String, V)>, StoreError> {
+    match store.unavailable_because() {
+        Some(_) => Ok(Vec::new()),
+        None => store.load(collection),
+    }
+}
+
 /// Adds what differs between two tables of an owner to a batch.
 fn write(
     batch: &mut WriteBatch,
@@ -278,9 +278,7 @@ fn write(
     new: Option<&DeclaredTable>,
 ) -> Result<(), StoreError> {
     let key = |service: &ServiceKey| format!("{owner}/{service}");
-    let none = BTreeMap::new();
-    let before = old.map_or(&none, |table| &table.services);
-    let after = new.map_or(&none, |table| &table.services);
+    let (before, after) = (services_of(old), services_of(new));
     for service in before.keys().filter(|key| !after.contains_key(key)) {
         batch.delete(&SERVICES, key(service))?;
     }
@@ -316,6 +314,32 @@ impl Tables {
             }
         }
     }
+}
+
+/// The table that is declared after an apply. The owner of the old one accepts what it has lost.
+pub(super) fn declare(
+    owner: &Owner,
+    old: Option<&DeclaredTable>,
+    services: Services,
+    keep_weights: bool,
+) -> DeclaredTable {
+    let state = old.map_or_else(TableState::default, |old| old.state.clone());
+    let state = TableState {
+        keep_weights,
+        lost: Vec::new(),
+        ..state
+    };
+    let mut table = DeclaredTable::new(owner.clone(), services, state);
+    if old.is_none_or(|old| old.etag != table.etag) {
+        table.state.generation += 1;
+    }
+    table
+}
+
+/// The services of a table; none if there is no table.
+pub(super) fn services_of(table: Option<&DeclaredTable>) -> &Services {
+    static NONE: Services = BTreeMap::new();
+    table.map_or(&NONE, |table| &table.services)
 }
 
 /// The error for an owner without a table.

@@ -1,6 +1,6 @@
 //! Undoes the operations of an apply, the last first, where the kernel still has what they wrote.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use super::{
     execution::Execution,
@@ -9,12 +9,8 @@ use super::{
 };
 use crate::{
     executor::{CommandResult, Table},
-    model::{Op, ServerConfig, ServerKey, ServiceConfig, ServiceKey},
+    model::{Op, ServiceEntry, Table as Configurations},
 };
-
-/// Configurations that the kernel has, and those that the undo makes of them.
-#[derive(Default)]
-struct Known(HashMap<ServiceKey, (ServiceConfig, HashMap<ServerKey, ServerConfig>)>);
 
 /// Undoes what was done. `table` is what the kernel has now. Returns whether everything was restored.
 pub(super) async fn roll_back(
@@ -23,7 +19,7 @@ pub(super) async fn roll_back(
     operations: &mut [OperationReport],
     table: &Table,
 ) -> bool {
-    let mut known = Known::of(table, steps);
+    let mut known = known(table, steps);
     let mut complete = true;
     // Numbers of operations, for each step that is undone.
     let mut undone: Vec<(usize, usize)> = Vec::new();
@@ -32,8 +28,8 @@ pub(super) async fn roll_back(
         if operation.result != OperationResult::Done && !operation.maybe_executed {
             continue;
         }
-        if known.shows(&step.op) {
-            step.undo.iter().for_each(|op| known.apply(op));
+        if shows(&known, &step.op) {
+            step.undo.iter().for_each(|op| apply(&mut known, op));
             undone.push((index, step.undo.len()));
             ops.extend(step.undo.iter().cloned());
         } else if !operation.maybe_executed {
@@ -75,72 +71,44 @@ fn lost(op: &Op) -> Vec<Lost> {
     }
 }
 
-// === impl Known ===
-
-impl Known {
-    /// The services of a plan.
-    fn of(table: &Table, steps: &[PlannedStep]) -> Self {
-        let mut known = HashMap::new();
-        let keys: std::collections::HashSet<_> =
-            steps.iter().filter_map(|step| step.op.service()).collect();
-        for entry in table
-            .iter()
-            .filter(|entry| keys.contains(&entry.service.key))
-        {
-            let servers = entry.servers.iter().map(|s| (s.key, s.config)).collect();
-            known.insert(entry.service.key, (entry.service.config, servers));
+/// The services of a plan with the configurations of the kernel.
+fn known(table: &Table, steps: &[PlannedStep]) -> Configurations {
+    let keys: HashSet<_> = steps.iter().filter_map(|step| step.op.service()).collect();
+    let mut known = Configurations::default();
+    for ServiceEntry { service, servers } in &**table {
+        if !keys.contains(&service.key) {
+            continue;
         }
-        Self(known)
-    }
-
-    fn server(&self, service: ServiceKey, server: ServerKey) -> Option<ServerConfig> {
-        self.0.get(&service)?.1.get(&server).copied()
-    }
-
-    /// Whether this is what the operation has written, so that it may be undone. A service that was
-    /// created may be deleted only without servers: others than those of the apply are not its own.
-    fn shows(&self, op: &Op) -> bool {
-        match op {
-            Op::CreateService(key, config) => {
-                let found = self.0.get(key);
-                found.is_some_and(|(now, servers)| now == config && servers.is_empty())
-            }
-            Op::SetService(key, config) => self.0.get(key).is_some_and(|(now, _)| now == config),
-            Op::DeleteService(key) => !self.0.contains_key(key),
-            Op::CreateServer(key, server, config) | Op::SetServer(key, server, config) => {
-                self.server(*key, *server) == Some(*config)
-            }
-            Op::DeleteServer(key, server) => {
-                self.0.contains_key(key) && self.server(*key, *server).is_none()
-            }
-            _ => false,
+        apply(&mut known, &Op::CreateService(service.key, service.config));
+        for server in servers {
+            let op = Op::CreateServer(service.key, server.key, server.config);
+            apply(&mut known, &op);
         }
     }
+    known
+}
 
-    fn apply(&mut self, op: &Op) {
-        match *op {
-            Op::CreateService(key, config) => {
-                self.0.insert(key, (config, HashMap::new()));
-            }
-            Op::SetService(key, config) => {
-                if let Some((now, _)) = self.0.get_mut(&key) {
-                    *now = config;
-                }
-            }
-            Op::DeleteService(key) => {
-                self.0.remove(&key);
-            }
-            Op::CreateServer(key, server, config) | Op::SetServer(key, server, config) => {
-                if let Some((_, servers)) = self.0.get_mut(&key) {
-                    servers.insert(server, config);
-                }
-            }
-            Op::DeleteServer(key, server) => {
-                if let Some((_, servers)) = self.0.get_mut(&key) {
-                    servers.remove(&server);
-                }
-            }
-            _ => {}
+/// Applies an operation that the kernel has executed or will accept.
+fn apply(known: &mut Configurations, op: &Op) {
+    // Fails only for an object that is shown twice, of which the first counts.
+    drop(known.apply(op, 0));
+}
+
+/// Whether this is what the operation has written, so that it may be undone. A service that was created
+/// may be deleted only without servers: others than those of the apply are not its own.
+fn shows(known: &Configurations, op: &Op) -> bool {
+    match op {
+        Op::CreateService(key, config) => {
+            known.service(*key) == Some(*config) && !known.has_servers(*key)
         }
+        Op::SetService(key, config) => known.service(*key) == Some(*config),
+        Op::DeleteService(key) => known.service(*key).is_none(),
+        Op::CreateServer(key, server, config) | Op::SetServer(key, server, config) => {
+            known.server(*key, *server) == Some(*config)
+        }
+        Op::DeleteServer(key, server) => {
+            known.service(*key).is_some() && known.server(*key, *server).is_none()
+        }
+        _ => false,
     }
 }

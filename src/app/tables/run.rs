@@ -1,7 +1,7 @@
 //! An apply: from the plan to what is stored.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,10 +10,10 @@ use tokio::time::timeout_at;
 
 use super::{
     execution::Execution,
-    options::{Adopt, ApplyOptions, OnFailure},
+    options::ApplyOptions,
     pending::{Declaration, Pending},
     plan::{ApplyPlan, PlannedStep, Wanted},
-    registry::{DeclaredTable, LastApply},
+    registry::{DeclaredTable, LastApply, services_of},
     report::{ApplyOutcome, ApplyReport, OperationReport, OperationResult, Summary},
     rollback::roll_back,
     touched::touched,
@@ -23,7 +23,7 @@ use crate::{
     audit::{Changes, Event, Outcome},
     executor::{CommandResult, Table, TableQuery},
     identity::Verb,
-    model::{Error, Etag, Op, Owner, Reason, ServiceKey, TargetService},
+    model::{Adopt, Error, Etag, OnFailure, Op, Owner, Reason, ServiceKey, TargetService},
 };
 
 /// An apply in progress.
@@ -36,7 +36,7 @@ pub(super) struct Apply {
     options: ApplyOptions,
     old: Option<Arc<DeclaredTable>>,
     /// What is declared from now on; `None` to delete the table.
-    new: Option<DeclaredTable>,
+    new: Option<Arc<DeclaredTable>>,
     plan: ApplyPlan,
     report: ApplyReport,
 }
@@ -49,15 +49,14 @@ impl App {
         declared: &Arc<DeclaredTable>,
         table: &Table,
     ) -> Result<ApplyReport, Error> {
-        let services = declared.target();
         let apply = self.prepare(
             &context.clone().with_dry_run(true),
             Duration::ZERO,
             declared.owner.clone(),
             ApplyOptions::of_declared(),
             Some(declared.clone()),
-            Some(DeclaredTable::clone(declared)),
-            &services,
+            Some(declared.clone()),
+            &declared.target(),
             table,
         )?;
         Ok(apply.dry_run())
@@ -72,14 +71,13 @@ impl App {
         owner: Owner,
         options: ApplyOptions,
         old: Option<Arc<DeclaredTable>>,
-        new: Option<DeclaredTable>,
-        services: &[TargetService],
+        new: Option<Arc<DeclaredTable>>,
+        services: &[&TargetService],
         table: &Table,
     ) -> Result<Apply, Error> {
         let etags = old.as_ref().map(|table| vec![table.etag]);
         options.guard.check(etags.as_deref())?;
-        let before = old.as_ref().map(|table| table.services.clone());
-        let before = before.unwrap_or_default();
+        let before = services_of(old.as_deref());
         let keys = services.iter().map(|service| service.key);
         let keys = keys.chain(before.keys().copied());
         self.may_apply(context, &owner, options.adopt, keys)?;
@@ -87,7 +85,7 @@ impl App {
         let wanted = Wanted {
             owner: &owner,
             services,
-            before: &before,
+            before,
             claims: &self.tables.claims(),
             adopt: options.adopt,
             keep_weights,
@@ -180,8 +178,7 @@ impl App {
                 Adopt::Any => principal.may(Verb::RestoreRules, None, context.dry_run),
                 Adopt::None | Adopt::Unmanaged => Ok(()),
             });
-        let name = Verb::ApplyTable.as_str();
-        decision.inspect_err(|error| self.audit_refusal(context, name, None, None, error))
+        self.recorded(context, Verb::ApplyTable, None, decision)
     }
 }
 
@@ -245,8 +242,7 @@ impl Apply {
 
     /// What is stored before the first operation.
     fn pending(&self, steps: &[PlannedStep]) -> Pending {
-        let none = BTreeMap::new();
-        let old = self.old.as_ref().map_or(&none, |table| &table.services);
+        let old = services_of(self.old.as_deref());
         let declares = self.new.as_ref().map(|table| Declaration {
             keep_weights: table.state.keep_weights,
             set: table
@@ -322,13 +318,14 @@ impl Apply {
             ApplyOutcome::Unchanged | ApplyOutcome::Applied | ApplyOutcome::Partial
         );
         let mut changed = Vec::new();
-        let mut table = match is_declared {
+        let table = match is_declared {
             true => {
                 changed = self.losers();
                 self.new.take()
             }
-            false => self.old.as_deref().cloned(),
+            false => self.old.take(),
         };
+        let mut table = table.map(Arc::unwrap_or_clone);
         if let Some(table) = &mut table {
             table.state.last_apply = last_apply;
         }
@@ -351,7 +348,9 @@ impl Apply {
         let lose = |(owner, keys): (Owner, Vec<ServiceKey>)| {
             let table = self.app.tables.table(&owner)?;
             let mut services = table.services.clone();
-            services.retain(|key, _| !keys.contains(key));
+            for key in &keys {
+                services.remove(key);
+            }
             let mut state = table.state.clone();
             state.lost.extend(keys);
             state.generation += 1;
@@ -442,7 +441,7 @@ impl OperationReport {
 mod tests {
     use super::*;
     use crate::{
-        app::{services::declared_services, tables::apply::declare},
+        app::{services::declared_services, tables::registry::declare},
         model::TableDraft,
     };
 
@@ -461,7 +460,10 @@ mod tests {
             let table = self.run_query(context, TableQuery).await.unwrap().value;
             let services = declared_services(&draft.services.unwrap(), &table).unwrap();
             let old = self.tables.table(&owner);
-            let new = declare(&owner, old.as_deref(), &services, false);
+            let by_key = services
+                .iter()
+                .map(|service| (service.key, Arc::new(service.clone())));
+            let new = declare(&owner, old.as_deref(), by_key.collect(), false);
             let options = ApplyOptions::of_declared();
             let timeout = Duration::from_secs(60);
             let prepared = self.prepare(
@@ -470,8 +472,8 @@ mod tests {
                 owner,
                 options,
                 old,
-                Some(new),
-                &services,
+                Some(Arc::new(new)),
+                &services.iter().collect::<Vec<_>>(),
                 &table,
             );
             let apply = prepared.unwrap();

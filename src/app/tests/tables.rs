@@ -1,35 +1,32 @@
-//! Declared tables: plan, guards, owners, rollback, restart.
-
-use proptest::prelude::*;
+//! Declared tables: plan, guards, owners, drift, deletion.
 
 use super::*;
-use crate::store::Store;
 
-const OTHER: &str = "tcp-192.0.2.2-80";
+pub(super) const OTHER: &str = "tcp-192.0.2.2-80";
 
-fn table_draft(json: Value) -> TableDraft {
+pub(super) fn table_draft(json: Value) -> TableDraft {
     serde_json::from_value(json).unwrap()
 }
 
-fn owner(name: &str) -> Owner {
+pub(super) fn owner(name: &str) -> Owner {
     name.parse().unwrap()
 }
 
 /// A service with servers at 10.0.0.N, each with a weight.
-fn service(id: &str, servers: &[(u8, u32)]) -> Value {
+pub(super) fn service(id: &str, servers: &[(u8, u32)]) -> Value {
     let server = |(n, weight): &(u8, u32)| json!({"address": format!("10.0.0.{n}"), "forwarding": "masquerade", "weight": weight});
     let servers: Vec<_> = servers.iter().map(server).collect();
     json!({"id": id, "scheduler": "rr", "servers": servers})
 }
 
-fn all() -> ApplyOptions {
+pub(super) fn all() -> ApplyOptions {
     ApplyOptions {
         max_deletes: Deletions::Percent(100),
         ..ApplyOptions::default()
     }
 }
 
-async fn apply_with(
+pub(super) async fn apply_with(
     app: &App,
     context: &RequestContext,
     name: &str,
@@ -40,7 +37,7 @@ async fn apply_with(
     app.apply_table(context, owner(name), draft, options).await
 }
 
-async fn apply(app: &App, name: &str, services: Value) -> ApplyReport {
+pub(super) async fn apply(app: &App, name: &str, services: Value) -> ApplyReport {
     let report = apply_with(app, context(), name, services, all())
         .await
         .unwrap();
@@ -49,7 +46,7 @@ async fn apply(app: &App, name: &str, services: Value) -> ApplyReport {
 }
 
 /// The operations of a report: names, ids and results.
-fn operations(report: &ApplyReport) -> Vec<String> {
+pub(super) fn operations(report: &ApplyReport) -> Vec<String> {
     let text = |operation: &OperationReport| {
         let op = &operation.op;
         let server = op
@@ -62,7 +59,7 @@ fn operations(report: &ApplyReport) -> Vec<String> {
 }
 
 /// The table without counters and without the order of services and servers.
-fn sorted(kernel: &FakeKernel) -> Vec<String> {
+pub(super) fn sorted(kernel: &FakeKernel) -> Vec<String> {
     let mut lines = Vec::new();
     for service in kernel.services() {
         let id = service.id;
@@ -358,289 +355,4 @@ async fn a_table_is_deleted_with_its_services_if_that_is_confirmed() {
         .delete_table(context(), owner("a"), None, true, NONE)
         .await;
     assert!(missing.unwrap().is_none());
-}
-
-/// The command of an operation.
-fn command_of(op: &Op) -> u8 {
-    match op {
-        Op::CreateService(..) => command::NEW_SERVICE,
-        Op::SetService(..) => command::SET_SERVICE,
-        Op::DeleteService(_) => command::DEL_SERVICE,
-        Op::CreateServer(..) => command::NEW_DEST,
-        Op::SetServer(..) => command::SET_DEST,
-        _ => command::DEL_DEST,
-    }
-}
-
-/// Lets the command fail, after it has been executed `earlier` times.
-fn fail_after(kernel: &FakeKernel, number: u8, earlier: usize) {
-    let fail = move |kernel: &FakeKernel| {
-        let errno = Fault::Errno(libc::ENOMEM);
-        kernel.faults().once(On::Command(number), errno);
-    };
-    let Some(last) = earlier.checked_sub(1) else {
-        return fail(kernel);
-    };
-    let count = std::sync::atomic::AtomicUsize::new(0);
-    let count_and_fail = Fault::before(move |kernel| {
-        if count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == last {
-            fail(kernel);
-        }
-    });
-    kernel.faults().always(On::Command(number), count_and_fail);
-}
-
-#[tokio::test]
-async fn an_apply_that_fails_at_any_operation_leaves_what_was_there() {
-    let old = json!([
-        service(TCP, &[(1, 1), (2, 1), (3, 1)]),
-        service(OTHER, &[(4, 1)]),
-        service("tcp-192.0.2.3-80", &[(5, 1), (6, 1)]),
-    ]);
-    let mut new = json!([
-        service(TCP, &[(1, 9), (2, 1), (7, 1)]),
-        service("tcp-192.0.2.4-80", &[(8, 1)]),
-        service("tcp-192.0.2.3-80", &[(5, 1)]),
-    ]);
-    new[2]["scheduler"] = json!("wlc");
-    let count = {
-        let (_, app) = setup();
-        apply(&app, "a", old.clone()).await;
-        apply(&app, "a", new.clone()).await.operations.len()
-    };
-    assert_eq!(count, 8);
-    for failing in 0..count {
-        let (kernel, app) = setup();
-        apply(&app, "a", old.clone()).await;
-        let before = sorted(&kernel);
-        let dry_run = context().clone().with_dry_run(true);
-        let plan = apply_with(&app, &dry_run, "a", new.clone(), all())
-            .await
-            .unwrap();
-        let number = command_of(&plan.operations[failing].op);
-        let earlier = plan.operations[..failing].iter();
-        let earlier = earlier
-            .filter(|operation| command_of(&operation.op) == number)
-            .count();
-        fail_after(&kernel, number, earlier);
-        let report = apply_with(&app, context(), "a", new.clone(), all())
-            .await
-            .unwrap();
-        assert_eq!(report.first_failure().unwrap().errno, Some(Errno::ENOMEM));
-        assert_eq!(report.failure.as_ref().unwrap().reason, Reason::ApplyFailed);
-        assert_eq!(report.generation, 1);
-        assert_eq!(
-            sorted(&kernel),
-            before,
-            "operation {failing}: {:?}",
-            operations(&report)
-        );
-        let lost: Vec<_> = report
-            .operations
-            .iter()
-            .flat_map(|op| op.lost.clone())
-            .collect();
-        let is_deletion = number == command::DEL_SERVICE || number == command::DEL_DEST;
-        assert!(
-            is_deletion || lost.is_empty(),
-            "nothing is deleted after a failure to create"
-        );
-        let expected = match lost.is_empty() {
-            true => ApplyOutcome::RolledBack,
-            false => ApplyOutcome::RollbackIncomplete,
-        };
-        assert_eq!(report.outcome, expected, "{:?}", operations(&report));
-        let table = app.declared_table(context(), &owner("a")).await.unwrap();
-        assert_eq!(
-            table.status,
-            TableStatus::InSync,
-            "the old declaration holds"
-        );
-    }
-}
-
-#[tokio::test]
-async fn an_undo_leaves_what_another_program_has_changed_since() {
-    let (kernel, app) = setup();
-    apply(&app, "a", json!([service(TCP, &[(1, 1)])])).await;
-    // The last operation fails, after another program has changed what the first has written.
-    let server = socket("10.0.0.1:80");
-    fail_after(&kernel, command::NEW_SERVICE, 1);
-    kernel.faults().once(
-        On::Command(command::SET_DEST),
-        Fault::before(move |kernel| {
-            // Runs before the edit; the server of the new service is changed.
-            let id = id("192.0.2.5:80");
-            let mut changed = fake::Destination::new(server);
-            changed.weight = 77;
-            kernel.remove_destination(id, server);
-            kernel.add_destination(id, changed);
-        }),
-    );
-    let new = json!([
-        service(TCP, &[(1, 2)]),
-        service("tcp-192.0.2.5-80", &[(1, 1)]),
-        service("tcp-192.0.2.6-80", &[]),
-    ]);
-    let report = apply_with(&app, context(), "a", new, all()).await.unwrap();
-    let incomplete = ApplyOutcome::RollbackIncomplete;
-    assert_eq!(
-        report.outcome,
-        incomplete,
-        "{:?} {:?}",
-        operations(&report),
-        state(&kernel)
-    );
-    assert_eq!(
-        operations(&report),
-        [
-            "create_service tcp-192.0.2.5-80 skipped",
-            "create_server tcp-192.0.2.5-80 10.0.0.1-80 skipped",
-            "create_service tcp-192.0.2.6-80 failed",
-            "update_server tcp-192.0.2.1-80 10.0.0.1-80 undone",
-        ]
-    );
-}
-
-#[tokio::test]
-async fn the_others_are_executed_or_not_as_on_failure_says() {
-    for (on_failure, results) in [
-        (OnFailure::Continue, ["done", "failed", "done"]),
-        (OnFailure::Stop, ["done", "failed", "skipped"]),
-    ] {
-        let (kernel, app) = setup();
-        let faults = kernel.faults();
-        faults.once(On::Command(command::NEW_DEST), Fault::Errno(libc::ENOMEM));
-        let options = ApplyOptions {
-            on_failure,
-            ..all()
-        };
-        let services = json!([service(TCP, &[(1, 1), (2, 1)])]);
-        let report = apply_with(&app, context(), "a", services, options)
-            .await
-            .unwrap();
-        assert_eq!(report.outcome, ApplyOutcome::Partial);
-        let found: Vec<_> = report
-            .operations
-            .iter()
-            .map(|op| op.result.as_str())
-            .collect();
-        assert_eq!(found, results);
-        let table = app.declared_table(context(), &owner("a")).await.unwrap();
-        assert_eq!(
-            table.status,
-            TableStatus::Drifted,
-            "the new table is declared"
-        );
-    }
-}
-
-/// The use cases over the same kernel and store, after a restart.
-fn restarted(kernel: &FakeKernel, store: &Store) -> App {
-    app_on(kernel).with_store(store.clone()).unwrap()
-}
-
-#[tokio::test]
-async fn tables_outlast_the_daemon_and_are_restored_if_that_is_configured() {
-    const TIMEOUT: Duration = Duration::from_secs(60);
-    let (kernel, store) = (FakeKernel::new(), Store::in_memory());
-    let app = restarted(&kernel, &store);
-    apply(
-        &app,
-        "a",
-        json!([service(TCP, &[(1, 3)]), service(OTHER, &[(2, 1)])]),
-    )
-    .await;
-    apply(&app, "a", json!([service(TCP, &[(1, 4)])])).await;
-    let before = sorted(&kernel);
-    let app = restarted(&kernel, &store);
-    let report = app.declared_table(context(), &owner("a")).await.unwrap();
-    assert_eq!(
-        (report.status, report.table.state.generation),
-        (TableStatus::InSync, 2)
-    );
-    assert_eq!(
-        report.table.state.last_apply.as_ref().unwrap().outcome,
-        ApplyOutcome::Applied
-    );
-    assert!(kernel.remove_service(id("192.0.2.1:80")));
-    app.recover_tables(Interrupted::Complete, RestoreOnStart::Never, TIMEOUT)
-        .await;
-    assert_eq!(kernel.services().len(), 0);
-    app.recover_tables(Interrupted::Complete, RestoreOnStart::IfEmpty, TIMEOUT)
-        .await;
-    assert_eq!(sorted(&kernel), before);
-    create_service(&app, OTHER, &[]).await;
-    assert!(kernel.remove_service(id("192.0.2.1:80")));
-    app.recover_tables(Interrupted::Complete, RestoreOnStart::IfEmpty, TIMEOUT)
-        .await;
-    assert_eq!(kernel.services().len(), 1, "not empty");
-    app.recover_tables(Interrupted::Complete, RestoreOnStart::Always, TIMEOUT)
-        .await;
-    assert_eq!(kernel.services().len(), 2);
-}
-
-/// The last byte of the address of a service, whether its scheduler is wlc, and its servers.
-type AnyService = (u8, bool, Vec<(u8, u32)>);
-
-fn any_table() -> impl Strategy<Value = Vec<AnyService>> {
-    let servers = proptest::collection::btree_map(1..6_u8, 0..4_u32, 0..5);
-    let services = proptest::collection::btree_map(1..6_u8, (any::<bool>(), servers), 0..5);
-    services.prop_map(|services| {
-        let service = |(n, (wlc, servers)): (u8, (bool, std::collections::BTreeMap<u8, u32>))| {
-            (n, wlc, servers.into_iter().collect())
-        };
-        services.into_iter().map(service).collect()
-    })
-}
-
-fn services_of(table: &[AnyService]) -> Value {
-    let services = table.iter().map(|(n, wlc, servers)| {
-        let mut service = service(&format!("tcp-192.0.2.{n}-80"), servers);
-        if *wlc {
-            service["scheduler"] = json!("wlc");
-        }
-        service
-    });
-    services.collect()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// Applying b onto a yields b, the plan afterwards is empty, and an interrupted apply is completed or
-    /// undone wherever it ended.
-    #[test]
-    fn any_table_can_follow_any_other(a in any_table(), b in any_table(), cut in 0..20_usize) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let fresh = FakeKernel::new();
-            apply(&app_on(&fresh), "x", services_of(&b)).await;
-            let (kernel, store) = (FakeKernel::new(), Store::in_memory());
-            let app = restarted(&kernel, &store);
-            apply(&app, "x", services_of(&a)).await;
-            let before = sorted(&kernel);
-            let report = apply(&app, "x", services_of(&b)).await;
-            prop_assert_eq!(sorted(&kernel), sorted(&fresh));
-            let again = apply(&app, "x", services_of(&b)).await;
-            prop_assert_eq!(again.outcome, ApplyOutcome::Unchanged);
-            for mode in [Interrupted::Complete, Interrupted::Undo] {
-                let (kernel, store) = (FakeKernel::new(), Store::in_memory());
-                let app = restarted(&kernel, &store);
-                apply(&app, "x", services_of(&a)).await;
-                // As if the daemon had ended after some operations.
-                app.interrupt_apply(context(), "x", &services_of(&b), cut).await;
-                let app = restarted(&kernel, &store);
-                app.recover_tables(mode, RestoreOnStart::Never, Duration::from_secs(60)).await;
-                let expected = match mode {
-                    Interrupted::Complete => sorted(&fresh),
-                    Interrupted::Undo => before.clone(),
-                };
-                prop_assert_eq!(sorted(&kernel), expected, "{:?} {:?}", mode, operations(&report));
-                let status = app.declared_tables(context()).await.unwrap();
-                prop_assert!(status.iter().all(|report| report.status == TableStatus::InSync));
-            }
-            Ok(())
-        })?;
-    }
 }

@@ -1,8 +1,8 @@
 //! Declared tables.
 
 use ipvsd::{
-    client::{Adopt, ApplyOptions, DeleteOptions, OnFailure, Precondition, ServiceSpec, TableSpec},
-    model::{Deletions, Owner, Reason},
+    client::{ApplyOptions, DeleteOptions, Precondition, ServiceSpec, TableSpec},
+    model::{Adopt, Deletions, OnFailure, Owner, Reason},
 };
 
 use crate::scripted::{Server, response};
