@@ -18,11 +18,23 @@ pub(super) struct Execution<'a> {
     pub context: RequestContext,
     /// How long each part may take.
     pub timeout: Duration,
+    /// Whether the end of the daemon has stopped it.
+    pub is_stopped: bool,
 }
 
 // === impl Execution ===
 
-impl Execution<'_> {
+impl<'a> Execution<'a> {
+    /// Nothing is executed yet.
+    pub fn new(app: &'a App, context: &RequestContext, timeout: Duration) -> Self {
+        Self {
+            app,
+            context: context.clone(),
+            timeout,
+            is_stopped: false,
+        }
+    }
+
     /// Executes steps in order. Returns the results of those that were sent: fewer than steps if it
     /// stopped. With `stop_on_error`, it stops at the first failure, else after the part with it unless
     /// `goes_on`. A part does not extend beyond the first `making` steps, so that nothing is deleted after a
@@ -100,6 +112,7 @@ impl Execution<'_> {
         stop_on_error: bool,
     ) -> Result<CommandResults, Error> {
         if self.app.background_work().is_stopping() {
+            self.is_stopped = true;
             return Err(Error::new(Reason::Internal, "the daemon is ending"));
         }
         self.context.deadline = Instant::now() + self.timeout;

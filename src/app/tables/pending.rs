@@ -17,8 +17,8 @@ pub(in crate::app) struct Pending {
     /// The declared table afterwards: services that differ, and those that it has no more. `None` for the
     /// deletion of the table.
     pub declares: Option<Declaration>,
-    /// What the operations change, as it was.
-    pub before: Vec<Touched>,
+    /// What the operations change.
+    pub touched: Vec<Touched>,
 }
 
 /// What an apply declares beside what was declared before.
@@ -32,25 +32,22 @@ pub(in crate::app) struct Declaration {
     pub unset: Vec<ServiceKey>,
 }
 
-/// A service that an apply changes, as it was. Its servers are those that the apply changes.
+/// What an apply changes of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::app) struct Touched {
     /// The service.
     pub service: ServiceKey,
-    /// The service itself.
-    pub was: Was,
-    /// Servers; `None` if they did not exist.
-    pub servers: Vec<(ServerKey, Option<ServerConfig>)>,
+    /// The service itself; `None` if the apply changes only servers.
+    pub config: Option<Replaced<ServiceConfig>>,
+    /// Servers that the apply changes, or deletes with the service.
+    pub servers: Vec<(ServerKey, Replaced<ServerConfig>)>,
 }
 
-/// What a service was before an apply.
+/// The configuration of an object that an apply changes; `None` if it does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::app) enum Was {
-    /// It did not exist.
-    Absent,
-    /// The apply changes only servers.
-    Kept,
-    /// It had this configuration.
-    Configured(ServiceConfig),
+pub(in crate::app) struct Replaced<C> {
+    /// Before the apply.
+    pub before: Option<C>,
+    /// After it.
+    pub after: Option<C>,
 }

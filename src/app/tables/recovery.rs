@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     app::{App, RequestContext, RequestId},
-    executor::{CommandResult, Table, TableQuery},
-    model::{Error, Owner},
+    executor::{CommandResult, ServicesQuery, Table, TableQuery},
+    model::{Adopt, Error, OnFailure, Owner},
 };
 
 /// What becomes of an apply that the end of the daemon has interrupted.
@@ -42,7 +42,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 impl App {
     /// Completes or undoes interrupted applies, and restores the declared tables. Waits while the kernel is
-    /// not available; ends when the daemon does.
+    /// not available; ends when the daemon does. Requests are served meanwhile, and what they declare counts.
     pub async fn recover_tables(
         &self,
         interrupted: Interrupted,
@@ -63,6 +63,8 @@ impl App {
             tracing::debug!(%error, "the declared tables wait for the kernel");
             tokio::time::sleep(RETRY_INTERVAL).await;
         }
+        // Before an interrupted apply makes the first services.
+        let restores = self.restores(restore, timeout).await;
         for (owner, pending) in pending {
             let outcome = self.recover(&owner, &pending, interrupted, timeout).await;
             if let Err(error) = outcome {
@@ -72,8 +74,34 @@ impl App {
                      or apply");
             }
         }
-        if let Err(error) = self.restore_tables(restore, timeout).await {
-            tracing::error!(%error, "the declared tables cannot be restored");
+        for table in self.tables.all().into_iter().filter(|_| restores) {
+            let owner = &table.owner;
+            if let Err(error) = self.restore_table(owner, timeout).await {
+                tracing::error!(%owner, %error, "the declared table cannot be restored");
+            }
+        }
+    }
+
+    /// Whether the declared tables are to be restored.
+    async fn restores(&self, mode: RestoreOnStart, timeout: Duration) -> bool {
+        match mode {
+            RestoreOnStart::Never => false,
+            RestoreOnStart::Always => true,
+            RestoreOnStart::IfEmpty => {
+                let context = context("restore-on-start", timeout);
+                match self.run_query(&context, ServicesQuery).await {
+                    Ok(current) if current.value.is_empty() => true,
+                    Ok(current) => {
+                        let services = current.value.len();
+                        tracing::info!(services, "the kernel has services: nothing is restored");
+                        false
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "the declared tables cannot be restored");
+                        false
+                    }
+                }
+            }
         }
     }
 
@@ -86,8 +114,12 @@ impl App {
     ) -> Result<(), Error> {
         let context = context(&pending.apply_id, timeout);
         let lock = self.lock_table(&context).await?;
+        if !self.tables.is_applying(owner) {
+            // A request has applied the table since.
+            return Ok(());
+        }
         let table = self.run_query(&context, TableQuery).await?.value;
-        let undo = undo_steps(&table, &pending.before);
+        let undo = undo_steps(&table, &pending.touched);
         tracing::warn!(
             %owner,
             apply_id = pending.apply_id,
@@ -111,16 +143,21 @@ impl App {
                     let keep_weights = declares.keep_weights;
                     Arc::new(declare(owner, old.as_deref(), services, keep_weights))
                 });
-                self.apply_declared(&context, timeout, owner, old, new, &table, lock)
+                let options = ApplyOptions {
+                    // What the request was permitted to take is not stored.
+                    adopt: Adopt::Any,
+                    ..ApplyOptions::of_declared()
+                };
+                let declared = (old, new);
+                self.apply_declared(&context, timeout, options, owner, declared, &table, lock)
                     .await
             }
             Interrupted::Undo => {
-                let mut execution = Execution {
-                    app: self,
-                    context: context.clone(),
-                    timeout,
-                };
+                let mut execution = Execution::new(self, &context, timeout);
                 let results = execution.run(&undo, undo.len(), false, true).await;
+                if execution.is_stopped {
+                    return Ok(());
+                }
                 let failed = results
                     .iter()
                     .filter(|r| **r != CommandResult::Done)
@@ -134,58 +171,39 @@ impl App {
         }
     }
 
-    async fn restore_tables(&self, mode: RestoreOnStart, timeout: Duration) -> Result<(), Error> {
-        let tables = self.tables.all();
-        if mode == RestoreOnStart::Never || tables.is_empty() {
+    /// Makes the kernel have what an owner declares, as far as possible.
+    async fn restore_table(&self, owner: &Owner, timeout: Duration) -> Result<(), Error> {
+        let context = context(&format!("restore-{owner}"), timeout);
+        let lock = self.lock_table(&context).await?;
+        // A request may have deleted it since.
+        let Some(table) = self.tables.table(owner) else {
             return Ok(());
-        }
-        let first = context("restore-on-start", timeout);
-        let current = self.run_query(&first, TableQuery).await?.value;
-        if mode == RestoreOnStart::IfEmpty && !current.is_empty() {
-            tracing::info!(
-                services = current.len(),
-                "the kernel has services: nothing is restored"
-            );
-            return Ok(());
-        }
-        drop(current);
-        for table in tables {
-            let context = context(&format!("restore-{}", table.owner), timeout);
-            let lock = self.lock_table(&context).await?;
-            let current = self.run_query(&context, TableQuery).await?.value;
-            let owner = table.owner.clone();
-            let applied = self
-                .apply_declared(
-                    &context,
-                    timeout,
-                    &owner,
-                    Some(table.clone()),
-                    Some(table),
-                    &current,
-                    lock,
-                )
-                .await;
-            if let Err(error) = applied {
-                tracing::error!(%owner, %error, "the declared table cannot be restored");
-            }
-        }
-        Ok(())
+        };
+        let current = self.run_query(&context, TableQuery).await?.value;
+        let options = ApplyOptions {
+            // After a boot, one service that fails must not take the others with it.
+            on_failure: OnFailure::Continue,
+            ..ApplyOptions::of_declared()
+        };
+        let declared = (Some(table.clone()), Some(table));
+        self.apply_declared(&context, timeout, options, owner, declared, &current, lock)
+            .await
     }
 
+    /// Applies what an owner declares from now on, after what it has declared, however long it takes.
     #[allow(clippy::too_many_arguments, reason = "what an apply consists of")]
     async fn apply_declared<L: Send + 'static>(
         &self,
         context: &RequestContext,
         timeout: Duration,
+        options: ApplyOptions,
         owner: &Owner,
-        old: Option<Arc<DeclaredTable>>,
-        new: Option<Arc<DeclaredTable>>,
+        (old, new): (Option<Arc<DeclaredTable>>, Option<Arc<DeclaredTable>>),
         current: &Table,
         lock: L,
     ) -> Result<(), Error> {
         let declared = new.clone();
         let services = declared.as_ref().map(|table| table.target());
-        let options = ApplyOptions::of_declared();
         let apply = self.prepare(
             context,
             timeout,
@@ -196,7 +214,7 @@ impl App {
             &services.unwrap_or_default(),
             current,
         )?;
-        let report = self.start(context, apply, lock).await?;
+        let report = self.run_to_end(apply, lock).await?;
         report.failure.map_or(Ok(()), Err)
     }
 }

@@ -137,17 +137,9 @@ impl App {
             failure: None,
             ..*planned
         };
-        let task = self.background_work().spawn(async move {
-            let report = apply.run().await;
-            drop(lock);
-            report
-        });
-        match timeout_at(context.deadline.into(), task).await {
-            Ok(Ok(report)) => report,
-            Ok(Err(_)) => Err(Error::new(
-                Reason::Internal,
-                "the apply failed unexpectedly; its outcome is unknown",
-            )),
+        let run = self.run_to_end(apply, lock);
+        match timeout_at(context.deadline.into(), run).await {
+            Ok(report) => report,
             Err(_) => {
                 running.outcome = ApplyOutcome::Running;
                 running.failure = Some(
@@ -160,6 +152,23 @@ impl App {
                 Ok(running)
             }
         }
+    }
+
+    /// Runs an apply in a task of its own, which holds the lock until its end and does not end with the caller.
+    pub(super) async fn run_to_end<L: Send + 'static>(
+        &self,
+        apply: Apply,
+        lock: L,
+    ) -> Result<ApplyReport, Error> {
+        let task = self.background_work().spawn(async move {
+            let report = apply.run().await;
+            drop(lock);
+            report
+        });
+        task.await.unwrap_or_else(|_| {
+            let detail = "the apply failed unexpectedly; its outcome is unknown";
+            Err(Error::new(Reason::Internal, detail))
+        })
     }
 
     /// Decides whether the principal may apply the table of an owner that has these services, and records
@@ -191,6 +200,13 @@ fn check_plan(expected: Option<Etag>, plan: Etag) -> Result<(), Error> {
     Err(Error::new(Reason::PlanChanged, detail)
         .with_violation("expect_plan", format!("the plan is {plan} now"))
         .with_hint("look at the plan again with dry_run"))
+}
+
+/// The error of an apply that the end of the daemon has stopped.
+fn stopped() -> Error {
+    let detail = "the daemon ends before the apply has ended";
+    Error::new(Reason::Internal, detail)
+        .with_hint("the next start completes it, or undoes it (tables.interrupted)")
 }
 
 // === impl Apply ===
@@ -227,6 +243,12 @@ impl Apply {
             true => ApplyOutcome::Unchanged,
             false => self.execute(&steps).await,
         };
+        if self.report.outcome == ApplyOutcome::Running {
+            // What is stored says so until the next start.
+            self.report.failure = Some(stopped());
+            self.log();
+            return Ok(self.report);
+        }
         let stored = self.store().await;
         self.report.failure = self.report.failed();
         self.log();
@@ -262,18 +284,14 @@ impl Apply {
             principal: self.context.principal.to_string(),
             operations: steps.len(),
             declares,
-            before: touched(steps),
+            touched: touched(steps),
         }
     }
 
     /// Executes the operations, and undoes them if that is what a failure asks for.
     async fn execute(&mut self, steps: &[PlannedStep]) -> ApplyOutcome {
         let app = self.app.clone();
-        let mut execution = Execution {
-            app: &app,
-            context: self.context.clone(),
-            timeout: self.timeout,
-        };
+        let mut execution = Execution::new(&app, &self.context, self.timeout);
         let (stops, goes_on) = match self.options.on_failure {
             OnFailure::Rollback => (false, false),
             OnFailure::Stop => (true, false),
@@ -286,6 +304,9 @@ impl Apply {
         }
         if self.report.first_failure().is_none() {
             return ApplyOutcome::Applied;
+        }
+        if execution.is_stopped {
+            return ApplyOutcome::Running;
         }
         if self.options.on_failure != OnFailure::Rollback {
             return ApplyOutcome::Partial;
@@ -301,6 +322,7 @@ impl Apply {
             }
         };
         match complete {
+            _ if execution.is_stopped => ApplyOutcome::Running,
             true => ApplyOutcome::RolledBack,
             false => ApplyOutcome::RollbackIncomplete,
         }
@@ -438,57 +460,4 @@ impl OperationReport {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        app::{services::declared_services, tables::registry::declare},
-        model::TableDraft,
-    };
-
-    impl App {
-        /// Executes the first operations of an apply, and leaves it as the end of the daemon would.
-        pub(in crate::app) async fn interrupt_apply(
-            &self,
-            context: &RequestContext,
-            owner: &str,
-            services: &serde_json::Value,
-            operations: usize,
-        ) {
-            let owner: Owner = owner.parse().unwrap();
-            let draft = serde_json::json!({ "services": services });
-            let draft: TableDraft = serde_json::from_value(draft).unwrap();
-            let table = self.run_query(context, TableQuery).await.unwrap().value;
-            let services = declared_services(&draft.services.unwrap(), &table).unwrap();
-            let old = self.tables.table(&owner);
-            let by_key = services
-                .iter()
-                .map(|service| (service.key, Arc::new(service.clone())));
-            let new = declare(&owner, old.as_deref(), by_key.collect(), false);
-            let options = ApplyOptions::of_declared();
-            let timeout = Duration::from_secs(60);
-            let prepared = self.prepare(
-                context,
-                timeout,
-                owner,
-                options,
-                old,
-                Some(Arc::new(new)),
-                &services.iter().collect::<Vec<_>>(),
-                &table,
-            );
-            let apply = prepared.unwrap();
-            let steps = &apply.plan.steps;
-            self.tables
-                .begin(&apply.owner, &apply.pending(steps))
-                .await
-                .unwrap();
-            let mut execution = Execution {
-                app: self,
-                context: context.clone(),
-                timeout,
-            };
-            let cut = steps.get(..operations).unwrap_or(steps);
-            execution.run(cut, cut.len(), false, true).await;
-        }
-    }
-}
+mod tests;

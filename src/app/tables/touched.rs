@@ -1,17 +1,19 @@
-//! What an apply changes, as it was before: for its undo after the end of the daemon.
+//! What an apply changes, before and after: for its undo after the end of the daemon.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    pending::{Touched, Was},
+    pending::{Replaced, Touched},
     plan::PlannedStep,
 };
 use crate::{
     executor::Table,
-    model::{Op, Server, ServiceConfig, ServiceEntry, TargetServer, TargetService, diff},
+    model::{
+        Op, ServerConfig, ServerKey, ServiceConfig, ServiceEntry, TargetServer, TargetService, diff,
+    },
 };
 
-/// What steps change, as it is before them.
+/// What steps change.
 pub(super) fn touched(steps: &[PlannedStep]) -> Vec<Touched> {
     let mut all: Vec<Touched> = Vec::new();
     let mut index = HashMap::new();
@@ -22,62 +24,32 @@ pub(super) fn touched(steps: &[PlannedStep]) -> Vec<Touched> {
         let place = *index.entry(service).or_insert_with(|| {
             all.push(Touched {
                 service,
-                was: Was::Kept,
+                config: None,
                 servers: Vec::new(),
             });
             all.len() - 1
         });
-        let Some(touched) = all.get_mut(place) else {
-            continue;
-        };
-        match (&step.op, step.before.as_ref()) {
-            (Op::DeleteService(_), _) => {
-                for op in &step.undo {
-                    touched.restore(op);
-                }
-            }
-            (_, Some(before)) => touched.restore(before),
-            (Op::CreateService(..), None) => touched.was = Was::Absent,
-            (Op::CreateServer(_, key, _), None) => touched.servers.push((*key, None)),
-            _ => {}
+        if let Some(touched) = all.get_mut(place) {
+            touched.add(step);
         }
     }
     all
 }
 
-/// The operations that restore what an apply has changed. The configuration of a service of which the
-/// apply changed only servers stays.
-pub(super) fn undo_steps(table: &Table, before: &[Touched]) -> Vec<PlannedStep> {
+/// The operations that restore what an apply has changed, where the kernel still has what it has written.
+pub(super) fn undo_steps(table: &Table, all: &[Touched]) -> Vec<PlannedStep> {
     let current: HashMap<_, _> = table
         .iter()
         .map(|entry| (entry.service.key, entry))
         .collect();
     let mut compared: Vec<&ServiceEntry> = Vec::new();
     let mut target = Vec::new();
-    for touched in before {
+    for touched in all {
         let entry = current.get(&touched.service).copied();
         compared.extend(entry);
-        let Some(config) = touched.config(entry) else {
-            continue;
-        };
-        let mut servers: Vec<_> = entry
-            .into_iter()
-            .flat_map(|entry| &entry.servers)
-            .map(target_of)
-            .collect();
-        for (key, config) in &touched.servers {
-            servers.retain(|server| server.key != *key);
-            servers.extend(config.map(|config| TargetServer {
-                key: *key,
-                config,
-                origin: 0,
-            }));
-        }
-        target.push(TargetService {
-            key: touched.service,
-            config,
-            servers,
-            origin: 0,
+        target.extend(match entry {
+            Some(entry) => touched.restored(entry),
+            None => touched.created_again(),
         });
     }
     let difference = diff(compared, &target);
@@ -91,37 +63,121 @@ pub(super) fn undo_steps(table: &Table, before: &[Touched]) -> Vec<PlannedStep> 
         .collect()
 }
 
-fn target_of(server: &Server) -> TargetServer {
-    TargetServer {
-        key: server.key,
-        config: server.config,
-        origin: 0,
-    }
-}
-
 // === impl Touched ===
 
 impl Touched {
-    fn restore(&mut self, op: &Op) {
-        match *op {
-            Op::CreateService(_, config) | Op::SetService(_, config) => {
-                self.was = Was::Configured(config);
+    fn add(&mut self, step: &PlannedStep) {
+        match (&step.op, &step.before) {
+            (Op::DeleteService(_), _) => {
+                for op in &step.undo {
+                    match *op {
+                        Op::CreateService(_, config) => self.config = Some(Replaced::gone(config)),
+                        Op::CreateServer(_, key, config) => {
+                            self.servers.push((key, Replaced::gone(config)));
+                        }
+                        _ => {}
+                    }
+                }
             }
-            Op::CreateServer(_, key, config) | Op::SetServer(_, key, config) => {
-                self.servers.push((key, Some(config)));
+            (Op::CreateService(_, config) | Op::SetService(_, config), before) => {
+                self.config = Some(Replaced {
+                    before: before.as_ref().and_then(service_config),
+                    after: Some(*config),
+                });
+            }
+            (Op::CreateServer(_, key, config) | Op::SetServer(_, key, config), before) => {
+                let replaced = Replaced {
+                    before: before.as_ref().and_then(server_config),
+                    after: Some(*config),
+                };
+                self.servers.push((*key, replaced));
+            }
+            (Op::DeleteServer(_, key), Some(before)) => {
+                let replaced = server_config(before).map(Replaced::gone);
+                self.servers.extend(replaced.map(|gone| (*key, gone)));
             }
             _ => {}
         }
     }
 
-    /// The configuration that the service is to have again; `None` if it is not to exist. A service that
-    /// did not exist stays if another program has given it servers.
-    fn config(&self, entry: Option<&ServiceEntry>) -> Option<ServiceConfig> {
-        let is_own = |server: &Server| self.servers.iter().any(|(key, _)| *key == server.key);
-        match (self.was, entry) {
-            (Was::Configured(config), _) => Some(config),
-            (Was::Absent, Some(entry)) if entry.servers.iter().all(is_own) => None,
-            (Was::Absent | Was::Kept, entry) => entry.map(|entry| entry.service.config),
+    /// The service as it was, if the apply has deleted it.
+    fn created_again(&self) -> Option<TargetService> {
+        let Replaced { before, after } = self.config?;
+        let is_deleted = after.is_none();
+        let servers = self.servers.iter();
+        let servers = servers.filter_map(|(key, of)| Some(target(*key, of.before?)));
+        Some(TargetService {
+            key: self.service,
+            config: before.filter(|_| is_deleted)?,
+            servers: servers.collect(),
+            origin: 0,
+        })
+    }
+
+    /// What a service that exists is to be; `None` to delete it. What other programs have changed since the
+    /// apply stays: also the service itself, if it has servers that are not those of the apply.
+    fn restored(&self, entry: &ServiceEntry) -> Option<TargetService> {
+        let is_deletion = self.config.is_some_and(|config| config.after.is_none());
+        let mut servers: BTreeMap<_, _> = entry.servers.iter().map(|s| (s.key, s.config)).collect();
+        // A service that exists was not deleted, or by nobody but others created again.
+        for (key, replaced) in self.servers.iter().filter(|_| !is_deletion) {
+            if servers.get(key).copied() == replaced.after {
+                match replaced.before {
+                    Some(config) => servers.insert(*key, config),
+                    None => servers.remove(key),
+                };
+            }
         }
+        let now = entry.service.config;
+        let config = match self.config {
+            Some(Replaced { before, after }) if after == Some(now) => match before {
+                None if servers.is_empty() => return None,
+                before => before.unwrap_or(now),
+            },
+            _ => now,
+        };
+        Some(TargetService {
+            key: self.service,
+            config,
+            servers: servers
+                .into_iter()
+                .map(|(key, it)| target(key, it))
+                .collect(),
+            origin: 0,
+        })
+    }
+}
+
+// === impl Replaced ===
+
+impl<C> Replaced<C> {
+    /// Of an object that is deleted.
+    fn gone(config: C) -> Self {
+        Self {
+            before: Some(config),
+            after: None,
+        }
+    }
+}
+
+fn service_config(op: &Op) -> Option<ServiceConfig> {
+    match op {
+        Op::CreateService(_, config) | Op::SetService(_, config) => Some(*config),
+        _ => None,
+    }
+}
+
+fn server_config(op: &Op) -> Option<ServerConfig> {
+    match op {
+        Op::CreateServer(.., config) | Op::SetServer(.., config) => Some(*config),
+        _ => None,
+    }
+}
+
+fn target(key: ServerKey, config: ServerConfig) -> TargetServer {
+    TargetServer {
+        key,
+        config,
+        origin: 0,
     }
 }

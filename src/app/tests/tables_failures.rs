@@ -184,7 +184,7 @@ async fn the_others_are_executed_or_not_as_on_failure_says() {
 }
 
 /// The use cases over the same kernel and store, after a restart.
-fn restarted(kernel: &FakeKernel, store: &Store) -> App {
+pub(super) fn restarted(kernel: &FakeKernel, store: &Store) -> App {
     app_on(kernel).with_store(store.clone()).unwrap()
 }
 

@@ -1,0 +1,55 @@
+//! An apply that the end of the daemon interrupts.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics fails")]
+
+use super::*;
+use crate::{
+    app::{services::declared_services, tables::registry::declare},
+    model::TableDraft,
+};
+
+impl App {
+    /// Executes the first operations of an apply, and leaves it as the end of the daemon would.
+    pub(in crate::app) async fn interrupt_apply(
+        &self,
+        context: &RequestContext,
+        owner: &str,
+        services: &serde_json::Value,
+        operations: usize,
+    ) {
+        let owner: Owner = owner.parse().unwrap();
+        let draft = serde_json::json!({ "services": services });
+        let draft: TableDraft = serde_json::from_value(draft).unwrap();
+        let table = self.run_query(context, TableQuery).await.unwrap().value;
+        let services = declared_services(&draft.services.unwrap(), &table).unwrap();
+        let old = self.tables.table(&owner);
+        let by_key = services
+            .iter()
+            .map(|service| (service.key, Arc::new(service.clone())));
+        let new = declare(&owner, old.as_deref(), by_key.collect(), false);
+        let options = ApplyOptions {
+            adopt: Adopt::Any,
+            ..ApplyOptions::of_declared()
+        };
+        let timeout = Duration::from_secs(60);
+        let prepared = self.prepare(
+            context,
+            timeout,
+            owner,
+            options,
+            old,
+            Some(Arc::new(new)),
+            &services.iter().collect::<Vec<_>>(),
+            &table,
+        );
+        let apply = prepared.unwrap();
+        let steps = &apply.plan.steps;
+        self.tables
+            .begin(&apply.owner, &apply.pending(steps))
+            .await
+            .unwrap();
+        let mut execution = Execution::new(self, context, timeout);
+        let cut = steps.get(..operations).unwrap_or(steps);
+        execution.run(cut, cut.len(), false, true).await;
+    }
+}
