@@ -60,12 +60,13 @@ impl Principal {
         }
     }
 
-    /// Decides about a declared table, with all services that it has or had and all that it changes: all of
-    /// it or nothing. A dry run shows what a read shows.
+    /// Decides about a declared table, with all services that it has or had: all of it or nothing. Each comes
+    /// with whether the table takes it over, so that it is not the owner's yet. A dry run shows what a read
+    /// shows.
     pub fn may_apply(
         &self,
         owner: &str,
-        services: impl Iterator<Item = ServiceKey>,
+        services: impl Iterator<Item = (ServiceKey, bool)>,
         dry_run: bool,
     ) -> Result<(), Error> {
         let grant = self.grant_of(Verb::ApplyTable, dry_run)?;
@@ -79,8 +80,11 @@ impl Principal {
                 .with_violation("owner", format!("{owner:?} is not within the scope"))
                 .with_hint("GET /v1/whoami shows the scope; nothing was changed"));
         }
-        let is_outside = |key: &ServiceKey| !grant.scope.contains_of(*key, Some(owner));
-        let outside: Vec<_> = services.filter(is_outside).take(MAX_LISTED).collect();
+        let outside = services.filter_map(|(key, is_taken_over)| {
+            let of = (!is_taken_over).then_some(owner);
+            (!grant.scope.contains_of(key, of)).then_some(key)
+        });
+        let outside: Vec<_> = outside.take(MAX_LISTED).collect();
         match outside.is_empty() {
             true => Ok(()),
             false => Err(self.outside(&outside)),

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     options::ApplyOptions,
-    registry::{declare, table_not_found},
+    plan::touched_services,
+    registry::{declare, services_of, table_not_found},
     report::ApplyReport,
 };
 use crate::{
@@ -36,14 +37,16 @@ impl App {
                 "is required: all services of the owner; [] for none",
             )
         })?;
+        self.tables.available()?;
         let timeout = context.deadline.saturating_duration_since(Instant::now());
-        if !context.dry_run {
-            self.tables.check(&owner)?;
-        }
         let lock = self.lock_table(context).await?;
+        self.tables.check(&owner)?;
         let table = self.run_query(context, TableQuery).await?.value;
         let services = declared_services(services, &table)?;
         let old = self.tables.table(&owner);
+        let (before, claims) = (services_of(old.as_deref()), self.tables.claims());
+        let touched = touched_services(&owner, &services, before, &claims, options.adopt, &table);
+        self.may_apply(context, &owner, options.adopt, touched.into_iter())?;
         let keep_weights = draft
             .keep_weights
             .or_else(|| Some(old.as_ref()?.state.keep_weights));
@@ -77,6 +80,7 @@ impl App {
         guard: Guard,
     ) -> Result<Option<ApplyReport>, Error> {
         self.may_apply(context, &owner, Adopt::None, [].into_iter())?;
+        self.tables.available()?;
         let timeout = context.deadline.saturating_duration_since(Instant::now());
         let lock = self.lock_table(context).await?;
         let Some(old) = self.tables.table(&owner) else {
@@ -85,6 +89,8 @@ impl App {
                 false => Err(table_not_found(&owner)),
             };
         };
+        let touched = old.services.keys().map(|key| (*key, false));
+        self.may_apply(context, &owner, Adopt::None, touched)?;
         let count = old.services.len() as u64;
         match (confirm, &guard) {
             (Some(confirm), _) if confirm != count => {
@@ -116,20 +122,5 @@ impl App {
         )?;
         drop(table);
         self.start(context, apply, lock).await.map(Some)
-    }
-
-    /// The operations that would make the services of an owner what its table declares.
-    pub async fn drift(
-        &self,
-        context: &RequestContext,
-        owner: Owner,
-    ) -> Result<ApplyReport, Error> {
-        let context = context.clone().with_dry_run(true);
-        self.may_apply(&context, &owner, Adopt::None, [].into_iter())?;
-        let old = self.tables.table(&owner);
-        let old = old.filter(|table| context.principal.sees_table(table));
-        let old = old.ok_or_else(|| table_not_found(&owner))?;
-        let table = self.run_query(&context, TableQuery).await?.value;
-        self.drift_of(&context, &old, &table)
     }
 }

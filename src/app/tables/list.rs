@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::{
     registry::{DeclaredTable, table_not_found},
-    report::ApplyOutcome,
+    report::{ApplyOutcome, ApplyReport},
 };
 use crate::{
     app::{App, RequestContext},
@@ -66,6 +66,7 @@ impl App {
         context: &RequestContext,
     ) -> Result<Vec<TableReport>, Error> {
         self.may_list(context)?;
+        self.tables.available()?;
         let tables: Vec<_> = self
             .tables
             .all()
@@ -86,12 +87,33 @@ impl App {
         context: &RequestContext,
         owner: &Owner,
     ) -> Result<TableReport, Error> {
-        self.may_list(context)?;
-        let table = self.tables.table(owner);
-        let table = table.filter(|table| context.principal.sees_table(table));
-        let table = table.ok_or_else(|| table_not_found(owner))?;
+        let table = self.visible_table(context, owner)?;
         let current = self.run_query(context, TableQuery).await?.value;
         Ok(self.report_of(context, table, &current))
+    }
+
+    /// The operations that would make the services of an owner what its table declares.
+    pub async fn drift(
+        &self,
+        context: &RequestContext,
+        owner: Owner,
+    ) -> Result<ApplyReport, Error> {
+        let table = self.visible_table(context, &owner)?;
+        let current = self.run_query(context, TableQuery).await?.value;
+        self.drift_of(context, &table, &current)
+    }
+
+    /// The table of an owner, if the principal may read it.
+    fn visible_table(
+        &self,
+        context: &RequestContext,
+        owner: &Owner,
+    ) -> Result<Arc<DeclaredTable>, Error> {
+        self.may_list(context)?;
+        self.tables.available()?;
+        let table = self.tables.table(owner);
+        let table = table.filter(|table| context.principal.sees_table(table));
+        table.ok_or_else(|| table_not_found(owner))
     }
 
     fn report_of(

@@ -128,6 +128,28 @@ impl Wanted<'_> {
     }
 }
 
+/// The services that a table has or had, and whether it takes them over.
+pub(super) fn touched_services(
+    owner: &Owner,
+    services: &[TargetService],
+    before: &Services,
+    claims: &HashMap<ServiceKey, Owner>,
+    adopt: Adopt,
+    table: &Table,
+) -> Vec<(ServiceKey, bool)> {
+    let present: HashSet<_> = table.iter().map(|entry| entry.service.key).collect();
+    let is_of_others = |key: &ServiceKey| match claims.get(key) {
+        Some(claimant) => claimant != owner,
+        None => present.contains(key),
+    };
+    // Otherwise the table is refused for another reason.
+    let takes = adopt != Adopt::None;
+    let declared = services.iter().map(|service| service.key);
+    let declared = declared.map(|key| (key, takes && is_of_others(&key)));
+    let before = before.keys().map(|key| (*key, false));
+    declared.chain(before).collect()
+}
+
 fn owned(detail: String) -> Error {
     Error::new(
         Reason::ServiceOwned,

@@ -164,9 +164,8 @@ impl App {
                     .count();
                 drop(lock);
                 tracing::info!(%owner, undone = results.len() - failed, failed, "the apply was undone");
-                self.tables
-                    .put(vec![(owner.clone(), old.as_deref().cloned())])
-                    .await
+                let undone = vec![(owner.clone(), old.as_deref().cloned())];
+                Ok(self.tables.put(undone).await?)
             }
         }
     }

@@ -173,11 +173,14 @@ impl Registry {
         self.read(|tables| tables.claims.clone())
     }
 
-    /// Whether an owner may have a table, and whether it can be stored.
+    /// Fails if it is not known what is declared, because the daemon serves without its store.
+    pub(super) fn available(&self) -> Result<(), Error> {
+        let error = self.store.unavailable_because();
+        error.map_or(Ok(()), |error| Err(error.clone().into()))
+    }
+
+    /// Whether there may be a table of an owner.
     pub(super) fn check(&self, owner: &Owner) -> Result<(), Error> {
-        if let Some(error) = self.store.unavailable_because() {
-            return Err(error.clone().into());
-        }
         let is_full = self.read(|tables| {
             tables.by_owner.len() >= MAX_OWNERS && !tables.by_owner.contains_key(owner)
         });
@@ -222,7 +225,7 @@ impl Registry {
     pub(super) async fn put(
         &self,
         changed: Vec<(Owner, Option<DeclaredTable>)>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StoreError> {
         let mut batch = WriteBatch::new();
         for (owner, table) in &changed {
             let old = self.table(owner);
@@ -247,7 +250,7 @@ impl Registry {
                 }
             }
         });
-        Ok(stored?)
+        stored
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Tables) -> T) -> T {

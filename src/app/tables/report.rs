@@ -59,6 +59,8 @@ pub struct OperationReport {
     pub result: OperationResult,
     /// Whether an operation that failed may have been executed: the kernel's reply is lost.
     pub maybe_executed: bool,
+    /// Whether the object that it deletes was gone: another program had deleted it.
+    pub was_gone: bool,
     /// What an undo could not restore.
     pub lost: Vec<Lost>,
 }

@@ -28,6 +28,10 @@ pub(super) async fn roll_back(
         if operation.result != OperationResult::Done && !operation.maybe_executed {
             continue;
         }
+        if operation.was_gone {
+            operation.result = OperationResult::Skipped { executed: false };
+            continue;
+        }
         if shows(&known, &step.op) {
             step.undo.iter().for_each(|op| apply(&mut known, op));
             undone.push((index, step.undo.len()));

@@ -24,6 +24,7 @@ use crate::{
     executor::{CommandResult, Table, TableQuery},
     identity::Verb,
     model::{Adopt, Error, Etag, OnFailure, Op, Owner, Reason, ServiceKey, TargetService},
+    store::StoreError,
 };
 
 /// An apply in progress.
@@ -62,7 +63,7 @@ impl App {
         Ok(apply.dry_run())
     }
 
-    /// Plans an apply, and checks everything that can refuse it.
+    /// Plans an apply, and checks everything that can refuse it but the principal.
     #[allow(clippy::too_many_arguments, reason = "what an apply consists of")]
     pub(super) fn prepare(
         &self,
@@ -78,9 +79,6 @@ impl App {
         let etags = old.as_ref().map(|table| vec![table.etag]);
         options.guard.check(etags.as_deref())?;
         let before = services_of(old.as_deref());
-        let keys = services.iter().map(|service| service.key);
-        let keys = keys.chain(before.keys().copied());
-        self.may_apply(context, &owner, options.adopt, keys)?;
         let keep_weights = new.as_ref().is_some_and(|table| table.state.keep_weights);
         let wanted = Wanted {
             owner: &owner,
@@ -178,13 +176,18 @@ impl App {
         context: &RequestContext,
         owner: &Owner,
         adopt: Adopt,
-        services: impl Iterator<Item = ServiceKey>,
+        services: impl Iterator<Item = (ServiceKey, bool)>,
     ) -> Result<(), Error> {
         let principal = &context.principal;
         let decision = principal
             .may_apply(owner.as_str(), services, context.dry_run)
             .and_then(|()| match adopt {
-                Adopt::Any => principal.may(Verb::RestoreRules, None, context.dry_run),
+                Adopt::Any => principal
+                    .may(Verb::RestoreRules, None, context.dry_run)
+                    .map_err(|error| {
+                        error
+                            .with_violation("adopt", "any requires the role admin, without a scope")
+                    }),
                 Adopt::None | Adopt::Unmanaged => Ok(()),
             });
         self.recorded(context, Verb::ApplyTable, None, decision)
@@ -207,6 +210,17 @@ fn stopped() -> Error {
     let detail = "the daemon ends before the apply has ended";
     Error::new(Reason::Internal, detail)
         .with_hint("the next start completes it, or undoes it (tables.interrupted)")
+}
+
+/// The error of an apply whose end could not be stored.
+fn not_stored(error: StoreError) -> Error {
+    let detail =
+        format!("{error}; the operations ended as listed, and the declaration is the old one");
+    Error {
+        detail,
+        ..Error::from(error)
+    }
+    .with_hint("apply the table again; otherwise the next start completes it, or undoes it")
 }
 
 // === impl Apply ===
@@ -254,9 +268,11 @@ impl Apply {
         self.log();
         match stored {
             Ok(()) => Ok(self.report),
-            Err(error) if steps.is_empty() => Err(error),
+            Err(error) if steps.is_empty() => Err(error.into()),
             Err(error) => {
-                self.report.failure = Some(error);
+                let declared = self.app.tables.table(&self.owner);
+                self.report.set_declared(declared.as_deref());
+                self.report.failure = Some(not_stored(error));
                 Ok(self.report)
             }
         }
@@ -329,7 +345,7 @@ impl Apply {
     }
 
     /// Stores what is declared now, and how the apply ended.
-    async fn store(&mut self) -> Result<(), Error> {
+    async fn store(&mut self) -> Result<(), StoreError> {
         let last_apply = Some(LastApply {
             apply_id: self.report.apply_id.clone(),
             end_time: jiff::Timestamp::now().to_string(),
@@ -351,8 +367,7 @@ impl Apply {
         if let Some(table) = &mut table {
             table.state.last_apply = last_apply;
         }
-        self.report.generation = table.as_ref().map_or(0, |table| table.state.generation);
-        self.report.etag = table.as_ref().map(|table| table.etag);
+        self.report.set_declared(table.as_ref());
         changed.push((self.owner.clone(), table));
         self.app.tables.put(changed).await
     }
@@ -426,6 +441,15 @@ impl Apply {
     }
 }
 
+// === impl ApplyReport ===
+
+impl ApplyReport {
+    fn set_declared(&mut self, table: Option<&DeclaredTable>) {
+        self.generation = table.map_or(0, |table| table.state.generation);
+        self.etag = table.map(|table| table.etag);
+    }
+}
+
 // === impl OperationReport ===
 
 impl OperationReport {
@@ -435,6 +459,7 @@ impl OperationReport {
             before: step.before.clone(),
             result: OperationResult::Planned,
             maybe_executed: false,
+            was_gone: false,
             lost: Vec::new(),
         }
     }
@@ -442,16 +467,13 @@ impl OperationReport {
     /// The result of the executor; `None` if the operation was not sent.
     fn set(&mut self, result: Option<CommandResult>) {
         self.maybe_executed = matches!(result, Some(CommandResult::Unknown(_)));
+        let deletes = matches!(self.op, Op::DeleteService(_) | Op::DeleteServer(..));
+        self.was_gone = deletes
+            && matches!(&result, Some(CommandResult::Refused(error)) if error.contradicts_read());
         self.result = match result {
             None => OperationResult::Skipped { executed: false },
             Some(CommandResult::Done) => OperationResult::Done,
-            // What is to be deleted is gone.
-            Some(CommandResult::Refused(error))
-                if matches!(self.op, Op::DeleteService(_) | Op::DeleteServer(..))
-                    && error.contradicts_read() =>
-            {
-                OperationResult::Done
-            }
+            Some(_) if self.was_gone => OperationResult::Done,
             Some(CommandResult::Refused(error) | CommandResult::Unknown(error)) => {
                 OperationResult::Failed(error)
             }

@@ -1,6 +1,7 @@
 //! Declared tables: plan, guards, owners, drift, deletion.
 
 use super::*;
+use crate::store::{Store, StoreError};
 
 pub(super) const OTHER: &str = "tcp-192.0.2.2-80";
 
@@ -355,4 +356,89 @@ async fn a_table_is_deleted_with_its_services_if_that_is_confirmed() {
         .delete_table(context(), owner("a"), None, true, NONE)
         .await;
     assert!(missing.unwrap().is_none());
+}
+
+/// The context of a principal with this role and scope.
+fn scoped(role: Role, scope: Value, scope_reads: bool) -> RequestContext {
+    let grant = Grant {
+        role,
+        scope: serde_json::from_value(scope).unwrap(),
+        scope_reads,
+    };
+    let principal = Principal {
+        grant: Some(grant),
+        ..(*principal("someone", role)).clone()
+    };
+    RequestContext {
+        principal: Arc::new(principal),
+        ..context().clone()
+    }
+}
+
+#[tokio::test]
+async fn an_owner_takes_over_only_what_the_scope_has_without_it() {
+    let (kernel, app) = setup();
+    create_service(&app, TCP, &[]).await;
+    let before = state(&kernel);
+    let services = json!([service(TCP, &[(1, 1)]), service(OTHER, &[])]);
+    let options = ApplyOptions {
+        adopt: Adopt::Unmanaged,
+        ..all()
+    };
+    let apply_as = |scope: Value| {
+        let context = scoped(Role::Editor, scope, false);
+        let (app, services, options) = (app.clone(), services.clone(), options.clone());
+        async move { apply_with(&app, &context, "a", services, options).await }
+    };
+    let error = apply_as(json!([{"owner": "a"}])).await.unwrap_err();
+    assert_eq!(error.reason, Reason::PermissionDenied);
+    assert_eq!(error.violations[0].message, TCP);
+    assert_eq!(error.violations.len(), 1, "OTHER would be new");
+    assert_eq!(state(&kernel), before);
+    apply_as(json!([{"owner": "a"}, {"address": "192.0.2.1"}]))
+        .await
+        .unwrap();
+    // What the owner has already is within the scope of the owner.
+    let again = apply_as(json!([{"owner": "a"}])).await.unwrap();
+    assert_eq!(again.outcome, ApplyOutcome::Unchanged);
+}
+
+#[tokio::test]
+async fn a_table_that_a_principal_sees_has_its_state() {
+    let (_, app) = setup();
+    apply(&app, "a", json!([service(TCP, &[(1, 1)])])).await;
+    let viewer = scoped(Role::Viewer, json!([{"address": "192.0.2.1"}]), true);
+    let tables = app.declared_tables(&viewer).await.unwrap();
+    assert_eq!(tables[0].status, TableStatus::InSync);
+    let drift = app.drift(&viewer, owner("a")).await.unwrap();
+    assert_eq!(drift.outcome, ApplyOutcome::Unchanged);
+    let refused = audit::records(&app).await;
+    let refused = refused.iter().filter(|record| record.reason.is_some());
+    assert_eq!(refused.count(), 0);
+    let other = scoped(Role::Viewer, json!([{"address": "192.0.2.9"}]), true);
+    assert_eq!(app.declared_tables(&other).await.unwrap().len(), 0);
+    assert_eq!(
+        reason(app.drift(&other, owner("a")).await),
+        Reason::TableNotFound
+    );
+}
+
+#[tokio::test]
+async fn without_the_store_nothing_is_said_about_tables() {
+    let (kernel, app) = setup();
+    let missing = StoreError::Missing("state.redb".into());
+    let app = app.with_store(Store::unavailable(missing)).unwrap();
+    let dry_run = context().clone().with_dry_run(true);
+    let services = json!([service(TCP, &[])]);
+    let deleted = app.delete_table(context(), owner("a"), Some(0), true, NONE);
+    let reasons = [
+        reason(app.declared_tables(context()).await),
+        reason(app.declared_table(context(), &owner("a")).await),
+        reason(app.drift(context(), owner("a")).await),
+        reason(deleted.await),
+        reason(apply_with(&app, context(), "a", services.clone(), all()).await),
+        reason(apply_with(&app, &dry_run, "a", services, all()).await),
+    ];
+    assert_eq!(reasons, [Reason::StoreUnavailable; 6]);
+    assert_eq!(kernel.services().len(), 0);
 }

@@ -6,7 +6,7 @@ use super::{
     tables::{OTHER, all, apply, apply_with, operations, owner, service, sorted},
     *,
 };
-use crate::store::Store;
+use crate::store::{Store, StoreOptions};
 
 /// The command of an operation.
 fn command_of(op: &Op) -> u8 {
@@ -312,4 +312,65 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+#[tokio::test]
+async fn a_rollback_does_not_create_what_another_program_has_deleted() {
+    let (kernel, app) = setup();
+    let servers: Vec<_> = (1..=2).map(|n| (n, 1)).collect();
+    apply(
+        &app,
+        "a",
+        json!([service(TCP, &servers), service(OTHER, &[])]),
+    )
+    .await;
+    // Before the deletions, another program deletes one of the servers. The last deletion fails.
+    let faults = kernel.faults();
+    faults.once(
+        On::Command(command::DEL_DEST),
+        Fault::before(|kernel| {
+            kernel.remove_destination(id("192.0.2.1:80"), socket("10.0.0.1:80"));
+        }),
+    );
+    fail_after(&kernel, command::DEL_SERVICE, 0);
+    let report = apply_with(&app, context(), "a", json!([service(TCP, &[])]), all())
+        .await
+        .unwrap();
+    let mut results = operations(&report);
+    results.sort();
+    assert_eq!(
+        results,
+        [
+            "delete_server tcp-192.0.2.1-80 10.0.0.1-80 skipped",
+            "delete_server tcp-192.0.2.1-80 10.0.0.2-80 undone",
+            "delete_service tcp-192.0.2.2-80 failed",
+        ]
+    );
+    let servers = kernel.services();
+    let left: usize = servers.iter().map(|it| it.destinations().count()).sum();
+    assert_eq!(left, 1);
+}
+
+#[tokio::test]
+async fn an_apply_whose_end_is_not_stored_does_not_say_that_nothing_was_changed() {
+    let directory = std::env::temp_dir().join(format!("ipvsd-tables-{}", std::process::id()));
+    drop(std::fs::remove_dir_all(&directory));
+    let store = Store::open(&directory, &StoreOptions::default()).unwrap();
+    let kernel = FakeKernel::new();
+    let app = restarted(&kernel, &store);
+    let closed = store.clone();
+    kernel.faults().once(
+        On::Command(command::NEW_SERVICE),
+        Fault::before(move |_| assert!(closed.close(Duration::from_secs(60)))),
+    );
+    let services = json!([service(TCP, &[])]);
+    let report = apply_with(&app, context(), "a", services, all()).await;
+    let report = report.unwrap();
+    assert_eq!((report.generation, report.etag), (0, None));
+    let failure = report.failure.unwrap();
+    assert_eq!(failure.reason, Reason::StoreUnavailable);
+    assert!(!failure.detail.contains("nothing was changed"), "{failure}");
+    assert_eq!(kernel.services().len(), 1);
+    drop(store);
+    drop(std::fs::remove_dir_all(&directory));
 }
