@@ -168,7 +168,10 @@ impl ServerPage {
             (value, server.key)
         };
         self.more = select(&mut indexes, self.order, size, token, rank)?;
-        self.servers = indexes.into_iter().map(|index| servers[index]).collect();
+        self.servers = indexes
+            .into_iter()
+            .map(|index| servers[index].clone())
+            .collect();
         Ok(())
     }
 

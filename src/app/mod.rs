@@ -10,6 +10,7 @@ mod attempt;
 mod audit;
 mod connections;
 mod context;
+mod holds;
 mod info;
 mod list;
 mod list_request;
@@ -37,6 +38,7 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
+use holds::HoldRegistry;
 use pages::PageCache;
 use tables::Registry;
 use tokio::sync::Semaphore;
@@ -46,6 +48,7 @@ pub use access::Permission;
 pub use audit::{AuditPage, ListAuditRecords};
 pub use connections::{ConnectionStream, Count};
 pub use context::{CompleteRequest, RequestContext, RequestId, RequestSpan};
+pub use holds::{Drain, DrainMember, DrainState, MemberState, Ramp, RampState};
 pub use info::{InfoReport, KernelReport, SchedulerReport};
 pub use list::ServerPage;
 pub use list_request::{Filter, ListServers, ListServices};
@@ -86,6 +89,7 @@ pub struct App {
     audit_queries: Arc<Semaphore>,
     budget: Budget,
     tables: Arc<Registry>,
+    hold_registry: Arc<HoldRegistry>,
     watch: Arc<WatchCache>,
     options: Arc<AppOptions>,
 }
@@ -125,13 +129,15 @@ impl App {
 
     /// The use cases over an executor, with this audit trail and a store in memory.
     pub fn with_audit(executor: Executor, options: AppOptions, audit: AuditLog) -> Self {
+        let hold_registry = Arc::new(HoldRegistry::empty(executor.holds));
         Self {
             reader: executor.reader,
-            write_path: WritePath::new(executor.writer, audit),
+            write_path: WritePath::new(executor.writer, audit, hold_registry.clone()),
             pages: Arc::default(),
             audit_queries: Arc::new(Semaphore::new(MAX_AUDIT_QUERIES)),
             budget: executor.budget,
             tables: Arc::new(Registry::empty()),
+            hold_registry,
             watch: executor.watch,
             options: Arc::new(options),
         }
@@ -139,8 +145,14 @@ impl App {
 
     /// The same with this store instead of one in memory, and with what it has. Blocks.
     pub fn with_store(self, store: Store) -> Result<Self, StoreError> {
-        let tables = Arc::new(Registry::load(store)?);
-        Ok(Self { tables, ..self })
+        let holds = self.hold_registry.holds().clone();
+        let hold_registry = Arc::new(HoldRegistry::load(holds, store.clone())?);
+        Ok(Self {
+            tables: Arc::new(Registry::load(store)?),
+            write_path: self.write_path.with_holds(hold_registry.clone()),
+            hold_registry,
+            ..self
+        })
     }
 
     /// What is kept beside the kernel's table.

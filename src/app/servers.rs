@@ -83,7 +83,7 @@ impl App {
             let found = found.ok_or_else(|| deleted_since(Error::service_not_found(service)))?;
             let found: HashMap<_, _> = found.iter().map(|server| (server.key, server)).collect();
             let created = keys.into_iter().map(|key| {
-                let server = found.get(&key).map(|server| **server);
+                let server = found.get(&key).map(|server| Server::clone(server));
                 server.ok_or_else(|| deleted_since(Error::server_not_found(service, key)))
             });
             created.collect()
@@ -194,7 +194,7 @@ impl App {
         guard: Guard,
     ) -> Result<bool, Error> {
         let plan = move |found: &Found| {
-            let old = found.as_ref().and_then(|found| found.server);
+            let old = found.as_ref().and_then(|found| found.server.as_ref());
             if old.is_none() && allow_missing {
                 return Ok(Plan::nothing());
             }

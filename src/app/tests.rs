@@ -11,6 +11,7 @@ mod audit_others;
 mod concurrent;
 mod dry_run;
 mod filters;
+mod holds;
 mod info;
 mod list;
 mod pages;

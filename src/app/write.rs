@@ -14,6 +14,7 @@ use tracing::Instrument;
 use super::{
     RequestContext, RequestSpan,
     attempt::{Attempt, common, event_of},
+    holds::HoldRegistry,
 };
 use crate::{
     audit::AuditLog,
@@ -30,6 +31,7 @@ pub(super) struct WritePath {
     writer: Writer,
     audit: AuditLog,
     work: BackgroundWork,
+    holds: Arc<HoldRegistry>,
     /// See [`WritePath::lock_table`].
     table: Arc<Mutex<()>>,
 }
@@ -62,13 +64,19 @@ const MARGIN: Duration = Duration::from_millis(100);
 // === impl WritePath ===
 
 impl WritePath {
-    pub(super) fn new(writer: Writer, audit: AuditLog) -> Self {
+    pub(super) fn new(writer: Writer, audit: AuditLog, holds: Arc<HoldRegistry>) -> Self {
         Self {
             writer,
             audit,
             work: BackgroundWork::default(),
+            holds,
             table: Arc::default(),
         }
+    }
+
+    /// The same with these holds.
+    pub(super) fn with_holds(self, holds: Arc<HoldRegistry>) -> Self {
+        Self { holds, ..self }
     }
 
     pub(super) fn audit(&self) -> &AuditLog {
@@ -198,6 +206,16 @@ impl WritePath {
         self.run_if(context, list, Ok).await
     }
 
+    /// Executes a change that a request has caused which was decided about and is recorded as a whole.
+    pub(super) async fn run_unrecorded<W: Write>(
+        &self,
+        context: &RequestContext,
+        write: W,
+    ) -> Result<W::Outcome, Error> {
+        let mode = mode_of(context);
+        self.writer.write_as(write, context.deadline, mode).await
+    }
+
     async fn run_if<W: Write>(
         &self,
         context: &RequestContext,
@@ -213,14 +231,11 @@ impl WritePath {
         };
         let outcome = match decide(write) {
             Ok(write) => {
-                let mode = WriteMode {
-                    dry_run: context.dry_run,
-                    author: Some(Author {
-                        principal: context.principal.clone(),
-                        request_id: context.request_id.shared(),
-                    }),
-                };
-                self.writer.write_as(write, context.deadline, mode).await
+                let mode = mode_of(context);
+                let outcome = self.writer.write_as(write, context.deadline, mode).await;
+                // A change of a weight that is held is not durable before it is stored.
+                let stored = self.holds.persist().await;
+                outcome.and_then(|outcome| stored.map(|()| outcome))
             }
             Err(refusal) => Err(refusal),
         };
@@ -312,6 +327,16 @@ impl Drop for Unfinished<'_> {
                 );
             });
         }
+    }
+}
+
+fn mode_of(context: &RequestContext) -> WriteMode {
+    WriteMode {
+        dry_run: context.dry_run,
+        author: Some(Author {
+            principal: context.principal.clone(),
+            request_id: context.request_id.shared(),
+        }),
     }
 }
 

@@ -146,6 +146,8 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
 fn recover(app: App, config: &Config) -> impl Future<Output = ()> + use<> {
     let (tables, timeout) = (config.tables, config.limits.request_timeout);
     async move {
+        // Before the tables, so that servers which are created again are held from the begin.
+        app.resume_holds();
         let recovery = app.recover_tables(tables.interrupted, tables.restore_on_start, timeout);
         recovery.await;
     }

@@ -1,12 +1,12 @@
 //! The daemon's JSON, and its conversion into types of the model. Unknown fields are ignored.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, de};
 
 use crate::model::{
-    Checksum, ConnectionProtocol, ConnectionService, Endpoint, Forwarding, Name, Netmask, Rates,
-    SchedulerFlags, Server, ServerConfig, ServerKey, Service, ServiceConfig, ServiceEntry,
+    Checksum, ConnectionProtocol, ConnectionService, Endpoint, Forwarding, Hold, Name, Netmask,
+    Rates, SchedulerFlags, Server, ServerConfig, ServerKey, Service, ServiceConfig, ServiceEntry,
     ServiceKey, Stats, SyncDaemon, Tunnel, TunnelType,
 };
 
@@ -220,6 +220,9 @@ pub(super) struct ServerJson {
     upper_threshold: u32,
     lower_threshold: u32,
     tunnel: Option<TunnelJson>,
+    effective_weight: Option<u32>,
+    #[serde(default)]
+    holds: Vec<Hold>,
     /// The servers of declared tables have no connections.
     #[serde(default)]
     active_connections: u32,
@@ -338,6 +341,8 @@ impl From<ServerJson> for Server {
             upper_threshold,
             lower_threshold,
             tunnel,
+            effective_weight,
+            holds,
             active_connections,
             inactive_connections,
             persistent_connections,
@@ -358,6 +363,9 @@ impl From<ServerJson> for Server {
                 lower_threshold,
                 tunnel: tunnel.unwrap_or_default(),
             },
+            // A daemon before 0.2 holds no weights.
+            effective_weight: effective_weight.unwrap_or(weight),
+            holds: Some(holds).filter(|holds| !holds.is_empty()).map(Arc::from),
             active_connections,
             inactive_connections,
             persistent_connections,

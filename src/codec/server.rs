@@ -65,6 +65,7 @@ pub(super) fn server_in_any_order(nest: &[u8], service: Family) -> Option<Server
     })?;
     let address = read_address(family.unwrap_or(service), nest.get(dest::ADDR)?)?;
     let (stats, rates) = counters(&nest, dest::STATS, dest::STATS64);
+    let weight = nest.read(dest::WEIGHT, 0, read_u32)?;
     Some(Server {
         key: ServerKey {
             address,
@@ -74,7 +75,7 @@ pub(super) fn server_in_any_order(nest: &[u8], service: Family) -> Option<Server
             forwarding: nest.read(dest::FWD_METHOD, Forwarding::Direct, |value| {
                 read_u32(value).map(forwarding)
             })?,
-            weight: nest.read(dest::WEIGHT, 0, read_u32)?,
+            weight,
             upper_threshold: nest.read(dest::U_THRESH, 0, read_u32)?,
             lower_threshold: nest.read(dest::L_THRESH, 0, read_u32)?,
             tunnel: Tunnel {
@@ -83,6 +84,8 @@ pub(super) fn server_in_any_order(nest: &[u8], service: Family) -> Option<Server
                 checksum: nest.read(dest::TUN_FLAGS, 0, read_u16)?.into(),
             },
         },
+        effective_weight: weight,
+        holds: None,
         active_connections: nest.read(dest::ACTIVE_CONNS, 0, read_u32)?,
         inactive_connections: nest.read(dest::INACT_CONNS, 0, read_u32)?,
         persistent_connections: nest.read(dest::PERSIST_CONNS, 0, read_u32)?,

@@ -95,6 +95,7 @@ pub(super) fn server_in_order(nest: &[u8], service: Family) -> Option<Server> {
     let family = family_from(u16::from_ne_bytes(value(fixed, family)?));
     let number = |place| value(fixed, place).map(u32::from_ne_bytes);
     let (stats, rates) = counters_in(second.1);
+    let weight = number(weight)?;
     Some(Server {
         key: ServerKey {
             address: read_address(family.unwrap_or(service), fixed.get(PLACES[0]..)?)?,
@@ -102,7 +103,7 @@ pub(super) fn server_in_order(nest: &[u8], service: Family) -> Option<Server> {
         },
         config: ServerConfig {
             forwarding: forwarding(number(method)?),
-            weight: number(weight)?,
+            weight,
             upper_threshold: number(upper)?,
             lower_threshold: number(lower)?,
             tunnel: Tunnel {
@@ -111,6 +112,8 @@ pub(super) fn server_in_order(nest: &[u8], service: Family) -> Option<Server> {
                 checksum: u16::from_ne_bytes(value(fixed, flags)?).into(),
             },
         },
+        effective_weight: weight,
+        holds: None,
         active_connections: number(active)?,
         inactive_connections: number(inactive)?,
         persistent_connections: number(persistent)?,

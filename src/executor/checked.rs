@@ -86,8 +86,11 @@ impl Engine {
             service: matches!(servers, Servers::None),
             servers,
         };
-        let (state, outcome, broken) =
-            offload_if(may_block, || socket.execute_after_read(read, op));
+        let sent = self.holds.sent(std::slice::from_ref(op), self.keeps_holds);
+        let sent = sent.first().unwrap_or(op);
+        let (mut state, outcome, broken) =
+            offload_if(may_block, || socket.execute_after_read(read, sent));
+        self.holds.show(key, &mut state.servers);
         self.modules.note(op, outcome);
         if let Some(error) = broken {
             tracing::warn!(%error, "closing the netlink socket after a failed write");
@@ -100,6 +103,7 @@ impl Engine {
             (None, None) => None,
         };
         if outcome == Outcome::Done {
+            self.note_holds(op);
             if let Some(before) = &before {
                 watch.overwritten(before);
             }

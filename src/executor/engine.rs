@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{
     cache::Cache,
     dump::{Changes, NoChanges},
+    holds::{Held, Holds, Member},
     large::LargeServices,
     modules::LoadedModules,
     overlap::Overlap,
@@ -16,7 +17,7 @@ use super::{
 use crate::{
     budget::Budget,
     kernel::{Kernel, NamespaceId},
-    model::Error,
+    model::{Error, Op},
     watch::{Author, WatchCache},
 };
 
@@ -36,6 +37,12 @@ pub struct Engine {
     pub(super) watch: Arc<WatchCache>,
     /// On whose behalf the change in progress is executed.
     pub(super) author: Option<Author>,
+    /// The holds on the weights of servers.
+    pub(super) holds: Arc<Holds>,
+    /// Whether the operations in progress change weights beneath the holds, and end none.
+    pub(super) keeps_holds: bool,
+    /// The holds that the transaction in progress has ended.
+    pub(super) ended_holds: Vec<(Member, Held)>,
 }
 
 impl Engine {
@@ -58,6 +65,9 @@ impl Engine {
             overlap: Arc::default(),
             watch,
             author: None,
+            holds: Arc::default(),
+            keeps_holds: false,
+            ended_holds: Vec::new(),
         }
     }
 
@@ -77,6 +87,7 @@ impl Engine {
             kernel: &*self.kernel,
             budget: &self.budget,
             large: &self.large,
+            holds: &self.holds,
             socket: &mut self.socket,
             changes,
         }
@@ -88,5 +99,13 @@ impl Engine {
         self.cache.clear();
         self.planned_in = None;
         self.author = None;
+        self.keeps_holds = false;
+        self.ended_holds = Vec::new();
+    }
+
+    /// Notes the effect of an executed operation on the holds.
+    pub(super) fn note_holds(&mut self, op: &Op) {
+        let ended = self.holds.executed(op, self.keeps_holds);
+        self.ended_holds.extend(ended);
     }
 }

@@ -17,7 +17,9 @@ use super::{
 };
 use crate::{
     codec,
-    model::{Errno, Error, Name, Op, Reason, SCHEDULERS, ServerConfig, ServerKey, ServiceKey},
+    model::{
+        Errno, Error, Name, Op, Reason, SCHEDULERS, Server, ServerConfig, ServerKey, ServiceKey,
+    },
 };
 
 // === impl Engine ===
@@ -72,7 +74,8 @@ impl Engine {
             before.push(match *op {
                 // The kernel rejects an edit of a server that does not exist.
                 Op::SetServer(service, server, config) => {
-                    let now = self.server_config(service, server)?.unwrap_or(config);
+                    let found = self.found_server(service, server)?;
+                    let now = found.map_or(config, |found| found.config);
                     Some(Op::SetServer(service, server, now))
                 }
                 _ => None,
@@ -157,6 +160,7 @@ impl Engine {
             .rev()
             .filter_map(|step| step.undo.clone())
             .collect();
+        self.holds.put_back(std::mem::take(&mut self.ended_holds));
         let outcomes = match undo.is_empty() {
             true => Ok(Vec::new()),
             false => self.execute(&undo),
@@ -235,13 +239,22 @@ impl Engine {
     ) -> Result<(Vec<Outcome>, Option<ServiceState>), Error> {
         let (overlap, watch) = (self.overlap.clone(), self.watch.clone());
         let _in_progress = (overlap.begin_ops(ops), watch.begin_ops(ops));
+        let holds = self.holds.clone();
+        let sent = holds.sent(ops, self.keeps_holds);
         let (outcomes, state) = match read {
-            Some(read) => self.execute_netlink_and_read(ops, read)?,
-            None => (self.execute_without_read(ops)?, None),
+            Some(read) => self.execute_netlink_and_read(&sent, read)?,
+            None => (self.execute_without_read(&sent)?, None),
         };
         for (op, outcome) in ops.iter().zip(&outcomes) {
             self.note(op, *outcome);
         }
+        // What was read is from after the operations.
+        let state = state.map(|mut state| {
+            if let Some(read) = read {
+                holds.show(read.key, &mut state.servers);
+            }
+            state
+        });
         let executed = ops.iter().zip(&outcomes);
         let executed = executed.filter(|(_, outcome)| **outcome == Outcome::Done);
         watch.executed(executed.map(|(op, _)| op), self.author.as_ref());
@@ -251,6 +264,9 @@ impl Engine {
     /// Remembers what an operation shows of the kernel.
     pub(super) fn note(&mut self, op: &Op, outcome: Outcome) {
         self.modules.note(op, outcome);
+        if outcome == Outcome::Done {
+            self.note_holds(op);
+        }
         match op {
             Op::DeleteService(key) => self.large.note(*key, false),
             Op::Clear => self.large.clear(),
@@ -392,6 +408,7 @@ impl Engine {
         let _in_progress = watch.begin_ops(std::slice::from_ref(op));
         match self.is_executed(op) {
             Ok(true) => {
+                self.note_holds(op);
                 let executed = std::iter::once(op);
                 watch.executed(executed, self.author.as_ref());
                 CommandResult::Done
@@ -412,10 +429,11 @@ impl Engine {
                 .fetch(&ServiceQuery(*key))?
                 .is_some_and(|entry| entry.service.config == *config),
             Op::DeleteService(key) => self.fetch(&ServiceQuery(*key))?.is_none(),
-            Op::CreateServer(key, server, config) | Op::SetServer(key, server, config) => {
-                self.server_config(*key, *server)? == Some(*config)
+            Op::CreateServer(key, server, _) | Op::SetServer(key, server, _) => {
+                let found = self.found_server(*key, *server)?;
+                found.is_some_and(|found| self.is_made(op, &found))
             }
-            Op::DeleteServer(key, server) => self.server_config(*key, *server)?.is_none(),
+            Op::DeleteServer(key, server) => self.found_server(*key, *server)?.is_none(),
             Op::Clear => self.fetch(&ServicesQuery)?.is_empty(),
             Op::SetTimeouts(timeouts) => self.fetch(&TimeoutsQuery)? == *timeouts,
             Op::StartSyncDaemon(config) => {
@@ -431,18 +449,30 @@ impl Engine {
         })
     }
 
-    /// The configuration of a server; `None` if it or its service does not exist.
-    fn server_config(
+    /// A server; `None` if it or its service does not exist.
+    fn found_server(
         &mut self,
         service: ServiceKey,
         server: ServerKey,
-    ) -> Result<Option<ServerConfig>, Error> {
+    ) -> Result<Option<Server>, Error> {
         let entry = self.fetch(&ServiceWithServersQuery(service))?;
         Ok(entry.and_then(|entry| {
             let mut servers = entry.servers.iter();
-            let found = servers.find(|found| found.key == server)?;
-            Some(found.config)
+            servers.find(|found| found.key == server).cloned()
         }))
+    }
+
+    /// Whether the kernel has a server as it was sent with an operation.
+    fn is_made(&self, op: &Op, found: &Server) -> bool {
+        let sent = self.holds.sent(std::slice::from_ref(op), self.keeps_holds);
+        let Some(Op::CreateServer(.., sent) | Op::SetServer(.., sent)) = sent.first() else {
+            return false;
+        };
+        let weight = found.effective_weight;
+        ServerConfig {
+            weight,
+            ..found.config
+        } == *sent
     }
 }
 

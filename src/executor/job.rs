@@ -326,11 +326,14 @@ impl Pending<CommandList, CommandResults> {
             return self.reply(Err(refusal));
         }
         engine.author = mode.author;
+        engine.keeps_holds = self.request.keeps_holds;
         let (results, interruption) = match mode.dry_run {
             true => (vec![CommandResult::Done; self.request.ops.len()], None),
             false => engine.run_commands(&self.request),
         };
         engine.author = None;
+        engine.keeps_holds = false;
+        engine.ended_holds.clear();
         let ops = std::mem::take(&mut self.request.ops);
         let undo = std::mem::take(&mut self.request.undo);
         self.reply(Ok(CommandResults {

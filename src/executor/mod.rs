@@ -13,6 +13,7 @@ mod dump;
 mod engine;
 mod execute;
 mod handle;
+mod holds;
 mod in_flight;
 mod interfaces;
 mod job;
@@ -55,6 +56,7 @@ use worker::Dispatcher;
 pub use cache::Cached;
 pub use connections::ConnectionChunks;
 pub use handle::{Reader, Writer};
+pub use holds::{Held, HoldChanges, Holds, MAX_HELD, Member};
 pub use job::{Failure, Write};
 pub use limits::ExecutorLimits;
 pub use proc_query::{
@@ -87,6 +89,8 @@ pub struct Executor {
     pub budget: Budget,
     /// The table as last seen, and its changes.
     pub watch: Arc<WatchCache>,
+    /// The holds on the weights of servers.
+    pub holds: Arc<Holds>,
 }
 
 // === impl Executor ===
@@ -106,6 +110,7 @@ impl Executor {
             budget.clone(),
             watch.clone(),
         );
+        let holds = engine.holds.clone();
         let (socket, overlap) = (engine.socket.sibling(), engine.overlap.clone());
         let dispatcher = Arc::new(Dispatcher::new(engine, limits.queue_length));
         let reads = Arc::new(Queue::new(limits.queue_length));
@@ -123,6 +128,7 @@ impl Executor {
             socket,
             overlap,
             watch: watch.clone(),
+            holds: holds.clone(),
             dispatcher: dispatcher.clone(),
         };
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
@@ -138,6 +144,7 @@ impl Executor {
             writer: Writer::new(queues),
             budget,
             watch,
+            holds,
         })
     }
 }

@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     dump::{self, Changes},
+    holds::Holds,
     interfaces,
     large::LargeServices,
     reconnect::ReconnectingSocket,
@@ -92,6 +93,7 @@ pub struct Source<'a> {
     pub(super) kernel: &'a dyn Kernel,
     pub(super) budget: &'a Budget,
     pub(super) large: &'a LargeServices,
+    pub(super) holds: &'a Holds,
     pub(super) socket: &'a mut ReconnectingSocket,
     pub(super) changes: &'a mut dyn Changes,
 }
@@ -146,9 +148,10 @@ impl Source<'_> {
     /// Reads a service.
     fn service(&mut self, read: ServiceRead) -> Result<ServiceState, Error> {
         let changes = &mut *self.changes;
-        let state = self
+        let mut state = self
             .socket
             .read(|socket| dump::service(socket, read, changes))?;
+        self.holds.show(read.key, &mut state.servers);
         if !matches!(read.servers, Servers::None) {
             let is_large = state.extent.datagrams > DATAGRAMS;
             self.large.note(read.key, is_large);
@@ -339,9 +342,14 @@ impl TypedQuery for ServersOfQuery {
 
     fn fetch(&self, source: &mut Source<'_>) -> Result<Self::Answer, Error> {
         let changes = &mut *source.changes;
-        let servers = source
+        let mut servers = source
             .socket
             .read(|socket| dump::servers_of(socket, &self.0, MAX_SERVERS_AT_ONCE, changes))?;
+        for (key, servers) in self.0.iter().zip(&mut servers) {
+            source
+                .holds
+                .show(*key, servers.as_deref_mut().unwrap_or_default());
+        }
         let count: usize = servers.iter().flatten().map(Vec::capacity).sum();
         let charge = source.budget.charge(count * size_of::<Server>())?;
         Ok(Arc::new(Charged::new(servers, charge)))
@@ -359,8 +367,11 @@ impl TypedQuery for ServersOfQuery {
 
 fn read_table(source: &mut Source<'_>, max_servers: usize) -> Result<Arc<Table>, Error> {
     let changes = &mut *source.changes;
-    let (table, read) = source
+    let (mut table, read) = source
         .socket
         .read(|socket| dump::table(socket, max_servers, changes))?;
+    for entry in &mut table {
+        source.holds.show(entry.service.key, &mut entry.servers);
+    }
     Ok(Arc::new(Table::new(table, read, source.budget)?))
 }

@@ -6,6 +6,7 @@ use std::{sync::Arc, thread};
 use super::{
     cache::Cache,
     dump::Changes,
+    holds::Holds,
     job::{PendingRead, QueryRunner, run_reads},
     large::LargeServices,
     overlap::Overlap,
@@ -37,6 +38,7 @@ pub(super) struct ReadThread {
     pub(super) socket: ReconnectingSocket,
     pub(super) overlap: Arc<Overlap>,
     pub(super) watch: Arc<WatchCache>,
+    pub(super) holds: Arc<Holds>,
     /// What executes changes meanwhile.
     pub(super) dispatcher: Arc<Dispatcher>,
 }
@@ -99,6 +101,7 @@ impl QueryRunner for ReadThread {
             kernel: &*self.kernel,
             budget: &self.budget,
             large: &self.large,
+            holds: &self.holds,
             socket: &mut self.socket,
             changes: &mut ConcurrentChanges {
                 overlap: &overlap,

@@ -212,7 +212,7 @@ impl TypedQuery for ServerQuery {
     fn from_state(state: ServiceState) -> Option<Self::Answer> {
         let exists = !matches!(state.service, Some(Err(_)));
         Some(exists.then(|| FoundServer {
-            server: state.servers.first().copied(),
+            server: state.servers.first().cloned(),
             servers: state.count,
         }))
     }
@@ -239,9 +239,9 @@ impl TypedQuery for ServerQuery {
     fn project(found: &mut Self::Answer, op: &Op) -> Result<(), Error> {
         let result = match found {
             Some(found) => {
-                let mut servers = found.server.into_iter().collect();
+                let mut servers = found.server.take().into_iter().collect();
                 let result = project_servers(&mut servers, op);
-                found.server = servers.first().copied();
+                found.server = servers.pop();
                 result
             }
             None => Err(Errno::ESRCH),
@@ -258,21 +258,18 @@ fn project_servers(servers: &mut Vec<Server>, op: &Op) -> Result<(), Errno> {
             if position(*key).is_some() {
                 return Err(Errno::EEXIST);
             }
-            let server = Server {
-                key: *key,
-                config: *config,
-                active_connections: 0,
-                inactive_connections: 0,
-                persistent_connections: 0,
-                stats: Stats::default(),
-                rates: Rates::default(),
-            };
             // The kernel inserts a new server before the others.
-            servers.insert(0, server);
+            servers.insert(0, Server::idle(*key, *config));
         }
         Op::SetServer(_, key, config) => {
             let position = position(*key).ok_or(Errno::ENOENT)?;
-            servers[position].config = *config;
+            let server = &mut servers[position];
+            // A hold ends when the intended weight changes.
+            if server.config.weight != config.weight {
+                server.effective_weight = config.weight;
+                server.holds = None;
+            }
+            server.config = *config;
         }
         Op::DeleteServer(_, key) => {
             let position = position(*key).ok_or(Errno::ENOENT)?;

@@ -98,6 +98,8 @@ pub struct CommandList {
     /// Whether to stop after the first failure. The operations are then sent one by one, because
     /// the kernel continues after a failure within a batch.
     pub stop_on_error: bool,
+    /// Whether edits of weights change the intended ones beneath the holds, and end none.
+    pub(super) keeps_holds: bool,
     /// Decides about edits of servers by what they change, which is read before the first operation.
     pub(super) check: Option<OpCheck>,
 }
@@ -159,6 +161,7 @@ impl CommandList {
             ops,
             undo: Vec::new(),
             stop_on_error,
+            keeps_holds: false,
             check: None,
         }
     }
@@ -169,6 +172,15 @@ impl CommandList {
         Self {
             undo,
             ..Self::new(ops, stop_on_error)
+        }
+    }
+
+    /// The same list, whose edits of weights change the intended ones beneath the holds.
+    #[must_use]
+    pub fn keeping_holds(self) -> Self {
+        Self {
+            keeps_holds: true,
+            ..self
         }
     }
 

@@ -99,7 +99,7 @@ impl<P: TypedQuery, R: TypedQuery> TypedTransaction<P, R> {
         mut before: P::Answer,
         engine: &mut Engine,
     ) -> Result<Executed<R::Answer>, Error> {
-        let read_after = self.read_after(&plan);
+        let read_after = self.read_after(&plan, engine);
         let mut in_flight = InFlight::new(plan);
         let mut state = engine.execute_plan(&mut in_flight, read_after);
         for _ in 1..ATTEMPTS {
@@ -112,7 +112,7 @@ impl<P: TypedQuery, R: TypedQuery> TypedTransaction<P, R> {
             match again {
                 Ok((plan, answer)) => {
                     before = answer;
-                    let read_after = self.read_after(&plan);
+                    let read_after = self.read_after(&plan, engine);
                     in_flight.resume(plan);
                     state = engine.execute_plan(&mut in_flight, read_after);
                 }
@@ -125,7 +125,7 @@ impl<P: TypedQuery, R: TypedQuery> TypedTransaction<P, R> {
         engine.roll_back(&mut in_flight);
         let (created, steps) = in_flight.finish()?;
         let mut known = None;
-        if steps.iter().all(|step| step.op.is_edit()) {
+        if steps.iter().all(|step| step.op.is_edit()) && engine.holds.is_empty() {
             known = self.transaction.same_answer(&before);
         }
         let value = match (state.and_then(R::from_state), known) {
@@ -152,11 +152,12 @@ impl<P: TypedQuery, R: TypedQuery> TypedTransaction<P, R> {
         })
     }
 
-    /// What to read in the send of the last operations. Nothing after edits: see
-    /// [`execute`](Self::execute).
-    fn read_after(&self, plan: &Plan) -> Option<ServiceRead> {
+    /// What to read in the send of the last operations. Nothing after edits, unless the kernel has other weights
+    /// than the operations: see [`execute`](Self::execute).
+    fn read_after(&self, plan: &Plan, engine: &Engine) -> Option<ServiceRead> {
         let mut steps = plan.stages.iter().flatten();
-        match self.transaction.reads_back_the_same() && steps.all(|step| step.op.is_edit()) {
+        let is_known = self.transaction.reads_back_the_same() && engine.holds.is_empty();
+        match is_known && steps.all(|step| step.op.is_edit()) {
             true => None,
             false => self.transaction.read_back.service_read(),
         }
@@ -218,6 +219,7 @@ impl<P: TypedQuery, R: TypedQuery> PendingTransaction for TypedTransaction<P, R>
                 let outcome = self.outcome(engine);
                 engine.planned_in = None;
                 engine.author = None;
+                engine.ended_holds.clear();
                 outcome
             }
             Err(error) => Err(error),

@@ -23,7 +23,7 @@ pub(super) struct ServiceEncoder {
 /// Appends the fields of a message to a buffer.
 struct Fields<'a>(&'a mut FixedBuffer<MAX_SERVER_BYTES>);
 
-/// An upper bound of the length of an encoded server: 18 numbers of at most 12 bytes, two IPv6
+/// An upper bound of the length of an encoded server: 19 numbers of at most 12 bytes, two IPv6
 /// addresses, names. A test encodes the longest server.
 const MAX_SERVER_BYTES: usize = 512;
 
@@ -72,11 +72,15 @@ impl ServiceEncoder {
     }
 
     fn server(&mut self, out: &mut Vec<u8>, server: &Server) {
+        // Few servers have holds, and there may be any number of them.
+        let is_usual = server.holds.is_none();
         self.buffer.clear();
-        Fields(&mut self.buffer).server(server, self.include);
+        if is_usual {
+            Fields(&mut self.buffer).server(server, self.include);
+        }
         let encoded = self.buffer.written();
         debug_assert!(encoded.is_some(), "MAX_SERVER_BYTES is too small");
-        match encoded {
+        match encoded.filter(|_| is_usual) {
             Some(bytes) => {
                 out.push(SERVERS);
                 delimit(out, bytes.len());
@@ -131,6 +135,8 @@ impl Fields<'_> {
         let Server {
             key,
             config,
+            effective_weight,
+            holds: _,
             active_connections,
             inactive_connections,
             persistent_connections,
@@ -177,6 +183,7 @@ impl Fields<'_> {
         self.tag(25, LENGTH_DELIMITED);
         self.varint(etag.len() as u64);
         self.0.put(&etag);
+        self.number(26, (*effective_weight).into());
     }
 
     fn five(&mut self, values: [u64; 5]) {
@@ -294,6 +301,7 @@ mod tests {
                         checksum: Checksum::from(checksum),
                     },
                 };
+                server.effective_weight = w % 5;
                 server.active_connections = now[0].into();
                 server.inactive_connections = (now[1] % 3).into();
                 server.persistent_connections = (now[2] % 3).into();
@@ -342,6 +350,8 @@ mod tests {
                     checksum: Checksum::Other(u16::MAX),
                 },
             },
+            effective_weight: u32::MAX,
+            holds: None,
             active_connections: u32::MAX,
             inactive_connections: u32::MAX,
             persistent_connections: u32::MAX,

@@ -2,13 +2,16 @@
 
 use super::{convert::non_empty, mask::Mask};
 use crate::{
-    model::{ServerDraft, ServerView, TunnelDraft, TunnelView},
+    model::{
+        Hold, Include, Server, ServerConfig, ServerDraft, ServerKey, ServerView, TunnelDraft,
+        TunnelView,
+    },
     proto::v1 as pb,
 };
 
 /// Fields that a mask for a server can name. Identifying and output-only fields are included, so
 /// that a client can name all fields of a response.
-pub(super) const FIELDS: [&str; 17] = [
+pub(super) const FIELDS: [&str; 19] = [
     "id",
     "address",
     "port",
@@ -26,6 +29,8 @@ pub(super) const FIELDS: [&str; 17] = [
     "stats",
     "rates",
     "etag",
+    "effective_weight",
+    "holds",
 ];
 
 /// The first byte of each server in a request: its field number in `Service` or in
@@ -44,6 +49,8 @@ pub(super) fn message(view: ServerView<'_>) -> pb::Server {
         upper_threshold,
         lower_threshold,
         tunnel,
+        effective_weight,
+        holds,
         active_connections,
         inactive_connections,
         persistent_connections,
@@ -66,6 +73,28 @@ pub(super) fn message(view: ServerView<'_>) -> pb::Server {
         stats: stats.map(pb::Stats::from),
         rates: rates.map(pb::Rates::from),
         etag: etag.to_string(),
+        effective_weight: Some(effective_weight),
+        holds: holds.into_iter().flatten().map(pb::Hold::from).collect(),
+    }
+}
+
+/// The message of a configuration alone.
+pub(super) fn of_config(key: ServerKey, config: ServerConfig) -> pb::Server {
+    let server = Server::idle(key, config);
+    pb::Server {
+        effective_weight: None,
+        ..message(ServerView::new(&server, Include::NONE))
+    }
+}
+
+impl From<&Hold> for pb::Hold {
+    fn from(hold: &Hold) -> Self {
+        let Hold { kind, id, weight } = *hold;
+        Self {
+            kind: kind.as_str().to_owned(),
+            id: id.to_string(),
+            weight,
+        }
     }
 }
 
@@ -101,6 +130,8 @@ pub(super) fn draft(server: pb::Server, mask: &Mask) -> ServerDraft {
         stats: _,
         rates: _,
         etag: _,
+        effective_weight: _,
+        holds: _,
     } = server;
     let mut draft = ServerDraft::default();
     draft.id = non_empty(id);

@@ -39,7 +39,9 @@ pub fn code(reason: Reason) -> Code {
         Reason::ServiceNotFound
         | Reason::ServerNotFound
         | Reason::SyncDaemonNotRunning
-        | Reason::TableNotFound => Code::NotFound,
+        | Reason::TableNotFound
+        | Reason::DrainNotFound
+        | Reason::RampNotFound => Code::NotFound,
         Reason::ServiceExists | Reason::ServerExists | Reason::SyncDaemonRunning => {
             Code::AlreadyExists
         }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     app::{ApplyReport, DeclaredTable, LastApply, OperationReport, Summary, TableReport},
-    model::{Include, Op, Server, ServerView, Service, ServiceView, TargetService},
+    model::{Include, Op, Service, ServiceView, TargetService},
     proto::v1::{self as pb, resource::Resource as Kind},
 };
 
@@ -46,12 +46,9 @@ pub(super) fn table(report: &TableReport) -> pb::Table {
 /// A declared service with its servers.
 pub(super) fn service(target: &TargetService) -> pb::Service {
     let service = target.service();
-    let servers = target.servers.iter().map(|server| {
-        let server = Server::idle(server.key, server.config);
-        pb::Server {
-            etag: String::new(),
-            ..server_message::message(ServerView::new(&server, Include::NONE))
-        }
+    let servers = target.servers.iter().map(|server| pb::Server {
+        etag: String::new(),
+        ..server_message::of_config(server.key, server.config)
     });
     pb::Service {
         servers: servers.collect(),
@@ -86,9 +83,7 @@ fn resource(op: Option<&Op>, value: Option<Value>) -> Option<pb::Resource> {
             Kind::Service(of_service(message, fields))
         }
         Op::CreateServer(_, key, config) | Op::SetServer(_, key, config) => {
-            let server = Server::idle(key, config);
-            let message = server_message::message(ServerView::new(&server, Include::NONE));
-            Kind::Server(of_server(message, fields))
+            Kind::Server(of_server(server_message::of_config(key, config), fields))
         }
         _ => return None,
     };
@@ -154,6 +149,8 @@ fn of_server(message: pb::Server, fields: &Map<String, Value>) -> pb::Server {
         stats: _,
         rates: _,
         etag: _,
+        effective_weight: _,
+        holds: _,
     } = message;
     pb::Server {
         id: Some(id).filter(|_| has("id")).unwrap_or_default(),

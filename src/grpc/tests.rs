@@ -147,6 +147,8 @@ fn real(key: ServerKey, config: ServerConfig) -> Server {
     Server {
         key,
         config,
+        effective_weight: config.weight,
+        holds: None,
         active_connections: u32::MAX,
         inactive_connections: 2,
         persistent_connections: 3,

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     app::{RequestContext, WatchChange, WatchMessage, WatchRequest, WatchResources, WatchStream},
-    model::{Error, Include, Server, ServerView, ServiceView},
+    model::{Error, ServiceView},
     proto::v1 as pb,
     watch::{Origin, Resource, Revision},
 };
@@ -138,9 +138,7 @@ impl From<Resource> for pb::Resource {
                 Kind::Service(service_message::without_servers(&view))
             }
             Resource::Server(_, key, config) => {
-                let server = Server::idle(key, config);
-                let view = ServerView::new(&server, Include::NONE);
-                Kind::Server(server_message::message(view))
+                Kind::Server(server_message::of_config(key, config))
             }
         };
         Self {

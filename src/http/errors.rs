@@ -93,6 +93,16 @@ const EXPLANATIONS: [(Reason, &str); Reason::ALL.len()] = [
         "No table of this owner is declared. `GET /v1/tables` lists them.",
     ),
     (
+        Reason::DrainNotFound,
+        "There is no drain with this id. Drains that have ended are kept for 24 hours, up to 1000 of them. `GET \
+         /v1/drains` lists them.",
+    ),
+    (
+        Reason::RampNotFound,
+        "There is no ramp with this id. Ramps that have ended are kept for 24 hours, up to 1000 of them. `GET \
+         /v1/ramps` lists them.",
+    ),
+    (
         Reason::ServiceOwned,
         "The service belongs to the table of another owner, or exists without one. Nothing was changed. \
          `errors` names the services. `adopt=unmanaged` takes over services without an owner, `adopt=any` \

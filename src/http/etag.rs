@@ -120,6 +120,8 @@ fn hash_traffic(server: &Server, include: Include, hasher: &mut Fingerprint) {
     let Server {
         key: _,
         config: _,
+        effective_weight,
+        holds,
         active_connections,
         inactive_connections,
         persistent_connections,
@@ -127,6 +129,8 @@ fn hash_traffic(server: &Server, include: Include, hasher: &mut Fingerprint) {
         rates,
     } = server;
     (
+        effective_weight,
+        holds,
         active_connections,
         inactive_connections,
         persistent_connections,
@@ -154,6 +158,8 @@ mod tests {
         let mut server = Server {
             key,
             config: crate::model::ServerConfig::default(),
+            effective_weight: 1,
+            holds: None,
             active_connections: 0,
             inactive_connections: 0,
             persistent_connections: 0,

@@ -57,7 +57,9 @@ pub fn status(reason: Reason) -> StatusCode {
         | Reason::ServiceNotFound
         | Reason::ServerNotFound
         | Reason::SyncDaemonNotRunning
-        | Reason::TableNotFound => StatusCode::NOT_FOUND,
+        | Reason::TableNotFound
+        | Reason::DrainNotFound
+        | Reason::RampNotFound => StatusCode::NOT_FOUND,
         Reason::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Reason::ServiceExists
         | Reason::ServerExists

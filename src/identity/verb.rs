@@ -82,6 +82,10 @@ verbs! {
     ZeroService = "zero_service", Operator, Service, WRITE;
     /// Resets all counters.
     ZeroAll = "zero_all", Operator, Director, WRITE;
+    /// Drains servers, or ends a drain.
+    Drain = "drain", Operator, Service, WRITE;
+    /// Changes the weight of a server in steps, or ends that.
+    Ramp = "ramp", Operator, Service, WRITE;
     /// Creates a service.
     CreateService = "create_service", Editor, Service, WRITE;
     /// Changes a service.

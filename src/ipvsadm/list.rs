@@ -214,6 +214,8 @@ fn server(
     let Server {
         key,
         config,
+        effective_weight,
+        holds: _,
         active_connections,
         inactive_connections,
         persistent_connections,
@@ -230,19 +232,19 @@ fn server(
     match format.mode {
         ListMode::Plain => {
             line.left(forwarding(config.forwarding), 7);
-            line.left_number(config.weight, 6);
+            line.left_number(*effective_weight, 6);
         }
         ListMode::TunInfo => {
             line.left(forwarding(config.forwarding), 7);
             line.left(&tunnel(config.forwarding, config.tunnel), 13);
-            line.left_number(config.weight, 6);
+            line.left_number(*effective_weight, 6);
         }
         ListMode::Thresholds => {
             line.left_number(config.upper_threshold, 10);
             line.left_number(config.lower_threshold, 10);
         }
         ListMode::PersistentConn => {
-            line.left_number(config.weight, 9);
+            line.left_number(*effective_weight, 9);
             line.left_number(*persistent_connections, 11);
         }
         ListMode::Stats => {

@@ -39,7 +39,12 @@ pub fn write_rules(
         let key = entry.service.key;
         service(out, 'A', key, &entry.service.config, names)?;
         for one in sort::servers(entry, order) {
-            server(out, 'a', key, one.key, &one.config, names)?;
+            // What the kernel has.
+            let config = ServerConfig {
+                weight: one.effective_weight,
+                ..one.config
+            };
+            server(out, 'a', key, one.key, &config, names)?;
         }
     }
     Ok(())

@@ -65,6 +65,10 @@ reasons! {
     ConfirmMismatch = "CONFIRM_MISMATCH", "Confirmation does not match";
     /// No table of this owner is declared.
     TableNotFound = "TABLE_NOT_FOUND", "Table not found";
+    /// There is no drain with this id.
+    DrainNotFound = "DRAIN_NOT_FOUND", "Drain not found";
+    /// There is no ramp with this id.
+    RampNotFound = "RAMP_NOT_FOUND", "Ramp not found";
     /// The service belongs to the table of another owner, or to none.
     ServiceOwned = "SERVICE_OWNED", "Virtual service owned by another";
     /// The table would delete more than the request permits.

@@ -1,18 +1,25 @@
 //! Real servers and their configuration.
 
-use std::hash::{Hash, Hasher};
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Etag, EtagScope, Rates, ServerKey, Stats, Tunnel, named_number::named_numbers};
+use super::{Etag, EtagScope, Hold, Rates, ServerKey, Stats, Tunnel, named_number::named_numbers};
 
 /// A real server of a virtual service as read from the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Server {
     /// Address and port.
     pub key: ServerKey,
-    /// Configuration.
+    /// Configuration. The weight is the intended one, which a hold may keep out of the kernel.
     pub config: ServerConfig,
+    /// The weight in the kernel.
+    pub effective_weight: u32,
+    /// The holds on its weight; `None` without any.
+    pub holds: Option<Arc<[Hold]>>,
     /// Current connections in state ESTABLISHED.
     pub active_connections: u32,
     /// Current connections in any other state.
@@ -73,7 +80,9 @@ impl Server {
     pub fn idle(key: ServerKey, config: ServerConfig) -> Self {
         Self {
             key,
+            effective_weight: config.weight,
             config,
+            holds: None,
             active_connections: 0,
             inactive_connections: 0,
             persistent_connections: 0,

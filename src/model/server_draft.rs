@@ -43,6 +43,8 @@ pub struct ServerDraft {
     /// Encapsulation. Requires `forwarding` `tunnel`. Default `ipip`.
     #[serde(default, deserialize_with = "object::field")]
     pub tunnel: Field<TunnelDraft>,
+    effective_weight: Option<IgnoredAny>,
+    holds: Option<IgnoredAny>,
     active_connections: Option<IgnoredAny>,
     inactive_connections: Option<IgnoredAny>,
     persistent_connections: Option<IgnoredAny>,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 
 use super::{
-    Checksum, Etag, Family, Forwarding, Name, Netmask, Protocol, Rates, Server, ServerConfig,
+    Checksum, Etag, Family, Forwarding, Hold, Name, Netmask, Protocol, Rates, Server, ServerConfig,
     ServerKey, Service, ServiceConfig, ServiceEntry, ServiceKey, Stats, SyncDaemon, Tunnel,
     TunnelType, scheduler::NamedFlags,
 };
@@ -97,7 +97,8 @@ pub struct ServerView<'a> {
     /// Forwarding method: `masquerade`, `tunnel` or `direct`; `local` and `bypass` are set by the
     /// kernel.
     pub forwarding: Forwarding,
-    /// Capacity relative to the other servers. A server of weight 0 receives no new connections.
+    /// Capacity relative to the other servers, as it is intended. A server of weight 0 receives no new
+    /// connections.
     pub weight: u32,
     /// Number of connections above which the server receives no new ones; 0: no limit.
     pub upper_threshold: u32,
@@ -107,6 +108,11 @@ pub struct ServerView<'a> {
     /// Encapsulation. Only with `forwarding` `tunnel`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<TunnelView>,
+    /// The weight in the kernel. Another than `weight` while there are holds.
+    pub effective_weight: u32,
+    /// The holds on the weight. Absent without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holds: Option<&'a [Hold]>,
     /// Current connections in state ESTABLISHED.
     pub active_connections: u32,
     /// Current connections in other states.
@@ -293,6 +299,8 @@ impl<'a> ServerView<'a> {
             upper_threshold: config.upper_threshold,
             lower_threshold: config.lower_threshold,
             tunnel: TunnelView::of(config),
+            effective_weight: server.effective_weight,
+            holds: server.holds.as_deref(),
             active_connections: server.active_connections,
             inactive_connections: server.inactive_connections,
             persistent_connections: server.persistent_connections,

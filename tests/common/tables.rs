@@ -233,6 +233,8 @@ fn server(kind: Kind, service: ServiceKey) -> impl Strategy<Value = Server> {
                             _ => Tunnel::default(),
                         },
                     },
+                    effective_weight: weight,
+                    holds: None,
                     active_connections: 0,
                     inactive_connections: 0,
                     persistent_connections: 0,

@@ -116,7 +116,7 @@ impl<'a> Execution<'a> {
             return Err(Error::new(Reason::Internal, "the daemon is ending"));
         }
         self.context.deadline = Instant::now() + self.timeout;
-        let list = CommandList::with_undo(changes, stop_on_error);
+        let list = CommandList::with_undo(changes, stop_on_error).keeping_holds();
         self.app.run_decided(&self.context, list).await
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{pending::Pending, report::ApplyOutcome};
 use crate::{
-    model::{Error, Etag, EtagScope, Owner, Reason, ServiceKey, TargetService},
+    model::{Error, Etag, EtagScope, Owner, Reason, ServerKey, ServiceKey, TargetService},
     store::{Collection, Store, StoreError, WriteBatch},
 };
 
@@ -177,6 +177,20 @@ impl Registry {
     pub(super) fn available(&self) -> Result<(), Error> {
         let error = self.store.unavailable_because();
         error.map_or(Ok(()), |error| Err(error.clone().into()))
+    }
+
+    /// Whether the table of an owner declares a server.
+    pub(in crate::app) fn declares_server(
+        &self,
+        owner: &Owner,
+        service: ServiceKey,
+        server: ServerKey,
+    ) -> bool {
+        let table = self.table(owner);
+        let declared = table
+            .as_ref()
+            .and_then(|table| table.services.get(&service));
+        declared.is_some_and(|declared| declared.servers.iter().any(|one| one.key == server))
     }
 
     /// Whether there may be a table of an owner.

@@ -168,7 +168,7 @@ async fn unusual_servers_of_other_programs_can_be_drained_and_deleted() {
 async fn every_guard_is_checked_against_the_server() {
     let (kernel, app) = setup();
     let entry = create_service(&app, TCP, &["10.0.0.1-80", "10.0.0.2-80"]).await;
-    let [first, second] = [entry.servers[0], entry.servers[1]];
+    let [first, second] = [entry.servers[0].clone(), entry.servers[1].clone()];
     let put = |server: ServerKey, weight: u32, guard| {
         let draft = server_draft(json!({"weight": weight, "forwarding": "masquerade"}));
         app.replace_server(context(), key(TCP), server, draft, guard)

@@ -43,7 +43,7 @@ fn a_server_without_its_family_or_with_more_attributes_decodes() {
         for (number, value) in attributes(&nest).filter(|(number, _)| *number != 11) {
             wire::attribute(&mut without, number, value);
         }
-        let family = Family::of(whole.unwrap().key.address);
+        let family = Family::of(whole.as_ref().unwrap().key.address);
         assert_eq!(server_in_order(&without, family), None);
         assert_eq!(server(&outer(&without), family), whole);
     }

@@ -254,7 +254,10 @@ fn server_transaction(n: u32, server: u32) -> Transaction<Nothing, ServersQuery>
 fn edit_server(n: u32, server: u32, weight: u32) -> Transaction<ServerQuery, ServerQuery> {
     let query = ServerQuery(key(n), server_key(server));
     let plan = move |found: &Option<FoundServer>| {
-        let old = found.as_ref().and_then(|found| found.server).unwrap();
+        let old = found
+            .as_ref()
+            .and_then(|found| found.server.clone())
+            .unwrap();
         let new = ServerConfig {
             weight,
             ..old.config

@@ -214,7 +214,7 @@ fn set_weight(weight: Option<u32>) -> Transaction<ServerQuery, ServerQuery> {
     let (service, server) = (key(1), server_key(0));
     let query = ServerQuery(service, server);
     let plan = move |found: &Option<FoundServer>| {
-        let old = found.as_ref().and_then(|found| found.server);
+        let old = found.as_ref().and_then(|found| found.server.clone());
         let config = |weight| ServerConfig {
             weight,
             ..ServerConfig::default()

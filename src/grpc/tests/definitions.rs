@@ -10,8 +10,9 @@ use crate::{
     app::{Count, InfoReport, KernelReport, SchedulerReport, StatsReport, TopServer, TopService},
     model::{
         Checksum, Connection, ConnectionProtocol, ConnectionService, Endpoint, Family, Forwarding,
-        InterfaceState, Name, Netmask, Rates, ServerConfig, ServerView, ServiceConfig, ServiceView,
-        Stats, SyncDaemon, SyncDaemonView, SyncState, Timeouts, Tunnel, TunnelType,
+        Hold, HoldId, InterfaceState, Name, Netmask, Rates, ServerConfig, ServerView,
+        ServiceConfig, ServiceView, Stats, SyncDaemon, SyncDaemonView, SyncState, Timeouts, Tunnel,
+        TunnelType,
     },
     proto::{DESCRIPTORS, SERVICE, v1 as pb},
 };
@@ -161,7 +162,8 @@ fn fields_have_the_names_of_the_json() {
         tunnel,
         ..ServerConfig::default()
     };
-    let server = real(key, tunneled);
+    let mut server = real(key, tunneled);
+    server.holds = Some([Hold::drain(HoldId(1))].into());
     let server = json(&ServerView::new(&server, ALL));
     let mut config = ServiceConfig::new(Family::Ipv4);
     config.netmask = Netmask::V4(Ipv4Addr::new(255, 255, 0, 0));
@@ -175,6 +177,7 @@ fn fields_have_the_names_of_the_json() {
     same_names("Tunnel", &[server["tunnel"].clone()], &[]);
     same_names("Stats", &[server["stats"].clone()], &[]);
     same_names("Rates", &[server["rates"].clone()], &[]);
+    same_names("Hold", &[server["holds"][0].clone()], &[]);
     same_names("Server", &[server], &[]);
     same_names("Timeouts", &[json(&Timeouts::DEFAULT)], &["etag"]);
     let daemon = SyncDaemon {

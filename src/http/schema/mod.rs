@@ -58,6 +58,8 @@ schemas! {
     ServerBatch = resources::server_batch();
     ServerOrBatch = shape::one_of("One server, or several.", &["ServerBatch", "Server"]);
     Tunnel = resources::tunnel();
+    Hold = resources::hold();
+    Holds = resources::holds();
     Table = tables::table();
     TableList = tables::list();
     TableOverview = tables::overview();

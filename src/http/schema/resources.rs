@@ -247,6 +247,16 @@ fn server_configuration() -> Vec<Property> {
 fn server_state() -> Vec<Property> {
     vec![
         output(
+            "effective_weight",
+            integer(0, i32::MAX.into()),
+            "The weight in the kernel. Another than `weight` while there are holds.",
+        ),
+        output(
+            "holds",
+            "Holds",
+            "The holds on the weight. Absent without any.",
+        ),
+        output(
             "active_connections",
             count(),
             "Current number of established connections.",
@@ -270,6 +280,34 @@ fn server_state() -> Vec<Property> {
         ),
         output("changed", boolean(), CHANGED),
     ]
+}
+
+pub(super) fn holds() -> RefOr<Schema> {
+    let holds = list_of("Hold").description(Some("The holds on the weight of a server."));
+    Schema::from(holds.build()).into()
+}
+
+pub(super) fn hold() -> RefOr<Schema> {
+    response(
+        "A hold on the weight of a server: why `effective_weight` may differ from `weight`. A drain precedes a \
+         ramp.",
+        vec![
+            always("kind", choice(&["drain", "ramp"]), "What holds the weight."),
+            always("id", hold_id(), "Id of the drain or ramp."),
+            always(
+                "weight",
+                integer(0, i32::MAX.into()),
+                "The weight that it asks for: 0 for a drain, that of the current step for a ramp.",
+            ),
+        ],
+    )
+}
+
+/// The id of a drain or ramp.
+pub(super) fn hold_id() -> ObjectBuilder {
+    text()
+        .pattern(Some("^[0-9a-f]{16}$"))
+        .examples(["00c0ffee5ca1ab1e"])
 }
 
 pub(super) fn protocol() -> RefOr<Schema> {

@@ -62,6 +62,8 @@ fn server() -> Server {
             },
             ..ServerConfig::default()
         },
+        effective_weight: 1,
+        holds: Some([crate::model::Hold::drain(crate::model::HoldId(1))].into()),
         active_connections: 0,
         inactive_connections: 0,
         persistent_connections: 0,
@@ -113,6 +115,7 @@ fn the_schema_of_a_service_has_the_fields_of_its_json() {
 fn the_schema_of_a_server_has_the_fields_of_its_json() {
     let server = serde_json::to_value(ServerView::new(&server(), ALL)).unwrap();
     assert_same("Tunnel", &[server["tunnel"].clone()], &[]);
+    assert_same("Hold", &[server["holds"][0].clone()], &[]);
     assert_same("Server", &[server], &["changed"]);
 }
 

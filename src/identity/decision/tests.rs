@@ -170,6 +170,8 @@ fn documented(
         "update_weight",
         "zero_service",
         "zero_all",
+        "drain",
+        "ramp",
     ];
     let editor = [
         "create_service",
@@ -195,7 +197,14 @@ fn documented(
         return has_role;
     }
     let on_services = editor.contains(&name)
-        || ["read_services", "update_weight", "zero_service"].contains(&name);
+        || [
+            "read_services",
+            "update_weight",
+            "zero_service",
+            "drain",
+            "ramp",
+        ]
+        .contains(&name);
     has_role
         && match (name, id) {
             ("read_info" | "read_settings", _) => true,

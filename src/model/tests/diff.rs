@@ -77,6 +77,8 @@ fn server_of(server: &TargetServer) -> Server {
     Server {
         key: server.key,
         config: server.config,
+        effective_weight: server.config.weight,
+        holds: None,
         active_connections: 0,
         inactive_connections: 0,
         persistent_connections: 0,

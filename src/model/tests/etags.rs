@@ -7,6 +7,8 @@ fn an_etag_covers_the_configuration_of_its_scope_but_no_counters() {
     let of = |id: &str| Server {
         key: server_key(id),
         config: ServerConfig::default(),
+        effective_weight: 1,
+        holds: None,
         active_connections: 0,
         inactive_connections: 0,
         persistent_connections: 0,

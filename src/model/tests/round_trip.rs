@@ -132,6 +132,8 @@ fn server_of(service: ServiceKey) -> impl Strategy<Value = Server> {
                             Tunnel::default()
                         },
                     },
+                    effective_weight: weight,
+                    holds: None,
                     active_connections: busy,
                     inactive_connections: busy,
                     persistent_connections: busy,
@@ -198,7 +200,7 @@ proptest! {
             prop_assert_eq!(empty.update(key, server.key, foreign).unwrap(), foreign);
 
             // What is shown can be sent back.
-            let shown = Server { config: foreign, ..*server };
+            let shown = Server { config: foreign, ..server.clone() };
             let json = serde_json::to_value(ServerView::new(&shown, Include::default())).unwrap();
             let draft: ServerDraft = serde_json::from_value(json).unwrap();
             let tunnel = match foreign.forwarding {

@@ -109,6 +109,8 @@ pub(super) fn server(key: ServerKey, config: ServerConfig) -> Server {
     Server {
         key,
         config,
+        effective_weight: config.weight,
+        holds: None,
         active_connections: 0,
         inactive_connections: 0,
         persistent_connections: 0,

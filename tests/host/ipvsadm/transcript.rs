@@ -170,6 +170,8 @@ fn server(dest: &Value) -> Server {
                 checksum: port("tun_flags").into(),
             },
         },
+        effective_weight: small(&dest["weight"]),
+        holds: None,
         active_connections: small(&dest["active_conns"]),
         inactive_connections: small(&dest["inact_conns"]),
         persistent_connections: small(&dest["persist_conns"]),

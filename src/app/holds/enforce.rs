@@ -1,0 +1,103 @@
+//! Brings the weights of the servers of a service to what their holds ask for.
+
+use std::sync::Arc;
+
+use crate::{
+    app::{App, RequestContext},
+    executor::{Executed, Holds, Plan, ServersQuery, Step, Transaction},
+    model::{Error, Hold, HoldId, HoldKind, Op, Server, ServerConfig, ServerKey, ServiceKey},
+};
+
+/// A ramp that begins, in the transaction that applies its first step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BeginningRamp {
+    pub id: HoldId,
+    pub server: ServerKey,
+    /// The weight in the end, which is the intended one from now on.
+    pub to: u32,
+}
+
+// === impl App ===
+
+impl App {
+    /// Looks at the servers of a service, applies their holds, and returns the servers: `None` if there is no
+    /// such service.
+    ///
+    /// No other change of this process comes between the look and the operations. A weight that differs from what
+    /// was applied is therefore the change of another program, and ends the holds of its server.
+    pub(super) async fn enforce(
+        &self,
+        context: &RequestContext,
+        service: ServiceKey,
+        ramp: Option<BeginningRamp>,
+    ) -> Result<Option<Arc<Vec<Server>>>, Error> {
+        let holds = self.hold_registry.holds().clone();
+        let plan = move |servers: &Option<Arc<Vec<Server>>>| {
+            let servers = servers.as_deref().map_or(&[][..], Vec::as_slice);
+            holds.retain(service, servers);
+            let steps = servers
+                .iter()
+                .filter_map(|server| step(&holds, service, server, ramp));
+            Ok(Plan::of(steps.collect::<Vec<_>>()))
+        };
+        let query = ServersQuery(service);
+        let transaction = Transaction::repeated(query, plan, query).named("hold_weights");
+        let outcome = self.write_path.run_unrecorded(context, transaction).await;
+        let Executed { value, .. } = outcome?;
+        Ok(value)
+    }
+}
+
+/// The operation that gives a server its effective weight, if it lacks it.
+fn step(
+    holds: &Holds,
+    service: ServiceKey,
+    server: &Server,
+    ramp: Option<BeginningRamp>,
+) -> Option<Step> {
+    let member = (service, server.key);
+    let ramp = ramp.filter(|ramp| ramp.server == server.key);
+    if let Some(ramp) = ramp {
+        // It starts at the weight in the kernel.
+        let hold = Hold {
+            kind: HoldKind::Ramp,
+            id: ramp.id,
+            weight: server.effective_weight,
+        };
+        holds.begin_ramp(member, hold, ramp.to);
+    }
+    let is_held = |id| {
+        let mut holds = server.holds.iter().flat_map(|holds| holds.iter());
+        holds.any(|hold| hold.id == id)
+    };
+    for id in holds
+        .drains_of(member)
+        .into_iter()
+        .filter(|id| !is_held(*id))
+    {
+        holds.add(member, server.config.weight, Hold::drain(id));
+    }
+    let held = holds.held(member)?;
+    let has = server.effective_weight;
+    // The begin of a ramp changes the intended weight, of which watchers get to know by the operation.
+    if has == held.effective_weight() && ramp.is_none() {
+        holds.applied(member);
+        return None;
+    }
+    if held.is_applied && ramp.is_none() {
+        tracing::info!(
+            %service, server = %server.key, weight = has,
+            "another program has changed a weight that was held; the drain or ramp of the server ends"
+        );
+        holds.supersede(member);
+        return None;
+    }
+    let config = ServerConfig {
+        weight: held.weight,
+        ..server.config
+    };
+    Some(Step::new(
+        Op::SetServer(service, server.key, config),
+        Op::SetServer(service, server.key, config),
+    ))
+}

@@ -1,0 +1,16 @@
+//! Drains and ramps: they hold the weights of servers ([docs/drain.md](../../../docs/drain.md)).
+//!
+//! The executor knows the holds and applies them to all that it reads and writes (`executor/holds.rs`). Here are
+//! the requests, what is stored, and the task that looks after the servers.
+
+mod blockers;
+mod enforce;
+mod ramp;
+mod records;
+mod registry;
+mod requests;
+mod task;
+
+pub use ramp::{Ramp, RampState};
+pub use records::{Drain, DrainMember, DrainState, MemberState};
+pub(super) use registry::HoldRegistry;

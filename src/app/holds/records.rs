@@ -1,0 +1,215 @@
+//! Drains as they are shown and stored.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    executor::Held,
+    model::{DrainTarget, HoldId, Server, ServerKey, ServiceKey, Then},
+};
+
+/// A drain: its servers receive no new connections.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// Id, a URL path segment.
+    pub id: HoldId,
+    /// The server, or an address for all of its ports.
+    pub server: DrainTarget,
+    /// The services; absent: all that have the server, also those that get it later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<Vec<ServiceKey>>,
+    /// Seconds from `create_time` until it stops waiting. Absent: it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_seconds: Option<u32>,
+    /// What happens to the servers in the end.
+    pub then: Then,
+    /// How far it is.
+    pub state: DrainState,
+    /// The servers.
+    pub members: Vec<DrainMember>,
+    /// Why connections may continue to come, and what would change that.
+    #[serde(default)]
+    pub blockers: Vec<String>,
+    /// When it was created.
+    pub create_time: Timestamp,
+    /// When it ended. Absent while it holds its servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<Timestamp>,
+}
+
+/// How far a drain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrainState {
+    /// There are connections.
+    Draining,
+    /// There are no connections.
+    Drained,
+    /// There were connections at its deadline.
+    DeadlineReached,
+    /// It was deleted before.
+    Cancelled,
+    /// The weights of all its servers were changed.
+    Superseded,
+}
+
+/// A server of a drain. The numbers are those of the last look, usually at most a second old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainMember {
+    /// Id of the service.
+    pub service: ServiceKey,
+    /// Id of the server.
+    pub server: ServerKey,
+    /// The intended weight.
+    pub weight: u32,
+    /// The weight in the kernel.
+    pub effective_weight: u32,
+    /// Current connections in state ESTABLISHED.
+    pub active_connections: u32,
+    /// Current connections in other states.
+    pub inactive_connections: u32,
+    /// Current persistence templates.
+    pub persistent_connections: u32,
+    /// How far it is.
+    pub state: MemberState,
+}
+
+/// How far a server of a drain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberState {
+    /// It has connections or persistence templates.
+    Draining,
+    /// It has none, or does not exist.
+    Drained,
+    /// Its weight was changed, which has ended the drain for it.
+    Superseded,
+}
+
+// === impl Drain ===
+
+impl Drain {
+    /// Whether it holds servers.
+    pub fn is_active(&self) -> bool {
+        self.end_time.is_none()
+    }
+
+    /// The services of its members, each as often as it has members.
+    pub(super) fn member_services(&self) -> impl Iterator<Item = ServiceKey> {
+        self.members.iter().map(|member| member.service)
+    }
+
+    /// Notes what holds a server now.
+    pub(super) fn join(&mut self, service: ServiceKey, server: ServerKey, held: &Held) {
+        let is_it =
+            |member: &&mut DrainMember| (member.service, member.server) == (service, server);
+        match self.members.iter_mut().find(is_it) {
+            Some(member) => member.weight = held.weight,
+            None => self.insert(DrainMember {
+                service,
+                server,
+                weight: held.weight,
+                effective_weight: held.effective_weight(),
+                active_connections: 0,
+                inactive_connections: 0,
+                persistent_connections: 0,
+                state: MemberState::Draining,
+            }),
+        }
+    }
+
+    /// Members are in the order of their ids.
+    fn insert(&mut self, member: DrainMember) {
+        let key = |member: &DrainMember| (member.service, member.server);
+        let place = self
+            .members
+            .partition_point(|other| key(other) < key(&member));
+        self.members.insert(place, member);
+    }
+
+    /// Notes that the weight of a server was changed. Returns whether that has ended the drain.
+    pub(super) fn supersede(&mut self, service: ServiceKey, server: ServerKey) -> bool {
+        for member in &mut self.members {
+            if (member.service, member.server) == (service, server) {
+                member.state = MemberState::Superseded;
+            }
+        }
+        let mut members = self.members.iter();
+        let ends = members.all(|member| member.state == MemberState::Superseded);
+        if ends && self.is_active() {
+            self.end(DrainState::Superseded);
+        }
+        ends
+    }
+
+    /// Notes the servers of a service as they were read. `None`: it does not exist.
+    pub(super) fn see(&mut self, service: ServiceKey, servers: Option<&[Server]>) {
+        for member in &mut self.members {
+            if member.service != service || member.state == MemberState::Superseded {
+                continue;
+            }
+            let mut servers = servers.unwrap_or_default().iter();
+            member.see(servers.find(|server| server.key == member.server));
+        }
+    }
+
+    /// Notes how far it is. Returns whether that is news.
+    pub(super) fn progress(&mut self, now: Timestamp) -> bool {
+        let is_drained = |member: &DrainMember| member.state != MemberState::Draining;
+        let state = match self.members.iter().all(is_drained) {
+            true => DrainState::Drained,
+            false if self.is_late(now) => DrainState::DeadlineReached,
+            false => DrainState::Draining,
+        };
+        std::mem::replace(&mut self.state, state) != state
+    }
+
+    /// Whether its servers are to be removed now.
+    pub(super) fn removes(&self) -> bool {
+        self.is_active() && self.then == Then::Remove && self.state != DrainState::Draining
+    }
+
+    pub(super) fn end(&mut self, state: DrainState) {
+        self.state = state;
+        self.end_time = Some(Timestamp::now());
+    }
+
+    fn is_late(&self, now: Timestamp) -> bool {
+        let waited = now.duration_since(self.create_time).as_secs();
+        self.deadline_seconds
+            .is_some_and(|seconds| waited >= i64::from(seconds))
+    }
+}
+
+// === impl DrainMember ===
+
+impl DrainMember {
+    fn see(&mut self, server: Option<&Server>) {
+        let (active, inactive, persistent) = server.map_or((0, 0, 0), |server| {
+            (
+                server.active_connections,
+                server.inactive_connections,
+                server.persistent_connections,
+            )
+        });
+        self.active_connections = active;
+        self.inactive_connections = inactive;
+        self.persistent_connections = persistent;
+        if let Some(server) = server {
+            self.weight = server.config.weight;
+            self.effective_weight = server.effective_weight;
+        }
+        self.state = match (active, inactive, persistent) {
+            (0, 0, 0) => MemberState::Drained,
+            _ => MemberState::Draining,
+        };
+    }
+}
+
+/// Whether something ended at least this long ago.
+pub(super) fn ended_before(end: Option<Timestamp>, now: Timestamp, age: Duration) -> bool {
+    let since = |end: Timestamp| now.duration_since(end).unsigned_abs();
+    end.is_some_and(|end| end <= now && since(end) >= age)
+}

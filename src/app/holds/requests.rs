@@ -1,0 +1,455 @@
+//! Requests about drains and ramps.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::{
+    enforce::BeginningRamp,
+    ramp::{Ramp, RampState},
+    records::{Drain, DrainState},
+};
+use crate::{
+    app::{App, RequestContext, attempt::event_of},
+    executor::{Held, ServersOfQuery, TableQuery},
+    identity::Verb,
+    model::{
+        DrainRequest, DrainTarget, Error, Hold, HoldId, HoldKind, RampRequest, Reason, Server,
+        ServerKey, ServiceKey, Then,
+    },
+};
+
+/// The servers that a drain begins with.
+type Found = Vec<(ServiceKey, Vec<Server>)>;
+
+// === impl App ===
+
+impl App {
+    /// Drains servers: they get no new connections, and keep their intended weight. Returns the drain,
+    /// and whether it was created: the same one that is requested again is returned as it is. Once it has begun, it
+    /// runs to its end.
+    pub async fn create_drain(
+        &self,
+        context: &RequestContext,
+        request: DrainRequest,
+    ) -> Result<(Drain, bool), Error> {
+        let created = self.created_drain(context, request).await;
+        self.record_hold_request(context, "create_drain", &created);
+        created
+    }
+
+    async fn created_drain(
+        &self,
+        context: &RequestContext,
+        request: DrainRequest,
+    ) -> Result<(Drain, bool), Error> {
+        let (principal, dry_run) = (&context.principal, context.dry_run);
+        for service in request.services.iter().flatten() {
+            principal.may(Verb::Drain, Some(*service), dry_run)?;
+        }
+        let found = self.servers_to_drain(context, &request).await?;
+        let services: BTreeSet<_> = found.iter().map(|(service, _)| *service).collect();
+        let verbs = match request.then {
+            Then::Keep => &[Verb::Drain][..],
+            Then::Remove => &[Verb::Drain, Verb::DeleteServer],
+        };
+        for verb in verbs {
+            // Those that appear later are not within a scope.
+            for service in &services {
+                principal.may(*verb, Some(*service), dry_run)?;
+            }
+        }
+        if request.then == Then::Remove {
+            self.refuse_declared(&found)?;
+        }
+        let is_open = request.services.is_none();
+        let may_all = principal.may(Verb::Drain, None, dry_run);
+        let services = match is_open && may_all.is_ok() {
+            true => None,
+            false if services.is_empty() => {
+                return Err(may_all
+                    .err()
+                    .unwrap_or_else(|| Error::invalid("services", "none of them has the server")));
+            }
+            false => Some(services.iter().copied().collect()),
+        };
+        let drain = Drain {
+            id: self.hold_registry.new_id(),
+            server: request.target,
+            services,
+            deadline_seconds: request.deadline_seconds,
+            then: request.then,
+            state: DrainState::Draining,
+            members: Vec::new(),
+            blockers: Vec::new(),
+            create_time: Timestamp::now(),
+            end_time: None,
+        };
+        if let Some(same) = self.same_drain(&drain) {
+            return Ok((same, false));
+        }
+        if !dry_run {
+            self.hold_registry.check(HoldKind::Drain)?;
+        }
+        let created = match dry_run {
+            true => planned(drain, &found),
+            false => {
+                let (app, context) = (self.clone(), context.clone());
+                let services = found.into_iter().map(|(service, _)| service).collect();
+                let work = async move { app.begin_drain(&context, drain, services).await };
+                self.to_its_end(work).await?
+            }
+        };
+        Ok((created, true))
+    }
+
+    /// The servers that a drain would hold now. An error if a service that is named lacks the server.
+    async fn servers_to_drain(
+        &self,
+        context: &RequestContext,
+        request: &DrainRequest,
+    ) -> Result<Found, Error> {
+        let covered = |servers: &[Server]| -> Vec<Server> {
+            let servers = servers.iter();
+            servers
+                .filter(|server| request.target.covers(server.key))
+                .cloned()
+                .collect()
+        };
+        let mut found = Vec::new();
+        match &request.services {
+            None => {
+                self.may_list(context)?;
+                let table = self.run_query(context, TableQuery).await?.value;
+                for entry in table.iter() {
+                    found.push((entry.service.key, covered(&entry.servers)));
+                }
+                found.retain(|(_, servers)| !servers.is_empty());
+            }
+            Some(services) => {
+                let mut rest: &[ServiceKey] = services;
+                while !rest.is_empty() {
+                    let query = ServersOfQuery(Arc::from(rest));
+                    let read = self.run_query(context, query).await?.value;
+                    for (service, servers) in rest.iter().zip(read.iter()) {
+                        let servers = servers.as_ref();
+                        let servers = servers.ok_or_else(|| Error::service_not_found(*service))?;
+                        let servers = covered(servers);
+                        if servers.is_empty() {
+                            return Err(lacks(*service, request.target));
+                        }
+                        found.push((*service, servers));
+                    }
+                    rest = rest.get(read.len().max(1)..).unwrap_or_default();
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Refuses the removal of servers that a table declares.
+    fn refuse_declared(&self, found: &Found) -> Result<(), Error> {
+        let claims = self.tables.claims();
+        for (service, servers) in found {
+            let Some(owner) = claims.get(service) else {
+                continue;
+            };
+            let is_declared = |key: ServerKey| self.tables.declares_server(owner, *service, key);
+            if let Some(server) = servers.iter().find(|server| is_declared(server.key)) {
+                let detail = format!(
+                    "the table of {owner} declares the server {} of {service}; nothing was changed",
+                    server.key
+                );
+                return Err(Error::new(Reason::ServiceOwned, detail)
+                    .with_hint("drain it with then=keep, or remove it from the table"));
+            }
+        }
+        Ok(())
+    }
+
+    fn same_drain(&self, drain: &Drain) -> Option<Drain> {
+        let all = self.hold_registry.all();
+        let same = all.drains.values().find(|other| {
+            other.is_active()
+                && other.server == drain.server
+                && other.services == drain.services
+                && other.then == drain.then
+                && other.deadline_seconds == drain.deadline_seconds
+        });
+        same.cloned()
+    }
+
+    async fn begin_drain(
+        &self,
+        context: &RequestContext,
+        drain: Drain,
+        services: Vec<ServiceKey>,
+    ) -> Result<Drain, Error> {
+        let id = drain.id;
+        self.hold_registry.begin_drain(drain.clone()).await?;
+        self.start_hold_task();
+        let mut failed = None;
+        for service in services {
+            failed = self
+                .look_after(context, service, None)
+                .await
+                .err()
+                .or(failed);
+        }
+        // The task tries again.
+        if let Some(error) = failed {
+            tracing::warn!(%error, drain = %id, "the servers of a drain do not have the weight 0 yet");
+        }
+        self.update_drains().await;
+        Ok(self.hold_registry.drain(id).unwrap_or(drain))
+    }
+
+    /// A drain.
+    pub fn drain(&self, context: &RequestContext, id: HoldId) -> Result<Drain, Error> {
+        self.may_list(context)?;
+        let drain = self.hold_registry.drain(id);
+        let sees = |drain: &Drain| sees(context, drain.member_services());
+        drain.filter(sees).ok_or_else(|| drain_not_found(id))
+    }
+
+    /// The drains that the principal may read, by id.
+    pub fn drains(&self, context: &RequestContext) -> Result<Vec<Drain>, Error> {
+        self.may_list(context)?;
+        let all = self.hold_registry.all();
+        let drains = all.drains.values();
+        let seen = drains.filter(|drain| sees(context, drain.member_services()));
+        Ok(seen.cloned().collect())
+    }
+
+    /// Ends a drain: its servers get their intended weights, unless something else holds them. One that has ended
+    /// is forgotten.
+    pub async fn delete_drain(&self, context: &RequestContext, id: HoldId) -> Result<Drain, Error> {
+        let deleted = self.deleted_drain(context, id).await;
+        self.record_hold_request(context, "delete_drain", &deleted);
+        deleted
+    }
+
+    async fn deleted_drain(&self, context: &RequestContext, id: HoldId) -> Result<Drain, Error> {
+        let mut drain = self.drain(context, id)?;
+        let (principal, dry_run) = (&context.principal, context.dry_run);
+        if drain.services.is_none() {
+            principal.may(Verb::Drain, None, dry_run)?;
+        }
+        for service in drain.member_services() {
+            principal.may(Verb::Drain, Some(service), dry_run)?;
+        }
+        let was_active = drain.is_active();
+        if was_active {
+            drain.end(DrainState::Cancelled);
+        }
+        if dry_run {
+            return Ok(drain);
+        }
+        if !was_active {
+            self.hold_registry.forget(id).await?;
+            return Ok(drain);
+        }
+        let (app, context) = (self.clone(), context.clone());
+        self.to_its_end(async move { app.end_drain(&context, drain).await })
+            .await
+    }
+
+    /// Releases the servers of a drain.
+    pub(super) async fn end_drain(
+        &self,
+        context: &RequestContext,
+        drain: Drain,
+    ) -> Result<Drain, Error> {
+        let id = drain.id;
+        self.hold_registry.put_drain(drain.clone()).await?;
+        self.hold_registry.holds().close(id);
+        self.release(context, id).await?;
+        let drain = self.hold_registry.drain(id).unwrap_or(drain);
+        Ok(drain)
+    }
+
+    /// Ends the holds of a drain or ramp.
+    pub(super) async fn release(&self, context: &RequestContext, id: HoldId) -> Result<(), Error> {
+        let holds = self.hold_registry.holds();
+        let members = holds.members(id);
+        for member in &members {
+            holds.remove(*member, id);
+        }
+        let services: BTreeSet<_> = members.into_iter().map(|(service, _)| service).collect();
+        for service in services {
+            // The task tries again.
+            if let Err(error) = self.look_after(context, service, None).await {
+                tracing::warn!(%error, %service, "servers do not have their intended weight yet");
+            }
+        }
+        self.hold_registry.persist().await
+    }
+
+    /// Changes the weight of a server in steps. It replaces another ramp of the server.
+    pub async fn create_ramp(
+        &self,
+        context: &RequestContext,
+        request: RampRequest,
+    ) -> Result<Ramp, Error> {
+        let created = self.created_ramp(context, request).await;
+        self.record_hold_request(context, "create_ramp", &created);
+        created
+    }
+
+    async fn created_ramp(
+        &self,
+        context: &RequestContext,
+        request: RampRequest,
+    ) -> Result<Ramp, Error> {
+        let RampRequest {
+            service, server, ..
+        } = request;
+        let principal = &context.principal;
+        principal.may(Verb::Ramp, Some(service), context.dry_run)?;
+        let query = ServersOfQuery(Arc::from([service]));
+        let read = self.run_query(context, query).await?.value;
+        let servers = read.first().and_then(Option::as_ref);
+        let servers = servers.ok_or_else(|| Error::service_not_found(service))?;
+        let found = servers.iter().find(|found| found.key == server);
+        let found = found.ok_or_else(|| Error::server_not_found(service, server))?;
+        let id = self.hold_registry.new_id();
+        let ramp = Ramp::begin(id, request, found.effective_weight);
+        if context.dry_run {
+            return Ok(ramp);
+        }
+        self.hold_registry.check(HoldKind::Ramp)?;
+        let (app, context) = (self.clone(), context.clone());
+        let work = async move {
+            app.hold_registry.put_ramp(ramp.clone()).await?;
+            app.start_hold_task();
+            let begin = BeginningRamp {
+                id,
+                server,
+                to: request.to,
+            };
+            if let Err(error) = app.look_after(&context, service, Some(begin)).await {
+                app.hold_registry.holds().remove(ramp.member(), id);
+                app.hold_registry.forget(id).await?;
+                return Err(error);
+            }
+            Ok(app.hold_registry.ramp(id).unwrap_or(ramp))
+        };
+        self.to_its_end(work).await
+    }
+
+    /// A ramp.
+    pub fn ramp(&self, context: &RequestContext, id: HoldId) -> Result<Ramp, Error> {
+        self.may_list(context)?;
+        let ramp = self.hold_registry.ramp(id);
+        let sees = |ramp: &Ramp| sees(context, [ramp.service].into_iter());
+        ramp.filter(sees).ok_or_else(|| ramp_not_found(id))
+    }
+
+    /// The ramps that the principal may read, by id.
+    pub fn ramps(&self, context: &RequestContext) -> Result<Vec<Ramp>, Error> {
+        self.may_list(context)?;
+        let all = self.hold_registry.all();
+        let ramps = all.ramps.values();
+        let seen = ramps.filter(|ramp| sees(context, [ramp.service].into_iter()));
+        Ok(seen.cloned().collect())
+    }
+
+    /// Ends a ramp: its server gets the weight of its end at once. One that has ended is forgotten.
+    pub async fn delete_ramp(&self, context: &RequestContext, id: HoldId) -> Result<Ramp, Error> {
+        let deleted = self.deleted_ramp(context, id).await;
+        self.record_hold_request(context, "delete_ramp", &deleted);
+        deleted
+    }
+
+    async fn deleted_ramp(&self, context: &RequestContext, id: HoldId) -> Result<Ramp, Error> {
+        let mut ramp = self.ramp(context, id)?;
+        let principal = &context.principal;
+        principal.may(Verb::Ramp, Some(ramp.service), context.dry_run)?;
+        let was_active = ramp.is_active();
+        if was_active {
+            ramp.end(RampState::Cancelled);
+        }
+        if context.dry_run {
+            return Ok(ramp);
+        }
+        if !was_active {
+            self.hold_registry.forget(id).await?;
+            return Ok(ramp);
+        }
+        let (app, context) = (self.clone(), context.clone());
+        let work = async move {
+            app.hold_registry.put_ramp(ramp.clone()).await?;
+            app.release(&context, id).await?;
+            Ok(ramp)
+        };
+        self.to_its_end(work).await
+    }
+
+    /// Runs a change of holds in a task of its own, so that it does not end with its request.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let outcome = self.background_work().spawn(work).await;
+        outcome.unwrap_or_else(|_| {
+            Err(Error::new(
+                Reason::Internal,
+                "the request failed unexpectedly; its outcome is unknown",
+            ))
+        })
+    }
+
+    /// Records a request in the audit trail. A dry run is recorded only if it is refused.
+    fn record_hold_request<T>(
+        &self,
+        context: &RequestContext,
+        operation: &'static str,
+        outcome: &Result<T, Error>,
+    ) {
+        let event = event_of(context, operation, outcome);
+        if !context.dry_run || event.outcome.is_refusal() {
+            self.audit_log().record(event);
+        }
+    }
+}
+
+/// Whether the principal of a request may read something about these services.
+fn sees(context: &RequestContext, mut services: impl Iterator<Item = ServiceKey>) -> bool {
+    services.all(|service| context.principal.sees(service))
+}
+
+/// The drain that a dry run shows.
+fn planned(mut drain: Drain, found: &Found) -> Drain {
+    for (service, servers) in found {
+        for server in servers {
+            let held = Held {
+                weight: server.config.weight,
+                holds: vec![Hold::drain(drain.id)],
+                is_applied: false,
+            };
+            drain.join(*service, server.key, &held);
+        }
+        drain.see(*service, Some(servers));
+    }
+    drain.progress(Timestamp::now());
+    drain
+}
+
+/// The error for a service that is named and does not have the server.
+fn lacks(service: ServiceKey, target: DrainTarget) -> Error {
+    match target {
+        DrainTarget::Server(server) => Error::server_not_found(service, server),
+        DrainTarget::Address(address) => Error::new(
+            Reason::ServerNotFound,
+            format!("{service} has no server with the address {address}"),
+        ),
+    }
+}
+
+fn drain_not_found(id: HoldId) -> Error {
+    Error::new(Reason::DrainNotFound, format!("there is no drain {id}"))
+}
+
+fn ramp_not_found(id: HoldId) -> Error {
+    Error::new(Reason::RampNotFound, format!("there is no ramp {id}"))
+}

@@ -1,0 +1,279 @@
+//! The task that looks after the servers that are held: it counts their connections, makes the steps of ramps,
+//! finds servers that appear and weights that another program changes, and ends what is over.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio::{select, time::sleep};
+
+use super::{
+    blockers::blockers,
+    enforce::BeginningRamp,
+    ramp::RampState,
+    records::{Drain, MemberState},
+};
+use crate::{
+    app::{App, Guard, RequestContext, RequestId},
+    executor::{ServicesQuery, SettingsQuery, TableQuery},
+    model::{Error, HoldId, Service, ServiceKey},
+};
+
+/// Time between two looks.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Time between two looks, as a multiple of the time that one takes: 5 % of a processor at most.
+const LOAD: u32 = 20;
+/// Time between two searches for servers that have appeared.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(2);
+/// As [`LOAD`]: a search reads the whole table.
+const SEARCH_LOAD: u32 = 50;
+/// Time between two looks at what blocks drains.
+const BLOCKERS_INTERVAL: Duration = Duration::from_secs(10);
+/// Time that each read and change may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// When the task did something last.
+#[derive(Default)]
+struct Looked {
+    search: Option<Instant>,
+    search_took: Duration,
+    blockers: Option<Instant>,
+}
+
+// === impl App ===
+
+impl App {
+    /// Holds the weights of servers again after a start. Weights that a crash has left unset are set.
+    pub fn resume_holds(&self) {
+        if self.has_holds() {
+            self.start_hold_task();
+        }
+    }
+
+    /// Starts the task, unless it runs.
+    pub(super) fn start_hold_task(&self) {
+        let has_task = std::mem::replace(&mut self.hold_registry.all().has_task, true);
+        if !has_task {
+            tokio::spawn(self.clone().look_after_holds());
+        }
+        self.hold_registry.woken.notify_one();
+    }
+
+    async fn look_after_holds(self) {
+        let mut looked = Looked::default();
+        loop {
+            let context = task_context();
+            let start = Instant::now();
+            self.look(&context, &mut looked).await;
+            let pause = INTERVAL.max(start.elapsed() * LOAD);
+            let is_idle = !self.has_holds();
+            select! {
+                () = sleep(pause), if !is_idle => {}
+                () = self.hold_registry.woken.notified() => {}
+            }
+        }
+    }
+
+    /// What the task does in each interval.
+    #[cfg(test)]
+    pub(in crate::app) async fn look_now(&self) {
+        self.look(&task_context(), &mut Looked::default()).await;
+    }
+
+    fn has_holds(&self) -> bool {
+        let all = self.hold_registry.all();
+        let drains = all.drains.values().any(Drain::is_active);
+        drains
+            || all.ramps.values().any(|ramp| ramp.is_active())
+            || !self.hold_registry.holds().services().is_empty()
+    }
+
+    async fn look(&self, context: &RequestContext, looked: &mut Looked) {
+        let now = Instant::now();
+        self.step_ramps();
+        let mut services = self.hold_registry.holds().services();
+        let pause = SEARCH_INTERVAL.max(looked.search_took * SEARCH_LOAD);
+        if looked
+            .search
+            .is_none_or(|last| now.duration_since(last) >= pause)
+        {
+            services.extend(self.services_to_search(context).await);
+            looked.search = Some(now);
+            looked.search_took = now.elapsed();
+        }
+        for service in services {
+            if let Err(error) = self.look_after(context, service, None).await {
+                tracing::debug!(%error, %service, "cannot look after servers that are held");
+            }
+        }
+        if let Err(error) = self.hold_registry.persist().await {
+            tracing::warn!(%error, "the holds on weights cannot be stored");
+        }
+        let is_due = |last: Instant| now.duration_since(last) >= BLOCKERS_INTERVAL;
+        if looked.blockers.is_none_or(is_due) {
+            self.find_blockers(context).await;
+            looked.blockers = Some(now);
+        }
+        self.end_ramps(context).await;
+        self.update_drains().await;
+        for id in self.hold_registry.expired(Timestamp::now()) {
+            if let Err(error) = self.hold_registry.forget(id).await {
+                tracing::warn!(%error, "an ended drain or ramp cannot be deleted");
+            }
+        }
+    }
+
+    /// Applies the holds of the servers of a service, and notes how many connections they have.
+    pub(super) async fn look_after(
+        &self,
+        context: &RequestContext,
+        service: ServiceKey,
+        ramp: Option<BeginningRamp>,
+    ) -> Result<(), Error> {
+        let servers = self.enforce(context, service, ramp).await?;
+        // The members first, so that they are seen.
+        self.hold_registry.persist().await?;
+        self.hold_registry
+            .see(service, servers.as_ref().map(|servers| servers.as_slice()));
+        Ok(())
+    }
+
+    /// The services that may have servers which a drain covers and does not hold yet.
+    async fn services_to_search(&self, context: &RequestContext) -> BTreeSet<ServiceKey> {
+        let drains: Vec<_> = {
+            let all = self.hold_registry.all();
+            let drains = all.drains.values().filter(|drain| drain.is_active());
+            drains.map(|drain| drain.server).collect()
+        };
+        if drains.is_empty() {
+            return BTreeSet::new();
+        }
+        let Ok(table) = self.run_query(context, TableQuery).await else {
+            return BTreeSet::new();
+        };
+        let addresses: BTreeSet<_> = drains.iter().map(|target| target.address()).collect();
+        let entries = table.value.iter().filter(|entry| {
+            let mut servers = entry.servers.iter();
+            servers.any(|server| addresses.contains(&server.key.address))
+        });
+        entries.map(|entry| entry.service.key).collect()
+    }
+
+    /// Makes the steps of ramps that are due. They are applied by the look at their services.
+    fn step_ramps(&self) {
+        let now = Timestamp::now();
+        let holds = self.hold_registry.holds();
+        let mut all = self.hold_registry.all();
+        for ramp in all.ramps.values_mut().filter(|ramp| ramp.is_active()) {
+            let weight = ramp.weight_at(now);
+            if weight != ramp.weight && holds.held(ramp.member()).is_some() {
+                ramp.weight = weight;
+                holds.add(ramp.member(), ramp.to, ramp.hold());
+            }
+        }
+    }
+
+    /// Ends the ramps whose time is over.
+    async fn end_ramps(&self, context: &RequestContext) {
+        let now = Timestamp::now();
+        let over: Vec<_> = {
+            let all = self.hold_registry.all();
+            let ramps = all.ramps.values();
+            ramps
+                .filter(|ramp| ramp.is_active() && ramp.is_over(now) && ramp.weight == ramp.to)
+                .cloned()
+                .collect()
+        };
+        for mut ramp in over {
+            ramp.end(RampState::Done);
+            let id = ramp.id;
+            let ended = match self.hold_registry.put_ramp(ramp).await {
+                Ok(()) => self.release(context, id).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = ended {
+                tracing::warn!(%error, ramp = %id, "a ramp cannot be ended");
+            }
+        }
+    }
+
+    /// Notes how far the drains are, and removes the servers of those that ask for it.
+    pub(super) async fn update_drains(&self) {
+        let now = Timestamp::now();
+        let changed: Vec<_> = {
+            let mut all = self.hold_registry.all();
+            let drains = all.drains.values_mut().filter(|drain| drain.is_active());
+            drains
+                .filter_map(|drain| {
+                    let is_news = drain.progress(now);
+                    (is_news || drain.removes()).then(|| drain.clone())
+                })
+                .collect()
+        };
+        for drain in changed {
+            let id = drain.id;
+            tracing::info!(drain = %id, server = %drain.server, state = ?drain.state, "drain");
+            let outcome = match drain.removes() {
+                true => self.remove_servers(drain).await,
+                false => self.hold_registry.put_drain(drain).await,
+            };
+            if let Err(error) = outcome {
+                tracing::warn!(%error, drain = %id, "a drain cannot go on; it is tried again");
+            }
+        }
+    }
+
+    /// Deletes the servers of a drain, and ends it.
+    async fn remove_servers(&self, mut drain: Drain) -> Result<(), Error> {
+        let context = removal_context(drain.id);
+        let members = drain.members.iter();
+        for member in members.filter(|member| member.state != MemberState::Superseded) {
+            let (service, server) = (member.service, member.server);
+            self.delete_server(&context, service, server, true, Guard::None)
+                .await?;
+        }
+        let state = drain.state;
+        drain.end(state);
+        self.end_drain(&context, drain).await.map(drop)
+    }
+
+    /// Notes what blocks the drains that wait.
+    async fn find_blockers(&self, context: &RequestContext) {
+        let waiting: BTreeSet<_> = {
+            let all = self.hold_registry.all();
+            let drains = all.drains.values().filter(|drain| drain.is_active());
+            drains.flat_map(Drain::member_services).collect()
+        };
+        if waiting.is_empty() {
+            return;
+        }
+        let services = self.run_query(context, ServicesQuery).await;
+        let settings = self.run_query(context, SettingsQuery).await;
+        let (Ok(services), Ok(settings)) = (services, settings) else {
+            return;
+        };
+        let found: BTreeMap<_, _> = services
+            .value
+            .iter()
+            .map(|entry| &entry.service)
+            .filter(|service| waiting.contains(&service.key))
+            .map(|service: &Service| (service.key, blockers(service, &settings.value)))
+            .collect();
+        let mut all = self.hold_registry.all();
+        for drain in all.drains.values_mut().filter(|drain| drain.is_active()) {
+            let services: BTreeSet<_> = drain.member_services().collect();
+            let blocking = services.iter().filter_map(|service| found.get(service));
+            drain.blockers = blocking.flatten().cloned().collect();
+        }
+    }
+}
+
+fn task_context() -> RequestContext {
+    RequestContext::new(RequestId::new("holds"), TIMEOUT)
+}
+
+fn removal_context(drain: HoldId) -> RequestContext {
+    RequestContext::new(RequestId::new(format!("drain-{drain}")), TIMEOUT)
+}

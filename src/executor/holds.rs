@@ -1,0 +1,532 @@
+//! The holds on the weights of servers.
+//!
+//! What the executor reads has the intended weight of a server that is held, and what it writes is sent
+//! with the effective one, so that everything above it plans, compares and shows intended weights. The kernel
+//! knows the effective weight only: the intended one is here, and in the store.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap, hash_map::Entry},
+    net::IpAddr,
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use foldhash::fast::RandomState;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    DrainTarget, Hold, HoldId, HoldKind, Op, Server, ServerConfig, ServerKey, ServiceKey,
+};
+
+/// A server of a service.
+pub type Member = (ServiceKey, ServerKey);
+
+/// The holds of all servers. Without any, reads and writes only look whether there are some.
+#[derive(Debug, Default)]
+pub struct Holds {
+    is_used: AtomicBool,
+    state: RwLock<State>,
+}
+
+/// A server whose weight is held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The intended weight.
+    pub weight: u32,
+    /// The holds; at least one.
+    pub holds: Vec<Hold>,
+    /// Whether the kernel has had the effective weight. Another one in the kernel is then the change of
+    /// another program.
+    pub is_applied: bool,
+}
+
+/// Members of all holds at most: about 10 MB.
+pub const MAX_HELD: usize = 65_536;
+
+#[derive(Debug, Default)]
+struct State {
+    held: HashMap<Member, Held, RandomState>,
+    /// Drains by the address that they cover. Servers that appear later join them.
+    drains: HashMap<IpAddr, Vec<OpenDrain>, RandomState>,
+    /// Members whose intended weight or holds have changed since [`Holds::take_changes`].
+    changed: BTreeSet<Member>,
+    /// Members whose holds have ended because their weight was changed, with those holds.
+    superseded: Vec<(Member, Held)>,
+}
+
+#[derive(Debug)]
+struct OpenDrain {
+    id: HoldId,
+    target: DrainTarget,
+    /// `None`: all services.
+    services: Option<Vec<ServiceKey>>,
+    /// Members whose weight was changed, which has ended the drain for them.
+    except: BTreeSet<Member>,
+}
+
+/// What has changed since the last time.
+#[derive(Debug, Default)]
+pub struct HoldChanges {
+    /// The members, and what holds them now.
+    pub members: Vec<(Member, Option<Held>)>,
+    /// Members whose drains and ramps have ended because their weight was changed.
+    pub superseded: Vec<(Member, Held)>,
+}
+
+// === impl Held ===
+
+impl Held {
+    /// The weight that the kernel has to have.
+    pub fn effective_weight(&self) -> u32 {
+        Hold::effective_weight(&self.holds, self.weight)
+    }
+}
+
+// === impl OpenDrain ===
+
+impl OpenDrain {
+    fn covers(&self, (service, server): Member) -> bool {
+        let is_named = |services: &Vec<ServiceKey>| services.contains(&service);
+        self.target.covers(server) && self.services.as_ref().is_none_or(is_named)
+    }
+}
+
+// === impl Holds ===
+
+impl Holds {
+    fn is_unused(&self) -> bool {
+        !self.is_used.load(Ordering::Acquire)
+    }
+
+    /// Whether no weight is held, and none is to be.
+    pub(super) fn is_empty(&self) -> bool {
+        self.is_unused() || self.read(|state| state.held.is_empty() && state.drains.is_empty())
+    }
+
+    /// Gives servers that were read their intended weights and their holds.
+    pub(super) fn show(&self, service: ServiceKey, servers: &mut [Server]) {
+        if self.is_unused() {
+            return;
+        }
+        self.read(|state| {
+            for server in servers {
+                if let Some(held) = state.held.get(&(service, server.key)) {
+                    server.config.weight = held.weight;
+                    server.holds = (!held.holds.is_empty()).then(|| held.holds.as_slice().into());
+                }
+            }
+        });
+    }
+
+    /// The operations with effective weights, as they are sent.
+    pub(super) fn sent<'a>(&self, ops: &'a [Op], keeps: bool) -> Cow<'a, [Op]> {
+        if self.is_unused() {
+            return Cow::Borrowed(ops);
+        }
+        self.read(|state| {
+            let sent = |op| state.sent(op, keeps);
+            match ops.iter().any(|op| sent(op).is_some()) {
+                true => ops
+                    .iter()
+                    .map(|op| sent(op).unwrap_or_else(|| op.clone()))
+                    .collect(),
+                false => Cow::Borrowed(ops),
+            }
+        })
+    }
+
+    /// Notes that the kernel has executed an operation. With `keeps`, another weight becomes the intended one
+    /// and the holds stay; else it ends them. Returns the holds that have ended.
+    pub(super) fn executed(&self, op: &Op, keeps: bool) -> Option<(Member, Held)> {
+        if self.is_unused() || op.service().is_none() && *op != Op::Clear {
+            return None;
+        }
+        self.change(|state| state.executed(op, keeps))
+    }
+
+    /// Puts back the holds of a change that is rolled back.
+    pub(super) fn put_back(&self, ended: Vec<(Member, Held)>) {
+        self.change(|state| {
+            for (member, held) in ended {
+                state.superseded.retain(|(ended, _)| *ended != member);
+                state.except(member, false);
+                state.held.insert(member, held);
+                state.changed.insert(member);
+            }
+        });
+    }
+
+    // === for the use cases ===
+
+    /// What holds a server.
+    pub fn held(&self, member: Member) -> Option<Held> {
+        if self.is_unused() {
+            return None;
+        }
+        self.read(|state| state.held.get(&member).cloned())
+    }
+
+    /// Adds a hold, or replaces the one with its id. `weight` is the intended one, unless another hold knows it
+    /// already. Returns false if there are too many members.
+    pub fn add(&self, member: Member, weight: u32, hold: Hold) -> bool {
+        self.change(|state| {
+            let count = state.held.len();
+            let held = match state.held.entry(member) {
+                Entry::Occupied(held) => held.into_mut(),
+                Entry::Vacant(_) if count >= MAX_HELD => return false,
+                Entry::Vacant(free) => free.insert(Held {
+                    weight,
+                    holds: Vec::new(),
+                    is_applied: false,
+                }),
+            };
+            let before = held.effective_weight();
+            held.holds.retain(|other| other.id != hold.id);
+            held.holds.push(hold);
+            held.is_applied &= held.effective_weight() == before;
+            state.changed.insert(member);
+            true
+        })
+    }
+
+    /// Adds a ramp, which replaces another one, and sets the intended weight. Returns false if there are too many
+    /// members.
+    pub fn begin_ramp(&self, member: Member, hold: Hold, to: u32) -> bool {
+        self.change(|state| {
+            if let Some(held) = state.held.get_mut(&member) {
+                let is_other = |other: &Hold| other.kind == HoldKind::Ramp && other.id != hold.id;
+                let others: Vec<_> = held.holds.extract_if(.., |other| is_other(other)).collect();
+                if !others.is_empty() {
+                    let ended = Held {
+                        holds: others,
+                        ..held.clone()
+                    };
+                    state.superseded.push((member, ended));
+                }
+            }
+        });
+        let is_added = self.add(member, to, hold);
+        self.change(|state| {
+            if let Some(held) = state.held.get_mut(&member) {
+                held.weight = to;
+            }
+        });
+        is_added
+    }
+
+    /// Removes a hold of a member. If it was the last, and the kernel has another weight than the intended one,
+    /// the member stays without holds until an operation has set it.
+    pub fn remove(&self, member: Member, id: HoldId) {
+        self.change(|state| {
+            if let Some(held) = state.held.get_mut(&member) {
+                let before = held.effective_weight();
+                held.holds.retain(|hold| hold.id != id);
+                held.is_applied &= held.effective_weight() == before;
+                if held.holds.is_empty() && held.is_applied {
+                    state.held.remove(&member);
+                }
+                state.changed.insert(member);
+            }
+        });
+    }
+
+    /// Notes that the kernel has the effective weight of a member.
+    pub fn applied(&self, member: Member) {
+        self.change(|state| state.applied(member));
+    }
+
+    /// Ends drains and ramps of a member, because another program has changed its weight.
+    pub fn supersede(&self, member: Member) {
+        self.change(|state| state.supersede(member));
+    }
+
+    /// Forgets the members of a service that are not among its servers: they do not exist. A server that appears
+    /// again joins as a new one.
+    pub fn retain(&self, service: ServiceKey, servers: &[Server]) {
+        if self.is_unused() {
+            return;
+        }
+        let present: BTreeSet<_> = servers.iter().map(|server| server.key).collect();
+        let is_gone = |(of, server): Member| of == service && !present.contains(&server);
+        self.change(|state| {
+            let gone: Vec<_> = state
+                .held
+                .keys()
+                .copied()
+                .filter(|member| is_gone(*member))
+                .collect();
+            for member in gone {
+                state.held.remove(&member);
+                state.changed.insert(member);
+            }
+            for drain in state.drains.values_mut().flatten() {
+                drain.except.retain(|member| !is_gone(*member));
+            }
+        });
+    }
+
+    /// Lets servers that are there, and those that appear later, join a drain: those of these services, or of
+    /// all.
+    pub fn open(
+        &self,
+        id: HoldId,
+        target: DrainTarget,
+        services: Option<Vec<ServiceKey>>,
+        except: BTreeSet<Member>,
+    ) {
+        let drain = OpenDrain {
+            id,
+            target,
+            services,
+            except,
+        };
+        self.change(|state| {
+            state
+                .drains
+                .entry(target.address())
+                .or_default()
+                .push(drain)
+        });
+    }
+
+    /// Lets no further server join a drain.
+    pub fn close(&self, id: HoldId) {
+        self.change(|state| {
+            state.drains.retain(|_, drains| {
+                drains.retain(|drain| drain.id != id);
+                !drains.is_empty()
+            });
+        });
+    }
+
+    /// The drains that cover a server.
+    pub fn drains_of(&self, member: Member) -> Vec<HoldId> {
+        self.read(|state| state.drains_of(member).collect())
+    }
+
+    /// Members of a hold.
+    pub fn members(&self, id: HoldId) -> Vec<Member> {
+        let has = |held: &Held| held.holds.iter().any(|hold| hold.id == id);
+        self.read(|state| {
+            let held = state.held.iter();
+            let mut members: Vec<_> = held
+                .filter(|(_, held)| has(held))
+                .map(|(member, _)| *member)
+                .collect();
+            members.sort_unstable();
+            members
+        })
+    }
+
+    /// All members, by service.
+    pub fn services(&self) -> BTreeSet<ServiceKey> {
+        self.read(|state| state.held.keys().map(|(service, _)| *service).collect())
+    }
+
+    /// Reports members as changed again, because what has changed could not be stored.
+    pub fn report_again(&self, members: impl Iterator<Item = Member>) {
+        self.change(|state| state.changed.extend(members));
+    }
+
+    /// What was stored.
+    pub fn load(&self, members: impl IntoIterator<Item = (Member, Held)>) {
+        self.change(|state| state.held.extend(members));
+    }
+
+    /// Whether something has changed since the last call of [`take_changes`](Self::take_changes).
+    pub fn has_changes(&self) -> bool {
+        !self.is_unused() && self.read(|state| !state.changed.is_empty())
+    }
+
+    /// What has changed since the last call.
+    pub fn take_changes(&self) -> HoldChanges {
+        self.change(|state| {
+            let changed = std::mem::take(&mut state.changed);
+            let members = changed.into_iter();
+            HoldChanges {
+                members: members
+                    .map(|member| (member, state.held.get(&member).cloned()))
+                    .collect(),
+                superseded: std::mem::take(&mut state.superseded),
+            }
+        })
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut state);
+        self.is_used.store(!state.is_unused(), Ordering::Release);
+        result
+    }
+
+    fn read<T>(&self, get: impl FnOnce(&State) -> T) -> T {
+        get(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn is_unused(&self) -> bool {
+        self.held.is_empty() && self.drains.is_empty() && self.changed.is_empty()
+    }
+
+    fn drains_of(&self, member: Member) -> impl Iterator<Item = HoldId> {
+        let drains = self.drains.get(&member.1.address).into_iter().flatten();
+        drains
+            .filter(move |drain| drain.covers(member) && !drain.except.contains(&member))
+            .map(|drain| drain.id)
+    }
+
+    /// Excludes a member from the drains that cover it, or includes it again.
+    fn except(&mut self, member: Member, is_excluded: bool) {
+        let drains = self.drains.get_mut(&member.1.address).into_iter().flatten();
+        for drain in drains.filter(|drain| drain.covers(member)) {
+            match is_excluded {
+                true => drain.except.insert(member),
+                false => drain.except.remove(&member),
+            };
+        }
+    }
+
+    /// The operation with the effective weight, if that differs.
+    fn sent(&self, op: &Op, keeps: bool) -> Option<Op> {
+        let (Op::CreateServer(service, server, config) | Op::SetServer(service, server, config)) =
+            *op
+        else {
+            return None;
+        };
+        let is_new = matches!(op, Op::CreateServer(..));
+        let weight = match self.held.get(&(service, server)) {
+            // A change of the intended weight ends the holds.
+            Some(held) if config.weight != held.weight && !keeps && !is_new => config.weight,
+            Some(held) => Hold::effective_weight(&held.holds, config.weight),
+            None if is_new && self.is_drained_when_created((service, server)) => 0,
+            None => config.weight,
+        };
+        let config = ServerConfig { weight, ..config };
+        let sent = match is_new {
+            true => Op::CreateServer(service, server, config),
+            false => Op::SetServer(service, server, config),
+        };
+        (sent != *op).then_some(sent)
+    }
+
+    fn executed(&mut self, op: &Op, keeps: bool) -> Option<(Member, Held)> {
+        match *op {
+            Op::CreateServer(service, server, config) => {
+                self.created((service, server), config.weight);
+                None
+            }
+            Op::SetServer(service, server, config) => {
+                let member = (service, server);
+                let held = self.held.get_mut(&member)?;
+                if held.weight != config.weight {
+                    if !keeps {
+                        let before = held.clone();
+                        self.supersede(member);
+                        return Some((member, before));
+                    }
+                    held.weight = config.weight;
+                    self.changed.insert(member);
+                }
+                self.applied(member);
+                None
+            }
+            // A drain covers a server that comes back; a ramp ends.
+            Op::DeleteServer(service, server) => {
+                self.end_ramps((service, server));
+                None
+            }
+            Op::DeleteService(service) => {
+                let of_service = self.held.keys().filter(|(of, _)| *of == service);
+                for member in of_service.copied().collect::<Vec<_>>() {
+                    self.end_ramps(member);
+                }
+                None
+            }
+            Op::Clear => {
+                for member in self.held.keys().copied().collect::<Vec<_>>() {
+                    self.end_ramps(member);
+                }
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a server that is created joins a drain. One that was excluded was another server.
+    fn is_drained_when_created(&self, member: Member) -> bool {
+        let mut drains = self.drains.get(&member.1.address).into_iter().flatten();
+        self.held.len() < MAX_HELD && drains.any(|drain| drain.covers(member))
+    }
+
+    fn created(&mut self, member: Member, weight: u32) {
+        self.except(member, false);
+        if let Some(held) = self.held.get_mut(&member) {
+            held.weight = weight;
+            held.is_applied = true;
+            self.changed.insert(member);
+            return;
+        }
+        let drains: Vec<_> = self.drains_of(member).collect();
+        if drains.is_empty() || self.held.len() >= MAX_HELD {
+            return;
+        }
+        let held = Held {
+            weight,
+            holds: drains.into_iter().map(Hold::drain).collect(),
+            is_applied: true,
+        };
+        self.held.insert(member, held);
+        self.changed.insert(member);
+    }
+
+    fn applied(&mut self, member: Member) {
+        let Some(held) = self.held.get_mut(&member) else {
+            return;
+        };
+        if held.holds.is_empty() {
+            self.held.remove(&member);
+            self.changed.insert(member);
+        } else if !held.is_applied {
+            held.is_applied = true;
+            self.changed.insert(member);
+        }
+    }
+
+    fn supersede(&mut self, member: Member) {
+        if let Some(held) = self.held.remove(&member) {
+            self.except(member, true);
+            self.superseded.push((member, held));
+            self.changed.insert(member);
+        }
+    }
+
+    fn end_ramps(&mut self, member: Member) {
+        let Some(held) = self.held.get_mut(&member) else {
+            return;
+        };
+        let is_ramp = |hold: &Hold| hold.kind == HoldKind::Ramp;
+        if !held.holds.iter().any(is_ramp) {
+            return;
+        }
+        let before = held.clone();
+        held.holds.retain(|hold| !is_ramp(hold));
+        if held.holds.is_empty() {
+            self.held.remove(&member);
+        }
+        let ended = before.holds.iter().filter(|hold| is_ramp(hold)).copied();
+        self.superseded.push((
+            member,
+            Held {
+                holds: ended.collect(),
+                ..before
+            },
+        ));
+        self.changed.insert(member);
+    }
+}

@@ -1,0 +1,170 @@
+//! Holds: why the weight of a server in the kernel differs from the intended one.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::ServerKey;
+
+/// A hold on the weight of a server. Several add up: see [`effective_weight`](Self::effective_weight).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Hold {
+    /// What holds it.
+    pub kind: HoldKind,
+    /// Id of the drain or ramp.
+    pub id: HoldId,
+    /// The weight that it asks for.
+    pub weight: u32,
+}
+
+/// What holds the weight of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldKind {
+    /// A drain: weight 0.
+    Drain,
+    /// A ramp: the weight of its current step.
+    Ramp,
+}
+
+/// Id of a drain or ramp: 16 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HoldId(pub u64);
+
+/// What a drain covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DrainTarget {
+    /// All ports of an address.
+    Address(IpAddr),
+    /// One server.
+    Server(ServerKey),
+}
+
+/// The text is neither an address nor the id of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is neither an address (192.0.2.1) nor the id of a server (192.0.2.1-80)")]
+pub struct InvalidDrainTarget;
+
+/// The text is not the id of a hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not an id of 16 hexadecimal digits")]
+pub struct InvalidHoldId;
+
+// === impl Hold ===
+
+impl Hold {
+    /// The hold of a drain.
+    pub fn drain(id: HoldId) -> Self {
+        Self {
+            kind: HoldKind::Drain,
+            id,
+            weight: 0,
+        }
+    }
+
+    /// The weight that a server with these holds has in the kernel: 0 under a drain, else the step of
+    /// its ramp, else the intended weight.
+    pub fn effective_weight(holds: &[Self], intended: u32) -> u32 {
+        let weight_of = |kind| holds.iter().find(|hold| hold.kind == kind);
+        let hold = weight_of(HoldKind::Drain).or_else(|| weight_of(HoldKind::Ramp));
+        hold.map_or(intended, |hold| hold.weight)
+    }
+}
+
+// === impl HoldKind ===
+
+impl HoldKind {
+    /// The name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Ramp => "ramp",
+        }
+    }
+}
+
+// === impl HoldId ===
+
+impl fmt::Display for HoldId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl FromStr for HoldId {
+    type Err = InvalidHoldId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHoldId> {
+        let is_digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() != 16 || !text.bytes().all(is_digit) {
+            return Err(InvalidHoldId);
+        }
+        let number = u64::from_str_radix(text, 16);
+        number.map(Self).map_err(|_| InvalidHoldId)
+    }
+}
+
+impl Serialize for HoldId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for HoldId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+// === impl DrainTarget ===
+
+impl DrainTarget {
+    /// The address.
+    pub fn address(&self) -> IpAddr {
+        match *self {
+            Self::Address(address) => address,
+            Self::Server(key) => key.address,
+        }
+    }
+
+    /// Whether it covers a server.
+    pub fn covers(&self, server: ServerKey) -> bool {
+        match *self {
+            Self::Address(address) => server.address == address,
+            Self::Server(key) => server == key,
+        }
+    }
+}
+
+impl fmt::Display for DrainTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Server(key) => key.fmt(f),
+        }
+    }
+}
+
+impl FromStr for DrainTarget {
+    type Err = InvalidDrainTarget;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDrainTarget> {
+        let server = || text.parse().map(Self::Server);
+        let target = text.parse().map(Self::Address).or_else(|_| server());
+        target.map_err(|_| InvalidDrainTarget)
+    }
+}
+
+impl Serialize for DrainTarget {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for DrainTarget {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
