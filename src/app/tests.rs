@@ -12,6 +12,7 @@ mod concurrent;
 mod dry_run;
 mod filters;
 mod holds;
+mod holds_model;
 mod info;
 mod list;
 mod pages;

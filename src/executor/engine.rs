@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::{
     cache::Cache,
     dump::{Changes, NoChanges},
-    holds::{Held, Holds, Member},
+    hold_state::{Held, Member},
+    holds::Holds,
     large::LargeServices,
     modules::LoadedModules,
     overlap::Overlap,

@@ -6,65 +6,21 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, HashMap, hash_map::Entry},
-    net::IpAddr,
+    collections::{BTreeSet, hash_map::Entry},
     sync::{
         PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use foldhash::fast::RandomState;
-use serde::{Deserialize, Serialize};
-
-use crate::model::{
-    DrainTarget, Hold, HoldId, HoldKind, Op, Server, ServerConfig, ServerKey, ServiceKey,
-};
-
-/// A server of a service.
-pub type Member = (ServiceKey, ServerKey);
+use super::hold_state::{Held, MAX_HELD, Member, OpenDrain, State};
+use crate::model::{DrainTarget, Hold, HoldId, HoldKind, Op, Server, ServiceKey};
 
 /// The holds of all servers. Without any, reads and writes only look whether there are some.
 #[derive(Debug, Default)]
 pub struct Holds {
     is_used: AtomicBool,
     state: RwLock<State>,
-}
-
-/// A server whose weight is held.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
-    /// The intended weight.
-    pub weight: u32,
-    /// The holds; at least one.
-    pub holds: Vec<Hold>,
-    /// Whether the kernel has had the effective weight. Another one in the kernel is then the change of
-    /// another program.
-    pub is_applied: bool,
-}
-
-/// Members of all holds at most: about 10 MB.
-pub const MAX_HELD: usize = 65_536;
-
-#[derive(Debug, Default)]
-struct State {
-    held: HashMap<Member, Held, RandomState>,
-    /// Drains by the address that they cover. Servers that appear later join them.
-    drains: HashMap<IpAddr, Vec<OpenDrain>, RandomState>,
-    /// Members whose intended weight or holds have changed since [`Holds::take_changes`].
-    changed: BTreeSet<Member>,
-    /// Members whose holds have ended because their weight was changed, with those holds.
-    superseded: Vec<(Member, Held)>,
-}
-
-#[derive(Debug)]
-struct OpenDrain {
-    id: HoldId,
-    target: DrainTarget,
-    /// `None`: all services.
-    services: Option<Vec<ServiceKey>>,
-    /// Members whose weight was changed, which has ended the drain for them.
-    except: BTreeSet<Member>,
 }
 
 /// What has changed since the last time.
@@ -74,24 +30,6 @@ pub struct HoldChanges {
     pub members: Vec<(Member, Option<Held>)>,
     /// Members whose drains and ramps have ended because their weight was changed.
     pub superseded: Vec<(Member, Held)>,
-}
-
-// === impl Held ===
-
-impl Held {
-    /// The weight that the kernel has to have.
-    pub fn effective_weight(&self) -> u32 {
-        Hold::effective_weight(&self.holds, self.weight)
-    }
-}
-
-// === impl OpenDrain ===
-
-impl OpenDrain {
-    fn covers(&self, (service, server): Member) -> bool {
-        let is_named = |services: &Vec<ServiceKey>| services.contains(&service);
-        self.target.covers(server) && self.services.as_ref().is_none_or(is_named)
-    }
 }
 
 // === impl Holds ===
@@ -104,6 +42,12 @@ impl Holds {
     /// Whether no weight is held, and none is to be.
     pub(super) fn is_empty(&self) -> bool {
         self.is_unused() || self.read(|state| state.held.is_empty() && state.drains.is_empty())
+    }
+
+    /// The number of removals of members. A read during which it grows may have taken an effective weight for an
+    /// intended one, and is repeated.
+    pub(super) fn removals(&self) -> u64 {
+        self.read(|state| state.removals)
     }
 
     /// Gives servers that were read their intended weights and their holds.
@@ -169,6 +113,12 @@ impl Holds {
         self.read(|state| state.held.get(&member).cloned())
     }
 
+    /// Whether a hold has a member.
+    pub fn has(&self, member: Member, id: HoldId) -> bool {
+        let held = self.held(member);
+        held.is_some_and(|held| held.holds.iter().any(|hold| hold.id == id))
+    }
+
     /// Adds a hold, or replaces the one with its id. `weight` is the intended one, unless another hold knows it
     /// already. Returns false if there are too many members.
     pub fn add(&self, member: Member, weight: u32, hold: Hold) -> bool {
@@ -226,7 +176,7 @@ impl Holds {
                 held.holds.retain(|hold| hold.id != id);
                 held.is_applied &= held.effective_weight() == before;
                 if held.holds.is_empty() && held.is_applied {
-                    state.held.remove(&member);
+                    state.remove(&member);
                 }
                 state.changed.insert(member);
             }
@@ -259,7 +209,7 @@ impl Holds {
                 .filter(|member| is_gone(*member))
                 .collect();
             for member in gone {
-                state.held.remove(&member);
+                state.remove(&member);
                 state.changed.insert(member);
             }
             for drain in state.drains.values_mut().flatten() {
@@ -364,169 +314,5 @@ impl Holds {
 
     fn read<T>(&self, get: impl FnOnce(&State) -> T) -> T {
         get(&self.state.read().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-// === impl State ===
-
-impl State {
-    fn is_unused(&self) -> bool {
-        self.held.is_empty() && self.drains.is_empty() && self.changed.is_empty()
-    }
-
-    fn drains_of(&self, member: Member) -> impl Iterator<Item = HoldId> {
-        let drains = self.drains.get(&member.1.address).into_iter().flatten();
-        drains
-            .filter(move |drain| drain.covers(member) && !drain.except.contains(&member))
-            .map(|drain| drain.id)
-    }
-
-    /// Excludes a member from the drains that cover it, or includes it again.
-    fn except(&mut self, member: Member, is_excluded: bool) {
-        let drains = self.drains.get_mut(&member.1.address).into_iter().flatten();
-        for drain in drains.filter(|drain| drain.covers(member)) {
-            match is_excluded {
-                true => drain.except.insert(member),
-                false => drain.except.remove(&member),
-            };
-        }
-    }
-
-    /// The operation with the effective weight, if that differs.
-    fn sent(&self, op: &Op, keeps: bool) -> Option<Op> {
-        let (Op::CreateServer(service, server, config) | Op::SetServer(service, server, config)) =
-            *op
-        else {
-            return None;
-        };
-        let is_new = matches!(op, Op::CreateServer(..));
-        let weight = match self.held.get(&(service, server)) {
-            // A change of the intended weight ends the holds.
-            Some(held) if config.weight != held.weight && !keeps && !is_new => config.weight,
-            Some(held) => Hold::effective_weight(&held.holds, config.weight),
-            None if is_new && self.is_drained_when_created((service, server)) => 0,
-            None => config.weight,
-        };
-        let config = ServerConfig { weight, ..config };
-        let sent = match is_new {
-            true => Op::CreateServer(service, server, config),
-            false => Op::SetServer(service, server, config),
-        };
-        (sent != *op).then_some(sent)
-    }
-
-    fn executed(&mut self, op: &Op, keeps: bool) -> Option<(Member, Held)> {
-        match *op {
-            Op::CreateServer(service, server, config) => {
-                self.created((service, server), config.weight);
-                None
-            }
-            Op::SetServer(service, server, config) => {
-                let member = (service, server);
-                let held = self.held.get_mut(&member)?;
-                if held.weight != config.weight {
-                    if !keeps {
-                        let before = held.clone();
-                        self.supersede(member);
-                        return Some((member, before));
-                    }
-                    held.weight = config.weight;
-                    self.changed.insert(member);
-                }
-                self.applied(member);
-                None
-            }
-            // A drain covers a server that comes back; a ramp ends.
-            Op::DeleteServer(service, server) => {
-                self.end_ramps((service, server));
-                None
-            }
-            Op::DeleteService(service) => {
-                let of_service = self.held.keys().filter(|(of, _)| *of == service);
-                for member in of_service.copied().collect::<Vec<_>>() {
-                    self.end_ramps(member);
-                }
-                None
-            }
-            Op::Clear => {
-                for member in self.held.keys().copied().collect::<Vec<_>>() {
-                    self.end_ramps(member);
-                }
-                None
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether a server that is created joins a drain. One that was excluded was another server.
-    fn is_drained_when_created(&self, member: Member) -> bool {
-        let mut drains = self.drains.get(&member.1.address).into_iter().flatten();
-        self.held.len() < MAX_HELD && drains.any(|drain| drain.covers(member))
-    }
-
-    fn created(&mut self, member: Member, weight: u32) {
-        self.except(member, false);
-        if let Some(held) = self.held.get_mut(&member) {
-            held.weight = weight;
-            held.is_applied = true;
-            self.changed.insert(member);
-            return;
-        }
-        let drains: Vec<_> = self.drains_of(member).collect();
-        if drains.is_empty() || self.held.len() >= MAX_HELD {
-            return;
-        }
-        let held = Held {
-            weight,
-            holds: drains.into_iter().map(Hold::drain).collect(),
-            is_applied: true,
-        };
-        self.held.insert(member, held);
-        self.changed.insert(member);
-    }
-
-    fn applied(&mut self, member: Member) {
-        let Some(held) = self.held.get_mut(&member) else {
-            return;
-        };
-        if held.holds.is_empty() {
-            self.held.remove(&member);
-            self.changed.insert(member);
-        } else if !held.is_applied {
-            held.is_applied = true;
-            self.changed.insert(member);
-        }
-    }
-
-    fn supersede(&mut self, member: Member) {
-        if let Some(held) = self.held.remove(&member) {
-            self.except(member, true);
-            self.superseded.push((member, held));
-            self.changed.insert(member);
-        }
-    }
-
-    fn end_ramps(&mut self, member: Member) {
-        let Some(held) = self.held.get_mut(&member) else {
-            return;
-        };
-        let is_ramp = |hold: &Hold| hold.kind == HoldKind::Ramp;
-        if !held.holds.iter().any(is_ramp) {
-            return;
-        }
-        let before = held.clone();
-        held.holds.retain(|hold| !is_ramp(hold));
-        if held.holds.is_empty() {
-            self.held.remove(&member);
-        }
-        let ended = before.holds.iter().filter(|hold| is_ramp(hold)).copied();
-        self.superseded.push((
-            member,
-            Held {
-                holds: ended.collect(),
-                ..before
-            },
-        ));
-        self.changed.insert(member);
     }
 }

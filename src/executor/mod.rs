@@ -13,6 +13,7 @@ mod dump;
 mod engine;
 mod execute;
 mod handle;
+mod hold_state;
 mod holds;
 mod in_flight;
 mod interfaces;
@@ -56,7 +57,8 @@ use worker::Dispatcher;
 pub use cache::Cached;
 pub use connections::ConnectionChunks;
 pub use handle::{Reader, Writer};
-pub use holds::{Held, HoldChanges, Holds, MAX_HELD, Member};
+pub use hold_state::{Held, MAX_HELD, Member};
+pub use holds::{HoldChanges, Holds};
 pub use job::{Failure, Write};
 pub use limits::ExecutorLimits;
 pub use proc_query::{

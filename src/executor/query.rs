@@ -138,6 +138,9 @@ pub type ServersOf = Charged<Vec<Option<Vec<Server>>>>;
 /// The most that is read of a small file. The longest setting is a list of CPUs.
 const MAX_SMALL_FILE: u64 = 64 << 10;
 
+/// Attempts of a read during which holds end.
+const ATTEMPTS: usize = 3;
+
 /// Servers from which a [`ServersOfQuery`] reads no further service: about 700 KB, and a few
 /// milliseconds on a real machine.
 pub const MAX_SERVERS_AT_ONCE: usize = 4096;
@@ -148,10 +151,12 @@ impl Source<'_> {
     /// Reads a service.
     fn service(&mut self, read: ServiceRead) -> Result<ServiceState, Error> {
         let changes = &mut *self.changes;
-        let mut state = self
-            .socket
-            .read(|socket| dump::service(socket, read, changes))?;
-        self.holds.show(read.key, &mut state.servers);
+        let (socket, holds) = (&mut *self.socket, self.holds);
+        let state = with_holds(holds, || {
+            let mut state = socket.read(|socket| dump::service(socket, read, changes))?;
+            holds.show(read.key, &mut state.servers);
+            Ok(state)
+        })?;
         if !matches!(read.servers, Servers::None) {
             let is_large = state.extent.datagrams > DATAGRAMS;
             self.large.note(read.key, is_large);
@@ -342,14 +347,15 @@ impl TypedQuery for ServersOfQuery {
 
     fn fetch(&self, source: &mut Source<'_>) -> Result<Self::Answer, Error> {
         let changes = &mut *source.changes;
-        let mut servers = source
-            .socket
-            .read(|socket| dump::servers_of(socket, &self.0, MAX_SERVERS_AT_ONCE, changes))?;
-        for (key, servers) in self.0.iter().zip(&mut servers) {
-            source
-                .holds
-                .show(*key, servers.as_deref_mut().unwrap_or_default());
-        }
+        let (socket, holds) = (&mut *source.socket, source.holds);
+        let servers = with_holds(holds, || {
+            let mut servers = socket
+                .read(|socket| dump::servers_of(socket, &self.0, MAX_SERVERS_AT_ONCE, changes))?;
+            for (key, servers) in self.0.iter().zip(&mut servers) {
+                holds.show(*key, servers.as_deref_mut().unwrap_or_default());
+            }
+            Ok(servers)
+        })?;
         let count: usize = servers.iter().flatten().map(Vec::capacity).sum();
         let charge = source.budget.charge(count * size_of::<Server>())?;
         Ok(Arc::new(Charged::new(servers, charge)))
@@ -365,13 +371,29 @@ impl TypedQuery for ServersOfQuery {
     }
 }
 
+/// Reads servers, and shows their holds. Repeats that if a hold ends meanwhile: the weight may be from before.
+fn with_holds<T>(holds: &Holds, mut read: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let mut removals = holds.removals();
+    let mut result = read()?;
+    for _ in 1..ATTEMPTS {
+        let before = std::mem::replace(&mut removals, holds.removals());
+        if before == removals {
+            break;
+        }
+        result = read()?;
+    }
+    Ok(result)
+}
+
 fn read_table(source: &mut Source<'_>, max_servers: usize) -> Result<Arc<Table>, Error> {
     let changes = &mut *source.changes;
-    let (mut table, read) = source
-        .socket
-        .read(|socket| dump::table(socket, max_servers, changes))?;
-    for entry in &mut table {
-        source.holds.show(entry.service.key, &mut entry.servers);
-    }
+    let (socket, holds) = (&mut *source.socket, source.holds);
+    let (table, read) = with_holds(holds, || {
+        let (mut table, read) = socket.read(|socket| dump::table(socket, max_servers, changes))?;
+        for entry in &mut table {
+            holds.show(entry.service.key, &mut entry.servers);
+        }
+        Ok((table, read))
+    })?;
     Ok(Arc::new(Table::new(table, read, source.budget)?))
 }

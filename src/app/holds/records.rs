@@ -106,7 +106,13 @@ impl Drain {
         let is_it =
             |member: &&mut DrainMember| (member.service, member.server) == (service, server);
         match self.members.iter_mut().find(is_it) {
-            Some(member) => member.weight = held.weight,
+            Some(member) => {
+                member.weight = held.weight;
+                // One that was created again.
+                if member.state == MemberState::Superseded {
+                    member.state = MemberState::Draining;
+                }
+            }
             None => self.insert(DrainMember {
                 service,
                 server,
@@ -146,12 +152,15 @@ impl Drain {
 
     /// Notes the servers of a service as they were read. `None`: it does not exist.
     pub(super) fn see(&mut self, service: ServiceKey, servers: Option<&[Server]>) {
-        for member in &mut self.members {
-            if member.service != service || member.state == MemberState::Superseded {
-                continue;
+        let first = self
+            .members
+            .partition_point(|member| member.service < service);
+        let members = self.members.iter_mut().skip(first);
+        for member in members.take_while(|member| member.service == service) {
+            if member.state != MemberState::Superseded {
+                let mut servers = servers.unwrap_or_default().iter();
+                member.see(servers.find(|server| server.key == member.server));
             }
-            let mut servers = servers.unwrap_or_default().iter();
-            member.see(servers.find(|server| server.key == member.server));
         }
     }
 

@@ -15,8 +15,8 @@ use super::{
     records::{Drain, MemberState, ended_before},
 };
 use crate::{
-    executor::{Held, HoldChanges, Holds, Member},
-    model::{Error, HoldId, HoldKind, Reason, Server, ServiceKey},
+    executor::{Held, HoldChanges, Holds, MAX_HELD, Member},
+    model::{Error, HoldId, Reason, Server, ServiceKey},
     store::{Collection, Commit, Store, StoreError, WriteBatch},
 };
 
@@ -120,40 +120,33 @@ impl HoldRegistry {
         }
     }
 
-    /// Whether another drain or ramp can be stored.
-    pub(super) fn check(&self, kind: HoldKind) -> Result<(), Error> {
-        if let Some(error) = self.store.unavailable_because() {
-            return Err(error.clone().into());
-        }
-        let all = self.all();
-        let (active, limit, what) = match kind {
-            HoldKind::Drain => {
-                let drains = all.drains.values();
-                (
-                    drains.filter(|one| one.is_active()).count(),
-                    MAX_DRAINS,
-                    "drains",
-                )
-            }
-            HoldKind::Ramp => {
-                let ramps = all.ramps.values();
-                (
-                    ramps.filter(|one| one.is_active()).count(),
-                    MAX_RAMPS,
-                    "ramps",
-                )
-            }
+    /// Whether there may be another drain with this number of members.
+    pub(super) fn check_drain(&self, members: usize) -> Result<(), Error> {
+        let (count, total) = {
+            let all = self.all();
+            let active = || all.drains.values().filter(|drain| drain.is_active());
+            let members = active().map(|drain| drain.members.len());
+            (active().count(), members.sum::<usize>())
         };
-        match active < limit {
-            true => Ok(()),
-            false => Err(Error::new(
-                Reason::RateLimited,
-                format!("there are {limit} active {what}, which is the limit; nothing was changed"),
-            )
-            .with_hint(format!(
-                "delete those that are not needed: DELETE /v1/{what}/{{id}}"
-            ))),
-        }
+        self.available()?;
+        within(count + 1, MAX_DRAINS, "active drains", "drains")?;
+        within(total + members, MAX_HELD, "members of drains", "drains")
+    }
+
+    /// Whether there may be another ramp.
+    pub(super) fn check_ramp(&self) -> Result<(), Error> {
+        let ramps = {
+            let all = self.all();
+            all.ramps.values().filter(|ramp| ramp.is_active()).count()
+        };
+        self.available()?;
+        within(ramps + 1, MAX_RAMPS, "active ramps", "ramps")
+    }
+
+    /// Whether something can be stored.
+    fn available(&self) -> Result<(), Error> {
+        let error = self.store.unavailable_because();
+        error.map_or(Ok(()), |error| Err(error.clone().into()))
     }
 
     /// Stores a drain, and holds its servers from now on.
@@ -175,6 +168,13 @@ impl HoldRegistry {
             commit
         };
         Ok(commit.await?)
+    }
+
+    /// Stores a ramp that is about to begin.
+    pub(super) async fn store_ramp(&self, ramp: &Ramp) -> Result<(), Error> {
+        let mut batch = WriteBatch::new();
+        batch.put(&RAMPS, ramp.id.to_string(), ramp)?;
+        Ok(self.store.write(batch).await?)
     }
 
     /// Stores a ramp.
@@ -285,24 +285,42 @@ impl HoldRegistry {
     /// The drains and ramps that have ended and need not be kept any longer.
     pub(super) fn expired(&self, now: Timestamp) -> Vec<HoldId> {
         let all = self.all();
-        let drains = all.drains.values().map(|one| (one.end_time, one.id));
-        let ramps = all.ramps.values().map(|one| (one.end_time, one.id));
+        let drains = all.drains.values();
+        let drains = drains.map(|one| (one.end_time, one.id, one.members.len()));
+        let ramps = all.ramps.values().map(|one| (one.end_time, one.id, 1));
         let mut expired = expired(drains, now);
         expired.extend(self::expired(ramps, now));
         expired
     }
 }
 
-/// Those that ended too long ago, and the oldest of too many.
-fn expired(all: impl Iterator<Item = (Option<Timestamp>, HoldId)>, now: Timestamp) -> Vec<HoldId> {
-    let mut ended: Vec<_> = all.filter(|(end, _)| end.is_some()).collect();
-    ended.sort_unstable();
-    let too_many = ended.len().saturating_sub(MAX_ENDED);
+/// Those that ended too long ago, and the oldest of too many. The last value of each is the number of its members.
+fn expired(
+    all: impl Iterator<Item = (Option<Timestamp>, HoldId, usize)>,
+    now: Timestamp,
+) -> Vec<HoldId> {
+    let mut ended: Vec<_> = all.filter(|(end, ..)| end.is_some()).collect();
+    ended.sort_unstable_by(|a, b| b.cmp(a));
+    let mut total = 0;
     let ended = ended.into_iter().enumerate();
     ended
-        .filter(|(index, (end, _))| *index < too_many || ended_before(*end, now, KEPT))
-        .map(|(_, (_, id))| id)
+        .filter(|(index, (end, _, members))| {
+            total += members;
+            *index >= MAX_ENDED || total > MAX_HELD || ended_before(*end, now, KEPT)
+        })
+        .map(|(_, (_, id, _))| id)
         .collect()
+}
+
+/// Fails if there would be too many.
+fn within(count: usize, limit: usize, what: &str, path: &str) -> Result<(), Error> {
+    if count <= limit {
+        return Ok(());
+    }
+    let detail =
+        format!("there would be {count} {what}; the limit is {limit}; nothing was changed");
+    let hint = format!("end those that are not needed: DELETE /v1/{path}/{{id}}");
+    Err(Error::new(Reason::RateLimited, detail).with_hint(hint))
 }
 
 fn parse_member(key: &str) -> Option<Member> {

@@ -11,11 +11,12 @@ use super::{
 };
 use crate::{
     app::{App, RequestContext, attempt::event_of},
+    audit::Event,
     executor::{Held, ServersOfQuery, TableQuery},
     identity::Verb,
     model::{
-        DrainRequest, DrainTarget, Error, Hold, HoldId, HoldKind, RampRequest, Reason, Server,
-        ServerKey, ServiceKey, Then,
+        DrainRequest, DrainTarget, Error, Hold, HoldId, RampRequest, Reason, Server, ServerKey,
+        ServiceKey, Then,
     },
 };
 
@@ -33,8 +34,9 @@ impl App {
         context: &RequestContext,
         request: DrainRequest,
     ) -> Result<(Drain, bool), Error> {
+        let about = about(request.services.as_deref(), request.target);
         let created = self.created_drain(context, request).await;
-        self.record_hold_request(context, "create_drain", &created);
+        self.record_hold_request(context, "create_drain", about, &created);
         created
     }
 
@@ -89,7 +91,8 @@ impl App {
             return Ok((same, false));
         }
         if !dry_run {
-            self.hold_registry.check(HoldKind::Drain)?;
+            self.hold_registry
+                .check_drain(found.iter().map(|(_, servers)| servers.len()).sum())?;
         }
         let created = match dry_run {
             true => planned(drain, &found),
@@ -183,21 +186,15 @@ impl App {
         &self,
         context: &RequestContext,
         drain: Drain,
-        services: Vec<ServiceKey>,
+        services: BTreeSet<ServiceKey>,
     ) -> Result<Drain, Error> {
         let id = drain.id;
         self.hold_registry.begin_drain(drain.clone()).await?;
         self.start_hold_task();
-        let mut failed = None;
-        for service in services {
-            failed = self
-                .look_after(context, service, None)
-                .await
-                .err()
-                .or(failed);
-        }
+        let (principal, server) = (&context.principal, drain.server);
+        tracing::info!(%principal, drain = %id, %server, "drain created");
         // The task tries again.
-        if let Some(error) = failed {
+        if let Err(error) = self.look_after(context, services, None).await {
             tracing::warn!(%error, drain = %id, "the servers of a drain do not have the weight 0 yet");
         }
         self.update_drains().await;
@@ -224,8 +221,12 @@ impl App {
     /// Ends a drain: its servers get their intended weights, unless something else holds them. One that has ended
     /// is forgotten.
     pub async fn delete_drain(&self, context: &RequestContext, id: HoldId) -> Result<Drain, Error> {
+        let drain = self.hold_registry.drain(id);
+        let about = drain.map_or((None, None), |drain| {
+            about(drain.services.as_deref(), drain.server)
+        });
         let deleted = self.deleted_drain(context, id).await;
-        self.record_hold_request(context, "delete_drain", &deleted);
+        self.record_hold_request(context, "delete_drain", about, &deleted);
         deleted
     }
 
@@ -275,12 +276,10 @@ impl App {
         for member in &members {
             holds.remove(*member, id);
         }
-        let services: BTreeSet<_> = members.into_iter().map(|(service, _)| service).collect();
-        for service in services {
-            // The task tries again.
-            if let Err(error) = self.look_after(context, service, None).await {
-                tracing::warn!(%error, %service, "servers do not have their intended weight yet");
-            }
+        let services = members.into_iter().map(|(service, _)| service).collect();
+        // The task tries again.
+        if let Err(error) = self.look_after(context, services, None).await {
+            tracing::warn!(%error, hold = %id, "servers do not have their intended weight yet");
         }
         self.hold_registry.persist().await
     }
@@ -292,7 +291,8 @@ impl App {
         request: RampRequest,
     ) -> Result<Ramp, Error> {
         let created = self.created_ramp(context, request).await;
-        self.record_hold_request(context, "create_ramp", &created);
+        let about = (Some(request.service), Some(request.server));
+        self.record_hold_request(context, "create_ramp", about, &created);
         created
     }
 
@@ -317,21 +317,26 @@ impl App {
         if context.dry_run {
             return Ok(ramp);
         }
-        self.hold_registry.check(HoldKind::Ramp)?;
+        self.hold_registry.check_ramp()?;
         let (app, context) = (self.clone(), context.clone());
         let work = async move {
-            app.hold_registry.put_ramp(ramp.clone()).await?;
-            app.start_hold_task();
+            app.hold_registry.store_ramp(&ramp).await?;
             let begin = BeginningRamp {
                 id,
                 server,
                 to: request.to,
             };
-            if let Err(error) = app.look_after(&context, service, Some(begin)).await {
-                app.hold_registry.holds().remove(ramp.member(), id);
+            let services = BTreeSet::from([service]);
+            let begun = app.look_after(&context, services, Some(begin)).await;
+            let holds = app.hold_registry.holds();
+            if begun.is_err() || !holds.has(ramp.member(), id) {
+                holds.remove(ramp.member(), id);
                 app.hold_registry.forget(id).await?;
-                return Err(error);
+                let missing = || Error::server_not_found(service, server);
+                return Err(begun.err().unwrap_or_else(missing));
             }
+            app.hold_registry.put_ramp(ramp.clone()).await?;
+            app.start_hold_task();
             Ok(app.hold_registry.ramp(id).unwrap_or(ramp))
         };
         self.to_its_end(work).await
@@ -356,8 +361,13 @@ impl App {
 
     /// Ends a ramp: its server gets the weight of its end at once. One that has ended is forgotten.
     pub async fn delete_ramp(&self, context: &RequestContext, id: HoldId) -> Result<Ramp, Error> {
+        let ramp = self.hold_registry.ramp(id);
+        let about = (
+            ramp.as_ref().map(|ramp| ramp.service),
+            ramp.as_ref().map(|ramp| ramp.server),
+        );
         let deleted = self.deleted_ramp(context, id).await;
-        self.record_hold_request(context, "delete_ramp", &deleted);
+        self.record_hold_request(context, "delete_ramp", about, &deleted);
         deleted
     }
 
@@ -404,13 +414,35 @@ impl App {
         &self,
         context: &RequestContext,
         operation: &'static str,
+        about: (Option<ServiceKey>, Option<ServerKey>),
         outcome: &Result<T, Error>,
     ) {
-        let event = event_of(context, operation, outcome);
+        let (service, server) = about;
+        let event = Event {
+            service,
+            server,
+            ..event_of(context, operation, outcome)
+        };
         if !context.dry_run || event.outcome.is_refusal() {
             self.audit_log().record(event);
         }
     }
+}
+
+/// The service and the server of a drain for its record, if it is about one. Port 0 stands for all ports.
+fn about(
+    services: Option<&[ServiceKey]>,
+    target: DrainTarget,
+) -> (Option<ServiceKey>, Option<ServerKey>) {
+    let service = match services {
+        Some([service]) => Some(*service),
+        _ => None,
+    };
+    let server = match target {
+        DrainTarget::Server(key) => key,
+        DrainTarget::Address(address) => ServerKey { address, port: 0 },
+    };
+    (service, Some(server))
 }
 
 /// Whether the principal of a request may read something about these services.

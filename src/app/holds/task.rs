@@ -103,13 +103,8 @@ impl App {
             looked.search = Some(now);
             looked.search_took = now.elapsed();
         }
-        for service in services {
-            if let Err(error) = self.look_after(context, service, None).await {
-                tracing::debug!(%error, %service, "cannot look after servers that are held");
-            }
-        }
-        if let Err(error) = self.hold_registry.persist().await {
-            tracing::warn!(%error, "the holds on weights cannot be stored");
+        if let Err(error) = self.look_after(context, services, None).await {
+            tracing::warn!(%error, "cannot look after servers whose weight is held");
         }
         let is_due = |last: Instant| now.duration_since(last) >= BLOCKERS_INTERVAL;
         if looked.blockers.is_none_or(is_due) {
@@ -125,19 +120,29 @@ impl App {
         }
     }
 
-    /// Applies the holds of the servers of a service, and notes how many connections they have.
+    /// Applies the holds of the servers of services, and notes how many connections they have. Goes on after an
+    /// error, and returns the first.
     pub(super) async fn look_after(
         &self,
         context: &RequestContext,
-        service: ServiceKey,
+        services: BTreeSet<ServiceKey>,
         ramp: Option<BeginningRamp>,
     ) -> Result<(), Error> {
-        let servers = self.enforce(context, service, ramp).await?;
+        let mut outcome = Ok(());
+        let mut seen = Vec::with_capacity(services.len());
+        for service in services {
+            match self.enforce(context, service, ramp).await {
+                Ok(servers) => seen.push((service, servers)),
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
         // The members first, so that they are seen.
-        self.hold_registry.persist().await?;
-        self.hold_registry
-            .see(service, servers.as_ref().map(|servers| servers.as_slice()));
-        Ok(())
+        outcome = outcome.and(self.hold_registry.persist().await);
+        for (service, servers) in &seen {
+            self.hold_registry
+                .see(*service, servers.as_deref().map(Vec::as_slice));
+        }
+        outcome
     }
 
     /// The services that may have servers which a drain covers and does not hold yet.
@@ -168,26 +173,34 @@ impl App {
         let mut all = self.hold_registry.all();
         for ramp in all.ramps.values_mut().filter(|ramp| ramp.is_active()) {
             let weight = ramp.weight_at(now);
-            if weight != ramp.weight && holds.held(ramp.member()).is_some() {
+            if weight != ramp.weight && holds.has(ramp.member(), ramp.id) {
                 ramp.weight = weight;
                 holds.add(ramp.member(), ramp.to, ramp.hold());
             }
         }
     }
 
-    /// Ends the ramps whose time is over.
+    /// Ends the ramps whose time is over, and those whose server does not exist any more.
     async fn end_ramps(&self, context: &RequestContext) {
         let now = Timestamp::now();
-        let over: Vec<_> = {
+        let holds = self.hold_registry.holds();
+        let ended: Vec<_> = {
             let all = self.hold_registry.all();
-            let ramps = all.ramps.values();
+            let ramps = all.ramps.values().filter(|ramp| ramp.is_active()).cloned();
             ramps
-                .filter(|ramp| ramp.is_active() && ramp.is_over(now) && ramp.weight == ramp.to)
-                .cloned()
+                .filter_map(|mut ramp| {
+                    match holds.has(ramp.member(), ramp.id) {
+                        false => ramp.end(RampState::Superseded),
+                        true if ramp.is_over(now) && ramp.weight == ramp.to => {
+                            ramp.end(RampState::Done);
+                        }
+                        true => return None,
+                    }
+                    Some(ramp)
+                })
                 .collect()
         };
-        for mut ramp in over {
-            ramp.end(RampState::Done);
+        for ramp in ended {
             let id = ramp.id;
             let ended = match self.hold_registry.put_ramp(ramp).await {
                 Ok(()) => self.release(context, id).await,

@@ -9,7 +9,7 @@ const SECOND: &str = "tcp-192.0.2.2-80";
 const SERVER: &str = "10.0.0.1-80";
 const BY_PROGRAM: u32 = 7;
 
-fn drain_request(json: Value) -> DrainRequest {
+pub(super) fn drain_request(json: Value) -> DrainRequest {
     serde_json::from_value::<DrainDraft>(json)
         .unwrap()
         .check()
@@ -60,32 +60,38 @@ async fn patch(app: &App, service: &str, id: &str, json: Value) -> Server {
 }
 
 /// The weight in the kernel.
-fn kernel_weight(kernel: &FakeKernel, service: &str, address: &str) -> u32 {
-    let ServiceKey::Address {
-        address: of, port, ..
-    } = key(service)
-    else {
-        panic!("no address");
-    };
-    let service = kernel
-        .service(ServiceId::tcp(SocketAddr::new(of, port)))
-        .unwrap();
+pub(super) fn kernel_weight(kernel: &FakeKernel, service: &str, address: &str) -> u32 {
+    let service = kernel.service(fake_id(key(service))).unwrap();
     service.destination(socket(address)).unwrap().weight
 }
 
 /// Another program sets the weight of a server of the first service.
 fn set_by_another_program(kernel: &FakeKernel, address: &str) {
-    change(kernel, address, |server| server.weight = BY_PROGRAM);
+    change(kernel, key(TCP), socket(address), |server| {
+        server.weight = BY_PROGRAM
+    });
 }
 
-/// Another program replaces a server of the first service.
-fn change(kernel: &FakeKernel, address: &str, change: impl FnOnce(&mut fake::Destination)) {
-    let (service, address) = (id("192.0.2.1:80"), socket(address));
+/// Another program changes a server.
+pub(super) fn change(
+    kernel: &FakeKernel,
+    service: ServiceKey,
+    address: SocketAddr,
+    change: impl FnOnce(&mut fake::Destination),
+) {
+    let service = fake_id(service);
     let found = kernel.service(service).unwrap();
     let mut server = *found.destination(address).unwrap();
     assert!(kernel.remove_destination(service, address));
     change(&mut server);
     assert!(kernel.add_destination(service, server));
+}
+
+fn fake_id(service: ServiceKey) -> ServiceId {
+    let ServiceKey::Address { address, port, .. } = service else {
+        panic!("no address");
+    };
+    ServiceId::tcp(SocketAddr::new(address, port))
 }
 
 /// Connections of a server of the first service.

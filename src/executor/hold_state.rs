@@ -1,0 +1,240 @@
+//! The state of the holds, behind its lock.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+};
+
+use foldhash::fast::RandomState;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{DrainTarget, Hold, HoldId, HoldKind, Op, ServerConfig, ServerKey, ServiceKey};
+
+/// A server of a service.
+pub type Member = (ServiceKey, ServerKey);
+
+/// A server whose weight is held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The intended weight.
+    pub weight: u32,
+    /// The holds; at least one.
+    pub holds: Vec<Hold>,
+    /// Whether the kernel has had the effective weight. Another one in the kernel is then the change of
+    /// another program.
+    pub is_applied: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) held: HashMap<Member, Held, RandomState>,
+    /// Drains by the address that they cover. Servers that appear later join them.
+    pub(super) drains: HashMap<IpAddr, Vec<OpenDrain>, RandomState>,
+    /// Grows when a member is removed: what was read before has its effective weight.
+    pub(super) removals: u64,
+    /// Members whose intended weight or holds have changed since [`Holds::take_changes`](super::holds::Holds::take_changes).
+    pub(super) changed: BTreeSet<Member>,
+    /// Members whose holds have ended because their weight was changed, with those holds.
+    pub(super) superseded: Vec<(Member, Held)>,
+}
+
+#[derive(Debug)]
+pub(super) struct OpenDrain {
+    pub(super) id: HoldId,
+    pub(super) target: DrainTarget,
+    /// `None`: all services.
+    pub(super) services: Option<Vec<ServiceKey>>,
+    /// Members whose weight was changed, which has ended the drain for them.
+    pub(super) except: BTreeSet<Member>,
+}
+
+/// Members of all holds at most: about 10 MB.
+pub const MAX_HELD: usize = 65_536;
+
+// === impl Held ===
+
+impl Held {
+    /// The weight that the kernel has to have.
+    pub fn effective_weight(&self) -> u32 {
+        Hold::effective_weight(&self.holds, self.weight)
+    }
+}
+
+// === impl OpenDrain ===
+
+impl OpenDrain {
+    pub(super) fn covers(&self, (service, server): Member) -> bool {
+        let is_named = |services: &Vec<ServiceKey>| services.contains(&service);
+        self.target.covers(server) && self.services.as_ref().is_none_or(is_named)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    pub(super) fn is_unused(&self) -> bool {
+        self.held.is_empty() && self.drains.is_empty() && self.changed.is_empty()
+    }
+
+    pub(super) fn drains_of(&self, member: Member) -> impl Iterator<Item = HoldId> {
+        let drains = self.drains.get(&member.1.address).into_iter().flatten();
+        drains
+            .filter(move |drain| drain.covers(member) && !drain.except.contains(&member))
+            .map(|drain| drain.id)
+    }
+
+    /// Excludes a member from the drains that cover it, or includes it again.
+    pub(super) fn except(&mut self, member: Member, is_excluded: bool) {
+        let drains = self.drains.get_mut(&member.1.address).into_iter().flatten();
+        for drain in drains.filter(|drain| drain.covers(member)) {
+            match is_excluded {
+                true => drain.except.insert(member),
+                false => drain.except.remove(&member),
+            };
+        }
+    }
+
+    /// The operation with the effective weight, if that differs.
+    pub(super) fn sent(&self, op: &Op, keeps: bool) -> Option<Op> {
+        let (Op::CreateServer(service, server, config) | Op::SetServer(service, server, config)) =
+            *op
+        else {
+            return None;
+        };
+        let is_new = matches!(op, Op::CreateServer(..));
+        let weight = match self.held.get(&(service, server)) {
+            // A change of the intended weight ends the holds.
+            Some(held) if config.weight != held.weight && !keeps && !is_new => config.weight,
+            Some(held) => Hold::effective_weight(&held.holds, config.weight),
+            None if is_new && self.is_drained_when_created((service, server)) => 0,
+            None => config.weight,
+        };
+        let config = ServerConfig { weight, ..config };
+        let sent = match is_new {
+            true => Op::CreateServer(service, server, config),
+            false => Op::SetServer(service, server, config),
+        };
+        (sent != *op).then_some(sent)
+    }
+
+    pub(super) fn executed(&mut self, op: &Op, keeps: bool) -> Option<(Member, Held)> {
+        match *op {
+            Op::CreateServer(service, server, config) => {
+                self.created((service, server), config.weight);
+                None
+            }
+            Op::SetServer(service, server, config) => {
+                let member = (service, server);
+                let held = self.held.get_mut(&member)?;
+                if held.weight != config.weight {
+                    if !keeps {
+                        let before = held.clone();
+                        self.supersede(member);
+                        return Some((member, before));
+                    }
+                    held.weight = config.weight;
+                    self.changed.insert(member);
+                }
+                self.applied(member);
+                None
+            }
+            // A drain covers a server that comes back; a ramp ends.
+            Op::DeleteServer(service, server) => {
+                self.end_ramps((service, server));
+                None
+            }
+            Op::DeleteService(service) => {
+                let of_service = self.held.keys().filter(|(of, _)| *of == service);
+                for member in of_service.copied().collect::<Vec<_>>() {
+                    self.end_ramps(member);
+                }
+                None
+            }
+            Op::Clear => {
+                for member in self.held.keys().copied().collect::<Vec<_>>() {
+                    self.end_ramps(member);
+                }
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a server that is created joins a drain. One that was excluded was another server.
+    pub(super) fn is_drained_when_created(&self, member: Member) -> bool {
+        let mut drains = self.drains.get(&member.1.address).into_iter().flatten();
+        self.held.len() < MAX_HELD && drains.any(|drain| drain.covers(member))
+    }
+
+    pub(super) fn created(&mut self, member: Member, weight: u32) {
+        self.except(member, false);
+        if let Some(held) = self.held.get_mut(&member) {
+            held.weight = weight;
+            held.is_applied = true;
+            self.changed.insert(member);
+            return;
+        }
+        let drains: Vec<_> = self.drains_of(member).collect();
+        if drains.is_empty() || self.held.len() >= MAX_HELD {
+            return;
+        }
+        let held = Held {
+            weight,
+            holds: drains.into_iter().map(Hold::drain).collect(),
+            is_applied: true,
+        };
+        self.held.insert(member, held);
+        self.changed.insert(member);
+    }
+
+    pub(super) fn remove(&mut self, member: &Member) -> Option<Held> {
+        self.removals += 1;
+        self.held.remove(member)
+    }
+
+    pub(super) fn applied(&mut self, member: Member) {
+        let Some(held) = self.held.get_mut(&member) else {
+            return;
+        };
+        if held.holds.is_empty() {
+            self.remove(&member);
+            self.changed.insert(member);
+        } else if !held.is_applied {
+            held.is_applied = true;
+            self.changed.insert(member);
+        }
+    }
+
+    pub(super) fn supersede(&mut self, member: Member) {
+        if let Some(held) = self.remove(&member) {
+            self.except(member, true);
+            self.superseded.push((member, held));
+            self.changed.insert(member);
+        }
+    }
+
+    pub(super) fn end_ramps(&mut self, member: Member) {
+        let Some(held) = self.held.get_mut(&member) else {
+            return;
+        };
+        let is_ramp = |hold: &Hold| hold.kind == HoldKind::Ramp;
+        if !held.holds.iter().any(is_ramp) {
+            return;
+        }
+        let before = held.clone();
+        held.holds.retain(|hold| !is_ramp(hold));
+        if held.holds.is_empty() {
+            self.remove(&member);
+        }
+        let ended = before.holds.iter().filter(|hold| is_ramp(hold)).copied();
+        self.superseded.push((
+            member,
+            Held {
+                holds: ended.collect(),
+                ..before
+            },
+        ));
+        self.changed.insert(member);
+    }
+}
