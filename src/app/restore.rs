@@ -366,7 +366,8 @@ impl Restore {
         });
     }
 
-    /// Records the end in the audit trail. The parts have records of their own.
+    /// Records the end in the audit trail. The parts have records of their own. A text that is refused when
+    /// the state in the kernel is read has been recorded as such.
     fn record(&self, error: Option<&Error>) {
         let RestoreSummary {
             commands,
@@ -374,7 +375,9 @@ impl Restore {
             refused,
             difference,
         } = self.summary;
-        if self.context.dry_run {
+        let reason = error.map(|error| error.reason).or(self.refusal);
+        let is_refused = self.executed == 0 && Outcome::of(reason).is_refusal();
+        if self.context.dry_run || is_refused {
             return;
         }
         let operation = match difference {
@@ -394,7 +397,7 @@ impl Restore {
                 _ if is_unknown => Outcome::Unknown,
                 _ => Outcome::Failure,
             },
-            reason: error.map(|error| error.reason).or(self.refusal),
+            reason,
             ..event(&self.context, operation.into())
         });
     }

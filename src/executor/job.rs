@@ -246,24 +246,25 @@ impl Write for CommandList {
     type Outcome = CommandResults;
 
     fn service(&self) -> Option<ServiceKey> {
-        None
+        self.single()?.service()
     }
 
     fn server(&self) -> Option<ServerKey> {
-        None
+        self.single()?.server()
     }
 
     fn about(&self) -> Option<String> {
-        match self.ops.as_slice() {
-            [Op::StartSyncDaemon(config)] => Some(format!("sync_daemon {}", config.state)),
-            [Op::StopSyncDaemon(state)] => Some(format!("sync_daemon {state}")),
-            [Op::SetTimeouts(_)] => Some("timeouts".to_owned()),
+        match self.single()? {
+            Op::StartSyncDaemon(config) => Some(format!("sync_daemon {}", config.state)),
+            Op::StopSyncDaemon(state) => Some(format!("sync_daemon {state}")),
+            Op::SetTimeouts(_) => Some("timeouts".to_owned()),
             _ => None,
         }
     }
 
+    /// A command line of ipvsctl is a list of one command.
     fn name(&self) -> &'static str {
-        "restore_rules"
+        self.single().map_or("restore_rules", Op::name)
     }
 
     fn changes(outcome: &Self::Outcome) -> impl Iterator<Item = (&Op, Option<&Op>)> {

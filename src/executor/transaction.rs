@@ -184,6 +184,14 @@ impl CommandList {
         }
     }
 
+    /// The operation of a list that has one.
+    pub(super) fn single(&self) -> Option<&Op> {
+        match self.ops.as_slice() {
+            [op] => Some(op),
+            _ => None,
+        }
+    }
+
     /// Whether it may be decided by what the operations change.
     pub(super) fn may_read(&self) -> bool {
         let is_edit = |op: &Op| matches!(op, Op::SetServer(..));

@@ -138,6 +138,13 @@ async fn each_refusal_has_one_record() {
     update.await.unwrap_err();
     assert_eq!(refusal(&app, &mut count).await, denied("update_server"));
     assert_eq!(last(&app).await.server.as_deref(), Some("10.0.0.1-80"));
+    // The same as a command line: the edit resets the forwarding method.
+    let text = "-e -t 192.0.2.1:80 -r 10.0.0.1:80 -g\n".to_owned();
+    let restore = app.restore_rules(&operator, text.into(), RestoreOptions::default());
+    let events: Vec<_> = restore.await.unwrap().collect().await;
+    events.last().unwrap().as_ref().unwrap_err();
+    assert_eq!(refusal(&app, &mut count).await, denied("update_server"));
+    assert_eq!(last(&app).await.server.as_deref(), Some("10.0.0.1-80"));
 
     let nobody = context_of(None);
     let unauthenticated = |operation: &str| {
