@@ -8,9 +8,10 @@ use serde_json::{
     ser::{CompactFormatter, Formatter},
 };
 
+use crate::model::is_hidden;
+
 /// Escapes what JSON allows in a string, but what some programs take for the end of a line (U+0085,
-/// U+2028, U+2029), what terminals execute (U+007F to U+009F), and what changes the order of the
-/// characters that are shown.
+/// U+2028, U+2029), what terminals execute (U+007F to U+009F), and what is not shown as it is.
 struct OneLine(CompactFormatter);
 
 /// A value as one line, with its end.
@@ -25,11 +26,6 @@ pub(super) fn line(value: &impl Serialize) -> Vec<u8> {
     text
 }
 
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 // === impl OneLine ===
 
 impl Formatter for OneLine {
@@ -39,7 +35,7 @@ impl Formatter for OneLine {
         fragment: &str,
     ) -> io::Result<()> {
         let mut rest = fragment;
-        while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_unsafe(*c)) {
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_hidden(*c)) {
             let (before, after) = rest.split_at(at);
             self.0.write_string_fragment(writer, before)?;
             for unit in c.encode_utf16(&mut [0; 2]) {

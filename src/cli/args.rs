@@ -16,6 +16,7 @@ use super::{
     table_args::{ApplyArgs, DiffArgs, ExportArgs, TablesArgs},
     times,
 };
+use crate::model::is_hidden;
 
 /// A command line with a subcommand.
 #[derive(Debug)]
@@ -335,11 +336,11 @@ impl GlobalOption {
 
 /// The name of a principal, as the policy accepts it.
 fn name(text: &str) -> Result<String, String> {
-    let is_name = (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control);
+    let is_name = (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(is_hidden);
     match is_name {
         true => Ok(text.to_owned()),
         false => Err(format!(
-            "expected 1 to {MAX_NAME} bytes without control characters"
+            "expected 1 to {MAX_NAME} bytes, without characters that are not shown"
         )),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::model::is_hidden;
+
 /// Escapes a stream of bytes, of which a character may span several parts. Line feeds and tabs, which
 /// make up a listing, are kept.
 #[derive(Debug, Default)]
@@ -13,21 +15,6 @@ pub(super) struct Filter {
 /// Length of a message in characters. A director, or a file in the wrong format, may have a longer line
 /// than anybody reads.
 const MAX_LENGTH: usize = 2000;
-
-/// Whether a terminal would not show the character: control characters (C0, DEL, C1), and those that
-/// change the direction of text or have no width (Unicode, default ignorable).
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{61c}'
-            | '\u{180e}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}')
-}
 
 /// Appends text, with the characters that are hidden as `\uNNNN`. JSON has the same escapes, so that
 /// an escaped document is still the same document.

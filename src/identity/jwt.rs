@@ -33,6 +33,8 @@ pub use location::{KeyLocation, KeyUrl, KeyUrlError};
 use claims::{Claims, Malformed};
 use key_set::{Key, NoKey};
 
+use crate::model::is_hidden;
+
 /// Longest token in bytes. Those of Keycloak with many roles have 4 KiB.
 pub const MAX_TOKEN_BYTES: usize = 16 << 10;
 
@@ -99,7 +101,7 @@ pub enum JwtError {
     /// The claim with the name of the principal is absent or unsuitable.
     #[error(
         "the claim with the name of the principal is absent, empty, longer than {MAX_NAME_BYTES} bytes, \
-         or has control characters"
+         or has characters that are not shown"
     )]
     Name,
 }
@@ -246,5 +248,5 @@ fn check_times(claims: &Claims, leeway: Duration, now: SystemTime) -> Result<Sys
 }
 
 fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control)
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && !name.chars().any(is_hidden)
 }

@@ -219,6 +219,7 @@ fn each_claim_is_checked_by_itself() {
         (json!({"sub": ""}), Name),
         (json!({"sub": 5}), Name),
         (json!({"sub": "a\nb"}), Name),
+        (json!({"sub": "a\u{2028}b\u{202e}"}), Name),
         (json!({"sub": "a".repeat(513)}), Name),
     ] {
         let token = key.sign(&with(changes.clone()));

@@ -10,6 +10,7 @@ use super::super::{
     role::Role,
     scope::Scope,
 };
+use crate::model::is_hidden;
 
 /// A principal of the policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub struct Entry {
     pub expires: Option<Timestamp>,
 }
 
-/// The name of a principal: 1 to 253 bytes without control characters.
+/// The name of a principal: 1 to 253 bytes, without characters that are not shown.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Name(pub(super) String);
@@ -72,11 +73,11 @@ impl TryFrom<String> for Name {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let fits = (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control);
+        let fits = (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(is_hidden);
         match fits {
             true => Ok(Self(text)),
             false => Err(format!(
-                "a name must have 1 to {MAX_NAME} bytes and no control characters"
+                "a name must have 1 to {MAX_NAME} bytes, and no characters that are not shown"
             )),
         }
     }

@@ -187,6 +187,10 @@ fn errors_have_line_and_key() {
             "line 2: token[0].name: a name must",
         ),
         (
+            token.replace("'a'", "\"a\\u202E\""),
+            "line 2: token[0].name: a name must",
+        ),
+        (
             token.replace("'a'", "''"),
             "line 2: token[0].name: a name must",
         ),
