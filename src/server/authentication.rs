@@ -194,7 +194,7 @@ impl Authenticator {
             Err(error) => return Err(error),
         };
         if principal.grant.is_none() && !is_public {
-            return Err(unauthenticated());
+            return Err(without_grant(&credential));
         }
         request.extensions_mut().insert(Session {
             principal,
@@ -449,6 +449,27 @@ fn no_bearer(credential: &Credential) -> Error {
     };
     let message = format!("is required to open a session, as Bearer TOKEN: {why}");
     Error::invalid("Authorization", message)
+}
+
+/// The error for a request without a credential, or with one that the policy gives no role.
+fn without_grant(credential: &Credential) -> Error {
+    let what = match credential {
+        Credential::None | Credential::Token(_) => return unauthenticated(),
+        Credential::Jwt(_) | Credential::Cookie(_) => {
+            "[[jwt.role]] of the policy matches the token"
+        }
+        Credential::Certificate(_) => {
+            "[[certificate]] of the policy matches the client certificate"
+        }
+        Credential::Unix { .. } => {
+            "[[unix]] of the policy matches the user or a group of the process"
+        }
+    };
+    Error::new(
+        Reason::Unauthenticated,
+        format!("no {what}, and this requires a role"),
+    )
+    .with_hint("add an entry to the policy of the daemon, or send Authorization: Bearer TOKEN")
 }
 
 fn unknown_token() -> Error {
