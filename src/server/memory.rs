@@ -15,7 +15,8 @@ const TRIM_THRESHOLD: libc::c_int = 64 << 20;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const MMAP_THRESHOLD: libc::c_int = 32 << 20;
 
-/// Time between a large release and the return of the memory: what is released is freed by then.
+/// Time between the start or a large release and the return of the memory: what is released is freed by
+/// then.
 const RETURN_DELAY: Duration = Duration::from_millis(500);
 
 /// Time without a further release after which the memory of a smaller one is returned.
@@ -41,14 +42,11 @@ pub fn configure_allocator() {
     }
 }
 
-/// Returns free memory to the system after requests have released much of it. The allocator returns
-/// only what is at the top of its heaps, and requests of many threads leave holes below it.
+/// Returns free memory to the system after the start, and after requests have released much of it. The
+/// allocator returns only what is at the top of its heaps, and requests of many threads leave holes below
+/// it.
 pub async fn return_freed_memory(budget: Budget) {
     loop {
-        tokio::select! {
-            () = budget.released() => {}
-            () = quiet(&budget) => {}
-        }
         let mut used = usize::MAX;
         // Until nothing more is released.
         while budget.used() < used {
@@ -56,6 +54,10 @@ pub async fn return_freed_memory(budget: Budget) {
             sleep(RETURN_DELAY).await;
             // It walks all heaps.
             drop(tokio::task::spawn_blocking(trim).await);
+        }
+        tokio::select! {
+            () = budget.released() => {}
+            () = quiet(&budget) => {}
         }
     }
 }

@@ -93,6 +93,17 @@ fn send(address: &str, method: &str, target: &str, media_type: &str, body: &[u8]
 }
 
 #[test]
+fn what_the_start_has_freed_is_given_back() {
+    let daemon = Daemon::start();
+    let end = Instant::now() + DEADLINE;
+    // An idle daemon that keeps it is as large as it ever was.
+    while daemon.memory("VmHWM") - daemon.memory("VmRSS") < 1 << 20 {
+        assert!(Instant::now() < end, "nothing was given back");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
 fn a_rules_text_of_short_lines_is_not_kept_in_parsed_form() {
     let attacked = Attacked::start();
     let text = "-Z\n".repeat(1 << 20);
