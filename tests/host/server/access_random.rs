@@ -15,12 +15,15 @@ use proptest::{
     test_runner::{RngAlgorithm, TestRng},
 };
 
-use super::access::{
-    Call, Guarded, NoAccounts, SERVER, SERVICE, documented, grpc_request, guarded, http_request,
+use super::{
+    access::{
+        Call, Guarded, NoAccounts, SERVER, SERVICE, documented, grpc_request, guarded, http_request,
+    },
+    harness::requests,
 };
 
 /// Requests of a usual run.
-const REQUESTS: u64 = 4000;
+const REQUESTS: usize = 4000;
 /// A service outside of the scope.
 const OUTSIDE: &str = "tcp-198.51.100.1-80";
 /// The commands that change something.
@@ -202,8 +205,7 @@ fn check(sender: &Sender, call: &Call, sent: &[u8], change: Option<(Role, bool)>
 
 #[tokio::test]
 async fn no_write_reaches_the_kernel_that_the_policy_does_not_permit() {
-    let requests = std::env::var("IPVSD_TEST_REQUESTS");
-    let requests = requests.map_or(REQUESTS, |number| number.parse().unwrap());
+    let requests = requests(REQUESTS);
     let (senders, policy) = senders();
     let daemon = guarded(policy);
     let (http, grpc) = documented();
@@ -240,8 +242,8 @@ async fn no_write_reaches_the_kernel_that_the_policy_does_not_permit() {
             .filter(|c| daemon.kernel.commands(*c) > 0)
             .collect();
         check(sender, &call, &sent, needed(&before, &table(&daemon)));
-        executed += u64::from(!sent.is_empty());
-        refused += u64::from(status == 401 || status == 403);
+        executed += usize::from(!sent.is_empty());
+        refused += usize::from(status == 401 || status == 403);
     }
     // Otherwise nothing was compared.
     assert!(

@@ -46,6 +46,12 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 /// A timeout that does not expire within a test.
 pub const NEVER: Duration = Duration::from_secs(3600);
 
+/// Requests that a test sends: `IPVSD_TEST_REQUESTS`, or those of a usual run.
+pub fn requests(usual: usize) -> usize {
+    let set = std::env::var("IPVSD_TEST_REQUESTS");
+    set.map_or(usual, |number| number.parse().unwrap())
+}
+
 /// Completes the future within [`DEADLINE`], or fails the test.
 pub async fn in_time<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(DEADLINE, future)
