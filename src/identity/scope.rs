@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, ops::RangeInclusive, str::FromStr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::model::{Protocol, ServiceKey};
+use crate::model::{Error, Owner, Protocol, ServiceKey};
 
 /// The services that a role is valid for: those that any of the rules selects. Default: everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -31,7 +31,7 @@ pub struct Rule {
     fwmark: Option<Numbers<u32>>,
     /// Owner of a declared table: selects its services when the table is applied, and nothing else.
     #[serde(skip_serializing_if = "Option::is_none")]
-    owner: Option<String>,
+    owner: Option<Owner>,
 }
 
 /// A rule as it is written.
@@ -48,9 +48,6 @@ struct RawRule {
 /// A number or a range, `80` or `80-443`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Numbers<T>(RangeInclusive<T>);
-
-/// Longest name of an owner in bytes.
-const MAX_OWNER: usize = 63;
 
 // === impl Scope ===
 
@@ -84,7 +81,7 @@ impl Scope {
     /// Whether the scope names an owner, or is everything.
     pub fn names(&self, owner: &str) -> bool {
         let rules = self.0.as_ref();
-        let names = |rule: &Rule| rule.owner.as_deref() == Some(owner);
+        let names = |rule: &Rule| rule.owner.as_ref().map(Owner::as_str) == Some(owner);
         rules.is_none_or(|rules| rules.iter().any(names))
     }
 }
@@ -106,7 +103,7 @@ impl Rule {
             ports.as_ref().map(Numbers::to_string),
             protocol.map(|protocol| protocol.to_string()),
             fwmark.as_ref().map(Numbers::to_string),
-            owner.clone(),
+            owner.as_ref().map(Owner::to_string),
         ]
     }
 
@@ -136,7 +133,7 @@ impl Rule {
                     && fwmark.as_ref().is_none_or(|marks| marks.0.contains(&mark))
             }
         };
-        matches && (owner.is_none() || owner.as_deref() == of)
+        matches && (owner.is_none() || owner.as_ref().map(Owner::as_str) == of)
     }
 }
 
@@ -175,12 +172,8 @@ impl TryFrom<RawRule> for Rule {
         {
             return Err("fwmark: 0 is no mark".to_owned());
         }
-        if owner
-            .as_ref()
-            .is_some_and(|owner| owner.is_empty() || owner.len() > MAX_OWNER)
-        {
-            return Err(format!("owner must have 1 to {MAX_OWNER} bytes"));
-        }
+        let owner = owner.map(|text| text.parse().map_err(|error: Error| error.to_string()));
+        let owner = owner.transpose()?;
         Ok(Self {
             address: address.map(|text| network_of(&text)).transpose()?,
             ports: ports
@@ -333,6 +326,7 @@ mod tests {
             (r#"{"address": "example.com"}"#, "example.com"),
             (r#"{"protocol": "icmp"}"#, "icmp"),
             (r#"{"owner": ""}"#, "owner"),
+            (r#"{"owner": "Web team"}"#, "owner"),
             (r#"{"port": "80"}"#, "port"),
         ] {
             let error = scope(&format!("[{rule}]")).unwrap_err().to_string();
