@@ -250,17 +250,21 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn drains_do_what_the_model_does(actions in proptest::collection::vec(action(), 1..30)) {
+    fn drains_do_what_the_model_does(actions in proptest::collection::vec(action(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (kernel, store) = (FakeKernel::new(), Store::in_memory());
             let mut app = app_on(&kernel).with_store(store.clone()).unwrap();
             let mut model = Model::default();
-            for service in SERVICES {
-                create_service(&app, service, &[]).await;
+            for (index, service) in SERVICES.into_iter().enumerate() {
+                create_service(&app, service, &SERVERS).await;
+                let places = (0..SERVERS.len()).map(|number| ((index, number), 1));
+                model.servers.extend(places);
             }
             for action in actions {
                 execute(&mut app, &kernel, &store, &mut model, action).await;
+                compare(&app, &kernel, &model).await;
+                app.look_now().await;
                 compare(&app, &kernel, &model).await;
             }
         });
