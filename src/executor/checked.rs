@@ -27,8 +27,13 @@ impl Engine {
             let result = self.execute_one(&step.op);
             return (step, result);
         };
-        let mut expected = step.undo.clone();
+        // The second: without the holds, if those have ended since it was written.
+        let mut expected = [step.undo.clone(), None];
         for _ in 0..ATTEMPTS {
+            let sent = self
+                .holds
+                .sent(std::slice::from_ref(&step.op), self.keeps_holds);
+            let sent = sent.first().cloned();
             let executed = self.in_one_namespace(|engine| Ok(engine.execute_after_read(&step.op)));
             let (before, result) = match executed {
                 Ok((before, Outcome::Done)) => (before, Ok(())),
@@ -40,7 +45,8 @@ impl Engine {
                 Err(error) => (None, Err(error)),
             };
             // Nothing was overwritten, or it is unknown what.
-            let overwritten = before.filter(|before| Some(before) != expected.as_ref());
+            let is_expected = |before: &Op| expected.iter().flatten().any(|op| op == before);
+            let overwritten = before.filter(|before| !is_expected(before));
             let (Ok(()), Some(before)) = (&result, overwritten) else {
                 return (step, result);
             };
@@ -54,7 +60,7 @@ impl Engine {
             if step.op == written {
                 return (step, result);
             }
-            expected = Some(written);
+            expected = [Some(written), sent];
         }
         // Another program has changed the entry each time: the last merged state is written unchecked.
         let result = self.execute_one(&step.op);
@@ -90,6 +96,7 @@ impl Engine {
         let sent = sent.first().unwrap_or(op);
         let (mut state, outcome, broken) =
             offload_if(may_block, || socket.execute_after_read(read, sent));
+        self.holds.notice(key, &state.servers);
         self.holds.show(key, &mut state.servers);
         self.modules.note(op, outcome);
         if let Some(error) = broken {

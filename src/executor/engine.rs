@@ -91,6 +91,7 @@ impl Engine {
             holds: &self.holds,
             socket: &mut self.socket,
             changes,
+            is_exclusive: true,
         }
     }
 

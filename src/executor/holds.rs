@@ -50,6 +50,33 @@ impl Holds {
         self.read(|state| state.removals)
     }
 
+    /// Looks at the weights of servers that were read while no operation was in progress. One that is not what was
+    /// applied is the change of another program: it becomes the intended weight, and ends the holds.
+    pub(super) fn notice(&self, service: ServiceKey, servers: &[Server]) {
+        if self.is_unused() {
+            return;
+        }
+        let is_changed = |state: &State, server: &Server| {
+            let held = state.held.get(&(service, server.key));
+            held.is_some_and(|held| {
+                held.is_applied && held.effective_weight() != server.effective_weight
+            })
+        };
+        let changed: Vec<_> = self.read(|state| {
+            let changed = servers.iter().filter(|server| is_changed(state, server));
+            changed
+                .map(|server| (server.key, server.effective_weight))
+                .collect()
+        });
+        for (server, weight) in changed {
+            tracing::info!(
+                %service, %server, weight,
+                "another program has changed a weight that was held; the drain or ramp of the server ends"
+            );
+            self.change(|state| state.supersede((service, server)));
+        }
+    }
+
     /// Gives servers that were read their intended weights and their holds.
     pub(super) fn show(&self, service: ServiceKey, servers: &mut [Server]) {
         if self.is_unused() {
@@ -186,11 +213,6 @@ impl Holds {
     /// Notes that the kernel has the effective weight of a member.
     pub fn applied(&self, member: Member) {
         self.change(|state| state.applied(member));
-    }
-
-    /// Ends drains and ramps of a member, because another program has changed its weight.
-    pub fn supersede(&self, member: Member) {
-        self.change(|state| state.supersede(member));
     }
 
     /// Forgets the members of a service that are not among its servers: they do not exist. A server that appears

@@ -96,6 +96,8 @@ pub struct Source<'a> {
     pub(super) holds: &'a Holds,
     pub(super) socket: &'a mut ReconnectingSocket,
     pub(super) changes: &'a mut dyn Changes,
+    /// Whether no change of this process comes between what is read and its use.
+    pub(super) is_exclusive: bool,
 }
 
 /// Reads nothing.
@@ -152,8 +154,12 @@ impl Source<'_> {
     fn service(&mut self, read: ServiceRead) -> Result<ServiceState, Error> {
         let changes = &mut *self.changes;
         let (socket, holds) = (&mut *self.socket, self.holds);
+        let is_exclusive = self.is_exclusive;
         let state = with_holds(holds, || {
             let mut state = socket.read(|socket| dump::service(socket, read, changes))?;
+            if is_exclusive {
+                holds.notice(read.key, &state.servers);
+            }
             holds.show(read.key, &mut state.servers);
             Ok(state)
         })?;

@@ -108,6 +108,7 @@ impl QueryRunner for ReadThread {
                 dispatcher: &dispatcher,
                 exclusive: None,
             },
+            is_exclusive: false,
         });
     }
 

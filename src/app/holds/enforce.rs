@@ -23,8 +23,7 @@ impl App {
     /// Looks at the servers of a service, applies their holds, and returns the servers: `None` if there is no
     /// such service.
     ///
-    /// No other change of this process comes between the look and the operations. A weight that differs from what
-    /// was applied is therefore the change of another program, and ends the holds of its server.
+    /// No other change of this process comes between the look and the operations.
     pub(super) async fn enforce(
         &self,
         context: &RequestContext,
@@ -82,14 +81,6 @@ fn step(
     // The begin of a ramp changes the intended weight, of which watchers get to know by the operation.
     if has == held.effective_weight() && ramp.is_none() {
         holds.applied(member);
-        return None;
-    }
-    if held.is_applied && ramp.is_none() {
-        tracing::info!(
-            %service, server = %server.key, weight = has,
-            "another program has changed a weight that was held; the drain or ramp of the server ends"
-        );
-        holds.supersede(member);
         return None;
     }
     let config = ServerConfig {

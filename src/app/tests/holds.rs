@@ -216,14 +216,61 @@ async fn a_weight_that_another_program_sets_ends_the_drain() {
     weighted(&app, TCP, &[1]).await;
     let drain = drain(&app, json!({"server": SERVER})).await;
     set_by_another_program(&kernel, "10.0.0.1:80");
-    // Shown as it is until then.
-    assert_eq!(weights(&app, TCP, SERVER).await, (10, BY_PROGRAM));
     app.look_now().await;
     assert_eq!(weights(&app, TCP, SERVER).await, (BY_PROGRAM, BY_PROGRAM));
     assert_eq!(
         app.drain(context(), drain.id).unwrap().state,
         DrainState::Superseded
     );
+}
+
+#[tokio::test]
+async fn a_write_does_not_overwrite_the_weight_of_another_program() {
+    let (kernel, app) = setup();
+    weighted(&app, TCP, &[1]).await;
+    drain(&app, json!({"server": SERVER})).await;
+    // Before the write reads the server.
+    set_by_another_program(&kernel, "10.0.0.1:80");
+    let patched = patch(&app, TCP, SERVER, json!({"upper_threshold": 5})).await;
+    assert_eq!(
+        (patched.config.weight, patched.effective_weight),
+        (BY_PROGRAM, BY_PROGRAM)
+    );
+    assert_eq!(kernel_weight(&kernel, TCP, "10.0.0.1:80"), BY_PROGRAM);
+    // Between its read and its operation.
+    drain(&app, json!({"server": SERVER, "deadline_seconds": 10})).await;
+    let reads = std::sync::atomic::AtomicUsize::new(0);
+    let write = Fault::before(move |kernel| {
+        if reads.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 1 {
+            change(kernel, key(TCP), socket("10.0.0.1:80"), |server| {
+                server.weight = 9
+            });
+        }
+    });
+    kernel
+        .faults()
+        .times(2, On::Command(command::GET_DEST), write);
+    let patched = patch(&app, TCP, SERVER, json!({"upper_threshold": 6})).await;
+    assert_eq!(
+        (patched.config.upper_threshold, patched.config.weight),
+        (6, 9)
+    );
+    assert_eq!(kernel_weight(&kernel, TCP, "10.0.0.1:80"), 9);
+}
+
+#[tokio::test]
+async fn a_lost_reply_leaves_the_drain_in_force() {
+    let (kernel, app) = setup();
+    weighted(&app, TCP, &[1]).await;
+    kernel
+        .faults()
+        .once(On::Command(command::SET_DEST), Fault::Overrun);
+    let drain = drain(&app, json!({"server": SERVER})).await;
+    until(async || kernel_weight(&kernel, TCP, "10.0.0.1:80") == 0).await;
+    assert_eq!(weights(&app, TCP, SERVER).await, (10, 0));
+    // One that was not executed is no change of another program.
+    app.look_now().await;
+    assert!(app.drain(context(), drain.id).unwrap().is_active());
 }
 
 #[tokio::test]
