@@ -13,7 +13,7 @@ use super::{
     error::CliError,
     options::{GLOBAL_OPTIONS, GlobalOption, Options},
     reference::summary,
-    table_args::{ApplyArgs, DiffArgs, ExportArgs, TablesArgs},
+    table_args::{ApplyArgs, ConvertArgs, DiffArgs, ExportArgs, TablesArgs},
     times,
 };
 use crate::model::is_hidden;
@@ -63,6 +63,8 @@ pub(super) enum Subcommand {
     Tables(TablesArgs),
     /// Print the running services with their servers as a file that apply accepts
     Export(ExportArgs),
+    /// Print ipvsadm-save's output or a keepalived.conf as a file that apply accepts; sends nothing
+    Convert(ConvertArgs),
     /// List configured directors and their status
     Directors,
     /// Show as whom the director recognises this user: name, kind of credential, role and scope

@@ -96,6 +96,7 @@ pub(super) fn grammar(words: &[OsString]) -> clap::Command {
         .mut_subcommand("apply", |apply| with_owners(apply, words))
         .mut_subcommand("diff", |diff| with_owners(diff, words))
         .mut_subcommand("export", |export| with_owners(export, words))
+        .mut_subcommand("convert", |convert| with_owners(convert, words))
         .mut_subcommand("tables", |tables| {
             tables
                 .mut_subcommand("show", |show| with_owners(show, words))

@@ -14,7 +14,7 @@ use super::{
     output::eprint_line,
 };
 use crate::{
-    ipvsadm::{CommandLine, Lines, ParseError, Resolver},
+    ipvsadm::{CommandLine, Line, Lines, ParseError, Resolver},
     model::{
         Error, Field, Forwarding, Op, ServerConfig, ServerDraft, ServiceDraft, ServiceKey,
         SettingSpec, SettingValue, SyncDaemonConfig, SyncDaemonDraft, SyncState, Table, Timeouts,
@@ -119,21 +119,38 @@ fn lines<'a>(
 ) -> Result<Commands<'a>, CliError> {
     let mut commands = Commands::of_lines(text);
     let mut table = Table::default();
+    changes(text, resolver, |line, op, is_numeric| {
+        if is_whole && !op.makes_table() {
+            let message =
+                "only -A, -a, -E, -e, -D, -d and -C describe a table; --no-clear executes others";
+            return Ok(Some(message.to_owned()));
+        }
+        match table.apply(&op, line.number) {
+            Err(error) if is_whole => Ok(Some(error.detail)),
+            _ => Ok(commands.push(line, &op, is_numeric).map(|()| None)?),
+        }
+    })?;
+    match commands.is_empty() {
+        true => Err(CliError::EmptyInput),
+        false => Ok(commands),
+    }
+}
+
+/// Parses all lines. `accept` gets each operation, and whether its line is numeric; it returns what is wrong
+/// with it. Reports every invalid line.
+pub(super) fn changes(
+    text: &str,
+    resolver: &dyn Resolver,
+    mut accept: impl FnMut(&Line<'_>, Op, bool) -> Result<Option<String>, CliError>,
+) -> Result<(), CliError> {
     let mut invalid = 0;
     for line in Lines::without_comments(text) {
         let number = line.number;
         let (parsed, is_numeric) = parse_line("ipvsctl", &line, resolver);
         let message = match parsed {
-            Ok(CommandLine::Change(op)) if is_whole && !op.makes_table() => {
-                "only -A, -a, -E, -e, -D, -d and -C describe a table; --no-clear executes others"
-                    .to_owned()
-            }
-            Ok(CommandLine::Change(op)) => match table.apply(&op, number) {
-                Err(error) if is_whole => error.detail,
-                _ => {
-                    commands.push(&line, &op, is_numeric)?;
-                    continue;
-                }
+            Ok(CommandLine::Change(op)) => match accept(&line, op, is_numeric)? {
+                Some(message) => message,
+                None => continue,
             },
             Ok(_) => "only commands that change the table are allowed".to_owned(),
             Err(ParseError::TryHelp { .. }) => "does not begin with a command".to_owned(),
@@ -147,10 +164,9 @@ fn lines<'a>(
             ));
         }
     }
-    match (invalid, commands.is_empty()) {
-        (0, false) => Ok(commands),
-        (0, true) => Err(CliError::EmptyInput),
-        (invalid, _) => Err(CliError::InvalidLines(invalid)),
+    match invalid {
+        0 => Ok(()),
+        invalid => Err(CliError::InvalidLines(invalid)),
     }
 }
 

@@ -192,6 +192,27 @@ pub enum CliError {
         /// What is wrong.
         message: String,
     },
+    /// A file that is to be converted is not in its format.
+    #[error("{file}: line {line}, column {column}: {message}")]
+    Conversion {
+        /// Name of the file.
+        file: String,
+        /// Number of the line, from 1.
+        line: usize,
+        /// Number of the character in the line, from 1.
+        column: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// A file that is to be converted has no services.
+    #[error(
+        "{0}: no virtual services in it, and a table without them would delete all; `services: []` declares \
+         none"
+    )]
+    NothingToConvert(String),
+    /// Not everything is converted, with `--strict`.
+    #[error("not converted: {0}; without --strict, the rest is printed")]
+    NotConverted(usize),
     /// Neither the command line nor the file has the owner of a table.
     #[error("whose table is it? --owner NAME, or owner: NAME in the file; nothing was changed")]
     NoOwner,
@@ -235,7 +256,8 @@ fn quoted(names: &[String]) -> String {
 // === impl CliError ===
 
 impl CliError {
-    /// The exit code: that of ipvsadm for its command lines, 3 if the outcome is unknown, otherwise 2.
+    /// The exit code: that of ipvsadm for its command lines, 3 if the outcome is unknown, 1 if something is
+    /// not converted, otherwise 2.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Parse(error) => error.exit_code(),
@@ -244,6 +266,7 @@ impl CliError {
             | Self::RestoreAborted {
                 is_unknown: true, ..
             } => 3,
+            Self::NotConverted(_) => 1,
             _ => 2,
         }
     }

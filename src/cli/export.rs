@@ -69,8 +69,19 @@ pub(super) fn write(
     let mut services = Vec::new();
     for page in client.service_pages(Include::default(), false)? {
         let Page { services: page } = serde_json::from_slice(&page)?;
-        services.extend(page.into_iter().filter(is_wanted).map(configuration));
+        let page = page.into_iter().filter(is_wanted);
+        services.extend(page.map(|service| configuration(Value::Mapping(service))));
     }
+    write_document(owner, services, format, out)
+}
+
+/// Writes a table as a file for `ipvsctl apply`, as YAML unless JSON is wanted.
+pub(super) fn write_document(
+    owner: Option<&Owner>,
+    services: Vec<Value>,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
     let mut document = Mapping::new();
     if let Some(owner) = owner {
         document.insert("owner".into(), owner.as_str().into());
@@ -84,14 +95,17 @@ pub(super) fn write(
 }
 
 /// A service without what is no configuration, and without what is the default.
-fn configuration(mut service: Mapping) -> Value {
-    retain(&mut service, &SERVICE_OTHERS);
-    if let Some(Value::Sequence(servers)) = service.get_mut("servers") {
+pub(super) fn configuration(mut service: Value) -> Value {
+    let Some(members) = service.as_mapping_mut() else {
+        return service;
+    };
+    retain(members, &SERVICE_OTHERS);
+    if let Some(Value::Sequence(servers)) = members.get_mut("servers") {
         for server in servers.iter_mut().filter_map(Value::as_mapping_mut) {
             retain(server, &SERVER_OTHERS);
         }
     }
-    Value::Mapping(service)
+    service
 }
 
 fn retain(members: &mut Mapping, others: &[&str]) {

@@ -1,7 +1,7 @@
 //! Documentation that the help and the manual page share.
 
 /// Example command lines, with what they do.
-pub(super) const EXAMPLES: [(&str, &str); 17] = [
+pub(super) const EXAMPLES: [(&str, &str); 18] = [
     (
         "ipvsctl -A -t 192.0.2.1:80 -s rr",
         "add a virtual service with round robin",
@@ -47,6 +47,10 @@ pub(super) const EXAMPLES: [(&str, &str); 17] = [
     (
         "ipvsctl export >all.yaml",
         "write the running services as such a file",
+    ),
+    (
+        "ipvsctl convert keepalived.conf >web.yaml",
+        "write the services of keepalived as such a file",
     ),
     (
         "ipvsctl connections --count-by state",
@@ -124,8 +128,8 @@ pub(super) const EXIT_STATUS: [(&str, &str); 5] = [
     ("0", "Success."),
     (
         "1",
-        "A listing failed, a command of restore or of -R with --keep-going failed, can-i says no, or apply or \
-         diff failed for any reason.",
+        "A listing failed, a command of restore or of -R with --keep-going failed, can-i says no, apply or diff \
+         failed for any reason, or convert --strict found something that it does not convert.",
     ),
     (
         "2",

@@ -5,7 +5,7 @@ use std::{ffi::OsString, io::Write};
 use super::{
     access::AuditReport,
     args::{self, Args, Subcommand},
-    completion, directors,
+    completion, convert, directors,
     error::CliError,
     fanout::read,
     help, man,
@@ -145,6 +145,7 @@ fn run_subcommand(words: &[String], out: &mut Stdout, color: &mut Color) -> Resu
         Subcommand::Export(args) => {
             return read(&options, out, &ReadCommand::Export(args.owner));
         }
+        Subcommand::Convert(args) => convert::run(args, &options, out)?,
         Subcommand::Directors => return directors::show(&options, out),
         Subcommand::Whoami => return read(&options, out, &ReadCommand::Whoami),
         Subcommand::CanI { verb, service } => {

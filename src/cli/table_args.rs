@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{
-    ValueHint,
+    ValueEnum, ValueHint,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
@@ -96,6 +96,32 @@ pub(super) struct ExportArgs {
     /// Only the services that the table of this owner declares [default: all services]
     #[arg(long, value_name = "NAME")]
     pub owner: Option<Owner>,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct ConvertArgs {
+    /// Output of ipvsadm-save, or a keepalived.conf; - for standard input
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Format of the file [default: by its first line]
+    #[arg(long, value_name = "FORMAT")]
+    pub from: Option<Format>,
+    /// Owner of the services, to be in the table [default: none]
+    #[arg(long, value_name = "NAME")]
+    pub owner: Option<Owner>,
+    /// keepalived's --config-id: which lines with @ID are converted [default: they are left out]
+    #[arg(long, value_name = "ID")]
+    pub config_id: Option<String>,
+    /// If something is not converted, print no table; exit code 1
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// Format of a file that is converted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Ipvsadm,
+    Keepalived,
 }
 
 /// Parses a word of a list. clap refuses others.

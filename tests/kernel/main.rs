@@ -17,6 +17,7 @@ mod access;
 #[path = "../common/mod.rs"]
 mod common;
 mod concurrent;
+mod convert;
 mod edges;
 mod examples;
 mod fake_differential;

@@ -4,6 +4,7 @@
 
 mod access;
 mod configuration;
+mod convert;
 mod credentials;
 pub mod daemon;
 mod lost;

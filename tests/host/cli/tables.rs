@@ -26,10 +26,10 @@ const CREATED: &str = "\
 const APPLY: &str = "ipvsadm apply -f - --owner web";
 
 /// A directory that is removed with its files.
-struct Directory(PathBuf);
+pub struct Directory(PathBuf);
 
 impl Directory {
-    fn new(name: &str, files: &[(&str, &str)]) -> Self {
+    pub fn new(name: &str, files: &[(&str, &str)]) -> Self {
         let name = format!("ipvsctl-{}-tables-{name}", std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).unwrap();
@@ -39,7 +39,7 @@ impl Directory {
         Self(path)
     }
 
-    fn file(&self, name: &str) -> String {
+    pub fn file(&self, name: &str) -> String {
         self.0.join(name).display().to_string()
     }
 }
@@ -51,14 +51,14 @@ impl Drop for Directory {
 }
 
 #[track_caller]
-fn assert_output(output: &CommandOutput, code: i32, stdout: &str, stderr: &str) {
+pub fn assert_output(output: &CommandOutput, code: i32, stdout: &str, stderr: &str) {
     let found = (output.code, output.stdout.as_str(), output.stderr.as_str());
     assert_eq!(found, (code, stdout, stderr));
 }
 
 /// Runs a command that succeeds without a message.
 #[track_caller]
-fn stdout(daemon: &Daemon, cmd: &str, stdin: &str) -> String {
+pub fn stdout(daemon: &Daemon, cmd: &str, stdin: &str) -> String {
     let output = daemon.run(cmd, stdin);
     assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{cmd}");
     output.stdout
