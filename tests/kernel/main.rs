@@ -17,6 +17,7 @@ mod access;
 #[path = "../common/mod.rs"]
 mod common;
 mod concurrent;
+mod controller;
 mod convert;
 mod edges;
 mod examples;
