@@ -51,6 +51,7 @@ openapi: ## regenerate openapi/ from the code
 	    cargo run --locked --quiet --bin ipvsd -- openapi --format $$f >openapi/new && \
 	    mv openapi/new openapi/ipvsd.v1.$$f || { rm openapi/new; exit 1; }; \
 	done
+	IPVSD_WRITE_OPENAPI=1 cargo test --locked --quiet --test host table_schema::the_committed_schema
 
 install: build ## install binaries, manual page and completions into $(DESTDIR)$(PREFIX)
 	install -D -m 755 "$(TARGET)/release/ipvsd" "$(DESTDIR)$(PREFIX)/sbin/ipvsd"

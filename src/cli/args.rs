@@ -65,6 +65,8 @@ pub(super) enum Subcommand {
     Export(ExportArgs),
     /// Print ipvsadm-save's output or a keepalived.conf as a file that apply accepts; sends nothing
     Convert(ConvertArgs),
+    /// Print the JSON Schema of the file that apply accepts, for editors
+    Schema,
     /// List configured directors and their status
     Directors,
     /// Show as whom the director recognises this user: name, kind of credential, role and scope

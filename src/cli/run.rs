@@ -18,6 +18,7 @@ use super::{
     scripts::Script,
     settings,
     table_args::{TablesArgs, TablesCommand},
+    table_file::SCHEMA,
     tables,
     target::Target,
     token, version, watch,
@@ -146,6 +147,7 @@ fn run_subcommand(words: &[String], out: &mut Stdout, color: &mut Color) -> Resu
             return read(&options, out, &ReadCommand::Export(args.owner));
         }
         Subcommand::Convert(args) => convert::run(args, &options, out)?,
+        Subcommand::Schema => write!(out, "{SCHEMA}")?,
         Subcommand::Directors => return directors::show(&options, out),
         Subcommand::Whoami => return read(&options, out, &ReadCommand::Whoami),
         Subcommand::CanI { verb, service } => {

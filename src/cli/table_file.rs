@@ -26,6 +26,8 @@ pub(super) struct TableFile {
     files: Vec<(String, usize)>,
 }
 
+/// JSON Schema of a file. `make openapi` makes it of the daemon's document.
+pub(super) const SCHEMA: &str = include_str!("../../openapi/table.schema.json");
 /// Members that the daemon adds to a table, and ignores in a request.
 const READ_ONLY: [&str; 3] = ["generation", "etag", "status"];
 /// Members that identify a service.

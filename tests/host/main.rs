@@ -21,3 +21,4 @@ mod makefile;
 mod openapi;
 mod scripted;
 mod server;
+mod table_schema;
