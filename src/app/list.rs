@@ -135,7 +135,7 @@ impl App {
 // === impl AppOptions ===
 
 impl AppOptions {
-    fn page_size(&self, requested: Option<u32>) -> Result<usize, Error> {
+    pub(super) fn page_size(&self, requested: Option<u32>) -> Result<usize, Error> {
         let size = requested
             .filter(|size| *size != 0)
             .unwrap_or(self.default_page_size);

@@ -48,7 +48,9 @@ pub use access::Permission;
 pub use audit::{AuditPage, ListAuditRecords};
 pub use connections::{ConnectionStream, Count};
 pub use context::{CompleteRequest, RequestContext, RequestId, RequestSpan};
-pub use holds::{Drain, DrainMember, DrainState, MemberState, Ramp, RampState};
+pub use holds::{
+    Drain, DrainMember, DrainState, HoldPage, ListHolds, MemberState, Ramp, RampState,
+};
 pub use info::{InfoReport, KernelReport, SchedulerReport};
 pub use list::ServerPage;
 pub use list_request::{Filter, ListServers, ListServices};

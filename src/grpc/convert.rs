@@ -1,6 +1,7 @@
 //! Conversions shared by several resources.
 
 use jiff::Timestamp;
+use prost::Message;
 use tonic::{Code, Status};
 
 use crate::{
@@ -155,6 +156,38 @@ pub(super) fn order_by_name(
         .transpose()
         .map_err(|message| Error::invalid("order", message))?
         .unwrap_or_default())
+}
+
+/// The value of a word; `None` if it is absent.
+pub(super) fn word<T: Copy>(
+    text: Option<String>,
+    field: &str,
+    words: &[(&str, T)],
+) -> Result<Option<T>, Error> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    let found = words.iter().find(|(word, _)| *word == text);
+    found.map(|(_, value)| Some(*value)).ok_or_else(|| {
+        let all: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        Error::invalid(field, format!("{text:?} is not one of {}", all.join(", ")))
+    })
+}
+
+/// The first of these messages, as many as have at most `limit` bytes as a repeated field, and at least
+/// one.
+pub(super) fn fitting<M: Message>(messages: impl Iterator<Item = M>, limit: usize) -> Vec<M> {
+    let mut fitting = Vec::new();
+    let mut available = limit;
+    for message in messages {
+        match available.checked_sub(message.encoded_len() + ITEM_OVERHEAD) {
+            Some(left) => available = left,
+            None if fitting.is_empty() => available = 0,
+            None => break,
+        }
+        fitting.push(message);
+    }
+    fitting
 }
 
 /// Converts a number that is at most `max`.

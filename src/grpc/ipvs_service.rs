@@ -5,8 +5,8 @@ use tonic::{Request, Streaming};
 use super::{
     access,
     api::{Api, Reply, ResponseStream},
-    audit, connections, info, list_services, listing, rules, servers, services, settings, stats,
-    sync_daemons, tables, timeouts, watch, zero,
+    audit, connections, drains, info, list_services, listing, rules, servers, services, settings,
+    stats, sync_daemons, tables, timeouts, watch, zero,
 };
 use crate::{
     budget::StreamBytes,
@@ -291,5 +291,58 @@ impl IpvsService for Api {
         request: Request<pb::GetDriftRequest>,
     ) -> Reply<pb::GetDriftResponse> {
         self.unary(request, tables::drift).await
+    }
+
+    async fn create_drain(
+        &self,
+        request: Request<pb::CreateDrainRequest>,
+    ) -> Reply<pb::CreateDrainResponse> {
+        self.unary(request, drains::create_drain).await
+    }
+
+    async fn get_drain(
+        &self,
+        request: Request<pb::GetDrainRequest>,
+    ) -> Reply<pb::GetDrainResponse> {
+        self.unary(request, drains::get_drain).await
+    }
+
+    async fn list_drains(
+        &self,
+        request: Request<pb::ListDrainsRequest>,
+    ) -> Reply<pb::ListDrainsResponse> {
+        self.unary(request, drains::list_drains).await
+    }
+
+    async fn delete_drain(
+        &self,
+        request: Request<pb::DeleteDrainRequest>,
+    ) -> Reply<pb::DeleteDrainResponse> {
+        self.unary(request, drains::delete_drain).await
+    }
+
+    async fn create_ramp(
+        &self,
+        request: Request<pb::CreateRampRequest>,
+    ) -> Reply<pb::CreateRampResponse> {
+        self.unary(request, drains::create_ramp).await
+    }
+
+    async fn get_ramp(&self, request: Request<pb::GetRampRequest>) -> Reply<pb::GetRampResponse> {
+        self.unary(request, drains::get_ramp).await
+    }
+
+    async fn list_ramps(
+        &self,
+        request: Request<pb::ListRampsRequest>,
+    ) -> Reply<pb::ListRampsResponse> {
+        self.unary(request, drains::list_ramps).await
+    }
+
+    async fn delete_ramp(
+        &self,
+        request: Request<pb::DeleteRampRequest>,
+    ) -> Reply<pb::DeleteRampResponse> {
+        self.unary(request, drains::delete_ramp).await
     }
 }

@@ -200,6 +200,7 @@ reads_without_age! {
     GetPrincipalRequest CheckPermissionRequest WatchRequest
     ListTablesRequest GetTableRequest GetDriftRequest
     ListAuditRecordsRequest
+    GetDrainRequest ListDrainsRequest GetRampRequest ListRampsRequest
 }
 
 writes! {
@@ -211,6 +212,7 @@ writes! {
     SetTimeoutsRequest UpdateSettingsRequest
     StartSyncDaemonRequest StopSyncDaemonRequest
     DeleteTableRequest
+    CreateDrainRequest DeleteDrainRequest CreateRampRequest DeleteRampRequest
 }
 
 // The first message of the stream has the fields; the handler applies them.

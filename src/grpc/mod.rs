@@ -7,6 +7,7 @@ mod api;
 mod audit;
 mod connections;
 mod convert;
+mod drains;
 mod encode;
 mod health;
 mod info;

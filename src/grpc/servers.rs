@@ -4,9 +4,7 @@ use prost::Message;
 
 use super::{
     api::Api,
-    convert::{
-        Fields, ITEM_OVERHEAD, age, guard, include, non_empty, order, server_key, service_key,
-    },
+    convert::{Fields, age, fitting, guard, include, non_empty, order, server_key, service_key},
     mask::Mask,
     server_message::{FIELDS, draft, message},
 };
@@ -56,18 +54,9 @@ pub(super) async fn list(
     let answer = api.app.list_servers(&context, service, list).await?;
     let age = age(&answer);
     let page = answer.value;
-    let mut servers = Vec::new();
-    let mut available = api.options.max_response_bytes;
-    for server in &page.servers {
-        let server = message(ServerView::new(server, page.include));
-        match available.checked_sub(server.encoded_len() + ITEM_OVERHEAD) {
-            Some(left) => available = left,
-            // A page has at least one server.
-            None if servers.is_empty() => available = 0,
-            None => break,
-        }
-        servers.push(server);
-    }
+    let view = |server| message(ServerView::new(server, page.include));
+    let servers = page.servers.iter().map(view);
+    let servers = fitting(servers, api.options.max_response_bytes);
     let page = page.cut(servers.len());
     Ok(pb::ListServersResponse {
         servers,

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Streaming};
 
 use super::{
     api::{Api, Reply},
-    convert::{Fields, ITEM_OVERHEAD, guard, interrupted},
+    convert::{Fields, ITEM_OVERHEAD, guard, interrupted, word},
     mask::Mask,
     metadata::{self, with_fields},
     service_message, status, table_message,
@@ -214,10 +214,12 @@ fn parsed(options: pb::ApplyTableOptions) -> Result<(Owner, Option<bool>, ApplyO
     let options = ApplyOptions {
         on_failure: fields
             .take(word(on_failure, "on_failure", &OnFailure::WORDS))
+            .flatten()
             .unwrap_or_default(),
         max_deletes: fields.take(max_deletes).flatten().unwrap_or_default(),
         adopt: fields
             .take(word(adopt, "adopt", &Adopt::WORDS))
+            .flatten()
             .unwrap_or_default(),
         expect_plan: fields.take(plan(&expect_plan)).flatten(),
         guard,
@@ -226,22 +228,6 @@ fn parsed(options: pb::ApplyTableOptions) -> Result<(Owner, Option<bool>, ApplyO
     // Without one, `finish` returned the error.
     let owner = owner.ok_or_else(|| Error::invalid("owner", "is required"))?;
     Ok((owner, keep_weights, options))
-}
-
-/// The value of a word; the default if it is absent.
-fn word<T: Copy + Default>(
-    text: Option<String>,
-    field: &str,
-    words: &[(&str, T)],
-) -> Result<T, Error> {
-    let Some(text) = text else {
-        return Ok(T::default());
-    };
-    let found = words.iter().find(|(word, _)| *word == text);
-    found.map(|(_, value)| *value).ok_or_else(|| {
-        let all: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-        Error::invalid(field, format!("{text:?} is not one of {}", all.join(", ")))
-    })
 }
 
 fn plan(text: &str) -> Result<Option<Etag>, Error> {

@@ -11,6 +11,7 @@ mod connection_stream;
 mod connections;
 mod context;
 mod docs;
+mod drains;
 mod encode;
 mod errors;
 mod etag;
@@ -25,6 +26,7 @@ mod parameters;
 mod path;
 mod problem;
 mod query;
+mod ramps;
 #[cfg(feature = "docs-ui")]
 mod reference;
 mod reply;
@@ -99,6 +101,10 @@ fn operations() -> OpenApiRouter<Api> {
         routes!(tables::list),
         routes!(tables::get, tables::apply, tables::delete),
         routes!(tables::drift),
+        routes!(drains::list, drains::create),
+        routes!(drains::get, drains::delete),
+        routes!(ramps::list, ramps::create),
+        routes!(ramps::get, ramps::delete),
         routes!(rules::save, rules::restore, rules::replace),
         routes!(zero::all),
         routes!(zero::service),

@@ -88,6 +88,7 @@ describes the reasons. `X-Request-Id` is part of the response, of errors and of 
         (name = "services", description = "Virtual services"),
         (name = "servers", description = "Real servers of a virtual service"),
         (name = "tables", description = "Declared tables"),
+        (name = "drains and ramps", description = "Weights of servers that are held for a while"),
         (name = "connections", description = "Connection table"),
         (name = "rules", description = "The table as text, in the language of ipvsadm"),
         (name = "counters", description = "Totals, and reset of counters"),

@@ -14,9 +14,10 @@ use utoipa::{
 
 use super::{
     problem::Problem,
+    schema::hold_id,
     shape::{reference, text},
 };
-use crate::model::{Error, Owner, ServerKey, ServiceKey, SyncState};
+use crate::model::{Error, HoldId, Owner, ServerKey, ServiceKey, SyncState};
 
 /// `{service}`.
 #[derive(Clone, Copy, Debug)]
@@ -30,11 +31,15 @@ pub(super) struct ServerPath(pub ServiceKey, pub ServerKey);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SyncDaemonPath(pub SyncState);
 
+/// `{id}` of a drain or ramp.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HoldPath(pub HoldId);
+
 /// `{owner}`.
 #[derive(Clone, Debug)]
 pub(super) struct OwnerPath(pub Owner);
 
-async fn parse<T: FromStr<Err = Error>, S: Send + Sync>(
+async fn parse<T: FromStr<Err: Into<Error>>, S: Send + Sync>(
     parts: &mut Parts,
     state: &S,
     name: &str,
@@ -43,7 +48,9 @@ async fn parse<T: FromStr<Err = Error>, S: Send + Sync>(
         .await
         .map_err(|error| Error::invalid(name, error.to_string()))?;
     let text = params.iter().find(|(key, _)| *key == name);
-    Ok(text.map_or("", |(_, text)| text).parse()?)
+    let text = text.map_or("", |(_, text)| text);
+    let parsed: Result<T, Error> = text.parse().map_err(Into::into);
+    Ok(parsed?)
 }
 
 /// The parameter `name` in the OpenAPI document.
@@ -68,7 +75,7 @@ fn service() -> Parameter {
     parameter("service", text(), "Id of the service.", example)
 }
 
-// === impl ServicePath, ServerPath, SyncDaemonPath ===
+// === impl ServicePath, ServerPath, SyncDaemonPath, HoldPath, OwnerPath ===
 
 impl<S: Send + Sync> FromRequestParts<S> for ServicePath {
     type Rejection = Problem;
@@ -113,6 +120,21 @@ impl IntoParams for SyncDaemonPath {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let role = reference("SyncDaemonRole");
         vec![parameter("state", role, "Role of the sync daemon.", None)]
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for HoldPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Ok(Self(parse(parts, state, "id").await?))
+    }
+}
+
+impl IntoParams for HoldPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let doc = "Id of the drain or ramp.";
+        vec![parameter("id", hold_id(), doc, Some("00c0ffee5ca1ab1e"))]
     }
 }
 

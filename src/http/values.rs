@@ -9,7 +9,7 @@ use super::{
     shape::{boolean, choice, integer, reference, text, time},
 };
 use crate::{
-    app::Order,
+    app::{DrainState, Order, RampState},
     ipvsadm::{ListMode, Order as TextOrder},
     model::{
         Adopt, ConnectionProtocol, CountBy, Deletions, EndpointFilter, Etag, EtagScope, Include,
@@ -40,6 +40,14 @@ pub(super) struct OnFailureWord(pub OnFailure);
 /// Services that an apply may take over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AdoptWord(pub Adopt);
+
+/// State of a drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DrainStateWord(pub DrainState);
+
+/// State of a ramp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RampStateWord(pub RampState);
 
 /// How much an apply may delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +189,10 @@ parsed! {
         |text: &str| word(text, &OnFailure::WORDS).map(Self);
     AdoptWord, choice(&Adopt::WORDS.map(|(word, _)| word)),
         |text: &str| word(text, &Adopt::WORDS).map(Self);
+    DrainStateWord, choice(&DrainState::WORDS.map(|(word, _)| word)),
+        |text: &str| word(text, &DrainState::WORDS).map(Self);
+    RampStateWord, choice(&RampState::WORDS.map(|(word, _)| word)),
+        |text: &str| word(text, &RampState::WORDS).map(Self);
     MaxDeletes, text().pattern(Some("^[0-9]+%?$")),
         |text: &str| text.parse().map(Self).map_err(first_message);
     PlanDigest, text().pattern(Some("^p-[0-9a-f]{16}$")), |text: &str| {

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::ServerKey;
+use super::{Error, ServerKey};
 
 /// A hold on the weight of a server. Several add up: see [`effective_weight`](Self::effective_weight).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -101,6 +101,13 @@ impl FromStr for HoldId {
         }
         let number = u64::from_str_radix(text, 16);
         number.map(Self).map_err(|_| InvalidHoldId)
+    }
+}
+
+/// In requests, the field is `id`.
+impl From<InvalidHoldId> for Error {
+    fn from(error: InvalidHoldId) -> Self {
+        Self::invalid("id", error.to_string())
     }
 }
 

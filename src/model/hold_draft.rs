@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DrainTarget, Error, InvalidDrainTarget, ServerConfig, ServerKey, ServiceKey, Violation,
+    word::words,
 };
 
 /// A drain as it is requested.
@@ -35,15 +36,17 @@ pub struct DrainRequest {
     pub then: Then,
 }
 
-/// What happens to the servers of a drain in the end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Then {
-    /// They stay, with the effective weight 0, until the drain is deleted.
-    #[default]
-    Keep,
-    /// They are removed.
-    Remove,
+words! {
+    /// What happens to the servers of a drain in the end.
+    #[derive(Default, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    Then {
+        /// They stay, with the effective weight 0, until the drain is deleted.
+        #[default]
+        Keep = "keep",
+        /// They are removed.
+        Remove = "remove",
+    }
 }
 
 /// A ramp as it is requested.
@@ -77,14 +80,28 @@ pub struct RampRequest {
     pub steps: u32,
 }
 
-/// Services that a drain names at most.
-const MAX_SERVICES: usize = 10_000;
 /// Longest time of a drain or ramp: 31 days.
-const MAX_SECONDS: i64 = 31 * 24 * 3600;
-/// Most steps of a ramp.
-const MAX_STEPS: i64 = 1000;
+const MAX_SECONDS: u32 = 31 * 24 * 3600;
 /// Steps of a ramp by default.
 const DEFAULT_STEPS: i64 = 20;
+
+// === impl DrainRequest ===
+
+impl DrainRequest {
+    /// Services that a drain names at most.
+    pub const MAX_SERVICES: usize = 10_000;
+    /// Longest `deadline_seconds`: 31 days.
+    pub const MAX_DEADLINE_SECONDS: u32 = MAX_SECONDS;
+}
+
+// === impl RampRequest ===
+
+impl RampRequest {
+    /// Longest `over_seconds`: 31 days.
+    pub const MAX_SECONDS: u32 = MAX_SECONDS;
+    /// Most steps.
+    pub const MAX_STEPS: u32 = 1000;
+}
 
 // === impl DrainDraft ===
 
@@ -95,10 +112,10 @@ impl DrainDraft {
         let target = required(self.server, "server", &mut violations)
             .and_then(|text| target(&text, &mut violations));
         let services = self.services.map(|ids| {
-            if ids.is_empty() || ids.len() > MAX_SERVICES {
-                let message = format!(
-                    "must have 1 to {MAX_SERVICES} ids; omit it for all services of the server"
-                );
+            let limit = DrainRequest::MAX_SERVICES;
+            if ids.is_empty() || ids.len() > limit {
+                let message =
+                    format!("must have 1 to {limit} ids; omit it for all services of the server");
                 violations.push(Violation::new("services", message));
                 return Vec::new();
             }
@@ -110,9 +127,15 @@ impl DrainDraft {
             services.dedup();
             services
         });
-        let deadline_seconds = self
-            .deadline_seconds
-            .and_then(|value| within(value, 1, MAX_SECONDS, "deadline_seconds", &mut violations));
+        let deadline_seconds = self.deadline_seconds.and_then(|value| {
+            within(
+                value,
+                1,
+                DrainRequest::MAX_DEADLINE_SECONDS,
+                "deadline_seconds",
+                &mut violations,
+            )
+        });
         let then = match self.then.as_deref() {
             None | Some("keep") => Then::Keep,
             Some("remove") => Then::Remove,
@@ -133,18 +156,6 @@ impl DrainDraft {
     }
 }
 
-// === impl Then ===
-
-impl Then {
-    /// The name in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Keep => "keep",
-            Self::Remove => "remove",
-        }
-    }
-}
-
 // === impl RampDraft ===
 
 impl RampDraft {
@@ -155,19 +166,20 @@ impl RampDraft {
             .and_then(|text| key(&text, "service", &mut violations));
         let server = required(self.server, "server", &mut violations)
             .and_then(|text| key(&text, "server", &mut violations));
-        let to = required(self.to, "to", &mut violations).and_then(|to| {
-            within(
-                to,
-                0,
-                ServerConfig::MAX_WEIGHT.into(),
-                "to",
-                &mut violations,
-            )
-        });
-        let over_seconds = required(self.over_seconds, "over_seconds", &mut violations)
-            .and_then(|value| within(value, 1, MAX_SECONDS, "over_seconds", &mut violations));
+        let to = required(self.to, "to", &mut violations)
+            .and_then(|to| within(to, 0, ServerConfig::MAX_WEIGHT, "to", &mut violations));
+        let over_seconds =
+            required(self.over_seconds, "over_seconds", &mut violations).and_then(|value| {
+                within(
+                    value,
+                    1,
+                    RampRequest::MAX_SECONDS,
+                    "over_seconds",
+                    &mut violations,
+                )
+            });
         let steps = self.steps.unwrap_or(DEFAULT_STEPS);
-        let steps = within(steps, 1, MAX_STEPS, "steps", &mut violations);
+        let steps = within(steps, 1, RampRequest::MAX_STEPS, "steps", &mut violations);
         match (service, server, to, over_seconds, steps) {
             (Some(service), Some(server), Some(to), Some(over_seconds), Some(steps)) => {
                 Ok(RampRequest {
@@ -212,15 +224,16 @@ fn key<T: FromStr<Err = Error>>(
 
 fn within(
     value: i64,
-    least: i64,
-    most: i64,
+    least: u32,
+    most: u32,
     field: &str,
     violations: &mut Vec<Violation>,
 ) -> Option<u32> {
-    if !(least..=most).contains(&value) {
-        let message = format!("must be {least} to {most}");
+    let number = u32::try_from(value).ok();
+    let number = number.filter(|number| (least..=most).contains(number));
+    if number.is_none() {
+        let message = format!("{value} is out of range: {least} to {most}");
         violations.push(Violation::new(field, message));
-        return None;
     }
-    u32::try_from(value).ok()
+    number
 }

@@ -43,6 +43,7 @@ mod table_draft;
 mod timeouts;
 mod tunnel;
 mod view;
+mod word;
 mod written;
 
 #[cfg(test)]
@@ -85,4 +86,5 @@ pub use tunnel::{Checksum, Tunnel, TunnelDraft, TunnelType};
 pub use view::{
     Include, Persistence, ServerConfigView, ServerView, ServiceView, SyncDaemonView, TunnelView,
 };
+pub(crate) use word::words;
 pub use written::{changed, written};

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{Error, ServiceDraft, object};
+use super::{Error, ServiceDraft, object, word::words};
 
 /// The part of the kernel's table that an owner declares.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -32,31 +32,9 @@ pub enum Deletions {
     Percent(u8),
 }
 
-/// Declares an enum of words that requests have.
-macro_rules! words {
-    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$about])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub enum $name {
-            $($(#[$doc])* $variant,)+
-        }
-
-        impl $name {
-            /// The words of the API, and what they stand for.
-            pub const WORDS: [(&str, Self); [$($word),+].len()] = [$(($word, Self::$variant)),+];
-
-            /// The word of the API.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)+
-                }
-            }
-        }
-    };
-}
-
 words! {
     /// What to do when an operation of an apply fails.
+    #[derive(Default)]
     OnFailure {
         /// Undo the others.
         #[default]
@@ -70,6 +48,7 @@ words! {
 
 words! {
     /// Which services an apply may take over.
+    #[derive(Default)]
     Adopt {
         /// None.
         #[default]

@@ -5,12 +5,14 @@
 
 mod blockers;
 mod enforce;
+mod list;
 mod ramp;
 mod records;
 mod registry;
 mod requests;
 mod task;
 
+pub use list::{HoldPage, ListHolds};
 pub use ramp::{Ramp, RampState};
 pub use records::{Drain, DrainMember, DrainState, MemberState};
 pub(super) use registry::HoldRegistry;

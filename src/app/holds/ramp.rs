@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     executor::Member,
-    model::{Hold, HoldId, HoldKind, RampRequest, ServerKey, ServiceKey},
+    model::{Hold, HoldId, HoldKind, RampRequest, ServerKey, ServiceKey, words},
 };
 
 /// A ramp: the weight of a server reaches `to` in steps. `to` is the intended weight from the begin.
@@ -36,18 +36,20 @@ pub struct Ramp {
     pub end_time: Option<Timestamp>,
 }
 
-/// How far a ramp is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RampState {
-    /// It is in progress.
-    Ramping,
-    /// The weight is `to`.
-    Done,
-    /// It was deleted before; the weight is `to`.
-    Cancelled,
-    /// The weight was changed, the server was deleted, or another ramp has replaced it.
-    Superseded,
+words! {
+    /// How far a ramp is.
+    #[derive(Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    RampState {
+        /// It is in progress.
+        Ramping = "ramping",
+        /// The weight is `to`.
+        Done = "done",
+        /// It was deleted before; the weight is `to`.
+        Cancelled = "cancelled",
+        /// The weight was changed, the server was deleted, or another ramp has replaced it.
+        Superseded = "superseded",
+    }
 }
 
 // === impl Ramp ===

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     executor::Held,
-    model::{DrainTarget, HoldId, Server, ServerKey, ServiceKey, Then},
+    model::{DrainTarget, HoldId, Server, ServerKey, ServiceKey, Then, words},
 };
 
 /// A drain: its servers receive no new connections.
@@ -39,20 +39,22 @@ pub struct Drain {
     pub end_time: Option<Timestamp>,
 }
 
-/// How far a drain is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DrainState {
-    /// There are connections.
-    Draining,
-    /// There are no connections.
-    Drained,
-    /// There were connections at its deadline.
-    DeadlineReached,
-    /// It was deleted before.
-    Cancelled,
-    /// The weights of all its servers were changed.
-    Superseded,
+words! {
+    /// How far a drain is.
+    #[derive(Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    DrainState {
+        /// There are connections.
+        Draining = "draining",
+        /// There are no connections.
+        Drained = "drained",
+        /// There were connections at its deadline.
+        DeadlineReached = "deadline_reached",
+        /// It was deleted before.
+        Cancelled = "cancelled",
+        /// The weights of all its servers were changed.
+        Superseded = "superseded",
+    }
 }
 
 /// A server of a drain. The numbers are those of the last look, usually at most a second old.
@@ -76,16 +78,18 @@ pub struct DrainMember {
     pub state: MemberState,
 }
 
-/// How far a server of a drain is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MemberState {
-    /// It has connections or persistence templates.
-    Draining,
-    /// It has none, or does not exist.
-    Drained,
-    /// Its weight was changed, which has ended the drain for it.
-    Superseded,
+words! {
+    /// How far a server of a drain is.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    MemberState {
+        /// It has connections or persistence templates.
+        Draining = "draining",
+        /// It has none, or does not exist.
+        Drained = "drained",
+        /// Its weight was changed, which has ended the drain for it.
+        Superseded = "superseded",
+    }
 }
 
 // === impl Drain ===

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     enforce::BeginningRamp,
+    list::Listed,
     ramp::{Ramp, RampState},
     records::{Drain, DrainState},
 };
@@ -205,17 +206,8 @@ impl App {
     pub fn drain(&self, context: &RequestContext, id: HoldId) -> Result<Drain, Error> {
         self.may_list(context)?;
         let drain = self.hold_registry.drain(id);
-        let sees = |drain: &Drain| sees(context, drain.member_services());
+        let sees = |drain: &Drain| drain.is_seen_by(&context.principal);
         drain.filter(sees).ok_or_else(|| drain_not_found(id))
-    }
-
-    /// The drains that the principal may read, by id.
-    pub fn drains(&self, context: &RequestContext) -> Result<Vec<Drain>, Error> {
-        self.may_list(context)?;
-        let all = self.hold_registry.all();
-        let drains = all.drains.values();
-        let seen = drains.filter(|drain| sees(context, drain.member_services()));
-        Ok(seen.cloned().collect())
     }
 
     /// Ends a drain: its servers get their intended weights, unless something else holds them. One that has ended
@@ -346,17 +338,8 @@ impl App {
     pub fn ramp(&self, context: &RequestContext, id: HoldId) -> Result<Ramp, Error> {
         self.may_list(context)?;
         let ramp = self.hold_registry.ramp(id);
-        let sees = |ramp: &Ramp| sees(context, [ramp.service].into_iter());
+        let sees = |ramp: &Ramp| ramp.is_seen_by(&context.principal);
         ramp.filter(sees).ok_or_else(|| ramp_not_found(id))
-    }
-
-    /// The ramps that the principal may read, by id.
-    pub fn ramps(&self, context: &RequestContext) -> Result<Vec<Ramp>, Error> {
-        self.may_list(context)?;
-        let all = self.hold_registry.all();
-        let ramps = all.ramps.values();
-        let seen = ramps.filter(|ramp| sees(context, [ramp.service].into_iter()));
-        Ok(seen.cloned().collect())
     }
 
     /// Ends a ramp: its server gets the weight of its end at once. One that has ended is forgotten.
@@ -443,11 +426,6 @@ fn about(
         DrainTarget::Address(address) => ServerKey { address, port: 0 },
     };
     (service, Some(server))
-}
-
-/// Whether the principal of a request may read something about these services.
-fn sees(context: &RequestContext, mut services: impl Iterator<Item = ServiceKey>) -> bool {
-    services.all(|service| context.principal.sees(service))
 }
 
 /// The drain that a dry run shows.

@@ -477,8 +477,10 @@ async fn a_dry_run_changes_nothing() {
     let request = json!({"service": TCP, "server": SERVER, "to": 100, "over_seconds": 2});
     app.create_ramp(&dry, ramp_request(request)).await.unwrap();
     assert_eq!(state(&kernel), before);
-    assert_eq!(app.drains(context()).unwrap(), []);
-    assert_eq!(app.ramps(context()).unwrap(), []);
+    let drains = app.list_drains(context(), &ListHolds::default());
+    assert_eq!(drains.unwrap().entries, []);
+    let ramps = app.list_ramps(context(), &ListHolds::default());
+    assert_eq!(ramps.unwrap().entries, []);
 }
 
 #[tokio::test]

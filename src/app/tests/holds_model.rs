@@ -237,7 +237,8 @@ async fn compare(app: &App, kernel: &FakeKernel, model: &Model) {
             assert_eq!(server.holds.is_some(), model.is_drained(place), "{place:?}");
         }
     }
-    let drains = app.drains(context()).unwrap();
+    let list = app.list_drains(context(), &ListHolds::default());
+    let drains = list.unwrap().entries;
     let active: BTreeSet<_> = drains
         .iter()
         .filter(|drain| drain.is_active())

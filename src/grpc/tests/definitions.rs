@@ -7,12 +7,15 @@ use prost_types::FileDescriptorSet;
 
 use super::{ALL, entry, real, server_message, service_message, timeouts};
 use crate::{
-    app::{Count, InfoReport, KernelReport, SchedulerReport, StatsReport, TopServer, TopService},
+    app::{
+        Count, Drain, DrainMember, DrainState, InfoReport, KernelReport, MemberState, Ramp,
+        RampState, SchedulerReport, StatsReport, TopServer, TopService,
+    },
     model::{
-        Checksum, Connection, ConnectionProtocol, ConnectionService, Endpoint, Family, Forwarding,
-        Hold, HoldId, InterfaceState, Name, Netmask, Rates, ServerConfig, ServerView,
-        ServiceConfig, ServiceView, Stats, SyncDaemon, SyncDaemonView, SyncState, Timeouts, Tunnel,
-        TunnelType,
+        Checksum, Connection, ConnectionProtocol, ConnectionService, DrainTarget, Endpoint, Family,
+        Forwarding, Hold, HoldId, InterfaceState, Name, Netmask, Rates, ServerConfig, ServerView,
+        ServiceConfig, ServiceView, Stats, SyncDaemon, SyncDaemonView, SyncState, Then, Timeouts,
+        Tunnel, TunnelType,
     },
     proto::{DESCRIPTORS, SERVICE, v1 as pb},
 };
@@ -49,13 +52,15 @@ fn masks_accept_exactly_the_fields_of_their_messages() {
 
 #[test]
 fn writes_and_only_writes_have_dry_run() {
-    const READS: [&str; 20] = [
+    const READS: [&str; 24] = [
         "CheckPermission",
         "CountConnections",
+        "GetDrain",
         "GetDrift",
         "GetInfo",
         "GetListing",
         "GetPrincipal",
+        "GetRamp",
         "GetServer",
         "GetService",
         "GetSettings",
@@ -64,6 +69,8 @@ fn writes_and_only_writes_have_dry_run() {
         "GetTimeouts",
         "ListAuditRecords",
         "ListConnections",
+        "ListDrains",
+        "ListRamps",
         "ListServers",
         "ListServices",
         "ListSyncDaemons",
@@ -266,4 +273,49 @@ fn fields_have_the_names_of_the_json() {
     same_names("Kernel", &[info["kernel"].clone()], &[]);
     same_names("Scheduler", &[info["schedulers"][0].clone()], &[]);
     same_names("GetInfoResponse", &[info], &["age"]);
+}
+
+#[test]
+fn drains_and_ramps_have_the_names_of_the_json() {
+    let time = jiff::Timestamp::UNIX_EPOCH;
+    let service = "tcp-192.0.2.1-80".parse().unwrap();
+    let server = "192.0.2.7-80".parse().unwrap();
+    let member = DrainMember {
+        service,
+        server,
+        weight: 1,
+        effective_weight: 0,
+        active_connections: 0,
+        inactive_connections: 0,
+        persistent_connections: 0,
+        state: MemberState::Drained,
+    };
+    let drain = json(&Drain {
+        id: HoldId(1),
+        server: DrainTarget::Server(server),
+        services: Some(vec![service]),
+        deadline_seconds: Some(1),
+        then: Then::Keep,
+        state: DrainState::Cancelled,
+        members: vec![member],
+        blockers: vec![],
+        create_time: time,
+        end_time: Some(time),
+    });
+    same_names("DrainMember", &[drain["members"][0].clone()], &[]);
+    same_names("Drain", &[drain], &["members_total"]);
+    let ramp = Ramp {
+        id: HoldId(1),
+        service,
+        server,
+        from: 1,
+        to: 2,
+        over_seconds: 1,
+        steps: 1,
+        weight: 1,
+        state: RampState::Done,
+        create_time: time,
+        end_time: Some(time),
+    };
+    same_names("Ramp", &[json(&ramp)], &[]);
 }

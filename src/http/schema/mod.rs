@@ -4,6 +4,7 @@
 
 mod access;
 mod audit;
+mod holds;
 mod problems;
 mod reports;
 mod resources;
@@ -14,6 +15,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub(super) use holds::hold_id;
 pub(super) use problems::*;
 use utoipa::{
     PartialSchema, ToSchema,
@@ -58,8 +60,15 @@ schemas! {
     ServerBatch = resources::server_batch();
     ServerOrBatch = shape::one_of("One server, or several.", &["ServerBatch", "Server"]);
     Tunnel = resources::tunnel();
-    Hold = resources::hold();
-    Holds = resources::holds();
+    Hold = holds::hold();
+    Holds = holds::holds();
+    Drain = holds::drain();
+    DrainMember = holds::drain_member();
+    DrainList = holds::drain_list();
+    DrainRequest = holds::drain_request();
+    Ramp = holds::ramp();
+    RampList = holds::ramp_list();
+    RampRequest = holds::ramp_request();
     Table = tables::table();
     TableList = tables::list();
     TableOverview = tables::overview();

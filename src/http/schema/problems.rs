@@ -147,8 +147,10 @@ error_responses! {
     Forbidden = "The role or the scope of the principal does not permit it; the host name is not the \
         daemon's; or a page of another site sent the write. Nothing was changed."
         [PermissionDenied, CrossSite];
-    NotFound = "The resource does not exist." [ServiceNotFound, ServerNotFound, SyncDaemonNotRunning, NotFound];
-    Conflict = "The resource already exists." [ServiceExists, ServerExists];
+    NotFound = "The resource does not exist." [ServiceNotFound, ServerNotFound, SyncDaemonNotRunning, TableNotFound,
+        DrainNotFound, RampNotFound, NotFound];
+    Conflict = "The resource already exists, or belongs to the table of an owner." [ServiceExists, ServerExists,
+        ServiceOwned];
     PreconditionFailed = "The precondition is not met. Nothing was changed." [RevisionMismatch, ConfirmMismatch];
     TooLarge = "The body exceeds the limit." [TooLarge];
     UnsupportedMediaType = "The media type of the body is not supported." [UnsupportedMediaType];

@@ -282,34 +282,6 @@ fn server_state() -> Vec<Property> {
     ]
 }
 
-pub(super) fn holds() -> RefOr<Schema> {
-    let holds = list_of("Hold").description(Some("The holds on the weight of a server."));
-    Schema::from(holds.build()).into()
-}
-
-pub(super) fn hold() -> RefOr<Schema> {
-    response(
-        "A hold on the weight of a server: why `effective_weight` may differ from `weight`. A drain precedes a \
-         ramp.",
-        vec![
-            always("kind", choice(&["drain", "ramp"]), "What holds the weight."),
-            always("id", hold_id(), "Id of the drain or ramp."),
-            always(
-                "weight",
-                integer(0, i32::MAX.into()),
-                "The weight that it asks for: 0 for a drain, that of the current step for a ramp.",
-            ),
-        ],
-    )
-}
-
-/// The id of a drain or ramp.
-pub(super) fn hold_id() -> ObjectBuilder {
-    text()
-        .pattern(Some("^[0-9a-f]{16}$"))
-        .examples(["00c0ffee5ca1ab1e"])
-}
-
 pub(super) fn protocol() -> RefOr<Schema> {
     words(
         "Transport protocol of a virtual service.",

@@ -10,12 +10,13 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use serde_json::{Map, Value, json};
 
 use super::all;
+use crate::app::{Drain, DrainMember, DrainState, MemberState, Ramp, RampState};
 use crate::model::{
-    Checksum, Connection, ConnectionProtocol, ConnectionService, Endpoint, Error, Forwarding,
-    Include, InterfaceState, Name, Netmask, Progress, Protocol, Rates, Server, ServerConfig,
-    ServerDraft, ServerKey, ServerView, Service, ServiceConfig, ServiceDraft, ServiceEntry,
-    ServiceKey, ServiceView, Stats, SyncDaemon, SyncDaemonDraft, SyncDaemonView, SyncState,
-    Timeouts, TimeoutsDraft, Tunnel, TunnelType,
+    Checksum, Connection, ConnectionProtocol, ConnectionService, DrainDraft, DrainTarget, Endpoint,
+    Error, Forwarding, HoldId, Include, InterfaceState, Name, Netmask, Progress, Protocol,
+    RampDraft, Rates, Server, ServerConfig, ServerDraft, ServerKey, ServerView, Service,
+    ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey, ServiceView, Stats, SyncDaemon,
+    SyncDaemonDraft, SyncDaemonView, SyncState, Then, Timeouts, TimeoutsDraft, Tunnel, TunnelType,
 };
 
 /// The properties of a component schema, as JSON.
@@ -120,6 +121,65 @@ fn the_schema_of_a_server_has_the_fields_of_its_json() {
 }
 
 #[test]
+fn the_schemas_of_drains_and_ramps_have_the_fields_of_their_json() {
+    let time = Some(jiff::Timestamp::UNIX_EPOCH);
+    let service = "tcp-192.0.2.1-80".parse().unwrap();
+    let server = server().key;
+    let member = DrainMember {
+        service,
+        server,
+        weight: 1,
+        effective_weight: 0,
+        active_connections: 0,
+        inactive_connections: 0,
+        persistent_connections: 0,
+        state: MemberState::Drained,
+    };
+    let drain = Drain {
+        id: HoldId(1),
+        server: DrainTarget::Server(server),
+        services: Some(vec![service]),
+        deadline_seconds: Some(1),
+        then: Then::Keep,
+        state: DrainState::Cancelled,
+        members: vec![member],
+        blockers: vec![],
+        create_time: time.unwrap(),
+        end_time: time,
+    };
+    let drain = serde_json::to_value(drain).unwrap();
+    assert_same("DrainMember", &[drain["members"][0].clone()], &[]);
+    assert_same("Drain", &[drain], &["changed"]);
+    let ramp = Ramp {
+        id: HoldId(1),
+        service,
+        server,
+        from: 1,
+        to: 2,
+        over_seconds: 1,
+        steps: 1,
+        weight: 1,
+        state: RampState::Done,
+        create_time: time.unwrap(),
+        end_time: time,
+    };
+    assert_same("Ramp", &[serde_json::to_value(ramp).unwrap()], &["changed"]);
+}
+
+#[test]
+fn the_words_of_drains_and_ramps_are_those_of_their_json() {
+    fn check<T: serde::Serialize, const N: usize>(words: [(&str, T); N]) {
+        for (word, value) in words {
+            assert_eq!(serde_json::to_value(value).unwrap(), word);
+        }
+    }
+    check(DrainState::WORDS);
+    check(MemberState::WORDS);
+    check(RampState::WORDS);
+    check(Then::WORDS);
+}
+
+#[test]
 fn the_other_schemas_have_the_fields_of_their_json() {
     let timeouts = serde_json::to_value(Timeouts::DEFAULT).unwrap();
     assert_same("Timeouts", &[timeouts], &["changed"]);
@@ -186,6 +246,8 @@ fn requests_accept_exactly_the_documented_fields() {
     assert_eq!(accepted::<ServiceDraft>(), documented("Service"));
     assert_eq!(accepted::<ServerDraft>(), documented("Server"));
     assert_eq!(accepted::<SyncDaemonDraft>(), documented("SyncDaemon"));
+    assert_eq!(accepted::<DrainDraft>(), documented("DrainRequest"));
+    assert_eq!(accepted::<RampDraft>(), documented("RampRequest"));
     let mut timeouts = documented("Timeouts");
     timeouts.insert("etag".to_owned());
     assert_eq!(accepted::<TimeoutsDraft>(), timeouts);
@@ -207,4 +269,6 @@ fn null_is_accepted_for_every_writable_field_and_anything_for_a_read_only_one() 
     serde_json::from_value::<ServerDraft>(body("Server")).unwrap();
     serde_json::from_value::<TimeoutsDraft>(body("Timeouts")).unwrap();
     serde_json::from_value::<SyncDaemonDraft>(body("SyncDaemon")).unwrap();
+    serde_json::from_value::<DrainDraft>(body("DrainRequest")).unwrap();
+    serde_json::from_value::<RampDraft>(body("RampRequest")).unwrap();
 }

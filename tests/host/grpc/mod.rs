@@ -2,6 +2,7 @@
 
 mod audit;
 mod connections;
+mod drains;
 mod dry_run;
 mod harness;
 mod list_services;

@@ -15,6 +15,8 @@ async fn state(daemon: &Daemon) -> Vec<serde_json::Value> {
         "/v1/timeouts",
         "/v1/sync-daemons",
         "/v1/settings",
+        "/v1/drains",
+        "/v1/ramps",
     ] {
         state.push(daemon.get(path).await.expect(200).json());
     }
@@ -54,6 +56,27 @@ async fn every_write_succeeds_as_a_dry_run_and_changes_nothing() {
         (Method::PUT, SERVER, &[], r#"{"weight":7}"#, 200),
         (Method::PATCH, SERVER, &[], r#"{"weight":7}"#, 200),
         (Method::DELETE, SERVER, &[], "", 204),
+        (
+            Method::POST,
+            "/v1/drains",
+            &[],
+            r#"{"server":"10.0.0.1"}"#,
+            201,
+        ),
+        (
+            Method::POST,
+            "/v1/drains",
+            &[],
+            r#"{"server":"10.0.0.1-80","then":"remove"}"#,
+            201,
+        ),
+        (
+            Method::POST,
+            "/v1/ramps",
+            &[],
+            r#"{"service":"tcp-192.0.2.1-80","server":"10.0.0.1-80","to":9,"over_seconds":9}"#,
+            201,
+        ),
         (Method::POST, "/v1/zero", &[], "", 204),
         (
             Method::POST,

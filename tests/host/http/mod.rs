@@ -7,6 +7,7 @@ mod connections;
 mod daemon;
 mod documents;
 mod dry_run;
+mod holds;
 mod large_lists;
 mod others;
 mod refusals;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use http::{Method, Request};
@@ -27,6 +27,11 @@ use super::harness::test_config;
 const DOCUMENT: &str = include_str!("../../../docs/security.md");
 pub const SERVICE: &str = "tcp-192.0.2.1-80";
 pub const SERVER: &str = "192.168.10.1-80";
+/// Stand for the ids of the drain and of the ramp that a daemon has, which are as long.
+const DRAIN: &str = "000000000000000d";
+const RAMP: &str = "000000000000000e";
+/// Words in the names of operations on drains and ramps.
+pub const HOLDS: [&str; 4] = ["drains", "ramps", "Drain", "Ramp"];
 const EDIT_WEIGHT: &str = "-e -t 192.0.2.1:80 -r 192.168.10.1:80 -m -w 5\n";
 
 /// A machine without accounts.
@@ -52,6 +57,8 @@ pub struct Guarded {
     pub authenticator: Arc<Authenticator>,
     pub kernel: FakeKernel,
     pub shutdown: Shutdown,
+    /// The ids of its drain and of its ramp, once it has them.
+    holds: OnceLock<[String; 2]>,
 }
 
 /// The policy with a token for each role, whose text is the name of the role with the prefix.
@@ -88,6 +95,7 @@ pub fn guarded_with(policy: Policy, limits: ExecutorLimits) -> Guarded {
         authenticator,
         kernel,
         shutdown,
+        holds: OnceLock::new(),
     }
 }
 
@@ -126,6 +134,47 @@ impl Guarded {
         assert_eq!(status, 201);
     }
 
+    /// Drains another server of the service, and ramps the weight of a third.
+    async fn seed_holds(&self) {
+        let id = ServiceId::tcp("192.0.2.1:80".parse().unwrap());
+        for address in ["192.168.10.8:80", "192.168.10.9:80"] {
+            let destination = Destination::new(address.parse().unwrap());
+            assert!(self.kernel.add_destination(id, destination));
+        }
+        let drain = r#"{"server": "192.168.10.8"}"#;
+        let ramp = format!(
+            r#"{{"service": "{SERVICE}", "server": "192.168.10.9-80", "to": 9, "over_seconds": 1000}}"#
+        );
+        let calls = [
+            http_call("POST", "/v1/drains", drain),
+            http_call("POST", "/v1/ramps", &ramp),
+        ];
+        let mut ids = Vec::new();
+        for call in calls {
+            let (status, _, body) = self.send(&call, Some(&token(Role::Admin))).await;
+            assert_eq!(status, 201);
+            let hold: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            ids.push(hold["id"].as_str().unwrap().to_owned());
+        }
+        self.holds.set(ids.try_into().unwrap()).unwrap();
+    }
+
+    /// A request with the ids of the drain and of the ramp.
+    fn with_ids(&self, call: &Call) -> Call {
+        let mut call = call.clone();
+        for (stand_in, id) in [DRAIN, RAMP]
+            .iter()
+            .zip(self.holds.get().into_iter().flatten())
+        {
+            call.path = call.path.replace(stand_in, id);
+            let mut places = call.body.windows(id.len());
+            if let Some(place) = places.position(|bytes| bytes == stand_in.as_bytes()) {
+                call.body[place..][..id.len()].copy_from_slice(id.as_bytes());
+            }
+        }
+        call
+    }
+
     pub async fn send(&self, call: &Call, token: Option<&str>) -> (u16, http::HeaderMap, Vec<u8>) {
         let mut request = Request::builder()
             .method(call.method.clone())
@@ -156,6 +205,7 @@ impl Guarded {
     }
 
     async fn verdict(&self, call: &Call, token: Option<&str>) -> Verdict {
+        let call = &self.with_ids(call);
         let (status, headers, body) = self.send(call, token).await;
         // Of grpc-web: in the head, or in the last frame of the body.
         let text = String::from_utf8_lossy(&body);
@@ -184,6 +234,8 @@ fn http_call(method: &str, path: &str, body: &str) -> Call {
         .replace("{server}", SERVER)
         .replace("{state}", "master")
         .replace("{owner}", "k8s")
+        .replace("drains/{id}", &format!("drains/{DRAIN}"))
+        .replace("ramps/{id}", &format!("ramps/{RAMP}"))
         .replace("{reason}", "INTERNAL");
     Call {
         method: method.parse().unwrap(),
@@ -250,7 +302,16 @@ pub fn http_request(operation: &str) -> Call {
     if operation == "PUT /v1/tables/{owner} of others (adopt=any)" {
         return http_call("PUT", "/v1/tables/k8s?adopt=any", r#"{"services": []}"#);
     }
+    if operation == "POST /v1/drains of servers to remove (then: remove)" {
+        let body = r#"{"server": "192.168.10.1-80", "then": "remove"}"#;
+        return http_call("POST", "/v1/drains", body);
+    }
     let (query, body) = match operation {
+        "POST /v1/drains" => ("", r#"{"server": "192.168.10.1-80"}"#),
+        "POST /v1/ramps" => (
+            "",
+            r#"{"service": "tcp-192.0.2.1-80", "server": "192.168.10.1-80", "to": 9, "over_seconds": 1000}"#,
+        ),
         "PUT /v1/tables/{owner}" => ("", r#"{"services": []}"#),
         "DELETE /v1/tables/{owner}" => ("?confirm=0", ""),
         "GET /v1/can-i" => ("?verb=clear", ""),
@@ -293,7 +354,43 @@ pub fn grpc_request(method: &str) -> Call {
     };
     let id = SERVICE.to_owned();
     let owner = "k8s".to_owned();
+    let drain = pb::CreateDrainRequest {
+        server: SERVER.to_owned(),
+        ..Default::default()
+    };
     let message = match method {
+        "CreateDrain" => drain.encode_to_vec(),
+        "CreateDrain of servers to remove" => pb::CreateDrainRequest {
+            then: Some("remove".to_owned()),
+            ..drain
+        }
+        .encode_to_vec(),
+        "GetDrain" => pb::GetDrainRequest {
+            id: DRAIN.to_owned(),
+        }
+        .encode_to_vec(),
+        "DeleteDrain" => pb::DeleteDrainRequest {
+            id: DRAIN.to_owned(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "CreateRamp" => pb::CreateRampRequest {
+            service: id,
+            server: SERVER.to_owned(),
+            to: Some(9),
+            over_seconds: Some(1000),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "GetRamp" => pb::GetRampRequest {
+            id: RAMP.to_owned(),
+        }
+        .encode_to_vec(),
+        "DeleteRamp" => pb::DeleteRampRequest {
+            id: RAMP.to_owned(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
         "ApplyTable" => return apply_call(None),
         "ApplyTable of others" => return apply_call(Some("any")),
         "GetTable" => pb::GetTableRequest { owner }.encode_to_vec(),
@@ -523,6 +620,9 @@ async fn every_operation_requires_the_documented_role() {
         for role in Role::ALL.map(Some).into_iter().chain([None]) {
             let daemon = guarded(policy_of_roles(""));
             daemon.seed(name != "StartSyncDaemon").await;
+            if HOLDS.iter().any(|word| name.contains(word)) {
+                daemon.seed_holds().await;
+            }
             let token = role.map(token);
             let verdict = daemon.verdict(&call, token.as_deref()).await;
             let expected = match (role, lowest) {
