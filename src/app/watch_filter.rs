@@ -6,7 +6,7 @@ use super::list_request::Filter;
 use crate::{
     identity::{Principal, Role},
     model::{Name, ServiceKey},
-    watch::{Author, Change, Event, Origin, Present, Resource},
+    watch::{Author, Change, Event, Origin, Present, Resource, Revision},
 };
 
 /// Kinds of objects that a watcher sees.
@@ -29,10 +29,10 @@ pub struct WatchChange {
     pub after: Option<Resource>,
     /// The event; `None` for a part of the state.
     pub event: Option<Arc<Event>>,
-    /// Whether the watcher has seen all of the event with it, and can resume from its revision.
-    pub is_last: bool,
+    /// Whether the watcher has seen all of the event with it.
+    is_last: bool,
     /// Whether the watcher may know the author of the event.
-    pub shows_author: bool,
+    shows_author: bool,
 }
 
 /// What has become of an object.
@@ -122,6 +122,12 @@ impl WatchChange {
     /// The object, after the change or before.
     pub fn resource(&self) -> Option<Resource> {
         self.after.or(self.before)
+    }
+
+    /// The revision after it, if the watcher has seen all of the event with it: it can resume from there.
+    pub fn revision(&self) -> Option<Revision> {
+        let event = self.event.as_ref().filter(|_| self.is_last);
+        event.map(|event| event.revision)
     }
 
     /// Who has made the change, if the watcher may know it.

@@ -118,9 +118,9 @@ fn with_change(response: pb::WatchResponse, change: &WatchChange) -> pb::WatchRe
         request_id: author
             .map(|author| author.request_id.to_string())
             .unwrap_or_default(),
-        revision: event
-            .filter(|_| change.is_last)
-            .map(|event| event.revision.to_string())
+        revision: change
+            .revision()
+            .map(|revision| revision.to_string())
             .unwrap_or_default(),
         time: event.map(|event| timestamp(event.time)),
         ..response

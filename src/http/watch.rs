@@ -162,7 +162,7 @@ fn events(watch: WatchStream) -> impl Stream<Item = serde_json::Result<Bytes>> {
 /// Appends an event. Its id is the revision from which the client can resume.
 fn write_event(text: &mut Vec<u8>, message: &WatchMessage) -> serde_json::Result<()> {
     let id = match message {
-        WatchMessage::Change(change) if change.is_last => change.event.as_ref().map(|e| e.revision),
+        WatchMessage::Change(change) => change.revision(),
         WatchMessage::Bookmark(revision) => Some(*revision),
         _ => None,
     };
@@ -276,7 +276,7 @@ impl<'a> Data<'a> {
             }),
             principal: author.map(|author| author.principal.name.as_str()),
             request_id: author.map(|author| &*author.request_id),
-            revision: event.map(|event| event.revision.to_string()),
+            revision: change.revision().map(|revision| revision.to_string()),
             time: event.map(|event| format!("{:.3}", event.time)),
             ..self
         }

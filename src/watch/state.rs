@@ -226,6 +226,10 @@ impl State {
     /// A read has ended that is a dump of the whole table, which makes it known.
     pub(super) fn fill(&mut self, id: u64, table: LastSeen) -> Option<Revision> {
         let read = self.take_read(id)?;
+        // Operations are noted for it only while nothing is known: another dump was first.
+        if self.table.is_some() {
+            return None;
+        }
         let executed = read.executed?;
         self.revision.counter += 1;
         self.log.restart(self.revision.counter);

@@ -14,6 +14,7 @@ use super::{
     cursor::{Cursor, Resync, Step},
     event::Origin,
     seen::Seen,
+    table::LastSeen,
 };
 use crate::model::{Op, ServiceEntry};
 
@@ -90,6 +91,27 @@ fn an_object_that_a_long_dump_leaves_out_is_looked_for_again() {
     let events = world.events_after(before.counter);
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].object(), (service, Some(hidden.key)));
+}
+
+#[test]
+fn of_two_first_dumps_the_second_does_not_replace_what_is_known() {
+    let (service, server) = (service_key(1), server_key(1));
+    let world = begun(&[Op::CreateService(service, service_config(0))]);
+    let mut state = world.cache.state();
+    state.forget();
+    let dump = || LastSeen::of(&world.kernel.0);
+    let (first, second) = (state.begin_read(), state.begin_read());
+    let revision = state.fill(first, dump()).unwrap();
+    let create = Op::CreateServer(service, server, server_config(1));
+    state.begin_ops(std::slice::from_ref(&create));
+    state.executed([&create].into_iter(), None);
+    state.end_ops();
+    let after = state.revision();
+    assert_eq!(state.fill(second, dump()), None);
+    assert_eq!(state.revision(), after);
+    drop(state);
+    let events = world.events_after(revision.counter);
+    assert_eq!(events.len(), 1);
 }
 
 #[test]

@@ -50,7 +50,11 @@ pub(super) fn event() -> RefOr<Schema> {
                 ]),
                 "Why the state is sent anew (`resync`), or why the stream ends (`end`).",
             ),
-            optional("revision", text(), "The revision after the change. Opaque."),
+            optional(
+                "revision",
+                text(),
+                "The revision after the change. Opaque. Absent if a watch cannot resume here.",
+            ),
             optional(
                 "time",
                 time(),

@@ -366,6 +366,7 @@ async fn objects_that_begin_or_cease_to_match_are_added_or_deleted() {
                 (kind, &json!(resource))
             );
             ids.push(event.id.is_some());
+            assert_eq!(event.data["revision"].is_string(), event.id.is_some());
         }
         // A client that is disconnected between the two gets both again.
         assert_eq!(ids, [false, true]);
