@@ -264,7 +264,7 @@ impl Write for CommandList {
 
     /// A command line of ipvsctl is a list of one command.
     fn name(&self) -> &'static str {
-        self.single().map_or("restore_rules", Op::name)
+        self.single().map_or(self.name, Op::name)
     }
 
     fn changes(outcome: &Self::Outcome) -> impl Iterator<Item = (&Op, Option<&Op>)> {

@@ -95,6 +95,8 @@ pub struct CommandList {
     /// For each operation, the one that restores what was before, if it is known. Shorter than `ops` if
     /// the others are not.
     pub undo: Vec<Option<Op>>,
+    /// What is requested, for the audit trail; `restore_rules` unless named otherwise.
+    pub name: &'static str,
     /// Whether to stop after the first failure. The operations are then sent one by one, because
     /// the kernel continues after a failure within a batch.
     pub stop_on_error: bool,
@@ -160,6 +162,7 @@ impl CommandList {
         Self {
             ops,
             undo: Vec::new(),
+            name: "restore_rules",
             stop_on_error,
             keeps_holds: false,
             check: None,
@@ -190,6 +193,12 @@ impl CommandList {
             [op] => Some(op),
             _ => None,
         }
+    }
+
+    /// The same list, with a name of what is requested.
+    #[must_use]
+    pub fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
     }
 
     /// Whether it may be decided by what the operations change.

@@ -9,6 +9,7 @@ use crate::{
         restore::{FIRST_CHUNK, next_size},
     },
     executor::{CommandList, CommandResult, CommandResults},
+    identity::Verb,
     model::{Error, Op, Reason},
 };
 
@@ -117,6 +118,7 @@ impl<'a> Execution<'a> {
         }
         self.context.deadline = Instant::now() + self.timeout;
         let list = CommandList::with_undo(changes, stop_on_error).keeping_holds();
+        let list = list.named(Verb::ApplyTable.as_str());
         self.app.run_decided(&self.context, list).await
     }
 }

@@ -346,6 +346,12 @@ async fn a_rollback_does_not_create_what_another_program_has_deleted() {
             "delete_service tcp-192.0.2.2-80 failed",
         ]
     );
+    let names = audit::records(&app).await;
+    let names: Vec<_> = names.into_iter().map(|record| record.operation).collect();
+    assert!(
+        !names.iter().any(|name| name == "restore_rules"),
+        "{names:?}"
+    );
     let servers = kernel.services();
     let left: usize = servers.iter().map(|it| it.destinations().count()).sum();
     assert_eq!(left, 1);
