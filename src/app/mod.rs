@@ -72,6 +72,8 @@ pub use watch::{WatchMessage, WatchRequest, WatchStream};
 pub use watch_filter::{ChangeKind, WatchChange, WatchResources};
 pub use write::BackgroundWork;
 
+pub use crate::executor::offload;
+
 use crate::{
     audit::AuditLog,
     budget::Budget,

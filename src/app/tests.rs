@@ -26,6 +26,7 @@ mod settings;
 mod sync_daemons;
 mod tables;
 mod tables_failures;
+mod tables_large;
 mod tables_recovery;
 mod unattended;
 mod write_log;

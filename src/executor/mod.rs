@@ -61,6 +61,7 @@ pub use hold_state::{Held, MAX_HELD, Member};
 pub use holds::{HoldChanges, Holds};
 pub use job::{Failure, Write};
 pub use limits::ExecutorLimits;
+pub use offload::offload;
 pub use proc_query::{
     ConnectionCountsQuery, ConnectionsQuery, EstimationQuery, SettingsQuery, System, SystemQuery,
     TotalsQuery,

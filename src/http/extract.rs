@@ -8,7 +8,10 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use super::{problem::Problem, state::Api};
-use crate::model::{Error, Object, Reason};
+use crate::{
+    app::offload,
+    model::{Error, Object, Reason},
+};
 
 /// A JSON object.
 #[derive(Debug)]
@@ -45,7 +48,8 @@ impl<T: DeserializeOwned> FromRequest<Api> for TableJson<T> {
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
         let limit = api.options.max_rules_bytes;
-        Ok(Self(parse(&read(request, limit, &[JSON]).await?)?))
+        let body = read(request, limit, &[JSON]).await?;
+        Ok(Self(offload(|| parse(&body))?))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `/v1/tables`: declared tables.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use axum::{
     extract::State,
@@ -24,11 +24,11 @@ use super::{
 use crate::{
     app::{
         ApplyOptions, ApplyReport, DeclaredTable, LastApply, Lost, OperationReport, Summary,
-        TableReport, TableStatus,
+        TableReport, TableStatus, offload,
     },
     model::{
-        Etag, Forwarding, Owner, ServerKey, ServiceKey, ServiceView, TableDraft, TargetServer,
-        TargetService, TunnelView,
+        Etag, Owner, ServerConfigView, ServerKey, ServiceKey, ServiceView, TableDraft,
+        TargetService,
     },
 };
 
@@ -132,19 +132,6 @@ struct Status<'a> {
 #[derive(Debug)]
 struct DeclaredService<'a>(&'a TargetService);
 
-#[derive(Debug, Serialize)]
-struct DeclaredServer {
-    id: ServerKey,
-    address: IpAddr,
-    port: u16,
-    forwarding: Forwarding,
-    weight: u32,
-    upper_threshold: u32,
-    lower_threshold: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tunnel: Option<TunnelView>,
-}
-
 /// List tables
 ///
 /// Lists the declared tables by owner. Without `scope_reads`, a principal sees all of them; with it, those
@@ -210,7 +197,9 @@ pub(super) async fn get(
         status: Status::of(&report),
     };
     let etag = Some(table.etag);
-    Ok(reply::resource(&read, Duration::ZERO, etag, &view)?)
+    Ok(offload(|| {
+        reply::resource(&read, Duration::ZERO, etag, &view)
+    })?)
 }
 
 /// Apply a table
@@ -381,30 +370,14 @@ impl Serialize for DeclaredService<'_> {
         struct WithServers<'a> {
             #[serde(flatten)]
             service: ServiceView<'a>,
-            servers: Vec<DeclaredServer>,
+            servers: Vec<ServerConfigView>,
         }
+        let servers = self.0.servers.iter();
+        let servers = servers.map(|one| ServerConfigView::declared(one.key, &one.config));
         WithServers {
             service: ServiceView::of_config(self.0.key, &self.0.config),
-            servers: self.0.servers.iter().map(DeclaredServer::of).collect(),
+            servers: servers.collect(),
         }
         .serialize(serializer)
-    }
-}
-
-// === impl DeclaredServer ===
-
-impl DeclaredServer {
-    fn of(server: &TargetServer) -> Self {
-        let config = &server.config;
-        Self {
-            id: server.key,
-            address: server.key.address,
-            port: server.key.port,
-            forwarding: config.forwarding,
-            weight: config.weight,
-            upper_threshold: config.upper_threshold,
-            lower_threshold: config.lower_threshold,
-            tunnel: TunnelView::of(config),
-        }
     }
 }

@@ -149,8 +149,9 @@ pub struct ServerConfigView {
     /// As in [`ServerView`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<TunnelView>,
-    /// As in [`ServerView`].
-    pub etag: Etag,
+    /// As in [`ServerView`]; `None` for a server that is only declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etag: Option<Etag>,
 }
 
 /// Encapsulation of packets to a real server.
@@ -317,6 +318,14 @@ impl ServerConfigView {
     /// The view of a configuration.
     pub fn new(key: ServerKey, config: &ServerConfig) -> Self {
         Self {
+            etag: Some(Server::etag_of(key, config)),
+            ..Self::declared(key, config)
+        }
+    }
+
+    /// The view of a configuration that is declared.
+    pub fn declared(key: ServerKey, config: &ServerConfig) -> Self {
+        Self {
             id: key,
             address: key.address,
             port: key.port,
@@ -325,7 +334,7 @@ impl ServerConfigView {
             upper_threshold: config.upper_threshold,
             lower_threshold: config.lower_threshold,
             tunnel: TunnelView::of(config),
-            etag: Server::etag_of(key, config),
+            etag: None,
         }
     }
 }

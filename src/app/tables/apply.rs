@@ -13,7 +13,7 @@ use crate::{
         App, Guard, RequestContext,
         services::{confirm_mismatch, declared_services},
     },
-    executor::TableQuery,
+    executor::{TableQuery, offload},
     model::{Adopt, Deletions, Error, Owner, TableDraft},
 };
 
@@ -42,29 +42,32 @@ impl App {
         let lock = self.lock_table(context).await?;
         self.tables.check(&owner)?;
         let table = self.run_query(context, TableQuery).await?.value;
-        let services = declared_services(services, &table)?;
-        let old = self.tables.table(&owner);
-        let (before, claims) = (services_of(old.as_deref()), self.tables.claims());
-        let touched = touched_services(&owner, &services, before, &claims, options.adopt, &table);
-        self.may_apply(context, &owner, options.adopt, touched.into_iter())?;
-        let keep_weights = draft
-            .keep_weights
-            .or_else(|| Some(old.as_ref()?.state.keep_weights));
-        let keep_weights = keep_weights.unwrap_or_default();
-        let by_key = services
-            .iter()
-            .map(|service| (service.key, Arc::new(service.clone())));
-        let new = declare(&owner, old.as_deref(), by_key.collect(), keep_weights);
-        let apply = self.prepare(
-            context,
-            timeout,
-            owner,
-            options,
-            old,
-            Some(Arc::new(new)),
-            &services.iter().collect::<Vec<_>>(),
-            &table,
-        )?;
+        let apply = offload(|| {
+            let services = declared_services(services, &table)?;
+            let old = self.tables.table(&owner);
+            let (before, claims) = (services_of(old.as_deref()), self.tables.claims());
+            let touched =
+                touched_services(&owner, &services, before, &claims, options.adopt, &table);
+            self.may_apply(context, &owner, options.adopt, touched.into_iter())?;
+            let keep_weights = draft
+                .keep_weights
+                .or_else(|| Some(old.as_ref()?.state.keep_weights));
+            let keep_weights = keep_weights.unwrap_or_default();
+            let by_key = services
+                .iter()
+                .map(|service| (service.key, Arc::new(service.clone())));
+            let new = declare(&owner, old.as_deref(), by_key.collect(), keep_weights);
+            self.prepare(
+                context,
+                timeout,
+                owner,
+                options,
+                old,
+                Some(Arc::new(new)),
+                &services.iter().collect::<Vec<_>>(),
+                &table,
+            )
+        })?;
         drop(table);
         self.start(context, apply, lock).await
     }
@@ -110,16 +113,9 @@ impl App {
             ..ApplyOptions::default()
         };
         let table = self.run_query(context, TableQuery).await?.value;
-        let apply = self.prepare(
-            context,
-            timeout,
-            owner,
-            options,
-            Some(old),
-            None,
-            &[],
-            &table,
-        )?;
+        let old = Some(old);
+        let prepare = || self.prepare(context, timeout, owner, options, old, None, &[], &table);
+        let apply = offload(prepare)?;
         drop(table);
         self.start(context, apply, lock).await.map(Some)
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     app::{App, RequestContext},
-    executor::{Table, TableQuery},
+    executor::{Table, TableQuery, offload},
     identity::Principal,
     model::{Error, Owner},
 };
@@ -78,7 +78,7 @@ impl App {
         }
         let current = self.run_query(context, TableQuery).await?.value;
         let report = |table| self.report_of(context, table, &current);
-        Ok(tables.into_iter().map(report).collect())
+        Ok(offload(|| tables.into_iter().map(report).collect()))
     }
 
     /// The declared table of an owner.
@@ -89,7 +89,7 @@ impl App {
     ) -> Result<TableReport, Error> {
         let table = self.visible_table(context, owner)?;
         let current = self.run_query(context, TableQuery).await?.value;
-        Ok(self.report_of(context, table, &current))
+        Ok(offload(|| self.report_of(context, table, &current)))
     }
 
     /// The operations that would make the services of an owner what its table declares.
@@ -100,7 +100,7 @@ impl App {
     ) -> Result<ApplyReport, Error> {
         let table = self.visible_table(context, &owner)?;
         let current = self.run_query(context, TableQuery).await?.value;
-        self.drift_of(context, &table, &current)
+        offload(|| self.drift_of(context, &table, &current))
     }
 
     /// The table of an owner, if the principal may read it.

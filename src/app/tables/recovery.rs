@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     app::{App, RequestContext, RequestId},
-    executor::{CommandResult, ServicesQuery, Table, TableQuery},
+    executor::{CommandResult, ServicesQuery, Table, TableQuery, offload},
     model::{Adopt, Error, OnFailure, Owner},
 };
 
@@ -119,7 +119,7 @@ impl App {
             return Ok(());
         }
         let table = self.run_query(&context, TableQuery).await?.value;
-        let undo = undo_steps(&table, &pending.touched);
+        let undo = offload(|| undo_steps(&table, &pending.touched));
         tracing::warn!(
             %owner,
             apply_id = pending.apply_id,
@@ -203,16 +203,14 @@ impl App {
     ) -> Result<(), Error> {
         let declared = new.clone();
         let services = declared.as_ref().map(|table| table.target());
-        let apply = self.prepare(
-            context,
-            timeout,
-            owner.clone(),
-            options,
-            old,
-            new,
-            &services.unwrap_or_default(),
-            current,
-        )?;
+        let services = services.unwrap_or_default();
+        let owner = owner.clone();
+        let prepare = || {
+            self.prepare(
+                context, timeout, owner, options, old, new, &services, current,
+            )
+        };
+        let apply = offload(prepare)?;
         let report = self.run_to_end(apply, lock).await?;
         report.failure.map_or(Ok(()), Err)
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{pending::Pending, report::ApplyOutcome};
 use crate::{
+    executor::offload,
     model::{Error, Etag, EtagScope, Owner, Reason, ServerKey, ServiceKey, TargetService},
     store::{Collection, Store, StoreError, WriteBatch},
 };
@@ -223,7 +224,7 @@ impl Registry {
     /// Stores that an apply is about to change the kernel's table.
     pub(super) async fn begin(&self, owner: &Owner, pending: &Pending) -> Result<(), Error> {
         let mut batch = WriteBatch::new();
-        batch.put(&PENDING, owner.as_str(), pending)?;
+        offload(|| batch.put(&PENDING, owner.as_str(), pending))?;
         self.store.write(batch).await?;
         self.change(|tables| tables.applying.insert(owner.clone()));
         Ok(())
@@ -241,10 +242,12 @@ impl Registry {
         changed: Vec<(Owner, Option<DeclaredTable>)>,
     ) -> Result<(), StoreError> {
         let mut batch = WriteBatch::new();
-        for (owner, table) in &changed {
-            let old = self.table(owner);
-            write(&mut batch, owner, old.as_deref(), table.as_ref())?;
-        }
+        offload(|| {
+            changed.iter().try_for_each(|(owner, table)| {
+                let old = self.table(owner);
+                write(&mut batch, owner, old.as_deref(), table.as_ref())
+            })
+        })?;
         if let Some((owner, _)) = changed.last() {
             batch.delete(&PENDING, owner.as_str())?;
         }

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     app::{App, RequestContext, attempt::event},
     audit::{Changes, Event, Outcome},
-    executor::{CommandResult, Table, TableQuery},
+    executor::{CommandResult, Table, TableQuery, offload},
     identity::Verb,
     model::{Adopt, Error, Etag, OnFailure, Op, Owner, Reason, ServiceKey, TargetService},
     store::StoreError,
@@ -250,7 +250,7 @@ impl Apply {
         }
         let steps = std::mem::take(&mut self.plan.steps);
         if !steps.is_empty() {
-            let pending = self.pending(&steps);
+            let pending = offload(|| self.pending(&steps));
             self.app.tables.begin(&self.owner, &pending).await?;
         }
         self.report.outcome = match steps.is_empty() {
