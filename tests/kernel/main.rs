@@ -19,6 +19,7 @@ mod common;
 mod concurrent;
 mod controller;
 mod convert;
+mod drain;
 mod edges;
 mod examples;
 mod fake_differential;

@@ -2,11 +2,6 @@
 //! daemon at any instant of an apply.
 
 use std::{
-    fs,
-    io::{Read, Write},
-    net::TcpStream,
-    path::{Path, PathBuf},
-    process::Command,
     sync::mpsc,
     time::{Duration, Instant},
 };
@@ -14,30 +9,16 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    Namespace,
+    Folder, Namespace, Random,
     api::Api,
-    daemon::{ADDRESS, Daemon},
+    daemon::{Daemon, is_acknowledged},
     lists, rules, until,
 };
 
 /// Services by the last byte of their address, each with servers by theirs, and their weights.
 type Table = Vec<(u8, Vec<(u8, u32)>)>;
 
-/// Numbers without a pattern, the same in each run.
-struct Random(u64);
-
-/// A folder that is removed at the end.
-struct Folder(PathBuf);
-
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (self.0 >> 33) % limit
-    }
-
     fn table(&mut self) -> Table {
         let services = (1..8).filter(|_| self.below(2) == 0).collect::<Vec<u8>>();
         let server = |random: &mut Self, n| {
@@ -49,12 +30,6 @@ impl Random {
             (n, servers.collect())
         };
         services.into_iter().map(service).collect()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -186,36 +161,13 @@ fn any_table_can_follow_any_other_on_the_kernel() {
 }
 
 /// The daemon with its state in a folder.
-fn daemon(folder: &Path, interrupted: &str) -> Daemon {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ipvsd"));
-    command.env("IPVSD_STATE_DIR", folder);
-    command.env("IPVSD_TABLES_INTERRUPTED", interrupted);
-    Daemon::of(command)
-}
-
-/// Sends an apply, and returns whether it was acknowledged before the connection ended.
-fn is_acknowledged(table: &Table) -> bool {
-    let body = body(table).to_string();
-    let request = format!(
-        "PUT /v1/tables/k8s?max_deletes=100%25 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let Ok(mut stream) = TcpStream::connect(ADDRESS) else {
-        return false;
-    };
-    let mut response = Vec::new();
-    let sent = stream.write_all(request.as_bytes());
-    sent.is_ok()
-        && stream.read_to_end(&mut response).is_ok()
-        && response.starts_with(b"HTTP/1.1 200")
+fn daemon(folder: &Folder, interrupted: &str) -> Daemon {
+    Daemon::with_state(folder, &[("IPVSD_TABLES_INTERRUPTED", interrupted)])
 }
 
 #[test]
 fn an_apply_is_complete_or_undone_whenever_the_daemon_is_killed() {
-    let folder = format!("ipvsd-kernel-tables-{}", std::process::id());
-    let folder = Folder(std::env::temp_dir().join(folder));
-    fs::create_dir_all(&folder.0).unwrap();
+    let folder = Folder::new("tables");
     let namespace = Namespace::new();
     let mut random = Random(11);
     let (mut before, mut interrupted) = (Table::new(), 0);
@@ -224,12 +176,13 @@ fn an_apply_is_complete_or_undone_whenever_the_daemon_is_killed() {
         let table = random.table();
         // From before the apply to after its end, on a slow kernel too.
         let delay = Duration::from_micros(random.below(20_000));
-        let running = namespace.run(|| daemon(&folder.0, mode));
+        let running = namespace.run(|| daemon(&folder, mode));
         let (sender, acknowledged) = mpsc::channel();
         namespace.spawn({
             let table = table.clone();
             move || {
-                let _ = sender.send(is_acknowledged(&table));
+                let path = "/v1/tables/k8s?max_deletes=100%25";
+                let _ = sender.send(is_acknowledged("PUT", path, &body(&table)));
             }
         });
         let end = Instant::now() + delay;
@@ -239,7 +192,7 @@ fn an_apply_is_complete_or_undone_whenever_the_daemon_is_killed() {
         drop(running);
         let is_acknowledged = acknowledged.recv().unwrap();
         let found = namespace.run(|| {
-            let api = Api::of(daemon(&folder.0, mode));
+            let api = Api::of(daemon(&folder, mode));
             until("the table is in sync or does not exist", || {
                 match api.fetch("/v1/tables/k8s") {
                     (404, _) => Ok(()),

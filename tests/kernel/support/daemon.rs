@@ -1,11 +1,14 @@
 //! The daemon itself, as a process.
 
 use std::{
+    io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
 };
 
-use super::until;
+use serde_json::Value;
+
+use super::{Folder, until};
 
 /// `ipvsd` in the namespace of the thread that started it; it ends with this.
 pub struct Daemon(Child);
@@ -18,6 +21,14 @@ impl Daemon {
     pub fn start(args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ipvsd"));
         command.args(args);
+        Self::of(command)
+    }
+
+    /// Starts it with its state in a folder, and these variables.
+    pub fn with_state(folder: &Folder, variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ipvsd"));
+        command.env("IPVSD_STATE_DIR", &folder.0);
+        command.envs(variables.iter().copied());
         Self::of(command)
     }
 
@@ -53,4 +64,23 @@ impl Drop for Daemon {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Sends a write, and returns whether it was acknowledged before the connection ended: a daemon may be killed
+/// meanwhile.
+pub fn is_acknowledged(method: &str, path: &str, body: &Value) -> bool {
+    let body = body.to_string();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let Ok(mut stream) = TcpStream::connect(ADDRESS) else {
+        return false;
+    };
+    let mut response = Vec::new();
+    let sent = stream.write_all(request.as_bytes());
+    sent.is_ok()
+        && stream.read_to_end(&mut response).is_ok()
+        && response.starts_with(b"HTTP/1.1 20")
 }

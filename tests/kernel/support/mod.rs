@@ -23,8 +23,9 @@ pub mod translate;
 pub mod world;
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::Write,
+    path::PathBuf,
     process::{Command, Output, Stdio},
     sync::Arc,
     thread,
@@ -43,6 +44,38 @@ pub const SOON: Duration = Duration::from_secs(30);
 /// A network namespace of the running kernel, with `lo` up.
 #[derive(Debug)]
 pub struct Namespace(File);
+
+/// A folder that is removed at the end.
+pub struct Folder(pub PathBuf);
+
+/// Numbers without a pattern, the same in each run.
+pub struct Random(pub u64);
+
+impl Folder {
+    /// Creates a folder, whose name has this in it.
+    pub fn new(name: &str) -> Self {
+        let name = format!("ipvsd-kernel-{name}-{}", std::process::id());
+        let folder = Self(std::env::temp_dir().join(name));
+        fs::create_dir_all(&folder.0).unwrap();
+        folder
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Random {
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.0 >> 33) % limit
+    }
+}
 
 impl Namespace {
     /// Creates a namespace, which ends with the last thread, process and handle in it.
