@@ -174,7 +174,7 @@ async fn a_ramp_is_created_shown_and_deleted() {
 #[tokio::test]
 async fn pages_end_before_a_response_is_too_long_and_members_that_do_not_fit_are_counted() {
     let options = ipvsd::grpc::GrpcOptions {
-        max_response_bytes: 400,
+        max_response_bytes: 300,
         ..Limits::default().grpc_options()
     };
     let mut daemon = start_daemon_with(options, AppOptions::default()).await;
