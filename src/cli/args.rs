@@ -11,12 +11,13 @@ use jiff::Timestamp;
 use super::{
     document::Input,
     error::CliError,
+    hold_args::{DrainArgs, Ended, RampArgs},
     options::{GLOBAL_OPTIONS, GlobalOption, Options},
     reference::summary,
     table_args::{ApplyArgs, ConvertArgs, DiffArgs, ExportArgs, TablesArgs},
     times,
 };
-use crate::model::is_hidden;
+use crate::model::{HoldId, is_hidden};
 
 /// A command line with a subcommand.
 #[derive(Debug)]
@@ -67,6 +68,25 @@ pub(super) enum Subcommand {
     Convert(ConvertArgs),
     /// Print the JSON Schema of the file that apply accepts, for editors
     Schema,
+    /// Give servers no new connections, and wait until they have none; exit code 4: deadline
+    Drain(DrainArgs),
+    /// End drains: the servers get their weights again
+    Undrain {
+        /// Address or id of a server, or id of a drain
+        #[arg(value_name = "SERVER|ID")]
+        drain: Ended,
+    },
+    /// List the drains with their connections; those that have ended are kept for a day
+    Drains,
+    /// Change the weight of a server in steps, and wait until it is reached
+    Ramp(RampArgs),
+    /// End a ramp: the server gets its last weight at once
+    Unramp {
+        /// Id of the ramp
+        id: HoldId,
+    },
+    /// List the ramps; those that have ended are kept for a day
+    Ramps,
     /// List configured directors and their status
     Directors,
     /// Show as whom the director recognises this user: name, kind of credential, role and scope

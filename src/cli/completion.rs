@@ -2,6 +2,7 @@
 //! for each completion, so that values come from the configuration and from the director.
 
 use std::{
+    collections::BTreeSet,
     env,
     ffi::OsString,
     io::{self, Write},
@@ -81,27 +82,27 @@ pub(super) fn grammar(words: &[OsString]) -> clap::Command {
         .mut_arg("director", |arg| {
             arg.add(ArgValueCandidates::new(directors))
         })
-        .mut_subcommand("can-i", |can_i| {
-            let words = words.to_vec();
-            can_i.mut_arg("service", |arg| {
-                arg.add(ArgValueCandidates::new(move || service_ids(&words)))
-            })
-        })
-        .mut_subcommand("audit", |audit| {
-            let words = words.to_vec();
-            audit.mut_arg("service", |arg| {
-                arg.add(ArgValueCandidates::new(move || service_ids(&words)))
-            })
-        })
-        .mut_subcommand("apply", |apply| with_owners(apply, words))
-        .mut_subcommand("diff", |diff| with_owners(diff, words))
-        .mut_subcommand("export", |export| with_owners(export, words))
-        .mut_subcommand("convert", |convert| with_owners(convert, words))
+        .mut_subcommand("can-i", |can_i| with(can_i, "service", service_ids, words))
+        .mut_subcommand("audit", |audit| with(audit, "service", service_ids, words))
+        .mut_subcommand("apply", |apply| with(apply, "owner", owners, words))
+        .mut_subcommand("diff", |diff| with(diff, "owner", owners, words))
+        .mut_subcommand("export", |export| with(export, "owner", owners, words))
+        .mut_subcommand("convert", |convert| with(convert, "owner", owners, words))
         .mut_subcommand("tables", |tables| {
             tables
-                .mut_subcommand("show", |show| with_owners(show, words))
-                .mut_subcommand("delete", |delete| with_owners(delete, words))
+                .mut_subcommand("show", |show| with(show, "owner", owners, words))
+                .mut_subcommand("delete", |delete| with(delete, "owner", owners, words))
         })
+        .mut_subcommand("drain", |drain| {
+            let drain = with(drain, "server", server_ids, words);
+            with(drain, "services", service_ids, words)
+        })
+        .mut_subcommand("undrain", |undrain| with(undrain, "drain", drains, words))
+        .mut_subcommand("ramp", |ramp| {
+            let ramp = with(ramp, "service", service_ids, words);
+            with(ramp, "server", server_ids, words)
+        })
+        .mut_subcommand("unramp", |unramp| with(unramp, "id", ramps, words))
         .mut_subcommand("settings", |settings| {
             settings.mut_arg("settings", |arg| {
                 arg.add(ArgValueCandidates::new(setting_names))
@@ -109,11 +110,16 @@ pub(super) fn grammar(words: &[OsString]) -> clap::Command {
         })
 }
 
-/// A subcommand whose argument `owner` is the owner of a declared table.
-fn with_owners(subcommand: clap::Command, words: &[OsString]) -> clap::Command {
+/// A subcommand with an argument whose values the director has.
+fn with(
+    subcommand: clap::Command,
+    name: &'static str,
+    candidates: fn(&[OsString]) -> Candidates,
+    words: &[OsString],
+) -> clap::Command {
     let words = words.to_vec();
-    subcommand.mut_arg("owner", |arg| {
-        arg.add(ArgValueCandidates::new(move || owners(&words)))
+    subcommand.mut_arg(name, |arg| {
+        arg.add(ArgValueCandidates::new(move || candidates(&words)))
     })
 }
 
@@ -249,6 +255,39 @@ fn owners(words: &[OsString]) -> Candidates {
     let tables = tables.unwrap_or_default().into_iter();
     tables
         .map(|table| CompletionCandidate::new(table.owner))
+        .collect()
+}
+
+/// The ids of the servers of the director.
+fn server_ids(words: &[OsString]) -> Candidates {
+    let entries = table(words);
+    let servers = entries.iter().flat_map(|entry| &entry.servers);
+    let keys: BTreeSet<_> = servers.map(|server| server.key).collect();
+    keys.into_iter()
+        .map(|key| CompletionCandidate::new(key.to_string()))
+        .collect()
+}
+
+/// The servers that drains of the director hold.
+fn drains(words: &[OsString]) -> Candidates {
+    let drains = target(words).and_then(|target| target.client.drains().ok());
+    let (drains, _) = drains.unwrap_or_default();
+    let active = drains.iter().filter(|drain| drain.is_active());
+    active
+        .map(|drain| CompletionCandidate::new(drain.server.to_string()))
+        .collect()
+}
+
+/// The ids of the ramps of the director that hold a server.
+fn ramps(words: &[OsString]) -> Candidates {
+    let ramps = target(words).and_then(|target| target.client.ramps().ok());
+    let (ramps, _) = ramps.unwrap_or_default();
+    let active = ramps.iter().filter(|ramp| ramp.is_active());
+    active
+        .map(|ramp| {
+            let help = format!("{} {}", ramp.service, ramp.server);
+            CompletionCandidate::new(ramp.id.to_string()).help(Some(help.into()))
+        })
         .collect()
 }
 

@@ -5,6 +5,7 @@ use std::{io, path::PathBuf};
 use crate::{
     client::{ClientError, EndpointError, FileError},
     ipvsadm::ParseError,
+    model::{DrainTarget, HoldId},
 };
 
 /// Error of a command. Rejections by the kernel are not errors here: they are reported with
@@ -219,6 +220,14 @@ pub enum CliError {
     /// `--all` with the plan of a table.
     #[error("--all: a plan is made for one director")]
     AllHasNoPlan,
+    /// No drain of a server to end.
+    #[error("{server} has no drain{}", wider_drain(wider))]
+    NotDrained {
+        /// The server or address.
+        server: DrainTarget,
+        /// The drain of all ports of its address.
+        wider: Option<HoldId>,
+    },
     /// A response without settings.
     #[error("the director has no settings of IPVS, or is not ipvsd")]
     NoSettings,
@@ -251,6 +260,13 @@ pub enum CliError {
 fn quoted(names: &[String]) -> String {
     let names: Vec<_> = names.iter().map(|name| format!("{name:?}")).collect();
     names.join(", ")
+}
+
+fn wider_drain(id: &Option<HoldId>) -> String {
+    let text = |id| {
+        format!(" of its own; `ipvsctl undrain {id}` ends the one of all ports of its address")
+    };
+    id.map_or_else(String::new, text)
 }
 
 // === impl CliError ===

@@ -35,6 +35,7 @@ fn hint(error: &ClientError) -> Option<String> {
                 // The hints name parameters of the API.
                 Some(Reason::ServiceOwned | Reason::TooManyDeletes) => hint
                     .replace("adopt=", "--adopt ")
+                    .replace("then=", "--then ")
                     .replace("send max_deletes=", "--max-deletes "),
                 _ => hint,
             }

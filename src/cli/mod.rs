@@ -18,6 +18,8 @@ mod export;
 mod fanout;
 mod help;
 mod hints;
+mod hold_args;
+mod holds;
 mod info;
 mod input;
 mod keepalived;
@@ -44,6 +46,7 @@ mod target;
 mod times;
 mod token;
 mod version;
+mod wait;
 mod watch;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::{
     access::{self, AuditReport},
     connections::{self, ConnectionReport},
     error::CliError,
-    export, info, list,
+    export, holds, info, list,
     options::Format,
     output::{eprint_line, write_json},
     settings, tables,
@@ -49,6 +49,10 @@ pub(super) enum ReadCommand {
     Tables,
     /// `tables show`
     DeclaredTable(Owner),
+    /// `drains`
+    Drains,
+    /// `ramps`
+    Ramps,
     /// `export`, of one owner or of all services.
     Export(Option<Owner>),
 }
@@ -119,6 +123,8 @@ fn write(
         ReadCommand::Audit(report) => report.write(client, format, out),
         ReadCommand::Tables => tables::list(client, format, out),
         ReadCommand::DeclaredTable(owner) => tables::show(client, owner, format, out),
+        ReadCommand::Drains => holds::list_drains(client, format, out),
+        ReadCommand::Ramps => holds::list_ramps(client, format, out),
         ReadCommand::Export(owner) => export::write(client, owner.as_ref(), format, out),
     }
     .map(|()| 0)

@@ -1,7 +1,7 @@
 //! Documentation that the help and the manual page share.
 
 /// Example command lines, with what they do.
-pub(super) const EXAMPLES: [(&str, &str); 18] = [
+pub(super) const EXAMPLES: [(&str, &str); 20] = [
     (
         "ipvsctl -A -t 192.0.2.1:80 -s rr",
         "add a virtual service with round robin",
@@ -55,6 +55,14 @@ pub(super) const EXAMPLES: [(&str, &str); 18] = [
     (
         "ipvsctl connections --count-by state",
         "count connections by state",
+    ),
+    (
+        "ipvsctl drain 192.168.10.1 --deadline 300",
+        "take a server out of service",
+    ),
+    (
+        "ipvsctl undrain 192.168.10.1",
+        "give it new connections again",
     ),
     (
         "ipvsctl watch --initial",
@@ -124,7 +132,7 @@ token_file = \"/etc/ipvsctl/token\" # or token = \"ipvsd_...\"
 ";
 
 /// Exit codes. 0, 1, 2 and 255 are those of ipvsadm.
-pub(super) const EXIT_STATUS: [(&str, &str); 5] = [
+pub(super) const EXIT_STATUS: [(&str, &str); 9] = [
     ("0", "Success."),
     (
         "1",
@@ -141,6 +149,19 @@ pub(super) const EXIT_STATUS: [(&str, &str); 5] = [
         "3",
         "The outcome of a change is unknown: it was sent, but the reply was lost. The message has the \
          command that shows whether the change was made.",
+    ),
+    ("4", "Of drain: there were connections at its deadline."),
+    (
+        "5",
+        "Of drain and ramp: it was ended before (cancelled, superseded).",
+    ),
+    (
+        "6",
+        "Of drain and ramp: --wait-timeout is over, and it goes on.",
+    ),
+    (
+        "130",
+        "Of drain and ramp: interrupted by ^C while it waited (143: by SIGTERM). The drain or ramp goes on.",
     ),
     (
         "255",

@@ -8,7 +8,7 @@ use super::{
     completion, convert, directors,
     error::CliError,
     fanout::read,
-    help, man,
+    help, holds, man,
     names::SystemResolver,
     options::{Color, GLOBAL_OPTIONS, Options},
     output::{Stdout, report_error},
@@ -127,11 +127,7 @@ fn run_subcommand(words: &[String], out: &mut Stdout, color: &mut Color) -> Resu
         Subcommand::Connections(args) => {
             return read(&options, out, &ReadCommand::Connections(args.into()));
         }
-        Subcommand::Watch(args) => {
-            options.reject_all()?;
-            let target = Target::select(&options)?;
-            return watch::run(&target.client, args, options.format, out);
-        }
+        Subcommand::Watch(args) => return watch::run(args, &options, out),
         Subcommand::Save { full: false } => {
             return read(&options, out, &ReadCommand::SaveRestorable);
         }
@@ -148,6 +144,12 @@ fn run_subcommand(words: &[String], out: &mut Stdout, color: &mut Color) -> Resu
         }
         Subcommand::Convert(args) => convert::run(args, &options, out)?,
         Subcommand::Schema => write!(out, "{SCHEMA}")?,
+        Subcommand::Drain(args) => return holds::drain(args, &options, out),
+        Subcommand::Undrain { drain } => return holds::undrain(drain, &options, out),
+        Subcommand::Drains => return read(&options, out, &ReadCommand::Drains),
+        Subcommand::Ramp(args) => return holds::ramp(args, &options, out),
+        Subcommand::Unramp { id } => return holds::unramp(id, &options, out),
+        Subcommand::Ramps => return read(&options, out, &ReadCommand::Ramps),
         Subcommand::Directors => return directors::show(&options, out),
         Subcommand::Whoami => return read(&options, out, &ReadCommand::Whoami),
         Subcommand::CanI { verb, service } => {

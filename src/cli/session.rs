@@ -206,10 +206,13 @@ impl<'a> Session<'a> {
     ) -> Result<Option<RestoreDifference>, CliError> {
         let client = &self.target.client;
         let mut difference = None;
-        let mut progress = Progress::new(reporter.commands.len());
+        let mut progress = Progress::of_commands(reporter.commands.len());
         for event in client.restore_text(text, mode, stop, self.options.dry_run)? {
             match event? {
-                RestoreEvent::Progress { done, total } => progress.update(done, total),
+                RestoreEvent::Progress { done, total } => {
+                    let percent = done * 100 / total.max(1);
+                    progress.show(format_args!("{done} of {total} commands, {percent} %"));
+                }
                 RestoreEvent::Refused(refused) => {
                     progress.clear();
                     if let Some(op) = repeated

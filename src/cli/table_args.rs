@@ -125,7 +125,7 @@ pub(super) enum Format {
 }
 
 /// Parses a word of a list. clap refuses others.
-fn words<T: Copy + Default + Send + Sync + 'static>(
+pub(super) fn words<T: Copy + Default + Send + Sync + 'static>(
     words: &'static [(&'static str, T)],
 ) -> impl TypedValueParser<Value = T> {
     let names = words.iter().map(|(word, _)| *word);

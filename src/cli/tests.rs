@@ -135,6 +135,8 @@ fn values_that_are_known_here_are_completed() {
         (&["apply", "--on-failure", "s"], "stop"),
         (&["diff", "--adopt", "u"], "unmanaged"),
         (&["tables", "sh"], "show"),
+        (&["drain", "192.0.2.1", "--then", "r"], "remove"),
+        (&["undr"], "undrain"),
         (&["rest"], "restore"),
         (&["who"], "whoami"),
         (&["token", "cr"], "create"),

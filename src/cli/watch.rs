@@ -7,19 +7,18 @@ use serde_json::{Map, Value};
 use super::{
     args::WatchArgs,
     error::CliError,
-    options::Format,
+    options::{Format, Options},
     output::{eprint_line, write_json},
+    target::Target,
 };
-use crate::client::{Client, WatchEvent, WatchQuery};
+use crate::client::{WatchEvent, WatchQuery};
 
 /// Prints events until the watch ends, which is a failure.
-pub(super) fn run(
-    client: &Client,
-    args: WatchArgs,
-    format: Format,
-    out: &mut dyn Write,
-) -> Result<u8, CliError> {
-    for event in client.watch(&args.into())? {
+pub(super) fn run(args: WatchArgs, options: &Options, out: &mut dyn Write) -> Result<u8, CliError> {
+    options.reject_all()?;
+    let format = options.format;
+    let target = Target::select(options)?;
+    for event in target.client.watch(&args.into())? {
         let event = event?;
         match format {
             Format::Table => write_line(&event, out)?,

@@ -49,6 +49,7 @@ mod access;
 mod blocking;
 mod buffered;
 mod connect;
+mod drains;
 mod endpoint;
 mod error;
 mod etag;
@@ -71,6 +72,7 @@ mod write;
 pub use self::{
     access::{AuditQuery, AuditRecord, Decision, Principal, ScopeRule},
     blocking::Client,
+    drains::{Drain, DrainMember, Ramp},
     endpoint::{Endpoint, EndpointError},
     error::{ClientError, Problem, ProblemReason},
     etag::{EntityTag, EntityTagError},

@@ -253,7 +253,7 @@ impl Client {
     }
 
     /// Reads all pages of a list.
-    fn pages(&self, path: &str) -> Result<Vec<Vec<u8>>, ClientError> {
+    pub(super) fn pages(&self, path: &str) -> Result<Vec<Vec<u8>>, ClientError> {
         self.pages_while(path, PAGE_SIZE, |_| Ok(true))
     }
 

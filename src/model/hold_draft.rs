@@ -24,13 +24,16 @@ pub struct DrainDraft {
 }
 
 /// A valid request for a drain.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DrainRequest {
     /// What it covers.
+    #[serde(rename = "server")]
     pub target: DrainTarget,
     /// In these services; `None`: in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub services: Option<Vec<ServiceKey>>,
-    /// Seconds until it stops waiting; `None`: it waits.
+    /// Seconds until it stops waiting, 1 to 2,678,400; `None`: it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline_seconds: Option<u32>,
     /// What follows.
     pub then: Then,
@@ -66,7 +69,7 @@ pub struct RampDraft {
 }
 
 /// A valid request for a ramp.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct RampRequest {
     /// The service.
     pub service: ServiceKey,
@@ -74,16 +77,14 @@ pub struct RampRequest {
     pub server: ServerKey,
     /// The weight in the end, which is the intended one from the begin.
     pub to: u32,
-    /// Seconds until then.
+    /// Seconds until then, 1 to 2,678,400.
     pub over_seconds: u32,
-    /// Number of steps.
+    /// Number of steps, 1 to 1000. Default [`RampRequest::STEPS`].
     pub steps: u32,
 }
 
 /// Longest time of a drain or ramp: 31 days.
 const MAX_SECONDS: u32 = 31 * 24 * 3600;
-/// Steps of a ramp by default.
-const DEFAULT_STEPS: i64 = 20;
 
 // === impl DrainRequest ===
 
@@ -101,6 +102,8 @@ impl RampRequest {
     pub const MAX_SECONDS: u32 = MAX_SECONDS;
     /// Most steps.
     pub const MAX_STEPS: u32 = 1000;
+    /// Steps by default.
+    pub const STEPS: u32 = 20;
 }
 
 // === impl DrainDraft ===
@@ -178,7 +181,7 @@ impl RampDraft {
                     &mut violations,
                 )
             });
-        let steps = self.steps.unwrap_or(DEFAULT_STEPS);
+        let steps = self.steps.unwrap_or(RampRequest::STEPS.into());
         let steps = within(steps, 1, RampRequest::MAX_STEPS, "steps", &mut violations);
         match (service, server, to, over_seconds, steps) {
             (Some(service), Some(server), Some(to), Some(over_seconds), Some(steps)) => {

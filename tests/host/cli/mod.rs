@@ -7,6 +7,7 @@ mod configuration;
 mod convert;
 mod credentials;
 pub mod daemon;
+mod drains;
 mod lost;
 mod memory;
 mod names;

@@ -2,6 +2,7 @@
 //! refused.
 
 mod director;
+mod drains;
 mod requests;
 mod tables;
 
