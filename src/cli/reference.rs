@@ -50,7 +50,7 @@ pub(super) const EXAMPLES: [(&str, &str); 20] = [
     ),
     (
         "ipvsctl convert keepalived.conf >web.yaml",
-        "write the services of keepalived as such a file",
+        "write keepalived's services as such a file",
     ),
     (
         "ipvsctl connections --count-by state",
