@@ -94,8 +94,7 @@ pub(super) fn server_in_order(nest: &[u8], service: Family) -> Option<Server> {
     ] = PLACES;
     let family = family_from(u16::from_ne_bytes(value(fixed, family)?));
     let number = |place| value(fixed, place).map(u32::from_ne_bytes);
-    let (stats, rates) = counters_in(second.1);
-    let weight = number(weight)?;
+    let ((stats, rates), weight) = (counters_in(second.1), number(weight)?);
     Some(Server {
         key: ServerKey {
             address: read_address(family.unwrap_or(service), fixed.get(PLACES[0]..)?)?,

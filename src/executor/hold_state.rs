@@ -6,7 +6,6 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-
 use serde::{Deserialize, Serialize};
 
 use crate::model::{DrainTarget, Hold, HoldId, HoldKind, Op, ServerConfig, ServerKey, ServiceKey};

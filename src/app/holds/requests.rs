@@ -51,31 +51,10 @@ impl App {
             principal.may(Verb::Drain, Some(*service), dry_run)?;
         }
         let found = self.servers_to_drain(context, &request).await?;
-        let services: BTreeSet<_> = found.iter().map(|(service, _)| *service).collect();
-        let verbs = match request.then {
-            Then::Keep => &[Verb::Drain][..],
-            Then::Remove => &[Verb::Drain, Verb::DeleteServer],
-        };
-        for verb in verbs {
-            // Those that appear later are not within a scope.
-            for service in &services {
-                principal.may(*verb, Some(*service), dry_run)?;
-            }
-        }
+        let services = permitted_services(context, &request, &found)?;
         if request.then == Then::Remove {
             self.refuse_declared(&found)?;
         }
-        let is_open = request.services.is_none();
-        let may_all = principal.may(Verb::Drain, None, dry_run);
-        let services = match is_open && may_all.is_ok() {
-            true => None,
-            false if services.is_empty() => {
-                return Err(may_all
-                    .err()
-                    .unwrap_or_else(|| Error::invalid("services", "none of them has the server")));
-            }
-            false => Some(services.iter().copied().collect()),
-        };
         let drain = Drain {
             id: self.hold_registry.new_id(),
             server: request.target,
@@ -153,13 +132,12 @@ impl App {
 
     /// Refuses the removal of servers that a table declares.
     fn refuse_declared(&self, found: &Found) -> Result<(), Error> {
-        let claims = self.tables.claims();
         for (service, servers) in found {
-            let Some(owner) = claims.get(service) else {
-                continue;
-            };
-            let is_declared = |key: ServerKey| self.tables.declares_server(owner, *service, key);
-            if let Some(server) = servers.iter().find(|server| is_declared(server.key)) {
+            let owner = |server: &Server| self.tables.declarer(*service, server.key);
+            let declared = servers
+                .iter()
+                .find_map(|server| Some((server, owner(server)?)));
+            if let Some((server, owner)) = declared {
                 let detail = format!(
                     "the table of {owner} declares the server {} of {service}; nothing was changed",
                     server.key
@@ -426,6 +404,31 @@ fn about(
         DrainTarget::Address(address) => ServerKey { address, port: 0 },
     };
     (service, Some(server))
+}
+
+/// The services of a drain, if the principal may drain the servers that were found, and remove them if that is
+/// asked for. `None`: all services, also those that get such a server later, which are not within a scope.
+fn permitted_services(
+    context: &RequestContext,
+    request: &DrainRequest,
+    found: &Found,
+) -> Result<Option<Vec<ServiceKey>>, Error> {
+    let verbs = match request.then {
+        Then::Keep => &[Verb::Drain][..],
+        Then::Remove => &[Verb::Drain, Verb::DeleteServer],
+    };
+    let may = |service| -> Result<(), Error> {
+        let mut decisions = verbs.iter();
+        decisions.try_for_each(|verb| context.principal.may(*verb, service, context.dry_run))
+    };
+    for (service, _) in found {
+        may(Some(*service))?;
+    }
+    match may(None) {
+        Ok(()) if request.services.is_none() => Ok(None),
+        Err(refusal) if found.is_empty() => Err(refusal),
+        _ => Ok(Some(found.iter().map(|(service, _)| *service).collect())),
+    }
 }
 
 /// The drain that a dry run shows.

@@ -244,6 +244,10 @@ impl App {
         let members = drain.members.iter();
         for member in members.filter(|member| member.state != MemberState::Superseded) {
             let (service, server) = (member.service, member.server);
+            if let Some(owner) = self.tables.declarer(service, server) {
+                tracing::info!(%service, %server, %owner, "not removed: a table declares it now");
+                continue;
+            }
             self.delete_server(&context, service, server, true, Guard::None)
                 .await?;
         }

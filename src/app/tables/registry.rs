@@ -180,18 +180,14 @@ impl Registry {
         error.map_or(Ok(()), |error| Err(error.clone().into()))
     }
 
-    /// Whether the table of an owner declares a server.
-    pub(in crate::app) fn declares_server(
-        &self,
-        owner: &Owner,
-        service: ServiceKey,
-        server: ServerKey,
-    ) -> bool {
-        let table = self.table(owner);
-        let declared = table
-            .as_ref()
-            .and_then(|table| table.services.get(&service));
-        declared.is_some_and(|declared| declared.servers.iter().any(|one| one.key == server))
+    /// The owner whose table declares a server.
+    pub(in crate::app) fn declarer(&self, service: ServiceKey, server: ServerKey) -> Option<Owner> {
+        let owner = self.claims().get(&service)?.clone();
+        let table = self.table(&owner)?;
+        let mut servers = table.services.get(&service)?.servers.iter();
+        servers
+            .any(|declared| declared.key == server)
+            .then_some(owner)
     }
 
     /// Whether there may be a table of an owner.
