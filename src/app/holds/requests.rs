@@ -70,20 +70,15 @@ impl App {
         if let Some(same) = self.same_drain(&drain) {
             return Ok((same, false));
         }
-        if !dry_run {
-            self.hold_registry
-                .check_drain(found.iter().map(|(_, servers)| servers.len()).sum())?;
+        if dry_run {
+            return Ok((planned(drain, &found), true));
         }
-        let created = match dry_run {
-            true => planned(drain, &found),
-            false => {
-                let (app, context) = (self.clone(), context.clone());
-                let services = found.into_iter().map(|(service, _)| service).collect();
-                let work = async move { app.begin_drain(&context, drain, services).await };
-                self.to_its_end(work).await?
-            }
-        };
-        Ok((created, true))
+        let members = found.iter().map(|(_, servers)| servers.len());
+        self.hold_registry.check_drain(members.sum())?;
+        let (app, context) = (self.clone(), context.clone());
+        let services = found.into_iter().map(|(service, _)| service).collect();
+        let work = async move { app.begin_drain(&context, drain, services).await };
+        Ok((self.to_its_end(work).await?, true))
     }
 
     /// The servers that a drain would hold now. An error if a service that is named lacks the server.
