@@ -140,6 +140,11 @@ impl Holds {
         self.read(|state| state.held.get(&member).cloned())
     }
 
+    /// The number of servers whose weight is held.
+    pub fn held_count(&self) -> usize {
+        self.read(|state| state.held.len())
+    }
+
     /// Whether a hold has a member.
     pub fn has(&self, member: Member, id: HoldId) -> bool {
         let held = self.held(member);

@@ -140,7 +140,9 @@ impl HoldRegistry {
             all.ramps.values().filter(|ramp| ramp.is_active()).count()
         };
         self.available()?;
-        within(ramps + 1, MAX_RAMPS, "active ramps", "ramps")
+        within(ramps + 1, MAX_RAMPS, "active ramps", "ramps")?;
+        let held = self.holds.held_count();
+        within(held + 1, MAX_HELD, "servers whose weight is held", "drains")
     }
 
     /// Whether something can be stored.

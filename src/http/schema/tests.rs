@@ -122,7 +122,7 @@ fn the_schema_of_a_server_has_the_fields_of_its_json() {
 
 #[test]
 fn the_schemas_of_drains_and_ramps_have_the_fields_of_their_json() {
-    let time = Some(jiff::Timestamp::UNIX_EPOCH);
+    let time = jiff::Timestamp::UNIX_EPOCH;
     let service = "tcp-192.0.2.1-80".parse().unwrap();
     let server = server().key;
     let member = DrainMember {
@@ -144,8 +144,8 @@ fn the_schemas_of_drains_and_ramps_have_the_fields_of_their_json() {
         state: DrainState::Cancelled,
         members: vec![member],
         blockers: vec![],
-        create_time: time.unwrap(),
-        end_time: time,
+        create_time: time,
+        end_time: Some(time),
     };
     let drain = serde_json::to_value(drain).unwrap();
     assert_same("DrainMember", &[drain["members"][0].clone()], &[]);
@@ -160,8 +160,8 @@ fn the_schemas_of_drains_and_ramps_have_the_fields_of_their_json() {
         steps: 1,
         weight: 1,
         state: RampState::Done,
-        create_time: time.unwrap(),
-        end_time: time,
+        create_time: time,
+        end_time: Some(time),
     };
     assert_same("Ramp", &[serde_json::to_value(ramp).unwrap()], &["changed"]);
 }
