@@ -38,6 +38,8 @@ pub struct RequestContext {
     /// Whether a write is only planned: it is checked against the kernel's current state and
     /// returns the state that it would produce, but the kernel is not changed.
     pub dry_run: bool,
+    /// Whether it repeats a write whose outcome is unknown: what is as requested already counts as done.
+    pub resumed: bool,
     /// The span of the request in the log.
     pub span: RequestSpan,
     /// The memory that the requests of its connection may use; `None` without a connection.
@@ -52,6 +54,10 @@ pub struct CompleteRequest {
     /// The memory that the requests of its connection may use.
     pub budget: Budget,
 }
+
+/// Marks a request that is [resumed](RequestContext::resumed), as an extension of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Resumed;
 
 /// The span of a request in the log. It is made when something is logged in it: most reads log
 /// nothing. Without one, what is logged is in the current span.
@@ -113,6 +119,7 @@ impl RequestContext {
             deadline: start + timeout,
             max_age: Duration::ZERO,
             dry_run: false,
+            resumed: false,
             span: RequestSpan::default(),
             budget: None,
         }

@@ -8,12 +8,16 @@
 mod access;
 mod attempt;
 mod audit;
+mod batch;
 mod connections;
 mod context;
 mod holds;
+mod idempotency;
+mod idempotency_keys;
 mod info;
 mod list;
 mod list_request;
+mod operations;
 mod page_entries;
 mod pages;
 mod paging;
@@ -39,6 +43,7 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use holds::HoldRegistry;
+use idempotency_keys::IdempotencyKeys;
 use pages::PageCache;
 use tables::Registry;
 use tokio::sync::Semaphore;
@@ -47,13 +52,16 @@ use write::{TableLock, WritePath};
 pub use access::Permission;
 pub use audit::{AuditPage, ListAuditRecords};
 pub use connections::{ConnectionStream, Count};
-pub use context::{CompleteRequest, RequestContext, RequestId, RequestSpan};
+pub use context::{CompleteRequest, RequestContext, RequestId, RequestSpan, Resumed};
 pub use holds::{
     Drain, DrainMember, DrainState, HoldPage, ListHolds, MemberState, Ramp, RampState,
 };
+pub use idempotency::Once;
+pub use idempotency_keys::{Ended, KeyedRequest};
 pub use info::{InfoReport, KernelReport, SchedulerReport};
 pub use list::ServerPage;
 pub use list_request::{Filter, ListServers, ListServices};
+pub use operations::{ApplyOutcome, ApplyReport, Lost, OperationReport, OperationResult, Summary};
 pub use page_entries::PageEntries;
 pub use pages::ServicePage;
 pub use paging::{Order, OrderBy};
@@ -63,8 +71,7 @@ pub use rules_text::RulesText;
 pub use services::service_key;
 pub use stats::{StatsReport, StatsRequest, TopServer, TopService};
 pub use tables::{
-    ApplyOptions, ApplyOutcome, ApplyReport, DeclaredTable, Interrupted, LastApply, Lost,
-    OperationReport, OperationResult, RestoreOnStart, Summary, TableReport, TableState,
+    ApplyOptions, DeclaredTable, Interrupted, LastApply, RestoreOnStart, TableReport, TableState,
     TableStatus,
 };
 pub use types::{Answer, Guard, Written};
@@ -94,6 +101,7 @@ pub struct App {
     budget: Budget,
     tables: Arc<Registry>,
     hold_registry: Arc<HoldRegistry>,
+    idempotency: Arc<IdempotencyKeys>,
     watch: Arc<WatchCache>,
     options: Arc<AppOptions>,
 }
@@ -113,6 +121,8 @@ pub struct AppOptions {
     pub namespace: Option<String>,
     /// `netlink` or `fake`.
     pub kernel: String,
+    /// Idempotency keys that are kept; default 100000, 25 MB of memory.
+    pub max_idempotency_keys: usize,
 }
 
 /// Maximum age of the result that a readiness check uses.
@@ -142,6 +152,7 @@ impl App {
             budget: executor.budget,
             tables: Arc::new(Registry::empty()),
             hold_registry,
+            idempotency: Arc::default(),
             watch: executor.watch,
             options: Arc::new(options),
         }
@@ -151,7 +162,9 @@ impl App {
     pub fn with_store(self, store: Store) -> Result<Self, StoreError> {
         let holds = self.hold_registry.holds().clone();
         let hold_registry = Arc::new(HoldRegistry::load(holds, store.clone())?);
+        let max_keys = self.options.max_idempotency_keys;
         Ok(Self {
+            idempotency: Arc::new(IdempotencyKeys::load(store.clone(), max_keys)?),
             tables: Arc::new(Registry::load(store)?),
             write_path: self.write_path.with_holds(hold_registry.clone()),
             hold_registry,
@@ -243,6 +256,7 @@ impl Default for AppOptions {
             listed_servers: 1 << 17,
             namespace: None,
             kernel: "netlink".to_owned(),
+            max_idempotency_keys: 100_000,
         }
     }
 }

@@ -8,12 +8,13 @@ use super::{
 };
 use crate::{
     executor::{
-        Check, FoundServer, Nothing, Plan, ServerQuery, ServersQuery, ServiceQuery, Step,
-        Transaction, TypedQuery,
+        Check, FoundServer, Nothing, Plan, ServerQuery, ServersQuery, ServiceQuery,
+        ServiceWithServersQuery, Step, Transaction, TypedQuery,
     },
     identity::Verb,
     model::{
-        Error, Op, Server, ServerConfig, ServerDraft, ServerKey, ServiceEntry, ServiceKey, both,
+        Error, Op, Reason, Server, ServerConfig, ServerDraft, ServerKey, ServiceEntry, ServiceKey,
+        both,
     },
 };
 
@@ -54,8 +55,24 @@ impl App {
         let read_back = ServerQuery(service, server);
         let transaction =
             Transaction::new(Nothing, |()| Ok(plan), read_back).named("create_server");
-        self.write_server(context, Verb::CreateServer, service, server, transaction)
-            .await
+        let created = self
+            .write_server(context, Verb::CreateServer, service, server, transaction)
+            .await;
+        match created {
+            Err(error) if context.resumed && error.reason == Reason::ServerExists => {
+                let found = self.server(context, service, server).await?.value;
+                match found.config == config {
+                    true => Ok(Written {
+                        value: found,
+                        created: true,
+                        changed: false,
+                        server_order_differs: false,
+                    }),
+                    false => Err(error),
+                }
+            }
+            created => created,
+        }
     }
 
     /// Creates servers, all or none (ipvsadm -a), and returns them in the order of the drafts. Fails
@@ -68,17 +85,33 @@ impl App {
     ) -> Result<Written<Vec<Server>>, Error> {
         let servers = new_servers(&drafts, service, &[])?;
         let keys: Vec<_> = servers.iter().map(|server| server.key).collect();
+        let is_resumed = context.resumed;
         // In the order of the list, like a sequence of ipvsadm -a.
-        let steps = servers.iter();
-        let steps = steps.map(|server| create_server_step(service, server));
-        let plan = Plan::of(steps).creating();
-        let plan = move |found: &Option<Arc<ServiceEntry>>| match found {
-            Some(_) => Ok(plan),
-            None => Err(Error::service_not_found(service)),
+        let plan = move |found: &Option<Arc<ServiceEntry>>| {
+            let entry = found
+                .as_ref()
+                .ok_or_else(|| Error::service_not_found(service))?;
+            let done = entry.servers.iter().filter(|_| is_resumed);
+            let done: HashMap<_, _> = done.map(|server| (server.key, server.config)).collect();
+            let steps = servers.iter();
+            let steps = steps.filter(|server| done.get(&server.key) != Some(&server.config));
+            let steps = steps.map(|server| create_server_step(service, server));
+            Ok(Plan::of(steps).creating())
         };
-        let transaction = Transaction::new(ServiceQuery(service), plan, ServersQuery(service))
-            .named("create_servers");
-        let written = Written::from(self.write(context, Verb::CreateServer, transaction).await?);
+        let (read_back, name) = (ServersQuery(service), "create_servers");
+        let executed = match is_resumed {
+            true => {
+                let precondition = ServiceWithServersQuery(service);
+                let transaction = Transaction::new(precondition, plan, read_back).named(name);
+                self.write(context, Verb::CreateServer, transaction).await?
+            }
+            false => {
+                let precondition = ServiceQuery(service);
+                let transaction = Transaction::new(precondition, plan, read_back).named(name);
+                self.write(context, Verb::CreateServer, transaction).await?
+            }
+        };
+        let written = Written::from(executed);
         written.try_map(|found| {
             let found = found.ok_or_else(|| deleted_since(Error::service_not_found(service)))?;
             let found: HashMap<_, _> = found.iter().map(|server| (server.key, server)).collect();
@@ -128,7 +161,8 @@ impl App {
                 }
             })
         };
-        let transaction = transaction(service, server, guard, plan).named("replace_server");
+        let transaction =
+            transaction(service, server, guard, context.resumed, plan).named("replace_server");
         self.write_server(context, Verb::UpdateWeight, service, server, transaction)
             .await
     }
@@ -178,7 +212,8 @@ impl App {
                 Ok((config != old.config).then(step))
             }
         };
-        let transaction = transaction(service, server, guard, plan).named("update_server");
+        let transaction =
+            transaction(service, server, guard, context.resumed, plan).named("update_server");
         self.write_server(context, Verb::UpdateWeight, service, server, transaction)
             .await
     }
@@ -193,6 +228,7 @@ impl App {
         allow_missing: bool,
         guard: Guard,
     ) -> Result<bool, Error> {
+        let allow_missing = allow_missing || context.resumed;
         let plan = move |found: &Found| {
             let old = found.as_ref().and_then(|found| found.server.as_ref());
             if old.is_none() && allow_missing {
@@ -238,6 +274,7 @@ fn transaction(
     service: ServiceKey,
     server: ServerKey,
     guard: Guard,
+    is_resumed: bool,
     mut plan: impl FnMut(Option<&Server>) -> Result<Option<Step>, Error> + Send + 'static,
 ) -> Transaction<ServerQuery, ServerQuery> {
     let query = ServerQuery(service, server);
@@ -246,18 +283,20 @@ fn transaction(
             .as_ref()
             .ok_or_else(|| Error::service_not_found(service))?;
         let old = found.server.as_ref();
-        guard.check(old.map(|server| vec![server.etag()]).as_deref())?;
-        let mut step = plan(old)?;
-        if found.servers > MAX_CHECKED {
-            step = step.map(|step| Step {
-                check: None,
-                ..step
-            });
-        }
-        let plan = Plan::of(step);
-        Ok(match old {
-            None => plan.creating(),
-            Some(_) => plan,
+        let etags = old.map(|server| vec![server.etag()]);
+        guard.plan(etags.as_deref(), is_resumed, || {
+            let mut step = plan(old)?;
+            if found.servers > MAX_CHECKED {
+                step = step.map(|step| Step {
+                    check: None,
+                    ..step
+                });
+            }
+            let plan = Plan::of(step);
+            Ok(match old {
+                None => plan.creating(),
+                Some(_) => plan,
+            })
         })
     };
     Transaction::repeated(query, plan, query)

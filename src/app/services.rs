@@ -52,7 +52,11 @@ impl App {
         );
         let (key, config, servers) = new_service(&draft, missing)?;
         let name = ("create_service", Verb::CreateService);
+        let is_resumed = context.resumed;
         self.write_service(context, name, key, Guard::None, move |entry| match entry {
+            Some(entry) if is_resumed && is_part(entry, config, &servers) => {
+                Ok(replace(entry, config, Some(&servers)).creating())
+            }
             Some(_) => Err(Error::service_exists(key).with_errno(Errno::EEXIST)),
             None => Ok(create(key, config, &servers)),
         })
@@ -148,6 +152,7 @@ impl App {
         allow_missing: bool,
         guard: Guard,
     ) -> Result<bool, Error> {
+        let allow_missing = allow_missing || context.resumed;
         // Only an ETag covers the servers.
         let with_servers = matches!(guard, Guard::Matches(_));
         let name = "delete_service";
@@ -192,9 +197,11 @@ impl App {
                 "is required: the number of services that this deletes",
             )
         })?;
+        let is_resumed = context.resumed;
         let plan = move |services: &Arc<Table>| {
             let count = services.len() as u64;
-            if count != confirm {
+            let is_done = is_resumed && count == 0;
+            if count != confirm && !is_done {
                 return Err(confirm_mismatch("there are", count, confirm));
             }
             Ok(Plan::of((count > 0).then(|| Op::Clear.into())))
@@ -239,10 +246,10 @@ impl App {
         mut plan: impl FnMut(Option<&ServiceEntry>) -> Result<Plan, Error> + Send + 'static,
     ) -> Result<Written<Arc<ServiceEntry>>, Error> {
         let query = ServiceWithServersQuery(key);
+        let is_resumed = context.resumed;
         let plan = move |found: &Found| {
             let entry = found.as_deref();
-            guard.check(etags(entry).as_deref())?;
-            plan(entry)
+            guard.plan(etags(entry).as_deref(), is_resumed, || plan(entry))
         };
         let transaction = Transaction::repeated(query, plan, query).named(name);
         let written = Written::from(self.write(context, verb, transaction).await?);
@@ -284,7 +291,7 @@ pub(super) fn new_service(
 
 /// The service that a draft describes as a whole, and its servers, if the draft has any. A value that
 /// `present` has is accepted.
-fn whole(
+pub(super) fn whole(
     draft: &ServiceDraft,
     key: ServiceKey,
     present: Option<&ServiceEntry>,
@@ -408,6 +415,14 @@ pub(super) fn create_server_step(service: ServiceKey, server: &TargetServer) -> 
         Op::DeleteServer(service, key),
     )
     .at(format!("servers[{origin}]"))
+}
+
+/// Whether a service may be what the creation of another has left that was cut: it has this configuration, and
+/// no other servers.
+fn is_part(entry: &ServiceEntry, config: ServiceConfig, servers: &[TargetServer]) -> bool {
+    let wanted: HashMap<_, _> = servers.iter().map(|s| (s.key, s.config)).collect();
+    let mut present = entry.servers.iter();
+    entry.service.config == config && present.all(|s| wanted.get(&s.key) == Some(&s.config))
 }
 
 fn create(key: ServiceKey, config: ServiceConfig, servers: &[TargetServer]) -> Plan {

@@ -28,14 +28,18 @@ impl App {
         guard: Guard,
     ) -> Result<Written<SyncDaemon>, Error> {
         let config = draft.config(state)?;
+        let is_resumed = context.resumed;
         let plan = move |daemons: &Vec<SyncDaemon>| {
             let running = running(daemons, state);
-            guard.check(running.map(|daemon| vec![daemon.etag()]).as_deref())?;
+            let is_done = is_resumed && running.is_some_and(|daemon| config.matches(daemon));
+            if !is_done {
+                guard.check(running.map(|daemon| vec![daemon.etag()]).as_deref())?;
+            }
             let start = Step::new(Op::StartSyncDaemon(config), Op::StopSyncDaemon(state));
             let Some(running) = running else {
                 return Ok(Plan::of([start]).creating());
             };
-            if !replace {
+            if !replace && !is_done {
                 return Err(Error::sync_daemon_running(state).with_errno(Errno::EEXIST));
             }
             match running.interface_state {
@@ -76,6 +80,7 @@ impl App {
         allow_missing: bool,
         guard: Guard,
     ) -> Result<bool, Error> {
+        let allow_missing = allow_missing || context.resumed;
         let plan = move |daemons: &Vec<SyncDaemon>| {
             let running = running(daemons, state);
             if running.is_none() && allow_missing {

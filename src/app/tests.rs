@@ -8,6 +8,7 @@
 
 mod audit;
 mod audit_others;
+mod batch;
 mod concurrent;
 mod dry_run;
 mod filters;

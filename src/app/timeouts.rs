@@ -21,11 +21,13 @@ impl App {
         guard: Guard,
     ) -> Result<Written<Timeouts>, Error> {
         let about = format!("timeouts {}", draft.fields().join(" "));
+        let is_resumed = context.resumed;
         let plan = move |old: &Timeouts| {
-            guard.check(Some(&[old.etag()]))?;
-            let new = draft.update(*old)?;
-            let set = Step::new(Op::SetTimeouts(new), Op::SetTimeouts(*old));
-            Ok(Plan::of((new != *old).then_some(set)))
+            guard.plan(Some(&[old.etag()]), is_resumed, || {
+                let new = draft.update(*old)?;
+                let set = Step::new(Op::SetTimeouts(new), Op::SetTimeouts(*old));
+                Ok(Plan::of((new != *old).then_some(set)))
+            })
         };
         let transaction = Transaction::new(TimeoutsQuery, plan, TimeoutsQuery)
             .about(about)

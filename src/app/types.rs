@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    executor::{Cached, Executed},
+    executor::{Cached, Executed, Plan},
     model::{Error, Etag, Reason},
 };
 
@@ -95,6 +95,38 @@ impl<T> Written<T> {
 // === impl Guard ===
 
 impl Guard {
+    /// The precondition of a field `etag`: an ETag, `*`, or empty for none.
+    pub fn of_field(text: &str) -> Result<Self, Error> {
+        match text {
+            "" => Ok(Self::None),
+            "*" => Ok(Self::Exists),
+            text => match text.parse() {
+                Ok(etag) => Ok(Self::Matches(vec![etag])),
+                Err(_) => Err(Etag::not_issued("etag", &[text])),
+            },
+        }
+    }
+
+    /// Plans if the precondition holds. A write that is [resumed](super::RequestContext::resumed) may have
+    /// changed the resource itself: if there is nothing left to do, it need not hold.
+    pub(super) fn plan(
+        &self,
+        etags: Option<&[Etag]>,
+        is_resumed: bool,
+        plan: impl FnOnce() -> Result<Plan, Error>,
+    ) -> Result<Plan, Error> {
+        let holds = self.check(etags);
+        if !is_resumed {
+            holds?;
+            return plan();
+        }
+        let plan = plan()?;
+        match plan.stages.iter().all(Vec::is_empty) {
+            true => Ok(plan),
+            false => holds.map(|()| plan),
+        }
+    }
+
     /// Checks the precondition against the ETags of a resource, `None` if it does not exist.
     pub fn check(&self, etags: Option<&[Etag]>) -> Result<(), Error> {
         let fail = |detail: &str| {
@@ -115,5 +147,24 @@ impl Guard {
                 fail("the resource has changed since the ETag was issued")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_etag_is_a_precondition() {
+        assert_eq!(Guard::of_field("").unwrap(), Guard::None);
+        assert_eq!(Guard::of_field("*").unwrap(), Guard::Exists);
+        let etag = "s-0123456789abcdef";
+        assert_eq!(
+            Guard::of_field(etag).unwrap(),
+            Guard::Matches(vec![etag.parse().unwrap()])
+        );
+        let error = Guard::of_field("nonsense").unwrap_err();
+        assert_eq!(error.reason, Reason::RevisionMismatch);
+        assert_eq!(error.violations[0].field, "etag");
     }
 }

@@ -14,7 +14,7 @@ use super::{
     hold_args::{DrainArgs, Ended, RampArgs},
     options::{GLOBAL_OPTIONS, GlobalOption, Options},
     reference::summary,
-    table_args::{ApplyArgs, ConvertArgs, DiffArgs, ExportArgs, TablesArgs},
+    table_args::{ApplyArgs, BatchArgs, ConvertArgs, DiffArgs, ExportArgs, TablesArgs},
     times,
 };
 use crate::model::{HoldId, is_hidden};
@@ -60,6 +60,8 @@ pub(super) enum Subcommand {
     Apply(ApplyArgs),
     /// Show what an apply would change, or the drift of a declared table; exit code 2: something
     Diff(DiffArgs),
+    /// Execute the operations of a file together, and undo them if one fails
+    Batch(BatchArgs),
     /// List the declared tables, or show or delete one
     Tables(TablesArgs),
     /// Print the running services with their servers as a file that apply accepts
@@ -265,7 +267,7 @@ pub(super) fn is_subcommand(words: &[String]) -> bool {
 
 /// Whether the exit code 2 of a command line means that something would change, and not a failure.
 pub(super) fn has_plan(words: &[String]) -> bool {
-    matches!(subcommand(words), Some("apply" | "diff"))
+    matches!(subcommand(words), Some("apply" | "batch" | "diff"))
 }
 
 /// The subcommand of a command line: its first word, apart from global options.

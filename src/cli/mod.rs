@@ -2,6 +2,7 @@
 
 mod access;
 mod args;
+mod batch_file;
 mod commands;
 mod completion;
 mod config;

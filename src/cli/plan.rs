@@ -139,11 +139,15 @@ fn summary(applied: &Applied) -> String {
     let (outcome, plan) = (&applied.outcome, &applied.plan);
     match outcome.as_str() {
         "unchanged" => format!("unchanged: {unchanged} services and servers"),
-        "applied" => format!(
-            "applied: {create} created, {update} edited, {delete} deleted, {unchanged} unchanged; \
-             generation {}",
-            applied.generation
-        ),
+        "applied" => {
+            let counts = format!(
+                "applied: {create} created, {update} edited, {delete} deleted, {unchanged} unchanged"
+            );
+            match applied.owner.is_empty() {
+                true => counts,
+                false => format!("{counts}; generation {}", applied.generation),
+            }
+        }
         "planned" => format!(
             "planned: {create} to create, {update} to edit, {delete} to delete, {unchanged} unchanged; \
              plan {plan}"

@@ -1,7 +1,7 @@
 //! Documentation that the help and the manual page share.
 
 /// Example command lines, with what they do.
-pub(super) const EXAMPLES: [(&str, &str); 20] = [
+pub(super) const EXAMPLES: [(&str, &str); 21] = [
     (
         "ipvsctl -A -t 192.0.2.1:80 -s rr",
         "add a virtual service with round robin",
@@ -43,6 +43,10 @@ pub(super) const EXAMPLES: [(&str, &str); 20] = [
     (
         "ipvsctl apply -f web.yaml --owner web",
         "make services what a file declares",
+    ),
+    (
+        "ipvsctl batch -f changes.yaml",
+        "execute operations together",
     ),
     (
         "ipvsctl export >all.yaml",
@@ -136,14 +140,14 @@ pub(super) const EXIT_STATUS: [(&str, &str); 9] = [
     ("0", "Success."),
     (
         "1",
-        "A listing failed, a command of restore or of -R with --keep-going failed, can-i says no, apply or diff \
-         failed for any reason, or convert --strict found something that it does not convert.",
+        "A listing failed, a command of restore or of -R with --keep-going failed, can-i says no, apply, batch or \
+         diff failed for any reason, or convert --strict found something that it does not convert.",
     ),
     (
         "2",
         "Invalid command line or configuration, daemon not reachable or not trusted, credential refused or \
          not sufficient, IPVS not available, response not understood, or output lost. A change was not made, or not completely: the message says so. \
-         Of diff and of apply --dry-run: something would change.",
+         Of diff, and of apply and batch with --dry-run: something would change.",
     ),
     (
         "3",

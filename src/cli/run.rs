@@ -137,6 +137,7 @@ fn run_subcommand(words: &[String], out: &mut Stdout, color: &mut Color) -> Resu
             return replace::restore(args, &options, &SystemResolver::default(), out);
         }
         Subcommand::Apply(args) => return tables::apply(args, &options, out),
+        Subcommand::Batch(args) => return tables::batch(args, &options, out),
         Subcommand::Diff(args) => return tables::diff(args, &options, out),
         Subcommand::Tables(args) => return run_tables(args, &options, out),
         Subcommand::Export(args) => {

@@ -1,4 +1,4 @@
-//! Arguments of the subcommands of declared tables.
+//! Arguments of the subcommands of declared tables and of batches.
 
 use std::path::PathBuf;
 
@@ -31,6 +31,20 @@ pub(super) struct ApplyArgs {
     pub expect_plan: Option<String>,
     #[command(flatten)]
     pub limits: Limits,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct BatchArgs {
+    /// YAML or JSON, - for standard input
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Show what would change, and change nothing; exit code 2 if something would
+    #[arg(long)]
+    pub dry_run: bool,
+    /// When an operation fails: undo the others, execute no further ones, or execute the others [default:
+    /// on_failure in the file, otherwise rollback]
+    #[arg(long, value_name = "WHAT", value_parser = words(&OnFailure::WORDS))]
+    pub on_failure: Option<OnFailure>,
 }
 
 #[derive(clap::Args, Clone, Debug)]

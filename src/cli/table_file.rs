@@ -34,7 +34,7 @@ const READ_ONLY: [&str; 3] = ["generation", "etag", "status"];
 const IDENTITY: [&str; 6] = ["id", "protocol", "address", "port", "fwmark", "family"];
 const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
 
-fn invalid(file: &str, message: impl Into<String>) -> CliError {
+pub(super) fn invalid(file: &str, message: impl Into<String>) -> CliError {
     CliError::TableFile {
         file: file.to_owned(),
         message: message.into(),
@@ -218,12 +218,15 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>, CliError> {
 }
 
 /// Parses JSON, which begins with a brace, or YAML. A member that occurs twice is an error in both.
+pub(super) fn document(file: &str, text: &str) -> Result<Value, CliError> {
+    match text.trim_start().starts_with('{') {
+        true => serde_json::from_str(text).map_err(|error| invalid(file, error.to_string())),
+        false => yaml_serde::from_str(text).map_err(|error| invalid(file, error.to_string())),
+    }
+}
+
 fn parse(file: &str, text: &str) -> Result<Mapping, CliError> {
-    let value: Value = match text.trim_start().starts_with('{') {
-        true => serde_json::from_str(text).map_err(|error| invalid(file, error.to_string()))?,
-        false => yaml_serde::from_str(text).map_err(|error| invalid(file, error.to_string()))?,
-    };
-    match value {
+    match document(file, text)? {
         Value::Mapping(members) => Ok(members),
         Value::Null => Err(invalid(file, "is empty; `services: []` declares none")),
         _ => Err(invalid(file, "is no table: `services:` is expected")),

@@ -1,14 +1,15 @@
-//! `ipvsctl apply`, `diff` and `tables`.
+//! `ipvsctl apply`, `batch`, `diff` and `tables`.
 
 use std::io::Write;
 
 use super::{
+    batch_file,
     error::CliError,
     options::{Format, Options},
     outcome::{self, idempotent},
     output::{Stdout, write_json, write_table},
     plan,
-    table_args::{ApplyArgs, DeleteTableArgs, DiffArgs, Limits},
+    table_args::{ApplyArgs, BatchArgs, DeleteTableArgs, DiffArgs, Limits},
     table_file::TableFile,
     target::Target,
 };
@@ -58,7 +59,21 @@ pub(super) fn apply(args: ApplyArgs, options: &Options, out: &mut Stdout) -> Res
     if let Err(ClientError::Refused(problem)) = &mut applied {
         problem.detail = table.locate(&problem.detail);
     }
-    report(applied, &target, &owner, options, out)
+    report(applied, &target, &check(&owner), options, out)
+}
+
+/// Executes the operations of a file; returns the exit code.
+pub(super) fn batch(args: BatchArgs, options: &Options, out: &mut Stdout) -> Result<u8, CliError> {
+    options.reject_all()?;
+    let BatchArgs {
+        file,
+        dry_run,
+        on_failure,
+    } = args;
+    let batch = batch_file::read(&file, on_failure)?;
+    let target = Target::select(options)?;
+    let applied = target.client.apply_batch_json(&batch, dry_run);
+    report(applied, &target, "-L -n", options, out)
 }
 
 /// Shows what an apply would change, or the drift of the declared table; returns the exit code.
@@ -85,7 +100,7 @@ pub(super) fn diff(args: DiffArgs, options: &Options, out: &mut Stdout) -> Resul
     let owner = owner.ok_or(CliError::NoOwner)?;
     let target = Target::select(options)?;
     let drift = target.client.drift(&owner).map(|(_, json)| json);
-    report(drift, &target, &owner, options, out)
+    report(drift, &target, &check(&owner), options, out)
 }
 
 /// Deletes a declared table; returns the exit code.
@@ -110,18 +125,23 @@ pub(super) fn delete(
         client.delete_table_json(&owner, confirm, &delete_options)
     };
     let deleted = idempotent(delete).map(Option::unwrap_or_default);
-    report(deleted, &target, &owner, options, out)
+    report(deleted, &target, &check(&owner), options, out)
 }
 
-/// Writes what an apply did, also one that failed; returns the exit code.
+/// The command that shows whether an apply was carried out.
+fn check(owner: &Owner) -> String {
+    format!("tables show {owner}")
+}
+
+/// Writes what an apply or a batch did, also one that failed; returns the exit code. `check` is the command
+/// that shows what it changed.
 fn report(
     result: Result<Vec<u8>, ClientError>,
     target: &Target,
-    owner: &Owner,
+    check: &str,
     options: &Options,
     out: &mut Stdout,
 ) -> Result<u8, CliError> {
-    let check = format!("tables show {owner}");
     let mut write = |applied: &Applied, json: &[u8]| match options.format {
         Format::Table => Ok(plan::write(out, applied, options.color)?),
         format => write_json(out, format, json),
@@ -140,7 +160,7 @@ fn report(
             }
             Err(ClientError::Refused(problem).into())
         }
-        Err(error) => Err(outcome::explain_with(error.into(), target, &check)),
+        Err(error) => Err(outcome::explain_with(error.into(), target, check)),
     }
 }
 

@@ -46,6 +46,7 @@
 //! version does not know is kept as text ([`ProblemReason::Unknown`]).
 
 mod access;
+mod batch;
 mod blocking;
 mod buffered;
 mod connect;

@@ -40,14 +40,16 @@ pub struct ApplyOptions {
     pub precondition: Precondition,
 }
 
-/// What an apply did, or would do. Words that a newer daemon adds are kept as text.
+/// What an apply or a batch did, or would do. Words that a newer daemon adds are kept as text.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Applied {
-    /// Whose table it is.
+    /// Whose table it is; empty of a batch.
+    #[serde(default)]
     pub owner: String,
     /// Identifies the apply in the log and the audit trail.
     pub apply_id: String,
     /// Number of the declaration; 0 if there is none.
+    #[serde(default)]
     pub generation: u64,
     /// `unchanged`, `applied` or `planned`; of an apply that failed `rolled_back`,
     /// `rollback_incomplete`, `partial` or `running`.
@@ -70,6 +72,8 @@ pub struct Applied {
 pub struct TableOperation {
     /// What it does, such as `create_server`.
     pub op: String,
+    /// Which operation of the batch asks for it, from 0; `None` of a table.
+    pub index: Option<u64>,
     /// The service.
     pub service: Option<ServiceKey>,
     /// The server.

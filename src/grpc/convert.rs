@@ -2,13 +2,14 @@
 
 use jiff::Timestamp;
 use prost::Message;
+use prost_types::FieldMask;
 use tonic::{Code, Status};
 
 use crate::{
-    app::{Answer, Filter, Guard, Order},
+    app::{Answer, Filter, Order},
     ipvsadm,
     model::{
-        Error, Etag, Include, Protocol, Rates, Reason, ServerKey, ServiceKey, Stats, Violation,
+        Error, Include, Mask, Protocol, Rates, Reason, ServerKey, ServiceKey, Stats, Violation,
     },
     proto::v1 as pb,
 };
@@ -93,18 +94,6 @@ pub(super) fn server_key(id: &str) -> Result<ServerKey, Error> {
     }
     id.parse()
         .map_err(|error: Error| Error::invalid("id", error_message(error)))
-}
-
-/// Parses the precondition `etag` of a write.
-pub(super) fn guard(etag: &str) -> Result<Guard, Error> {
-    Ok(match etag {
-        "" => Guard::None,
-        "*" => Guard::Exists,
-        text => match text.parse() {
-            Ok(etag) => Guard::Matches(vec![etag]),
-            Err(_) => return Err(Etag::not_issued("etag", &[text])),
-        },
-    })
 }
 
 /// Parses the `include` of a read; `default` if it is empty.
@@ -196,6 +185,12 @@ pub(super) fn number<T: TryFrom<u32>>(value: u32, field: &str, max: u32) -> Resu
         .then(|| T::try_from(value).ok())
         .flatten()
         .ok_or_else(|| Error::invalid(field, format!("{value} is out of range: 0 to {max}")))
+}
+
+/// Parses the mask of an update; an absent one counts as empty.
+pub(super) fn mask(mask: Option<FieldMask>, known: &[&str]) -> Result<Mask, Error> {
+    let FieldMask { paths } = mask.unwrap_or_default();
+    Mask::parse(paths, known, |index| format!("update_mask.paths[{index}]"))
 }
 
 /// An empty string counts as absent.
@@ -312,20 +307,6 @@ mod tests {
         }
         assert_eq!(server_key("").unwrap_err().violations[0].field, "id");
         assert_eq!(server_key("x").unwrap_err().violations[0].field, "id");
-    }
-
-    #[test]
-    fn an_etag_is_a_precondition() {
-        assert_eq!(guard("").unwrap(), Guard::None);
-        assert_eq!(guard("*").unwrap(), Guard::Exists);
-        let etag = "s-0123456789abcdef";
-        assert_eq!(
-            guard(etag).unwrap(),
-            Guard::Matches(vec![etag.parse().unwrap()])
-        );
-        let error = guard("nonsense").unwrap_err();
-        assert_eq!(error.reason, Reason::RevisionMismatch);
-        assert_eq!(error.violations[0].field, "etag");
     }
 
     #[test]

@@ -5,8 +5,8 @@ use tonic::{Request, Streaming};
 use super::{
     access,
     api::{Api, Reply, ResponseStream},
-    audit, connections, drains, info, list_services, listing, rules, servers, services, settings,
-    stats, sync_daemons, tables, timeouts, watch, zero,
+    audit, batch, connections, drains, info, list_services, listing, rules, servers, services,
+    settings, stats, sync_daemons, tables, timeouts, watch, zero,
 };
 use crate::{
     budget::StreamBytes,
@@ -344,5 +344,12 @@ impl IpvsService for Api {
         request: Request<pb::DeleteRampRequest>,
     ) -> Reply<pb::DeleteRampResponse> {
         self.unary(request, drains::delete_ramp).await
+    }
+
+    async fn apply_batch(
+        &self,
+        request: Request<pb::ApplyBatchRequest>,
+    ) -> Reply<pb::ApplyBatchResponse> {
+        batch::apply(self, request).await
     }
 }

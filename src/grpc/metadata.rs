@@ -7,7 +7,7 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri, header};
 use tonic::Streaming;
 
 use crate::{
-    app::{CompleteRequest, RequestContext, RequestId},
+    app::{CompleteRequest, RequestContext, RequestId, Resumed},
     identity::{self, Peer, Protocol},
     model::Error,
     proto::{SERVICE, v1 as pb},
@@ -67,6 +67,7 @@ pub(super) fn context(
         peer: peer.map(|ConnectInfo(peer)| *peer),
         protocol: Protocol::Grpc,
         span: extensions.get().cloned().unwrap_or_default(),
+        resumed: extensions.get::<Resumed>().is_some(),
         ..RequestContext::of(complete, session, id, requested.min(max_timeout))
     }
 }
@@ -211,7 +212,7 @@ writes! {
     ZeroCountersRequest RestoreRulesRequest
     SetTimeoutsRequest UpdateSettingsRequest
     StartSyncDaemonRequest StopSyncDaemonRequest
-    DeleteTableRequest
+    DeleteTableRequest ApplyBatchRequest
     CreateDrainRequest DeleteDrainRequest CreateRampRequest DeleteRampRequest
 }
 

@@ -4,7 +4,9 @@
 
 mod access;
 mod api;
+mod applied;
 mod audit;
+mod batch;
 mod connections;
 mod convert;
 mod drains;
@@ -14,7 +16,6 @@ mod info;
 mod ipvs_service;
 mod list_services;
 mod listing;
-mod mask;
 mod media_type;
 mod metadata;
 mod options;

@@ -1,37 +1,13 @@
 //! Conversion between messages of real servers and the model.
 
-use super::{convert::non_empty, mask::Mask};
+use super::convert::non_empty;
 use crate::{
     model::{
-        Hold, Include, Server, ServerConfig, ServerDraft, ServerKey, ServerView, TunnelDraft,
+        Hold, Include, Mask, Server, ServerConfig, ServerDraft, ServerKey, ServerView, TunnelDraft,
         TunnelView,
     },
     proto::v1 as pb,
 };
-
-/// Fields that a mask for a server can name. Identifying and output-only fields are included, so
-/// that a client can name all fields of a response.
-pub(super) const FIELDS: [&str; 19] = [
-    "id",
-    "address",
-    "port",
-    "forwarding",
-    "weight",
-    "upper_threshold",
-    "lower_threshold",
-    "tunnel",
-    "tunnel.type",
-    "tunnel.port",
-    "tunnel.checksum",
-    "active_connections",
-    "inactive_connections",
-    "persistent_connections",
-    "stats",
-    "rates",
-    "etag",
-    "effective_weight",
-    "holds",
-];
 
 /// The first byte of each server in a request: its field number in `Service` or in
 /// `CreateServersRequest`, and the wire type. Other bytes can be equal, so that counting them yields
@@ -137,23 +113,23 @@ pub(super) fn draft(server: pb::Server, mask: &Mask) -> ServerDraft {
     draft.id = non_empty(id);
     draft.address = address;
     draft.port = port.map(i64::from);
-    draft.forwarding = mask.field("forwarding", forwarding);
-    draft.weight = mask.field("weight", weight.map(i64::from));
-    draft.upper_threshold = mask.field("upper_threshold", upper_threshold.map(i64::from));
-    draft.lower_threshold = mask.field("lower_threshold", lower_threshold.map(i64::from));
-    draft.tunnel = mask.message("tunnel", tunnel, tunnel_draft);
-    draft
+    draft.forwarding = forwarding.into();
+    draft.weight = weight.map(i64::from).into();
+    draft.upper_threshold = upper_threshold.map(i64::from).into();
+    draft.lower_threshold = lower_threshold.map(i64::from).into();
+    draft.tunnel = tunnel.map(tunnel_draft).into();
+    draft.masked(mask)
 }
 
-fn tunnel_draft(tunnel: pb::Tunnel, mask: &Mask) -> TunnelDraft {
+fn tunnel_draft(tunnel: pb::Tunnel) -> TunnelDraft {
     let pb::Tunnel {
         r#type,
         port,
         checksum,
     } = tunnel;
     TunnelDraft {
-        kind: mask.field("type", r#type),
-        port: mask.field("port", port.map(i64::from)),
-        checksum: mask.field("checksum", checksum),
+        kind: r#type.into(),
+        port: port.map(i64::from).into(),
+        checksum: checksum.into(),
     }
 }

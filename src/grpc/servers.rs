@@ -4,13 +4,14 @@ use prost::Message;
 
 use super::{
     api::Api,
-    convert::{Fields, age, fitting, guard, include, non_empty, order, server_key, service_key},
-    mask::Mask,
-    server_message::{FIELDS, draft, message},
+    convert::{Fields, age, fitting, include, mask, non_empty, order, server_key, service_key},
+    server_message::{draft, message},
 };
 use crate::{
-    app::{ListServers, Order, RequestContext, Written},
-    model::{Error, Family, Include, Server, ServerDraft, ServerKey, ServerView, ServiceKey, both},
+    app::{Guard, ListServers, Order, RequestContext, Written},
+    model::{
+        Error, Family, Include, Mask, Server, ServerDraft, ServerKey, ServerView, ServiceKey, both,
+    },
     proto::v1 as pb,
 };
 
@@ -153,14 +154,21 @@ pub(super) async fn update(
         dry_run: _,
     } = request;
     let service = service_key(&service, "service");
-    let mask = Mask::parse(update_mask, &FIELDS);
+    let mask = mask(update_mask, &ServerDraft::FIELDS);
     let draft = draft(required(server)?, mask.as_ref().unwrap_or(&Mask::Present));
     let key = draft.key(*service.as_ref().unwrap_or(&ANY_SERVICE));
     let key = key.and_then(|key| key.ok_or_else(missing_key));
     let ((service, _), key) = both(both(service, mask), key)?;
     let written = api
         .app
-        .update_server(&context, service, key, draft, guard(&etag)?, allow_missing)
+        .update_server(
+            &context,
+            service,
+            key,
+            draft,
+            Guard::of_field(&etag)?,
+            allow_missing,
+        )
         .await?;
     let (server, created, changed) = written_server(&written);
     Ok(pb::UpdateServerResponse {
@@ -185,7 +193,7 @@ pub(super) async fn replace(
     let (service, key) = keys(&service, &draft)?;
     let written = api
         .app
-        .replace_server(&context, service, key, draft, guard(&etag)?)
+        .replace_server(&context, service, key, draft, Guard::of_field(&etag)?)
         .await?;
     let (server, created, changed) = written_server(&written);
     Ok(pb::ReplaceServerResponse {
@@ -210,7 +218,13 @@ pub(super) async fn delete(
     let (service, key) = both(service_key(&service, "service"), server_key(&id))?;
     let changed = api
         .app
-        .delete_server(&context, service, key, allow_missing, guard(&etag)?)
+        .delete_server(
+            &context,
+            service,
+            key,
+            allow_missing,
+            Guard::of_field(&etag)?,
+        )
         .await?;
     Ok(pb::DeleteServerResponse { changed })
 }

@@ -2,40 +2,15 @@
 
 use super::{
     convert::{count, non_empty},
-    mask::Mask,
     server_message,
 };
 use crate::{
     model::{
-        Error, Field, Include, MaskText, Persistence, PersistenceDraft, Reason, ServiceDraft,
+        Error, Include, Mask, MaskText, Persistence, PersistenceDraft, Reason, ServiceDraft,
         ServiceEntry, ServiceKey, ServiceView,
     },
     proto::v1 as pb,
 };
-
-/// Fields that a mask for a service can name. Identifying and output-only fields are included, so
-/// that a client can name all fields of a response.
-pub(super) const FIELDS: [&str; 19] = [
-    "id",
-    "protocol",
-    "address",
-    "port",
-    "fwmark",
-    "family",
-    "scheduler",
-    "scheduler_flags",
-    "one_packet",
-    "persistence",
-    "persistence.timeout_seconds",
-    "persistence.netmask",
-    "netmask",
-    "persistence_engine",
-    "servers",
-    "server_count",
-    "stats",
-    "rates",
-    "etag",
-];
 
 /// Converts a service to a message.
 pub(super) fn message(entry: &ServiceEntry, include: Include) -> pb::Service {
@@ -116,13 +91,8 @@ pub(super) fn draft(service: pb::Service, mask: &Mask) -> ServiceDraft {
         etag: _,
     } = service;
     let flags = (!scheduler_flags.is_empty()).then_some(scheduler_flags);
-    // An empty list is present only if the mask names it.
-    let with_servers = match mask {
-        Mask::Only(_) => mask.names("servers"),
-        Mask::Present | Mask::All => !servers.is_empty(),
-    };
-    let servers = servers
-        .into_iter()
+    let servers = servers.into_iter();
+    let servers: Vec<_> = servers
         .map(|server| server_message::draft(server, &Mask::Present))
         .collect();
     let mut draft = ServiceDraft::default();
@@ -132,28 +102,24 @@ pub(super) fn draft(service: pb::Service, mask: &Mask) -> ServiceDraft {
     draft.port = port.map(i64::from);
     draft.fwmark = fwmark.map(i64::from);
     draft.family = family;
-    draft.scheduler = mask.field("scheduler", scheduler);
-    draft.scheduler_flags = mask.field("scheduler_flags", flags);
-    draft.one_packet = mask.field("one_packet", one_packet);
-    draft.persistence = mask.message("persistence", persistence, persistence_draft);
-    draft.netmask = match (mask, netmask) {
-        // `persistence` carries the netmask of a persistent service. Without persistence, the mask
-        // "*" has reset the netmask already.
-        (Mask::All, None) => Field::Keep,
-        (mask, netmask) => mask.field("netmask", netmask.map(MaskText::Text)),
-    };
-    draft.persistence_engine = mask.field("persistence_engine", persistence_engine);
-    draft.servers = with_servers.then_some(servers);
-    draft
+    draft.scheduler = scheduler.into();
+    draft.scheduler_flags = flags.into();
+    draft.one_packet = one_packet.into();
+    draft.persistence = persistence.map(persistence_draft).into();
+    draft.netmask = netmask.map(MaskText::Text).into();
+    draft.persistence_engine = persistence_engine.into();
+    // An empty list is present only if the mask names it.
+    draft.servers = (!servers.is_empty()).then_some(servers);
+    draft.masked(mask)
 }
 
-fn persistence_draft(persistence: pb::Persistence, mask: &Mask) -> PersistenceDraft {
+fn persistence_draft(persistence: pb::Persistence) -> PersistenceDraft {
     let pb::Persistence {
         timeout_seconds,
         netmask,
     } = persistence;
     PersistenceDraft {
-        timeout_seconds: mask.field("timeout_seconds", timeout_seconds.map(i64::from)),
-        netmask: mask.field("netmask", netmask.map(MaskText::Text)),
+        timeout_seconds: timeout_seconds.map(i64::from).into(),
+        netmask: netmask.map(MaskText::Text).into(),
     }
 }

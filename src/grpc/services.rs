@@ -6,13 +6,12 @@ use prost::Message;
 
 use super::{
     api::Api,
-    convert::{age, count, guard, include, service_key},
-    mask::Mask,
-    service_message::{FIELDS, draft, message, too_large},
+    convert::{age, count, include, mask, service_key},
+    service_message::{draft, message, too_large},
 };
 use crate::{
-    app::{self, RequestContext, Written},
-    model::{Error, Include, ServiceEntry, both},
+    app::{self, Guard, RequestContext, Written},
+    model::{Error, Include, Mask, ServiceDraft, ServiceEntry, both},
     proto::v1 as pb,
 };
 
@@ -71,13 +70,13 @@ pub(super) async fn update(
         etag,
         dry_run: _,
     } = request;
-    let mask = Mask::parse(update_mask, &FIELDS);
+    let mask = mask(update_mask, &ServiceDraft::FIELDS);
     let draft = draft(required(service)?, mask.as_ref().unwrap_or(&Mask::Present));
     let key = draft.key().and_then(|key| key.ok_or_else(missing_key));
     let (_, key) = both(mask, key)?;
     let written = api
         .app
-        .update_service(&context, key, draft, guard(&etag)?, allow_missing)
+        .update_service(&context, key, draft, Guard::of_field(&etag)?, allow_missing)
         .await?;
     let (service, created, changed) = written_service(&written, &api);
     Ok(pb::UpdateServiceResponse {
@@ -105,7 +104,7 @@ pub(super) async fn replace(
     let key = app::service_key(&draft, missing_key())?;
     let written = api
         .app
-        .replace_service(&context, key, draft, guard(&etag)?)
+        .replace_service(&context, key, draft, Guard::of_field(&etag)?)
         .await?;
     let (service, created, changed) = written_service(&written, &api);
     Ok(pb::ReplaceServiceResponse {
@@ -130,7 +129,7 @@ pub(super) async fn delete(
     let key = service_key(&id, "id")?;
     let changed = api
         .app
-        .delete_service(&context, key, allow_missing, guard(&etag)?)
+        .delete_service(&context, key, allow_missing, Guard::of_field(&etag)?)
         .await?;
     Ok(pb::DeleteServiceResponse { changed })
 }

@@ -32,7 +32,9 @@ const MAX_VIOLATIONS: usize = 2048;
 /// The gRPC status code of a reason.
 pub fn code(reason: Reason) -> Code {
     match reason {
-        Reason::InvalidArgument | Reason::UnsupportedMediaType => Code::InvalidArgument,
+        Reason::InvalidArgument | Reason::UnsupportedMediaType | Reason::IdempotencyKeyReused => {
+            Code::InvalidArgument
+        }
         Reason::Unauthenticated => Code::Unauthenticated,
         Reason::PermissionDenied | Reason::CrossSite => Code::PermissionDenied,
         Reason::NotFound | Reason::MethodNotAllowed => Code::Unimplemented,
@@ -45,7 +47,9 @@ pub fn code(reason: Reason) -> Code {
         Reason::ServiceExists | Reason::ServerExists | Reason::SyncDaemonRunning => {
             Code::AlreadyExists
         }
-        Reason::RevisionMismatch | Reason::PlanChanged => Code::Aborted,
+        Reason::RevisionMismatch | Reason::PlanChanged | Reason::IdempotencyInProgress => {
+            Code::Aborted
+        }
         Reason::ConfirmMismatch
         | Reason::ServiceOwned
         | Reason::TooManyDeletes

@@ -1,13 +1,9 @@
 //! Methods of connection synchronisation daemons.
 
-use super::{
-    api::Api,
-    convert::{age, guard},
-    mask::Mask,
-};
+use super::{api::Api, convert::age};
 use crate::{
-    app::RequestContext,
-    model::{Error, SyncDaemon, SyncDaemonDraft, SyncDaemonView, SyncState, both},
+    app::{Guard, RequestContext},
+    model::{Error, Mask, SyncDaemon, SyncDaemonDraft, SyncDaemonView, SyncState, both},
     proto::v1 as pb,
 };
 
@@ -44,7 +40,7 @@ pub(super) async fn start(
     let (state, _) = both(state, draft.config(checked))?;
     let written = api
         .app
-        .start_sync_daemon(&context, state, draft, replace, guard(&etag)?)
+        .start_sync_daemon(&context, state, draft, replace, Guard::of_field(&etag)?)
         .await?;
     Ok(pb::StartSyncDaemonResponse {
         sync_daemon: Some(SyncDaemonView::from(written.value).into()),
@@ -66,7 +62,12 @@ pub(super) async fn stop(
     } = request;
     let changed = api
         .app
-        .stop_sync_daemon(&context, state(&text)?, allow_missing, guard(&etag)?)
+        .stop_sync_daemon(
+            &context,
+            state(&text)?,
+            allow_missing,
+            Guard::of_field(&etag)?,
+        )
         .await?;
     Ok(pb::StopSyncDaemonResponse { changed })
 }

@@ -4,19 +4,19 @@ use std::{ops::Bound, sync::Arc};
 
 use futures_util::{Stream, stream};
 use prost::Message;
-use tonic::{Request, Response, Streaming};
+use tonic::{Request, Streaming};
 
 use super::{
     api::{Api, Reply},
-    convert::{Fields, ITEM_OVERHEAD, guard, interrupted, word},
-    mask::Mask,
-    metadata::{self, with_fields},
-    service_message, status, table_message,
+    applied,
+    convert::{Fields, ITEM_OVERHEAD, interrupted, word},
+    metadata::with_fields,
+    service_message, table_message,
 };
 use crate::{
     app::{ApplyOptions, ApplyReport, DeclaredTable, Guard, RequestContext},
     model::{
-        Adopt, Deletions, Error, Etag, EtagScope, OnFailure, Owner, Reason, ServiceDraft,
+        Adopt, Deletions, Error, Etag, EtagScope, Mask, OnFailure, Owner, Reason, ServiceDraft,
         ServiceKey, TableDraft,
     },
     proto::v1::{self as pb, apply_table_request::Part as RequestPart, get_table_response::Part},
@@ -29,7 +29,7 @@ pub(super) async fn apply(
     api: &Api,
     request: Request<Streaming<pb::ApplyTableRequest>>,
 ) -> Reply<pb::ApplyTableResponse> {
-    let report = reported(api, request, apply_pieces).await?;
+    let report = applied::reported(api, request, apply_pieces).await?;
     Ok(report.map(|report| pb::ApplyTableResponse { report }))
 }
 
@@ -37,7 +37,7 @@ pub(super) async fn delete(
     api: &Api,
     request: Request<pb::DeleteTableRequest>,
 ) -> Reply<pb::DeleteTableResponse> {
-    let report = reported(api, request, delete_declared).await?;
+    let report = applied::reported(api, request, delete_declared).await?;
     Ok(report.map(|report| pb::DeleteTableResponse { report }))
 }
 
@@ -82,31 +82,8 @@ pub(super) async fn drift(
     let pb::GetDriftRequest { owner } = request;
     let report = api.app.drift(&context, owner.parse()?).await?;
     Ok(pb::GetDriftResponse {
-        report: Some(table_message::report(&report)),
+        report: Some(applied::message(&report)),
     })
-}
-
-/// Runs a method that ends with the report of an apply. An apply that did not do what was declared is an
-/// error.
-async fn reported<Q, F>(
-    api: &Api,
-    request: Request<Q>,
-    method: impl FnOnce(Api, Q, RequestContext) -> F,
-) -> Reply<Option<pb::ApplyReport>>
-where
-    Q: metadata::ContextFields,
-    F: Future<Output = Result<Option<ApplyReport>, Error>>,
-{
-    let id = metadata::request_id(request.metadata().as_ref()).map(str::to_owned);
-    let report = api.unary(request, method).await?.into_inner();
-    let failure = report.as_ref().and_then(|report| {
-        let error = report.failure.as_ref()?;
-        Some(status::of_apply(report, error, id.as_deref()))
-    });
-    match failure {
-        Some(status) => Err(status),
-        None => Ok(Response::new(report.as_ref().map(table_message::report))),
-    }
 }
 
 async fn apply_pieces(
@@ -137,7 +114,7 @@ async fn delete_declared(
         dry_run: _,
     } = request;
     let confirm = confirm.map(u64::from);
-    let (owner, guard) = (owner.parse()?, guard(&etag)?);
+    let (owner, guard) = (owner.parse()?, Guard::of_field(&etag)?);
     let app = &api.app;
     app.delete_table(&context, owner, confirm, allow_missing, guard)
         .await
@@ -204,7 +181,7 @@ fn parsed(options: pb::ApplyTableOptions) -> Result<(Owner, Option<bool>, ApplyO
             let message = "cannot be combined with etag";
             return Err(Error::invalid("must_not_exist", message));
         }
-        (false, etag) => guard(etag)?,
+        (false, etag) => Guard::of_field(etag)?,
     };
     let mut fields = Fields::default();
     let owner = fields.take(owner.parse::<Owner>());

@@ -8,13 +8,13 @@ use proptest::prelude::*;
 use prost::Message;
 use prost_types::FieldMask;
 
-use super::{mask::Mask, server_message, service_message, sync_daemons, timeouts};
+use super::{convert, server_message, service_message, sync_daemons, timeouts};
 use crate::{
     model::{
-        Checksum, Family, Field, Forwarding, Include, InterfaceState, MaskText, Name, Netmask,
-        Protocol, Rates, SchedulerFlags, Server, ServerConfig, ServerKey, ServerView, Service,
-        ServiceConfig, ServiceEntry, ServiceKey, Stats, SyncDaemon, SyncDaemonView, SyncState,
-        Timeouts, Tunnel, TunnelType,
+        Checksum, Family, Field, Forwarding, Include, InterfaceState, Mask, MaskText, Name,
+        Netmask, Protocol, Rates, SchedulerFlags, Server, ServerConfig, ServerKey, ServerView,
+        Service, ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey, Stats, SyncDaemon,
+        SyncDaemonView, SyncState, Timeouts, Tunnel, TunnelType,
     },
     proto::v1 as pb,
 };
@@ -196,7 +196,7 @@ proptest! {
 
 fn masked(service: pb::Service, paths: &[&str]) -> crate::model::ServiceDraft {
     let paths = paths.iter().map(|&path| path.to_owned()).collect();
-    let mask = Mask::parse(Some(FieldMask { paths }), &service_message::FIELDS).unwrap();
+    let mask = convert::mask(Some(FieldMask { paths }), &ServiceDraft::FIELDS).unwrap();
     service_message::draft(service, &mask)
 }
 

@@ -2,12 +2,11 @@
 
 use super::{
     api::Api,
-    convert::{age, guard},
-    mask::Mask,
+    convert::{age, mask},
 };
 use crate::{
-    app::RequestContext,
-    model::{Error, Timeouts, TimeoutsDraft},
+    app::{Guard, RequestContext},
+    model::{Error, Mask, Timeouts, TimeoutsDraft},
     proto::v1 as pb,
 };
 
@@ -38,11 +37,11 @@ pub(super) async fn set(
         etag,
         dry_run: _,
     } = request;
-    let mask = Mask::parse(update_mask, &FIELDS)?;
+    let mask = mask(update_mask, &FIELDS)?;
     let timeouts = timeouts.ok_or_else(|| Error::invalid("timeouts", "is required"))?;
     let written = api
         .app
-        .update_timeouts(&context, draft(timeouts, &mask), guard(&etag)?)
+        .update_timeouts(&context, draft(timeouts, &mask), Guard::of_field(&etag)?)
         .await?;
     Ok(pb::SetTimeoutsResponse {
         timeouts: Some(written.value.into()),

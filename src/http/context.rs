@@ -17,7 +17,7 @@ use super::{
     state::Api,
 };
 use crate::{
-    app::{CompleteRequest, RequestContext, RequestId, RequestSpan},
+    app::{CompleteRequest, RequestContext, RequestId, RequestSpan, Resumed},
     identity::{Peer, Protocol, Session},
     model::Reason,
 };
@@ -33,6 +33,7 @@ pub(super) struct Caller {
     complete: Option<CompleteRequest>,
     session: Option<Session>,
     timeout: Duration,
+    resumed: bool,
 }
 
 /// A write: its sender, `dry_run`, and the other query parameters.
@@ -72,6 +73,7 @@ impl Caller {
             complete: parts.extensions.get().cloned(),
             session: parts.extensions.get().cloned(),
             timeout: api.options.request_timeout,
+            resumed: parts.extensions.get::<Resumed>().is_some(),
         }
     }
 
@@ -81,6 +83,7 @@ impl Caller {
             peer: self.peer,
             protocol: Protocol::Http,
             span: self.span,
+            resumed: self.resumed,
             ..RequestContext::of(self.complete, self.session, self.request_id, self.timeout)
         }
     }

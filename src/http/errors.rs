@@ -120,8 +120,18 @@ const EXPLANATIONS: [(Reason, &str); Reason::ALL.len()] = [
     ),
     (
         Reason::ApplyFailed,
-        "An operation of the table failed. `outcome` says what became of the others, and `operations` of each. \
+        "An operation of the table or of the batch failed. `outcome` says what became of the others, and `operations` of each. \
          The HTTP status is that of the operation.",
+    ),
+    (
+        Reason::IdempotencyInProgress,
+        "The first request with this `Idempotency-Key` is in progress. Repeat the request later with the same \
+         key: the response is that of the first request.",
+    ),
+    (
+        Reason::IdempotencyKeyReused,
+        "Another request of the principal was sent with this `Idempotency-Key`: its method, path, query, \
+         precondition or body is different. Nothing was changed. Use a new key for each request.",
     ),
     (
         Reason::ServerExists,
@@ -182,7 +192,8 @@ const EXPLANATIONS: [(Reason, &str); Reason::ALL.len()] = [
     (
         Reason::StoreUnavailable,
         "What the daemon keeps on its disk (`state_dir`) cannot be read or written: the file system is full, \
-         or the file is damaged or of a newer version. `detail` and `hint` contain the cause and the remedy. \
+         or the file is damaged or of a newer version; with the status 503, the request has an \
+         `Idempotency-Key`, and the daemon has no store. `detail` and `hint` contain the cause and the remedy. \
          Nothing was changed, neither there nor in the kernel. Requests that need nothing stored are not \
          affected.",
     ),

@@ -2,7 +2,9 @@
 //! encodes the model's views. One file per resource.
 
 mod access;
+mod applied;
 mod audit;
+mod batch;
 mod body;
 mod complete;
 mod compression;
@@ -105,6 +107,7 @@ fn operations() -> OpenApiRouter<Api> {
         routes!(drains::get, drains::delete),
         routes!(ramps::list, ramps::create),
         routes!(ramps::get, ramps::delete),
+        routes!(batch::apply),
         routes!(rules::save, rules::restore, rules::replace),
         routes!(zero::all),
         routes!(zero::service),

@@ -24,6 +24,8 @@ const TOKEN: &str = "token";
 const CERTIFICATE: &str = "certificate";
 const SESSION: &str = "session";
 
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
 const DESCRIPTION: &str = "\
 HTTP API of Linux IPVS, the kernel's layer-4 load balancer. It covers all operations of ipvsadm(8).
 
@@ -45,6 +47,9 @@ concurrent changes, send the ETag in `If-Match`.
 
 **Dry run.** Every write has the query parameter `dry_run`. With `dry_run=true` the request is \
 validated against the current state, and nothing is changed.
+
+**Repetition.** A write with the header `Idempotency-Key` is executed once; a repetition has the response of \
+the first. This requires a daemon with a store on a disk.
 
 **Compatibility.** Within v1, fields, enum values and reasons may be added. Clients must ignore \
 unknown fields in responses. Requests with unknown fields or query parameters are rejected with 400.
@@ -89,6 +94,7 @@ describes the reasons. `X-Request-Id` is part of the response, of errors and of 
         (name = "servers", description = "Real servers of a virtual service"),
         (name = "tables", description = "Declared tables"),
         (name = "drains and ramps", description = "Weights of servers that are held for a while"),
+        (name = "batch", description = "Operations that are executed together"),
         (name = "connections", description = "Connection table"),
         (name = "rules", description = "The table as text, in the language of ipvsadm"),
         (name = "counters", description = "Totals, and reset of counters"),
@@ -152,6 +158,7 @@ pub(super) fn complete(mut openapi: OpenApi) -> OpenApi {
                     operation.security.get_or_insert_with(credentials);
                 }
                 add_request_id(operation, read);
+                add_idempotency_key(path, operation, read);
                 add_error_responses(path, operation, read);
                 add_headers(operation, read);
             }
@@ -205,6 +212,27 @@ fn add_request_id(operation: &mut Operation, read: bool) {
     parameters.push(RefOr::T(parameter));
 }
 
+/// Adds the header that makes the repetition of a write safe.
+fn add_idempotency_key(path: &str, operation: &mut Operation, read: bool) {
+    // The cookie of a session is a secret, and is not kept.
+    if read || path == "/v1/session" {
+        return;
+    }
+    let parameter = Parameter::builder()
+        .name(IDEMPOTENCY_KEY)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "Makes the repetition of the request safe: it is executed once, and a repetition with the same key \
+             has the first response, with `Idempotency-Replayed: true`. 1 to 255 visible ASCII characters.",
+        ))
+        .schema(Some(text()))
+        .example(Some("0b54e6c3d1".into()))
+        .build();
+    let parameters = operation.parameters.get_or_insert_default();
+    parameters.push(RefOr::T(parameter));
+}
+
 /// Joins the lines of each paragraph: line breaks of the source are no line breaks of the text.
 fn with_paragraphs(openapi: OpenApi) -> OpenApi {
     fn join(value: &mut Value) {
@@ -248,6 +276,10 @@ fn add_error_responses(path: &str, operation: &mut Operation, read: bool) {
     }
     if has(operation, "If-Match") {
         errors.push(("PreconditionFailed", schema::PreconditionFailed::status()));
+    }
+    if has(operation, IDEMPOTENCY_KEY) {
+        errors.push(("InProgress", schema::InProgress::status()));
+        errors.push(("KeyReused", schema::KeyReused::status()));
     }
     if operation.request_body.is_some() {
         errors.push(("TooLarge", schema::TooLarge::status()));

@@ -66,6 +66,7 @@ pub fn status(reason: Reason) -> StatusCode {
         | Reason::SyncDaemonRunning
         | Reason::ServiceOwned
         | Reason::TooManyDeletes
+        | Reason::IdempotencyInProgress
         | Reason::ApplyFailed => StatusCode::CONFLICT,
         Reason::RevisionMismatch | Reason::ConfirmMismatch | Reason::PlanChanged => {
             StatusCode::PRECONDITION_FAILED
@@ -75,6 +76,7 @@ pub fn status(reason: Reason) -> StatusCode {
         Reason::SchedulerUnavailable
         | Reason::PersistenceEngineUnavailable
         | Reason::UnsupportedByKernel
+        | Reason::IdempotencyKeyReused
         | Reason::SyncDaemonConflict => StatusCode::UNPROCESSABLE_ENTITY,
         Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -106,8 +108,8 @@ impl Problem {
         self
     }
 
-    /// Sets the status to 503, whatever the reason: the daemon is not ready.
-    pub(super) fn unavailable(mut self) -> Self {
+    /// Sets the status to 503, whatever the reason: the daemon is not ready, or never will be.
+    pub fn unavailable(mut self) -> Self {
         self.status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
         self
     }

@@ -8,28 +8,22 @@ use axum::{
 };
 use http::StatusCode;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{
+    applied::{self, Applied},
     conditional::{ConditionalRead, IfMatch, IfMatchOrAbsent},
     context::Write,
     extract::TableJson,
     path::OwnerPath,
-    problem::{Problem, status},
+    problem::Problem,
     query::query,
     reply, schema,
     state::Api,
     values::{AdoptWord, MaxDeletes, OnFailureWord, PlanDigest},
 };
 use crate::{
-    app::{
-        ApplyOptions, ApplyReport, DeclaredTable, LastApply, Lost, OperationReport, Summary,
-        TableReport, TableStatus, offload,
-    },
-    model::{
-        Etag, Owner, ServerConfigView, ServerKey, ServiceKey, ServiceView, TableDraft,
-        TargetService,
-    },
+    app::{ApplyOptions, DeclaredTable, LastApply, TableReport, TableStatus, offload},
+    model::{Etag, Owner, ServerConfigView, ServiceKey, ServiceView, TableDraft, TargetService},
 };
 
 query! {
@@ -58,39 +52,6 @@ query! {
         /// If true, a table that does not exist is no error. Default: false.
         allow_missing: bool,
     }
-}
-
-/// What an apply did.
-#[derive(Debug, Serialize)]
-struct Applied<'a> {
-    owner: &'a Owner,
-    apply_id: &'a str,
-    generation: u64,
-    outcome: &'static str,
-    plan: Etag,
-    operations: Vec<Operation<'a>>,
-    operations_total: usize,
-    summary: Summary,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    etag: Option<Etag>,
-}
-
-#[derive(Debug, Serialize)]
-struct Operation<'a> {
-    op: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    service: Option<ServiceKey>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server: Option<ServerKey>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    before: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    after: Option<Value>,
-    result: &'static str,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    lost: &'a [Lost],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<Problem>,
 }
 
 #[derive(Debug, Serialize)]
@@ -246,7 +207,7 @@ pub(super) async fn apply(
         guard,
     };
     let report = api.app.apply_table(&context, owner, draft, options).await?;
-    Ok(respond(&report))
+    Ok(applied::respond(&report))
 }
 
 /// Delete a table
@@ -272,7 +233,7 @@ pub(super) async fn delete(
     let app = &api.app;
     let deleted = app.delete_table(&context, owner, query.confirm, missing, guard);
     match deleted.await? {
-        Some(report) => Ok(respond(&report)),
+        Some(report) => Ok(applied::respond(&report)),
         None => Ok(StatusCode::NO_CONTENT.into_response()),
     }
 }
@@ -297,56 +258,6 @@ pub(super) async fn drift(
     let report = api.app.drift(&read.context, owner).await?;
     let applied = Applied::of(&report);
     Ok(reply::resource(&read, Duration::ZERO, None, &applied)?)
-}
-
-/// An apply that did not do what was declared is a problem, with the members of a success beside it and the
-/// status of the first operation that failed.
-fn respond(report: &ApplyReport) -> Response {
-    let applied = Applied::of(report);
-    let Some(error) = &report.failure else {
-        let response = reply::plain(&applied);
-        return response.unwrap_or_else(|error| Problem::from(error).into_response());
-    };
-    let members = serde_json::to_value(&applied).unwrap_or_default();
-    let problem = Problem::from(error.clone()).with_members(members);
-    let status = status(report.status_reason(error));
-    problem.with_status(status).into_response()
-}
-
-// === impl Applied ===
-
-impl<'a> Applied<'a> {
-    fn of(report: &'a ApplyReport) -> Self {
-        Self {
-            owner: &report.owner,
-            apply_id: &report.apply_id,
-            generation: report.generation,
-            outcome: report.outcome.as_str(),
-            plan: report.plan,
-            operations: report.shown().map(Operation::of).collect(),
-            operations_total: report.operations.len(),
-            summary: report.summary,
-            etag: report.etag,
-        }
-    }
-}
-
-// === impl Operation ===
-
-impl<'a> Operation<'a> {
-    fn of(operation: &'a OperationReport) -> Self {
-        let (before, after) = operation.changes();
-        Self {
-            op: operation.op.name(),
-            service: operation.op.service(),
-            server: operation.op.server(),
-            before,
-            after,
-            result: operation.result.as_str(),
-            lost: &operation.lost,
-            error: operation.failure().map(|error| error.clone().into()),
-        }
-    }
 }
 
 // === impl Status ===

@@ -39,11 +39,20 @@ impl Principal {
         operations: impl Iterator<Item = (&'a Op, Option<&'a Op>)>,
         dry_run: bool,
     ) -> Result<(), Error> {
+        let verb =
+            |(op, before): (&Op, Option<&Op>)| (Verb::of_operation(op, before), op.service());
+        self.may_all(operations.map(verb), dry_run)
+    }
+
+    /// Decides about verbs, each on a service if it is about one: all of them or none.
+    pub fn may_all(
+        &self,
+        verbs: impl Iterator<Item = (Verb, Option<ServiceKey>)>,
+        dry_run: bool,
+    ) -> Result<(), Error> {
         let mut outside = Vec::new();
-        for (op, before) in operations {
-            let verb = Verb::of_operation(op, before);
+        for (verb, service) in verbs {
             let grant = self.grant_of(verb, dry_run)?;
-            let service = op.service();
             match (self.scope_has(grant, verb, service, dry_run), service) {
                 (Ok(()), _) => {}
                 (Err(error), None) => return Err(error),

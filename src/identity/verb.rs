@@ -100,6 +100,8 @@ verbs! {
     DeleteServer = "delete_server", Editor, Service, WRITE;
     /// Applies or deletes a declared table, with all that it changes.
     ApplyTable = "apply_table", Editor, Service, WRITE;
+    /// Sends a batch. Each of its operations requires its own verb, too.
+    ApplyBatch = "apply_batch", Operator, Nothing, WRITE;
     /// Deletes all services.
     Clear = "clear", Admin, Director, WRITE;
     /// Executes rules (ipvsadm -R), or makes the table equal to them.

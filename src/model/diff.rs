@@ -1,6 +1,9 @@
 //! The difference between the kernel's table and the one that is wanted, as operations.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::AddAssign,
+};
 
 use super::{
     Op, Server, ServerConfig, ServerKey, ServiceConfig, ServiceEntry, ServiceKey, TargetServer,
@@ -96,6 +99,13 @@ pub fn diff_service(
     if let Some(servers) = servers {
         builder.servers(key, &current.servers, servers);
     }
+    builder.finish()
+}
+
+/// The difference of some servers of a service; the others are kept.
+pub fn diff_servers(service: ServiceKey, current: &[Server], target: &[TargetServer]) -> Diff {
+    let mut builder = Builder::default();
+    builder.servers(service, current, target);
     builder.finish()
 }
 
@@ -214,5 +224,20 @@ impl DiffCounts {
     /// Whether anything is created, edited or deleted.
     pub fn changed(&self) -> bool {
         self.created + self.updated + self.deleted > 0
+    }
+}
+
+impl AddAssign for DiffCounts {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            created,
+            updated,
+            deleted,
+            unchanged,
+        } = other;
+        self.created += created;
+        self.updated += updated;
+        self.deleted += deleted;
+        self.unchanged += unchanged;
     }
 }

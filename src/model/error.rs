@@ -165,6 +165,8 @@ impl Error {
         self.retry_after.or(match self.reason {
             // The queue is processed in less than a second.
             Reason::RateLimited => Some(1),
+            // Most requests take less than a second.
+            Reason::IdempotencyInProgress => Some(1),
             // An operator has to load a module or grant a capability.
             Reason::KernelUnavailable => Some(5),
             _ => None,

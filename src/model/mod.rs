@@ -8,6 +8,7 @@
 //! would reject.
 
 mod address_text;
+mod batch_draft;
 mod check;
 mod connection;
 mod diff;
@@ -22,6 +23,7 @@ mod hold_draft;
 mod info;
 mod integer;
 mod key;
+mod mask;
 mod name;
 mod named_number;
 mod netmask;
@@ -50,11 +52,12 @@ mod written;
 mod tests;
 
 pub use address_text::AddressText;
+pub use batch_draft::{BatchDraft, BatchOp, OperationDraft, ValueDraft};
 pub use connection::{
     Connection, ConnectionFilter, ConnectionProtocol, ConnectionService, CountBy, Endpoint,
     EndpointFilter,
 };
-pub use diff::{Change, Diff, DiffCounts, diff, diff_service};
+pub use diff::{Change, Diff, DiffCounts, diff, diff_servers, diff_service};
 pub use error::{Cause, Errno, Error, Progress, Violation, both};
 pub use etag::{Etag, EtagScope, Fingerprint, fingerprint};
 pub use field::Field;
@@ -64,6 +67,7 @@ pub use hold::{DrainTarget, Hold, HoldId, HoldKind, InvalidDrainTarget, InvalidH
 pub use hold_draft::{DrainDraft, DrainRequest, RampDraft, RampRequest, Then};
 pub use info::Info;
 pub use key::{Family, Protocol, ServerKey, ServiceKey};
+pub use mask::Mask;
 pub use name::Name;
 pub use netmask::{MaskText, Netmask};
 pub use object::{Entries, Object};

@@ -80,6 +80,14 @@ pub(super) fn field<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Ok(object.map_or(Field::Clear, |object| Field::Set(object.0)))
 }
 
+/// `#[serde(deserialize_with)]` of an object that may be absent or `null`.
+pub(super) fn option<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let object = Option::<Object<T>>::deserialize(deserializer)?;
+    Ok(object.map(|object| object.0))
+}
+
 /// `#[serde(deserialize_with)]` of a list of objects.
 pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,

@@ -75,8 +75,12 @@ reasons! {
     TooManyDeletes = "TOO_MANY_DELETES", "Too many deletions";
     /// The operations of the table are others than those that were expected.
     PlanChanged = "PLAN_CHANGED", "Plan has changed";
-    /// An operation of the table failed.
-    ApplyFailed = "APPLY_FAILED", "Table not applied";
+    /// An operation of the table or of the batch failed.
+    ApplyFailed = "APPLY_FAILED", "Not applied as a whole";
+    /// The first request with the idempotency key is in progress.
+    IdempotencyInProgress = "IDEMPOTENCY_IN_PROGRESS", "Request in progress";
+    /// Another request was sent with the idempotency key.
+    IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", "Idempotency key reused";
     /// The kernel has no such scheduler.
     SchedulerUnavailable = "SCHEDULER_UNAVAILABLE", "Scheduler not available";
     /// The kernel has no such persistence engine.

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A SHA-256. In text, 64 hexadecimal digits; a colon may follow each pair, as
 /// `openssl x509 -fingerprint -sha256` prints it.
@@ -26,6 +26,17 @@ impl Sha256 {
         let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
         // A SHA-256 has this length.
         Self(digest.as_ref().try_into().unwrap_or_default())
+    }
+
+    /// The SHA-256 of several parts, each with its length, so that no others have the same.
+    #[cfg(feature = "daemon")]
+    pub fn of_parts(parts: &[&[u8]]) -> Self {
+        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        Self(context.finish().as_ref().try_into().unwrap_or_default())
     }
 
     /// The bytes.
@@ -62,6 +73,12 @@ impl TryFrom<String> for Sha256 {
 
     fn try_from(text: String) -> Result<Self, Sha256Error> {
         text.parse()
+    }
+}
+
+impl Serialize for Sha256 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -1,13 +1,18 @@
 //! A table as configuration: what a text of commands makes, evaluated without a kernel.
 
-use std::collections::{
-    HashMap,
-    hash_map::{Entry, VacantEntry},
+use std::{
+    cmp::Reverse,
+    collections::{
+        HashMap,
+        hash_map::{Entry, VacantEntry},
+    },
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Op, ServerConfig, ServerKey, Service, ServiceConfig, ServiceKey};
+use super::{
+    Error, Op, Server, ServerConfig, ServerKey, Service, ServiceConfig, ServiceEntry, ServiceKey,
+};
 
 /// A virtual service as it is to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +126,21 @@ impl Table {
     pub fn server(&self, service: ServiceKey, key: ServerKey) -> Option<ServerConfig> {
         let made = self.servers.get(&service)?.get(&key);
         made.map(|made| made.config)
+    }
+
+    /// A service with its servers in the kernel's order, without traffic; `None` if it does not exist.
+    pub fn entry(&self, key: ServiceKey) -> Option<ServiceEntry> {
+        let config = self.service(key)?;
+        let servers = self.servers.get(&key).into_iter().flatten();
+        let mut servers: Vec<_> = servers.collect();
+        servers.sort_unstable_by_key(|(_, made)| Reverse(made.order));
+        let servers = servers.into_iter();
+        Some(ServiceEntry {
+            service: Service::idle(key, config),
+            servers: servers
+                .map(|(key, made)| Server::idle(*key, made.config))
+                .collect(),
+        })
     }
 
     /// Whether a service has servers.

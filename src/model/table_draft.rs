@@ -33,8 +33,9 @@ pub enum Deletions {
 }
 
 words! {
-    /// What to do when an operation of an apply fails.
-    #[derive(Default)]
+    /// What to do when an operation of an apply or of a batch fails.
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "snake_case")]
     OnFailure {
         /// Undo the others.
         #[default]

@@ -8,6 +8,7 @@ use axum::{
     response::Response,
     routing::Route,
 };
+use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http_body::Body as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -16,13 +17,14 @@ use tower::Service;
 use super::{
     config::Limits,
     connection::ConnectionRequest,
+    idempotency,
     parsed_size::{Encoding, Upload},
     rejection::Rejection,
     request_body::{self, BodyError, BodyStatus, LimitedBody, PieceByPiece, Wait},
     response_body,
 };
 use crate::{
-    app::CompleteRequest,
+    app::{App, CompleteRequest},
     budget::Budget,
     clock,
     identity::Session,
@@ -53,13 +55,15 @@ pub(super) struct Admission {
     max_body_bytes: usize,
     max_rules_bytes: usize,
     body_read_timeout: Duration,
+    /// Whose idempotency keys requests have.
+    keys: Option<App>,
 }
 
 // === impl Admission ===
 
 impl Admission {
     /// The limits of a configuration, over this memory.
-    pub(super) fn new(limits: &Limits, budget: &Budget) -> Self {
+    pub(super) fn new(limits: &Limits, budget: &Budget, keys: Option<&App>) -> Self {
         Self {
             budget: budget.clone(),
             anonymous_bodies: budget.share(budget.limit() / ANONYMOUS_PART),
@@ -68,6 +72,7 @@ impl Admission {
             max_body_bytes: limits.max_body_bytes,
             max_rules_bytes: limits.max_rules_bytes(),
             body_read_timeout: limits.body_read_timeout,
+            keys: keys.cloned(),
         }
     }
 
@@ -114,6 +119,7 @@ impl Admission {
             true => &self.anonymous_bodies,
             false => budget,
         };
+        let mut keyed = idempotency::has_key(&request).then(Bytes::new);
         let mut parsed = bodies.empty();
         if !request.body().is_end_stream() {
             let body = std::mem::take(request.body_mut());
@@ -124,6 +130,7 @@ impl Admission {
             })?;
             let size = encoding.parsed_size(&body);
             parsed.grow(size).map_err(Rejection::Memory)?;
+            keyed = keyed.map(|_| body.clone());
             *request.body_mut() = match encoding {
                 Encoding::Grpc | Encoding::GrpcText => Body::new(PieceByPiece::new(body)),
                 _ => Body::from(body),
@@ -141,7 +148,10 @@ impl Admission {
         };
         request.extensions_mut().insert(complete);
         let slot = self.slot(&request)?;
-        let response = served(routes.call(request).await);
+        let response = match (keyed, &self.keys) {
+            (Some(body), Some(app)) => idempotency::serve(app, request, body, routes).await,
+            _ => served(routes.call(request).await),
+        };
         drop(parsed);
         let charged = response_body::charge(response, |bytes| match is_read {
             true => budget.charge(bytes),

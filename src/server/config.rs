@@ -53,6 +53,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The declared tables at the start.
     pub tables: TablesConfig,
+    /// Keys of writes that clients may repeat.
+    pub idempotency: IdempotencyConfig,
     /// The audit trail.
     pub audit: AuditConfig,
     /// Certificates of the TLS listeners and of their clients.
@@ -99,6 +101,13 @@ pub struct TablesConfig {
     pub interrupted: Interrupted,
     /// Whether declared tables are applied. Default: never.
     pub restore_on_start: RestoreOnStart,
+}
+
+/// Idempotency keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyConfig {
+    /// Keys that are kept, with their responses. Default 100,000: 25 MB of memory.
+    pub max_keys: usize,
 }
 
 /// The stored state: what the kernel cannot hold.
@@ -208,6 +217,7 @@ impl Default for Config {
             log: LogConfig::default(),
             store: StoreConfig::default(),
             tables: TablesConfig::default(),
+            idempotency: IdempotencyConfig::default(),
             audit: AuditConfig::default(),
             tls: TlsConfig::default(),
             limits: Limits::default(),
@@ -253,6 +263,12 @@ impl Default for LogConfig {
             format: LogFormat::Text,
             filter: "info".to_owned(),
         }
+    }
+}
+
+impl Default for IdempotencyConfig {
+    fn default() -> Self {
+        Self { max_keys: 100_000 }
     }
 }
 

@@ -171,6 +171,7 @@ mod tests {
             &Authenticator::load(&config).unwrap(),
             &AuditLog::in_memory(),
             &Budget::default(),
+            None,
             |_, _| Response::new(Body::empty()),
         );
         for _ in 0..50 {
@@ -207,6 +208,7 @@ mod tests {
             &open,
             &AuditLog::in_memory(),
             &Budget::default(),
+            None,
             |_, _| Response::new(Body::empty()),
         );
         let request = Request::get("/panic")

@@ -36,7 +36,7 @@ use super::{
     rejection::{Rejection, RejectionResponse},
 };
 use crate::{
-    app::{RequestId, RequestSpan},
+    app::{App, RequestId, RequestSpan},
     audit::{AuditLog, Caller},
     budget::Budget,
     clock, grpc,
@@ -73,6 +73,8 @@ struct Checks {
 /// `limits.max_body_bytes`, `limits.body_read_timeout`, `limits.max_concurrent_requests`, and the
 /// memory of requests and responses.
 ///
+/// Writes with an idempotency key are executed once if `keys` has the use cases that keep them.
+///
 /// A request counts against the concurrency limit from the end of its body until its response head
 /// is sent. Streamed responses (watches, connection tables) have limits of their own.
 pub fn with_middleware(
@@ -81,13 +83,14 @@ pub fn with_middleware(
     authenticator: &Arc<Authenticator>,
     audit: &AuditLog,
     budget: &Budget,
+    keys: Option<&App>,
     render: RejectionResponse,
 ) -> Router {
     let checks = Arc::new(Checks {
         hosts: AllowedHosts::new(&config.allowed_hosts),
         authenticator: authenticator.clone(),
         audit: audit.clone(),
-        admission: Admission::new(&config.limits, budget),
+        admission: Admission::new(&config.limits, budget, keys),
         quotas: Quotas::new(&config.quota),
         render,
     });

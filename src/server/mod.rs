@@ -17,6 +17,7 @@ mod connection;
 mod date;
 mod gate;
 mod grpc_gate;
+mod idempotency;
 pub mod input_file;
 mod jwks;
 mod keys;
@@ -52,8 +53,8 @@ mod value;
 pub use address::{AddressError, DEFAULT_PORT, DEFAULT_SOCKET, ListenAddress};
 pub use authentication::Authenticator;
 pub use config::{
-    AuditConfig, Config, DEFAULT_STATE_DIR, KernelKind, Limits, LogConfig, LogFormat, QuotaLimits,
-    StoreConfig, TablesConfig,
+    AuditConfig, Config, DEFAULT_STATE_DIR, IdempotencyConfig, KernelKind, Limits, LogConfig,
+    LogFormat, QuotaLimits, StoreConfig, TablesConfig,
 };
 pub use config_error::{ConfigError, ConfigErrors, ConfigProblem, LoadError, Origin};
 pub use input_file::UnsafeFile;

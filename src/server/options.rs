@@ -112,6 +112,7 @@ impl Config {
             default_page_size: u32::try_from(self.limits.default_page_size).unwrap_or(u32::MAX),
             max_page_size: u32::try_from(self.limits.max_page_size).unwrap_or(u32::MAX),
             namespace: self.netns.clone(),
+            max_idempotency_keys: self.idempotency.max_keys,
             kernel: match self.kernel {
                 KernelKind::Netlink => "netlink".to_owned(),
                 KernelKind::Fake => "fake".to_owned(),

@@ -10,7 +10,7 @@ use crate::{grpc, proto};
 pub(super) enum Upload {
     /// ipvsadm commands of a whole table.
     Rules,
-    /// A declared table.
+    /// A declared table, or a batch in JSON.
     Table,
     /// A single resource.
     Other,
@@ -50,6 +50,7 @@ impl Upload {
         match (path, grpc_method) {
             ("/v1/rules", _) | (_, Some("/RestoreRules")) => Self::Rules,
             (_, Some("/ApplyTable")) => Self::Table,
+            ("/v1/batch", _) => Self::Table,
             _ if path.starts_with("/v1/tables/") => Self::Table,
             _ => Self::Other,
         }
@@ -153,6 +154,7 @@ mod tests {
         for (path, upload) in [
             ("/v1/rules", rules),
             ("/v1/tables/web", table),
+            ("/v1/batch", table),
             ("/v1/services", other),
         ] {
             assert_eq!(Upload::of(path), upload, "{path}");
@@ -160,6 +162,7 @@ mod tests {
         assert_eq!(method("RestoreRules"), rules);
         assert_eq!(method("ApplyTable"), table);
         assert_eq!(method("GetTable"), other);
+        assert_eq!(method("ApplyBatch"), other);
         for (media_type, upload, encoding) in [
             ("application/json", other, Encoding::Json),
             ("application/json", table, Encoding::Json),

@@ -15,6 +15,17 @@ pub(super) fn response(error: Error, request: &HeaderMap) -> Response {
     }
 }
 
+/// As [`response`], with the status 503 in HTTP, whatever the reason.
+pub(super) fn unavailable(error: Error, request: &HeaderMap) -> Response {
+    if grpc::is_grpc(request) {
+        return grpc::refusal(&error, request);
+    }
+    Problem::from(error)
+        .unavailable()
+        .of_request(request)
+        .into_response()
+}
+
 /// The response as problem+json.
 pub(super) fn problem(error: Error, request: &HeaderMap) -> Response {
     Problem::from(error).of_request(request).into_response()

@@ -40,7 +40,7 @@ pub fn build_router(
         service_fn(move |request| grpc_gate::check(request, &mut route))
     });
     let router = http_api::router(app.clone(), limits.http_options())
-        .merge(grpc::router(app, grpc_options).layer(gate))
+        .merge(grpc::router(app.clone(), grpc_options).layer(gate))
         .fallback(fallback);
     with_middleware(
         router,
@@ -48,6 +48,7 @@ pub fn build_router(
         authenticator,
         &audit,
         &budget,
+        Some(&app),
         rejection_response,
     )
 }

@@ -6,11 +6,10 @@ use super::{
     options::ApplyOptions,
     plan::touched_services,
     registry::{declare, services_of, table_not_found},
-    report::ApplyReport,
 };
 use crate::{
     app::{
-        App, Guard, RequestContext,
+        App, ApplyReport, Guard, RequestContext,
         services::{confirm_mismatch, declared_services},
     },
     executor::{TableQuery, offload},
@@ -87,7 +86,7 @@ impl App {
         let timeout = context.deadline.saturating_duration_since(Instant::now());
         let lock = self.lock_table(context).await?;
         let Some(old) = self.tables.table(&owner) else {
-            return match allow_missing {
+            return match allow_missing || context.resumed {
                 true => Ok(None),
                 false => Err(table_not_found(&owner)),
             };

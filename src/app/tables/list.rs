@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::{
-    registry::{DeclaredTable, table_not_found},
-    report::{ApplyOutcome, ApplyReport},
-};
+use super::registry::{DeclaredTable, table_not_found};
 use crate::{
-    app::{App, RequestContext},
+    app::{App, ApplyOutcome, ApplyReport, RequestContext},
     executor::{Table, TableQuery, offload},
     identity::Principal,
     model::{Error, Owner},

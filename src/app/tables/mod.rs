@@ -1,15 +1,12 @@
 //! Declared tables: an owner declares which services it has, and the kernel's table is made so.
 
 mod apply;
-mod execution;
 mod list;
 mod options;
 mod pending;
 mod plan;
 mod recovery;
 mod registry;
-mod report;
-mod rollback;
 mod run;
 mod touched;
 
@@ -17,6 +14,5 @@ pub use list::{TableReport, TableStatus};
 pub use options::ApplyOptions;
 pub use recovery::{Interrupted, RestoreOnStart};
 pub use registry::{DeclaredTable, LastApply, TableState};
-pub use report::{ApplyOutcome, ApplyReport, Lost, OperationReport, OperationResult, Summary};
 
 pub(in crate::app) use registry::Registry;

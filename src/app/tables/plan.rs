@@ -1,18 +1,15 @@
 //! The plan of an apply: the operations that make the kernel's table what the owner declares.
 
-use std::{
-    collections::{HashMap, HashSet},
-    hash::Hash,
-};
+use std::collections::{HashMap, HashSet};
 
 use super::registry::Services;
 use crate::{
-    app::services::in_kernel_order,
+    app::{operations::PlannedStep, services::in_kernel_order},
     executor::Table,
     identity::Principal,
     model::{
-        Adopt, Change, Deletions, Diff, DiffCounts, Error, Etag, EtagScope, Op, Owner, Reason,
-        Server, ServiceEntry, ServiceKey, TargetService, diff,
+        Adopt, Deletions, Diff, DiffCounts, Error, Op, Owner, Reason, ServiceEntry, ServiceKey,
+        TargetService, diff,
     },
 };
 
@@ -42,16 +39,6 @@ pub(super) struct ApplyPlan {
     present: Numbers,
     /// To be deleted.
     deleted: Numbers,
-}
-
-/// An operation of an apply.
-#[derive(Clone, Debug)]
-pub(super) struct PlannedStep {
-    pub op: Op,
-    /// The operation that would restore the object itself; `None` if it does not exist yet.
-    pub before: Option<Op>,
-    /// The operations that undo it, in their order.
-    pub undo: Vec<Op>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -214,16 +201,6 @@ impl ApplyPlan {
         }
     }
 
-    /// A digest of the operations and of what they replace.
-    pub fn digest(&self) -> Etag {
-        Etag::compute(EtagScope::Plan, |hasher| {
-            for step in &self.steps {
-                step.op.hash(hasher);
-                step.before.hash(hasher);
-            }
-        })
-    }
-
     /// Refuses a plan that deletes more than is permitted: services and servers are counted apart.
     pub fn check_deletions(&self, max: Deletions) -> Result<(), Error> {
         let (deleted, present) = (self.deleted, self.present);
@@ -255,30 +232,5 @@ impl Numbers {
             Op::DeleteServer(..) => self.servers += 1,
             _ => {}
         }
-    }
-}
-
-// === impl PlannedStep ===
-
-impl PlannedStep {
-    fn new(change: Change, entry: Option<&ServiceEntry>) -> Self {
-        let Change { op, undo, .. } = change;
-        let is_new = matches!(op, Op::CreateService(..) | Op::CreateServer(..));
-        let (before, undo) = match (&op, entry) {
-            (Op::DeleteService(key), Some(entry)) => {
-                let create = Op::CreateService(*key, entry.service.config);
-                // The kernel inserts each server before the others.
-                let servers = entry.servers.iter().rev();
-                let create_server = |s: &Server| Op::CreateServer(*key, s.key, s.config);
-                let undo = [create.clone()].into_iter();
-                let undo = undo.chain(servers.map(create_server)).collect();
-                (Some(create), undo)
-            }
-            _ => {
-                let before = undo.clone().filter(|_| !is_new);
-                (before, undo.into_iter().collect())
-            }
-        };
-        Self { op, before, undo }
     }
 }

@@ -3,14 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    execution::Execution,
     options::ApplyOptions,
     pending::Pending,
     registry::{DeclaredTable, declare, services_of},
     touched::undo_steps,
 };
 use crate::{
-    app::{App, RequestContext, RequestId},
+    app::{App, RequestContext, RequestId, operations::Execution},
     executor::{CommandResult, ServicesQuery, Table, TableQuery, offload},
     model::{Adopt, Error, OnFailure, Owner},
 };
@@ -211,7 +210,7 @@ impl App {
             )
         };
         let apply = offload(prepare)?;
-        let report = self.run_to_end(apply, lock).await?;
+        let report = self.run_to_end(lock, apply.run()).await?;
         report.failure.map_or(Ok(()), Err)
     }
 }

@@ -8,8 +8,9 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{pending::Pending, report::ApplyOutcome};
+use super::pending::Pending;
 use crate::{
+    app::ApplyOutcome,
     executor::offload,
     model::{Error, Etag, EtagScope, Owner, Reason, ServerKey, ServiceKey, TargetService},
     store::{Collection, Store, StoreError, WriteBatch},

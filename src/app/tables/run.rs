@@ -1,29 +1,22 @@
 //! An apply: from the plan to what is stored.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-use tokio::time::timeout_at;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
-    execution::Execution,
     options::ApplyOptions,
     pending::{Declaration, Pending},
-    plan::{ApplyPlan, PlannedStep, Wanted},
+    plan::{ApplyPlan, Wanted},
     registry::{DeclaredTable, LastApply, services_of},
-    report::{ApplyOutcome, ApplyReport, OperationReport, OperationResult, Summary},
-    rollback::roll_back,
     touched::touched,
 };
 use crate::{
-    app::{App, RequestContext, attempt::event},
-    audit::{Changes, Event, Outcome},
-    executor::{CommandResult, Table, TableQuery, offload},
+    app::{
+        App, ApplyOutcome, ApplyReport, RequestContext,
+        operations::{Execution, Order, PlannedStep},
+    },
+    executor::{Table, offload},
     identity::Verb,
-    model::{Adopt, Error, Etag, OnFailure, Op, Owner, Reason, ServiceKey, TargetService},
+    model::{Adopt, Error, Etag, Owner, Reason, ServiceKey, TargetService},
     store::StoreError,
 };
 
@@ -60,7 +53,7 @@ impl App {
             &declared.target(),
             table,
         )?;
-        Ok(apply.dry_run())
+        Ok(apply.report)
     }
 
     /// Plans an apply, and checks everything that can refuse it but the principal.
@@ -77,7 +70,12 @@ impl App {
         table: &Table,
     ) -> Result<Apply, Error> {
         let etags = old.as_ref().map(|table| vec![table.etag]);
-        options.guard.check(etags.as_deref())?;
+        let is_declared =
+            |(old, new): (&Arc<DeclaredTable>, &Arc<DeclaredTable>)| old.etag == new.etag;
+        // The apply that is resumed may have been completed at the start.
+        if !(context.resumed && old.as_ref().zip(new.as_ref()).is_some_and(is_declared)) {
+            options.guard.check(etags.as_deref())?;
+        }
         let before = services_of(old.as_deref());
         let keep_weights = new.as_ref().is_some_and(|table| table.state.keep_weights);
         let wanted = Wanted {
@@ -90,19 +88,13 @@ impl App {
         };
         let plan = wanted.plan(table, &context.principal)?;
         plan.check_deletions(options.max_deletes)?;
-        let digest = plan.digest();
-        check_plan(options.expect_plan, digest)?;
         let report = ApplyReport {
-            apply_id: context.request_id.to_string(),
+            owner: Some(owner.clone()),
             generation: new.as_ref().map_or(0, |table| table.state.generation),
-            outcome: ApplyOutcome::Unchanged,
-            plan: digest,
-            operations: plan.steps.iter().map(OperationReport::planned).collect(),
-            summary: Summary::from(plan.counts),
             etag: new.as_ref().map(|table| table.etag),
-            failure: None,
-            owner: owner.clone(),
+            ..ApplyReport::planned(context, &plan.steps, plan.counts)
         };
+        check_plan(options.expect_plan, report.plan)?;
         Ok(Apply {
             app: self.clone(),
             context: context.clone(),
@@ -124,49 +116,11 @@ impl App {
         lock: L,
     ) -> Result<ApplyReport, Error> {
         if context.dry_run {
-            return Ok(apply.dry_run());
+            return Ok(apply.report);
         }
-        // Without the operations, whose results are unknown.
-        let planned = &apply.report;
-        let mut running = ApplyReport {
-            apply_id: planned.apply_id.clone(),
-            operations: Vec::new(),
-            owner: planned.owner.clone(),
-            failure: None,
-            ..*planned
-        };
-        let run = self.run_to_end(apply, lock);
-        match timeout_at(context.deadline.into(), run).await {
-            Ok(report) => report,
-            Err(_) => {
-                running.outcome = ApplyOutcome::Running;
-                running.failure = Some(
-                    Error::new(
-                        Reason::DeadlineExceeded,
-                        "the table is still being applied at the deadline of the request",
-                    )
-                    .with_hint("GET /v1/tables/{owner} shows last_apply when it has ended"),
-                );
-                Ok(running)
-            }
-        }
-    }
-
-    /// Runs an apply in a task of its own, which holds the lock until its end and does not end with the caller.
-    pub(super) async fn run_to_end<L: Send + 'static>(
-        &self,
-        apply: Apply,
-        lock: L,
-    ) -> Result<ApplyReport, Error> {
-        let task = self.background_work().spawn(async move {
-            let report = apply.run().await;
-            drop(lock);
-            report
-        });
-        task.await.unwrap_or_else(|_| {
-            let detail = "the apply failed unexpectedly; its outcome is unknown";
-            Err(Error::new(Reason::Internal, detail))
-        })
+        let running = apply.report.running();
+        self.run_until_deadline(context, running, lock, apply.run())
+            .await
     }
 
     /// Decides whether the principal may apply the table of an owner that has these services, and records
@@ -226,19 +180,7 @@ fn not_stored(error: StoreError) -> Error {
 // === impl Apply ===
 
 impl Apply {
-    /// The report of what it would do.
-    fn dry_run(self) -> ApplyReport {
-        let outcome = match self.plan.steps.is_empty() {
-            true => ApplyOutcome::Unchanged,
-            false => ApplyOutcome::Planned,
-        };
-        ApplyReport {
-            outcome,
-            ..self.report
-        }
-    }
-
-    async fn run(mut self) -> Result<ApplyReport, Error> {
+    pub(super) async fn run(mut self) -> Result<ApplyReport, Error> {
         let is_known = match (&self.new, &self.old) {
             // An owner that does not declare what it has lost accepts the loss.
             (Some(new), Some(old)) => new.etag == old.etag && old.state.lost.is_empty(),
@@ -260,12 +202,14 @@ impl Apply {
         if self.report.outcome == ApplyOutcome::Running {
             // What is stored says so until the next start.
             self.report.failure = Some(stopped());
-            self.log();
+            self.app
+                .record_applied(&self.context, Verb::ApplyTable, &self.report);
             return Ok(self.report);
         }
         let stored = self.store().await;
         self.report.failure = self.report.failed();
-        self.log();
+        self.app
+            .record_applied(&self.context, Verb::ApplyTable, &self.report);
         match stored {
             Ok(()) => Ok(self.report),
             Err(error) if steps.is_empty() => Err(error.into()),
@@ -306,42 +250,12 @@ impl Apply {
 
     /// Executes the operations, and undoes them if that is what a failure asks for.
     async fn execute(&mut self, steps: &[PlannedStep]) -> ApplyOutcome {
-        let app = self.app.clone();
-        let mut execution = Execution::new(&app, &self.context, self.timeout);
-        let (stops, goes_on) = match self.options.on_failure {
-            OnFailure::Rollback => (false, false),
-            OnFailure::Stop => (true, false),
-            OnFailure::Continue => (false, true),
-        };
-        let results = execution.run(steps, self.plan.making, stops, goes_on).await;
-        let mut results = results.into_iter();
-        for operation in &mut self.report.operations {
-            operation.set(results.next());
-        }
-        if self.report.first_failure().is_none() {
-            return ApplyOutcome::Applied;
-        }
-        if execution.is_stopped {
-            return ApplyOutcome::Running;
-        }
-        if self.options.on_failure != OnFailure::Rollback {
-            return ApplyOutcome::Partial;
-        }
-        execution.context.deadline = Instant::now() + self.timeout;
-        let table = app.run_query(&execution.context, TableQuery).await;
-        let operations = &mut self.report.operations;
-        let complete = match table {
-            Ok(table) => roll_back(&mut execution, steps, operations, &table.value).await,
-            Err(error) => {
-                tracing::warn!(%error, "an apply cannot be undone: the table cannot be read");
-                false
-            }
-        };
-        match complete {
-            _ if execution.is_stopped => ApplyOutcome::Running,
-            true => ApplyOutcome::RolledBack,
-            false => ApplyOutcome::RollbackIncomplete,
-        }
+        let mut execution = Execution::new(&self.app, &self.context, self.timeout);
+        let order = Order::MakingFirst(self.plan.making);
+        let on_failure = self.options.on_failure;
+        execution
+            .execute(steps, order, on_failure, &mut self.report)
+            .await
     }
 
     /// Stores what is declared now, and how the apply ended.
@@ -398,47 +312,6 @@ impl Apply {
         };
         taken.into_iter().filter_map(lose).collect()
     }
-
-    /// Records the end in the audit trail and in the log. The parts have records of their own.
-    fn log(&self) {
-        let report = &self.report;
-        let count = |result: &str| {
-            let operations = report.operations.iter();
-            operations.filter(|op| op.result.as_str() == result).count()
-        };
-        let (done, failed) = (count("done"), count("failed"));
-        let first = report.first_failure();
-        self.app.audit_log().record(Event {
-            changes: Changes::Restore {
-                commands: report.operations.len(),
-                done,
-                refused: failed,
-            },
-            outcome: match report.outcome {
-                ApplyOutcome::Unchanged | ApplyOutcome::Applied | ApplyOutcome::Planned => {
-                    Outcome::Success
-                }
-                ApplyOutcome::RolledBack => Outcome::Failure,
-                _ => Outcome::Partial,
-            },
-            reason: first.map(|error| error.reason),
-            ..event(&self.context, Verb::ApplyTable.as_str().into())
-        });
-        let principal = &self.context.principal;
-        let (owner, generation) = (&report.owner, report.generation);
-        let outcome = report.outcome.as_str();
-        let operations = report.operations.len();
-        self.context.span.in_scope(|| match first {
-            None => tracing::info!(
-                %principal, %owner, generation, outcome, operations, "table applied"
-            ),
-            Some(error) => tracing::warn!(
-                %principal, %owner, generation, outcome, operations, done, failed,
-                reason = error.reason.as_str(), %error,
-                "table not applied"
-            ),
-        });
-    }
 }
 
 // === impl ApplyReport ===
@@ -447,37 +320,6 @@ impl ApplyReport {
     fn set_declared(&mut self, table: Option<&DeclaredTable>) {
         self.generation = table.map_or(0, |table| table.state.generation);
         self.etag = table.map(|table| table.etag);
-    }
-}
-
-// === impl OperationReport ===
-
-impl OperationReport {
-    fn planned(step: &PlannedStep) -> Self {
-        Self {
-            op: step.op.clone(),
-            before: step.before.clone(),
-            result: OperationResult::Planned,
-            maybe_executed: false,
-            was_gone: false,
-            lost: Vec::new(),
-        }
-    }
-
-    /// The result of the executor; `None` if the operation was not sent.
-    fn set(&mut self, result: Option<CommandResult>) {
-        self.maybe_executed = matches!(result, Some(CommandResult::Unknown(_)));
-        let deletes = matches!(self.op, Op::DeleteService(_) | Op::DeleteServer(..));
-        self.was_gone = deletes
-            && matches!(&result, Some(CommandResult::Refused(error)) if error.contradicts_read());
-        self.result = match result {
-            None => OperationResult::Skipped { executed: false },
-            Some(CommandResult::Done) => OperationResult::Done,
-            Some(_) if self.was_gone => OperationResult::Done,
-            Some(CommandResult::Refused(error) | CommandResult::Unknown(error)) => {
-                OperationResult::Failed(error)
-            }
-        };
     }
 }
 

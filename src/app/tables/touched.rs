@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{
-    pending::{Replaced, Touched},
-    plan::PlannedStep,
-};
+use super::pending::{Replaced, Touched};
 use crate::{
+    app::operations::PlannedStep,
     executor::Table,
     model::{
         Op, ServerConfig, ServerKey, ServiceConfig, ServiceEntry, TargetServer, TargetService, diff,
@@ -57,6 +55,7 @@ pub(super) fn undo_steps(table: &Table, all: &[Touched]) -> Vec<PlannedStep> {
     changes
         .map(|change| PlannedStep {
             op: change.op,
+            index: None,
             before: change.undo,
             undo: Vec::new(),
         })

@@ -21,7 +21,7 @@ fn command_of(op: &Op) -> u8 {
 }
 
 /// Lets the command fail, after it has been executed `earlier` times.
-fn fail_after(kernel: &FakeKernel, number: u8, earlier: usize) {
+pub(super) fn fail_after(kernel: &FakeKernel, number: u8, earlier: usize) {
     let fail = move |kernel: &FakeKernel| {
         let errno = Fault::Errno(libc::ENOMEM);
         kernel.faults().once(On::Command(number), errno);

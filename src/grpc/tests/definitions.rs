@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
-use super::{ALL, entry, real, server_message, service_message, timeouts};
+use super::{ALL, entry, real, timeouts};
 use crate::{
     app::{
         Count, Drain, DrainMember, DrainState, InfoReport, KernelReport, MemberState, Ramp,
@@ -13,9 +13,9 @@ use crate::{
     },
     model::{
         Checksum, Connection, ConnectionProtocol, ConnectionService, DrainTarget, Endpoint, Family,
-        Forwarding, Hold, HoldId, InterfaceState, Name, Netmask, Rates, ServerConfig, ServerView,
-        ServiceConfig, ServiceView, Stats, SyncDaemon, SyncDaemonView, SyncState, Then, Timeouts,
-        Tunnel, TunnelType,
+        Forwarding, Hold, HoldId, InterfaceState, Name, Netmask, Rates, ServerConfig, ServerDraft,
+        ServerView, ServiceConfig, ServiceDraft, ServiceView, Stats, SyncDaemon, SyncDaemonView,
+        SyncState, Then, Timeouts, Tunnel, TunnelType,
     },
     proto::{DESCRIPTORS, SERVICE, v1 as pb},
 };
@@ -40,11 +40,11 @@ fn masks_accept_exactly_the_fields_of_their_messages() {
         all
     };
     assert_eq!(
-        service_message::FIELDS[..],
+        ServiceDraft::FIELDS[..],
         with("Service", "Persistence", "persistence")[..]
     );
     assert_eq!(
-        server_message::FIELDS[..],
+        ServerDraft::FIELDS[..],
         with("Server", "Tunnel", "tunnel")[..]
     );
     assert_eq!(timeouts::FIELDS[..], fields("Timeouts")[..]);

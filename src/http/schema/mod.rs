@@ -4,6 +4,7 @@
 
 mod access;
 mod audit;
+mod batch;
 mod holds;
 mod problems;
 mod reports;
@@ -77,6 +78,10 @@ schemas! {
     Applied = tables::applied();
     TableOperation = tables::operation();
     ApplySummary = tables::summary();
+    Batch = batch::batch();
+    BatchOperation = batch::operation();
+    BatchValue = batch::value();
+    BatchApplied = tables::batch_applied();
     Protocol = resources::protocol();
     Family = resources::family();
     SchedulerFlag = resources::scheduler_flag();

@@ -152,6 +152,8 @@ error_responses! {
     Conflict = "The resource already exists, or belongs to the table of an owner." [ServiceExists, ServerExists,
         ServiceOwned];
     PreconditionFailed = "The precondition is not met. Nothing was changed." [RevisionMismatch, ConfirmMismatch];
+    InProgress = "The first request with the `Idempotency-Key` is in progress." [IdempotencyInProgress];
+    KeyReused = "Another request was sent with the `Idempotency-Key`. Nothing was changed." [IdempotencyKeyReused];
     TooLarge = "The body exceeds the limit." [TooLarge];
     UnsupportedMediaType = "The media type of the body is not supported." [UnsupportedMediaType];
     Unprocessable = "The kernel does not support the request." [SchedulerUnavailable,

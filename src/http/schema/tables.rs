@@ -3,7 +3,8 @@
 use utoipa::openapi::{RefOr, Schema};
 
 use super::super::shape::{
-    always, boolean, choice, list_of, optional, output, resource, response, text, time, total,
+    Property, always, boolean, choice, list_of, optional, output, resource, response, text, time,
+    total,
 };
 
 const OWNER: &str =
@@ -108,53 +109,68 @@ pub(super) fn last_apply() -> RefOr<Schema> {
 }
 
 pub(super) fn applied() -> RefOr<Schema> {
+    let mut properties = vec![
+        always("owner", text(), OWNER),
+        always("generation", total(), GENERATION),
+    ];
+    properties.extend(outcome());
+    properties.push(optional(
+        "etag",
+        text(),
+        "ETag of the declaration. Absent if the table is deleted.",
+    ));
     response(
         "What an apply did. In an error with the reason `APPLY_FAILED` or `DEADLINE_EXCEEDED`, the same members \
          are beside those of the error.",
-        vec![
-            always("owner", text(), OWNER),
-            always(
-                "apply_id",
-                text(),
-                "Id of the apply: that of its request, also in the log and the audit trail.",
-            ),
-            always("generation", total(), GENERATION),
-            always(
-                "outcome",
-                choice(&OUTCOMES),
-                "`unchanged`: there was nothing to do. `applied`: all operations were executed. `planned`: a \
-                 dry run. `rolled_back`: an operation failed, and the others were undone. \
-                 `rollback_incomplete`: not everything could be undone or restored. `partial`: an operation \
-                 failed, and others were executed. `running`: it has not ended.",
-            ),
-            always(
-                "plan",
-                text().examples(["p-0123456789abcdef"]),
-                "Digest of the operations and of what they replace, for `expect_plan`.",
-            ),
-            always(
-                "operations",
-                list_of("TableOperation"),
-                "The first 1000 operations, those that failed before the others.",
-            ),
-            always("operations_total", total(), "Number of all operations."),
-            always(
-                "summary",
-                "ApplySummary",
-                "Numbers of services and servers.",
-            ),
-            optional(
-                "etag",
-                text(),
-                "ETag of the declaration. Absent if the table is deleted.",
-            ),
-        ],
+        properties,
     )
+}
+
+pub(super) fn batch_applied() -> RefOr<Schema> {
+    response(
+        "What a batch did. In an error with the reason `APPLY_FAILED` or `DEADLINE_EXCEEDED`, the same members \
+         are beside those of the error.",
+        outcome(),
+    )
+}
+
+fn outcome() -> Vec<Property> {
+    vec![
+        always(
+            "apply_id",
+            text(),
+            "Id of the execution: that of its request, also in the log and the audit trail.",
+        ),
+        always(
+            "outcome",
+            choice(&OUTCOMES),
+            "`unchanged`: there was nothing to do. `applied`: all operations were executed. `planned`: a \
+             dry run. `rolled_back`: an operation failed, and the others were undone. \
+             `rollback_incomplete`: not everything could be undone or restored. `partial`: an operation \
+             failed, and others were executed. `running`: it has not ended.",
+        ),
+        always(
+            "plan",
+            text().examples(["p-0123456789abcdef"]),
+            "Digest of the operations and of what they replace; of a table, for `expect_plan`.",
+        ),
+        always(
+            "operations",
+            list_of("TableOperation"),
+            "The first 1000 operations, those that failed before the others.",
+        ),
+        always("operations_total", total(), "Number of all operations."),
+        always(
+            "summary",
+            "ApplySummary",
+            "Numbers of services and servers.",
+        ),
+    ]
 }
 
 pub(super) fn operation() -> RefOr<Schema> {
     response(
-        "An operation of an apply.",
+        "An operation of an apply or of a batch.",
         vec![
             always(
                 "op",
@@ -167,6 +183,11 @@ pub(super) fn operation() -> RefOr<Schema> {
                     "delete_server",
                 ]),
                 "The operation. The deletion of a service includes its servers.",
+            ),
+            optional(
+                "index",
+                total(),
+                "Which operation of the batch asks for it, from 0. Absent of a table.",
             ),
             always("service", text(), "Id of the service."),
             optional(

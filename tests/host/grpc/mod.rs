@@ -1,6 +1,7 @@
 //! The gRPC front end over real sockets, with the fake kernel.
 
 mod audit;
+mod batch;
 mod connections;
 mod drains;
 mod dry_run;

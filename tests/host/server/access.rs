@@ -245,6 +245,14 @@ fn http_call(method: &str, path: &str, body: &str) -> Call {
     }
 }
 
+/// A batch that updates the server.
+fn batch_call(server: &str) -> Call {
+    let body = r#"{"operations": [{"op": "update_server", "service": "SERVICE", "server": "SERVER",
+                   "value": {"server": VALUE}}]}"#;
+    let body = body.replace("SERVICE", SERVICE).replace("SERVER", SERVER);
+    http_call("POST", "/v1/batch", &body.replace("VALUE", server))
+}
+
 fn grpc_call(method: &str, message: Vec<u8>) -> Call {
     Call {
         method: Method::POST,
@@ -282,6 +290,25 @@ fn apply_call(adopt: Option<&str>) -> Call {
     }
 }
 
+/// A batch that updates the server.
+fn batch_message(server: Option<pb::Server>) -> Vec<u8> {
+    use pb::resource::Resource;
+    let operation = pb::BatchOperation {
+        op: "update_server".to_owned(),
+        service: SERVICE.to_owned(),
+        server: SERVER.to_owned(),
+        value: Some(pb::Resource {
+            resource: server.map(Resource::Server),
+        }),
+        ..Default::default()
+    };
+    let request = pb::ApplyBatchRequest {
+        operations: vec![operation],
+        ..Default::default()
+    };
+    request.encode_to_vec()
+}
+
 /// A valid request of an operation of the HTTP API.
 pub fn http_request(operation: &str) -> Call {
     let (method, path) = operation.split_once(' ').unwrap();
@@ -305,6 +332,12 @@ pub fn http_request(operation: &str) -> Call {
     if operation == "POST /v1/drains of servers to remove (then: remove)" {
         let body = r#"{"server": "192.168.10.1-80", "then": "remove"}"#;
         return http_call("POST", "/v1/drains", body);
+    }
+    if operation == "POST /v1/batch of weights" {
+        return batch_call(r#"{"weight": 5}"#);
+    }
+    if operation == "POST /v1/batch" {
+        return batch_call(r#"{"upper_threshold": 7}"#);
     }
     let (query, body) = match operation {
         "POST /v1/drains" => ("", r#"{"server": "192.168.10.1-80"}"#),
@@ -393,6 +426,11 @@ pub fn grpc_request(method: &str) -> Call {
         .encode_to_vec(),
         "ApplyTable" => return apply_call(None),
         "ApplyTable of others" => return apply_call(Some("any")),
+        "ApplyBatch" => batch_message(server(SERVER)),
+        "ApplyBatch of weights" => batch_message(Some(pb::Server {
+            weight: Some(5),
+            ..Default::default()
+        })),
         "GetTable" => pb::GetTableRequest { owner }.encode_to_vec(),
         "GetDrift" => pb::GetDriftRequest { owner }.encode_to_vec(),
         "DeleteTable" => pb::DeleteTableRequest {

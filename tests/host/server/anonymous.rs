@@ -76,7 +76,15 @@ async fn bodies_without_a_credential_leave_memory_to_others() {
     let mut config = test_config();
     config.dev = false;
     let audit = AuditLog::in_memory();
-    let router = with_middleware(routes, &config, &authenticator, &audit, &budget, render);
+    let router = with_middleware(
+        routes,
+        &config,
+        &authenticator,
+        &audit,
+        &budget,
+        None,
+        render,
+    );
     // An eighth of the memory is 128 KiB.
     let mut pending = Vec::new();
     for _ in 0..2 {

@@ -220,6 +220,7 @@ pub fn start_server(config: &Config, router: Router) -> RunningServer {
         &open,
         &AuditLog::in_memory(),
         &budget,
+        None,
         render,
     );
     let handle = shutdown.clone();

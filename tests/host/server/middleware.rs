@@ -57,7 +57,7 @@ fn open_config() -> Config {
 fn with_checks(router: Router, config: &Config) -> Router {
     let open = Authenticator::load(config).unwrap();
     let (audit, budget) = (AuditLog::in_memory(), Budget::default());
-    with_middleware(router, config, &open, &audit, &budget, render)
+    with_middleware(router, config, &open, &audit, &budget, None, render)
 }
 
 fn request(path: &str, id: &[u8]) -> Request<Body> {

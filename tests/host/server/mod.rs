@@ -12,6 +12,7 @@ mod disconnects;
 mod gate;
 mod harness;
 mod hyper_baseline;
+mod idempotency;
 mod jwt;
 mod listeners;
 mod log_sink;

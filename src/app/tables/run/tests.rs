@@ -5,6 +5,7 @@
 use super::*;
 use crate::{
     app::{services::declared_services, tables::registry::declare},
+    executor::TableQuery,
     model::TableDraft,
 };
 

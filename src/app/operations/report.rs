@@ -1,15 +1,20 @@
-//! What an apply did.
+//! What an apply or a batch did.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::{DiffCounts, Error, Etag, Op, Owner, Reason, changed};
+use super::step::{PlannedStep, digest};
+use crate::{
+    app::RequestContext,
+    executor::CommandResult,
+    model::{DiffCounts, Error, Etag, Op, Owner, Reason, changed},
+};
 
-/// The outcome of an apply, with that of each operation.
+/// The outcome of an apply of a table, or of a batch, with that of each operation.
 #[derive(Clone, Debug)]
 pub struct ApplyReport {
-    /// Whose table it is.
-    pub owner: Owner,
+    /// Whose table it is; `None` of a batch.
+    pub owner: Option<Owner>,
     /// Identifies the apply in the log and the audit trail.
     pub apply_id: String,
     /// The generation of the declared table, from 1; 0 if there is none.
@@ -53,6 +58,8 @@ pub enum ApplyOutcome {
 pub struct OperationReport {
     /// The operation.
     pub op: Op,
+    /// Which operation of the batch asks for it, from 0; `None` of a table.
+    pub index: Option<usize>,
     /// The operation that would restore the object as it was; `None` for an object that did not exist.
     pub before: Option<Op>,
     /// What became of it.
@@ -114,6 +121,40 @@ const MAX_SHOWN: usize = 1000;
 // === impl ApplyReport ===
 
 impl ApplyReport {
+    /// The report of a plan; its outcome is that of a dry run.
+    pub(in crate::app) fn planned(
+        context: &RequestContext,
+        steps: &[PlannedStep],
+        counts: DiffCounts,
+    ) -> Self {
+        Self {
+            owner: None,
+            apply_id: context.request_id.to_string(),
+            generation: 0,
+            outcome: match steps.is_empty() {
+                true => ApplyOutcome::Unchanged,
+                false => ApplyOutcome::Planned,
+            },
+            plan: digest(steps),
+            operations: steps.iter().map(OperationReport::planned).collect(),
+            summary: Summary::from(counts),
+            etag: None,
+            failure: None,
+        }
+    }
+
+    /// The same report while it runs: without the operations, whose results are unknown.
+    pub(in crate::app) fn running(&self) -> Self {
+        Self {
+            owner: self.owner.clone(),
+            apply_id: self.apply_id.clone(),
+            outcome: ApplyOutcome::Running,
+            operations: Vec::new(),
+            failure: None,
+            ..*self
+        }
+    }
+
     /// The operations of a response: the first 1000, those that failed before the others.
     pub fn shown(&self) -> impl Iterator<Item = &OperationReport> {
         let failed = |operation: &&OperationReport| operation.failure().is_some();
@@ -137,7 +178,7 @@ impl ApplyReport {
     }
 
     /// The error of an apply that did not do what was declared.
-    pub(super) fn failed(&self) -> Option<Error> {
+    pub(in crate::app) fn failed(&self) -> Option<Error> {
         let what = match self.outcome {
             ApplyOutcome::Unchanged | ApplyOutcome::Applied | ApplyOutcome::Planned => return None,
             ApplyOutcome::RolledBack => "all other operations were undone",
@@ -147,11 +188,18 @@ impl ApplyReport {
         };
         let first = self.first_failure();
         let cause = first.map_or_else(String::new, |error| format!(": {error}"));
-        let mut error = Error::new(
-            Reason::ApplyFailed,
-            format!("the table of {} was not applied{cause}; {what}", self.owner),
-        )
-        .with_hint("read the table again, correct the declaration, and apply it again");
+        let (subject, hint) = match &self.owner {
+            Some(owner) => (
+                format!("the table of {owner} was not applied"),
+                "read the table again, correct the declaration, and apply it again",
+            ),
+            None => (
+                "the batch was not executed as a whole".to_owned(),
+                "read the services again, correct the operations, and send a batch again",
+            ),
+        };
+        let detail = format!("{subject}{cause}; {what}");
+        let mut error = Error::new(Reason::ApplyFailed, detail).with_hint(hint);
         error.errno = first.and_then(|error| error.errno);
         Some(error)
     }
@@ -160,6 +208,34 @@ impl ApplyReport {
 // === impl OperationReport ===
 
 impl OperationReport {
+    fn planned(step: &PlannedStep) -> Self {
+        Self {
+            op: step.op.clone(),
+            index: step.index,
+            before: step.before.clone(),
+            result: OperationResult::Planned,
+            maybe_executed: false,
+            was_gone: false,
+            lost: Vec::new(),
+        }
+    }
+
+    /// Sets the result of the executor; `None` if the operation was not sent.
+    pub(super) fn set(&mut self, result: Option<CommandResult>) {
+        self.maybe_executed = matches!(result, Some(CommandResult::Unknown(_)));
+        let deletes = matches!(self.op, Op::DeleteService(_) | Op::DeleteServer(..));
+        self.was_gone = deletes
+            && matches!(&result, Some(CommandResult::Refused(error)) if error.contradicts_read());
+        self.result = match result {
+            None => OperationResult::Skipped { executed: false },
+            Some(CommandResult::Done) => OperationResult::Done,
+            Some(_) if self.was_gone => OperationResult::Done,
+            Some(CommandResult::Refused(error) | CommandResult::Unknown(error)) => {
+                OperationResult::Failed(error)
+            }
+        };
+    }
+
     /// Why it failed, if it did.
     pub fn failure(&self) -> Option<&Error> {
         match &self.result {

@@ -4,22 +4,23 @@ use std::collections::HashSet;
 
 use super::{
     execution::Execution,
-    plan::PlannedStep,
     report::{Lost, OperationReport, OperationResult},
+    step::PlannedStep,
 };
 use crate::{
     executor::{CommandResult, Table},
-    model::{Op, ServiceEntry, Table as Configurations},
+    model::{Op, ServiceEntry, ServiceKey, Table as Configurations},
 };
 
 /// Undoes what was done. `table` is what the kernel has now. Returns whether everything was restored.
 pub(super) async fn roll_back(
-    execution: &mut Execution<'_>,
+    execution: &mut Execution,
     steps: &[PlannedStep],
     operations: &mut [OperationReport],
     table: &Table,
 ) -> bool {
-    let mut known = known(table, steps);
+    let keys: HashSet<_> = steps.iter().filter_map(|step| step.op.service()).collect();
+    let mut known = known(table, &keys);
     let mut complete = true;
     // Numbers of operations, for each step that is undone.
     let mut undone: Vec<(usize, usize)> = Vec::new();
@@ -75,16 +76,16 @@ fn lost(op: &Op) -> Vec<Lost> {
     }
 }
 
-/// The services of a plan with the configurations of the kernel.
-fn known(table: &Table, steps: &[PlannedStep]) -> Configurations {
-    let keys: HashSet<_> = steps.iter().filter_map(|step| step.op.service()).collect();
+/// Services of a table, as configurations.
+pub(in crate::app) fn known(table: &Table, keys: &HashSet<ServiceKey>) -> Configurations {
     let mut known = Configurations::default();
     for ServiceEntry { service, servers } in &**table {
         if !keys.contains(&service.key) {
             continue;
         }
         apply(&mut known, &Op::CreateService(service.key, service.config));
-        for server in servers {
+        // The kernel inserts each server before the others.
+        for server in servers.iter().rev() {
             let op = Op::CreateServer(service.key, server.key, server.config);
             apply(&mut known, &op);
         }

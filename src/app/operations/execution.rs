@@ -1,8 +1,8 @@
-//! Executes the operations of an apply in parts, so that other requests run in between.
+//! Executes operations in parts, so that other requests run in between.
 
 use std::time::{Duration, Instant};
 
-use super::plan::PlannedStep;
+use super::step::PlannedStep;
 use crate::{
     app::{
         App, RequestContext,
@@ -14,24 +14,30 @@ use crate::{
 };
 
 /// Executes operations on behalf of an apply.
-pub(super) struct Execution<'a> {
-    pub app: &'a App,
+pub(in crate::app) struct Execution {
+    pub app: App,
     pub context: RequestContext,
     /// How long each part may take.
     pub timeout: Duration,
+    /// What the audit trail names a part that fails as a whole.
+    pub verb: Verb,
+    /// Whether a weight that changes ends the drain or ramp of its server.
+    pub ends_holds: bool,
     /// Whether the end of the daemon has stopped it.
     pub is_stopped: bool,
 }
 
 // === impl Execution ===
 
-impl<'a> Execution<'a> {
-    /// Nothing is executed yet.
-    pub fn new(app: &'a App, context: &RequestContext, timeout: Duration) -> Self {
+impl Execution {
+    /// Of an apply of a table. Nothing is executed yet. Drains and ramps go on.
+    pub fn new(app: &App, context: &RequestContext, timeout: Duration) -> Self {
         Self {
-            app,
+            app: app.clone(),
             context: context.clone(),
             timeout,
+            verb: Verb::ApplyTable,
+            ends_holds: false,
             is_stopped: false,
         }
     }
@@ -117,8 +123,11 @@ impl<'a> Execution<'a> {
             return Err(Error::new(Reason::Internal, "the daemon is ending"));
         }
         self.context.deadline = Instant::now() + self.timeout;
-        let list = CommandList::with_undo(changes, stop_on_error).keeping_holds();
-        let list = list.named(Verb::ApplyTable.as_str());
+        let list = CommandList::with_undo(changes, stop_on_error).named(self.verb.as_str());
+        let list = match self.ends_holds {
+            true => list,
+            false => list.keeping_holds(),
+        };
         self.app.run_decided(&self.context, list).await
     }
 }

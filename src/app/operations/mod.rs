@@ -1,0 +1,14 @@
+//! The execution of planned operations, with the outcome of each: what declared tables and batches share.
+
+mod execution;
+mod report;
+mod rollback;
+mod run;
+mod step;
+
+pub use report::{ApplyOutcome, ApplyReport, Lost, OperationReport, OperationResult, Summary};
+
+pub(in crate::app) use execution::Execution;
+pub(in crate::app) use rollback::known;
+pub(in crate::app) use run::Order;
+pub(in crate::app) use step::PlannedStep;

@@ -1,0 +1,58 @@
+//! Planned operations.
+
+use std::hash::Hash;
+
+use crate::model::{Change, Etag, EtagScope, Op, Server, ServiceEntry};
+
+/// An operation of a plan.
+#[derive(Clone, Debug)]
+pub(in crate::app) struct PlannedStep {
+    pub op: Op,
+    /// See [`OperationReport::index`](super::OperationReport::index).
+    pub index: Option<usize>,
+    /// The operation that would restore the object itself; `None` if it does not exist yet.
+    pub before: Option<Op>,
+    /// The operations that undo it, in their order.
+    pub undo: Vec<Op>,
+}
+
+/// A digest of operations and of what they replace.
+pub(in crate::app) fn digest(steps: &[PlannedStep]) -> Etag {
+    Etag::compute(EtagScope::Plan, |hasher| {
+        for step in steps {
+            step.op.hash(hasher);
+            step.before.hash(hasher);
+        }
+    })
+}
+
+// === impl PlannedStep ===
+
+impl PlannedStep {
+    /// The step of a change of a service, as it is before, or of its servers.
+    pub fn new(change: Change, entry: Option<&ServiceEntry>) -> Self {
+        let Change { op, undo, .. } = change;
+        let is_new = matches!(op, Op::CreateService(..) | Op::CreateServer(..));
+        let (before, undo) = match (&op, entry) {
+            (Op::DeleteService(key), Some(entry)) => {
+                let create = Op::CreateService(*key, entry.service.config);
+                // The kernel inserts each server before the others.
+                let servers = entry.servers.iter().rev();
+                let create_server = |s: &Server| Op::CreateServer(*key, s.key, s.config);
+                let undo = [create.clone()].into_iter();
+                let undo = undo.chain(servers.map(create_server)).collect();
+                (Some(create), undo)
+            }
+            _ => {
+                let before = undo.clone().filter(|_| !is_new);
+                (before, undo.into_iter().collect())
+            }
+        };
+        Self {
+            op,
+            index: None,
+            before,
+            undo,
+        }
+    }
+}
