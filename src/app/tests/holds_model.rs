@@ -106,13 +106,7 @@ impl Model {
 }
 
 /// Executes an action on both.
-async fn execute(
-    app: &mut App,
-    kernel: &FakeKernel,
-    store: &Store,
-    model: &mut Model,
-    action: Action,
-) {
+async fn execute(app: &App, kernel: &FakeKernel, model: &mut Model, action: Action) {
     let keys = |(service, server): Place| (key(SERVICES[service]), server_key(SERVERS[server]));
     match action {
         Action::SetWeight(place, weight) => {
@@ -206,8 +200,15 @@ async fn execute(
             );
             model.drains.remove(&id);
         }
-        Action::Restart => *app = app_on(kernel).with_store(store.clone()).unwrap(),
+        Action::Restart => {}
     }
+}
+
+/// A daemon on this kernel, with what the one before has stored.
+fn start(kernel: &FakeKernel, store: &Store) -> (tokio::runtime::Runtime, App) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().unwrap();
+    (runtime, app_on(kernel).with_store(store.clone()).unwrap())
 }
 
 async fn compare(app: &App, kernel: &FakeKernel, model: &Model) {
@@ -252,22 +253,25 @@ proptest! {
 
     #[test]
     fn drains_do_what_the_model_does(actions in proptest::collection::vec(action(), 1..40)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let (kernel, store) = (FakeKernel::new(), Store::in_memory());
-            let mut app = app_on(&kernel).with_store(store.clone()).unwrap();
-            let mut model = Model::default();
-            for (index, service) in SERVICES.into_iter().enumerate() {
-                create_service(&app, service, &SERVERS).await;
-                let places = (0..SERVERS.len()).map(|number| ((index, number), 1));
-                model.servers.extend(places);
+        let (kernel, store) = (FakeKernel::new(), Store::in_memory());
+        let (mut runtime, mut app) = start(&kernel, &store);
+        let mut model = Model::default();
+        for (index, service) in SERVICES.into_iter().enumerate() {
+            runtime.block_on(create_service(&app, service, &SERVERS));
+            let places = (0..SERVERS.len()).map(|number| ((index, number), 1));
+            model.servers.extend(places);
+        }
+        for action in actions {
+            if matches!(action, Action::Restart) {
+                // With the old runtime, the task of the daemon before ends.
+                (runtime, app) = start(&kernel, &store);
             }
-            for action in actions {
-                execute(&mut app, &kernel, &store, &mut model, action).await;
+            runtime.block_on(async {
+                execute(&app, &kernel, &mut model, action).await;
                 compare(&app, &kernel, &model).await;
                 app.look_now().await;
                 compare(&app, &kernel, &model).await;
-            }
-        });
+            });
+        }
     }
 }
