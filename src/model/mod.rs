@@ -90,5 +90,6 @@ pub use tunnel::{Checksum, Tunnel, TunnelDraft, TunnelType};
 pub use view::{
     Include, Persistence, ServerConfigView, ServerView, ServiceView, SyncDaemonView, TunnelView,
 };
+#[cfg(feature = "daemon")]
 pub(crate) use word::words;
 pub use written::{changed, written};
