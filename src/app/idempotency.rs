@@ -58,14 +58,11 @@ impl App {
             Begun::Run(run) => run,
         };
         let execution = execute(run.is_resumed);
-        let task = self.background_work().spawn(async move {
+        let work = async move {
             let (response, ended) = execution.await;
             run.finish(ended).await;
-            response
-        });
-        task.await.map(Once::Executed).map_err(|_| {
-            let detail = "the write failed unexpectedly; its outcome is unknown";
-            Error::new(Reason::Internal, detail)
-        })
+            Ok(Once::Executed(response))
+        };
+        self.background_work().run(work).await
     }
 }

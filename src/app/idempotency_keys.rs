@@ -145,10 +145,7 @@ impl Default for IdempotencyKeys {
 impl IdempotencyKeys {
     /// Reads the keys, and removes those that are too old or too many. Blocks.
     pub fn load(store: Store, max: usize) -> Result<Self, StoreError> {
-        let mut records = match store.unavailable_because() {
-            Some(_) => Vec::new(),
-            None => store.load(&KEYS)?,
-        };
+        let mut records = store.load_if_available(&KEYS)?;
         records.sort_by_key(|(_, record)| record.time);
         let mut entries = Entries::default();
         let mut batch = WriteBatch::new();

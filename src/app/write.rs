@@ -155,12 +155,6 @@ impl WritePath {
                 outcome
             }
         });
-        let panicked = || {
-            Error::new(
-                Reason::Internal,
-                "the write failed unexpectedly; its outcome is unknown",
-            )
-        };
         // The task polls it again, with a waker. A panic in either is the same to the client.
         let first = AssertUnwindSafe(work.as_mut()).catch_unwind();
         if let Some(outcome) = first.now_or_never() {
@@ -290,6 +284,15 @@ impl BackgroundWork {
         })
     }
 
+    /// Runs a write in a task of its own, so that it does not end with the request.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        write: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let outcome = self.spawn(write).await;
+        outcome.unwrap_or_else(|_| Err(panicked()))
+    }
+
     /// Waits until no write is in progress. The caller has made sure that no further one begins.
     pub async fn finished(&self) {
         self.0.closed().await;
@@ -338,6 +341,14 @@ fn mode_of(context: &RequestContext) -> WriteMode {
             request_id: context.request_id.shared(),
         }),
     }
+}
+
+/// The error of a write that panicked.
+fn panicked() -> Error {
+    Error::new(
+        Reason::Internal,
+        "the write failed unexpectedly; its outcome is unknown",
+    )
 }
 
 /// The one decision about writes: whether the principal may request the change, and then, from inside

@@ -13,11 +13,8 @@ use crate::model::OnFailure;
 
 /// Reads a file, or standard input (`-`), as the body of a request. `on_failure` replaces that of the file.
 pub(super) fn read(path: &Path, on_failure: Option<OnFailure>) -> Result<Vec<u8>, CliError> {
-    let (file, input) = match path == Path::new("-") {
-        true => ("standard input".to_owned(), None),
-        false => (path.display().to_string(), Some(path.to_owned())),
-    };
-    let Value::Mapping(mut batch) = document(&file, &input::read(input)?)? else {
+    let (file, text) = input::named(path)?;
+    let Value::Mapping(mut batch) = document(&file, &text)? else {
         return Err(invalid(&file, "is no batch: `operations:` is expected"));
     };
     if let Some(on_failure) = on_failure {

@@ -23,19 +23,13 @@ use crate::{
 
 /// Prints the table of a file, and reports to standard error what it does not have.
 pub(super) fn run(args: ConvertArgs, options: &Options, out: &mut Stdout) -> Result<(), CliError> {
-    let is_stdin = args.file == Path::new("-");
-    let text = input::read((!is_stdin).then(|| args.file.clone()))?;
-    let name = match is_stdin {
-        true => "standard input".to_owned(),
-        false => args.file.display().to_string(),
-    };
+    let (name, text) = input::named(&args.file)?;
     let mut conversion = Conversion::new(name);
     match args.from.or_else(|| detect(&text)) {
         Some(Format::Ipvsadm) => ipvsadm(&text, &mut conversion, &SystemResolver::default())?,
         Some(Format::Keepalived) => {
             // The files that standard input includes are in the current directory.
-            let directory = args.file.parent().filter(|_| !is_stdin);
-            let directory = directory.unwrap_or(Path::new(""));
+            let directory = args.file.parent().unwrap_or(Path::new(""));
             keepalived::read(&text, directory, args.config_id.as_deref(), &mut conversion)?;
         }
         None => {}

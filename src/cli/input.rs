@@ -3,13 +3,22 @@
 use std::{
     fs::File,
     io::{self, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use super::error::CliError;
 
 /// Size limit of the input of a restore in bytes: the daemon's default limit of a rules text.
 pub(super) const MAX_INPUT: u64 = 64 << 20;
+
+/// Reads the file of an argument, or standard input (`-`). The first text is its name, for messages.
+pub(super) fn named(path: &Path) -> Result<(String, String), CliError> {
+    let (name, file) = match path == Path::new("-") {
+        true => ("standard input".to_owned(), None),
+        false => (path.display().to_string(), Some(path.to_owned())),
+    };
+    Ok((name, read(file)?))
+}
 
 /// Reads the file, or standard input.
 pub(super) fn read(file: Option<PathBuf>) -> Result<String, CliError> {

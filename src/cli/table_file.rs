@@ -48,13 +48,9 @@ impl TableFile {
     pub(super) fn read(path: &Path) -> Result<Self, CliError> {
         let mut table = Self::default();
         let mut seen = HashMap::new();
-        if path == Path::new("-") {
-            table.add("standard input".to_owned(), &input::read(None)?, &mut seen)?;
-            return Ok(table);
-        }
-        if !path.is_dir() {
-            let text = input::read(Some(path.to_owned()))?;
-            table.add(path.display().to_string(), &text, &mut seen)?;
+        if path == Path::new("-") || !path.is_dir() {
+            let (name, text) = input::named(path)?;
+            table.add(name, &text, &mut seen)?;
             return Ok(table);
         }
         let directory = path.display().to_string();

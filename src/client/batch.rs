@@ -1,7 +1,5 @@
 //! Batches: operations that are executed together.
 
-use std::fmt::Write as _;
-
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{
@@ -13,8 +11,6 @@ use crate::model::Reason;
 
 /// The header of an idempotency key.
 const KEY: &str = "idempotency-key";
-/// Random bytes of a key.
-const KEY_BYTES: usize = 16;
 
 impl Client {
     /// Executes the operations of a batch, the body of `POST /v1/batch` as JSON, and returns the result as
@@ -70,12 +66,7 @@ fn is_outcome(problem: &Problem) -> bool {
 
 /// A key that no other request has; `None` if the system gives no random bytes.
 fn random_key() -> Option<String> {
-    let mut bytes = [0; KEY_BYTES];
+    let mut bytes = [0; 16];
     SystemRandom::new().fill(&mut bytes).ok()?;
-    let mut key = String::with_capacity(2 * KEY_BYTES);
-    for byte in bytes {
-        // Writing into a String does not fail.
-        let _ = write!(key, "{byte:02x}");
-    }
-    Some(key)
+    Some(format!("{:032x}", u128::from_be_bytes(bytes)))
 }

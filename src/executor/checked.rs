@@ -30,11 +30,9 @@ impl Engine {
         // The second: without the holds, if those have ended since it was written.
         let mut expected = [step.undo.clone(), None];
         for _ in 0..ATTEMPTS {
-            let sent = self
-                .holds
-                .sent(std::slice::from_ref(&step.op), self.keeps_holds);
-            let sent = sent.first().cloned();
-            let executed = self.in_one_namespace(|engine| Ok(engine.execute_after_read(&step.op)));
+            let sent = self.holds.sent_one(&step.op, self.keeps_holds);
+            let executed =
+                self.in_one_namespace(|engine| Ok(engine.execute_after_read(&step.op, &sent)));
             let (before, result) = match executed {
                 Ok((before, Outcome::Done)) => (before, Ok(())),
                 // The family may have a new id, which the other path finds out. Nothing was done.
@@ -60,7 +58,7 @@ impl Engine {
             if step.op == written {
                 return (step, result);
             }
-            expected = [Some(written), sent];
+            expected = [Some(written), Some(sent)];
         }
         // Another program has changed the entry each time: the last merged state is written unchecked.
         let result = self.execute_one(&step.op);
@@ -73,9 +71,9 @@ impl Engine {
         self.result(op, outcome).into()
     }
 
-    /// Executes an operation. The first value is the operation that restores the entry as it was
-    /// right before, if that could be read.
-    fn execute_after_read(&mut self, op: &Op) -> (Option<Op>, Outcome) {
+    /// Executes an operation, as which `sent` is sent. The first value is the operation that restores the entry
+    /// as it was right before, if that could be read.
+    fn execute_after_read(&mut self, op: &Op, sent: &Op) -> (Option<Op>, Outcome) {
         let may_block = self.modules.may_lack(op);
         let watch = self.watch.clone();
         let _in_progress = watch.begin_ops(std::slice::from_ref(op));
@@ -92,8 +90,6 @@ impl Engine {
             service: matches!(servers, Servers::None),
             servers,
         };
-        let sent = self.holds.sent(std::slice::from_ref(op), self.keeps_holds);
-        let sent = sent.first().unwrap_or(op);
         let (mut state, outcome, broken) =
             offload_if(may_block, || socket.execute_after_read(read, sent));
         self.holds.notice(key, &state.servers);

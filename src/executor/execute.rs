@@ -9,7 +9,7 @@ use super::{
     offload::offload_if,
     proc_query::{SystemQuery, setting_path},
     query::{ServicesQuery, SyncDaemonsQuery, TimeoutsQuery},
-    service_query::{ServiceQuery, ServiceWithServersQuery},
+    service_query::{ServerQuery, ServiceQuery},
     service_state::{ServiceRead, ServiceState},
     socket::{IpvsSocket, Outcome, READ_AFTER},
     transaction::{CommandList, CommandResult},
@@ -455,24 +455,20 @@ impl Engine {
         service: ServiceKey,
         server: ServerKey,
     ) -> Result<Option<Server>, Error> {
-        let entry = self.fetch(&ServiceWithServersQuery(service))?;
-        Ok(entry.and_then(|entry| {
-            let mut servers = entry.servers.iter();
-            servers.find(|found| found.key == server).cloned()
-        }))
+        let found = self.fetch(&ServerQuery(service, server))?;
+        Ok(found.and_then(|found| found.server))
     }
 
     /// Whether the kernel has a server as it was sent with an operation.
     fn is_made(&self, op: &Op, found: &Server) -> bool {
-        let sent = self.holds.sent(std::slice::from_ref(op), self.keeps_holds);
-        let Some(Op::CreateServer(.., sent) | Op::SetServer(.., sent)) = sent.first() else {
-            return false;
-        };
-        let weight = found.effective_weight;
-        ServerConfig {
-            weight,
+        let kernel = ServerConfig {
+            weight: found.effective_weight,
             ..found.config
-        } == *sent
+        };
+        match self.holds.sent_one(op, self.keeps_holds) {
+            Op::CreateServer(.., sent) | Op::SetServer(.., sent) => kernel == sent,
+            _ => false,
+        }
     }
 }
 

@@ -58,6 +58,13 @@ impl Held {
     pub fn effective_weight(&self) -> u32 {
         Hold::effective_weight(&self.holds, self.weight)
     }
+
+    /// Changes the holds. The kernel lacks an effective weight that is another then.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Vec<Hold>)) {
+        let before = self.effective_weight();
+        change(&mut self.holds);
+        self.is_applied &= self.effective_weight() == before;
+    }
 }
 
 // === impl OpenDrain ===
@@ -140,19 +147,19 @@ impl State {
             }
             // A drain covers a server that comes back; a ramp ends.
             Op::DeleteServer(service, server) => {
-                self.end_ramps((service, server));
+                self.end_ramps((service, server), None);
                 None
             }
             Op::DeleteService(service) => {
                 let of_service = self.held.keys().filter(|(of, _)| *of == service);
                 for member in of_service.copied().collect::<Vec<_>>() {
-                    self.end_ramps(member);
+                    self.end_ramps(member, None);
                 }
                 None
             }
             Op::Clear => {
                 for member in self.held.keys().copied().collect::<Vec<_>>() {
-                    self.end_ramps(member);
+                    self.end_ramps(member, None);
                 }
                 None
             }
@@ -213,27 +220,40 @@ impl State {
         }
     }
 
-    pub(super) fn end_ramps(&mut self, member: Member) {
+    pub(super) fn add(&mut self, member: Member, weight: u32, hold: Hold) {
+        if !self.held.contains_key(&member) && self.held.len() >= MAX_HELD {
+            return;
+        }
+        let held = self.held.entry(member).or_insert_with(|| Held {
+            weight,
+            holds: Vec::new(),
+            is_applied: false,
+        });
+        held.change(|holds| {
+            holds.retain(|other| other.id != hold.id);
+            holds.push(hold);
+        });
+        self.changed.insert(member);
+    }
+
+    /// Ends the ramps of a member, but not this one.
+    pub(super) fn end_ramps(&mut self, member: Member, keeps: Option<HoldId>) {
         let Some(held) = self.held.get_mut(&member) else {
             return;
         };
-        let is_ramp = |hold: &Hold| hold.kind == HoldKind::Ramp;
-        if !held.holds.iter().any(is_ramp) {
+        let ends = |hold: &mut Hold| hold.kind == HoldKind::Ramp && Some(hold.id) != keeps;
+        let ended: Vec<_> = held.holds.extract_if(.., ends).collect();
+        if ended.is_empty() {
             return;
         }
-        let before = held.clone();
-        held.holds.retain(|hold| !is_ramp(hold));
+        let ended = Held {
+            holds: ended,
+            ..*held
+        };
         if held.holds.is_empty() {
             self.remove(&member);
         }
-        let ended = before.holds.iter().filter(|hold| is_ramp(hold)).copied();
-        self.superseded.push((
-            member,
-            Held {
-                holds: ended.collect(),
-                ..before
-            },
-        ));
+        self.superseded.push((member, ended));
         self.changed.insert(member);
     }
 }

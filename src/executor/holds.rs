@@ -6,20 +6,22 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, hash_map::Entry},
+    collections::BTreeSet,
     sync::{
         PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use super::hold_state::{Held, MAX_HELD, Member, OpenDrain, State};
-use crate::model::{DrainTarget, Hold, HoldId, HoldKind, Op, Server, ServiceKey};
+use super::hold_state::{Held, Member, OpenDrain, State};
+use crate::model::{DrainTarget, Hold, HoldId, Op, Server, ServiceKey};
 
 /// The holds of all servers. Without any, reads and writes only look whether there are some.
 #[derive(Debug, Default)]
 pub struct Holds {
     is_used: AtomicBool,
+    /// As that of the state.
+    removals: AtomicU64,
     state: RwLock<State>,
 }
 
@@ -47,7 +49,7 @@ impl Holds {
     /// The number of removals of members. A read during which it grows may have taken an effective weight for an
     /// intended one, and is repeated.
     pub(super) fn removals(&self) -> u64 {
-        self.read(|state| state.removals)
+        self.removals.load(Ordering::Acquire)
     }
 
     /// Looks at the weights of servers that were read while no operation was in progress. One that is not what was
@@ -97,22 +99,32 @@ impl Holds {
         if self.is_unused() {
             return Cow::Borrowed(ops);
         }
+        let mut sent = Cow::Borrowed(ops);
         self.read(|state| {
-            let sent = |op| state.sent(op, keeps);
-            match ops.iter().any(|op| sent(op).is_some()) {
-                true => ops
-                    .iter()
-                    .map(|op| sent(op).unwrap_or_else(|| op.clone()))
-                    .collect(),
-                false => Cow::Borrowed(ops),
+            for (index, op) in ops.iter().enumerate() {
+                if let Some(op) = state.sent(op, keeps)
+                    && let Some(place) = sent.to_mut().get_mut(index)
+                {
+                    *place = op;
+                }
             }
-        })
+        });
+        sent
+    }
+
+    /// The operation with its effective weight, as it is sent.
+    pub(super) fn sent_one(&self, op: &Op, keeps: bool) -> Op {
+        let changed = match self.is_unused() {
+            true => None,
+            false => self.read(|state| state.sent(op, keeps)),
+        };
+        changed.unwrap_or_else(|| op.clone())
     }
 
     /// Notes that the kernel has executed an operation. With `keeps`, another weight becomes the intended one
     /// and the holds stay; else it ends them. Returns the holds that have ended.
     pub(super) fn executed(&self, op: &Op, keeps: bool) -> Option<(Member, Held)> {
-        if self.is_unused() || op.service().is_none() && *op != Op::Clear {
+        if self.is_unused() {
             return None;
         }
         self.change(|state| state.executed(op, keeps))
@@ -152,51 +164,21 @@ impl Holds {
     }
 
     /// Adds a hold, or replaces the one with its id. `weight` is the intended one, unless another hold knows it
-    /// already. Returns false if there are too many members.
-    pub fn add(&self, member: Member, weight: u32, hold: Hold) -> bool {
-        self.change(|state| {
-            let count = state.held.len();
-            let held = match state.held.entry(member) {
-                Entry::Occupied(held) => held.into_mut(),
-                Entry::Vacant(_) if count >= MAX_HELD => return false,
-                Entry::Vacant(free) => free.insert(Held {
-                    weight,
-                    holds: Vec::new(),
-                    is_applied: false,
-                }),
-            };
-            let before = held.effective_weight();
-            held.holds.retain(|other| other.id != hold.id);
-            held.holds.push(hold);
-            held.is_applied &= held.effective_weight() == before;
-            state.changed.insert(member);
-            true
-        })
+    /// already. Without effect if there are too many members.
+    pub fn add(&self, member: Member, weight: u32, hold: Hold) {
+        self.change(|state| state.add(member, weight, hold));
     }
 
-    /// Adds a ramp, which replaces another one, and sets the intended weight. Returns false if there are too many
+    /// Adds a ramp, which replaces another one, and sets the intended weight. Without effect if there are too many
     /// members.
-    pub fn begin_ramp(&self, member: Member, hold: Hold, to: u32) -> bool {
+    pub fn begin_ramp(&self, member: Member, ramp: Hold, to: u32) {
         self.change(|state| {
-            if let Some(held) = state.held.get_mut(&member) {
-                let is_other = |other: &Hold| other.kind == HoldKind::Ramp && other.id != hold.id;
-                let others: Vec<_> = held.holds.extract_if(.., |other| is_other(other)).collect();
-                if !others.is_empty() {
-                    let ended = Held {
-                        holds: others,
-                        ..held.clone()
-                    };
-                    state.superseded.push((member, ended));
-                }
-            }
-        });
-        let is_added = self.add(member, to, hold);
-        self.change(|state| {
+            state.end_ramps(member, Some(ramp.id));
+            state.add(member, to, ramp);
             if let Some(held) = state.held.get_mut(&member) {
                 held.weight = to;
             }
         });
-        is_added
     }
 
     /// Removes a hold of a member. If it was the last, and the kernel has another weight than the intended one,
@@ -204,9 +186,7 @@ impl Holds {
     pub fn remove(&self, member: Member, id: HoldId) {
         self.change(|state| {
             if let Some(held) = state.held.get_mut(&member) {
-                let before = held.effective_weight();
-                held.holds.retain(|hold| hold.id != id);
-                held.is_applied &= held.effective_weight() == before;
+                held.change(|holds| holds.retain(|hold| hold.id != id));
                 if held.holds.is_empty() && held.is_applied {
                     state.remove(&member);
                 }
@@ -335,6 +315,7 @@ impl Holds {
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut state);
+        self.removals.store(state.removals, Ordering::Release);
         self.is_used.store(!state.is_unused(), Ordering::Release);
         result
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DrainTarget, Error, InvalidDrainTarget, ServerConfig, ServerKey, ServiceKey, Violation,
-    word::words,
+    check::in_range, word::words,
 };
 
 /// A drain as it is requested.
@@ -225,6 +225,7 @@ fn key<T: FromStr<Err = Error>>(
     text.parse().map_err(invalid).ok()
 }
 
+/// A number in its range.
 fn within(
     value: i64,
     least: u32,
@@ -232,11 +233,6 @@ fn within(
     field: &str,
     violations: &mut Vec<Violation>,
 ) -> Option<u32> {
-    let number = u32::try_from(value).ok();
-    let number = number.filter(|number| (least..=most).contains(number));
-    if number.is_none() {
-        let message = format!("{value} is out of range: {least} to {most}");
-        violations.push(Violation::new(field, message));
-    }
-    number
+    let number = in_range(value, field, least.into(), most.into());
+    number.map_err(|violation| violations.push(violation)).ok()
 }

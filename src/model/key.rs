@@ -316,6 +316,7 @@ fn decimal(text: &str) -> Option<u32> {
     }
 }
 
+/// Serialises types as their text.
 macro_rules! serde_as_text {
     ($($type:ty),*) => {$(
         impl Serialize for $type {
@@ -332,4 +333,6 @@ macro_rules! serde_as_text {
         }
     )*};
 }
+pub(super) use serde_as_text;
+
 serde_as_text!(Protocol, ServiceKey, ServerKey);

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Error;
+use super::{Error, key::serde_as_text};
 
 /// The owner of a declared table: 1 to 63 characters `a-z`, `0-9`, `.`, `_` and `-`, the first of them a
 /// letter or a digit. Names that begin with `fleet.` are reserved.
@@ -61,18 +61,7 @@ impl fmt::Display for Owner {
     }
 }
 
-impl Serialize for Owner {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Owner {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+serde_as_text!(Owner);
 
 #[cfg(test)]
 mod tests {

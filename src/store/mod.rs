@@ -122,6 +122,12 @@ impl Store {
         }
     }
 
+    /// Fails with the error of every read and write, if the store could not be opened.
+    pub fn available(&self) -> Result<(), StoreError> {
+        let error = self.unavailable_because();
+        error.map_or(Ok(()), |error| Err(error.clone()))
+    }
+
     /// The file; `None` for a store in memory.
     pub fn path(&self) -> Option<&Path> {
         match &*self.0 {
@@ -136,6 +142,17 @@ impl Store {
         collection: &Collection<V>,
     ) -> Result<Vec<(String, V)>, StoreError> {
         self.load_prefix(collection, "")
+    }
+
+    /// As [`load`](Self::load), for a daemon that serves although its store could not be opened: no records then.
+    pub fn load_if_available<V: DeserializeOwned>(
+        &self,
+        collection: &Collection<V>,
+    ) -> Result<Vec<(String, V)>, StoreError> {
+        match self.unavailable_because() {
+            Some(_) => Ok(Vec::new()),
+            None => self.load(collection),
+        }
     }
 
     /// The records whose keys begin with `prefix`, in the order of their keys. Blocks.

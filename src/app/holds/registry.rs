@@ -8,11 +8,13 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Notify;
 
 use super::{
+    list::Listed,
     ramp::{Ramp, RampState},
-    records::{Drain, MemberState, ended_before},
+    records::{Drain, DrainState, MemberState, ended_before},
 };
 use crate::{
     executor::{Held, HoldChanges, Holds, MAX_HELD, Member},
@@ -38,10 +40,31 @@ pub(super) struct All {
     pub has_task: bool,
 }
 
-/// Drains, by id.
-const DRAINS: Collection<Drain> = Collection::new("drains");
-/// Ramps, by id.
-const RAMPS: Collection<Ramp> = Collection::new("ramps");
+/// A drain or a ramp, as it is kept and stored.
+pub(super) trait Record: Listed + Serialize + DeserializeOwned + Send + 'static {
+    /// Where those of its kind are stored, by id.
+    const COLLECTION: Collection<Self>;
+
+    /// Those of its kind.
+    fn of(all: &mut All) -> &mut BTreeMap<HoldId, Self>;
+
+    /// Whether it holds servers.
+    fn is_active(&self) -> bool;
+
+    /// Ends it, because it is deleted.
+    fn cancel(&mut self);
+
+    /// The error for an id that none of its kind has.
+    fn not_found(id: HoldId) -> Error;
+
+    /// Reads those that are stored. Blocks.
+    fn load(store: &Store, all: &mut All) -> Result<(), StoreError> {
+        let stored = store.load_if_available(&Self::COLLECTION)?.into_iter();
+        Self::of(all).extend(stored.map(|(_, record)| (record.id(), record)));
+        Ok(())
+    }
+}
+
 /// What holds a server, by `SERVICE/SERVER`.
 const HELD: Collection<Held> = Collection::new("held-weights");
 
@@ -53,6 +76,48 @@ const MAX_RAMPS: usize = 10_000;
 const MAX_ENDED: usize = 1000;
 /// How long those are kept.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
+
+// === impl Record ===
+
+impl Record for Drain {
+    const COLLECTION: Collection<Self> = Collection::new("drains");
+
+    fn of(all: &mut All) -> &mut BTreeMap<HoldId, Self> {
+        &mut all.drains
+    }
+
+    fn is_active(&self) -> bool {
+        self.is_active()
+    }
+
+    fn cancel(&mut self) {
+        self.end(DrainState::Cancelled);
+    }
+
+    fn not_found(id: HoldId) -> Error {
+        Error::new(Reason::DrainNotFound, format!("there is no drain {id}"))
+    }
+}
+
+impl Record for Ramp {
+    const COLLECTION: Collection<Self> = Collection::new("ramps");
+
+    fn of(all: &mut All) -> &mut BTreeMap<HoldId, Self> {
+        &mut all.ramps
+    }
+
+    fn is_active(&self) -> bool {
+        self.is_active()
+    }
+
+    fn cancel(&mut self) {
+        self.end(RampState::Cancelled);
+    }
+
+    fn not_found(id: HoldId) -> Error {
+        Error::new(Reason::RampNotFound, format!("there is no ramp {id}"))
+    }
+}
 
 // === impl HoldRegistry ===
 
@@ -70,14 +135,10 @@ impl HoldRegistry {
     /// Reads what is stored, and holds the weights of the servers again. Blocks.
     pub(in crate::app) fn load(holds: Arc<Holds>, store: Store) -> Result<Self, StoreError> {
         let mut all = All::default();
-        if store.unavailable_because().is_none() {
-            let drains = store.load(&DRAINS)?.into_iter();
-            all.drains = drains.map(|(_, drain)| (drain.id, drain)).collect();
-            let ramps = store.load(&RAMPS)?.into_iter();
-            all.ramps = ramps.map(|(_, ramp)| (ramp.id, ramp)).collect();
-            let held = store.load(&HELD)?.into_iter();
-            holds.load(held.filter_map(|(key, held)| Some((parse_member(&key)?, held))));
-        }
+        Drain::load(&store, &mut all)?;
+        Ramp::load(&store, &mut all)?;
+        let held = store.load_if_available(&HELD)?.into_iter();
+        holds.load(held.filter_map(|(key, held)| Some((parse_member(&key)?, held))));
         for drain in all.drains.values().filter(|drain| drain.is_active()) {
             let superseded = drain.members.iter();
             let superseded = superseded.filter(|one| one.state == MemberState::Superseded);
@@ -100,12 +161,8 @@ impl HoldRegistry {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn drain(&self, id: HoldId) -> Option<Drain> {
-        self.all().drains.get(&id).cloned()
-    }
-
-    pub(super) fn ramp(&self, id: HoldId) -> Option<Ramp> {
-        self.all().ramps.get(&id).cloned()
+    pub(super) fn get<T: Record>(&self, id: HoldId) -> Option<T> {
+        T::of(&mut self.all()).get(&id).cloned()
     }
 
     /// An id that neither a drain nor a ramp has.
@@ -128,7 +185,7 @@ impl HoldRegistry {
             let members = active().map(|drain| drain.members.len());
             (active().count(), members.sum::<usize>())
         };
-        self.available()?;
+        self.store.available()?;
         within(count + 1, MAX_DRAINS, "active drains", "drains")?;
         within(total + members, MAX_HELD, "members of drains", "drains")
     }
@@ -139,57 +196,61 @@ impl HoldRegistry {
             let all = self.all();
             all.ramps.values().filter(|ramp| ramp.is_active()).count()
         };
-        self.available()?;
+        self.store.available()?;
         within(ramps + 1, MAX_RAMPS, "active ramps", "ramps")?;
         let held = self.holds.held_count();
         within(held + 1, MAX_HELD, "servers whose weight is held", "drains")
     }
 
-    /// Whether something can be stored.
-    fn available(&self) -> Result<(), Error> {
-        let error = self.store.unavailable_because();
-        error.map_or(Ok(()), |error| Err(error.clone().into()))
-    }
-
     /// Stores a drain, and holds its servers from now on.
     pub(super) async fn begin_drain(&self, drain: Drain) -> Result<(), Error> {
-        self.put_drain(drain.clone()).await?;
+        self.put(drain.clone()).await?;
         self.holds
             .open(drain.id, drain.server, drain.services, BTreeSet::new());
         Ok(())
     }
 
-    /// Stores a drain.
-    pub(super) async fn put_drain(&self, drain: Drain) -> Result<(), Error> {
-        let mut batch = WriteBatch::new();
-        batch.put(&DRAINS, drain.id.to_string(), &drain)?;
-        let commit = {
-            let mut all = self.all();
-            let commit = self.store.submit(batch)?;
-            all.drains.insert(drain.id, drain);
-            commit
-        };
-        Ok(commit.await?)
-    }
-
     /// Stores a ramp that is about to begin.
     pub(super) async fn store_ramp(&self, ramp: &Ramp) -> Result<(), Error> {
-        let mut batch = WriteBatch::new();
-        batch.put(&RAMPS, ramp.id.to_string(), ramp)?;
-        Ok(self.store.write(batch).await?)
+        Ok(self.store.write(stored(ramp)?).await?)
     }
 
-    /// Stores a ramp.
-    pub(super) async fn put_ramp(&self, ramp: Ramp) -> Result<(), Error> {
-        let mut batch = WriteBatch::new();
-        batch.put(&RAMPS, ramp.id.to_string(), &ramp)?;
-        let commit = {
-            let mut all = self.all();
-            let commit = self.store.submit(batch)?;
-            all.ramps.insert(ramp.id, ramp);
-            commit
+    /// Stores a drain or ramp that is new.
+    pub(super) async fn put<T: Record>(&self, record: T) -> Result<(), Error> {
+        self.put_as(|_| Some(record)).await.map(drop)
+    }
+
+    /// Changes a drain or ramp, and stores it; `None` if there is none with this id.
+    pub(super) async fn update<T: Record>(
+        &self,
+        id: HoldId,
+        change: impl FnOnce(&mut T),
+    ) -> Result<Option<T>, Error> {
+        let changed = |records: &BTreeMap<HoldId, T>| {
+            let mut record = records.get(&id).cloned()?;
+            change(&mut record);
+            Some(record)
         };
-        Ok(commit.await?)
+        self.put_as(changed).await
+    }
+
+    /// Stores what is made of the present ones. Nothing changes if it cannot be stored.
+    async fn put_as<T: Record>(
+        &self,
+        make: impl FnOnce(&BTreeMap<HoldId, T>) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        let (record, commit) = {
+            let mut all = self.all();
+            let records = T::of(&mut all);
+            let Some(record) = make(records) else {
+                return Ok(None);
+            };
+            let commit = self.store.submit(stored(&record)?)?;
+            records.insert(record.id(), record.clone());
+            (record, commit)
+        };
+        commit.await?;
+        Ok(Some(record))
     }
 
     /// Notes the servers of a service as they were read. `None`: it does not exist.
@@ -256,15 +317,11 @@ impl HoldRegistry {
                 }
             }
         }
-        for id in drains {
-            if let Some(drain) = all.drains.get(&id) {
-                batch.put(&DRAINS, id.to_string(), drain)?;
-            }
+        for drain in drains.iter().filter_map(|id| all.drains.get(id)) {
+            put_record(&mut batch, drain)?;
         }
-        for id in ramps {
-            if let Some(ramp) = all.ramps.get(&id) {
-                batch.put(&RAMPS, id.to_string(), ramp)?;
-            }
+        for ramp in ramps.iter().filter_map(|id| all.ramps.get(id)) {
+            put_record(&mut batch, ramp)?;
         }
         self.store.submit(batch)
     }
@@ -272,8 +329,8 @@ impl HoldRegistry {
     /// Deletes a drain or ramp that has ended.
     pub(super) async fn forget(&self, id: HoldId) -> Result<(), Error> {
         let mut batch = WriteBatch::new();
-        batch.delete(&DRAINS, id.to_string())?;
-        batch.delete(&RAMPS, id.to_string())?;
+        batch.delete(&Drain::COLLECTION, id.to_string())?;
+        batch.delete(&Ramp::COLLECTION, id.to_string())?;
         let commit = {
             let mut all = self.all();
             let commit = self.store.submit(batch)?;
@@ -294,6 +351,17 @@ impl HoldRegistry {
         expired.extend(self::expired(ramps, now));
         expired
     }
+}
+
+/// A change that stores a drain or ramp.
+fn stored<T: Record>(record: &T) -> Result<WriteBatch, StoreError> {
+    let mut batch = WriteBatch::new();
+    put_record(&mut batch, record)?;
+    Ok(batch)
+}
+
+fn put_record<T: Record>(batch: &mut WriteBatch, record: &T) -> Result<(), StoreError> {
+    batch.put(&T::COLLECTION, record.id().to_string(), record)
 }
 
 /// Those that ended too long ago, and the oldest of too many. The last value of each is the number of its members.

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use super::{
     enforce::BeginningRamp,
-    list::Listed,
-    ramp::{Ramp, RampState},
+    ramp::Ramp,
     records::{Drain, DrainState},
+    registry::Record,
 };
 use crate::{
     app::{App, RequestContext, attempt::event_of},
@@ -78,7 +78,7 @@ impl App {
         let (app, context) = (self.clone(), context.clone());
         let services = found.into_iter().map(|(service, _)| service).collect();
         let work = async move { app.begin_drain(&context, drain, services).await };
-        Ok((self.to_its_end(work).await?, true))
+        Ok((self.background_work().run(work).await?, true))
     }
 
     /// The servers that a drain would hold now. An error if a service that is named lacks the server.
@@ -172,21 +172,31 @@ impl App {
             tracing::warn!(%error, drain = %id, "the servers of a drain do not have the weight 0 yet");
         }
         self.update_drains().await;
-        Ok(self.hold_registry.drain(id).unwrap_or(drain))
+        Ok(self.hold_registry.get(id).unwrap_or(drain))
     }
 
     /// A drain.
     pub fn drain(&self, context: &RequestContext, id: HoldId) -> Result<Drain, Error> {
+        self.visible(context, id)
+    }
+
+    /// A ramp.
+    pub fn ramp(&self, context: &RequestContext, id: HoldId) -> Result<Ramp, Error> {
+        self.visible(context, id)
+    }
+
+    /// A drain or ramp that the principal may read.
+    fn visible<T: Record>(&self, context: &RequestContext, id: HoldId) -> Result<T, Error> {
         self.may_list(context)?;
-        let drain = self.hold_registry.drain(id);
-        let sees = |drain: &Drain| drain.is_seen_by(&context.principal);
-        drain.filter(sees).ok_or_else(|| drain_not_found(id))
+        let record = self.hold_registry.get(id);
+        let sees = |record: &T| record.is_seen_by(&context.principal);
+        record.filter(sees).ok_or_else(|| T::not_found(id))
     }
 
     /// Ends a drain: its servers get their intended weights, unless something else holds them. One that has ended
     /// is forgotten.
     pub async fn delete_drain(&self, context: &RequestContext, id: HoldId) -> Result<Drain, Error> {
-        let drain = self.hold_registry.drain(id);
+        let drain: Option<Drain> = self.hold_registry.get(id);
         let about = drain.map_or((None, None), |drain| {
             about(drain.services.as_deref(), drain.server)
         });
@@ -196,7 +206,7 @@ impl App {
     }
 
     async fn deleted_drain(&self, context: &RequestContext, id: HoldId) -> Result<Drain, Error> {
-        let mut drain = self.drain(context, id)?;
+        let drain = self.drain(context, id)?;
         let (principal, dry_run) = (&context.principal, context.dry_run);
         if drain.services.is_none() {
             principal.may(Verb::Drain, None, dry_run)?;
@@ -204,38 +214,48 @@ impl App {
         for service in drain.member_services() {
             principal.may(Verb::Drain, Some(service), dry_run)?;
         }
-        let was_active = drain.is_active();
+        self.delete_hold(context, drain).await
+    }
+
+    /// Ends a drain or ramp, or forgets one that has ended.
+    async fn delete_hold<T: Record>(
+        &self,
+        context: &RequestContext,
+        mut record: T,
+    ) -> Result<T, Error> {
+        let id = record.id();
+        let was_active = record.is_active();
         if was_active {
-            drain.end(DrainState::Cancelled);
+            record.cancel();
         }
-        if dry_run {
-            return Ok(drain);
+        if context.dry_run {
+            return Ok(record);
         }
         if !was_active {
             self.hold_registry.forget(id).await?;
-            return Ok(drain);
+            return Ok(record);
         }
         let (app, context) = (self.clone(), context.clone());
-        self.to_its_end(async move { app.end_drain(&context, drain).await })
-            .await
+        let work = async move { app.end_hold(&context, id, T::cancel).await };
+        let ended = self.background_work().run(work).await?;
+        ended.ok_or_else(|| T::not_found(id))
     }
 
-    /// Releases the servers of a drain.
-    pub(super) async fn end_drain(
+    /// Ends a drain or ramp, and releases its servers; `None` if there is none with this id.
+    pub(super) async fn end_hold<T: Record>(
         &self,
         context: &RequestContext,
-        drain: Drain,
-    ) -> Result<Drain, Error> {
-        let id = drain.id;
-        self.hold_registry.put_drain(drain.clone()).await?;
+        id: HoldId,
+        end: impl FnOnce(&mut T),
+    ) -> Result<Option<T>, Error> {
+        let ended = self.hold_registry.update(id, end).await?;
         self.hold_registry.holds().close(id);
         self.release(context, id).await?;
-        let drain = self.hold_registry.drain(id).unwrap_or(drain);
-        Ok(drain)
+        Ok(ended)
     }
 
     /// Ends the holds of a drain or ramp.
-    pub(super) async fn release(&self, context: &RequestContext, id: HoldId) -> Result<(), Error> {
+    async fn release(&self, context: &RequestContext, id: HoldId) -> Result<(), Error> {
         let holds = self.hold_registry.holds();
         let members = holds.members(id);
         for member in &members {
@@ -271,12 +291,7 @@ impl App {
         } = request;
         let principal = &context.principal;
         principal.may(Verb::Ramp, Some(service), context.dry_run)?;
-        let query = ServersOfQuery(Arc::from([service]));
-        let read = self.run_query(context, query).await?.value;
-        let servers = read.first().and_then(Option::as_ref);
-        let servers = servers.ok_or_else(|| Error::service_not_found(service))?;
-        let found = servers.iter().find(|found| found.key == server);
-        let found = found.ok_or_else(|| Error::server_not_found(service, server))?;
+        let found = self.server(context, service, server).await?.value;
         let id = self.hold_registry.new_id();
         let ramp = Ramp::begin(id, request, found.effective_weight);
         if context.dry_run {
@@ -300,24 +315,16 @@ impl App {
                 let missing = || Error::server_not_found(service, server);
                 return Err(begun.err().unwrap_or_else(missing));
             }
-            app.hold_registry.put_ramp(ramp.clone()).await?;
+            app.hold_registry.put(ramp.clone()).await?;
             app.start_hold_task();
-            Ok(app.hold_registry.ramp(id).unwrap_or(ramp))
+            Ok(ramp)
         };
-        self.to_its_end(work).await
-    }
-
-    /// A ramp.
-    pub fn ramp(&self, context: &RequestContext, id: HoldId) -> Result<Ramp, Error> {
-        self.may_list(context)?;
-        let ramp = self.hold_registry.ramp(id);
-        let sees = |ramp: &Ramp| ramp.is_seen_by(&context.principal);
-        ramp.filter(sees).ok_or_else(|| ramp_not_found(id))
+        self.background_work().run(work).await
     }
 
     /// Ends a ramp: its server gets the weight of its end at once. One that has ended is forgotten.
     pub async fn delete_ramp(&self, context: &RequestContext, id: HoldId) -> Result<Ramp, Error> {
-        let ramp = self.hold_registry.ramp(id);
+        let ramp: Option<Ramp> = self.hold_registry.get(id);
         let about = (
             ramp.as_ref().map(|ramp| ramp.service),
             ramp.as_ref().map(|ramp| ramp.server),
@@ -328,41 +335,10 @@ impl App {
     }
 
     async fn deleted_ramp(&self, context: &RequestContext, id: HoldId) -> Result<Ramp, Error> {
-        let mut ramp = self.ramp(context, id)?;
+        let ramp = self.ramp(context, id)?;
         let principal = &context.principal;
         principal.may(Verb::Ramp, Some(ramp.service), context.dry_run)?;
-        let was_active = ramp.is_active();
-        if was_active {
-            ramp.end(RampState::Cancelled);
-        }
-        if context.dry_run {
-            return Ok(ramp);
-        }
-        if !was_active {
-            self.hold_registry.forget(id).await?;
-            return Ok(ramp);
-        }
-        let (app, context) = (self.clone(), context.clone());
-        let work = async move {
-            app.hold_registry.put_ramp(ramp.clone()).await?;
-            app.release(&context, id).await?;
-            Ok(ramp)
-        };
-        self.to_its_end(work).await
-    }
-
-    /// Runs a change of holds in a task of its own, so that it does not end with its request.
-    async fn to_its_end<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Result<T, Error> {
-        let outcome = self.background_work().spawn(work).await;
-        outcome.unwrap_or_else(|_| {
-            Err(Error::new(
-                Reason::Internal,
-                "the request failed unexpectedly; its outcome is unknown",
-            ))
-        })
+        self.delete_hold(context, ramp).await
     }
 
     /// Records a request in the audit trail. A dry run is recorded only if it is refused.
@@ -452,12 +428,4 @@ fn lacks(service: ServiceKey, target: DrainTarget) -> Error {
             format!("{service} has no server with the address {address}"),
         ),
     }
-}
-
-fn drain_not_found(id: HoldId) -> Error {
-    Error::new(Reason::DrainNotFound, format!("there is no drain {id}"))
-}
-
-fn ramp_not_found(id: HoldId) -> Error {
-    Error::new(Reason::RampNotFound, format!("there is no ramp {id}"))
 }

@@ -12,7 +12,7 @@ use tokio::{select, time::sleep};
 use super::{
     blockers::blockers,
     enforce::BeginningRamp,
-    ramp::RampState,
+    ramp::{Ramp, RampState},
     records::{Drain, MemberState},
 };
 use crate::{
@@ -87,7 +87,7 @@ impl App {
         let drains = all.drains.values().any(Drain::is_active);
         drains
             || all.ramps.values().any(|ramp| ramp.is_active())
-            || !self.hold_registry.holds().services().is_empty()
+            || self.hold_registry.holds().held_count() > 0
     }
 
     async fn look(&self, context: &RequestContext, looked: &mut Looked) {
@@ -147,18 +147,17 @@ impl App {
 
     /// The services that may have servers which a drain covers and does not hold yet.
     async fn services_to_search(&self, context: &RequestContext) -> BTreeSet<ServiceKey> {
-        let drains: Vec<_> = {
+        let addresses: BTreeSet<_> = {
             let all = self.hold_registry.all();
             let drains = all.drains.values().filter(|drain| drain.is_active());
-            drains.map(|drain| drain.server).collect()
+            drains.map(|drain| drain.server.address()).collect()
         };
-        if drains.is_empty() {
+        if addresses.is_empty() {
             return BTreeSet::new();
         }
         let Ok(table) = self.run_query(context, TableQuery).await else {
             return BTreeSet::new();
         };
-        let addresses: BTreeSet<_> = drains.iter().map(|target| target.address()).collect();
         let entries = table.value.iter().filter(|entry| {
             let mut servers = entry.servers.iter();
             servers.any(|server| addresses.contains(&server.key.address))
@@ -186,27 +185,21 @@ impl App {
         let holds = self.hold_registry.holds();
         let ended: Vec<_> = {
             let all = self.hold_registry.all();
-            let ramps = all.ramps.values().filter(|ramp| ramp.is_active()).cloned();
+            let ramps = all.ramps.values().filter(|ramp| ramp.is_active());
             ramps
-                .filter_map(|mut ramp| {
-                    match holds.has(ramp.member(), ramp.id) {
-                        false => ramp.end(RampState::Superseded),
-                        true if ramp.is_over(now) && ramp.weight == ramp.to => {
-                            ramp.end(RampState::Done);
-                        }
+                .filter_map(|ramp| {
+                    let state = match holds.has(ramp.member(), ramp.id) {
+                        false => RampState::Superseded,
+                        true if ramp.is_over(now) && ramp.weight == ramp.to => RampState::Done,
                         true => return None,
-                    }
-                    Some(ramp)
+                    };
+                    Some((ramp.id, state))
                 })
                 .collect()
         };
-        for ramp in ended {
-            let id = ramp.id;
-            let ended = match self.hold_registry.put_ramp(ramp).await {
-                Ok(()) => self.release(context, id).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = ended {
+        for (id, state) in ended {
+            let ended = self.end_hold(context, id, |ramp: &mut Ramp| ramp.end(state));
+            if let Err(error) = ended.await {
                 tracing::warn!(%error, ramp = %id, "a ramp cannot be ended");
             }
         }
@@ -230,7 +223,11 @@ impl App {
             tracing::info!(drain = %id, server = %drain.server, state = ?drain.state, "drain");
             let outcome = match drain.removes() {
                 true => self.remove_servers(drain).await,
-                false => self.hold_registry.put_drain(drain).await,
+                false => self
+                    .hold_registry
+                    .update(id, |_: &mut Drain| {})
+                    .await
+                    .map(drop),
             };
             if let Err(error) = outcome {
                 tracing::warn!(%error, drain = %id, "a drain cannot go on; it is tried again");
@@ -239,7 +236,7 @@ impl App {
     }
 
     /// Deletes the servers of a drain, and ends it.
-    async fn remove_servers(&self, mut drain: Drain) -> Result<(), Error> {
+    async fn remove_servers(&self, drain: Drain) -> Result<(), Error> {
         let context = removal_context(drain.id);
         let members = drain.members.iter();
         for member in members.filter(|member| member.state != MemberState::Superseded) {
@@ -251,9 +248,8 @@ impl App {
             self.delete_server(&context, service, server, true, Guard::None)
                 .await?;
         }
-        let state = drain.state;
-        drain.end(state);
-        self.end_drain(&context, drain).await.map(drop)
+        let end = |ended: &mut Drain| ended.end(drain.state);
+        self.end_hold(&context, drain.id, end).await.map(drop)
     }
 
     /// Notes what blocks the drains that wait.

@@ -87,15 +87,12 @@ impl App {
         lock: L,
         execution: impl Future<Output = Result<ApplyReport, Error>> + Send + 'static,
     ) -> Result<ApplyReport, Error> {
-        let task = self.background_work().spawn(async move {
+        let work = async move {
             let report = execution.await;
             drop(lock);
             report
-        });
-        task.await.unwrap_or_else(|_| {
-            let detail = "the execution failed unexpectedly; its outcome is unknown";
-            Err(Error::new(Reason::Internal, detail))
-        })
+        };
+        self.background_work().run(work).await
     }
 
     /// As [`run_to_end`](Self::run_to_end). At the deadline of the request, the result is `running`.

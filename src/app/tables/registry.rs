@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use super::pending::Pending;
 use crate::{
@@ -131,13 +131,13 @@ impl Registry {
     /// Reads the declared tables. Blocks.
     pub(in crate::app) fn load(store: Store) -> Result<Self, StoreError> {
         let mut services: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
-        for (key, service) in stored(&store, &SERVICES)? {
+        for (key, service) in store.load_if_available(&SERVICES)? {
             let owner = key.split('/').next().unwrap_or_default();
             let of_owner = services.entry(owner.to_owned()).or_default();
             of_owner.insert(service.key, Arc::new(service));
         }
         let mut tables = Tables::default();
-        for (name, state) in stored(&store, &TABLES)? {
+        for (name, state) in store.load_if_available(&TABLES)? {
             let Ok(owner) = name.parse::<Owner>() else {
                 tracing::warn!(
                     name,
@@ -177,8 +177,7 @@ impl Registry {
 
     /// Fails if it is not known what is declared, because the daemon serves without its store.
     pub(super) fn available(&self) -> Result<(), Error> {
-        let error = self.store.unavailable_because();
-        error.map_or(Ok(()), |error| Err(error.clone().into()))
+        Ok(self.store.available()?)
     }
 
     /// The owner whose table declares a server.
@@ -208,7 +207,7 @@ impl Registry {
 
     /// The applies that were in progress when the daemon ended. Blocks.
     pub(super) fn interrupted(&self) -> Result<Vec<(Owner, Pending)>, StoreError> {
-        let pending = stored(&self.store, &PENDING)?.into_iter();
+        let pending = self.store.load_if_available(&PENDING)?.into_iter();
         let valid = |(name, pending): (String, Pending)| Some((name.parse().ok()?, pending));
         Ok(pending.filter_map(valid).collect())
     }
@@ -273,17 +272,6 @@ impl Registry {
 
     fn read<T>(&self, get: impl FnOnce(&Tables) -> T) -> T {
         get(&self.tables.read().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// All records of a collection; none if the daemon serves without its store.
-fn stored<V: DeserializeOwned>(
-    store: &Store,
-    collection: &Collection<V>,
-) -> Result<Vec<(String, V)>, StoreError> {
-    match store.unavailable_because() {
-        Some(_) => Ok(Vec::new()),
-        None => store.load(collection),
     }
 }
 
