@@ -1,6 +1,9 @@
 //! Watches over HTTP: events, resumption, filters, scopes, and their end.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use axum::body::Body;
 use http::{Request, StatusCode};
@@ -8,7 +11,7 @@ use http_body_util::BodyExt;
 use ipvsd::{
     executor::ExecutorLimits,
     identity::Role,
-    kernel::fake::{Destination, Service, ServiceId},
+    kernel::fake::{Destination, Service, ServiceId, command},
     model::Sha256,
     watch::WatchOptions,
 };
@@ -34,10 +37,13 @@ struct Event {
     data: Value,
 }
 
+/// Shortest time between two dumps for watchers.
+const DUMP_INTERVAL: Duration = Duration::from_millis(10);
+
 fn limits(options: WatchOptions) -> ExecutorLimits {
     ExecutorLimits {
         watch: WatchOptions {
-            dump_interval: Duration::from_millis(10),
+            dump_interval: DUMP_INTERVAL,
             max_load_percent: 100,
             ..options
         },
@@ -337,6 +343,39 @@ async fn a_slow_watcher_and_an_unknown_revision_get_the_state_anew() {
         assert_eq!(watch.change().await.kind, "added");
         daemon.remove_destination("192.168.10.9:80");
         assert_eq!(watch.change().await.kind, "deleted");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_watchers_cause_no_more_dumps_than_one() {
+    const DUMPS: u64 = 50;
+    let daemon = daemon();
+    let mut watches = Vec::new();
+    for watchers in [1, 1000] {
+        while watches.len() < watchers {
+            let mut watch = daemon.watch("viewer", "").await;
+            assert_eq!(watch.next().await.unwrap().kind, "bookmark");
+            watches.push(watch);
+        }
+        let dumps = || daemon.kernel.dumps(command::GET_SERVICE);
+        let (begin, before) = (Instant::now(), dumps());
+        let enough = async {
+            while dumps() < before + DUMPS {
+                tokio::time::sleep(DUMP_INTERVAL).await;
+            }
+        };
+        in_time(enough).await;
+        let made = dumps() - before;
+        let intervals = begin.elapsed().as_millis() as u64 / DUMP_INTERVAL.as_millis() as u64;
+        assert!(
+            made <= intervals + 2,
+            "{watchers} watchers: {made} dumps in {intervals} intervals"
+        );
+    }
+    // All are served.
+    daemon.set_weight(7).await;
+    for watch in &mut watches {
+        assert_eq!(watch.change().await.kind, "modified");
     }
 }
 
