@@ -21,13 +21,14 @@ use std::{
 
 use crate::{
     common::parity::{CommandOutput, Tally, links, same_table, scenario, shell},
-    support::{self, Namespace, daemon::Daemon},
+    support::{self, Namespace, Saves, daemon::Daemon},
 };
 
 /// Two equal namespaces: one for ipvsadm, one for ipvsctl with a running ipvsd.
 struct Pair {
     ipvsadm: Namespace,
     ipvsctl: Namespace,
+    saves: [Saves; 2],
     links: PathBuf,
     /// The last table that both were reset to, and both tables as saved then. `None` if a later
     /// command may have changed more than the tables.
@@ -57,6 +58,7 @@ impl Pair {
         });
         let daemon = ipvsctl.run(|| Daemon::start(&[]));
         Self {
+            saves: [&ipvsadm, &ipvsctl].map(|namespace| namespace.run(Saves::new)),
             ipvsadm,
             ipvsctl,
             links: links(),
@@ -104,7 +106,11 @@ impl Pair {
 
     /// Both tables.
     fn save(&self) -> [String; 2] {
-        [self.ipvsadm.save(), self.ipvsctl.save()]
+        let [ipvsadm, ipvsctl] = &self.saves;
+        [
+            ipvsadm.get(|| self.ipvsadm.save()),
+            ipvsctl.get(|| self.ipvsctl.save()),
+        ]
     }
 
     /// Resets both namespaces to `table`, without sync daemons, with the default timeouts. Does

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Namespace,
+    Namespace, Saves,
     api::{Api, Interface, Request},
     daemon::Daemon,
     http::Http,
@@ -60,7 +60,9 @@ fn state() -> String {
 }
 
 fn check(api: &Api, rows: &[Row]) {
-    let (before, table) = (state(), lists("-S -n"));
+    let saves = Saves::new();
+    let saved = || saves.get(|| lists("-S -n"));
+    let (before, table) = (state(), saved());
     for row in rows {
         let Row { of, request, .. } = row;
         let refusal = match api.write(request) {
@@ -78,7 +80,7 @@ fn check(api: &Api, rows: &[Row]) {
             "{of:?} {request:?} {refusal:?}"
         );
         assert!(!refusal.detail.is_empty());
-        assert_eq!(lists("-S -n"), table, "{of:?} {request:?} {refusal:?}");
+        assert_eq!(saved(), table, "{of:?} {request:?} {refusal:?}");
     }
     assert_eq!(state(), before);
 }

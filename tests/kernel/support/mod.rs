@@ -27,14 +27,15 @@ use std::{
     io::Write,
     path::PathBuf,
     process::{Command, Output, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
 
 use ipvsd::{
-    executor::{Executor, ExecutorLimits},
+    executor::{Executor, ExecutorLimits, TableQuery},
     kernel::NetlinkKernel,
+    model::ServiceEntry,
 };
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -47,6 +48,14 @@ pub struct Namespace(File);
 
 /// A folder that is removed at the end.
 pub struct Folder(pub PathBuf);
+
+/// The table of a namespace as the real ipvsadm saves it. ipvsadm is started only if the kernel's table is
+/// another one than the last time: starting a process takes most of the time of most steps.
+pub struct Saves {
+    executor: Executor,
+    runtime: tokio::runtime::Runtime,
+    last: Mutex<Option<(Vec<ServiceEntry>, String)>>,
+}
 
 /// Numbers without a pattern, the same in each run.
 pub struct Random(pub u64);
@@ -64,6 +73,37 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Saves {
+    /// Of the namespace of this thread.
+    pub fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        Self {
+            executor: executor(),
+            runtime: { runtime }.enable_all().build().unwrap(),
+            last: Mutex::default(),
+        }
+    }
+
+    /// The table as `save` returns it, now or when the kernel's table was the same.
+    pub fn get(&self, save: impl FnOnce() -> String) -> String {
+        let deadline = Instant::now() + SOON;
+        let read = self
+            .executor
+            .reader
+            .read(TableQuery, Duration::ZERO, deadline);
+        let table = self.runtime.block_on(read).unwrap().value.to_vec();
+        let mut last = self.last.lock().unwrap();
+        if let Some((known, text)) = &*last
+            && *known == table
+        {
+            return text.clone();
+        }
+        let text = save();
+        *last = Some((table, text.clone()));
+        text
     }
 }
 
