@@ -2,10 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
-    io::{BufRead, BufReader, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::mpsc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -16,6 +13,7 @@ use crate::support::{
     api::Api,
     daemon::{Daemon, is_acknowledged},
     lists, rules, until,
+    web::{self, Http},
     world::World,
 };
 
@@ -27,78 +25,18 @@ const RULES: &str = "\
 const SERVICE: &str = "tcp-10.9.0.100-8080";
 const ONE: &str = "10.1.0.11-8080";
 
-/// A connection that is kept for several requests.
-struct Http {
-    reader: BufReader<TcpStream>,
-}
-
-impl Http {
-    fn connect(world: &World) -> Self {
-        let to: SocketAddr = "10.9.0.100:8080".parse().unwrap();
-        let stream = world.client.run(|| TcpStream::connect_timeout(&to, SOON));
-        let stream = stream.unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        Self {
-            reader: BufReader::new(stream),
-        }
-    }
-
-    fn send(&mut self) {
-        let stream = self.reader.get_mut();
-        stream
-            .write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
-            .unwrap();
-    }
-
-    /// The address of the server that answers a request.
-    fn server(&mut self) -> String {
-        self.send();
-        let mut lines = (&mut self.reader).lines().map(Result::unwrap);
-        assert_eq!(lines.next().as_deref(), Some("HTTP/1.1 200 OK"));
-        lines.by_ref().find(String::is_empty).unwrap();
-        lines.next().unwrap()
-    }
-
-    /// Ends the connection at once: one with unread data is reset, and the kernel forgets it 10 seconds later.
-    fn reset(mut self) {
-        self.send();
-        let mut byte = [0];
-        let answered = self.reader.get_ref().peek(&mut byte);
-        assert_eq!(answered.unwrap(), 1);
-    }
-}
-
-/// Answers requests with the address of the server.
-fn answer(stream: TcpStream) {
-    let address = stream.local_addr().unwrap().ip();
-    let mut writer = stream.try_clone().unwrap();
-    for line in BufReader::new(stream).lines() {
-        // Until the client ends the connection.
-        let Ok(line) = line else { return };
-        let body = format!("{address}\n");
-        let length = body.len();
-        let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
-        if line.is_empty() && writer.write_all(response.as_bytes()).is_err() {
-            return;
-        }
-    }
-}
-
 /// A world with the HTTP servers 10.1.0.11 and 10.1.0.12.
 fn world() -> World {
     let world = World::new();
     world.server.ip("addr add 10.1.0.12/24 dev net");
-    let (ready, listens) = mpsc::channel();
-    world.server.spawn(move || {
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080)).unwrap();
-        ready.send(()).unwrap();
-        for stream in listener.incoming() {
-            let stream = stream.unwrap();
-            thread::spawn(|| answer(stream));
-        }
-    });
-    listens.recv().expect("the server does not listen");
+    web::serve(&world.server);
     world
+}
+
+/// A connection of the client to the service.
+fn connect(world: &World) -> Http {
+    let to = "10.9.0.100:8080".parse().unwrap();
+    world.client.run(|| Http::connect(to, SOON)).unwrap()
 }
 
 /// The weight of the first server, as ipvsadm lists it.
@@ -152,10 +90,10 @@ fn connections_go_on_while_their_server_is_drained_and_new_ones_go_elsewhere() {
         rules(RULES);
         let api = Api::of(Daemon::start(&[]));
         // The scheduler takes turns.
-        let mut open: Vec<_> = (0..2).map(|_| Http::connect(&world)).collect();
+        let mut open: Vec<_> = (0..2).map(|_| connect(&world)).collect();
         let first = open
             .iter_mut()
-            .position(|http| http.server() == "10.1.0.11");
+            .position(|http| http.server().unwrap() == "10.1.0.11");
         let mut long = open.remove(first.unwrap());
 
         let drain = drain(&api);
@@ -164,22 +102,22 @@ fn connections_go_on_while_their_server_is_drained_and_new_ones_go_elsewhere() {
         assert_eq!(kernel_weight(), 0);
         assert_eq!(weights(&api), (json!(3), json!(0)));
         for _ in 0..20 {
-            assert_eq!(Http::connect(&world).server(), "10.1.0.12");
-            assert_eq!(long.server(), "10.1.0.11");
+            assert_eq!(connect(&world).server().unwrap(), "10.1.0.12");
+            assert_eq!(long.server().unwrap(), "10.1.0.11");
         }
         let path = path(&drain);
         let (_, now) = api.fetch(&path);
         assert_eq!(now["state"], "draining");
         assert_eq!(now["members"][0]["active_connections"], 1, "{now}");
 
-        long.reset();
+        drop(long);
         let drained = wait(&api, &path, "drained");
         assert_eq!(drained["members"][0]["state"], "drained");
         // It is drained until the drain is deleted.
         assert_eq!(kernel_weight(), 0);
         assert_eq!(delete(&api, &path)["state"], "cancelled");
         assert_eq!(kernel_weight(), 3);
-        let servers: Vec<_> = (0..2).map(|_| Http::connect(&world).server()).collect();
+        let servers: Vec<_> = (0..2).map(|_| connect(&world).server().unwrap()).collect();
         assert!(servers.contains(&"10.1.0.11".to_owned()), "{servers:?}");
     });
 }

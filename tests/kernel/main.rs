@@ -14,6 +14,7 @@
 )]
 
 mod access;
+mod apply;
 mod batch;
 #[path = "../common/mod.rs"]
 mod common;

@@ -20,6 +20,7 @@ pub mod expected;
 pub mod grpc;
 pub mod http;
 pub mod translate;
+pub mod web;
 pub mod world;
 
 use std::{
