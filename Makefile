@@ -28,7 +28,7 @@ test-kernel: ## the tests on real kernels; one by TEST=suite::name KERNEL=instal
 	@lab/install build kernel tests
 	@lab/test-kernel
 
-bench: ## measure everything, write docs/benchmarks.md (ONLY=uml,tcg,transport,memory,micro WORKS=fill,table,changes,large,connections,contended)
+bench: ## measure everything, write docs/benchmarks.md (ONLY=uml,tcg,transport,memory,micro WORKS=fill,table,changes,apply,large,connections,contended)
 	@lab/bench
 
 fmt: ## format the sources

@@ -1,5 +1,6 @@
 //! The work of one contender in its own network namespace, or of several that alternate on one table.
 
+mod apply;
 mod changes;
 mod connections;
 mod contended;
@@ -35,6 +36,8 @@ pub enum Work {
     Table,
     /// Many single changes from concurrent clients.
     Changes,
+    /// Applying a declared table that differs in 1 %.
+    Apply,
     /// Memory of the daemon while it lists.
     Memory,
     /// A million real servers: loading, listing, and memory.
@@ -104,6 +107,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         Work::Fill => options.fill(&mut raw)?,
         Work::Table => options.table(&mut raw)?,
         Work::Changes => options.changes(&mut raw)?,
+        Work::Apply => options.apply(&mut raw)?,
         Work::Memory => options.memory(&mut raw)?,
         Work::Large => options.large(&mut raw)?,
         Work::Connections => options.connections()?,

@@ -36,7 +36,7 @@ pub struct Options {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "fill,table,changes,memory"
+        default_value = "fill,table,changes,apply,memory"
     )]
     works: Vec<Work>,
     /// Contenders of the work `fill`.
@@ -128,7 +128,7 @@ impl Options {
     fn rounds_of(&self, work: Work) -> u32 {
         match work {
             Work::Large | Work::Connections | Work::Contended => self.rounds.min(self.long_rounds),
-            Work::Fill | Work::Table | Work::Changes | Work::Memory => self.rounds,
+            Work::Fill | Work::Table | Work::Changes | Work::Apply | Work::Memory => self.rounds,
         }
     }
 
@@ -137,7 +137,9 @@ impl Options {
         let mut sizes = match work {
             Work::Fill | Work::Table => self.sizes.clone(),
             Work::Changes => vec![CHANGES_SIZE],
-            Work::Memory => vec![self.sizes.iter().max().copied().unwrap_or(CHANGES_SIZE)],
+            Work::Apply | Work::Memory => {
+                vec![self.sizes.iter().max().copied().unwrap_or(CHANGES_SIZE)]
+            }
             Work::Large => vec![self.large],
             Work::Connections | Work::Contended => vec![self.contended],
         };

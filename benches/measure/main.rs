@@ -6,6 +6,7 @@
 mod access;
 mod cell;
 mod daemon;
+mod durable;
 mod fairness;
 mod grpc;
 mod http;
@@ -54,6 +55,8 @@ enum What {
     Access(access::Options),
     /// Latency and rate of durable writes of the stored state.
     Store(store::Options),
+    /// What a durable write of the daemon costs beside one that is not stored.
+    Durable(durable::Options),
     /// Run a micro-benchmark a number of times, for instruction counters. Without a name, list all.
     Micro {
         /// Name of the benchmark.
@@ -86,6 +89,7 @@ fn main() -> anyhow::Result<()> {
         What::Fairness(options) => fairness::run(&options),
         What::Access(options) => access::run(&options),
         What::Store(options) => store::run(&options),
+        What::Durable(options) => durable::run(&options),
         What::Micro { name: None, .. } => {
             for subject in subjects::SUBJECTS {
                 println!("{}", subject.name);

@@ -46,6 +46,7 @@ const WORDS: &[(&str, &str)] = &[
     ("http-all", "`PUT` of all services"),
     ("restore", "`PUT` of all services into an empty kernel"),
     ("alone", "without other clients"),
+    ("unchanged", "the same table again"),
     ("listed", "with a client that lists over HTTP"),
 ];
 
@@ -296,7 +297,7 @@ fn memory(out: &mut String, part: &Part) -> anyhow::Result<()> {
 }
 
 /// The tables of a kernel: the work, its title, its baseline, and the unit.
-const TABLES: [(&str, &str, Option<&str>, &str); 12] = [
+const TABLES: [(&str, &str, Option<&str>, &str); 13] = [
     ("fill", "Loading a table", Some("raw-packed"), "ms"),
     (
         "list",
@@ -308,6 +309,12 @@ const TABLES: [(&str, &str, Option<&str>, &str); 12] = [
         "replace",
         "Replacing a table by one that differs in 1 %",
         Some("restore"),
+        "ms",
+    ),
+    (
+        "apply",
+        "Applying a declared table that differs in 1 %, and dumping it",
+        Some("raw"),
         "ms",
     ),
     ("change p50", "One change, median", Some("raw"), "µs"),

@@ -187,6 +187,10 @@ pub fn targets() -> Vec<Target> {
         );
         add(work, ("replace", ours), ("fill", "http-put"), LARGE, limit);
     }
+    let work = "apply a declared table that differs in 1 %, and dump it";
+    add(work, ("apply", "http"), ("apply", "raw"), LARGE, |_| {
+        Limit::AtMost(1.5)
+    });
     for (ours, least) in [
         ("poll http", 0.7),
         ("poll http 304", 0.85),
