@@ -12,6 +12,7 @@ use crate::{
     audit::Caller,
     budget::Budget,
     identity::{Peer, Principal, Protocol, Session},
+    watch::Author,
 };
 
 /// Who sends a request, and with which options it runs. Each front end builds it in one place; it is
@@ -81,6 +82,14 @@ pub struct RequestId {
 // === impl RequestContext ===
 
 impl RequestContext {
+    /// On whose behalf the request changes something, for watchers.
+    pub(super) fn author(&self) -> Author {
+        Author {
+            principal: self.principal.clone(),
+            request_id: self.request_id.shared(),
+        }
+    }
+
     /// The context of a request of this process itself, which may do everything and may take `timeout`
     /// from now on, without cached results and without dry run.
     pub fn new(request_id: RequestId, timeout: Duration) -> Self {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     budget::Charge,
     executor::{Cached, ListQuery, ServersQuery, ServicesQuery},
-    model::{Error, Include, Server, ServerKey, ServiceKey},
+    model::{Error, Include, KeptFilter, Server, ServerKey, ServiceKey},
     watch::Revision,
 };
 
@@ -44,6 +44,7 @@ impl App {
         list: ListServices,
     ) -> Result<Answer<Arc<ServicePage>>, Error> {
         let size = self.options.page_size(list.page_size)?;
+        self.check_filter(&list.filter.kept)?;
         let order = list.order.or(OrderBy::Id);
         let binding = binding(&(&list.filter, order, list.include, &context.principal));
         let token = list.page_token.as_deref();
@@ -93,6 +94,14 @@ impl App {
         };
         let value = Arc::new(page);
         Ok(Answer { value, age })
+    }
+
+    /// Fails if a filter asks for what is not known, because the daemon serves without its store.
+    pub(super) fn check_filter(&self, filter: &KeptFilter) -> Result<(), Error> {
+        match filter.is_everything() {
+            true => Ok(()),
+            false => self.tables.available(),
+        }
     }
 
     /// A page of the servers of a service.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Order;
-use crate::model::{Include, Name, Protocol, ServiceEntry, ServiceKey};
+use crate::model::{Include, KeptFields, KeptFilter, Name, Protocol, ServiceEntry, ServiceKey};
 
 /// A request for a page of services.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,19 +46,30 @@ pub struct Filter {
     pub fwmark: Option<u32>,
     /// Scheduler.
     pub scheduler: Option<String>,
+    /// What is kept about it.
+    pub kept: KeptFilter,
 }
 
 // === impl Filter ===
 
 impl Filter {
     pub(super) fn matches(&self, entry: &ServiceEntry) -> bool {
-        self.matches_service(entry.service.key, entry.service.config.scheduler)
+        let service = &entry.service;
+        self.matches_service(service.key, service.config.scheduler, &service.kept)
     }
 
-    /// Whether a service with this key and scheduler matches.
-    pub(super) fn matches_service(&self, key: ServiceKey, scheduler: Name) -> bool {
+    /// Whether a service with this key and scheduler matches, about which this is kept.
+    pub(super) fn matches_service(
+        &self,
+        key: ServiceKey,
+        scheduler: Name,
+        kept: &KeptFields,
+    ) -> bool {
         let wanted = self.scheduler.as_deref();
         if wanted.is_some_and(|wanted| wanted != scheduler.as_str()) {
+            return false;
+        }
+        if !self.kept.matches(kept) {
             return false;
         }
         match key {

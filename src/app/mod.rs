@@ -84,7 +84,7 @@ pub use crate::executor::offload;
 use crate::{
     audit::AuditLog,
     budget::Budget,
-    executor::{CommandList, CommandResults, Executor, InfoQuery, Reader, Write},
+    executor::{CommandList, CommandResults, Executor, InfoQuery, KeptStore, Reader, Write},
     identity::Verb,
     model::Error,
     store::{Store, StoreError},
@@ -101,6 +101,7 @@ pub struct App {
     budget: Budget,
     tables: Arc<Registry>,
     hold_registry: Arc<HoldRegistry>,
+    kept: KeptStore,
     idempotency: Arc<IdempotencyKeys>,
     watch: Arc<WatchCache>,
     options: Arc<AppOptions>,
@@ -150,8 +151,9 @@ impl App {
             pages: Arc::default(),
             audit_queries: Arc::new(Semaphore::new(MAX_AUDIT_QUERIES)),
             budget: executor.budget,
-            tables: Arc::new(Registry::empty()),
+            tables: Arc::new(Registry::empty(executor.kept.clone())),
             hold_registry,
+            kept: executor.kept,
             idempotency: Arc::default(),
             watch: executor.watch,
             options: Arc::new(options),
@@ -165,7 +167,7 @@ impl App {
         let max_keys = self.options.max_idempotency_keys;
         Ok(Self {
             idempotency: Arc::new(IdempotencyKeys::load(store.clone(), max_keys)?),
-            tables: Arc::new(Registry::load(store)?),
+            tables: Arc::new(Registry::load(store, self.kept.clone())?),
             write_path: self.write_path.with_holds(hold_registry.clone()),
             hold_registry,
             ..self

@@ -252,7 +252,11 @@ impl App {
             guard.plan(etags(entry).as_deref(), is_resumed, || plan(entry))
         };
         let transaction = Transaction::repeated(query, plan, query).named(name);
-        let written = Written::from(self.write(context, verb, transaction).await?);
+        let mut written = Written::from(self.write(context, verb, transaction).await?);
+        if let Some(entry) = written.value.as_mut().filter(|_| context.dry_run) {
+            // Of a service that does not exist, no read shows what is kept about it.
+            Arc::make_mut(entry).service.kept = self.kept.all().of(key);
+        }
         written.try_map(|found| found.ok_or_else(|| deleted_since(Error::service_not_found(key))))
     }
 }

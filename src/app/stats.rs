@@ -5,23 +5,27 @@ use serde::Serialize;
 use super::{Answer, App, Order, OrderBy, RequestContext, paging::sort_value};
 use crate::{
     executor::{EstimationQuery, TableQuery, TotalsQuery},
-    model::{Error, Rates, Server, ServerKey, ServiceEntry, ServiceKey, Stats},
+    model::{
+        Error, KeptFilter, Rates, Server, ServerKey, Service, ServiceEntry, ServiceKey, Stats,
+    },
 };
 
 /// What [`App::stats`] reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatsRequest {
     /// Number of top services and top servers, 0 to 100.
     pub top: usize,
     /// The counter or rate that ranks them.
     pub by: Order,
+    /// Of which services.
+    pub filter: KeptFilter,
 }
 
 /// Totals and top services and servers, for dashboards.
 #[derive(Clone, Debug, Serialize)]
 pub struct StatsReport {
     /// Counters of everything since the last zero, deleted services included
-    /// (`/proc/net/ip_vs_stats`).
+    /// (`/proc/net/ip_vs_stats`); with a filter, the sum over the services that match.
     pub stats: Stats,
     /// Rates of everything.
     pub rates: Rates,
@@ -91,28 +95,38 @@ impl App {
                 "must be stats.FIELD or rates.FIELD here",
             ));
         }
+        self.check_filter(&request.filter)?;
         let table = Answer::from(self.read(context, TableQuery).await?);
         let totals = self.read(context, TotalsQuery).await?.value;
         let estimation = self.read(context, EstimationQuery).await?.value;
-        let report = report(&table.value, request, totals, estimation);
+        let report = report(&table.value, &request, totals, estimation);
         Ok(table.map(|_| report))
     }
 }
 
 fn report(
     table: &[ServiceEntry],
-    request: StatsRequest,
-    (stats, rates): (Stats, Rates),
+    request: &StatsRequest,
+    totals: (Stats, Rates),
     estimation: bool,
 ) -> StatsReport {
+    let filter = &request.filter;
+    let entries = || {
+        let is_selected = |entry: &&ServiceEntry| filter.matches(&entry.service.kept);
+        table.iter().filter(is_selected)
+    };
+    let (stats, rates) = match filter.is_everything() {
+        true => totals,
+        false => sums(entries().map(|entry| &entry.service)),
+    };
     let servers = || {
-        table.iter().flat_map(|entry| {
+        entries().flat_map(|entry| {
             let key = entry.service.key;
             entry.servers.iter().map(move |server| (key, server))
         })
     };
     let sum = |of: fn(&Server) -> u32| servers().map(|(_, server)| u64::from(of(server))).sum();
-    let services = table.iter().map(|entry| &entry.service);
+    let services = entries().map(|entry| &entry.service);
     let top_services = top(request, services, |service| {
         sort_value(request.by, &service.stats, &service.rates)
     });
@@ -123,7 +137,7 @@ fn report(
         stats,
         rates,
         estimation,
-        service_count: table.len(),
+        service_count: entries().count(),
         server_count: servers().count(),
         active_connections: sum(|server| server.active_connections),
         inactive_connections: sum(|server| server.inactive_connections),
@@ -149,9 +163,17 @@ fn report(
     }
 }
 
+/// The sums of counters and of rates.
+fn sums<'a>(services: impl Iterator<Item = &'a Service>) -> (Stats, Rates) {
+    let sums = (Stats::default(), Rates::default());
+    services.fold(sums, |(stats, rates), service| {
+        (stats.plus(&service.stats), rates.plus(&service.rates))
+    })
+}
+
 /// The first items in the requested order, without sorting all of them.
 fn top<T>(
-    request: StatsRequest,
+    request: &StatsRequest,
     items: impl Iterator<Item = T>,
     value: impl Fn(&T) -> u64,
 ) -> Vec<T> {

@@ -15,6 +15,7 @@ mod filters;
 mod holds;
 mod holds_model;
 mod info;
+mod kept;
 mod list;
 mod pages;
 mod panics;

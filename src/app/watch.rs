@@ -86,6 +86,7 @@ impl App {
         request: WatchRequest,
     ) -> Result<WatchStream, Error> {
         self.may_watch(context)?;
+        self.check_filter(&request.filter.kept)?;
         let (subscription, starts_task) = self.watch.subscribe()?;
         if starts_task {
             self.spawn_dumps();
@@ -220,7 +221,8 @@ impl WatchStream {
         }
         match self.subscription.advance(&mut self.cursor) {
             Step::State(objects) => {
-                let shown = objects.iter().filter_map(|one| self.view.of_present(one));
+                let shown = objects.into_iter();
+                let shown = shown.filter_map(|one| self.view.of_present(one));
                 (shown.map(WatchMessage::Change).collect(), false)
             }
             Step::Complete => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::list_request::Filter;
 use crate::{
     identity::{Principal, Role},
-    model::{Name, ServiceKey},
+    model::{KeptFields, Name, ServiceKey},
     watch::{Author, Change, Event, Origin, Present, Resource, Revision},
 };
 
@@ -103,7 +103,7 @@ impl ChangeKind {
 
 impl WatchChange {
     fn new(before: Option<Resource>, after: Option<Resource>) -> Option<Self> {
-        let kind = match (before, after) {
+        let kind = match (&before, &after) {
             (None, None) => return None,
             (None, Some(_)) => ChangeKind::Added,
             (Some(_), Some(_)) => ChangeKind::Modified,
@@ -120,8 +120,8 @@ impl WatchChange {
     }
 
     /// The object, after the change or before.
-    pub fn resource(&self) -> Option<Resource> {
-        self.after.or(self.before)
+    pub fn resource(&self) -> Option<&Resource> {
+        self.after.as_ref().or(self.before.as_ref())
     }
 
     /// The revision after it, if the watcher has seen all of the event with it: it can resume from there.
@@ -143,18 +143,23 @@ impl WatchChange {
 
 impl View {
     /// An object of the state; `None` if it is not shown.
-    pub(super) fn of_present(&self, present: &Present) -> Option<WatchChange> {
-        let is_shown = self.shows(present.resource.service(), present.scheduler)
-            && self.shows_kind(present.resource);
+    pub(super) fn of_present(&self, present: Present) -> Option<WatchChange> {
+        let Present {
+            resource,
+            scheduler,
+            kept,
+        } = present;
+        let is_shown =
+            self.shows(resource.service(), scheduler, &kept) && self.shows_kind(&resource);
         is_shown
-            .then(|| WatchChange::new(None, Some(present.resource)))
+            .then(|| WatchChange::new(None, Some(resource)))
             .flatten()
     }
 
     /// The number of changes that an event can consist of.
     pub(super) fn parts(&self, event: &Event) -> usize {
         match &event.change {
-            // Without a change of the scheduler, there are none.
+            // Without a change of what filters look at, there are none.
             Change::Service { servers, .. } => 1 + servers.len(),
             Change::Server { .. } => 1,
         }
@@ -171,7 +176,7 @@ impl View {
                 after,
                 scheduler,
             } => {
-                if !self.shows(key, *scheduler) {
+                if !self.shows(key, *scheduler, &event.kept) {
                     return None;
                 }
                 let resource = |config| Resource::Server(key, *server, config);
@@ -182,9 +187,10 @@ impl View {
                 after,
                 servers,
             } => {
-                let is_shown = |scheduler| self.shows(key, scheduler);
-                let shown_before = before.filter(|config| is_shown(config.scheduler));
-                let shown_after = after.filter(|config| is_shown(config.scheduler));
+                let is_shown = |scheduler, kept| self.shows(key, scheduler, kept);
+                let shown_before =
+                    before.filter(|config| is_shown(config.scheduler, &event.kept_before));
+                let shown_after = after.filter(|config| is_shown(config.scheduler, &event.kept));
                 let appears = shown_before.is_none() && shown_after.is_some();
                 // The position among the servers, or none for the service.
                 let server = match appears {
@@ -192,12 +198,11 @@ impl View {
                     false => Some(index).filter(|index| *index < servers.len()),
                 };
                 let Some(server) = server else {
-                    let resource = |config| Resource::Service(key, config);
-                    return self.finish(
-                        event,
-                        index,
-                        self.change(shown_before.map(resource), shown_after.map(resource)),
-                    );
+                    let before = shown_before
+                        .map(|config| Resource::Service(key, config, event.kept_before.clone()));
+                    let after = shown_after
+                        .map(|config| Resource::Service(key, config, event.kept.clone()));
+                    return self.finish(event, index, self.change(before, after));
                 };
                 let (server, config) = servers.get(server)?;
                 let resource = Resource::Server(key, *server, *config);
@@ -234,11 +239,11 @@ impl View {
             .then_some(change)
     }
 
-    fn shows(&self, service: ServiceKey, scheduler: Name) -> bool {
-        self.filter.matches_service(service, scheduler) && self.principal.sees(service)
+    fn shows(&self, service: ServiceKey, scheduler: Name, kept: &KeptFields) -> bool {
+        self.filter.matches_service(service, scheduler, kept) && self.principal.sees(service)
     }
 
-    fn shows_kind(&self, resource: Resource) -> bool {
+    fn shows_kind(&self, resource: &Resource) -> bool {
         match resource {
             Resource::Service(..) => self.resources.services,
             Resource::Server(..) => self.resources.servers,

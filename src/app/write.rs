@@ -21,7 +21,6 @@ use crate::{
     executor::{CommandList, CommandResults, Write, WriteMode, Writer},
     identity::Verb,
     model::{Error, Op, Reason},
-    watch::Author,
 };
 
 /// The only holder of the executor's [`Writer`]. Its field is private to this file, so no other
@@ -336,10 +335,7 @@ impl Drop for Unfinished<'_> {
 fn mode_of(context: &RequestContext) -> WriteMode {
     WriteMode {
         dry_run: context.dry_run,
-        author: Some(Author {
-            principal: context.principal.clone(),
-            request_id: context.request_id.shared(),
-        }),
+        author: Some(context.author()),
     }
 }
 

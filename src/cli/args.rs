@@ -225,6 +225,9 @@ pub(super) struct WatchArgs {
     /// Only services with this scheduler
     #[arg(long)]
     pub scheduler: Option<String>,
+    /// Only services that the table of this owner declares; _unmanaged: those of no table
+    #[arg(long, value_name = "NAME")]
+    pub owner: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -72,6 +72,8 @@ pub(super) fn write(
         let page = page.into_iter().filter(is_wanted);
         services.extend(page.map(|service| configuration(Value::Mapping(service))));
     }
+    // Whose they are to be, the file does not say.
+    let owner = owner.filter(|owner| !owner.is_unmanaged());
     write_document(owner, services, format, out)
 }
 

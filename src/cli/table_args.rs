@@ -85,7 +85,8 @@ pub(super) struct TablesArgs {
 pub(super) enum TablesCommand {
     /// Print a declared table with its state, as a file that apply accepts
     Show {
-        /// Owner of the table
+        /// Owner of the table; _unmanaged for the services that no table declares
+        #[arg(value_parser = Owner::of_read)]
         owner: Owner,
     },
     /// Delete a declared table, and its services in the kernel
@@ -107,8 +108,9 @@ pub(super) struct DeleteTableArgs {
 
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct ExportArgs {
-    /// Only the services that the table of this owner declares [default: all services]
-    #[arg(long, value_name = "NAME")]
+    /// Only the services that the table of this owner declares; _unmanaged: those of no table [default: all
+    /// services]
+    #[arg(long, value_name = "NAME", value_parser = Owner::of_read)]
     pub owner: Option<Owner>,
 }
 

@@ -101,6 +101,7 @@ impl From<WatchArgs> for WatchQuery {
             port,
             fwmark,
             scheduler,
+            owner,
         } = args;
         let texts = [
             ("from_revision", from_revision),
@@ -110,6 +111,7 @@ impl From<WatchArgs> for WatchQuery {
             ("port", port.map(|port| port.to_string())),
             ("fwmark", fwmark.map(|mark| mark.to_string())),
             ("scheduler", scheduler),
+            ("owner", owner),
             ("initial", initial.then(|| "true".to_owned())),
         ];
         let present = texts

@@ -324,6 +324,7 @@ impl From<ServiceJson> for ServiceEntry {
                 },
                 stats,
                 rates,
+                kept: None,
             },
             servers: servers.into_iter().map(Server::from).collect(),
         }

@@ -15,7 +15,7 @@ use super::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WatchQuery {
     /// Query parameters of the API and their values: `from_revision`, `initial`, `resources`,
-    /// `protocol`, `address`, `port`, `fwmark`, `scheduler`.
+    /// `protocol`, `address`, `port`, `fwmark`, `scheduler`, `owner`.
     pub parameters: Vec<(&'static str, String)>,
 }
 

@@ -108,5 +108,6 @@ pub fn service(message: &[u8]) -> Option<Service> {
         },
         stats,
         rates,
+        kept: None,
     })
 }

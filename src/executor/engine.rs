@@ -89,6 +89,7 @@ impl Engine {
             budget: &self.budget,
             large: &self.large,
             holds: &self.holds,
+            watch: &self.watch,
             socket: &mut self.socket,
             changes,
             is_exclusive: true,

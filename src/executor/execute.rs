@@ -252,6 +252,7 @@ impl Engine {
         let state = state.map(|mut state| {
             if let Some(read) = read {
                 holds.show(read.key, &mut state.servers);
+                watch.show_kept(state.service.iter_mut().flatten());
             }
             state
         });

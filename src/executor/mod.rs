@@ -18,6 +18,7 @@ mod holds;
 mod in_flight;
 mod interfaces;
 mod job;
+mod kept;
 mod large;
 mod limits;
 mod modules;
@@ -60,6 +61,7 @@ pub use handle::{Reader, Writer};
 pub use hold_state::{Held, MAX_HELD, Member};
 pub use holds::{HoldChanges, Holds};
 pub use job::{Failure, Write};
+pub use kept::KeptStore;
 pub use limits::ExecutorLimits;
 pub use offload::offload;
 pub use proc_query::{
@@ -94,6 +96,8 @@ pub struct Executor {
     pub watch: Arc<WatchCache>,
     /// The holds on the weights of servers.
     pub holds: Arc<Holds>,
+    /// What is kept about services.
+    pub kept: KeptStore,
 }
 
 // === impl Executor ===
@@ -142,12 +146,14 @@ impl Executor {
         let queues = Arc::new(queues);
         let table_reads = TableReads::new(limits.connection_streams, limits.stalled_read_timeout);
         let interval = limits.min_read_interval;
+        let kept = KeptStore::new(watch.clone(), cache.clone());
         Ok(Self {
             reader: Reader::new(queues.clone(), cache, interval, kernel, table_reads),
             writer: Writer::new(queues),
             budget,
             watch,
             holds,
+            kept,
         })
     }
 }

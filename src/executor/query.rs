@@ -24,10 +24,10 @@ use crate::{
     budget::{Budget, Charged},
     kernel::Kernel,
     model::{
-        Error, Info, InterfaceState, Op, Query, Reason, Server, ServiceKey, SyncDaemon, SyncState,
-        Timeouts,
+        Error, Info, InterfaceState, Op, Query, Reason, Server, ServiceEntry, ServiceKey,
+        SyncDaemon, SyncState, Timeouts,
     },
-    watch::Seen,
+    watch::{Seen, WatchCache},
 };
 
 /// A query of the executor's thread.
@@ -94,6 +94,7 @@ pub struct Source<'a> {
     pub(super) budget: &'a Budget,
     pub(super) large: &'a LargeServices,
     pub(super) holds: &'a Holds,
+    pub(super) watch: &'a WatchCache,
     pub(super) socket: &'a mut ReconnectingSocket,
     pub(super) changes: &'a mut dyn Changes,
     /// Whether no change of this process comes between what is read and its use.
@@ -155,7 +156,7 @@ impl Source<'_> {
         let changes = &mut *self.changes;
         let (socket, holds) = (&mut *self.socket, self.holds);
         let is_exclusive = self.is_exclusive;
-        let state = with_holds(holds, || {
+        let mut state = with_holds(holds, || {
             let mut state = socket.read(|socket| dump::service(socket, read, changes))?;
             if is_exclusive {
                 holds.notice(read.key, &state.servers);
@@ -163,11 +164,19 @@ impl Source<'_> {
             holds.show(read.key, &mut state.servers);
             Ok(state)
         })?;
+        self.watch.show_kept(state.service.iter_mut().flatten());
         if !matches!(read.servers, Servers::None) {
             let is_large = state.extent.datagrams > DATAGRAMS;
             self.large.note(read.key, is_large);
         }
         Ok(state)
+    }
+
+    /// A table of services that were read, with what is kept about them.
+    fn table(&self, mut entries: Vec<ServiceEntry>, read: usize) -> Result<Arc<Table>, Error> {
+        let services = entries.iter_mut().map(|entry| &mut entry.service);
+        self.watch.show_kept(services);
+        Ok(Arc::new(Table::new(entries, read, self.budget)?))
     }
 
     /// The text of a small file below `/proc`; `None` if the kernel does not have the file.
@@ -292,7 +301,7 @@ impl TypedQuery for ServicesQuery {
         let table = source
             .socket
             .read(|socket| dump::services_alone(socket, changes))?;
-        Ok(Arc::new(Table::new(table, 0, source.budget)?))
+        source.table(table, 0)
     }
 
     fn show(&self, table: &Self::Answer, see: &mut dyn FnMut(Seen<'_>)) {
@@ -401,5 +410,5 @@ fn read_table(source: &mut Source<'_>, max_servers: usize) -> Result<Arc<Table>,
         }
         Ok((table, read))
     })?;
-    Ok(Arc::new(Table::new(table, read, source.budget)?))
+    source.table(table, read)
 }

@@ -102,6 +102,7 @@ impl QueryRunner for ReadThread {
             budget: &self.budget,
             large: &self.large,
             holds: &self.holds,
+            watch: &self.watch,
             socket: &mut self.socket,
             changes: &mut ConcurrentChanges {
                 overlap: &overlap,

@@ -8,9 +8,7 @@ use super::{
 };
 use crate::{
     codec,
-    model::{
-        Errno, Error, Op, Query, Rates, Server, ServerKey, Service, ServiceEntry, ServiceKey, Stats,
-    },
+    model::{Errno, Error, Op, Query, Server, ServerKey, Service, ServiceEntry, ServiceKey},
     watch::Seen,
 };
 
@@ -125,12 +123,7 @@ impl TypedQuery for ServiceWithServersQuery {
     fn project(entry: &mut Self::Answer, op: &Op) -> Result<(), Error> {
         let result = match (op, entry.as_mut().map(Arc::make_mut)) {
             (Op::CreateService(key, config), None) => {
-                *entry = Some(ServiceQuery::entry(Service {
-                    key: *key,
-                    config: *config,
-                    stats: Stats::default(),
-                    rates: Rates::default(),
-                }));
+                *entry = Some(ServiceQuery::entry(Service::idle(*key, *config)));
                 Ok(())
             }
             (Op::CreateService(..), Some(_)) => Err(Errno::EEXIST),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     app::{ApplyReport, OperationReport, RequestContext, Summary},
-    model::{Error, Include, Op, Service, ServiceView},
+    model::{Error, Op, ServiceView},
     proto::v1::{self as pb, resource::Resource as Kind},
 };
 
@@ -62,9 +62,7 @@ fn resource(op: Option<&Op>, value: Option<Value>) -> Option<pb::Resource> {
     let fields = value.as_object()?.values().next()?.as_object()?;
     let kind = match *op? {
         Op::CreateService(key, config) | Op::SetService(key, config) => {
-            let service = Service::idle(key, config);
-            let message =
-                service_message::without_servers(&ServiceView::bare(&service, Include::NONE));
+            let message = service_message::without_servers(&ServiceView::of_config(key, &config));
             Kind::Service(of_service(message, fields))
         }
         Op::CreateServer(_, key, config) | Op::SetServer(_, key, config) => {
@@ -97,6 +95,7 @@ fn of_service(message: pb::Service, fields: &Map<String, Value>) -> pb::Service 
         stats: _,
         rates: _,
         etag: _,
+        owner: _,
     } = message;
     pb::Service {
         id: Some(id).filter(|_| has("id")).unwrap_or_default(),

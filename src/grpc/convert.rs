@@ -9,7 +9,8 @@ use crate::{
     app::{Answer, Filter, Order},
     ipvsadm,
     model::{
-        Error, Include, Mask, Protocol, Rates, Reason, ServerKey, ServiceKey, Stats, Violation,
+        Error, Include, KeptFilter, Mask, Owner, Protocol, Rates, Reason, ServerKey, ServiceKey,
+        Stats, Violation,
     },
     proto::v1 as pb,
 };
@@ -29,6 +30,7 @@ pub(super) fn service_filter(
     port: Option<u32>,
     fwmark: Option<u32>,
     scheduler: Option<String>,
+    kept: KeptFilter,
 ) -> Filter {
     let protocol = protocol.map(|text| Protocol::named(&text).map_err(|e| e.below("protocol")));
     let address = address.map(|text| {
@@ -44,6 +46,15 @@ pub(super) fn service_filter(
         port: fields.take(port.transpose()).flatten(),
         fwmark,
         scheduler,
+        kept,
+    }
+}
+
+/// The filter by what is kept about services.
+pub(super) fn kept_filter(fields: &mut Fields, owner: Option<String>) -> KeptFilter {
+    let owner = owner.map(|text| Owner::of_read(&text)).transpose();
+    KeptFilter {
+        owner: fields.take(owner).flatten(),
     }
 }
 

@@ -4,7 +4,7 @@ use prost::Message;
 
 use super::{
     api::Api,
-    convert::{count, fitting, non_empty, timestamp, word},
+    convert::{Fields, count, fitting, kept_filter, non_empty, timestamp, word},
 };
 use crate::{
     app::{Drain, DrainMember, DrainState, ListHolds, Ramp, RampState, RequestContext},
@@ -60,9 +60,15 @@ pub(super) async fn list_drains(
         page_size,
         page_token,
         state,
+        owner,
     } = request;
+    let mut fields = Fields::default();
+    let state = fields.take(word(state, "state", &DrainState::WORDS));
+    let filter = kept_filter(&mut fields, owner);
+    fields.finish()?;
     let list = ListHolds {
-        state: word(state, "state", &DrainState::WORDS)?,
+        state: state.flatten(),
+        filter,
         page_size,
         page_token: non_empty(page_token),
     };
@@ -137,9 +143,15 @@ pub(super) async fn list_ramps(
         page_size,
         page_token,
         state,
+        owner,
     } = request;
+    let mut fields = Fields::default();
+    let state = fields.take(word(state, "state", &RampState::WORDS));
+    let filter = kept_filter(&mut fields, owner);
+    fields.finish()?;
     let list = ListHolds {
-        state: word(state, "state", &RampState::WORDS)?,
+        state: state.flatten(),
+        filter,
         page_size,
         page_token: non_empty(page_token),
     };

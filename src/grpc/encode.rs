@@ -31,9 +31,10 @@ const MAX_SERVER_BYTES: usize = 512;
 const VARINT: u32 = 0;
 const LENGTH_DELIMITED: u32 = 2;
 
-/// The tag of the field `services` of a list, and of `servers` of a service.
+/// The tag of the field `services` of a list, and of `servers` and `owner` of a service.
 const SERVICES: u8 = 1 << 3 | LENGTH_DELIMITED as u8;
 const SERVERS: u8 = 13 << 3 | LENGTH_DELIMITED as u8;
+const OWNER: u32 = 24 << 3 | LENGTH_DELIMITED;
 
 // === impl ServiceEncoder ===
 
@@ -54,7 +55,8 @@ impl ServiceEncoder {
     ) -> usize {
         out.push(SERVICES);
         let start = out.len();
-        let view = ServiceView::of(service, servers, self.include);
+        let mut view = ServiceView::of(service, servers, self.include);
+        let owner = view.owner.take();
         let (head, tail) = halves(service_message::without_servers(&view));
         head.encode_raw(out);
         if self.include.servers {
@@ -63,6 +65,12 @@ impl ServiceEncoder {
             }
         }
         tail.encode_raw(out);
+        // The last field, without a copy for the message.
+        if let Some(owner) = owner {
+            delimit(out, OWNER as usize);
+            delimit(out, owner.len());
+            out.extend_from_slice(owner.as_bytes());
+        }
         let length = out.len() - start;
         // The length precedes the message, but is known only now.
         let mut delimiter = Vec::with_capacity(length_delimiter_len(length));
@@ -122,7 +130,7 @@ fn halves(service: pb::Service) -> (pb::Service, pb::Service) {
     (head, tail)
 }
 
-/// Appends the length in front of a message.
+/// Appends a number as a varint: a tag, or the length in front of a message.
 fn delimit(out: &mut Vec<u8>, length: usize) {
     // Writing to a vector cannot fail.
     let _ = prost::encode_length_delimiter(length, out);
@@ -270,13 +278,13 @@ impl Fields<'_> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that panics fails")]
 
-    use std::net::IpAddr;
+    use std::{net::IpAddr, sync::Arc};
 
     use proptest::prelude::*;
 
     use super::*;
     use crate::model::{
-        Checksum, Forwarding, Rates, ServerConfig, ServerKey, ServiceConfig, ServiceEntry,
+        Checksum, Forwarding, Kept, Rates, ServerConfig, ServerKey, ServiceConfig, ServiceEntry,
         ServiceKey, Stats, Tunnel, TunnelType,
     };
 
@@ -362,12 +370,15 @@ mod tests {
 
     fn entry(id: &str, servers: Vec<Server>) -> ServiceEntry {
         let key: ServiceKey = id.parse().unwrap();
+        // A name of 63 bytes, the longest.
+        let owner = Some("x".repeat(63).parse().unwrap());
         ServiceEntry {
             service: Service {
                 key,
                 config: ServiceConfig::new(key.family()),
                 stats: stats([0, 1, 2, 3, 4]),
                 rates: Rates::default(),
+                kept: (id.starts_with('f')).then(|| Arc::new(Kept { owner })),
             },
             servers,
         }

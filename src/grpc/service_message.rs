@@ -42,6 +42,7 @@ pub(super) fn without_servers(view: &ServiceView<'_>) -> pb::Service {
         stats: view.stats.map(pb::Stats::from),
         rates: view.rates.map(pb::Rates::from),
         etag: view.etag.to_string(),
+        owner: view.owner.unwrap_or_default().to_owned(),
     }
 }
 
@@ -89,6 +90,7 @@ pub(super) fn draft(service: pb::Service, mask: &Mask) -> ServiceDraft {
         stats: _,
         rates: _,
         etag: _,
+        owner: _,
     } = service;
     let flags = (!scheduler_flags.is_empty()).then_some(scheduler_flags);
     let servers = servers.into_iter();

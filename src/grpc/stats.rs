@@ -2,11 +2,11 @@
 
 use super::{
     api::Api,
-    convert::{age, count, number, order},
+    convert::{Fields, age, count, kept_filter, number, order},
 };
 use crate::{
     app::{RequestContext, StatsReport, StatsRequest, TopServer, TopService},
-    model::{Error, both},
+    model::Error,
     proto::v1 as pb,
 };
 
@@ -26,10 +26,19 @@ pub(super) async fn get(
         top,
         sort,
         max_age: _,
+        owner,
     } = request;
     let top = number(top.unwrap_or(DEFAULT_TOP), "top", MAX_TOP);
-    let (top, by) = both(top, order(&sort, DEFAULT_SORT.parse()?))?;
-    let request = StatsRequest { top, by };
+    let by = order(&sort, DEFAULT_SORT.parse()?);
+    let mut fields = Fields::default();
+    let (top, by) = (fields.take(top), fields.take(by));
+    let filter = kept_filter(&mut fields, owner);
+    fields.finish()?;
+    let request = StatsRequest {
+        top: top.unwrap_or_default(),
+        by: by.unwrap_or_default(),
+        filter,
+    };
     let answer = api.app.stats(&context, request).await?;
     let age = age(&answer);
     let StatsReport {

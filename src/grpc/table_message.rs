@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     app::{DeclaredTable, LastApply, TableReport},
-    model::{Include, ServiceView, TargetService},
+    model::{ServiceView, TargetService},
     proto::v1 as pb,
 };
 
@@ -43,14 +43,13 @@ pub(super) fn table(report: &TableReport) -> pb::Table {
 
 /// A declared service with its servers.
 pub(super) fn service(target: &TargetService) -> pb::Service {
-    let service = target.service();
     let servers = target.servers.iter().map(|server| pb::Server {
         etag: String::new(),
         ..server_message::of_config(server.key, server.config)
     });
     pb::Service {
         servers: servers.collect(),
-        ..service_message::without_servers(&ServiceView::bare(&service, Include::NONE))
+        ..service_message::without_servers(&ServiceView::of_config(target.key, &target.config))
     }
 }
 

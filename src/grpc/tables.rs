@@ -1,6 +1,6 @@
 //! Methods of declared tables.
 
-use std::{ops::Bound, sync::Arc};
+use std::ops::Bound;
 
 use futures_util::{Stream, stream};
 use prost::Message;
@@ -14,7 +14,7 @@ use super::{
     service_message, table_message,
 };
 use crate::{
-    app::{ApplyOptions, ApplyReport, DeclaredTable, Guard, RequestContext},
+    app::{ApplyOptions, ApplyReport, Guard, RequestContext, TableReport},
     model::{
         Adopt, Deletions, Error, Etag, EtagScope, Mask, OnFailure, Owner, Reason, ServiceDraft,
         ServiceKey, TableDraft,
@@ -61,13 +61,14 @@ pub(super) async fn get(
     context: RequestContext,
 ) -> Result<impl Stream<Item = Result<pb::GetTableResponse, Error>> + use<>, Error> {
     let pb::GetTableRequest { owner } = request;
-    let report = api.app.declared_table(&context, &owner.parse()?).await?;
+    let owner = Owner::of_read(&owner)?;
+    let report = api.app.declared_table(&context, &owner).await?;
     let head = pb::GetTableResponse {
         part: Some(Part::Table(table_message::table(&report))),
     };
     let head = fitting(head, "the table", &api)?;
     let pieces = Pieces {
-        table: report.table,
+        report,
         last: None,
         limit: api.options.max_response_bytes,
     };
@@ -237,7 +238,7 @@ fn too_large(what: &str, limit: usize) -> Error {
 
 /// The services of a table, in messages.
 struct Pieces {
-    table: Arc<DeclaredTable>,
+    report: TableReport,
     /// The last service that was returned.
     last: Option<ServiceKey>,
     limit: usize,
@@ -252,7 +253,8 @@ impl Iterator for Pieces {
         let from = self.last.map_or(Bound::Unbounded, Bound::Excluded);
         let mut services = Vec::new();
         let mut length = 0;
-        for (key, service) in self.table.services.range((from, Bound::Unbounded)) {
+        let services_after = &self.report.table.services;
+        for (key, service) in services_after.range((from, Bound::Unbounded)) {
             let message = table_message::service(service);
             length += message.encoded_len() + ITEM_OVERHEAD;
             let is_first = services.is_empty();

@@ -138,6 +138,7 @@ fn entry(key: ServiceKey, config: ServiceConfig) -> ServiceEntry {
             config,
             stats: Stats::default(),
             rates: Rates::default(),
+            kept: None,
         },
         servers: Vec::new(),
     }

@@ -4,7 +4,7 @@ use futures_util::{Stream, StreamExt, stream};
 
 use super::{
     api::Api,
-    convert::{Fields, non_empty, service_filter, timestamp},
+    convert::{Fields, kept_filter, non_empty, service_filter, timestamp},
     server_message, service_message,
 };
 use crate::{
@@ -28,11 +28,21 @@ pub(super) async fn watch(
         port,
         fwmark,
         scheduler,
+        owner,
     } = request;
     let mut fields = Fields::default();
     let from = non_empty(from_revision).map(|text| text.parse::<Revision>());
     let from = fields.take(from.transpose()).flatten();
-    let filter = service_filter(&mut fields, protocol, address, port, fwmark, scheduler);
+    let kept = kept_filter(&mut fields, owner);
+    let filter = service_filter(
+        &mut fields,
+        protocol,
+        address,
+        port,
+        fwmark,
+        scheduler,
+        kept,
+    );
     let names = resources.iter().map(String::as_str);
     let resources = match resources.is_empty() {
         true => Ok(WatchResources::default()),
@@ -104,8 +114,8 @@ fn with_change(response: pb::WatchResponse, change: &WatchChange) -> pb::WatchRe
             .server()
             .map(|key| key.to_string())
             .unwrap_or_default(),
-        before: change.before.map(pb::Resource::from),
-        after: change.after.map(pb::Resource::from),
+        before: change.before.as_ref().map(pb::Resource::from),
+        after: change.after.as_ref().map(pb::Resource::from),
         origin: event
             .map(|event| match event.origin {
                 Origin::Api(_) => "api".to_owned(),
@@ -129,16 +139,16 @@ fn with_change(response: pb::WatchResponse, change: &WatchChange) -> pb::WatchRe
 
 // === pb::Resource ===
 
-impl From<Resource> for pb::Resource {
-    fn from(resource: Resource) -> Self {
+impl From<&Resource> for pb::Resource {
+    fn from(resource: &Resource) -> Self {
         use pb::resource::Resource as Kind;
         let kind = match resource {
-            Resource::Service(key, config) => {
-                let view = ServiceView::of_config(key, &config);
+            Resource::Service(key, config, kept) => {
+                let view = ServiceView::with_kept(*key, config, kept);
                 Kind::Service(service_message::without_servers(&view))
             }
             Resource::Server(_, key, config) => {
-                Kind::Server(server_message::of_config(key, config))
+                Kind::Server(server_message::of_config(*key, *config))
             }
         };
         Self {

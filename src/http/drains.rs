@@ -15,7 +15,7 @@ use super::{
     reply::{self, Outcome},
     schema,
     state::Api,
-    values::DrainStateWord,
+    values::{DrainStateWord, OwnerName, kept_filter},
 };
 use crate::{
     app::{Drain, ListHolds},
@@ -27,6 +27,9 @@ query! {
     ListDrainsQuery {
         /// Only drains in this state. Default: all.
         state: DrainStateWord,
+        /// Only drains of services that the table of this owner declares; `_unmanaged`: of those that no table
+        /// declares.
+        owner: OwnerName = "k8s",
         /// Maximum page size; 0 stands for the default of 1000. Values above
         /// `limits.max_page_size` of the daemon's configuration (default 100000) are rejected.
         page_size: u32,
@@ -59,11 +62,13 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let ListDrainsQuery {
         state,
+        owner,
         page_size,
         page_token,
     } = query;
     let request = ListHolds {
         state: state.map(|DrainStateWord(state)| state),
+        filter: kept_filter(owner),
         page_size,
         page_token,
     };

@@ -11,7 +11,7 @@ use std::hash::{Hash, Hasher};
 use http::HeaderValue;
 
 use crate::model::{
-    Error, Etag, Fingerprint, Include, Rates, Reason, Server, Service, ServiceEntry, Stats,
+    Error, Etag, Fingerprint, Include, Kept, Rates, Reason, Server, Service, ServiceEntry, Stats,
     fingerprint,
 };
 
@@ -98,8 +98,9 @@ pub(super) fn hash_service(
         config: _,
         stats,
         rates,
+        kept,
     } = service;
-    etag.hash(hasher);
+    (etag, Kept::owner(kept)).hash(hasher);
     hash_counters(stats, rates, include, hasher);
     if include.servers {
         servers.len().hash(hasher);

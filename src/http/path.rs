@@ -39,18 +39,30 @@ pub(super) struct HoldPath(pub HoldId);
 #[derive(Clone, Debug)]
 pub(super) struct OwnerPath(pub Owner);
 
+/// `{owner}` of a read: also [`Owner::unmanaged`].
+#[derive(Clone, Debug)]
+pub(super) struct ReadOwnerPath(pub Owner);
+
 async fn parse<T: FromStr<Err: Into<Error>>, S: Send + Sync>(
     parts: &mut Parts,
     state: &S,
     name: &str,
 ) -> Result<T, Problem> {
+    let text = text_of(parts, state, name).await?;
+    let parsed: Result<T, Error> = text.parse().map_err(Into::into);
+    Ok(parsed?)
+}
+
+async fn text_of<S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+    name: &str,
+) -> Result<String, Problem> {
     let params = RawPathParams::from_request_parts(parts, state)
         .await
         .map_err(|error| Error::invalid(name, error.to_string()))?;
     let text = params.iter().find(|(key, _)| *key == name);
-    let text = text.map_or("", |(_, text)| text);
-    let parsed: Result<T, Error> = text.parse().map_err(Into::into);
-    Ok(parsed?)
+    Ok(text.map_or("", |(_, text)| text).to_owned())
 }
 
 /// The parameter `name` in the OpenAPI document.
@@ -149,6 +161,22 @@ impl<S: Send + Sync> FromRequestParts<S> for OwnerPath {
 impl IntoParams for OwnerPath {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let doc = "Owner of the table.";
+        vec![parameter("owner", text(), doc, Some("k8s"))]
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ReadOwnerPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = text_of(parts, state, "owner").await?;
+        Ok(Self(Owner::of_read(&text)?))
+    }
+}
+
+impl IntoParams for ReadOwnerPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let doc = "Owner of the table; `_unmanaged` for the services that no table declares.";
         vec![parameter("owner", text(), doc, Some("k8s"))]
     }
 }

@@ -15,7 +15,7 @@ use super::{
     reply::{self, Outcome},
     schema,
     state::Api,
-    values::RampStateWord,
+    values::{OwnerName, RampStateWord, kept_filter},
 };
 use crate::{
     app::{ListHolds, Ramp},
@@ -27,6 +27,9 @@ query! {
     ListRampsQuery {
         /// Only ramps in this state. Default: all.
         state: RampStateWord,
+        /// Only ramps of services that the table of this owner declares; `_unmanaged`: of those that no table
+        /// declares.
+        owner: OwnerName = "k8s",
         /// Maximum page size; 0 stands for the default of 1000. Values above
         /// `limits.max_page_size` of the daemon's configuration (default 100000) are rejected.
         page_size: u32,
@@ -59,11 +62,13 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let ListRampsQuery {
         state,
+        owner,
         page_size,
         page_token,
     } = query;
     let request = ListHolds {
         state: state.map(|RampStateWord(state)| state),
+        filter: kept_filter(owner),
         page_size,
         page_token,
     };

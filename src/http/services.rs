@@ -18,7 +18,7 @@ use super::{
     schema,
     service_page::{self, PageTags},
     state::Api,
-    values::{Address, ListSort, ServiceInclude, ServiceProtocol},
+    values::{Address, ListSort, OwnerName, ServiceInclude, ServiceProtocol, kept_filter},
 };
 use crate::{
     app::{Filter, ListServices, Written},
@@ -38,6 +38,8 @@ query! {
         fwmark: u32,
         /// Only services with this scheduler.
         scheduler: String = "rr",
+        /// Only services that the table of this owner declares; `_unmanaged`: those that no table declares.
+        owner: OwnerName = "k8s",
         /// Parts to include beside the configuration. Default: `servers`.
         include: ServiceInclude = ["servers", "stats", "rates"],
         /// Sort key: `id`, `kernel` (the order of the kernel), a counter (`stats.connections`) or a
@@ -75,6 +77,7 @@ impl From<ListServicesQuery> for ListServices {
             port,
             fwmark,
             scheduler,
+            owner,
             include,
             sort,
             page_size,
@@ -87,6 +90,7 @@ impl From<ListServicesQuery> for ListServices {
                 port,
                 fwmark,
                 scheduler,
+                kept: kept_filter(owner),
             },
             include: include.map_or_else(Include::default, |ServiceInclude(include)| include),
             order: sort.map(|ListSort(order)| order).unwrap_or_default(),

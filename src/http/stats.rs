@@ -8,7 +8,7 @@ use super::{
     query::{Query, query},
     reply, schema,
     state::Api,
-    values::{Bounded, StatsSort},
+    values::{Bounded, OwnerName, StatsSort, kept_filter},
 };
 use crate::app::StatsRequest;
 
@@ -23,6 +23,9 @@ query! {
         /// Sort key of the rankings: a counter (`stats.bytes_in`) or a rate (`rates.bytes_in`);
         /// prefix with `-` for descending order. Default: `-rates.connections`.
         sort: StatsSort = ["-rates.bytes_in"],
+        /// Only of the services that the table of this owner declares; `_unmanaged`: of those that no table
+        /// declares.
+        owner: OwnerName = "k8s",
     }
 }
 
@@ -45,6 +48,7 @@ pub(super) async fn get(
         by: query
             .sort
             .map_or_else(|| DEFAULT_SORT.parse(), |StatsSort(by)| Ok(by))?,
+        filter: kept_filter(query.owner),
     };
     let answer = api.app.stats(&read.context, request).await?;
     Ok(reply::resource(&read, answer.age, None, &answer.value)?)

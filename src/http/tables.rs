@@ -14,7 +14,7 @@ use super::{
     conditional::{ConditionalRead, IfMatch, IfMatchOrAbsent},
     context::Write,
     extract::TableJson,
-    path::OwnerPath,
+    path::{OwnerPath, ReadOwnerPath},
     problem::Problem,
     query::query,
     reply, schema,
@@ -132,10 +132,10 @@ pub(super) async fn list(
 /// Get a table
 ///
 /// Gets the declared table of an owner, with defaults filled in, and its state. The body can be sent back
-/// with PUT.
+/// with PUT. `_unmanaged` has the services that no table declares; it is read-only.
 #[utoipa::path(
     get, path = "/v1/tables/{owner}", operation_id = "getTable", tag = "tables",
-    params(OwnerPath, ConditionalRead),
+    params(ReadOwnerPath, ConditionalRead),
     responses(
         (status = 200, description = "The table.", body = schema::Table),
         schema::NotFound,
@@ -143,7 +143,7 @@ pub(super) async fn list(
 )]
 pub(super) async fn get(
     State(api): State<Api>,
-    OwnerPath(owner): OwnerPath,
+    ReadOwnerPath(owner): ReadOwnerPath,
     read: ConditionalRead,
 ) -> Result<Response, Problem> {
     let report = api.app.declared_table(&read.context, &owner).await?;

@@ -13,7 +13,7 @@ use crate::{
     ipvsadm::{ListMode, Order as TextOrder},
     model::{
         Adopt, ConnectionProtocol, CountBy, Deletions, EndpointFilter, Etag, EtagScope, Include,
-        OnFailure, Protocol, ServiceKey,
+        KeptFilter, OnFailure, Owner, Protocol, ServiceKey,
     },
 };
 
@@ -32,6 +32,10 @@ pub(super) struct Time(pub jiff::Timestamp);
 /// Id of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ServiceId(pub ServiceKey);
+
+/// Owner of a declared table, or nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OwnerName(pub Owner);
 
 /// Behaviour after a failed operation of an apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +141,13 @@ choices! {
     }
 }
 
+/// The filter by what is kept about services.
+pub(super) fn kept_filter(owner: Option<OwnerName>) -> KeptFilter {
+    KeptFilter {
+        owner: owner.map(|OwnerName(owner)| owner),
+    }
+}
+
 /// The message for a word that is not in the list.
 fn unknown(text: &str, words: &[&str]) -> String {
     format!("{text:?} is not one of {}", words.join(", "))
@@ -199,6 +210,8 @@ parsed! {
         let plan = text.parse::<Etag>().ok().filter(|plan| plan.scope == EtagScope::Plan);
         plan.map(Self).ok_or_else(|| format!("{text:?} is not the plan of a response"))
     };
+    OwnerName, text().max_length(Some(63)),
+        |text: &str| Owner::of_read(text).map(Self).map_err(first_message);
     ServiceId, text(), |text: &str| text.parse().map(Self).map_err(first_message);
     EndpointFilter, text(), |text: &str| text.parse().map_err(first_message);
     ServiceProtocol, reference("Protocol"),

@@ -19,7 +19,7 @@ use super::{
     query::{Query, QueryValue, query},
     shape::choice,
     state::Api,
-    values::{Address, ServiceProtocol},
+    values::{Address, OwnerName, ServiceProtocol, kept_filter},
 };
 use crate::{
     app::{Filter, WatchChange, WatchMessage, WatchRequest, WatchResources, WatchStream},
@@ -50,6 +50,9 @@ query! {
         fwmark: u32,
         /// Only services with this scheduler, and their servers.
         scheduler: String = "rr",
+        /// Only services that the table of this owner declares, and their servers; `_unmanaged`: those that no
+        /// table declares.
+        owner: OwnerName = "k8s",
     }
 }
 
@@ -69,9 +72,9 @@ struct Data<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<ServerKey>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    before: Option<Configuration>,
+    before: Option<Configuration<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    after: Option<Configuration>,
+    after: Option<Configuration<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,8 +92,8 @@ struct Data<'a> {
 /// The configuration of an object, under its kind.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Configuration {
-    Service(Box<ServiceView<'static>>),
+enum Configuration<'a> {
+    Service(Box<ServiceView<'a>>),
     Server(ServerConfigView),
 }
 
@@ -189,6 +192,7 @@ impl WatchQuery {
             port,
             fwmark,
             scheduler,
+            owner,
         } = self;
         let last = headers.get(LAST_EVENT_ID).map(HeaderValue::to_str);
         let last = last.map(|id| id.unwrap_or("?").to_owned());
@@ -205,6 +209,7 @@ impl WatchQuery {
                 port,
                 fwmark,
                 scheduler,
+                kept: kept_filter(owner),
             },
         })
     }
@@ -268,8 +273,8 @@ impl<'a> Data<'a> {
             resource: resource.map(|resource| resource.kind()),
             service: resource.map(|resource| resource.service()),
             server: resource.and_then(|resource| resource.server()),
-            before: change.before.map(Configuration::of),
-            after: change.after.map(Configuration::of),
+            before: change.before.as_ref().map(Configuration::of),
+            after: change.after.as_ref().map(Configuration::of),
             origin: event.map(|event| match event.origin {
                 Origin::Api(_) => "api",
                 Origin::Foreign => "foreign",
@@ -285,13 +290,13 @@ impl<'a> Data<'a> {
 
 // === impl Configuration ===
 
-impl Configuration {
-    fn of(resource: Resource) -> Self {
+impl<'a> Configuration<'a> {
+    fn of(resource: &'a Resource) -> Self {
         match resource {
-            Resource::Service(key, config) => {
-                Self::Service(Box::new(ServiceView::of_config(key, &config)))
+            Resource::Service(key, config, kept) => {
+                Self::Service(Box::new(ServiceView::with_kept(*key, config, kept)))
             }
-            Resource::Server(_, key, config) => Self::Server(ServerConfigView::new(key, &config)),
+            Resource::Server(_, key, config) => Self::Server(ServerConfigView::new(*key, config)),
         }
     }
 }

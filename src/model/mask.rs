@@ -108,7 +108,7 @@ impl Mask {
 impl ServiceDraft {
     /// Fields that a mask can name. Identifying and read-only fields are included, so that a client can name
     /// all fields of a response.
-    pub const FIELDS: [&str; 19] = [
+    pub const FIELDS: [&str; 20] = [
         "id",
         "protocol",
         "address",
@@ -128,6 +128,7 @@ impl ServiceDraft {
         "stats",
         "rates",
         "etag",
+        "owner",
     ];
 
     /// The same draft with what a mask makes of its fields.

@@ -5,7 +5,8 @@ use std::hash::Hash as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Etag, EtagScope, Family, Name, Netmask, Rates, SchedulerFlags, Server, ServiceKey, Stats,
+    Etag, EtagScope, Family, KeptFields, Name, Netmask, Rates, SchedulerFlags, Server, ServiceKey,
+    Stats,
 };
 
 /// A virtual service as read from the kernel.
@@ -19,6 +20,8 @@ pub struct Service {
     pub stats: Stats,
     /// Rates per second.
     pub rates: Rates,
+    /// What the daemon keeps about it.
+    pub kept: KeptFields,
 }
 
 /// A virtual service with its real servers.
@@ -86,6 +89,7 @@ impl Service {
             config,
             stats: Stats::default(),
             rates: Rates::default(),
+            kept: None,
         }
     }
 

@@ -62,6 +62,7 @@ pub struct ServiceDraft {
     stats: Option<IgnoredAny>,
     rates: Option<IgnoredAny>,
     etag: Option<IgnoredAny>,
+    owner: Option<IgnoredAny>,
     changed: Option<IgnoredAny>,
     server_order_differs: Option<IgnoredAny>,
 }

@@ -51,6 +51,18 @@ macro_rules! values {
                 } = *self;
                 [connections, packets_in, packets_out, bytes_in, bytes_out]
             }
+
+            /// The sums; the largest number where one exceeds it.
+            #[must_use]
+            pub fn plus(&self, other: &Self) -> Self {
+                Self {
+                    connections: self.connections.saturating_add(other.connections),
+                    packets_in: self.packets_in.saturating_add(other.packets_in),
+                    packets_out: self.packets_out.saturating_add(other.packets_out),
+                    bytes_in: self.bytes_in.saturating_add(other.bytes_in),
+                    bytes_out: self.bytes_out.saturating_add(other.bytes_out),
+                }
+            }
         }
     )*};
 }

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 
 use super::{
-    Checksum, Etag, Family, Forwarding, Hold, Name, Netmask, Protocol, Rates, Server, ServerConfig,
-    ServerKey, Service, ServiceConfig, ServiceEntry, ServiceKey, Stats, SyncDaemon, Tunnel,
-    TunnelType, scheduler::NamedFlags,
+    Checksum, Etag, Family, Forwarding, Hold, Kept, KeptFields, Name, Netmask, Owner, Protocol,
+    Rates, Server, ServerConfig, ServerKey, Service, ServiceConfig, ServiceEntry, ServiceKey,
+    Stats, SyncDaemon, Tunnel, TunnelType, scheduler::NamedFlags,
 };
 
 /// The optional parts of services in a response (query parameter `include`).
@@ -58,6 +58,10 @@ pub struct ServiceView<'a> {
     /// Persistence engine. Absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub persistence_engine: Option<Name>,
+    /// Owner of the table that declares the service; `_unmanaged` if none does. Absent in a description of what
+    /// is to be, and if it is not known, because the daemon serves without its store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<&'a str>,
     /// Real servers in the kernel's order, newest first; schedulers use this order. Absent unless
     /// included.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -233,6 +237,7 @@ impl<'a> ServiceView<'a> {
             netmask: (config.persistence_timeout.is_none() && !config.netmask.is_full())
                 .then_some(config.netmask),
             persistence_engine: config.persistence_engine,
+            owner: None,
             servers: None,
             server_count: None,
             stats: None,
@@ -241,12 +246,20 @@ impl<'a> ServiceView<'a> {
         }
     }
 
+    /// The view of a configuration with what is kept about the service.
+    pub fn with_kept(key: ServiceKey, config: &ServiceConfig, kept: &'a KeptFields) -> Self {
+        Self {
+            owner: Kept::owner(kept).map(Owner::as_str),
+            ..Self::of_config(key, config)
+        }
+    }
+
     /// The view of a service without its servers.
     pub fn bare(service: &'a Service, include: Include) -> Self {
         Self {
             stats: include.stats.then_some(&service.stats),
             rates: include.rates.then_some(&service.rates),
-            ..Self::of_config(service.key, &service.config)
+            ..Self::with_kept(service.key, &service.config, &service.kept)
         }
     }
 

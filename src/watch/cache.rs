@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use super::{
     cursor::{Cursor, Step},
     event::Author,
+    kept::KeptServices,
     options::WatchOptions,
     revision::Revision,
     seen::{Finished, Seen},
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     budget::Budget,
-    model::{Error, Op, Reason, ServiceEntry},
+    model::{Error, Op, Owner, Reason, Service, ServiceEntry, ServiceKey},
 };
 
 /// The watch cache of one executor. Without need for it, it is empty, and reads and changes only look
@@ -243,6 +244,38 @@ impl WatchCache {
         if self.is_active.load(Ordering::Acquire) {
             self.change(|state| state.executed(ops, author));
         }
+    }
+
+    // === what is kept ===
+
+    /// What is kept about services.
+    pub fn kept(&self) -> Arc<KeptServices> {
+        self.state().kept().clone()
+    }
+
+    /// Gives services that were read what is kept about them.
+    pub fn show_kept<'a>(&self, services: impl Iterator<Item = &'a mut Service>) {
+        let kept = self.kept();
+        if kept.is_empty() {
+            return;
+        }
+        for service in services {
+            service.kept = kept.of(service.key);
+        }
+    }
+
+    /// Tables claim services, or none does any more, on behalf of this request.
+    pub fn claim(
+        &self,
+        claims: impl Iterator<Item = (ServiceKey, Option<Owner>)>,
+        author: Option<&Author>,
+    ) {
+        self.change(|state| state.claim(claims, author));
+    }
+
+    /// It is not known what is kept, because the daemon serves without its store.
+    pub fn keep_nothing(&self) {
+        self.change(State::keep_nothing);
     }
 
     /// Changes the state, and reports that to the watchers if it has.

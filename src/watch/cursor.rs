@@ -124,7 +124,7 @@ impl Cursor {
         let Some(walk) = &mut self.walk else {
             return Step::Nothing;
         };
-        let objects = table.after(walk.last, AT_ONCE);
+        let objects = table.after(walk.last, AT_ONCE, state.kept());
         match objects.last() {
             Some(last) => {
                 walk.last = Some(last.resource.object());

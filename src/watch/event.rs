@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::revision::Revision;
 use crate::{
     identity::Principal,
-    model::{Name, ServerConfig, ServerKey, ServiceConfig, ServiceKey},
+    model::{KeptFields, Name, ServerConfig, ServerKey, ServiceConfig, ServiceKey},
 };
 
 /// On whose behalf this process has executed a change.
@@ -41,6 +41,10 @@ pub struct Event {
     pub service: ServiceKey,
     /// The change.
     pub change: Change,
+    /// What was kept about the service before. Another than after only if that is what has changed.
+    pub kept_before: KeptFields,
+    /// What was kept about the service after it.
+    pub kept: KeptFields,
 }
 
 /// What has changed. Without `before` the object was added, without `after` deleted.
@@ -52,7 +56,7 @@ pub enum Change {
         before: Option<ServiceConfig>,
         /// Configuration after.
         after: Option<ServiceConfig>,
-        /// Its servers, if its scheduler has changed: a filter by scheduler shows or hides them.
+        /// Its servers, if its scheduler has changed, or what is kept about it: a filter shows or hides them.
         servers: Arc<[Member]>,
     },
     /// A server.
@@ -72,21 +76,23 @@ pub enum Change {
 pub type Member = (ServerKey, ServerConfig);
 
 /// The configuration of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resource {
-    /// A service, without its servers.
-    Service(ServiceKey, ServiceConfig),
+    /// A service, without its servers, and what is kept about it.
+    Service(ServiceKey, ServiceConfig, KeptFields),
     /// A server of a service.
     Server(ServiceKey, ServerKey, ServerConfig),
 }
 
 /// An object of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Present {
     /// The object.
     pub resource: Resource,
     /// The scheduler of the service.
     pub scheduler: Name,
+    /// What is kept about the service.
+    pub kept: KeptFields,
 }
 
 /// The identity of an object. A service is less than its servers.
@@ -122,7 +128,7 @@ impl Resource {
     /// The service, or the service of the server.
     pub fn service(&self) -> ServiceKey {
         match self {
-            Self::Service(key, _) | Self::Server(key, ..) => *key,
+            Self::Service(key, ..) | Self::Server(key, ..) => *key,
         }
     }
 

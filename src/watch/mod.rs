@@ -8,6 +8,7 @@
 mod cache;
 mod cursor;
 mod event;
+mod kept;
 mod log;
 mod options;
 mod revision;
@@ -22,6 +23,7 @@ mod tests;
 pub use cache::{NextDump, OpsInProgress, Read, Subscription, WatchCache};
 pub use cursor::{Cursor, Resync, Step};
 pub use event::{Author, Change, Event, Member, Origin, Present, Resource};
+pub use kept::KeptServices;
 pub use options::WatchOptions;
 pub use revision::Revision;
 pub use seen::{Finished, Seen};

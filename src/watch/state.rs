@@ -3,13 +3,15 @@
 use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 
 use super::{
-    event::{Author, Event, Origin},
+    event::{Author, Change, Event, Origin},
+    kept::KeptServices,
     log::Log,
     options::WatchOptions,
     revision::{NO_EPOCH, Revision},
@@ -19,7 +21,7 @@ use super::{
 };
 use crate::{
     budget::{Budget, Charge},
-    model::{Error, Op},
+    model::{Error, KeptFields, Op, Owner, ServiceKey},
 };
 
 /// The state of the cache.
@@ -32,6 +34,7 @@ pub(super) struct State {
     unknown: u64,
     /// `None`: nothing is known. The next dump of the whole table fills it.
     table: Option<LastSeen>,
+    kept: Arc<KeptServices>,
     log: Log,
     /// The reads in progress.
     reads: Vec<ReadInProgress>,
@@ -80,6 +83,7 @@ impl State {
             world: None,
             unknown: 0,
             table: None,
+            kept: Arc::default(),
             log: Log::new(options.max_events),
             reads: Vec::new(),
             next_read: 0,
@@ -98,6 +102,11 @@ impl State {
 
     pub(super) fn table(&self) -> Option<&LastSeen> {
         self.table.as_ref()
+    }
+
+    /// What is kept about services.
+    pub(super) fn kept(&self) -> &Arc<KeptServices> {
+        &self.kept
     }
 
     pub(super) fn log(&self) -> &Log {
@@ -306,31 +315,84 @@ impl State {
         self.record(found, author, None);
     }
 
+    // === what is kept ===
+
+    /// Owners are not known.
+    pub(super) fn keep_nothing(&mut self) {
+        self.kept = Arc::new(KeptServices::unknown());
+    }
+
+    /// Tables claim services, or none does any more.
+    pub(super) fn claim(
+        &mut self,
+        claims: impl Iterator<Item = (ServiceKey, Option<Owner>)>,
+        author: Option<&Author>,
+    ) {
+        for (service, owner) in claims {
+            let (before, kept) = Arc::make_mut(&mut self.kept).claim(service, owner);
+            if before == kept {
+                continue;
+            }
+            let table = self.table.as_ref();
+            let change = table.and_then(|table| table.kept_anew(service));
+            for read in &mut self.reads {
+                // Without a table, no event reports what it may lack.
+                if self.table.is_none() {
+                    read.executed = None;
+                }
+                read.touched.add(Touch::Service(service), change.is_some());
+            }
+            if let Some(change) = change {
+                let origin = Origin::Api(author.cloned());
+                self.push(service, change, origin, (before, kept));
+            }
+        }
+        self.recharge();
+    }
+
     /// Gives changes their revisions. `by`: the read that has found them.
     fn record(&mut self, found: Vec<Difference>, author: Option<&Author>, by: Option<u64>) {
         if found.is_empty() {
             return;
         }
-        let time = Timestamp::now();
         for difference in found {
-            self.revision.counter += 1;
-            let event = Event {
-                revision: self.revision,
-                time,
-                origin: match difference.is_own {
-                    true => Origin::Api(author.cloned()),
-                    false => Origin::Foreign,
-                },
-                service: difference.service,
-                change: difference.change,
+            let Difference {
+                service,
+                change,
+                is_own,
+            } = difference;
+            let origin = match is_own {
+                true => Origin::Api(author.cloned()),
+                false => Origin::Foreign,
             };
-            let touch = Touch::of_event(&event);
+            let touch = Touch::of_change(service, &change);
             for read in self.reads.iter_mut().filter(|read| Some(read.id) != by) {
                 read.touched.add(touch, true);
             }
-            self.log.push(event);
+            let kept = self.kept.of(service);
+            self.push(service, change, origin, (kept.clone(), kept));
         }
         self.recharge();
+    }
+
+    /// Adds an event with the next revision.
+    fn push(
+        &mut self,
+        service: ServiceKey,
+        change: Change,
+        origin: Origin,
+        (kept_before, kept): (KeptFields, KeptFields),
+    ) {
+        self.revision.counter += 1;
+        self.log.push(Event {
+            revision: self.revision,
+            time: Timestamp::now(),
+            origin,
+            service,
+            change,
+            kept_before,
+            kept,
+        });
     }
 
     /// Charges what the table and the log occupy. Without memory, the cache is given up.

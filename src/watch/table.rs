@@ -6,6 +6,7 @@ use foldhash::{HashMap, HashSet, HashSetExt};
 
 use super::{
     event::{Change, Member, Object, Present, Resource},
+    kept::KeptServices,
     touched::Touched,
 };
 use crate::model::{Op, Server, ServerConfig, ServerKey, ServiceConfig, ServiceEntry, ServiceKey};
@@ -252,6 +253,16 @@ impl LastSeen {
         }
     }
 
+    /// The change of a service of which something else is kept; `None` if it does not exist.
+    pub(super) fn kept_anew(&self, key: ServiceKey) -> Option<Change> {
+        let entry = self.services.get(&key)?;
+        Some(Change::Service {
+            before: Some(entry.config),
+            after: Some(entry.config),
+            servers: entry.servers.as_slice().into(),
+        })
+    }
+
     fn set_service(
         &mut self,
         key: ServiceKey,
@@ -348,24 +359,35 @@ impl LastSeen {
 
     // === walks ===
 
-    /// The objects after this one, in their order, at most `limit`.
-    pub(super) fn after(&self, last: Option<Object>, limit: usize) -> Vec<Present> {
+    /// The objects after this one, in their order, at most `limit`, with what is kept about their services.
+    pub(super) fn after(
+        &self,
+        last: Option<Object>,
+        limit: usize,
+        kept: &KeptServices,
+    ) -> Vec<Present> {
         let mut objects = Vec::new();
         let from = match last {
             Some((service, _)) => self.services.range(service..),
             None => self.services.range(..),
         };
         for (key, entry) in from {
+            let kept = kept.of(*key);
+            let present = |resource| Present {
+                resource,
+                scheduler: entry.config.scheduler,
+                kept: kept.clone(),
+            };
             let after = last.filter(|(service, _)| service == key);
             if after.is_none() {
-                objects.push(entry.present(Resource::Service(*key, entry.config)));
+                objects.push(present(Resource::Service(*key, entry.config, kept.clone())));
             }
             let after = after.and_then(|(_, server)| server);
             let servers = entry.servers_after(after, limit.saturating_sub(objects.len()));
             objects.extend(
                 servers
                     .into_iter()
-                    .map(|(server, config)| entry.present(Resource::Server(*key, server, config))),
+                    .map(|(server, config)| present(Resource::Server(*key, server, config))),
             );
             if objects.len() >= limit {
                 break;
@@ -416,13 +438,6 @@ impl Entry {
             key,
             before,
             after,
-            scheduler: self.config.scheduler,
-        }
-    }
-
-    fn present(&self, resource: Resource) -> Present {
-        Present {
-            resource,
             scheduler: self.config.scheduler,
         }
     }

@@ -1,6 +1,10 @@
 //! The cache against a slow and obvious model, and its cases.
 
-#![allow(clippy::unwrap_used, reason = "a test that panics fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that panics fails"
+)]
 
 mod model;
 mod need;
@@ -12,11 +16,11 @@ use self::model::{
 };
 use super::{
     cursor::{Cursor, Resync, Step},
-    event::Origin,
+    event::{Change, Origin},
     seen::Seen,
     table::LastSeen,
 };
-use crate::model::{Op, ServiceEntry};
+use crate::model::{Kept, Op, Owner, ServiceEntry};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
@@ -188,4 +192,78 @@ fn a_watcher_that_is_too_far_behind_gets_the_state_anew() {
         world.read();
     }
     assert_eq!(reason(&mut live, &world), Resync::EpochChanged);
+}
+
+fn owner(name: &str) -> Option<Owner> {
+    Some(name.parse().unwrap())
+}
+
+#[test]
+fn a_claim_is_an_event_of_the_service_if_it_exists() {
+    let (service, absent) = (service_key(1), service_key(2));
+    let world = begun(&[
+        Op::CreateService(service, service_config(0)),
+        Op::CreateServer(service, server_key(1), server_config(1)),
+    ]);
+    let before = world.cache.revision();
+    let claim = |owner: Option<Owner>| {
+        let claims = [service, absent].map(|key| (key, owner.clone()));
+        world.cache.claim(claims.into_iter(), None);
+    };
+    claim(owner("a"));
+    claim(owner("a"));
+    claim(None);
+    let events = world.events_after(before.counter);
+    assert_eq!(events.len(), 2);
+    for event in &events {
+        assert_eq!(event.object(), (service, None));
+        assert!(matches!(event.origin, Origin::Api(None)));
+        let Change::Service {
+            before,
+            after,
+            servers,
+        } = &event.change
+        else {
+            panic!("{event:?}");
+        };
+        assert_eq!((before, servers.len()), (after, 1));
+    }
+    let a = owner("a");
+    assert_eq!(Kept::owner(&events[0].kept), a.as_ref());
+    assert_eq!(events[0].kept_before, None);
+    assert_eq!(Kept::owner(&events[1].kept_before), a.as_ref());
+    assert_eq!(events[1].kept, None);
+}
+
+#[test]
+fn a_list_that_may_lack_a_claim_of_which_there_is_no_event_has_no_revision() {
+    // The service was created by another program: the list shows it, and the table does not have it yet.
+    let service = service_key(1);
+    let mut world = begun(&[]);
+    let read = world.cache.begin_read().unwrap();
+    assert!(
+        world
+            .kernel
+            .execute(&Op::CreateService(service, service_config(0)))
+    );
+    let entries = world.kernel.0.clone();
+    world.cache.claim([(service, owner("a"))].into_iter(), None);
+    let finished = read.finish(|see| see(Seen::Table(&entries, entries.len())));
+    assert_eq!(finished.revision, None);
+    // A list during which an owner changes, and that is an event, leads to the event.
+    world.read();
+    for _ in 0..4 {
+        world.read();
+    }
+    let before = world.cache.revision();
+    let read = world.cache.begin_read().unwrap();
+    world.cache.claim([(service, owner("b"))].into_iter(), None);
+    let finished = read.finish(|see| see(Seen::Table(&entries, entries.len())));
+    assert_eq!(finished.revision, Some(before));
+    // The first dump makes nothing known if an owner has changed meanwhile.
+    world.cache.state().forget();
+    let read = world.cache.begin_read().unwrap();
+    world.cache.claim([(service, None)].into_iter(), None);
+    read.finish(|see| see(Seen::Table(&entries, entries.len())));
+    assert!(!world.cache.is_known());
 }

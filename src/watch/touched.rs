@@ -2,7 +2,7 @@
 
 use foldhash::{HashMap, HashMapExt, HashSet};
 
-use super::event::{Change, Event};
+use super::event::Change;
 use crate::model::{Op, ServerKey, ServiceKey};
 
 /// What an operation or an event changes.
@@ -51,15 +51,15 @@ impl Touch {
         }
     }
 
-    pub(super) fn of_event(event: &Event) -> Self {
-        match &event.change {
+    pub(super) fn of_change(service: ServiceKey, change: &Change) -> Self {
+        match change {
             Change::Service {
                 before: Some(_),
                 after: Some(_),
                 ..
-            } => Self::Service(event.service),
-            Change::Service { .. } => Self::Whole(event.service),
-            Change::Server { key, .. } => Self::Server(event.service, *key),
+            } => Self::Service(service),
+            Change::Service { .. } => Self::Whole(service),
+            Change::Server { key, .. } => Self::Server(service, *key),
         }
     }
 }

@@ -87,6 +87,7 @@ pub fn entry(kind: Kind, servers: usize) -> impl Strategy<Value = ServiceEntry> 
                         config,
                         stats: Stats::default(),
                         rates: Rates::default(),
+                        kept: None,
                     },
                     servers,
                 }

@@ -13,7 +13,7 @@ use crate::{
     },
     budget::Charge,
     identity::Principal,
-    model::{Error, HoldId},
+    model::{Error, HoldId, KeptFilter, ServiceKey},
 };
 
 /// A request for a page of drains or of ramps.
@@ -21,6 +21,8 @@ use crate::{
 pub struct ListHolds<S> {
     /// Only those in this state; `None`: all.
     pub state: Option<S>,
+    /// Only those with a member of a service that matches.
+    pub filter: KeptFilter,
     /// Most entries of the page; `None` or 0 for the default.
     pub page_size: Option<u32>,
     /// `next_page_token` of the previous page.
@@ -51,8 +53,13 @@ pub trait Listed: Clone {
     /// How far it is.
     fn state(&self) -> Self::State;
 
+    /// The services of its members.
+    fn services(&self) -> impl Iterator<Item = ServiceKey>;
+
     /// Whether the principal may read it.
-    fn is_seen_by(&self, principal: &Principal) -> bool;
+    fn is_seen_by(&self, principal: &Principal) -> bool {
+        self.services().all(|service| principal.sees(service))
+    }
 
     /// The memory that it occupies, about.
     fn size(&self) -> usize;
@@ -91,16 +98,23 @@ impl App {
         all: &BTreeMap<HoldId, T>,
     ) -> Result<HoldPage<T>, Error> {
         let size = self.options.page_size(list.page_size)?;
-        let binding = binding(&(list.state, &context.principal));
+        self.check_filter(&list.filter)?;
+        let binding = binding(&(list.state, &list.filter, &context.principal));
         let token = list.page_token.as_deref();
         let token: Option<Token<HoldId>> = token
             .map(|token| Token::parse(token, binding))
             .transpose()?;
         let from = token.map_or(Bound::Unbounded, |token| Bound::Excluded(token.key));
+        let kept = self.kept.all();
         let mut rest = all
             .range((from, Bound::Unbounded))
             .map(|(_, entry)| entry)
             .filter(|entry| list.state.is_none_or(|state| entry.state() == state))
+            .filter(|entry| {
+                let mut services = entry.services();
+                list.filter.is_everything()
+                    || services.any(|service| list.filter.matches(&kept.of(service)))
+            })
             .filter(|entry| entry.is_seen_by(&context.principal));
         let page: Vec<&T> = rest.by_ref().take(size).collect();
         let bytes: usize = page.iter().map(|entry| entry.size()).sum();
@@ -120,6 +134,7 @@ impl<S> Default for ListHolds<S> {
     fn default() -> Self {
         Self {
             state: None,
+            filter: KeptFilter::default(),
             page_size: None,
             page_token: None,
         }
@@ -164,9 +179,8 @@ impl Listed for Drain {
         self.state
     }
 
-    fn is_seen_by(&self, principal: &Principal) -> bool {
+    fn services(&self) -> impl Iterator<Item = ServiceKey> {
         self.member_services()
-            .all(|service| principal.sees(service))
     }
 
     fn size(&self) -> usize {
@@ -193,8 +207,8 @@ impl Listed for Ramp {
         self.state
     }
 
-    fn is_seen_by(&self, principal: &Principal) -> bool {
-        principal.sees(self.service)
+    fn services(&self) -> impl Iterator<Item = ServiceKey> {
+        std::iter::once(self.service)
     }
 
     fn size(&self) -> usize {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::registry::{DeclaredTable, table_not_found};
+use super::registry::{DeclaredTable, TableState, table_not_found};
 use crate::{
     app::{App, ApplyOutcome, ApplyReport, RequestContext},
+    budget::Charge,
     executor::{Table, TableQuery, offload},
     identity::Principal,
-    model::{Error, Owner},
+    model::{Error, Kept, Owner, ServiceEntry, TargetServer, TargetService},
 };
 
 /// A declared table and its state.
@@ -19,6 +20,8 @@ pub struct TableReport {
     pub table: Arc<DeclaredTable>,
     /// Whether the kernel has it.
     pub status: TableStatus,
+    /// For a table that was made for this report.
+    _charge: Option<Arc<Charge>>,
 }
 
 /// How a declared table and the kernel's compare.
@@ -78,15 +81,47 @@ impl App {
         Ok(offload(|| tables.into_iter().map(report).collect()))
     }
 
-    /// The declared table of an owner.
+    /// The declared table of an owner; of [`Owner::unmanaged`] the services that no table declares.
     pub async fn declared_table(
         &self,
         context: &RequestContext,
         owner: &Owner,
     ) -> Result<TableReport, Error> {
+        if owner.is_unmanaged() {
+            self.may_list(context)?;
+            self.tables.available()?;
+            let current = self.run_query(context, TableQuery).await?.value;
+            return offload(|| self.unmanaged(context, &current));
+        }
         let table = self.visible_table(context, owner)?;
         let current = self.run_query(context, TableQuery).await?.value;
         Ok(offload(|| self.report_of(context, table, &current)))
+    }
+
+    /// The services that no table declares, in the shape of a table that does. Only those that the principal may
+    /// read.
+    fn unmanaged(&self, context: &RequestContext, current: &Table) -> Result<TableReport, Error> {
+        let is_unmanaged = |entry: &&ServiceEntry| {
+            let owner = Kept::owner(&entry.service.kept);
+            owner.is_some_and(Owner::is_unmanaged) && context.principal.sees(entry.service.key)
+        };
+        let entries = || current.iter().filter(is_unmanaged);
+        let bytes = |entry: &ServiceEntry| {
+            size_of::<TargetService>() + entry.servers.len() * size_of::<TargetServer>()
+        };
+        let bytes = entries().map(bytes).sum();
+        let charge = self.budget_of(context).charge(bytes)?;
+        let services = entries().map(|entry| (entry.service.key, Arc::new(declared(entry))));
+        let table = DeclaredTable::new(
+            Owner::unmanaged(),
+            services.collect(),
+            TableState::default(),
+        );
+        Ok(TableReport {
+            table: Arc::new(table),
+            status: TableStatus::InSync,
+            _charge: Some(Arc::new(charge)),
+        })
     }
 
     /// The operations that would make the services of an owner what its table declares.
@@ -134,7 +169,26 @@ impl App {
                 }
             },
         };
-        TableReport { table, status }
+        TableReport {
+            table,
+            status,
+            _charge: None,
+        }
+    }
+}
+
+/// A service as a table would declare it that has it: its servers are in the kernel's order.
+fn declared(entry: &ServiceEntry) -> TargetService {
+    let servers = entry.servers.iter().map(|server| TargetServer {
+        key: server.key,
+        config: server.config,
+        origin: 0,
+    });
+    TargetService {
+        key: entry.service.key,
+        config: entry.service.config,
+        servers: servers.collect(),
+        origin: 0,
     }
 }
 

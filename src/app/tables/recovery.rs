@@ -164,7 +164,7 @@ impl App {
                 drop(lock);
                 tracing::info!(%owner, undone = results.len() - failed, failed, "the apply was undone");
                 let undone = vec![(owner.clone(), old.as_deref().cloned())];
-                Ok(self.tables.put(undone).await?)
+                Ok(self.tables.put(undone, &context.author()).await?)
             }
         }
     }

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::pending::Pending;
 use crate::{
     app::ApplyOutcome,
-    executor::offload,
+    executor::{KeptStore, offload},
     model::{Error, Etag, EtagScope, Owner, Reason, ServerKey, ServiceKey, TargetService},
     store::{Collection, Store, StoreError, WriteBatch},
+    watch::Author,
 };
 
 /// Declared services by their keys.
@@ -61,6 +62,7 @@ pub struct LastApply {
 #[derive(Debug)]
 pub(in crate::app) struct Registry {
     store: Store,
+    kept: KeptStore,
     tables: RwLock<Tables>,
 }
 
@@ -121,15 +123,16 @@ impl DeclaredTable {
 
 impl Registry {
     /// No tables, and a store in memory.
-    pub(in crate::app) fn empty() -> Self {
+    pub(in crate::app) fn empty(kept: KeptStore) -> Self {
         Self {
             store: Store::in_memory(),
+            kept,
             tables: RwLock::default(),
         }
     }
 
     /// Reads the declared tables. Blocks.
-    pub(in crate::app) fn load(store: Store) -> Result<Self, StoreError> {
+    pub(in crate::app) fn load(store: Store, kept: KeptStore) -> Result<Self, StoreError> {
         let mut services: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
         for (key, service) in store.load_if_available(&SERVICES)? {
             let owner = key.split('/').next().unwrap_or_default();
@@ -148,8 +151,15 @@ impl Registry {
             let services = services.remove(&name).unwrap_or_default();
             tables.insert(DeclaredTable::new(owner, services, state));
         }
+        if store.unavailable_because().is_some() {
+            kept.be_unknown();
+        }
+        let claims = tables.claims.iter();
+        let claims = claims.map(|(key, owner)| (*key, Some(owner.clone())));
+        kept.claim(claims, None);
         let registry = Self {
             store,
+            kept,
             tables: RwLock::new(tables),
         };
         let interrupted = registry.interrupted()?.into_iter();
@@ -176,7 +186,7 @@ impl Registry {
     }
 
     /// Fails if it is not known what is declared, because the daemon serves without its store.
-    pub(super) fn available(&self) -> Result<(), Error> {
+    pub(in crate::app) fn available(&self) -> Result<(), Error> {
         Ok(self.store.available()?)
     }
 
@@ -236,6 +246,7 @@ impl Registry {
     pub(super) async fn put(
         &self,
         changed: Vec<(Owner, Option<DeclaredTable>)>,
+        author: &Author,
     ) -> Result<(), StoreError> {
         let mut batch = WriteBatch::new();
         offload(|| {
@@ -248,6 +259,7 @@ impl Registry {
             batch.delete(&PENDING, owner.as_str())?;
         }
         let stored = self.store.write(batch).await;
+        let touched = offload(|| self.services_of(&changed));
         self.change(|tables| {
             if let Some((owner, _)) = changed.last() {
                 tables.applying.remove(owner);
@@ -263,7 +275,24 @@ impl Registry {
                 }
             }
         });
+        offload(|| {
+            let claims = self.claims();
+            let owner_of = |key| (key, claims.get(&key).cloned());
+            self.kept
+                .claim(touched.into_iter().map(owner_of), Some(author));
+        });
         stored
+    }
+
+    /// The services of tables, and of those that they replace.
+    fn services_of(&self, changed: &[(Owner, Option<DeclaredTable>)]) -> BTreeSet<ServiceKey> {
+        let mut services = BTreeSet::new();
+        for (owner, table) in changed {
+            let old = self.table(owner);
+            services.extend(services_of(old.as_deref()).keys());
+            services.extend(services_of(table.as_ref()).keys());
+        }
+        services
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Tables) -> T) -> T {

@@ -283,7 +283,8 @@ impl Apply {
         }
         self.report.set_declared(table.as_ref());
         changed.push((self.owner.clone(), table));
-        self.app.tables.put(changed).await
+        let author = self.context.author();
+        self.app.tables.put(changed, &author).await
     }
 
     /// The tables of other owners without the services that this one takes over.

@@ -78,7 +78,8 @@ async fn statistics_include_totals_and_the_top_entries() {
     });
     let stats = |top, by: &str| {
         let by = by.parse().unwrap();
-        app.stats(context(), StatsRequest { top, by })
+        let filter = KeptFilter::default();
+        app.stats(context(), StatsRequest { top, by, filter })
     };
     let report = stats(3, "-rates.bytes_in").await.unwrap().value;
     assert_eq!(

@@ -141,6 +141,12 @@ fn parts() -> Vec<Property> {
             "Fingerprint of the configuration, for `If-Match`. It covers the servers if the \
              response contains them.",
         ),
+        output(
+            "owner",
+            text().examples(["k8s"]),
+            "Owner of the table that declares the service; `_unmanaged` if none does. Absent in tables and \
+             operations, and if it is not known, because the daemon serves without its store.",
+        ),
         output("changed", boolean(), CHANGED),
         output(
             "server_order_differs",

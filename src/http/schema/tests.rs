@@ -83,6 +83,7 @@ fn service(key: ServiceKey, persistent: bool) -> Value {
         config,
         stats: Stats::default(),
         rates: Rates::default(),
+        kept: None,
     };
     let entry = ServiceEntry {
         service,

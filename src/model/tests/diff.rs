@@ -67,6 +67,7 @@ fn entries(target: &[TargetService]) -> Vec<ServiceEntry> {
             config: service.config,
             stats: Stats::default(),
             rates: Rates::default(),
+            kept: None,
         },
         servers: service.servers.iter().rev().map(server_of).collect(),
     };

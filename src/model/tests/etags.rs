@@ -21,6 +21,7 @@ fn an_etag_covers_the_configuration_of_its_scope_but_no_counters() {
             config: ServiceConfig::new(Family::Ipv4),
             stats: Stats::default(),
             rates: Rates::default(),
+            kept: None,
         },
         servers: vec![of("10.0.0.1-80"), of("10.0.0.2-80")],
     };

@@ -63,6 +63,7 @@ fn service() -> impl Strategy<Value = Service> {
                     ..Stats::default()
                 },
                 rates: Rates::default(),
+                kept: None,
             }
         })
 }

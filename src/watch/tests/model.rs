@@ -137,6 +137,7 @@ impl Kernel {
                         config: *config,
                         stats: Stats::default(),
                         rates: Rates::default(),
+                        kept: None,
                     };
                     let servers = Vec::new();
                     self.0.push(ServiceEntry { service, servers });
@@ -220,7 +221,7 @@ impl Client {
             Step::State(objects) => {
                 for object in objects {
                     let (key, text) = match object.resource {
-                        Resource::Service(key, config) => ((key, None), format!("{config:?}")),
+                        Resource::Service(key, config, _) => ((key, None), format!("{config:?}")),
                         Resource::Server(key, server, config) => {
                             ((key, Some(server)), format!("{config:?}"))
                         }

@@ -35,7 +35,7 @@ async fn stats_have_totals_and_top_lists() {
         let request = pb::GetStatsRequest {
             top: Some(top),
             sort: sort.to_owned(),
-            max_age: None,
+            ..pb::GetStatsRequest::default()
         };
         let outcome = daemon.client.get_stats(request).await;
         assert_rejected(outcome, Code::InvalidArgument, "INVALID_ARGUMENT", &[field]);

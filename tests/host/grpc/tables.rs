@@ -59,8 +59,15 @@ async fn apply(
 
 /// The table of the owner `web`, and the numbers of services of the messages.
 async fn get(daemon: &mut Daemon) -> Result<(pb::Table, Vec<pb::Service>, Vec<usize>), Status> {
+    get_of(daemon, "web").await
+}
+
+async fn get_of(
+    daemon: &mut Daemon,
+    owner: &str,
+) -> Result<(pb::Table, Vec<pb::Service>, Vec<usize>), Status> {
     let request = pb::GetTableRequest {
-        owner: "web".to_owned(),
+        owner: owner.to_owned(),
     };
     let mut parts = daemon.client.get_table(request).await?.into_inner();
     let (mut table, mut services, mut numbers) = (None, Vec::new(), Vec::new());
@@ -466,4 +473,66 @@ async fn a_large_table_goes_both_ways_in_pieces_and_one_that_is_too_large_is_ref
     let refused = send(&mut daemon, parts(50)).await;
     assert_rejected(refused, Code::ResourceExhausted, "TOO_LARGE", &[]);
     assert_eq!(daemon.kernel.services().len(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn services_have_owners_and_are_filtered_by_them() {
+    let mut daemon = start_daemon().await;
+    daemon.create_service(OTHER, &[ONE]).await;
+    apply(&mut daemon, options(), vec![declared(WEB, &[TWO])])
+        .await
+        .unwrap();
+    for (owner, id) in [("web", WEB), ("_unmanaged", OTHER)] {
+        let request = pb::ListServicesRequest {
+            owner: some(owner),
+            ..pb::ListServicesRequest::default()
+        };
+        let list = daemon.client.list_services(request).await.unwrap();
+        let services = list.into_inner().services;
+        assert_eq!(services.len(), 1);
+        assert_eq!(
+            (services[0].id.as_str(), services[0].owner.as_str()),
+            (id, owner)
+        );
+        let request = pb::GetStatsRequest {
+            owner: some(owner),
+            ..pb::GetStatsRequest::default()
+        };
+        let stats = daemon.client.get_stats(request).await.unwrap().into_inner();
+        assert_eq!((stats.service_count, stats.server_count), (1, 1));
+    }
+    let request = pb::GetServiceRequest {
+        id: WEB.to_owned(),
+        ..pb::GetServiceRequest::default()
+    };
+    let service = daemon.client.get_service(request).await.unwrap();
+    assert_eq!(service.into_inner().service.unwrap().owner, "web");
+    let (table, services, _) = get_of(&mut daemon, "_unmanaged").await.unwrap();
+    assert_eq!(
+        (table.owner.as_str(), table.service_count),
+        ("_unmanaged", 1)
+    );
+    assert_eq!((services.len(), services[0].id.as_str()), (1, OTHER));
+    let unmanaged = pb::ApplyTableOptions {
+        owner: "_unmanaged".to_owned(),
+        ..options()
+    };
+    let refused = apply(&mut daemon, unmanaged, Vec::new()).await;
+    assert_rejected(
+        refused,
+        Code::InvalidArgument,
+        "INVALID_ARGUMENT",
+        &["owner"],
+    );
+    let request = pb::WatchRequest {
+        owner: some("_x"),
+        ..pb::WatchRequest::default()
+    };
+    let refused = daemon.client.watch(request).await;
+    assert_rejected(
+        refused,
+        Code::InvalidArgument,
+        "INVALID_ARGUMENT",
+        &["owner"],
+    );
 }

@@ -11,6 +11,7 @@ mod dry_run;
 mod holds;
 mod large_lists;
 mod others;
+mod owners;
 mod refusals;
 mod rules;
 mod servers;

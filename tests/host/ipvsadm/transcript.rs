@@ -140,6 +140,7 @@ fn entry(service: &Value) -> ServiceEntry {
             },
             stats,
             rates,
+            kept: None,
         },
         servers: service["dests"]
             .as_array()
