@@ -53,9 +53,7 @@ pub use access::Permission;
 pub use audit::{AuditPage, ListAuditRecords};
 pub use connections::{ConnectionStream, Count};
 pub use context::{CompleteRequest, RequestContext, RequestId, RequestSpan, Resumed};
-pub use holds::{
-    Drain, DrainMember, DrainState, HoldPage, ListHolds, MemberState, Ramp, RampState,
-};
+pub use holds::{Drain, DrainMember, DrainState, ListHolds, MemberState, Ramp, RampState};
 pub use idempotency::Once;
 pub use idempotency_keys::{Ended, KeyedRequest};
 pub use info::{InfoReport, KernelReport, SchedulerReport};
@@ -64,15 +62,15 @@ pub use list_request::{Filter, ListServers, ListServices};
 pub use operations::{ApplyOutcome, ApplyReport, Lost, OperationReport, OperationResult, Summary};
 pub use page_entries::PageEntries;
 pub use pages::ServicePage;
-pub use paging::{Order, OrderBy};
+pub use paging::{KeyPage, Keyed, Order, OrderBy};
 pub use restore::{RestoreEvent, RestoreStream, RestoreSummary, executed};
 pub use rules::{RestoreMode, RestoreOptions};
 pub use rules_text::RulesText;
 pub use services::service_key;
 pub use stats::{StatsReport, StatsRequest, TopServer, TopService};
 pub use tables::{
-    ApplyOptions, DeclaredTable, Interrupted, LastApply, RestoreOnStart, TableReport, TableState,
-    TableStatus,
+    ApplyOptions, DeclaredTable, Interrupted, LastApply, ListTables, RestoreOnStart, TableReport,
+    TableState, TableStatus,
 };
 pub use types::{Answer, Guard, Written};
 pub use watch::{WatchMessage, WatchRequest, WatchStream};

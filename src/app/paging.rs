@@ -7,7 +7,10 @@ use std::{
     str::FromStr,
 };
 
-use crate::model::{Error, Rates, Stats, fingerprint};
+use crate::{
+    budget::Charge,
+    model::{Error, Rates, Stats, fingerprint},
+};
 
 /// The order of a list. Requests write it as a name; `-` before the name means descending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -55,6 +58,28 @@ pub(super) struct Paging<K> {
     pub(super) token: Option<Token<K>>,
     /// See [`Token`].
     pub(super) binding: u32,
+}
+
+/// An entry of a list that is ordered by its keys.
+pub trait Keyed {
+    /// The key.
+    type Key: Display + FromStr;
+
+    /// The key of this entry.
+    fn key(&self) -> Self::Key;
+}
+
+/// A page of a list that is ordered by its keys.
+#[derive(Debug)]
+pub struct KeyPage<T> {
+    /// The entries, by key.
+    pub entries: Vec<T>,
+    /// Whether others follow.
+    more: bool,
+    /// See [`Token`].
+    binding: u32,
+    /// For the entries, and for what is encoded of them.
+    _charge: Charge,
 }
 
 /// The names of the counters in [`OrderBy`], in the order of [`Stats::values`].
@@ -159,6 +184,40 @@ pub(super) fn sort_value(order: Order, stats: &Stats, rates: &Rates) -> u64 {
         OrderBy::Default | OrderBy::Id | OrderBy::Kernel => 0,
         OrderBy::Stats(index) => pick(stats.values(), index),
         OrderBy::Rates(index) => pick(rates.values(), index),
+    }
+}
+
+// === impl KeyPage ===
+
+impl<T: Keyed> KeyPage<T> {
+    pub(super) fn new(entries: Vec<T>, more: bool, binding: u32, charge: Charge) -> Self {
+        Self {
+            entries,
+            more,
+            binding,
+            _charge: charge,
+        }
+    }
+
+    /// Token of the next page; `None` on the last.
+    pub fn next_page_token(&self) -> Option<String> {
+        let last = self.entries.last().filter(|_| self.more)?;
+        let token = Token {
+            value: 0,
+            key: last.key(),
+        };
+        Some(token.print(self.binding))
+    }
+
+    /// The page with its first `len` entries, at least one. The next page starts after them.
+    #[must_use]
+    pub fn cut(mut self, len: usize) -> Self {
+        let len = len.max(1);
+        if len < self.entries.len() {
+            self.entries.truncate(len);
+            self.more = true;
+        }
+        self
     }
 }
 

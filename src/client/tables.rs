@@ -169,6 +169,7 @@ pub struct LastApply {
 #[derive(Debug, Deserialize)]
 struct TablesJson {
     tables: Vec<TableOverview>,
+    next_page_token: Option<String>,
 }
 
 /// A declared table.
@@ -262,7 +263,16 @@ impl Client {
 
     /// Lists the declared tables by owner.
     pub fn tables(&self) -> Result<Vec<TableOverview>, ClientError> {
-        Ok(self.get::<TablesJson>("/v1/tables")?.0.tables)
+        let mut tables = Vec::new();
+        let mut path = "/v1/tables".to_owned();
+        loop {
+            let page = self.get::<TablesJson>(&path)?.0;
+            tables.extend(page.tables);
+            let Some(token) = page.next_page_token else {
+                return Ok(tables);
+            };
+            path = format!("/v1/tables?page_token={}", percent_encode(&token));
+        }
     }
 
     /// Reads the declared table of an owner.

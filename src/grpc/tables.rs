@@ -9,12 +9,12 @@ use tonic::{Request, Streaming};
 use super::{
     api::{Api, Reply},
     applied,
-    convert::{Fields, ITEM_OVERHEAD, interrupted, word},
+    convert::{self, Fields, ITEM_OVERHEAD, interrupted, non_empty, word},
     metadata::with_fields,
     service_message, table_message,
 };
 use crate::{
-    app::{ApplyOptions, ApplyReport, Guard, RequestContext, TableReport},
+    app::{ApplyOptions, ApplyReport, Guard, ListTables, RequestContext, TableReport},
     model::{
         Adopt, Deletions, Error, Etag, EtagScope, Mask, OnFailure, Owner, Reason, ServiceDraft,
         ServiceKey, TableDraft,
@@ -46,11 +46,22 @@ pub(super) async fn list(
     request: pb::ListTablesRequest,
     context: RequestContext,
 ) -> Result<pb::ListTablesResponse, Error> {
-    let pb::ListTablesRequest {} = request;
-    let tables = api.app.declared_tables(&context).await?;
-    let tables = tables.iter().map(table_message::table).collect();
-    let response = pb::ListTablesResponse { tables };
-    fitting(response, "the list of tables", &api)
+    let pb::ListTablesRequest {
+        page_size,
+        page_token,
+    } = request;
+    let request = ListTables {
+        page_size,
+        page_token: non_empty(page_token),
+    };
+    let page = api.app.declared_tables(&context, &request).await?;
+    let tables = page.entries.iter().map(table_message::table);
+    let tables = convert::fitting(tables, api.options.max_response_bytes);
+    let page = page.cut(tables.len());
+    Ok(pb::ListTablesResponse {
+        tables,
+        next_page_token: page.next_page_token().unwrap_or_default(),
+    })
 }
 
 /// The first message is small, and each other one has a part of the services, which is made as the client

@@ -16,13 +16,13 @@ use super::{
     extract::TableJson,
     path::{OwnerPath, ReadOwnerPath},
     problem::Problem,
-    query::query,
+    query::{Query, query},
     reply, schema,
     state::Api,
     values::{AdoptWord, MaxDeletes, OnFailureWord, PlanDigest},
 };
 use crate::{
-    app::{ApplyOptions, DeclaredTable, LastApply, TableReport, TableStatus, offload},
+    app::{ApplyOptions, DeclaredTable, LastApply, ListTables, TableReport, TableStatus, offload},
     model::{Etag, Owner, ServerConfigView, ServiceKey, ServiceView, TableDraft, TargetService},
 };
 
@@ -45,6 +45,17 @@ query! {
 }
 
 query! {
+    /// Query parameters of a list of tables.
+    ListTablesQuery {
+        /// Maximum page size; 0 stands for the default of 1000. Values above
+        /// `limits.max_page_size` of the daemon's configuration (default 100000) are rejected.
+        page_size: u32,
+        /// `next_page_token` of the previous page.
+        page_token: String,
+    }
+}
+
+query! {
     /// Query parameters of the deletion of a table.
     DeleteTableQuery {
         /// Number of services that the table declares. Required without `If-Match`.
@@ -57,6 +68,8 @@ query! {
 #[derive(Debug, Serialize)]
 struct Tables<'a> {
     tables: Vec<Overview<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
 }
 
 /// A table in a list.
@@ -95,19 +108,28 @@ struct DeclaredService<'a>(&'a TargetService);
 
 /// List tables
 ///
-/// Lists the declared tables by owner. Without `scope_reads`, a principal sees all of them; with it, those
-/// of which it sees all services.
+/// Lists the declared tables by owner, in pages. Without `scope_reads`, a principal sees all of them; with it,
+/// those of which it sees all services.
 #[utoipa::path(
     get, path = "/v1/tables", operation_id = "listTables", tag = "tables",
-    params(ConditionalRead),
-    responses((status = 200, description = "The tables.", body = schema::TableList))
+    params(Query<ListTablesQuery>, ConditionalRead),
+    responses((status = 200, description = "A page of tables.", body = schema::TableList))
 )]
 pub(super) async fn list(
     State(api): State<Api>,
+    Query(query): Query<ListTablesQuery>,
     read: ConditionalRead,
 ) -> Result<Response, Problem> {
-    let tables = api.app.declared_tables(&read.context).await?;
-    let tables = tables.iter().map(|report| {
+    let ListTablesQuery {
+        page_size,
+        page_token,
+    } = query;
+    let request = ListTables {
+        page_size,
+        page_token,
+    };
+    let page = api.app.declared_tables(&read.context, &request).await?;
+    let tables = page.entries.iter().map(|report| {
         let DeclaredTable {
             owner,
             services,
@@ -125,6 +147,7 @@ pub(super) async fn list(
     });
     let list = Tables {
         tables: tables.collect(),
+        next_page_token: page.next_page_token(),
     };
     Ok(reply::resource(&read, Duration::ZERO, None, &list)?)
 }

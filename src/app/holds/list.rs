@@ -1,19 +1,18 @@
-//! Pages of drains and of ramps, by id.
+//! Lists of drains and of ramps, by id.
 
-use std::{collections::BTreeMap, hash::Hash, ops::Bound};
+use std::{collections::BTreeMap, ops::Bound};
 
 use super::{
+    listed::Listed,
     ramp::{Ramp, RampState},
-    records::{Drain, DrainMember, DrainState},
+    records::{Drain, DrainState},
 };
 use crate::{
     app::{
         App, RequestContext,
-        paging::{Token, binding},
+        paging::{KeyPage, Token, binding},
     },
-    budget::Charge,
-    identity::Principal,
-    model::{Error, HoldId, KeptFilter, ServiceKey},
+    model::{Error, HoldId, KeptFilter},
 };
 
 /// A request for a page of drains or of ramps.
@@ -29,42 +28,6 @@ pub struct ListHolds<S> {
     pub page_token: Option<String>,
 }
 
-/// A page of drains or of ramps.
-#[derive(Debug)]
-pub struct HoldPage<T> {
-    /// The entries, by id.
-    pub entries: Vec<T>,
-    /// Whether others follow.
-    more: bool,
-    /// See [`Token`].
-    binding: u32,
-    /// For the entries, and for what is encoded of them.
-    _charge: Charge,
-}
-
-/// A drain or a ramp in a list.
-pub trait Listed: Clone {
-    /// How far it is.
-    type State: Copy + Hash + PartialEq;
-
-    /// Id.
-    fn id(&self) -> HoldId;
-
-    /// How far it is.
-    fn state(&self) -> Self::State;
-
-    /// The services of its members.
-    fn services(&self) -> impl Iterator<Item = ServiceKey>;
-
-    /// Whether the principal may read it.
-    fn is_seen_by(&self, principal: &Principal) -> bool {
-        self.services().all(|service| principal.sees(service))
-    }
-
-    /// The memory that it occupies, about.
-    fn size(&self) -> usize;
-}
-
 /// An entry, its copy, and its encoded forms.
 const COPIES: usize = 4;
 
@@ -76,7 +39,7 @@ impl App {
         &self,
         context: &RequestContext,
         list: &ListHolds<DrainState>,
-    ) -> Result<HoldPage<Drain>, Error> {
+    ) -> Result<KeyPage<Drain>, Error> {
         self.may_list(context)?;
         self.page_of(context, list, &self.hold_registry.all().drains)
     }
@@ -86,7 +49,7 @@ impl App {
         &self,
         context: &RequestContext,
         list: &ListHolds<RampState>,
-    ) -> Result<HoldPage<Ramp>, Error> {
+    ) -> Result<KeyPage<Ramp>, Error> {
         self.may_list(context)?;
         self.page_of(context, list, &self.hold_registry.all().ramps)
     }
@@ -96,7 +59,7 @@ impl App {
         context: &RequestContext,
         list: &ListHolds<T::State>,
         all: &BTreeMap<HoldId, T>,
-    ) -> Result<HoldPage<T>, Error> {
+    ) -> Result<KeyPage<T>, Error> {
         let size = self.options.page_size(list.page_size)?;
         self.check_filter(&list.filter)?;
         let binding = binding(&(list.state, &list.filter, &context.principal));
@@ -119,12 +82,9 @@ impl App {
         let page: Vec<&T> = rest.by_ref().take(size).collect();
         let bytes: usize = page.iter().map(|entry| entry.size()).sum();
         let charge = self.budget_of(context).charge(COPIES * bytes)?;
-        Ok(HoldPage {
-            more: rest.next().is_some(),
-            entries: page.into_iter().cloned().collect(),
-            binding,
-            _charge: charge,
-        })
+        let more = rest.next().is_some();
+        let entries = page.into_iter().cloned().collect();
+        Ok(KeyPage::new(entries, more, binding, charge))
     }
 }
 
@@ -138,80 +98,5 @@ impl<S> Default for ListHolds<S> {
             page_size: None,
             page_token: None,
         }
-    }
-}
-
-// === impl HoldPage ===
-
-impl<T: Listed> HoldPage<T> {
-    /// Token of the next page; `None` on the last.
-    pub fn next_page_token(&self) -> Option<String> {
-        let last = self.entries.last().filter(|_| self.more)?;
-        let token = Token {
-            value: 0,
-            key: last.id(),
-        };
-        Some(token.print(self.binding))
-    }
-
-    /// The page with its first `len` entries, at least one. The next page starts after them.
-    #[must_use]
-    pub fn cut(mut self, len: usize) -> Self {
-        let len = len.max(1);
-        if len < self.entries.len() {
-            self.entries.truncate(len);
-            self.more = true;
-        }
-        self
-    }
-}
-
-// === impl Drain, Ramp ===
-
-impl Listed for Drain {
-    type State = DrainState;
-
-    fn id(&self) -> HoldId {
-        self.id
-    }
-
-    fn state(&self) -> DrainState {
-        self.state
-    }
-
-    fn services(&self) -> impl Iterator<Item = ServiceKey> {
-        self.member_services()
-    }
-
-    fn size(&self) -> usize {
-        let services = self.services.as_deref().unwrap_or_default();
-        let blockers = self
-            .blockers
-            .iter()
-            .map(|text| size_of_val(text) + text.len());
-        size_of::<Self>()
-            + size_of::<DrainMember>() * self.members.len()
-            + size_of_val(services)
-            + blockers.sum::<usize>()
-    }
-}
-
-impl Listed for Ramp {
-    type State = RampState;
-
-    fn id(&self) -> HoldId {
-        self.id
-    }
-
-    fn state(&self) -> RampState {
-        self.state
-    }
-
-    fn services(&self) -> impl Iterator<Item = ServiceKey> {
-        std::iter::once(self.service)
-    }
-
-    fn size(&self) -> usize {
-        size_of::<Self>()
     }
 }

@@ -6,13 +6,14 @@
 mod blockers;
 mod enforce;
 mod list;
+mod listed;
 mod ramp;
 mod records;
 mod registry;
 mod requests;
 mod task;
 
-pub use list::{HoldPage, ListHolds};
+pub use list::ListHolds;
 pub use ramp::{Ramp, RampState};
 pub use records::{Drain, DrainMember, DrainState, MemberState};
 pub(super) use registry::HoldRegistry;

@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Notify;
 
 use super::{
-    list::Listed,
+    listed::Listed,
     ramp::{Ramp, RampState},
     records::{Drain, DrainState, MemberState, ended_before},
 };
@@ -60,7 +60,7 @@ pub(super) trait Record: Listed + Serialize + DeserializeOwned + Send + 'static 
     /// Reads those that are stored. Blocks.
     fn load(store: &Store, all: &mut All) -> Result<(), StoreError> {
         let stored = store.load_if_available(&Self::COLLECTION)?.into_iter();
-        Self::of(all).extend(stored.map(|(_, record)| (record.id(), record)));
+        Self::of(all).extend(stored.map(|(_, record)| (record.key(), record)));
         Ok(())
     }
 }
@@ -246,7 +246,7 @@ impl HoldRegistry {
                 return Ok(None);
             };
             let commit = self.store.submit(stored(&record)?)?;
-            records.insert(record.id(), record.clone());
+            records.insert(record.key(), record.clone());
             (record, commit)
         };
         commit.await?;
@@ -361,7 +361,7 @@ fn stored<T: Record>(record: &T) -> Result<WriteBatch, StoreError> {
 }
 
 fn put_record<T: Record>(batch: &mut WriteBatch, record: &T) -> Result<(), StoreError> {
-    batch.put(&T::COLLECTION, record.id().to_string(), record)
+    batch.put(&T::COLLECTION, record.key().to_string(), record)
 }
 
 /// Those that ended too long ago, and the oldest of too many. The last value of each is the number of its members.

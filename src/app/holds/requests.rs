@@ -223,7 +223,7 @@ impl App {
         context: &RequestContext,
         mut record: T,
     ) -> Result<T, Error> {
-        let id = record.id();
+        let id = record.key();
         let was_active = record.is_active();
         if was_active {
             record.cancel();

@@ -6,7 +6,10 @@ use serde::{Serialize, Serializer};
 
 use super::registry::{DeclaredTable, TableState, table_not_found};
 use crate::{
-    app::{App, ApplyOutcome, ApplyReport, RequestContext},
+    app::{
+        App, ApplyOutcome, ApplyReport, KeyPage, Keyed, RequestContext,
+        paging::{Token, binding},
+    },
     budget::Charge,
     executor::{Table, TableQuery, offload},
     identity::Principal,
@@ -23,6 +26,19 @@ pub struct TableReport {
     /// For a table that was made for this report.
     _charge: Option<Arc<Charge>>,
 }
+
+/// A request for a page of the declared tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListTables {
+    /// Most tables of the page; `None` or 0 for the default.
+    pub page_size: Option<u32>,
+    /// `next_page_token` of the previous page.
+    pub page_token: Option<String>,
+}
+
+/// Bytes of the text of a table in a list, and of the id of a service.
+const USUAL_OVERVIEW: usize = 512;
+const USUAL_ID: usize = 64;
 
 /// How a declared table and the kernel's compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,25 +76,36 @@ impl Serialize for TableStatus {
 // === impl App ===
 
 impl App {
-    /// The declared tables that the principal may read, by owner.
+    /// A page of the declared tables that the principal may read, by owner.
     pub async fn declared_tables(
         &self,
         context: &RequestContext,
-    ) -> Result<Vec<TableReport>, Error> {
+        list: &ListTables,
+    ) -> Result<KeyPage<TableReport>, Error> {
+        let size = self.options.page_size(list.page_size)?;
+        let binding = binding(&("tables", &context.principal));
+        let token = list.page_token.as_deref();
+        let token: Option<Token<Owner>> = token
+            .map(|token| Token::parse(token, binding))
+            .transpose()?;
         self.may_list(context)?;
         self.tables.available()?;
-        let tables: Vec<_> = self
-            .tables
-            .all()
-            .into_iter()
-            .filter(|table| context.principal.sees_table(table))
-            .collect();
-        if tables.is_empty() {
-            return Ok(Vec::new());
+        let tables = self.tables.all().into_iter();
+        let tables = tables.filter(|table| context.principal.sees_table(table));
+        let mut rest =
+            tables.skip_while(|table| token.as_ref().is_some_and(|last| table.owner <= last.key));
+        let page: Vec<_> = rest.by_ref().take(size).collect();
+        let more = rest.next().is_some();
+        let charge = self
+            .budget_of(context)
+            .charge(page.iter().map(bytes).sum())?;
+        if page.is_empty() {
+            return Ok(KeyPage::new(Vec::new(), more, binding, charge));
         }
         let current = self.run_query(context, TableQuery).await?.value;
         let report = |table| self.report_of(context, table, &current);
-        Ok(offload(|| tables.into_iter().map(report).collect()))
+        let reports = offload(|| page.into_iter().map(report).collect());
+        Ok(KeyPage::new(reports, more, binding, charge))
     }
 
     /// The declared table of an owner; of [`Owner::unmanaged`] the services that no table declares.
@@ -189,6 +216,19 @@ fn declared(entry: &ServiceEntry) -> TargetService {
         config: entry.service.config,
         servers: servers.collect(),
         origin: 0,
+    }
+}
+
+/// What a table in a list occupies, and its encoded form, about.
+fn bytes(table: &Arc<DeclaredTable>) -> usize {
+    size_of::<TableReport>() + USUAL_OVERVIEW + table.state.lost.len() * USUAL_ID
+}
+
+impl Keyed for TableReport {
+    type Key = Owner;
+
+    fn key(&self) -> Owner {
+        self.table.owner.clone()
     }
 }
 

@@ -10,7 +10,7 @@ mod registry;
 mod run;
 mod touched;
 
-pub use list::{TableReport, TableStatus};
+pub use list::{ListTables, TableReport, TableStatus};
 pub use options::ApplyOptions;
 pub use recovery::{Interrupted, RestoreOnStart};
 pub use registry::{DeclaredTable, LastApply, TableState};

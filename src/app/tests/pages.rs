@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use super::*;
+use super::{tables::apply, *};
 use crate::executor::TableQuery;
 
 /// A kernel with five services.
@@ -211,4 +211,52 @@ async fn principals_share_no_page() {
         let next = app.list_services(context, next).await.unwrap().value;
         assert_eq!(next.len(), 2);
     }
+}
+
+#[tokio::test]
+async fn tables_are_listed_in_pages() {
+    let (_, app) = setup();
+    for name in ["a", "b", "c"] {
+        apply(&app, name, json!([])).await;
+    }
+    let mut list = ListTables {
+        page_size: Some(2),
+        page_token: None,
+    };
+    let mut names = Vec::new();
+    for (len, has_next) in [(2, true), (1, false)] {
+        let page = app.declared_tables(context(), &list).await.unwrap();
+        assert_eq!(page.entries.len(), len);
+        let owners = page
+            .entries
+            .iter()
+            .map(|report| report.table.owner.to_string());
+        names.extend(owners);
+        list.page_token = page.next_page_token();
+        assert_eq!(list.page_token.is_some(), has_next);
+        // A table that appears before the next page moves nothing.
+        apply(&app, "a2", json!([])).await;
+    }
+    assert_eq!(names, ["a", "b", "c"]);
+    // A response that is too small for the page ends before.
+    let all = ListTables::default();
+    let page = app.declared_tables(context(), &all).await.unwrap().cut(1);
+    list.page_token = page.next_page_token();
+    let next = app.declared_tables(context(), &list).await.unwrap();
+    assert_eq!(next.entries[0].table.owner.as_str(), "a2");
+    // The token of another principal, or of another list, is none of this one.
+    let viewer = RequestContext {
+        principal: principal("v", Role::Viewer),
+        ..context().clone()
+    };
+    let refused = app.declared_tables(&viewer, &list).await.unwrap_err();
+    assert_eq!(fields(&refused), ["page_token"]);
+    let holds = ListHolds {
+        page_token: list.page_token,
+        ..ListHolds::default()
+    };
+    assert_eq!(
+        fields(&app.list_drains(context(), &holds).unwrap_err()),
+        ["page_token"]
+    );
 }

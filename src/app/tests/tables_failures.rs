@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    tables::{OTHER, all, apply, apply_with, operations, owner, service, sorted},
+    tables::{OTHER, all, apply, apply_with, listed, operations, owner, service, sorted},
     *,
 };
 use crate::store::{Store, StoreOptions};
@@ -306,7 +306,7 @@ proptest! {
                     Interrupted::Undo => before.clone(),
                 };
                 prop_assert_eq!(sorted(&kernel), expected, "{:?} {:?}", mode, operations(&report));
-                let status = app.declared_tables(context()).await.unwrap();
+                let status = listed(&app, context()).await;
                 prop_assert!(status.iter().all(|report| report.status == TableStatus::InSync));
             }
             Ok(())

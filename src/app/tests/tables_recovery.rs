@@ -1,7 +1,7 @@
 //! Declared tables: what the start of the daemon makes of applies that its end has interrupted.
 
 use super::{
-    tables::{OTHER, all, apply, apply_with, owner, service, sorted},
+    tables::{OTHER, all, apply, apply_with, listed, owner, service, sorted},
     tables_failures::restarted,
     *,
 };
@@ -11,7 +11,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The states of the declared tables by owner.
 async fn states(app: &App) -> Vec<(String, TableStatus)> {
-    let tables = app.declared_tables(context()).await.unwrap();
+    let tables = listed(app, context()).await;
     let state = |report: TableReport| (report.table.owner.to_string(), report.status);
     tables.into_iter().map(state).collect()
 }

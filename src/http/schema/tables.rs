@@ -49,8 +49,15 @@ pub(super) fn table() -> RefOr<Schema> {
 
 pub(super) fn list() -> RefOr<Schema> {
     response(
-        "The declared tables.",
-        vec![always("tables", list_of("TableOverview"), "By owner.")],
+        "A page of the declared tables.",
+        vec![
+            always("tables", list_of("TableOverview"), "By owner."),
+            optional(
+                "next_page_token",
+                text(),
+                "Value of `page_token` for the next page. Absent on the last page.",
+            ),
+        ],
     )
 }
 

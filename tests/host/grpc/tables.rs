@@ -379,7 +379,7 @@ async fn drift_is_what_other_programs_changed() {
         operations(&report),
         [format!("create_server {WEB} {ONE} planned")]
     );
-    let list = daemon.client.list_tables(pb::ListTablesRequest {});
+    let list = daemon.client.list_tables(pb::ListTablesRequest::default());
     let tables = list.await.unwrap().into_inner().tables;
     assert_eq!(tables.len(), 1);
     assert_eq!(
@@ -535,4 +535,30 @@ async fn services_have_owners_and_are_filtered_by_them() {
         "INVALID_ARGUMENT",
         &["owner"],
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_are_listed_in_pages() {
+    let mut daemon = start_daemon().await;
+    for owner in ["a", "b"] {
+        let options = pb::ApplyTableOptions {
+            owner: owner.to_owned(),
+            ..options()
+        };
+        apply(&mut daemon, options, Vec::new()).await.unwrap();
+    }
+    let mut request = pb::ListTablesRequest {
+        page_size: Some(1),
+        ..pb::ListTablesRequest::default()
+    };
+    for (owner, is_last) in [("a", false), ("b", true)] {
+        let page = daemon.client.list_tables(request.clone()).await.unwrap();
+        let page = page.into_inner();
+        assert_eq!(
+            (page.tables.len(), page.tables[0].owner.as_str()),
+            (1, owner)
+        );
+        assert_eq!(page.next_page_token.is_empty(), is_last);
+        request.page_token = page.next_page_token;
+    }
 }

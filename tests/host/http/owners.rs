@@ -105,3 +105,34 @@ async fn what_no_table_declares_is_a_table_that_cannot_be_written() {
     let table = daemon.get("/v1/tables/_unmanaged").await.expect(200).json();
     assert_eq!(table["services"], json!([]));
 }
+
+#[tokio::test]
+async fn tables_are_listed_in_pages() {
+    let daemon = Daemon::start().await;
+    for owner in ["a", "b"] {
+        let empty = r#"{"services":[]}"#;
+        daemon
+            .put(&format!("/v1/tables/{owner}"), empty)
+            .await
+            .expect(200);
+    }
+    let first = daemon
+        .get("/v1/tables?page_size=1")
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(
+        (&first["tables"][0]["owner"], &first["tables"][1]),
+        (&json!("a"), &Value::Null)
+    );
+    let token = first["next_page_token"].as_str().unwrap();
+    let path = format!("/v1/tables?page_size=1&page_token={token}");
+    let second = daemon.get(&path).await.expect(200).json();
+    assert_eq!(second["tables"][0]["owner"], "b");
+    assert_eq!(second.get("next_page_token"), None);
+    let refused = daemon.get("/v1/tables?page_token=x").await;
+    assert_eq!(
+        refused.problem(400, "INVALID_ARGUMENT")["errors"][0]["field"],
+        "page_token"
+    );
+}
