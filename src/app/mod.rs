@@ -66,11 +66,11 @@ pub use paging::{KeyPage, Keyed, Order, OrderBy};
 pub use restore::{RestoreEvent, RestoreStream, RestoreSummary, executed};
 pub use rules::{RestoreMode, RestoreOptions};
 pub use rules_text::RulesText;
-pub use services::service_key;
+pub use services::{Cleared, service_key};
 pub use stats::{StatsReport, StatsRequest, TopServer, TopService};
 pub use tables::{
-    ApplyOptions, DeclaredTable, Interrupted, LastApply, ListTables, RestoreOnStart, TableReport,
-    TableState, TableStatus,
+    ApplyOptions, Conflict, DeclaredTable, Interrupted, LastApply, ListTables, RestoreOnStart,
+    TableReport, TableState, TableStatus,
 };
 pub use types::{Answer, Guard, Written};
 pub use watch::{WatchMessage, WatchRequest, WatchStream};
@@ -143,13 +143,19 @@ impl App {
     /// The use cases over an executor, with this audit trail and a store in memory.
     pub fn with_audit(executor: Executor, options: AppOptions, audit: AuditLog) -> Self {
         let hold_registry = Arc::new(HoldRegistry::empty(executor.holds));
+        let tables = Arc::new(Registry::empty(executor.kept.clone()));
         Self {
             reader: executor.reader,
-            write_path: WritePath::new(executor.writer, audit, hold_registry.clone()),
+            write_path: WritePath::new(
+                executor.writer,
+                audit,
+                hold_registry.clone(),
+                tables.clone(),
+            ),
             pages: Arc::default(),
             audit_queries: Arc::new(Semaphore::new(MAX_AUDIT_QUERIES)),
             budget: executor.budget,
-            tables: Arc::new(Registry::empty(executor.kept.clone())),
+            tables,
             hold_registry,
             kept: executor.kept,
             idempotency: Arc::default(),
@@ -163,10 +169,13 @@ impl App {
         let holds = self.hold_registry.holds().clone();
         let hold_registry = Arc::new(HoldRegistry::load(holds, store.clone())?);
         let max_keys = self.options.max_idempotency_keys;
+        let tables = Arc::new(Registry::load(store.clone(), self.kept.clone())?);
         Ok(Self {
-            idempotency: Arc::new(IdempotencyKeys::load(store.clone(), max_keys)?),
-            tables: Arc::new(Registry::load(store, self.kept.clone())?),
-            write_path: self.write_path.with_holds(hold_registry.clone()),
+            idempotency: Arc::new(IdempotencyKeys::load(store, max_keys)?),
+            write_path: self
+                .write_path
+                .with_stored(hold_registry.clone(), tables.clone()),
+            tables,
             hold_registry,
             ..self
         })

@@ -2,6 +2,7 @@
 //! a task that does not end with its request.
 
 use std::{
+    collections::BTreeSet,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -15,6 +16,7 @@ use super::{
     App, RequestContext,
     attempt::event,
     rules_text::{Command, RulesText},
+    tables::refuse_protected,
     write::TableLock,
 };
 use crate::{
@@ -22,7 +24,7 @@ use crate::{
     budget::Charged,
     executor::{CommandList, CommandResult, Table, TableQuery},
     ipvsadm,
-    model::{Change, DiffCounts, Error, Op, Progress, Reason, TargetService, diff},
+    model::{Change, DiffCounts, Error, Op, Owner, Progress, Reason, TargetService, diff},
 };
 
 /// The progress of a restore.
@@ -49,7 +51,7 @@ pub enum RestoreEvent {
 }
 
 /// The outcome of a restore.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestoreSummary {
     /// Commands of the text; of a replacement, those of the difference.
     pub commands: usize,
@@ -59,6 +61,8 @@ pub struct RestoreSummary {
     pub refused: usize,
     /// The difference, for a replacement.
     pub difference: Option<DiffCounts>,
+    /// The owners of tables under repair that are only reported from now on, because the table was cleared.
+    pub reconcile_suspended: BTreeSet<Owner>,
 }
 
 /// Events of a restore. Dropping the stream does not end the restore.
@@ -153,10 +157,13 @@ impl Restore {
             logged: false,
         };
         app.background_work().spawn(async move {
+            let repaired = restore.app.tables.repairing_owners();
             let end = restore.run(work).await;
+            restore.summary.reconcile_suspended =
+                &repaired - &restore.app.tables.repairing_owners();
             drop(lock);
             restore.log(end.as_ref().err());
-            let last = end.map(|()| RestoreEvent::End(restore.summary));
+            let last = end.map(|()| RestoreEvent::End(restore.summary.clone()));
             restore.send(last).await;
         });
         RestoreStream { events }
@@ -195,6 +202,9 @@ impl Restore {
             self.summary.difference.get_or_insert(difference.counts);
             let make = commands(difference.make);
             let remove = commands(difference.remove);
+            let protected = self.app.tables.protected();
+            let ops = make.iter().chain(&remove).map(|command| &command.op);
+            refuse_protected(&protected, ops).map_err(|error| self.interrupted(error))?;
             self.total = self.executed + make.len() + remove.len();
             self.summary.commands = self.total;
             self.repeats = attempt < MAX_DIFFERENCES;
@@ -302,7 +312,7 @@ impl Restore {
             commands,
             done,
             refused,
-            difference: _,
+            ..
         } = self.summary;
         let unknown_lines = self.unknown_lines.clone();
         let unknown = match unknown_lines.as_slice() {
@@ -346,7 +356,7 @@ impl Restore {
             commands,
             done,
             refused,
-            difference: _,
+            ..
         } = self.summary;
         let principal = &self.context.principal;
         let dry_run = self.context.dry_run;
@@ -374,6 +384,7 @@ impl Restore {
             done,
             refused,
             difference,
+            ..
         } = self.summary;
         let reason = error.map(|error| error.reason).or(self.refusal);
         let is_refused = self.executed == 0 && Outcome::of(reason).is_refusal();

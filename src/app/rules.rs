@@ -7,6 +7,7 @@ use super::{
     info::ipvs_version,
     restore::{FIRST_CHUNK, Restore, RestoreStream, Work},
     rules_text::{Checked, Command, RulesText, yield_sometimes},
+    tables::{Claims, refuse_protected},
 };
 use crate::{
     executor::{CommandList, InfoQuery, TableQuery},
@@ -88,7 +89,8 @@ impl App {
         options: RestoreOptions,
     ) -> Result<RestoreStream, Error> {
         let RestoreOptions { mode, stop } = options;
-        let decision = may_restore(context, &text, mode).await;
+        let protected = self.tables.protected();
+        let decision = may_restore(context, &protected, &text, mode).await;
         let name = match mode {
             RestoreMode::Replace => "replace_rules",
             RestoreMode::Execute | RestoreMode::Clear => "restore_rules",
@@ -148,9 +150,11 @@ impl App {
 }
 
 /// Decides about rules: about those that make the whole table by a verb of their own, about others by all
-/// of their commands. What the edits of a short text change is decided in the executor.
+/// of their commands, of which none may be about a service that only applies change. What the edits of a
+/// short text change is decided in the executor.
 async fn may_restore(
     context: &RequestContext,
+    protected: &Claims,
     text: &RulesText,
     mode: RestoreMode,
 ) -> Result<(), Error> {
@@ -158,6 +162,7 @@ async fn may_restore(
     if mode != RestoreMode::Execute {
         return principal.may(Verb::RestoreRules, None, dry_run);
     }
+    refuse_protected(protected, text.commands().map(|command| command.op))?;
     if principal.may_everything() {
         return Ok(());
     }

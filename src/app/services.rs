@@ -1,7 +1,7 @@
 //! Virtual services.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     sync::Arc,
 };
 
@@ -13,11 +13,20 @@ use crate::{
     },
     identity::Verb,
     model::{
-        Change, Diff, Errno, Error, Etag, Include, Op, Reason, Server, ServerDraft, ServiceConfig,
-        ServiceDraft, ServiceEntry, ServiceKey, TargetServer, TargetService, Violation, both,
-        diff_service,
+        Change, Diff, Errno, Error, Etag, Include, Op, Owner, Reason, Server, ServerDraft,
+        ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey, TargetServer, TargetService,
+        Violation, both, diff_service,
     },
 };
+
+/// What a clear of the kernel's table did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cleared {
+    /// Number of services that were deleted.
+    pub deleted: u64,
+    /// The owners of tables under repair that are only reported from now on.
+    pub reconcile_suspended: BTreeSet<Owner>,
+}
 
 /// A service as it is read: `None` if it does not exist.
 type Found = Option<Arc<ServiceEntry>>;
@@ -190,7 +199,7 @@ impl App {
         &self,
         context: &RequestContext,
         confirm: Option<u64>,
-    ) -> Result<u64, Error> {
+    ) -> Result<Cleared, Error> {
         let confirm = confirm.ok_or_else(|| {
             Error::invalid(
                 "confirm",
@@ -207,8 +216,12 @@ impl App {
             Ok(Plan::of((count > 0).then(|| Op::Clear.into())))
         };
         let transaction = Transaction::new(ServicesQuery, plan, Nothing).named("clear");
+        let repaired = self.tables.repairing_owners();
         self.write_locked(context, Verb::Clear, transaction).await?;
-        Ok(confirm)
+        Ok(Cleared {
+            deleted: confirm,
+            reconcile_suspended: &repaired - &self.tables.repairing_owners(),
+        })
     }
 
     /// Resets the counters of one service and its servers, or of all services and the totals

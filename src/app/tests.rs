@@ -20,6 +20,7 @@ mod list;
 mod pages;
 mod panics;
 mod parts;
+mod reconcile;
 mod replace;
 mod restores;
 mod servers;

@@ -15,6 +15,7 @@ use super::{
     RequestContext, RequestSpan,
     attempt::{Attempt, common, event_of},
     holds::HoldRegistry,
+    tables::{Claims, Registry, refuse_protected},
 };
 use crate::{
     audit::AuditLog,
@@ -31,6 +32,7 @@ pub(super) struct WritePath {
     audit: AuditLog,
     work: BackgroundWork,
     holds: Arc<HoldRegistry>,
+    tables: Arc<Registry>,
     /// See [`WritePath::lock_table`].
     table: Arc<Mutex<()>>,
 }
@@ -63,19 +65,29 @@ const MARGIN: Duration = Duration::from_millis(100);
 // === impl WritePath ===
 
 impl WritePath {
-    pub(super) fn new(writer: Writer, audit: AuditLog, holds: Arc<HoldRegistry>) -> Self {
+    pub(super) fn new(
+        writer: Writer,
+        audit: AuditLog,
+        holds: Arc<HoldRegistry>,
+        tables: Arc<Registry>,
+    ) -> Self {
         Self {
             writer,
             audit,
             work: BackgroundWork::default(),
             holds,
+            tables,
             table: Arc::default(),
         }
     }
 
-    /// The same with these holds.
-    pub(super) fn with_holds(self, holds: Arc<HoldRegistry>) -> Self {
-        Self { holds, ..self }
+    /// The same with these holds and tables.
+    pub(super) fn with_stored(self, holds: Arc<HoldRegistry>, tables: Arc<Registry>) -> Self {
+        Self {
+            holds,
+            tables,
+            ..self
+        }
     }
 
     pub(super) fn audit(&self) -> &AuditLog {
@@ -186,8 +198,11 @@ impl WritePath {
         verb: Option<Verb>,
         write: W,
     ) -> Result<W::Outcome, Error> {
-        self.run_if(context, write, |write| authorise(context, verb, write))
-            .await
+        let protected = self.tables.protected();
+        self.run_if(context, write, |write| {
+            authorise(context, verb, protected, write)
+        })
+        .await
     }
 
     /// Executes operations of a change that was decided about as a whole. As [`run`](Self::run).
@@ -228,7 +243,13 @@ impl WritePath {
                 let outcome = self.writer.write_as(write, context.deadline, mode).await;
                 // A change of a weight that is held is not durable before it is stored.
                 let stored = self.holds.persist().await;
-                outcome.and_then(|outcome| stored.map(|()| outcome))
+                let has_cleared = |outcome| W::ops(outcome).any(|op| *op == Op::Clear);
+                let clears = outcome.as_ref().is_ok_and(has_cleared) && !context.dry_run;
+                let suspended = match clears {
+                    true => self.tables.suspend_repairs().await,
+                    false => Ok(()),
+                };
+                outcome.and_then(|outcome| stored.and(suspended).map(|()| outcome))
             }
             Err(refusal) => Err(refusal),
         };
@@ -349,11 +370,22 @@ fn panicked() -> Error {
 
 /// The one decision about writes: whether the principal may request the change, and then, from inside
 /// the executor, whether it may execute what the change was planned to be.
-fn authorise<W: Write>(context: &RequestContext, verb: Option<Verb>, write: W) -> Result<W, Error> {
+fn authorise<W: Write>(
+    context: &RequestContext,
+    verb: Option<Verb>,
+    protected: Arc<Claims>,
+    write: W,
+) -> Result<W, Error> {
     let RequestContext {
         principal, dry_run, ..
     } = context;
     let dry_run = *dry_run;
+    let write = match protected.is_empty() || principal.is_system() {
+        true => write,
+        false => write.checked(Box::new(move |operations| {
+            refuse_protected(&protected, operations.map(|(op, _)| op))
+        }))?,
+    };
     if principal.may_everything() {
         return Ok(write);
     }

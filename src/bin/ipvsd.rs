@@ -142,7 +142,7 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
     outcome
 }
 
-/// Recovers the declared tables.
+/// Recovers the declared tables, and keeps those that ask for it as they are declared.
 fn recover(app: App, config: &Config) -> impl Future<Output = ()> + use<> {
     let (tables, timeout) = (config.tables, config.limits.request_timeout);
     async move {
@@ -150,6 +150,7 @@ fn recover(app: App, config: &Config) -> impl Future<Output = ()> + use<> {
         app.resume_holds();
         let recovery = app.recover_tables(tables.interrupted, tables.restore_on_start, timeout);
         recovery.await;
+        app.reconcile_tables(timeout).await;
     }
 }
 

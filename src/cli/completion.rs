@@ -92,6 +92,7 @@ pub(super) fn grammar(words: &[OsString]) -> clap::Command {
         .mut_subcommand("tables", |tables| {
             tables
                 .mut_subcommand("show", |show| with(show, "owner", owners, words))
+                .mut_subcommand("set", |set| with(set, "owner", owners, words))
                 .mut_subcommand("delete", |delete| with(delete, "owner", owners, words))
         })
         .mut_subcommand("drain", |drain| {

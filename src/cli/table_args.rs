@@ -9,7 +9,7 @@ use clap::{
 
 use crate::{
     client::EntityTag,
-    model::{Adopt, Deletions, OnFailure, Owner},
+    model::{Adopt, Deletions, OnFailure, Owner, Reconcile},
 };
 
 #[derive(clap::Args, Clone, Debug)]
@@ -89,8 +89,25 @@ pub(super) enum TablesCommand {
         #[arg(value_parser = Owner::of_read)]
         owner: Owner,
     },
+    /// Change how a declared table is kept
+    Set(SetTableArgs),
     /// Delete a declared table, and its services in the kernel
     Delete(DeleteTableArgs),
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct SetTableArgs {
+    /// Owner of the table
+    pub owner: Owner,
+    /// If the kernel has something else than is declared: do nothing, log it, or repair it
+    #[arg(long, value_name = "WHAT", value_parser = words(&Reconcile::WORDS))]
+    pub reconcile: Option<Reconcile>,
+    /// Whether servers that exist keep their weight
+    #[arg(long, value_name = "BOOL")]
+    pub keep_weights: Option<bool>,
+    /// etag of the table, as tables show prints it
+    #[arg(long, value_name = "ETAG")]
+    pub if_match: Option<EntityTag>,
 }
 
 #[derive(clap::Args, Clone, Debug)]

@@ -9,15 +9,16 @@ use super::{
     outcome::{self, idempotent},
     output::{Stdout, write_json, write_table},
     plan,
-    table_args::{ApplyArgs, BatchArgs, DeleteTableArgs, DiffArgs, Limits},
+    table_args::{ApplyArgs, BatchArgs, DeleteTableArgs, DiffArgs, Limits, SetTableArgs},
     table_file::TableFile,
     target::Target,
 };
 use crate::{
     client::{
         Applied, ApplyOptions, Client, ClientError, DeleteOptions, Precondition, TableOverview,
+        TableSettingsSpec, WriteOptions,
     },
-    model::Owner,
+    model::{Owner, Reconcile},
 };
 
 /// Exit code of a plan that changes something.
@@ -103,6 +104,41 @@ pub(super) fn diff(args: DiffArgs, options: &Options, out: &mut Stdout) -> Resul
     report(drift, &target, &check(&owner), options, out)
 }
 
+/// Changes how a declared table is kept; returns the exit code.
+pub(super) fn set(args: SetTableArgs, options: &Options, out: &mut Stdout) -> Result<u8, CliError> {
+    options.reject_all()?;
+    let SetTableArgs {
+        owner,
+        reconcile,
+        keep_weights,
+        if_match,
+    } = args;
+    let settings = TableSettingsSpec {
+        reconcile,
+        keep_weights,
+    };
+    let write_options = WriteOptions {
+        precondition: Precondition::from(if_match),
+        ..WriteOptions::default()
+    };
+    let target = Target::select(options)?;
+    let set = || {
+        let client = &target.client;
+        client.update_table_json(&owner, &settings, &write_options)
+    };
+    let updated = idempotent(set)
+        .map_err(|error| outcome::explain_with(error.into(), &target, &check(&owner)));
+    let json = updated?;
+    match options.format {
+        Format::Table => {
+            let table: TableOverview = serde_json::from_slice(&json)?;
+            write_table(out, &HEADINGS, &[row(table)])?;
+        }
+        format => write_json(out, format, &json)?,
+    }
+    Ok(0)
+}
+
 /// Deletes a declared table; returns the exit code.
 pub(super) fn delete(
     args: DeleteTableArgs,
@@ -164,36 +200,41 @@ fn report(
     }
 }
 
+const HEADINGS: [&str; 8] = [
+    "OWNER",
+    "GENERATION",
+    "STATE",
+    "RECONCILE",
+    "SERVICES",
+    "SERVERS",
+    "LAST OUTCOME",
+    "LAST APPLY",
+];
+
+fn row(table: TableOverview) -> Vec<String> {
+    let (outcome, time) = match table.status.last_apply {
+        Some(last) => (last.outcome, last.end_time),
+        None => Default::default(),
+    };
+    let reconcile = table.settings.reconcile;
+    vec![
+        table.owner,
+        table.generation.to_string(),
+        table.status.state,
+        reconcile.map_or("", Reconcile::as_str).to_owned(),
+        table.service_count.to_string(),
+        table.server_count.to_string(),
+        outcome,
+        time,
+    ]
+}
+
 /// Lists the declared tables.
 pub(super) fn list(client: &Client, format: Format, out: &mut dyn Write) -> Result<(), CliError> {
-    const HEADINGS: [&str; 7] = [
-        "OWNER",
-        "GENERATION",
-        "STATE",
-        "SERVICES",
-        "SERVERS",
-        "LAST OUTCOME",
-        "LAST APPLY",
-    ];
     if format != Format::Table {
         let (_, json) = client.get::<TableList>("/v1/tables")?;
         return write_json(out, format, &json);
     }
-    let row = |table: TableOverview| {
-        let (outcome, time) = match table.status.last_apply {
-            Some(last) => (last.outcome, last.end_time),
-            None => Default::default(),
-        };
-        vec![
-            table.owner,
-            table.generation.to_string(),
-            table.status.state,
-            table.service_count.to_string(),
-            table.server_count.to_string(),
-            outcome,
-            time,
-        ]
-    };
     let rows: Vec<_> = client.tables()?.into_iter().map(row).collect();
     Ok(write_table(out, &HEADINGS, &rows)?)
 }

@@ -93,7 +93,7 @@ pub use self::{
     },
     tables::{
         Applied, ApplyOptions, ApplySummary, DeclaredTable, LastApply, OperationError,
-        TableOperation, TableOverview, TableSpec, TableStatus,
+        TableConflict, TableOperation, TableOverview, TableSettingsSpec, TableSpec, TableStatus,
     },
     token::{Token, TokenError},
     trust::{CertificateFault, ClientCertificateFault, Time, Untrusted},

@@ -8,16 +8,29 @@ use super::{
     etag::EntityTag,
     read::Resource,
     spec::ServiceSpec,
-    write::{DeleteOptions, Precondition},
+    write::{DeleteOptions, Precondition, WriteOptions},
 };
-use crate::model::{Adopt, Deletions, OnFailure, Owner, ServerKey, ServiceEntry, ServiceKey};
+use crate::model::{
+    Adopt, Deletions, OnFailure, Owner, Reconcile, ServerKey, ServiceEntry, ServiceKey,
+};
 
 /// What an owner declares.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TableSpec {
     /// All services of the owner. Each needs its servers: [`ServiceSpec::servers`] is `Some`.
     pub services: Vec<ServiceSpec>,
-    /// Whether servers that exist keep their weight. `None`: as declared before, at first false.
+    /// How it is kept.
+    #[serde(flatten)]
+    pub settings: TableSettingsSpec,
+}
+
+/// How a declared table is kept. `None`: as declared before, at first the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableSettingsSpec {
+    /// What the daemon does about drift. Default `off`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconcile: Option<Reconcile>,
+    /// Whether servers that exist keep their weight. Default false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_weights: Option<bool>,
 }
@@ -135,6 +148,9 @@ pub struct TableOverview {
     pub service_count: u64,
     /// Number of their servers.
     pub server_count: u64,
+    /// How it is kept.
+    #[serde(flatten)]
+    pub settings: TableSettingsSpec,
     /// Entity tag of the declaration.
     #[serde(default, deserialize_with = "etag")]
     pub etag: Option<EntityTag>,
@@ -152,6 +168,22 @@ pub struct TableStatus {
     /// Declared services that another owner has taken over.
     #[serde(default)]
     pub lost: Vec<ServiceKey>,
+    /// What other programs keep changing, if it is under repair.
+    #[serde(default)]
+    pub conflicts: Vec<TableConflict>,
+}
+
+/// A service or server of a table under repair that another program keeps changing.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TableConflict {
+    /// The service.
+    pub service: ServiceKey,
+    /// The server; `None` for the service itself.
+    pub server: Option<ServerKey>,
+    /// Repairs one after the other.
+    pub repairs: u32,
+    /// When it may be repaired again, in RFC 3339.
+    pub next_repair_time: String,
 }
 
 /// The last apply of a table.
@@ -176,7 +208,8 @@ struct TablesJson {
 #[derive(Debug, Deserialize)]
 struct TableJson {
     generation: u64,
-    keep_weights: bool,
+    #[serde(flatten)]
+    settings: TableSettingsSpec,
     #[serde(deserialize_with = "super::json::entries")]
     services: Vec<ServiceEntry>,
     status: TableStatus,
@@ -206,14 +239,14 @@ impl From<TableJson> for DeclaredTable {
     fn from(json: TableJson) -> Self {
         let TableJson {
             generation,
-            keep_weights,
+            settings,
             services,
             status,
         } = json;
         Self {
             spec: TableSpec {
                 services: services.iter().map(ServiceSpec::from).collect(),
-                keep_weights: Some(keep_weights),
+                settings,
             },
             generation,
             status,
@@ -279,6 +312,31 @@ impl Client {
     pub fn table(&self, owner: &Owner) -> Result<Resource<DeclaredTable>, ClientError> {
         let table = self.resource::<TableJson>(&table_path(owner))?;
         Ok(table.map(DeclaredTable::from))
+    }
+
+    /// Changes how the declared table of an owner is kept.
+    pub fn update_table(
+        &self,
+        owner: &Owner,
+        settings: &TableSettingsSpec,
+        options: &WriteOptions,
+    ) -> Result<TableOverview, ClientError> {
+        let json = self.update_table_json(owner, settings, options)?;
+        Ok(serde_json::from_slice(&json)?)
+    }
+
+    /// As [`Self::update_table`], with the result as JSON.
+    pub fn update_table_json(
+        &self,
+        owner: &Owner,
+        settings: &TableSettingsSpec,
+        options: &WriteOptions,
+    ) -> Result<Vec<u8>, ClientError> {
+        let body = serde_json::to_vec(settings)?;
+        let (path, body) = (table_path(owner), Some((JSON, body.as_slice())));
+        let (json, _) =
+            self.send_write("PATCH", path, body, options.dry_run, &options.precondition)?;
+        Ok(json)
     }
 
     /// Plans what would make the services of an owner what is declared. Returns the daemon's JSON, too.

@@ -279,6 +279,13 @@ impl IpvsService for Api {
         self.unary(request, tables::list).await
     }
 
+    async fn update_table(
+        &self,
+        request: Request<pb::UpdateTableRequest>,
+    ) -> Reply<pb::UpdateTableResponse> {
+        self.unary(request, tables::update).await
+    }
+
     async fn delete_table(
         &self,
         request: Request<pb::DeleteTableRequest>,

@@ -212,7 +212,7 @@ writes! {
     ZeroCountersRequest RestoreRulesRequest
     SetTimeoutsRequest UpdateSettingsRequest
     StartSyncDaemonRequest StopSyncDaemonRequest
-    DeleteTableRequest ApplyBatchRequest
+    UpdateTableRequest DeleteTableRequest ApplyBatchRequest
     CreateDrainRequest DeleteDrainRequest CreateRampRequest DeleteRampRequest
 }
 

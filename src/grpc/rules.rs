@@ -157,12 +157,15 @@ impl From<RestoreEvent> for pb::restore_rules_response::Event {
                     done,
                     refused,
                     difference,
+                    reconcile_suspended,
                 } = summary;
+                let suspended = reconcile_suspended.iter();
                 Self::End(pb::RestoreSummary {
                     commands: count(commands),
                     done: count(done),
                     refused: count(refused),
                     difference: difference.map(pb::RestoreDifference::from),
+                    reconcile_suspended: suspended.map(ToString::to_string).collect(),
                 })
             }
         }

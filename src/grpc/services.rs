@@ -144,9 +144,11 @@ pub(super) async fn clear(
         dry_run: _,
     } = request;
     let confirm = confirm.map(u64::from);
-    let deleted = api.app.clear_services(&context, confirm).await?;
+    let cleared = api.app.clear_services(&context, confirm).await?;
+    let suspended = cleared.reconcile_suspended.iter();
     Ok(pb::ClearServicesResponse {
-        deleted: count(deleted),
+        deleted: count(cleared.deleted),
+        reconcile_suspended: suspended.map(ToString::to_string).collect(),
     })
 }
 

@@ -5,7 +5,7 @@ use super::{
     server_message, service_message,
 };
 use crate::{
-    app::{DeclaredTable, LastApply, TableReport},
+    app::{Conflict, DeclaredTable, LastApply, TableReport},
     model::{ServiceView, TargetService},
     proto::v1 as pb,
 };
@@ -29,7 +29,8 @@ pub(super) fn table(report: &TableReport) -> pb::Table {
     pb::Table {
         owner: owner.to_string(),
         generation: state.generation,
-        keep_weights: state.keep_weights,
+        keep_weights: state.settings.keep_weights,
+        reconcile: state.settings.reconcile.as_str().to_owned(),
         service_count: count(services.len()),
         server_count: count(report.table.server_count()),
         etag: etag.to_string(),
@@ -37,6 +38,11 @@ pub(super) fn table(report: &TableReport) -> pb::Table {
             state: report.status.as_str().to_owned(),
             last_apply: state.last_apply.as_ref().map(pb::LastApply::from),
             lost: state.lost.iter().map(ToString::to_string).collect(),
+            conflicts: report
+                .conflicts
+                .iter()
+                .map(pb::TableConflict::from)
+                .collect(),
         }),
     }
 }
@@ -50,6 +56,19 @@ pub(super) fn service(target: &TargetService) -> pb::Service {
     pb::Service {
         servers: servers.collect(),
         ..service_message::without_servers(&ServiceView::of_config(target.key, &target.config))
+    }
+}
+
+// === pb::TableConflict ===
+
+impl From<&Conflict> for pb::TableConflict {
+    fn from(conflict: &Conflict) -> Self {
+        Self {
+            service: conflict.service.to_string(),
+            server: conflict.server.map(|server| server.to_string()),
+            repairs: conflict.repairs,
+            next_repair_time: Some(timestamp(conflict.next_time)),
+        }
     }
 }
 

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     app::{ApplyOptions, ApplyReport, Guard, ListTables, RequestContext, TableReport},
     model::{
-        Adopt, Deletions, Error, Etag, EtagScope, Mask, OnFailure, Owner, Reason, ServiceDraft,
-        ServiceKey, TableDraft,
+        Adopt, Deletions, Error, Etag, EtagScope, Mask, OnFailure, Owner, Reason, Reconcile,
+        ServiceDraft, ServiceKey, TableDraft,
     },
     proto::v1::{self as pb, apply_table_request::Part as RequestPart, get_table_response::Part},
 };
@@ -64,6 +64,28 @@ pub(super) async fn list(
     })
 }
 
+pub(super) async fn update(
+    api: Api,
+    request: pb::UpdateTableRequest,
+    context: RequestContext,
+) -> Result<pb::UpdateTableResponse, Error> {
+    let pb::UpdateTableRequest {
+        owner,
+        reconcile,
+        keep_weights,
+        etag,
+        dry_run: _,
+    } = request;
+    let mut draft = TableDraft::default();
+    draft.reconcile = word(reconcile, "reconcile", &Reconcile::WORDS)?;
+    draft.keep_weights = keep_weights;
+    let (owner, guard) = (owner.parse()?, Guard::of_field(&etag)?);
+    let report = api.app.update_table(&context, owner, draft, guard).await?;
+    Ok(pb::UpdateTableResponse {
+        table: Some(table_message::table(&report)),
+    })
+}
+
 /// The first message is small, and each other one has a part of the services, which is made as the client
 /// consumes the stream.
 pub(super) async fn get(
@@ -105,10 +127,8 @@ async fn apply_pieces(
 ) -> Result<Option<ApplyReport>, Error> {
     let (options, services) = read(request, api.options.max_rules_bytes).await?;
     let context = with_fields(context, &options)?;
-    let (owner, keep_weights, options) = parsed(options)?;
-    let mut draft = TableDraft::default();
+    let (owner, mut draft, options) = parsed(options)?;
     draft.services = services;
-    draft.keep_weights = keep_weights;
     let report = api.app.apply_table(&context, owner, draft, options).await?;
     Ok(Some(report))
 }
@@ -175,7 +195,7 @@ fn draft(service: pb::Service) -> ServiceDraft {
     draft
 }
 
-fn parsed(options: pb::ApplyTableOptions) -> Result<(Owner, Option<bool>, ApplyOptions), Error> {
+fn parsed(options: pb::ApplyTableOptions) -> Result<(Owner, TableDraft, ApplyOptions), Error> {
     let pb::ApplyTableOptions {
         owner,
         keep_weights,
@@ -186,6 +206,7 @@ fn parsed(options: pb::ApplyTableOptions) -> Result<(Owner, Option<bool>, ApplyO
         etag,
         must_not_exist,
         dry_run: _,
+        reconcile,
     } = options;
     let guard = match (must_not_exist, etag.as_str()) {
         (true, "") => Guard::Absent,
@@ -200,6 +221,11 @@ fn parsed(options: pb::ApplyTableOptions) -> Result<(Owner, Option<bool>, ApplyO
     let max_deletes = max_deletes
         .map(|text| text.parse::<Deletions>())
         .transpose();
+    let mut draft = TableDraft::default();
+    draft.reconcile = fields
+        .take(word(reconcile, "reconcile", &Reconcile::WORDS))
+        .flatten();
+    draft.keep_weights = keep_weights;
     let options = ApplyOptions {
         on_failure: fields
             .take(word(on_failure, "on_failure", &OnFailure::WORDS))
@@ -216,7 +242,7 @@ fn parsed(options: pb::ApplyTableOptions) -> Result<(Owner, Option<bool>, ApplyO
     fields.finish()?;
     // Without one, `finish` returned the error.
     let owner = owner.ok_or_else(|| Error::invalid("owner", "is required"))?;
-    Ok((owner, keep_weights, options))
+    Ok((owner, draft, options))
 }
 
 fn plan(text: &str) -> Result<Option<Etag>, Error> {

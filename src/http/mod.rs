@@ -101,7 +101,7 @@ fn operations() -> OpenApiRouter<Api> {
         routes!(servers::get, servers::put, servers::update, servers::delete),
         routes!(listing::get),
         routes!(tables::list),
-        routes!(tables::get, tables::apply, tables::delete),
+        routes!(tables::get, tables::apply, tables::update, tables::delete),
         routes!(tables::drift),
         routes!(drains::list, drains::create),
         routes!(drains::get, drains::delete),

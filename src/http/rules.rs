@@ -1,5 +1,7 @@
 //! `/v1/rules`: the table as ipvsadm commands.
 
+use std::collections::BTreeSet;
+
 use axum::{
     body::Body,
     extract::{FromRequest, Request, State},
@@ -25,7 +27,7 @@ use crate::{
         RequestContext, RestoreEvent, RestoreMode, RestoreOptions, RestoreStream, RestoreSummary,
         RulesText, executed,
     },
-    model::{DiffCounts, Error, Progress, Reason, Violation},
+    model::{DiffCounts, Error, Owner, Progress, Reason, Violation},
 };
 
 query! {
@@ -58,13 +60,15 @@ query! {
 }
 
 /// The result.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Restored {
     commands: usize,
     done: usize,
     refused: usize,
     #[serde(flatten)]
     difference: Option<Difference>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    reconcile_suspended: BTreeSet<Owner>,
 }
 
 /// The difference that a replacement has found.
@@ -279,7 +283,7 @@ fn refused(mut first: Error, refusals: Vec<Violation>, summary: RestoreSummary) 
         commands,
         done,
         refused,
-        difference: _,
+        ..
     } = summary;
     let counts = executed(commands, done, refused);
     first.detail = format!("{counts}; first error: {}", first.detail);
@@ -346,7 +350,7 @@ impl<'a> Event<'a> {
                 errno: error.errno.map(|errno| errno.to_string()),
                 hint: error.hint.as_deref(),
             },
-            RestoreEvent::End(summary) => Self::End((*summary).into()),
+            RestoreEvent::End(summary) => Self::End(summary.clone().into()),
         }
     }
 }
@@ -360,12 +364,14 @@ impl From<RestoreSummary> for Restored {
             done,
             refused,
             difference,
+            reconcile_suspended,
         } = summary;
         Self {
             commands,
             done,
             refused,
             difference: difference.map(Difference::from),
+            reconcile_suspended,
         }
     }
 }

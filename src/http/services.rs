@@ -1,6 +1,6 @@
 //! `/v1/services`: virtual services.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{extract::State, response::Response};
 use http::StatusCode;
@@ -21,8 +21,8 @@ use super::{
     values::{Address, ListSort, OwnerName, ServiceInclude, ServiceProtocol, kept_filter},
 };
 use crate::{
-    app::{Filter, ListServices, Written},
-    model::{Error, Include, ServiceDraft, ServiceEntry, ServiceView},
+    app::{self, Filter, ListServices, Written},
+    model::{Error, Include, Owner, ServiceDraft, ServiceEntry, ServiceView},
 };
 
 query! {
@@ -65,8 +65,10 @@ query! {
 
 /// The response to a deletion of all services.
 #[derive(Serialize)]
-struct Cleared {
+struct Cleared<'a> {
     deleted: u64,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    reconcile_suspended: &'a BTreeSet<Owner>,
 }
 
 impl From<ListServicesQuery> for ListServices {
@@ -317,8 +319,15 @@ pub(super) async fn clear(
     _: Unconditional,
 ) -> Result<Response, Problem> {
     let (context, query) = write.start();
-    let deleted = api.app.clear_services(&context, query.confirm).await?;
-    Ok(reply::plain(&Cleared { deleted })?)
+    let cleared = api.app.clear_services(&context, query.confirm).await?;
+    let app::Cleared {
+        deleted,
+        reconcile_suspended,
+    } = &cleared;
+    Ok(reply::plain(&Cleared {
+        deleted: *deleted,
+        reconcile_suspended,
+    })?)
 }
 
 fn respond(written: &Written<Arc<ServiceEntry>>) -> Result<Response, Error> {

@@ -13,7 +13,7 @@ use super::{
     applied::{self, Applied},
     conditional::{ConditionalRead, IfMatch, IfMatchOrAbsent},
     context::Write,
-    extract::TableJson,
+    extract::{Json, TableJson},
     path::{OwnerPath, ReadOwnerPath},
     problem::Problem,
     query::{Query, query},
@@ -22,8 +22,14 @@ use super::{
     values::{AdoptWord, MaxDeletes, OnFailureWord, PlanDigest},
 };
 use crate::{
-    app::{ApplyOptions, DeclaredTable, LastApply, ListTables, TableReport, TableStatus, offload},
-    model::{Etag, Owner, ServerConfigView, ServiceKey, ServiceView, TableDraft, TargetService},
+    app::{
+        ApplyOptions, Conflict, DeclaredTable, LastApply, ListTables, TableReport, TableStatus,
+        offload,
+    },
+    model::{
+        Etag, Owner, ServerConfigView, ServerKey, ServiceKey, ServiceView, TableDraft,
+        TableSettings, TargetService,
+    },
 };
 
 query! {
@@ -79,6 +85,8 @@ struct Overview<'a> {
     generation: u64,
     service_count: usize,
     server_count: usize,
+    #[serde(flatten)]
+    settings: TableSettings,
     etag: Etag,
     status: Status<'a>,
 }
@@ -88,7 +96,8 @@ struct Overview<'a> {
 struct Table<'a> {
     owner: &'a Owner,
     generation: u64,
-    keep_weights: bool,
+    #[serde(flatten)]
+    settings: TableSettings,
     services: Vec<DeclaredService<'a>>,
     etag: Etag,
     status: Status<'a>,
@@ -101,6 +110,17 @@ struct Status<'a> {
     last_apply: Option<&'a LastApply>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     lost: &'a [ServiceKey],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    conflicts: Vec<ConflictView>,
+}
+
+#[derive(Debug, Serialize)]
+struct ConflictView {
+    service: ServiceKey,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<ServerKey>,
+    repairs: u32,
+    next_repair_time: String,
 }
 
 #[derive(Debug)]
@@ -129,24 +149,8 @@ pub(super) async fn list(
         page_token,
     };
     let page = api.app.declared_tables(&read.context, &request).await?;
-    let tables = page.entries.iter().map(|report| {
-        let DeclaredTable {
-            owner,
-            services,
-            state,
-            etag,
-        } = &*report.table;
-        Overview {
-            owner,
-            generation: state.generation,
-            service_count: services.len(),
-            server_count: report.table.server_count(),
-            etag: *etag,
-            status: Status::of(report),
-        }
-    });
     let list = Tables {
-        tables: tables.collect(),
+        tables: page.entries.iter().map(Overview::of).collect(),
         next_page_token: page.next_page_token(),
     };
     Ok(reply::resource(&read, Duration::ZERO, None, &list)?)
@@ -175,7 +179,7 @@ pub(super) async fn get(
     let view = Table {
         owner: &table.owner,
         generation: table.state.generation,
-        keep_weights: table.state.keep_weights,
+        settings: table.state.settings,
         services: services.map(|service| DeclaredService(service)).collect(),
         etag: table.etag,
         status: Status::of(&report),
@@ -233,6 +237,34 @@ pub(super) async fn apply(
     Ok(applied::respond(&report))
 }
 
+/// Update a table
+///
+/// Changes how the declared table of an owner is kept. Its services stay as they are: `services` is rejected.
+/// Nothing is changed in the kernel; `reconcile` takes effect within seconds.
+#[utoipa::path(
+    patch, path = "/v1/tables/{owner}", operation_id = "updateTable", tag = "tables",
+    params(OwnerPath, Write, IfMatch),
+    request_body(
+        content = schema::TableSettings, content_type = "application/json",
+        description = "The settings to change.", example = json!({"reconcile": "repair"})
+    ),
+    responses(
+        (status = 200, description = "The table without its services.", body = schema::TableOverview),
+        schema::NotFound, schema::PreconditionFailed, schema::Unprocessable, schema::InsufficientStorage,
+    )
+)]
+pub(super) async fn update(
+    State(api): State<Api>,
+    write: Write,
+    OwnerPath(owner): OwnerPath,
+    IfMatch(guard): IfMatch,
+    Json(draft): Json<TableDraft>,
+) -> Result<Response, Problem> {
+    let (context, _) = write.start();
+    let report = api.app.update_table(&context, owner, draft, guard).await?;
+    Ok(reply::plain(&Overview::of(&report))?)
+}
+
 /// Delete a table
 ///
 /// Deletes the declared table of an owner, and its services in the kernel.
@@ -283,6 +315,28 @@ pub(super) async fn drift(
     Ok(reply::resource(&read, Duration::ZERO, None, &applied)?)
 }
 
+// === impl Overview ===
+
+impl<'a> Overview<'a> {
+    fn of(report: &'a TableReport) -> Self {
+        let DeclaredTable {
+            owner,
+            services,
+            state,
+            etag,
+        } = &*report.table;
+        Self {
+            owner,
+            generation: state.generation,
+            service_count: services.len(),
+            server_count: report.table.server_count(),
+            settings: state.settings,
+            etag: *etag,
+            status: Status::of(report),
+        }
+    }
+}
+
 // === impl Status ===
 
 impl<'a> Status<'a> {
@@ -292,6 +346,20 @@ impl<'a> Status<'a> {
             state: report.status,
             last_apply: state.last_apply.as_ref(),
             lost: &state.lost,
+            conflicts: report.conflicts.iter().map(ConflictView::from).collect(),
+        }
+    }
+}
+
+// === impl ConflictView ===
+
+impl From<&Conflict> for ConflictView {
+    fn from(conflict: &Conflict) -> Self {
+        Self {
+            service: conflict.service,
+            server: conflict.server,
+            repairs: conflict.repairs,
+            next_repair_time: conflict.next_time.to_string(),
         }
     }
 }

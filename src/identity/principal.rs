@@ -87,6 +87,11 @@ impl Principal {
         SYSTEM.clone()
     }
 
+    /// Whether it is the daemon itself.
+    pub fn is_system(&self) -> bool {
+        self.kind == CredentialKind::System
+    }
+
     /// The role; `None` for a principal that may do nothing.
     pub fn role(&self) -> Option<Role> {
         self.grant.as_ref().map(|grant| grant.role)

@@ -43,6 +43,7 @@ mod stats;
 mod sync_daemon;
 mod table;
 mod table_draft;
+mod table_settings;
 mod timeouts;
 mod tunnel;
 mod view;
@@ -87,6 +88,7 @@ pub use stats::{Rates, Stats};
 pub use sync_daemon::{InterfaceState, SyncDaemon, SyncDaemonConfig, SyncDaemonDraft, SyncState};
 pub use table::{Table, TargetServer, TargetService};
 pub use table_draft::{Adopt, Deletions, OnFailure, TableDraft};
+pub use table_settings::{Reconcile, TableSettings};
 pub use timeouts::{Timeouts, TimeoutsDraft};
 pub use tunnel::{Checksum, Tunnel, TunnelDraft, TunnelType};
 pub use view::{

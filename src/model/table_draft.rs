@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{Error, ServiceDraft, object, word::words};
+use super::{Error, Reconcile, ServiceDraft, TableSettings, object, word::words};
 
 /// The part of the kernel's table that an owner declares.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -13,6 +13,8 @@ pub struct TableDraft {
     /// All services of the owner, each with all of its servers. Required.
     #[serde(default, deserialize_with = "object::list")]
     pub services: Option<Vec<ServiceDraft>>,
+    /// What the daemon does about drift. If absent, that of the declared table stays; default `off`.
+    pub reconcile: Option<Reconcile>,
     /// Whether servers that exist keep their weight. If absent, that of the declared table stays; default
     /// false.
     pub keep_weights: Option<bool>,
@@ -58,6 +60,18 @@ words! {
         Unmanaged = "unmanaged",
         /// Those of other owners, too. Requires the role `admin`.
         Any = "any",
+    }
+}
+
+// === impl TableDraft ===
+
+impl TableDraft {
+    /// The settings of the table, which has had `base`.
+    pub fn settings(&self, base: TableSettings) -> TableSettings {
+        TableSettings {
+            reconcile: self.reconcile.unwrap_or(base.reconcile),
+            keep_weights: self.keep_weights.unwrap_or(base.keep_weights),
+        }
     }
 }
 

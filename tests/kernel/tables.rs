@@ -145,6 +145,59 @@ fn a_table_is_applied_compared_and_undone() {
 }
 
 #[test]
+fn a_table_under_repair_is_repaired_whatever_another_program_does() {
+    Namespace::new().run(|| {
+        rules("-A -t 192.0.2.99:80 -s rr\n-a -t 192.0.2.99:80 -r 10.0.0.9:80 -m -w 1\n");
+        let api = Api::of(Daemon::start(&[]));
+        let table = vec![(1, vec![(1, 1), (2, 2)]), (2, vec![(3, 1)])];
+        let mut declared = body(&table);
+        declared["reconcile"] = json!("repair");
+        assert_eq!(put(&api, "", &declared).0, 200);
+        let before = present();
+
+        rules(
+            "-e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 9\n-a -t 192.0.2.1:80 -r 10.0.0.8:80 -m\n\
+             -d -t 192.0.2.1:80 -r 10.0.0.2:80\n-D -t 192.0.2.2:80\n",
+        );
+        let is_repaired = || match present() {
+            now if now == before => Ok(()),
+            now => Err(format!("{now:?}")),
+        };
+        until("the repair", is_repaired);
+        // Another program insists.
+        until("the conflict", || {
+            if present() == before {
+                rules("-e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 9\n");
+            }
+            let (_, table) = api.fetch("/v1/tables/k8s");
+            let status = &table["status"];
+            match &status["conflicts"][0]["server"] {
+                Value::String(server) if server == "10.0.0.1-80" => Ok(()),
+                _ => Err(status.to_string()),
+            }
+        });
+
+        let headers = [("content-type", "application/json")];
+        let server = json!({"address": "10.0.0.7", "forwarding": "masquerade"});
+        let path = "/v1/services/tcp-192.0.2.2-80/servers";
+        let (status, problem) = api.send("POST", path, &headers, Some(&server));
+        assert_eq!((status, &problem["reason"]), (409, &json!("SERVICE_OWNED")));
+        let confirm = "/v1/services?confirm=3";
+        let (status, cleared) = api.send("DELETE", confirm, &headers, None);
+        assert_eq!(
+            (status, &cleared["reconcile_suspended"]),
+            (200, &json!(["k8s"]))
+        );
+        let (_, table) = api.fetch("/v1/tables/k8s");
+        assert_eq!(
+            (&table["reconcile"], &table["status"]["state"]),
+            (&json!("report"), &json!("drifted"))
+        );
+        assert_eq!(present(), Vec::<String>::new());
+    });
+}
+
+#[test]
 fn any_table_can_follow_any_other_on_the_kernel() {
     Namespace::new().run(|| {
         let api = Api::of(Daemon::start(&[]));

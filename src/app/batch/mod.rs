@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::{
     App, RequestContext,
     operations::{ApplyReport, Execution, Order},
+    tables::refuse_protected,
 };
 use crate::{
     executor::TableQuery,
@@ -48,6 +49,11 @@ impl App {
         drop((table, requested));
         let planned = steps.iter().map(|step| (&step.op, step.before.as_ref()));
         decided(principal.may_execute(planned, *dry_run))?;
+        let protected = self.tables.protected();
+        decided(refuse_protected(
+            &protected,
+            steps.iter().map(|step| &step.op),
+        ))?;
         let mut report = ApplyReport::planned(context, &steps, counts);
         if *dry_run || steps.is_empty() {
             return Ok(report);

@@ -25,6 +25,8 @@ use crate::{
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two looks, as a multiple of the time that one takes: 5 % of a processor at most.
 const LOAD: u32 = 20;
+/// Longest time between two looks, also on a machine that is too busy for them.
+const MAX_INTERVAL: Duration = Duration::from_secs(10);
 /// Time between two searches for servers that have appeared.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(2);
 /// As [`LOAD`]: a search reads the whole table.
@@ -67,7 +69,7 @@ impl App {
             let context = task_context();
             let start = Instant::now();
             self.look(&context, &mut looked).await;
-            let pause = INTERVAL.max(start.elapsed() * LOAD);
+            let pause = (start.elapsed() * LOAD).clamp(INTERVAL, MAX_INTERVAL);
             let is_idle = !self.has_holds();
             select! {
                 () = sleep(pause), if !is_idle => {}
@@ -94,7 +96,8 @@ impl App {
         let now = Instant::now();
         self.step_ramps();
         let mut services = self.hold_registry.holds().services();
-        let pause = SEARCH_INTERVAL.max(looked.search_took * SEARCH_LOAD);
+        let pause = looked.search_took * SEARCH_LOAD;
+        let pause = pause.clamp(SEARCH_INTERVAL, MAX_INTERVAL);
         if looked
             .search
             .is_none_or(|last| now.duration_since(last) >= pause)

@@ -143,6 +143,12 @@ impl ApplyReport {
         }
     }
 
+    /// Sets the operations.
+    pub(in crate::app) fn plan_again(&mut self, steps: &[PlannedStep]) {
+        self.plan = digest(steps);
+        self.operations = steps.iter().map(OperationReport::planned).collect();
+    }
+
     /// The same report while it runs: without the operations, whose results are unknown.
     pub(in crate::app) fn running(&self) -> Self {
         Self {

@@ -48,14 +48,12 @@ impl App {
             let touched =
                 touched_services(&owner, &services, before, &claims, options.adopt, &table);
             self.may_apply(context, &owner, options.adopt, touched.into_iter())?;
-            let keep_weights = draft
-                .keep_weights
-                .or_else(|| Some(old.as_ref()?.state.keep_weights));
-            let keep_weights = keep_weights.unwrap_or_default();
+            let settings = old.as_ref().map(|table| table.state.settings);
+            let settings = draft.settings(settings.unwrap_or_default());
             let by_key = services
                 .iter()
                 .map(|service| (service.key, Arc::new(service.clone())));
-            let new = declare(&owner, old.as_deref(), by_key.collect(), keep_weights);
+            let new = declare(&owner, old.as_deref(), by_key.collect(), settings);
             self.prepare(
                 context,
                 timeout,

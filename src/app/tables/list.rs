@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::registry::{DeclaredTable, TableState, table_not_found};
+use super::{
+    registry::{DeclaredTable, TableState, table_not_found},
+    repairs::Conflict,
+};
 use crate::{
     app::{
         App, ApplyOutcome, ApplyReport, KeyPage, Keyed, RequestContext,
@@ -23,6 +26,8 @@ pub struct TableReport {
     pub table: Arc<DeclaredTable>,
     /// Whether the kernel has it.
     pub status: TableStatus,
+    /// What other programs keep changing, if it is under repair.
+    pub conflicts: Vec<Conflict>,
     /// For a table that was made for this report.
     _charge: Option<Arc<Charge>>,
 }
@@ -147,6 +152,7 @@ impl App {
         Ok(TableReport {
             table: Arc::new(table),
             status: TableStatus::InSync,
+            conflicts: Vec::new(),
             _charge: Some(Arc::new(charge)),
         })
     }
@@ -175,7 +181,7 @@ impl App {
         table.ok_or_else(|| table_not_found(owner))
     }
 
-    fn report_of(
+    pub(super) fn report_of(
         &self,
         context: &RequestContext,
         table: Arc<DeclaredTable>,
@@ -197,6 +203,7 @@ impl App {
             },
         };
         TableReport {
+            conflicts: self.conflicts_of(&table.owner),
             table,
             status,
             _charge: None,

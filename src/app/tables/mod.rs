@@ -5,14 +5,20 @@ mod list;
 mod options;
 mod pending;
 mod plan;
+mod protection;
+mod reconcile;
 mod recovery;
 mod registry;
+mod repairs;
 mod run;
 mod touched;
+mod update;
 
 pub use list::{ListTables, TableReport, TableStatus};
 pub use options::ApplyOptions;
 pub use recovery::{Interrupted, RestoreOnStart};
 pub use registry::{DeclaredTable, LastApply, TableState};
+pub use repairs::Conflict;
 
-pub(in crate::app) use registry::Registry;
+pub(in crate::app) use protection::refuse_protected;
+pub(in crate::app) use registry::{Claims, Registry};

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ServerConfig, ServerKey, ServiceConfig, ServiceKey, TargetService};
+use crate::model::{
+    ServerConfig, ServerKey, ServiceConfig, ServiceKey, TableSettings, TargetService,
+};
 
 /// An apply that has begun to change the kernel's table. It is stored before the first operation and
 /// deleted with the outcome, so that one is found at the start if the daemon ended in between.
@@ -24,8 +26,9 @@ pub(in crate::app) struct Pending {
 /// What an apply declares beside what was declared before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::app) struct Declaration {
-    /// See [`TableState::keep_weights`].
-    pub keep_weights: bool,
+    /// How it is kept.
+    #[serde(flatten)]
+    pub settings: TableSettings,
     /// Services that are new or differ.
     pub set: Vec<TargetService>,
     /// Services that the table has no more.

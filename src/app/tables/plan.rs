@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::registry::Services;
+use super::registry::{Claims, Services};
 use crate::{
     app::{operations::PlannedStep, services::in_kernel_order},
     executor::Table,
@@ -21,7 +21,7 @@ pub(super) struct Wanted<'a> {
     /// The services that it has declared before.
     pub before: &'a Services,
     /// The owner of each declared service.
-    pub claims: &'a HashMap<ServiceKey, Owner>,
+    pub claims: &'a Claims,
     pub adopt: Adopt,
     /// Whether servers that exist keep their weight.
     pub keep_weights: bool,
@@ -120,7 +120,7 @@ pub(super) fn touched_services(
     owner: &Owner,
     services: &[TargetService],
     before: &Services,
-    claims: &HashMap<ServiceKey, Owner>,
+    claims: &Claims,
     adopt: Adopt,
     table: &Table,
 ) -> Vec<(ServiceKey, bool)> {
@@ -199,6 +199,18 @@ impl ApplyPlan {
             present,
             deleted,
         }
+    }
+
+    /// Leaves out operations.
+    pub fn retain(&mut self, mut keeps: impl FnMut(&Op) -> bool) {
+        let making = self.making;
+        let mut index = 0;
+        self.steps.retain(|step| {
+            let is_kept = keeps(&step.op);
+            self.making -= usize::from(index < making && !is_kept);
+            index += 1;
+            is_kept
+        });
     }
 
     /// Refuses a plan that deletes more than is permitted: services and servers are counted apart.

@@ -139,8 +139,7 @@ impl App {
                     for service in &declares.set {
                         services.insert(service.key, Arc::new(service.clone()));
                     }
-                    let keep_weights = declares.keep_weights;
-                    Arc::new(declare(owner, old.as_deref(), services, keep_weights))
+                    Arc::new(declare(owner, old.as_deref(), services, declares.settings))
                 });
                 let options = ApplyOptions {
                     // What the request was permitted to take is not stored.

@@ -3,16 +3,20 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     hash::Hash,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
-use super::pending::Pending;
+use super::{pending::Pending, repairs::Repairs};
 use crate::{
     app::ApplyOutcome,
     executor::{KeptStore, offload},
-    model::{Error, Etag, EtagScope, Owner, Reason, ServerKey, ServiceKey, TargetService},
+    model::{
+        Error, Etag, EtagScope, Owner, Reason, Reconcile, ServerKey, ServiceKey, TableSettings,
+        TargetService,
+    },
     store::{Collection, Store, StoreError, WriteBatch},
     watch::Author,
 };
@@ -39,8 +43,9 @@ pub struct DeclaredTable {
 pub struct TableState {
     /// Number of the declaration, from 1. Grows when the declaration changes.
     pub generation: u64,
-    /// Whether servers that exist keep their weight.
-    pub keep_weights: bool,
+    /// How it is kept.
+    #[serde(flatten)]
+    pub settings: TableSettings,
     /// The last apply that began to change the kernel's table; `None` before it.
     pub last_apply: Option<LastApply>,
     /// Declared services that another table has taken over.
@@ -64,6 +69,9 @@ pub(in crate::app) struct Registry {
     store: Store,
     kept: KeptStore,
     tables: RwLock<Tables>,
+    /// Wakes the task that compares tables with the kernel's.
+    pub(super) woken: Notify,
+    pub(super) repairs: Mutex<HashMap<Owner, Repairs>>,
 }
 
 #[derive(Debug, Default)]
@@ -72,8 +80,16 @@ struct Tables {
     /// Owners whose apply has begun and not ended: one that holds the lock of the whole table, and those that
     /// the end of the daemon has interrupted.
     applying: BTreeSet<Owner>,
-    claims: Arc<HashMap<ServiceKey, Owner>>,
+    claims: Arc<Claims>,
+    /// The part of the claims that belongs to tables under [`Reconcile::Repair`].
+    protected: Arc<Claims>,
 }
+
+/// The table of an owner from now on; `None` if it has none any more.
+pub(super) type Changed = (Owner, Option<DeclaredTable>);
+
+/// The owner of each service that a table declares.
+pub(in crate::app) type Claims = HashMap<ServiceKey, Owner>;
 
 /// Tables, by owner.
 const TABLES: Collection<TableState> = Collection::new("tables");
@@ -91,7 +107,7 @@ impl DeclaredTable {
     /// A table from its parts.
     pub(super) fn new(owner: Owner, services: Services, state: TableState) -> Self {
         let etag = Etag::compute(EtagScope::Table, |hasher| {
-            state.keep_weights.hash(hasher);
+            state.settings.hash(hasher);
             for (key, service) in &services {
                 (key, service.config, service.servers.len()).hash(hasher);
                 for server in &service.servers {
@@ -124,10 +140,16 @@ impl DeclaredTable {
 impl Registry {
     /// No tables, and a store in memory.
     pub(in crate::app) fn empty(kept: KeptStore) -> Self {
+        Self::empty_in(Store::in_memory(), kept)
+    }
+
+    fn empty_in(store: Store, kept: KeptStore) -> Self {
         Self {
-            store: Store::in_memory(),
+            store,
             kept,
             tables: RwLock::default(),
+            woken: Notify::new(),
+            repairs: Mutex::default(),
         }
     }
 
@@ -158,9 +180,8 @@ impl Registry {
         let claims = claims.map(|(key, owner)| (*key, Some(owner.clone())));
         kept.claim(claims, None);
         let registry = Self {
-            store,
-            kept,
             tables: RwLock::new(tables),
+            ..Self::empty_in(store, kept)
         };
         let interrupted = registry.interrupted()?.into_iter();
         let owners = interrupted.map(|(owner, _)| owner).collect();
@@ -181,8 +202,20 @@ impl Registry {
     }
 
     /// The owner of each service that a table declares.
-    pub(in crate::app) fn claims(&self) -> Arc<HashMap<ServiceKey, Owner>> {
+    pub(in crate::app) fn claims(&self) -> Arc<Claims> {
         self.read(|tables| tables.claims.clone())
+    }
+
+    /// The services that only applies may change, with their owners: those of tables under repair.
+    pub(in crate::app) fn protected(&self) -> Arc<Claims> {
+        self.read(|tables| tables.protected.clone())
+    }
+
+    /// The tables that are compared with the kernel's from time to time.
+    pub(super) fn reconciled(&self) -> Vec<Arc<DeclaredTable>> {
+        let mut tables = self.all();
+        tables.retain(|table| table.state.settings.reconcile != Reconcile::Off);
+        tables
     }
 
     /// Fails if it is not known what is declared, because the daemon serves without its store.
@@ -241,13 +274,32 @@ impl Registry {
         self.change(|tables| tables.applying.remove(owner));
     }
 
-    /// Stores tables in one transaction, and that the apply of the last of them has ended: each replaces the
-    /// one of its owner, or deletes it. Only what differs is written.
+    /// Stores tables, and that the apply of the last of them has ended.
     pub(super) async fn put(
         &self,
-        changed: Vec<(Owner, Option<DeclaredTable>)>,
+        changed: Vec<Changed>,
         author: &Author,
     ) -> Result<(), StoreError> {
+        let applied = changed.last().map(|(owner, _)| owner.clone());
+        let touched = offload(|| self.services_of(&changed));
+        let stored = self.write(changed, applied).await;
+        offload(|| {
+            let claims = self.claims();
+            let owner_of = |key| (key, claims.get(&key).cloned());
+            self.kept
+                .claim(touched.into_iter().map(owner_of), Some(author));
+        });
+        stored
+    }
+
+    /// Stores tables that were not applied. Each declares what the one of its owner has declared.
+    pub(super) async fn replace(&self, changed: Vec<Changed>) -> Result<(), StoreError> {
+        self.write(changed, None).await
+    }
+
+    /// Stores tables in one transaction: each replaces the one of its owner, or deletes it. Only what differs is
+    /// written. The apply of `applied` has ended.
+    async fn write(&self, changed: Vec<Changed>, applied: Option<Owner>) -> Result<(), StoreError> {
         let mut batch = WriteBatch::new();
         offload(|| {
             changed.iter().try_for_each(|(owner, table)| {
@@ -255,13 +307,12 @@ impl Registry {
                 write(&mut batch, owner, old.as_deref(), table.as_ref())
             })
         })?;
-        if let Some((owner, _)) = changed.last() {
+        if let Some(owner) = &applied {
             batch.delete(&PENDING, owner.as_str())?;
         }
         let stored = self.store.write(batch).await;
-        let touched = offload(|| self.services_of(&changed));
         self.change(|tables| {
-            if let Some((owner, _)) = changed.last() {
+            if let Some(owner) = &applied {
                 tables.applying.remove(owner);
             }
             if stored.is_err() {
@@ -275,17 +326,12 @@ impl Registry {
                 }
             }
         });
-        offload(|| {
-            let claims = self.claims();
-            let owner_of = |key| (key, claims.get(&key).cloned());
-            self.kept
-                .claim(touched.into_iter().map(owner_of), Some(author));
-        });
+        self.woken.notify_one();
         stored
     }
 
     /// The services of tables, and of those that they replace.
-    fn services_of(&self, changed: &[(Owner, Option<DeclaredTable>)]) -> BTreeSet<ServiceKey> {
+    fn services_of(&self, changed: &[Changed]) -> BTreeSet<ServiceKey> {
         let mut services = BTreeSet::new();
         for (owner, table) in changed {
             let old = self.table(owner);
@@ -332,18 +378,25 @@ fn write(
 impl Tables {
     fn insert(&mut self, table: DeclaredTable) {
         let claims = Arc::make_mut(&mut self.claims);
-        for key in table.services.keys() {
-            claims.insert(*key, table.owner.clone());
+        let claimed = || table.services.keys().map(|key| (*key, table.owner.clone()));
+        claims.extend(claimed());
+        if table.state.settings.reconcile == Reconcile::Repair {
+            Arc::make_mut(&mut self.protected).extend(claimed());
         }
         self.by_owner.insert(table.owner.clone(), Arc::new(table));
     }
 
     fn remove(&mut self, owner: &Owner) {
         if let Some(table) = self.by_owner.remove(owner) {
-            let claims = Arc::make_mut(&mut self.claims);
-            for key in table.services.keys() {
-                if claims.get(key) == Some(owner) {
-                    claims.remove(key);
+            for claims in [&mut self.claims, &mut self.protected] {
+                if claims.is_empty() {
+                    continue;
+                }
+                let claims = Arc::make_mut(claims);
+                for key in table.services.keys() {
+                    if claims.get(key) == Some(owner) {
+                        claims.remove(key);
+                    }
                 }
             }
         }
@@ -355,11 +408,11 @@ pub(super) fn declare(
     owner: &Owner,
     old: Option<&DeclaredTable>,
     services: Services,
-    keep_weights: bool,
+    settings: TableSettings,
 ) -> DeclaredTable {
     let state = old.map_or_else(TableState::default, |old| old.state.clone());
     let state = TableState {
-        keep_weights,
+        settings,
         lost: Vec::new(),
         ..state
     };

@@ -16,7 +16,7 @@ use crate::{
     },
     executor::{Table, offload},
     identity::Verb,
-    model::{Adopt, Error, Etag, Owner, Reason, ServiceKey, TargetService},
+    model::{Adopt, Error, Etag, Op, Owner, Reason, ServiceKey, TargetService},
     store::StoreError,
 };
 
@@ -77,7 +77,9 @@ impl App {
             options.guard.check(etags.as_deref())?;
         }
         let before = services_of(old.as_deref());
-        let keep_weights = new.as_ref().is_some_and(|table| table.state.keep_weights);
+        let keep_weights = new
+            .as_ref()
+            .is_some_and(|table| table.state.settings.keep_weights);
         let wanted = Wanted {
             owner: &owner,
             services,
@@ -180,6 +182,17 @@ fn not_stored(error: StoreError) -> Error {
 // === impl Apply ===
 
 impl Apply {
+    /// The operations that it is to execute.
+    pub(super) fn operations(&self) -> impl Iterator<Item = &Op> {
+        self.plan.steps.iter().map(|step| &step.op)
+    }
+
+    /// Leaves out operations.
+    pub(super) fn retain(&mut self, mut keeps: impl FnMut(&Op) -> bool) {
+        self.plan.retain(&mut keeps);
+        self.report.plan_again(&self.plan.steps);
+    }
+
     pub(super) async fn run(mut self) -> Result<ApplyReport, Error> {
         let is_known = match (&self.new, &self.old) {
             // An owner that does not declare what it has lost accepts the loss.
@@ -226,7 +239,7 @@ impl Apply {
     fn pending(&self, steps: &[PlannedStep]) -> Pending {
         let old = services_of(self.old.as_deref());
         let declares = self.new.as_ref().map(|table| Declaration {
-            keep_weights: table.state.keep_weights,
+            settings: table.state.settings,
             set: table
                 .services
                 .iter()

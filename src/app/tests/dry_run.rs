@@ -66,7 +66,8 @@ async fn dry_runs_return_the_resulting_services_and_servers() {
             .await
             .unwrap()
     );
-    assert_eq!(app.clear_services(dry_run(), Some(1)).await.unwrap(), 1);
+    let cleared = app.clear_services(dry_run(), Some(1)).await.unwrap();
+    assert_eq!(cleared.deleted, 1);
     app.zero(dry_run(), None).await.unwrap();
     app.zero(dry_run(), Some(key(TCP))).await.unwrap();
     assert_eq!(full_state(&kernel, &app).await, before);

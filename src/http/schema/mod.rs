@@ -74,6 +74,8 @@ schemas! {
     TableList = tables::list();
     TableOverview = tables::overview();
     TableStatus = tables::status();
+    TableConflict = tables::conflict();
+    TableSettings = tables::settings();
     LastApply = tables::last_apply();
     Applied = tables::applied();
     TableOperation = tables::operation();

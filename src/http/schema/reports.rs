@@ -351,7 +351,19 @@ pub(super) fn connection_counts() -> RefOr<Schema> {
 pub(super) fn cleared() -> RefOr<Schema> {
     response(
         "Result of the deletion of all services.",
-        vec![always("deleted", total(), "Number of deleted services.")],
+        vec![
+            always("deleted", total(), "Number of deleted services."),
+            reconcile_suspended(),
+        ],
+    )
+}
+
+fn reconcile_suspended() -> Property {
+    optional(
+        "reconcile_suspended",
+        utoipa::openapi::ArrayBuilder::new().items(text()),
+        "Owners of declared tables whose `reconcile` was `repair` and is `report` from now on, because the \
+         kernel's table was cleared.",
     )
 }
 
@@ -363,6 +375,7 @@ pub(super) fn restored() -> RefOr<Schema> {
             number("commands", "Number of commands in the text."),
             number("done", "Number of executed commands."),
             number("refused", "Number of commands that the kernel rejected."),
+            reconcile_suspended(),
         ],
     )
 }

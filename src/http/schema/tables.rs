@@ -10,6 +10,12 @@ use super::super::shape::{
 const OWNER: &str =
     "Owner: 1 to 63 characters `a-z`, `0-9`, `.`, `_` and `-`, the first a letter or a digit.";
 const GENERATION: &str = "Number of the declaration, from 1. Grows when the declaration changes.";
+const RECONCILE: [&str; 3] = ["off", "report", "repair"];
+const RECONCILE_DOC: &str = "What the daemon does if the kernel has something else than is declared: nothing, log it, or \
+     repair it. With `repair`, other writes to the services of the table are rejected with `SERVICE_OWNED`. \
+     In a request without it, that of the declared table stays; default `off`.";
+const KEEP_WEIGHTS_DOC: &str = "Whether servers that exist keep their weight. In a request without it, that of the declared table \
+     stays; default false.";
 const OUTCOMES: [&str; 7] = [
     "unchanged",
     "applied",
@@ -31,12 +37,8 @@ pub(super) fn table() -> RefOr<Schema> {
                 list_of("Service"),
                 "All services of the owner, each with all of its servers.",
             ),
-            optional(
-                "keep_weights",
-                boolean(),
-                "Whether servers that exist keep their weight. In a request without it, that of the declared \
-                 table stays; default false.",
-            ),
+            optional("reconcile", choice(&RECONCILE), RECONCILE_DOC),
+            optional("keep_weights", boolean(), KEEP_WEIGHTS_DOC),
             output(
                 "etag",
                 text(),
@@ -73,6 +75,8 @@ pub(super) fn overview() -> RefOr<Schema> {
                 total(),
                 "Number of servers of all services.",
             ),
+            always("reconcile", choice(&RECONCILE), RECONCILE_DOC),
+            always("keep_weights", boolean(), KEEP_WEIGHTS_DOC),
             always("etag", text(), "ETag of the declaration."),
             always("status", "TableStatus", "How the kernel's table compares."),
         ],
@@ -100,6 +104,42 @@ pub(super) fn status() -> RefOr<Schema> {
                 utoipa::openapi::ArrayBuilder::new().items(text()),
                 "Ids of services that a table of another owner has taken over.",
             ),
+            optional(
+                "conflicts",
+                list_of("TableConflict"),
+                "What other programs keep changing under `repair`: repaired more and more rarely. The first \
+                 100.",
+            ),
+        ],
+    )
+}
+
+pub(super) fn settings() -> RefOr<Schema> {
+    resource(
+        "How a declared table is kept.",
+        vec![
+            optional("reconcile", choice(&RECONCILE), RECONCILE_DOC),
+            optional("keep_weights", boolean(), KEEP_WEIGHTS_DOC),
+        ],
+    )
+}
+
+pub(super) fn conflict() -> RefOr<Schema> {
+    response(
+        "A service or server of a table under `repair` that another program keeps changing.",
+        vec![
+            always("service", text(), "Id of the service."),
+            optional(
+                "server",
+                text(),
+                "Id of the server. Absent for the service itself.",
+            ),
+            always(
+                "repairs",
+                total(),
+                "Repairs one after the other, at least 3.",
+            ),
+            always("next_repair_time", time(), "When it may be repaired again."),
         ],
     )
 }

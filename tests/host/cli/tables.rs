@@ -352,7 +352,8 @@ fn tables_are_listed_shown_and_deleted() {
         .map(|line| line.split_whitespace().collect())
         .collect();
     assert_eq!(rows[0][..3], ["OWNER", "GENERATION", "STATE"]);
-    assert_eq!(rows[1][..6], ["web", "1", "in_sync", "1", "2", "applied"]);
+    let expected = ["web", "1", "in_sync", "off", "1", "2", "applied"];
+    assert_eq!(rows[1][..7], expected);
     let json = stdout(&daemon, "ipvsadm tables --output json", "");
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["tables"][0]["owner"], "web");
@@ -383,6 +384,36 @@ fn tables_are_listed_shown_and_deleted() {
     stdout(&daemon, APPLY, WEB);
     stdout(&daemon, "ipvsadm tables delete web --confirm 1", "");
     assert_eq!(stdout(&daemon, "ipvsadm tables", "").lines().count(), 1);
+}
+
+#[test]
+fn the_settings_of_a_table_are_set() {
+    let daemon = Daemon::start();
+    stdout(&daemon, APPLY, WEB);
+    let set = "ipvsadm tables set web --reconcile repair --keep-weights true";
+    let row = stdout(&daemon, set, "");
+    let words: Vec<_> = row.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(words[..4], ["web", "2", "in_sync", "repair"]);
+    let refused = daemon.run("ipvsadm -e -t 192.0.2.1:80 -r 192.168.10.1 -m -w 5", "");
+    assert_eq!(refused.stdout, "");
+    let owned = "belongs to the table of web, which the daemon repairs; nothing was changed";
+    assert!(refused.stderr.contains(owned), "{refused:?}");
+    let shown = stdout(&daemon, "ipvsadm tables show web", "");
+    for setting in ["reconcile: repair\n", "keep_weights: true\n"] {
+        assert!(shown.contains(setting), "{shown}");
+    }
+    // A file that does not name them keeps them, and one that does sets them.
+    stdout(&daemon, APPLY, WEB);
+    let json = stdout(&daemon, "ipvsadm tables --output json", "");
+    assert!(json.contains("\"repair\""), "{json}");
+    stdout(&daemon, APPLY, &format!("reconcile: \"off\"\n{WEB}"));
+    stdout(
+        &daemon,
+        "ipvsadm -e -t 192.0.2.1:80 -r 192.168.10.1 -m -w 5",
+        "",
+    );
+    let stale = "ipvsadm tables set web --reconcile report --if-match d-0123456789abcdef";
+    assert_eq!(daemon.run(stale, "").code, 2);
 }
 
 const RUNNING: &str = "\

@@ -1,8 +1,10 @@
 //! Declared tables.
 
 use ipvsd::{
-    client::{ApplyOptions, DeleteOptions, Precondition, ServiceSpec, TableSpec},
-    model::{Adopt, Deletions, OnFailure, Owner, Reason},
+    client::{
+        ApplyOptions, DeleteOptions, Precondition, ServiceSpec, TableSettingsSpec, TableSpec,
+    },
+    model::{Adopt, Deletions, OnFailure, Owner, Reason, Reconcile},
 };
 
 use crate::scripted::{Server, response};
@@ -18,7 +20,7 @@ fn table() -> TableSpec {
     spec.servers = Some(vec![server_spec(1, 2), server_spec(2, 0)]);
     TableSpec {
         services: vec![spec],
-        keep_weights: None,
+        settings: TableSettingsSpec::default(),
     }
 }
 
@@ -101,6 +103,18 @@ fn a_table_is_planned_applied_read_edited_and_deleted() {
         (drift.outcome.as_str(), drift.summary.create),
         ("planned", 1)
     );
+
+    let settings = TableSettingsSpec {
+        reconcile: Some(Reconcile::Report),
+        keep_weights: None,
+    };
+    let updated = client.update_table(&owner(), &settings, &write()).unwrap();
+    let kept = TableSettingsSpec {
+        keep_weights: Some(false),
+        ..settings
+    };
+    assert_eq!((updated.settings, updated.generation), (kept, 3));
+    assert_eq!(client.table(&owner()).unwrap().value.spec.settings, kept);
 
     let delete = DeleteOptions::default();
     assert_refused(

@@ -68,6 +68,7 @@ async fn a_text_in_parts_is_restored_and_saved() {
         done: 2,
         refused: 1,
         difference: None,
+        reconcile_suspended: Vec::new(),
     };
     assert_eq!(events.last(), Some(&Event::End(end)));
     assert_eq!(

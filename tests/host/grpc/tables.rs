@@ -393,6 +393,22 @@ async fn a_table_is_deleted_if_that_is_confirmed() {
     let mut daemon = start_daemon().await;
     let table = vec![declared(WEB, &[ONE])];
     let report = apply(&mut daemon, options(), table).await.unwrap();
+    let update = |reconcile: &str| pb::UpdateTableRequest {
+        owner: "web".to_owned(),
+        reconcile: Some(reconcile.to_owned()),
+        ..pb::UpdateTableRequest::default()
+    };
+    let refused = daemon.client.update_table(update("always")).await;
+    assert_rejected(
+        refused,
+        Code::InvalidArgument,
+        "INVALID_ARGUMENT",
+        &["reconcile"],
+    );
+    let updated = daemon.client.update_table(update("repair")).await.unwrap();
+    assert_eq!(updated.into_inner().table.unwrap().reconcile, "repair");
+    let updated = daemon.client.update_table(update("off")).await.unwrap();
+    assert_eq!(updated.into_inner().table.unwrap().reconcile, "off");
     let delete = |confirm, etag: &str| pb::DeleteTableRequest {
         owner: "web".to_owned(),
         confirm,

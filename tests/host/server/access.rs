@@ -356,6 +356,7 @@ pub fn http_request(operation: &str) -> Call {
         "PATCH /v1/services/{service}/servers/{server}" => ("", r#"{"upper_threshold": 7}"#),
         "DELETE /v1/services" => ("?confirm=1", ""),
         "POST /v1/rules" | "PUT /v1/rules" => ("", "-A -t 192.0.2.3:80 -s rr\n"),
+        "PATCH /v1/tables/{owner}" => ("", r#"{"reconcile": "report"}"#),
         "PATCH /v1/timeouts" => ("", r#"{"udp_seconds": 7}"#),
         "PATCH /v1/settings" => ("", r#"{"drop_entry": 1}"#),
         "PUT /v1/sync-daemons/{state}" => ("", r#"{"interface": "eth0"}"#),
@@ -433,6 +434,11 @@ pub fn grpc_request(method: &str) -> Call {
         })),
         "GetTable" => pb::GetTableRequest { owner }.encode_to_vec(),
         "GetDrift" => pb::GetDriftRequest { owner }.encode_to_vec(),
+        "UpdateTable" => pb::UpdateTableRequest {
+            owner,
+            ..Default::default()
+        }
+        .encode_to_vec(),
         "DeleteTable" => pb::DeleteTableRequest {
             owner,
             confirm: Some(0),

@@ -309,7 +309,7 @@ async fn write(app: &App, request: &Request) -> Result<Value, Refusal> {
         }
         Request::Clear => {
             let count = services(app).await?.len() as u64;
-            json!(app.clear_services(context(), Some(count)).await?)
+            json!(app.clear_services(context(), Some(count)).await?.deleted)
         }
         Request::CreateServer(id, body) => {
             let written = app.create_server(context(), service_key(id)?, draft(body)?);

@@ -141,6 +141,7 @@ fn server(recorded: &Value) -> Value {
         "port": recorded["port"],
         "forwarding": forwarding,
         "weight": recorded["weight"],
+        "effective_weight": recorded["weight"],
         "upper_threshold": recorded["u_thresh"],
         "lower_threshold": recorded["l_thresh"],
     });

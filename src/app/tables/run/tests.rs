@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     app::{services::declared_services, tables::registry::declare},
     executor::TableQuery,
-    model::TableDraft,
+    model::{TableDraft, TableSettings},
 };
 
 impl App {
@@ -27,7 +27,12 @@ impl App {
         let by_key = services
             .iter()
             .map(|service| (service.key, Arc::new(service.clone())));
-        let new = declare(&owner, old.as_deref(), by_key.collect(), false);
+        let new = declare(
+            &owner,
+            old.as_deref(),
+            by_key.collect(),
+            TableSettings::default(),
+        );
         let options = ApplyOptions {
             adopt: Adopt::Any,
             ..ApplyOptions::of_declared()

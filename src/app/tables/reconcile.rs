@@ -1,0 +1,264 @@
+//! The task that compares declared tables with the kernel's, and reports or repairs what differs.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio::time::sleep;
+
+use super::{
+    options::ApplyOptions,
+    registry::DeclaredTable,
+    repairs::{Conflict, Repairs, object},
+    run::Apply,
+};
+use crate::{
+    app::{App, ApplyReport, RequestContext, RequestId},
+    executor::{Table, TableQuery, offload},
+    model::{Error, OnFailure, Op, Owner, Reconcile},
+};
+
+/// What the task has said last.
+#[derive(Default)]
+struct Said {
+    /// Operations that each table under `report` needs.
+    drift: BTreeMap<Owner, usize>,
+    /// Whether a comparison has failed since the last that succeeded.
+    has_failed: bool,
+}
+
+/// Time between two comparisons.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// Time between two comparisons, as a multiple of the time that one takes: 5 % of a processor at most.
+const LOAD: u32 = 20;
+/// Longest time between two comparisons, also on a machine that is too busy for them.
+const MAX_INTERVAL: Duration = Duration::from_secs(10);
+/// Operations of one repair of a table. The others follow with the next comparison.
+const MAX_OPERATIONS: usize = 1000;
+
+// === impl App ===
+
+impl App {
+    /// Compares the tables under `report` and `repair` with the kernel's from time to time, until the daemon
+    /// ends. Requests and the end of an interrupted apply come first.
+    pub async fn reconcile_tables(&self, timeout: Duration) {
+        let mut said = Said::default();
+        loop {
+            let tables = self.tables.reconciled();
+            if tables.is_empty() {
+                said.drift.clear();
+                self.tables.woken.notified().await;
+                continue;
+            }
+            let start = Instant::now();
+            let outcome = self.reconcile(tables, timeout, &mut said).await;
+            if let Some(error) = outcome.as_ref().err().filter(|_| !said.has_failed) {
+                tracing::warn!(%error, "the declared tables cannot be compared with the kernel's");
+            }
+            said.has_failed = outcome.is_err();
+            sleep((start.elapsed() * LOAD).clamp(INTERVAL, MAX_INTERVAL)).await;
+        }
+    }
+
+    /// One comparison of all tables.
+    #[cfg(test)]
+    pub(in crate::app) async fn reconcile_now(&self) -> Result<(), Error> {
+        let tables = self.tables.reconciled();
+        self.reconcile(tables, Duration::from_secs(30), &mut Said::default())
+            .await
+    }
+
+    /// The objects of a table under repair that other programs keep changing.
+    pub(super) fn conflicts_of(&self, owner: &Owner) -> Vec<Conflict> {
+        self.with_repairs(owner, |repairs| {
+            repairs.conflicts(Instant::now(), Timestamp::now())
+        })
+    }
+
+    async fn reconcile(
+        &self,
+        tables: Vec<Arc<DeclaredTable>>,
+        timeout: Duration,
+        said: &mut Said,
+    ) -> Result<(), Error> {
+        let context = RequestContext::new(RequestId::new("reconcile"), timeout);
+        let current = self.run_query(&context, TableQuery).await?.value;
+        self.forget_other_repairs(&tables);
+        said.drift.retain(|owner, _| {
+            let reports =
+                |table: &&Arc<DeclaredTable>| table.state.settings.reconcile == Reconcile::Report;
+            tables
+                .iter()
+                .filter(reports)
+                .any(|table| table.owner == *owner)
+        });
+        let mut outcome = Ok(());
+        for table in tables {
+            if self.tables.is_applying(&table.owner) {
+                continue;
+            }
+            let drift = offload(|| self.drift_of(&context, &table, &current));
+            let compared = match (drift, table.state.settings.reconcile) {
+                (Err(error), _) => Err(error),
+                (Ok(drift), Reconcile::Repair) => self.repair(&table.owner, &drift, timeout).await,
+                (Ok(drift), _) => {
+                    said.note(&table.owner, &drift);
+                    Ok(())
+                }
+            };
+            outcome = outcome.and(compared);
+        }
+        outcome
+    }
+
+    /// Repairs what is due of a table that drifts.
+    async fn repair(
+        &self,
+        owner: &Owner,
+        drift: &ApplyReport,
+        timeout: Duration,
+    ) -> Result<(), Error> {
+        let now = Instant::now();
+        let drifted: HashSet<_> = drift
+            .operations
+            .iter()
+            .filter_map(|it| object(&it.op))
+            .collect();
+        let is_due = self.with_repairs(owner, |repairs| {
+            repairs.forget(&drifted, now);
+            drifted.iter().any(|object| repairs.is_due(*object, now))
+        });
+        if !is_due {
+            return Ok(());
+        }
+        let id = RequestId::new(format!("repair-{owner}"));
+        let context = RequestContext::new(id, timeout);
+        let lock = self.lock_table(&context).await?;
+        // A request may have changed or deleted it since.
+        let table = self.tables.table(owner);
+        let repairs = |table: &Arc<DeclaredTable>| {
+            table.state.settings.reconcile == Reconcile::Repair && !self.tables.is_applying(owner)
+        };
+        let Some(table) = table.filter(repairs) else {
+            return Ok(());
+        };
+        let current = self.run_query(&context, TableQuery).await?.value;
+        let apply = offload(|| self.due_repair(&context, &table, &current, timeout))?;
+        drop(current);
+        let objects: Vec<_> = apply.operations().filter_map(object).collect();
+        if objects.is_empty() {
+            return Ok(());
+        }
+        let conflicts = self.with_repairs(owner, |repairs| repairs.note(objects, now));
+        for (service, server) in conflicts {
+            let server = server.map(tracing::field::display);
+            tracing::warn!(%owner, %service, server,
+                "another program keeps changing what the table declares; it is repaired more and more rarely");
+        }
+        let report = self.run_to_end(lock, apply.run()).await?;
+        if let Some(error) = &report.failure {
+            tracing::warn!(%owner, %error, "a table cannot be repaired as a whole");
+        }
+        Ok(())
+    }
+
+    /// The operations that repair what is due, at most [`MAX_OPERATIONS`].
+    fn due_repair(
+        &self,
+        context: &RequestContext,
+        table: &Arc<DeclaredTable>,
+        current: &Table,
+        timeout: Duration,
+    ) -> Result<Apply, Error> {
+        let options = ApplyOptions {
+            // What fails must not take the others with it.
+            on_failure: OnFailure::Continue,
+            ..ApplyOptions::of_declared()
+        };
+        let mut apply = self.prepare(
+            context,
+            timeout,
+            table.owner.clone(),
+            options,
+            Some(table.clone()),
+            Some(table.clone()),
+            &table.target(),
+            current,
+        )?;
+        let now = Instant::now();
+        let mut left_out = HashSet::new();
+        let mut count = 0;
+        self.with_repairs(&table.owner, |repairs| {
+            apply.retain(|op| {
+                let is_due = object(op).is_none_or(|object| repairs.is_due(object, now));
+                // The servers of a service that is not created now cannot be either.
+                let has_service = !op.service().is_some_and(|key| left_out.contains(&key));
+                let is_kept = is_due && has_service && count < MAX_OPERATIONS;
+                count += usize::from(is_kept);
+                if let (false, Op::CreateService(key, _)) = (is_kept, op) {
+                    left_out.insert(*key);
+                }
+                is_kept
+            });
+        });
+        Ok(apply)
+    }
+
+    fn with_repairs<T>(&self, owner: &Owner, of: impl FnOnce(&mut Repairs) -> T) -> T {
+        let all = &self.tables.repairs;
+        let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+        match all.get_mut(owner) {
+            Some(repairs) => of(repairs),
+            None => {
+                let mut repairs = Repairs::default();
+                let result = of(&mut repairs);
+                if !repairs.is_empty() {
+                    all.insert(owner.clone(), repairs);
+                }
+                result
+            }
+        }
+    }
+
+    /// Forgets the repairs of tables that are not under repair any more.
+    fn forget_other_repairs(&self, tables: &[Arc<DeclaredTable>]) {
+        let repairing = |owner: &Owner| {
+            let mut tables = tables.iter();
+            tables.any(|table| {
+                table.owner == *owner && table.state.settings.reconcile == Reconcile::Repair
+            })
+        };
+        let all = &self.tables.repairs;
+        let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|owner, _| repairing(owner));
+    }
+}
+
+// === impl Said ===
+
+impl Said {
+    /// Logs that a table drifts, or does not any more, if that is news.
+    fn note(&mut self, owner: &Owner, drift: &ApplyReport) {
+        let operations = drift.operations.len();
+        let before = match operations {
+            0 => self.drift.remove(owner),
+            _ => self.drift.insert(owner.clone(), operations),
+        };
+        match (before, drift.operations.first()) {
+            (Some(before), Some(_)) if before == operations => {}
+            (_, Some(first)) => {
+                let service = first.op.service().map(tracing::field::display);
+                let server = first.op.server().map(tracing::field::display);
+                tracing::warn!(%owner, operations, first = first.op.name(), service, server,
+                    "the kernel does not have what the table declares");
+            }
+            (Some(_), None) => {
+                tracing::info!(%owner, "the kernel has what the table declares again")
+            }
+            (None, None) => {}
+        }
+    }
+}
