@@ -1,7 +1,7 @@
 //! Virtual services.
 
 use std::{
-    collections::{BTreeSet, HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
     sync::Arc,
 };
 
@@ -334,7 +334,8 @@ pub(super) fn new_servers(
     let mut servers: Vec<TargetServer> = Vec::with_capacity(drafts.len());
     let mut first_index = HashMap::with_capacity(drafts.len());
     let mut violations = Vec::new();
-    for (origin, draft) in drafts.iter().enumerate() {
+    let declared = drafts.iter().enumerate();
+    for (origin, draft) in declared.filter(|(_, draft)| !draft.is_removing()) {
         let found = draft.key(service).ok().flatten();
         let found = found.and_then(|key| Some((key, *present.get(&key)?)));
         let server = match found {
@@ -454,7 +455,21 @@ fn create(key: ServiceKey, config: ServiceConfig, servers: &[TargetServer]) -> P
 /// are deleted.
 fn replace(entry: &ServiceEntry, config: ServiceConfig, wanted: Option<&[TargetServer]>) -> Plan {
     let wanted = wanted.map(in_kernel_order);
-    let Diff { make, remove, .. } = diff_service(entry, config, wanted.as_deref());
+    let Diff {
+        make, mut remove, ..
+    } = diff_service(entry, config, wanted.as_deref());
+    // Their drains delete them.
+    let removing = entry
+        .servers
+        .iter()
+        .filter(|server| server.membership.is_some());
+    let removing: HashSet<_> = removing.map(|server| server.key).collect();
+    remove.retain(|change| {
+        !change
+            .op
+            .server()
+            .is_some_and(|key| removing.contains(&key))
+    });
     Plan::staged([make, remove].map(|changes| changes.into_iter().map(step).collect()))
 }
 

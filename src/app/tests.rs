@@ -31,6 +31,7 @@ mod tables;
 mod tables_failures;
 mod tables_large;
 mod tables_recovery;
+mod tables_removal;
 mod unattended;
 mod write_log;
 

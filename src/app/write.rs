@@ -143,6 +143,11 @@ impl WritePath {
         })
     }
 
+    /// The lock of [`lock_table`](Self::lock_table), unless another write has it.
+    pub(super) fn try_lock_table(&self) -> Option<TableLock> {
+        Arc::clone(&self.table).try_lock_owned().ok()
+    }
+
     /// Records that a write was refused.
     fn record_refusal(&self, context: &RequestContext, name: &'static str, refusal: &Error) {
         let event = event_of::<()>(context, name, &Err(refusal.clone()));

@@ -304,9 +304,10 @@ fn is_over(drain: &Drain) -> bool {
 }
 
 fn write_drains(drains: &[Drain], out: &mut dyn Write) -> Result<(), CliError> {
-    const HEADINGS: [&str; 9] = [
+    const HEADINGS: [&str; 10] = [
         "ID",
         "SERVER",
+        "TABLE",
         "STATE",
         "SERVERS",
         "ACTIVE",
@@ -320,6 +321,7 @@ fn write_drains(drains: &[Drain], out: &mut dyn Write) -> Result<(), CliError> {
         vec![
             drain.id.to_string(),
             drain.server.to_string(),
+            drain.table.clone().unwrap_or_default(),
             drain.state.clone(),
             drain.members.len().to_string(),
             active.to_string(),

@@ -55,6 +55,9 @@ fn line(operation: &TableOperation) -> String {
         (None, "planned" | "done") => {}
         (None, result) => line += &format!(": {result}"),
     }
+    if let Some(drain) = operation.drain {
+        line += &format!(" (drain {drain})");
+    }
     if !operation.lost.is_empty() {
         line += &format!(" (lost: {})", operation.lost.join(", "));
     }
@@ -135,13 +138,18 @@ fn summary(applied: &Applied) -> String {
         update,
         delete,
         unchanged,
+        draining,
     } = applied.summary;
+    let draining = match draining {
+        0 => String::new(),
+        draining => format!(", {draining} draining"),
+    };
     let (outcome, plan) = (&applied.outcome, &applied.plan);
     match outcome.as_str() {
-        "unchanged" => format!("unchanged: {unchanged} services and servers"),
+        "unchanged" => format!("unchanged: {unchanged} services and servers{draining}"),
         "applied" => {
             let counts = format!(
-                "applied: {create} created, {update} edited, {delete} deleted, {unchanged} unchanged"
+                "applied: {create} created, {update} edited, {delete} deleted, {unchanged} unchanged{draining}"
             );
             match applied.owner.is_empty() {
                 true => counts,
@@ -149,7 +157,7 @@ fn summary(applied: &Applied) -> String {
             }
         }
         "planned" => format!(
-            "planned: {create} to create, {update} to edit, {delete} to delete, {unchanged} unchanged; \
+            "planned: {create} to create, {update} to edit, {delete} to delete, {unchanged} unchanged{draining}; \
              plan {plan}"
         ),
         _ => {
@@ -157,8 +165,8 @@ fn summary(applied: &Applied) -> String {
                 let operations = applied.operations.iter();
                 operations.filter(|one| one.result == result).count()
             };
-            let counts =
-                ["done", "failed", "undone", "skipped"].map(|result| (count(result), result));
+            let counts = ["done", "failed", "undone", "skipped", "draining"]
+                .map(|result| (count(result), result));
             let counts = counts.into_iter().filter(|(count, _)| *count > 0);
             let counts: Vec<_> = counts
                 .map(|(count, result)| format!("{count} {result}"))

@@ -9,7 +9,7 @@ use clap::{
 
 use crate::{
     client::EntityTag,
-    model::{Adopt, Deletions, OnFailure, Owner, Reconcile},
+    model::{Adopt, Deletions, OnFailure, Owner, Reconcile, Removal},
 };
 
 #[derive(clap::Args, Clone, Debug)]
@@ -105,6 +105,12 @@ pub(super) struct SetTableArgs {
     /// Whether servers that exist keep their weight
     #[arg(long, value_name = "BOOL")]
     pub keep_weights: Option<bool>,
+    /// What becomes of servers that are not declared any more: deleted at once, or when they have no connections
+    #[arg(long, value_name = "HOW", value_parser = words(&Removal::WORDS))]
+    pub removal: Option<Removal>,
+    /// Until when servers that drain have to be deleted
+    #[arg(long, value_name = "SECONDS")]
+    pub drain_deadline: Option<u32>,
     /// etag of the table, as tables show prints it
     #[arg(long, value_name = "ETAG")]
     pub if_match: Option<EntityTag>,
@@ -118,6 +124,10 @@ pub(super) struct DeleteTableArgs {
     #[arg(long, value_name = "NUMBER", conflicts_with = "if_match")]
     #[arg(required_unless_present = "if_match")]
     pub confirm: Option<u64>,
+    /// What becomes of the servers: deleted at once, or when they have no connections [default: removal in the
+    /// table]
+    #[arg(long, value_name = "HOW", value_parser = words(&Removal::WORDS))]
+    pub removal: Option<Removal>,
     /// etag of the table, as tables show prints it
     #[arg(long, value_name = "ETAG")]
     pub if_match: Option<EntityTag>,

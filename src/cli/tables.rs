@@ -111,11 +111,15 @@ pub(super) fn set(args: SetTableArgs, options: &Options, out: &mut Stdout) -> Re
         owner,
         reconcile,
         keep_weights,
+        removal,
+        drain_deadline,
         if_match,
     } = args;
     let settings = TableSettingsSpec {
         reconcile,
         keep_weights,
+        removal,
+        drain_deadline_seconds: drain_deadline,
     };
     let write_options = WriteOptions {
         precondition: Precondition::from(if_match),
@@ -149,6 +153,7 @@ pub(super) fn delete(
     let DeleteTableArgs {
         owner,
         confirm,
+        removal,
         if_match,
     } = args;
     let delete_options = DeleteOptions {
@@ -158,7 +163,7 @@ pub(super) fn delete(
     let target = Target::select(options)?;
     let delete = || {
         let client = &target.client;
-        client.delete_table_json(&owner, confirm, &delete_options)
+        client.delete_table_json(&owner, confirm, removal, &delete_options)
     };
     let deleted = idempotent(delete).map(Option::unwrap_or_default);
     report(deleted, &target, &check(&owner), options, out)

@@ -22,6 +22,8 @@ pub struct Drain {
     pub deadline_seconds: Option<u32>,
     /// What happens to the servers in the end: `keep` or `remove`.
     pub then: String,
+    /// The owner of the table that does not declare the server any more; `None`: a request has asked for the drain.
+    pub table: Option<String>,
     /// `draining`, `drained`, `deadline_reached`, `cancelled` or `superseded`.
     pub state: String,
     /// The servers.

@@ -5,9 +5,9 @@ use std::{net::Ipv4Addr, sync::Arc};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::model::{
-    Checksum, ConnectionProtocol, ConnectionService, Endpoint, Forwarding, Hold, Name, Netmask,
-    Rates, SchedulerFlags, Server, ServerConfig, ServerKey, Service, ServiceConfig, ServiceEntry,
-    ServiceKey, Stats, SyncDaemon, Tunnel, TunnelType,
+    Checksum, ConnectionProtocol, ConnectionService, Endpoint, Forwarding, Hold, Membership, Name,
+    Netmask, Rates, SchedulerFlags, Server, ServerConfig, ServerKey, Service, ServiceConfig,
+    ServiceEntry, ServiceKey, Stats, SyncDaemon, Tunnel, TunnelType,
 };
 
 /// Daemon and kernel information (`GET /v1/info`).
@@ -223,6 +223,7 @@ pub(super) struct ServerJson {
     effective_weight: Option<u32>,
     #[serde(default)]
     holds: Vec<Hold>,
+    membership: Option<String>,
     /// The servers of declared tables have no connections.
     #[serde(default)]
     active_connections: u32,
@@ -333,6 +334,11 @@ impl From<ServiceJson> for ServiceEntry {
 
 // === impl Server ===
 
+fn membership_of(word: &str) -> Option<Membership> {
+    let found = Membership::WORDS.iter().find(|(name, _)| *name == word);
+    found.map(|(_, membership)| *membership)
+}
+
 impl From<ServerJson> for Server {
     fn from(json: ServerJson) -> Self {
         let ServerJson {
@@ -344,6 +350,7 @@ impl From<ServerJson> for Server {
             tunnel,
             effective_weight,
             holds,
+            membership,
             active_connections,
             inactive_connections,
             persistent_connections,
@@ -366,6 +373,7 @@ impl From<ServerJson> for Server {
             },
             // A daemon before 0.2 holds no weights.
             effective_weight: effective_weight.unwrap_or(weight),
+            membership: membership.as_deref().and_then(membership_of),
             holds: Some(holds).filter(|holds| !holds.is_empty()).map(Arc::from),
             active_connections,
             inactive_connections,

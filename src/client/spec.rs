@@ -140,10 +140,11 @@ impl ServiceSpec {
 impl From<&ServiceEntry> for ServiceSpec {
     fn from(entry: &ServiceEntry) -> Self {
         let ServiceEntry { service, servers } = entry;
+        let declared = servers.iter().filter(|server| server.membership.is_none());
         Self {
             key: service.key,
             config: service.config,
-            servers: Some(servers.iter().map(ServerSpec::from).collect()),
+            servers: Some(declared.map(ServerSpec::from).collect()),
         }
     }
 }

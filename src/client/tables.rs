@@ -11,7 +11,8 @@ use super::{
     write::{DeleteOptions, Precondition, WriteOptions},
 };
 use crate::model::{
-    Adopt, Deletions, OnFailure, Owner, Reconcile, ServerKey, ServiceEntry, ServiceKey,
+    Adopt, Deletions, HoldId, OnFailure, Owner, Reconcile, Removal, ServerKey, ServiceEntry,
+    ServiceKey,
 };
 
 /// What an owner declares.
@@ -33,6 +34,12 @@ pub struct TableSettingsSpec {
     /// Whether servers that exist keep their weight. Default false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_weights: Option<bool>,
+    /// What becomes of servers that are not declared any more. Default [`Removal::Now`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removal: Option<Removal>,
+    /// Seconds until servers that drain are deleted with the connections that they have. Default no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain_deadline_seconds: Option<u32>,
 }
 
 /// Options of an apply.
@@ -95,8 +102,10 @@ pub struct TableOperation {
     pub before: Option<serde_json::Value>,
     /// The same fields, as the operation writes them.
     pub after: Option<serde_json::Value>,
-    /// `planned`, `done`, `failed`, `undone` or `skipped`.
+    /// `planned`, `done`, `failed`, `undone`, `skipped`, or `draining`: the server is deleted at the end of `drain`.
     pub result: String,
+    /// The drain that the deletion of a server has begun.
+    pub drain: Option<HoldId>,
     /// What an undo could not restore: `counters`, `connections`, `server_order`.
     #[serde(default)]
     pub lost: Vec<String>,
@@ -124,6 +133,9 @@ pub struct ApplySummary {
     pub delete: u64,
     /// Left as they are.
     pub unchanged: u64,
+    /// Servers that are deleted when they are drained.
+    #[serde(default)]
+    pub draining: u64,
 }
 
 /// A declared table.
@@ -346,14 +358,15 @@ impl Client {
 
     /// Deletes the declared table of an owner, and its services; `None` if there was none, which
     /// [`DeleteOptions::allow_missing`] accepts. Needs `confirm`, the number of services that it
-    /// declares, or a precondition.
+    /// declares, or a precondition. Without `removal`, that of the table holds.
     pub fn delete_table(
         &self,
         owner: &Owner,
         confirm: Option<u64>,
+        removal: Option<Removal>,
         options: &DeleteOptions,
     ) -> Result<Option<Applied>, ClientError> {
-        let json = self.delete_table_json(owner, confirm, options)?;
+        let json = self.delete_table_json(owner, confirm, removal, options)?;
         Ok(json.map(|json| serde_json::from_slice(&json)).transpose()?)
     }
 
@@ -362,6 +375,7 @@ impl Client {
         &self,
         owner: &Owner,
         confirm: Option<u64>,
+        removal: Option<Removal>,
         options: &DeleteOptions,
     ) -> Result<Option<Vec<u8>>, ClientError> {
         let DeleteOptions {
@@ -372,6 +386,9 @@ impl Client {
         let mut path = format!("{}?allow_missing={allow_missing}", table_path(owner));
         if let Some(confirm) = confirm {
             path += &format!("&confirm={confirm}");
+        }
+        if let Some(removal) = removal {
+            path += &format!("&removal={}", removal.as_str());
         }
         let (json, response) = self.send_write("DELETE", path, None, *dry_run, precondition)?;
         Ok((response.status != http::StatusCode::NO_CONTENT).then_some(json))

@@ -86,6 +86,7 @@ pub(super) fn server_in_any_order(nest: &[u8], service: Family) -> Option<Server
         },
         effective_weight: weight,
         holds: None,
+        membership: None,
         active_connections: nest.read(dest::ACTIVE_CONNS, 0, read_u32)?,
         inactive_connections: nest.read(dest::INACT_CONNS, 0, read_u32)?,
         persistent_connections: nest.read(dest::PERSIST_CONNS, 0, read_u32)?,

@@ -95,11 +95,10 @@ pub(super) fn server_in_order(nest: &[u8], service: Family) -> Option<Server> {
     let family = family_from(u16::from_ne_bytes(value(fixed, family)?));
     let number = |place| value(fixed, place).map(u32::from_ne_bytes);
     let ((stats, rates), weight) = (counters_in(second.1), number(weight)?);
+    let address = read_address(family.unwrap_or(service), fixed.get(PLACES[0]..)?)?;
+    let port = u16::from_be_bytes(value(fixed, port)?);
     Some(Server {
-        key: ServerKey {
-            address: read_address(family.unwrap_or(service), fixed.get(PLACES[0]..)?)?,
-            port: u16::from_be_bytes(value(fixed, port)?),
-        },
+        key: ServerKey { address, port },
         config: ServerConfig {
             forwarding: forwarding(number(method)?),
             weight,
@@ -113,6 +112,7 @@ pub(super) fn server_in_order(nest: &[u8], service: Family) -> Option<Server> {
         },
         effective_weight: weight,
         holds: None,
+        membership: None,
         active_connections: number(active)?,
         inactive_connections: number(inactive)?,
         persistent_connections: number(persistent)?,

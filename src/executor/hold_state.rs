@@ -1,7 +1,7 @@
 //! The state of the holds, behind its lock.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
 };
 
@@ -30,6 +30,8 @@ pub(super) struct State {
     pub(super) held: HashMap<Member, Held, RandomState>,
     /// Drains by the address that they cover. Servers that appear later join them.
     pub(super) drains: HashMap<IpAddr, Vec<OpenDrain>, RandomState>,
+    /// Drains of servers that tables do not declare any more.
+    pub(super) removing: HashSet<HoldId, RandomState>,
     /// Grows when a member is removed: what was read before has its effective weight.
     pub(super) removals: u64,
     /// Members whose intended weight or holds have changed since [`Holds::take_changes`](super::holds::Holds::take_changes).

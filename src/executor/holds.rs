@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::hold_state::{Held, Member, OpenDrain, State};
-use crate::model::{DrainTarget, Hold, HoldId, Op, Server, ServiceKey};
+use crate::model::{DrainTarget, Hold, HoldId, Membership, Op, Server, ServiceKey};
 
 /// The holds of all servers. Without any, reads and writes only look whether there are some.
 #[derive(Debug, Default)]
@@ -89,6 +89,9 @@ impl Holds {
                 if let Some(held) = state.held.get(&(service, server.key)) {
                     server.config.weight = held.weight;
                     server.holds = (!held.holds.is_empty()).then(|| held.holds.as_slice().into());
+                    let mut holds = held.holds.iter();
+                    let is_removing = holds.any(|hold| state.removing.contains(&hold.id));
+                    server.membership = is_removing.then_some(Membership::Removing);
                 }
             }
         });
@@ -249,9 +252,15 @@ impl Holds {
         });
     }
 
+    /// Shows the servers of an open drain as those that are removed.
+    pub fn show_as_removing(&self, id: HoldId) {
+        self.change(|state| state.removing.insert(id));
+    }
+
     /// Lets no further server join a drain.
     pub fn close(&self, id: HoldId) {
         self.change(|state| {
+            state.removing.remove(&id);
             state.drains.retain(|_, drains| {
                 drains.retain(|drain| drain.id != id);
                 !drains.is_empty()

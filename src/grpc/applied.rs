@@ -135,6 +135,7 @@ fn of_server(message: pb::Server, fields: &Map<String, Value>) -> pb::Server {
         etag: _,
         effective_weight: _,
         holds: _,
+        membership: _,
     } = message;
     pb::Server {
         id: Some(id).filter(|_| has("id")).unwrap_or_default(),
@@ -163,6 +164,7 @@ impl From<&OperationReport> for pb::TableOperation {
             after: resource(Some(op), after),
             result: operation.result.as_str().to_owned(),
             index: operation.index.map(count),
+            drain: operation.drain.map(|id| id.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -176,12 +178,14 @@ impl From<Summary> for pb::ApplySummary {
             update,
             delete,
             unchanged,
+            draining,
         } = summary;
         Self {
             create: count(create),
             update: count(update),
             delete: count(delete),
             unchanged: count(unchanged),
+            draining: count(draining),
         }
     }
 }

@@ -192,6 +192,7 @@ fn drain_message(drain: &Drain, api: &Api) -> pb::Drain {
         services,
         deadline_seconds,
         then,
+        table,
         state,
         members,
         blockers,
@@ -210,6 +211,7 @@ fn drain_message(drain: &Drain, api: &Api) -> pb::Drain {
         create_time: Some(timestamp(*create_time)),
         end_time: end_time.map(timestamp),
         members_total: count(members.len()),
+        table: table.as_ref().map(ToString::to_string).unwrap_or_default(),
     };
     let available = api.options.max_response_bytes;
     let available = available.saturating_sub(message.encoded_len());

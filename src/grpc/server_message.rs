@@ -3,8 +3,8 @@
 use super::convert::non_empty;
 use crate::{
     model::{
-        Hold, Include, Mask, Server, ServerConfig, ServerDraft, ServerKey, ServerView, TunnelDraft,
-        TunnelView,
+        Hold, Include, Mask, Membership, Server, ServerConfig, ServerDraft, ServerKey, ServerView,
+        TunnelDraft, TunnelView,
     },
     proto::v1 as pb,
 };
@@ -27,6 +27,7 @@ pub(super) fn message(view: ServerView<'_>) -> pb::Server {
         tunnel,
         effective_weight,
         holds,
+        membership,
         active_connections,
         inactive_connections,
         persistent_connections,
@@ -51,6 +52,10 @@ pub(super) fn message(view: ServerView<'_>) -> pb::Server {
         etag: etag.to_string(),
         effective_weight: Some(effective_weight),
         holds: holds.into_iter().flatten().map(pb::Hold::from).collect(),
+        membership: membership
+            .map(Membership::as_str)
+            .unwrap_or_default()
+            .to_owned(),
     }
 }
 
@@ -108,8 +113,10 @@ pub(super) fn draft(server: pb::Server, mask: &Mask) -> ServerDraft {
         etag: _,
         effective_weight: _,
         holds: _,
+        membership,
     } = server;
     let mut draft = ServerDraft::default();
+    draft.membership = Some(membership);
     draft.id = non_empty(id);
     draft.address = address;
     draft.port = port.map(i64::from);

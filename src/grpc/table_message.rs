@@ -31,6 +31,8 @@ pub(super) fn table(report: &TableReport) -> pb::Table {
         generation: state.generation,
         keep_weights: state.settings.keep_weights,
         reconcile: state.settings.reconcile.as_str().to_owned(),
+        removal: state.settings.removal.as_str().to_owned(),
+        drain_deadline_seconds: state.settings.drain_deadline_seconds,
         service_count: count(services.len()),
         server_count: count(report.table.server_count()),
         etag: etag.to_string(),

@@ -14,10 +14,13 @@ use super::{
     service_message, table_message,
 };
 use crate::{
-    app::{ApplyOptions, ApplyReport, Guard, ListTables, RequestContext, TableReport},
+    app::{
+        ApplyOptions, ApplyReport, DeleteTableOptions, Guard, ListTables, RequestContext,
+        TableReport,
+    },
     model::{
-        Adopt, Deletions, Error, Etag, EtagScope, Mask, OnFailure, Owner, Reason, Reconcile,
-        ServiceDraft, ServiceKey, TableDraft,
+        Adopt, Deletions, Error, Etag, EtagScope, Field, Mask, OnFailure, Owner, Reason, Reconcile,
+        Removal, ServiceDraft, ServiceKey, TableDraft,
     },
     proto::v1::{self as pb, apply_table_request::Part as RequestPart, get_table_response::Part},
 };
@@ -75,10 +78,14 @@ pub(super) async fn update(
         keep_weights,
         etag,
         dry_run: _,
+        removal,
+        drain_deadline_seconds,
     } = request;
     let mut draft = TableDraft::default();
     draft.reconcile = word(reconcile, "reconcile", &Reconcile::WORDS)?;
     draft.keep_weights = keep_weights;
+    draft.removal = word(removal, "removal", &Removal::WORDS)?;
+    draft.drain_deadline_seconds = deadline(drain_deadline_seconds);
     let (owner, guard) = (owner.parse()?, Guard::of_field(&etag)?);
     let report = api.app.update_table(&context, owner, draft, guard).await?;
     Ok(pb::UpdateTableResponse {
@@ -144,11 +151,16 @@ async fn delete_declared(
         etag,
         allow_missing,
         dry_run: _,
+        removal,
     } = request;
-    let confirm = confirm.map(u64::from);
-    let (owner, guard) = (owner.parse()?, Guard::of_field(&etag)?);
-    let app = &api.app;
-    app.delete_table(&context, owner, confirm, allow_missing, guard)
+    let options = DeleteTableOptions {
+        confirm: confirm.map(u64::from),
+        allow_missing,
+        removal: word(removal, "removal", &Removal::WORDS)?,
+        guard: Guard::of_field(&etag)?,
+    };
+    api.app
+        .delete_table(&context, owner.parse()?, options)
         .await
 }
 
@@ -195,6 +207,15 @@ fn draft(service: pb::Service) -> ServiceDraft {
     draft
 }
 
+/// 0 stands for no limit.
+fn deadline(seconds: Option<u32>) -> Field<i64> {
+    match seconds {
+        None => Field::Keep,
+        Some(0) => Field::Clear,
+        Some(seconds) => Field::Set(seconds.into()),
+    }
+}
+
 fn parsed(options: pb::ApplyTableOptions) -> Result<(Owner, TableDraft, ApplyOptions), Error> {
     let pb::ApplyTableOptions {
         owner,
@@ -207,6 +228,8 @@ fn parsed(options: pb::ApplyTableOptions) -> Result<(Owner, TableDraft, ApplyOpt
         must_not_exist,
         dry_run: _,
         reconcile,
+        removal,
+        drain_deadline_seconds,
     } = options;
     let guard = match (must_not_exist, etag.as_str()) {
         (true, "") => Guard::Absent,
@@ -226,6 +249,10 @@ fn parsed(options: pb::ApplyTableOptions) -> Result<(Owner, TableDraft, ApplyOpt
         .take(word(reconcile, "reconcile", &Reconcile::WORDS))
         .flatten();
     draft.keep_weights = keep_weights;
+    draft.removal = fields
+        .take(word(removal, "removal", &Removal::WORDS))
+        .flatten();
+    draft.drain_deadline_seconds = deadline(drain_deadline_seconds);
     let options = ApplyOptions {
         on_failure: fields
             .take(word(on_failure, "on_failure", &OnFailure::WORDS))
@@ -237,6 +264,7 @@ fn parsed(options: pb::ApplyTableOptions) -> Result<(Owner, TableDraft, ApplyOpt
             .flatten()
             .unwrap_or_default(),
         expect_plan: fields.take(plan(&expect_plan)).flatten(),
+        removal: None,
         guard,
     };
     fields.finish()?;

@@ -150,6 +150,7 @@ fn real(key: ServerKey, config: ServerConfig) -> Server {
         config,
         effective_weight: config.weight,
         holds: None,
+        membership: None,
         active_connections: u32::MAX,
         inactive_connections: 2,
         persistent_connections: 3,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     app::{ApplyReport, Lost, OperationReport, Summary},
-    model::{Etag, Owner, ServerKey, ServiceKey},
+    model::{Etag, HoldId, Owner, ServerKey, ServiceKey},
 };
 
 /// What an apply or a batch did.
@@ -46,6 +46,8 @@ struct Operation<'a> {
     result: &'static str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     lost: &'a [Lost],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain: Option<HoldId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Problem>,
 }
@@ -97,6 +99,7 @@ impl<'a> Operation<'a> {
             after,
             result: operation.result.as_str(),
             lost: &operation.lost,
+            drain: operation.drain,
             error: operation.failure().map(|error| error.clone().into()),
         }
     }

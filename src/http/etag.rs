@@ -123,6 +123,7 @@ fn hash_traffic(server: &Server, include: Include, hasher: &mut Fingerprint) {
         config: _,
         effective_weight,
         holds,
+        membership,
         active_connections,
         inactive_connections,
         persistent_connections,
@@ -132,6 +133,7 @@ fn hash_traffic(server: &Server, include: Include, hasher: &mut Fingerprint) {
     (
         effective_weight,
         holds,
+        membership,
         active_connections,
         inactive_connections,
         persistent_connections,
@@ -161,6 +163,7 @@ mod tests {
             config: crate::model::ServerConfig::default(),
             effective_weight: 1,
             holds: None,
+            membership: None,
             active_connections: 0,
             inactive_connections: 0,
             persistent_connections: 0,

@@ -45,7 +45,7 @@ query! {
 
 /// The body of a creation.
 enum Creation {
-    One(ServerDraft),
+    One(Box<ServerDraft>),
     Several(Vec<ServerDraft>),
 }
 
@@ -101,7 +101,7 @@ impl Creation {
             }
             Self::Several(batch.servers.into_iter().map(|server| server.0).collect())
         } else {
-            Self::One(extract::parse(body)?)
+            Self::One(Box::new(extract::parse(body)?))
         })
     }
 }
@@ -203,7 +203,7 @@ pub(super) async fn create(
     let app = &api.app;
     match Creation::parse(&body)? {
         Creation::One(draft) => {
-            let written = app.create_server(&context, service, draft).await?;
+            let written = app.create_server(&context, service, *draft).await?;
             Ok(respond(
                 service,
                 &written.value,

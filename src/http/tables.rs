@@ -19,12 +19,12 @@ use super::{
     query::{Query, query},
     reply, schema,
     state::Api,
-    values::{AdoptWord, MaxDeletes, OnFailureWord, PlanDigest},
+    values::{AdoptWord, MaxDeletes, OnFailureWord, PlanDigest, RemovalWord},
 };
 use crate::{
     app::{
-        ApplyOptions, Conflict, DeclaredTable, LastApply, ListTables, TableReport, TableStatus,
-        offload,
+        ApplyOptions, Conflict, DeclaredTable, DeleteTableOptions, LastApply, ListTables,
+        TableReport, TableStatus, offload,
     },
     model::{
         Etag, Owner, ServerConfigView, ServerKey, ServiceKey, ServiceView, TableDraft,
@@ -68,6 +68,9 @@ query! {
         confirm: u64 = 3,
         /// If true, a table that does not exist is no error. Default: false.
         allow_missing: bool,
+        /// What becomes of the servers: `now` deletes them, `drain` deletes each when it has no connections.
+        /// Default: as the table has it.
+        removal: RemovalWord,
     }
 }
 
@@ -231,6 +234,7 @@ pub(super) async fn apply(
         max_deletes: max_deletes.map_or_else(Default::default, |MaxDeletes(max)| max),
         adopt: adopt.map_or_else(Default::default, |AdoptWord(word)| word),
         expect_plan: expect_plan.map(|PlanDigest(plan)| plan),
+        removal: None,
         guard,
     };
     let report = api.app.apply_table(&context, owner, draft, options).await?;
@@ -284,9 +288,13 @@ pub(super) async fn delete(
     IfMatch(guard): IfMatch,
 ) -> Result<Response, Problem> {
     let (context, query) = write.start();
-    let missing = query.allow_missing.unwrap_or_default();
-    let app = &api.app;
-    let deleted = app.delete_table(&context, owner, query.confirm, missing, guard);
+    let options = DeleteTableOptions {
+        confirm: query.confirm,
+        allow_missing: query.allow_missing.unwrap_or_default(),
+        removal: query.removal.map(|RemovalWord(word)| word),
+        guard,
+    };
+    let deleted = api.app.delete_table(&context, owner, options);
     match deleted.await? {
         Some(report) => Ok(applied::respond(&report)),
         None => Ok(StatusCode::NO_CONTENT.into_response()),

@@ -13,7 +13,7 @@ use crate::{
     ipvsadm::{ListMode, Order as TextOrder},
     model::{
         Adopt, ConnectionProtocol, CountBy, Deletions, EndpointFilter, Etag, EtagScope, Include,
-        KeptFilter, OnFailure, Owner, Protocol, ServiceKey,
+        KeptFilter, OnFailure, Owner, Protocol, Removal, ServiceKey,
     },
 };
 
@@ -44,6 +44,10 @@ pub(super) struct OnFailureWord(pub OnFailure);
 /// Services that an apply may take over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AdoptWord(pub Adopt);
+
+/// What becomes of servers that a table does not declare any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RemovalWord(pub Removal);
 
 /// State of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,6 +204,8 @@ parsed! {
         |text: &str| word(text, &OnFailure::WORDS).map(Self);
     AdoptWord, choice(&Adopt::WORDS.map(|(word, _)| word)),
         |text: &str| word(text, &Adopt::WORDS).map(Self);
+    RemovalWord, choice(&Removal::WORDS.map(|(word, _)| word)),
+        |text: &str| word(text, &Removal::WORDS).map(Self);
     DrainStateWord, choice(&DrainState::WORDS.map(|(word, _)| word)),
         |text: &str| word(text, &DrainState::WORDS).map(Self);
     RampStateWord, choice(&RampState::WORDS.map(|(word, _)| word)),

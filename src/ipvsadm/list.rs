@@ -216,6 +216,7 @@ fn server(
         config,
         effective_weight,
         holds: _,
+        membership: _,
         active_connections,
         inactive_connections,
         persistent_connections,

@@ -168,7 +168,7 @@ impl PersistenceDraft {
 
 impl ServerDraft {
     /// As [`ServiceDraft::FIELDS`].
-    pub const FIELDS: [&str; 19] = [
+    pub const FIELDS: [&str; 20] = [
         "id",
         "address",
         "port",
@@ -188,6 +188,7 @@ impl ServerDraft {
         "etag",
         "effective_weight",
         "holds",
+        "membership",
     ];
 
     /// The same draft with what a mask makes of its fields.

@@ -78,7 +78,7 @@ pub use op::{Op, Query};
 pub use owner::Owner;
 pub use reason::Reason;
 pub use scheduler::{SCHEDULERS, SchedulerFlags};
-pub use server::{Forwarding, Server, ServerConfig};
+pub use server::{Forwarding, Membership, Server, ServerConfig};
 pub use server_draft::ServerDraft;
 pub use service::{Service, ServiceConfig, ServiceEntry};
 pub use service_draft::{PersistenceDraft, ServiceDraft};
@@ -88,7 +88,7 @@ pub use stats::{Rates, Stats};
 pub use sync_daemon::{InterfaceState, SyncDaemon, SyncDaemonConfig, SyncDaemonDraft, SyncState};
 pub use table::{Table, TargetServer, TargetService};
 pub use table_draft::{Adopt, Deletions, OnFailure, TableDraft};
-pub use table_settings::{Reconcile, TableSettings};
+pub use table_settings::{Reconcile, Removal, TableSettings};
 pub use timeouts::{Timeouts, TimeoutsDraft};
 pub use tunnel::{Checksum, Tunnel, TunnelDraft, TunnelType};
 pub use view::{

@@ -7,7 +7,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Etag, EtagScope, Hold, Rates, ServerKey, Stats, Tunnel, named_number::named_numbers};
+use super::{
+    Etag, EtagScope, Hold, Rates, ServerKey, Stats, Tunnel, named_number::named_numbers,
+    word::words,
+};
 
 /// A real server of a virtual service as read from the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +23,8 @@ pub struct Server {
     pub effective_weight: u32,
     /// The holds on its weight; `None` without any.
     pub holds: Option<Arc<[Hold]>>,
+    /// Why it is a server of its service, where that is not only because somebody has added it.
+    pub membership: Option<Membership>,
     /// Current connections in state ESTABLISHED.
     pub active_connections: u32,
     /// Current connections in any other state.
@@ -30,6 +35,16 @@ pub struct Server {
     pub stats: Stats,
     /// Rates per second.
     pub rates: Rates,
+}
+
+words! {
+    /// Why a server is one of its service.
+    #[derive(Hash, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    Membership {
+        /// The table that claims the service does not declare the server any more: it is deleted when it is drained.
+        Removing = "removing",
+    }
 }
 
 /// The configuration of a real server. `IPVS_CMD_SET_DEST` replaces all of it.
@@ -83,6 +98,7 @@ impl Server {
             effective_weight: config.weight,
             config,
             holds: None,
+            membership: None,
             active_connections: 0,
             inactive_connections: 0,
             persistent_connections: 0,

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    Error, Family, Field, Forwarding, ServerConfig, ServerKey, ServiceKey, Tunnel, TunnelDraft,
-    Violation, both,
+    Error, Family, Field, Forwarding, Membership, ServerConfig, ServerKey, ServiceKey, Tunnel,
+    TunnelDraft, Violation, both,
     check::{accept, address, contradiction, number, parse_id, port, same_object},
     integer,
     key::parse_address,
@@ -43,6 +43,8 @@ pub struct ServerDraft {
     /// Encapsulation. Requires `forwarding` `tunnel`. Default `ipip`.
     #[serde(default, deserialize_with = "object::field")]
     pub tunnel: Field<TunnelDraft>,
+    /// Read-only. A server that is `removing` is not taken as one of a set that is written.
+    pub membership: Option<String>,
     effective_weight: Option<IgnoredAny>,
     holds: Option<IgnoredAny>,
     active_connections: Option<IgnoredAny>,
@@ -107,6 +109,11 @@ impl ServerDraft {
         };
         let checked = key.as_ref().map_or_else(|_| provisional(), |key| *key);
         both(key, self.create(service, checked))
+    }
+
+    /// Whether it is a server that was read while it was removed, and not one that is declared.
+    pub fn is_removing(&self) -> bool {
+        self.membership.as_deref() == Some(Membership::Removing.as_str())
     }
 
     fn id(&self) -> Option<Result<ServerKey, Violation>> {

@@ -4,7 +4,10 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{Error, Reconcile, ServiceDraft, TableSettings, object, word::words};
+use super::{
+    DrainRequest, Error, Field, Reconcile, Removal, ServiceDraft, TableSettings, check::in_range,
+    integer, object, word::words,
+};
 
 /// The part of the kernel's table that an owner declares.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -18,6 +21,13 @@ pub struct TableDraft {
     /// Whether servers that exist keep their weight. If absent, that of the declared table stays; default
     /// false.
     pub keep_weights: Option<bool>,
+    /// What becomes of servers that are not declared any more. If absent, that of the declared table stays;
+    /// default `now`.
+    pub removal: Option<Removal>,
+    /// Seconds until servers that drain are deleted with the connections that they have, 1 to 2,678,400; `null`:
+    /// no limit. If absent, that of the declared table stays; default no limit.
+    #[serde(default, deserialize_with = "integer::field")]
+    pub drain_deadline_seconds: Field<i64>,
     owner: Option<IgnoredAny>,
     generation: Option<IgnoredAny>,
     etag: Option<IgnoredAny>,
@@ -67,11 +77,22 @@ words! {
 
 impl TableDraft {
     /// The settings of the table, which has had `base`.
-    pub fn settings(&self, base: TableSettings) -> TableSettings {
-        TableSettings {
+    pub fn settings(&self, base: TableSettings) -> Result<TableSettings, Error> {
+        let max = DrainRequest::MAX_DEADLINE_SECONDS.into();
+        let drain_deadline_seconds = match self.drain_deadline_seconds {
+            Field::Keep => base.drain_deadline_seconds,
+            Field::Clear => None,
+            Field::Set(value) => {
+                let deadline = in_range(value, "drain_deadline_seconds", 1, max);
+                Some(deadline.map_err(|violation| Error::from_violations(vec![violation]))?)
+            }
+        };
+        Ok(TableSettings {
             reconcile: self.reconcile.unwrap_or(base.reconcile),
             keep_weights: self.keep_weights.unwrap_or(base.keep_weights),
-        }
+            removal: self.removal.unwrap_or(base.removal),
+            drain_deadline_seconds,
+        })
     }
 }
 

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 
 use super::{
-    Checksum, Etag, Family, Forwarding, Hold, Kept, KeptFields, Name, Netmask, Owner, Protocol,
-    Rates, Server, ServerConfig, ServerKey, Service, ServiceConfig, ServiceEntry, ServiceKey,
-    Stats, SyncDaemon, Tunnel, TunnelType, scheduler::NamedFlags,
+    Checksum, Etag, Family, Forwarding, Hold, Kept, KeptFields, Membership, Name, Netmask, Owner,
+    Protocol, Rates, Server, ServerConfig, ServerKey, Service, ServiceConfig, ServiceEntry,
+    ServiceKey, Stats, SyncDaemon, Tunnel, TunnelType, scheduler::NamedFlags,
 };
 
 /// The optional parts of services in a response (query parameter `include`).
@@ -117,6 +117,9 @@ pub struct ServerView<'a> {
     /// The holds on the weight. Absent without any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holds: Option<&'a [Hold]>,
+    /// `removing`: the table of the service does not declare the server any more. Absent of others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub membership: Option<Membership>,
     /// Current connections in state ESTABLISHED.
     pub active_connections: u32,
     /// Current connections in other states.
@@ -315,6 +318,7 @@ impl<'a> ServerView<'a> {
             tunnel: TunnelView::of(config),
             effective_weight: server.effective_weight,
             holds: server.holds.as_deref(),
+            membership: server.membership,
             active_connections: server.active_connections,
             inactive_connections: server.inactive_connections,
             persistent_connections: server.persistent_connections,

@@ -236,6 +236,7 @@ fn server(kind: Kind, service: ServiceKey) -> impl Strategy<Value = Server> {
                     },
                     effective_weight: weight,
                     holds: None,
+                    membership: None,
                     active_connections: 0,
                     inactive_connections: 0,
                     persistent_connections: 0,

@@ -226,6 +226,87 @@ fn a_drain_is_there_or_not_whenever_the_daemon_is_killed() {
     }
 }
 
+/// Applies the table of an owner with these servers and `removal: drain`.
+fn declare(api: &Api, servers: &[(&str, u32)]) -> Value {
+    let servers = servers
+        .iter()
+        .map(|(id, weight)| json!({"id": id, "forwarding": "masquerade", "weight": weight}));
+    let service = json!({"id": SERVICE, "scheduler": "rr", "servers": servers.collect::<Vec<_>>()});
+    let table = json!({"services": [service], "removal": "drain"});
+    let headers = [("content-type", "application/json")];
+    let path = "/v1/tables/web?max_deletes=100%25";
+    let (status, applied) = api.send("PUT", path, &headers, Some(&table));
+    assert_eq!(status, 200, "{applied}");
+    applied
+}
+
+#[test]
+fn a_server_that_is_not_declared_any_more_serves_its_connections_to_their_end() {
+    const BOTH: [(&str, u32); 2] = [(ONE, 3), ("10.1.0.12-8080", 2)];
+    let world = world();
+    let folder = Folder::new("removal");
+    world.director.run(|| {
+        let api = Api::of(daemon(&folder));
+        declare(&api, &BOTH);
+        let mut open: Vec<_> = (0..2).map(|_| connect(&world)).collect();
+        let first = open
+            .iter_mut()
+            .position(|http| http.server().unwrap() == "10.1.0.11");
+        let mut long = open.remove(first.unwrap());
+
+        let applied = declare(&api, &BOTH[1..]);
+        assert_eq!(applied["summary"]["draining"], 1, "{applied}");
+        let removal = &applied["operations"][0];
+        assert_eq!(
+            (&removal["op"], &removal["result"]),
+            (&json!("delete_server"), &json!("draining"))
+        );
+        assert_eq!(kernel_weight(), 0);
+        drop(api);
+
+        // The daemon was killed.
+        let api = Api::of(daemon(&folder));
+        let (_, server) = api.fetch(&format!("/v1/services/{SERVICE}/servers/{ONE}"));
+        assert_eq!(server["membership"], "removing", "{server}");
+        for _ in 0..20 {
+            assert_eq!(connect(&world).server().unwrap(), "10.1.0.12");
+            assert_eq!(long.server().unwrap(), "10.1.0.11");
+        }
+        let again = declare(&api, &BOTH[1..]);
+        assert_eq!(
+            (&again["outcome"], &again["summary"]["draining"]),
+            (&json!("unchanged"), &json!(1))
+        );
+
+        // Declared again, it gets connections again.
+        declare(&api, &BOTH);
+        assert_eq!(kernel_weight(), 3);
+        let servers: Vec<_> = (0..2).map(|_| connect(&world).server().unwrap()).collect();
+        assert!(servers.contains(&"10.1.0.11".to_owned()), "{servers:?}");
+
+        // The whole table: the service is there until its last connection has ended.
+        let (status, deleted) = api.send(
+            "DELETE",
+            "/v1/tables/web?confirm=1",
+            &[("x-request-id", "t")],
+            None,
+        );
+        assert_eq!(
+            (status, &deleted["summary"]["draining"]),
+            (200, &json!(2)),
+            "{deleted}"
+        );
+        assert_eq!(long.server().unwrap(), "10.1.0.11");
+        assert_ne!(lists("-S -n"), "");
+        drop(long);
+        drop(open);
+        until("the service is deleted", || match lists("-S -n").as_str() {
+            "" => Ok(()),
+            other => Err(other.to_owned()),
+        });
+    });
+}
+
 #[test]
 fn a_ramp_reaches_its_weight_in_steps() {
     let world = World::new();

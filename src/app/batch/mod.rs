@@ -54,7 +54,7 @@ impl App {
             &protected,
             steps.iter().map(|step| &step.op),
         ))?;
-        let mut report = ApplyReport::planned(context, &steps, counts);
+        let mut report = ApplyReport::planned(context, &steps, counts.into());
         if *dry_run || steps.is_empty() {
             return Ok(report);
         }

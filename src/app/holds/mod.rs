@@ -10,10 +10,12 @@ mod listed;
 mod ramp;
 mod records;
 mod registry;
+mod removal;
 mod requests;
 mod task;
 
 pub use list::ListHolds;
 pub use ramp::{Ramp, RampState};
 pub use records::{Drain, DrainMember, DrainState, MemberState};
-pub(super) use registry::HoldRegistry;
+pub(super) use registry::{HoldRegistry, Removing};
+pub(super) use removal::TableDrains;

@@ -1,13 +1,13 @@
 //! Drains as they are shown and stored.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    executor::Held,
-    model::{DrainTarget, HoldId, Server, ServerKey, ServiceKey, Then, words},
+    executor::{Held, Member},
+    model::{DrainRequest, DrainTarget, HoldId, Owner, Server, ServerKey, ServiceKey, Then, words},
 };
 
 /// A drain: its servers receive no new connections.
@@ -25,6 +25,9 @@ pub struct Drain {
     pub deadline_seconds: Option<u32>,
     /// What happens to the servers in the end.
     pub then: Then,
+    /// The owner of the table that does not declare the servers any more; absent: a request has asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<Owner>,
     /// How far it is.
     pub state: DrainState,
     /// The servers.
@@ -100,6 +103,36 @@ impl Drain {
         self.end_time.is_none()
     }
 
+    /// A drain that begins now, and has no members yet.
+    pub(super) fn new(id: HoldId, request: DrainRequest) -> Self {
+        let DrainRequest {
+            target,
+            services,
+            deadline_seconds,
+            then,
+        } = request;
+        Self {
+            id,
+            server: target,
+            services,
+            deadline_seconds,
+            then,
+            table: None,
+            state: DrainState::Draining,
+            members: Vec::new(),
+            blockers: Vec::new(),
+            create_time: Timestamp::now(),
+            end_time: None,
+        }
+    }
+
+    /// The members that it holds, or would hold if they existed.
+    pub(super) fn held_members(&self) -> impl Iterator<Item = Member> {
+        let members = self.members.iter();
+        let held = members.filter(|member| member.state != MemberState::Superseded);
+        held.map(|member| (member.service, member.server))
+    }
+
     /// The services of its members, each as often as it has members.
     pub(super) fn member_services(&self) -> impl Iterator<Item = ServiceKey> {
         self.members.iter().map(|member| member.service)
@@ -154,15 +187,13 @@ impl Drain {
         ends
     }
 
-    /// Notes the servers of a service as they were read. `None`: it does not exist.
-    pub(super) fn see(&mut self, service: ServiceKey, servers: Option<&[Server]>) {
-        let first = self
-            .members
-            .partition_point(|member| member.service < service);
-        let members = self.members.iter_mut().skip(first);
-        for member in members.take_while(|member| member.service == service) {
-            if member.state != MemberState::Superseded {
-                let mut servers = servers.unwrap_or_default().iter();
+    /// Notes the servers of services as they were read. `None`: the service does not exist.
+    pub(super) fn see(&mut self, seen: &BTreeMap<ServiceKey, Option<Arc<Vec<Server>>>>) {
+        for member in &mut self.members {
+            if let Some(servers) = seen.get(&member.service)
+                && member.state != MemberState::Superseded
+            {
+                let mut servers = servers.iter().flat_map(|servers| servers.iter());
                 member.see(servers.find(|server| server.key == member.server));
             }
         }

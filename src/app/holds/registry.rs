@@ -1,8 +1,9 @@
 //! All drains and ramps: in memory, and in the store.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::{BuildHasher, Hasher, RandomState},
+    slice::from_ref,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     executor::{Held, HoldChanges, Holds, MAX_HELD, Member},
-    model::{Error, HoldId, Reason, Server, ServiceKey},
+    model::{Error, HoldId, Owner, Reason, Server, ServiceKey},
     store::{Collection, Commit, Store, StoreError, WriteBatch},
 };
 
@@ -31,6 +32,9 @@ pub(in crate::app) struct HoldRegistry {
     /// Wakes the task.
     pub(super) woken: Notify,
 }
+
+/// Servers that drain because a table does not declare them any more, with its owner.
+pub(in crate::app) type Removing = HashMap<Member, Owner>;
 
 #[derive(Debug, Default)]
 pub(super) struct All {
@@ -143,7 +147,7 @@ impl HoldRegistry {
             let superseded = drain.members.iter();
             let superseded = superseded.filter(|one| one.state == MemberState::Superseded);
             let except = superseded.map(|one| (one.service, one.server)).collect();
-            holds.open(drain.id, drain.server, drain.services.clone(), except);
+            open(&holds, drain, except);
         }
         Ok(Self {
             holds,
@@ -177,8 +181,8 @@ impl HoldRegistry {
         }
     }
 
-    /// Whether there may be another drain with this number of members.
-    pub(super) fn check_drain(&self, members: usize) -> Result<(), Error> {
+    /// Whether there may be further drains with this number of members.
+    pub(in crate::app) fn check_drains(&self, drains: usize, members: usize) -> Result<(), Error> {
         let (count, total) = {
             let all = self.all();
             let active = || all.drains.values().filter(|drain| drain.is_active());
@@ -186,7 +190,7 @@ impl HoldRegistry {
             (active().count(), members.sum::<usize>())
         };
         self.store.available()?;
-        within(count + 1, MAX_DRAINS, "active drains", "drains")?;
+        within(count + drains, MAX_DRAINS, "active drains", "drains")?;
         within(total + members, MAX_HELD, "members of drains", "drains")
     }
 
@@ -202,17 +206,48 @@ impl HoldRegistry {
         within(held + 1, MAX_HELD, "servers whose weight is held", "drains")
     }
 
-    /// Stores a drain, and holds its servers from now on.
-    pub(super) async fn begin_drain(&self, drain: Drain) -> Result<(), Error> {
-        self.put(drain.clone()).await?;
-        self.holds
-            .open(drain.id, drain.server, drain.services, BTreeSet::new());
+    /// Stores drains, and holds their servers from now on.
+    pub(super) async fn begin_drains(&self, drains: Vec<Drain>) -> Result<(), Error> {
+        self.store.write(stored(&drains)?).await?;
+        let mut all = self.all();
+        for drain in drains {
+            open(&self.holds, &drain, BTreeSet::new());
+            all.drains.insert(drain.id, drain);
+        }
         Ok(())
+    }
+
+    /// Ends drains, and stores that. Their servers are still held.
+    pub(super) async fn end_drains(&self, ended: &[(HoldId, DrainState)]) -> Result<(), Error> {
+        let commit = {
+            let mut all = self.all();
+            let ended = ended.iter().filter_map(|(id, state)| {
+                let mut drain = all.drains.get(id)?.clone();
+                drain.end(*state);
+                Some(drain)
+            });
+            let ended: Vec<_> = ended.collect();
+            let commit = self.store.submit(stored(&ended)?)?;
+            all.drains
+                .extend(ended.into_iter().map(|drain| (drain.id, drain)));
+            commit
+        };
+        Ok(commit.await?)
+    }
+
+    /// The servers that drain because a table does not declare them any more, with its owner.
+    pub(in crate::app) fn removing(&self) -> Removing {
+        let all = self.all();
+        let active = all.drains.values().filter(|drain| drain.is_active());
+        let of_tables = active.filter_map(|drain| Some((drain, drain.table.as_ref()?)));
+        let members = of_tables
+            .flat_map(|(drain, owner)| drain.held_members().map(move |it| (it, owner.clone())));
+        members.collect()
     }
 
     /// Stores a ramp that is about to begin.
     pub(super) async fn store_ramp(&self, ramp: &Ramp) -> Result<(), Error> {
-        Ok(self.store.write(stored(ramp)?).await?)
+        Ok(self.store.write(stored(from_ref(ramp))?).await?)
     }
 
     /// Stores a drain or ramp that is new.
@@ -245,7 +280,7 @@ impl HoldRegistry {
             let Some(record) = make(records) else {
                 return Ok(None);
             };
-            let commit = self.store.submit(stored(&record)?)?;
+            let commit = self.store.submit(stored(from_ref(&record))?)?;
             records.insert(record.key(), record.clone());
             (record, commit)
         };
@@ -253,11 +288,24 @@ impl HoldRegistry {
         Ok(Some(record))
     }
 
-    /// Notes the servers of a service as they were read. `None`: it does not exist.
-    pub(super) fn see(&self, service: ServiceKey, servers: Option<&[Server]>) {
+    /// The services that have servers which are held or are to be held.
+    pub(super) fn services(&self) -> BTreeSet<ServiceKey> {
+        let mut services = self.holds.services();
+        let all = self.all();
+        let active = all.drains.values().filter(|drain| drain.is_active());
+        services.extend(
+            active
+                .flat_map(Drain::held_members)
+                .map(|(service, _)| service),
+        );
+        services
+    }
+
+    /// Notes the servers of services as they were read. `None`: the service does not exist.
+    pub(super) fn see(&self, seen: &BTreeMap<ServiceKey, Option<Arc<Vec<Server>>>>) {
         let mut all = self.all();
         for drain in all.drains.values_mut().filter(|drain| drain.is_active()) {
-            drain.see(service, servers);
+            drain.see(seen);
         }
     }
 
@@ -353,10 +401,20 @@ impl HoldRegistry {
     }
 }
 
-/// A change that stores a drain or ramp.
-fn stored<T: Record>(record: &T) -> Result<WriteBatch, StoreError> {
+/// Lets servers join a drain, except those whose weight was changed.
+fn open(holds: &Holds, drain: &Drain, except: BTreeSet<Member>) {
+    if drain.table.is_some() {
+        holds.show_as_removing(drain.id);
+    }
+    holds.open(drain.id, drain.server, drain.services.clone(), except);
+}
+
+/// A change that stores drains or ramps.
+fn stored<T: Record>(records: &[T]) -> Result<WriteBatch, StoreError> {
     let mut batch = WriteBatch::new();
-    put_record(&mut batch, record)?;
+    for record in records {
+        put_record(&mut batch, record)?;
+    }
     Ok(batch)
 }
 

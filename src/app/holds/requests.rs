@@ -4,12 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{
-    enforce::BeginningRamp,
-    ramp::Ramp,
-    records::{Drain, DrainState},
-    registry::Record,
-};
+use super::{enforce::BeginningRamp, ramp::Ramp, records::Drain, registry::Record};
 use crate::{
     app::{App, RequestContext, attempt::event_of},
     audit::Event,
@@ -55,18 +50,11 @@ impl App {
         if request.then == Then::Remove {
             self.refuse_declared(&found)?;
         }
-        let drain = Drain {
-            id: self.hold_registry.new_id(),
-            server: request.target,
+        let request = DrainRequest {
             services,
-            deadline_seconds: request.deadline_seconds,
-            then: request.then,
-            state: DrainState::Draining,
-            members: Vec::new(),
-            blockers: Vec::new(),
-            create_time: Timestamp::now(),
-            end_time: None,
+            ..request
         };
+        let drain = Drain::new(self.hold_registry.new_id(), request);
         if let Some(same) = self.same_drain(&drain) {
             return Ok((same, false));
         }
@@ -74,7 +62,7 @@ impl App {
             return Ok((planned(drain, &found), true));
         }
         let members = found.iter().map(|(_, servers)| servers.len());
-        self.hold_registry.check_drain(members.sum())?;
+        self.hold_registry.check_drains(1, members.sum())?;
         let (app, context) = (self.clone(), context.clone());
         let services = found.into_iter().map(|(service, _)| service).collect();
         let work = async move { app.begin_drain(&context, drain, services).await };
@@ -151,6 +139,7 @@ impl App {
                 && other.server == drain.server
                 && other.services == drain.services
                 && other.then == drain.then
+                && other.table == drain.table
                 && other.deadline_seconds == drain.deadline_seconds
         });
         same.cloned()
@@ -163,7 +152,7 @@ impl App {
         services: BTreeSet<ServiceKey>,
     ) -> Result<Drain, Error> {
         let id = drain.id;
-        self.hold_registry.begin_drain(drain.clone()).await?;
+        self.hold_registry.begin_drains(vec![drain.clone()]).await?;
         self.start_hold_task();
         let (principal, server) = (&context.principal, drain.server);
         tracing::info!(%principal, drain = %id, %server, "drain created");
@@ -171,7 +160,7 @@ impl App {
         if let Err(error) = self.look_after(context, services, None).await {
             tracing::warn!(%error, drain = %id, "the servers of a drain do not have the weight 0 yet");
         }
-        self.update_drains().await;
+        self.update_drains(context).await;
         Ok(self.hold_registry.get(id).unwrap_or(drain))
     }
 
@@ -249,22 +238,28 @@ impl App {
         end: impl FnOnce(&mut T),
     ) -> Result<Option<T>, Error> {
         let ended = self.hold_registry.update(id, end).await?;
-        self.hold_registry.holds().close(id);
-        self.release(context, id).await?;
+        self.release(context, &[id]).await?;
         Ok(ended)
     }
 
-    /// Ends the holds of a drain or ramp.
-    async fn release(&self, context: &RequestContext, id: HoldId) -> Result<(), Error> {
+    /// Ends the holds of drains or ramps.
+    pub(super) async fn release(
+        &self,
+        context: &RequestContext,
+        ids: &[HoldId],
+    ) -> Result<(), Error> {
         let holds = self.hold_registry.holds();
-        let members = holds.members(id);
-        for member in &members {
-            holds.remove(*member, id);
+        let mut services = BTreeSet::new();
+        for id in ids {
+            holds.close(*id);
+            for member in holds.members(*id) {
+                holds.remove(member, *id);
+                services.insert(member.0);
+            }
         }
-        let services = members.into_iter().map(|(service, _)| service).collect();
         // The task tries again.
         if let Err(error) = self.look_after(context, services, None).await {
-            tracing::warn!(%error, hold = %id, "servers do not have their intended weight yet");
+            tracing::warn!(%error, holds = ids.len(), "servers do not have their intended weight yet");
         }
         self.hold_registry.persist().await
     }
@@ -413,8 +408,10 @@ fn planned(mut drain: Drain, found: &Found) -> Drain {
             };
             drain.join(*service, server.key, &held);
         }
-        drain.see(*service, Some(servers));
     }
+    let seen = found.iter();
+    let seen = seen.map(|(service, servers)| (*service, Some(Arc::new(servers.clone()))));
+    drain.see(&seen.collect());
     drain.progress(Timestamp::now());
     drain
 }

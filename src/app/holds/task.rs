@@ -13,10 +13,10 @@ use super::{
     blockers::blockers,
     enforce::BeginningRamp,
     ramp::{Ramp, RampState},
-    records::{Drain, MemberState},
+    records::Drain,
 };
 use crate::{
-    app::{App, Guard, RequestContext, RequestId},
+    app::{App, RequestContext, RequestId},
     executor::{ServicesQuery, SettingsQuery, TableQuery},
     model::{Error, HoldId, Service, ServiceKey},
 };
@@ -95,7 +95,7 @@ impl App {
     async fn look(&self, context: &RequestContext, looked: &mut Looked) {
         let now = Instant::now();
         self.step_ramps();
-        let mut services = self.hold_registry.holds().services();
+        let mut services = self.hold_registry.services();
         let pause = looked.search_took * SEARCH_LOAD;
         let pause = pause.clamp(SEARCH_INTERVAL, MAX_INTERVAL);
         if looked
@@ -115,7 +115,7 @@ impl App {
             looked.blockers = Some(now);
         }
         self.end_ramps(context).await;
-        self.update_drains().await;
+        self.update_drains(context).await;
         for id in self.hold_registry.expired(Timestamp::now()) {
             if let Err(error) = self.hold_registry.forget(id).await {
                 tracing::warn!(%error, "an ended drain or ramp cannot be deleted");
@@ -132,19 +132,18 @@ impl App {
         ramp: Option<BeginningRamp>,
     ) -> Result<(), Error> {
         let mut outcome = Ok(());
-        let mut seen = Vec::with_capacity(services.len());
+        let mut seen = BTreeMap::new();
         for service in services {
             match self.enforce(context, service, ramp).await {
-                Ok(servers) => seen.push((service, servers)),
+                Ok(servers) => {
+                    seen.insert(service, servers);
+                }
                 Err(error) => outcome = outcome.and(Err(error)),
             }
         }
         // The members first, so that they are seen.
         outcome = outcome.and(self.hold_registry.persist().await);
-        for (service, servers) in &seen {
-            self.hold_registry
-                .see(*service, servers.as_deref().map(Vec::as_slice));
-        }
+        self.hold_registry.see(&seen);
         outcome
     }
 
@@ -209,50 +208,28 @@ impl App {
     }
 
     /// Notes how far the drains are, and removes the servers of those that ask for it.
-    pub(super) async fn update_drains(&self) {
+    pub(super) async fn update_drains(&self, context: &RequestContext) {
         let now = Timestamp::now();
         let changed: Vec<_> = {
             let mut all = self.hold_registry.all();
-            let drains = all.drains.values_mut().filter(|drain| drain.is_active());
-            drains
-                .filter_map(|drain| {
-                    let is_news = drain.progress(now);
-                    (is_news || drain.removes()).then(|| drain.clone())
-                })
-                .collect()
+            let active = all.drains.values_mut().filter(|drain| drain.is_active());
+            let changed = active.filter_map(|drain| drain.progress(now).then(|| drain.clone()));
+            changed.collect()
         };
         for drain in changed {
             let id = drain.id;
             tracing::info!(drain = %id, server = %drain.server, state = ?drain.state, "drain");
-            let outcome = match drain.removes() {
-                true => self.remove_servers(drain).await,
-                false => self
-                    .hold_registry
-                    .update(id, |_: &mut Drain| {})
-                    .await
-                    .map(drop),
-            };
-            if let Err(error) = outcome {
-                tracing::warn!(%error, drain = %id, "a drain cannot go on; it is tried again");
-            }
-        }
-    }
-
-    /// Deletes the servers of a drain, and ends it.
-    async fn remove_servers(&self, drain: Drain) -> Result<(), Error> {
-        let context = removal_context(drain.id);
-        let members = drain.members.iter();
-        for member in members.filter(|member| member.state != MemberState::Superseded) {
-            let (service, server) = (member.service, member.server);
-            if let Some(owner) = self.tables.declarer(service, server) {
-                tracing::info!(%service, %server, %owner, "not removed: a table declares it now");
+            if drain.removes() {
                 continue;
             }
-            self.delete_server(&context, service, server, true, Guard::None)
-                .await?;
+            let stored = self.hold_registry.update(id, |_: &mut Drain| {}).await;
+            if let Err(error) = stored {
+                tracing::warn!(%error, drain = %id, "a drain cannot be stored");
+            }
         }
-        let end = |ended: &mut Drain| ended.end(drain.state);
-        self.end_hold(&context, drain.id, end).await.map(drop)
+        if let Err(error) = self.remove_drained(context).await {
+            tracing::warn!(%error, "drains cannot be ended; it is tried again");
+        }
     }
 
     /// Notes what blocks the drains that wait.
@@ -290,6 +267,6 @@ fn task_context() -> RequestContext {
     RequestContext::new(RequestId::new("holds"), TIMEOUT)
 }
 
-fn removal_context(drain: HoldId) -> RequestContext {
+pub(super) fn removal_context(drain: HoldId) -> RequestContext {
     RequestContext::new(RequestId::new(format!("drain-{drain}")), TIMEOUT)
 }

@@ -6,11 +6,12 @@ use super::step::PlannedStep;
 use crate::{
     app::{
         App, RequestContext,
+        holds::TableDrains,
         restore::{FIRST_CHUNK, next_size},
     },
     executor::{CommandList, CommandResult, CommandResults},
     identity::Verb,
-    model::{Error, Op, Reason},
+    model::{Error, HoldId, Op, Reason},
 };
 
 /// Executes operations on behalf of an apply.
@@ -23,6 +24,8 @@ pub(in crate::app) struct Execution {
     pub verb: Verb,
     /// Whether a weight that changes ends the drain or ramp of its server.
     pub ends_holds: bool,
+    /// How servers are drained before they are deleted, if they are.
+    pub drains: Option<TableDrains>,
     /// Whether the end of the daemon has stopped it.
     pub is_stopped: bool,
 }
@@ -38,6 +41,7 @@ impl Execution {
             timeout,
             verb: Verb::ApplyTable,
             ends_holds: false,
+            drains: None,
             is_stopped: false,
         }
     }
@@ -111,6 +115,29 @@ impl Execution {
             }
         }
         results
+    }
+
+    /// Begins the drains of steps: of all or of none.
+    pub async fn begin_drains(&mut self, steps: &[PlannedStep]) -> Vec<Result<HoldId, Error>> {
+        let server = |step: &PlannedStep| match (&step.op, &step.before) {
+            (Op::DeleteServer(service, server), Some(Op::CreateServer(.., config))) => {
+                Some((*service, *server, config.weight))
+            }
+            _ => None,
+        };
+        let servers: Vec<_> = steps.iter().filter_map(server).collect();
+        self.context.deadline = Instant::now() + self.timeout;
+        let begun = match &self.drains {
+            Some(of) => {
+                let begun = self.app.begin_table_drains(&self.context, of, &servers);
+                begun.await
+            }
+            None => Ok(Vec::new()),
+        };
+        match begun {
+            Ok(drains) => drains.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error); steps.len()],
+        }
     }
 
     async fn part(

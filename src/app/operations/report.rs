@@ -7,7 +7,7 @@ use super::step::{PlannedStep, digest};
 use crate::{
     app::RequestContext,
     executor::CommandResult,
-    model::{DiffCounts, Error, Etag, Op, Owner, Reason, changed},
+    model::{DiffCounts, Error, Etag, HoldId, Op, Owner, Reason, changed},
 };
 
 /// The outcome of an apply of a table, or of a batch, with that of each operation.
@@ -70,6 +70,8 @@ pub struct OperationReport {
     pub was_gone: bool,
     /// What an undo could not restore.
     pub lost: Vec<Lost>,
+    /// The drain that it has begun.
+    pub drain: Option<HoldId>,
 }
 
 /// What became of an operation.
@@ -88,6 +90,8 @@ pub enum OperationResult {
     },
     /// It failed.
     Failed(Error),
+    /// It has begun a drain, at whose end the server is deleted.
+    Draining,
 }
 
 /// What a resource that is created again does not have any more.
@@ -113,6 +117,8 @@ pub struct Summary {
     pub delete: usize,
     /// Left as they are.
     pub unchanged: usize,
+    /// Servers that are deleted when they are drained: those that begin to drain, and those that already do.
+    pub draining: usize,
 }
 
 /// Operations in a response at most.
@@ -125,7 +131,7 @@ impl ApplyReport {
     pub(in crate::app) fn planned(
         context: &RequestContext,
         steps: &[PlannedStep],
-        counts: DiffCounts,
+        summary: Summary,
     ) -> Self {
         Self {
             owner: None,
@@ -137,7 +143,7 @@ impl ApplyReport {
             },
             plan: digest(steps),
             operations: steps.iter().map(OperationReport::planned).collect(),
-            summary: Summary::from(counts),
+            summary,
             etag: None,
             failure: None,
         }
@@ -223,6 +229,7 @@ impl OperationReport {
             maybe_executed: false,
             was_gone: false,
             lost: Vec::new(),
+            drain: None,
         }
     }
 
@@ -240,6 +247,17 @@ impl OperationReport {
                 OperationResult::Failed(error)
             }
         };
+    }
+
+    /// Sets the outcome of the begin of its drain.
+    pub(super) fn set_drain(&mut self, begun: Result<HoldId, Error>) {
+        match begun {
+            Ok(drain) => {
+                self.result = OperationResult::Draining;
+                self.drain = Some(drain);
+            }
+            Err(error) => self.result = OperationResult::Failed(error),
+        }
     }
 
     /// Why it failed, if it did.
@@ -298,6 +316,7 @@ impl OperationResult {
             Self::Undone => "undone",
             Self::Skipped { .. } => "skipped",
             Self::Failed(_) => "failed",
+            Self::Draining => "draining",
         }
     }
 }
@@ -330,6 +349,7 @@ impl From<DiffCounts> for Summary {
             update: updated,
             delete: deleted,
             unchanged,
+            draining: 0,
         }
     }
 }

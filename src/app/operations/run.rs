@@ -30,7 +30,7 @@ pub(in crate::app) enum Order {
 
 impl Execution {
     /// Executes all steps, whose results the report gets, or undoes them. `Running` if the end of the daemon
-    /// has stopped it.
+    /// has stopped it. Those that drain servers are the last.
     pub async fn execute(
         &mut self,
         steps: &[PlannedStep],
@@ -47,10 +47,20 @@ impl Execution {
             OnFailure::Stop => (true, false),
             OnFailure::Continue => (false, true),
         };
-        let results = self.run(steps, making, stops, goes_on).await;
+        let sent = steps.partition_point(|step| !step.drains);
+        let (sent, drained) = steps.split_at(sent);
+        let results = self.run(sent, making, stops, goes_on).await;
         let mut results = results.into_iter();
         for operation in &mut report.operations {
             operation.set(results.next());
+        }
+        let goes_on = goes_on || report.first_failure().is_none();
+        if goes_on && !self.is_stopped && !drained.is_empty() {
+            let begun = self.begin_drains(drained).await;
+            let operations = report.operations.iter_mut().skip(sent.len());
+            for (operation, begun) in operations.zip(begun) {
+                operation.set_drain(begun);
+            }
         }
         if report.first_failure().is_none() {
             return ApplyOutcome::Applied;

@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 
-use crate::model::{Change, Etag, EtagScope, Op, Server, ServiceEntry};
+use crate::model::{Change, Etag, EtagScope, HoldKind, Op, Server, ServiceEntry, ServiceKey};
 
 /// An operation of a plan.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub(in crate::app) struct PlannedStep {
     pub before: Option<Op>,
     /// The operations that undo it, in their order.
     pub undo: Vec<Op>,
+    /// Whether the server is drained and then deleted: a drain begins instead of the operation.
+    pub drains: bool,
 }
 
 /// A digest of operations and of what they replace.
@@ -22,6 +24,9 @@ pub(in crate::app) fn digest(steps: &[PlannedStep]) -> Etag {
         for step in steps {
             step.op.hash(hasher);
             step.before.hash(hasher);
+            if step.drains {
+                HoldKind::Drain.hash(hasher);
+            }
         }
     })
 }
@@ -53,6 +58,18 @@ impl PlannedStep {
             index: None,
             before,
             undo,
+            drains: false,
+        }
+    }
+
+    /// The step that drains a server and then deletes it.
+    pub fn draining(service: ServiceKey, server: &Server) -> Self {
+        Self {
+            op: Op::DeleteServer(service, server.key),
+            index: None,
+            before: Some(Op::CreateServer(service, server.key, server.config)),
+            undo: Vec::new(),
+            drains: true,
         }
     }
 }

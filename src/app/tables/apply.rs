@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
-    options::ApplyOptions,
+    options::{ApplyOptions, DeleteTableOptions},
     plan::touched_services,
     registry::{declare, services_of, table_not_found},
 };
@@ -49,7 +49,7 @@ impl App {
                 touched_services(&owner, &services, before, &claims, options.adopt, &table);
             self.may_apply(context, &owner, options.adopt, touched.into_iter())?;
             let settings = old.as_ref().map(|table| table.state.settings);
-            let settings = draft.settings(settings.unwrap_or_default());
+            let settings = draft.settings(settings.unwrap_or_default())?;
             let by_key = services
                 .iter()
                 .map(|service| (service.key, Arc::new(service.clone())));
@@ -75,10 +75,14 @@ impl App {
         &self,
         context: &RequestContext,
         owner: Owner,
-        confirm: Option<u64>,
-        allow_missing: bool,
-        guard: Guard,
+        options: DeleteTableOptions,
     ) -> Result<Option<ApplyReport>, Error> {
+        let DeleteTableOptions {
+            confirm,
+            allow_missing,
+            removal,
+            guard,
+        } = options;
         self.may_apply(context, &owner, Adopt::None, [].into_iter())?;
         self.tables.available()?;
         let timeout = context.deadline.saturating_duration_since(Instant::now());
@@ -106,6 +110,7 @@ impl App {
         }
         let options = ApplyOptions {
             max_deletes: Deletions::Percent(100),
+            removal,
             guard,
             ..ApplyOptions::default()
         };

@@ -15,7 +15,7 @@ mod touched;
 mod update;
 
 pub use list::{ListTables, TableReport, TableStatus};
-pub use options::ApplyOptions;
+pub use options::{ApplyOptions, DeleteTableOptions};
 pub use recovery::{Interrupted, RestoreOnStart};
 pub use registry::{DeclaredTable, LastApply, TableState};
 pub use repairs::Conflict;

@@ -2,7 +2,7 @@
 
 use crate::{
     app::Guard,
-    model::{Adopt, Deletions, Etag, OnFailure},
+    model::{Adopt, Deletions, Etag, OnFailure, Removal},
 };
 
 /// How to apply a table.
@@ -16,6 +16,21 @@ pub struct ApplyOptions {
     pub adopt: Adopt,
     /// The digest of the plan that is expected; `None` for any.
     pub expect_plan: Option<Etag>,
+    /// What becomes of servers that are not declared any more. `None`: as the table says.
+    pub removal: Option<Removal>,
+    /// The precondition on the declared table.
+    pub guard: Guard,
+}
+
+/// How to delete a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeleteTableOptions {
+    /// The number of services that it declares. Required without an ETag.
+    pub confirm: Option<u64>,
+    /// Whether a table that does not exist is no error.
+    pub allow_missing: bool,
+    /// What becomes of its servers. `None`: as the table says.
+    pub removal: Option<Removal>,
     /// The precondition on the declared table.
     pub guard: Guard,
 }

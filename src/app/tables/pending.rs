@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    ServerConfig, ServerKey, ServiceConfig, ServiceKey, TableSettings, TargetService,
+    Removal, ServerConfig, ServerKey, ServiceConfig, ServiceKey, TableSettings, TargetService,
 };
 
 /// An apply that has begun to change the kernel's table. It is stored before the first operation and
@@ -19,6 +19,9 @@ pub(in crate::app) struct Pending {
     /// The declared table afterwards: services that differ, and those that it has no more. `None` for the
     /// deletion of the table.
     pub declares: Option<Declaration>,
+    /// See [`ApplyOptions::removal`](super::ApplyOptions::removal).
+    #[serde(default)]
+    pub removal: Option<Removal>,
     /// What the operations change.
     pub touched: Vec<Touched>,
 }

@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use super::registry::{Claims, Services};
 use crate::{
-    app::{operations::PlannedStep, services::in_kernel_order},
+    app::{Summary, holds::Removing, operations::PlannedStep, services::in_kernel_order},
     executor::Table,
     identity::Principal,
     model::{
-        Adopt, Deletions, Diff, DiffCounts, Error, Op, Owner, Reason, ServiceEntry, ServiceKey,
-        TargetService, diff,
+        Adopt, Deletions, Diff, Error, Op, Owner, Reason, Removal, Server, ServiceEntry,
+        ServiceKey, TargetService, diff,
     },
 };
 
@@ -25,6 +25,10 @@ pub(super) struct Wanted<'a> {
     pub adopt: Adopt,
     /// Whether servers that exist keep their weight.
     pub keep_weights: bool,
+    /// What becomes of servers that are not declared any more.
+    pub removal: Removal,
+    /// The servers that drain already.
+    pub removing: &'a Removing,
 }
 
 /// The operations of an apply.
@@ -34,7 +38,7 @@ pub(super) struct ApplyPlan {
     pub steps: Vec<PlannedStep>,
     /// Number of leading steps that create and edit. The others delete.
     pub making: usize,
-    pub counts: DiffCounts,
+    pub summary: Summary,
     /// Of the owner's services in the kernel, before.
     present: Numbers,
     /// To be deleted.
@@ -73,12 +77,69 @@ impl Wanted<'_> {
         if self.keep_weights {
             keep_weights(&current, &mut target);
         }
-        Ok(ApplyPlan::new(&current, &target))
+        let mut plan = self.planned(&current, &target);
+        // Those of services that the table does not declare any more are no part of the difference.
+        plan.summary.draining += self.leaving().filter(|key| !touched(key)).count();
+        Ok(plan)
+    }
+
+    fn planned(&self, current: &[&ServiceEntry], target: &[TargetService]) -> ApplyPlan {
+        let Diff {
+            make,
+            remove,
+            counts,
+        } = diff(current.iter().copied(), target);
+        let entries: HashMap<_, _> = current
+            .iter()
+            .map(|entry| (entry.service.key, *entry))
+            .collect();
+        let mut plan = ApplyPlan {
+            steps: Vec::with_capacity(make.len() + remove.len()),
+            making: make.len(),
+            summary: Summary::from(counts),
+            present: Numbers {
+                services: current.len(),
+                servers: current.iter().map(|entry| entry.servers.len()).sum(),
+            },
+            deleted: Numbers::default(),
+        };
+        let mut drains = Vec::new();
+        for change in make.into_iter().chain(remove) {
+            let entry = change.op.service().and_then(|key| entries.get(&key));
+            let entry = entry.copied();
+            let (services, servers) = deleted(&change.op, entry);
+            let is_new = |server: &&&Server| {
+                let member = entry.map(|entry| (entry.service.key, server.key));
+                member.is_some_and(|member| !self.removing.contains_key(&member))
+            };
+            let new = servers.iter().filter(is_new);
+            plan.deleted.services += services;
+            plan.deleted.servers += new.clone().count();
+            match entry {
+                Some(entry) if self.removal == Removal::Drain && !servers.is_empty() => {
+                    let service = entry.service.key;
+                    drains.extend(new.map(|server| PlannedStep::draining(service, server)));
+                    plan.summary.delete -= services + servers.len();
+                    plan.summary.draining += servers.len();
+                }
+                _ => plan.steps.push(PlannedStep::new(change, entry)),
+            }
+        }
+        plan.steps.extend(drains);
+        plan
+    }
+
+    /// Services whose servers drain because the table has declared them once.
+    fn leaving(&self) -> impl Iterator<Item = ServiceKey> {
+        let own = self.removing.iter();
+        let own = own.filter(|(_, owner)| *owner == self.owner);
+        own.map(|((service, _), _)| *service)
     }
 
     /// Refuses services of other owners, and those that exist without one.
     fn check_owners(&self, current: &[&ServiceEntry], principal: &Principal) -> Result<(), Error> {
         let present: HashSet<_> = current.iter().map(|entry| entry.service.key).collect();
+        let leaving: HashSet<_> = self.leaving().collect();
         let mut conflicts = Vec::new();
         let mut others = 0_usize;
         for service in self.services {
@@ -88,6 +149,7 @@ impl Wanted<'_> {
                 Some(_) if self.adopt == Adopt::Any => continue,
                 Some(owner) => format!("{key} belongs to the table of {owner}"),
                 None if !present.contains(&key) || self.adopt != Adopt::None => continue,
+                None if leaving.contains(&key) => continue,
                 None => format!("{key} exists and belongs to no table"),
             };
             match principal.sees(key) && conflicts.len() < MAX_LISTED {
@@ -170,37 +232,6 @@ fn keep_weights(current: &[&ServiceEntry], target: &mut [TargetService]) {
 // === impl ApplyPlan ===
 
 impl ApplyPlan {
-    fn new(current: &[&ServiceEntry], target: &[TargetService]) -> Self {
-        let Diff {
-            make,
-            remove,
-            counts,
-        } = diff(current.iter().copied(), target);
-        let entries: HashMap<_, _> = current
-            .iter()
-            .map(|entry| (entry.service.key, *entry))
-            .collect();
-        let making = make.len();
-        let mut deleted = Numbers::default();
-        let mut steps = Vec::with_capacity(make.len() + remove.len());
-        for change in make.into_iter().chain(remove) {
-            let entry = change.op.service().and_then(|key| entries.get(&key));
-            deleted.count(&change.op, entry.copied());
-            steps.push(PlannedStep::new(change, entry.copied()));
-        }
-        let present = Numbers {
-            services: current.len(),
-            servers: current.iter().map(|entry| entry.servers.len()).sum(),
-        };
-        Self {
-            steps,
-            making,
-            counts,
-            present,
-            deleted,
-        }
-    }
-
     /// Leaves out operations.
     pub fn retain(&mut self, mut keeps: impl FnMut(&Op) -> bool) {
         let making = self.making;
@@ -232,17 +263,12 @@ impl ApplyPlan {
     }
 }
 
-// === impl Numbers ===
-
-impl Numbers {
-    fn count(&mut self, op: &Op, entry: Option<&ServiceEntry>) {
-        match op {
-            Op::DeleteService(_) => {
-                self.services += 1;
-                self.servers += entry.map_or(0, |entry| entry.servers.len());
-            }
-            Op::DeleteServer(..) => self.servers += 1,
-            _ => {}
-        }
+/// Number of services that an operation deletes, and the servers.
+fn deleted<'a>(op: &Op, entry: Option<&'a ServiceEntry>) -> (usize, Vec<&'a Server>) {
+    let servers = entry.into_iter().flat_map(|entry| &entry.servers);
+    match op {
+        Op::DeleteService(_) => (1, servers.collect()),
+        Op::DeleteServer(_, key) => (0, servers.filter(|server| server.key == *key).collect()),
+        _ => (0, Vec::new()),
     }
 }

@@ -144,6 +144,7 @@ impl App {
                 let options = ApplyOptions {
                     // What the request was permitted to take is not stored.
                     adopt: Adopt::Any,
+                    removal: pending.removal,
                     ..ApplyOptions::of_declared()
                 };
                 let declared = (old, new);

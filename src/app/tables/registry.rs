@@ -256,7 +256,7 @@ impl Registry {
     }
 
     /// Whether the table of an owner is being applied.
-    pub(super) fn is_applying(&self, owner: &Owner) -> bool {
+    pub(in crate::app) fn is_applying(&self, owner: &Owner) -> bool {
         self.read(|tables| tables.applying.contains(owner))
     }
 

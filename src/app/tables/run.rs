@@ -1,6 +1,10 @@
 //! An apply: from the plan to what is stored.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     options::ApplyOptions,
@@ -12,11 +16,12 @@ use super::{
 use crate::{
     app::{
         App, ApplyOutcome, ApplyReport, RequestContext,
+        holds::TableDrains,
         operations::{Execution, Order, PlannedStep},
     },
     executor::{Table, offload},
     identity::Verb,
-    model::{Adopt, Error, Etag, Op, Owner, Reason, ServiceKey, TargetService},
+    model::{Adopt, Error, Etag, Op, Owner, Reason, ServiceKey, TableSettings, TargetService},
     store::StoreError,
 };
 
@@ -77,16 +82,17 @@ impl App {
             options.guard.check(etags.as_deref())?;
         }
         let before = services_of(old.as_deref());
-        let keep_weights = new
-            .as_ref()
-            .is_some_and(|table| table.state.settings.keep_weights);
+        let settings = settings_of(new.as_ref().or(old.as_ref()));
+        let removing = self.hold_registry.removing();
         let wanted = Wanted {
             owner: &owner,
             services,
             before,
             claims: &self.tables.claims(),
             adopt: options.adopt,
-            keep_weights,
+            keep_weights: settings.keep_weights,
+            removal: options.removal.unwrap_or(settings.removal),
+            removing: &removing,
         };
         let plan = wanted.plan(table, &context.principal)?;
         plan.check_deletions(options.max_deletes)?;
@@ -94,7 +100,7 @@ impl App {
             owner: Some(owner.clone()),
             generation: new.as_ref().map_or(0, |table| table.state.generation),
             etag: new.as_ref().map(|table| table.etag),
-            ..ApplyReport::planned(context, &plan.steps, plan.counts)
+            ..ApplyReport::planned(context, &plan.steps, plan.summary)
         };
         check_plan(options.expect_plan, report.plan)?;
         Ok(Apply {
@@ -148,6 +154,11 @@ impl App {
             });
         self.recorded(context, Verb::ApplyTable, None, decision)
     }
+}
+
+/// The settings of a table; the defaults if there is none.
+fn settings_of(table: Option<&Arc<DeclaredTable>>) -> TableSettings {
+    table.map_or_else(TableSettings::default, |table| table.state.settings)
 }
 
 /// Refuses another plan than the one that is expected.
@@ -204,6 +215,10 @@ impl Apply {
             return Ok(self.report);
         }
         let steps = std::mem::take(&mut self.plan.steps);
+        let drains = steps.iter().filter(|step| step.drains).count();
+        if drains > 0 {
+            self.app.hold_registry.check_drains(drains, drains)?;
+        }
         if !steps.is_empty() {
             let pending = offload(|| self.pending(&steps));
             self.app.tables.begin(&self.owner, &pending).await?;
@@ -224,7 +239,14 @@ impl Apply {
         self.app
             .record_applied(&self.context, Verb::ApplyTable, &self.report);
         match stored {
-            Ok(()) => Ok(self.report),
+            Ok(()) => {
+                self.context.deadline = Instant::now() + self.timeout;
+                // The task tries again.
+                if let Err(error) = self.app.cancel_redeclared(&self.context).await {
+                    tracing::warn!(%error, "drains of servers that are declared again cannot be cancelled yet");
+                }
+                Ok(self.report)
+            }
             Err(error) if steps.is_empty() => Err(error.into()),
             Err(error) => {
                 let declared = self.app.tables.table(&self.owner);
@@ -257,18 +279,29 @@ impl Apply {
             principal: self.context.principal.to_string(),
             operations: steps.len(),
             declares,
+            removal: self.options.removal,
             touched: touched(steps),
         }
     }
 
     /// Executes the operations, and undoes them if that is what a failure asks for.
     async fn execute(&mut self, steps: &[PlannedStep]) -> ApplyOutcome {
-        let mut execution = Execution::new(&self.app, &self.context, self.timeout);
+        let mut execution = self.execution();
         let order = Order::MakingFirst(self.plan.making);
         let on_failure = self.options.on_failure;
         execution
             .execute(steps, order, on_failure, &mut self.report)
             .await
+    }
+
+    fn execution(&self) -> Execution {
+        let settings = settings_of(self.new.as_ref().or(self.old.as_ref()));
+        let mut execution = Execution::new(&self.app, &self.context, self.timeout);
+        execution.drains = Some(TableDrains {
+            owner: self.owner.clone(),
+            deadline_seconds: settings.drain_deadline_seconds,
+        });
+        execution
     }
 
     /// Stores what is declared now, and how the apply ended.

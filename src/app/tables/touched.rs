@@ -58,6 +58,7 @@ pub(super) fn undo_steps(table: &Table, all: &[Touched]) -> Vec<PlannedStep> {
             index: None,
             before: change.undo,
             undo: Vec::new(),
+            drains: false,
         })
         .collect()
 }

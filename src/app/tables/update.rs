@@ -59,7 +59,7 @@ impl App {
         let old = old.ok_or_else(|| table_not_found(owner))?;
         let touched = old.services.keys().map(|key| (*key, false));
         self.may_apply(context, owner, Adopt::None, touched)?;
-        let settings = draft.settings(old.state.settings);
+        let settings = draft.settings(old.state.settings)?;
         if context.resumed && settings == old.state.settings {
             return Ok(old);
         }

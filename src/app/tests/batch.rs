@@ -68,8 +68,12 @@ async fn later_operations_see_the_effect_of_earlier_ones() {
         update,
         delete,
         unchanged,
+        draining,
     } = report.summary;
-    assert_eq!((create, update, delete, unchanged), (4, 2, 1, 1));
+    assert_eq!(
+        (create, update, delete, unchanged, draining),
+        (4, 2, 1, 1, 0)
+    );
     let entry = read_service(&app, TCP).await;
     assert_eq!(entry.service.config.scheduler.to_string(), "wlc");
     assert_eq!(ids(&entry), ["10.0.0.3-80", "10.0.0.1-80"]);

@@ -95,7 +95,7 @@ fn fake_id(service: ServiceKey) -> ServiceId {
 }
 
 /// Connections of a server of the first service.
-fn connect(kernel: &FakeKernel, address: &str, count: u32) {
+pub(super) fn connect(kernel: &FakeKernel, address: &str, count: u32) {
     let connections = fake::Connections {
         active: count,
         ..fake::Connections::default()
@@ -105,7 +105,7 @@ fn connect(kernel: &FakeKernel, address: &str, count: u32) {
 }
 
 /// Waits for the task, which looks once a second.
-async fn until(mut holds: impl AsyncFnMut() -> bool) {
+pub(super) async fn until(mut holds: impl AsyncFnMut() -> bool) {
     let end = std::time::Instant::now() + Duration::from_secs(60);
     while !holds().await {
         assert!(std::time::Instant::now() < end, "it does not happen");

@@ -88,7 +88,11 @@ async fn reads_show_the_owners_of_services_and_filter_by_them() {
         .unwrap();
     let created = create_service(&app, TCP, &[]).await;
     assert_eq!(Kept::owner(&created.service.kept), Some(&owner("web")));
-    app.delete_table(context(), owner("web"), Some(1), false, NONE)
+    let options = DeleteTableOptions {
+        confirm: Some(1),
+        ..DeleteTableOptions::default()
+    };
+    app.delete_table(context(), owner("web"), options)
         .await
         .unwrap();
     let created = create_service(&app, TCP, &[]).await;

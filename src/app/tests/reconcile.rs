@@ -66,6 +66,7 @@ async fn an_update_changes_the_settings_and_nothing_else() {
     let settings = TableSettings {
         reconcile: Reconcile::Report,
         keep_weights: true,
+        ..TableSettings::default()
     };
     assert_eq!(updated.table.state.settings, settings);
     assert_eq!(updated.table.state.generation, first.generation + 1);

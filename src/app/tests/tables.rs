@@ -337,7 +337,14 @@ async fn a_table_is_deleted_with_its_services_if_that_is_confirmed() {
         json!([service(TCP, &[(1, 1)]), service(OTHER, &[])]),
     )
     .await;
-    let delete = |confirm, guard| app.delete_table(context(), owner("a"), confirm, false, guard);
+    let delete = |confirm, guard| {
+        let options = DeleteTableOptions {
+            confirm,
+            guard,
+            ..DeleteTableOptions::default()
+        };
+        app.delete_table(context(), owner("a"), options)
+    };
     assert_eq!(fields(&delete(None, NONE).await.unwrap_err()), ["confirm"]);
     assert_eq!(reason(delete(Some(1), NONE).await), Reason::ConfirmMismatch);
     let table = app
@@ -358,9 +365,11 @@ async fn a_table_is_deleted_with_its_services_if_that_is_confirmed() {
     );
     assert_eq!(kernel.services().len(), 0);
     assert_eq!(reason(delete(Some(0), NONE).await), Reason::TableNotFound);
-    let missing = app
-        .delete_table(context(), owner("a"), None, true, NONE)
-        .await;
+    let options = DeleteTableOptions {
+        allow_missing: true,
+        ..DeleteTableOptions::default()
+    };
+    let missing = app.delete_table(context(), owner("a"), options).await;
     assert!(missing.unwrap().is_none());
 }
 
@@ -436,7 +445,7 @@ async fn without_the_store_nothing_is_said_about_tables() {
     let app = app.with_store(Store::unavailable(missing)).unwrap();
     let dry_run = context().clone().with_dry_run(true);
     let services = json!([service(TCP, &[])]);
-    let deleted = app.delete_table(context(), owner("a"), Some(0), true, NONE);
+    let deleted = app.delete_table(context(), owner("a"), DeleteTableOptions::default());
     let reasons = [
         reason(app.declared_tables(context(), &ListTables::default()).await),
         reason(app.declared_table(context(), &owner("a")).await),

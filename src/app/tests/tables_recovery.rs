@@ -65,11 +65,12 @@ async fn what_is_declared_after_the_start_is_not_overwritten_by_the_recovery() {
         let newer = app.clone();
         let request = async move {
             apply(&newer, "a", json!([service(TCP, &[(1, 3)])])).await;
-            let guard = Guard::None;
-            newer
-                .delete_table(context(), owner("b"), Some(1), false, guard)
-                .await
-                .unwrap();
+            let options = DeleteTableOptions {
+                confirm: Some(1),
+                ..DeleteTableOptions::default()
+            };
+            let deleted = newer.delete_table(context(), owner("b"), options);
+            deleted.await.unwrap();
         };
         let lock = app.lock_table(context()).await.unwrap();
         let recovery = app.recover_tables(Interrupted::Complete, restore, TIMEOUT);

@@ -325,9 +325,16 @@ async fn clients_that_do_not_read_do_not_keep_others_from_the_connection_table()
     for _ in 0..2 {
         stalled.push(open_stream(&executor, no_filter(), None).await.unwrap());
     }
-    let other = open_stream(&executor, no_filter(), Some(300))
-        .await
-        .unwrap();
+    // A read is ended when it has stalled for long enough, of which its thread must get aware.
+    let other = tokio::time::timeout(LONG, async {
+        loop {
+            if let Ok(stream) = open_stream(&executor, no_filter(), Some(300)).await {
+                return stream;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let other = other.await.expect("a stalled read ends");
     assert_eq!(collect(other).await.unwrap().len(), 300);
     // The one that was ended does not look complete.
     let mut ended = 0;

@@ -13,9 +13,9 @@ use crate::{
     },
     model::{
         Checksum, Connection, ConnectionProtocol, ConnectionService, DrainTarget, Endpoint, Family,
-        Forwarding, Hold, HoldId, InterfaceState, Name, Netmask, Rates, ServerConfig, ServerDraft,
-        ServerView, ServiceConfig, ServiceDraft, ServiceView, Stats, SyncDaemon, SyncDaemonView,
-        SyncState, Then, Timeouts, Tunnel, TunnelType,
+        Forwarding, Hold, HoldId, InterfaceState, Membership, Name, Netmask, Rates, ServerConfig,
+        ServerDraft, ServerView, ServiceConfig, ServiceDraft, ServiceView, Stats, SyncDaemon,
+        SyncDaemonView, SyncState, Then, Timeouts, Tunnel, TunnelType,
     },
     proto::{DESCRIPTORS, SERVICE, v1 as pb},
 };
@@ -171,6 +171,7 @@ fn fields_have_the_names_of_the_json() {
     };
     let mut server = real(key, tunneled);
     server.holds = Some([Hold::drain(HoldId(1))].into());
+    server.membership = Some(Membership::Removing);
     let server = json(&ServerView::new(&server, ALL));
     let mut config = ServiceConfig::new(Family::Ipv4);
     config.netmask = Netmask::V4(Ipv4Addr::new(255, 255, 0, 0));
@@ -296,6 +297,7 @@ fn drains_and_ramps_have_the_names_of_the_json() {
         services: Some(vec![service]),
         deadline_seconds: Some(1),
         then: Then::Keep,
+        table: Some("web".parse().unwrap()),
         state: DrainState::Cancelled,
         members: vec![member],
         blockers: vec![],

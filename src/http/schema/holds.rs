@@ -97,6 +97,12 @@ pub(super) fn drain() -> RefOr<Schema> {
             "Seconds from `create_time` until it stops waiting for connections to end. Absent: it waits.",
         ),
         always("then", words(Then::WORDS), THEN),
+        optional(
+            "table",
+            text(),
+            "The owner of the table that does not declare the server any more. Absent: a request has asked for \
+             the drain.",
+        ),
         always(
             "state",
             words(DrainState::WORDS),

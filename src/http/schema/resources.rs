@@ -9,7 +9,7 @@ use super::super::shape::{
     Property, always, boolean, choice, count, integer, list_of, optional, output, resource,
     response, settable, text,
 };
-use crate::model::{ServerConfig, ServiceConfig};
+use crate::model::{Membership, ServerConfig, ServiceConfig};
 
 pub(super) const CHANGED: &str = "Whether the write changed the kernel's table. Present only in the \
     response to a write.";
@@ -261,6 +261,12 @@ fn server_state() -> Vec<Property> {
             "holds",
             "Holds",
             "The holds on the weight. Absent without any.",
+        ),
+        output(
+            "membership",
+            choice(&Membership::WORDS.map(|(word, _)| word)),
+            "`removing`: the table of the service does not declare the server any more, and it is deleted when it \
+             is drained; in a set of servers that is written back, it is not taken as declared. Absent of others.",
         ),
         output(
             "active_connections",

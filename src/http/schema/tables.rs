@@ -2,10 +2,14 @@
 
 use utoipa::openapi::{RefOr, Schema};
 
-use super::super::shape::{
-    Property, always, boolean, choice, list_of, optional, output, resource, response, text, time,
-    total,
+use super::{
+    super::shape::{
+        Property, always, boolean, choice, integer, list_of, optional, output, resource, response,
+        settable, text, time, total,
+    },
+    holds::hold_id,
 };
+use crate::model::DrainRequest;
 
 const OWNER: &str =
     "Owner: 1 to 63 characters `a-z`, `0-9`, `.`, `_` and `-`, the first a letter or a digit.";
@@ -16,6 +20,11 @@ const RECONCILE_DOC: &str = "What the daemon does if the kernel has something el
      In a request without it, that of the declared table stays; default `off`.";
 const KEEP_WEIGHTS_DOC: &str = "Whether servers that exist keep their weight. In a request without it, that of the declared table \
      stays; default false.";
+const REMOVAL: [&str; 2] = ["now", "drain"];
+const REMOVAL_DOC: &str = "What becomes of servers that are not declared any more: `now` deletes them; `drain` drains each, and \
+     deletes it when it has no connections. In a request without it, that of the declared table stays; default `now`.";
+const DRAIN_DEADLINE_DOC: &str = "Seconds until a server that drains is deleted with the connections that it has; `null`: no limit. \
+     In a request without it, that of the declared table stays; default no limit.";
 const OUTCOMES: [&str; 7] = [
     "unchanged",
     "applied",
@@ -39,6 +48,8 @@ pub(super) fn table() -> RefOr<Schema> {
             ),
             optional("reconcile", choice(&RECONCILE), RECONCILE_DOC),
             optional("keep_weights", boolean(), KEEP_WEIGHTS_DOC),
+            optional("removal", choice(&REMOVAL), REMOVAL_DOC),
+            settable("drain_deadline_seconds", deadline(), DRAIN_DEADLINE_DOC),
             output(
                 "etag",
                 text(),
@@ -77,6 +88,8 @@ pub(super) fn overview() -> RefOr<Schema> {
             ),
             always("reconcile", choice(&RECONCILE), RECONCILE_DOC),
             always("keep_weights", boolean(), KEEP_WEIGHTS_DOC),
+            always("removal", choice(&REMOVAL), REMOVAL_DOC),
+            optional("drain_deadline_seconds", deadline(), DRAIN_DEADLINE_DOC),
             always("etag", text(), "ETag of the declaration."),
             always("status", "TableStatus", "How the kernel's table compares."),
         ],
@@ -120,8 +133,14 @@ pub(super) fn settings() -> RefOr<Schema> {
         vec![
             optional("reconcile", choice(&RECONCILE), RECONCILE_DOC),
             optional("keep_weights", boolean(), KEEP_WEIGHTS_DOC),
+            optional("removal", choice(&REMOVAL), REMOVAL_DOC),
+            settable("drain_deadline_seconds", deadline(), DRAIN_DEADLINE_DOC),
         ],
     )
+}
+
+fn deadline() -> utoipa::openapi::ObjectBuilder {
+    integer(1, DrainRequest::MAX_DEADLINE_SECONDS.into())
 }
 
 pub(super) fn conflict() -> RefOr<Schema> {
@@ -215,6 +234,10 @@ fn outcome() -> Vec<Property> {
     ]
 }
 
+fn fields() -> utoipa::openapi::ObjectBuilder {
+    utoipa::openapi::ObjectBuilder::new()
+}
+
 pub(super) fn operation() -> RefOr<Schema> {
     response(
         "An operation of an apply or of a batch.",
@@ -244,18 +267,15 @@ pub(super) fn operation() -> RefOr<Schema> {
             ),
             optional(
                 "before",
-                utoipa::openapi::ObjectBuilder::new(),
+                fields(),
                 "The fields that the operation changes, as they were, under `service` or `server`.",
             ),
-            optional(
-                "after",
-                utoipa::openapi::ObjectBuilder::new(),
-                "The same fields as they are to be.",
-            ),
+            optional("after", fields(), "The same fields as they are to be."),
             always(
                 "result",
-                choice(&["done", "failed", "undone", "skipped", "planned"]),
-                "`skipped`: not executed, or not undone because another program has changed the object since.",
+                choice(&["done", "failed", "undone", "skipped", "planned", "draining"]),
+                "`skipped`: not executed, or not undone because another program has changed the object since. \
+                 `draining`: the server is deleted at the end of `drain`.",
             ),
             optional(
                 "lost",
@@ -265,6 +285,11 @@ pub(super) fn operation() -> RefOr<Schema> {
                     "server_order",
                 ])),
                 "What an undo could not restore.",
+            ),
+            optional(
+                "drain",
+                hold_id(),
+                "Id of the drain that the deletion of a server has begun.",
             ),
             optional("error", "Problem", "Why it failed."),
         ],
@@ -283,6 +308,12 @@ pub(super) fn summary() -> RefOr<Schema> {
                 "Deleted, the servers of deleted services included.",
             ),
             always("unchanged", total(), "Left as they are."),
+            always(
+                "draining",
+                total(),
+                "Servers that are deleted when they are drained: those that begin to drain, and those that \
+                 already do. 0 of a batch.",
+            ),
         ],
     )
 }

@@ -80,6 +80,7 @@ fn server_of(server: &TargetServer) -> Server {
         config: server.config,
         effective_weight: server.config.weight,
         holds: None,
+        membership: None,
         active_connections: 0,
         inactive_connections: 0,
         persistent_connections: 0,

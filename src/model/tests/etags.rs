@@ -9,6 +9,7 @@ fn an_etag_covers_the_configuration_of_its_scope_but_no_counters() {
         config: ServerConfig::default(),
         effective_weight: 1,
         holds: None,
+        membership: None,
         active_connections: 0,
         inactive_connections: 0,
         persistent_connections: 0,

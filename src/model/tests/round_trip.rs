@@ -135,6 +135,7 @@ fn server_of(service: ServiceKey) -> impl Strategy<Value = Server> {
                     },
                     effective_weight: weight,
                     holds: None,
+                    membership: None,
                     active_connections: busy,
                     inactive_connections: busy,
                     persistent_connections: busy,

@@ -111,6 +111,7 @@ pub(super) fn server(key: ServerKey, config: ServerConfig) -> Server {
         config,
         effective_weight: config.weight,
         holds: None,
+        membership: None,
         active_connections: 0,
         inactive_connections: 0,
         persistent_connections: 0,

@@ -1,6 +1,10 @@
 //! `ipvsctl apply`, `diff`, `tables` and `export`.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
@@ -124,6 +128,40 @@ fn edits_and_deletions_are_shown_with_both_values() {
     // The weight of the kernel stays.
     let output = stdout(&daemon, &format!("{APPLY} --keep-weights"), WEB);
     assert!(!output.contains("weight 5 -> 1"), "{output}");
+}
+
+#[test]
+fn servers_that_are_drained_before_they_are_deleted_are_shown_with_their_drains() {
+    let daemon = Daemon::start();
+    let draining = format!("removal: drain\n{WEB}");
+    stdout(&daemon, APPLY, &draining);
+    let fewer = draining.replace("  - {address: 192.168.10.2, forwarding: masquerade}\n", "");
+    let applied = stdout(&daemon, &format!("{APPLY} --max-deletes 100%"), &fewer);
+    let removed = "- server tcp-192.0.2.1-80 192.168.10.2-80: draining (drain ";
+    let rest = applied.strip_prefix(removed).expect(&applied);
+    let (drain, summary) = rest.split_once(")\n").unwrap();
+    assert_eq!(
+        summary,
+        "applied: 0 created, 0 edited, 0 deleted, 2 unchanged, 1 draining; generation 2\n"
+    );
+    let drains = stdout(&daemon, "ipvsadm drains", "");
+    let line = drains.lines().find(|line| line.contains(drain)).unwrap();
+    assert_eq!(line.split_whitespace().nth(2), Some("web"), "{drains}");
+    let shown = stdout(&daemon, "ipvsadm tables show web", "");
+    assert!(shown.contains("removal: drain\n"), "{shown}");
+    // It has no connections.
+    let end = Instant::now() + Duration::from_secs(60);
+    while stdout(&daemon, "ipvsadm -Sn", "").contains("192.168.10.2") {
+        assert!(Instant::now() < end, "the server is not deleted");
+    }
+    let delete = "ipvsadm tables delete web --confirm 1";
+    let refused = daemon.run(&format!("{delete} --removal later"), "");
+    assert_eq!(refused.code, 2, "{refused:?}");
+    let deleted = stdout(&daemon, &format!("{delete} --removal now"), "");
+    assert!(
+        deleted.starts_with("- service tcp-192.0.2.1-80\n"),
+        "{deleted}"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use ipvsd::{
     client::{
         ApplyOptions, DeleteOptions, Precondition, ServiceSpec, TableSettingsSpec, TableSpec,
     },
-    model::{Adopt, Deletions, OnFailure, Owner, Reason, Reconcile},
+    model::{Adopt, Deletions, OnFailure, Owner, Reason, Reconcile, Removal},
 };
 
 use crate::scripted::{Server, response};
@@ -106,11 +106,13 @@ fn a_table_is_planned_applied_read_edited_and_deleted() {
 
     let settings = TableSettingsSpec {
         reconcile: Some(Reconcile::Report),
-        keep_weights: None,
+        drain_deadline_seconds: Some(600),
+        ..TableSettingsSpec::default()
     };
     let updated = client.update_table(&owner(), &settings, &write()).unwrap();
     let kept = TableSettingsSpec {
         keep_weights: Some(false),
+        removal: Some(Removal::Now),
         ..settings
     };
     assert_eq!((updated.settings, updated.generation), (kept, 3));
@@ -118,13 +120,15 @@ fn a_table_is_planned_applied_read_edited_and_deleted() {
 
     let delete = DeleteOptions::default();
     assert_refused(
-        client.delete_table(&owner(), Some(2), &delete),
+        client.delete_table(&owner(), Some(2), None, &delete),
         Reason::ConfirmMismatch,
     );
-    let deleted = client.delete_table(&owner(), Some(1), &delete).unwrap();
+    let deleted = client
+        .delete_table(&owner(), Some(1), None, &delete)
+        .unwrap();
     assert_eq!(deleted.unwrap().summary.delete, 1);
     assert_refused(
-        client.delete_table(&owner(), Some(1), &delete),
+        client.delete_table(&owner(), Some(1), None, &delete),
         Reason::TableNotFound,
     );
     let missing = DeleteOptions {
@@ -132,7 +136,9 @@ fn a_table_is_planned_applied_read_edited_and_deleted() {
         ..delete
     };
     assert_eq!(
-        client.delete_table(&owner(), Some(1), &missing).unwrap(),
+        client
+            .delete_table(&owner(), Some(1), None, &missing)
+            .unwrap(),
         None
     );
 }

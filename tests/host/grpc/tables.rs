@@ -2,7 +2,7 @@
 
 use ipvsd::{
     app::AppOptions,
-    kernel::fake::{Fault, On, ServiceId, command},
+    kernel::fake::{Connections, Counters, Fault, On, ServiceId, command},
     proto::v1::{
         self as pb, apply_table_request::Part, get_table_response, resource::Resource as Kind,
     },
@@ -386,6 +386,103 @@ async fn drift_is_what_other_programs_changed() {
         (tables[0].owner.as_str(), state(&tables[0])),
         ("web", "drifted")
     );
+}
+
+#[tokio::test]
+async fn servers_that_are_not_declared_any_more_are_drained_if_the_table_says_so() {
+    let mut daemon = start_daemon().await;
+    let draining = pb::ApplyTableOptions {
+        removal: some("drain"),
+        drain_deadline_seconds: Some(600),
+        max_deletes: some("100%"),
+        ..options()
+    };
+    let table = vec![declared(WEB, &[ONE, TWO])];
+    apply(&mut daemon, draining, table).await.unwrap();
+    let (table, ..) = get(&mut daemon).await.unwrap();
+    assert_eq!(
+        (table.removal.as_str(), table.drain_deadline_seconds),
+        ("drain", Some(600))
+    );
+    let id = ServiceId::tcp("192.0.2.1:80".parse().unwrap());
+    let connections = Connections {
+        active: 1,
+        ..Connections::default()
+    };
+    for address in ["192.168.10.1:80", "192.168.10.2:80"] {
+        let address = address.parse().unwrap();
+        let counters = Counters::default();
+        assert!(
+            daemon
+                .kernel
+                .set_traffic(id, address, connections, counters)
+        );
+    }
+    let kept = pb::ApplyTableOptions {
+        max_deletes: some("100%"),
+        ..options()
+    };
+    let report = apply(&mut daemon, kept, vec![declared(WEB, &[ONE])])
+        .await
+        .unwrap();
+    assert_eq!(
+        operations(&report),
+        [format!("delete_server {WEB} {TWO} draining")]
+    );
+    assert_eq!(report.summary.unwrap().draining, 1);
+    let request = pb::GetDrainRequest {
+        id: report.operations[0].drain.clone(),
+    };
+    let drain = daemon.client.get_drain(request).await.unwrap().into_inner();
+    let drain = drain.drain.unwrap();
+    assert_eq!(
+        (drain.table.as_str(), drain.deadline_seconds),
+        ("web", Some(600))
+    );
+    let request = pb::GetServerRequest {
+        service: WEB.to_owned(),
+        id: TWO.to_owned(),
+        ..pb::GetServerRequest::default()
+    };
+    let server = daemon
+        .client
+        .get_server(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(server.server.unwrap().membership, "removing");
+
+    let update = pb::UpdateTableRequest {
+        owner: "web".to_owned(),
+        drain_deadline_seconds: Some(0),
+        ..pb::UpdateTableRequest::default()
+    };
+    let updated = daemon
+        .client
+        .update_table(update)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(updated.table.unwrap().drain_deadline_seconds, None);
+    let invalid = pb::DeleteTableRequest {
+        owner: "web".to_owned(),
+        confirm: Some(1),
+        removal: some("later"),
+        ..pb::DeleteTableRequest::default()
+    };
+    let refused = daemon.client.delete_table(invalid.clone()).await;
+    assert_rejected(
+        refused,
+        Code::InvalidArgument,
+        "INVALID_ARGUMENT",
+        &["removal"],
+    );
+    let now = pb::DeleteTableRequest {
+        removal: some("now"),
+        ..invalid
+    };
+    daemon.client.delete_table(now).await.unwrap();
+    assert_eq!(daemon.kernel.services().len(), 0);
 }
 
 #[tokio::test]

@@ -173,6 +173,7 @@ fn server(dest: &Value) -> Server {
         },
         effective_weight: small(&dest["weight"]),
         holds: None,
+        membership: None,
         active_connections: small(&dest["active_conns"]),
         inactive_connections: small(&dest["inact_conns"]),
         persistent_connections: small(&dest["persist_conns"]),

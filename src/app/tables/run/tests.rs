@@ -18,21 +18,29 @@ impl App {
         services: &serde_json::Value,
         operations: usize,
     ) {
-        let owner: Owner = owner.parse().unwrap();
         let draft = serde_json::json!({ "services": services });
-        let draft: TableDraft = serde_json::from_value(draft).unwrap();
+        self.interrupt_draft(context, owner, &draft, operations)
+            .await;
+    }
+
+    /// As [`interrupt_apply`](Self::interrupt_apply), of a table with settings.
+    pub(in crate::app) async fn interrupt_draft(
+        &self,
+        context: &RequestContext,
+        owner: &str,
+        draft: &serde_json::Value,
+        operations: usize,
+    ) {
+        let owner: Owner = owner.parse().unwrap();
+        let draft: TableDraft = serde_json::from_value(draft.clone()).unwrap();
+        let settings = draft.settings(TableSettings::default()).unwrap();
         let table = self.run_query(context, TableQuery).await.unwrap().value;
         let services = declared_services(&draft.services.unwrap(), &table).unwrap();
         let old = self.tables.table(&owner);
         let by_key = services
             .iter()
             .map(|service| (service.key, Arc::new(service.clone())));
-        let new = declare(
-            &owner,
-            old.as_deref(),
-            by_key.collect(),
-            TableSettings::default(),
-        );
+        let new = declare(&owner, old.as_deref(), by_key.collect(), settings);
         let options = ApplyOptions {
             adopt: Adopt::Any,
             ..ApplyOptions::of_declared()
@@ -54,8 +62,12 @@ impl App {
             .begin(&apply.owner, &apply.pending(steps))
             .await
             .unwrap();
-        let mut execution = Execution::new(self, context, timeout);
+        let mut execution = apply.execution();
         let cut = steps.get(..operations).unwrap_or(steps);
-        execution.run(cut, cut.len(), false, true).await;
+        let (sent, drained) = cut.split_at(cut.partition_point(|step| !step.drains));
+        execution.run(sent, sent.len(), false, true).await;
+        if !drained.is_empty() {
+            execution.begin_drains(drained).await;
+        }
     }
 }
