@@ -8,8 +8,8 @@ use crate::{
     executor::Table,
     identity::Principal,
     model::{
-        Adopt, Deletions, Diff, Error, Op, Owner, Reason, Removal, Server, ServiceEntry,
-        ServiceKey, TargetService, diff,
+        Adopt, Change, Deletions, Diff, Error, Op, Owner, Reason, Removal, Server, ServerKey,
+        ServiceEntry, ServiceKey, TargetService, diff,
     },
 };
 
@@ -103,11 +103,12 @@ impl Wanted<'_> {
             },
             deleted: Numbers::default(),
         };
+        let deleted_servers = deleted_servers(current, &remove);
         let mut drains = Vec::new();
         for change in make.into_iter().chain(remove) {
             let entry = change.op.service().and_then(|key| entries.get(&key));
             let entry = entry.copied();
-            let (services, servers) = deleted(&change.op, entry);
+            let (services, servers) = deleted(&change.op, entry, &deleted_servers);
             let is_new = |server: &&&Server| {
                 let member = entry.map(|entry| (entry.service.key, server.key));
                 member.is_some_and(|member| !self.removing.contains_key(&member))
@@ -263,12 +264,40 @@ impl ApplyPlan {
     }
 }
 
+/// Servers by service and server.
+type Servers<'a> = HashMap<(ServiceKey, ServerKey), &'a Server>;
+
+/// The servers of the services of which changes delete servers.
+fn deleted_servers<'a>(current: &[&'a ServiceEntry], changes: &[Change]) -> Servers<'a> {
+    let service = |change: &Change| match change.op {
+        Op::DeleteServer(service, _) => Some(service),
+        _ => None,
+    };
+    let services: HashSet<_> = changes.iter().filter_map(service).collect();
+    let entries = current.iter();
+    let entries = entries.filter(|entry| services.contains(&entry.service.key));
+    let servers = entries.flat_map(|entry| {
+        let servers = entry.servers.iter();
+        servers.map(|server| ((entry.service.key, server.key), server))
+    });
+    servers.collect()
+}
+
 /// Number of services that an operation deletes, and the servers.
-fn deleted<'a>(op: &Op, entry: Option<&'a ServiceEntry>) -> (usize, Vec<&'a Server>) {
-    let servers = entry.into_iter().flat_map(|entry| &entry.servers);
-    match op {
-        Op::DeleteService(_) => (1, servers.collect()),
-        Op::DeleteServer(_, key) => (0, servers.filter(|server| server.key == *key).collect()),
+fn deleted<'a>(
+    op: &Op,
+    entry: Option<&'a ServiceEntry>,
+    servers: &Servers<'a>,
+) -> (usize, Vec<&'a Server>) {
+    match *op {
+        Op::DeleteService(_) => {
+            let servers = entry.into_iter().flat_map(|entry| &entry.servers);
+            (1, servers.collect())
+        }
+        Op::DeleteServer(service, server) => {
+            let server = servers.get(&(service, server)).copied();
+            (0, server.into_iter().collect())
+        }
         _ => (0, Vec::new()),
     }
 }

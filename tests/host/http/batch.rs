@@ -48,7 +48,7 @@ async fn operations_are_executed_together_and_reported() {
     assert_eq!(applied["operations_total"], 2);
     assert_eq!(
         applied["summary"],
-        json!({"create": 1, "update": 1, "delete": 0, "unchanged": 1})
+        json!({"create": 1, "update": 1, "delete": 0, "unchanged": 1, "draining": 0})
     );
     let operation = &applied["operations"][1];
     assert_eq!(

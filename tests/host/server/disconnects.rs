@@ -68,6 +68,7 @@ impl Daemon {
         .unwrap();
         let mut response = String::new();
         stream.read_to_string(&mut response).unwrap();
+        assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
         response
     }
 
