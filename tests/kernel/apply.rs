@@ -239,5 +239,6 @@ fn an_apply_loses_no_request_and_cuts_no_connection_but_flush_and_restore_do() {
     assert_eq!((lost, cut), (0, 0));
     let (answered, lost, cut) = observe(flush_and_restore);
     println!("flush and restore: {answered} answered, {lost} lost, {cut} connections cut");
-    assert!(lost > 0 && cut == 2, "{lost} lost, {cut} cut");
+    // How many requests come while there is no service depends on the load of the machine.
+    assert_eq!(cut, 2, "{lost} lost");
 }

@@ -106,6 +106,7 @@ fn service(recorded: &Value) -> Value {
         .collect();
     put("scheduler_flags", names.into());
     put("one_packet", (flags & 4 != 0).into());
+    put("owner", "_unmanaged".into());
     let mask = match &recorded["netmask"] {
         Value::String(text) => text.clone(),
         number => number.to_string(),

@@ -91,7 +91,7 @@ impl Grpc {
             let page = self.client.clone().list_services(request).await;
             let page = page.map_err(refusal)?.into_inner();
             let services = page.services.iter();
-            all.extend(services.map(|s| without_empty_holds(self.value("Service", s))));
+            all.extend(services.map(|s| without_absent(self.value("Service", s))));
             page_token = page.next_page_token;
             if page_token.is_empty() {
                 return Ok(all);
@@ -258,11 +258,12 @@ fn refusal(status: Status) -> Refusal {
     }
 }
 
-/// A repeated field has no presence; JSON has no `holds` where there are none.
-fn without_empty_holds(mut service: Value) -> Value {
+/// These fields have no presence; in JSON they are absent.
+fn without_absent(mut service: Value) -> Value {
     for server in service["servers"].as_array_mut().unwrap() {
         let server = server.as_object_mut().unwrap();
         assert_eq!(server.remove("holds"), Some(json!([])));
+        assert_eq!(server.remove("membership"), Some(json!("")));
     }
     service
 }
