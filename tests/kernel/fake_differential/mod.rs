@@ -30,7 +30,7 @@ use crate::support::{Namespace, SOON, executor};
 
 /// Maximum number of sequences.
 const SEQUENCES: u32 = 4000;
-/// Time after which no further sequences are started.
+/// Time after which no further sequences are started than the minimum.
 const TIME: Duration = Duration::from_secs(75);
 /// Minimum number of sequences, accepted changes and rejected changes.
 const LEAST: u32 = 300;
@@ -45,7 +45,11 @@ fn the_fake_kernel_behaves_like_the_real_one() {
     let outcome = namespace.run(|| {
         let both = Both::start();
         let mut outcome = Ok(());
-        while outcome.is_ok() && begun.elapsed() < TIME && tried.load(Relaxed) < SEQUENCES {
+        let goes_on = || {
+            let tried = tried.load(Relaxed);
+            tried < SEQUENCES && (tried < LEAST || begun.elapsed() < TIME)
+        };
+        while outcome.is_ok() && goes_on() {
             let mut runner = TestRunner::new(Config {
                 cases: 50,
                 failure_persistence: None,
