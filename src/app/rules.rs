@@ -150,19 +150,25 @@ impl App {
 }
 
 /// Decides about rules: about those that make the whole table by a verb of their own, about others by all
-/// of their commands, of which none may be about a service that only applies change. What the edits of a
-/// short text change is decided in the executor.
+/// of their commands.
 async fn may_restore(
     context: &RequestContext,
     protected: &Claims,
     text: &RulesText,
     mode: RestoreMode,
 ) -> Result<(), Error> {
-    let (principal, dry_run) = (&context.principal, context.dry_run);
     if mode != RestoreMode::Execute {
-        return principal.may(Verb::RestoreRules, None, dry_run);
+        return context
+            .principal
+            .may(Verb::RestoreRules, None, context.dry_run);
     }
-    refuse_protected(protected, text.commands().map(|command| command.op))?;
+    may_execute(context, text).await?;
+    refuse_protected(protected, text.commands().map(|command| command.op))
+}
+
+/// Decides about all commands of a text. What the edits of a short one change is decided in the executor.
+async fn may_execute(context: &RequestContext, text: &RulesText) -> Result<(), Error> {
+    let (principal, dry_run) = (&context.principal, context.dry_run);
     if principal.may_everything() {
         return Ok(());
     }

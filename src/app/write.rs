@@ -385,13 +385,8 @@ fn authorise<W: Write>(
         principal, dry_run, ..
     } = context;
     let dry_run = *dry_run;
-    let write = match protected.is_empty() || principal.is_system() {
-        true => write,
-        false => write.checked(Box::new(move |operations| {
-            refuse_protected(&protected, operations.map(|(op, _)| op))
-        }))?,
-    };
-    if principal.may_everything() {
+    let is_unprotected = protected.is_empty() || principal.is_system();
+    if is_unprotected && principal.may_everything() {
         return Ok(write);
     }
     if let Some(verb) = verb {
@@ -399,7 +394,12 @@ fn authorise<W: Write>(
     }
     let principal = principal.clone();
     write.checked(Box::new(move |operations| {
-        principal.may_execute(operations, dry_run)
+        if is_unprotected {
+            return principal.may_execute(operations, dry_run);
+        }
+        let operations: Vec<_> = operations.collect();
+        principal.may_execute(operations.iter().copied(), dry_run)?;
+        refuse_protected(&protected, operations.iter().map(|(op, _)| *op))
     }))
 }
 

@@ -268,6 +268,26 @@ async fn only_applies_change_the_services_of_a_table_under_repair() {
         assert_eq!(sorted(&kernel), before);
     }
 
+    // Who may not change the service does not learn whose it is.
+    let denied = |role| RequestContext {
+        principal: principal("other", role),
+        ..context().clone()
+    };
+    let text = "-e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 3\n";
+    for (role, expected) in [
+        (Role::Viewer, Reason::PermissionDenied),
+        (Role::Operator, Reason::ServiceOwned),
+    ] {
+        let context = denied(role);
+        let weight = server_draft(json!({"weight": 3}));
+        let updated = app.update_server(&context, tcp, first, weight, NONE, false);
+        assert_eq!(reason(updated.await), expected);
+        let options = RestoreOptions::default();
+        let restored = app.restore_rules(&context, text.to_owned().into(), options);
+        assert_eq!(restored.await.err().unwrap().reason, expected);
+    }
+    assert_eq!(sorted(&kernel), before);
+
     // Permitted: zeroing, other services, and all of it without repairs.
     app.zero(&as_admin(), Some(tcp)).await.unwrap();
     app.create_server(&as_admin(), key(OTHER), server())
