@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -73,9 +73,9 @@ impl App {
 
     /// The objects of a table under repair that other programs keep changing.
     pub(super) fn conflicts_of(&self, owner: &Owner) -> Vec<Conflict> {
-        self.with_repairs(owner, |repairs| {
-            repairs.conflicts(Instant::now(), Timestamp::now())
-        })
+        let all = self.tables.repairs();
+        let conflicts = |repairs: &Repairs| repairs.conflicts(Instant::now(), Timestamp::now());
+        all.get(owner).map(conflicts).unwrap_or_default()
     }
 
     async fn reconcile(
@@ -86,7 +86,6 @@ impl App {
     ) -> Result<(), Error> {
         let context = RequestContext::new(RequestId::new("reconcile"), timeout);
         let current = self.run_query(&context, TableQuery).await?.value;
-        self.forget_other_repairs(&tables);
         said.drift.retain(|owner, _| {
             let reports =
                 |table: &&Arc<DeclaredTable>| table.state.settings.reconcile == Reconcile::Report;
@@ -139,9 +138,8 @@ impl App {
         let lock = self.lock_table(&context).await?;
         // A request may have changed or deleted it since.
         let table = self.tables.table(owner);
-        let repairs = |table: &Arc<DeclaredTable>| {
-            table.state.settings.reconcile == Reconcile::Repair && !self.tables.is_applying(owner)
-        };
+        let repairs =
+            |table: &Arc<DeclaredTable>| table.is_repaired() && !self.tables.is_applying(owner);
         let Some(table) = table.filter(repairs) else {
             return Ok(());
         };
@@ -208,32 +206,7 @@ impl App {
     }
 
     fn with_repairs<T>(&self, owner: &Owner, of: impl FnOnce(&mut Repairs) -> T) -> T {
-        let all = &self.tables.repairs;
-        let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-        match all.get_mut(owner) {
-            Some(repairs) => of(repairs),
-            None => {
-                let mut repairs = Repairs::default();
-                let result = of(&mut repairs);
-                if !repairs.is_empty() {
-                    all.insert(owner.clone(), repairs);
-                }
-                result
-            }
-        }
-    }
-
-    /// Forgets the repairs of tables that are not under repair any more.
-    fn forget_other_repairs(&self, tables: &[Arc<DeclaredTable>]) {
-        let repairing = |owner: &Owner| {
-            let mut tables = tables.iter();
-            tables.any(|table| {
-                table.owner == *owner && table.state.settings.reconcile == Reconcile::Repair
-            })
-        };
-        let all = &self.tables.repairs;
-        let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|owner, _| repairing(owner));
+        of(self.tables.repairs().entry(owner.clone()).or_default())
     }
 }
 

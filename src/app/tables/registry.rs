@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     hash::Hash,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use serde::{Deserialize, Serialize};
@@ -71,7 +71,8 @@ pub(in crate::app) struct Registry {
     tables: RwLock<Tables>,
     /// Wakes the task that compares tables with the kernel's.
     pub(super) woken: Notify,
-    pub(super) repairs: Mutex<HashMap<Owner, Repairs>>,
+    /// Of tables under repair.
+    repairs: Mutex<HashMap<Owner, Repairs>>,
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +127,11 @@ impl DeclaredTable {
     /// Its services, to be compared with the kernel's.
     pub(super) fn target(&self) -> Vec<&TargetService> {
         self.services.values().map(Arc::as_ref).collect()
+    }
+
+    /// Whether the daemon repairs it.
+    pub(super) fn is_repaired(&self) -> bool {
+        self.state.settings.reconcile == Reconcile::Repair
     }
 
     /// Number of its servers.
@@ -216,6 +222,11 @@ impl Registry {
         let mut tables = self.all();
         tables.retain(|table| table.state.settings.reconcile != Reconcile::Off);
         tables
+    }
+
+    pub(super) fn repairs(&self) -> MutexGuard<'_, HashMap<Owner, Repairs>> {
+        let repairs = self.repairs.lock();
+        repairs.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fails if it is not known what is declared, because the daemon serves without its store.
@@ -320,6 +331,9 @@ impl Registry {
             }
             // Those that lose services first, so that claims pass on.
             for (owner, table) in changed {
+                if !table.as_ref().is_some_and(DeclaredTable::is_repaired) {
+                    self.repairs().remove(&owner);
+                }
                 tables.remove(&owner);
                 if let Some(table) = table {
                     tables.insert(table);
@@ -380,7 +394,7 @@ impl Tables {
         let claims = Arc::make_mut(&mut self.claims);
         let claimed = || table.services.keys().map(|key| (*key, table.owner.clone()));
         claims.extend(claimed());
-        if table.state.settings.reconcile == Reconcile::Repair {
+        if table.is_repaired() {
             Arc::make_mut(&mut self.protected).extend(claimed());
         }
         self.by_owner.insert(table.owner.clone(), Arc::new(table));

@@ -52,10 +52,6 @@ const MEMORY: Duration = Duration::from_secs(60);
 // === impl Repairs ===
 
 impl Repairs {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Whether an object may be repaired.
     pub(super) fn is_due(&self, object: Object, now: Instant) -> bool {
         let repaired = self.0.get(&object);

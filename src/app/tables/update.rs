@@ -122,7 +122,7 @@ impl Registry {
 
     fn repairing(&self) -> Vec<Arc<DeclaredTable>> {
         let mut tables = self.reconciled();
-        tables.retain(|table| table.state.settings.reconcile == Reconcile::Repair);
+        tables.retain(|table| table.is_repaired());
         tables
     }
 }

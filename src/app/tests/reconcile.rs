@@ -150,6 +150,19 @@ async fn a_change_that_returns_at_once_is_repaired_once_more_and_then_later() {
         app.reconcile_now().await.unwrap();
         assert_eq!(weight(), expected);
     }
+    // A table that is put under repair again begins anew.
+    for reconcile in ["off", "repair"] {
+        update(&app, "web", json!({ "reconcile": reconcile }))
+            .await
+            .unwrap();
+    }
+    app.reconcile_now().await.unwrap();
+    assert_eq!(weight(), 10);
+    for expected in [10, FOREIGN] {
+        set_by_another_program(&kernel);
+        app.reconcile_now().await.unwrap();
+        assert_eq!(weight(), expected);
+    }
     // Another server of the same service is not delayed.
     change(&kernel, key(TCP), socket("10.0.0.2:80"), |server| {
         server.weight = 1
