@@ -157,10 +157,13 @@ impl Restore {
             logged: false,
         };
         app.background_work().spawn(async move {
-            let repaired = restore.app.tables.repairing_owners();
+            let tables = restore.app.tables.clone();
+            // What clears the table holds the lock.
+            let repaired = lock.as_ref().map(|_| tables.repairing_owners());
             let end = restore.run(work).await;
-            restore.summary.reconcile_suspended =
-                &repaired - &restore.app.tables.repairing_owners();
+            if let Some(repaired) = repaired {
+                restore.summary.reconcile_suspended = &repaired - &tables.repairing_owners();
+            }
             drop(lock);
             restore.log(end.as_ref().err());
             let last = end.map(|()| RestoreEvent::End(restore.summary.clone()));

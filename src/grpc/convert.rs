@@ -30,8 +30,9 @@ pub(super) fn service_filter(
     port: Option<u32>,
     fwmark: Option<u32>,
     scheduler: Option<String>,
-    kept: KeptFilter,
+    owner: Option<String>,
 ) -> Filter {
+    let kept = kept_filter(fields, owner);
     let protocol = protocol.map(|text| Protocol::named(&text).map_err(|e| e.below("protocol")));
     let address = address.map(|text| {
         text.parse().map_err(|_| {

@@ -24,7 +24,7 @@ use tower::{Layer, Service, service_fn};
 
 use super::{
     api::Api,
-    convert::{Fields, ITEM_OVERHEAD, age, include, kept_filter, non_empty, order, service_filter},
+    convert::{Fields, ITEM_OVERHEAD, age, include, non_empty, order, service_filter},
     encode::ServiceEncoder,
     media_type::{is_web, media_type},
     service_message::too_large,
@@ -150,7 +150,6 @@ pub(super) async fn list(
         owner,
     } = request;
     let mut fields = Fields::default();
-    let kept = kept_filter(&mut fields, owner);
     let filter = service_filter(
         &mut fields,
         protocol,
@@ -158,7 +157,7 @@ pub(super) async fn list(
         port,
         fwmark,
         scheduler,
-        kept,
+        owner,
     );
     let include = fields.take(include(&names, Include::default()));
     let order = fields.take(order(&sort, Order::default()));

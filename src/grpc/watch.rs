@@ -4,7 +4,7 @@ use futures_util::{Stream, StreamExt, stream};
 
 use super::{
     api::Api,
-    convert::{Fields, kept_filter, non_empty, service_filter, timestamp},
+    convert::{Fields, non_empty, service_filter, timestamp},
     server_message, service_message,
 };
 use crate::{
@@ -33,7 +33,6 @@ pub(super) async fn watch(
     let mut fields = Fields::default();
     let from = non_empty(from_revision).map(|text| text.parse::<Revision>());
     let from = fields.take(from.transpose()).flatten();
-    let kept = kept_filter(&mut fields, owner);
     let filter = service_filter(
         &mut fields,
         protocol,
@@ -41,7 +40,7 @@ pub(super) async fn watch(
         port,
         fwmark,
         scheduler,
-        kept,
+        owner,
     );
     let names = resources.iter().map(String::as_str);
     let resources = match resources.is_empty() {

@@ -81,6 +81,25 @@ const MAX_ENDED: usize = 1000;
 /// How long those are kept.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
+// === impl All ===
+
+impl All {
+    /// The drains that hold servers.
+    pub fn active_drains(&self) -> impl Iterator<Item = &Drain> {
+        self.drains.values().filter(|drain| drain.is_active())
+    }
+
+    /// As [`active_drains`](Self::active_drains), to be changed.
+    pub fn active_drains_mut(&mut self) -> impl Iterator<Item = &mut Drain> {
+        self.drains.values_mut().filter(|drain| drain.is_active())
+    }
+
+    /// The ramps that have not ended.
+    pub fn active_ramps(&self) -> impl Iterator<Item = &Ramp> {
+        self.ramps.values().filter(|ramp| ramp.is_active())
+    }
+}
+
 // === impl Record ===
 
 impl Record for Drain {
@@ -143,7 +162,7 @@ impl HoldRegistry {
         Ramp::load(&store, &mut all)?;
         let held = store.load_if_available(&HELD)?.into_iter();
         holds.load(held.filter_map(|(key, held)| Some((parse_member(&key)?, held))));
-        for drain in all.drains.values().filter(|drain| drain.is_active()) {
+        for drain in all.active_drains() {
             let superseded = drain.members.iter();
             let superseded = superseded.filter(|one| one.state == MemberState::Superseded);
             let except = superseded.map(|one| (one.service, one.server)).collect();
@@ -185,7 +204,7 @@ impl HoldRegistry {
     pub(in crate::app) fn check_drains(&self, drains: usize, members: usize) -> Result<(), Error> {
         let (count, total) = {
             let all = self.all();
-            let active = || all.drains.values().filter(|drain| drain.is_active());
+            let active = || all.active_drains();
             let members = active().map(|drain| drain.members.len());
             (active().count(), members.sum::<usize>())
         };
@@ -198,7 +217,7 @@ impl HoldRegistry {
     pub(super) fn check_ramp(&self) -> Result<(), Error> {
         let ramps = {
             let all = self.all();
-            all.ramps.values().filter(|ramp| ramp.is_active()).count()
+            all.active_ramps().count()
         };
         self.store.available()?;
         within(ramps + 1, MAX_RAMPS, "active ramps", "ramps")?;
@@ -238,7 +257,7 @@ impl HoldRegistry {
     /// The servers that drain because a table does not declare them any more, with its owner.
     pub(in crate::app) fn removing(&self) -> Removing {
         let all = self.all();
-        let active = all.drains.values().filter(|drain| drain.is_active());
+        let active = all.active_drains();
         let of_tables = active.filter_map(|drain| Some((drain, drain.table.as_ref()?)));
         let members = of_tables
             .flat_map(|(drain, owner)| drain.held_members().map(move |it| (it, owner.clone())));
@@ -292,7 +311,7 @@ impl HoldRegistry {
     pub(super) fn services(&self) -> BTreeSet<ServiceKey> {
         let mut services = self.holds.services();
         let all = self.all();
-        let active = all.drains.values().filter(|drain| drain.is_active());
+        let active = all.active_drains();
         services.extend(
             active
                 .flat_map(Drain::held_members)
@@ -304,7 +323,7 @@ impl HoldRegistry {
     /// Notes the servers of services as they were read. `None`: the service does not exist.
     pub(super) fn see(&self, seen: &BTreeMap<ServiceKey, Option<Arc<Vec<Server>>>>) {
         let mut all = self.all();
-        for drain in all.drains.values_mut().filter(|drain| drain.is_active()) {
+        for drain in all.active_drains_mut() {
             drain.see(seen);
         }
     }

@@ -88,7 +88,7 @@ impl App {
         };
         let cancelled: Vec<_> = {
             let all = self.hold_registry.all();
-            let active = all.drains.values().filter(|drain| drain.is_active());
+            let active = all.active_drains();
             let of_tables = active.filter(|drain| drain.table.is_some());
             let declared = of_tables.filter(|drain| drain.held_members().any(is_declared));
             declared
@@ -104,7 +104,7 @@ impl App {
         let is_due = |drain: &&Drain| drain.removes() || drain.table.is_some();
         let is_nothing_due = {
             let all = self.hold_registry.all();
-            let mut active = all.drains.values().filter(|drain| drain.is_active());
+            let mut active = all.active_drains();
             !active.any(|drain| is_due(&drain))
         };
         if is_nothing_due {

@@ -151,7 +151,7 @@ impl App {
     async fn services_to_search(&self, context: &RequestContext) -> BTreeSet<ServiceKey> {
         let addresses: BTreeSet<_> = {
             let all = self.hold_registry.all();
-            let drains = all.drains.values().filter(|drain| drain.is_active());
+            let drains = all.active_drains();
             drains.map(|drain| drain.server.address()).collect()
         };
         if addresses.is_empty() {
@@ -187,7 +187,7 @@ impl App {
         let holds = self.hold_registry.holds();
         let ended: Vec<_> = {
             let all = self.hold_registry.all();
-            let ramps = all.ramps.values().filter(|ramp| ramp.is_active());
+            let ramps = all.active_ramps();
             ramps
                 .filter_map(|ramp| {
                     let state = match holds.has(ramp.member(), ramp.id) {
@@ -212,7 +212,7 @@ impl App {
         let now = Timestamp::now();
         let changed: Vec<_> = {
             let mut all = self.hold_registry.all();
-            let active = all.drains.values_mut().filter(|drain| drain.is_active());
+            let active = all.active_drains_mut();
             let changed = active.filter_map(|drain| drain.progress(now).then(|| drain.clone()));
             changed.collect()
         };
@@ -236,7 +236,7 @@ impl App {
     async fn find_blockers(&self, context: &RequestContext) {
         let waiting: BTreeSet<_> = {
             let all = self.hold_registry.all();
-            let drains = all.drains.values().filter(|drain| drain.is_active());
+            let drains = all.active_drains();
             drains.flat_map(Drain::member_services).collect()
         };
         if waiting.is_empty() {
@@ -255,7 +255,7 @@ impl App {
             .map(|service: &Service| (service.key, blockers(service, &settings.value)))
             .collect();
         let mut all = self.hold_registry.all();
-        for drain in all.drains.values_mut().filter(|drain| drain.is_active()) {
+        for drain in all.active_drains_mut() {
             let services: BTreeSet<_> = drain.member_services().collect();
             let blocking = services.iter().filter_map(|service| found.get(service));
             drain.blockers = blocking.flatten().cloned().collect();
