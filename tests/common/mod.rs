@@ -1,4 +1,5 @@
 //! What the tests on the host and those on a real kernel share.
 
 pub mod parity;
+pub mod random;
 pub mod tables;

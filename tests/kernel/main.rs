@@ -27,6 +27,7 @@ mod examples;
 mod fake_differential;
 mod module;
 mod namespaces;
+mod owners;
 mod parity;
 mod refusals;
 mod scenarios;

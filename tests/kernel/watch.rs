@@ -1,61 +1,15 @@
 //! A watch on a real kernel: what the real ipvsadm changes is seen, in order, together with what the daemon
 //! changes.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    net::TcpStream,
-    time::Duration,
-};
-
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{
     Namespace,
     api::{Api, Interface, Request},
-    daemon::{ADDRESS, Daemon},
+    daemon::Daemon,
     rules,
+    watch::Watch,
 };
-
-/// A watch over HTTP/1.1.
-struct Watch(BufReader<TcpStream>);
-
-impl Watch {
-    fn start(query: &str) -> Self {
-        let mut stream = TcpStream::connect(ADDRESS).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .unwrap();
-        write!(
-            stream,
-            "GET /v1/watch?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        )
-        .unwrap();
-        Self(BufReader::new(stream))
-    }
-
-    /// The data of the next event. Other lines are of the head, of chunks and of the event.
-    fn next(&mut self) -> Value {
-        loop {
-            let mut line = String::new();
-            assert!(self.0.read_line(&mut line).unwrap() > 0, "the watch ended");
-            if let Some(data) = line.strip_prefix("data: ") {
-                return serde_json::from_str(data.trim_end()).unwrap();
-            }
-        }
-    }
-
-    /// The next event that is no bookmark: type, object, origin.
-    fn change(&mut self) -> (String, String, String) {
-        loop {
-            let event = self.next();
-            let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-            if event["type"] != "bookmark" {
-                let object = format!("{} {}", text("service"), text("server"));
-                return (text("type"), object.trim().to_owned(), text("origin"));
-            }
-        }
-    }
-}
 
 fn event(kind: &str, object: &str, origin: &str) -> (String, String, String) {
     (kind.to_owned(), object.to_owned(), origin.to_owned())

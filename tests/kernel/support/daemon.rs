@@ -36,7 +36,9 @@ impl Daemon {
     pub fn of(mut command: Command) -> Self {
         let quiet = std::env::var_os("IPVSD_TEST_LOG").is_none();
         // The daemon accepts no variables of this prefix but its own.
-        command.env_remove("IPVSD_TEST_LOG");
+        for name in ["IPVSD_TEST_LOG", "IPVSD_TEST_OPERATIONS"] {
+            command.env_remove(name);
+        }
         if quiet {
             command.stderr(Stdio::null());
         }

@@ -20,6 +20,7 @@ pub mod expected;
 pub mod grpc;
 pub mod http;
 pub mod translate;
+pub mod watch;
 pub mod web;
 pub mod world;
 
@@ -40,6 +41,8 @@ use ipvsd::{
 };
 use nix::sched::{CloneFlags, setns, unshare};
 
+pub use crate::common::random::Random;
+
 /// Longer than any step takes on a busy machine.
 pub const SOON: Duration = Duration::from_secs(30);
 
@@ -57,9 +60,6 @@ pub struct Saves {
     runtime: tokio::runtime::Runtime,
     last: Mutex<Option<(Vec<ServiceEntry>, String)>>,
 }
-
-/// Numbers without a pattern, the same in each run.
-pub struct Random(pub u64);
 
 impl Folder {
     /// Creates a folder, whose name has this in it.
@@ -105,16 +105,6 @@ impl Saves {
         let text = save();
         *last = Some((table, text.clone()));
         text
-    }
-}
-
-impl Random {
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (self.0 >> 33) % limit
     }
 }
 
