@@ -22,6 +22,7 @@ mod store;
 mod subjects;
 mod table;
 mod transport;
+mod watchers;
 
 use std::path::PathBuf;
 
@@ -57,6 +58,8 @@ enum What {
     Store(store::Options),
     /// What a durable write of the daemon costs beside one that is not stored.
     Durable(durable::Options),
+    /// Memory of the daemon with many watchers, some of which do not read.
+    Watchers(watchers::Options),
     /// Run a micro-benchmark a number of times, for instruction counters. Without a name, list all.
     Micro {
         /// Name of the benchmark.
@@ -90,6 +93,7 @@ fn main() -> anyhow::Result<()> {
         What::Access(options) => access::run(&options),
         What::Store(options) => store::run(&options),
         What::Durable(options) => durable::run(&options),
+        What::Watchers(options) => watchers::run(&options),
         What::Micro { name: None, .. } => {
             for subject in subjects::SUBJECTS {
                 println!("{}", subject.name);

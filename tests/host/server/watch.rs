@@ -6,15 +6,17 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, Version};
 use http_body_util::BodyExt;
 use ipvsd::{
     executor::ExecutorLimits,
     identity::Role,
     kernel::fake::{Destination, Service, ServiceId, command},
     model::Sha256,
+    proto::v1 as pb,
     watch::WatchOptions,
 };
+use prost::Message;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -52,7 +54,11 @@ fn limits(options: WatchOptions) -> ExecutorLimits {
 }
 
 fn daemon() -> Guarded {
-    let daemon = guarded_with(policy_of_roles(""), limits(WatchOptions::default()));
+    daemon_with(WatchOptions::default())
+}
+
+fn daemon_with(options: WatchOptions) -> Guarded {
+    let daemon = guarded_with(policy_of_roles(""), limits(options));
     let id = ServiceId::tcp("192.0.2.1:80".parse().unwrap());
     assert!(daemon.kernel.add_service(Service::new(id)));
     daemon.add_destination("192.168.10.1:80");
@@ -309,10 +315,7 @@ async fn a_slow_watcher_and_an_unknown_revision_get_the_state_anew() {
         max_events: 4,
         ..WatchOptions::default()
     };
-    let daemon = guarded_with(policy_of_roles(""), limits(options));
-    let id = ServiceId::tcp("192.0.2.1:80".parse().unwrap());
-    assert!(daemon.kernel.add_service(Service::new(id)));
-    daemon.add_destination("192.168.10.1:80");
+    let daemon = daemon_with(options);
     let (_, first) = daemon.list().await;
     let mut slow = daemon.watch("viewer", "").await;
     assert_eq!(slow.next().await.unwrap().kind, "bookmark");
@@ -346,15 +349,81 @@ async fn a_slow_watcher_and_an_unknown_revision_get_the_state_anew() {
     }
 }
 
+/// A watch over HTTP or gRPC.
+enum AnyWatch {
+    Http(Watch),
+    Grpc(Body, Vec<u8>),
+}
+
+impl AnyWatch {
+    /// Type and reason of the next event that is no bookmark.
+    async fn change(&mut self) -> (String, String) {
+        loop {
+            let (kind, reason) = self.next().await;
+            if kind != "bookmark" {
+                return (kind, reason);
+            }
+        }
+    }
+
+    async fn next(&mut self) -> (String, String) {
+        let (body, bytes) = match self {
+            Self::Http(watch) => {
+                let event = watch.next().await.unwrap();
+                let reason = event.data["reason"].as_str().unwrap_or_default();
+                return (event.kind, reason.to_owned());
+            }
+            Self::Grpc(body, bytes) => (body, bytes),
+        };
+        loop {
+            if let Some((head, rest)) = bytes.split_first_chunk::<5>() {
+                let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+                if let Some(message) = rest.get(..length) {
+                    let event = pb::WatchResponse::decode(message).unwrap();
+                    bytes.drain(..5 + length);
+                    return (event.r#type, event.reason);
+                }
+            }
+            let frame = in_time(body.frame()).await.unwrap().unwrap();
+            bytes.extend_from_slice(&frame.into_data().unwrap());
+        }
+    }
+}
+
+impl Guarded {
+    async fn watch_over(&self, over_grpc: bool) -> AnyWatch {
+        if !over_grpc {
+            return AnyWatch::Http(self.watch("viewer", "").await);
+        }
+        let request = Request::post("/ipvsd.v1.IpvsService/Watch")
+            .header("host", "localhost")
+            .header("authorization", "Bearer ipvsd_viewer")
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .version(Version::HTTP_2);
+        // A message without fields.
+        let request = request.body(Body::from(vec![0; 5])).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.headers().get("grpc-status"), None);
+        AnyWatch::Grpc(response.into_body(), Vec::new())
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_watchers_cause_no_more_dumps_than_one() {
+async fn a_thousand_watchers_cause_no_more_dumps_than_one_and_do_not_wait_for_the_slow_ones() {
     const DUMPS: u64 = 50;
-    let daemon = daemon();
+    const SLOW: usize = 200;
+    const MAX_EVENTS: usize = 16;
+    let options = WatchOptions {
+        max_events: MAX_EVENTS,
+        ..WatchOptions::default()
+    };
+    let daemon = daemon_with(options);
     let mut watches = Vec::new();
     for watchers in [1, 1000] {
         while watches.len() < watchers {
-            let mut watch = daemon.watch("viewer", "").await;
-            assert_eq!(watch.next().await.unwrap().kind, "bookmark");
+            let mut watch = daemon.watch_over(watches.len() % 2 == 1).await;
+            assert_eq!(watch.next().await.0, "bookmark");
             watches.push(watch);
         }
         let dumps = || daemon.kernel.dumps(command::GET_SERVICE);
@@ -372,10 +441,20 @@ async fn a_thousand_watchers_cause_no_more_dumps_than_one() {
             "{watchers} watchers: {made} dumps in {intervals} intervals"
         );
     }
-    // All are served.
-    daemon.set_weight(7).await;
-    for watch in &mut watches {
-        assert_eq!(watch.change().await.kind, "modified");
+    let (slow, others) = watches.split_at_mut(SLOW);
+    for weight in 2..=2 + MAX_EVENTS as u32 {
+        daemon.set_weight(weight).await;
+        for watch in &mut *others {
+            assert_eq!(watch.change().await.0, "modified");
+        }
+    }
+    for watch in slow {
+        let resync = ("resync".to_owned(), "TOO_SLOW".to_owned());
+        assert_eq!(watch.change().await, resync);
+        for object in ["the service", "the server"] {
+            assert_eq!(watch.next().await.0, "added", "{object}");
+        }
+        assert_eq!(watch.next().await.0, "bookmark");
     }
 }
 
