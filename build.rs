@@ -25,6 +25,9 @@ fn protocol() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let descriptors = protox::compile(["ipvsd/v1/ipvs_service.proto"], ["proto"])?;
     fs::write(out.join("ipvsd.v1.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        // In order, so that equal messages have equal bytes.
+        .btree_map(".ipvsd.v1.Service.labels")
+        .compile_fds(descriptors)?;
     Ok(())
 }

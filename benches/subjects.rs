@@ -25,8 +25,9 @@ use ipvsd::{
         fake::{Connections, Counters, Destination, Service, ServiceId},
     },
     model::{
-        Family, Forwarding, Include, Name, Netmask, Op, Protocol, SchedulerFlags, ServerConfig,
-        ServerKey, ServerView, ServiceConfig, ServiceEntry, ServiceKey, ServiceView, Tunnel,
+        Family, Forwarding, Include, Labels, Name, Netmask, Op, Protocol, SchedulerFlags,
+        ServerConfig, ServerKey, ServerView, ServiceConfig, ServiceEntry, ServiceKey, ServiceView,
+        Tunnel,
     },
     proto::v1 as pb,
     server::Limits,
@@ -55,7 +56,7 @@ pub const SUBJECTS: &[Subject] = &[
                 netmask: Netmask::V4(Ipv4Addr::BROADCAST),
                 persistence_engine: None,
             };
-            encode(Op::CreateService(service_key(0), config))
+            encode(Op::CreateService(service_key(0), config, Labels::default()))
         },
     },
     Subject {

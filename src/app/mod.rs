@@ -11,10 +11,12 @@ mod audit;
 mod batch;
 mod connections;
 mod context;
+mod described;
 mod holds;
 mod idempotency;
 mod idempotency_keys;
 mod info;
+mod labels;
 mod list;
 mod list_request;
 mod operations;
@@ -53,6 +55,7 @@ pub use access::Permission;
 pub use audit::{AuditPage, ListAuditRecords};
 pub use connections::{ConnectionStream, Count};
 pub use context::{CompleteRequest, RequestContext, RequestId, RequestSpan, Resumed};
+pub use described::service_key;
 pub use holds::{Drain, DrainMember, DrainState, ListHolds, MemberState, Ramp, RampState};
 pub use idempotency::Once;
 pub use idempotency_keys::{Ended, KeyedRequest};
@@ -66,7 +69,7 @@ pub use paging::{KeyPage, Keyed, Order, OrderBy};
 pub use restore::{RestoreEvent, RestoreStream, RestoreSummary, executed};
 pub use rules::{RestoreMode, RestoreOptions};
 pub use rules_text::RulesText;
-pub use services::{Cleared, service_key};
+pub use services::Cleared;
 pub use stats::{StatsReport, StatsRequest, TopServer, TopService};
 pub use tables::{
     ApplyOptions, Conflict, DeclaredTable, DeleteTableOptions, Interrupted, LastApply, ListTables,
@@ -168,6 +171,7 @@ impl App {
     pub fn with_store(self, store: Store) -> Result<Self, StoreError> {
         let holds = self.hold_registry.holds().clone();
         let hold_registry = Arc::new(HoldRegistry::load(holds, store.clone())?);
+        labels::load(&store, &self.kept)?;
         let max_keys = self.options.max_idempotency_keys;
         let tables = Arc::new(Registry::load(store.clone(), self.kept.clone())?);
         Ok(Self {

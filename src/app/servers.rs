@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    Answer, App, Guard, RequestContext, Written, deleted_since,
-    services::{create_server_step, new_servers},
+    Answer, App, Guard, RequestContext, Written, deleted_since, described::new_servers,
+    services::create_server_step,
 };
 use crate::{
     executor::{

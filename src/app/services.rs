@@ -1,11 +1,14 @@
 //! Virtual services.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
-use super::{Answer, App, Guard, RequestContext, Written, deleted_since};
+use super::{
+    Answer, App, Guard, RequestContext, Written, deleted_since,
+    described::{Whole, in_kernel_order, new_service, whole},
+};
 use crate::{
     executor::{
         Check, Nothing, Plan, ServiceQuery, ServiceWithServersQuery, ServicesQuery, Step, Table,
@@ -13,9 +16,8 @@ use crate::{
     },
     identity::Verb,
     model::{
-        Change, Diff, Errno, Error, Etag, Include, Op, Owner, Reason, Server, ServerDraft,
-        ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey, TargetServer, TargetService,
-        Violation, both, diff_service,
+        Change, Diff, Errno, Error, Etag, Include, Kept, Op, Owner, Reason, ServiceDraft,
+        ServiceEntry, ServiceKey, TargetServer, both, diff_service,
     },
 };
 
@@ -59,15 +61,15 @@ impl App {
             "protocol",
             "is required with address and port, unless fwmark or id is given",
         );
-        let (key, config, servers) = new_service(&draft, missing)?;
+        let (key, new) = new_service(&draft, missing)?;
         let name = ("create_service", Verb::CreateService);
         let is_resumed = context.resumed;
         self.write_service(context, name, key, Guard::None, move |entry| match entry {
-            Some(entry) if is_resumed && is_part(entry, config, &servers) => {
-                Ok(replace(entry, config, Some(&servers)).creating())
+            Some(entry) if is_resumed && is_part(entry, &new) => {
+                Ok(replace(entry, &new).creating())
             }
             Some(_) => Err(Error::service_exists(key).with_errno(Errno::EEXIST)),
-            None => Ok(create(key, config, &servers)),
+            None => Ok(create(key, &new)),
         })
         .await
     }
@@ -92,8 +94,8 @@ impl App {
             }
             wanted => wanted,
         };
-        let ((), (config, servers)) = both(named, wanted)?;
-        let order = servers.as_ref().map(|servers| {
+        let ((), wanted) = both(named, wanted)?;
+        let order = wanted.servers.as_ref().map(|servers| {
             let keys = servers.iter().map(|server| server.key);
             keys.collect::<Vec<_>>()
         });
@@ -101,8 +103,8 @@ impl App {
         let name = ("replace_service", Verb::UpdateWeight);
         let write = self.write_service(context, name, key, guard, move |entry| {
             Ok(match entry {
-                None => create(key, config, servers.as_deref().unwrap_or_default()),
-                Some(entry) => replace(entry, config, servers.as_deref()),
+                None => create(key, &wanted),
+                Some(entry) => replace(entry, &wanted),
             })
         });
         let mut written = write.await?;
@@ -129,7 +131,13 @@ impl App {
         self.write_service(context, name, key, guard, move |entry| match entry {
             Some(entry) => {
                 let old = entry.service.config;
-                let ((), config) = both(named.clone(), draft.update(key, old))?;
+                let present = entry.service.labels();
+                let updated = both(draft.update(key, old), draft.updated_labels(present));
+                let ((), (config, labels)) = both(named.clone(), updated)?;
+                let label = (labels != *present).then(|| {
+                    let undo = Op::SetLabels(key, present.clone());
+                    Step::new(Op::SetLabels(key, labels), undo)
+                });
                 let set = (config != old).then(|| {
                     Step::new(Op::SetService(key, config), Op::SetService(key, old)).checked(
                         match conditional {
@@ -138,11 +146,13 @@ impl App {
                         },
                     )
                 });
-                Ok(Plan::of(set))
+                Ok(Plan::staged(
+                    [label, set].map(|step| step.into_iter().collect()),
+                ))
             }
             None if create_missing => {
-                let ((), (config, servers)) = both(named.clone(), whole(&draft, key, None))?;
-                Ok(create(key, config, servers.as_deref().unwrap_or_default()))
+                let ((), new) = both(named.clone(), whole(&draft, key, None))?;
+                Ok(create(key, &new))
             }
             None => {
                 let missing = || Error::service_not_found(key);
@@ -174,7 +184,7 @@ impl App {
                 // Alone in its plan, so that it is never reverted, which would bring back no servers.
                 Some(entry) => Ok(Plan::of([Step::new(
                     Op::DeleteService(key),
-                    Op::CreateService(key, entry.service.config),
+                    Op::CreateService(key, entry.service.config, entry.service.labels().clone()),
                 )])),
                 None => Err(Error::service_not_found(key)),
             }
@@ -268,7 +278,9 @@ impl App {
         let mut written = Written::from(self.write(context, verb, transaction).await?);
         if let Some(entry) = written.value.as_mut().filter(|_| context.dry_run) {
             // Of a service that does not exist, no read shows what is kept about it.
-            Arc::make_mut(entry).service.kept = self.kept.all().of(key);
+            let service = &mut Arc::make_mut(entry).service;
+            let labels = service.labels().clone();
+            service.kept = Kept::labelled(&self.kept.all().of(key), labels);
         }
         written.try_map(|found| found.ok_or_else(|| deleted_since(Error::service_not_found(key))))
     }
@@ -284,141 +296,6 @@ pub(super) fn confirm_mismatch(there_are: &str, count: u64, confirm: u64) -> Err
 /// The ETags of a service: with its servers and without.
 pub(super) fn etags(entry: Option<&ServiceEntry>) -> Option<Vec<Etag>> {
     entry.map(|entry| vec![entry.etag(), entry.service.etag()])
-}
-
-/// The key of a draft that must name one. An error contains the other fields at fault too.
-pub fn service_key(draft: &ServiceDraft, missing: Error) -> Result<ServiceKey, Error> {
-    match draft.key() {
-        Ok(Some(key)) => Ok(key),
-        _ => new_service(draft, missing).map(|(key, ..)| key),
-    }
-}
-
-/// The new service that a draft describes. An invalid key does not hide the other fields.
-pub(super) fn new_service(
-    draft: &ServiceDraft,
-    missing: Error,
-) -> Result<(ServiceKey, ServiceConfig, Vec<TargetServer>), Error> {
-    let key = draft.key().and_then(|key| key.ok_or(missing));
-    let checked = key.as_ref().copied();
-    let checked = checked.unwrap_or_else(|_| draft.provisional_key());
-    let (key, (config, servers)) = both(key, whole(draft, checked, None))?;
-    Ok((key, config, servers.unwrap_or_default()))
-}
-
-/// The service that a draft describes as a whole, and its servers, if the draft has any. A value that
-/// `present` has is accepted.
-pub(super) fn whole(
-    draft: &ServiceDraft,
-    key: ServiceKey,
-    present: Option<&ServiceEntry>,
-) -> Result<(ServiceConfig, Option<Vec<TargetServer>>), Error> {
-    let config = match present {
-        Some(entry) => draft.replace(key, entry.service.config),
-        None => draft.create(key),
-    };
-    let present = present.map_or(&[][..], |entry| &entry.servers);
-    let servers = draft.servers.as_deref();
-    let servers = servers.map(|drafts| new_servers(drafts, key, present));
-    both(config, servers.transpose())
-}
-
-/// The servers that a list of drafts describes, in its order. Reports all invalid drafts at once. A
-/// value that a server in `present` has is accepted.
-pub(super) fn new_servers(
-    drafts: &[ServerDraft],
-    service: ServiceKey,
-    present: &[Server],
-) -> Result<Vec<TargetServer>, Error> {
-    let present: HashMap<_, _> = present.iter().map(|s| (s.key, s.config)).collect();
-    let mut servers: Vec<TargetServer> = Vec::with_capacity(drafts.len());
-    let mut first_index = HashMap::with_capacity(drafts.len());
-    let mut violations = Vec::new();
-    let declared = drafts.iter().enumerate();
-    for (origin, draft) in declared.filter(|(_, draft)| !draft.is_removing()) {
-        let found = draft.key(service).ok().flatten();
-        let found = found.and_then(|key| Some((key, *present.get(&key)?)));
-        let server = match found {
-            Some((key, present)) => draft.replace(service, key, present).map(|new| (key, new)),
-            None => draft.new_server(service),
-        };
-        match server {
-            Ok((key, config)) => match first_index.entry(key) {
-                Entry::Vacant(entry) => {
-                    entry.insert(origin);
-                    servers.push(TargetServer {
-                        key,
-                        config,
-                        origin,
-                    });
-                }
-                Entry::Occupied(first) => violations.push(Violation::new(
-                    format!("servers[{origin}]"),
-                    format!("duplicates servers[{}]: {key}", first.get()),
-                )),
-            },
-            Err(error) => violations.extend(error.below(&format!("servers[{origin}]")).violations),
-        }
-    }
-    if violations.is_empty() {
-        Ok(servers)
-    } else {
-        Err(Error::from_violations(violations))
-    }
-}
-
-/// The services that the drafts of a table describe, each with its servers. Reports all invalid drafts at
-/// once. A value that the kernel has is accepted.
-pub(super) fn declared_services(
-    drafts: &[ServiceDraft],
-    table: &Table,
-) -> Result<Vec<TargetService>, Error> {
-    let present: HashMap<_, _> = table
-        .iter()
-        .map(|entry| (entry.service.key, entry))
-        .collect();
-    let mut services: Vec<TargetService> = Vec::with_capacity(drafts.len());
-    let mut first_index = HashMap::with_capacity(drafts.len());
-    let mut violations = Vec::new();
-    for (origin, draft) in drafts.iter().enumerate() {
-        let missing = || {
-            Error::invalid(
-                "id",
-                "is required, or protocol, address and port, or fwmark",
-            )
-        };
-        let named = draft.key().and_then(|key| key.ok_or_else(missing));
-        let complete = match draft.servers {
-            Some(_) => Ok(()),
-            None => Err(Error::invalid("servers", "is required; [] for none")),
-        };
-        let service = both(named, complete).and_then(|(key, ())| {
-            let (config, servers) = whole(draft, key, present.get(&key).copied())?;
-            Ok((key, config, servers.unwrap_or_default()))
-        });
-        match service {
-            Ok((key, config, servers)) => match first_index.entry(key) {
-                Entry::Vacant(entry) => {
-                    entry.insert(origin);
-                    services.push(TargetService {
-                        key,
-                        config,
-                        servers,
-                        origin,
-                    });
-                }
-                Entry::Occupied(first) => violations.push(Violation::new(
-                    format!("services[{origin}]"),
-                    format!("duplicates services[{}]: {key}", first.get()),
-                )),
-            },
-            Err(error) => violations.extend(error.below(&format!("services[{origin}]")).violations),
-        }
-    }
-    match violations.is_empty() {
-        true => Ok(services),
-        false => Err(Error::from_violations(violations)),
-    }
 }
 
 /// A step that creates a server of a list.
@@ -437,15 +314,18 @@ pub(super) fn create_server_step(service: ServiceKey, server: &TargetServer) -> 
 
 /// Whether a service may be what the creation of another has left that was cut: it has this configuration, and
 /// no other servers.
-fn is_part(entry: &ServiceEntry, config: ServiceConfig, servers: &[TargetServer]) -> bool {
-    let wanted: HashMap<_, _> = servers.iter().map(|s| (s.key, s.config)).collect();
+fn is_part(entry: &ServiceEntry, new: &Whole) -> bool {
+    let servers = new.servers.iter().flatten();
+    let wanted: HashMap<_, _> = servers.map(|s| (s.key, s.config)).collect();
     let mut present = entry.servers.iter();
-    entry.service.config == config && present.all(|s| wanted.get(&s.key) == Some(&s.config))
+    entry.service.config == new.config && present.all(|s| wanted.get(&s.key) == Some(&s.config))
 }
 
-fn create(key: ServiceKey, config: ServiceConfig, servers: &[TargetServer]) -> Plan {
-    let first = Step::new(Op::CreateService(key, config), Op::DeleteService(key));
-    let servers = in_kernel_order(servers);
+fn create(key: ServiceKey, new: &Whole) -> Plan {
+    let labels = new.labels.clone().unwrap_or_default();
+    let first = Op::CreateService(key, new.config, labels);
+    let first = Step::new(first, Op::DeleteService(key));
+    let servers = in_kernel_order(new.servers.as_deref().unwrap_or_default());
     let servers = servers.iter().map(|server| create_server_step(key, server));
     // In a second stage, so that the servers of a rejected service are not created.
     Plan::staged([vec![first], servers.collect()]).creating()
@@ -453,11 +333,16 @@ fn create(key: ServiceKey, config: ServiceConfig, servers: &[TargetServer]) -> P
 
 /// The smallest plan that turns `entry` into what is wanted. New servers are created before old ones
 /// are deleted.
-fn replace(entry: &ServiceEntry, config: ServiceConfig, wanted: Option<&[TargetServer]>) -> Plan {
-    let wanted = wanted.map(in_kernel_order);
+fn replace(entry: &ServiceEntry, wanted: &Whole) -> Plan {
+    let servers = wanted.servers.as_deref().map(in_kernel_order);
     let Diff {
         make, mut remove, ..
-    } = diff_service(entry, config, wanted.as_deref());
+    } = diff_service(
+        entry,
+        wanted.config,
+        wanted.labels.as_ref(),
+        servers.as_deref(),
+    );
     // Their drains delete them.
     let removing = entry
         .servers
@@ -470,13 +355,11 @@ fn replace(entry: &ServiceEntry, config: ServiceConfig, wanted: Option<&[TargetS
             .server()
             .is_some_and(|key| removing.contains(&key))
     });
-    Plan::staged([make, remove].map(|changes| changes.into_iter().map(step).collect()))
-}
-
-/// The order in which to create servers so that the kernel lists them in the order given: it inserts
-/// each before the others.
-pub(super) fn in_kernel_order(servers: &[TargetServer]) -> Vec<TargetServer> {
-    servers.iter().rev().copied().collect()
+    let (label, make) = make
+        .into_iter()
+        .partition(|change| matches!(change.op, Op::SetLabels(..)));
+    let stages: [Vec<Change>; 3] = [label, make, remove];
+    Plan::staged(stages.map(|changes| changes.into_iter().map(step).collect()))
 }
 
 /// The step of a change of a service or of its servers, whose origin is their index in the request.

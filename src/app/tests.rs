@@ -16,6 +16,7 @@ mod holds;
 mod holds_model;
 mod info;
 mod kept;
+mod labels;
 mod list;
 mod pages;
 mod panics;

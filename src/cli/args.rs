@@ -79,7 +79,7 @@ pub(super) enum Subcommand {
         drain: Ended,
     },
     /// List the drains with their connections; those that have ended are kept for a day
-    Drains,
+    Drains(KeptArgs),
     /// Change the weight of a server in steps, and wait until it is reached
     Ramp(RampArgs),
     /// End a ramp: the server gets its last weight at once
@@ -88,7 +88,7 @@ pub(super) enum Subcommand {
         id: HoldId,
     },
     /// List the ramps; those that have ended are kept for a day
-    Ramps,
+    Ramps(KeptArgs),
     /// List configured directors and their status
     Directors,
     /// Show as whom the director recognises this user: name, kind of credential, role and scope
@@ -225,9 +225,19 @@ pub(super) struct WatchArgs {
     /// Only services with this scheduler
     #[arg(long)]
     pub scheduler: Option<String>,
-    /// Only services that the table of this owner declares; _unmanaged: those of no table
+    #[command(flatten)]
+    pub kept: KeptArgs,
+}
+
+/// Selects services by what the daemon keeps about them.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct KeptArgs {
+    /// Only of services that the table of this owner declares; _unmanaged: those of no table
     #[arg(long, value_name = "NAME")]
     pub owner: Option<String>,
+    /// Only of services with these labels, such as team=web,env!=dev,tier,!old; can be repeated, all must hold
+    #[arg(long, value_name = "TERMS")]
+    pub label: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

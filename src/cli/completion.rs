@@ -88,6 +88,8 @@ pub(super) fn grammar(words: &[OsString]) -> clap::Command {
         .mut_subcommand("diff", |diff| with(diff, "owner", owners, words))
         .mut_subcommand("export", |export| with(export, "owner", owners, words))
         .mut_subcommand("watch", |watch| with(watch, "owner", owners, words))
+        .mut_subcommand("drains", |drains| with(drains, "owner", owners, words))
+        .mut_subcommand("ramps", |ramps| with(ramps, "owner", owners, words))
         .mut_subcommand("convert", |convert| with(convert, "owner", owners, words))
         .mut_subcommand("tables", |tables| {
             tables

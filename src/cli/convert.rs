@@ -114,7 +114,7 @@ fn draft(service: &TargetService) -> Result<ServiceDraft, CliError> {
 /// A service as a table file has it, with its servers in the kernel's order: it inserts a new one before the
 /// others.
 fn document_of(service: &TargetService) -> Result<Value, CliError> {
-    let mut document = yaml_serde::to_value(ServiceView::of_config(service.key, &service.config))?;
+    let mut document = yaml_serde::to_value(ServiceView::declared(service))?;
     let servers = service.servers.iter().rev();
     let servers: Result<Vec<_>, _> = servers
         .map(|server| yaml_serde::to_value(ServerConfigView::new(server.key, &server.config)))

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     ipvsadm::{CommandLine, Line, Lines, ParseError, Resolver},
     model::{
-        Error, Field, Forwarding, Op, ServerConfig, ServerDraft, ServiceDraft, ServiceKey,
+        Error, Field, Forwarding, Labels, Op, ServerConfig, ServerDraft, ServiceDraft, ServiceKey,
         SettingSpec, SettingValue, SyncDaemonConfig, SyncDaemonDraft, SyncState, Table, Timeouts,
         TimeoutsDraft, Violation,
     },
@@ -274,7 +274,7 @@ impl Services {
         let key = draft.key()?;
         let key = key.ok_or_else(|| Error::invalid("id", "is required"))?;
         let config = draft.create(key)?;
-        self.push(Op::CreateService(key, config))?;
+        self.push(Op::CreateService(key, config, Labels::default()))?;
         let servers = draft.servers.as_ref();
         let servers =
             servers.ok_or_else(|| Error::invalid("servers", "is required: [] for none"))?;

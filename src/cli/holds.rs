@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, io::Write};
 use yaml_serde::Value;
 
 use super::{
+    args::KeptArgs,
     error::CliError,
     hold_args::{DrainArgs, Ended, RampArgs},
     options::{Format, Options},
@@ -14,7 +15,7 @@ use super::{
     wait::{Ongoing, Wait},
 };
 use crate::{
-    client::{Client, ClientError, Drain, Ramp, WriteOptions},
+    client::{Client, ClientError, Drain, KeptQuery, Ramp, WriteOptions},
     model::{DrainRequest, DrainTarget, HoldId, RampRequest},
 };
 
@@ -197,10 +198,11 @@ pub(super) fn unramp(id: HoldId, options: &Options, out: &mut Stdout) -> Result<
 /// Lists the drains.
 pub(super) fn list_drains(
     client: &Client,
+    kept: &KeptArgs,
     format: Format,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let (drains, pages) = client.drains()?;
+    let (drains, pages) = client.select_drains(&kept.clone().into())?;
     match format {
         Format::Table => write_drains(&drains, out),
         format => write_pages(&pages, "drains", format, out),
@@ -210,13 +212,20 @@ pub(super) fn list_drains(
 /// Lists the ramps.
 pub(super) fn list_ramps(
     client: &Client,
+    kept: &KeptArgs,
     format: Format,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let (ramps, pages) = client.ramps()?;
+    let (ramps, pages) = client.select_ramps(&kept.clone().into())?;
     match format {
         Format::Table => write_ramps(&ramps, out),
         format => write_pages(&pages, "ramps", format, out),
+    }
+}
+
+impl From<KeptArgs> for KeptQuery {
+    fn from(KeptArgs { owner, label }: KeptArgs) -> Self {
+        Self { owner, label }
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn is_done(client: &Client, op: &Op, refused: &Refused) -> Result<boo
         return Ok(false);
     };
     Ok(match (op, reason) {
-        (Op::CreateService(key, config), Reason::ServiceExists) => {
+        (Op::CreateService(key, config, _), Reason::ServiceExists) => {
             client
                 .service(*key, Include::default())?
                 .value

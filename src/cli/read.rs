@@ -6,6 +6,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     access::{self, AuditReport},
+    args::KeptArgs,
     connections::{self, ConnectionReport},
     error::CliError,
     export, holds, info, list,
@@ -50,9 +51,9 @@ pub(super) enum ReadCommand {
     /// `tables show`
     DeclaredTable(Owner),
     /// `drains`
-    Drains,
+    Drains(KeptArgs),
     /// `ramps`
-    Ramps,
+    Ramps(KeptArgs),
     /// `export`, of one owner or of all services.
     Export(Option<Owner>),
 }
@@ -123,8 +124,8 @@ fn write(
         ReadCommand::Audit(report) => report.write(client, format, out),
         ReadCommand::Tables => tables::list(client, format, out),
         ReadCommand::DeclaredTable(owner) => tables::show(client, owner, format, out),
-        ReadCommand::Drains => holds::list_drains(client, format, out),
-        ReadCommand::Ramps => holds::list_ramps(client, format, out),
+        ReadCommand::Drains(kept) => holds::list_drains(client, kept, format, out),
+        ReadCommand::Ramps(kept) => holds::list_ramps(client, kept, format, out),
         ReadCommand::Export(owner) => export::write(client, owner.as_ref(), format, out),
     }
     .map(|()| 0)

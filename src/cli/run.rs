@@ -147,10 +147,10 @@ fn run_subcommand(words: &[String], out: &mut Stdout, color: &mut Color) -> Resu
         Subcommand::Schema => write!(out, "{SCHEMA}")?,
         Subcommand::Drain(args) => return holds::drain(args, &options, out),
         Subcommand::Undrain { drain } => return holds::undrain(drain, &options, out),
-        Subcommand::Drains => return read(&options, out, &ReadCommand::Drains),
+        Subcommand::Drains(kept) => return read(&options, out, &ReadCommand::Drains(kept)),
         Subcommand::Ramp(args) => return holds::ramp(args, &options, out),
         Subcommand::Unramp { id } => return holds::unramp(id, &options, out),
-        Subcommand::Ramps => return read(&options, out, &ReadCommand::Ramps),
+        Subcommand::Ramps(kept) => return read(&options, out, &ReadCommand::Ramps(kept)),
         Subcommand::Directors => return directors::show(&options, out),
         Subcommand::Whoami => return read(&options, out, &ReadCommand::Whoami),
         Subcommand::CanI { verb, service } => {

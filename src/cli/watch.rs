@@ -11,7 +11,7 @@ use super::{
     output::{eprint_line, write_json},
     target::Target,
 };
-use crate::client::{WatchEvent, WatchQuery};
+use crate::client::{KeptQuery, WatchEvent, WatchQuery};
 
 /// Prints events until the watch ends, which is a failure.
 pub(super) fn run(args: WatchArgs, options: &Options, out: &mut dyn Write) -> Result<u8, CliError> {
@@ -101,7 +101,7 @@ impl From<WatchArgs> for WatchQuery {
             port,
             fwmark,
             scheduler,
-            owner,
+            kept,
         } = args;
         let texts = [
             ("from_revision", from_revision),
@@ -111,12 +111,12 @@ impl From<WatchArgs> for WatchQuery {
             ("port", port.map(|port| port.to_string())),
             ("fwmark", fwmark.map(|mark| mark.to_string())),
             ("scheduler", scheduler),
-            ("owner", owner),
             ("initial", initial.then(|| "true".to_owned())),
         ];
         let present = texts
             .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)));
+            .filter_map(|(name, value)| Some((name, value?)))
+            .chain(KeptQuery::from(kept).parameters());
         Self {
             parameters: present.collect(),
         }

@@ -360,6 +360,20 @@ impl fmt::Debug for Client {
     }
 }
 
+/// A path with query parameters.
+pub(super) fn with_query(
+    path: &str,
+    parameters: impl Iterator<Item = (&'static str, String)>,
+) -> String {
+    let pairs: Vec<_> = parameters
+        .map(|(name, value)| format!("{name}={}", percent_encode(&value)))
+        .collect();
+    match pairs.is_empty() {
+        true => path.to_owned(),
+        false => format!("{path}?{}", pairs.join("&")),
+    }
+}
+
 /// Percent-encodes a value of a query parameter (RFC 3986, section 2.1).
 pub(super) fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());

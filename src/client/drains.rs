@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    blocking::{Client, JSON},
+    blocking::{Client, JSON, with_query},
     error::ClientError,
     write::WriteOptions,
 };
@@ -85,6 +85,15 @@ pub struct Ramp {
     pub end_time: Option<String>,
 }
 
+/// Selects services by what the daemon keeps about them. Everything that is present must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptQuery {
+    /// Owner of the table that declares them; `_unmanaged`: no table does.
+    pub owner: Option<String>,
+    /// Terms about labels, separated by commas: `team=web`, `env!=dev`, `team`, `!team`.
+    pub label: Vec<String>,
+}
+
 #[derive(Deserialize)]
 struct DrainsJson {
     drains: Vec<Drain>,
@@ -93,6 +102,16 @@ struct DrainsJson {
 #[derive(Deserialize)]
 struct RampsJson {
     ramps: Vec<Ramp>,
+}
+
+// === impl KeptQuery ===
+
+impl KeptQuery {
+    /// The query parameters.
+    pub fn parameters(self) -> impl Iterator<Item = (&'static str, String)> {
+        let owner = self.owner.into_iter().map(|owner| ("owner", owner));
+        owner.chain(self.label.into_iter().map(|terms| ("label", terms)))
+    }
 }
 
 // === impl Drain ===
@@ -134,7 +153,12 @@ impl Client {
 
     /// Lists the drains by id, also those that have ended within 24 hours.
     pub fn drains(&self) -> Result<(Vec<Drain>, Vec<Vec<u8>>), ClientError> {
-        self.hold_pages("/v1/drains", |page: DrainsJson| page.drains)
+        self.select_drains(&KeptQuery::default())
+    }
+
+    /// As [`drains`](Self::drains), of some services.
+    pub fn select_drains(&self, of: &KeptQuery) -> Result<(Vec<Drain>, Vec<Vec<u8>>), ClientError> {
+        self.hold_pages("/v1/drains", of, |page: DrainsJson| page.drains)
     }
 
     /// Ends a drain: its servers get their intended weights again. One that has ended is forgotten.
@@ -162,7 +186,12 @@ impl Client {
 
     /// Lists the ramps by id, also those that have ended within 24 hours.
     pub fn ramps(&self) -> Result<(Vec<Ramp>, Vec<Vec<u8>>), ClientError> {
-        self.hold_pages("/v1/ramps", |page: RampsJson| page.ramps)
+        self.select_ramps(&KeptQuery::default())
+    }
+
+    /// As [`ramps`](Self::ramps), of some services.
+    pub fn select_ramps(&self, of: &KeptQuery) -> Result<(Vec<Ramp>, Vec<Vec<u8>>), ClientError> {
+        self.hold_pages("/v1/ramps", of, |page: RampsJson| page.ramps)
     }
 
     /// Ends a ramp: its server gets the weight of its end at once. One that has ended is forgotten.
@@ -178,10 +207,11 @@ impl Client {
     fn hold_pages<P: DeserializeOwned, T>(
         &self,
         path: &str,
+        of: &KeptQuery,
         elements: fn(P) -> Vec<T>,
     ) -> Result<(Vec<T>, Vec<Vec<u8>>), ClientError> {
         let mut all = Vec::new();
-        let pages = self.pages(path)?;
+        let pages = self.pages(&with_query(path, of.clone().parameters()))?;
         for page in &pages {
             all.append(&mut elements(serde_json::from_slice(page)?));
         }

@@ -5,9 +5,9 @@ use std::{net::Ipv4Addr, sync::Arc};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::model::{
-    Checksum, ConnectionProtocol, ConnectionService, Endpoint, Forwarding, Hold, Membership, Name,
-    Netmask, Rates, SchedulerFlags, Server, ServerConfig, ServerKey, Service, ServiceConfig,
-    ServiceEntry, ServiceKey, Stats, SyncDaemon, Tunnel, TunnelType,
+    Checksum, ConnectionProtocol, ConnectionService, Endpoint, Forwarding, Hold, Kept, Labels,
+    Membership, Name, Netmask, Rates, SchedulerFlags, Server, ServerConfig, ServerKey, Service,
+    ServiceConfig, ServiceEntry, ServiceKey, Stats, SyncDaemon, Tunnel, TunnelType,
 };
 
 /// Daemon and kernel information (`GET /v1/info`).
@@ -198,6 +198,8 @@ pub(super) struct ServiceJson {
     netmask: Option<Netmask>,
     persistence_engine: Option<Name>,
     #[serde(default)]
+    labels: Labels,
+    #[serde(default)]
     servers: Vec<ServerJson>,
     #[serde(default)]
     stats: Stats,
@@ -303,6 +305,7 @@ impl From<ServiceJson> for ServiceEntry {
             persistence,
             netmask,
             persistence_engine,
+            labels,
             servers,
             stats,
             rates,
@@ -325,7 +328,7 @@ impl From<ServiceJson> for ServiceEntry {
                 },
                 stats,
                 rates,
-                kept: None,
+                kept: Kept::labelled(&None, labels),
             },
             servers: servers.into_iter().map(Server::from).collect(),
         }

@@ -73,7 +73,7 @@ mod write;
 pub use self::{
     access::{AuditQuery, AuditRecord, Decision, Principal, ScopeRule},
     blocking::Client,
-    drains::{Drain, DrainMember, Ramp},
+    drains::{Drain, DrainMember, KeptQuery, Ramp},
     endpoint::{Endpoint, EndpointError},
     error::{ClientError, Problem, ProblemReason},
     etag::{EntityTag, EntityTagError},

@@ -6,8 +6,8 @@
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::model::{
-    Checksum, Field, Forwarding, Name, Netmask, SchedulerFlags, Server, ServerConfig, ServerKey,
-    ServiceConfig, ServiceEntry, ServiceKey, SyncDaemonConfig, Tunnel, TunnelType,
+    Checksum, Field, Forwarding, Labels, Name, Netmask, SchedulerFlags, Server, ServerConfig,
+    ServerKey, ServiceConfig, ServiceEntry, ServiceKey, SyncDaemonConfig, Tunnel, TunnelType,
 };
 
 /// A virtual service to create, or to replace another one.
@@ -17,6 +17,8 @@ pub struct ServiceSpec {
     pub key: ServiceKey,
     /// Configuration.
     pub config: ServiceConfig,
+    /// Labels. With `None`, a create makes none, and a replace and a table leave them alone.
+    pub labels: Option<Labels>,
     /// Real servers: a create makes them, a replace makes them the whole set. With `None`, a create
     /// makes none and a replace leaves them alone.
     pub servers: Option<Vec<ServerSpec>>,
@@ -131,6 +133,7 @@ impl ServiceSpec {
         Self {
             key,
             config: ServiceConfig::new(key.family()),
+            labels: None,
             servers: None,
         }
     }
@@ -144,6 +147,7 @@ impl From<&ServiceEntry> for ServiceSpec {
         Self {
             key: service.key,
             config: service.config,
+            labels: Some(service.labels().clone()).filter(|labels| !labels.is_empty()),
             servers: Some(declared.map(ServerSpec::from).collect()),
         }
     }
@@ -162,6 +166,7 @@ impl Serialize for ServiceSpec {
                     netmask,
                     persistence_engine,
                 },
+            labels,
             servers,
         } = self;
         let mut map = serializer.serialize_map(None)?;
@@ -183,6 +188,9 @@ impl Serialize for ServiceSpec {
         }
         if let Some(engine) = persistence_engine {
             map.serialize_entry("persistence_engine", engine)?;
+        }
+        if let Some(labels) = labels {
+            map.serialize_entry("labels", labels)?;
         }
         if let Some(servers) = servers {
             map.serialize_entry("servers", servers)?;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    blocking::{Client, percent_encode},
+    blocking::{Client, with_query},
     error::ClientError,
     http1::Body,
 };
@@ -15,7 +15,7 @@ use super::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WatchQuery {
     /// Query parameters of the API and their values: `from_revision`, `initial`, `resources`,
-    /// `protocol`, `address`, `port`, `fwmark`, `scheduler`, `owner`.
+    /// `protocol`, `address`, `port`, `fwmark`, `scheduler`, `owner`, `label`.
     pub parameters: Vec<(&'static str, String)>,
 }
 
@@ -66,12 +66,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 impl WatchQuery {
     /// The path with its query.
     pub fn path(&self) -> String {
-        let mut path = "/v1/watch?".to_owned();
-        for (name, value) in &self.parameters {
-            path += &format!("{name}={}&", percent_encode(value));
-        }
-        path.pop();
-        path
+        with_query("/v1/watch", self.parameters.iter().cloned())
     }
 }
 

@@ -8,7 +8,7 @@ use crate::model::{
 /// scheduler or the persistence engine is missing; `scheduler_exists` says that it is the engine.
 pub fn rejected(op: &Op, errno: Errno, scheduler_exists: bool) -> Error {
     let error = match (errno, op) {
-        (Errno::EEXIST, Op::CreateService(key, _)) => Error::service_exists(*key),
+        (Errno::EEXIST, Op::CreateService(key, ..)) => Error::service_exists(*key),
         (Errno::EEXIST, Op::CreateServer(key, server, _)) => Error::server_exists(*key, *server),
         (Errno::EEXIST, Op::StartSyncDaemon(config)) => Error::sync_daemon_running(config.state),
         (Errno::ESRCH, Op::StopSyncDaemon(state)) => Error::sync_daemon_not_running(*state),
@@ -16,7 +16,7 @@ pub fn rejected(op: &Op, errno: Errno, scheduler_exists: bool) -> Error {
             Some(key) => Error::service_not_found(key),
             None => unexpected(op, errno),
         },
-        (Errno::ENOENT, Op::CreateService(_, config) | Op::SetService(_, config)) => {
+        (Errno::ENOENT, Op::CreateService(_, config, _) | Op::SetService(_, config)) => {
             module_missing(config, scheduler_exists)
         }
         (Errno::ENOENT, Op::SetServer(key, server, _) | Op::DeleteServer(key, server)) => {

@@ -9,6 +9,7 @@ use super::{
     dump::{Changes, NoChanges},
     hold_state::{Held, Member},
     holds::Holds,
+    labels::StoredLabels,
     large::LargeServices,
     modules::LoadedModules,
     overlap::Overlap,
@@ -40,6 +41,8 @@ pub struct Engine {
     pub(super) author: Option<Author>,
     /// The holds on the weights of servers.
     pub(super) holds: Arc<Holds>,
+    /// What is stored of the labels of services.
+    pub(super) labels: Arc<StoredLabels>,
     /// Whether the operations in progress change weights beneath the holds, and end none.
     pub(super) keeps_holds: bool,
     /// The holds that the transaction in progress has ended.
@@ -67,6 +70,7 @@ impl Engine {
             watch,
             author: None,
             holds: Arc::default(),
+            labels: Arc::default(),
             keeps_holds: false,
             ended_holds: Vec::new(),
         }

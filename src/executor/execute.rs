@@ -7,7 +7,7 @@ use super::{
     in_flight::InFlight,
     interfaces::Start,
     offload::offload_if,
-    proc_query::{SystemQuery, setting_path},
+    proc_query::{SystemQuery, write_setting},
     query::{ServicesQuery, SyncDaemonsQuery, TimeoutsQuery},
     service_query::{ServerQuery, ServiceQuery},
     service_state::{ServiceRead, ServiceState},
@@ -237,6 +237,19 @@ impl Engine {
         ops: &[Op],
         read: Option<ServiceRead>,
     ) -> Result<(Vec<Outcome>, Option<ServiceState>), Error> {
+        self.labels.store(ops)?;
+        let executed = self.send_here(ops, read);
+        let outcomes = executed.iter().flat_map(|(outcomes, _)| outcomes).copied();
+        let outcomes = outcomes.chain(std::iter::repeat(Outcome::NotSent));
+        self.labels.settle(ops.iter().zip(outcomes), &self.watch);
+        executed
+    }
+
+    fn send_here(
+        &mut self,
+        ops: &[Op],
+        read: Option<ServiceRead>,
+    ) -> Result<(Vec<Outcome>, Option<ServiceState>), Error> {
         let (overlap, watch) = (self.overlap.clone(), self.watch.clone());
         let _in_progress = (overlap.begin_ops(ops), watch.begin_ops(ops));
         let holds = self.holds.clone();
@@ -276,13 +289,17 @@ impl Engine {
     }
 
     fn execute_without_read(&mut self, ops: &[Op]) -> Result<Vec<Outcome>, Error> {
-        let is_setting = |op: &Op| matches!(op, Op::SetSetting { .. });
+        let kind = |op: &Op| std::mem::discriminant(op);
+        let has_own_way = |op: &Op| matches!(op, Op::SetSetting { .. } | Op::SetLabels(..));
+        let is_alike = |a: &Op, b: &Op| kind(a) == kind(b) || !(has_own_way(a) || has_own_way(b));
         let mut outcomes = Vec::with_capacity(ops.len());
-        for run in ops.chunk_by(|a, b| is_setting(a) == is_setting(b)) {
+        for run in ops.chunk_by(is_alike) {
             match run.first() {
                 Some(Op::SetSetting { .. }) => {
-                    outcomes.extend(run.iter().map(|op| self.write_setting(op)));
+                    outcomes.extend(run.iter().map(|op| write_setting(&*self.kernel, op)));
                 }
+                // They are stored already.
+                Some(Op::SetLabels(..)) => outcomes.extend(run.iter().map(|_| Outcome::Done)),
                 _ => {
                     let start = Start::find(&*self.kernel, run);
                     let done = self.execute_netlink(|socket| socket.execute(run))?;
@@ -339,16 +356,6 @@ impl Engine {
             self.socket.close();
         }
         Ok(outcomes)
-    }
-
-    fn write_setting(&self, op: &Op) -> Outcome {
-        let Op::SetSetting { name, text } = op else {
-            return Outcome::NotSent;
-        };
-        match self.kernel.write(&setting_path(name), text) {
-            Ok(()) => Outcome::Done,
-            Err(error) => Outcome::Rejected(errno(&error)),
-        }
     }
 
     /// The result of an operation. Reads the current state if the reply is lost.
@@ -412,11 +419,17 @@ impl Engine {
                 self.note_holds(op);
                 let executed = std::iter::once(op);
                 watch.executed(executed, self.author.as_ref());
+                let settled = [(op, Outcome::Done)].into_iter();
+                self.labels.settle(settled, &watch);
                 CommandResult::Done
             }
-            Ok(false) => CommandResult::Refused(lost_reply(
-                "reading back shows that the operation was not executed",
-            )),
+            Ok(false) => {
+                let settled = [(op, Outcome::NotSent)].into_iter();
+                self.labels.settle(settled, &watch);
+                CommandResult::Refused(lost_reply(
+                    "reading back shows that the operation was not executed",
+                ))
+            }
             Err(error) => CommandResult::Unknown(lost_reply(&format!(
                 "{UNKNOWN}, because reading back failed too: {error}"
             ))),
@@ -426,7 +439,7 @@ impl Engine {
     /// Whether the current state shows the effect of an operation.
     fn is_executed(&mut self, op: &Op) -> Result<bool, Error> {
         Ok(match op {
-            Op::CreateService(key, config) | Op::SetService(key, config) => self
+            Op::CreateService(key, config, _) | Op::SetService(key, config) => self
                 .fetch(&ServiceQuery(*key))?
                 .is_some_and(|entry| entry.service.config == *config),
             Op::DeleteService(key) => self.fetch(&ServiceQuery(*key))?.is_none(),
@@ -445,8 +458,8 @@ impl Engine {
                 let running = self.fetch(&SyncDaemonsQuery)?;
                 running.iter().all(|daemon| daemon.state != *state)
             }
-            // Zeroing leaves no trace, and the outcome of a file write is never lost.
-            Op::ZeroAll | Op::ZeroService(_) | Op::SetSetting { .. } => false,
+            // Zeroing leaves no trace, and the outcome of a write to a file is never lost.
+            Op::ZeroAll | Op::ZeroService(_) | Op::SetSetting { .. } | Op::SetLabels(..) => false,
         })
     }
 
@@ -471,17 +484,6 @@ impl Engine {
             _ => false,
         }
     }
-}
-
-/// The errno of a failed write to a file.
-fn errno(error: &io::Error) -> Errno {
-    let of_kind = match error.kind() {
-        io::ErrorKind::NotFound => libc::ENOENT,
-        io::ErrorKind::PermissionDenied => libc::EACCES,
-        io::ErrorKind::InvalidInput => libc::EINVAL,
-        _ => libc::EIO,
-    };
-    Errno(error.raw_os_error().unwrap_or(of_kind))
 }
 
 /// The error for an operation whose reply is lost.

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use super::cache::Cache;
+use super::{
+    cache::Cache,
+    labels::{LabelStore, StoredLabels},
+};
 use crate::{
-    model::{Owner, ServiceKey},
+    model::{Labels, Owner, ServiceKey},
     watch::{Author, KeptServices, WatchCache},
 };
 
@@ -13,13 +16,29 @@ use crate::{
 pub struct KeptStore {
     watch: Arc<WatchCache>,
     cache: Arc<Cache>,
+    labels: Arc<StoredLabels>,
 }
 
 // === impl KeptStore ===
 
 impl KeptStore {
-    pub(super) fn new(watch: Arc<WatchCache>, cache: Arc<Cache>) -> Self {
-        Self { watch, cache }
+    pub(super) fn new(
+        watch: Arc<WatchCache>,
+        cache: Arc<Cache>,
+        labels: Arc<StoredLabels>,
+    ) -> Self {
+        Self {
+            watch,
+            cache,
+            labels,
+        }
+    }
+
+    /// Sets where the labels of services are stored, and which are. Once, before the first request.
+    pub fn load_labels(&self, store: Box<dyn LabelStore>, labels: Vec<(ServiceKey, Labels)>) {
+        self.labels.load(store, &labels);
+        self.watch.load_labels(labels);
+        self.cache.clear();
     }
 
     /// What is kept about all services.

@@ -19,6 +19,7 @@ mod in_flight;
 mod interfaces;
 mod job;
 mod kept;
+mod labels;
 mod large;
 mod limits;
 mod modules;
@@ -62,6 +63,7 @@ pub use hold_state::{Held, MAX_HELD, Member};
 pub use holds::{HoldChanges, Holds};
 pub use job::{Failure, Write};
 pub use kept::KeptStore;
+pub use labels::LabelStore;
 pub use limits::ExecutorLimits;
 pub use offload::offload;
 pub use proc_query::{
@@ -118,6 +120,7 @@ impl Executor {
             watch.clone(),
         );
         let holds = engine.holds.clone();
+        let kept = KeptStore::new(watch.clone(), cache.clone(), engine.labels.clone());
         let (socket, overlap) = (engine.socket.sibling(), engine.overlap.clone());
         let dispatcher = Arc::new(Dispatcher::new(engine, limits.queue_length));
         let reads = Arc::new(Queue::new(limits.queue_length));
@@ -146,7 +149,6 @@ impl Executor {
         let queues = Arc::new(queues);
         let table_reads = TableReads::new(limits.connection_streams, limits.stalled_read_timeout);
         let interval = limits.min_read_interval;
-        let kept = KeptStore::new(watch.clone(), cache.clone());
         Ok(Self {
             reader: Reader::new(queues.clone(), cache, interval, kernel, table_reads),
             writer: Writer::new(queues),

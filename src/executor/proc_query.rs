@@ -1,15 +1,17 @@
 //! Queries that read files below `/proc`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 use super::{
     dump,
     query::{Source, TypedQuery},
+    socket::Outcome,
 };
 use crate::{
     codec,
+    kernel::Kernel,
     model::{
-        ConnectionFilter, CountBy, Error, Op, Query, Rates, Reason, SETTINGS, SettingSpec,
+        ConnectionFilter, CountBy, Errno, Error, Op, Query, Rates, Reason, SETTINGS, SettingSpec,
         SettingValue, Settings, Stats,
     },
 };
@@ -65,6 +67,28 @@ const SETTINGS_DIRECTORY: &str = "sys/net/ipv4/vs/";
 /// The path of a setting below `/proc`.
 pub(super) fn setting_path(name: &str) -> String {
     format!("{SETTINGS_DIRECTORY}{name}")
+}
+
+/// Writes a setting.
+pub(super) fn write_setting(kernel: &dyn Kernel, op: &Op) -> Outcome {
+    let Op::SetSetting { name, text } = op else {
+        return Outcome::NotSent;
+    };
+    match kernel.write(&setting_path(name), text) {
+        Ok(()) => Outcome::Done,
+        Err(error) => Outcome::Rejected(errno(&error)),
+    }
+}
+
+/// The errno of a failed write to a file.
+fn errno(error: &io::Error) -> Errno {
+    let of_kind = match error.kind() {
+        io::ErrorKind::NotFound => libc::ENOENT,
+        io::ErrorKind::PermissionDenied => libc::EACCES,
+        io::ErrorKind::InvalidInput => libc::EINVAL,
+        _ => libc::EIO,
+    };
+    Errno(error.raw_os_error().unwrap_or(of_kind))
 }
 
 // === impl TypedQuery ===

@@ -74,7 +74,7 @@ impl Dump {
                 Self::Servers(of),
                 Op::CreateServer(to, ..)
                 | Op::DeleteServer(to, _)
-                | Op::CreateService(to, _)
+                | Op::CreateService(to, ..)
                 | Op::DeleteService(to),
             ) => of == *to,
             (Self::Servers(_), _) => false,

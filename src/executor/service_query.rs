@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     codec,
-    model::{Errno, Error, Op, Query, Server, ServerKey, Service, ServiceEntry, ServiceKey},
+    model::{Errno, Error, Kept, Op, Query, Server, ServerKey, Service, ServiceEntry, ServiceKey},
     watch::Seen,
 };
 
@@ -122,8 +122,10 @@ impl TypedQuery for ServiceWithServersQuery {
 
     fn project(entry: &mut Self::Answer, op: &Op) -> Result<(), Error> {
         let result = match (op, entry.as_mut().map(Arc::make_mut)) {
-            (Op::CreateService(key, config), None) => {
-                *entry = Some(ServiceQuery::entry(Service::idle(*key, *config)));
+            (Op::CreateService(key, config, labels), None) => {
+                let mut service = Service::idle(*key, *config);
+                service.kept = Kept::labelled(&None, labels.clone());
+                *entry = Some(ServiceQuery::entry(service));
                 Ok(())
             }
             (Op::CreateService(..), Some(_)) => Err(Errno::EEXIST),
@@ -133,6 +135,11 @@ impl TypedQuery for ServiceWithServersQuery {
             }
             (Op::SetService(_, config), Some(entry)) => {
                 entry.service.config = *config;
+                Ok(())
+            }
+            (Op::SetLabels(_, labels), Some(entry)) => {
+                let kept = &mut entry.service.kept;
+                *kept = Kept::labelled(kept, labels.clone());
                 Ok(())
             }
             (op, Some(entry)) => project_servers(&mut entry.servers, op),

@@ -61,10 +61,18 @@ fn resource(op: Option<&Op>, value: Option<Value>) -> Option<pb::Resource> {
     let value = value?;
     let fields = value.as_object()?.values().next()?.as_object()?;
     let kind = match *op? {
-        Op::CreateService(key, config) | Op::SetService(key, config) => {
+        Op::CreateService(key, config, ref labels) => {
+            let view = ServiceView::labelled(key, &config, labels);
+            Kind::Service(of_service(service_message::without_servers(&view), fields))
+        }
+        Op::SetService(key, config) => {
             let message = service_message::without_servers(&ServiceView::of_config(key, &config));
             Kind::Service(of_service(message, fields))
         }
+        Op::SetLabels(_, ref labels) => Kind::Service(pb::Service {
+            labels: labels.to_map(),
+            ..pb::Service::default()
+        }),
         Op::CreateServer(_, key, config) | Op::SetServer(_, key, config) => {
             Kind::Server(of_server(server_message::of_config(key, config), fields))
         }
@@ -96,6 +104,7 @@ fn of_service(message: pb::Service, fields: &Map<String, Value>) -> pb::Service 
         rates: _,
         etag: _,
         owner: _,
+        labels,
     } = message;
     pb::Service {
         id: Some(id).filter(|_| has("id")).unwrap_or_default(),
@@ -112,6 +121,7 @@ fn of_service(message: pb::Service, fields: &Map<String, Value>) -> pb::Service 
         persistence: persistence.filter(|_| has("persistence")),
         netmask: netmask.filter(|_| has("netmask")),
         persistence_engine: persistence_engine.filter(|_| has("persistence_engine")),
+        labels: Some(labels).filter(|_| has("labels")).unwrap_or_default(),
         ..pb::Service::default()
     }
 }

@@ -9,8 +9,8 @@ use crate::{
     app::{Answer, Filter, Order},
     ipvsadm,
     model::{
-        Error, Include, KeptFilter, Mask, Owner, Protocol, Rates, Reason, ServerKey, ServiceKey,
-        Stats, Violation,
+        Error, Include, KeptFilter, LabelSelector, Mask, Owner, Protocol, Rates, Reason, ServerKey,
+        ServiceKey, Stats, Violation,
     },
     proto::v1 as pb,
 };
@@ -30,9 +30,9 @@ pub(super) fn service_filter(
     port: Option<u32>,
     fwmark: Option<u32>,
     scheduler: Option<String>,
-    owner: Option<String>,
+    (owner, label): (Option<String>, Vec<String>),
 ) -> Filter {
-    let kept = kept_filter(fields, owner);
+    let kept = kept_filter(fields, owner, label);
     let protocol = protocol.map(|text| Protocol::named(&text).map_err(|e| e.below("protocol")));
     let address = address.map(|text| {
         text.parse().map_err(|_| {
@@ -52,10 +52,17 @@ pub(super) fn service_filter(
 }
 
 /// The filter by what is kept about services.
-pub(super) fn kept_filter(fields: &mut Fields, owner: Option<String>) -> KeptFilter {
+pub(super) fn kept_filter(
+    fields: &mut Fields,
+    owner: Option<String>,
+    label: Vec<String>,
+) -> KeptFilter {
+    let selectors: Result<Vec<_>, Error> = label.iter().map(|text| text.parse()).collect();
+    let selectors = selectors.and_then(LabelSelector::all);
     let owner = owner.map(|text| Owner::of_read(&text)).transpose();
     KeptFilter {
         owner: fields.take(owner).flatten(),
+        labels: fields.take(selectors).unwrap_or_default(),
     }
 }
 

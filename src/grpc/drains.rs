@@ -61,10 +61,11 @@ pub(super) async fn list_drains(
         page_token,
         state,
         owner,
+        label,
     } = request;
     let mut fields = Fields::default();
     let state = fields.take(word(state, "state", &DrainState::WORDS));
-    let filter = kept_filter(&mut fields, owner);
+    let filter = kept_filter(&mut fields, owner, label);
     fields.finish()?;
     let list = ListHolds {
         state: state.flatten(),
@@ -144,10 +145,11 @@ pub(super) async fn list_ramps(
         page_token,
         state,
         owner,
+        label,
     } = request;
     let mut fields = Fields::default();
     let state = fields.take(word(state, "state", &RampState::WORDS));
-    let filter = kept_filter(&mut fields, owner);
+    let filter = kept_filter(&mut fields, owner, label);
     fields.finish()?;
     let list = ListHolds {
         state: state.flatten(),

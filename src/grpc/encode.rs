@@ -57,6 +57,7 @@ impl ServiceEncoder {
         let start = out.len();
         let mut view = ServiceView::of(service, servers, self.include);
         let owner = view.owner.take();
+        let labels = view.labels.take();
         let (head, tail) = halves(service_message::without_servers(&view));
         head.encode_raw(out);
         if self.include.servers {
@@ -65,11 +66,18 @@ impl ServiceEncoder {
             }
         }
         tail.encode_raw(out);
-        // The last field, without a copy for the message.
+        // The last fields, the first of them without a copy for the message.
         if let Some(owner) = owner {
             delimit(out, OWNER as usize);
             delimit(out, owner.len());
             out.extend_from_slice(owner.as_bytes());
+        }
+        if let Some(labels) = labels {
+            let labels = pb::Service {
+                labels: labels.to_map(),
+                ..pb::Service::default()
+            };
+            labels.encode_raw(out);
         }
         let length = out.len() - start;
         // The length precedes the message, but is known only now.
@@ -279,14 +287,14 @@ impl Fields<'_> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that panics fails")]
 
-    use std::{net::IpAddr, sync::Arc};
+    use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
     use proptest::prelude::*;
 
     use super::*;
     use crate::model::{
-        Checksum, Forwarding, Kept, Rates, ServerConfig, ServerKey, ServiceConfig, ServiceEntry,
-        ServiceKey, Stats, Tunnel, TunnelType,
+        Checksum, Forwarding, Kept, Labels, Rates, ServerConfig, ServerKey, ServiceConfig,
+        ServiceEntry, ServiceKey, Stats, Tunnel, TunnelType,
     };
 
     fn any_server() -> impl Strategy<Value = Server> {
@@ -374,13 +382,16 @@ mod tests {
         let key: ServiceKey = id.parse().unwrap();
         // A name of 63 bytes, the longest.
         let owner = Some("x".repeat(63).parse().unwrap());
+        let labels = [("team", "web"), ("a/b", "")];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let labels = Labels::from(BTreeMap::from(labels));
         ServiceEntry {
             service: Service {
                 key,
                 config: ServiceConfig::new(key.family()),
                 stats: stats([0, 1, 2, 3, 4]),
                 rates: Rates::default(),
-                kept: (id.starts_with('f')).then(|| Arc::new(Kept { owner })),
+                kept: (id.starts_with('f')).then(|| Arc::new(Kept { owner, labels })),
             },
             servers,
         }

@@ -148,6 +148,7 @@ pub(super) async fn list(
         scheduler,
         max_age: _,
         owner,
+        label,
     } = request;
     let mut fields = Fields::default();
     let filter = service_filter(
@@ -157,7 +158,7 @@ pub(super) async fn list(
         port,
         fwmark,
         scheduler,
-        owner,
+        (owner, label),
     );
     let include = fields.take(include(&names, Include::default()));
     let order = fields.take(order(&sort, Order::default()));

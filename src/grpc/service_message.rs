@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     model::{
-        Error, Include, Mask, MaskText, Persistence, PersistenceDraft, Reason, ServiceDraft,
-        ServiceEntry, ServiceKey, ServiceView,
+        Error, Include, Labels, LabelsDraft, Mask, MaskText, Persistence, PersistenceDraft, Reason,
+        ServiceDraft, ServiceEntry, ServiceKey, ServiceView,
     },
     proto::v1 as pb,
 };
@@ -43,6 +43,7 @@ pub(super) fn without_servers(view: &ServiceView<'_>) -> pb::Service {
         rates: view.rates.map(pb::Rates::from),
         etag: view.etag.to_string(),
         owner: view.owner.unwrap_or_default().to_owned(),
+        labels: view.labels.map(Labels::to_map).unwrap_or_default(),
     }
 }
 
@@ -91,6 +92,7 @@ pub(super) fn draft(service: pb::Service, mask: &Mask) -> ServiceDraft {
         rates: _,
         etag: _,
         owner: _,
+        labels,
     } = service;
     let flags = (!scheduler_flags.is_empty()).then_some(scheduler_flags);
     let servers = servers.into_iter();
@@ -110,7 +112,15 @@ pub(super) fn draft(service: pb::Service, mask: &Mask) -> ServiceDraft {
     draft.persistence = persistence.map(persistence_draft).into();
     draft.netmask = netmask.map(MaskText::Text).into();
     draft.persistence_engine = persistence_engine.into();
-    // An empty list is present only if the mask names it.
+    let labels = labels.into_iter().map(|(key, value)| (key, Some(value)));
+    let labels = LabelsDraft {
+        entries: labels.collect(),
+        is_whole: false,
+    };
+    // An empty map or list is present only if the mask names it.
+    draft.labels = Some(labels)
+        .filter(|labels| !labels.entries.is_empty())
+        .into();
     draft.servers = (!servers.is_empty()).then_some(servers);
     draft.masked(mask)
 }

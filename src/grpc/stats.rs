@@ -27,12 +27,13 @@ pub(super) async fn get(
         sort,
         max_age: _,
         owner,
+        label,
     } = request;
     let top = number(top.unwrap_or(DEFAULT_TOP), "top", MAX_TOP);
     let by = order(&sort, DEFAULT_SORT.parse()?);
     let mut fields = Fields::default();
     let (top, by) = (fields.take(top), fields.take(by));
-    let filter = kept_filter(&mut fields, owner);
+    let filter = kept_filter(&mut fields, owner, label);
     fields.finish()?;
     let request = StatsRequest {
         top: top.unwrap_or_default(),

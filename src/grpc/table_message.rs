@@ -57,7 +57,7 @@ pub(super) fn service(target: &TargetService) -> pb::Service {
     });
     pb::Service {
         servers: servers.collect(),
-        ..service_message::without_servers(&ServiceView::of_config(target.key, &target.config))
+        ..service_message::without_servers(&ServiceView::declared(target))
     }
 }
 

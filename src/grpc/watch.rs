@@ -29,6 +29,7 @@ pub(super) async fn watch(
         fwmark,
         scheduler,
         owner,
+        label,
     } = request;
     let mut fields = Fields::default();
     let from = non_empty(from_revision).map(|text| text.parse::<Revision>());
@@ -40,7 +41,7 @@ pub(super) async fn watch(
         port,
         fwmark,
         scheduler,
-        owner,
+        (owner, label),
     );
     let names = resources.iter().map(String::as_str);
     let resources = match resources.is_empty() {

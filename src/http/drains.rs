@@ -15,7 +15,7 @@ use super::{
     reply::{self, Outcome},
     schema,
     state::Api,
-    values::{DrainStateWord, OwnerName, kept_filter},
+    values::{DrainStateWord, LabelTerms, OwnerName, kept_filter},
 };
 use crate::{
     app::{Drain, ListHolds},
@@ -30,6 +30,9 @@ query! {
         /// Only drains of services that the table of this owner declares; `_unmanaged`: of those that no table
         /// declares.
         owner: OwnerName = "k8s",
+        /// Only drains of services with these labels: `team=web`, `env!=dev`, `team` (any value), `!team` (without it). All terms
+        /// must hold, at most 32.
+        label: LabelTerms = ["team=web", "env!=dev"],
         /// Maximum page size; 0 stands for the default of 1000. Values above
         /// `limits.max_page_size` of the daemon's configuration (default 100000) are rejected.
         page_size: u32,
@@ -63,12 +66,13 @@ pub(super) async fn list(
     let ListDrainsQuery {
         state,
         owner,
+        label,
         page_size,
         page_token,
     } = query;
     let request = ListHolds {
         state: state.map(|DrainStateWord(state)| state),
-        filter: kept_filter(owner),
+        filter: kept_filter(owner, label),
         page_size,
         page_token,
     };

@@ -15,7 +15,7 @@ use super::{
     reply::{self, Outcome},
     schema,
     state::Api,
-    values::{OwnerName, RampStateWord, kept_filter},
+    values::{LabelTerms, OwnerName, RampStateWord, kept_filter},
 };
 use crate::{
     app::{ListHolds, Ramp},
@@ -30,6 +30,9 @@ query! {
         /// Only ramps of services that the table of this owner declares; `_unmanaged`: of those that no table
         /// declares.
         owner: OwnerName = "k8s",
+        /// Only ramps of services with these labels: `team=web`, `env!=dev`, `team` (any value), `!team` (without it). All terms
+        /// must hold, at most 32.
+        label: LabelTerms = ["team=web", "env!=dev"],
         /// Maximum page size; 0 stands for the default of 1000. Values above
         /// `limits.max_page_size` of the daemon's configuration (default 100000) are rejected.
         page_size: u32,
@@ -63,12 +66,13 @@ pub(super) async fn list(
     let ListRampsQuery {
         state,
         owner,
+        label,
         page_size,
         page_token,
     } = query;
     let request = ListHolds {
         state: state.map(|RampStateWord(state)| state),
-        filter: kept_filter(owner),
+        filter: kept_filter(owner, label),
         page_size,
         page_token,
     };

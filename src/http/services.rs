@@ -18,7 +18,9 @@ use super::{
     schema,
     service_page::{self, PageTags},
     state::Api,
-    values::{Address, ListSort, OwnerName, ServiceInclude, ServiceProtocol, kept_filter},
+    values::{
+        Address, LabelTerms, ListSort, OwnerName, ServiceInclude, ServiceProtocol, kept_filter,
+    },
 };
 use crate::{
     app::{self, Filter, ListServices, Written},
@@ -40,6 +42,9 @@ query! {
         scheduler: String = "rr",
         /// Only services that the table of this owner declares; `_unmanaged`: those that no table declares.
         owner: OwnerName = "k8s",
+        /// Only services with these labels: `team=web`, `env!=dev`, `team` (any value), `!team` (without it). All terms
+        /// must hold, at most 32.
+        label: LabelTerms = ["team=web", "env!=dev"],
         /// Parts to include beside the configuration. Default: `servers`.
         include: ServiceInclude = ["servers", "stats", "rates"],
         /// Sort key: `id`, `kernel` (the order of the kernel), a counter (`stats.connections`) or a
@@ -80,6 +85,7 @@ impl From<ListServicesQuery> for ListServices {
             fwmark,
             scheduler,
             owner,
+            label,
             include,
             sort,
             page_size,
@@ -92,7 +98,7 @@ impl From<ListServicesQuery> for ListServices {
                 port,
                 fwmark,
                 scheduler,
-                kept: kept_filter(owner),
+                kept: kept_filter(owner, label),
             },
             include: include.map_or_else(Include::default, |ServiceInclude(include)| include),
             order: sort.map(|ListSort(order)| order).unwrap_or_default(),

@@ -8,7 +8,7 @@ use super::{
     query::{Query, query},
     reply, schema,
     state::Api,
-    values::{Bounded, OwnerName, StatsSort, kept_filter},
+    values::{Bounded, LabelTerms, OwnerName, StatsSort, kept_filter},
 };
 use crate::app::StatsRequest;
 
@@ -26,6 +26,9 @@ query! {
         /// Only of the services that the table of this owner declares; `_unmanaged`: of those that no table
         /// declares.
         owner: OwnerName = "k8s",
+        /// Only of the services with these labels: `team=web`, `env!=dev`, `team` (any value), `!team` (without it). All terms
+        /// must hold, at most 32.
+        label: LabelTerms = ["team=web", "env!=dev"],
     }
 }
 
@@ -48,7 +51,7 @@ pub(super) async fn get(
         by: query
             .sort
             .map_or_else(|| DEFAULT_SORT.parse(), |StatsSort(by)| Ok(by))?,
-        filter: kept_filter(query.owner),
+        filter: kept_filter(query.owner, query.label),
     };
     let answer = api.app.stats(&read.context, request).await?;
     Ok(reply::resource(&read, answer.age, None, &answer.value)?)

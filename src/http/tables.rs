@@ -385,7 +385,7 @@ impl Serialize for DeclaredService<'_> {
         let servers = self.0.servers.iter();
         let servers = servers.map(|one| ServerConfigView::declared(one.key, &one.config));
         WithServers {
-            service: ServiceView::of_config(self.0.key, &self.0.config),
+            service: ServiceView::declared(self.0),
             servers: servers.collect(),
         }
         .serialize(serializer)

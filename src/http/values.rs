@@ -13,7 +13,7 @@ use crate::{
     ipvsadm::{ListMode, Order as TextOrder},
     model::{
         Adopt, ConnectionProtocol, CountBy, Deletions, EndpointFilter, Etag, EtagScope, Include,
-        KeptFilter, OnFailure, Owner, Protocol, Removal, ServiceKey,
+        KeptFilter, LabelSelector, OnFailure, Owner, Protocol, Removal, ServiceKey,
     },
 };
 
@@ -36,6 +36,10 @@ pub(super) struct ServiceId(pub ServiceKey);
 /// Owner of a declared table, or nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct OwnerName(pub Owner);
+
+/// Terms about labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LabelTerms(pub LabelSelector);
 
 /// Behaviour after a failed operation of an apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,9 +150,10 @@ choices! {
 }
 
 /// The filter by what is kept about services.
-pub(super) fn kept_filter(owner: Option<OwnerName>) -> KeptFilter {
+pub(super) fn kept_filter(owner: Option<OwnerName>, label: Option<LabelTerms>) -> KeptFilter {
     KeptFilter {
         owner: owner.map(|OwnerName(owner)| owner),
+        labels: label.map(|LabelTerms(labels)| labels).unwrap_or_default(),
     }
 }
 
@@ -261,6 +266,20 @@ impl<const MIN: u64, const MAX: u64> QueryValue for Bounded<MIN, MAX> {
 /// A list whose items are a schema of their own.
 fn list(items: &str) -> utoipa::openapi::ArrayBuilder {
     Array::builder().items(reference(items)).min_items(Some(1))
+}
+
+// === impl LabelTerms ===
+
+impl QueryValue for LabelTerms {
+    const IS_LIST: bool = true;
+
+    fn schema() -> RefOr<Schema> {
+        Array::builder().items(text()).build().into()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(first_message)
+    }
 }
 
 // === impl ServiceInclude, ServerInclude ===

@@ -19,7 +19,7 @@ use super::{
     query::{Query, QueryValue, query},
     shape::choice,
     state::Api,
-    values::{Address, OwnerName, ServiceProtocol, kept_filter},
+    values::{Address, LabelTerms, OwnerName, ServiceProtocol, kept_filter},
 };
 use crate::{
     app::{Filter, WatchChange, WatchMessage, WatchRequest, WatchResources, WatchStream},
@@ -53,6 +53,9 @@ query! {
         /// Only services that the table of this owner declares, and their servers; `_unmanaged`: those that no
         /// table declares.
         owner: OwnerName = "k8s",
+        /// Only services, and their servers with these labels: `team=web`, `env!=dev`, `team` (any value), `!team` (without it). All terms
+        /// must hold, at most 32.
+        label: LabelTerms = ["team=web", "env!=dev"],
     }
 }
 
@@ -193,6 +196,7 @@ impl WatchQuery {
             fwmark,
             scheduler,
             owner,
+            label,
         } = self;
         let last = headers.get(LAST_EVENT_ID).map(HeaderValue::to_str);
         let last = last.map(|id| id.unwrap_or("?").to_owned());
@@ -209,7 +213,7 @@ impl WatchQuery {
                 port,
                 fwmark,
                 scheduler,
-                kept: kept_filter(owner),
+                kept: kept_filter(owner, label),
             },
         })
     }

@@ -129,6 +129,7 @@ impl Verb {
     pub fn of_operation(op: &Op, before: Option<&Op>) -> Self {
         match op {
             Op::CreateService(..) => Self::CreateService,
+            Op::SetLabels(..) => Self::UpdateService,
             Op::SetService(..) => Self::UpdateService,
             Op::DeleteService(_) => Self::DeleteService,
             Op::CreateServer(..) => Self::CreateServer,

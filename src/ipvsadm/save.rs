@@ -56,7 +56,7 @@ pub fn write_op(out: &mut dyn Write, op: &Op) -> io::Result<()> {
     let option = |key: &ServiceKey| ServiceOption(*key, names);
     let endpoint = |key: &ServerKey| address::print(key.address, key.port, None, names);
     match op {
-        Op::CreateService(key, config) => service(out, 'A', *key, config, names),
+        Op::CreateService(key, config, _) => service(out, 'A', *key, config, names),
         Op::SetService(key, config) => service(out, 'E', *key, config, names),
         Op::DeleteService(key) => writeln!(out, "-D {}", option(key)),
         Op::CreateServer(key, to, config) => server(out, 'a', *key, *to, config, names),
@@ -73,7 +73,7 @@ pub fn write_op(out: &mut dyn Write, op: &Op) -> io::Result<()> {
         Op::StartSyncDaemon(config) => daemon(out, config),
         Op::StopSyncDaemon(state) => writeln!(out, "--stop-daemon {state}"),
         // ipvsadm has no command for settings.
-        Op::SetSetting { .. } => Ok(()),
+        Op::SetSetting { .. } | Op::SetLabels(..) => Ok(()),
     }
 }
 

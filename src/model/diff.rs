@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    Op, Server, ServerConfig, ServerKey, ServiceConfig, ServiceEntry, ServiceKey, TargetServer,
-    TargetService,
+    Labels, Op, Server, ServerConfig, ServerKey, Service, ServiceConfig, ServiceEntry, ServiceKey,
+    TargetServer, TargetService,
 };
 
 /// The operations that turn one table into another. What is equal stays untouched and keeps its
@@ -18,7 +18,7 @@ use super::{
 /// [`remove`](Self::remove).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
-    /// Creates services and servers, then edits those that exist.
+    /// Sets labels, creates services and servers, then edits those that exist.
     pub make: Vec<Change>,
     /// Deletes servers, then services.
     pub remove: Vec<Change>,
@@ -53,6 +53,8 @@ pub struct DiffCounts {
 /// The operations in the order of their kinds.
 #[derive(Debug, Default)]
 struct Builder {
+    /// The first, because these may fail without a change of the kernel's table.
+    label: Vec<Change>,
     create: Vec<Change>,
     edit: Vec<Change>,
     delete_servers: Vec<Change>,
@@ -73,8 +75,9 @@ pub fn diff<'a>(
         .collect();
     for wanted in target {
         let found = present.get(&wanted.key);
-        let config = found.map(|entry| entry.service.config);
-        builder.service(wanted.key, config, wanted.config, wanted.origin);
+        let current = found.map(|entry| &entry.service);
+        let labels = wanted.labels.as_ref();
+        builder.service(wanted.key, current, wanted.config, labels, wanted.origin);
         let servers = found.map_or(&[][..], |entry| &entry.servers);
         builder.servers(wanted.key, servers, &wanted.servers);
     }
@@ -87,15 +90,17 @@ pub fn diff<'a>(
     builder.finish()
 }
 
-/// The difference of one service; without `servers`, its servers are kept.
+/// The difference of one service; without `labels` and `servers`, those that it has are kept.
 pub fn diff_service(
     current: &ServiceEntry,
     config: ServiceConfig,
+    labels: Option<&Labels>,
     servers: Option<&[TargetServer]>,
 ) -> Diff {
-    let key = current.service.key;
+    let service = &current.service;
+    let key = service.key;
     let mut builder = Builder::default();
-    builder.service(key, Some(current.service.config), config, 0);
+    builder.service(key, Some(service), config, labels, 0);
     if let Some(servers) = servers {
         builder.servers(key, &current.servers, servers);
     }
@@ -115,13 +120,36 @@ impl Builder {
     fn service(
         &mut self,
         key: ServiceKey,
-        current: Option<ServiceConfig>,
+        current: Option<&Service>,
         wanted: ServiceConfig,
+        labels: Option<&Labels>,
         origin: usize,
     ) {
-        let create = || (Op::CreateService(key, wanted), Op::DeleteService(key));
+        let create = || {
+            let labels = labels.cloned().unwrap_or_default();
+            (
+                Op::CreateService(key, wanted, labels),
+                Op::DeleteService(key),
+            )
+        };
         let edit = |old| (Op::SetService(key, wanted), Op::SetService(key, old));
-        self.object(current, wanted, origin, create, edit);
+        let config = current.map(|service| service.config);
+        self.object(config, wanted, origin, create, edit);
+        let present = current.map(Service::labels);
+        if let (Some(present), Some(labels)) = (present, labels)
+            && present != labels
+        {
+            // The service counts once.
+            if config == Some(wanted) {
+                self.counts.unchanged -= 1;
+                self.counts.updated += 1;
+            }
+            self.label.push(Change {
+                op: Op::SetLabels(key, labels.clone()),
+                undo: Some(Op::SetLabels(key, present.clone())),
+                origin: Some(origin),
+            });
+        }
     }
 
     fn servers(&mut self, service: ServiceKey, current: &[Server], target: &[TargetServer]) {
@@ -192,7 +220,8 @@ impl Builder {
     fn delete_service(&mut self, entry: &ServiceEntry) {
         let ServiceEntry { service, servers } = entry;
         self.counts.deleted += 1 + servers.len();
-        let create = Op::CreateService(service.key, service.config);
+        let labels = service.labels().clone();
+        let create = Op::CreateService(service.key, service.config, labels);
         self.delete_services.push(Change {
             op: Op::DeleteService(service.key),
             undo: servers.is_empty().then_some(create),
@@ -202,13 +231,14 @@ impl Builder {
 
     fn finish(self) -> Diff {
         let Self {
-            create: mut make,
+            label: mut make,
+            create,
             edit,
             delete_servers: mut remove,
             delete_services,
             counts,
         } = self;
-        make.extend(edit);
+        make.extend(create.into_iter().chain(edit));
         remove.extend(delete_services);
         Diff {
             make,

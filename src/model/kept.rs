@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::Owner;
+use super::{LabelSelector, Labels, Owner};
 
 /// What is kept about a service. A service without any of it has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -10,6 +10,8 @@ pub struct Kept {
     /// The owner of the table that declares it, or [`Owner::unmanaged`]. `None`: not known, because the daemon
     /// serves without its store.
     pub owner: Option<Owner>,
+    /// Labels of the service.
+    pub labels: Labels,
 }
 
 /// What is kept about a service; `None`: no table declares it, and nothing else is kept.
@@ -20,6 +22,8 @@ pub type KeptFields = Option<Arc<Kept>>;
 pub struct KeptFilter {
     /// Owner of the table that declares the service, or [`Owner::unmanaged`].
     pub owner: Option<Owner>,
+    /// The labels of the service.
+    pub labels: LabelSelector,
 }
 
 // === impl Kept ===
@@ -32,6 +36,37 @@ impl Kept {
             None => Some(&UNMANAGED),
             Some(kept) => kept.owner.as_ref(),
         }
+    }
+
+    /// The labels of a service about which this is kept.
+    pub fn labels(kept: &KeptFields) -> &Labels {
+        kept.as_ref().map_or(Labels::NONE, |kept| &kept.labels)
+    }
+
+    /// The same with other labels.
+    #[must_use]
+    pub fn labelled(kept: &KeptFields, labels: Labels) -> KeptFields {
+        Self {
+            owner: Self::owner(kept).cloned(),
+            labels,
+        }
+        .into_fields()
+    }
+
+    /// The same with another owner.
+    #[must_use]
+    pub fn owned(kept: &KeptFields, owner: Owner) -> KeptFields {
+        Self {
+            owner: Some(owner),
+            labels: Self::labels(kept).clone(),
+        }
+        .into_fields()
+    }
+
+    fn into_fields(self) -> KeptFields {
+        let is_nothing =
+            self.labels.is_empty() && self.owner.as_ref().is_some_and(Owner::is_unmanaged);
+        (!is_nothing).then(|| Arc::new(self))
     }
 }
 
@@ -46,6 +81,6 @@ impl KeptFilter {
     /// Whether a service matches about which this is kept.
     pub fn matches(&self, kept: &KeptFields) -> bool {
         let owner = self.owner.as_ref();
-        owner.is_none() || owner == Kept::owner(kept)
+        (owner.is_none() || owner == Kept::owner(kept)) && self.labels.matches(Kept::labels(kept))
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Error, Field, PersistenceDraft, ServerDraft, ServiceDraft, TunnelDraft, Violation};
+use super::{
+    Error, Field, LabelsDraft, PersistenceDraft, ServerDraft, ServiceDraft, TunnelDraft, Violation,
+};
 
 /// The fields that a request sets or resets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,7 +110,7 @@ impl Mask {
 impl ServiceDraft {
     /// Fields that a mask can name. Identifying and read-only fields are included, so that a client can name
     /// all fields of a response.
-    pub const FIELDS: [&str; 20] = [
+    pub const FIELDS: [&str; 21] = [
         "id",
         "protocol",
         "address",
@@ -129,6 +131,7 @@ impl ServiceDraft {
         "rates",
         "etag",
         "owner",
+        "labels",
     ];
 
     /// The same draft with what a mask makes of its fields.
@@ -145,6 +148,14 @@ impl ServiceDraft {
             (mask, netmask) => mask.field("netmask", netmask),
         };
         self.persistence_engine = mask.field("persistence_engine", self.persistence_engine);
+        self.labels = match mask.field("labels", self.labels) {
+            // Label keys are no paths: a mask that names the labels names all of them.
+            Field::Set(draft) => Field::Set(LabelsDraft {
+                is_whole: mask.names("labels"),
+                ..draft
+            }),
+            labels => labels,
+        };
         if let Mask::Only(_) = mask {
             let servers = self.servers.unwrap_or_default();
             self.servers = mask.names("servers").then_some(servers);

@@ -1,18 +1,18 @@
 //! The closed sets of operations and queries that this process can send to the kernel.
 
 use super::{
-    Name, ServerConfig, ServerKey, ServiceConfig, ServiceKey, SyncState, Timeouts,
+    Labels, Name, ServerConfig, ServerKey, ServiceConfig, ServiceKey, SyncState, Timeouts,
     sync_daemon::SyncDaemonConfig,
 };
 
 /// A change of the kernel's state. The kernel executes or rejects each as a whole.
 ///
-/// All but [`SetSetting`](Self::SetSetting) are one netlink command
+/// All but [`SetSetting`](Self::SetSetting) and [`SetLabels`](Self::SetLabels) are one netlink command
 /// (`include/uapi/linux/ip_vs.h`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
-    /// `IPVS_CMD_NEW_SERVICE` (ipvsadm -A).
-    CreateService(ServiceKey, ServiceConfig),
+    /// `IPVS_CMD_NEW_SERVICE` (ipvsadm -A). The daemon keeps the labels.
+    CreateService(ServiceKey, ServiceConfig, Labels),
     /// `IPVS_CMD_SET_SERVICE` (ipvsadm -E): replaces the whole configuration.
     SetService(ServiceKey, ServiceConfig),
     /// `IPVS_CMD_DEL_SERVICE` (ipvsadm -D): deletes the service and its real servers.
@@ -42,6 +42,8 @@ pub enum Op {
         /// Text of the file.
         text: String,
     },
+    /// Sets the labels of a service, which the daemon keeps.
+    SetLabels(ServiceKey, Labels),
 }
 
 /// A read of the kernel's state.
@@ -118,8 +120,9 @@ impl Op {
     /// The service that the operation changes, if it changes one.
     pub fn service(&self) -> Option<ServiceKey> {
         match self {
-            Self::CreateService(key, _)
+            Self::CreateService(key, ..)
             | Self::SetService(key, _)
+            | Self::SetLabels(key, _)
             | Self::DeleteService(key)
             | Self::CreateServer(key, ..)
             | Self::SetServer(key, ..)
@@ -142,6 +145,7 @@ impl Op {
             | Self::DeleteServer(_, key) => Some(*key),
             Self::CreateService(..)
             | Self::SetService(..)
+            | Self::SetLabels(..)
             | Self::DeleteService(_)
             | Self::Clear
             | Self::ZeroAll
@@ -157,7 +161,7 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Self::CreateService(..) => "create_service",
-            Self::SetService(..) => "update_service",
+            Self::SetService(..) | Self::SetLabels(..) => "update_service",
             Self::DeleteService(_) => "delete_service",
             Self::CreateServer(..) => "create_server",
             Self::SetServer(..) => "update_server",
@@ -171,11 +175,20 @@ impl Op {
         }
     }
 
+    /// Whether services have other labels after it, or may.
+    pub fn sets_labels(&self) -> bool {
+        matches!(
+            self,
+            Self::CreateService(..) | Self::SetLabels(..) | Self::DeleteService(_) | Self::Clear
+        )
+    }
+
     /// Whether the operation makes, edits or deletes services or servers.
     pub fn makes_table(&self) -> bool {
         match self {
             Self::CreateService(..)
             | Self::SetService(..)
+            | Self::SetLabels(..)
             | Self::DeleteService(_)
             | Self::CreateServer(..)
             | Self::SetServer(..)
@@ -193,7 +206,10 @@ impl Op {
     /// Whether the operation replaces the configuration of an entry that exists, and changes nothing
     /// else.
     pub fn is_edit(&self) -> bool {
-        matches!(self, Self::SetService(..) | Self::SetServer(..))
+        matches!(
+            self,
+            Self::SetService(..) | Self::SetLabels(..) | Self::SetServer(..)
+        )
     }
 
     /// Whether the kernel may need longer for it than for one entry: it deletes or visits many, starts
@@ -205,7 +221,9 @@ impl Op {
             | Self::CreateServer(..)
             | Self::SetServer(..)
             | Self::DeleteServer(..) => false,
-            Self::DeleteService(_)
+            // Is written to a disk.
+            Self::SetLabels(..)
+            | Self::DeleteService(_)
             | Self::Clear
             | Self::ZeroAll
             | Self::ZeroService(_)
@@ -219,7 +237,7 @@ impl Op {
     /// The scheduler and the persistence engine that the operation needs.
     pub fn needs(&self) -> Option<(Name, Option<Name>)> {
         match self {
-            Self::CreateService(_, config) | Self::SetService(_, config) => {
+            Self::CreateService(_, config, _) | Self::SetService(_, config) => {
                 Some((config.scheduler, config.persistence_engine))
             }
             _ => None,

@@ -5,8 +5,8 @@ use std::hash::Hash as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Etag, EtagScope, Family, KeptFields, Name, Netmask, Rates, SchedulerFlags, Server, ServiceKey,
-    Stats,
+    Etag, EtagScope, Family, Kept, KeptFields, Labels, Name, Netmask, Rates, SchedulerFlags,
+    Server, ServiceKey, Stats,
 };
 
 /// A virtual service as read from the kernel.
@@ -95,18 +95,23 @@ impl Service {
 
     /// The ETag of the configuration without the servers.
     pub fn etag(&self) -> Etag {
-        Self::etag_of(self.key, &self.config)
+        Self::etag_of(self.key, &self.config, self.labels())
+    }
+
+    /// The labels that the daemon keeps about the service.
+    pub fn labels(&self) -> &Labels {
+        Kept::labels(&self.kept)
     }
 
     /// The ETag of this configuration.
-    pub fn etag_of(key: ServiceKey, config: &ServiceConfig) -> Etag {
-        Etag::of(EtagScope::Service, &(key, config))
+    pub fn etag_of(key: ServiceKey, config: &ServiceConfig, labels: &Labels) -> Etag {
+        Etag::of(EtagScope::Service, &(key, config, labels))
     }
 
     /// The ETag of the configuration with the servers.
     pub fn etag_with(&self, servers: &[Server]) -> Etag {
         Etag::compute(EtagScope::ServiceWithServers, |hasher| {
-            (self.key, self.config).hash(hasher);
+            (self.key, self.config, self.labels()).hash(hasher);
             for server in servers {
                 (server.key, server.config).hash(hasher);
             }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    Error, Family, Field, MaskText, Name, Netmask, Protocol, SchedulerFlags, ServerDraft,
-    ServiceConfig, ServiceKey, Violation,
+    Error, Family, Field, Labels, LabelsDraft, MaskText, Name, Netmask, Protocol, SchedulerFlags,
+    ServerDraft, ServiceConfig, ServiceKey, Violation,
     check::{
         accept, address, contradiction, in_range, kernel_name, number, parse_id, port, same_object,
     },
@@ -54,6 +54,10 @@ pub struct ServiceDraft {
     /// Persistence engine, such as `sip`, up to 16 characters. Default none.
     #[serde(default)]
     pub persistence_engine: Field<String>,
+    /// Labels: values by keys. PATCH merges them into those that there are, and `null` removes one. `{}` in a PUT,
+    /// and `null`, remove all. If absent, those that there are stay.
+    #[serde(default)]
+    pub labels: Field<LabelsDraft>,
     /// Real servers. POST creates them with the service; PUT replaces the whole set. PATCH does not
     /// accept the field. If absent, the servers are unchanged.
     #[serde(default, deserialize_with = "object::list")]
@@ -293,6 +297,24 @@ impl ServiceDraft {
         }
         let config = self.apply(key, base, false, &mut violations);
         accept(config, violations)
+    }
+
+    /// The labels that a draft of a whole service names; `None`: it names none, so that those that there are stay.
+    pub fn whole_labels(&self) -> Result<Option<Labels>, Error> {
+        match &self.labels {
+            Field::Keep => Ok(None),
+            Field::Clear => Ok(Some(Labels::default())),
+            Field::Set(draft) => draft.apply(&Labels::default()).map(Some),
+        }
+    }
+
+    /// The labels of a service that has `base`, after an update: what the draft names is merged into them.
+    pub fn updated_labels(&self, base: &Labels) -> Result<Labels, Error> {
+        match &self.labels {
+            Field::Keep => Ok(base.clone()),
+            Field::Clear => Ok(Labels::default()),
+            Field::Set(draft) => draft.apply(base),
+        }
     }
 
     fn apply(

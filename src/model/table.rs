@@ -11,7 +11,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Error, Op, Server, ServerConfig, ServerKey, Service, ServiceConfig, ServiceEntry, ServiceKey,
+    Error, Kept, Labels, Op, Server, ServerConfig, ServerKey, Service, ServiceConfig, ServiceEntry,
+    ServiceKey,
 };
 
 /// A virtual service as it is to be.
@@ -21,6 +22,9 @@ pub struct TargetService {
     pub key: ServiceKey,
     /// Configuration.
     pub config: ServiceConfig,
+    /// Labels; `None`: those that it has stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Labels>,
     /// Real servers in the order of their creation. The kernel inserts each before the others.
     pub servers: Vec<TargetServer>,
     /// Where it was asked for: see [`TargetServer::origin`].
@@ -44,6 +48,8 @@ pub struct TargetServer {
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     services: HashMap<ServiceKey, Made<ServiceConfig>>,
+    /// Labels of services that were set.
+    labels: HashMap<ServiceKey, Labels>,
     servers: HashMap<ServiceKey, HashMap<ServerKey, Made<ServerConfig>>>,
     /// Objects made so far, which orders them.
     made: usize,
@@ -75,10 +81,19 @@ impl Table {
         self.made += 1;
         let order = self.made;
         match *op {
-            Op::CreateService(key, config) => match self.services.entry(key) {
-                Entry::Vacant(entry) => insert(entry, config, order, origin),
+            Op::CreateService(key, config, ref labels) => match self.services.entry(key) {
+                Entry::Vacant(entry) => {
+                    insert(entry, config, order, origin);
+                    if !labels.is_empty() {
+                        self.labels.insert(key, labels.clone());
+                    }
+                }
                 Entry::Occupied(_) => return Err(Error::service_exists(key)),
             },
+            Op::SetLabels(key, ref labels) => {
+                self.servers_of(key)?;
+                self.labels.insert(key, labels.clone());
+            }
             Op::SetService(key, config) => self
                 .services
                 .get_mut(&key)
@@ -89,6 +104,10 @@ impl Table {
                     .remove(&key)
                     .ok_or_else(|| Error::service_not_found(key))?;
                 self.servers.remove(&key);
+                // One that is created again has none.
+                self.labels
+                    .entry(key)
+                    .and_modify(|labels| *labels = Labels::default());
             }
             Op::CreateServer(service, key, config) => match self.servers_of(service)?.entry(key) {
                 Entry::Vacant(entry) => insert(entry, config, order, origin),
@@ -105,6 +124,7 @@ impl Table {
             }
             Op::Clear => {
                 self.services.clear();
+                self.labels.clear();
                 self.servers.clear();
             }
             Op::ZeroAll
@@ -122,21 +142,34 @@ impl Table {
         self.services.get(&key).map(|made| made.config)
     }
 
+    /// The labels of a service.
+    pub fn labels(&self, key: ServiceKey) -> Labels {
+        self.labels.get(&key).cloned().unwrap_or_default()
+    }
+
     /// The configuration of a server; `None` if it does not exist.
     pub fn server(&self, service: ServiceKey, key: ServerKey) -> Option<ServerConfig> {
         let made = self.servers.get(&service)?.get(&key);
         made.map(|made| made.config)
     }
 
+    /// A service with its labels, without its servers and traffic; `None` if it does not exist.
+    pub fn bare(&self, key: ServiceKey) -> Option<Service> {
+        Some(Service {
+            kept: Kept::labelled(&None, self.labels(key)),
+            ..Service::idle(key, self.service(key)?)
+        })
+    }
+
     /// A service with its servers in the kernel's order, without traffic; `None` if it does not exist.
     pub fn entry(&self, key: ServiceKey) -> Option<ServiceEntry> {
-        let config = self.service(key)?;
+        let service = self.bare(key)?;
         let servers = self.servers.get(&key).into_iter().flatten();
         let mut servers: Vec<_> = servers.collect();
         servers.sort_unstable_by_key(|(_, made)| Reverse(made.order));
         let servers = servers.into_iter();
         Some(ServiceEntry {
-            service: Service::idle(key, config),
+            service,
             servers: servers
                 .map(|(key, made)| Server::idle(*key, made.config))
                 .collect(),
@@ -173,6 +206,7 @@ impl Table {
                 TargetService {
                     key,
                     config: made.config,
+                    labels: self.labels.remove(&key),
                     servers: servers.collect(),
                     origin: made.origin,
                 }

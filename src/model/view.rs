@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 
 use super::{
-    Checksum, Etag, Family, Forwarding, Hold, Kept, KeptFields, Membership, Name, Netmask, Owner,
-    Protocol, Rates, Server, ServerConfig, ServerKey, Service, ServiceConfig, ServiceEntry,
-    ServiceKey, Stats, SyncDaemon, Tunnel, TunnelType, scheduler::NamedFlags,
+    Checksum, Etag, Family, Forwarding, Hold, Kept, KeptFields, Labels, Membership, Name, Netmask,
+    Owner, Protocol, Rates, Server, ServerConfig, ServerKey, Service, ServiceConfig, ServiceEntry,
+    ServiceKey, Stats, SyncDaemon, TargetService, Tunnel, TunnelType, scheduler::NamedFlags,
 };
 
 /// The optional parts of services in a response (query parameter `include`).
@@ -62,6 +62,9 @@ pub struct ServiceView<'a> {
     /// is to be, and if it is not known, because the daemon serves without its store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<&'a str>,
+    /// Labels. Absent without any, except in a declaration of none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<&'a Labels>,
     /// Real servers in the kernel's order, newest first; schedulers use this order. Absent unless
     /// included.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -241,11 +244,12 @@ impl<'a> ServiceView<'a> {
                 .then_some(config.netmask),
             persistence_engine: config.persistence_engine,
             owner: None,
+            labels: None,
             servers: None,
             server_count: None,
             stats: None,
             rates: None,
-            etag: Service::etag_of(key, config),
+            etag: Service::etag_of(key, config, Labels::NONE),
         }
     }
 
@@ -253,7 +257,25 @@ impl<'a> ServiceView<'a> {
     pub fn with_kept(key: ServiceKey, config: &ServiceConfig, kept: &'a KeptFields) -> Self {
         Self {
             owner: Kept::owner(kept).map(Owner::as_str),
+            ..Self::labelled(key, config, Kept::labels(kept))
+        }
+    }
+
+    /// The view of a configuration with labels.
+    pub fn labelled(key: ServiceKey, config: &ServiceConfig, labels: &'a Labels) -> Self {
+        Self {
+            labels: Some(labels).filter(|labels| !labels.is_empty()),
+            etag: Service::etag_of(key, config, labels),
             ..Self::of_config(key, config)
+        }
+    }
+
+    /// The view of a declared service without its servers.
+    pub fn declared(target: &'a TargetService) -> Self {
+        let labels = target.labels.as_ref();
+        Self {
+            labels,
+            ..Self::labelled(target.key, &target.config, labels.unwrap_or(Labels::NONE))
         }
     }
 

@@ -9,9 +9,13 @@ use super::{Op, ServerConfigView, ServiceView, SettingSpec, SyncDaemonConfig};
 /// deletes, stops or zeroes.
 pub fn written(op: &Op) -> Option<Value> {
     Some(match op {
-        Op::CreateService(key, config) | Op::SetService(key, config) => {
+        Op::CreateService(key, config, labels) => {
+            json!({"service": configuration(&ServiceView::labelled(*key, config, labels))})
+        }
+        Op::SetService(key, config) => {
             json!({"service": configuration(&ServiceView::of_config(*key, config))})
         }
+        Op::SetLabels(_, labels) => json!({"service": {"labels": labels}}),
         Op::CreateServer(_, key, config) | Op::SetServer(_, key, config) => {
             json!({"server": configuration(&ServerConfigView::new(*key, config))})
         }

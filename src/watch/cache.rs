@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     budget::Budget,
-    model::{Error, Op, Owner, Reason, Service, ServiceEntry, ServiceKey},
+    model::{Error, Labels, Op, Owner, Reason, Service, ServiceEntry, ServiceKey},
 };
 
 /// The watch cache of one executor. Without need for it, it is empty, and reads and changes only look
@@ -240,8 +240,8 @@ impl WatchCache {
     }
 
     /// The kernel has executed operations in progress.
-    pub fn executed<'a>(&self, ops: impl Iterator<Item = &'a Op>, author: Option<&Author>) {
-        if self.is_active.load(Ordering::Acquire) {
+    pub fn executed<'a>(&self, ops: impl Iterator<Item = &'a Op> + Clone, author: Option<&Author>) {
+        if self.is_active.load(Ordering::Acquire) || ops.clone().any(Op::sets_labels) {
             self.change(|state| state.executed(ops, author));
         }
     }
@@ -271,6 +271,11 @@ impl WatchCache {
         author: Option<&Author>,
     ) {
         self.change(|state| state.claim(claims, author));
+    }
+
+    /// These labels are stored.
+    pub fn load_labels(&self, labels: Vec<(ServiceKey, Labels)>) {
+        self.change(|state| state.load_labels(labels));
     }
 
     /// It is not known what is kept, because the daemon serves without its store.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::revision::Revision;
 use crate::{
     identity::Principal,
-    model::{KeptFields, Name, ServerConfig, ServerKey, ServiceConfig, ServiceKey},
+    model::{Kept, KeptFields, Name, ServerConfig, ServerKey, ServiceConfig, ServiceKey},
 };
 
 /// On whose behalf this process has executed a change.
@@ -111,11 +111,14 @@ impl Event {
 
     /// Bytes that it occupies.
     pub(super) fn bytes(&self) -> usize {
-        let servers = match &self.change {
-            Change::Service { servers, .. } => servers.len(),
+        let of_change = match &self.change {
+            Change::Service { servers, .. } => {
+                let labels = [&self.kept_before, &self.kept].map(|kept| Kept::labels(kept).bytes());
+                size_of_val(&**servers) + labels.iter().sum::<usize>()
+            }
             Change::Server { .. } => 0,
         };
-        size_of::<Self>() + OVERHEAD + servers * size_of::<Member>()
+        size_of::<Self>() + OVERHEAD + of_change
     }
 }
 

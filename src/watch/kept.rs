@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::model::{Kept, KeptFields, Owner, ServiceKey};
+use crate::model::{Kept, KeptFields, Labels, Owner, ServiceKey};
 
 /// What is kept about all services.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +19,7 @@ impl KeptServices {
     pub(super) fn unknown() -> Self {
         Self {
             by_service: HashMap::new(),
-            others: Some(Arc::new(Kept { owner: None })),
+            others: Some(Arc::new(Kept::default())),
         }
     }
 
@@ -34,21 +34,33 @@ impl KeptServices {
         self.by_service.is_empty() && self.others.is_none()
     }
 
-    /// A table claims a service, or none does any more. Returns what was kept about it, and what is.
-    pub(super) fn claim(
-        &mut self,
-        service: ServiceKey,
-        owner: Option<Owner>,
-    ) -> (KeptFields, KeptFields) {
+    /// A table claims a service, or none does any more.
+    pub(super) fn claim(&mut self, service: ServiceKey, owner: Option<Owner>) {
+        let owner = owner.unwrap_or_else(Owner::unmanaged);
         let before = self.of(service);
-        match owner {
-            Some(owner) if Kept::owner(&before) == Some(&owner) => {}
-            Some(owner) => {
-                let kept = Kept { owner: Some(owner) };
-                self.by_service.insert(service, Arc::new(kept));
-            }
+        if Kept::owner(&before) != Some(&owner) {
+            self.set(service, Kept::owned(&before, owner));
+        }
+    }
+
+    /// Sets the labels of a service.
+    pub(super) fn label(&mut self, service: ServiceKey, labels: &Labels) {
+        self.set(service, Kept::labelled(&self.of(service), labels.clone()));
+    }
+
+    fn set(&mut self, service: ServiceKey, kept: KeptFields) {
+        match kept {
+            Some(kept) => drop(self.by_service.insert(service, kept)),
             None => drop(self.by_service.remove(&service)),
         }
-        (before, self.of(service))
+    }
+
+    /// The services that have labels.
+    pub fn labelled(&self) -> Vec<ServiceKey> {
+        let labelled = self
+            .by_service
+            .iter()
+            .filter(|(_, kept)| !kept.labels.is_empty());
+        labelled.map(|(service, _)| *service).collect()
     }
 }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     budget::{Budget, Charge},
-    model::{Error, KeptFields, Op, Owner, ServiceKey},
+    model::{Error, Kept, KeptFields, Labels, Op, Owner, ServiceKey},
 };
 
 /// The state of the cache.
@@ -311,8 +311,39 @@ impl State {
                     }
                 }
             }
+            if op.sets_labels() {
+                self.record_labelled(op, std::mem::take(&mut found), author);
+            }
         }
         self.record(found, author, None);
+    }
+
+    /// Gives changes by an operation their revisions, and sets the labels. What is created has its labels from the
+    /// beginning, and what is deleted has them to the end.
+    fn record_labelled(&mut self, op: &Op, found: Vec<Difference>, author: Option<&Author>) {
+        let (own, foreign): (Vec<_>, Vec<_>) = found.into_iter().partition(|one| one.is_own);
+        self.record(foreign, author, None);
+        match op {
+            Op::CreateService(key, _, labels) if !own.is_empty() => {
+                if Kept::labels(&self.kept.of(*key)) != labels {
+                    Arc::make_mut(&mut self.kept).label(*key, labels);
+                }
+                self.record(own, author, None);
+            }
+            Op::CreateService(key, _, labels) | Op::SetLabels(key, labels) => {
+                self.label(*key, labels, author);
+            }
+            Op::DeleteService(key) => {
+                self.record(own, author, None);
+                self.label(*key, Labels::NONE, author);
+            }
+            _ => {
+                self.record(own, author, None);
+                for key in self.kept.labelled() {
+                    self.label(key, Labels::NONE, author);
+                }
+            }
+        }
     }
 
     // === what is kept ===
@@ -329,25 +360,53 @@ impl State {
         author: Option<&Author>,
     ) {
         for (service, owner) in claims {
-            let (before, kept) = Arc::make_mut(&mut self.kept).claim(service, owner);
-            if before == kept {
-                continue;
-            }
-            let table = self.table.as_ref();
-            let change = table.and_then(|table| table.kept_anew(service));
-            for read in &mut self.reads {
-                // Without a table, no event reports what it may lack.
-                if self.table.is_none() {
-                    read.executed = None;
-                }
-                read.touched.add(Touch::Service(service), change.is_some());
-            }
-            if let Some(change) = change {
-                let origin = Origin::Api(author.cloned());
-                self.push(service, change, origin, (before, kept));
-            }
+            self.keep(service, author, |kept| kept.claim(service, owner));
         }
         self.recharge();
+    }
+
+    /// These labels are stored.
+    pub(super) fn load_labels(&mut self, labels: Vec<(ServiceKey, Labels)>) {
+        let kept = Arc::make_mut(&mut self.kept);
+        labels
+            .iter()
+            .for_each(|(service, labels)| kept.label(*service, labels));
+    }
+
+    /// Sets the labels of a service. (To change what is kept copies it while somebody reads it.)
+    fn label(&mut self, service: ServiceKey, labels: &Labels, author: Option<&Author>) {
+        if Kept::labels(&self.kept.of(service)) != labels {
+            self.keep(service, author, |kept| kept.label(service, labels));
+        }
+    }
+
+    /// Changes what is kept about a service, which is an event if it exists.
+    fn keep(
+        &mut self,
+        service: ServiceKey,
+        author: Option<&Author>,
+        change: impl FnOnce(&mut KeptServices),
+    ) {
+        let before = self.kept.of(service);
+        change(Arc::make_mut(&mut self.kept));
+        let kept = self.kept.of(service);
+        if before == kept {
+            return;
+        }
+        let table = self.table.as_ref();
+        let change = table.and_then(|table| table.kept_anew(service));
+        for read in &mut self.reads {
+            // Without a table, no event reports what it may lack.
+            if self.table.is_none() {
+                read.executed = None;
+            }
+            read.touched.add(Touch::Service(service), change.is_some());
+        }
+        if let Some(change) = change {
+            let origin = Origin::Api(author.cloned());
+            self.push(service, change, origin, (before, kept));
+            self.recharge();
+        }
     }
 
     /// Gives changes their revisions. `by`: the read that has found them.

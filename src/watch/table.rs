@@ -201,7 +201,7 @@ impl LastSeen {
     /// program: what was created did not exist before.
     pub(super) fn execute(&mut self, op: &Op, found: &mut Vec<Difference>) {
         match op {
-            Op::CreateService(key, config) => {
+            Op::CreateService(key, config, _) => {
                 self.remove(*key, false, found);
                 self.set_service(*key, *config, true, found);
             }
@@ -226,6 +226,7 @@ impl LastSeen {
             | Op::SetTimeouts(_)
             | Op::StartSyncDaemon(_)
             | Op::StopSyncDaemon(_)
+            | Op::SetLabels(..)
             | Op::SetSetting { .. } => {}
         }
     }
@@ -234,7 +235,7 @@ impl LastSeen {
     /// dump may show what it has created.
     pub(super) fn execute_again(&mut self, op: &Op, found: &mut Vec<Difference>) {
         match op {
-            Op::CreateService(key, config) => self.set_service(*key, *config, true, found),
+            Op::CreateService(key, config, _) => self.set_service(*key, *config, true, found),
             Op::CreateServer(key, server, config) => {
                 self.set_server(*key, *server, Some(*config), true, found);
             }

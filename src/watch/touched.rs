@@ -37,8 +37,8 @@ impl Touch {
     pub(super) fn of_op(op: &Op) -> Option<Self> {
         match op {
             Op::Clear => Some(Self::Everything),
-            Op::CreateService(key, _) | Op::DeleteService(key) => Some(Self::Whole(*key)),
-            Op::SetService(key, _) => Some(Self::Service(*key)),
+            Op::CreateService(key, ..) | Op::DeleteService(key) => Some(Self::Whole(*key)),
+            Op::SetService(key, _) | Op::SetLabels(key, _) => Some(Self::Service(*key)),
             Op::CreateServer(key, server, _)
             | Op::SetServer(key, server, _)
             | Op::DeleteServer(key, server) => Some(Self::Server(*key, *server)),

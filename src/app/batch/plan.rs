@@ -10,14 +10,15 @@ use super::request::{Action, Requested, all_or_errors};
 use crate::{
     app::{
         Guard,
+        described::{Whole, in_kernel_order, whole},
         operations::{PlannedStep, known},
-        services::{etags, in_kernel_order, whole},
+        services::etags,
     },
     executor::Table,
     model::{
-        Change, Diff, DiffCounts, Error, Op, Reason, Server, ServerConfig, ServerKey, Service,
+        Change, Diff, DiffCounts, Error, Op, Reason, Server, ServerConfig, ServerKey,
         ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey, Table as Configurations,
-        TargetServer, TargetService, diff, diff_servers, diff_service,
+        TargetServer, both, diff, diff_servers, diff_service,
     },
 };
 
@@ -145,8 +146,9 @@ impl Requested {
             Some(_) => {
                 let config = before.service(service);
                 let config = config.unwrap_or_else(|| ServiceConfig::new(service.family()));
+                let labels = before.labels(service);
                 let ops = [
-                    Op::CreateService(service, config),
+                    Op::CreateService(service, config, labels),
                     Op::SetService(service, config),
                 ];
                 (
@@ -248,11 +250,12 @@ impl Requested {
     ) -> Result<Planned, Error> {
         let key = self.service;
         self.check_service(state)?;
-        match state.service(key) {
+        match bare(key, state) {
             Some(old) => {
-                let config = draft.update(key, old);
-                let config = config.map_err(|error| error.below("value.service"))?;
-                Ok((diff_service(&bare(key, old), config, None), None))
+                let config = draft.update(key, old.service.config);
+                let updated = both(config, draft.updated_labels(old.service.labels()));
+                let (config, labels) = updated.map_err(|error| error.below("value.service"))?;
+                Ok((diff_service(&old, config, Some(&labels), None), None))
             }
             None if self.allow_missing => created(draft, key),
             None => Err(Error::service_not_found(key)),
@@ -268,15 +271,20 @@ impl Requested {
         self.check_service(state)?;
         let entry = match &draft.servers {
             Some(_) => state.entry(key),
-            None => state.service(key).map(|config| bare(key, config)),
+            None => bare(key, state),
         };
         let Some(entry) = entry else {
             return created(draft, key);
         };
         let wanted = whole(draft, key, Some(&entry));
-        let (config, servers) = wanted.map_err(|error| error.below("value.service"))?;
+        let Whole {
+            config,
+            labels,
+            servers,
+        } = wanted.map_err(|error| error.below("value.service"))?;
         let servers = servers.as_deref().map(in_kernel_order);
-        Ok((diff_service(&entry, config, servers.as_deref()), None))
+        let diff = diff_service(&entry, config, labels.as_ref(), servers.as_deref());
+        Ok((diff, None))
     }
 
     fn delete_service(&self, state: &Configurations) -> Result<Planned, Error> {
@@ -295,22 +303,18 @@ impl Requested {
 /// A new service with its servers.
 fn created(draft: &ServiceDraft, key: ServiceKey) -> Result<Planned, Error> {
     let wanted = whole(draft, key, None);
-    let (config, servers) = wanted.map_err(|error| error.below("value.service"))?;
-    let target = TargetService {
-        key,
-        config,
-        servers: in_kernel_order(&servers.unwrap_or_default()),
-        origin: 0,
-    };
+    let wanted = wanted.map_err(|error| error.below("value.service"))?;
+    let mut target = wanted.into_target(key, 0);
+    target.servers = in_kernel_order(&target.servers);
     Ok((diff([], &[target]), None))
 }
 
-/// A service without its servers, which are kept.
-fn bare(key: ServiceKey, config: ServiceConfig) -> ServiceEntry {
-    ServiceEntry {
-        service: Service::idle(key, config),
+/// A service without its servers, which are kept; `None` if it does not exist.
+fn bare(key: ServiceKey, state: &Configurations) -> Option<ServiceEntry> {
+    Some(ServiceEntry {
+        service: state.bare(key)?,
         servers: Vec::new(),
-    }
+    })
 }
 
 fn diff_server(

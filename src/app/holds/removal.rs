@@ -180,7 +180,11 @@ impl App {
         let plan = move |found: &Option<Arc<ServiceEntry>>| {
             let empty = found.as_deref().filter(|entry| entry.servers.is_empty());
             let delete = empty.map(|entry| {
-                let create = Op::CreateService(service, entry.service.config);
+                let create = Op::CreateService(
+                    service,
+                    entry.service.config,
+                    entry.service.labels().clone(),
+                );
                 Step::new(Op::DeleteService(service), create)
             });
             Ok(Plan::of(delete))

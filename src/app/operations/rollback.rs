@@ -83,7 +83,8 @@ pub(in crate::app) fn known(table: &Table, keys: &HashSet<ServiceKey>) -> Config
         if !keys.contains(&service.key) {
             continue;
         }
-        apply(&mut known, &Op::CreateService(service.key, service.config));
+        let create = Op::CreateService(service.key, service.config, service.labels().clone());
+        apply(&mut known, &create);
         // The kernel inserts each server before the others.
         for server in servers.iter().rev() {
             let op = Op::CreateServer(service.key, server.key, server.config);
@@ -103,10 +104,11 @@ fn apply(known: &mut Configurations, op: &Op) {
 /// may be deleted only without servers: others than those of the apply are not its own.
 fn shows(known: &Configurations, op: &Op) -> bool {
     match op {
-        Op::CreateService(key, config) => {
+        Op::CreateService(key, config, _) => {
             known.service(*key) == Some(*config) && !known.has_servers(*key)
         }
         Op::SetService(key, config) => known.service(*key) == Some(*config),
+        Op::SetLabels(key, labels) => known.labels(*key) == *labels,
         Op::DeleteService(key) => known.service(*key).is_none(),
         Op::CreateServer(key, server, config) | Op::SetServer(key, server, config) => {
             known.server(*key, *server) == Some(*config)

@@ -40,7 +40,8 @@ impl PlannedStep {
         let is_new = matches!(op, Op::CreateService(..) | Op::CreateServer(..));
         let (before, undo) = match (&op, entry) {
             (Op::DeleteService(key), Some(entry)) => {
-                let create = Op::CreateService(*key, entry.service.config);
+                let create =
+                    Op::CreateService(*key, entry.service.config, entry.service.labels().clone());
                 // The kernel inserts each server before the others.
                 let servers = entry.servers.iter().rev();
                 let create_server = |s: &Server| Op::CreateServer(*key, s.key, s.config);

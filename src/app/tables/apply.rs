@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     app::{
-        App, ApplyReport, Guard, RequestContext,
-        services::{confirm_mismatch, declared_services},
+        App, ApplyReport, Guard, RequestContext, described::declared_services,
+        services::confirm_mismatch,
     },
     executor::{TableQuery, offload},
     model::{Adopt, Deletions, Error, Owner, TableDraft},

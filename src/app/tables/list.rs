@@ -221,6 +221,7 @@ fn declared(entry: &ServiceEntry) -> TargetService {
     TargetService {
         key: entry.service.key,
         config: entry.service.config,
+        labels: Some(entry.service.labels().clone()).filter(|labels| !labels.is_empty()),
         servers: servers.collect(),
         origin: 0,
     }

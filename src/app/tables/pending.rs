@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Removal, ServerConfig, ServerKey, ServiceConfig, ServiceKey, TableSettings, TargetService,
+    Labels, Removal, ServerConfig, ServerKey, ServiceConfig, ServiceKey, TableSettings,
+    TargetService,
 };
 
 /// An apply that has begun to change the kernel's table. It is stored before the first operation and
@@ -45,6 +46,9 @@ pub(in crate::app) struct Touched {
     pub service: ServiceKey,
     /// The service itself; `None` if the apply changes only servers.
     pub config: Option<Replaced<ServiceConfig>>,
+    /// Its labels; `None` if the apply does not change them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Replaced<Labels>>,
     /// Servers that the apply changes, or deletes with the service.
     pub servers: Vec<(ServerKey, Replaced<ServerConfig>)>,
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::registry::{Claims, Services};
 use crate::{
-    app::{Summary, holds::Removing, operations::PlannedStep, services::in_kernel_order},
+    app::{Summary, described::in_kernel_order, holds::Removing, operations::PlannedStep},
     executor::Table,
     identity::Principal,
     model::{
@@ -71,6 +71,7 @@ impl Wanted<'_> {
             .iter()
             .map(|service| TargetService {
                 servers: in_kernel_order(&service.servers),
+                labels: service.labels.clone(),
                 ..**service
             })
             .collect();

@@ -196,7 +196,7 @@ impl App {
                 let has_service = !op.service().is_some_and(|key| left_out.contains(&key));
                 let is_kept = is_due && has_service && count < MAX_OPERATIONS;
                 count += usize::from(is_kept);
-                if let (false, Op::CreateService(key, _)) = (is_kept, op) {
+                if let (false, Op::CreateService(key, ..)) = (is_kept, op) {
                     left_out.insert(*key);
                 }
                 is_kept

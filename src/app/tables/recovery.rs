@@ -1,6 +1,6 @@
 //! At the start of the daemon: applies that were interrupted, and tables that the kernel does not have.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use super::{
     options::ApplyOptions,
@@ -10,8 +10,11 @@ use super::{
 };
 use crate::{
     app::{App, RequestContext, RequestId, operations::Execution},
-    executor::{CommandResult, ServicesQuery, Table, TableQuery, offload},
-    model::{Adopt, Error, OnFailure, Owner},
+    executor::{
+        CommandResult, Nothing, Plan, ServicesQuery, Step, Table, TableQuery, Transaction, offload,
+    },
+    identity::Verb,
+    model::{Adopt, Error, Labels, OnFailure, Op, Owner},
 };
 
 /// What becomes of an apply that the end of the daemon has interrupted.
@@ -40,7 +43,8 @@ pub enum RestoreOnStart {
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 impl App {
-    /// Completes or undoes interrupted applies, and restores the declared tables. Waits while the kernel is
+    /// Completes or undoes interrupted applies, and restores the declared tables. Drops the labels of services that
+    /// do not exist then. Waits while the kernel is
     /// not available; ends when the daemon does. Requests are served meanwhile, and what they declare counts.
     pub async fn recover_tables(
         &self,
@@ -55,7 +59,7 @@ impl App {
                 return;
             }
         };
-        if pending.is_empty() && restore == RestoreOnStart::Never {
+        if pending.is_empty() && restore == RestoreOnStart::Never && !self.has_labels() {
             return;
         }
         while let Err(error) = self.ready().await {
@@ -79,6 +83,33 @@ impl App {
                 tracing::error!(%owner, %error, "the declared table cannot be restored");
             }
         }
+        if self.has_labels()
+            && let Err(error) = self.drop_unused_labels(timeout).await
+        {
+            tracing::error!(%error, "the labels of services that do not exist cannot be dropped");
+        }
+    }
+
+    /// Whether a service has labels.
+    fn has_labels(&self) -> bool {
+        !self.kept.all().labelled().is_empty()
+    }
+
+    /// Drops the labels of services that do not exist.
+    async fn drop_unused_labels(&self, timeout: Duration) -> Result<(), Error> {
+        let labelled = self.kept.all().labelled();
+        let plan = move |services: &Arc<Table>| {
+            let present: HashSet<_> = services.iter().map(|entry| entry.service.key).collect();
+            let unused = labelled.into_iter().filter(|key| !present.contains(key));
+            Ok(Plan::of(unused.map(|key| {
+                Step::from(Op::SetLabels(key, Labels::default()))
+            })))
+        };
+        let context = context("unused-labels", timeout);
+        let transaction = Transaction::new(ServicesQuery, plan, Nothing).named("drop_labels");
+        self.write(&context, Verb::UpdateService, transaction)
+            .await
+            .map(drop)
     }
 
     /// Whether the declared tables are to be restored.

@@ -111,6 +111,9 @@ impl DeclaredTable {
             state.settings.hash(hasher);
             for (key, service) in &services {
                 (key, service.config, service.servers.len()).hash(hasher);
+                if let Some(labels) = &service.labels {
+                    ("labels", labels).hash(hasher);
+                }
                 for server in &service.servers {
                     (server.key, server.config).hash(hasher);
                 }

@@ -7,7 +7,8 @@ use crate::{
     app::operations::PlannedStep,
     executor::Table,
     model::{
-        Op, ServerConfig, ServerKey, ServiceConfig, ServiceEntry, TargetServer, TargetService, diff,
+        Labels, Op, ServerConfig, ServerKey, ServiceConfig, ServiceEntry, TargetServer,
+        TargetService, diff,
     },
 };
 
@@ -23,6 +24,7 @@ pub(super) fn touched(steps: &[PlannedStep]) -> Vec<Touched> {
             all.push(Touched {
                 service,
                 config: None,
+                labels: None,
                 servers: Vec::new(),
             });
             all.len() - 1
@@ -70,19 +72,28 @@ impl Touched {
         match (&step.op, &step.before) {
             (Op::DeleteService(_), _) => {
                 for op in &step.undo {
-                    match *op {
-                        Op::CreateService(_, config) => self.config = Some(Replaced::gone(config)),
+                    match op {
+                        Op::CreateService(_, config, labels) => {
+                            self.config = Some(Replaced::gone(*config));
+                            self.labels = Some(Replaced::gone(labels.clone()));
+                        }
                         Op::CreateServer(_, key, config) => {
-                            self.servers.push((key, Replaced::gone(config)));
+                            self.servers.push((*key, Replaced::gone(*config)));
                         }
                         _ => {}
                     }
                 }
             }
-            (Op::CreateService(_, config) | Op::SetService(_, config), before) => {
+            (Op::CreateService(_, config, _) | Op::SetService(_, config), before) => {
                 self.config = Some(Replaced {
                     before: before.as_ref().and_then(service_config),
                     after: Some(*config),
+                });
+            }
+            (Op::SetLabels(_, labels), before) => {
+                self.labels = Some(Replaced {
+                    before: before.as_ref().and_then(labels_of),
+                    after: Some(labels.clone()),
                 });
             }
             (Op::CreateServer(_, key, config) | Op::SetServer(_, key, config), before) => {
@@ -109,6 +120,10 @@ impl Touched {
         Some(TargetService {
             key: self.service,
             config: before.filter(|_| is_deleted)?,
+            labels: self
+                .labels
+                .as_ref()
+                .and_then(|labels| labels.before.clone()),
             servers: servers.collect(),
             origin: 0,
         })
@@ -136,9 +151,12 @@ impl Touched {
             },
             _ => now,
         };
+        let labels = self.labels.as_ref();
+        let labels = labels.filter(|of| of.after.as_ref() == Some(entry.service.labels()));
         Some(TargetService {
             key: self.service,
             config,
+            labels: labels.and_then(|of| of.before.clone()),
             servers: servers
                 .into_iter()
                 .map(|(key, it)| target(key, it))
@@ -162,7 +180,14 @@ impl<C> Replaced<C> {
 
 fn service_config(op: &Op) -> Option<ServiceConfig> {
     match op {
-        Op::CreateService(_, config) | Op::SetService(_, config) => Some(*config),
+        Op::CreateService(_, config, _) | Op::SetService(_, config) => Some(*config),
+        _ => None,
+    }
+}
+
+fn labels_of(op: &Op) -> Option<Labels> {
+    match op {
+        Op::CreateService(_, _, labels) | Op::SetLabels(_, labels) => Some(labels.clone()),
         _ => None,
     }
 }

@@ -42,6 +42,7 @@ async fn listed(app: &App, context: &RequestContext, filter: KeptFilter) -> Vec<
 fn owned_by(name: &str) -> KeptFilter {
     KeptFilter {
         owner: Some(Owner::of_read(name).unwrap()),
+        ..KeptFilter::default()
     }
 }
 
@@ -172,7 +173,7 @@ async fn drains_are_filtered_by_the_owners_of_their_services() {
 }
 
 /// The changes that a watcher gets, as texts, until there is none for now.
-async fn changes(watch: &mut WatchStream) -> Vec<String> {
+pub(super) async fn changes(watch: &mut WatchStream) -> Vec<String> {
     let mut changes = Vec::new();
     loop {
         let next = tokio::time::timeout(Duration::from_millis(50), watch.next());
@@ -193,7 +194,7 @@ async fn changes(watch: &mut WatchStream) -> Vec<String> {
     }
 }
 
-async fn watch(app: &App, filter: KeptFilter) -> WatchStream {
+pub(super) async fn watch(app: &App, filter: KeptFilter) -> WatchStream {
     let request = WatchRequest {
         filter: Filter {
             kept: filter,

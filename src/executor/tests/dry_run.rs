@@ -1,5 +1,7 @@
 //! Dry runs: the kernel receives no command that changes anything.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 /// The commands that change the kernel's state.
@@ -18,7 +20,7 @@ const CHANGES: [u8; 11] = [
 ];
 
 /// The number of operation kinds.
-const KINDS: usize = 13;
+const KINDS: usize = 14;
 
 /// The kind of an operation. A new kind must be added here and to [`ops`].
 fn kind(op: &Op) -> usize {
@@ -36,6 +38,7 @@ fn kind(op: &Op) -> usize {
         Op::StartSyncDaemon(_) => 10,
         Op::StopSyncDaemon(_) => 11,
         Op::SetSetting { .. } => 12,
+        Op::SetLabels(..) => 13,
     }
 }
 
@@ -49,6 +52,8 @@ fn ops() -> Vec<Op> {
         tcp_seconds: 7,
         ..Timeouts::DEFAULT
     };
+    let labels = [("team".to_owned(), "web".to_owned())];
+    let labels = Labels::from(BTreeMap::from(labels));
     let ops = vec![
         create_service(2),
         Op::SetService(key(1), config("rr")),
@@ -63,6 +68,7 @@ fn ops() -> Vec<Op> {
         Op::StartSyncDaemon(daemon_config(SyncState::Master)),
         Op::StopSyncDaemon(SyncState::Backup),
         set_setting("drop_entry", "1"),
+        Op::SetLabels(key(1), labels),
     ];
     let kinds: Vec<_> = ops.iter().map(kind).collect();
     assert!(kinds.into_iter().eq(0..KINDS));
@@ -99,7 +105,9 @@ async fn full_state(kernel: &FakeKernel, executor: &Executor) -> impl PartialEq 
     let timeouts = read_fresh(executor, TimeoutsQuery).await.unwrap();
     let daemons = read_fresh(executor, SyncDaemonsQuery).await.unwrap();
     let settings = read_fresh(executor, SettingsQuery).await.unwrap();
-    (kernel.services(), timeouts, daemons, settings)
+    let kept = executor.kept.all();
+    let labels = Kept::labels(&kept.of(key(1))).clone();
+    (kernel.services(), timeouts, daemons, settings, labels)
 }
 
 async fn write_dry<W: Write>(executor: &Executor, write: W) -> Result<W::Outcome, Error> {
@@ -112,7 +120,7 @@ async fn execution_sends_one_changing_command_per_operation() {
         let (kernel, executor) = seeded_kernel().await;
         let before = full_state(&kernel, &executor).await;
         execute(&executor, op.clone()).await.unwrap();
-        let expected = u64::from(!matches!(op, Op::SetSetting { .. }));
+        let expected = u64::from(!matches!(op, Op::SetSetting { .. } | Op::SetLabels(..)));
         assert_eq!(change_count(&kernel), expected, "{op:?}");
         assert_ne!(full_state(&kernel, &executor).await, before, "{op:?}");
     }

@@ -1,6 +1,9 @@
 //! Consistency of the definitions in `proto/` with the code and with the JSON of the HTTP API.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use prost::Message;
 use prost_types::FileDescriptorSet;
@@ -13,9 +16,9 @@ use crate::{
     },
     model::{
         Checksum, Connection, ConnectionProtocol, ConnectionService, DrainTarget, Endpoint, Family,
-        Forwarding, Hold, HoldId, InterfaceState, Membership, Name, Netmask, Rates, ServerConfig,
-        ServerDraft, ServerView, ServiceConfig, ServiceDraft, ServiceView, Stats, SyncDaemon,
-        SyncDaemonView, SyncState, Then, Timeouts, Tunnel, TunnelType,
+        Forwarding, Hold, HoldId, InterfaceState, Kept, Membership, Name, Netmask, Rates,
+        ServerConfig, ServerDraft, ServerView, ServiceConfig, ServiceDraft, ServiceView, Stats,
+        SyncDaemon, SyncDaemonView, SyncState, Then, Timeouts, Tunnel, TunnelType,
     },
     proto::{DESCRIPTORS, SERVICE, v1 as pb},
 };
@@ -178,7 +181,9 @@ fn fields_have_the_names_of_the_json() {
     config.persistence_engine = Some(Name::from_kernel(b"sip"));
     let plain = entry("tcp-192.0.2.1-80".parse().unwrap(), config);
     config.persistence_timeout = Some(300);
-    let marked = entry("fwmark-7".parse().unwrap(), config);
+    let mut marked = entry("fwmark-7".parse().unwrap(), config);
+    let labels = BTreeMap::from([("team".to_owned(), "web".to_owned())]);
+    marked.service.kept = Kept::labelled(&None, labels.into());
     let services = [plain, marked].map(|entry| json(&ServiceView::new(&entry, ALL)));
     same_names("Service", &services, &[]);
     same_names("Persistence", &[services[1]["persistence"].clone()], &[]);

@@ -55,6 +55,7 @@ macro_rules! schemas {
 schemas! {
     Service = resources::service();
     ServiceList = resources::service_list();
+    Labels = resources::labels();
     Persistence = resources::persistence();
     Server = resources::server();
     ServerList = resources::server_list();

@@ -2,7 +2,7 @@
 
 use utoipa::openapi::{
     Object, RefOr, Schema, Type,
-    schema::{ObjectBuilder, SchemaType},
+    schema::{AdditionalProperties, ObjectBuilder, SchemaType},
 };
 
 use super::super::shape::{
@@ -117,6 +117,13 @@ fn configuration() -> Vec<Property> {
             "Persistence engine, such as `sip`. Default: none.",
         ),
         settable(
+            "labels",
+            "Labels",
+            "Labels, which the daemon keeps. PATCH merges them into those that the service has, and `null` as a \
+             value removes one. A PUT and a table without this field keep those; `{}` and `null` remove all. \
+             Absent from responses without any. Default: none.",
+        ),
+        settable(
             "servers",
             list_of("Server"),
             "Real servers, in the kernel's order, which schedulers use. POST creates them with the \
@@ -157,6 +164,27 @@ fn parts() -> Vec<Property> {
              list. Present only in the response to a PUT, and only if true.",
         ),
     ]
+}
+
+/// Labels of a service.
+pub(super) fn labels() -> RefOr<Schema> {
+    let value = text()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .max_length(Some(63));
+    Object::builder()
+        .schema_type(SchemaType::Type(Type::Object))
+        .description(Some(
+            "Values by keys, in the syntax of Kubernetes: names of up to 63 characters `A-Z`, `a-z`, `0-9`, `.`, \
+             `_` and `-`, the first and the last a letter or a digit. A key may have a DNS name of up to 253 \
+             characters and `/` before the name; a value may be empty. At most 64.",
+        ))
+        .additional_properties(Some(AdditionalProperties::RefOr(RefOr::T(Schema::from(
+            value.build(),
+        )))))
+        .max_properties(Some(64))
+        .examples([serde_json::json!({"team": "web"})])
+        .build()
+        .into()
 }
 
 pub(super) fn persistence() -> RefOr<Schema> {

@@ -5,7 +5,10 @@
     reason = "a test that panics fails"
 )]
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use serde_json::{Map, Value, json};
 
@@ -13,7 +16,7 @@ use super::all;
 use crate::app::{Drain, DrainMember, DrainState, MemberState, Ramp, RampState};
 use crate::model::{
     Checksum, Connection, ConnectionProtocol, ConnectionService, DrainDraft, DrainTarget, Endpoint,
-    Error, Forwarding, HoldId, Include, InterfaceState, Name, Netmask, Progress, Protocol,
+    Error, Forwarding, HoldId, Include, InterfaceState, Kept, Name, Netmask, Progress, Protocol,
     RampDraft, Rates, Server, ServerConfig, ServerDraft, ServerKey, ServerView, Service,
     ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey, ServiceView, Stats, SyncDaemon,
     SyncDaemonDraft, SyncDaemonView, SyncState, Then, Timeouts, TimeoutsDraft, Tunnel, TunnelType,
@@ -79,12 +82,13 @@ fn service(key: ServiceKey, persistent: bool) -> Value {
     config.persistence_timeout = persistent.then_some(300);
     config.persistence_engine = Some(Name::from_kernel(b"sip"));
     config.netmask = Netmask::V4(Ipv4Addr::new(255, 255, 255, 0));
+    let labels = ("team".to_owned(), "web".to_owned());
     let service = Service {
         key,
         config,
         stats: Stats::default(),
         rates: Rates::default(),
-        kept: None,
+        kept: Kept::labelled(&None, BTreeMap::from([labels]).into()),
     };
     let entry = ServiceEntry {
         service,

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use crate::{
     budget::Budget,
     model::{
-        Family, Name, Op, Rates, Server, ServerConfig, ServerKey, Service, ServiceConfig,
+        Family, Labels, Name, Op, Rates, Server, ServerConfig, ServerKey, Service, ServiceConfig,
         ServiceEntry, ServiceKey, Stats,
     },
     watch::{
@@ -130,7 +130,7 @@ impl Kernel {
     /// Executes an operation; false if the kernel rejects it.
     pub(super) fn execute(&mut self, op: &Op) -> bool {
         match op {
-            Op::CreateService(key, config) => {
+            Op::CreateService(key, config, _) => {
                 let is_new = self.find(*key).is_none();
                 if is_new {
                     let service = Service {
@@ -467,7 +467,7 @@ pub(super) fn any_op() -> impl Strategy<Value = Op> {
     let service = (0..2_u8).prop_map(service_key);
     let server = (0..3_u8).prop_map(server_key);
     (0..20_u8, service, server, 0..3_u8).prop_map(|(kind, service, server, value)| match kind {
-        0..3 => Op::CreateService(service, service_config(value)),
+        0..3 => Op::CreateService(service, service_config(value), Labels::default()),
         3..5 => Op::SetService(service, service_config(value)),
         5 => Op::DeleteService(service),
         6..11 => Op::CreateServer(service, server, server_config(value)),

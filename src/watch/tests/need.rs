@@ -8,7 +8,7 @@ use std::{
 use super::model::{Kernel, server, server_config, service_config, service_key};
 use crate::{
     budget::Budget,
-    model::{Op, Reason, ServerConfig, ServerKey},
+    model::{Labels, Op, Reason, ServerConfig, ServerKey},
     watch::{NextDump, Seen, WatchCache, WatchOptions},
 };
 
@@ -79,7 +79,11 @@ fn the_cache_is_charged_and_given_up_without_memory() {
     let cache = Arc::new(WatchCache::new(WatchOptions::default(), &budget));
     cache.retain(Instant::now());
     let mut kernel = Kernel::default();
-    kernel.execute(&Op::CreateService(service_key(1), service_config(0)));
+    kernel.execute(&Op::CreateService(
+        service_key(1),
+        service_config(0),
+        Labels::default(),
+    ));
     let servers = (0..60_000_u32).map(|n| {
         let key = ServerKey {
             address: std::net::Ipv4Addr::from(n).into(),

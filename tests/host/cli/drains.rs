@@ -315,8 +315,18 @@ fn ramps_are_made_listed_and_ended() {
     );
     assert!(ended.contains(" cancelled "), "{ended}");
     assert_eq!(weights(&daemon), [100, 7, 1]);
-    let list = read(&daemon, "ipvsadm ramps");
-    assert_eq!(list["ramps"].as_array().unwrap().len(), 2);
+    for (options, count) in [
+        ("", 2),
+        ("--owner _unmanaged", 2),
+        ("--owner k8s", 0),
+        ("--label '!team'", 2),
+        ("--label '!team' --label team", 0),
+    ] {
+        let list = read(&daemon, &format!("ipvsadm ramps {options}"));
+        assert_eq!(list["ramps"].as_array().unwrap().len(), count, "{options}");
+        let drains = read(&daemon, &format!("ipvsadm drains {options}"));
+        assert_eq!(drains["drains"], json!([]), "{options}");
+    }
 }
 
 #[test]

@@ -24,7 +24,8 @@ const EVENTS: &str = concat!(
 fn changes_are_printed_as_they_happen() {
     let server = Server::responding(response("200 OK", "text/event-stream", EVENTS));
     let run = |cmd: &str| shell(cmd, "", Some(&links()), &server.endpoint);
-    let output = run("ipvsadm watch --initial --protocol tcp --owner k8s");
+    let output =
+        run("ipvsadm watch --initial --protocol tcp --owner k8s --label team=web --label '!old'");
     assert_eq!(
         output.stdout,
         "added tcp-192.0.2.1-80\n\
@@ -43,7 +44,7 @@ fn changes_are_printed_as_they_happen() {
     assert_eq!(
         server.request_lines(),
         [
-            "GET /v1/watch?protocol=tcp&owner=k8s&initial=true HTTP/1.1",
+            "GET /v1/watch?protocol=tcp&initial=true&owner=k8s&label=team%3Dweb&label=%21old HTTP/1.1",
             "GET /v1/watch?from_revision=a-1 HTTP/1.1",
         ]
     );

@@ -6,6 +6,7 @@ mod connections;
 mod drains;
 mod dry_run;
 mod harness;
+mod labels;
 mod list_services;
 mod ops;
 mod refusals;

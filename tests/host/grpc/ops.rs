@@ -1,8 +1,10 @@
 //! Every operation of the model is available over gRPC.
 
+use std::collections::BTreeMap;
+
 use ipvsd::{
     model::{
-        Family, Name, Op, ServerConfig, ServiceConfig, SyncDaemonConfig, SyncDaemonDraft,
+        Family, Labels, Name, Op, ServerConfig, ServiceConfig, SyncDaemonConfig, SyncDaemonDraft,
         SyncState, Timeouts,
     },
     proto::v1 as pb,
@@ -13,7 +15,7 @@ use super::harness::{Daemon, server, service, some, start_daemon};
 const WEB: &str = "tcp-192.0.2.1-80";
 const ONE: &str = "192.168.10.1-80";
 
-fn ops() -> [Op; 13] {
+fn ops() -> [Op; 14] {
     let (key, one) = (WEB.parse().unwrap(), ONE.parse().unwrap());
     let mut config = ServiceConfig::new(Family::Ipv4);
     config.scheduler = Name::from_kernel(b"rr");
@@ -24,13 +26,16 @@ fn ops() -> [Op; 13] {
     let mut daemon = SyncDaemonDraft::default();
     daemon.interface = ipvsd::model::Field::Set("eth0".to_owned());
     let daemon: SyncDaemonConfig = daemon.config(SyncState::Backup).unwrap();
+    let labels = [("team".to_owned(), "web".to_owned())];
+    let labels = Labels::from(BTreeMap::from(labels));
     let timeouts = Timeouts {
         udp_seconds: 7,
         ..Timeouts::DEFAULT
     };
     [
-        Op::CreateService(key, ServiceConfig::new(Family::Ipv4)),
+        Op::CreateService(key, ServiceConfig::new(Family::Ipv4), Labels::default()),
         Op::SetService(key, config),
+        Op::SetLabels(key, labels),
         Op::CreateServer(key, one, ServerConfig::default()),
         Op::SetServer(key, one, weighed),
         Op::ZeroService(key),
@@ -54,13 +59,24 @@ fn ops() -> [Op; 13] {
 async fn perform(daemon: &mut Daemon, op: Op) -> Option<u8> {
     let client = &mut daemon.client;
     Some(match op {
-        Op::CreateService(key, _) => {
+        Op::CreateService(key, _, _) => {
             let request = pb::CreateServiceRequest {
                 service: Some(service(&key.to_string())),
                 ..pb::CreateServiceRequest::default()
             };
             client.create_service(request).await.unwrap();
             1
+        }
+        Op::SetLabels(key, labels) => {
+            let request = pb::UpdateServiceRequest {
+                service: Some(pb::Service {
+                    labels: labels.to_map(),
+                    ..service(&key.to_string())
+                }),
+                ..pb::UpdateServiceRequest::default()
+            };
+            client.update_service(request).await.unwrap();
+            return None;
         }
         Op::SetService(key, config) => {
             let request = pb::UpdateServiceRequest {

@@ -9,6 +9,7 @@ mod daemon;
 mod documents;
 mod dry_run;
 mod holds;
+mod labels;
 mod large_lists;
 mod others;
 mod owners;

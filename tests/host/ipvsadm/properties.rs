@@ -22,7 +22,7 @@ fn apply(ops: Vec<Op>) -> Vec<(ServiceKey, ServiceConfig, Vec<(ServerKey, Server
     let mut table: Vec<(_, _, Vec<_>)> = Vec::new();
     for op in ops {
         match op {
-            Op::CreateService(key, config) => table.push((key, config, Vec::new())),
+            Op::CreateService(key, config, _) => table.push((key, config, Vec::new())),
             Op::CreateServer(key, server, config) => {
                 let place = table.iter().position(|(k, ..)| *k == key).unwrap();
                 table[place].2.insert(0, (server, config));

@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 
 use ipvsd::model::{
-    Checksum, Family, Forwarding, Name, Netmask, Op, Protocol, Query, SchedulerFlags, ServerConfig,
-    ServerKey, ServiceConfig, ServiceKey, SyncDaemonConfig, SyncState, Timeouts, Tunnel,
-    TunnelType,
+    Checksum, Family, Forwarding, Labels, Name, Netmask, Op, Protocol, Query, SchedulerFlags,
+    ServerConfig, ServerKey, ServiceConfig, ServiceKey, SyncDaemonConfig, SyncState, Timeouts,
+    Tunnel, TunnelType,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -22,7 +22,11 @@ pub enum Step {
 /// A sequence of steps that starts with a few services.
 pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     let services = (service(), usual_config()).prop_map(|(key, config)| {
-        Step::Do(vec![Op::CreateService(key, fitting(config, key.family()))])
+        Step::Do(vec![Op::CreateService(
+            key,
+            fitting(config, key.family()),
+            Labels::default(),
+        )])
     });
     let step = prop_oneof![
         20 => op().prop_map(|op| Step::Do(vec![op])),
@@ -262,7 +266,7 @@ fn op() -> impl Strategy<Value = Op> {
     let named = || service().prop_flat_map(|key| (Just(key), server(key.family())));
     let served = || (named(), server_config());
     prop_oneof![
-        9 => configured().prop_map(|(key, config)| Op::CreateService(key, config)),
+        9 => configured().prop_map(|(key, config)| Op::CreateService(key, config, Labels::default())),
         6 => configured().prop_map(|(key, config)| Op::SetService(key, config)),
         2 => service().prop_map(Op::DeleteService),
         16 => served().prop_map(|((key, server), config)| Op::CreateServer(key, server, config)),

@@ -9,7 +9,7 @@ use std::{
 use ipvsd::{
     executor::{CommandList, Executor, TableQuery},
     model::{
-        Netmask, Op, SchedulerFlags, ServerConfig, ServerKey, ServiceConfig, ServiceEntry,
+        Labels, Netmask, Op, SchedulerFlags, ServerConfig, ServerKey, ServiceConfig, ServiceEntry,
         ServiceKey,
     },
 };
@@ -186,7 +186,11 @@ impl Fixture {
         let mut ops = vec![Op::Clear];
         for entry in entries {
             let key = entry.service.key;
-            ops.push(Op::CreateService(key, entry.service.config));
+            ops.push(Op::CreateService(
+                key,
+                entry.service.config,
+                Labels::default(),
+            ));
             // The kernel inserts a new server before the others.
             let servers = entry.servers.iter().rev();
             ops.extend(servers.map(|server| Op::CreateServer(key, server.key, server.config)));

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::{
-    app::{services::declared_services, tables::registry::declare},
+    app::{described::declared_services, tables::registry::declare},
     executor::TableQuery,
     model::{TableDraft, TableSettings},
 };
