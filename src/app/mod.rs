@@ -72,8 +72,8 @@ pub use rules_text::RulesText;
 pub use services::Cleared;
 pub use stats::{StatsReport, StatsRequest, TopServer, TopService};
 pub use tables::{
-    ApplyOptions, Conflict, DeclaredTable, DeleteTableOptions, Interrupted, LastApply, ListTables,
-    RestoreOnStart, TableReport, TableState, TableStatus,
+    ApplyOptions, Conflict, ConflictObject, DeclaredTable, DeleteTableOptions, Interrupted,
+    LastApply, ListTables, RestoreOnStart, TableReport, TableState, TableStatus,
 };
 pub use types::{Answer, Guard, Written};
 pub use watch::{WatchMessage, WatchRequest, WatchStream};

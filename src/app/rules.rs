@@ -7,7 +7,7 @@ use super::{
     info::ipvs_version,
     restore::{FIRST_CHUNK, Restore, RestoreStream, Work},
     rules_text::{Checked, Command, RulesText, yield_sometimes},
-    tables::{Claims, refuse_protected},
+    tables::{Protected, refuse_protected},
 };
 use crate::{
     executor::{CommandList, InfoQuery, TableQuery},
@@ -153,7 +153,7 @@ impl App {
 /// of their commands.
 async fn may_restore(
     context: &RequestContext,
-    protected: &Claims,
+    protected: &Protected,
     text: &RulesText,
     mode: RestoreMode,
 ) -> Result<(), Error> {

@@ -145,6 +145,12 @@ impl App {
         of_read.unwrap_or_else(|| self.watch.unknown_revision())
     }
 
+    /// The revision after the last event. If the state is not known, nobody can resume from it.
+    pub(super) fn last_revision(&self) -> Revision {
+        let known = self.watch.is_known().then(|| self.watch.revision());
+        self.revision(known)
+    }
+
     fn spawn_dumps(&self) {
         tokio::spawn(self.clone().dump_for_watchers());
     }

@@ -15,7 +15,7 @@ use super::{
     RequestContext, RequestSpan,
     attempt::{Attempt, common, event_of},
     holds::HoldRegistry,
-    tables::{Claims, Registry, refuse_protected},
+    tables::{Protected, Registry, refuse_protected},
 };
 use crate::{
     audit::AuditLog,
@@ -378,7 +378,7 @@ fn panicked() -> Error {
 fn authorise<W: Write>(
     context: &RequestContext,
     verb: Option<Verb>,
-    protected: Arc<Claims>,
+    protected: Arc<Protected>,
     write: W,
 ) -> Result<W, Error> {
     let RequestContext {

@@ -33,6 +33,9 @@ const MAX_WORKERS: usize = 32;
 /// Time that blocked threads may delay the exit.
 const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long the snapshot at the end waits for the kernel.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Time that the stored state may take to be written and closed.
 const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -103,6 +106,8 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
             .insert((app.audit_log().clone(), app.store().clone()))
             .clone();
         let budget = app.budget().clone();
+        let takes_snapshots = config.tables.snapshot_interval > Duration::ZERO;
+        let snapshots = takes_snapshots.then(|| app.clone());
         tokio::spawn(return_freed_memory(budget.clone()));
         let server = server
             .with_background_work(app.background_work())
@@ -127,6 +132,11 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
         };
         tokio::spawn(reloader.run(reloads));
         server.serve(router, &budget, &shutdown).await;
+        if let Some(app) = snapshots
+            && let Err(error) = app.take_snapshot(SNAPSHOT_TIMEOUT).await
+        {
+            tracing::warn!(%error, "no snapshot at the end; the last one is kept");
+        }
         Ok(())
     });
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
@@ -150,7 +160,12 @@ fn recover(app: App, config: &Config) -> impl Future<Output = ()> + use<> {
         app.resume_holds();
         let recovery = app.recover_tables(tables.interrupted, tables.restore_on_start, timeout);
         recovery.await;
-        app.reconcile_tables(timeout).await;
+        let snapshots = async {
+            if tables.snapshot_interval > Duration::ZERO {
+                app.keep_snapshots(tables.snapshot_interval, timeout).await;
+            }
+        };
+        tokio::join!(app.reconcile_tables(timeout), snapshots);
     }
 }
 

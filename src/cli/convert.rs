@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use yaml_serde::Value;
+use yaml_serde::{Mapping, Value};
 
 use super::{
     conversion::{Conversion, Place},
@@ -46,7 +46,8 @@ pub(super) fn run(args: ConvertArgs, options: &Options, out: &mut Stdout) -> Res
     if args.strict && notes.total > 0 {
         return Err(CliError::NotConverted(notes.total));
     }
-    export::write_document(args.owner.as_ref(), services, options.format, out)
+    let others = Mapping::new();
+    export::write_document(args.owner.as_ref(), others, services, options.format, out)
 }
 
 /// The format by the first line that is neither empty nor a comment; `None` if there is no such line.

@@ -2,11 +2,7 @@
 
 use std::{collections::BTreeMap, io};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, IgnoredAny},
-};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use super::{
     commands::{Commands, parse_line},
@@ -16,8 +12,8 @@ use super::{
 use crate::{
     ipvsadm::{CommandLine, Line, Lines, ParseError, Resolver},
     model::{
-        Error, Field, Forwarding, Labels, Op, ServerConfig, ServerDraft, ServiceDraft, ServiceKey,
-        SettingSpec, SettingValue, SyncDaemonConfig, SyncDaemonDraft, SyncState, Table, Timeouts,
+        Director, Error, Field, Forwarding, Labels, Op, ServerConfig, ServerDraft, ServiceDraft,
+        ServiceKey, SettingSpec, SettingValue, SyncDaemonConfig, SyncDaemonDraft, Table,
         TimeoutsDraft, Violation,
     },
 };
@@ -47,18 +43,11 @@ pub(super) struct State<'a> {
 struct Document {
     services: Option<Vec<ServiceDraft>>,
     timeouts: Option<TimeoutsDraft>,
-    sync_daemons: Option<Vec<SyncDaemon>>,
+    sync_daemons: Option<Vec<SyncDaemonDraft>>,
     settings: Option<BTreeMap<String, Field<SettingValue>>>,
     /// Of a list, for watches.
     #[serde(rename = "revision")]
     _revision: Option<IgnoredAny>,
-}
-
-/// A sync daemon of a document: its state, which is a part of the path in the API, and the others.
-#[derive(Debug)]
-struct SyncDaemon {
-    state: SyncState,
-    draft: SyncDaemonDraft,
 }
 
 /// Number of invalid fields or lines that are reported.
@@ -205,24 +194,8 @@ impl Document {
             }
             table.into_commands()
         });
-        if let Some(timeouts) = &timeouts {
-            let result = timeouts.update(Timeouts::DEFAULT);
-            keep(result.map(drop).map_err(|error| error.below("timeouts")));
-        }
-        let mut daemons: Vec<SyncDaemonConfig> = Vec::new();
-        for (index, SyncDaemon { state, draft }) in sync_daemons.iter().flatten().enumerate() {
-            let result = draft.config(*state).and_then(|config| {
-                if daemons.iter().any(|other| other.state == config.state) {
-                    return Err(Error::invalid(
-                        "state",
-                        format!("{state} is declared twice"),
-                    ));
-                }
-                daemons.push(config);
-                Ok(())
-            });
-            keep(result.map_err(|error| error.below(&format!("sync_daemons[{index}]"))));
-        }
+        let director = Director::of_drafts(timeouts.as_ref(), sync_daemons.as_deref());
+        let director = director.map_err(|error| keep(Err(error)));
         if let Some(settings) = &settings {
             let result = SettingSpec::check(settings);
             keep(result.map(drop).map_err(|error| error.below("settings")));
@@ -232,7 +205,7 @@ impl Document {
             settings: settings.map(set_values),
             timeouts,
             services: services.transpose()?,
-            sync_daemons: sync_daemons.map(|_| daemons),
+            sync_daemons: director.unwrap_or_default().sync_daemons,
         })
     }
 }
@@ -333,21 +306,6 @@ fn make_settable(draft: &mut ServerDraft) {
             .is_ok_and(|method: Forwarding| !method.is_settable())
     {
         draft.forwarding = Field::Set(Forwarding::Direct.to_string());
-    }
-}
-
-// === impl SyncDaemon ===
-
-impl<'de> Deserialize<'de> for SyncDaemon {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct State {
-            state: SyncState,
-        }
-        let value = Value::deserialize(deserializer)?;
-        let State { state } = State::deserialize(&value).map_err(D::Error::custom)?;
-        let draft = SyncDaemonDraft::deserialize(value).map_err(D::Error::custom)?;
-        Ok(Self { state, draft })
     }
 }
 

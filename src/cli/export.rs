@@ -8,13 +8,18 @@ use yaml_serde::{Mapping, Value};
 use super::{error::CliError, options::Format, output::write_json};
 use crate::{
     client::{Client, Include},
-    model::Owner,
+    model::{Director, Owner},
 };
 
 /// A page of services, their fields in their order.
 #[derive(Deserialize)]
 struct Page {
     services: Vec<Mapping>,
+}
+
+#[derive(Deserialize)]
+struct SyncDaemons {
+    sync_daemons: Vec<Mapping>,
 }
 
 /// Members that are no configuration, or that the id repeats.
@@ -31,6 +36,7 @@ const SERVICE_OTHERS: [&str; 11] = [
     "changed",
     "owner",
 ];
+const DAEMON_OTHERS: [&str; 3] = ["interface_state", "etag", "changed"];
 const SERVER_OTHERS: [&str; 11] = [
     "address",
     "port",
@@ -45,21 +51,22 @@ const SERVER_OTHERS: [&str; 11] = [
     "membership",
 ];
 
-/// Writes the services by id, their servers in the kernel's order, which schedulers use. `owner`: only
-/// the services that its table declares.
+/// Writes the services by id, their servers in the kernel's order, which schedulers use, the timeouts and the
+/// sync daemons. `owner`: only what its table declares.
 pub(super) fn write(
     client: &Client,
     owner: Option<&Owner>,
     format: Format,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let declared: Option<HashSet<String>> = match owner {
-        Some(owner) => {
-            let services = client.table(owner)?.value.spec.services;
-            Some(services.iter().map(|s| s.key.to_string()).collect())
-        }
+    let spec = match owner {
+        Some(owner) => Some(client.table(owner)?.value.spec),
         None => None,
     };
+    let declared: Option<HashSet<String>> = spec.as_ref().map(|spec| {
+        let services = spec.services.iter();
+        services.map(|service| service.key.to_string()).collect()
+    });
     let is_wanted = |service: &Mapping| {
         let id = service.get("id").and_then(Value::as_str);
         declared
@@ -72,14 +79,31 @@ pub(super) fn write(
         let page = page.into_iter().filter(is_wanted);
         services.extend(page.map(|service| configuration(Value::Mapping(service))));
     }
+    let has =
+        |declares: fn(&Director) -> bool| spec.as_ref().is_none_or(|spec| declares(&spec.director));
+    let mut others = Mapping::new();
+    if has(|director| director.timeouts.is_some()) {
+        let (mut timeouts, _) = client.get::<Mapping>("/v1/timeouts")?;
+        retain(&mut timeouts, &DAEMON_OTHERS);
+        others.insert("timeouts".into(), Value::Mapping(timeouts));
+    }
+    if has(|director| director.sync_daemons.is_some()) {
+        let (SyncDaemons { mut sync_daemons }, _) = client.get("/v1/sync-daemons")?;
+        for daemon in &mut sync_daemons {
+            retain(daemon, &DAEMON_OTHERS);
+        }
+        let daemons = sync_daemons.into_iter().map(Value::Mapping);
+        others.insert("sync_daemons".into(), Value::Sequence(daemons.collect()));
+    }
     // Whose they are to be, the file does not say.
     let owner = owner.filter(|owner| !owner.is_unmanaged());
-    write_document(owner, services, format, out)
+    write_document(owner, others, services, format, out)
 }
 
 /// Writes a table as a file for `ipvsctl apply`, as YAML unless JSON is wanted.
 pub(super) fn write_document(
     owner: Option<&Owner>,
+    others: Mapping,
     services: Vec<Value>,
     format: Format,
     out: &mut dyn Write,
@@ -88,6 +112,7 @@ pub(super) fn write_document(
     if let Some(owner) = owner {
         document.insert("owner".into(), owner.as_str().into());
     }
+    document.extend(others);
     document.insert("services".into(), Value::Sequence(services));
     let format = match format {
         Format::Table => Format::Yaml,

@@ -11,7 +11,9 @@ use super::{
 use crate::client::{Applied, ApplySummary, TableOperation};
 
 /// Members of a resource that its id has.
-const IDENTITY: [&str; 6] = ["id", "protocol", "address", "port", "fwmark", "family"];
+const IDENTITY: [&str; 7] = [
+    "id", "protocol", "address", "port", "fwmark", "family", "state",
+];
 
 /// Writes the operations and the outcome.
 pub(super) fn write(out: &mut Stdout, applied: &Applied, color: Color) -> io::Result<()> {
@@ -38,8 +40,16 @@ fn line(operation: &TableOperation) -> String {
     };
     let service = operation.service.map(|key| key.to_string());
     let server = operation.server.map(|key| key.to_string());
-    let names = [Some(resource), service, server].into_iter().flatten();
     let (before, after) = (fields(&operation.before), fields(&operation.after));
+    // Of a sync daemon.
+    let state = before
+        .iter()
+        .chain(&after)
+        .find(|(name, _)| name == "state");
+    let state = state.map(|(_, state)| state.clone());
+    let names = [Some(resource), service, server, state]
+        .into_iter()
+        .flatten();
     let changes = match (&operation.before, &operation.after) {
         (Some(_), Some(_)) => changes(&before, &after),
         (None, Some(_)) => created(&after),
@@ -146,7 +156,7 @@ fn summary(applied: &Applied) -> String {
     };
     let (outcome, plan) = (&applied.outcome, &applied.plan);
     match outcome.as_str() {
-        "unchanged" => format!("unchanged: {unchanged} services and servers{draining}"),
+        "unchanged" => format!("unchanged: {unchanged} objects{draining}"),
         "applied" => {
             let counts = format!(
                 "applied: {create} created, {update} edited, {delete} deleted, {unchanged} unchanged{draining}"

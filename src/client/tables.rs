@@ -11,8 +11,8 @@ use super::{
     write::{DeleteOptions, Precondition, WriteOptions},
 };
 use crate::model::{
-    Adopt, Deletions, HoldId, OnFailure, Owner, Reconcile, Removal, ServerKey, ServiceEntry,
-    ServiceKey,
+    Adopt, Deletions, Director, HoldId, OnFailure, Owner, Reconcile, Removal, ServerKey,
+    ServiceEntry, ServiceKey, SyncState,
 };
 
 /// What an owner declares.
@@ -23,6 +23,9 @@ pub struct TableSpec {
     /// How it is kept.
     #[serde(flatten)]
     pub settings: TableSettingsSpec,
+    /// The timeouts and sync daemons that it declares. Requires the role admin.
+    #[serde(flatten)]
+    pub director: Director,
 }
 
 /// How a declared table is kept. `None`: as declared before, at first the default.
@@ -188,10 +191,14 @@ pub struct TableStatus {
 /// A service or server of a table under repair that another program keeps changing.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct TableConflict {
-    /// The service.
-    pub service: ServiceKey,
-    /// The server; `None` for the service itself.
+    /// `service`, `server`, `timeouts` or `sync_daemon`.
+    pub resource: String,
+    /// The service; `None` for timeouts and sync daemons.
+    pub service: Option<ServiceKey>,
+    /// The server; `None` for others.
     pub server: Option<ServerKey>,
+    /// The state of the sync daemon; `None` for others.
+    pub sync_daemon: Option<SyncState>,
     /// Repairs one after the other.
     pub repairs: u32,
     /// When it may be repaired again, in RFC 3339.
@@ -222,6 +229,8 @@ struct TableJson {
     generation: u64,
     #[serde(flatten)]
     settings: TableSettingsSpec,
+    #[serde(flatten)]
+    director: Director,
     #[serde(deserialize_with = "super::json::entries")]
     services: Vec<ServiceEntry>,
     status: TableStatus,
@@ -252,6 +261,7 @@ impl From<TableJson> for DeclaredTable {
         let TableJson {
             generation,
             settings,
+            director,
             services,
             status,
         } = json;
@@ -259,6 +269,7 @@ impl From<TableJson> for DeclaredTable {
             spec: TableSpec {
                 services: services.iter().map(ServiceSpec::from).collect(),
                 settings,
+                director,
             },
             generation,
             status,

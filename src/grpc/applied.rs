@@ -6,7 +6,7 @@ use tonic::{Request, Response};
 use super::{
     api::{Api, Reply},
     convert::count,
-    metadata, server_message, service_message, status,
+    metadata, server_message, service_message, status, table_message,
 };
 use crate::{
     app::{ApplyReport, OperationReport, RequestContext, Summary},
@@ -53,6 +53,7 @@ pub(super) fn message(report: &ApplyReport) -> pb::ApplyReport {
         operations_total: count(report.operations.len()),
         summary: Some(report.summary.into()),
         etag: report.etag.map(|etag| etag.to_string()),
+        revision: report.revision.map(|it| it.to_string()).unwrap_or_default(),
     }
 }
 
@@ -76,6 +77,11 @@ fn resource(op: Option<&Op>, value: Option<Value>) -> Option<pb::Resource> {
         Op::CreateServer(_, key, config) | Op::SetServer(_, key, config) => {
             Kind::Server(of_server(server_message::of_config(key, config), fields))
         }
+        Op::SetTimeouts(timeouts) => {
+            let message = table_message::declared_timeouts(timeouts);
+            Kind::Timeouts(of_timeouts(message, fields))
+        }
+        Op::StartSyncDaemon(config) => Kind::SyncDaemon(config.into()),
         _ => return None,
     };
     Some(pb::Resource {
@@ -123,6 +129,22 @@ fn of_service(message: pb::Service, fields: &Map<String, Value>) -> pb::Service 
         persistence_engine: persistence_engine.filter(|_| has("persistence_engine")),
         labels: Some(labels).filter(|_| has("labels")).unwrap_or_default(),
         ..pb::Service::default()
+    }
+}
+
+fn of_timeouts(message: pb::Timeouts, fields: &Map<String, Value>) -> pb::Timeouts {
+    let has = |name: &str| fields.contains_key(name);
+    let pb::Timeouts {
+        tcp_seconds,
+        tcp_fin_seconds,
+        udp_seconds,
+        etag,
+    } = message;
+    pb::Timeouts {
+        tcp_seconds: tcp_seconds.filter(|_| has("tcp_seconds")),
+        tcp_fin_seconds: tcp_fin_seconds.filter(|_| has("tcp_fin_seconds")),
+        udp_seconds: udp_seconds.filter(|_| has("udp_seconds")),
+        etag,
     }
 }
 

@@ -73,15 +73,20 @@ fn operation(message: pb::BatchOperation) -> Result<OperationDraft, Error> {
     let value = value
         .and_then(|value| value.resource)
         .map(|kind| match kind {
-            Kind::Service(message) => ValueDraft {
+            Kind::Service(message) => Ok(ValueDraft {
                 service: Some(service_message::draft(message, &Mask::Present)),
                 server: None,
-            },
-            Kind::Server(message) => ValueDraft {
+            }),
+            Kind::Server(message) => Ok(ValueDraft {
                 service: None,
                 server: Some(server_message::draft(message, &Mask::Present)),
-            },
-        });
+            }),
+            Kind::Timeouts(_) | Kind::SyncDaemon(_) => {
+                let message = "must be a service or a server";
+                Err(Error::invalid("value", message))
+            }
+        })
+        .transpose()?;
     Ok(OperationDraft {
         op,
         service: non_empty(service),

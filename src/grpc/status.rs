@@ -52,6 +52,7 @@ pub fn code(reason: Reason) -> Code {
         }
         Reason::ConfirmMismatch
         | Reason::ServiceOwned
+        | Reason::ResourceOwned
         | Reason::TooManyDeletes
         | Reason::ApplyFailed
         | Reason::SchedulerUnavailable

@@ -3,7 +3,7 @@
 use super::{api::Api, convert::age};
 use crate::{
     app::{Guard, RequestContext},
-    model::{Error, Mask, SyncDaemon, SyncDaemonDraft, SyncDaemonView, SyncState, both},
+    model::{Error, Mask, SyncDaemonConfig, SyncDaemonDraft, SyncDaemonView, SyncState, both},
     proto::v1 as pb,
 };
 
@@ -81,10 +81,9 @@ fn state(text: &str) -> Result<SyncState, Error> {
 
 // === pb::SyncDaemon ===
 
-impl From<SyncDaemonView> for pb::SyncDaemon {
-    fn from(view: SyncDaemonView) -> Self {
-        let SyncDaemonView { daemon, etag } = view;
-        let SyncDaemon {
+impl From<SyncDaemonConfig> for pb::SyncDaemon {
+    fn from(config: SyncDaemonConfig) -> Self {
+        let SyncDaemonConfig {
             state,
             interface,
             sync_id,
@@ -92,18 +91,27 @@ impl From<SyncDaemonView> for pb::SyncDaemon {
             multicast_group,
             multicast_port,
             multicast_ttl,
-            interface_state,
-        } = daemon;
+        } = config;
         Self {
             state: state.to_string(),
             interface: Some(interface.to_string()),
             sync_id: Some(sync_id),
-            max_length: Some(max_length.into()),
+            max_length: max_length.map(u32::from),
             multicast_group: Some(multicast_group.to_string()),
             multicast_port: Some(multicast_port.into()),
             multicast_ttl: Some(multicast_ttl.into()),
-            interface_state: interface_state.to_string(),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<SyncDaemonView> for pb::SyncDaemon {
+    fn from(view: SyncDaemonView) -> Self {
+        let SyncDaemonView { daemon, etag } = view;
+        Self {
+            interface_state: daemon.interface_state.to_string(),
             etag: etag.to_string(),
+            ..SyncDaemonConfig::from(daemon).into()
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     app::{Conflict, DeclaredTable, LastApply, TableReport},
-    model::{ServiceView, TargetService},
+    model::{ServiceView, SyncDaemonConfig, TargetService, Timeouts},
     proto::v1 as pb,
 };
 
@@ -33,6 +33,8 @@ pub(super) fn table(report: &TableReport) -> pb::Table {
         reconcile: state.settings.reconcile.as_str().to_owned(),
         removal: state.settings.removal.as_str().to_owned(),
         drain_deadline_seconds: state.settings.drain_deadline_seconds,
+        timeouts: state.director.timeouts.map(declared_timeouts),
+        sync_daemons: state.director.sync_daemons.as_deref().map(declared_daemons),
         service_count: count(services.len()),
         server_count: count(report.table.server_count()),
         etag: etag.to_string(),
@@ -61,13 +63,34 @@ pub(super) fn service(target: &TargetService) -> pb::Service {
     }
 }
 
+/// Timeouts without their ETag.
+pub(super) fn declared_timeouts(timeouts: Timeouts) -> pb::Timeouts {
+    pb::Timeouts {
+        etag: String::new(),
+        ..timeouts.into()
+    }
+}
+
+fn declared_daemons(daemons: &[SyncDaemonConfig]) -> pb::TableSyncDaemons {
+    let daemons = daemons.iter().copied();
+    pb::TableSyncDaemons {
+        sync_daemons: daemons.map(pb::SyncDaemon::from).collect(),
+    }
+}
+
 // === pb::TableConflict ===
 
 impl From<&Conflict> for pb::TableConflict {
     fn from(conflict: &Conflict) -> Self {
+        let object = conflict.object;
         Self {
-            service: conflict.service.to_string(),
-            server: conflict.server.map(|server| server.to_string()),
+            service: object
+                .service()
+                .map(|key| key.to_string())
+                .unwrap_or_default(),
+            server: object.server().map(|server| server.to_string()),
+            resource: object.resource().to_owned(),
+            sync_daemon: object.sync_daemon().map(|state| state.to_string()),
             repairs: conflict.repairs,
             next_repair_time: Some(timestamp(conflict.next_time)),
         }

@@ -11,7 +11,7 @@ use super::{
     applied,
     convert::{self, Fields, ITEM_OVERHEAD, interrupted, non_empty, word},
     metadata::with_fields,
-    service_message, table_message,
+    service_message, sync_daemons, table_message, timeouts,
 };
 use crate::{
     app::{
@@ -20,7 +20,7 @@ use crate::{
     },
     model::{
         Adopt, Deletions, Error, Etag, EtagScope, Field, Mask, OnFailure, Owner, Reason, Reconcile,
-        Removal, ServiceDraft, ServiceKey, TableDraft,
+        Removal, ServiceDraft, ServiceKey, SyncDaemonDraft, TableDraft,
     },
     proto::v1::{self as pb, apply_table_request::Part as RequestPart, get_table_response::Part},
 };
@@ -230,6 +230,8 @@ fn parsed(options: pb::ApplyTableOptions) -> Result<(Owner, TableDraft, ApplyOpt
         reconcile,
         removal,
         drain_deadline_seconds,
+        timeouts,
+        sync_daemons,
     } = options;
     let guard = match (must_not_exist, etag.as_str()) {
         (true, "") => Guard::Absent,
@@ -253,6 +255,8 @@ fn parsed(options: pb::ApplyTableOptions) -> Result<(Owner, TableDraft, ApplyOpt
         .take(word(removal, "removal", &Removal::WORDS))
         .flatten();
     draft.drain_deadline_seconds = deadline(drain_deadline_seconds);
+    draft.timeouts = timeouts.map(|timeouts| timeouts::draft(timeouts, &Mask::Present));
+    draft.sync_daemons = sync_daemons.map(daemons);
     let options = ApplyOptions {
         on_failure: fields
             .take(word(on_failure, "on_failure", &OnFailure::WORDS))
@@ -271,6 +275,16 @@ fn parsed(options: pb::ApplyTableOptions) -> Result<(Owner, TableDraft, ApplyOpt
     // Without one, `finish` returned the error.
     let owner = owner.ok_or_else(|| Error::invalid("owner", "is required"))?;
     Ok((owner, draft, options))
+}
+
+fn daemons(listed: pb::TableSyncDaemons) -> Vec<SyncDaemonDraft> {
+    let draft = |mut daemon: pb::SyncDaemon| {
+        let state = non_empty(std::mem::take(&mut daemon.state));
+        let mut draft = sync_daemons::draft(daemon);
+        draft.state = state;
+        draft
+    };
+    listed.sync_daemons.into_iter().map(draft).collect()
 }
 
 fn plan(text: &str) -> Result<Option<Etag>, Error> {

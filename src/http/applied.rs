@@ -28,6 +28,8 @@ pub(super) struct Applied<'a> {
     summary: Summary,
     #[serde(skip_serializing_if = "Option::is_none")]
     etag: Option<Etag>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,6 +83,7 @@ impl<'a> Applied<'a> {
             operations_total: report.operations.len(),
             summary: report.summary,
             etag: report.etag,
+            revision: report.revision.map(|revision| revision.to_string()),
         }
     }
 }

@@ -103,6 +103,11 @@ const EXPLANATIONS: [(Reason, &str); Reason::ALL.len()] = [
          /v1/ramps` lists them.",
     ),
     (
+        Reason::ResourceOwned,
+        "The timeouts or the sync daemons belong to the table of another owner, or to one under `repair`. Nothing \
+         was changed. `errors` names them. Apply that table with the change, or without them.",
+    ),
+    (
         Reason::ServiceOwned,
         "The service belongs to the table of another owner, or exists without one. Nothing was changed. \
          `errors` names the services. `adopt=unmanaged` takes over services without an owner, `adopt=any` \

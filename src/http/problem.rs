@@ -65,6 +65,7 @@ pub fn status(reason: Reason) -> StatusCode {
         | Reason::ServerExists
         | Reason::SyncDaemonRunning
         | Reason::ServiceOwned
+        | Reason::ResourceOwned
         | Reason::TooManyDeletes
         | Reason::IdempotencyInProgress
         | Reason::ApplyFailed => StatusCode::CONFLICT,

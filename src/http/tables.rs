@@ -27,8 +27,8 @@ use crate::{
         TableReport, TableStatus, offload,
     },
     model::{
-        Etag, Owner, ServerConfigView, ServerKey, ServiceKey, ServiceView, TableDraft,
-        TableSettings, TargetService,
+        Director, Etag, Owner, ServerConfigView, ServerKey, ServiceKey, ServiceView, SyncState,
+        TableDraft, TableSettings, TargetService,
     },
 };
 
@@ -90,6 +90,8 @@ struct Overview<'a> {
     server_count: usize,
     #[serde(flatten)]
     settings: TableSettings,
+    #[serde(flatten)]
+    director: &'a Director,
     etag: Etag,
     status: Status<'a>,
 }
@@ -101,6 +103,8 @@ struct Table<'a> {
     generation: u64,
     #[serde(flatten)]
     settings: TableSettings,
+    #[serde(flatten)]
+    director: &'a Director,
     services: Vec<DeclaredService<'a>>,
     etag: Etag,
     status: Status<'a>,
@@ -119,9 +123,13 @@ struct Status<'a> {
 
 #[derive(Debug, Serialize)]
 struct ConflictView {
-    service: ServiceKey,
+    resource: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<ServiceKey>,
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<ServerKey>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sync_daemon: Option<SyncState>,
     repairs: u32,
     next_repair_time: String,
 }
@@ -183,6 +191,7 @@ pub(super) async fn get(
         owner: &table.owner,
         generation: table.state.generation,
         settings: table.state.settings,
+        director: &table.state.director,
         services: services.map(|service| DeclaredService(service)).collect(),
         etag: table.etag,
         status: Status::of(&report),
@@ -339,6 +348,7 @@ impl<'a> Overview<'a> {
             service_count: services.len(),
             server_count: report.table.server_count(),
             settings: state.settings,
+            director: &state.director,
             etag: *etag,
             status: Status::of(report),
         }
@@ -364,8 +374,10 @@ impl<'a> Status<'a> {
 impl From<&Conflict> for ConflictView {
     fn from(conflict: &Conflict) -> Self {
         Self {
-            service: conflict.service,
-            server: conflict.server,
+            resource: conflict.object.resource(),
+            service: conflict.object.service(),
+            server: conflict.object.server(),
+            sync_daemon: conflict.object.sync_daemon(),
             repairs: conflict.repairs,
             next_repair_time: conflict.next_time.to_string(),
         }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    Labels, Op, Server, ServerConfig, ServerKey, Service, ServiceConfig, ServiceEntry, ServiceKey,
-    TargetServer, TargetService,
+    Director, DirectorState, Labels, Op, Server, ServerConfig, ServerKey, Service, ServiceConfig,
+    ServiceEntry, ServiceKey, SyncDaemon, SyncDaemonConfig, SyncState, TargetServer, TargetService,
 };
 
 /// The operations that turn one table into another. What is equal stays untouched and keeps its
@@ -18,11 +18,11 @@ use super::{
 /// [`remove`](Self::remove).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
-    /// Sets labels, creates services and servers, then edits those that exist.
+    /// Sets labels, creates services and servers, and starts sync daemons, then edits those that exist.
     pub make: Vec<Change>,
-    /// Deletes servers, then services.
+    /// Deletes servers, then services, and stops sync daemons.
     pub remove: Vec<Change>,
-    /// Services and servers, counted by what happens to them.
+    /// Services, servers, sync daemons and the timeouts, counted by what happens to them.
     pub counts: DiffCounts,
 }
 
@@ -58,7 +58,8 @@ struct Builder {
     create: Vec<Change>,
     edit: Vec<Change>,
     delete_servers: Vec<Change>,
-    delete_services: Vec<Change>,
+    /// Deletes services and stops sync daemons.
+    delete_others: Vec<Change>,
     counts: DiffCounts,
 }
 
@@ -67,6 +68,29 @@ pub fn diff<'a>(
     current: impl IntoIterator<Item = &'a ServiceEntry>,
     target: &[TargetService],
 ) -> Diff {
+    tables(current, target).finish()
+}
+
+/// The difference between two tables with the timeouts and the sync daemons: what the kernel has, what was
+/// declared before, and what is wanted.
+pub fn diff_with_director<'a>(
+    current: impl IntoIterator<Item = &'a ServiceEntry>,
+    target: &[TargetService],
+    director: (&DirectorState, &Director, &Director),
+) -> Diff {
+    let mut builder = tables(current, target);
+    let (current, before, wanted) = director;
+    builder.timeouts(current, wanted);
+    for state in [SyncState::Master, SyncState::Backup] {
+        builder.sync_daemon(state, current, before, wanted);
+    }
+    builder.finish()
+}
+
+fn tables<'a>(
+    current: impl IntoIterator<Item = &'a ServiceEntry>,
+    target: &[TargetService],
+) -> Builder {
     let mut builder = Builder::default();
     let current: Vec<_> = current.into_iter().collect();
     let present: HashMap<_, _> = current
@@ -87,7 +111,7 @@ pub fn diff<'a>(
             builder.delete_service(entry);
         }
     }
-    builder.finish()
+    builder
 }
 
 /// The difference of one service; without `labels` and `servers`, those that it has are kept.
@@ -222,11 +246,60 @@ impl Builder {
         self.counts.deleted += 1 + servers.len();
         let labels = service.labels().clone();
         let create = Op::CreateService(service.key, service.config, labels);
-        self.delete_services.push(Change {
+        self.delete_others.push(Change {
             op: Op::DeleteService(service.key),
             undo: servers.is_empty().then_some(create),
             origin: None,
         });
+    }
+
+    /// Timeouts that are not declared any more stay.
+    fn timeouts(&mut self, current: &DirectorState, wanted: &Director) {
+        if let (Some(current), Some(wanted)) = (current.timeouts, wanted.timeouts) {
+            let edit = |old| (Op::SetTimeouts(wanted), Op::SetTimeouts(old));
+            self.object(Some(current), wanted, 0, || edit(wanted), edit);
+        }
+    }
+
+    /// The kernel cannot reconfigure a daemon that runs: it is stopped and started. A daemon that was declared
+    /// and is not any more is stopped.
+    fn sync_daemon(
+        &mut self,
+        state: SyncState,
+        current: &DirectorState,
+        before: &Director,
+        wanted: &Director,
+    ) {
+        let change = |op, undo, origin| Change {
+            op,
+            undo: Some(undo),
+            origin,
+        };
+        let start = |config: &SyncDaemonConfig| {
+            let (start, stop) = (Op::StartSyncDaemon(*config), Op::StopSyncDaemon(state));
+            change(start, stop, Some(0))
+        };
+        let stop = |running: &SyncDaemon, origin| {
+            let start = Op::StartSyncDaemon((*running).into());
+            change(Op::StopSyncDaemon(state), start, origin)
+        };
+        let may_stop = wanted.sync_daemons.is_some() || before.daemon(state).is_some();
+        match (current.daemon(state), wanted.daemon(state)) {
+            (Some(running), Some(config)) if config.runs_as(running) => self.counts.unchanged += 1,
+            (Some(running), Some(config)) => {
+                self.counts.updated += 1;
+                self.edit.extend([stop(running, Some(0)), start(config)]);
+            }
+            (None, Some(config)) => {
+                self.counts.created += 1;
+                self.create.push(start(config));
+            }
+            (Some(running), None) if may_stop => {
+                self.counts.deleted += 1;
+                self.delete_others.push(stop(running, None));
+            }
+            (_, None) => {}
+        }
     }
 
     fn finish(self) -> Diff {
@@ -235,11 +308,11 @@ impl Builder {
             create,
             edit,
             delete_servers: mut remove,
-            delete_services,
+            delete_others,
             counts,
         } = self;
         make.extend(create.into_iter().chain(edit));
-        remove.extend(delete_services);
+        remove.extend(delete_others);
         Diff {
             make,
             remove,

@@ -12,6 +12,7 @@ mod batch_draft;
 mod check;
 mod connection;
 mod diff;
+mod director;
 mod error;
 mod etag;
 mod existence;
@@ -61,7 +62,8 @@ pub use connection::{
     Connection, ConnectionFilter, ConnectionProtocol, ConnectionService, CountBy, Endpoint,
     EndpointFilter,
 };
-pub use diff::{Change, Diff, DiffCounts, diff, diff_servers, diff_service};
+pub use diff::{Change, Diff, DiffCounts, diff, diff_servers, diff_service, diff_with_director};
+pub use director::{Director, DirectorState};
 pub use error::{Cause, Errno, Error, Progress, Violation, both};
 pub use etag::{Etag, EtagScope, Fingerprint, fingerprint};
 pub use field::Field;

@@ -71,6 +71,8 @@ reasons! {
     RampNotFound = "RAMP_NOT_FOUND", "Ramp not found";
     /// The service belongs to the table of another owner, or to none.
     ServiceOwned = "SERVICE_OWNED", "Virtual service owned by another";
+    /// The timeouts or the sync daemons belong to the table of another owner.
+    ResourceOwned = "RESOURCE_OWNED", "Timeouts or sync daemons owned by another";
     /// The table would delete more than the request permits.
     TooManyDeletes = "TOO_MANY_DELETES", "Too many deletions";
     /// The operations of the table are others than those that were expected.

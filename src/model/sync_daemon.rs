@@ -6,7 +6,10 @@ use std::{
     str::FromStr,
 };
 
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 
 use super::{
     Error, Etag, EtagScope, Field, Name, Violation,
@@ -89,14 +92,16 @@ pub struct SyncDaemonDraft {
     /// Time to live in hops. Default 1.
     #[serde(default, deserialize_with = "integer::field")]
     pub multicast_ttl: Field<i64>,
-    state: Option<IgnoredAny>,
+    /// Role. Required in a list; elsewhere the path or the message has it, and this is ignored.
+    #[serde(default, deserialize_with = "state")]
+    pub state: Option<String>,
     interface_state: Option<IgnoredAny>,
     etag: Option<IgnoredAny>,
     changed: Option<IgnoredAny>,
 }
 
 /// The configuration of a sync daemon: a validated [`SyncDaemonDraft`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SyncDaemonConfig {
     /// Role.
     pub state: SyncState,
@@ -105,6 +110,7 @@ pub struct SyncDaemonConfig {
     /// Sync id, 0 to 255.
     pub sync_id: u32,
     /// Longest message in bytes; `None` for the kernel's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_length: Option<u16>,
     /// Multicast group.
     pub multicast_group: IpAddr,
@@ -112,6 +118,53 @@ pub struct SyncDaemonConfig {
     pub multicast_port: u16,
     /// Time to live of the messages, in hops.
     pub multicast_ttl: u8,
+}
+
+/// Deserializes a text; anything else counts as absent, because most requests ignore it.
+fn state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    struct Anything;
+
+    impl<'de> Visitor<'de> for Anything {
+        type Value = Option<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("master or backup")
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(Some(text.to_owned()))
+        }
+
+        fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+            IgnoredAny.visit_seq(seq).map(|_| None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            IgnoredAny.visit_map(map).map(|_| None)
+        }
+    }
+
+    deserializer.deserialize_any(Anything)
 }
 
 /// `IFNAMSIZ` without the NUL.
@@ -219,6 +272,11 @@ impl SyncDaemonConfig {
             ..*self
         };
         effective == (*running).into()
+    }
+
+    /// Whether `running` has this configuration, and its interface is the one that has the name now.
+    pub fn runs_as(&self, running: &SyncDaemon) -> bool {
+        self.matches(running) && running.interface_state != InterfaceState::Replaced
     }
 }
 

@@ -5,8 +5,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    DrainRequest, Error, Field, Reconcile, Removal, ServiceDraft, TableSettings, check::in_range,
-    integer, object, word::words,
+    Director, DrainRequest, Error, Field, Reconcile, Removal, ServiceDraft, SyncDaemonDraft,
+    TableSettings, TimeoutsDraft, check::in_range, integer, object, word::words,
 };
 
 /// The part of the kernel's table that an owner declares.
@@ -28,6 +28,13 @@ pub struct TableDraft {
     /// no limit. If absent, that of the declared table stays; default no limit.
     #[serde(default, deserialize_with = "integer::field")]
     pub drain_deadline_seconds: Field<i64>,
+    /// Timeouts of idle connections. If absent, the table does not declare them. One table may.
+    #[serde(default, deserialize_with = "object::option")]
+    pub timeouts: Option<TimeoutsDraft>,
+    /// The sync daemons that run, each with its `state`; `[]`: none may. If absent, the table does not declare
+    /// them. One table may.
+    #[serde(default, deserialize_with = "object::list")]
+    pub sync_daemons: Option<Vec<SyncDaemonDraft>>,
     owner: Option<IgnoredAny>,
     generation: Option<IgnoredAny>,
     etag: Option<IgnoredAny>,
@@ -93,6 +100,11 @@ impl TableDraft {
             removal: self.removal.unwrap_or(base.removal),
             drain_deadline_seconds,
         })
+    }
+
+    /// The timeouts and the sync daemons that it declares.
+    pub fn director(&self) -> Result<Director, Error> {
+        Director::of_drafts(self.timeouts.as_ref(), self.sync_daemons.as_deref())
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Op, ServerConfigView, ServiceView, SettingSpec, SyncDaemonConfig};
+use super::{Op, ServerConfigView, ServiceView, SettingSpec};
 
 /// What an operation writes, under one member that names the resource: `{"server": {…}}`. `None` if it
 /// deletes, stops or zeroes.
@@ -20,7 +20,7 @@ pub fn written(op: &Op) -> Option<Value> {
             json!({"server": configuration(&ServerConfigView::new(*key, config))})
         }
         Op::SetTimeouts(timeouts) => json!({ "timeouts": timeouts }),
-        Op::StartSyncDaemon(config) => json!({"sync_daemon": sync_daemon(config)}),
+        Op::StartSyncDaemon(config) => json!({ "sync_daemon": config }),
         Op::SetSetting { name, text } => {
             let spec = SettingSpec::find(name);
             let value = spec.map_or_else(|| json!(text), |spec| json!(spec.parse(text)));
@@ -60,30 +60,6 @@ fn configuration(view: &impl Serialize) -> Value {
     let mut value = serde_json::to_value(view).unwrap_or_default();
     if let Some(object) = value.as_object_mut() {
         object.remove("etag");
-    }
-    value
-}
-
-fn sync_daemon(config: &SyncDaemonConfig) -> Value {
-    let SyncDaemonConfig {
-        state,
-        interface,
-        sync_id,
-        max_length,
-        multicast_group,
-        multicast_port,
-        multicast_ttl,
-    } = config;
-    let mut value = json!({
-        "state": state,
-        "interface": interface,
-        "sync_id": sync_id,
-        "multicast_group": multicast_group,
-        "multicast_port": multicast_port,
-        "multicast_ttl": multicast_ttl,
-    });
-    if let (Some(object), Some(max_length)) = (value.as_object_mut(), max_length) {
-        object.insert("max_length".to_owned(), json!(max_length));
     }
     value
 }

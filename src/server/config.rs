@@ -99,8 +99,10 @@ pub enum LogFormat {
 pub struct TablesConfig {
     /// Applies that the end of the daemon has interrupted. Default: they are completed.
     pub interrupted: Interrupted,
-    /// Whether declared tables are applied. Default: never.
+    /// Whether declared tables, and the snapshot, are applied. Default: never.
     pub restore_on_start: RestoreOnStart,
+    /// Time between two snapshots of what no table declares; zero: none are taken. Default: zero.
+    pub snapshot_interval: Duration,
 }
 
 /// Idempotency keys.

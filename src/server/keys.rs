@@ -303,6 +303,7 @@ pub(super) const KEYS: &[Key] = &[
     boolean!(store.required),
     choice!(tables.interrupted, INTERRUPTED),
     choice!(tables.restore_on_start, RESTORE_ON_START),
+    duration!(tables.snapshot_interval, Duration::ZERO, DAY),
     integer!(idempotency.max_keys, 1..=10_000_000),
     Key {
         name: "audit.file",

@@ -145,6 +145,73 @@ fn a_table_is_applied_compared_and_undone() {
 }
 
 #[test]
+fn timeouts_and_sync_daemons_are_declared_and_repaired() {
+    let namespace = Namespace::new();
+    namespace.ip("link add d0 type dummy");
+    namespace.ip("addr add 10.5.0.1/24 dev d0");
+    namespace.ip("link set d0 up");
+    namespace.run(|| {
+        let api = Api::of(Daemon::start(&[]));
+        let daemon = |id: u32| json!({"state": "master", "interface": "d0", "sync_id": id});
+        let table = |id: u32| {
+            json!({"services": [], "timeouts": {"tcp_seconds": 1234}, "sync_daemons": [daemon(id)],
+                   "reconcile": "repair"})
+        };
+        let (status, applied) = put(&api, "", &table(7));
+        assert_eq!(
+            (status, &applied["outcome"]),
+            (200, &json!("applied")),
+            "{applied}"
+        );
+        let timeouts = "Timeout (tcp tcpfin udp): 1234 120 300\n";
+        let daemons = |id: u32| format!("master sync daemon (mcast=d0, syncid={id}, ");
+        assert_eq!(lists("-L --timeout"), timeouts);
+        assert!(lists("-L --daemon").starts_with(&daemons(7)));
+        assert_eq!(put(&api, "", &table(7)).1["outcome"], "unchanged");
+        // What GET answers can be sent back.
+        let (_, read) = api.fetch("/v1/tables/k8s");
+        assert_eq!(put(&api, "", &read).1["outcome"], "unchanged", "{read}");
+        assert_eq!(put(&api, "", &table(8)).1["outcome"], "applied");
+        assert!(lists("-L --daemon").starts_with(&daemons(8)));
+
+        // An interface that the kernel does not have: the daemon that ran runs again.
+        let mut wrong = table(9);
+        wrong["sync_daemons"][0]["interface"] = json!("nosuch");
+        wrong["timeouts"]["tcp_seconds"] = json!(99);
+        let (_, problem) = put(&api, "", &wrong);
+        assert_eq!(problem["outcome"], "rolled_back", "{problem}");
+        assert_eq!(lists("-L --timeout"), timeouts);
+        assert!(lists("-L --daemon").starts_with(&daemons(8)));
+
+        lists("--set 50 0 0");
+        lists("--stop-daemon master");
+        until("the repair", || {
+            let now = (lists("-L --timeout"), lists("-L --daemon"));
+            match now.0 == timeouts && now.1.starts_with(&daemons(8)) {
+                true => Ok(()),
+                false => Err(format!("{now:?}")),
+            }
+        });
+        let headers = [("content-type", "application/json")];
+        let body = json!({"tcp_seconds": 60});
+        let (status, problem) = api.send("PATCH", "/v1/timeouts", &headers, Some(&body));
+        assert_eq!(
+            (status, &problem["reason"]),
+            (409, &json!("RESOURCE_OWNED"))
+        );
+        let nothing = json!({"services": [], "reconcile": "off"});
+        assert_eq!(put(&api, "", &nothing).1["outcome"], "applied");
+        assert_eq!(
+            (
+                lists("-L --timeout").as_str(),
+                lists("-L --daemon").as_str()
+            ),
+            (timeouts, "")
+        );
+    });
+}
+
+#[test]
 fn a_table_under_repair_is_repaired_whatever_another_program_does() {
     Namespace::new().run(|| {
         rules("-A -t 192.0.2.99:80 -s rr\n-a -t 192.0.2.99:80 -r 10.0.0.9:80 -m -w 1\n");

@@ -1,5 +1,6 @@
 //! The execution of planned operations, with the outcome of each: what declared tables and batches share.
 
+mod current;
 mod execution;
 mod report;
 mod rollback;
@@ -8,6 +9,7 @@ mod step;
 
 pub use report::{ApplyOutcome, ApplyReport, Lost, OperationReport, OperationResult, Summary};
 
+pub(in crate::app) use current::Current;
 pub(in crate::app) use execution::Execution;
 pub(in crate::app) use rollback::known;
 pub(in crate::app) use run::Order;

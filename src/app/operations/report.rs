@@ -8,6 +8,7 @@ use crate::{
     app::RequestContext,
     executor::CommandResult,
     model::{DiffCounts, Error, Etag, HoldId, Op, Owner, Reason, changed},
+    watch::Revision,
 };
 
 /// The outcome of an apply of a table, or of a batch, with that of each operation.
@@ -29,6 +30,9 @@ pub struct ApplyReport {
     pub summary: Summary,
     /// The ETag of the declared table; `None` if there is none.
     pub etag: Option<Etag>,
+    /// The revision after its last event, from which a watch misses nothing; `None` of a batch, a dry run, and one
+    /// that has not ended.
+    pub revision: Option<Revision>,
     /// Why it failed: `APPLY_FAILED` or `DEADLINE_EXCEEDED`.
     pub failure: Option<Error>,
 }
@@ -145,6 +149,7 @@ impl ApplyReport {
             operations: steps.iter().map(OperationReport::planned).collect(),
             summary,
             etag: None,
+            revision: None,
             failure: None,
         }
     }

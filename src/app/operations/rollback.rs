@@ -3,24 +3,34 @@
 use std::collections::HashSet;
 
 use super::{
+    current::Current,
     execution::Execution,
     report::{Lost, OperationReport, OperationResult},
     step::PlannedStep,
 };
 use crate::{
     executor::{CommandResult, Table},
-    model::{Op, ServiceEntry, ServiceKey, Table as Configurations},
+    model::{DirectorState, Op, ServiceEntry, ServiceKey, Table as Configurations},
 };
 
-/// Undoes what was done. `table` is what the kernel has now. Returns whether everything was restored.
+/// What the kernel has while operations are undone.
+struct Known {
+    table: Configurations,
+    director: DirectorState,
+}
+
+/// Undoes what was done. `current` is what the kernel has now. Returns whether everything was restored.
 pub(super) async fn roll_back(
     execution: &mut Execution,
     steps: &[PlannedStep],
     operations: &mut [OperationReport],
-    table: &Table,
+    current: Current,
 ) -> bool {
     let keys: HashSet<_> = steps.iter().filter_map(|step| step.op.service()).collect();
-    let mut known = known(table, &keys);
+    let mut known = Known {
+        table: known(&current.table, &keys),
+        director: current.director,
+    };
     let mut complete = true;
     // Numbers of operations, for each step that is undone.
     let mut undone: Vec<(usize, usize)> = Vec::new();
@@ -33,8 +43,8 @@ pub(super) async fn roll_back(
             operation.result = OperationResult::Skipped { executed: false };
             continue;
         }
-        if shows(&known, &step.op) {
-            step.undo.iter().for_each(|op| apply(&mut known, op));
+        if known.shows(&step.op) {
+            step.undo.iter().for_each(|op| known.apply(op));
             undone.push((index, step.undo.len()));
             ops.extend(step.undo.iter().cloned());
         } else if !operation.maybe_executed {
@@ -100,22 +110,46 @@ fn apply(known: &mut Configurations, op: &Op) {
     drop(known.apply(op, 0));
 }
 
-/// Whether this is what the operation has written, so that it may be undone. A service that was created
-/// may be deleted only without servers: others than those of the apply are not its own.
-fn shows(known: &Configurations, op: &Op) -> bool {
-    match op {
-        Op::CreateService(key, config, _) => {
-            known.service(*key) == Some(*config) && !known.has_servers(*key)
+// === impl Known ===
+
+impl Known {
+    /// Applies an operation that undoes another. At most one stops the daemon of a role, after which one may
+    /// start it, and at most one sets the timeouts.
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::StopSyncDaemon(state) => {
+                if let Some(daemons) = &mut self.director.sync_daemons {
+                    daemons.retain(|daemon| daemon.state != *state);
+                }
+            }
+            op => apply(&mut self.table, op),
         }
-        Op::SetService(key, config) => known.service(*key) == Some(*config),
-        Op::SetLabels(key, labels) => known.labels(*key) == *labels,
-        Op::DeleteService(key) => known.service(*key).is_none(),
-        Op::CreateServer(key, server, config) | Op::SetServer(key, server, config) => {
-            known.server(*key, *server) == Some(*config)
+    }
+
+    /// Whether this is what the operation has written, so that it may be undone. A service that was created
+    /// may be deleted only without servers: others than those of the apply are not its own.
+    fn shows(&self, op: &Op) -> bool {
+        let Self { table, director } = self;
+        match op {
+            Op::CreateService(key, config, _) => {
+                table.service(*key) == Some(*config) && !table.has_servers(*key)
+            }
+            Op::SetService(key, config) => table.service(*key) == Some(*config),
+            Op::SetLabels(key, labels) => table.labels(*key) == *labels,
+            Op::DeleteService(key) => table.service(*key).is_none(),
+            Op::CreateServer(key, server, config) | Op::SetServer(key, server, config) => {
+                table.server(*key, *server) == Some(*config)
+            }
+            Op::DeleteServer(key, server) => {
+                table.service(*key).is_some() && table.server(*key, *server).is_none()
+            }
+            Op::SetTimeouts(timeouts) => director.timeouts == Some(*timeouts),
+            Op::StartSyncDaemon(config) => {
+                let running = director.daemon(config.state);
+                running.is_some_and(|running| config.matches(running))
+            }
+            Op::StopSyncDaemon(state) => director.daemon(*state).is_none(),
+            _ => false,
         }
-        Op::DeleteServer(key, server) => {
-            known.service(*key).is_some() && known.server(*key, *server).is_none()
-        }
-        _ => false,
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use tokio::time::timeout_at;
 
 use super::{
+    current::is_of_director,
     execution::Execution,
     report::{ApplyOutcome, ApplyReport},
     rollback::roll_back,
@@ -14,7 +15,6 @@ use super::{
 use crate::{
     app::{App, RequestContext, attempt::event},
     audit::{Changes, Event, Outcome},
-    executor::TableQuery,
     identity::Verb,
     model::{Error, OnFailure, Reason},
 };
@@ -72,10 +72,11 @@ impl Execution {
             return ApplyOutcome::Partial;
         }
         self.context.deadline = Instant::now() + self.timeout;
-        let table = self.app.run_query(&self.context, TableQuery).await;
+        let has_director = steps.iter().any(|step| is_of_director(&step.op));
+        let current = self.app.current(&self.context, has_director).await;
         let operations = &mut report.operations;
-        let complete = match table {
-            Ok(table) => roll_back(self, steps, operations, &table.value).await,
+        let complete = match current {
+            Ok(current) => roll_back(self, steps, operations, current).await,
             Err(error) => {
                 tracing::warn!(%error, "an apply cannot be undone: the table cannot be read");
                 false

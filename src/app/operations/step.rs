@@ -37,7 +37,10 @@ impl PlannedStep {
     /// The step of a change of a service, as it is before, or of its servers.
     pub fn new(change: Change, entry: Option<&ServiceEntry>) -> Self {
         let Change { op, undo, .. } = change;
-        let is_new = matches!(op, Op::CreateService(..) | Op::CreateServer(..));
+        let is_new = matches!(
+            op,
+            Op::CreateService(..) | Op::CreateServer(..) | Op::StartSyncDaemon(_)
+        );
         let (before, undo) = match (&op, entry) {
             (Op::DeleteService(key), Some(entry)) => {
                 let create =

@@ -12,7 +12,7 @@ use crate::{
         App, ApplyReport, Guard, RequestContext, described::declared_services,
         services::confirm_mismatch,
     },
-    executor::{TableQuery, offload},
+    executor::offload,
     model::{Adopt, Deletions, Error, Owner, TableDraft},
 };
 
@@ -40,20 +40,36 @@ impl App {
         let timeout = context.deadline.saturating_duration_since(Instant::now());
         let lock = self.lock_table(context).await?;
         self.tables.check(&owner)?;
-        let table = self.run_query(context, TableQuery).await?.value;
+        let director = draft.director()?;
+        let has_director = !director.is_empty() || self.tables.has_director();
+        self.keep_watch_cache();
+        let current = self.current(context, has_director).await?;
         let apply = offload(|| {
-            let services = declared_services(services, &table)?;
+            let services = declared_services(services, &current.table)?;
             let old = self.tables.table(&owner);
             let (before, claims) = (services_of(old.as_deref()), self.tables.claims());
-            let touched =
-                touched_services(&owner, &services, before, &claims, options.adopt, &table);
+            let touched = touched_services(
+                &owner,
+                &services,
+                before,
+                &claims,
+                options.adopt,
+                &current.table,
+            );
             self.may_apply(context, &owner, options.adopt, touched.into_iter())?;
+            self.may_declare(
+                context,
+                [
+                    old.as_deref().map(|old| &old.state.director),
+                    Some(&director),
+                ],
+            )?;
             let settings = old.as_ref().map(|table| table.state.settings);
             let settings = draft.settings(settings.unwrap_or_default())?;
             let by_key = services
                 .iter()
                 .map(|service| (service.key, Arc::new(service.clone())));
-            let new = declare(&owner, old.as_deref(), by_key.collect(), settings);
+            let new = declare(&owner, old.as_deref(), by_key.collect(), settings, director);
             self.prepare(
                 context,
                 timeout,
@@ -62,10 +78,10 @@ impl App {
                 old,
                 Some(Arc::new(new)),
                 &services.iter().collect::<Vec<_>>(),
-                &table,
+                &current,
             )
         })?;
-        drop(table);
+        drop(current);
         self.start(context, apply, lock).await
     }
 
@@ -95,6 +111,7 @@ impl App {
         };
         let touched = old.services.keys().map(|key| (*key, false));
         self.may_apply(context, &owner, Adopt::None, touched)?;
+        self.may_declare(context, [Some(&old.state.director)])?;
         let count = old.services.len() as u64;
         match (confirm, &guard) {
             (Some(confirm), _) if confirm != count => {
@@ -114,11 +131,11 @@ impl App {
             guard,
             ..ApplyOptions::default()
         };
-        let table = self.run_query(context, TableQuery).await?.value;
+        let current = self.current(context, self.tables.has_director()).await?;
         let old = Some(old);
-        let prepare = || self.prepare(context, timeout, owner, options, old, None, &[], &table);
+        let prepare = || self.prepare(context, timeout, owner, options, old, None, &[], &current);
         let apply = offload(prepare)?;
-        drop(table);
+        drop(current);
         self.start(context, apply, lock).await.map(Some)
     }
 }

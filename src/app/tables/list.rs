@@ -11,6 +11,7 @@ use super::{
 use crate::{
     app::{
         App, ApplyOutcome, ApplyReport, KeyPage, Keyed, RequestContext,
+        operations::Current,
         paging::{Token, binding},
     },
     budget::Charge,
@@ -107,7 +108,7 @@ impl App {
         if page.is_empty() {
             return Ok(KeyPage::new(Vec::new(), more, binding, charge));
         }
-        let current = self.run_query(context, TableQuery).await?.value;
+        let current = self.current(context, self.tables.has_director()).await?;
         let report = |table| self.report_of(context, table, &current);
         let reports = offload(|| page.into_iter().map(report).collect());
         Ok(KeyPage::new(reports, more, binding, charge))
@@ -126,7 +127,7 @@ impl App {
             return offload(|| self.unmanaged(context, &current));
         }
         let table = self.visible_table(context, owner)?;
-        let current = self.run_query(context, TableQuery).await?.value;
+        let current = self.current(context, self.tables.has_director()).await?;
         Ok(offload(|| self.report_of(context, table, &current)))
     }
 
@@ -164,7 +165,7 @@ impl App {
         owner: Owner,
     ) -> Result<ApplyReport, Error> {
         let table = self.visible_table(context, &owner)?;
-        let current = self.run_query(context, TableQuery).await?.value;
+        let current = self.current(context, self.tables.has_director()).await?;
         offload(|| self.drift_of(context, &table, &current))
     }
 
@@ -185,7 +186,7 @@ impl App {
         &self,
         context: &RequestContext,
         table: Arc<DeclaredTable>,
-        current: &Table,
+        current: &Current,
     ) -> TableReport {
         let status = match self.tables.is_applying(&table.owner) {
             true => TableStatus::Applying,
@@ -212,7 +213,7 @@ impl App {
 }
 
 /// A service as a table would declare it that has it: its servers are in the kernel's order.
-fn declared(entry: &ServiceEntry) -> TargetService {
+pub(super) fn declared(entry: &ServiceEntry) -> TargetService {
     let servers = entry.servers.iter().map(|server| TargetServer {
         key: server.key,
         config: server.config,

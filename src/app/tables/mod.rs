@@ -1,6 +1,7 @@
 //! Declared tables: an owner declares which services it has, and the kernel's table is made so.
 
 mod apply;
+mod director;
 mod list;
 mod options;
 mod pending;
@@ -11,6 +12,7 @@ mod recovery;
 mod registry;
 mod repairs;
 mod run;
+mod snapshot;
 mod touched;
 mod update;
 
@@ -18,7 +20,7 @@ pub use list::{ListTables, TableReport, TableStatus};
 pub use options::{ApplyOptions, DeleteTableOptions};
 pub use recovery::{Interrupted, RestoreOnStart};
 pub use registry::{DeclaredTable, LastApply, TableState};
-pub use repairs::Conflict;
+pub use repairs::{Conflict, Object as ConflictObject};
 
-pub(in crate::app) use protection::refuse_protected;
-pub(in crate::app) use registry::{Claims, Registry};
+pub(in crate::app) use protection::{Protected, refuse_protected};
+pub(in crate::app) use registry::Registry;

@@ -1,10 +1,12 @@
 //! An apply that has begun, as it is stored until it has ended.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Labels, Removal, ServerConfig, ServerKey, ServiceConfig, ServiceKey, TableSettings,
-    TargetService,
+    Director, Labels, Removal, ServerConfig, ServerKey, ServiceConfig, ServiceKey,
+    SyncDaemonConfig, SyncState, TableSettings, TargetService, Timeouts,
 };
 
 /// An apply that has begun to change the kernel's table. It is stored before the first operation and
@@ -23,8 +25,11 @@ pub(in crate::app) struct Pending {
     /// See [`ApplyOptions::removal`](super::ApplyOptions::removal).
     #[serde(default)]
     pub removal: Option<Removal>,
-    /// What the operations change.
+    /// What the operations change of services.
     pub touched: Vec<Touched>,
+    /// What they change of the timeouts and sync daemons.
+    #[serde(default)]
+    pub director: TouchedDirector,
 }
 
 /// What an apply declares beside what was declared before.
@@ -33,6 +38,9 @@ pub(in crate::app) struct Declaration {
     /// How it is kept.
     #[serde(flatten)]
     pub settings: TableSettings,
+    /// The timeouts and sync daemons.
+    #[serde(flatten)]
+    pub director: Director,
     /// Services that are new or differ.
     pub set: Vec<TargetService>,
     /// Services that the table has no more.
@@ -51,6 +59,16 @@ pub(in crate::app) struct Touched {
     pub labels: Option<Replaced<Labels>>,
     /// Servers that the apply changes, or deletes with the service.
     pub servers: Vec<(ServerKey, Replaced<ServerConfig>)>,
+}
+
+/// What an apply changes of the timeouts and sync daemons.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::app) struct TouchedDirector {
+    /// The timeouts.
+    pub timeouts: Option<Replaced<Timeouts>>,
+    /// Sync daemons.
+    pub sync_daemons: BTreeMap<SyncState, Replaced<SyncDaemonConfig>>,
 }
 
 /// The configuration of an object that an apply changes; `None` if it does not exist.

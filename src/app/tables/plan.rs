@@ -2,14 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::registry::{Claims, Services};
+use super::{protection::Claims, registry::Services};
 use crate::{
-    app::{Summary, described::in_kernel_order, holds::Removing, operations::PlannedStep},
+    app::{
+        Summary,
+        described::in_kernel_order,
+        holds::Removing,
+        operations::{Current, PlannedStep},
+    },
     executor::Table,
     identity::Principal,
     model::{
-        Adopt, Change, Deletions, Diff, Error, Op, Owner, Reason, Removal, Server, ServerKey,
-        ServiceEntry, ServiceKey, TargetService, diff,
+        Adopt, Change, Deletions, Diff, Director, DirectorState, Error, Op, Owner, Reason, Removal,
+        Server, ServerKey, ServiceEntry, ServiceKey, TargetService, diff_with_director,
     },
 };
 
@@ -29,6 +34,8 @@ pub(super) struct Wanted<'a> {
     pub removal: Removal,
     /// The servers that drain already.
     pub removing: &'a Removing,
+    /// The timeouts and sync daemons that it has declared before, and those that it declares.
+    pub director: (&'a Director, &'a Director),
 }
 
 /// The operations of an apply.
@@ -58,10 +65,11 @@ const MAX_LISTED: usize = 100;
 
 impl Wanted<'_> {
     /// Plans. Fails if a service belongs to another.
-    pub fn plan(&self, table: &Table, principal: &Principal) -> Result<ApplyPlan, Error> {
+    pub fn plan(&self, kernel: &Current, principal: &Principal) -> Result<ApplyPlan, Error> {
         let keys: HashSet<_> = self.services.iter().map(|service| service.key).collect();
         let touched = |key: &ServiceKey| keys.contains(key) || self.before.contains_key(key);
-        let current: Vec<_> = table
+        let current: Vec<_> = kernel
+            .table
             .iter()
             .filter(|entry| touched(&entry.service.key))
             .collect();
@@ -78,18 +86,24 @@ impl Wanted<'_> {
         if self.keep_weights {
             keep_weights(&current, &mut target);
         }
-        let mut plan = self.planned(&current, &target);
+        let mut plan = self.planned(&current, &kernel.director, &target);
         // Those of services that the table does not declare any more are no part of the difference.
         plan.summary.draining += self.leaving().filter(|key| !touched(key)).count();
         Ok(plan)
     }
 
-    fn planned(&self, current: &[&ServiceEntry], target: &[TargetService]) -> ApplyPlan {
+    fn planned(
+        &self,
+        current: &[&ServiceEntry],
+        director: &DirectorState,
+        target: &[TargetService],
+    ) -> ApplyPlan {
+        let (before, wanted) = self.director;
         let Diff {
             make,
             remove,
             counts,
-        } = diff(current.iter().copied(), target);
+        } = diff_with_director(current.iter().copied(), target, (director, before, wanted));
         let entries: HashMap<_, _> = current
             .iter()
             .map(|entry| (entry.service.key, *entry))

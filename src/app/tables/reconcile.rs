@@ -12,12 +12,12 @@ use tokio::time::sleep;
 use super::{
     options::ApplyOptions,
     registry::DeclaredTable,
-    repairs::{Conflict, Repairs, object},
+    repairs::{Conflict, Object, Repairs},
     run::Apply,
 };
 use crate::{
-    app::{App, ApplyReport, RequestContext, RequestId},
-    executor::{Table, TableQuery, offload},
+    app::{App, ApplyReport, RequestContext, RequestId, operations::Current},
+    executor::offload,
     model::{Error, OnFailure, Op, Owner, Reconcile},
 };
 
@@ -85,7 +85,7 @@ impl App {
         said: &mut Said,
     ) -> Result<(), Error> {
         let context = RequestContext::new(RequestId::new("reconcile"), timeout);
-        let current = self.run_query(&context, TableQuery).await?.value;
+        let current = self.current(&context, self.tables.has_director()).await?;
         said.drift.retain(|owner, _| {
             let reports =
                 |table: &&Arc<DeclaredTable>| table.state.settings.reconcile == Reconcile::Report;
@@ -124,7 +124,7 @@ impl App {
         let drifted: HashSet<_> = drift
             .operations
             .iter()
-            .filter_map(|it| object(&it.op))
+            .filter_map(|it| Object::of(&it.op))
             .collect();
         let is_due = self.with_repairs(owner, |repairs| {
             repairs.forget(&drifted, now);
@@ -143,17 +143,16 @@ impl App {
         let Some(table) = table.filter(repairs) else {
             return Ok(());
         };
-        let current = self.run_query(&context, TableQuery).await?.value;
+        let current = self.current(&context, self.tables.has_director()).await?;
         let apply = offload(|| self.due_repair(&context, &table, &current, timeout))?;
         drop(current);
-        let objects: Vec<_> = apply.operations().filter_map(object).collect();
+        let objects: Vec<_> = apply.operations().filter_map(Object::of).collect();
         if objects.is_empty() {
             return Ok(());
         }
         let conflicts = self.with_repairs(owner, |repairs| repairs.note(objects, now));
-        for (service, server) in conflicts {
-            let server = server.map(tracing::field::display);
-            tracing::warn!(%owner, %service, server,
+        for object in conflicts {
+            tracing::warn!(%owner, %object,
                 "another program keeps changing what the table declares; it is repaired more and more rarely");
         }
         let report = self.run_to_end(lock, apply.run()).await?;
@@ -168,7 +167,7 @@ impl App {
         &self,
         context: &RequestContext,
         table: &Arc<DeclaredTable>,
-        current: &Table,
+        current: &Current,
         timeout: Duration,
     ) -> Result<Apply, Error> {
         let options = ApplyOptions {
@@ -191,7 +190,7 @@ impl App {
         let mut count = 0;
         self.with_repairs(&table.owner, |repairs| {
             apply.retain(|op| {
-                let is_due = object(op).is_none_or(|object| repairs.is_due(object, now));
+                let is_due = Object::of(op).is_none_or(|object| repairs.is_due(object, now));
                 // The servers of a service that is not created now cannot be either.
                 let has_service = !op.service().is_some_and(|key| left_out.contains(&key));
                 let is_kept = is_due && has_service && count < MAX_OPERATIONS;

@@ -1,6 +1,10 @@
 //! At the start of the daemon: applies that were interrupted, and tables that the kernel does not have.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     options::ApplyOptions,
@@ -9,10 +13,11 @@ use super::{
     touched::undo_steps,
 };
 use crate::{
-    app::{App, RequestContext, RequestId, operations::Execution},
-    executor::{
-        CommandResult, Nothing, Plan, ServicesQuery, Step, Table, TableQuery, Transaction, offload,
+    app::{
+        App, RequestContext, RequestId,
+        operations::{Current, Execution},
     },
+    executor::{CommandResult, Nothing, Plan, ServicesQuery, Step, Table, Transaction, offload},
     identity::Verb,
     model::{Adopt, Error, Labels, OnFailure, Op, Owner},
 };
@@ -60,6 +65,7 @@ impl App {
             }
         };
         if pending.is_empty() && restore == RestoreOnStart::Never && !self.has_labels() {
+            self.tables.permit_snapshots(BTreeSet::new());
             return;
         }
         while let Err(error) = self.ready().await {
@@ -77,16 +83,31 @@ impl App {
                      or apply");
             }
         }
-        for table in self.tables.all().into_iter().filter(|_| restores) {
-            let owner = &table.owner;
-            if let Err(error) = self.restore_table(owner, timeout).await {
-                tracing::error!(%owner, %error, "the declared table cannot be restored");
-            }
+        match restores {
+            Ok(true) => self.restore(timeout).await,
+            Ok(false) => self.tables.permit_snapshots(BTreeSet::new()),
+            Err(error) => tracing::error!(%error, "the declared tables cannot be restored"),
         }
         if self.has_labels()
             && let Err(error) = self.drop_unused_labels(timeout).await
         {
             tracing::error!(%error, "the labels of services that do not exist cannot be dropped");
+        }
+    }
+
+    /// Restores the declared tables, and then the snapshot.
+    async fn restore(&self, timeout: Duration) {
+        for table in self.tables.all() {
+            let owner = &table.owner;
+            if let Err(error) = self.restore_table(owner, timeout).await {
+                tracing::error!(%owner, %error, "the declared table cannot be restored");
+            }
+        }
+        match self.restore_snapshot(timeout).await {
+            Ok(unrestored) => self.tables.permit_snapshots(unrestored),
+            Err(error) => {
+                tracing::error!(%error, "the snapshot cannot be restored; it is not replaced until the next start");
+            }
         }
     }
 
@@ -113,24 +134,17 @@ impl App {
     }
 
     /// Whether the declared tables are to be restored.
-    async fn restores(&self, mode: RestoreOnStart, timeout: Duration) -> bool {
+    async fn restores(&self, mode: RestoreOnStart, timeout: Duration) -> Result<bool, Error> {
         match mode {
-            RestoreOnStart::Never => false,
-            RestoreOnStart::Always => true,
+            RestoreOnStart::Never => Ok(false),
+            RestoreOnStart::Always => Ok(true),
             RestoreOnStart::IfEmpty => {
                 let context = context("restore-on-start", timeout);
-                match self.run_query(&context, ServicesQuery).await {
-                    Ok(current) if current.value.is_empty() => true,
-                    Ok(current) => {
-                        let services = current.value.len();
-                        tracing::info!(services, "the kernel has services: nothing is restored");
-                        false
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "the declared tables cannot be restored");
-                        false
-                    }
+                let services = self.run_query(&context, ServicesQuery).await?.value.len();
+                if services > 0 {
+                    tracing::info!(services, "the kernel has services: nothing is restored");
                 }
+                Ok(services == 0)
             }
         }
     }
@@ -148,8 +162,8 @@ impl App {
             // A request has applied the table since.
             return Ok(());
         }
-        let table = self.run_query(&context, TableQuery).await?.value;
-        let undo = offload(|| undo_steps(&table, &pending.touched));
+        let current = self.current(&context, true).await?;
+        let undo = offload(|| undo_steps(&current, pending));
         tracing::warn!(
             %owner,
             apply_id = pending.apply_id,
@@ -162,16 +176,7 @@ impl App {
         let old = self.tables.table(owner);
         match mode {
             Interrupted::Complete => {
-                let new = pending.declares.as_ref().map(|declares| {
-                    let mut services = services_of(old.as_deref()).clone();
-                    for key in &declares.unset {
-                        services.remove(key);
-                    }
-                    for service in &declares.set {
-                        services.insert(service.key, Arc::new(service.clone()));
-                    }
-                    Arc::new(declare(owner, old.as_deref(), services, declares.settings))
-                });
+                let new = pending.declared(owner, old.as_deref()).map(Arc::new);
                 let options = ApplyOptions {
                     // What the request was permitted to take is not stored.
                     adopt: Adopt::Any,
@@ -179,7 +184,7 @@ impl App {
                     ..ApplyOptions::of_declared()
                 };
                 let declared = (old, new);
-                self.apply_declared(&context, timeout, options, owner, declared, &table, lock)
+                self.apply_declared(&context, timeout, options, owner, declared, &current, lock)
                     .await
             }
             Interrupted::Undo => {
@@ -208,7 +213,7 @@ impl App {
         let Some(table) = self.tables.table(owner) else {
             return Ok(());
         };
-        let current = self.run_query(&context, TableQuery).await?.value;
+        let current = self.current(&context, self.tables.has_director()).await?;
         let options = ApplyOptions {
             // After a boot, one service that fails must not take the others with it.
             on_failure: OnFailure::Continue,
@@ -228,7 +233,7 @@ impl App {
         options: ApplyOptions,
         owner: &Owner,
         (old, new): (Option<Arc<DeclaredTable>>, Option<Arc<DeclaredTable>>),
-        current: &Table,
+        current: &Current,
         lock: L,
     ) -> Result<(), Error> {
         let declared = new.clone();
@@ -243,6 +248,24 @@ impl App {
         let apply = offload(prepare)?;
         let report = self.run_to_end(lock, apply.run()).await?;
         report.failure.map_or(Ok(()), Err)
+    }
+}
+
+// === impl Pending ===
+
+impl Pending {
+    /// The table that it declares, after the old one.
+    fn declared(&self, owner: &Owner, old: Option<&DeclaredTable>) -> Option<DeclaredTable> {
+        let declares = self.declares.as_ref()?;
+        let mut services = services_of(old).clone();
+        for key in &declares.unset {
+            services.remove(key);
+        }
+        for service in &declares.set {
+            services.insert(service.key, Arc::new(service.clone()));
+        }
+        let director = declares.director.clone();
+        Some(declare(owner, old, services, declares.settings, director))
     }
 }
 

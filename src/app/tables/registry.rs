@@ -9,13 +9,17 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::{pending::Pending, repairs::Repairs};
+use super::{
+    pending::Pending,
+    protection::{Claims, Protected, forget},
+    repairs::Repairs,
+};
 use crate::{
     app::ApplyOutcome,
     executor::{KeptStore, offload},
     model::{
-        Error, Etag, EtagScope, Owner, Reason, Reconcile, ServerKey, ServiceKey, TableSettings,
-        TargetService,
+        Director, Error, Etag, EtagScope, Owner, Reason, Reconcile, ServerKey, ServiceKey,
+        TableSettings, TargetService,
     },
     store::{Collection, Store, StoreError, WriteBatch},
     watch::Author,
@@ -46,6 +50,9 @@ pub struct TableState {
     /// How it is kept.
     #[serde(flatten)]
     pub settings: TableSettings,
+    /// The timeouts and sync daemons.
+    #[serde(flatten)]
+    pub director: Director,
     /// The last apply that began to change the kernel's table; `None` before it.
     pub last_apply: Option<LastApply>,
     /// Declared services that another table has taken over.
@@ -73,6 +80,9 @@ pub(in crate::app) struct Registry {
     pub(super) woken: Notify,
     /// Of tables under repair.
     repairs: Mutex<HashMap<Owner, Repairs>>,
+    /// Services of the snapshot that could not be restored; `None` until it is known that nothing else of it is
+    /// missing.
+    pub(super) unrestored: Mutex<Option<BTreeSet<ServiceKey>>>,
 }
 
 #[derive(Debug, Default)]
@@ -82,15 +92,12 @@ struct Tables {
     /// the end of the daemon has interrupted.
     applying: BTreeSet<Owner>,
     claims: Arc<Claims>,
-    /// The part of the claims that belongs to tables under [`Reconcile::Repair`].
-    protected: Arc<Claims>,
+    /// What tables under [`Reconcile::Repair`] declare.
+    protected: Arc<Protected>,
 }
 
 /// The table of an owner from now on; `None` if it has none any more.
 pub(super) type Changed = (Owner, Option<DeclaredTable>);
-
-/// The owner of each service that a table declares.
-pub(in crate::app) type Claims = HashMap<ServiceKey, Owner>;
 
 /// Tables, by owner.
 const TABLES: Collection<TableState> = Collection::new("tables");
@@ -109,6 +116,9 @@ impl DeclaredTable {
     pub(super) fn new(owner: Owner, services: Services, state: TableState) -> Self {
         let etag = Etag::compute(EtagScope::Table, |hasher| {
             state.settings.hash(hasher);
+            if !state.director.is_empty() {
+                state.director.hash(hasher);
+            }
             for (key, service) in &services {
                 (key, service.config, service.servers.len()).hash(hasher);
                 if let Some(labels) = &service.labels {
@@ -159,6 +169,7 @@ impl Registry {
             tables: RwLock::default(),
             woken: Notify::new(),
             repairs: Mutex::default(),
+            unrestored: Mutex::default(),
         }
     }
 
@@ -215,8 +226,8 @@ impl Registry {
         self.read(|tables| tables.claims.clone())
     }
 
-    /// The services that only applies may change, with their owners: those of tables under repair.
-    pub(in crate::app) fn protected(&self) -> Arc<Claims> {
+    /// What only applies may change, with the owners: what tables under repair declare.
+    pub(in crate::app) fn protected(&self) -> Arc<Protected> {
         self.read(|tables| tables.protected.clone())
     }
 
@@ -230,6 +241,15 @@ impl Registry {
     pub(super) fn repairs(&self) -> MutexGuard<'_, HashMap<Owner, Repairs>> {
         let repairs = self.repairs.lock();
         repairs.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The owner of a table for which this holds.
+    pub(super) fn find(&self, of: impl Fn(&DeclaredTable) -> bool) -> Option<Owner> {
+        self.read(|tables| {
+            let mut tables = tables.by_owner.values();
+            let found = tables.find(|table| of(table));
+            found.map(|table| table.owner.clone())
+        })
     }
 
     /// Fails if it is not known what is declared, because the daemon serves without its store.
@@ -395,26 +415,26 @@ fn write(
 impl Tables {
     fn insert(&mut self, table: DeclaredTable) {
         let claims = Arc::make_mut(&mut self.claims);
-        let claimed = || table.services.keys().map(|key| (*key, table.owner.clone()));
-        claims.extend(claimed());
+        let keys = table.services.keys();
+        claims.extend(keys.map(|key| (*key, table.owner.clone())));
         if table.is_repaired() {
-            Arc::make_mut(&mut self.protected).extend(claimed());
+            let protected = Arc::make_mut(&mut self.protected);
+            protected.add(&table.owner, table.services.keys(), &table.state.director);
         }
         self.by_owner.insert(table.owner.clone(), Arc::new(table));
     }
 
     fn remove(&mut self, owner: &Owner) {
         if let Some(table) = self.by_owner.remove(owner) {
-            for claims in [&mut self.claims, &mut self.protected] {
-                if claims.is_empty() {
-                    continue;
-                }
-                let claims = Arc::make_mut(claims);
-                for key in table.services.keys() {
-                    if claims.get(key) == Some(owner) {
-                        claims.remove(key);
-                    }
-                }
+            if !table.services.is_empty() {
+                forget(
+                    Arc::make_mut(&mut self.claims),
+                    owner,
+                    table.services.keys(),
+                );
+            }
+            if table.is_repaired() {
+                Arc::make_mut(&mut self.protected).remove(owner, table.services.keys());
             }
         }
     }
@@ -426,10 +446,12 @@ pub(super) fn declare(
     old: Option<&DeclaredTable>,
     services: Services,
     settings: TableSettings,
+    director: Director,
 ) -> DeclaredTable {
     let state = old.map_or_else(TableState::default, |old| old.state.clone());
     let state = TableState {
         settings,
+        director,
         lost: Vec::new(),
         ..state
     };

@@ -3,15 +3,26 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    fmt,
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 
-use crate::model::{Op, ServerKey, ServiceKey};
+use crate::model::{Op, ServerKey, ServiceKey, SyncState};
 
-/// A service, or a server of it.
-pub(super) type Object = (ServiceKey, Option<ServerKey>);
+/// What is repaired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Object {
+    /// A service.
+    Service(ServiceKey),
+    /// A server of a service.
+    Server(ServiceKey, ServerKey),
+    /// The timeouts.
+    Timeouts,
+    /// A sync daemon.
+    SyncDaemon(SyncState),
+}
 
 /// The repairs of a table.
 #[derive(Debug, Default)]
@@ -28,10 +39,8 @@ struct Repaired {
 /// An object that another program keeps changing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conflict {
-    /// The service.
-    pub service: ServiceKey,
-    /// The server; `None` for the service itself.
-    pub server: Option<ServerKey>,
+    /// The object.
+    pub object: Object,
     /// Repairs one after the other, at least 3.
     pub repairs: u32,
     /// When it may be repaired again; now or before if it may be now.
@@ -88,11 +97,10 @@ impl Repairs {
     /// The first objects that other programs keep changing. `time` is that of `now`.
     pub(super) fn conflicts(&self, now: Instant, time: Timestamp) -> Vec<Conflict> {
         let conflicts = self.0.iter().filter(|(_, one)| one.count >= CONFLICT);
-        let conflicts = conflicts.map(|((service, server), repaired)| {
+        let conflicts = conflicts.map(|(object, repaired)| {
             let wait = repaired.next().saturating_duration_since(now);
             Conflict {
-                service: *service,
-                server: *server,
+                object: *object,
                 repairs: repaired.count,
                 next_time: time.checked_add(wait).unwrap_or(time),
             }
@@ -120,9 +128,65 @@ impl Repaired {
     }
 }
 
-/// What an operation repairs; `None` if it is about no service.
-pub(super) fn object(op: &Op) -> Option<Object> {
-    Some((op.service()?, op.server()))
+// === impl Object ===
+
+impl Object {
+    /// What an operation repairs, if it is a part of tables.
+    pub(super) fn of(op: &Op) -> Option<Self> {
+        match (op, op.service(), op.server()) {
+            (Op::SetTimeouts(_), ..) => Some(Self::Timeouts),
+            (Op::StartSyncDaemon(config), ..) => Some(Self::SyncDaemon(config.state)),
+            (Op::StopSyncDaemon(state), ..) => Some(Self::SyncDaemon(*state)),
+            (_, Some(service), Some(server)) => Some(Self::Server(service, server)),
+            (_, Some(service), None) => Some(Self::Service(service)),
+            (_, None, _) => None,
+        }
+    }
+
+    /// The kind of resource in the API.
+    pub fn resource(&self) -> &'static str {
+        match self {
+            Self::Service(_) => "service",
+            Self::Server(..) => "server",
+            Self::Timeouts => "timeouts",
+            Self::SyncDaemon(_) => "sync_daemon",
+        }
+    }
+
+    /// The service of a service or a server.
+    pub fn service(&self) -> Option<ServiceKey> {
+        match self {
+            Self::Service(service) | Self::Server(service, _) => Some(*service),
+            Self::Timeouts | Self::SyncDaemon(_) => None,
+        }
+    }
+
+    /// The server.
+    pub fn server(&self) -> Option<ServerKey> {
+        match self {
+            Self::Server(_, server) => Some(*server),
+            Self::Service(_) | Self::Timeouts | Self::SyncDaemon(_) => None,
+        }
+    }
+
+    /// The role of a sync daemon.
+    pub fn sync_daemon(&self) -> Option<SyncState> {
+        match self {
+            Self::SyncDaemon(state) => Some(*state),
+            Self::Service(_) | Self::Server(..) | Self::Timeouts => None,
+        }
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(service) => service.fmt(f),
+            Self::Server(service, server) => write!(f, "{server} of {service}"),
+            Self::Timeouts => f.write_str("timeouts"),
+            Self::SyncDaemon(state) => write!(f, "sync daemon {state}"),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -134,7 +198,7 @@ mod tests {
 
     fn mark(mark: u32) -> Object {
         let family = Family::Ipv4;
-        (ServiceKey::Fwmark { family, mark }, None)
+        Object::Service(ServiceKey::Fwmark { family, mark })
     }
 
     #[test]

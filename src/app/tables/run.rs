@@ -11,17 +11,19 @@ use super::{
     pending::{Declaration, Pending},
     plan::{ApplyPlan, Wanted},
     registry::{DeclaredTable, LastApply, services_of},
-    touched::touched,
+    touched::{touched, touched_director},
 };
 use crate::{
     app::{
         App, ApplyOutcome, ApplyReport, RequestContext,
         holds::TableDrains,
-        operations::{Execution, Order, PlannedStep},
+        operations::{Current, Execution, Order, PlannedStep},
     },
-    executor::{Table, offload},
+    executor::offload,
     identity::Verb,
-    model::{Adopt, Error, Etag, Op, Owner, Reason, ServiceKey, TableSettings, TargetService},
+    model::{
+        Adopt, Director, Error, Etag, Op, Owner, Reason, ServiceKey, TableSettings, TargetService,
+    },
     store::StoreError,
 };
 
@@ -46,7 +48,7 @@ impl App {
         &self,
         context: &RequestContext,
         declared: &Arc<DeclaredTable>,
-        table: &Table,
+        current: &Current,
     ) -> Result<ApplyReport, Error> {
         let apply = self.prepare(
             &context.clone().with_dry_run(true),
@@ -56,7 +58,7 @@ impl App {
             Some(declared.clone()),
             Some(declared.clone()),
             &declared.target(),
-            table,
+            current,
         )?;
         Ok(apply.report)
     }
@@ -72,7 +74,7 @@ impl App {
         old: Option<Arc<DeclaredTable>>,
         new: Option<Arc<DeclaredTable>>,
         services: &[&TargetService],
-        table: &Table,
+        current: &Current,
     ) -> Result<Apply, Error> {
         let etags = old.as_ref().map(|table| vec![table.etag]);
         let is_declared =
@@ -93,8 +95,10 @@ impl App {
             keep_weights: settings.keep_weights,
             removal: options.removal.unwrap_or(settings.removal),
             removing: &removing,
+            director: (director_of(old.as_ref()), director_of(new.as_ref())),
         };
-        let plan = wanted.plan(table, &context.principal)?;
+        self.tables.check_director(&owner, wanted.director.1)?;
+        let plan = wanted.plan(current, &context.principal)?;
         plan.check_deletions(options.max_deletes)?;
         let report = ApplyReport {
             owner: Some(owner.clone()),
@@ -127,8 +131,13 @@ impl App {
             return Ok(apply.report);
         }
         let running = apply.report.running();
-        self.run_until_deadline(context, running, lock, apply.run())
-            .await
+        let mut report = self
+            .run_until_deadline(context, running, lock, apply.run())
+            .await?;
+        if report.outcome != ApplyOutcome::Running {
+            report.revision = Some(self.last_revision());
+        }
+        Ok(report)
     }
 
     /// Decides whether the principal may apply the table of an owner that has these services, and records
@@ -154,11 +163,44 @@ impl App {
             });
         self.recorded(context, Verb::ApplyTable, None, decision)
     }
+
+    /// Decides whether the principal may apply a table that declares or has declared these timeouts and sync
+    /// daemons, and records a refusal.
+    pub(super) fn may_declare<'a>(
+        &self,
+        context: &RequestContext,
+        declared: impl IntoIterator<Item = Option<&'a Director>>,
+    ) -> Result<(), Error> {
+        let (mut timeouts, mut sync_daemons) = (false, false);
+        for director in declared.into_iter().flatten() {
+            timeouts |= director.timeouts.is_some();
+            sync_daemons |= director.sync_daemons.is_some();
+        }
+        let parts = [
+            (timeouts, "timeouts", Verb::SetTimeouts),
+            (sync_daemons, "sync_daemons", Verb::StartSyncDaemon),
+        ];
+        let mut parts = parts.into_iter().filter(|(is_declared, ..)| *is_declared);
+        let decision = parts.try_for_each(|(_, field, verb)| {
+            let decision = context.principal.may(verb, None, context.dry_run);
+            decision.map_err(|error| {
+                let message = "requires the role admin, without a scope";
+                error.with_violation(field, message)
+            })
+        });
+        self.recorded(context, Verb::ApplyTable, None, decision)
+    }
 }
 
 /// The settings of a table; the defaults if there is none.
 fn settings_of(table: Option<&Arc<DeclaredTable>>) -> TableSettings {
     table.map_or_else(TableSettings::default, |table| table.state.settings)
+}
+
+/// The timeouts and sync daemons of a table; none if there is no table.
+fn director_of(table: Option<&Arc<DeclaredTable>>) -> &Director {
+    static NONE: Director = Director::NONE;
+    table.map_or(&NONE, |table| &table.state.director)
 }
 
 /// Refuses another plan than the one that is expected.
@@ -262,6 +304,7 @@ impl Apply {
         let old = services_of(self.old.as_deref());
         let declares = self.new.as_ref().map(|table| Declaration {
             settings: table.state.settings,
+            director: table.state.director.clone(),
             set: table
                 .services
                 .iter()
@@ -281,6 +324,7 @@ impl Apply {
             declares,
             removal: self.options.removal,
             touched: touched(steps),
+            director: touched_director(steps),
         }
     }
 

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::pending::{Replaced, Touched};
+use super::pending::{Pending, Replaced, Touched, TouchedDirector};
 use crate::{
-    app::operations::PlannedStep,
-    executor::Table,
+    app::operations::{Current, PlannedStep},
     model::{
-        Labels, Op, ServerConfig, ServerKey, ServiceConfig, ServiceEntry, TargetServer,
-        TargetService, diff,
+        Director, DirectorState, Labels, Op, ServerConfig, ServerKey, ServiceConfig, ServiceEntry,
+        SyncDaemonConfig, SyncState, TargetServer, TargetService, diff_with_director,
     },
 };
 
@@ -36,15 +35,25 @@ pub(super) fn touched(steps: &[PlannedStep]) -> Vec<Touched> {
     all
 }
 
+/// What steps change of the timeouts and sync daemons.
+pub(super) fn touched_director(steps: &[PlannedStep]) -> TouchedDirector {
+    let mut touched = TouchedDirector::default();
+    for step in steps {
+        touched.add(&step.op, step.before.as_ref());
+    }
+    touched
+}
+
 /// The operations that restore what an apply has changed, where the kernel still has what it has written.
-pub(super) fn undo_steps(table: &Table, all: &[Touched]) -> Vec<PlannedStep> {
-    let current: HashMap<_, _> = table
+pub(super) fn undo_steps(kernel: &Current, pending: &Pending) -> Vec<PlannedStep> {
+    let current: HashMap<_, _> = kernel
+        .table
         .iter()
         .map(|entry| (entry.service.key, entry))
         .collect();
     let mut compared: Vec<&ServiceEntry> = Vec::new();
     let mut target = Vec::new();
-    for touched in all {
+    for touched in &pending.touched {
         let entry = current.get(&touched.service).copied();
         compared.extend(entry);
         target.extend(match entry {
@@ -52,7 +61,9 @@ pub(super) fn undo_steps(table: &Table, all: &[Touched]) -> Vec<PlannedStep> {
             None => touched.created_again(),
         });
     }
-    let difference = diff(compared, &target);
+    let director = pending.director.restored(&kernel.director);
+    let director = (&kernel.director, &Director::NONE, &director);
+    let difference = diff_with_director(compared, &target, director);
     let changes = difference.make.into_iter().chain(difference.remove);
     changes
         .map(|change| PlannedStep {
@@ -166,9 +177,64 @@ impl Touched {
     }
 }
 
+// === impl TouchedDirector ===
+
+impl TouchedDirector {
+    fn add(&mut self, op: &Op, before: Option<&Op>) {
+        match (op, before) {
+            (Op::SetTimeouts(after), Some(Op::SetTimeouts(before))) => {
+                self.timeouts = Some(Replaced {
+                    before: Some(*before),
+                    after: Some(*after),
+                });
+            }
+            (Op::StopSyncDaemon(state), Some(Op::StartSyncDaemon(before))) => {
+                self.sync_daemons.insert(*state, Replaced::gone(*before));
+            }
+            // After it was stopped, or because none ran.
+            (Op::StartSyncDaemon(after), _) => {
+                let replaced = self.sync_daemons.entry(after.state);
+                replaced.or_insert(Replaced::NONE).after = Some(*after);
+            }
+            _ => {}
+        }
+    }
+
+    /// What is to be again, where the kernel still has what the apply has written.
+    fn restored(&self, current: &DirectorState) -> Director {
+        let timeouts = self.timeouts.filter(|it| it.after == current.timeouts);
+        let daemon = |state| {
+            let running = current.daemon(state);
+            let is_touched =
+                |replaced: &&Replaced<SyncDaemonConfig>| match (running, replaced.after) {
+                    (Some(running), Some(after)) => after.matches(running),
+                    // An apply stops a daemon before it starts another.
+                    (None, _) => true,
+                    (Some(_), None) => false,
+                };
+            match self.sync_daemons.get(&state).filter(is_touched) {
+                Some(replaced) => replaced.before,
+                None => running.map(|running| (*running).into()),
+            }
+        };
+        let daemons = [SyncState::Master, SyncState::Backup];
+        let daemons = daemons.into_iter().filter_map(daemon).collect();
+        Director {
+            timeouts: timeouts.and_then(|it| it.before),
+            sync_daemons: (!self.sync_daemons.is_empty()).then_some(daemons),
+        }
+    }
+}
+
 // === impl Replaced ===
 
 impl<C> Replaced<C> {
+    /// Of an object that does not exist.
+    const NONE: Self = Self {
+        before: None,
+        after: None,
+    };
+
     /// Of an object that is deleted.
     fn gone(config: C) -> Self {
         Self {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     app::{App, Guard, RequestContext, attempt::event_of},
-    executor::{TableQuery, offload},
+    executor::offload,
     model::{Adopt, Error, Owner, Reason, Reconcile, TableDraft},
 };
 
@@ -35,7 +35,7 @@ impl App {
                 .record(event_of(context, "update_table", &updated));
         }
         let table = updated?;
-        let current = self.run_query(context, TableQuery).await?.value;
+        let current = self.current(context, self.tables.has_director()).await?;
         Ok(offload(|| self.report_of(context, table, &current)))
     }
 
@@ -47,11 +47,15 @@ impl App {
         guard: Guard,
     ) -> Result<Arc<DeclaredTable>, Error> {
         self.may_apply(context, owner, Adopt::None, [].into_iter())?;
-        if draft.services.is_some() {
-            return Err(Error::invalid(
-                "services",
-                "cannot be changed with PATCH; apply the table with PUT",
-            ));
+        for (field, is_present) in [
+            ("services", draft.services.is_some()),
+            ("timeouts", draft.timeouts.is_some()),
+            ("sync_daemons", draft.sync_daemons.is_some()),
+        ] {
+            if is_present {
+                let message = "cannot be changed with PATCH; apply the table with PUT";
+                return Err(Error::invalid(field, message));
+            }
         }
         self.tables.available()?;
         let _lock = self.lock_table(context).await?;
@@ -59,6 +63,7 @@ impl App {
         let old = old.ok_or_else(|| table_not_found(owner))?;
         let touched = old.services.keys().map(|key| (*key, false));
         self.may_apply(context, owner, Adopt::None, touched)?;
+        self.may_declare(context, [Some(&old.state.director)])?;
         let settings = draft.settings(old.state.settings)?;
         if context.resumed && settings == old.state.settings {
             return Ok(old);
@@ -75,7 +80,13 @@ impl App {
             .with_hint("apply the table again, or retry when its state is not applying"));
         }
         let lost = old.state.lost.clone();
-        let mut new = declare(owner, Some(&old), old.services.clone(), settings);
+        let mut new = declare(
+            owner,
+            Some(&old),
+            old.services.clone(),
+            settings,
+            old.state.director.clone(),
+        );
         new.state.lost = lost;
         if !context.dry_run {
             let changed = vec![(owner.clone(), Some(new.clone()))];

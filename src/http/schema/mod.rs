@@ -95,6 +95,7 @@ schemas! {
     SyncDaemonRole = resources::sync_daemon_role();
     Timeouts = settings::timeouts();
     SyncDaemon = settings::sync_daemon();
+    ListedSyncDaemon = settings::listed_sync_daemon();
     SyncDaemonList = settings::sync_daemon_list();
     Settings = settings::settings();
     Stats = reports::stats();

@@ -150,7 +150,7 @@ error_responses! {
     NotFound = "The resource does not exist." [ServiceNotFound, ServerNotFound, SyncDaemonNotRunning, TableNotFound,
         DrainNotFound, RampNotFound, NotFound];
     Conflict = "The resource already exists, or belongs to the table of an owner." [ServiceExists, ServerExists,
-        ServiceOwned];
+        ServiceOwned, ResourceOwned];
     PreconditionFailed = "The precondition is not met. Nothing was changed." [RevisionMismatch, ConfirmMismatch];
     InProgress = "The first request with the `Idempotency-Key` is in progress." [IdempotencyInProgress];
     KeyReused = "Another request was sent with the `Idempotency-Key`. Nothing was changed." [IdempotencyKeyReused];

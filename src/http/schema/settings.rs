@@ -4,8 +4,8 @@ use utoipa::openapi::{Array, RefOr, Schema};
 
 use super::{
     super::shape::{
-        Shape, always, boolean, integer, list_of, optional, output, resource, response, settable,
-        text,
+        Property, Shape, always, boolean, integer, list_of, optional, output, resource, response,
+        settable, text,
     },
     resources::CHANGED,
 };
@@ -41,60 +41,68 @@ pub(super) fn timeouts() -> RefOr<Schema> {
     )
 }
 
+const ROLE: &str = "Role: a master sends connections, a backup receives them.";
+
 pub(super) fn sync_daemon() -> RefOr<Schema> {
+    let state = output("state", "SyncDaemonRole", ROLE);
     resource(
         "A connection synchronisation daemon of the kernel.",
-        vec![
-            output(
-                "state",
-                "SyncDaemonRole",
-                "Role: a master sends connections, a backup receives them.",
-            ),
-            settable(
-                "interface",
-                text()
-                    .min_length(Some(1))
-                    .max_length(Some(15))
-                    .examples(["eth0"]),
-                "Network interface for multicast. Required in requests.",
-            ),
-            settable(
-                "sync_id",
-                integer(0, 255),
-                "Id of the messages. A backup accepts messages with its own id; 0 accepts all. \
-                 Default: 0.",
-            ),
-            settable(
-                "max_length",
-                integer(1, 65507).examples([1472]),
-                "Maximum message length in bytes; the kernel raises values that are too small. \
-                 Default: what fits into 1500 bytes.",
-            ),
-            settable(
-                "multicast_group",
-                text().examples(["224.0.0.81"]),
-                "Multicast group, IPv4 or IPv6. Default: 224.0.0.81.",
-            ),
-            settable(
-                "multicast_port",
-                integer(1, u16::MAX.into()).examples([8848]),
-                "UDP port. Default: 8848.",
-            ),
-            settable(
-                "multicast_ttl",
-                integer(1, 255),
-                "Multicast TTL. Default: 1.",
-            ),
-            output(
-                "interface_state",
-                "InterfaceState",
-                "Whether the daemon uses the interface that has the name now. It keeps the index of \
-                 the interface that it was started on.",
-            ),
-            output("etag", text(), "Fingerprint, for `If-Match`."),
-            output("changed", boolean(), CHANGED),
-        ],
+        daemon(state),
     )
+}
+
+pub(super) fn listed_sync_daemon() -> RefOr<Schema> {
+    let state = always("state", "SyncDaemonRole", ROLE);
+    resource("A sync daemon that a table declares.", daemon(state))
+}
+
+fn daemon(state: Property) -> Vec<Property> {
+    vec![
+        state,
+        settable(
+            "interface",
+            text()
+                .min_length(Some(1))
+                .max_length(Some(15))
+                .examples(["eth0"]),
+            "Network interface for multicast. Required in requests.",
+        ),
+        settable(
+            "sync_id",
+            integer(0, 255),
+            "Id of the messages. A backup accepts messages with its own id; 0 accepts all. \
+             Default: 0.",
+        ),
+        settable(
+            "max_length",
+            integer(1, 65507).examples([1472]),
+            "Maximum message length in bytes; the kernel raises values that are too small. \
+             Default: what fits into 1500 bytes.",
+        ),
+        settable(
+            "multicast_group",
+            text().examples(["224.0.0.81"]),
+            "Multicast group, IPv4 or IPv6. Default: 224.0.0.81.",
+        ),
+        settable(
+            "multicast_port",
+            integer(1, u16::MAX.into()).examples([8848]),
+            "UDP port. Default: 8848.",
+        ),
+        settable(
+            "multicast_ttl",
+            integer(1, 255),
+            "Multicast TTL. Default: 1.",
+        ),
+        output(
+            "interface_state",
+            "InterfaceState",
+            "Whether the daemon uses the interface that has the name now. It keeps the index of \
+             the interface that it was started on.",
+        ),
+        output("etag", text(), "Fingerprint, for `If-Match`."),
+        output("changed", boolean(), CHANGED),
+    ]
 }
 
 pub(super) fn sync_daemon_list() -> RefOr<Schema> {

@@ -25,6 +25,22 @@ const REMOVAL_DOC: &str = "What becomes of servers that are not declared any mor
      deletes it when it has no connections. In a request without it, that of the declared table stays; default `now`.";
 const DRAIN_DEADLINE_DOC: &str = "Seconds until a server that drains is deleted with the connections that it has; `null`: no limit. \
      In a request without it, that of the declared table stays; default no limit.";
+const TIMEOUTS_DOC: &str = "Timeouts that the table declares; those that are absent are the kernel's defaults. Absent: the table does \
+     not declare them, and those of the kernel stay. One table may declare them; requires the role `admin`.";
+const SYNC_DAEMONS_DOC: &str = "Sync daemons that the table declares, at most one of each `state`: others are stopped; `[]`: none may run. \
+     Absent: the table does not declare them, and those that it has declared before are stopped. One table may \
+     declare them; requires the role `admin`.";
+const OPERATIONS: [&str; 9] = [
+    "create_service",
+    "update_service",
+    "delete_service",
+    "create_server",
+    "update_server",
+    "delete_server",
+    "set_timeouts",
+    "start_sync_daemon",
+    "stop_sync_daemon",
+];
 const OUTCOMES: [&str; 7] = [
     "unchanged",
     "applied",
@@ -50,6 +66,12 @@ pub(super) fn table() -> RefOr<Schema> {
             optional("keep_weights", boolean(), KEEP_WEIGHTS_DOC),
             optional("removal", choice(&REMOVAL), REMOVAL_DOC),
             settable("drain_deadline_seconds", deadline(), DRAIN_DEADLINE_DOC),
+            optional("timeouts", "Timeouts", TIMEOUTS_DOC),
+            optional(
+                "sync_daemons",
+                list_of("ListedSyncDaemon"),
+                SYNC_DAEMONS_DOC,
+            ),
             output(
                 "etag",
                 text(),
@@ -90,6 +112,12 @@ pub(super) fn overview() -> RefOr<Schema> {
             always("keep_weights", boolean(), KEEP_WEIGHTS_DOC),
             always("removal", choice(&REMOVAL), REMOVAL_DOC),
             optional("drain_deadline_seconds", deadline(), DRAIN_DEADLINE_DOC),
+            optional("timeouts", "Timeouts", TIMEOUTS_DOC),
+            optional(
+                "sync_daemons",
+                list_of("ListedSyncDaemon"),
+                SYNC_DAEMONS_DOC,
+            ),
             always("etag", text(), "ETag of the declaration."),
             always("status", "TableStatus", "How the kernel's table compares."),
         ],
@@ -145,13 +173,23 @@ fn deadline() -> utoipa::openapi::ObjectBuilder {
 
 pub(super) fn conflict() -> RefOr<Schema> {
     response(
-        "A service or server of a table under `repair` that another program keeps changing.",
+        "What another program keeps changing of a table under `repair`.",
         vec![
-            always("service", text(), "Id of the service."),
+            always(
+                "resource",
+                choice(&["service", "server", "timeouts", "sync_daemon"]),
+                "What it is.",
+            ),
             optional(
-                "server",
+                "service",
                 text(),
-                "Id of the server. Absent for the service itself.",
+                "Id of the service. Absent for timeouts and sync daemons.",
+            ),
+            optional("server", text(), "Id of the server. Absent for others."),
+            optional(
+                "sync_daemon",
+                "SyncDaemonRole",
+                "State of the sync daemon. Absent for others.",
             ),
             always(
                 "repairs",
@@ -184,6 +222,12 @@ pub(super) fn applied() -> RefOr<Schema> {
         "etag",
         text(),
         "ETag of the declaration. Absent if the table is deleted.",
+    ));
+    properties.push(optional(
+        "revision",
+        text(),
+        "Revision after the last event of the apply, for `from_revision` of a watch. Absent in a dry run and of an \
+         apply that has not ended.",
     ));
     response(
         "What an apply did. In an error with the reason `APPLY_FAILED` or `DEADLINE_EXCEEDED`, the same members \
@@ -244,14 +288,7 @@ pub(super) fn operation() -> RefOr<Schema> {
         vec![
             always(
                 "op",
-                choice(&[
-                    "create_service",
-                    "update_service",
-                    "delete_service",
-                    "create_server",
-                    "update_server",
-                    "delete_server",
-                ]),
+                choice(&OPERATIONS),
                 "The operation. The deletion of a service includes its servers.",
             ),
             optional(
@@ -259,7 +296,11 @@ pub(super) fn operation() -> RefOr<Schema> {
                 total(),
                 "Which operation of the batch asks for it, from 0. Absent of a table.",
             ),
-            always("service", text(), "Id of the service."),
+            optional(
+                "service",
+                text(),
+                "Id of the service. Absent for timeouts and sync daemons.",
+            ),
             optional(
                 "server",
                 text(),
@@ -268,7 +309,8 @@ pub(super) fn operation() -> RefOr<Schema> {
             optional(
                 "before",
                 fields(),
-                "The fields that the operation changes, as they were, under `service` or `server`.",
+                "The fields that the operation changes, as they were, under `service`, `server`, `timeouts` or \
+                 `sync_daemon`.",
             ),
             optional("after", fields(), "The same fields as they are to be."),
             always(
@@ -298,7 +340,8 @@ pub(super) fn operation() -> RefOr<Schema> {
 
 pub(super) fn summary() -> RefOr<Schema> {
     response(
-        "Numbers of services and servers, by what happens to them according to the plan.",
+        "Numbers of services, servers, sync daemons and the timeouts, by what happens to them according to the \
+         plan.",
         vec![
             always("create", total(), "Created."),
             always("update", total(), "Changed in place."),

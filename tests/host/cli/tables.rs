@@ -95,7 +95,7 @@ fn apply_executes_what_differs_and_a_dry_run_shows_it() {
     let applied =
         format!("{CREATED}applied: 3 created, 0 edited, 0 deleted, 0 unchanged; generation 1\n");
     assert_eq!(stdout(&daemon, APPLY, WEB), applied);
-    let unchanged = "unchanged: 3 services and servers\n";
+    let unchanged = "unchanged: 3 objects\n";
     assert_eq!(stdout(&daemon, APPLY, WEB), unchanged);
     assert_eq!(
         stdout(&daemon, &format!("{APPLY} --dry-run"), WEB),
@@ -343,7 +343,7 @@ fn a_failed_apply_shows_what_became_of_each_operation() {
 fn an_apply_whose_reply_is_lost_is_sent_again_once() {
     let daemon = Daemon::start();
     let proxy = Server::losing(&daemon.endpoint, |number| number == 0);
-    let unchanged = "unchanged: 3 services and servers\n";
+    let unchanged = "unchanged: 3 objects\n";
     assert_output(&server(&proxy, APPLY, WEB), 0, unchanged, "");
     assert_eq!(proxy.request_lines().len(), 2);
     let proxy = Server::losing(&daemon.endpoint, |_| true);
@@ -359,7 +359,7 @@ fn diff_without_a_file_shows_the_drift() {
     stdout(&daemon, APPLY, WEB);
     assert_eq!(
         stdout(&daemon, "ipvsadm diff --owner web", ""),
-        "unchanged: 3 services and servers\n"
+        "unchanged: 3 objects\n"
     );
     stdout(
         &daemon,
@@ -399,7 +399,7 @@ fn tables_are_listed_shown_and_deleted() {
     // What is shown can be applied, without the name of the owner.
     let shown = stdout(&daemon, "ipvsadm tables show web", "");
     assert!(shown.starts_with("owner: web\n"), "{shown}");
-    let unchanged = "unchanged: 3 services and servers\n";
+    let unchanged = "unchanged: 3 objects\n";
     assert_eq!(stdout(&daemon, "ipvsadm apply -f -", &shown), unchanged);
 
     for options in ["", "--confirm 1 --if-match d-0123456789abcdef"] {
@@ -471,17 +471,21 @@ fn what_is_exported_is_applied_without_a_change() {
     let daemon = Daemon::start();
     let restored = daemon.run("ipvsadm -R", RUNNING);
     assert_output(&restored, 0, "", "");
-    let saved = stdout(&daemon, "ipvsadm save", "");
+    stdout(&daemon, "ipvsadm --set 100 0 0", "");
+    let start = "ipvsadm --start-daemon master --mcast-interface eth0 --syncid 7";
+    stdout(&daemon, start, "");
+    let saved = stdout(&daemon, "ipvsadm save --full", "");
     let adopt = "ipvsadm apply -f - --owner all --adopt unmanaged";
     for format in ["yaml", "json"] {
         let file = stdout(&daemon, &format!("ipvsadm export --output {format}"), "");
         let output = daemon.run(&format!("{adopt} --dry-run"), &file);
-        assert_output(&output, 0, "unchanged: 9 services and servers\n", "");
+        assert_output(&output, 0, "unchanged: 11 objects\n", "");
     }
     let file = stdout(&daemon, "ipvsadm export", "");
     for other in [
         "etag",
         "active_connections",
+        "interface_state",
         "scheduler_flags: []",
         "port: 80",
     ] {
@@ -489,8 +493,18 @@ fn what_is_exported_is_applied_without_a_change() {
     }
     // In an empty table, it makes the same one, with the servers in the same order.
     stdout(&daemon, "ipvsadm -C", "");
-    stdout(&daemon, adopt, &file);
-    assert_eq!(stdout(&daemon, "ipvsadm save", ""), saved);
+    stdout(&daemon, "ipvsadm --set 900 0 0", "");
+    stdout(&daemon, "ipvsadm --stop-daemon master", "");
+    let applied = stdout(&daemon, adopt, &file);
+    let director = ["~ timeouts tcp_seconds 900 -> 100", "+ sync daemon master "];
+    for line in director {
+        assert!(applied.contains(line), "{applied}");
+    }
+    let restored = stdout(&daemon, "ipvsadm save --full", "");
+    assert_eq!(restored.replace("\"all\"", "\"_unmanaged\""), saved);
+    // Of an owner that declares them.
+    let file = stdout(&daemon, "ipvsadm export --owner all", "");
+    assert!(file.contains("tcp_seconds: 100"), "{file}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use ipvsd::{
     client::{
         ApplyOptions, DeleteOptions, Precondition, ServiceSpec, TableSettingsSpec, TableSpec,
     },
-    model::{Adopt, Deletions, OnFailure, Owner, Reason, Reconcile, Removal},
+    model::{Adopt, Deletions, Director, OnFailure, Owner, Reason, Reconcile, Removal},
 };
 
 use crate::scripted::{Server, response};
@@ -21,6 +21,7 @@ fn table() -> TableSpec {
     TableSpec {
         services: vec![spec],
         settings: TableSettingsSpec::default(),
+        director: Director::default(),
     }
 }
 

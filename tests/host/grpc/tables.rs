@@ -106,6 +106,61 @@ fn operations(report: &pb::ApplyReport) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn timeouts_and_sync_daemons_are_declared() {
+    let mut daemon = start_daemon().await;
+    let timeouts = pb::Timeouts {
+        tcp_seconds: Some(1234),
+        ..pb::Timeouts::default()
+    };
+    let master = pb::SyncDaemon {
+        state: "master".to_owned(),
+        interface: Some("eth0".to_owned()),
+        sync_id: Some(7),
+        ..pb::SyncDaemon::default()
+    };
+    let with = |daemons: Vec<pb::SyncDaemon>| {
+        let options = pb::ApplyTableOptions {
+            timeouts: Some(timeouts.clone()),
+            sync_daemons: Some(pb::TableSyncDaemons {
+                sync_daemons: daemons,
+            }),
+            ..options()
+        };
+        vec![Part::Options(options), pieces(vec![])]
+    };
+    let report = send(&mut daemon, with(vec![master.clone()])).await.unwrap();
+    assert_eq!(
+        operations(&report),
+        ["start_sync_daemon  - done", "set_timeouts  - done"]
+    );
+    let Some(Kind::SyncDaemon(started)) = report.operations[0].after.clone().unwrap().resource
+    else {
+        panic!("{report:?}");
+    };
+    assert_eq!(
+        (started.state.as_str(), started.sync_id),
+        ("master", Some(7))
+    );
+    let set = report.operations[1].after.clone().unwrap().resource;
+    assert_eq!(set, Some(Kind::Timeouts(timeouts.clone())));
+    assert!(!report.revision.is_empty());
+    let (table, ..) = get(&mut daemon).await.unwrap();
+    assert_eq!(table.timeouts.unwrap().tcp_fin_seconds, Some(120));
+    assert_eq!(
+        table.sync_daemons.unwrap().sync_daemons[0].multicast_port,
+        Some(8848)
+    );
+
+    let faulty = pb::SyncDaemon {
+        state: "chief".to_owned(),
+        ..master
+    };
+    let refused = send(&mut daemon, with(vec![faulty])).await;
+    let field = "sync_daemons[0].state";
+    assert_rejected(refused, Code::InvalidArgument, "INVALID_ARGUMENT", &[field]);
+}
+
+#[tokio::test]
 async fn a_table_is_applied_in_pieces_and_left_alone_if_nothing_differs() {
     let mut daemon = start_daemon().await;
     let parts = vec![

@@ -5,7 +5,6 @@
 use super::*;
 use crate::{
     app::{described::declared_services, tables::registry::declare},
-    executor::TableQuery,
     model::{TableDraft, TableSettings},
 };
 
@@ -34,13 +33,14 @@ impl App {
         let owner: Owner = owner.parse().unwrap();
         let draft: TableDraft = serde_json::from_value(draft.clone()).unwrap();
         let settings = draft.settings(TableSettings::default()).unwrap();
-        let table = self.run_query(context, TableQuery).await.unwrap().value;
-        let services = declared_services(&draft.services.unwrap(), &table).unwrap();
+        let director = draft.director().unwrap();
+        let current = self.current(context, true).await.unwrap();
+        let services = declared_services(&draft.services.unwrap(), &current.table).unwrap();
         let old = self.tables.table(&owner);
         let by_key = services
             .iter()
             .map(|service| (service.key, Arc::new(service.clone())));
-        let new = declare(&owner, old.as_deref(), by_key.collect(), settings);
+        let new = declare(&owner, old.as_deref(), by_key.collect(), settings, director);
         let options = ApplyOptions {
             adopt: Adopt::Any,
             ..ApplyOptions::of_declared()
@@ -54,7 +54,7 @@ impl App {
             old,
             Some(Arc::new(new)),
             &services.iter().collect::<Vec<_>>(),
-            &table,
+            &current,
         );
         let apply = prepared.unwrap();
         let steps = &apply.plan.steps;
