@@ -186,6 +186,8 @@ impl Document {
         {
             return Err(CliError::EmptyInput);
         }
+        let has_labels = |service: &&ServiceDraft| matches!(service.labels, Field::Set(_));
+        let labelled = services.iter().flatten().filter(has_labels).count();
         let services = services.map(|services| {
             let mut table = Services::default();
             for (index, service) in services.iter().enumerate() {
@@ -201,6 +203,11 @@ impl Document {
             keep(result.map(drop).map_err(|error| error.below("settings")));
         }
         report(&errors)?;
+        if labelled > 0 {
+            eprint_line(&format!(
+                "labels of {labelled} services are not restored: apply a table, or set them by the API"
+            ));
+        }
         Ok(State {
             settings: settings.map(set_values),
             timeouts,

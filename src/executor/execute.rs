@@ -17,9 +17,7 @@ use super::{
 };
 use crate::{
     codec,
-    model::{
-        Errno, Error, Name, Op, Reason, SCHEDULERS, Server, ServerConfig, ServerKey, ServiceKey,
-    },
+    model::{Errno, Error, Name, Op, SCHEDULERS, Server, ServerConfig, ServerKey, ServiceKey},
 };
 
 // === impl Engine ===
@@ -58,7 +56,10 @@ impl Engine {
                 break;
             }
             if results.len() == before && std::mem::replace(&mut stuck, true) {
-                return (results, Some(lost_reply("the operation was not executed")));
+                return (
+                    results,
+                    Some(unavailable::lost_reply("the operation was not executed")),
+                );
             }
         }
         (results, None)
@@ -302,16 +303,25 @@ impl Engine {
                 Some(Op::SetLabels(..)) => outcomes.extend(run.iter().map(|_| Outcome::Done)),
                 _ => {
                     let start = Start::find(&*self.kernel, run);
-                    let done = self.execute_netlink(|socket| socket.execute(run))?;
+                    let done = match self.execute_netlink(|socket| socket.execute(run)) {
+                        Ok(done) => done,
+                        Err(error) if outcomes.is_empty() => return Err(error),
+                        // What was executed before has its outcome.
+                        Err(_) => break,
+                    };
                     if let Some((i, start)) = start
                         && done.get(i) == Some(&Outcome::Done)
                     {
                         self.socket.remember_master(start.master(&*self.kernel));
                     }
                     outcomes.extend(done);
+                    if !outcomes.iter().all(|outcome| outcome.is_sure()) {
+                        break;
+                    }
                 }
             }
         }
+        outcomes.resize(ops.len(), Outcome::NotSent);
         Ok(outcomes)
     }
 
@@ -365,7 +375,7 @@ impl Engine {
             Outcome::Rejected(errno) => CommandResult::Refused(self.rejected(op, errno)),
             Outcome::Unknown => self.determine_outcome(op),
             Outcome::NotSent => {
-                CommandResult::Refused(lost_reply("the operation was not executed"))
+                CommandResult::Refused(unavailable::lost_reply("the operation was not executed"))
             }
         }
     }
@@ -408,7 +418,7 @@ impl Engine {
                 Ok(Some(Outcome::Rejected(errno))) => {
                     CommandResult::Refused(self.rejected(op, *errno))
                 }
-                _ => CommandResult::Unknown(lost_reply(UNKNOWN)),
+                _ => CommandResult::Unknown(unavailable::lost_reply(UNKNOWN)),
             };
         }
         // Reading it back must not take it for a change of another program.
@@ -426,11 +436,11 @@ impl Engine {
             Ok(false) => {
                 let settled = [(op, Outcome::NotSent)].into_iter();
                 self.labels.settle(settled, &watch);
-                CommandResult::Refused(lost_reply(
+                CommandResult::Refused(unavailable::lost_reply(
                     "reading back shows that the operation was not executed",
                 ))
             }
-            Err(error) => CommandResult::Unknown(lost_reply(&format!(
+            Err(error) => CommandResult::Unknown(unavailable::lost_reply(&format!(
                 "{UNKNOWN}, because reading back failed too: {error}"
             ))),
         }
@@ -484,13 +494,4 @@ impl Engine {
             _ => false,
         }
     }
-}
-
-/// The error for an operation whose reply is lost.
-fn lost_reply(outcome: &str) -> Error {
-    Error::new(
-        Reason::DeadlineExceeded,
-        format!("kernel reply lost; {outcome}"),
-    )
-    .with_hint("read the current state before retrying")
 }

@@ -78,7 +78,7 @@ impl StoredLabels {
         let kept = watch.kept();
         let labels = |key| (key, Kept::labels(&kept.of(key)).clone());
         if let Err(error) = self.write(services.into_iter().map(labels).collect()) {
-            tracing::error!(%error, "labels of deleted services are still stored; the next start deletes them");
+            tracing::error!(%error, "labels are stored that services do not have; the next change of the service corrects them");
         }
     }
 

@@ -58,6 +58,15 @@ const REPLY_TIMEOUT: Duration = Duration::from_millis(250);
 // === impl Outcome ===
 
 impl Outcome {
+    /// Whether it is known what became of the operation, which was sent.
+    pub fn is_sure(self) -> bool {
+        matches!(self, Self::Done | Self::Rejected(_))
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
     /// The outcome that a reply with this errno reports.
     fn of(errno: i32) -> Self {
         match errno {

@@ -201,3 +201,12 @@ pub fn setting(name: &str, errno: Errno) -> Error {
     };
     error.with_errno(errno)
 }
+
+/// The error for an operation whose reply is lost.
+pub(super) fn lost_reply(outcome: &str) -> Error {
+    Error::new(
+        Reason::DeadlineExceeded,
+        format!("kernel reply lost; {outcome}"),
+    )
+    .with_hint("read the current state before retrying")
+}

@@ -30,8 +30,7 @@ pub struct ApplyReport {
     pub summary: Summary,
     /// The ETag of the declared table; `None` if there is none.
     pub etag: Option<Etag>,
-    /// The revision after its last event, from which a watch misses nothing; `None` of a batch, a dry run, and one
-    /// that has not ended.
+    /// The revision after its last event; `None` of a batch, a dry run, and one that has not ended.
     pub revision: Option<Revision>,
     /// Why it failed: `APPLY_FAILED` or `DEADLINE_EXCEEDED`.
     pub failure: Option<Error>,

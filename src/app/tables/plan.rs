@@ -13,9 +13,11 @@ use crate::{
     executor::Table,
     identity::Principal,
     model::{
-        Adopt, Change, Deletions, Diff, Director, DirectorState, Error, Op, Owner, Reason, Removal,
-        Server, ServerKey, ServiceEntry, ServiceKey, TargetService, diff_with_director,
+        Adopt, Change, Deletions, Diff, Director, DirectorState, Error, Kept, Labels, Op, Owner,
+        Reason, Removal, Server, ServerKey, ServiceEntry, ServiceKey, TargetService,
+        diff_with_director,
     },
+    watch::KeptServices,
 };
 
 /// What is to be made of the services of an owner.
@@ -34,6 +36,8 @@ pub(super) struct Wanted<'a> {
     pub removal: Removal,
     /// The servers that drain already.
     pub removing: &'a Removing,
+    /// What is kept about services.
+    pub kept: &'a KeptServices,
     /// The timeouts and sync daemons that it has declared before, and those that it declares.
     pub director: (&'a Director, &'a Director),
 }
@@ -74,12 +78,13 @@ impl Wanted<'_> {
             .filter(|entry| touched(&entry.service.key))
             .collect();
         self.check_owners(&current, principal)?;
+        let present: HashSet<_> = current.iter().map(|entry| entry.service.key).collect();
         let mut target: Vec<_> = self
             .services
             .iter()
             .map(|service| TargetService {
                 servers: in_kernel_order(&service.servers),
-                labels: service.labels.clone(),
+                labels: self.labels(service, &present),
                 ..**service
             })
             .collect();
@@ -90,6 +95,14 @@ impl Wanted<'_> {
         // Those of services that the table does not declare any more are no part of the difference.
         plan.summary.draining += self.leaving().filter(|key| !touched(key)).count();
         Ok(plan)
+    }
+
+    /// The labels that a service is to have: without declared ones, those that it has, also if it is to be created
+    /// again.
+    fn labels(&self, service: &TargetService, present: &HashSet<ServiceKey>) -> Option<Labels> {
+        let has_had = || Kept::labels(&self.kept.of(service.key)).clone();
+        let declared = service.labels.clone();
+        declared.or_else(|| (!present.contains(&service.key)).then(has_had))
     }
 
     fn planned(

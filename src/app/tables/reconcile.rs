@@ -16,7 +16,10 @@ use super::{
     run::Apply,
 };
 use crate::{
-    app::{App, ApplyReport, RequestContext, RequestId, operations::Current},
+    app::{
+        App, ApplyReport, RequestContext, RequestId,
+        operations::{Current, is_of_director},
+    },
     executor::offload,
     model::{Error, OnFailure, Op, Owner, Reconcile},
 };
@@ -193,7 +196,9 @@ impl App {
                 let is_due = Object::of(op).is_none_or(|object| repairs.is_due(object, now));
                 // The servers of a service that is not created now cannot be either.
                 let has_service = !op.service().is_some_and(|key| left_out.contains(&key));
-                let is_kept = is_due && has_service && count < MAX_OPERATIONS;
+                // A sync daemon is stopped and started.
+                let fits = count < MAX_OPERATIONS || is_of_director(op);
+                let is_kept = is_due && has_service && fits;
                 count += usize::from(is_kept);
                 if let (false, Op::CreateService(key, ..)) = (is_kept, op) {
                     left_out.insert(*key);

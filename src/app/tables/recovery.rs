@@ -1,8 +1,8 @@
 //! At the start of the daemon: applies that were interrupted, and tables that the kernel does not have.
 
 use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -44,6 +44,15 @@ pub enum RestoreOnStart {
     Always,
 }
 
+/// What is to be restored at the start.
+#[derive(Clone, Copy, Debug, Default)]
+struct Restores {
+    /// The declared tables.
+    tables: bool,
+    /// The snapshot: not over services that the kernel has, which are newer.
+    snapshot: bool,
+}
+
 /// Time between two attempts while the kernel is not available.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -65,7 +74,9 @@ impl App {
             }
         };
         if pending.is_empty() && restore == RestoreOnStart::Never && !self.has_labels() {
-            self.tables.permit_snapshots(BTreeSet::new());
+            self.tables
+                .may_replace_snapshot
+                .store(true, Ordering::Release);
             return;
         }
         while let Err(error) = self.ready().await {
@@ -84,8 +95,7 @@ impl App {
             }
         }
         match restores {
-            Ok(true) => self.restore(timeout).await,
-            Ok(false) => self.tables.permit_snapshots(BTreeSet::new()),
+            Ok(restores) => self.restore(restores, timeout).await,
             Err(error) => tracing::error!(%error, "the declared tables cannot be restored"),
         }
         if self.has_labels()
@@ -96,18 +106,25 @@ impl App {
     }
 
     /// Restores the declared tables, and then the snapshot.
-    async fn restore(&self, timeout: Duration) {
-        for table in self.tables.all() {
+    async fn restore(&self, restores: Restores, timeout: Duration) {
+        let tables = self.tables.all().into_iter();
+        for table in tables.filter(|_| restores.tables) {
             let owner = &table.owner;
             if let Err(error) = self.restore_table(owner, timeout).await {
                 tracing::error!(%owner, %error, "the declared table cannot be restored");
             }
         }
-        match self.restore_snapshot(timeout).await {
-            Ok(unrestored) => self.tables.permit_snapshots(unrestored),
-            Err(error) => {
-                tracing::error!(%error, "the snapshot cannot be restored; it is not replaced until the next start");
-            }
+        let restored = match restores.snapshot {
+            true => self.restore_snapshot(timeout).await,
+            false => Ok(()),
+        };
+        match restored {
+            Ok(()) => self
+                .tables
+                .may_replace_snapshot
+                .store(true, Ordering::Release),
+            Err(error) => tracing::error!(%error,
+                "the snapshot cannot be restored as a whole; no other is taken until the next start"),
         }
     }
 
@@ -133,20 +150,21 @@ impl App {
             .map(drop)
     }
 
-    /// Whether the declared tables are to be restored.
-    async fn restores(&self, mode: RestoreOnStart, timeout: Duration) -> Result<bool, Error> {
-        match mode {
-            RestoreOnStart::Never => Ok(false),
-            RestoreOnStart::Always => Ok(true),
-            RestoreOnStart::IfEmpty => {
-                let context = context("restore-on-start", timeout);
-                let services = self.run_query(&context, ServicesQuery).await?.value.len();
-                if services > 0 {
-                    tracing::info!(services, "the kernel has services: nothing is restored");
-                }
-                Ok(services == 0)
-            }
+    /// What is to be restored.
+    async fn restores(&self, mode: RestoreOnStart, timeout: Duration) -> Result<Restores, Error> {
+        if mode == RestoreOnStart::Never {
+            return Ok(Restores::default());
         }
+        let context = context("restore-on-start", timeout);
+        let services = self.run_query(&context, ServicesQuery).await?.value.len();
+        let restores = Restores {
+            tables: services == 0 || mode == RestoreOnStart::Always,
+            snapshot: services == 0,
+        };
+        if services > 0 {
+            tracing::info!(services, ?restores, "the kernel has services");
+        }
+        Ok(restores)
     }
 
     async fn recover(
@@ -270,6 +288,6 @@ impl Pending {
 }
 
 /// The context of what the daemon does by itself.
-fn context(id: &str, timeout: Duration) -> RequestContext {
+pub(super) fn context(id: &str, timeout: Duration) -> RequestContext {
     RequestContext::new(RequestId::new(id), timeout)
 }

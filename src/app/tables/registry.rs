@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicBool},
 };
 
 use serde::{Deserialize, Serialize};
@@ -80,9 +80,8 @@ pub(in crate::app) struct Registry {
     pub(super) woken: Notify,
     /// Of tables under repair.
     repairs: Mutex<HashMap<Owner, Repairs>>,
-    /// Services of the snapshot that could not be restored; `None` until it is known that nothing else of it is
-    /// missing.
-    pub(super) unrestored: Mutex<Option<BTreeSet<ServiceKey>>>,
+    /// Whether nothing of the last snapshot is needed any more.
+    pub(super) may_replace_snapshot: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -169,7 +168,7 @@ impl Registry {
             tables: RwLock::default(),
             woken: Notify::new(),
             repairs: Mutex::default(),
-            unrestored: Mutex::default(),
+            may_replace_snapshot: AtomicBool::default(),
         }
     }
 
@@ -292,6 +291,11 @@ impl Registry {
     /// Whether the table of an owner is being applied.
     pub(in crate::app) fn is_applying(&self, owner: &Owner) -> bool {
         self.read(|tables| tables.applying.contains(owner))
+    }
+
+    /// Whether any table is being applied.
+    pub(super) fn is_any_applying(&self) -> bool {
+        self.read(|tables| !tables.applying.is_empty())
     }
 
     /// Stores that an apply is about to change the kernel's table.

@@ -95,6 +95,7 @@ impl App {
             keep_weights: settings.keep_weights,
             removal: options.removal.unwrap_or(settings.removal),
             removing: &removing,
+            kept: &self.kept.all(),
             director: (director_of(old.as_ref()), director_of(new.as_ref())),
         };
         self.tables.check_director(&owner, wanted.director.1)?;

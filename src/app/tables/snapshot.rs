@@ -2,21 +2,21 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, MutexGuard, PoisonError},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use tokio::time::sleep;
 
-use super::{list::declared, registry::Registry};
+use super::{list::declared, recovery::context, registry::Registry};
 use crate::{
     app::{
-        App, RequestContext, RequestId,
+        App,
         described::in_kernel_order,
         operations::{Current, Execution, PlannedStep},
     },
     executor::{CommandResult, offload},
-    model::{Director, Error, ServiceKey, TargetService, diff_with_director},
+    model::{Director, Error, Kept, Reason, ServiceKey, TargetService, diff_with_director},
     store::{Collection, StoreError, WriteBatch},
 };
 
@@ -50,24 +50,21 @@ impl App {
     }
 
     /// Stores the services, timeouts and sync daemons of the kernel that no table declares. The last snapshot stays if
-    /// they cannot be read, and until it is restored, or not to be restored.
+    /// they cannot be read, while a table is applied, and as long as it may still be needed.
     pub async fn take_snapshot(&self, timeout: Duration) -> Result<(), Error> {
-        let Some(unrestored) = self.tables.unrestored().clone() else {
+        if !self.tables.may_replace_snapshot.load(Ordering::Acquire) {
             return Ok(());
-        };
+        }
         let context = context("snapshot", timeout);
         self.tables.available()?;
+        let _lock = self.lock_table(&context).await?;
+        if self.tables.is_any_applying() {
+            return Ok(());
+        }
         let current = self.current(&context, true).await?;
         let batch = offload(|| {
-            let mut now = Snapshot::of(&current, &self.tables);
-            let stored = Snapshot::load(&self.tables)?;
-            // What could not be restored is no loss that anybody wants.
-            for key in &unrestored {
-                if let Some(service) = stored.services.get(key) {
-                    now.services.entry(*key).or_insert_with(|| service.clone());
-                }
-            }
-            now.write(&stored)
+            let now = Snapshot::of(&current, &self.tables);
+            now.write(&Snapshot::load(&self.tables)?)
         })?;
         match batch.is_empty() {
             true => Ok(()),
@@ -75,21 +72,18 @@ impl App {
         }
     }
 
-    /// Creates and edits what the snapshot has and no table declares. Deletes nothing. Returns the services that could
-    /// not be restored.
-    pub(super) async fn restore_snapshot(
-        &self,
-        timeout: Duration,
-    ) -> Result<BTreeSet<ServiceKey>, Error> {
+    /// Creates what the snapshot has and no table declares. Fails if some of it cannot be created: the snapshot is to
+    /// stay then.
+    pub(super) async fn restore_snapshot(&self, timeout: Duration) -> Result<(), Error> {
         let context = context("restore-snapshot", timeout);
         let _lock = self.lock_table(&context).await?;
         let current = self.current(&context, true).await?;
         let steps = offload(|| {
             let snapshot = Snapshot::load(&self.tables)?;
-            Ok::<_, StoreError>(snapshot.steps(&current, &self.tables))
+            Ok::<_, StoreError>(snapshot.steps(&current, self))
         })?;
         if steps.is_empty() {
-            return Ok(BTreeSet::new());
+            return Ok(());
         }
         tracing::info!(
             operations = steps.len(),
@@ -97,44 +91,28 @@ impl App {
         );
         let mut execution = Execution::new(self, &context, timeout);
         let results = execution.run(&steps, steps.len(), false, true).await;
-        let failed = steps.iter().zip(&results);
-        let failed = failed.filter(|(_, result)| **result != CommandResult::Done);
-        let mut unrestored = BTreeSet::new();
-        for (step, result) in failed {
-            unrestored.extend(step.op.service());
-            let service = step.op.service().map(tracing::field::display);
-            let server = step.op.server().map(tracing::field::display);
-            tracing::warn!(
-                operation = step.op.name(),
-                service,
-                server,
-                ?result,
-                "a part of the snapshot cannot be restored; the snapshot keeps it"
-            );
+        let is_done = |result: &CommandResult| *result == CommandResult::Done;
+        let failed = steps
+            .iter()
+            .zip(&results)
+            .find(|(_, result)| !is_done(result));
+        let done = results.iter().filter(|result| is_done(result)).count();
+        if done == steps.len() {
+            tracing::info!(done, "the snapshot was restored");
+            return Ok(());
         }
-        tracing::info!(
-            done = results
-                .iter()
-                .filter(|result| **result == CommandResult::Done)
-                .count(),
-            services_failed = unrestored.len(),
-            "the snapshot was restored"
+        let (operation, service) = match failed {
+            Some((step, _)) => (step.op.name(), step.op.service()),
+            None => ("", None),
+        };
+        let service = service.map(|key| format!(" of {key}")).unwrap_or_default();
+        let detail = format!(
+            "{} of {} operations failed, first {operation}{service}: {:?}",
+            steps.len() - done,
+            steps.len(),
+            failed.map(|(_, result)| result)
         );
-        Ok(unrestored)
-    }
-}
-
-// === impl Registry ===
-
-impl Registry {
-    /// Permits snapshots, which keep these services.
-    pub(super) fn permit_snapshots(&self, unrestored: BTreeSet<ServiceKey>) {
-        *self.unrestored() = Some(unrestored);
-    }
-
-    fn unrestored(&self) -> MutexGuard<'_, Option<BTreeSet<ServiceKey>>> {
-        let unrestored = self.unrestored.lock();
-        unrestored.unwrap_or_else(PoisonError::into_inner)
+        Err(Error::new(Reason::ApplyFailed, detail))
     }
 }
 
@@ -196,15 +174,18 @@ impl Snapshot {
         Ok(batch)
     }
 
-    /// The operations that create and edit what it has.
-    fn steps(self, current: &Current, tables: &Registry) -> Vec<PlannedStep> {
+    /// The operations that make what it has.
+    fn steps(self, current: &Current, app: &App) -> Vec<PlannedStep> {
+        let (tables, kept) = (&app.tables, app.kept.all());
         let claims = tables.claims();
         let services = self.services.values();
         let services = services.filter(|service| !claims.contains_key(&service.key));
         let target: Vec<_> = services
             .map(|service| TargetService {
                 servers: in_kernel_order(&service.servers),
-                ..TargetService::clone(service)
+                // They are stored apart, with each change.
+                labels: Some(Kept::labels(&kept.of(service.key)).clone()),
+                ..**service
             })
             .collect();
         let keys: BTreeSet<_> = target.iter().map(|service| service.key).collect();
@@ -217,9 +198,4 @@ impl Snapshot {
             .map(|change| PlannedStep::new(change, None))
             .collect()
     }
-}
-
-/// The context of what the daemon does by itself.
-fn context(id: &str, timeout: Duration) -> RequestContext {
-    RequestContext::new(RequestId::new(id), timeout)
 }
