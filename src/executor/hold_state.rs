@@ -23,6 +23,14 @@ pub struct Held {
     /// Whether the kernel has had the effective weight. Another one in the kernel is then the change of
     /// another program.
     pub is_applied: bool,
+    /// Whether the intended weight is stored. The kernel has it until then.
+    #[serde(skip, default = "is_stored")]
+    pub is_stored: bool,
+}
+
+/// Of what is read from the store.
+fn is_stored() -> bool {
+    true
 }
 
 #[derive(Debug, Default)]
@@ -191,6 +199,7 @@ impl State {
             weight,
             holds: drains.into_iter().map(Hold::drain).collect(),
             is_applied: true,
+            is_stored: false,
         };
         self.held.insert(member, held);
         self.changed.insert(member);
@@ -230,6 +239,7 @@ impl State {
             weight,
             holds: Vec::new(),
             is_applied: false,
+            is_stored: false,
         });
         held.change(|holds| {
             holds.retain(|other| other.id != hold.id);

@@ -292,6 +292,28 @@ impl Holds {
         self.read(|state| state.held.keys().map(|(service, _)| *service).collect())
     }
 
+    /// The services with a member whose effective weight the kernel lacks.
+    pub fn services_to_apply(&self) -> BTreeSet<ServiceKey> {
+        self.read(|state| {
+            let held = state.held.iter();
+            let held = held.filter(|(_, held)| !held.is_applied);
+            held.map(|((service, _), _)| *service).collect()
+        })
+    }
+
+    /// Notes that the store has members as they were taken, unless they have changed since.
+    pub fn stored(&self, members: impl Iterator<Item = Member>) {
+        self.change(|state| {
+            for member in members {
+                if !state.changed.contains(&member)
+                    && let Some(held) = state.held.get_mut(&member)
+                {
+                    held.is_stored = true;
+                }
+            }
+        });
+    }
+
     /// Reports members as changed again, because what has changed could not be stored.
     pub fn report_again(&self, members: impl Iterator<Item = Member>) {
         self.change(|state| state.changed.extend(members));

@@ -47,7 +47,7 @@ impl App {
     }
 }
 
-/// The operation that gives a server its effective weight, if it lacks it.
+/// The operation that gives a server its effective weight, if it lacks it and its intended one is stored.
 fn step(
     holds: &Holds,
     service: ServiceKey,
@@ -81,6 +81,10 @@ fn step(
     // The begin of a ramp changes the intended weight, of which watchers get to know by the operation.
     if has == held.effective_weight() && ramp.is_none() {
         holds.applied(member);
+        return None;
+    }
+    // Else nobody knows it any more if the daemon is killed.
+    if !held.is_stored && ramp.is_none() {
         return None;
     }
     let config = ServerConfig {

@@ -29,6 +29,8 @@ pub(in crate::app) struct HoldRegistry {
     holds: Arc<Holds>,
     store: Store,
     all: Mutex<All>,
+    /// Held while changes of the holds are being stored.
+    storing: tokio::sync::Mutex<()>,
     /// Wakes the task.
     pub(super) woken: Notify,
 }
@@ -151,6 +153,7 @@ impl HoldRegistry {
             holds,
             store: Store::in_memory(),
             all: Mutex::default(),
+            storing: tokio::sync::Mutex::default(),
             woken: Notify::new(),
         }
     }
@@ -172,6 +175,7 @@ impl HoldRegistry {
             holds,
             store,
             all: Mutex::new(all),
+            storing: tokio::sync::Mutex::default(),
             woken: Notify::new(),
         })
     }
@@ -330,6 +334,8 @@ impl HoldRegistry {
 
     /// Stores what has changed of the holds, as far as it is not stored yet. Returns when it is durable.
     pub(in crate::app) async fn persist(&self) -> Result<(), Error> {
+        // What another call has taken is not durable before that one ends.
+        let _storing = self.storing.lock().await;
         if !self.holds.has_changes() {
             return Ok(());
         }
@@ -344,11 +350,17 @@ impl HoldRegistry {
             Ok(commit) => commit.await,
             Err(error) => Err(error),
         };
-        stored.map_err(|error| {
-            self.holds.report_again(members.into_iter());
-            self.woken.notify_one();
-            Error::from(error)
-        })
+        match stored {
+            Ok(()) => {
+                self.holds.stored(members.into_iter());
+                Ok(())
+            }
+            Err(error) => {
+                self.holds.report_again(members.into_iter());
+                self.woken.notify_one();
+                Err(Error::from(error))
+            }
+        }
     }
 
     fn submit(&self, all: &mut All, changes: &HoldChanges) -> Result<Commit, StoreError> {

@@ -58,6 +58,7 @@ impl App {
                 weight: *weight,
                 holds: vec![Hold::drain(id)],
                 is_applied: false,
+                is_stored: false,
             };
             drain.join(*service, *server, &held);
             drain

@@ -405,6 +405,7 @@ fn planned(mut drain: Drain, found: &Found) -> Drain {
                 weight: server.config.weight,
                 holds: vec![Hold::drain(drain.id)],
                 is_applied: false,
+                is_stored: false,
             };
             drain.join(*service, server.key, &held);
         }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     app::{App, RequestContext, RequestId},
     executor::{ServicesQuery, SettingsQuery, TableQuery},
-    model::{Error, HoldId, Service, ServiceKey},
+    model::{Error, HoldId, Server, Service, ServiceKey},
 };
 
 /// Time between two looks.
@@ -131,8 +132,29 @@ impl App {
         services: BTreeSet<ServiceKey>,
         ramp: Option<BeginningRamp>,
     ) -> Result<(), Error> {
-        let mut outcome = Ok(());
         let mut seen = BTreeMap::new();
+        let mut outcome = self.enforce_all(context, services, ramp, &mut seen).await;
+        // The members first, so that they are seen.
+        let mut stored = self.hold_registry.persist().await;
+        // Those that have joined a drain get its weight, now that their intended one is stored.
+        let mut joined = self.hold_registry.holds().services_to_apply();
+        joined.retain(|service| seen.contains_key(service));
+        if stored.is_ok() && !joined.is_empty() {
+            outcome = outcome.and(self.enforce_all(context, joined, None, &mut seen).await);
+            stored = self.hold_registry.persist().await;
+        }
+        self.hold_registry.see(&seen);
+        outcome.and(stored)
+    }
+
+    async fn enforce_all(
+        &self,
+        context: &RequestContext,
+        services: BTreeSet<ServiceKey>,
+        ramp: Option<BeginningRamp>,
+        seen: &mut BTreeMap<ServiceKey, Option<Arc<Vec<Server>>>>,
+    ) -> Result<(), Error> {
+        let mut outcome = Ok(());
         for service in services {
             match self.enforce(context, service, ramp).await {
                 Ok(servers) => {
@@ -141,9 +163,6 @@ impl App {
                 Err(error) => outcome = outcome.and(Err(error)),
             }
         }
-        // The members first, so that they are seen.
-        outcome = outcome.and(self.hold_registry.persist().await);
-        self.hold_registry.see(&seen);
         outcome
     }
 

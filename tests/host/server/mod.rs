@@ -14,6 +14,7 @@ mod harness;
 mod hyper_baseline;
 mod idempotency;
 mod jwt;
+mod kills;
 mod listeners;
 mod log_sink;
 mod memory;
