@@ -4,6 +4,7 @@ use super::{
     tables::{apply, operations, owner, service},
     *,
 };
+use crate::store::Collection;
 
 const SECOND: &str = "tcp-192.0.2.2-80";
 const SERVER: &str = "10.0.0.1-80";
@@ -374,6 +375,24 @@ async fn holds_survive_the_daemon() {
     );
     app.delete_drain(context(), drain.id).await.unwrap();
     assert_eq!(kernel_weight(&kernel, TCP, "10.0.0.1:80"), 10);
+}
+
+#[tokio::test]
+async fn the_intended_weight_is_stored_before_the_kernel_loses_it() {
+    let kernel = FakeKernel::new();
+    let store = Store::in_memory();
+    let app = app_on(&kernel).with_store(store.clone()).unwrap();
+    weighted(&app, TCP, &[1]).await;
+    let (sender, stored) = std::sync::mpsc::channel();
+    let look = Fault::before(move |_| {
+        let held = Collection::<Value>::new("held-weights");
+        sender.send(store.load(&held).unwrap()).unwrap();
+    });
+    kernel.faults().once(On::Command(command::SET_DEST), look);
+    drain(&app, json!({"server": SERVER})).await;
+    let stored = stored.try_recv().unwrap();
+    assert_eq!(stored.len(), 1, "{stored:?}");
+    assert_eq!(stored[0].1["weight"], 10);
 }
 
 #[tokio::test]
