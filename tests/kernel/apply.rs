@@ -144,7 +144,7 @@ fn observe(change: impl Fn(&Api, &Service) + Sync) -> (usize, usize, usize) {
         // Two servers with a kept connection, and one without.
         let has_kept = |n: &u8| kept.iter().any(|(_, server)| *server == address(*n));
         let (with, without): (Vec<u8>, Vec<u8>) = (11..=20).partition(has_kept);
-        let removed = vec![with[0], with[1], without[0]];
+        let removed = [with[0], with[1], without[0]];
         let of_before = (11..=20).filter(|n| !removed.contains(n));
         let servers = of_before
             .chain(21..=23)
