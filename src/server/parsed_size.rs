@@ -36,6 +36,10 @@ pub(super) enum Encoding {
 /// operation and the one that reverts it, and its view. Nothing else in a body is as large.
 const OBJECT: usize = 2048;
 
+/// Commas in an object of JSON that separate members and not elements of a list. The memory of members is a part of
+/// [`OBJECT`], which has so many elements to spare.
+const MEMBERS: usize = 4;
+
 /// Memory of an element of a list: a text and its place in a growing list.
 const ELEMENT: usize = 128;
 
@@ -80,7 +84,11 @@ impl Encoding {
         // The texts of a body exist once more in its parsed form.
         match self {
             Self::Commands => 0,
-            Self::Json => body.len() + OBJECT * count(b"{") + ELEMENT * count(b","),
+            Self::Json => {
+                let objects = count(b"{");
+                let elements = count(b",").saturating_sub(MEMBERS * objects);
+                body.len() + OBJECT * objects + ELEMENT * elements
+            }
             // An element has two bytes at least.
             Self::Grpc => body.len() * ELEMENT / 2 + OBJECT * count(&grpc::SERVER_TAGS),
             // Beside services and servers, only flags of schedulers are many, two bytes each at least.
@@ -110,6 +118,24 @@ mod tests {
         let plain = br#"{"protocol":"tcp","address":"192.0.2.1","port":80,"scheduler":"rr"}"#;
         assert!(Encoding::Json.parsed_size(plain) < 4096);
         assert_eq!(Encoding::Commands.parsed_size(&[b'-'; 1 << 20]), 0);
+    }
+
+    #[test]
+    fn one_connection_may_declare_a_table_of_100_000_servers() {
+        let server =
+            r#"{"address":"192.168.100.100","port":8080,"forwarding":"masquerade","weight":100}"#;
+        let servers = vec![server; 100].join(",");
+        let service =
+            format!(r#"{{"id":"tcp-192.0.2.100-8080","scheduler":"wlc","servers":[{servers}]}}"#);
+        let body = format!(
+            r#"{{"services":[{}]}}"#,
+            vec![service.as_str(); 1000].join(",")
+        );
+        let size = Encoding::Json.parsed_size(body.as_bytes());
+        let limits = crate::server::Config::default().limits;
+        let limit = crate::budget::Budget::new(limits.max_memory_bytes).of_connection();
+        // The kernel's table is read, too.
+        assert!(body.len() + size < limit.limit() * 9 / 10, "{size}");
     }
 
     #[test]

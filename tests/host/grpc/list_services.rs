@@ -285,9 +285,9 @@ async fn a_list_that_is_being_made_is_charged() {
         kernel.add_service(Service::new(id));
         kernel.add_destination(id, Destination::new(([10, 0, 0, 1], 80).into()));
     }
-    // A connection may use a quarter of it: less than the 400 KiB of the list.
+    // A connection may use a half of it: less than the 400 KiB of the list.
     let limits = ExecutorLimits {
-        budget: Budget::new(1 << 20),
+        budget: Budget::new(1 << 19),
         ..ExecutorLimits::default()
     };
     let options = Limits::default().grpc_options();
