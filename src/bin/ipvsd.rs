@@ -106,8 +106,7 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
             .insert((app.audit_log().clone(), app.store().clone()))
             .clone();
         let budget = app.budget().clone();
-        let takes_snapshots = config.tables.snapshot_interval > Duration::ZERO;
-        let snapshots = takes_snapshots.then(|| app.clone());
+        let last_snapshot = last_snapshot(app.clone(), &config);
         tokio::spawn(return_freed_memory(budget.clone()));
         let server = server
             .with_background_work(app.background_work())
@@ -132,11 +131,7 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
         };
         tokio::spawn(reloader.run(reloads));
         server.serve(router, &budget, &shutdown).await;
-        if let Some(app) = snapshots
-            && let Err(error) = app.take_snapshot(SNAPSHOT_TIMEOUT).await
-        {
-            tracing::warn!(%error, "no snapshot at the end; the last one is kept");
-        }
+        last_snapshot.await;
         Ok(())
     });
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
@@ -150,6 +145,16 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
         audit.finish();
     }
     outcome
+}
+
+/// Takes a snapshot at the end of the daemon, if any are taken.
+fn last_snapshot(app: App, config: &Config) -> impl Future<Output = ()> + use<> {
+    let takes_snapshots = config.tables.snapshot_interval > Duration::ZERO;
+    async move {
+        if takes_snapshots && let Err(error) = app.take_snapshot(SNAPSHOT_TIMEOUT).await {
+            tracing::warn!(%error, "no snapshot at the end; the last one is kept");
+        }
+    }
 }
 
 /// Recovers the declared tables, and keeps those that ask for it as they are declared.

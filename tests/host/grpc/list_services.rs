@@ -287,7 +287,7 @@ async fn a_list_that_is_being_made_is_charged() {
     }
     // A connection may use a half of it: less than the 400 KiB of the list.
     let limits = ExecutorLimits {
-        budget: Budget::new(1 << 19),
+        budget: Budget::new(720_000),
         ..ExecutorLimits::default()
     };
     let options = Limits::default().grpc_options();
