@@ -260,6 +260,8 @@ fn refusal(status: Status) -> Refusal {
 
 /// These fields have no presence; in JSON they are absent.
 fn without_absent(mut service: Value) -> Value {
+    let labels = service.as_object_mut().unwrap().remove("labels");
+    assert_eq!(labels, Some(json!({})));
     for server in service["servers"].as_array_mut().unwrap() {
         let server = server.as_object_mut().unwrap();
         assert_eq!(server.remove("holds"), Some(json!([])));
