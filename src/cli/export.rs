@@ -36,7 +36,7 @@ const SERVICE_OTHERS: [&str; 11] = [
     "changed",
     "owner",
 ];
-const DAEMON_OTHERS: [&str; 3] = ["interface_state", "etag", "changed"];
+const DIRECTOR_OTHERS: [&str; 3] = ["interface_state", "etag", "changed"];
 const SERVER_OTHERS: [&str; 11] = [
     "address",
     "port",
@@ -84,13 +84,13 @@ pub(super) fn write(
     let mut others = Mapping::new();
     if has(|director| director.timeouts.is_some()) {
         let (mut timeouts, _) = client.get::<Mapping>("/v1/timeouts")?;
-        retain(&mut timeouts, &DAEMON_OTHERS);
+        retain(&mut timeouts, &DIRECTOR_OTHERS);
         others.insert("timeouts".into(), Value::Mapping(timeouts));
     }
     if has(|director| director.sync_daemons.is_some()) {
         let (SyncDaemons { mut sync_daemons }, _) = client.get("/v1/sync-daemons")?;
         for daemon in &mut sync_daemons {
-            retain(daemon, &DAEMON_OTHERS);
+            retain(daemon, &DIRECTOR_OTHERS);
         }
         let daemons = sync_daemons.into_iter().map(Value::Mapping);
         others.insert("sync_daemons".into(), Value::Sequence(daemons.collect()));

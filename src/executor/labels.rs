@@ -84,6 +84,9 @@ impl StoredLabels {
 
     /// Stores labels.
     fn write(&self, wanted: HashMap<ServiceKey, Labels>) -> Result<(), Error> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
         let mut stored = self.stored();
         let mut changes: Vec<_> = wanted.into_iter().collect();
         changes.retain(|(key, labels)| stored.of(*key) != labels);

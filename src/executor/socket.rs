@@ -62,11 +62,7 @@ impl Outcome {
     pub fn is_sure(self) -> bool {
         matches!(self, Self::Done | Self::Rejected(_))
     }
-}
 
-// === impl Outcome ===
-
-impl Outcome {
     /// The outcome that a reply with this errno reports.
     fn of(errno: i32) -> Self {
         match errno {

@@ -203,6 +203,14 @@ impl Op {
         }
     }
 
+    /// Whether the operation changes the timeouts or the sync daemons.
+    pub fn is_of_director(&self) -> bool {
+        matches!(
+            self,
+            Self::SetTimeouts(_) | Self::StartSyncDaemon(_) | Self::StopSyncDaemon(_)
+        )
+    }
+
     /// Whether the operation replaces the configuration of an entry that exists, and changes nothing
     /// else.
     pub fn is_edit(&self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     app::{App, RequestContext},
     executor::{SyncDaemonsQuery, Table, TableQuery, TimeoutsQuery},
-    model::{DirectorState, Error, Op},
+    model::{DirectorState, Error},
 };
 
 /// The kernel's table, and the timeouts and sync daemons if a declared table has them.
@@ -33,12 +33,4 @@ impl App {
         let table = self.run_query(context, TableQuery).await?.value;
         Ok(Current { table, director })
     }
-}
-
-/// Whether an operation changes the timeouts or the sync daemons.
-pub(in crate::app) fn is_of_director(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::SetTimeouts(_) | Op::StartSyncDaemon(_) | Op::StopSyncDaemon(_)
-    )
 }

@@ -9,7 +9,7 @@ mod step;
 
 pub use report::{ApplyOutcome, ApplyReport, Lost, OperationReport, OperationResult, Summary};
 
-pub(in crate::app) use current::{Current, is_of_director};
+pub(in crate::app) use current::Current;
 pub(in crate::app) use execution::Execution;
 pub(in crate::app) use rollback::known;
 pub(in crate::app) use run::Order;

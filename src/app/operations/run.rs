@@ -6,7 +6,6 @@ use std::time::Instant;
 use tokio::time::timeout_at;
 
 use super::{
-    current::is_of_director,
     execution::Execution,
     report::{ApplyOutcome, ApplyReport},
     rollback::roll_back,
@@ -72,7 +71,7 @@ impl Execution {
             return ApplyOutcome::Partial;
         }
         self.context.deadline = Instant::now() + self.timeout;
-        let has_director = steps.iter().any(|step| is_of_director(&step.op));
+        let has_director = steps.iter().any(|step| step.op.is_of_director());
         let current = self.app.current(&self.context, has_director).await;
         let operations = &mut report.operations;
         let complete = match current {

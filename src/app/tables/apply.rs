@@ -131,7 +131,7 @@ impl App {
             guard,
             ..ApplyOptions::default()
         };
-        let current = self.current(context, self.tables.has_director()).await?;
+        let current = self.current_of_tables(context).await?;
         let old = Some(old);
         let prepare = || self.prepare(context, timeout, owner, options, old, None, &[], &current);
         let apply = offload(prepare)?;

@@ -1,7 +1,10 @@
 //! The tables that declare timeouts and sync daemons.
 
 use super::registry::Registry;
-use crate::model::{Director, Error, Owner, Reason};
+use crate::{
+    app::{App, RequestContext, operations::Current},
+    model::{Director, Error, Owner, Reason},
+};
 
 /// A part of the director, and whether a table declares it.
 type Part = (&'static str, fn(&Director) -> bool);
@@ -10,6 +13,18 @@ const PARTS: [Part; 2] = [
     ("timeouts", |director| director.timeouts.is_some()),
     ("sync_daemons", |director| director.sync_daemons.is_some()),
 ];
+
+// === impl App ===
+
+impl App {
+    /// Reads what the kernel has of what tables declare.
+    pub(super) async fn current_of_tables(
+        &self,
+        context: &RequestContext,
+    ) -> Result<Current, Error> {
+        self.current(context, self.tables.has_director()).await
+    }
+}
 
 // === impl Registry ===
 

@@ -108,7 +108,7 @@ impl App {
         if page.is_empty() {
             return Ok(KeyPage::new(Vec::new(), more, binding, charge));
         }
-        let current = self.current(context, self.tables.has_director()).await?;
+        let current = self.current_of_tables(context).await?;
         let report = |table| self.report_of(context, table, &current);
         let reports = offload(|| page.into_iter().map(report).collect());
         Ok(KeyPage::new(reports, more, binding, charge))
@@ -127,7 +127,7 @@ impl App {
             return offload(|| self.unmanaged(context, &current));
         }
         let table = self.visible_table(context, owner)?;
-        let current = self.current(context, self.tables.has_director()).await?;
+        let current = self.current_of_tables(context).await?;
         Ok(offload(|| self.report_of(context, table, &current)))
     }
 
@@ -165,7 +165,7 @@ impl App {
         owner: Owner,
     ) -> Result<ApplyReport, Error> {
         let table = self.visible_table(context, &owner)?;
-        let current = self.current(context, self.tables.has_director()).await?;
+        let current = self.current_of_tables(context).await?;
         offload(|| self.drift_of(context, &table, &current))
     }
 

@@ -77,8 +77,8 @@ impl Wanted<'_> {
             .iter()
             .filter(|entry| touched(&entry.service.key))
             .collect();
-        self.check_owners(&current, principal)?;
         let present: HashSet<_> = current.iter().map(|entry| entry.service.key).collect();
+        self.check_owners(&present, principal)?;
         let mut target: Vec<_> = self
             .services
             .iter()
@@ -166,8 +166,11 @@ impl Wanted<'_> {
     }
 
     /// Refuses services of other owners, and those that exist without one.
-    fn check_owners(&self, current: &[&ServiceEntry], principal: &Principal) -> Result<(), Error> {
-        let present: HashSet<_> = current.iter().map(|entry| entry.service.key).collect();
+    fn check_owners(
+        &self,
+        present: &HashSet<ServiceKey>,
+        principal: &Principal,
+    ) -> Result<(), Error> {
         let leaving: HashSet<_> = self.leaving().collect();
         let mut conflicts = Vec::new();
         let mut others = 0_usize;

@@ -11,15 +11,13 @@ use tokio::time::sleep;
 
 use super::{
     options::ApplyOptions,
+    recovery::context,
     registry::DeclaredTable,
     repairs::{Conflict, Object, Repairs},
     run::Apply,
 };
 use crate::{
-    app::{
-        App, ApplyReport, RequestContext, RequestId,
-        operations::{Current, is_of_director},
-    },
+    app::{App, ApplyReport, RequestContext, operations::Current},
     executor::offload,
     model::{Error, OnFailure, Op, Owner, Reconcile},
 };
@@ -87,8 +85,8 @@ impl App {
         timeout: Duration,
         said: &mut Said,
     ) -> Result<(), Error> {
-        let context = RequestContext::new(RequestId::new("reconcile"), timeout);
-        let current = self.current(&context, self.tables.has_director()).await?;
+        let context = context("reconcile", timeout);
+        let current = self.current_of_tables(&context).await?;
         said.drift.retain(|owner, _| {
             let reports =
                 |table: &&Arc<DeclaredTable>| table.state.settings.reconcile == Reconcile::Report;
@@ -136,8 +134,7 @@ impl App {
         if !is_due {
             return Ok(());
         }
-        let id = RequestId::new(format!("repair-{owner}"));
-        let context = RequestContext::new(id, timeout);
+        let context = context(&format!("repair-{owner}"), timeout);
         let lock = self.lock_table(&context).await?;
         // A request may have changed or deleted it since.
         let table = self.tables.table(owner);
@@ -146,7 +143,7 @@ impl App {
         let Some(table) = table.filter(repairs) else {
             return Ok(());
         };
-        let current = self.current(&context, self.tables.has_director()).await?;
+        let current = self.current_of_tables(&context).await?;
         let apply = offload(|| self.due_repair(&context, &table, &current, timeout))?;
         drop(current);
         let objects: Vec<_> = apply.operations().filter_map(Object::of).collect();
@@ -197,7 +194,7 @@ impl App {
                 // The servers of a service that is not created now cannot be either.
                 let has_service = !op.service().is_some_and(|key| left_out.contains(&key));
                 // A sync daemon is stopped and started.
-                let fits = count < MAX_OPERATIONS || is_of_director(op);
+                let fits = count < MAX_OPERATIONS || op.is_of_director();
                 let is_kept = is_due && has_service && fits;
                 count += usize::from(is_kept);
                 if let (false, Op::CreateService(key, ..)) = (is_kept, op) {

@@ -231,7 +231,7 @@ impl App {
         let Some(table) = self.tables.table(owner) else {
             return Ok(());
         };
-        let current = self.current(&context, self.tables.has_director()).await?;
+        let current = self.current_of_tables(&context).await?;
         let options = ApplyOptions {
             // After a boot, one service that fails must not take the others with it.
             on_failure: OnFailure::Continue,

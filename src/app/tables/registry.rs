@@ -400,18 +400,30 @@ fn write(
 ) -> Result<(), StoreError> {
     let key = |service: &ServiceKey| format!("{owner}/{service}");
     let (before, after) = (services_of(old), services_of(new));
-    for service in before.keys().filter(|key| !after.contains_key(key)) {
-        batch.delete(&SERVICES, key(service))?;
-    }
-    for (id, service) in after {
-        if before.get(id) != Some(service) {
-            batch.put(&SERVICES, key(id), service)?;
-        }
-    }
+    write_services(batch, &SERVICES, before, after, key)?;
     match new {
         Some(table) => batch.put(&TABLES, owner.as_str(), &table.state),
         None => batch.delete(&TABLES, owner.as_str()),
     }
+}
+
+/// Adds what differs between services of a collection to a batch.
+pub(super) fn write_services(
+    batch: &mut WriteBatch,
+    collection: &Collection<TargetService>,
+    before: &Services,
+    after: &Services,
+    key: impl Fn(&ServiceKey) -> String,
+) -> Result<(), StoreError> {
+    for service in before.keys().filter(|key| !after.contains_key(key)) {
+        batch.delete(collection, key(service))?;
+    }
+    for (id, service) in after {
+        if before.get(id) != Some(service) {
+            batch.put(collection, key(id), service)?;
+        }
+    }
+    Ok(())
 }
 
 // === impl Tables ===

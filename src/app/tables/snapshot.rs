@@ -1,14 +1,18 @@
 //! Snapshots of what no table declares, to be restored after a boot.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use tokio::time::sleep;
 
-use super::{list::declared, recovery::context, registry::Registry};
+use super::{
+    list::declared,
+    recovery::context,
+    registry::{Registry, Services, write_services},
+};
 use crate::{
     app::{
         App,
@@ -16,14 +20,14 @@ use crate::{
         operations::{Current, Execution, PlannedStep},
     },
     executor::{CommandResult, offload},
-    model::{Director, Error, Kept, Reason, ServiceKey, TargetService, diff_with_director},
+    model::{Director, Error, Kept, Reason, TargetService, diff_with_director},
     store::{Collection, StoreError, WriteBatch},
 };
 
 /// What was in the kernel and in no table.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Snapshot {
-    services: BTreeMap<ServiceKey, Arc<TargetService>>,
+    services: Services,
     director: Director,
 }
 
@@ -92,25 +96,20 @@ impl App {
         let mut execution = Execution::new(self, &context, timeout);
         let results = execution.run(&steps, steps.len(), false, true).await;
         let is_done = |result: &CommandResult| *result == CommandResult::Done;
-        let failed = steps
-            .iter()
-            .zip(&results)
-            .find(|(_, result)| !is_done(result));
         let done = results.iter().filter(|result| is_done(result)).count();
-        if done == steps.len() {
+        // The last result of one that stops is its error.
+        let mut executed = steps.iter().zip(&results);
+        let Some((step, result)) = executed.find(|(_, result)| !is_done(result)) else {
             tracing::info!(done, "the snapshot was restored");
             return Ok(());
-        }
-        let (operation, service) = match failed {
-            Some((step, _)) => (step.op.name(), step.op.service()),
-            None => ("", None),
         };
-        let service = service.map(|key| format!(" of {key}")).unwrap_or_default();
+        let service = step.op.service().map(|key| format!(" of {key}"));
         let detail = format!(
-            "{} of {} operations failed, first {operation}{service}: {:?}",
+            "{} of {} operations failed, first {}{}: {result:?}",
             steps.len() - done,
             steps.len(),
-            failed.map(|(_, result)| result)
+            step.op.name(),
+            service.unwrap_or_default(),
         );
         Err(Error::new(Reason::ApplyFailed, detail))
     }
@@ -158,16 +157,8 @@ impl Snapshot {
     /// What differs from the stored one.
     fn write(&self, stored: &Self) -> Result<WriteBatch, StoreError> {
         let mut batch = WriteBatch::new();
-        for key in stored.services.keys() {
-            if !self.services.contains_key(key) {
-                batch.delete(&SERVICES, key.to_string())?;
-            }
-        }
-        for (key, service) in &self.services {
-            if stored.services.get(key) != Some(service) {
-                batch.put(&SERVICES, key.to_string(), service)?;
-            }
-        }
+        let (before, after) = (&stored.services, &self.services);
+        write_services(&mut batch, &SERVICES, before, after, ToString::to_string)?;
         if self.director != stored.director {
             batch.put(&DIRECTOR, DIRECTOR_KEY, &self.director)?;
         }

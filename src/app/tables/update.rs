@@ -35,7 +35,7 @@ impl App {
                 .record(event_of(context, "update_table", &updated));
         }
         let table = updated?;
-        let current = self.current(context, self.tables.has_director()).await?;
+        let current = self.current_of_tables(context).await?;
         Ok(offload(|| self.report_of(context, table, &current)))
     }
 

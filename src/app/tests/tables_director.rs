@@ -39,6 +39,14 @@ fn master(id: u32) -> Value {
     json!({"state": "master", "interface": "eth0", "sync_id": id})
 }
 
+/// Confirms the deletion of a table without services.
+fn of_no_services() -> DeleteTableOptions {
+    DeleteTableOptions {
+        confirm: Some(0),
+        ..DeleteTableOptions::default()
+    }
+}
+
 async fn tcp_seconds(app: &App) -> u32 {
     app.timeouts(context()).await.unwrap().value.tcp_seconds
 }
@@ -116,11 +124,7 @@ async fn a_table_without_them_leaves_the_timeouts_and_daemons_of_the_kernel() {
         (tcp_seconds(&app).await, running(&app).await.len()),
         (77, 1)
     );
-    let options = DeleteTableOptions {
-        confirm: Some(0),
-        ..DeleteTableOptions::default()
-    };
-    app.delete_table(context(), owner("net"), options)
+    app.delete_table(context(), owner("net"), of_no_services())
         .await
         .unwrap();
     assert_eq!(
@@ -216,11 +220,9 @@ async fn they_need_an_admin() {
     // To declare them no more, to delete the table, and to have it repaired are changes of them.
     let dropped = apply_as_editor(json!({"services": []})).await;
     assert_eq!(reason(dropped), Reason::PermissionDenied);
-    let options = DeleteTableOptions {
-        confirm: Some(0),
-        ..DeleteTableOptions::default()
-    };
-    let deleted = app.delete_table(&editor, owner("net"), options).await;
+    let deleted = app
+        .delete_table(&editor, owner("net"), of_no_services())
+        .await;
     assert_eq!(reason(deleted), Reason::PermissionDenied);
     let patch = table_draft(json!({"reconcile": "repair"}));
     let updated = app.update_table(&editor, owner("net"), patch, NONE).await;
