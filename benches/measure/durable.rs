@@ -1,7 +1,14 @@
 //! What a durable write costs: a change of a weight with an idempotency key, which is in the store before the kernel is
-//! changed, beside the same change without one.
+//! changed, beside the same change without one, and beside the least that is durable: a write of 4 KiB and its
+//! `fdatasync`.
 
-use std::{fs, net::SocketAddr, path::PathBuf, time::Instant};
+use std::{
+    fs::{self, File},
+    net::SocketAddr,
+    os::unix::fs::FileExt,
+    path::PathBuf,
+    time::Instant,
+};
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
@@ -79,6 +86,14 @@ impl Options {
                     let median = quantile(&mut times, 0.5);
                     sample("durable p50, ms", SIZE, name, round, median);
                 }
+                let median = quantile(&mut self.synchronised()?, 0.5);
+                sample(
+                    "durable p50, ms",
+                    SIZE,
+                    "4 KiB and fdatasync",
+                    round,
+                    median,
+                );
                 for (kind, name) in kinds {
                     let rate = self.together(daemon.address, kind, round).await?;
                     sample("durable, changes/s", SIZE, name, round, rate);
@@ -95,6 +110,21 @@ impl Options {
         for number in 0..self.changes / 4 {
             let begin = Instant::now();
             change(client, kind, round, 0, number).await?;
+            times.push(milliseconds(begin.elapsed()));
+        }
+        Ok(times)
+    }
+
+    /// The times of writes over old data that are durable.
+    fn synchronised(&self) -> anyhow::Result<Vec<f64>> {
+        let file = File::create(self.directory.join("plain"))?;
+        file.write_all_at(&vec![0; 1 << 20], 0)?;
+        file.sync_all()?;
+        let mut times = Vec::new();
+        for number in 0..self.changes / 4 {
+            let begin = Instant::now();
+            file.write_all_at(&[1; 4096], u64::from(number % 256) * 4096)?;
+            file.sync_data()?;
             times.push(milliseconds(begin.elapsed()));
         }
         Ok(times)

@@ -58,9 +58,12 @@ impl App {
             Begun::Run(run) => run,
         };
         let execution = execute(run.is_resumed);
+        let (keys, background) = (self.idempotency.clone(), self.background_work().clone());
         let work = async move {
             let (response, ended) = execution.await;
-            run.finish(ended).await;
+            if run.finish(ended) {
+                background.spawn(async move { keys.store_responses().await });
+            }
             Ok(Once::Executed(response))
         };
         self.background_work().run(work).await

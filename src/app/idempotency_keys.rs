@@ -3,11 +3,15 @@
 //! A key is durable before its write begins. If the end of the daemon cuts the write, or its outcome is unknown,
 //! the repetition is executed as [`RequestContext::resumed`](super::RequestContext::resumed): what is as
 //! requested already counts as done.
+//!
+//! A response is sent before it is durable. It becomes durable with the key of the next write, or
+//! [`MAX_WAIT`] later: a write needs one commit instead of two. A repetition after a crash in between is resumed.
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -29,7 +33,7 @@ pub struct KeyedRequest {
     content: Sha256,
 }
 
-/// The keys of the last day. Their responses are in the store only.
+/// The keys of the last day. Their responses are in the store only, once they are durable.
 #[derive(Debug)]
 pub(super) struct IdempotencyKeys {
     store: Store,
@@ -45,6 +49,23 @@ struct Entries {
     /// The numbers of the keys of each principal.
     by_principal: HashMap<Sha256, BTreeSet<u64>>,
     next: u64,
+    /// Of keys that are done: the responses that are not durable yet.
+    responses: HashMap<Sha256, Response>,
+    /// Whether [`IdempotencyKeys::store_responses`] is in progress.
+    is_storing: bool,
+}
+
+#[derive(Debug)]
+struct Response {
+    content: Value,
+    /// Whether it is in a batch.
+    is_submitted: bool,
+}
+
+/// Responses in a batch. At its end, they are in memory no more.
+struct Submitted<'a> {
+    keys: &'a IdempotencyKeys,
+    responses: Vec<Sha256>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +100,6 @@ struct Record {
 pub(super) struct Run {
     keys: Arc<IdempotencyKeys>,
     key: Sha256,
-    record: Record,
     /// Whether the write was begun before, with an unknown outcome.
     pub is_resumed: bool,
     is_ended: bool,
@@ -113,6 +133,9 @@ const RESPONSES: Collection<Value> = Collection::new("idempotency-responses");
 const MAX_AGE: i64 = 24 * 60 * 60;
 /// Keys that a request removes at most, beside the one that makes place for its own.
 const MAX_REMOVED: usize = 100;
+/// How long a response waits for the key of another write. It is longer than a client on the same network takes to
+/// send one.
+const MAX_WAIT: Duration = Duration::from_millis(10);
 
 // === impl KeyedRequest ===
 
@@ -187,7 +210,7 @@ impl IdempotencyKeys {
             content,
         } = request;
         let now = now();
-        let (run, commit) = {
+        let (run, submitted, commit) = {
             let mut entries = self.lock();
             if let Some(entry) = entries.current(key, now) {
                 if entry.content != content {
@@ -198,8 +221,7 @@ impl IdempotencyKeys {
                     Phase::Done => return Ok(Begun::Done),
                     Phase::Interrupted => entry.phase = Phase::Running,
                 }
-                let record = Record::of(entry);
-                return Ok(Begun::Run(self.run(key, record, true)));
+                return Ok(Begun::Run(self.run(key, true)));
             }
             let mut batch = WriteBatch::new();
             entries.remove_expired(now, &mut batch)?;
@@ -213,11 +235,17 @@ impl IdempotencyKeys {
                 done: false,
             };
             batch.put(&KEYS, key.to_string(), &record)?;
-            let commit = self.store.submit(batch)?;
+            let submitted = self.submitted(&mut entries, &mut batch);
+            let commit = self.store.submit(batch);
             entries.insert(key, &record, Phase::Running);
-            (self.run(key, record, false), commit)
+            (self.run(key, false), submitted, commit)
         };
-        match commit.await {
+        let stored = match commit {
+            Ok(commit) => commit.await,
+            Err(error) => Err(error),
+        };
+        drop(submitted);
+        match stored {
             Ok(()) => Ok(Begun::Run(run)),
             Err(error) => {
                 run.forget();
@@ -226,24 +254,52 @@ impl IdempotencyKeys {
         }
     }
 
-    fn run(self: &Arc<Self>, key: Sha256, record: Record, is_resumed: bool) -> Run {
+    fn run(self: &Arc<Self>, key: Sha256, is_resumed: bool) -> Run {
         Run {
             keys: self.clone(),
             key,
-            record,
             is_resumed,
             is_ended: false,
         }
     }
 
+    /// Adds the responses that are in no batch to one.
+    fn submitted(&self, entries: &mut Entries, batch: &mut WriteBatch) -> Submitted<'_> {
+        Submitted {
+            keys: self,
+            responses: entries.submit_responses(batch),
+        }
+    }
+
+    /// Stores the responses that no other write has stored until then.
+    pub async fn store_responses(&self) {
+        tokio::time::sleep(MAX_WAIT).await;
+        let mut batch = WriteBatch::new();
+        let submitted = {
+            let mut entries = self.lock();
+            entries.is_storing = false;
+            self.submitted(&mut entries, &mut batch)
+        };
+        if let Err(error) = self.store.write(batch).await {
+            let keys = submitted.responses.len();
+            tracing::warn!(%error, keys, "responses to requests with idempotency keys cannot be stored");
+        }
+    }
+
     /// What is kept of a response.
     pub async fn response(&self, key: Sha256) -> Result<Value, Error> {
+        if let Some(response) = self.lock().responses.get(&key) {
+            return Ok(response.content.clone());
+        }
         let store = self.store.clone();
         let read = move || store.get(&RESPONSES, &key.to_string());
         let read = tokio::task::spawn_blocking(read).await;
         let read = read.map_err(|error| Error::new(Reason::Internal, error.to_string()))?;
-        // It can be removed meanwhile.
-        read?.ok_or_else(in_progress)
+        read?.ok_or_else(|| {
+            // It is removed, or could not be stored.
+            self.lock().set_phase(key, Phase::Done, Phase::Interrupted);
+            in_progress()
+        })
     }
 
     pub fn store(&self) -> &Store {
@@ -255,22 +311,16 @@ impl IdempotencyKeys {
     }
 }
 
-// === impl Record ===
+// === impl Submitted ===
 
-impl Record {
-    /// Of a write that has not ended.
-    fn of(entry: &Entry) -> Self {
-        let Entry {
-            principal,
-            content,
-            time,
-            ..
-        } = *entry;
-        Self {
-            principal,
-            content,
-            time,
-            done: false,
+impl Drop for Submitted<'_> {
+    fn drop(&mut self) {
+        if self.responses.is_empty() {
+            return;
+        }
+        let mut entries = self.keys.lock();
+        for key in &self.responses {
+            entries.responses.remove(key);
         }
     }
 }
@@ -304,7 +354,41 @@ impl Entries {
         self.by_key.insert(key, entry);
     }
 
+    /// Changes the phase of a key, if it is this one.
+    fn set_phase(&mut self, key: Sha256, from: Phase, to: Phase) {
+        if let Some(entry) = self.by_key.get_mut(&key).filter(|it| it.phase == from) {
+            entry.phase = to;
+        }
+    }
+
+    /// Adds the responses that are in no batch to one.
+    fn submit_responses(&mut self, batch: &mut WriteBatch) -> Vec<Sha256> {
+        let mut submitted = Vec::new();
+        for (key, response) in self.responses.iter_mut().filter(|(_, it)| !it.is_submitted) {
+            let Some(entry) = self.by_key.get(key) else {
+                continue;
+            };
+            let record = Record {
+                principal: entry.principal,
+                content: entry.content,
+                time: entry.time,
+                done: true,
+            };
+            let text = key.to_string();
+            let put = batch
+                .put(&RESPONSES, text.as_str(), &response.content)
+                .and_then(|()| batch.put(&KEYS, text, &record));
+            // One that has no place waits for the next batch.
+            if put.is_ok() {
+                response.is_submitted = true;
+                submitted.push(*key);
+            }
+        }
+        submitted
+    }
+
     fn remove(&mut self, key: Sha256) {
+        self.responses.remove(&key);
         let Some(entry) = self.by_key.remove(&key) else {
             return;
         };
@@ -370,40 +454,42 @@ impl Entries {
 // === impl Run ===
 
 impl Run {
-    /// Stores what is kept of the response, or makes the key free again.
-    pub async fn finish(self, ended: Ended) {
-        let stored = match ended {
-            Ended::Kept(response) => self.store(&response).await,
-            Ended::Refused => self.free(),
+    /// Keeps what is kept of the response, or makes the key free again. Returns whether
+    /// [`IdempotencyKeys::store_responses`] must be called.
+    pub fn finish(self, ended: Ended) -> bool {
+        match ended {
+            Ended::Kept(response) => self.keep(response),
+            Ended::Refused => {
+                self.free();
+                false
+            }
             // It stays as it is stored.
-            Ended::Unknown => Ok(()),
-        };
-        if let Err(error) = stored {
-            tracing::warn!(%error, "the outcome of a request with an idempotency key cannot be stored");
+            Ended::Unknown => false,
         }
     }
 
-    async fn store(mut self, response: &Value) -> Result<(), StoreError> {
-        let key = self.key.to_string();
-        self.record.done = true;
-        let mut batch = WriteBatch::new();
-        batch.put(&RESPONSES, key.as_str(), response)?;
-        batch.put(&KEYS, key, &self.record)?;
-        self.keys.store.write(batch).await?;
+    fn keep(mut self, content: Value) -> bool {
         self.is_ended = true;
-        if let Some(entry) = self.keys.lock().by_key.get_mut(&self.key) {
-            entry.phase = Phase::Done;
-        }
-        Ok(())
+        let mut entries = self.keys.lock();
+        entries.set_phase(self.key, Phase::Running, Phase::Done);
+        let response = Response {
+            content,
+            is_submitted: false,
+        };
+        entries.responses.insert(self.key, response);
+        !std::mem::replace(&mut entries.is_storing, true)
     }
 
-    fn free(self) -> Result<(), StoreError> {
+    fn free(self) {
         let mut batch = WriteBatch::new();
-        batch.delete(&KEYS, self.key.to_string())?;
         // Before the same key is stored again. If it stays, a repetition is resumed, and does the same.
-        let submitted = self.keys.store.submit(batch);
+        let deleted = batch
+            .delete(&KEYS, self.key.to_string())
+            .and_then(|()| self.keys.store.submit(batch).map(drop));
+        if let Err(error) = deleted {
+            tracing::warn!(%error, "an idempotency key cannot be made free");
+        }
         self.forget();
-        submitted.map(drop)
     }
 
     /// Frees the key in memory.
@@ -418,9 +504,8 @@ impl Drop for Run {
         if self.is_ended {
             return;
         }
-        if let Some(entry) = self.keys.lock().by_key.get_mut(&self.key) {
-            entry.phase = Phase::Interrupted;
-        }
+        let mut entries = self.keys.lock();
+        entries.set_phase(self.key, Phase::Running, Phase::Interrupted);
     }
 }
 

@@ -7,7 +7,7 @@ use axum::{Router, body::Body};
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use ipvsd::{
-    app::{App, AppOptions},
+    app::{App, AppOptions, BackgroundWork},
     executor::{Executor, ExecutorLimits},
     identity::{Policy, Role},
     kernel::{
@@ -35,6 +35,7 @@ const SERVERS: &str = "/v1/services/tcp-192.0.2.1-80/servers";
 struct Daemon {
     router: Router,
     store: Store,
+    background: BackgroundWork,
 }
 
 struct Response {
@@ -71,8 +72,13 @@ impl Daemon {
             ..test_config()
         };
         let authenticator = Authenticator::new(&config, policy());
+        let background = app.background_work().clone();
         let router = build_router(app, &config, &authenticator, &Shutdown::new());
-        Self { router, store }
+        Self {
+            router,
+            store,
+            background,
+        }
     }
 
     fn on(kernel: &FakeKernel, directory: &Path) -> Self {
@@ -82,7 +88,7 @@ impl Daemon {
 
     /// Ends the daemon as its crash would: nothing is written any more.
     fn end(self) {
-        let Self { router, store } = self;
+        let Self { router, store, .. } = self;
         drop(router);
         let closed = std::thread::spawn(move || store.close(Duration::from_secs(60)));
         assert!(closed.join().unwrap());
@@ -190,6 +196,30 @@ async fn a_repeated_write_is_executed_once_and_has_the_first_response() {
         (201, true, &first.body)
     );
     assert_eq!(kernel.services().len(), 0);
+}
+
+#[tokio::test]
+async fn a_response_is_durable_with_the_next_key_and_at_the_end() {
+    let (kernel, directory) = (FakeKernel::new(), TempDir::new());
+    let daemon = Daemon::on(&kernel, &directory.0);
+    let mut statuses = Vec::new();
+    for key in ["a", "b"] {
+        let first = daemon.keyed(key, "POST", SERVICES, &web()).await;
+        statuses.push((key, first.status));
+    }
+    assert_eq!(statuses, [("a", 201), ("b", 409)]);
+    daemon.end();
+    let daemon = Daemon::on(&kernel, &directory.0);
+    let again = daemon.keyed("a", "POST", SERVICES, &web()).await;
+    assert_eq!((again.status, again.is_replayed()), (201, true));
+
+    daemon.keyed("c", "POST", SERVICES, &web()).await;
+    // As at the end of the daemon.
+    daemon.background.finished().await;
+    daemon.end();
+    let daemon = Daemon::on(&kernel, &directory.0);
+    let again = daemon.keyed("c", "POST", SERVICES, &web()).await;
+    assert_eq!((again.status, again.is_replayed()), (409, true));
 }
 
 #[tokio::test]
