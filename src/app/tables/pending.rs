@@ -1,13 +1,19 @@
 //! An apply that has begun, as it is stored until it has ended.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Director, Labels, Removal, ServerConfig, ServerKey, ServiceConfig, ServiceKey,
-    SyncDaemonConfig, SyncState, TableSettings, TargetService, Timeouts,
+    SyncDaemonConfig, SyncState, TableSettings, TargetServer, TargetService, Timeouts,
 };
+
+/// Declared services by their keys.
+pub(super) type Services = BTreeMap<ServiceKey, Arc<TargetService>>;
 
 /// An apply that has begun to change the kernel's table. It is stored before the first operation and
 /// deleted with the outcome, so that one is found at the start if the daemon ended in between.
@@ -41,10 +47,13 @@ pub(in crate::app) struct Declaration {
     /// The timeouts and sync daemons.
     #[serde(flatten)]
     pub director: Director,
-    /// Services that are new or differ.
-    pub set: Vec<TargetService>,
+    /// Services that are new or differ in more than their servers' configurations.
+    set: Vec<TargetService>,
+    /// Servers of the others whose configurations differ: usually few of many.
+    #[serde(default)]
+    edited: Vec<(ServiceKey, Vec<TargetServer>)>,
     /// Services that the table has no more.
-    pub unset: Vec<ServiceKey>,
+    unset: Vec<ServiceKey>,
 }
 
 /// What an apply changes of a service.
@@ -78,4 +87,72 @@ pub(in crate::app) struct Replaced<C> {
     pub before: Option<C>,
     /// After it.
     pub after: Option<C>,
+}
+
+// === impl Declaration ===
+
+impl Declaration {
+    /// What these settings, timeouts, sync daemons and services declare beside the services that were declared
+    /// before.
+    pub fn new(
+        settings: TableSettings,
+        director: Director,
+        services: &Services,
+        before: &Services,
+    ) -> Self {
+        let mut declaration = Self {
+            settings,
+            director,
+            set: Vec::new(),
+            edited: Vec::new(),
+            unset: Vec::new(),
+        };
+        for (key, service) in services {
+            let before = before.get(key);
+            if before == Some(service) {
+                continue;
+            }
+            match before.and_then(|before| edited_servers(before, service)) {
+                Some(servers) => declaration.edited.push((*key, servers)),
+                None => declaration.set.push(TargetService::clone(service)),
+            }
+        }
+        let gone = before.keys().filter(|key| !services.contains_key(key));
+        declaration.unset.extend(gone);
+        declaration
+    }
+
+    /// The services of the table, from those that were declared before.
+    pub fn services(&self, before: &Services) -> Services {
+        let mut services = before.clone();
+        for key in &self.unset {
+            services.remove(key);
+        }
+        for service in &self.set {
+            services.insert(service.key, Arc::new(service.clone()));
+        }
+        for (key, edited) in &self.edited {
+            let Some(service) = services.get_mut(key) else {
+                continue;
+            };
+            let edited: HashMap<_, _> = edited.iter().map(|it| (it.key, it.config)).collect();
+            for server in &mut Arc::make_mut(service).servers {
+                server.config = edited.get(&server.key).copied().unwrap_or(server.config);
+            }
+        }
+        services
+    }
+}
+
+/// The servers with other configurations, if nothing else of a service differs.
+fn edited_servers(before: &TargetService, after: &TargetService) -> Option<Vec<TargetServer>> {
+    let is_same = before.config == after.config
+        && before.labels == after.labels
+        && before.servers.len() == after.servers.len();
+    let pairs = || before.servers.iter().zip(&after.servers);
+    if !is_same || pairs().any(|(before, after)| before.key != after.key) {
+        return None;
+    }
+    let edited = pairs().filter(|(before, after)| before.config != after.config);
+    Some(edited.map(|(_, after)| *after).collect())
 }

@@ -275,13 +275,7 @@ impl Pending {
     /// The table that it declares, after the old one.
     fn declared(&self, owner: &Owner, old: Option<&DeclaredTable>) -> Option<DeclaredTable> {
         let declares = self.declares.as_ref()?;
-        let mut services = services_of(old).clone();
-        for key in &declares.unset {
-            services.remove(key);
-        }
-        for service in &declares.set {
-            services.insert(service.key, Arc::new(service.clone()));
-        }
+        let services = declares.services(services_of(old));
         let director = declares.director.clone();
         Some(declare(owner, old, services, declares.settings, director))
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::{
-    pending::Pending,
+    pending::{Pending, Services},
     protection::{Claims, Protected, forget},
     repairs::Repairs,
 };
@@ -24,9 +24,6 @@ use crate::{
     store::{Collection, Store, StoreError, WriteBatch},
     watch::Author,
 };
-
-/// Declared services by their keys.
-pub(super) type Services = BTreeMap<ServiceKey, Arc<TargetService>>;
 
 /// A declared table.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use super::{
     options::ApplyOptions,
     pending::{Declaration, Pending},
     plan::{ApplyPlan, Wanted},
-    registry::{DeclaredTable, LastApply, services_of},
+    registry::{DeclaredTable, LastApply, TableState, services_of},
     touched::{touched, touched_director},
 };
 use crate::{
@@ -303,20 +303,12 @@ impl Apply {
     /// What is stored before the first operation.
     fn pending(&self, steps: &[PlannedStep]) -> Pending {
         let old = services_of(self.old.as_deref());
-        let declares = self.new.as_ref().map(|table| Declaration {
-            settings: table.state.settings,
-            director: table.state.director.clone(),
-            set: table
-                .services
-                .iter()
-                .filter(|(key, service)| old.get(key) != Some(service))
-                .map(|(_, service)| TargetService::clone(service))
-                .collect(),
-            unset: old
-                .keys()
-                .filter(|key| !table.services.contains_key(key))
-                .copied()
-                .collect(),
+        let declares = self.new.as_ref();
+        let declares = declares.map(|table| {
+            let TableState {
+                settings, director, ..
+            } = &table.state;
+            Declaration::new(*settings, director.clone(), &table.services, old)
         });
         Pending {
             apply_id: self.report.apply_id.clone(),

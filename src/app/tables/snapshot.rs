@@ -10,8 +10,9 @@ use tokio::time::sleep;
 
 use super::{
     list::declared,
+    pending::Services,
     recovery::context,
-    registry::{Registry, Services, write_services},
+    registry::{Registry, write_services},
 };
 use crate::{
     app::{
