@@ -36,6 +36,7 @@ mod tables_large;
 mod tables_recovery;
 mod tables_removal;
 mod unattended;
+mod watch_records;
 mod write_log;
 
 use std::{fmt::Debug, net::SocketAddr, sync::LazyLock};

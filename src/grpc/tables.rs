@@ -58,7 +58,7 @@ pub(super) async fn list(
         page_token: non_empty(page_token),
     };
     let page = api.app.declared_tables(&context, &request).await?;
-    let tables = page.entries.iter().map(table_message::table);
+    let tables = page.entries.iter().map(table_message::of_report);
     let tables = convert::fitting(tables, api.options.max_response_bytes);
     let page = page.cut(tables.len());
     Ok(pb::ListTablesResponse {
@@ -89,7 +89,7 @@ pub(super) async fn update(
     let (owner, guard) = (owner.parse()?, Guard::of_field(&etag)?);
     let report = api.app.update_table(&context, owner, draft, guard).await?;
     Ok(pb::UpdateTableResponse {
-        table: Some(table_message::table(&report)),
+        table: Some(table_message::of_report(&report)),
     })
 }
 
@@ -104,7 +104,7 @@ pub(super) async fn get(
     let owner = Owner::of_read(&owner)?;
     let report = api.app.declared_table(&context, &owner).await?;
     let head = pb::GetTableResponse {
-        part: Some(Part::Table(table_message::table(&report))),
+        part: Some(Part::Table(table_message::of_report(&report))),
     };
     let head = fitting(head, "the table", &api)?;
     let pieces = Pieces {

@@ -22,13 +22,10 @@ use super::{
     values::{AdoptWord, MaxDeletes, OnFailureWord, PlanDigest, RemovalWord},
 };
 use crate::{
-    app::{
-        ApplyOptions, Conflict, DeclaredTable, DeleteTableOptions, LastApply, ListTables,
-        TableReport, TableStatus, offload,
-    },
+    app::{ApplyOptions, Conflict, DeleteTableOptions, ListTables, offload},
     model::{
-        Director, Etag, Owner, ServerConfigView, ServerKey, ServiceKey, ServiceView, SyncState,
-        TableDraft, TableSettings, TargetService,
+        Director, Etag, LastApply, Owner, ServerConfigView, ServerKey, ServiceKey, ServiceView,
+        SyncState, TableDraft, TableSettings, TableStatus, TableSummary, TargetService,
     },
 };
 
@@ -81,9 +78,9 @@ struct Tables<'a> {
     next_page_token: Option<String>,
 }
 
-/// A table in a list.
+/// A table in a list and in events of a watch.
 #[derive(Debug, Serialize)]
-struct Overview<'a> {
+pub(super) struct Overview<'a> {
     owner: &'a Owner,
     generation: u64,
     service_count: usize,
@@ -160,8 +157,15 @@ pub(super) async fn list(
         page_token,
     };
     let page = api.app.declared_tables(&read.context, &request).await?;
+    let entries = page.entries.iter();
+    let entries: Vec<_> = entries
+        .map(|report| (report.summary(), &*report.conflicts))
+        .collect();
+    let tables = entries.iter();
     let list = Tables {
-        tables: page.entries.iter().map(Overview::of).collect(),
+        tables: tables
+            .map(|(summary, conflicts)| Overview::of(summary, conflicts))
+            .collect(),
         next_page_token: page.next_page_token(),
     };
     Ok(reply::resource(&read, Duration::ZERO, None, &list)?)
@@ -187,6 +191,7 @@ pub(super) async fn get(
     let report = api.app.declared_table(&read.context, &owner).await?;
     let table = &*report.table;
     let services = table.services.values();
+    let summary = report.summary();
     let view = Table {
         owner: &table.owner,
         generation: table.state.generation,
@@ -194,7 +199,7 @@ pub(super) async fn get(
         director: &table.state.director,
         services: services.map(|service| DeclaredService(service)).collect(),
         etag: table.etag,
-        status: Status::of(&report),
+        status: Status::of(&summary, &report.conflicts),
     };
     let etag = Some(table.etag);
     Ok(offload(|| {
@@ -275,7 +280,8 @@ pub(super) async fn update(
 ) -> Result<Response, Problem> {
     let (context, _) = write.start();
     let report = api.app.update_table(&context, owner, draft, guard).await?;
-    Ok(reply::plain(&Overview::of(&report))?)
+    let summary = report.summary();
+    Ok(reply::plain(&Overview::of(&summary, &report.conflicts))?)
 }
 
 /// Delete a table
@@ -335,22 +341,16 @@ pub(super) async fn drift(
 // === impl Overview ===
 
 impl<'a> Overview<'a> {
-    fn of(report: &'a TableReport) -> Self {
-        let DeclaredTable {
-            owner,
-            services,
-            state,
-            etag,
-        } = &*report.table;
+    pub(super) fn of(table: &'a TableSummary, conflicts: &[Conflict]) -> Self {
         Self {
-            owner,
-            generation: state.generation,
-            service_count: services.len(),
-            server_count: report.table.server_count(),
-            settings: state.settings,
-            director: &state.director,
-            etag: *etag,
-            status: Status::of(report),
+            owner: &table.owner,
+            generation: table.generation,
+            service_count: table.service_count,
+            server_count: table.server_count,
+            settings: table.settings,
+            director: &table.director,
+            etag: table.etag,
+            status: Status::of(table, conflicts),
         }
     }
 }
@@ -358,13 +358,12 @@ impl<'a> Overview<'a> {
 // === impl Status ===
 
 impl<'a> Status<'a> {
-    fn of(report: &'a TableReport) -> Self {
-        let state = &report.table.state;
+    fn of(table: &'a TableSummary, conflicts: &[Conflict]) -> Self {
         Self {
-            state: report.status,
-            last_apply: state.last_apply.as_ref(),
-            lost: &state.lost,
-            conflicts: report.conflicts.iter().map(ConflictView::from).collect(),
+            state: table.status,
+            last_apply: table.last_apply.as_ref(),
+            lost: &table.lost,
+            conflicts: conflicts.iter().map(ConflictView::from).collect(),
         }
     }
 }

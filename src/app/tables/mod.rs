@@ -1,6 +1,7 @@
 //! Declared tables: an owner declares which services it has, and the kernel's table is made so.
 
 mod apply;
+mod declared;
 mod director;
 mod list;
 mod options;
@@ -16,10 +17,10 @@ mod snapshot;
 mod touched;
 mod update;
 
-pub use list::{ListTables, TableReport, TableStatus};
+pub use declared::{DeclaredTable, TableState};
+pub use list::{ListTables, TableReport};
 pub use options::{ApplyOptions, DeleteTableOptions};
 pub use recovery::{Interrupted, RestoreOnStart};
-pub use registry::{DeclaredTable, LastApply, TableState};
 pub use repairs::{Conflict, Object as ConflictObject};
 
 pub(in crate::app) use protection::{Protected, refuse_protected};

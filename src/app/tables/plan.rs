@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{protection::Claims, registry::Services};
+use super::{declared::Services, protection::Claims};
 use crate::{
     app::{
         Summary,

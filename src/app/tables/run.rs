@@ -7,22 +7,23 @@ use std::{
 };
 
 use super::{
+    declared::{DeclaredTable, services_of},
     options::ApplyOptions,
     pending::{Declaration, Pending},
     plan::{ApplyPlan, Wanted},
-    registry::{DeclaredTable, LastApply, services_of},
     touched::{touched, touched_director},
 };
 use crate::{
     app::{
-        App, ApplyOutcome, ApplyReport, RequestContext,
+        App, ApplyReport, RequestContext,
         holds::TableDrains,
         operations::{Current, Execution, Order, PlannedStep},
     },
     executor::offload,
     identity::Verb,
     model::{
-        Adopt, Director, Error, Etag, Op, Owner, Reason, ServiceKey, TableSettings, TargetService,
+        Adopt, ApplyOutcome, Director, Error, Etag, LastApply, Op, Owner, Reason, ServiceKey,
+        TableSettings, TargetService,
     },
     store::StoreError,
 };
@@ -264,7 +265,9 @@ impl Apply {
         }
         if !steps.is_empty() {
             let pending = offload(|| self.pending(&steps));
-            self.app.tables.begin(&self.owner, &pending).await?;
+            let author = self.context.author();
+            let tables = &self.app.tables;
+            tables.begin(&self.owner, &pending, &author).await?;
         }
         self.report.outcome = match steps.is_empty() {
             true => ApplyOutcome::Unchanged,

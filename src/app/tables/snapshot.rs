@@ -9,9 +9,10 @@ use std::{
 use tokio::time::sleep;
 
 use super::{
+    declared::Services,
     list::declared,
     recovery::context,
-    registry::{Registry, Services, write_services},
+    registry::{Registry, write_services},
 };
 use crate::{
     app::{

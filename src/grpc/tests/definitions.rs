@@ -10,15 +10,13 @@ use prost_types::FileDescriptorSet;
 
 use super::{ALL, entry, real, timeouts};
 use crate::{
-    app::{
-        Count, Drain, DrainMember, DrainState, InfoReport, KernelReport, MemberState, Ramp,
-        RampState, SchedulerReport, StatsReport, TopServer, TopService,
-    },
+    app::{Count, InfoReport, KernelReport, SchedulerReport, StatsReport, TopServer, TopService},
     model::{
-        Checksum, Connection, ConnectionProtocol, ConnectionService, DrainTarget, Endpoint, Family,
-        Forwarding, Hold, HoldId, InterfaceState, Kept, Membership, Name, Netmask, Rates,
-        ServerConfig, ServerDraft, ServerView, ServiceConfig, ServiceDraft, ServiceView, Stats,
-        SyncDaemon, SyncDaemonView, SyncState, Then, Timeouts, Tunnel, TunnelType,
+        Checksum, Connection, ConnectionProtocol, ConnectionService, Drain, DrainMember,
+        DrainState, DrainTarget, Endpoint, Family, Forwarding, Hold, HoldId, InterfaceState, Kept,
+        MemberState, Membership, Name, Netmask, Ramp, RampState, Rates, ServerConfig, ServerDraft,
+        ServerView, ServiceConfig, ServiceDraft, ServiceView, Stats, SyncDaemon, SyncDaemonView,
+        SyncState, Then, Timeouts, Tunnel, TunnelType,
     },
     proto::{DESCRIPTORS, SERVICE, v1 as pb},
 };

@@ -65,6 +65,7 @@ schemas! {
     Hold = holds::hold();
     Holds = holds::holds();
     Drain = holds::drain();
+    WatchedDrain = holds::watched_drain();
     DrainMember = holds::drain_member();
     DrainList = holds::drain_list();
     DrainRequest = holds::drain_request();
