@@ -73,7 +73,8 @@ pub use services::Cleared;
 pub use stats::{StatsReport, StatsRequest, TopServer, TopService};
 pub use tables::{
     ApplyOptions, Conflict, ConflictObject, DeclaredTable, DeleteTableOptions, Interrupted,
-    ListTables, RestoreOnStart, TableReport, TableState,
+    ListOperations, ListTables, ListedOperation, OperationPage, RestoreOnStart, TableReport,
+    TableState,
 };
 pub use types::{Answer, Guard, Written};
 pub use watch::{WatchMessage, WatchRequest, WatchStream};

@@ -33,6 +33,7 @@ mod tables;
 mod tables_director;
 mod tables_failures;
 mod tables_large;
+mod tables_operations;
 mod tables_recovery;
 mod tables_removal;
 mod unattended;

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     app::{
-        ApplyOptions, ApplyReport, DeleteTableOptions, Guard, ListTables, RequestContext,
-        TableReport,
+        ApplyOptions, ApplyReport, DeleteTableOptions, Guard, ListOperations, ListTables,
+        RequestContext, TableReport,
     },
     model::{
         Adopt, Deletions, Error, Etag, EtagScope, Field, Mask, OnFailure, Owner, Reason, Reconcile,
@@ -124,6 +124,36 @@ pub(super) async fn drift(
     let report = api.app.drift(&context, owner.parse()?).await?;
     Ok(pb::GetDriftResponse {
         report: Some(applied::message(&report)),
+    })
+}
+
+pub(super) async fn operations(
+    api: Api,
+    request: pb::ListTableOperationsRequest,
+    context: RequestContext,
+) -> Result<pb::ListTableOperationsResponse, Error> {
+    let pb::ListTableOperationsRequest {
+        owner,
+        page_size,
+        page_token,
+    } = request;
+    let request = ListOperations {
+        page_size,
+        page_token: non_empty(page_token),
+    };
+    let listed = api
+        .app
+        .table_operations(&context, &owner.parse()?, &request)?;
+    let entries = listed.page.entries.iter();
+    let operations = entries.map(|one| pb::TableOperation::from(&one.operation));
+    let operations = convert::fitting(operations, api.options.max_response_bytes);
+    let page = listed.page.cut(operations.len());
+    Ok(pb::ListTableOperationsResponse {
+        apply_id: listed.apply_id,
+        outcome: listed.outcome.as_str().to_owned(),
+        operations,
+        operations_total: convert::count(listed.total),
+        next_page_token: page.next_page_token().unwrap_or_default(),
     })
 }
 

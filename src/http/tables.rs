@@ -10,7 +10,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::{
-    applied::{self, Applied},
+    applied::{self, Applied, Operation},
     conditional::{ConditionalRead, IfMatch, IfMatchOrAbsent},
     context::Write,
     extract::{Json, TableJson},
@@ -22,10 +22,11 @@ use super::{
     values::{AdoptWord, MaxDeletes, OnFailureWord, PlanDigest, RemovalWord},
 };
 use crate::{
-    app::{ApplyOptions, Conflict, DeleteTableOptions, ListTables, offload},
+    app::{ApplyOptions, Conflict, DeleteTableOptions, ListOperations, ListTables, offload},
     model::{
-        Director, Etag, LastApply, Owner, ServerConfigView, ServerKey, ServiceKey, ServiceView,
-        SyncState, TableDraft, TableSettings, TableStatus, TableSummary, TargetService,
+        ApplyOutcome, Director, Etag, LastApply, Owner, ServerConfigView, ServerKey, ServiceKey,
+        ServiceView, SyncState, TableDraft, TableSettings, TableStatus, TableSummary,
+        TargetService,
     },
 };
 
@@ -59,6 +60,17 @@ query! {
 }
 
 query! {
+    /// Query parameters of a list of operations.
+    ListOperationsQuery {
+        /// Maximum page size; 0 stands for the default of 1000. Values above
+        /// `limits.max_page_size` of the daemon's configuration (default 100000) are rejected.
+        page_size: u32,
+        /// `next_page_token` of the previous page.
+        page_token: String,
+    }
+}
+
+query! {
     /// Query parameters of the deletion of a table.
     DeleteTableQuery {
         /// Number of services that the table declares. Required without `If-Match`.
@@ -74,6 +86,16 @@ query! {
 #[derive(Debug, Serialize)]
 struct Tables<'a> {
     tables: Vec<Overview<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Operations<'a> {
+    apply_id: &'a str,
+    outcome: ApplyOutcome,
+    operations: Vec<Operation<'a>>,
+    operations_total: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_page_token: Option<String>,
 }
@@ -336,6 +358,48 @@ pub(super) async fn drift(
     let report = api.app.drift(&read.context, owner).await?;
     let applied = Applied::of(&report);
     Ok(reply::resource(&read, Duration::ZERO, None, &applied)?)
+}
+
+/// List the operations of the last apply
+///
+/// Lists all operations of the last apply of a table, or of the one in progress, in the order of their execution and in
+/// pages. (The response of an apply has up to 1000.) While it is `running`, the result of each is `planned`. They are kept
+/// in memory: not over a restart, and those of all tables together up to 200,000, of the latest applies. A token is rejected
+/// if the table has been applied since.
+#[utoipa::path(
+    get, path = "/v1/tables/{owner}/operations", operation_id = "listTableOperations", tag = "tables",
+    params(OwnerPath, Query<ListOperationsQuery>, ConditionalRead),
+    responses(
+        (status = 200, description = "A page of operations.", body = schema::TableOperationList),
+        schema::NotFound,
+    )
+)]
+pub(super) async fn operations(
+    State(api): State<Api>,
+    OwnerPath(owner): OwnerPath,
+    Query(query): Query<ListOperationsQuery>,
+    read: ConditionalRead,
+) -> Result<Response, Problem> {
+    let ListOperationsQuery {
+        page_size,
+        page_token,
+    } = query;
+    let request = ListOperations {
+        page_size,
+        page_token,
+    };
+    let listed = api.app.table_operations(&read.context, &owner, &request)?;
+    let entries = listed.page.entries.iter();
+    Ok(offload(|| {
+        let list = Operations {
+            apply_id: &listed.apply_id,
+            outcome: listed.outcome,
+            operations: entries.map(|one| Operation::of(&one.operation)).collect(),
+            operations_total: listed.total,
+            next_page_token: listed.page.next_page_token(),
+        };
+        reply::resource(&read, Duration::ZERO, None, &list)
+    })?)
 }
 
 // === impl Overview ===

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, hash::Hash, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    ApplyOutcome, Director, Etag, EtagScope, LastApply, Owner, Reconcile, ServiceKey,
-    TableSettings, TableStatus, TableSummary, TargetService,
+    ApplyOutcome, Director, Error, Etag, EtagScope, LastApply, Owner, Reason, Reconcile,
+    ServiceKey, TableSettings, TableStatus, TableSummary, TargetService,
 };
 
 /// Declared services by their keys.
@@ -139,4 +139,9 @@ pub(super) fn status_after(last: Option<ApplyOutcome>, is_drifted: bool) -> Tabl
 pub(super) fn services_of(table: Option<&DeclaredTable>) -> &Services {
     static NONE: Services = BTreeMap::new();
     table.map_or(&NONE, |table| &table.services)
+}
+
+/// The error for an owner without a table.
+pub(super) fn table_not_found(owner: &Owner) -> Error {
+    Error::new(Reason::TableNotFound, format!("{owner} has no table"))
 }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    declared::{DeclaredTable, TableState, status_after},
-    registry::table_not_found,
+    declared::{DeclaredTable, TableState, status_after, table_not_found},
     repairs::Conflict,
 };
 use crate::{
@@ -147,7 +146,7 @@ impl App {
     }
 
     /// The table of an owner, if the principal may read it.
-    fn visible_table(
+    pub(super) fn visible_table(
         &self,
         context: &RequestContext,
         owner: &Owner,

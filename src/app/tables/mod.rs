@@ -3,6 +3,7 @@
 mod apply;
 mod declared;
 mod director;
+mod last_operations;
 mod list;
 mod options;
 mod pending;
@@ -18,6 +19,7 @@ mod touched;
 mod update;
 
 pub use declared::{DeclaredTable, TableState};
+pub use last_operations::{ListOperations, ListedOperation, OperationPage};
 pub use list::{ListTables, TableReport};
 pub use options::{ApplyOptions, DeleteTableOptions};
 pub use recovery::{Interrupted, RestoreOnStart};

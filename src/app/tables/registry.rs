@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::{
     declared::{DeclaredTable, Services, TableState, services_of, status_after},
+    last_operations::LastOperations,
     pending::Pending,
     protection::{Claims, Protected, forget},
     repairs::Repairs,
@@ -35,6 +36,7 @@ pub(in crate::app) struct Registry {
     pub(super) woken: Notify,
     /// Of tables under repair.
     repairs: Mutex<HashMap<Owner, Repairs>>,
+    last_operations: Mutex<LastOperations>,
     /// Whether nothing of the last snapshot is needed any more.
     pub(super) may_replace_snapshot: AtomicBool,
 }
@@ -81,6 +83,7 @@ impl Registry {
             tables: RwLock::default(),
             woken: Notify::new(),
             repairs: Mutex::default(),
+            last_operations: Mutex::default(),
             may_replace_snapshot: AtomicBool::default(),
         }
     }
@@ -162,6 +165,12 @@ impl Registry {
     pub(super) fn repairs(&self) -> MutexGuard<'_, HashMap<Owner, Repairs>> {
         let repairs = self.repairs.lock();
         repairs.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The operations of the last applies.
+    pub(super) fn last_operations(&self) -> MutexGuard<'_, LastOperations> {
+        let last = self.last_operations.lock();
+        last.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The owner of a table for which this holds.
@@ -444,9 +453,4 @@ impl Tables {
             }
         }
     }
-}
-
-/// The error for an owner without a table.
-pub(super) fn table_not_found(owner: &Owner) -> Error {
-    Error::new(Reason::TableNotFound, format!("{owner} has no table"))
 }

@@ -268,6 +268,8 @@ impl Apply {
             let author = self.context.author();
             let tables = &self.app.tables;
             tables.begin(&self.owner, &pending, &author).await?;
+            // Their results are known at the end.
+            self.keep_operations(ApplyOutcome::Running);
         }
         self.report.outcome = match steps.is_empty() {
             true => ApplyOutcome::Unchanged,
@@ -281,6 +283,7 @@ impl Apply {
             return Ok(self.report);
         }
         let stored = self.store().await;
+        self.keep_operations(self.report.outcome);
         self.report.failure = self.report.failed();
         self.app
             .record_applied(&self.context, Verb::ApplyTable, &self.report);
@@ -300,6 +303,20 @@ impl Apply {
                 self.report.failure = Some(not_stored(error));
                 Ok(self.report)
             }
+        }
+    }
+
+    /// Keeps the operations for those who list them.
+    fn keep_operations(&self, outcome: ApplyOutcome) {
+        let report = ApplyReport {
+            outcome,
+            operations: self.report.operations.clone(),
+            ..self.report.running()
+        };
+        let mut last = self.app.tables.last_operations();
+        match self.app.tables.table(&self.owner) {
+            None if outcome != ApplyOutcome::Running => last.forget(&self.owner),
+            _ => last.keep(&self.owner, report, self.app.budget()),
         }
     }
 

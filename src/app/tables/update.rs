@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     TableReport,
-    declared::{DeclaredTable, declare},
-    registry::{Registry, table_not_found},
+    declared::{DeclaredTable, declare, table_not_found},
+    registry::Registry,
 };
 use crate::{
     app::{App, Guard, RequestContext, attempt::event_of},

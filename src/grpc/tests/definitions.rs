@@ -53,7 +53,7 @@ fn masks_accept_exactly_the_fields_of_their_messages() {
 
 #[test]
 fn writes_and_only_writes_have_dry_run() {
-    const READS: [&str; 24] = [
+    const READS: [&str; 25] = [
         "CheckPermission",
         "CountConnections",
         "GetDrain",
@@ -75,6 +75,7 @@ fn writes_and_only_writes_have_dry_run() {
         "ListServers",
         "ListServices",
         "ListSyncDaemons",
+        "ListTableOperations",
         "ListTables",
         "SaveRules",
         "Watch",

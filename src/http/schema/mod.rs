@@ -81,6 +81,7 @@ schemas! {
     LastApply = tables::last_apply();
     Applied = tables::applied();
     TableOperation = tables::operation();
+    TableOperationList = tables::operation_list();
     ApplySummary = tables::summary();
     Batch = batch::batch();
     BatchOperation = batch::operation();
