@@ -87,6 +87,7 @@ impl RequestContext {
         Author {
             principal: self.principal.clone(),
             request_id: self.request_id.shared(),
+            protocol: self.protocol,
         }
     }
 

@@ -69,9 +69,11 @@ impl Filter {
         if wanted.is_some_and(|wanted| wanted != scheduler.as_str()) {
             return false;
         }
-        if !self.kept.matches(kept) {
-            return false;
-        }
+        self.kept.matches(kept) && self.matches_key(key)
+    }
+
+    /// Whether a service with this key matches, apart from its scheduler and from what is kept about it.
+    pub(super) fn matches_key(&self, key: ServiceKey) -> bool {
         match key {
             ServiceKey::Address {
                 protocol,

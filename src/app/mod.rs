@@ -56,13 +56,13 @@ pub use audit::{AuditPage, ListAuditRecords};
 pub use connections::{ConnectionStream, Count};
 pub use context::{CompleteRequest, RequestContext, RequestId, RequestSpan, Resumed};
 pub use described::service_key;
-pub use holds::{Drain, DrainMember, DrainState, ListHolds, MemberState, Ramp, RampState};
+pub use holds::ListHolds;
 pub use idempotency::Once;
 pub use idempotency_keys::{Ended, KeyedRequest};
 pub use info::{InfoReport, KernelReport, SchedulerReport};
 pub use list::ServerPage;
 pub use list_request::{Filter, ListServers, ListServices};
-pub use operations::{ApplyOutcome, ApplyReport, Lost, OperationReport, OperationResult, Summary};
+pub use operations::{ApplyReport, Lost, OperationReport, OperationResult, Summary};
 pub use page_entries::PageEntries;
 pub use pages::ServicePage;
 pub use paging::{KeyPage, Keyed, Order, OrderBy};
@@ -73,7 +73,8 @@ pub use services::Cleared;
 pub use stats::{StatsReport, StatsRequest, TopServer, TopService};
 pub use tables::{
     ApplyOptions, Conflict, ConflictObject, DeclaredTable, DeleteTableOptions, Interrupted,
-    LastApply, ListTables, RestoreOnStart, TableReport, TableState, TableStatus,
+    ListOperations, ListTables, ListedOperation, OperationPage, RestoreOnStart, TableReport,
+    TableState,
 };
 pub use types::{Answer, Guard, Written};
 pub use watch::{WatchMessage, WatchRequest, WatchStream};
@@ -145,8 +146,11 @@ impl App {
 
     /// The use cases over an executor, with this audit trail and a store in memory.
     pub fn with_audit(executor: Executor, options: AppOptions, audit: AuditLog) -> Self {
-        let hold_registry = Arc::new(HoldRegistry::empty(executor.holds));
-        let tables = Arc::new(Registry::empty(executor.kept.clone()));
+        let hold_registry = Arc::new(HoldRegistry::empty(executor.holds, executor.watch.clone()));
+        let tables = Arc::new(Registry::empty(
+            executor.kept.clone(),
+            executor.watch.clone(),
+        ));
         Self {
             reader: executor.reader,
             write_path: WritePath::new(
@@ -170,10 +174,14 @@ impl App {
     /// The same with this store instead of one in memory, and with what it has. Blocks.
     pub fn with_store(self, store: Store) -> Result<Self, StoreError> {
         let holds = self.hold_registry.holds().clone();
-        let hold_registry = Arc::new(HoldRegistry::load(holds, store.clone())?);
         labels::load(&store, &self.kept)?;
         let max_keys = self.options.max_idempotency_keys;
-        let tables = Arc::new(Registry::load(store.clone(), self.kept.clone())?);
+        let watch = &self.watch;
+        let tables = Registry::load(store.clone(), self.kept.clone(), watch.clone())?;
+        let tables = Arc::new(tables);
+        // After what is kept about services, so that watchers see which they are about.
+        let hold_registry = HoldRegistry::load(holds, watch.clone(), store.clone())?;
+        let hold_registry = Arc::new(hold_registry);
         Ok(Self {
             idempotency: Arc::new(IdempotencyKeys::load(store, max_keys)?),
             write_path: self

@@ -33,9 +33,11 @@ mod tables;
 mod tables_director;
 mod tables_failures;
 mod tables_large;
+mod tables_operations;
 mod tables_recovery;
 mod tables_removal;
 mod unattended;
+mod watch_records;
 mod write_log;
 
 use std::{fmt::Debug, net::SocketAddr, sync::LazyLock};

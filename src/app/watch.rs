@@ -1,4 +1,4 @@
-//! Watches: the state of services and servers, and what changes.
+//! Watches: the state of services, servers, drains, ramps and declared tables, and what changes.
 
 use std::{
     collections::VecDeque,
@@ -34,7 +34,8 @@ pub struct WatchRequest {
     pub initial: bool,
     /// Kinds of objects.
     pub resources: WatchResources,
-    /// The services that are watched, with their servers.
+    /// The services that are watched, with their servers; of drains and ramps those about such a service, and of
+    /// tables those of the owner.
     pub filter: Filter,
 }
 
@@ -87,6 +88,18 @@ impl App {
     ) -> Result<WatchStream, Error> {
         self.may_watch(context)?;
         self.check_filter(&request.filter.kept)?;
+        let WatchRequest {
+            from,
+            initial,
+            resources,
+            filter,
+        } = request;
+        let view = View {
+            principal: context.principal.clone(),
+            filter,
+            resources,
+        };
+        view.check()?;
         let (subscription, starts_task) = self.watch.subscribe()?;
         if starts_task {
             self.spawn_dumps();
@@ -94,12 +107,6 @@ impl App {
         if !self.watch.is_known() {
             drop(self.read_list(context, TableQuery).await?);
         }
-        let WatchRequest {
-            from,
-            initial,
-            resources,
-            filter,
-        } = request;
         let now = self.watch.revision();
         let cursor = match (from, initial) {
             (Some(revision), _) => Cursor::at(revision),
@@ -109,11 +116,7 @@ impl App {
         Ok(WatchStream {
             subscription,
             cursor,
-            view: View {
-                principal: context.principal.clone(),
-                filter,
-                resources,
-            },
+            view,
             session: SessionWatch::of(context),
             events: VecDeque::new(),
             sent: 0,

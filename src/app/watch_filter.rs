@@ -5,18 +5,18 @@ use std::sync::Arc;
 use super::list_request::Filter;
 use crate::{
     identity::{Principal, Role},
-    model::{KeptFields, Name, ServiceKey},
-    watch::{Author, Change, Event, Origin, Present, Resource, Revision},
+    model::{Error, KeptFields, LabelSelector, Name, ServiceConfig, ServiceKey},
+    watch::{
+        About, Author, Change, Event, Member, Origin, Present, Record, Resource, Revision, What,
+    },
 };
 
 /// Kinds of objects that a watcher sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WatchResources {
-    /// Services.
-    pub services: bool,
-    /// Servers.
-    pub servers: bool,
-}
+pub struct WatchResources([bool; NAMES.len()]);
+
+/// The names of the kinds in the API.
+const NAMES: [&str; 5] = ["service", "server", "drain", "ramp", "table"];
 
 /// A change of an object, as a watcher sees it.
 #[derive(Clone, Debug)]
@@ -58,31 +58,34 @@ pub(super) struct View {
 
 impl WatchResources {
     /// The names in the API.
-    pub const NAMES: [&str; 2] = ["service", "server"];
+    pub const NAMES: [&str; NAMES.len()] = NAMES;
 
     /// The kinds with these names. The error says which are allowed.
     pub fn named<'a>(names: impl Iterator<Item = &'a str>) -> Result<Self, String> {
-        let mut resources = Self {
-            services: false,
-            servers: false,
-        };
+        let mut resources = Self([false; NAMES.len()]);
         for name in names {
-            match name {
-                "service" => resources.services = true,
-                "server" => resources.servers = true,
-                other => return Err(format!("{other:?} is not one of service, server")),
+            let known = NAMES.iter().zip(&mut resources.0);
+            let mut named = known.filter(|(known, _)| **known == name);
+            match named.next() {
+                Some((_, has)) => *has = true,
+                None => return Err(format!("{name:?} is not one of {}", NAMES.join(", "))),
             }
         }
         Ok(resources)
+    }
+
+    /// Whether objects of the kind with this name are among them.
+    pub fn has(self, name: &str) -> bool {
+        NAMES
+            .iter()
+            .zip(self.0)
+            .any(|(known, has)| has && *known == name)
     }
 }
 
 impl Default for WatchResources {
     fn default() -> Self {
-        Self {
-            services: true,
-            servers: true,
-        }
+        Self([true, true, false, false, false])
     }
 }
 
@@ -142,78 +145,151 @@ impl WatchChange {
 // === impl View ===
 
 impl View {
-    /// An object of the state; `None` if it is not shown.
-    pub(super) fn of_present(&self, present: Present) -> Option<WatchChange> {
-        let Present {
-            resource,
+    /// Fails if a filter is about what objects of these kinds do not have.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let Filter {
+            protocol,
+            address,
+            port,
+            fwmark,
             scheduler,
             kept,
-        } = present;
-        let is_shown =
-            self.shows(resource.service(), scheduler, &kept) && self.shows_kind(&resource);
+        } = &self.filter;
+        let of_services = [
+            ("protocol", protocol.is_some()),
+            ("address", address.is_some()),
+            ("port", port.is_some()),
+            ("fwmark", fwmark.is_some()),
+            ("label", kept.labels != LabelSelector::default()),
+        ];
+        let used = of_services.into_iter().filter(|(_, is_used)| *is_used);
+        let mut refused: Vec<_> = match self.resources.has("table") {
+            true => used.map(|(field, _)| (field, "table")).collect(),
+            false => Vec::new(),
+        };
+        let mut kinds = ["drain", "ramp", "table"].into_iter();
+        if let (Some(kind), true) = (
+            kinds.find(|kind| self.resources.has(kind)),
+            scheduler.is_some(),
+        ) {
+            refused.push(("scheduler", kind));
+        }
+        match refused.first() {
+            None => Ok(()),
+            Some((field, kind)) => {
+                let message =
+                    format!("does not select the resource {kind}; watch it without this filter");
+                Err(Error::invalid(*field, message))
+            }
+        }
+    }
+
+    /// An object of the state; `None` if it is not shown.
+    pub(super) fn of_present(&self, present: Present) -> Option<WatchChange> {
+        let (resource, is_shown) = match present {
+            Present::Listed {
+                entry: (service, _),
+                resource,
+                scheduler,
+                kept,
+            } => (resource, self.shows(service, scheduler, &kept)),
+            Present::Recorded(_, record) => {
+                let is_shown = self.shows_record(&record);
+                (record.resource, is_shown)
+            }
+        };
         is_shown
-            .then(|| WatchChange::new(None, Some(resource)))
+            .then(|| self.change(None, Some(resource)))
             .flatten()
     }
 
     /// The number of changes that an event can consist of.
     pub(super) fn parts(&self, event: &Event) -> usize {
-        match &event.change {
+        match &event.what {
             // Without a change of what filters look at, there are none.
-            Change::Service { servers, .. } => 1 + servers.len(),
-            Change::Server { .. } => 1,
+            What::Listed {
+                change: Change::Service { servers, .. },
+                ..
+            } => 1 + servers.len(),
+            What::Listed { .. } | What::Recorded { .. } => 1,
         }
     }
 
     /// A change that an event consists of; `None` if it is not shown. A service appears before its
     /// servers, and disappears after them.
     pub(super) fn part(&self, event: &Arc<Event>, index: usize) -> Option<WatchChange> {
-        let key = event.service;
-        let change = match &event.change {
-            Change::Server {
-                key: server,
-                before,
-                after,
-                scheduler,
-            } => {
-                if !self.shows(key, *scheduler, &event.kept) {
+        let change = match &event.what {
+            What::Recorded { before, after, .. } => {
+                let shown = |record: &Option<Record>| {
+                    let record = record.as_ref().filter(|record| self.shows_record(record));
+                    record.map(|record| record.resource.clone())
+                };
+                let (before, after) = (shown(before), shown(after));
+                // Only what filters look at has changed.
+                if before == after {
                     return None;
                 }
-                let resource = |config| Resource::Server(key, *server, config);
-                self.change(before.map(resource), after.map(resource))
+                self.change(before, after)
             }
-            Change::Service {
-                before,
-                after,
-                servers,
-            } => {
-                let is_shown = |scheduler, kept| self.shows(key, scheduler, kept);
-                let shown_before =
-                    before.filter(|config| is_shown(config.scheduler, &event.kept_before));
-                let shown_after = after.filter(|config| is_shown(config.scheduler, &event.kept));
-                let appears = shown_before.is_none() && shown_after.is_some();
-                // The position among the servers, or none for the service.
-                let server = match appears {
-                    true => index.checked_sub(1),
-                    false => Some(index).filter(|index| *index < servers.len()),
-                };
-                let Some(server) = server else {
-                    let before = shown_before
-                        .map(|config| Resource::Service(key, config, event.kept_before.clone()));
-                    let after = shown_after
-                        .map(|config| Resource::Service(key, config, event.kept.clone()));
-                    return self.finish(event, index, self.change(before, after));
-                };
-                let (server, config) = servers.get(server)?;
-                let resource = Resource::Server(key, *server, *config);
-                match (shown_before.is_some(), shown_after.is_some()) {
-                    (false, true) => self.change(None, Some(resource)),
-                    (true, false) => self.change(Some(resource), None),
-                    _ => None,
+            What::Listed {
+                service,
+                change,
+                kept_before,
+                kept,
+            } => match change {
+                Change::Server {
+                    key: server,
+                    before,
+                    after,
+                    scheduler,
+                } => {
+                    if !self.shows(*service, *scheduler, kept) {
+                        return None;
+                    }
+                    let resource = |config| Resource::Server(*service, *server, config);
+                    self.change(before.map(resource), after.map(resource))
                 }
-            }
+                Change::Service {
+                    before,
+                    after,
+                    servers,
+                } => {
+                    let shown = |config: &Option<ServiceConfig>, kept: &KeptFields| {
+                        let config = config.filter(|it| self.shows(*service, it.scheduler, kept));
+                        config.map(|config| Resource::Service(*service, config, kept.clone()))
+                    };
+                    let (before, after) = (shown(before, kept_before), shown(after, kept));
+                    self.part_of_service(*service, servers, (before, after), index)
+                }
+            },
         };
         self.finish(event, index, change)
+    }
+
+    /// The service, if it is shown, or one of the servers that appear or disappear with it.
+    fn part_of_service(
+        &self,
+        service: ServiceKey,
+        servers: &[Member],
+        (before, after): (Option<Resource>, Option<Resource>),
+        index: usize,
+    ) -> Option<WatchChange> {
+        let appears = before.is_none() && after.is_some();
+        // The position among the servers, or none for the service.
+        let server = match appears {
+            true => index.checked_sub(1),
+            false => Some(index).filter(|index| *index < servers.len()),
+        };
+        let Some(server) = server else {
+            return self.change(before, after);
+        };
+        let (server, config) = servers.get(server)?;
+        let resource = Resource::Server(service, *server, *config);
+        match (before.is_some(), after.is_some()) {
+            (false, true) => self.change(None, Some(resource)),
+            (true, false) => self.change(Some(resource), None),
+            _ => None,
+        }
     }
 
     fn finish(
@@ -235,7 +311,7 @@ impl View {
         let change = WatchChange::new(before, after)?;
         change
             .resource()
-            .is_some_and(|resource| self.shows_kind(resource))
+            .is_some_and(|resource| self.resources.has(resource.kind()))
             .then_some(change)
     }
 
@@ -243,10 +319,24 @@ impl View {
         self.filter.matches_service(service, scheduler, kept) && self.principal.sees(service)
     }
 
-    fn shows_kind(&self, resource: &Resource) -> bool {
-        match resource {
-            Resource::Service(..) => self.resources.services,
-            Resource::Server(..) => self.resources.servers,
+    /// Drains and ramps are those of services that match; what is about a service that the principal does not
+    /// see is not shown, as in lists.
+    fn shows_record(&self, record: &Record) -> bool {
+        let mut about = record.about.iter();
+        match &record.resource {
+            Resource::Table(table) => {
+                let wanted = self.filter.kept.owner.as_ref();
+                let owner = Some(table.owner.as_str());
+                wanted.is_none_or(|wanted| *wanted == table.owner)
+                    && about.all(|(service, _)| self.principal.sees_of(*service, owner))
+            }
+            _ => {
+                let matches = |(service, kept): &About| {
+                    self.filter.kept.matches(kept) && self.filter.matches_key(*service)
+                };
+                (self.filter == Filter::default() || record.about.iter().any(matches))
+                    && about.all(|(service, _)| self.principal.sees(*service))
+            }
         }
     }
 

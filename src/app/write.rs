@@ -251,7 +251,7 @@ impl WritePath {
                 let has_cleared = |outcome| W::ops(outcome).any(|op| *op == Op::Clear);
                 let clears = outcome.as_ref().is_ok_and(has_cleared) && !context.dry_run;
                 let suspended = match clears {
-                    true => self.tables.suspend_repairs().await,
+                    true => self.tables.suspend_repairs(&context.author()).await,
                     false => Ok(()),
                 };
                 outcome.and_then(|outcome| stored.and(suspended).map(|()| outcome))

@@ -207,7 +207,7 @@ pub(super) struct WatchArgs {
     /// Begin after the revision of a list or of an event [default: now]
     #[arg(long, value_name = "REVISION")]
     pub from_revision: Option<String>,
-    /// Only service, or only server [default: both]
+    /// service, server, drain, ramp, table, separated by commas [default: service,server]
     #[arg(long, value_name = "KINDS")]
     pub resources: Option<String>,
     /// Only services with this protocol: tcp, udp or sctp

@@ -42,6 +42,7 @@ fn write_line(event: &WatchEvent, out: &mut dyn Write) -> Result<(), CliError> {
     let mut words = Vec::new();
     words.extend(event.time.clone());
     words.push(event.kind.clone());
+    words.extend(record(event));
     words.extend(event.service.clone());
     words.extend(event.server.clone());
     words.extend(event.reason.clone());
@@ -52,6 +53,22 @@ fn write_line(event: &WatchEvent, out: &mut dyn Write) -> Result<(), CliError> {
         (None, _) => None,
     });
     Ok(writeln!(out, "{}", words.join(" "))?)
+}
+
+/// The kind and the name of a drain, a ramp or a table.
+fn record(event: &WatchEvent) -> Option<String> {
+    let (kind, object) = event
+        .after
+        .as_ref()
+        .or(event.before.as_ref())?
+        .iter()
+        .next()?;
+    let name = match kind.as_str() {
+        "drain" | "ramp" => object.get("id")?,
+        "table" => object.get("owner")?,
+        _ => return None,
+    };
+    Some(format!("{kind} {}", name.as_str()?))
 }
 
 /// The fields of a modified object that differ: `weight 1 -> 5`.
@@ -70,6 +87,9 @@ fn changes(event: &WatchEvent) -> Vec<String> {
     let text = |value: Option<&Value>| match value {
         None => "none".to_owned(),
         Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(list)) if list.iter().any(Value::is_object) => {
+            format!("[{}]", list.len())
+        }
         Some(value) => value.to_string(),
     };
     let differing = names

@@ -33,7 +33,7 @@ pub struct WatchEvent {
     pub before: Option<Map<String, Value>>,
     /// The object after, under its kind.
     pub after: Option<Map<String, Value>>,
-    /// `api` or `foreign`.
+    /// `api`, `task` or `foreign`.
     pub origin: Option<String>,
     /// Who has made the change, if the client may know it.
     pub principal: Option<String>,

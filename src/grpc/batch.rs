@@ -81,7 +81,7 @@ fn operation(message: pb::BatchOperation) -> Result<OperationDraft, Error> {
                 service: None,
                 server: Some(server_message::draft(message, &Mask::Present)),
             }),
-            Kind::Timeouts(_) | Kind::SyncDaemon(_) => {
+            _ => {
                 let message = "must be a service or a server";
                 Err(Error::invalid("value", message))
             }

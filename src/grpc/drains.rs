@@ -7,8 +7,11 @@ use super::{
     convert::{Fields, count, fitting, kept_filter, non_empty, timestamp, word},
 };
 use crate::{
-    app::{Drain, DrainMember, DrainState, ListHolds, Ramp, RampState, RequestContext},
-    model::{DrainDraft, Error, HoldId, InvalidHoldId, RampDraft},
+    app::{ListHolds, RequestContext},
+    model::{
+        Drain, DrainDraft, DrainMember, DrainState, Error, HoldId, InvalidHoldId, Ramp, RampDraft,
+        RampState,
+    },
     proto::v1 as pb,
 };
 
@@ -188,6 +191,23 @@ fn hold_id(id: &str) -> Result<HoldId, Error> {
 
 /// A drain, with as many of its members as fit a response.
 fn drain_message(drain: &Drain, api: &Api) -> pb::Drain {
+    let mut message = without_members(drain);
+    let available = api.options.max_response_bytes;
+    let available = available.saturating_sub(message.encoded_len());
+    message.members = fitting(drain.members.iter().map(pb::DrainMember::from), available);
+    message
+}
+
+/// A drain with the members that it is shown with, of which there are more.
+pub(super) fn with_members_of(drain: &Drain, members_total: usize) -> pb::Drain {
+    pb::Drain {
+        members: drain.members.iter().map(pb::DrainMember::from).collect(),
+        members_total: count(members_total),
+        ..without_members(drain)
+    }
+}
+
+fn without_members(drain: &Drain) -> pb::Drain {
     let Drain {
         id,
         server,
@@ -201,7 +221,7 @@ fn drain_message(drain: &Drain, api: &Api) -> pb::Drain {
         create_time,
         end_time,
     } = drain;
-    let mut message = pb::Drain {
+    pb::Drain {
         id: id.to_string(),
         server: server.to_string(),
         services: services.iter().flatten().map(ToString::to_string).collect(),
@@ -214,11 +234,7 @@ fn drain_message(drain: &Drain, api: &Api) -> pb::Drain {
         end_time: end_time.map(timestamp),
         members_total: count(members.len()),
         table: table.as_ref().map(ToString::to_string).unwrap_or_default(),
-    };
-    let available = api.options.max_response_bytes;
-    let available = available.saturating_sub(message.encoded_len());
-    message.members = fitting(members.iter().map(pb::DrainMember::from), available);
-    message
+    }
 }
 
 impl From<&DrainMember> for pb::DrainMember {

@@ -300,6 +300,13 @@ impl IpvsService for Api {
         self.unary(request, tables::drift).await
     }
 
+    async fn list_table_operations(
+        &self,
+        request: Request<pb::ListTableOperationsRequest>,
+    ) -> Reply<pb::ListTableOperationsResponse> {
+        self.unary(request, tables::operations).await
+    }
+
     async fn create_drain(
         &self,
         request: Request<pb::CreateDrainRequest>,

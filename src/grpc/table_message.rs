@@ -5,8 +5,8 @@ use super::{
     server_message, service_message,
 };
 use crate::{
-    app::{Conflict, DeclaredTable, LastApply, TableReport},
-    model::{ServiceView, SyncDaemonConfig, TargetService, Timeouts},
+    app::{Conflict, TableReport},
+    model::{LastApply, ServiceView, SyncDaemonConfig, TableSummary, TargetService, Timeouts},
     proto::v1 as pb,
 };
 
@@ -19,36 +19,43 @@ pub const TABLE_TAGS: [u8; 2] = [(13 << 3) | 2, (15 << 3) | 2];
 pub const FLAG_TAG: u8 = (8 << 3) | 2;
 
 /// A table without its services.
-pub(super) fn table(report: &TableReport) -> pb::Table {
-    let DeclaredTable {
+pub(super) fn table(table: &TableSummary, conflicts: &[Conflict]) -> pb::Table {
+    let TableSummary {
         owner,
-        services,
-        state,
+        generation,
+        service_count,
+        server_count,
+        settings,
+        director,
         etag,
-    } = &*report.table;
+        status,
+        last_apply,
+        lost,
+    } = table;
     pb::Table {
         owner: owner.to_string(),
-        generation: state.generation,
-        keep_weights: state.settings.keep_weights,
-        reconcile: state.settings.reconcile.as_str().to_owned(),
-        removal: state.settings.removal.as_str().to_owned(),
-        drain_deadline_seconds: state.settings.drain_deadline_seconds,
-        timeouts: state.director.timeouts.map(declared_timeouts),
-        sync_daemons: state.director.sync_daemons.as_deref().map(declared_daemons),
-        service_count: count(services.len()),
-        server_count: count(report.table.server_count()),
+        generation: *generation,
+        keep_weights: settings.keep_weights,
+        reconcile: settings.reconcile.as_str().to_owned(),
+        removal: settings.removal.as_str().to_owned(),
+        drain_deadline_seconds: settings.drain_deadline_seconds,
+        timeouts: director.timeouts.map(declared_timeouts),
+        sync_daemons: director.sync_daemons.as_deref().map(declared_daemons),
+        service_count: count(*service_count),
+        server_count: count(*server_count),
         etag: etag.to_string(),
         status: Some(pb::TableStatus {
-            state: report.status.as_str().to_owned(),
-            last_apply: state.last_apply.as_ref().map(pb::LastApply::from),
-            lost: state.lost.iter().map(ToString::to_string).collect(),
-            conflicts: report
-                .conflicts
-                .iter()
-                .map(pb::TableConflict::from)
-                .collect(),
+            state: status.as_str().to_owned(),
+            last_apply: last_apply.as_ref().map(pb::LastApply::from),
+            lost: lost.iter().map(ToString::to_string).collect(),
+            conflicts: conflicts.iter().map(pb::TableConflict::from).collect(),
         }),
     }
+}
+
+/// The table of a report without its services.
+pub(super) fn of_report(report: &TableReport) -> pb::Table {
+    table(&report.summary(), &report.conflicts)
 }
 
 /// A declared service with its servers.

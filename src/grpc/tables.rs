@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     app::{
-        ApplyOptions, ApplyReport, DeleteTableOptions, Guard, ListTables, RequestContext,
-        TableReport,
+        ApplyOptions, ApplyReport, DeleteTableOptions, Guard, ListOperations, ListTables,
+        RequestContext, TableReport,
     },
     model::{
         Adopt, Deletions, Error, Etag, EtagScope, Field, Mask, OnFailure, Owner, Reason, Reconcile,
@@ -58,7 +58,7 @@ pub(super) async fn list(
         page_token: non_empty(page_token),
     };
     let page = api.app.declared_tables(&context, &request).await?;
-    let tables = page.entries.iter().map(table_message::table);
+    let tables = page.entries.iter().map(table_message::of_report);
     let tables = convert::fitting(tables, api.options.max_response_bytes);
     let page = page.cut(tables.len());
     Ok(pb::ListTablesResponse {
@@ -89,7 +89,7 @@ pub(super) async fn update(
     let (owner, guard) = (owner.parse()?, Guard::of_field(&etag)?);
     let report = api.app.update_table(&context, owner, draft, guard).await?;
     Ok(pb::UpdateTableResponse {
-        table: Some(table_message::table(&report)),
+        table: Some(table_message::of_report(&report)),
     })
 }
 
@@ -104,7 +104,7 @@ pub(super) async fn get(
     let owner = Owner::of_read(&owner)?;
     let report = api.app.declared_table(&context, &owner).await?;
     let head = pb::GetTableResponse {
-        part: Some(Part::Table(table_message::table(&report))),
+        part: Some(Part::Table(table_message::of_report(&report))),
     };
     let head = fitting(head, "the table", &api)?;
     let pieces = Pieces {
@@ -124,6 +124,36 @@ pub(super) async fn drift(
     let report = api.app.drift(&context, owner.parse()?).await?;
     Ok(pb::GetDriftResponse {
         report: Some(applied::message(&report)),
+    })
+}
+
+pub(super) async fn operations(
+    api: Api,
+    request: pb::ListTableOperationsRequest,
+    context: RequestContext,
+) -> Result<pb::ListTableOperationsResponse, Error> {
+    let pb::ListTableOperationsRequest {
+        owner,
+        page_size,
+        page_token,
+    } = request;
+    let request = ListOperations {
+        page_size,
+        page_token: non_empty(page_token),
+    };
+    let listed = api
+        .app
+        .table_operations(&context, &owner.parse()?, &request)?;
+    let entries = listed.page.entries.iter();
+    let operations = entries.map(|one| pb::TableOperation::from(&one.operation));
+    let operations = convert::fitting(operations, api.options.max_response_bytes);
+    let page = listed.page.cut(operations.len());
+    Ok(pb::ListTableOperationsResponse {
+        apply_id: listed.apply_id,
+        outcome: listed.outcome.as_str().to_owned(),
+        operations,
+        operations_total: convert::count(listed.total),
+        next_page_token: page.next_page_token().unwrap_or_default(),
     })
 }
 

@@ -1,17 +1,17 @@
-//! Watch: changes of services and servers.
+//! Watch: changes of services, servers, drains, ramps and declared tables.
 
 use futures_util::{Stream, StreamExt, stream};
 
 use super::{
     api::Api,
     convert::{Fields, non_empty, service_filter, timestamp},
-    server_message, service_message,
+    drains, server_message, service_message, table_message,
 };
 use crate::{
     app::{RequestContext, WatchChange, WatchMessage, WatchRequest, WatchResources, WatchStream},
     model::{Error, ServiceView},
     proto::v1 as pb,
-    watch::{Origin, Resource, Revision},
+    watch::{Resource, Revision},
 };
 
 pub(super) async fn watch(
@@ -109,7 +109,10 @@ fn with_change(response: pb::WatchResponse, change: &WatchChange) -> pb::WatchRe
     let author = change.author();
     pb::WatchResponse {
         resource: resource.kind().to_owned(),
-        service: resource.service().to_string(),
+        service: resource
+            .service()
+            .map(|key| key.to_string())
+            .unwrap_or_default(),
         server: resource
             .server()
             .map(|key| key.to_string())
@@ -117,10 +120,7 @@ fn with_change(response: pb::WatchResponse, change: &WatchChange) -> pb::WatchRe
         before: change.before.as_ref().map(pb::Resource::from),
         after: change.after.as_ref().map(pb::Resource::from),
         origin: event
-            .map(|event| match event.origin {
-                Origin::Api(_) => "api".to_owned(),
-                Origin::Foreign => "foreign".to_owned(),
-            })
+            .map(|event| event.origin.as_str().to_owned())
             .unwrap_or_default(),
         principal: author
             .map(|author| author.principal.name.clone())
@@ -150,6 +150,11 @@ impl From<&Resource> for pb::Resource {
             Resource::Server(_, key, config) => {
                 Kind::Server(server_message::of_config(*key, *config))
             }
+            Resource::Drain(drain, members_total) => {
+                Kind::Drain(drains::with_members_of(drain, *members_total))
+            }
+            Resource::Ramp(ramp) => Kind::Ramp((&**ramp).into()),
+            Resource::Table(table) => Kind::Table(table_message::table(table, &[])),
         };
         Self {
             resource: Some(kind),

@@ -33,7 +33,7 @@ pub(super) struct Applied<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Operation<'a> {
+pub(super) struct Operation<'a> {
     op: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<usize>,
@@ -91,7 +91,7 @@ impl<'a> Applied<'a> {
 // === impl Operation ===
 
 impl<'a> Operation<'a> {
-    fn of(operation: &'a OperationReport) -> Self {
+    pub(super) fn of(operation: &'a OperationReport) -> Self {
         let (before, after) = operation.changes();
         Self {
             op: operation.op.name(),

@@ -18,8 +18,8 @@ use super::{
     values::{DrainStateWord, LabelTerms, OwnerName, kept_filter},
 };
 use crate::{
-    app::{Drain, ListHolds},
-    model::DrainDraft,
+    app::ListHolds,
+    model::{Drain, DrainDraft},
 };
 
 query! {

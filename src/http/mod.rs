@@ -103,6 +103,7 @@ fn operations() -> OpenApiRouter<Api> {
         routes!(tables::list),
         routes!(tables::get, tables::apply, tables::update, tables::delete),
         routes!(tables::drift),
+        routes!(tables::operations),
         routes!(drains::list, drains::create),
         routes!(drains::get, drains::delete),
         routes!(ramps::list, ramps::create),

@@ -18,8 +18,8 @@ use super::{
     values::{LabelTerms, OwnerName, RampStateWord, kept_filter},
 };
 use crate::{
-    app::{ListHolds, Ramp},
-    model::RampDraft,
+    app::ListHolds,
+    model::{Ramp, RampDraft},
 };
 
 query! {

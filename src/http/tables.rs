@@ -10,7 +10,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::{
-    applied::{self, Applied},
+    applied::{self, Applied, Operation},
     conditional::{ConditionalRead, IfMatch, IfMatchOrAbsent},
     context::Write,
     extract::{Json, TableJson},
@@ -22,13 +22,11 @@ use super::{
     values::{AdoptWord, MaxDeletes, OnFailureWord, PlanDigest, RemovalWord},
 };
 use crate::{
-    app::{
-        ApplyOptions, Conflict, DeclaredTable, DeleteTableOptions, LastApply, ListTables,
-        TableReport, TableStatus, offload,
-    },
+    app::{ApplyOptions, Conflict, DeleteTableOptions, ListOperations, ListTables, offload},
     model::{
-        Director, Etag, Owner, ServerConfigView, ServerKey, ServiceKey, ServiceView, SyncState,
-        TableDraft, TableSettings, TargetService,
+        ApplyOutcome, Director, Etag, LastApply, Owner, ServerConfigView, ServerKey, ServiceKey,
+        ServiceView, SyncState, TableDraft, TableSettings, TableStatus, TableSummary,
+        TargetService,
     },
 };
 
@@ -62,6 +60,17 @@ query! {
 }
 
 query! {
+    /// Query parameters of a list of operations.
+    ListOperationsQuery {
+        /// Maximum page size; 0 stands for the default of 1000. Values above
+        /// `limits.max_page_size` of the daemon's configuration (default 100000) are rejected.
+        page_size: u32,
+        /// `next_page_token` of the previous page.
+        page_token: String,
+    }
+}
+
+query! {
     /// Query parameters of the deletion of a table.
     DeleteTableQuery {
         /// Number of services that the table declares. Required without `If-Match`.
@@ -81,9 +90,19 @@ struct Tables<'a> {
     next_page_token: Option<String>,
 }
 
-/// A table in a list.
 #[derive(Debug, Serialize)]
-struct Overview<'a> {
+struct Operations<'a> {
+    apply_id: &'a str,
+    outcome: ApplyOutcome,
+    operations: Vec<Operation<'a>>,
+    operations_total: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
+}
+
+/// A table in a list and in events of a watch.
+#[derive(Debug, Serialize)]
+pub(super) struct Overview<'a> {
     owner: &'a Owner,
     generation: u64,
     service_count: usize,
@@ -160,8 +179,15 @@ pub(super) async fn list(
         page_token,
     };
     let page = api.app.declared_tables(&read.context, &request).await?;
+    let entries = page.entries.iter();
+    let entries: Vec<_> = entries
+        .map(|report| (report.summary(), &*report.conflicts))
+        .collect();
+    let tables = entries.iter();
     let list = Tables {
-        tables: page.entries.iter().map(Overview::of).collect(),
+        tables: tables
+            .map(|(summary, conflicts)| Overview::of(summary, conflicts))
+            .collect(),
         next_page_token: page.next_page_token(),
     };
     Ok(reply::resource(&read, Duration::ZERO, None, &list)?)
@@ -187,6 +213,7 @@ pub(super) async fn get(
     let report = api.app.declared_table(&read.context, &owner).await?;
     let table = &*report.table;
     let services = table.services.values();
+    let summary = report.summary();
     let view = Table {
         owner: &table.owner,
         generation: table.state.generation,
@@ -194,7 +221,7 @@ pub(super) async fn get(
         director: &table.state.director,
         services: services.map(|service| DeclaredService(service)).collect(),
         etag: table.etag,
-        status: Status::of(&report),
+        status: Status::of(&summary, &report.conflicts),
     };
     let etag = Some(table.etag);
     Ok(offload(|| {
@@ -275,7 +302,8 @@ pub(super) async fn update(
 ) -> Result<Response, Problem> {
     let (context, _) = write.start();
     let report = api.app.update_table(&context, owner, draft, guard).await?;
-    Ok(reply::plain(&Overview::of(&report))?)
+    let summary = report.summary();
+    Ok(reply::plain(&Overview::of(&summary, &report.conflicts))?)
 }
 
 /// Delete a table
@@ -332,25 +360,61 @@ pub(super) async fn drift(
     Ok(reply::resource(&read, Duration::ZERO, None, &applied)?)
 }
 
+/// List the operations of the last apply
+///
+/// Lists all operations of the last apply of a table, or of the one in progress, in the order of their execution and in
+/// pages. (The response of an apply has up to 1000.) While it is `running`, the result of each is `planned`. They are kept
+/// in memory: not over a restart, and those of all tables together up to 200,000, of the latest applies. A token is rejected
+/// if the table has been applied since.
+#[utoipa::path(
+    get, path = "/v1/tables/{owner}/operations", operation_id = "listTableOperations", tag = "tables",
+    params(OwnerPath, Query<ListOperationsQuery>, ConditionalRead),
+    responses(
+        (status = 200, description = "A page of operations.", body = schema::TableOperationList),
+        schema::NotFound,
+    )
+)]
+pub(super) async fn operations(
+    State(api): State<Api>,
+    OwnerPath(owner): OwnerPath,
+    Query(query): Query<ListOperationsQuery>,
+    read: ConditionalRead,
+) -> Result<Response, Problem> {
+    let ListOperationsQuery {
+        page_size,
+        page_token,
+    } = query;
+    let request = ListOperations {
+        page_size,
+        page_token,
+    };
+    let listed = api.app.table_operations(&read.context, &owner, &request)?;
+    let entries = listed.page.entries.iter();
+    Ok(offload(|| {
+        let list = Operations {
+            apply_id: &listed.apply_id,
+            outcome: listed.outcome,
+            operations: entries.map(|one| Operation::of(&one.operation)).collect(),
+            operations_total: listed.total,
+            next_page_token: listed.page.next_page_token(),
+        };
+        reply::resource(&read, Duration::ZERO, None, &list)
+    })?)
+}
+
 // === impl Overview ===
 
 impl<'a> Overview<'a> {
-    fn of(report: &'a TableReport) -> Self {
-        let DeclaredTable {
-            owner,
-            services,
-            state,
-            etag,
-        } = &*report.table;
+    pub(super) fn of(table: &'a TableSummary, conflicts: &[Conflict]) -> Self {
         Self {
-            owner,
-            generation: state.generation,
-            service_count: services.len(),
-            server_count: report.table.server_count(),
-            settings: state.settings,
-            director: &state.director,
-            etag: *etag,
-            status: Status::of(report),
+            owner: &table.owner,
+            generation: table.generation,
+            service_count: table.service_count,
+            server_count: table.server_count,
+            settings: table.settings,
+            director: &table.director,
+            etag: table.etag,
+            status: Status::of(table, conflicts),
         }
     }
 }
@@ -358,13 +422,12 @@ impl<'a> Overview<'a> {
 // === impl Status ===
 
 impl<'a> Status<'a> {
-    fn of(report: &'a TableReport) -> Self {
-        let state = &report.table.state;
+    fn of(table: &'a TableSummary, conflicts: &[Conflict]) -> Self {
         Self {
-            state: report.status,
-            last_apply: state.last_apply.as_ref(),
-            lost: &state.lost,
-            conflicts: report.conflicts.iter().map(ConflictView::from).collect(),
+            state: table.status,
+            last_apply: table.last_apply.as_ref(),
+            lost: &table.lost,
+            conflicts: conflicts.iter().map(ConflictView::from).collect(),
         }
     }
 }

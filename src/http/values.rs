@@ -9,11 +9,12 @@ use super::{
     shape::{boolean, choice, integer, reference, text, time},
 };
 use crate::{
-    app::{DrainState, Order, RampState},
+    app::Order,
     ipvsadm::{ListMode, Order as TextOrder},
     model::{
-        Adopt, ConnectionProtocol, CountBy, Deletions, EndpointFilter, Etag, EtagScope, Include,
-        KeptFilter, LabelSelector, OnFailure, Owner, Protocol, Removal, ServiceKey,
+        Adopt, ConnectionProtocol, CountBy, Deletions, DrainState, EndpointFilter, Etag, EtagScope,
+        Include, KeptFilter, LabelSelector, OnFailure, Owner, Protocol, RampState, Removal,
+        ServiceKey,
     },
 };
 

@@ -1,10 +1,10 @@
-//! `/v1/watch`: changes of services and servers, as server-sent events.
+//! `/v1/watch`: changes of services, servers, drains, ramps and declared tables, as server-sent events.
 
 use std::io::Write;
 
 use axum::{
     body::Body,
-    extract::State,
+    extract,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -19,13 +19,14 @@ use super::{
     query::{Query, QueryValue, query},
     shape::choice,
     state::Api,
+    tables::Overview,
     values::{Address, LabelTerms, OwnerName, ServiceProtocol, kept_filter},
 };
 use crate::{
     app::{Filter, WatchChange, WatchMessage, WatchRequest, WatchResources, WatchStream},
     budget::StreamBytes,
-    model::{Error, ServerConfigView, ServerKey, ServiceKey, ServiceView},
-    watch::{Origin, Resource, Revision},
+    model::{Drain, Error, Ramp, ServerConfigView, ServerKey, ServiceKey, ServiceView},
+    watch::{Resource, Revision},
 };
 
 query! {
@@ -38,22 +39,23 @@ query! {
         /// true: the state comes first, one event `added` per object, and then a `bookmark`. Ignored when
         /// the watch resumes from a revision. Default: false.
         initial: bool,
-        /// Kinds of objects. Default: `service,server`.
+        /// Kinds of objects: `service`, `server`, `drain`, `ramp`, `table`. Default: `service,server`.
         resources: Resources = ["service", "server"],
-        /// Only services with this protocol, and their servers.
+        /// Only services with this protocol, and their servers, drains and ramps. Rejected with the resource `table`, and
+        /// so are `address`, `port`, `fwmark` and `label`.
         protocol: ServiceProtocol = "tcp",
-        /// Only services with this virtual address, and their servers.
+        /// Only services with this virtual address, and their servers, drains and ramps.
         address: Address = "192.0.2.1",
-        /// Only services with this port, and their servers.
+        /// Only services with this port, and their servers, drains and ramps.
         port: u16,
-        /// Only services with this firewall mark, and their servers.
+        /// Only services with this firewall mark, and their servers, drains and ramps.
         fwmark: u32,
-        /// Only services with this scheduler, and their servers.
+        /// Only services with this scheduler, and their servers. Rejected with the resources `drain`, `ramp` and `table`.
         scheduler: String = "rr",
-        /// Only services that the table of this owner declares, and their servers; `_unmanaged`: those that no
-        /// table declares.
+        /// Only the table of this owner, the services that it declares, and their servers, drains and ramps;
+        /// `_unmanaged`: services that no table declares.
         owner: OwnerName = "k8s",
-        /// Only services, and their servers with these labels: `team=web`, `env!=dev`, `team` (any value), `!team` (without it). All terms
+        /// Only services with these labels, and their servers, drains and ramps: `team=web`, `env!=dev`, `team` (any value), `!team` (without it). All terms
         /// must hold, at most 32.
         label: LabelTerms = ["team=web", "env!=dev"],
     }
@@ -75,9 +77,9 @@ struct Data<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<ServerKey>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    before: Option<Configuration<'a>>,
+    before: Option<State<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    after: Option<Configuration<'a>>,
+    after: Option<State<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,12 +94,23 @@ struct Data<'a> {
     time: Option<String>,
 }
 
-/// The configuration of an object, under its kind.
+/// An object, under its kind.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Configuration<'a> {
+enum State<'a> {
     Service(Box<ServiceView<'a>>),
     Server(ServerConfigView),
+    Drain(DrainEntry<'a>),
+    Ramp(&'a Ramp),
+    Table(Box<Overview<'a>>),
+}
+
+/// A drain with its first members.
+#[derive(Serialize)]
+struct DrainEntry<'a> {
+    #[serde(flatten)]
+    drain: &'a Drain,
+    members_total: usize,
 }
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -108,9 +121,9 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// Space for an event.
 const USUAL_EVENT: usize = 768;
 
-/// Watch services and servers
+/// Watch services, servers, drains, ramps and tables
 ///
-/// Streams changes of services and servers as server-sent events, of this daemon and of other programs.
+/// Streams changes as server-sent events, of services and servers by default: those of this daemon and of other programs.
 /// A client lists, and watches from the `revision` of the list; when it has lost the connection, it resumes
 /// from the last id. Each event has the configuration `before` and `after`, without counters. A service in an event has no
 /// `servers`. A `bookmark` comes at least every 15 seconds. After `resync` the client must forget what it
@@ -133,7 +146,7 @@ const USUAL_EVENT: usize = 768;
     ))
 )]
 pub(super) async fn watch(
-    State(api): State<Api>,
+    extract::State(api): extract::State<Api>,
     caller: Caller,
     Query(query): Query<WatchQuery>,
     headers: HeaderMap,
@@ -275,14 +288,11 @@ impl<'a> Data<'a> {
         let event = change.event.as_ref();
         Self {
             resource: resource.map(|resource| resource.kind()),
-            service: resource.map(|resource| resource.service()),
+            service: resource.and_then(|resource| resource.service()),
             server: resource.and_then(|resource| resource.server()),
-            before: change.before.as_ref().map(Configuration::of),
-            after: change.after.as_ref().map(Configuration::of),
-            origin: event.map(|event| match event.origin {
-                Origin::Api(_) => "api",
-                Origin::Foreign => "foreign",
-            }),
+            before: change.before.as_ref().map(State::of),
+            after: change.after.as_ref().map(State::of),
+            origin: event.map(|event| event.origin.as_str()),
             principal: author.map(|author| author.principal.name.as_str()),
             request_id: author.map(|author| &*author.request_id),
             revision: change.revision().map(|revision| revision.to_string()),
@@ -292,15 +302,21 @@ impl<'a> Data<'a> {
     }
 }
 
-// === impl Configuration ===
+// === impl State ===
 
-impl<'a> Configuration<'a> {
+impl<'a> State<'a> {
     fn of(resource: &'a Resource) -> Self {
         match resource {
             Resource::Service(key, config, kept) => {
                 Self::Service(Box::new(ServiceView::with_kept(*key, config, kept)))
             }
             Resource::Server(_, key, config) => Self::Server(ServerConfigView::new(*key, config)),
+            Resource::Drain(drain, members_total) => Self::Drain(DrainEntry {
+                drain,
+                members_total: *members_total,
+            }),
+            Resource::Ramp(ramp) => Self::Ramp(ramp),
+            Resource::Table(table) => Self::Table(Box::new(Overview::of(table, &[]))),
         }
     }
 }

@@ -13,6 +13,8 @@ mod check;
 mod connection;
 mod diff;
 mod director;
+#[cfg(feature = "daemon")]
+mod drain;
 mod error;
 mod etag;
 mod existence;
@@ -34,6 +36,8 @@ mod netmask;
 mod object;
 mod op;
 mod owner;
+#[cfg(feature = "daemon")]
+mod ramp;
 mod reason;
 mod scheduler;
 mod server;
@@ -47,6 +51,8 @@ mod sync_daemon;
 mod table;
 mod table_draft;
 mod table_settings;
+#[cfg(feature = "daemon")]
+mod table_summary;
 mod timeouts;
 mod tunnel;
 mod view;
@@ -64,6 +70,8 @@ pub use connection::{
 };
 pub use diff::{Change, Diff, DiffCounts, diff, diff_servers, diff_service, diff_with_director};
 pub use director::{Director, DirectorState};
+#[cfg(feature = "daemon")]
+pub use drain::{Drain, DrainMember, DrainState, MemberState};
 pub use error::{Cause, Errno, Error, Progress, Violation, both};
 pub use etag::{Etag, EtagScope, Fingerprint, fingerprint};
 pub use field::Field;
@@ -82,6 +90,8 @@ pub use netmask::{MaskText, Netmask};
 pub use object::{Entries, Object};
 pub use op::{Op, Query};
 pub use owner::Owner;
+#[cfg(feature = "daemon")]
+pub use ramp::{Ramp, RampState};
 pub use reason::Reason;
 pub use scheduler::{SCHEDULERS, SchedulerFlags};
 pub use server::{Forwarding, Membership, Server, ServerConfig};
@@ -95,11 +105,11 @@ pub use sync_daemon::{InterfaceState, SyncDaemon, SyncDaemonConfig, SyncDaemonDr
 pub use table::{Table, TargetServer, TargetService};
 pub use table_draft::{Adopt, Deletions, OnFailure, TableDraft};
 pub use table_settings::{Reconcile, Removal, TableSettings};
+#[cfg(feature = "daemon")]
+pub use table_summary::{ApplyOutcome, LastApply, TableStatus, TableSummary};
 pub use timeouts::{Timeouts, TimeoutsDraft};
 pub use tunnel::{Checksum, Tunnel, TunnelDraft, TunnelType};
 pub use view::{
     Include, Persistence, ServerConfigView, ServerView, ServiceView, SyncDaemonView, TunnelView,
 };
-#[cfg(feature = "daemon")]
-pub(crate) use word::words;
 pub use written::{changed, written};

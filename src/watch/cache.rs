@@ -12,9 +12,10 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     cursor::{Cursor, Step},
-    event::Author,
+    event::{Author, Resource},
     kept::KeptServices,
     options::WatchOptions,
+    record::{RecordKey, Showing},
     revision::Revision,
     seen::{Finished, Seen},
     state::State,
@@ -281,6 +282,18 @@ impl WatchCache {
     /// It is not known what is kept, because the daemon serves without its store.
     pub fn keep_nothing(&self) {
         self.change(State::keep_nothing);
+    }
+
+    /// Shows watchers a drain, a ramp or a table as it is now, with the services that it is about, after a change on
+    /// behalf of this request. `None`: it does not exist any more. Calls about one record have the order of its changes.
+    pub fn show(
+        &self,
+        key: RecordKey,
+        resource: Option<(Resource, Vec<ServiceKey>)>,
+        showing: Showing,
+        author: Option<&Author>,
+    ) {
+        self.change(|state| state.show(key, resource, showing, author));
     }
 
     /// Changes the state, and reports that to the watchers if it has.

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use super::{
     event::{Event, Object, Present},
+    record::{Record, RecordKey},
     revision::{NO_EPOCH, Revision},
     state::State,
+    table::LastSeen,
 };
 
 /// The position of a watcher. Nothing is kept for it: it takes events from the log that all share, and
 /// the state from the table, object by object.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Cursor {
     /// What the watcher knows, as far as it knows it, is the state of this revision.
     at: Revision,
@@ -22,7 +24,7 @@ pub struct Cursor {
 
 /// A walk through the objects in their order. The watcher knows those up to the last one, and gets the
 /// events about these alone.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Walk {
     last: Option<Object>,
 }
@@ -54,7 +56,7 @@ pub enum Resync {
     TooSlow,
 }
 
-/// Events and objects that a watcher takes at once: about 30 KB as text.
+/// Events and objects that a watcher takes at once, as a number of servers: about 30 KB as text.
 const AT_ONCE: usize = 24;
 
 // === impl Resync ===
@@ -113,21 +115,22 @@ impl Cursor {
         }
         self.is_live = true;
         if self.at != now {
-            let next: Vec<_> = state.log().after(self.at.counter).take(AT_ONCE).collect();
+            let next = state.log().after(self.at.counter);
+            let next = at_once(next, |event| event.weight());
             self.at.counter += next.len() as u64;
-            let events = next.into_iter().filter(|event| match self.walk {
+            let events = next.into_iter().filter(|event| match &self.walk {
                 None => true,
-                Some(Walk { last }) => Some(event.object()) <= last,
+                Some(Walk { last }) => Some(event.object()) <= *last,
             });
             return Step::Events(events.cloned().collect());
         }
         let Some(walk) = &mut self.walk else {
             return Step::Nothing;
         };
-        let objects = table.after(walk.last, AT_ONCE, state.kept());
+        let objects = walk.next(table, state);
         match objects.last() {
             Some(last) => {
-                walk.last = Some(last.resource.object());
+                walk.last = Some(last.object());
                 Step::State(objects)
             }
             None => {
@@ -152,4 +155,38 @@ impl Cursor {
             Some(Resync::RevisionExpired)
         }
     }
+}
+
+// === impl Walk ===
+
+impl Walk {
+    /// The objects that follow: those of the table, and then the records.
+    fn next(&self, table: &LastSeen, state: &State) -> Vec<Present> {
+        let (entry, record) = match &self.last {
+            Some(Object::Recorded(key)) => (None, Some(key)),
+            Some(Object::Listed(entry)) => (Some(*entry), None),
+            None => (None, None),
+        };
+        if record.is_none() {
+            let listed = table.after(entry, AT_ONCE, state.kept());
+            if !listed.is_empty() {
+                return listed;
+            }
+        }
+        let records = at_once(state.records().after(record), |(_, record)| record.weight());
+        let present =
+            |(key, record): (&RecordKey, &Record)| Present::Recorded(key.clone(), record.clone());
+        records.into_iter().map(present).collect()
+    }
+}
+
+/// The first ones, at least one, as long as all of them do not weigh too much.
+fn at_once<T>(all: impl Iterator<Item = T>, weight: impl Fn(&T) -> usize) -> Vec<T> {
+    let mut total = 0;
+    all.take_while(|one| {
+        let is_first = total == 0;
+        total += weight(one);
+        is_first || total <= AT_ONCE
+    })
+    .collect()
 }

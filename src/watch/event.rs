@@ -4,10 +4,16 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::revision::Revision;
+use super::{
+    record::{Record, RecordKey},
+    revision::Revision,
+};
 use crate::{
-    identity::Principal,
-    model::{Kept, KeptFields, Name, ServerConfig, ServerKey, ServiceConfig, ServiceKey},
+    identity::{Principal, Protocol},
+    model::{
+        Drain, Kept, KeptFields, Name, Ramp, ServerConfig, ServerKey, ServiceConfig, ServiceKey,
+        TableSummary,
+    },
 };
 
 /// On whose behalf this process has executed a change.
@@ -17,12 +23,14 @@ pub struct Author {
     pub principal: Arc<Principal>,
     /// The id of the request.
     pub request_id: Arc<str>,
+    /// The protocol by which it came.
+    pub protocol: Protocol,
 }
 
 /// What has made a change.
 #[derive(Clone, Debug)]
 pub enum Origin {
-    /// A request to this process.
+    /// A request to this process, or this process itself.
     Api(Option<Author>),
     /// Another program.
     Foreign,
@@ -37,17 +45,36 @@ pub struct Event {
     pub time: Timestamp,
     /// What has made it.
     pub origin: Origin,
-    /// The service, or the service of the server.
-    pub service: ServiceKey,
-    /// The change.
-    pub change: Change,
-    /// What was kept about the service before. Another than after only if that is what has changed.
-    pub kept_before: KeptFields,
-    /// What was kept about the service after it.
-    pub kept: KeptFields,
+    /// What has changed.
+    pub what: What,
 }
 
 /// What has changed. Without `before` the object was added, without `after` deleted.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A service or a server of the kernel's table.
+    Listed {
+        /// The service, or the service of the server.
+        service: ServiceKey,
+        /// The change.
+        change: Change,
+        /// What was kept about the service before. Another than after only if that is what has changed.
+        kept_before: KeptFields,
+        /// What was kept about the service after it.
+        kept: KeptFields,
+    },
+    /// What the daemon keeps beside the table.
+    Recorded {
+        /// The identity of the record.
+        key: RecordKey,
+        /// As it was.
+        before: Option<Record>,
+        /// As it is.
+        after: Option<Record>,
+    },
+}
+
+/// A change of the kernel's table. Without `before` the object was added, without `after` deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A service.
@@ -75,48 +102,100 @@ pub enum Change {
 /// A server and its configuration.
 pub type Member = (ServerKey, ServerConfig);
 
-/// The configuration of an object.
+/// An object as events show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// A service, without its servers, and what is kept about it.
     Service(ServiceKey, ServiceConfig, KeptFields),
     /// A server of a service.
     Server(ServiceKey, ServerKey, ServerConfig),
+    /// A drain, with its first members, and the number of all of them.
+    Drain(Arc<Drain>, usize),
+    /// A ramp.
+    Ramp(Arc<Ramp>),
+    /// A declared table, without its services.
+    Table(Arc<TableSummary>),
 }
 
-/// An object of the table.
+/// An object of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Present {
-    /// The object.
-    pub resource: Resource,
-    /// The scheduler of the service.
-    pub scheduler: Name,
-    /// What is kept about the service.
-    pub kept: KeptFields,
+pub enum Present {
+    /// A service or a server.
+    Listed {
+        /// The identity of the object.
+        entry: Entry,
+        /// The object.
+        resource: Resource,
+        /// The scheduler of the service.
+        scheduler: Name,
+        /// What is kept about the service.
+        kept: KeptFields,
+    },
+    /// What the daemon keeps beside the table.
+    Recorded(RecordKey, Record),
 }
 
-/// The identity of an object. A service is less than its servers.
-pub(super) type Object = (ServiceKey, Option<ServerKey>);
+/// A service, or a server of it. A service is less than its servers.
+pub type Entry = (ServiceKey, Option<ServerKey>);
+
+/// The identity of an object. The order is that of the state.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Object {
+    /// Of the kernel's table.
+    Listed(Entry),
+    /// What the daemon keeps beside it.
+    Recorded(RecordKey),
+}
 
 // === impl Event ===
 
 impl Event {
     pub(super) fn object(&self) -> Object {
-        let server = match &self.change {
-            Change::Service { .. } => None,
-            Change::Server { key, .. } => Some(*key),
-        };
-        (self.service, server)
+        match &self.what {
+            What::Listed {
+                service, change, ..
+            } => {
+                let server = match change {
+                    Change::Service { .. } => None,
+                    Change::Server { key, .. } => Some(*key),
+                };
+                Object::Listed((*service, server))
+            }
+            What::Recorded { key, .. } => Object::Recorded(key.clone()),
+        }
+    }
+
+    /// Its length as text, as a number of servers.
+    pub(super) fn weight(&self) -> usize {
+        match &self.what {
+            What::Listed { .. } => 1,
+            What::Recorded { before, after, .. } => {
+                let records = before.iter().chain(after);
+                records.map(Record::weight).sum()
+            }
+        }
     }
 
     /// Bytes that it occupies.
     pub(super) fn bytes(&self) -> usize {
-        let of_change = match &self.change {
-            Change::Service { servers, .. } => {
-                let labels = [&self.kept_before, &self.kept].map(|kept| Kept::labels(kept).bytes());
+        let of_change = match &self.what {
+            What::Listed {
+                change: Change::Service { servers, .. },
+                kept_before,
+                kept,
+                ..
+            } => {
+                let labels = [kept_before, kept].map(|kept| Kept::labels(kept).bytes());
                 size_of_val(&**servers) + labels.iter().sum::<usize>()
             }
-            Change::Server { .. } => 0,
+            What::Listed {
+                change: Change::Server { .. },
+                ..
+            } => 0,
+            // What it was is counted with the event before.
+            What::Recorded { before, after, .. } => after
+                .as_ref()
+                .map_or(0, |after| after.bytes_beside(before.as_ref())),
         };
         size_of::<Self>() + OVERHEAD + of_change
     }
@@ -125,21 +204,37 @@ impl Event {
 /// Of the allocation of an event, and its place in the log.
 const OVERHEAD: usize = 32;
 
+// === impl Origin ===
+
+impl Origin {
+    /// The name in the API.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Foreign => "foreign",
+            Self::Api(Some(author)) if author.protocol != Protocol::Internal => "api",
+            Self::Api(_) => "task",
+        }
+    }
+}
+
 // === impl Resource ===
 
 impl Resource {
     /// The service, or the service of the server.
-    pub fn service(&self) -> ServiceKey {
+    pub fn service(&self) -> Option<ServiceKey> {
         match self {
-            Self::Service(key, ..) | Self::Server(key, ..) => *key,
+            Self::Service(key, ..) | Self::Server(key, ..) => Some(*key),
+            Self::Ramp(ramp) => Some(ramp.service),
+            Self::Drain(..) | Self::Table(_) => None,
         }
     }
 
     /// The server, if it is one.
     pub fn server(&self) -> Option<ServerKey> {
         match self {
-            Self::Service(..) => None,
             Self::Server(_, key, _) => Some(*key),
+            Self::Ramp(ramp) => Some(ramp.server),
+            Self::Service(..) | Self::Drain(..) | Self::Table(_) => None,
         }
     }
 
@@ -148,10 +243,20 @@ impl Resource {
         match self {
             Self::Service(..) => "service",
             Self::Server(..) => "server",
+            Self::Drain(..) => "drain",
+            Self::Ramp(_) => "ramp",
+            Self::Table(_) => "table",
         }
     }
+}
 
+// === impl Present ===
+
+impl Present {
     pub(super) fn object(&self) -> Object {
-        (self.service(), self.server())
+        match self {
+            Self::Listed { entry, .. } => Object::Listed(*entry),
+            Self::Recorded(key, _) => Object::Recorded(key.clone()),
+        }
     }
 }

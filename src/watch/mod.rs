@@ -2,15 +2,18 @@
 //!
 //! The kernel reports no changes. So every read is compared with the cache, and each difference becomes
 //! an event with a revision. Operations of this process change the cache at once. The cache exists
-//! only while there is a watcher, and for some time after a response with a revision. `docs/watch.md`
-//! describes what clients see. No I/O.
+//! only while there is a watcher, and for some time after a response with a revision. Drains, ramps and declared
+//! tables are in the same log: those who keep them show each change. `docs/watch.md` describes what clients see.
+//! No I/O.
 
 mod cache;
 mod cursor;
 mod event;
+mod in_progress;
 mod kept;
 mod log;
 mod options;
+mod record;
 mod revision;
 mod seen;
 mod state;
@@ -22,8 +25,9 @@ mod tests;
 
 pub use cache::{NextDump, OpsInProgress, Read, Subscription, WatchCache};
 pub use cursor::{Cursor, Resync, Step};
-pub use event::{Author, Change, Event, Member, Origin, Present, Resource};
+pub use event::{Author, Change, Event, Member, Origin, Present, Resource, What};
 pub use kept::KeptServices;
 pub use options::WatchOptions;
+pub use record::{About, MAX_LISTED, Record, RecordKey, Showing};
 pub use revision::Revision;
 pub use seen::{Finished, Seen};

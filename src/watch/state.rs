@@ -10,10 +10,12 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    event::{Author, Change, Event, Origin},
+    event::{Author, Event, Origin, Resource, What},
+    in_progress::ReadInProgress,
     kept::KeptServices,
     log::Log,
     options::WatchOptions,
+    record::{RecordKey, Records, Showing},
     revision::{NO_EPOCH, Revision},
     seen::Seen,
     table::{Comparison, Difference, LastSeen},
@@ -21,7 +23,7 @@ use super::{
 };
 use crate::{
     budget::{Budget, Charge},
-    model::{Error, Kept, KeptFields, Labels, Op, Owner, ServiceKey},
+    model::{Error, Kept, Labels, Op, Owner, ServiceKey},
 };
 
 /// The state of the cache.
@@ -35,6 +37,7 @@ pub(super) struct State {
     /// `None`: nothing is known. The next dump of the whole table fills it.
     table: Option<LastSeen>,
     kept: Arc<KeptServices>,
+    records: Records,
     log: Log,
     /// The reads in progress.
     reads: Vec<ReadInProgress>,
@@ -50,23 +53,6 @@ pub(super) struct State {
     dumped: Option<Instant>,
     dump_time: Duration,
 }
-
-/// A read in progress.
-#[derive(Debug)]
-struct ReadInProgress {
-    id: u64,
-    begin: Instant,
-    revision: Revision,
-    /// What has changed since it began, or is about to.
-    touched: Touched,
-    /// Whether it shows what neither the table nor an event does.
-    differs: bool,
-    /// Operations that were executed since it began, if the table is unknown. `None`: too many.
-    executed: Option<Vec<(Op, Option<Author>)>>,
-}
-
-/// Operations that are executed again on a dump that makes the table known.
-const MAX_EXECUTED: usize = 16_384;
 
 /// Bytes by which the charge grows at least.
 const CHARGE_STEP: usize = 64 << 10;
@@ -84,6 +70,7 @@ impl State {
             unknown: 0,
             table: None,
             kept: Arc::default(),
+            records: Records::default(),
             log: Log::new(options.max_events),
             reads: Vec::new(),
             next_read: 0,
@@ -107,6 +94,10 @@ impl State {
     /// What is kept about services.
     pub(super) fn kept(&self) -> &Arc<KeptServices> {
         &self.kept
+    }
+
+    pub(super) fn records(&self) -> &Records {
+        &self.records
     }
 
     pub(super) fn log(&self) -> &Log {
@@ -166,14 +157,8 @@ impl State {
         self.ops.iter().for_each(|touch| touched.add(*touch, false));
         let id = self.next_read;
         self.next_read += 1;
-        self.reads.push(ReadInProgress {
-            id,
-            begin: Instant::now(),
-            revision: self.revision,
-            touched,
-            differs: false,
-            executed: Some(Vec::new()),
-        });
+        let read = ReadInProgress::new(id, self.revision, touched);
+        self.reads.push(read);
         id
     }
 
@@ -403,8 +388,32 @@ impl State {
             read.touched.add(Touch::Service(service), change.is_some());
         }
         if let Some(change) = change {
-            let origin = Origin::Api(author.cloned());
-            self.push(service, change, origin, (before, kept));
+            self.push(
+                Origin::Api(author.cloned()),
+                What::Listed {
+                    service,
+                    change,
+                    kept_before: before,
+                    kept,
+                },
+            );
+            self.recharge();
+        }
+    }
+
+    /// Shows a record as it is now, with the services that it is about; `None`: it does not exist any more.
+    pub(super) fn show(
+        &mut self,
+        key: RecordKey,
+        resource: Option<(Resource, Vec<ServiceKey>)>,
+        showing: Showing,
+        author: Option<&Author>,
+    ) {
+        let shown = self.records.put(&key, resource, &self.kept, showing);
+        // Without a table, nobody watches.
+        if let (Some((before, after)), Some(_)) = (shown, &self.table) {
+            let what = What::Recorded { key, before, after };
+            self.push(Origin::Api(author.cloned()), what);
             self.recharge();
         }
     }
@@ -429,28 +438,27 @@ impl State {
                 read.touched.add(touch, true);
             }
             let kept = self.kept.of(service);
-            self.push(service, change, origin, (kept.clone(), kept));
+            self.push(
+                origin,
+                What::Listed {
+                    service,
+                    change,
+                    kept_before: kept.clone(),
+                    kept,
+                },
+            );
         }
         self.recharge();
     }
 
     /// Adds an event with the next revision.
-    fn push(
-        &mut self,
-        service: ServiceKey,
-        change: Change,
-        origin: Origin,
-        (kept_before, kept): (KeptFields, KeptFields),
-    ) {
+    fn push(&mut self, origin: Origin, what: What) {
         self.revision.counter += 1;
         self.log.push(Event {
             revision: self.revision,
             time: Timestamp::now(),
             origin,
-            service,
-            change,
-            kept_before,
-            kept,
+            what,
         });
     }
 
@@ -467,19 +475,6 @@ impl State {
                 tracing::warn!(%error, "no memory for the watch cache; watchers get the whole state anew");
                 self.forget();
             }
-        }
-    }
-}
-
-// === impl ReadInProgress ===
-
-impl ReadInProgress {
-    fn note_executed(&mut self, op: &Op, author: Option<&Author>) {
-        match &mut self.executed {
-            Some(executed) if executed.len() < MAX_EXECUTED => {
-                executed.push((op.clone(), author.cloned()));
-            }
-            executed => *executed = None,
         }
     }
 }

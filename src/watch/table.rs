@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, mem, sync::Arc};
 use foldhash::{HashMap, HashSet, HashSetExt};
 
 use super::{
-    event::{Change, Member, Object, Present, Resource},
+    event::{self, Change, Member, Present, Resource},
     kept::KeptServices,
     touched::Touched,
 };
@@ -363,7 +363,7 @@ impl LastSeen {
     /// The objects after this one, in their order, at most `limit`, with what is kept about their services.
     pub(super) fn after(
         &self,
-        last: Option<Object>,
+        last: Option<event::Entry>,
         limit: usize,
         kept: &KeptServices,
     ) -> Vec<Present> {
@@ -374,22 +374,24 @@ impl LastSeen {
         };
         for (key, entry) in from {
             let kept = kept.of(*key);
-            let present = |resource| Present {
+            let present = |server, resource| Present::Listed {
+                entry: (*key, server),
                 resource,
                 scheduler: entry.config.scheduler,
                 kept: kept.clone(),
             };
             let after = last.filter(|(service, _)| service == key);
             if after.is_none() {
-                objects.push(present(Resource::Service(*key, entry.config, kept.clone())));
+                objects.push(present(
+                    None,
+                    Resource::Service(*key, entry.config, kept.clone()),
+                ));
             }
             let after = after.and_then(|(_, server)| server);
             let servers = entry.servers_after(after, limit.saturating_sub(objects.len()));
-            objects.extend(
-                servers
-                    .into_iter()
-                    .map(|(server, config)| present(Resource::Server(*key, server, config))),
-            );
+            objects.extend(servers.into_iter().map(|(server, config)| {
+                present(Some(server), Resource::Server(*key, server, config))
+            }));
             if objects.len() >= limit {
                 break;
             }

@@ -8,15 +8,17 @@
 
 mod model;
 mod need;
+mod records;
 
 use proptest::prelude::*;
 
 use self::model::{
-    Tick, World, any_task, any_tick, parts, server_config, server_key, service_config, service_key,
+    Tick, World, any_task, any_tick, change, entry, parts, server_config, server_key,
+    service_config, service_key,
 };
 use super::{
     cursor::{Cursor, Resync, Step},
-    event::{Change, Origin},
+    event::{Change, Origin, What},
     seen::Seen,
     table::LastSeen,
 };
@@ -98,7 +100,7 @@ fn an_object_that_a_long_dump_leaves_out_is_looked_for_again() {
     assert!(!again && after != before);
     let events = world.events_after(before.counter);
     assert_eq!(events.len(), 1);
-    assert_eq!(events[0].object(), (service, Some(hidden.key)));
+    assert_eq!(entry(&events[0]), (service, Some(hidden.key)));
 }
 
 #[test]
@@ -159,7 +161,7 @@ fn a_deleted_service_takes_its_servers_with_it() {
     let delete = Op::DeleteService(service);
     world.cache.state().executed([&delete].into_iter(), None);
     let events = world.events_after(first);
-    let objects: Vec<_> = events.iter().map(|event| event.object()).collect();
+    let objects: Vec<_> = events.iter().map(|event| entry(event)).collect();
     assert_eq!(objects, [(service, Some(server)), (service, None)]);
 }
 
@@ -228,23 +230,29 @@ fn a_claim_is_an_event_of_the_service_if_it_exists() {
     let events = world.events_after(before.counter);
     assert_eq!(events.len(), 2);
     for event in &events {
-        assert_eq!(event.object(), (service, None));
+        assert_eq!(entry(event), (service, None));
         assert!(matches!(event.origin, Origin::Api(None)));
         let Change::Service {
             before,
             after,
             servers,
-        } = &event.change
+        } = change(event)
         else {
             panic!("{event:?}");
         };
         assert_eq!((before, servers.len()), (after, 1));
     }
     let a = owner("a");
-    assert_eq!(Kept::owner(&events[0].kept), a.as_ref());
-    assert_eq!(events[0].kept_before, None);
-    assert_eq!(Kept::owner(&events[1].kept_before), a.as_ref());
-    assert_eq!(events[1].kept, None);
+    let kept = |index: usize| match &events[index].what {
+        What::Listed {
+            kept_before, kept, ..
+        } => (kept_before.clone(), kept.clone()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(Kept::owner(&kept(0).1), a.as_ref());
+    assert_eq!(kept(0).0, None);
+    assert_eq!(Kept::owner(&kept(1).0), a.as_ref());
+    assert_eq!(kept(1).1, None);
 }
 
 #[test]

@@ -2,17 +2,13 @@
 
 use std::{collections::BTreeMap, ops::Bound};
 
-use super::{
-    listed::Listed,
-    ramp::{Ramp, RampState},
-    records::{Drain, DrainState},
-};
+use super::listed::Listed;
 use crate::{
     app::{
         App, RequestContext,
         paging::{KeyPage, Token, binding},
     },
-    model::{Error, HoldId, KeptFilter},
+    model::{Drain, DrainState, Error, HoldId, KeptFilter, Ramp, RampState},
 };
 
 /// A request for a page of drains or of ramps.

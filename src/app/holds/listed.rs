@@ -2,14 +2,10 @@
 
 use std::hash::Hash;
 
-use super::{
-    ramp::{Ramp, RampState},
-    records::{Drain, DrainMember, DrainState},
-};
 use crate::{
     app::paging::Keyed,
     identity::Principal,
-    model::{HoldId, ServiceKey},
+    model::{Drain, DrainMember, DrainState, HoldId, Ramp, RampState, ServiceKey},
 };
 
 /// A drain or a ramp in a list.

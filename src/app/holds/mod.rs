@@ -3,19 +3,16 @@
 //! The executor knows the holds and applies them to all that it reads and writes (`executor/holds.rs`). Here are
 //! the requests, what is stored, and the task that looks after the servers.
 
+mod all;
 mod blockers;
 mod enforce;
 mod list;
 mod listed;
-mod ramp;
-mod records;
 mod registry;
 mod removal;
 mod requests;
 mod task;
 
 pub use list::ListHolds;
-pub use ramp::{Ramp, RampState};
-pub use records::{Drain, DrainMember, DrainState, MemberState};
 pub(super) use registry::{HoldRegistry, Removing};
 pub(super) use removal::TableDrains;

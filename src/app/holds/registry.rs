@@ -9,18 +9,17 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Notify;
 
-use super::{
-    listed::Listed,
-    ramp::{Ramp, RampState},
-    records::{Drain, DrainState, MemberState, ended_before},
-};
+use super::all::{All, Record};
 use crate::{
     executor::{Held, HoldChanges, Holds, MAX_HELD, Member},
-    model::{Error, HoldId, Owner, Reason, Server, ServiceKey},
+    model::{
+        Drain, DrainState, Error, HoldId, MemberState, Owner, Ramp, RampState, Reason, Server,
+        ServiceKey,
+    },
     store::{Collection, Commit, Store, StoreError, WriteBatch},
+    watch::{Author, MAX_LISTED, Showing, WatchCache},
 };
 
 /// The drains and ramps, and what they hold.
@@ -28,6 +27,8 @@ use crate::{
 pub(in crate::app) struct HoldRegistry {
     holds: Arc<Holds>,
     store: Store,
+    /// Gets each change while `all` is locked.
+    watch: Arc<WatchCache>,
     all: Mutex<All>,
     /// Held while changes of the holds are being stored.
     storing: tokio::sync::Mutex<()>,
@@ -37,39 +38,6 @@ pub(in crate::app) struct HoldRegistry {
 
 /// Servers that drain because a table does not declare them any more, with its owner.
 pub(in crate::app) type Removing = HashMap<Member, Owner>;
-
-#[derive(Debug, Default)]
-pub(super) struct All {
-    pub drains: BTreeMap<HoldId, Drain>,
-    pub ramps: BTreeMap<HoldId, Ramp>,
-    /// Whether the task runs.
-    pub has_task: bool,
-}
-
-/// A drain or a ramp, as it is kept and stored.
-pub(super) trait Record: Listed + Serialize + DeserializeOwned + Send + 'static {
-    /// Where those of its kind are stored, by id.
-    const COLLECTION: Collection<Self>;
-
-    /// Those of its kind.
-    fn of(all: &mut All) -> &mut BTreeMap<HoldId, Self>;
-
-    /// Whether it holds servers.
-    fn is_active(&self) -> bool;
-
-    /// Ends it, because it is deleted.
-    fn cancel(&mut self);
-
-    /// The error for an id that none of its kind has.
-    fn not_found(id: HoldId) -> Error;
-
-    /// Reads those that are stored. Blocks.
-    fn load(store: &Store, all: &mut All) -> Result<(), StoreError> {
-        let stored = store.load_if_available(&Self::COLLECTION)?.into_iter();
-        Self::of(all).extend(stored.map(|(_, record)| (record.key(), record)));
-        Ok(())
-    }
-}
 
 /// What holds a server, by `SERVICE/SERVER`.
 const HELD: Collection<Held> = Collection::new("held-weights");
@@ -83,75 +51,15 @@ const MAX_ENDED: usize = 1000;
 /// How long those are kept.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
-// === impl All ===
-
-impl All {
-    /// The drains that hold servers.
-    pub fn active_drains(&self) -> impl Iterator<Item = &Drain> {
-        self.drains.values().filter(|drain| drain.is_active())
-    }
-
-    /// As [`active_drains`](Self::active_drains), to be changed.
-    pub fn active_drains_mut(&mut self) -> impl Iterator<Item = &mut Drain> {
-        self.drains.values_mut().filter(|drain| drain.is_active())
-    }
-
-    /// The ramps that have not ended.
-    pub fn active_ramps(&self) -> impl Iterator<Item = &Ramp> {
-        self.ramps.values().filter(|ramp| ramp.is_active())
-    }
-}
-
-// === impl Record ===
-
-impl Record for Drain {
-    const COLLECTION: Collection<Self> = Collection::new("drains");
-
-    fn of(all: &mut All) -> &mut BTreeMap<HoldId, Self> {
-        &mut all.drains
-    }
-
-    fn is_active(&self) -> bool {
-        self.is_active()
-    }
-
-    fn cancel(&mut self) {
-        self.end(DrainState::Cancelled);
-    }
-
-    fn not_found(id: HoldId) -> Error {
-        Error::new(Reason::DrainNotFound, format!("there is no drain {id}"))
-    }
-}
-
-impl Record for Ramp {
-    const COLLECTION: Collection<Self> = Collection::new("ramps");
-
-    fn of(all: &mut All) -> &mut BTreeMap<HoldId, Self> {
-        &mut all.ramps
-    }
-
-    fn is_active(&self) -> bool {
-        self.is_active()
-    }
-
-    fn cancel(&mut self) {
-        self.end(RampState::Cancelled);
-    }
-
-    fn not_found(id: HoldId) -> Error {
-        Error::new(Reason::RampNotFound, format!("there is no ramp {id}"))
-    }
-}
-
 // === impl HoldRegistry ===
 
 impl HoldRegistry {
     /// No drains and ramps, and a store in memory.
-    pub(in crate::app) fn empty(holds: Arc<Holds>) -> Self {
+    pub(in crate::app) fn empty(holds: Arc<Holds>, watch: Arc<WatchCache>) -> Self {
         Self {
             holds,
             store: Store::in_memory(),
+            watch,
             all: Mutex::default(),
             storing: tokio::sync::Mutex::default(),
             woken: Notify::new(),
@@ -159,7 +67,11 @@ impl HoldRegistry {
     }
 
     /// Reads what is stored, and holds the weights of the servers again. Blocks.
-    pub(in crate::app) fn load(holds: Arc<Holds>, store: Store) -> Result<Self, StoreError> {
+    pub(in crate::app) fn load(
+        holds: Arc<Holds>,
+        watch: Arc<WatchCache>,
+        store: Store,
+    ) -> Result<Self, StoreError> {
         let mut all = All::default();
         Drain::load(&store, &mut all)?;
         Ramp::load(&store, &mut all)?;
@@ -171,13 +83,13 @@ impl HoldRegistry {
             let except = superseded.map(|one| (one.service, one.server)).collect();
             open(&holds, drain, except);
         }
-        Ok(Self {
-            holds,
+        let registry = Self {
             store,
             all: Mutex::new(all),
-            storing: tokio::sync::Mutex::default(),
-            woken: Notify::new(),
-        })
+            ..Self::empty(holds, watch)
+        };
+        registry.show_stored();
+        Ok(registry)
     }
 
     pub(in crate::app) fn holds(&self) -> &Arc<Holds> {
@@ -229,7 +141,8 @@ impl HoldRegistry {
         within(held + 1, MAX_HELD, "servers whose weight is held", "drains")
     }
 
-    /// Stores drains, and holds their servers from now on.
+    /// Stores drains, and holds their servers from now on. Watchers see them when they are
+    /// [shown](Self::show_new).
     pub(super) async fn begin_drains(&self, drains: Vec<Drain>) -> Result<(), Error> {
         self.store.write(stored(&drains)?).await?;
         let mut all = self.all();
@@ -241,7 +154,11 @@ impl HoldRegistry {
     }
 
     /// Ends drains, and stores that. Their servers are still held.
-    pub(super) async fn end_drains(&self, ended: &[(HoldId, DrainState)]) -> Result<(), Error> {
+    pub(super) async fn end_drains(
+        &self,
+        ended: &[(HoldId, DrainState)],
+        author: &Author,
+    ) -> Result<(), Error> {
         let commit = {
             let mut all = self.all();
             let ended = ended.iter().filter_map(|(id, state)| {
@@ -251,8 +168,10 @@ impl HoldRegistry {
             });
             let ended: Vec<_> = ended.collect();
             let commit = self.store.submit(stored(&ended)?)?;
-            all.drains
-                .extend(ended.into_iter().map(|drain| (drain.id, drain)));
+            for drain in ended {
+                self.show(drain.id, Some(&drain), Showing::All, Some(author));
+                all.drains.insert(drain.id, drain);
+            }
             commit
         };
         Ok(commit.await?)
@@ -274,8 +193,9 @@ impl HoldRegistry {
     }
 
     /// Stores a drain or ramp that is new.
-    pub(super) async fn put<T: Record>(&self, record: T) -> Result<(), Error> {
-        self.put_as(|_| Some(record)).await.map(drop)
+    pub(super) async fn put<T: Record>(&self, record: T, author: &Author) -> Result<(), Error> {
+        let stored = self.put_as(|_| Some(record), Showing::First, author);
+        stored.await.map(drop)
     }
 
     /// Changes a drain or ramp, and stores it; `None` if there is none with this id.
@@ -283,19 +203,22 @@ impl HoldRegistry {
         &self,
         id: HoldId,
         change: impl FnOnce(&mut T),
+        author: &Author,
     ) -> Result<Option<T>, Error> {
         let changed = |records: &BTreeMap<HoldId, T>| {
             let mut record = records.get(&id).cloned()?;
             change(&mut record);
             Some(record)
         };
-        self.put_as(changed).await
+        self.put_as(changed, Showing::All, author).await
     }
 
     /// Stores what is made of the present ones. Nothing changes if it cannot be stored.
     async fn put_as<T: Record>(
         &self,
         make: impl FnOnce(&BTreeMap<HoldId, T>) -> Option<T>,
+        showing: Showing,
+        author: &Author,
     ) -> Result<Option<T>, Error> {
         let (record, commit) = {
             let mut all = self.all();
@@ -305,6 +228,7 @@ impl HoldRegistry {
             };
             let commit = self.store.submit(stored(from_ref(&record))?)?;
             records.insert(record.key(), record.clone());
+            self.show(record.key(), Some(&record), showing, Some(author));
             (record, commit)
         };
         commit.await?;
@@ -375,7 +299,7 @@ impl HoldRegistry {
             batch.put(&HELD, key, held)?;
             for hold in &held.holds {
                 if let Some(drain) = all.drains.get_mut(&hold.id) {
-                    drain.join(member.0, member.1, held);
+                    drain.join(member.0, member.1, held.weight, held.effective_weight());
                     drains.insert(hold.id);
                 }
             }
@@ -397,16 +321,18 @@ impl HoldRegistry {
             }
         }
         for drain in drains.iter().filter_map(|id| all.drains.get(id)) {
+            self.show(drain.id, Some(drain), Showing::All, None);
             put_record(&mut batch, drain)?;
         }
         for ramp in ramps.iter().filter_map(|id| all.ramps.get(id)) {
+            self.show(ramp.id, Some(ramp), Showing::All, None);
             put_record(&mut batch, ramp)?;
         }
         self.store.submit(batch)
     }
 
     /// Deletes a drain or ramp that has ended.
-    pub(super) async fn forget(&self, id: HoldId) -> Result<(), Error> {
+    pub(super) async fn forget(&self, id: HoldId, author: &Author) -> Result<(), Error> {
         let mut batch = WriteBatch::new();
         batch.delete(&Drain::COLLECTION, id.to_string())?;
         batch.delete(&Ramp::COLLECTION, id.to_string())?;
@@ -415,9 +341,67 @@ impl HoldRegistry {
             let commit = self.store.submit(batch)?;
             all.drains.remove(&id);
             all.ramps.remove(&id);
+            self.show::<Drain>(id, None, Showing::All, Some(author));
+            self.show::<Ramp>(id, None, Showing::All, Some(author));
             commit
         };
         Ok(commit.await?)
+    }
+
+    /// Shows watchers a drain or ramp as it is now. The caller has locked all of them.
+    fn show<T: Record>(
+        &self,
+        id: HoldId,
+        record: Option<&T>,
+        showing: Showing,
+        author: Option<&Author>,
+    ) {
+        let shown = record.map(|record| {
+            let mut services: Vec<_> = record.services().collect();
+            // They are in order.
+            services.dedup();
+            (record.resource(), services)
+        });
+        self.watch.show(T::record_key(id), shown, showing, author);
+    }
+
+    /// Shows watchers drains that have begun.
+    pub(super) fn show_new(&self, ids: &[HoldId], author: &Author) {
+        let all = self.all();
+        for drain in ids.iter().filter_map(|id| all.drains.get(id)) {
+            self.show(drain.id, Some(drain), Showing::First, Some(author));
+        }
+    }
+
+    /// The servers of active drains and ramps that events show.
+    pub(super) fn shown_members(&self) -> u32 {
+        let all = self.all();
+        let of_drains = all
+            .active_drains()
+            .map(|drain| drain.members.len().min(MAX_LISTED));
+        let count = of_drains.sum::<usize>() + all.active_ramps().count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Shows watchers what has changed of the drains and ramps that are active.
+    pub(super) fn show_active(&self, showing: Showing) {
+        let all = self.all();
+        for drain in all.active_drains() {
+            self.show(drain.id, Some(drain), showing, None);
+        }
+        for ramp in all.active_ramps() {
+            self.show(ramp.id, Some(ramp), showing, None);
+        }
+    }
+
+    fn show_stored(&self) {
+        let all = self.all();
+        for drain in all.drains.values() {
+            self.show(drain.id, Some(drain), Showing::First, None);
+        }
+        for ramp in all.ramps.values() {
+            self.show(ramp.id, Some(ramp), Showing::First, None);
+        }
     }
 
     /// The drains and ramps that have ended and need not be kept any longer.
@@ -485,4 +469,10 @@ fn within(count: usize, limit: usize, what: &str, path: &str) -> Result<(), Erro
 fn parse_member(key: &str) -> Option<Member> {
     let (service, server) = key.split_once('/')?;
     Some((service.parse().ok()?, server.parse().ok()?))
+}
+
+/// Whether something ended at least this long ago.
+pub(crate) fn ended_before(end: Option<Timestamp>, now: Timestamp, age: Duration) -> bool {
+    let since = |end: Timestamp| now.duration_since(end).unsigned_abs();
+    end.is_some_and(|end| end <= now && since(end) >= age)
 }

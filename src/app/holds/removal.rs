@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{
-    records::{Drain, DrainState},
-    task::removal_context,
-};
+use super::task::removal_context;
 use crate::{
     app::{App, Guard, RequestContext},
     executor::{Held, Nothing, Plan, ServiceWithServersQuery, Step, Transaction},
     identity::Verb,
     model::{
-        DrainRequest, DrainTarget, Error, Hold, HoldId, Op, Owner, ServerKey, ServiceEntry,
-        ServiceKey, Then,
+        Drain, DrainRequest, DrainState, DrainTarget, Error, Hold, HoldId, Op, Owner, ServerKey,
+        ServiceEntry, ServiceKey, Then,
     },
 };
 
@@ -60,11 +57,11 @@ impl App {
                 is_applied: false,
                 is_stored: false,
             };
-            drain.join(*service, *server, &held);
+            drain.join(*service, *server, held.weight, held.effective_weight());
             drain
         });
         let drains: Vec<_> = drains.collect();
-        let ids = drains.iter().map(|drain| drain.id).collect();
+        let ids: Vec<_> = drains.iter().map(|drain| drain.id).collect();
         self.hold_registry.begin_drains(drains).await?;
         self.start_hold_task();
         let (principal, drains) = (&context.principal, servers.len());
@@ -74,6 +71,7 @@ impl App {
         if let Err(error) = self.look_after(context, services, None).await {
             tracing::warn!(%error, %owner, "servers that drain do not have the weight 0 yet");
         }
+        self.hold_registry.show_new(&ids, &context.author());
         Ok(ids)
     }
 
@@ -146,7 +144,8 @@ impl App {
         for (id, state) in ended {
             tracing::info!(drain = %id, ?state, "drain ended");
         }
-        self.hold_registry.end_drains(ended).await?;
+        let author = context.author();
+        self.hold_registry.end_drains(ended, &author).await?;
         let ids: Vec<_> = ended.iter().map(|(id, _)| *id).collect();
         self.release(context, &ids).await
     }

@@ -4,15 +4,15 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{enforce::BeginningRamp, ramp::Ramp, records::Drain, registry::Record};
+use super::{all::Record, enforce::BeginningRamp};
 use crate::{
     app::{App, RequestContext, attempt::event_of},
     audit::Event,
     executor::{Held, ServersOfQuery, TableQuery},
     identity::Verb,
     model::{
-        DrainRequest, DrainTarget, Error, Hold, HoldId, RampRequest, Reason, Server, ServerKey,
-        ServiceKey, Then,
+        Drain, DrainRequest, DrainTarget, Error, Hold, HoldId, Ramp, RampRequest, Reason, Server,
+        ServerKey, ServiceKey, Then,
     },
 };
 
@@ -161,6 +161,7 @@ impl App {
             tracing::warn!(%error, drain = %id, "the servers of a drain do not have the weight 0 yet");
         }
         self.update_drains(context).await;
+        self.hold_registry.show_new(&[id], &context.author());
         Ok(self.hold_registry.get(id).unwrap_or(drain))
     }
 
@@ -221,7 +222,7 @@ impl App {
             return Ok(record);
         }
         if !was_active {
-            self.hold_registry.forget(id).await?;
+            self.hold_registry.forget(id, &context.author()).await?;
             return Ok(record);
         }
         let (app, context) = (self.clone(), context.clone());
@@ -237,7 +238,10 @@ impl App {
         id: HoldId,
         end: impl FnOnce(&mut T),
     ) -> Result<Option<T>, Error> {
-        let ended = self.hold_registry.update(id, end).await?;
+        let ended = self
+            .hold_registry
+            .update(id, end, &context.author())
+            .await?;
         self.release(context, &[id]).await?;
         Ok(ended)
     }
@@ -306,11 +310,12 @@ impl App {
             let holds = app.hold_registry.holds();
             if begun.is_err() || !holds.has(ramp.member(), id) {
                 holds.remove(ramp.member(), id);
-                app.hold_registry.forget(id).await?;
+                app.hold_registry.forget(id, &context.author()).await?;
                 let missing = || Error::server_not_found(service, server);
                 return Err(begun.err().unwrap_or_else(missing));
             }
-            app.hold_registry.put(ramp.clone()).await?;
+            let author = context.author();
+            app.hold_registry.put(ramp.clone(), &author).await?;
             app.start_hold_task();
             Ok(ramp)
         };
@@ -407,7 +412,7 @@ fn planned(mut drain: Drain, found: &Found) -> Drain {
                 is_applied: false,
                 is_stored: false,
             };
-            drain.join(*service, server.key, &held);
+            drain.join(*service, server.key, held.weight, held.effective_weight());
         }
     }
     let seen = found.iter();

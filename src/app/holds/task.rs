@@ -10,16 +10,12 @@ use std::{
 use jiff::Timestamp;
 use tokio::{select, time::sleep};
 
-use super::{
-    blockers::blockers,
-    enforce::BeginningRamp,
-    ramp::{Ramp, RampState},
-    records::Drain,
-};
+use super::{blockers::blockers, enforce::BeginningRamp};
 use crate::{
     app::{App, RequestContext, RequestId},
     executor::{ServicesQuery, SettingsQuery, TableQuery},
-    model::{Error, HoldId, Server, Service, ServiceKey},
+    model::{Drain, Error, HoldId, Ramp, RampState, Server, Service, ServiceKey},
+    watch::Showing,
 };
 
 /// Time between two looks.
@@ -34,6 +30,9 @@ const SEARCH_INTERVAL: Duration = Duration::from_secs(2);
 const SEARCH_LOAD: u32 = 50;
 /// Time between two looks at what blocks drains.
 const BLOCKERS_INTERVAL: Duration = Duration::from_secs(10);
+/// Time between two events of the progress of all drains and ramps, for each server of those that are active: what
+/// they add to the log of changes is bounded. At least the time between two looks.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(10);
 /// Time that each read and change may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -43,6 +42,8 @@ struct Looked {
     search: Option<Instant>,
     search_took: Duration,
     blockers: Option<Instant>,
+    /// When watchers got to see progress.
+    progress: Option<Instant>,
 }
 
 // === impl App ===
@@ -118,10 +119,27 @@ impl App {
         self.end_ramps(context).await;
         self.update_drains(context).await;
         for id in self.hold_registry.expired(Timestamp::now()) {
-            if let Err(error) = self.hold_registry.forget(id).await {
+            let author = context.author();
+            let forgotten = self.hold_registry.forget(id, &author);
+            if let Err(error) = forgotten.await {
                 tracing::warn!(%error, "an ended drain or ramp cannot be deleted");
             }
         }
+        self.show_progress(looked, now);
+    }
+
+    /// Shows watchers how far drains and ramps are.
+    fn show_progress(&self, looked: &mut Looked, now: Instant) {
+        let pause = PROGRESS_INTERVAL * self.hold_registry.shown_members();
+        let is_due = |last: Instant| now.duration_since(last) >= pause;
+        let showing = match looked.progress.is_none_or(is_due) {
+            true => Showing::All,
+            false => Showing::ButProgress,
+        };
+        if showing == Showing::All {
+            looked.progress = Some(now);
+        }
+        self.hold_registry.show_active(showing);
     }
 
     /// Applies the holds of the servers of services, and notes how many connections they have. Goes on after an
@@ -241,7 +259,10 @@ impl App {
             if drain.removes() {
                 continue;
             }
-            let stored = self.hold_registry.update(id, |_: &mut Drain| {}).await;
+            let stored = self
+                .hold_registry
+                .update(id, |_: &mut Drain| {}, &context.author())
+                .await;
             if let Err(error) = stored {
                 tracing::warn!(%error, drain = %id, "a drain cannot be stored");
             }

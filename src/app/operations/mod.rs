@@ -7,7 +7,7 @@ mod rollback;
 mod run;
 mod step;
 
-pub use report::{ApplyOutcome, ApplyReport, Lost, OperationReport, OperationResult, Summary};
+pub use report::{ApplyReport, Lost, OperationReport, OperationResult, Summary};
 
 pub(in crate::app) use current::Current;
 pub(in crate::app) use execution::Execution;

@@ -1,13 +1,13 @@
 //! What an apply or a batch did.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::step::{PlannedStep, digest};
 use crate::{
     app::RequestContext,
     executor::CommandResult,
-    model::{DiffCounts, Error, Etag, HoldId, Op, Owner, Reason, changed},
+    model::{ApplyOutcome, DiffCounts, Error, Etag, HoldId, Op, Owner, Reason, changed},
     watch::Revision,
 };
 
@@ -34,26 +34,6 @@ pub struct ApplyReport {
     pub revision: Option<Revision>,
     /// Why it failed: `APPLY_FAILED` or `DEADLINE_EXCEEDED`.
     pub failure: Option<Error>,
-}
-
-/// How an apply ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ApplyOutcome {
-    /// There was nothing to do.
-    Unchanged,
-    /// All operations were executed.
-    Applied,
-    /// A dry run: these operations would be executed.
-    Planned,
-    /// An operation failed, and the others were undone.
-    RolledBack,
-    /// An operation failed, and not all of the others could be undone, or not everything restored.
-    RollbackIncomplete,
-    /// Some operations failed, and the others were executed.
-    Partial,
-    /// It has not ended yet.
-    Running,
 }
 
 /// An operation of an apply.
@@ -289,23 +269,6 @@ impl OperationReport {
     /// resource.
     pub fn changes(&self) -> (Option<Value>, Option<Value>) {
         changed(self.before.as_ref(), &self.op)
-    }
-}
-
-// === impl ApplyOutcome ===
-
-impl ApplyOutcome {
-    /// The name in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unchanged => "unchanged",
-            Self::Applied => "applied",
-            Self::Planned => "planned",
-            Self::RolledBack => "rolled_back",
-            Self::RollbackIncomplete => "rollback_incomplete",
-            Self::Partial => "partial",
-            Self::Running => "running",
-        }
     }
 }
 

@@ -5,17 +5,12 @@ use std::time::Instant;
 
 use tokio::time::timeout_at;
 
-use super::{
-    execution::Execution,
-    report::{ApplyOutcome, ApplyReport},
-    rollback::roll_back,
-    step::PlannedStep,
-};
+use super::{execution::Execution, report::ApplyReport, rollback::roll_back, step::PlannedStep};
 use crate::{
     app::{App, RequestContext, attempt::event},
     audit::{Changes, Event, Outcome},
     identity::Verb,
-    model::{Error, OnFailure, Reason},
+    model::{ApplyOutcome, Error, OnFailure, Reason},
 };
 
 /// In which order operations depend on each other.

@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
+    declared::{declare, services_of, table_not_found},
     options::{ApplyOptions, DeleteTableOptions},
     plan::touched_services,
-    registry::{declare, services_of, table_not_found},
 };
 use crate::{
     app::{

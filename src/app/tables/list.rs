@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
-
 use super::{
-    registry::{DeclaredTable, TableState, table_not_found},
+    declared::{DeclaredTable, TableState, status_after, table_not_found},
     repairs::Conflict,
 };
 use crate::{
     app::{
-        App, ApplyOutcome, ApplyReport, KeyPage, Keyed, RequestContext,
+        App, ApplyReport, KeyPage, Keyed, RequestContext,
         operations::Current,
         paging::{Token, binding},
     },
     budget::Charge,
     executor::{Table, TableQuery, offload},
     identity::Principal,
-    model::{Error, Kept, Owner, ServiceEntry, TargetServer, TargetService},
+    model::{
+        Error, Kept, Owner, ServiceEntry, TableStatus, TableSummary, TargetServer, TargetService,
+    },
 };
 
 /// A declared table and its state.
@@ -46,36 +46,12 @@ pub struct ListTables {
 const USUAL_OVERVIEW: usize = 512;
 const USUAL_ID: usize = 64;
 
-/// How a declared table and the kernel's compare.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TableStatus {
-    /// The kernel has what is declared.
-    InSync,
-    /// The kernel has something else.
-    Drifted,
-    /// It is being applied.
-    Applying,
-    /// The last apply failed, and the kernel does not have what is declared.
-    Failed,
-}
+// === impl TableReport ===
 
-// === impl TableStatus ===
-
-impl TableStatus {
-    /// The name in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InSync => "in_sync",
-            Self::Drifted => "drifted",
-            Self::Applying => "applying",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-impl Serialize for TableStatus {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
+impl TableReport {
+    /// The table without its services.
+    pub fn summary(&self) -> TableSummary {
+        self.table.summary(self.status)
     }
 }
 
@@ -170,7 +146,7 @@ impl App {
     }
 
     /// The table of an owner, if the principal may read it.
-    fn visible_table(
+    pub(super) fn visible_table(
         &self,
         context: &RequestContext,
         owner: &Owner,
@@ -190,18 +166,12 @@ impl App {
     ) -> TableReport {
         let status = match self.tables.is_applying(&table.owner) {
             true => TableStatus::Applying,
-            false => match self.drift_of(context, &table, current) {
-                Ok(report) if report.operations.is_empty() => TableStatus::InSync,
-                _ => {
-                    let last = table.state.last_apply.as_ref().map(|last| last.outcome);
-                    match last {
-                        Some(ApplyOutcome::RolledBack | ApplyOutcome::RollbackIncomplete) => {
-                            TableStatus::Failed
-                        }
-                        _ => TableStatus::Drifted,
-                    }
-                }
-            },
+            false => {
+                let drift = self.drift_of(context, &table, current);
+                let is_drifted = drift.map_or(true, |report| !report.operations.is_empty());
+                let last = table.state.last_apply.as_ref().map(|last| last.outcome);
+                status_after(last, is_drifted)
+            }
         };
         TableReport {
             conflicts: self.conflicts_of(&table.owner),

@@ -1,7 +1,9 @@
 //! Declared tables: an owner declares which services it has, and the kernel's table is made so.
 
 mod apply;
+mod declared;
 mod director;
+mod last_operations;
 mod list;
 mod options;
 mod pending;
@@ -16,10 +18,11 @@ mod snapshot;
 mod touched;
 mod update;
 
-pub use list::{ListTables, TableReport, TableStatus};
+pub use declared::{DeclaredTable, TableState};
+pub use last_operations::{ListOperations, ListedOperation, OperationPage};
+pub use list::{ListTables, TableReport};
 pub use options::{ApplyOptions, DeleteTableOptions};
 pub use recovery::{Interrupted, RestoreOnStart};
-pub use registry::{DeclaredTable, LastApply, TableState};
 pub use repairs::{Conflict, Object as ConflictObject};
 
 pub(in crate::app) use protection::{Protected, refuse_protected};

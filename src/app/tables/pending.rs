@@ -7,13 +7,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::declared::{DeclaredTable, Services};
 use crate::model::{
     Director, Labels, Removal, ServerConfig, ServerKey, ServiceConfig, ServiceKey,
     SyncDaemonConfig, SyncState, TableSettings, TargetServer, TargetService, Timeouts,
 };
-
-/// Declared services by their keys.
-pub(super) type Services = BTreeMap<ServiceKey, Arc<TargetService>>;
 
 /// An apply that has begun to change the kernel's table. It is stored before the first operation and
 /// deleted with the outcome, so that one is found at the start if the daemon ended in between.
@@ -92,22 +90,16 @@ pub(in crate::app) struct Replaced<C> {
 // === impl Declaration ===
 
 impl Declaration {
-    /// What these settings, timeouts, sync daemons and services declare beside the services that were declared
-    /// before.
-    pub fn new(
-        settings: TableSettings,
-        director: Director,
-        services: &Services,
-        before: &Services,
-    ) -> Self {
+    /// What a table declares beside the services that were declared before.
+    pub fn of(table: &DeclaredTable, before: &Services) -> Self {
         let mut declaration = Self {
-            settings,
-            director,
+            settings: table.state.settings,
+            director: table.state.director.clone(),
             set: Vec::new(),
             edited: Vec::new(),
             unset: Vec::new(),
         };
-        for (key, service) in services {
+        for (key, service) in &table.services {
             let before = before.get(key);
             if before == Some(service) {
                 continue;
@@ -117,7 +109,9 @@ impl Declaration {
                 None => declaration.set.push(TargetService::clone(service)),
             }
         }
-        let gone = before.keys().filter(|key| !services.contains_key(key));
+        let gone = before
+            .keys()
+            .filter(|key| !table.services.contains_key(key));
         declaration.unset.extend(gone);
         declaration
     }

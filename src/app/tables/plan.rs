@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{pending::Services, protection::Claims};
+use super::{declared::Services, protection::Claims};
 use crate::{
     app::{
         Summary,

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use tokio::time::sleep;
 
 use super::{
+    declared::DeclaredTable,
     options::ApplyOptions,
     recovery::context,
-    registry::DeclaredTable,
     repairs::{Conflict, Object, Repairs},
     run::Apply,
 };
@@ -101,6 +101,9 @@ impl App {
                 continue;
             }
             let drift = offload(|| self.drift_of(&context, &table, &current));
+            if let Ok(drift) = &drift {
+                self.tables.compared(&table, !drift.operations.is_empty());
+            }
             let compared = match (drift, table.state.settings.reconcile) {
                 (Err(error), _) => Err(error),
                 (Ok(drift), Reconcile::Repair) => self.repair(&table.owner, &drift, timeout).await,

@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
+    declared::{DeclaredTable, declare, services_of},
     options::ApplyOptions,
     pending::Pending,
-    registry::{DeclaredTable, declare, services_of},
     touched::undo_steps,
 };
 use crate::{

@@ -2,81 +2,41 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicBool},
 };
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::{
-    pending::{Pending, Services},
+    declared::{DeclaredTable, Services, TableState, services_of, status_after},
+    last_operations::LastOperations,
+    pending::Pending,
     protection::{Claims, Protected, forget},
     repairs::Repairs,
 };
 use crate::{
-    app::ApplyOutcome,
     executor::{KeptStore, offload},
     model::{
-        Director, Error, Etag, EtagScope, Owner, Reason, Reconcile, ServerKey, ServiceKey,
-        TableSettings, TargetService,
+        ApplyOutcome, Error, Owner, Reason, Reconcile, ServerKey, ServiceKey, TableStatus,
+        TargetService,
     },
     store::{Collection, Store, StoreError, WriteBatch},
-    watch::Author,
+    watch::{Author, RecordKey, Resource, Showing, WatchCache},
 };
-
-/// A declared table.
-#[derive(Clone, Debug)]
-pub struct DeclaredTable {
-    /// Whose it is.
-    pub owner: Owner,
-    /// The declared services.
-    pub services: BTreeMap<ServiceKey, Arc<TargetService>>,
-    /// The rest of it.
-    pub state: TableState,
-    /// Of the declaration.
-    pub etag: Etag,
-}
-
-/// What is stored of a table beside its services.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TableState {
-    /// Number of the declaration, from 1. Grows when the declaration changes.
-    pub generation: u64,
-    /// How it is kept.
-    #[serde(flatten)]
-    pub settings: TableSettings,
-    /// The timeouts and sync daemons.
-    #[serde(flatten)]
-    pub director: Director,
-    /// The last apply that began to change the kernel's table; `None` before it.
-    pub last_apply: Option<LastApply>,
-    /// Declared services that another table has taken over.
-    pub lost: Vec<ServiceKey>,
-}
-
-/// The last apply of a table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastApply {
-    /// Id of the apply.
-    pub apply_id: String,
-    /// When it ended (RFC 3339).
-    pub end_time: String,
-    /// How it ended.
-    pub outcome: ApplyOutcome,
-}
 
 /// All declared tables. Applies and deletions hold the lock of the whole table while they change it.
 #[derive(Debug)]
 pub(in crate::app) struct Registry {
     store: Store,
     kept: KeptStore,
+    /// Gets each change while `tables` is locked.
+    watch: Arc<WatchCache>,
     tables: RwLock<Tables>,
     /// Wakes the task that compares tables with the kernel's.
     pub(super) woken: Notify,
     /// Of tables under repair.
     repairs: Mutex<HashMap<Owner, Repairs>>,
+    last_operations: Mutex<LastOperations>,
     /// Whether nothing of the last snapshot is needed any more.
     pub(super) may_replace_snapshot: AtomicBool,
 }
@@ -84,6 +44,8 @@ pub(in crate::app) struct Registry {
 #[derive(Debug, Default)]
 struct Tables {
     by_owner: BTreeMap<Owner, Arc<DeclaredTable>>,
+    /// Whether the kernel had something else than each table declares when they were compared since its last apply.
+    drifted: BTreeMap<Owner, bool>,
     /// Owners whose apply has begun and not ended: one that holds the lock of the whole table, and those that
     /// the end of the daemon has interrupted.
     applying: BTreeSet<Owner>,
@@ -105,72 +67,33 @@ const PENDING: Collection<Pending> = Collection::new("applies");
 /// Owners at most.
 const MAX_OWNERS: usize = 1000;
 
-// === impl DeclaredTable ===
-
-impl DeclaredTable {
-    /// A table from its parts.
-    pub(super) fn new(owner: Owner, services: Services, state: TableState) -> Self {
-        let etag = Etag::compute(EtagScope::Table, |hasher| {
-            state.settings.hash(hasher);
-            if !state.director.is_empty() {
-                state.director.hash(hasher);
-            }
-            for (key, service) in &services {
-                (key, service.config, service.servers.len()).hash(hasher);
-                if let Some(labels) = &service.labels {
-                    ("labels", labels).hash(hasher);
-                }
-                for server in &service.servers {
-                    (server.key, server.config).hash(hasher);
-                }
-            }
-        });
-        Self {
-            owner,
-            services,
-            state,
-            etag,
-        }
-    }
-
-    /// Its services, to be compared with the kernel's.
-    pub(super) fn target(&self) -> Vec<&TargetService> {
-        self.services.values().map(Arc::as_ref).collect()
-    }
-
-    /// Whether the daemon repairs it.
-    pub(super) fn is_repaired(&self) -> bool {
-        self.state.settings.reconcile == Reconcile::Repair
-    }
-
-    /// Number of its servers.
-    pub fn server_count(&self) -> usize {
-        let services = self.services.values();
-        services.map(|service| service.servers.len()).sum()
-    }
-}
-
 // === impl Registry ===
 
 impl Registry {
     /// No tables, and a store in memory.
-    pub(in crate::app) fn empty(kept: KeptStore) -> Self {
-        Self::empty_in(Store::in_memory(), kept)
+    pub(in crate::app) fn empty(kept: KeptStore, watch: Arc<WatchCache>) -> Self {
+        Self::empty_in(Store::in_memory(), kept, watch)
     }
 
-    fn empty_in(store: Store, kept: KeptStore) -> Self {
+    fn empty_in(store: Store, kept: KeptStore, watch: Arc<WatchCache>) -> Self {
         Self {
             store,
             kept,
+            watch,
             tables: RwLock::default(),
             woken: Notify::new(),
             repairs: Mutex::default(),
+            last_operations: Mutex::default(),
             may_replace_snapshot: AtomicBool::default(),
         }
     }
 
     /// Reads the declared tables. Blocks.
-    pub(in crate::app) fn load(store: Store, kept: KeptStore) -> Result<Self, StoreError> {
+    pub(in crate::app) fn load(
+        store: Store,
+        kept: KeptStore,
+        watch: Arc<WatchCache>,
+    ) -> Result<Self, StoreError> {
         let mut services: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
         for (key, service) in store.load_if_available(&SERVICES)? {
             let owner = key.split('/').next().unwrap_or_default();
@@ -197,11 +120,16 @@ impl Registry {
         kept.claim(claims, None);
         let registry = Self {
             tables: RwLock::new(tables),
-            ..Self::empty_in(store, kept)
+            ..Self::empty_in(store, kept, watch)
         };
         let interrupted = registry.interrupted()?.into_iter();
         let owners = interrupted.map(|(owner, _)| owner).collect();
-        registry.change(|tables| tables.applying = owners);
+        registry.change(|tables| {
+            tables.applying = owners;
+            for owner in tables.by_owner.keys() {
+                registry.show(tables, owner, None);
+            }
+        });
         Ok(registry)
     }
 
@@ -237,6 +165,12 @@ impl Registry {
     pub(super) fn repairs(&self) -> MutexGuard<'_, HashMap<Owner, Repairs>> {
         let repairs = self.repairs.lock();
         repairs.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The operations of the last applies.
+    pub(super) fn last_operations(&self) -> MutexGuard<'_, LastOperations> {
+        let last = self.last_operations.lock();
+        last.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The owner of a table for which this holds.
@@ -296,17 +230,56 @@ impl Registry {
     }
 
     /// Stores that an apply is about to change the kernel's table.
-    pub(super) async fn begin(&self, owner: &Owner, pending: &Pending) -> Result<(), Error> {
+    pub(super) async fn begin(
+        &self,
+        owner: &Owner,
+        pending: &Pending,
+        author: &Author,
+    ) -> Result<(), Error> {
         let mut batch = WriteBatch::new();
         offload(|| batch.put(&PENDING, owner.as_str(), pending))?;
         self.store.write(batch).await?;
-        self.change(|tables| tables.applying.insert(owner.clone()));
+        self.change(|tables| {
+            tables.applying.insert(owner.clone());
+            self.show(tables, owner, Some(author));
+        });
         Ok(())
     }
 
     /// Notes that an interrupted apply could not be recovered.
     pub(super) fn give_up(&self, owner: &Owner) {
-        self.change(|tables| tables.applying.remove(owner));
+        self.change(|tables| {
+            tables.applying.remove(owner);
+            self.show(tables, owner, None);
+        });
+    }
+
+    /// Notes whether the kernel has something else than a table declares.
+    pub(super) fn compared(&self, table: &Arc<DeclaredTable>, is_drifted: bool) {
+        let noted = self.read(|tables| tables.drifted.get(&table.owner).copied());
+        if noted == Some(is_drifted) {
+            return;
+        }
+        self.change(|tables| {
+            let declared = tables.by_owner.get(&table.owner);
+            // An apply since is younger than what was compared.
+            if declared.is_some_and(|declared| Arc::ptr_eq(declared, table)) {
+                tables.drifted.insert(table.owner.clone(), is_drifted);
+                self.show(tables, &table.owner, None);
+            }
+        });
+    }
+
+    /// Shows watchers the table of an owner as it is now.
+    fn show(&self, tables: &Tables, owner: &Owner, author: Option<&Author>) {
+        let table = tables.by_owner.get(owner);
+        let shown = table.map(|table| {
+            let summary = table.summary(tables.status(table));
+            let services = table.services.keys().copied().collect();
+            (Resource::of_table(summary), services)
+        });
+        let key = RecordKey::Table(owner.clone());
+        self.watch.show(key, shown, Showing::First, author);
     }
 
     /// Stores tables, and that the apply of the last of them has ended.
@@ -317,7 +290,7 @@ impl Registry {
     ) -> Result<(), StoreError> {
         let applied = changed.last().map(|(owner, _)| owner.clone());
         let touched = offload(|| self.services_of(&changed));
-        let stored = self.write(changed, applied).await;
+        let stored = self.write(changed, applied, author).await;
         offload(|| {
             let claims = self.claims();
             let owner_of = |key| (key, claims.get(&key).cloned());
@@ -328,13 +301,22 @@ impl Registry {
     }
 
     /// Stores tables that were not applied. Each declares what the one of its owner has declared.
-    pub(super) async fn replace(&self, changed: Vec<Changed>) -> Result<(), StoreError> {
-        self.write(changed, None).await
+    pub(super) async fn replace(
+        &self,
+        changed: Vec<Changed>,
+        author: &Author,
+    ) -> Result<(), StoreError> {
+        self.write(changed, None, author).await
     }
 
     /// Stores tables in one transaction: each replaces the one of its owner, or deletes it. Only what differs is
     /// written. The apply of `applied` has ended.
-    async fn write(&self, changed: Vec<Changed>, applied: Option<Owner>) -> Result<(), StoreError> {
+    async fn write(
+        &self,
+        changed: Vec<Changed>,
+        applied: Option<Owner>,
+        author: &Author,
+    ) -> Result<(), StoreError> {
         let mut batch = WriteBatch::new();
         offload(|| {
             changed.iter().try_for_each(|(owner, table)| {
@@ -349,10 +331,15 @@ impl Registry {
         self.change(|tables| {
             if let Some(owner) = &applied {
                 tables.applying.remove(owner);
+                tables.drifted.remove(owner);
             }
             if stored.is_err() {
+                if let Some(owner) = &applied {
+                    self.show(tables, owner, Some(author));
+                }
                 return;
             }
+            let owners: Vec<_> = changed.iter().map(|(owner, _)| owner.clone()).collect();
             // Those that lose services first, so that claims pass on.
             for (owner, table) in changed {
                 if !table.as_ref().is_some_and(DeclaredTable::is_repaired) {
@@ -362,6 +349,9 @@ impl Registry {
                 if let Some(table) = table {
                     tables.insert(table);
                 }
+            }
+            for owner in &owners {
+                self.show(tables, owner, Some(author));
             }
         });
         self.woken.notify_one();
@@ -437,6 +427,18 @@ impl Tables {
         self.by_owner.insert(table.owner.clone(), Arc::new(table));
     }
 
+    /// How the kernel's table compares, as far as it is known without a comparison.
+    fn status(&self, table: &DeclaredTable) -> TableStatus {
+        if self.applying.contains(&table.owner) {
+            return TableStatus::Applying;
+        }
+        let last = table.state.last_apply.as_ref().map(|last| last.outcome);
+        let is_drifted = self.drifted.get(&table.owner).copied();
+        let is_drifted = is_drifted
+            .or(last.map(|last| !matches!(last, ApplyOutcome::Unchanged | ApplyOutcome::Applied)));
+        status_after(last, is_drifted.unwrap_or_default())
+    }
+
     fn remove(&mut self, owner: &Owner) {
         if let Some(table) = self.by_owner.remove(owner) {
             if !table.services.is_empty() {
@@ -451,37 +453,4 @@ impl Tables {
             }
         }
     }
-}
-
-/// The table that is declared after an apply. The owner of the old one accepts what it has lost.
-pub(super) fn declare(
-    owner: &Owner,
-    old: Option<&DeclaredTable>,
-    services: Services,
-    settings: TableSettings,
-    director: Director,
-) -> DeclaredTable {
-    let state = old.map_or_else(TableState::default, |old| old.state.clone());
-    let state = TableState {
-        settings,
-        director,
-        lost: Vec::new(),
-        ..state
-    };
-    let mut table = DeclaredTable::new(owner.clone(), services, state);
-    if old.is_none_or(|old| old.etag != table.etag) {
-        table.state.generation += 1;
-    }
-    table
-}
-
-/// The services of a table; none if there is no table.
-pub(super) fn services_of(table: Option<&DeclaredTable>) -> &Services {
-    static NONE: Services = BTreeMap::new();
-    table.map_or(&NONE, |table| &table.services)
-}
-
-/// The error for an owner without a table.
-pub(super) fn table_not_found(owner: &Owner) -> Error {
-    Error::new(Reason::TableNotFound, format!("{owner} has no table"))
 }

@@ -7,22 +7,23 @@ use std::{
 };
 
 use super::{
+    declared::{DeclaredTable, services_of},
     options::ApplyOptions,
     pending::{Declaration, Pending},
     plan::{ApplyPlan, Wanted},
-    registry::{DeclaredTable, LastApply, TableState, services_of},
     touched::{touched, touched_director},
 };
 use crate::{
     app::{
-        App, ApplyOutcome, ApplyReport, RequestContext,
+        App, ApplyReport, RequestContext,
         holds::TableDrains,
         operations::{Current, Execution, Order, PlannedStep},
     },
     executor::offload,
     identity::Verb,
     model::{
-        Adopt, Director, Error, Etag, Op, Owner, Reason, ServiceKey, TableSettings, TargetService,
+        Adopt, ApplyOutcome, Director, Error, Etag, LastApply, Op, Owner, Reason, ServiceKey,
+        TableSettings, TargetService,
     },
     store::StoreError,
 };
@@ -264,7 +265,11 @@ impl Apply {
         }
         if !steps.is_empty() {
             let pending = offload(|| self.pending(&steps));
-            self.app.tables.begin(&self.owner, &pending).await?;
+            let author = self.context.author();
+            let tables = &self.app.tables;
+            tables.begin(&self.owner, &pending, &author).await?;
+            // Their results are known at the end.
+            self.keep_operations(ApplyOutcome::Running);
         }
         self.report.outcome = match steps.is_empty() {
             true => ApplyOutcome::Unchanged,
@@ -278,6 +283,7 @@ impl Apply {
             return Ok(self.report);
         }
         let stored = self.store().await;
+        self.keep_operations(self.report.outcome);
         self.report.failure = self.report.failed();
         self.app
             .record_applied(&self.context, Verb::ApplyTable, &self.report);
@@ -300,16 +306,25 @@ impl Apply {
         }
     }
 
+    /// Keeps the operations for those who list them.
+    fn keep_operations(&self, outcome: ApplyOutcome) {
+        let report = ApplyReport {
+            outcome,
+            operations: self.report.operations.clone(),
+            ..self.report.running()
+        };
+        let mut last = self.app.tables.last_operations();
+        match self.app.tables.table(&self.owner) {
+            None if outcome != ApplyOutcome::Running => last.forget(&self.owner),
+            _ => last.keep(&self.owner, report, self.app.budget()),
+        }
+    }
+
     /// What is stored before the first operation.
     fn pending(&self, steps: &[PlannedStep]) -> Pending {
         let old = services_of(self.old.as_deref());
         let declares = self.new.as_ref();
-        let declares = declares.map(|table| {
-            let TableState {
-                settings, director, ..
-            } = &table.state;
-            Declaration::new(*settings, director.clone(), &table.services, old)
-        });
+        let declares = declares.map(|table| Declaration::of(table, old));
         Pending {
             apply_id: self.report.apply_id.clone(),
             principal: self.context.principal.to_string(),

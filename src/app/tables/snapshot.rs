@@ -9,8 +9,8 @@ use std::{
 use tokio::time::sleep;
 
 use super::{
+    declared::Services,
     list::declared,
-    pending::Services,
     recovery::context,
     registry::{Registry, write_services},
 };

@@ -4,12 +4,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     TableReport,
-    registry::{DeclaredTable, Registry, declare, table_not_found},
+    declared::{DeclaredTable, declare, table_not_found},
+    registry::Registry,
 };
 use crate::{
     app::{App, Guard, RequestContext, attempt::event_of},
     executor::offload,
     model::{Adopt, Error, Owner, Reason, Reconcile, TableDraft},
+    watch::Author,
 };
 
 impl App {
@@ -90,7 +92,7 @@ impl App {
         new.state.lost = lost;
         if !context.dry_run {
             let changed = vec![(owner.clone(), Some(new.clone()))];
-            self.tables.replace(changed).await?;
+            self.tables.replace(changed, &context.author()).await?;
         }
         Ok(Arc::new(new))
     }
@@ -101,7 +103,7 @@ impl App {
 impl Registry {
     /// Sets the tables under repair to `report`, because somebody has cleared the kernel's table. The caller
     /// holds the lock of the table.
-    pub(in crate::app) async fn suspend_repairs(&self) -> Result<(), Error> {
+    pub(in crate::app) async fn suspend_repairs(&self, author: &Author) -> Result<(), Error> {
         let suspended = self.repairing().into_iter().map(|table| {
             let mut table = DeclaredTable::clone(&table);
             table.state.settings.reconcile = Reconcile::Report;
@@ -117,12 +119,14 @@ impl Registry {
             tables = suspended.len(),
             "the kernel's table is cleared: tables under repair are only reported from now on"
         );
-        self.replace(suspended).await.map_err(|error| Error {
-            detail: format!(
-                "{error}; the kernel's table is cleared, and the daemon repairs it again"
-            ),
-            ..Error::from(error)
-        })
+        self.replace(suspended, author)
+            .await
+            .map_err(|error| Error {
+                detail: format!(
+                    "{error}; the kernel's table is cleared, and the daemon repairs it again"
+                ),
+                ..Error::from(error)
+            })
     }
 
     /// The owners of the tables under repair.

@@ -187,7 +187,7 @@ pub(super) async fn changes(watch: &mut WatchStream) -> Vec<String> {
             let resource = change.resource().unwrap();
             let name = match resource.server() {
                 Some(server) => server.to_string(),
-                None => resource.service().to_string(),
+                None => resource.service().unwrap().to_string(),
             };
             changes.push(format!("{} {name}", change.kind.as_str()));
         }

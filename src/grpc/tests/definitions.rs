@@ -10,15 +10,13 @@ use prost_types::FileDescriptorSet;
 
 use super::{ALL, entry, real, timeouts};
 use crate::{
-    app::{
-        Count, Drain, DrainMember, DrainState, InfoReport, KernelReport, MemberState, Ramp,
-        RampState, SchedulerReport, StatsReport, TopServer, TopService,
-    },
+    app::{Count, InfoReport, KernelReport, SchedulerReport, StatsReport, TopServer, TopService},
     model::{
-        Checksum, Connection, ConnectionProtocol, ConnectionService, DrainTarget, Endpoint, Family,
-        Forwarding, Hold, HoldId, InterfaceState, Kept, Membership, Name, Netmask, Rates,
-        ServerConfig, ServerDraft, ServerView, ServiceConfig, ServiceDraft, ServiceView, Stats,
-        SyncDaemon, SyncDaemonView, SyncState, Then, Timeouts, Tunnel, TunnelType,
+        Checksum, Connection, ConnectionProtocol, ConnectionService, Drain, DrainMember,
+        DrainState, DrainTarget, Endpoint, Family, Forwarding, Hold, HoldId, InterfaceState, Kept,
+        MemberState, Membership, Name, Netmask, Ramp, RampState, Rates, ServerConfig, ServerDraft,
+        ServerView, ServiceConfig, ServiceDraft, ServiceView, Stats, SyncDaemon, SyncDaemonView,
+        SyncState, Then, Timeouts, Tunnel, TunnelType,
     },
     proto::{DESCRIPTORS, SERVICE, v1 as pb},
 };
@@ -55,7 +53,7 @@ fn masks_accept_exactly_the_fields_of_their_messages() {
 
 #[test]
 fn writes_and_only_writes_have_dry_run() {
-    const READS: [&str; 24] = [
+    const READS: [&str; 25] = [
         "CheckPermission",
         "CountConnections",
         "GetDrain",
@@ -77,6 +75,7 @@ fn writes_and_only_writes_have_dry_run() {
         "ListServers",
         "ListServices",
         "ListSyncDaemons",
+        "ListTableOperations",
         "ListTables",
         "SaveRules",
         "Watch",

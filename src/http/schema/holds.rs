@@ -7,11 +7,10 @@ use utoipa::openapi::{
 
 use super::super::shape::{
     Property, always, boolean, choice, count, integer, list_of, optional, resource, response,
-    settable, text, time,
+    settable, text, time, total,
 };
-use crate::{
-    app::{DrainState, MemberState, RampState},
-    model::{DrainRequest, RampRequest, ServerConfig, Then},
+use crate::model::{
+    DrainRequest, DrainState, MemberState, RampRequest, RampState, ServerConfig, Then,
 };
 
 const SERVER: &str = "The server (`192.168.10.1-80`), or an address for all of its ports.";
@@ -87,6 +86,24 @@ fn changed() -> Property {
 }
 
 pub(super) fn drain() -> RefOr<Schema> {
+    let mut properties = drain_properties();
+    properties.push(changed());
+    response(
+        "A drain: its servers receive no new connections.",
+        properties,
+    )
+}
+
+pub(super) fn watched_drain() -> RefOr<Schema> {
+    let mut properties = drain_properties();
+    properties.push(always("members_total", total(), "Number of the servers."));
+    response(
+        "A drain in an event of a watch, with the first 50 of its `members`, `services` and `blockers`.",
+        properties,
+    )
+}
+
+fn drain_properties() -> Vec<Property> {
     let mut properties = vec![
         id("Id of the drain."),
         always("server", text().examples(["192.168.10.1"]), SERVER),
@@ -119,11 +136,7 @@ pub(super) fn drain() -> RefOr<Schema> {
         ),
     ];
     properties.extend(times());
-    properties.push(changed());
-    response(
-        "A drain: its servers receive no new connections.",
-        properties,
-    )
+    properties
 }
 
 pub(super) fn drain_member() -> RefOr<Schema> {

@@ -65,6 +65,7 @@ schemas! {
     Hold = holds::hold();
     Holds = holds::holds();
     Drain = holds::drain();
+    WatchedDrain = holds::watched_drain();
     DrainMember = holds::drain_member();
     DrainList = holds::drain_list();
     DrainRequest = holds::drain_request();
@@ -80,6 +81,7 @@ schemas! {
     LastApply = tables::last_apply();
     Applied = tables::applied();
     TableOperation = tables::operation();
+    TableOperationList = tables::operation_list();
     ApplySummary = tables::summary();
     Batch = batch::batch();
     BatchOperation = batch::operation();

@@ -96,6 +96,31 @@ pub(super) fn list() -> RefOr<Schema> {
     )
 }
 
+pub(super) fn operation_list() -> RefOr<Schema> {
+    response(
+        "A page of the operations of the last apply of a table.",
+        vec![
+            always("apply_id", text(), "Id of the apply."),
+            always(
+                "outcome",
+                choice(&OUTCOMES),
+                "How the apply ended; `running`: it has not ended.",
+            ),
+            always(
+                "operations",
+                list_of("TableOperation"),
+                "In the order of their execution.",
+            ),
+            always("operations_total", total(), "Number of all operations."),
+            optional(
+                "next_page_token",
+                text(),
+                "Value of `page_token` for the next page. Absent on the last page.",
+            ),
+        ],
+    )
+}
+
 pub(super) fn overview() -> RefOr<Schema> {
     response(
         "A declared table without its services.",

@@ -13,13 +13,13 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use super::all;
-use crate::app::{Drain, DrainMember, DrainState, MemberState, Ramp, RampState};
 use crate::model::{
-    Checksum, Connection, ConnectionProtocol, ConnectionService, DrainDraft, DrainTarget, Endpoint,
-    Error, Forwarding, HoldId, Include, InterfaceState, Kept, Name, Netmask, Progress, Protocol,
-    RampDraft, Rates, Server, ServerConfig, ServerDraft, ServerKey, ServerView, Service,
-    ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey, ServiceView, Stats, SyncDaemon,
-    SyncDaemonDraft, SyncDaemonView, SyncState, Then, Timeouts, TimeoutsDraft, Tunnel, TunnelType,
+    Checksum, Connection, ConnectionProtocol, ConnectionService, Drain, DrainDraft, DrainMember,
+    DrainState, DrainTarget, Endpoint, Error, Forwarding, HoldId, Include, InterfaceState, Kept,
+    MemberState, Name, Netmask, Progress, Protocol, Ramp, RampDraft, RampState, Rates, Server,
+    ServerConfig, ServerDraft, ServerKey, ServerView, Service, ServiceConfig, ServiceDraft,
+    ServiceEntry, ServiceKey, ServiceView, Stats, SyncDaemon, SyncDaemonDraft, SyncDaemonView,
+    SyncState, Then, Timeouts, TimeoutsDraft, Tunnel, TunnelType,
 };
 
 /// The properties of a component schema, as JSON.

@@ -3,6 +3,7 @@
 use utoipa::openapi::{RefOr, Schema};
 
 use super::super::shape::{always, choice, optional, response, text, time};
+use crate::app::WatchResources;
 
 pub(super) fn event() -> RefOr<Schema> {
     let kinds = ["added", "modified", "deleted", "bookmark", "resync", "end"];
@@ -12,26 +13,34 @@ pub(super) fn event() -> RefOr<Schema> {
             always("type", choice(&kinds), "The type, as in the line `event`."),
             optional(
                 "resource",
-                choice(&["service", "server"]),
+                choice(&WatchResources::NAMES),
                 "The kind of the object. With `added`, `modified` and `deleted`.",
             ),
-            optional("service", text(), "Id of the service."),
-            optional("server", text(), "Id of the server, if it is one."),
+            optional(
+                "service",
+                text(),
+                "Id of the service, or of that of the server or ramp. Absent for drains and tables.",
+            ),
+            optional(
+                "server",
+                text(),
+                "Id of the server, or of that of the ramp. Absent for others.",
+            ),
             optional(
                 "before",
                 "WatchState",
-                "The configuration before. Absent with `added`.",
+                "The object before. Absent with `added`.",
             ),
             optional(
                 "after",
                 "WatchState",
-                "The configuration after. Absent with `deleted`.",
+                "The object after. Absent with `deleted`.",
             ),
             optional(
                 "origin",
-                choice(&["api", "foreign"]),
-                "What has made the change: a request to this daemon, or another program. Absent in the \
-                 state that comes first or after `resync`.",
+                choice(&["api", "task", "foreign"]),
+                "What has made the change: a request to this daemon, the daemon itself, or another program. \
+                 Absent in the state that comes first or after `resync`.",
             ),
             optional(
                 "principal",
@@ -66,7 +75,7 @@ pub(super) fn event() -> RefOr<Schema> {
 
 pub(super) fn state() -> RefOr<Schema> {
     response(
-        "The configuration of one object.",
+        "One object, under its kind.",
         vec![
             optional(
                 "service",
@@ -77,6 +86,19 @@ pub(super) fn state() -> RefOr<Schema> {
                 "server",
                 "Server",
                 "A server, without counters and connections.",
+            ),
+            optional(
+                "drain",
+                "WatchedDrain",
+                "A drain, with the first 50 of its members, services and blockers.",
+            ),
+            optional("ramp", "Ramp", "A ramp."),
+            optional(
+                "table",
+                "TableOverview",
+                "A declared table, without its services. Its `status.state` is as the last apply ended, or as \
+                 a comparison since has found; `status.conflicts` is absent, and `status.lost` has the first \
+                 50 entries.",
             ),
         ],
     )

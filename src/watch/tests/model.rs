@@ -13,7 +13,7 @@ use crate::{
     watch::{
         cache::{Read, WatchCache},
         cursor::{Cursor, Step},
-        event::{Change, Event, Object, Resource},
+        event::{Change, Entry, Event, Object, Present, Resource, What},
         options::WatchOptions,
         seen::Seen,
         state::State,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The configuration of an object, as text.
-pub(super) type Shown = BTreeMap<Object, String>;
+pub(super) type Shown = BTreeMap<Entry, String>;
 
 /// What happens next.
 #[derive(Clone, Debug)]
@@ -71,9 +71,9 @@ pub(super) struct World {
     pub(super) kernel: Kernel,
     pub(super) world: u64,
     /// What each object has been, from the begin or the last reload on.
-    pub(super) history: BTreeMap<Object, Vec<Option<String>>>,
+    pub(super) history: BTreeMap<Entry, Vec<Option<String>>>,
     /// What the events said of each object, as an index into its history.
-    pub(super) reported: BTreeMap<Object, usize>,
+    pub(super) reported: BTreeMap<Entry, usize>,
     pub(super) auditor: Cursor,
     pub(super) worker: Option<(Task, Option<Read>, u8)>,
     pub(super) dump: Option<Dump>,
@@ -196,8 +196,24 @@ pub(super) fn shown(entries: &[ServiceEntry]) -> Shown {
     all
 }
 
+/// The service or server of an event.
+pub(super) fn entry(event: &Event) -> Entry {
+    match event.object() {
+        Object::Listed(entry) => entry,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The change of a service or server.
+pub(super) fn change(event: &Event) -> &Change {
+    match &event.what {
+        What::Listed { change, .. } => change,
+        other => panic!("{other:?}"),
+    }
+}
+
 pub(super) fn parts(event: &Event) -> (Option<String>, Option<String>) {
-    match &event.change {
+    match change(event) {
         Change::Service { before, after, .. } => (
             before.map(|config| format!("{config:?}")),
             after.map(|config| format!("{config:?}")),
@@ -221,11 +237,16 @@ impl Client {
             Step::Resync(_) => self.known.clear(),
             Step::State(objects) => {
                 for object in objects {
-                    let (key, text) = match object.resource {
-                        Resource::Service(key, config, _) => ((key, None), format!("{config:?}")),
-                        Resource::Server(key, server, config) => {
-                            ((key, Some(server)), format!("{config:?}"))
-                        }
+                    let Present::Listed {
+                        entry, resource, ..
+                    } = object
+                    else {
+                        panic!("{object:?}");
+                    };
+                    let (key, text) = match resource {
+                        Resource::Service(_, config, _) => (entry, format!("{config:?}")),
+                        Resource::Server(.., config) => (entry, format!("{config:?}")),
+                        other => panic!("{other:?}"),
                     };
                     assert_eq!(self.known.insert(key, text), None, "sent twice");
                 }
@@ -234,7 +255,7 @@ impl Client {
                 for event in events {
                     let (before, after) = parts(&event);
                     assert_ne!(before, after);
-                    let key = event.object();
+                    let key = entry(&event);
                     let known = match after {
                         Some(after) => self.known.insert(key, after),
                         None => self.known.remove(&key),
@@ -335,7 +356,7 @@ impl World {
                 Step::Nothing => return,
                 Step::Events(events) => {
                     for event in events {
-                        let key = event.object();
+                        let key = entry(&event);
                         let (_, after) = parts(&event);
                         let history = self.history.entry(key).or_insert_with(|| vec![None]);
                         let from = self.reported.get(&key).map_or(0, |reported| *reported);

@@ -15,6 +15,13 @@ const EVENTS: &str = concat!(
     r#""before":{"server":{"weight":1,"forwarding":"direct","etag":"r-1"}},"#,
     r#""after":{"server":{"weight":5,"forwarding":"tunnel","etag":"r-2"}},"#,
     r#""origin":"api","principal":"web","revision":"a-2","time":"2026-01-31T12:00:00.123Z"}"#,
+    "\n\nid: a-3\nevent: modified\n",
+    r#"data: {"type":"modified","resource":"drain","#,
+    r#""before":{"drain":{"id":"0123456789abcdef","state":"draining","members":[{"state":"draining"}]}},"#,
+    r#""after":{"drain":{"id":"0123456789abcdef","state":"drained","members":[{"state":"drained"}]}},"#,
+    r#""origin":"task","revision":"a-3","time":"2026-01-31T12:00:01.123Z"}"#,
+    "\n\nevent: deleted\n",
+    r#"data: {"type":"deleted","resource":"table","before":{"table":{"owner":"k8s"}},"origin":"api"}"#,
     "\n\nevent: resync\n",
     r#"data: {"type":"resync","reason":"TOO_SLOW"}"#,
     "\n\n"
@@ -31,6 +38,9 @@ fn changes_are_printed_as_they_happen() {
         "added tcp-192.0.2.1-80\n\
          2026-01-31T12:00:00.123Z modified tcp-192.0.2.1-80 192.168.10.1-80 \
          forwarding direct -> tunnel weight 1 -> 5 (api, web)\n\
+         2026-01-31T12:00:01.123Z modified drain 0123456789abcdef \
+         members [1] -> [1] state draining -> drained (task)\n\
+         deleted table k8s (api)\n\
          resync TOO_SLOW\n"
     );
     // A watch has no end of its own.

@@ -730,3 +730,30 @@ async fn tables_are_listed_in_pages() {
         request.page_token = page.next_page_token;
     }
 }
+
+#[tokio::test]
+async fn all_operations_of_the_last_apply_are_listed() {
+    let mut daemon = start_daemon().await;
+    let mut request = pb::ListTableOperationsRequest {
+        owner: "web".to_owned(),
+        page_size: Some(2),
+        ..pb::ListTableOperationsRequest::default()
+    };
+    let missing = daemon.client.list_table_operations(request.clone()).await;
+    assert_rejected(missing, Code::NotFound, "TABLE_NOT_FOUND", &[]);
+    let table = vec![declared(WEB, &[ONE, TWO])];
+    let report = apply(&mut daemon, options(), table).await.unwrap();
+    let list = daemon.client.list_table_operations(request.clone()).await;
+    let first = list.unwrap().into_inner();
+    assert_eq!(
+        (first.apply_id, first.outcome),
+        (report.apply_id, report.outcome)
+    );
+    assert_eq!(first.operations_total, 3);
+    request.page_token = first.next_page_token;
+    let list = daemon.client.list_table_operations(request).await;
+    let second = list.unwrap().into_inner();
+    assert_eq!(second.next_page_token, "");
+    let all = [first.operations, second.operations].concat();
+    assert_eq!(all, report.operations);
+}

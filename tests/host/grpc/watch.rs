@@ -146,11 +146,98 @@ async fn unknown_revisions_are_resynchronised_and_malformed_ones_refused() {
     assert_eq!(next(&mut events).await.r#type, "bookmark");
     let wrong = pb::WatchRequest {
         from_revision: "x".to_owned(),
-        resources: vec!["table".to_owned()],
+        resources: vec!["tables".to_owned()],
         protocol: some("icmp"),
         ..pb::WatchRequest::default()
     };
     let fields = ["from_revision", "protocol", "resources"];
     let outcome = daemon.client.watch(wrong).await;
     assert_rejected(outcome, Code::InvalidArgument, "INVALID_ARGUMENT", &fields);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn drains_ramps_and_tables_are_watched() {
+    use pb::resource::Resource;
+    let mut daemon = start_daemon().await;
+    daemon.create_service(SERVICE, &[SERVER]).await;
+    let request = pb::WatchRequest {
+        resources: ["drain", "ramp", "table"].map(str::to_owned).to_vec(),
+        ..pb::WatchRequest::default()
+    };
+    let mut events = watch(&mut daemon, request).await;
+    assert_eq!(next(&mut events).await.r#type, "bookmark");
+    let drain = pb::CreateDrainRequest {
+        server: SERVER.to_owned(),
+        ..pb::CreateDrainRequest::default()
+    };
+    let drain = daemon
+        .client
+        .create_drain(drain)
+        .await
+        .unwrap()
+        .into_inner();
+    let event = change(&mut events).await;
+    assert_eq!(
+        (
+            event.r#type.as_str(),
+            event.resource.as_str(),
+            event.service.as_str()
+        ),
+        ("added", "drain", "")
+    );
+    let Some(Resource::Drain(shown)) = event.after.and_then(|after| after.resource) else {
+        panic!("no drain");
+    };
+    let drain = drain.drain.unwrap();
+    assert_eq!((shown.id, shown.members), (drain.id, drain.members));
+    assert_eq!(shown.members_total, 1);
+    let ramp = pb::CreateRampRequest {
+        service: SERVICE.to_owned(),
+        server: SERVER.to_owned(),
+        to: Some(5),
+        over_seconds: Some(60),
+        ..pb::CreateRampRequest::default()
+    };
+    let ramp = daemon.client.create_ramp(ramp).await.unwrap().into_inner();
+    let event = loop {
+        let event = change(&mut events).await;
+        if event.resource == "ramp" {
+            break event;
+        }
+    };
+    assert_eq!(
+        (event.service.as_str(), event.server.as_str()),
+        (SERVICE, SERVER)
+    );
+    let after = event.after.and_then(|after| after.resource);
+    assert_eq!(after, ramp.ramp.map(Resource::Ramp));
+    let options = pb::ApplyTableOptions {
+        owner: "web".to_owned(),
+        ..pb::ApplyTableOptions::default()
+    };
+    let part = |part| pb::ApplyTableRequest { part: Some(part) };
+    use pb::apply_table_request::Part;
+    let parts = [
+        part(Part::Options(options)),
+        part(Part::Services(pb::TableServices::default())),
+    ];
+    daemon
+        .client
+        .apply_table(tokio_stream::iter(parts))
+        .await
+        .unwrap();
+    let event = loop {
+        let event = change(&mut events).await;
+        if event.resource == "table" {
+            break event;
+        }
+    };
+    let list = daemon
+        .client
+        .list_tables(pb::ListTablesRequest::default())
+        .await
+        .unwrap();
+    let listed = list.into_inner().tables.into_iter().next();
+    let after = event.after.and_then(|after| after.resource);
+    assert_eq!(after, listed.map(Resource::Table));
 }

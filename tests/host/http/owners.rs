@@ -136,3 +136,32 @@ async fn tables_are_listed_in_pages() {
         "page_token"
     );
 }
+
+#[tokio::test]
+async fn all_operations_of_an_apply_are_listed_in_pages() {
+    let daemon = Daemon::with_service().await;
+    let path = "/v1/tables/web/operations";
+    daemon.get(path).await.problem(404, "TABLE_NOT_FOUND");
+    let table = r#"{"services":[{"id":"tcp-192.0.2.2-80","servers":[{"id":"10.0.0.1-80"}]}]}"#;
+    let applied = daemon.put("/v1/tables/web", table).await.expect(200).json();
+    let list = daemon.get(path).await.expect(200).json();
+    for same in ["apply_id", "outcome", "operations", "operations_total"] {
+        assert_eq!(list[same], applied[same]);
+    }
+    assert!(list.get("next_page_token").is_none());
+    let first = daemon.get(&format!("{path}?page_size=1")).await;
+    let first = first.expect(200).json();
+    assert_eq!(first["operations"][0], applied["operations"][0]);
+    let token = first["next_page_token"].as_str().unwrap();
+    let next = daemon
+        .get(&format!("{path}?page_size=1&page_token={token}"))
+        .await;
+    assert_eq!(
+        next.expect(200).json()["operations"][0],
+        applied["operations"][1]
+    );
+    daemon
+        .get(&format!("{path}?page_token=x"))
+        .await
+        .problem(400, "INVALID_ARGUMENT");
+}

@@ -434,6 +434,11 @@ pub fn grpc_request(method: &str) -> Call {
         })),
         "GetTable" => pb::GetTableRequest { owner }.encode_to_vec(),
         "GetDrift" => pb::GetDriftRequest { owner }.encode_to_vec(),
+        "ListTableOperations" => pb::ListTableOperationsRequest {
+            owner,
+            ..Default::default()
+        }
+        .encode_to_vec(),
         "UpdateTable" => pb::UpdateTableRequest {
             owner,
             ..Default::default()

@@ -10,7 +10,7 @@ use http::{Request, StatusCode, Version};
 use http_body_util::BodyExt;
 use ipvsd::{
     executor::ExecutorLimits,
-    identity::Role,
+    identity::{Policy, Role},
     kernel::fake::{Destination, Service, ServiceId, command},
     model::Sha256,
     proto::v1 as pb,
@@ -526,6 +526,80 @@ async fn a_watcher_sees_what_lists_show_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn drains_and_tables_are_watched_by_those_who_may_read_them() {
+    let entry = |role: Role| {
+        let hash = Sha256::of(token(role).as_bytes());
+        let scope = match role {
+            Role::Viewer => "scope = [{ports = '81'}]\nscope_reads = true\n",
+            _ => "",
+        };
+        format!("[[token]]\nname = '{role}'\nsha256 = '{hash}'\nrole = '{role}'\n{scope}")
+    };
+    let policy = Policy::parse(&Role::ALL.map(entry).concat(), &NoAccounts).unwrap();
+    let daemon = guarded_with(policy, limits(WatchOptions::default()));
+    let id = ServiceId::tcp("192.0.2.1:80".parse().unwrap());
+    assert!(daemon.kernel.add_service(Service::new(id)));
+    daemon.add_destination("192.168.10.1:80");
+    let mut watch = daemon
+        .watch("operator", "resources=drain,table&initial=true")
+        .await;
+    let mut narrow = daemon.watch("viewer", "resources=drain,table").await;
+    assert_eq!(watch.state().await.0.len(), 0);
+    let (status, drain) = daemon
+        .call(
+            "editor",
+            "POST",
+            "/v1/drains",
+            json!({"server": "192.168.10.1-80"}),
+        )
+        .await;
+    assert_eq!(status, 201, "{drain}");
+    let event = watch.change().await;
+    assert_eq!(
+        (event.kind.as_str(), &event.data["resource"]),
+        ("added", &json!("drain"))
+    );
+    let mut shown = event.data["after"]["drain"].clone();
+    assert_eq!(shown["members_total"], 1);
+    shown.as_object_mut().unwrap().remove("members_total");
+    // The task may have found some since.
+    shown["blockers"] = Value::Null;
+    // The task may have found some since.
+    shown["blockers"] = Value::Null;
+    let path = format!("/v1/drains/{}", drain["id"].as_str().unwrap());
+    let mut read = daemon.call("operator", "GET", &path, Value::Null).await.1;
+    read["blockers"] = Value::Null;
+    assert_eq!(shown, read);
+    assert_eq!(event.data["origin"], "api");
+    assert!(event.data.get("principal").is_none() && event.data.get("service").is_none());
+    let table = json!({"services": [{"id": "tcp-192.0.2.2-80", "servers": []}]});
+    let (status, report) = daemon.call("editor", "PUT", "/v1/tables/k8s", table).await;
+    assert_eq!(status, 200, "{report}");
+    let event = loop {
+        let event = watch.change().await;
+        if event.data["resource"] == "table" {
+            break event;
+        }
+    };
+    let list = daemon
+        .call("operator", "GET", "/v1/tables", Value::Null)
+        .await
+        .1;
+    assert_eq!(event.data["after"]["table"], list["tables"][0]);
+    // It sees neither, but the table of services that are within its scope.
+    let table = json!({"services": [{"id": "tcp-192.0.2.2-81", "servers": []}]});
+    assert_eq!(
+        daemon
+            .call("editor", "PUT", "/v1/tables/web", table)
+            .await
+            .0,
+        200
+    );
+    let event = narrow.change().await;
+    assert_eq!(event.data["after"]["table"]["owner"], "web");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_ends_with_its_credential() {
     let daemon = daemon();
     let mut revoked = daemon.watch("viewer", "").await;
@@ -535,7 +609,7 @@ async fn a_watch_ends_with_its_credential() {
     }
     let hash = Sha256::of(token(Role::Operator).as_bytes());
     let policy = format!("[[token]]\nname = 'operator'\nsha256 = '{hash}'\nrole = 'viewer'\n");
-    let policy = ipvsd::identity::Policy::parse(&policy, &NoAccounts).unwrap();
+    let policy = Policy::parse(&policy, &NoAccounts).unwrap();
     daemon.authenticator.replace(policy);
     for (watch, reason) in [
         (&mut revoked, "UNAUTHENTICATED"),
@@ -561,7 +635,9 @@ async fn the_number_of_watches_is_limited_and_their_requests_are_checked() {
     for wrong in [
         "from_revision=1",
         "from_revision=0123456789abcdef-",
-        "resources=drain",
+        "resources=drains",
+        "resources=table&port=80",
+        "resources=drain&scheduler=rr",
         "initial=1",
         "port=x",
         "unknown=1",

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::{
-    app::{described::declared_services, tables::registry::declare},
+    app::{described::declared_services, tables::declared::declare},
     model::{TableDraft, TableSettings},
 };
 
@@ -59,7 +59,7 @@ impl App {
         let apply = prepared.unwrap();
         let steps = &apply.plan.steps;
         self.tables
-            .begin(&apply.owner, &apply.pending(steps))
+            .begin(&apply.owner, &apply.pending(steps), &context.author())
             .await
             .unwrap();
         let mut execution = apply.execution();

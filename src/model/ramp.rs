@@ -3,10 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    executor::Member,
-    model::{Hold, HoldId, HoldKind, RampRequest, ServerKey, ServiceKey, words},
-};
+use super::{Hold, HoldId, HoldKind, RampRequest, ServerKey, ServiceKey, word::words};
 
 /// A ramp: the weight of a server reaches `to` in steps. `to` is the intended weight from the begin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +53,7 @@ words! {
 
 impl Ramp {
     /// A ramp that begins now, at this weight.
-    pub(super) fn begin(id: HoldId, request: RampRequest, from: u32) -> Self {
+    pub(crate) fn begin(id: HoldId, request: RampRequest, from: u32) -> Self {
         let RampRequest {
             service,
             server,
@@ -84,12 +81,12 @@ impl Ramp {
         self.end_time.is_none()
     }
 
-    pub(super) fn member(&self) -> Member {
+    pub(crate) fn member(&self) -> (ServiceKey, ServerKey) {
         (self.service, self.server)
     }
 
     /// The hold of the current step.
-    pub(super) fn hold(&self) -> Hold {
+    pub(crate) fn hold(&self) -> Hold {
         Hold {
             kind: HoldKind::Ramp,
             id: self.id,
@@ -98,7 +95,7 @@ impl Ramp {
     }
 
     /// The weight at a time: that of the last step before it.
-    pub(super) fn weight_at(&self, now: Timestamp) -> u32 {
+    pub(crate) fn weight_at(&self, now: Timestamp) -> u32 {
         let elapsed = now.duration_since(self.create_time).as_millis().max(0);
         let over = i128::from(self.over_seconds) * 1000;
         let steps = i128::from(self.steps);
@@ -109,11 +106,11 @@ impl Ramp {
     }
 
     /// Whether its time is over.
-    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
         now.duration_since(self.create_time).as_secs() >= i64::from(self.over_seconds)
     }
 
-    pub(super) fn end(&mut self, state: RampState) {
+    pub(crate) fn end(&mut self, state: RampState) {
         self.state = state;
         self.end_time = Some(Timestamp::now());
     }

@@ -1,13 +1,12 @@
-//! Drains as they are shown and stored.
+//! Drains, as they are shown and stored.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    executor::{Held, Member},
-    model::{DrainRequest, DrainTarget, HoldId, Owner, Server, ServerKey, ServiceKey, Then, words},
+use super::{
+    DrainRequest, DrainTarget, HoldId, Owner, Server, ServerKey, ServiceKey, Then, word::words,
 };
 
 /// A drain: its servers receive no new connections.
@@ -104,7 +103,7 @@ impl Drain {
     }
 
     /// A drain that begins now, and has no members yet.
-    pub(super) fn new(id: HoldId, request: DrainRequest) -> Self {
+    pub(crate) fn new(id: HoldId, request: DrainRequest) -> Self {
         let DrainRequest {
             target,
             services,
@@ -126,25 +125,42 @@ impl Drain {
         }
     }
 
+    /// The same without what has no bound: the services, the members and the blockers.
+    pub(crate) fn header(&self) -> Self {
+        Self {
+            services: None,
+            members: Vec::new(),
+            blockers: Vec::new(),
+            table: self.table.clone(),
+            ..*self
+        }
+    }
+
     /// The members that it holds, or would hold if they existed.
-    pub(super) fn held_members(&self) -> impl Iterator<Item = Member> {
+    pub(crate) fn held_members(&self) -> impl Iterator<Item = (ServiceKey, ServerKey)> {
         let members = self.members.iter();
         let held = members.filter(|member| member.state != MemberState::Superseded);
         held.map(|member| (member.service, member.server))
     }
 
     /// The services of its members, each as often as it has members.
-    pub(super) fn member_services(&self) -> impl Iterator<Item = ServiceKey> {
+    pub(crate) fn member_services(&self) -> impl Iterator<Item = ServiceKey> {
         self.members.iter().map(|member| member.service)
     }
 
-    /// Notes what holds a server now.
-    pub(super) fn join(&mut self, service: ServiceKey, server: ServerKey, held: &Held) {
+    /// Notes that it holds a server with this intended weight, and the weight that the server has in the kernel.
+    pub(crate) fn join(
+        &mut self,
+        service: ServiceKey,
+        server: ServerKey,
+        weight: u32,
+        effective_weight: u32,
+    ) {
         let is_it =
             |member: &&mut DrainMember| (member.service, member.server) == (service, server);
         match self.members.iter_mut().find(is_it) {
             Some(member) => {
-                member.weight = held.weight;
+                member.weight = weight;
                 // One that was created again.
                 if member.state == MemberState::Superseded {
                     member.state = MemberState::Draining;
@@ -153,8 +169,8 @@ impl Drain {
             None => self.insert(DrainMember {
                 service,
                 server,
-                weight: held.weight,
-                effective_weight: held.effective_weight(),
+                weight,
+                effective_weight,
                 active_connections: 0,
                 inactive_connections: 0,
                 persistent_connections: 0,
@@ -173,7 +189,7 @@ impl Drain {
     }
 
     /// Notes that the weight of a server was changed. Returns whether that has ended the drain.
-    pub(super) fn supersede(&mut self, service: ServiceKey, server: ServerKey) -> bool {
+    pub(crate) fn supersede(&mut self, service: ServiceKey, server: ServerKey) -> bool {
         for member in &mut self.members {
             if (member.service, member.server) == (service, server) {
                 member.state = MemberState::Superseded;
@@ -188,7 +204,7 @@ impl Drain {
     }
 
     /// Notes the servers of services as they were read. `None`: the service does not exist.
-    pub(super) fn see(&mut self, seen: &BTreeMap<ServiceKey, Option<Arc<Vec<Server>>>>) {
+    pub(crate) fn see(&mut self, seen: &BTreeMap<ServiceKey, Option<Arc<Vec<Server>>>>) {
         for member in &mut self.members {
             if let Some(servers) = seen.get(&member.service)
                 && member.state != MemberState::Superseded
@@ -200,7 +216,7 @@ impl Drain {
     }
 
     /// Notes how far it is. Returns whether that is news.
-    pub(super) fn progress(&mut self, now: Timestamp) -> bool {
+    pub(crate) fn progress(&mut self, now: Timestamp) -> bool {
         let is_drained = |member: &DrainMember| member.state != MemberState::Draining;
         let state = match self.members.iter().all(is_drained) {
             true => DrainState::Drained,
@@ -211,11 +227,11 @@ impl Drain {
     }
 
     /// Whether its servers are to be removed now.
-    pub(super) fn removes(&self) -> bool {
+    pub(crate) fn removes(&self) -> bool {
         self.is_active() && self.then == Then::Remove && self.state != DrainState::Draining
     }
 
-    pub(super) fn end(&mut self, state: DrainState) {
+    pub(crate) fn end(&mut self, state: DrainState) {
         self.state = state;
         self.end_time = Some(Timestamp::now());
     }
@@ -250,10 +266,4 @@ impl DrainMember {
             _ => MemberState::Draining,
         };
     }
-}
-
-/// Whether something ended at least this long ago.
-pub(super) fn ended_before(end: Option<Timestamp>, now: Timestamp, age: Duration) -> bool {
-    let since = |end: Timestamp| now.duration_since(end).unsigned_abs();
-    end.is_some_and(|end| end <= now && since(end) >= age)
 }
