@@ -256,6 +256,7 @@ impl Builder {
     /// Timeouts that are not declared any more stay.
     fn timeouts(&mut self, current: &DirectorState, wanted: &Director) {
         if let (Some(current), Some(wanted)) = (current.timeouts, wanted.timeouts) {
+            let wanted = wanted.on_kernel(current);
             let edit = |old| (Op::SetTimeouts(wanted), Op::SetTimeouts(old));
             self.object(Some(current), wanted, 0, || edit(wanted), edit);
         }

@@ -311,3 +311,39 @@ async fn an_apply_that_was_interrupted_is_completed_or_undone() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_timeout_that_the_kernel_does_not_have_is_no_drift() {
+    let (kernel, app) = setup();
+    kernel.remove_udp();
+    apply(&app, "net", table(json!([]))).await;
+    assert_eq!(tcp_seconds(&app).await, LONG);
+    let again = apply(&app, "net", table(json!([]))).await;
+    assert_eq!(again.outcome, ApplyOutcome::Unchanged);
+    let drift = app.drift(context(), owner("net")).await.unwrap();
+    assert_eq!(operations(&drift), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_timeout_that_the_kernel_does_not_have_cannot_be_set() {
+    let (kernel, app) = setup();
+    kernel.remove_udp();
+    let set = async |timeouts: Value| {
+        let draft = serde_json::from_value(timeouts).unwrap();
+        app.update_timeouts(context(), draft, NONE).await
+    };
+    for udp in [json!(60), json!(null)] {
+        let wanted = json!({"tcp_seconds": LONG, "udp_seconds": udp});
+        let error = set(wanted).await.unwrap_err();
+        assert_eq!(
+            (error.reason, fields(&error)),
+            (Reason::UnsupportedByKernel, vec!["udp_seconds"])
+        );
+    }
+    assert_eq!(tcp_seconds(&app).await, Timeouts::DEFAULT.tcp_seconds);
+    // What is read can be written.
+    let read = app.timeouts(context()).await.unwrap().value;
+    let mut same = serde_json::to_value(read).unwrap();
+    same["tcp_seconds"] = json!(LONG);
+    assert_eq!(set(same).await.unwrap().value.tcp_seconds, LONG);
+}
