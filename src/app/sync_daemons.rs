@@ -4,7 +4,7 @@ use super::{Answer, App, Guard, RequestContext, Written};
 use crate::{
     executor::{Nothing, Plan, Step, SyncDaemonsQuery, Transaction},
     identity::Verb,
-    model::{Errno, Error, InterfaceState, Op, SyncDaemon, SyncDaemonDraft, SyncState},
+    model::{Errno, Error, Op, SyncDaemon, SyncDaemonDraft, SyncState},
 };
 
 impl App {
@@ -42,12 +42,11 @@ impl App {
             if !replace && !is_done {
                 return Err(Error::sync_daemon_running(state).with_errno(Errno::EEXIST));
             }
-            match running.interface_state {
-                _ if !config.matches(running) => {}
-                InterfaceState::Replaced => {}
-                // It may work, if the interface was renamed, and another cannot be started.
-                InterfaceState::Missing => return Err(Error::no_interface(config.interface)),
-                InterfaceState::Ok | InterfaceState::Unknown => return Ok(Plan::nothing()),
+            if config.lacks_interface(running) {
+                return Err(Error::no_interface(config.interface));
+            }
+            if config.runs_as(running) {
+                return Ok(Plan::nothing());
             }
             // The kernel cannot reconfigure a running daemon. If the new one fails to start, the old
             // one is started again.

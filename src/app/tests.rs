@@ -17,6 +17,7 @@ mod holds_model;
 mod info;
 mod kept;
 mod labels;
+mod labels_cut;
 mod list;
 mod pages;
 mod panics;

@@ -4,7 +4,7 @@ use super::{Answer, App, Guard, RequestContext, Written};
 use crate::{
     executor::{Plan, Step, TimeoutsQuery, Transaction},
     identity::Verb,
-    model::{Error, Op, Timeouts, TimeoutsDraft},
+    model::{Error, Op, Reason, Timeouts, TimeoutsDraft},
 };
 
 impl App {
@@ -25,6 +25,7 @@ impl App {
         let plan = move |old: &Timeouts| {
             guard.plan(Some(&[old.etag()]), is_resumed, || {
                 let new = draft.update(*old)?;
+                check_kernel(new, *old)?;
                 let set = Step::new(Op::SetTimeouts(new), Op::SetTimeouts(*old));
                 Ok(Plan::of((new != *old).then_some(set)))
             })
@@ -37,4 +38,16 @@ impl App {
             .await?
             .into())
     }
+}
+
+/// Refuses timeouts that the kernel does not have.
+fn check_kernel(wanted: Timeouts, current: Timeouts) -> Result<(), Error> {
+    let possible = wanted.on_kernel(current).by_name();
+    let mut pairs = wanted.by_name().into_iter().zip(possible);
+    let Some(((name, _), _)) = pairs.find(|(wanted, possible)| wanted != possible) else {
+        return Ok(());
+    };
+    let detail = format!("this kernel has no {name}: it was built without the protocol");
+    Err(Error::new(Reason::UnsupportedByKernel, detail)
+        .with_violation(name, "is not a timeout of this kernel; omit the field"))
 }

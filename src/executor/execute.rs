@@ -462,7 +462,7 @@ impl Engine {
             Op::SetTimeouts(timeouts) => self.fetch(&TimeoutsQuery)? == *timeouts,
             Op::StartSyncDaemon(config) => {
                 let running = self.fetch(&SyncDaemonsQuery)?;
-                running.iter().any(|daemon| config.matches(daemon))
+                running.iter().any(|daemon| config.runs_as(daemon))
             }
             Op::StopSyncDaemon(state) => {
                 let running = self.fetch(&SyncDaemonsQuery)?;

@@ -31,7 +31,8 @@ pub struct Diff {
 pub struct Change {
     /// The operation.
     pub op: Op,
-    /// The operation that reverts it; `None` for the deletion of a service with its servers.
+    /// The operation that reverts it; `None` for the deletion of a service with its servers, and for the start of a
+    /// sync daemon beside one that runs.
     pub undo: Option<Op>,
     /// The [`origin`](TargetServer::origin) of what is made; `None` for a deletion.
     pub origin: Option<usize>,
@@ -256,13 +257,15 @@ impl Builder {
     /// Timeouts that are not declared any more stay.
     fn timeouts(&mut self, current: &DirectorState, wanted: &Director) {
         if let (Some(current), Some(wanted)) = (current.timeouts, wanted.timeouts) {
+            let wanted = wanted.on_kernel(current);
             let edit = |old| (Op::SetTimeouts(wanted), Op::SetTimeouts(old));
             self.object(Some(current), wanted, 0, || edit(wanted), edit);
         }
     }
 
-    /// The kernel cannot reconfigure a daemon that runs: it is stopped and started. A daemon that was declared
-    /// and is not any more is stopped.
+    /// The kernel cannot reconfigure a daemon that runs: it is stopped and started. One that lacks its interface runs
+    /// on: there is a start alone, which the kernel refuses with the reason. A daemon that was declared and is not any
+    /// more is stopped.
     fn sync_daemon(
         &mut self,
         state: SyncState,
@@ -286,6 +289,13 @@ impl Builder {
         let may_stop = wanted.sync_daemons.is_some() || before.daemon(state).is_some();
         match (current.daemon(state), wanted.daemon(state)) {
             (Some(running), Some(config)) if config.runs_as(running) => self.counts.unchanged += 1,
+            (Some(running), Some(config)) if config.lacks_interface(running) => {
+                self.counts.updated += 1;
+                self.edit.push(Change {
+                    undo: None,
+                    ..start(config)
+                });
+            }
             (Some(running), Some(config)) => {
                 self.counts.updated += 1;
                 self.edit.extend([stop(running, Some(0)), start(config)]);

@@ -274,9 +274,16 @@ impl SyncDaemonConfig {
         effective == (*running).into()
     }
 
-    /// Whether `running` has this configuration, and its interface is the one that has the name now.
+    /// Whether `running` has this configuration, and its interface is the one that has the name now, as far as known.
     pub fn runs_as(&self, running: &SyncDaemon) -> bool {
-        self.matches(running) && running.interface_state != InterfaceState::Replaced
+        use InterfaceState::{Missing, Replaced};
+        self.matches(running) && !matches!(running.interface_state, Missing | Replaced)
+    }
+
+    /// Whether `running` has this configuration, and no interface has the name. It may work, if the interface was
+    /// renamed, and another cannot be started.
+    pub fn lacks_interface(&self, running: &SyncDaemon) -> bool {
+        self.matches(running) && running.interface_state == InterfaceState::Missing
     }
 }
 

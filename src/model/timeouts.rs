@@ -49,6 +49,27 @@ impl Timeouts {
     /// most 2147483.
     pub const MAX: u32 = 86_400 * 31;
 
+    /// The timeouts by the names of their fields.
+    pub fn by_name(&self) -> [(&'static str, u32); 3] {
+        [
+            ("tcp_seconds", self.tcp_seconds),
+            ("tcp_fin_seconds", self.tcp_fin_seconds),
+            ("udp_seconds", self.udp_seconds),
+        ]
+    }
+
+    /// What a kernel that has `current` is to have for these. It reports 0 for the timeouts of a protocol that it was
+    /// built without, and ignores others for them.
+    #[must_use]
+    pub fn on_kernel(self, current: Self) -> Self {
+        let seconds = |wanted, current| if current == 0 { 0 } else { wanted };
+        Self {
+            tcp_seconds: seconds(self.tcp_seconds, current.tcp_seconds),
+            tcp_fin_seconds: seconds(self.tcp_fin_seconds, current.tcp_fin_seconds),
+            udp_seconds: seconds(self.udp_seconds, current.udp_seconds),
+        }
+    }
+
     /// The ETag.
     pub fn etag(&self) -> Etag {
         Etag::of(EtagScope::Resource, self)
@@ -73,7 +94,7 @@ impl TimeoutsDraft {
     pub fn update(&self, base: Timeouts) -> Result<Timeouts, Error> {
         let mut violations = Vec::new();
         let mut seconds = |field: &Field<i64>, name: &str, base: u32, default: u32| {
-            if *field == Field::Set(0) {
+            if *field == Field::Set(0) && base != 0 {
                 violations.push(Violation::new(
                     name,
                     "must be at least 1; omit the field to keep the current timeout",

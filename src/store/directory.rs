@@ -39,6 +39,14 @@ pub(super) struct Lock {
 #[derive(Debug)]
 struct FileDisk(File);
 
+// === impl Lock ===
+
+#[cfg(test)]
+impl Lock {
+    /// Of a disk without a directory.
+    pub(super) const NONE: Self = Self { _file: None };
+}
+
 /// Opens the store of a directory, and creates both if they are missing.
 pub(super) fn open(directory: &Path, wait: Duration) -> Result<(Lock, Engine), StoreError> {
     let lock = lock(directory, wait)?;

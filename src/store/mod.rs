@@ -25,7 +25,7 @@ mod memory;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     path::Path,

@@ -130,3 +130,33 @@ fn the_interface_of_a_master_that_another_program_started_is_unknown_until_it_is
         });
     }
 }
+
+#[test]
+fn an_apply_and_a_put_agree_about_a_daemon_whose_interface_is_missing() {
+    for state in ["master", "backup"] {
+        Namespace::new().run(|| {
+            add_interface();
+            let api = Api::start(Interface::Http);
+            let daemon = json!({"state": state, "interface": "d0", "sync_id": 7});
+            let table = json!({"services": [], "sync_daemons": [daemon]});
+            let apply = || api.send("PUT", "/v1/tables/net", &[], Some(&table));
+            let (_, applied) = apply();
+            assert_eq!(applied["outcome"], "applied", "{applied}");
+            let text = lists("-L --daemon");
+
+            run("ip", ["link", "del", "d0"]);
+            let (status, problem) = apply();
+            assert_eq!((status, &problem["outcome"]), (400, &json!("rolled_back")));
+            let error = &problem["operations"][0]["error"];
+            assert_eq!(error["reason"], "INVALID_ARGUMENT", "{problem}");
+            assert_eq!(put(&api, state, GROUPS[0]).0, 400);
+            assert_eq!(lists("-L --daemon"), text, "it runs on");
+
+            add_interface();
+            let (_, applied) = apply();
+            assert_eq!(applied["outcome"], "applied", "{applied}");
+            assert_eq!(interface_state(&api, state), "ok");
+            assert_eq!(lists("-L --daemon"), text);
+        });
+    }
+}

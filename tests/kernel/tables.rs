@@ -291,7 +291,7 @@ fn an_apply_is_complete_or_undone_whenever_the_daemon_is_killed() {
     let namespace = Namespace::new();
     let mut random = Random(11);
     let (mut before, mut interrupted) = (Table::new(), 0);
-    // Of a table that was never declared, the daemon does not show that it recovers it.
+    // A table that was never declared does not exist again when its apply is undone.
     namespace.run(|| put(&Api::of(daemon(&folder, "complete")), "", &body(&before)));
     for round in 0..30 {
         let mode = ["complete", "undo"][round % 2];

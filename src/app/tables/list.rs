@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    declared::{DeclaredTable, TableState, status_after, table_not_found},
+    declared::{DeclaredTable, Services, TableState, status_after, table_not_found},
+    registry::Registry,
     repairs::Conflict,
 };
 use crate::{
@@ -72,7 +73,7 @@ impl App {
             .transpose()?;
         self.may_list(context)?;
         self.tables.available()?;
-        let tables = self.tables.all().into_iter();
+        let tables = self.tables.all_shown().into_iter();
         let tables = tables.filter(|table| context.principal.sees_table(table));
         let mut rest =
             tables.skip_while(|table| token.as_ref().is_some_and(|last| table.owner <= last.key));
@@ -153,7 +154,7 @@ impl App {
     ) -> Result<Arc<DeclaredTable>, Error> {
         self.may_list(context)?;
         self.tables.available()?;
-        let table = self.tables.table(owner);
+        let table = self.tables.shown(owner);
         let table = table.filter(|table| context.principal.sees_table(table));
         table.ok_or_else(|| table_not_found(owner))
     }
@@ -180,6 +181,36 @@ impl App {
             _charge: None,
         }
     }
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// The table of an owner as reads show it: one whose first apply has not ended declares nothing.
+    fn shown(&self, owner: &Owner) -> Option<Arc<DeclaredTable>> {
+        // Before the table, which is there when the apply has ended.
+        let is_applying = self.is_applying(owner);
+        let table = self.table(owner);
+        table.or_else(|| is_applying.then(|| empty_table(owner.clone())))
+    }
+
+    /// All tables as [`shown`](Self::shown), by owner.
+    fn all_shown(&self) -> Vec<Arc<DeclaredTable>> {
+        let applying = self.applying();
+        let mut tables = self.all();
+        for owner in applying {
+            if let Err(place) = tables.binary_search_by(|table| table.owner.cmp(&owner)) {
+                tables.insert(place, empty_table(owner));
+            }
+        }
+        tables
+    }
+}
+
+/// The table of an owner that has declared nothing yet.
+fn empty_table(owner: Owner) -> Arc<DeclaredTable> {
+    let (services, state) = (Services::new(), TableState::default());
+    Arc::new(DeclaredTable::new(owner, services, state))
 }
 
 /// A service as a table would declare it that has it: its servers are in the kernel's order.

@@ -224,9 +224,9 @@ impl Registry {
         self.read(|tables| tables.applying.contains(owner))
     }
 
-    /// Whether any table is being applied.
-    pub(super) fn is_any_applying(&self) -> bool {
-        self.read(|tables| !tables.applying.is_empty())
+    /// The owners whose tables are being applied.
+    pub(super) fn applying(&self) -> BTreeSet<Owner> {
+        self.read(|tables| tables.applying.clone())
     }
 
     /// Stores that an apply is about to change the kernel's table.

@@ -63,7 +63,7 @@ impl App {
         let context = context("snapshot", timeout);
         self.tables.available()?;
         let _lock = self.lock_table(&context).await?;
-        if self.tables.is_any_applying() {
+        if !self.tables.applying().is_empty() {
             return Ok(());
         }
         let current = self.current(&context, true).await?;

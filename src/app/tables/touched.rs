@@ -7,7 +7,7 @@ use crate::{
     app::operations::{Current, PlannedStep},
     model::{
         Director, DirectorState, Labels, Op, ServerConfig, ServerKey, ServiceConfig, ServiceEntry,
-        SyncDaemonConfig, SyncState, TargetServer, TargetService, diff_with_director,
+        SyncDaemonConfig, TargetServer, TargetService, diff_with_director,
     },
 };
 
@@ -38,7 +38,8 @@ pub(super) fn touched(steps: &[PlannedStep]) -> Vec<Touched> {
 /// What steps change of the timeouts and sync daemons.
 pub(super) fn touched_director(steps: &[PlannedStep]) -> TouchedDirector {
     let mut touched = TouchedDirector::default();
-    for step in steps {
+    // A start beside a daemon that runs has no undo: the kernel refuses it.
+    for step in steps.iter().filter(|step| !step.undo.is_empty()) {
         touched.add(&step.op, step.before.as_ref());
     }
     touched
@@ -61,8 +62,8 @@ pub(super) fn undo_steps(kernel: &Current, pending: &Pending) -> Vec<PlannedStep
             None => touched.created_again(),
         });
     }
-    let director = pending.director.restored(&kernel.director);
-    let director = (&kernel.director, &Director::NONE, &director);
+    let (written, before) = pending.director.restored(&kernel.director);
+    let director = (&written, &Director::NONE, &before);
     let difference = diff_with_director(compared, &target, director);
     let changes = difference.make.into_iter().chain(difference.remove);
     changes
@@ -200,29 +201,32 @@ impl TouchedDirector {
         }
     }
 
-    /// What is to be again, where the kernel still has what the apply has written.
-    fn restored(&self, current: &DirectorState) -> Director {
+    /// What the kernel has of what the apply has written, and what is to be again.
+    fn restored(&self, current: &DirectorState) -> (DirectorState, Director) {
+        let is_written =
+            |state, after: Option<SyncDaemonConfig>| match (current.daemon(state), after) {
+                (Some(running), Some(after)) => after.matches(running),
+                // An apply stops a daemon before it starts another.
+                (None, _) => true,
+                (Some(_), None) => false,
+            };
         let timeouts = self.timeouts.filter(|it| it.after == current.timeouts);
-        let daemon = |state| {
-            let running = current.daemon(state);
-            let is_touched =
-                |replaced: &&Replaced<SyncDaemonConfig>| match (running, replaced.after) {
-                    (Some(running), Some(after)) => after.matches(running),
-                    // An apply stops a daemon before it starts another.
-                    (None, _) => true,
-                    (Some(_), None) => false,
-                };
-            match self.sync_daemons.get(&state).filter(is_touched) {
-                Some(replaced) => replaced.before,
-                None => running.map(|running| (*running).into()),
+        let (mut running, mut before) = (Vec::new(), Vec::new());
+        for (state, replaced) in &self.sync_daemons {
+            if is_written(*state, replaced.after) {
+                running.extend(current.daemon(*state).copied());
+                before.extend(replaced.before);
             }
-        };
-        let daemons = [SyncState::Master, SyncState::Backup];
-        let daemons = daemons.into_iter().filter_map(daemon).collect();
-        Director {
-            timeouts: timeouts.and_then(|it| it.before),
-            sync_daemons: (!self.sync_daemons.is_empty()).then_some(daemons),
         }
+        let written = DirectorState {
+            timeouts: current.timeouts,
+            sync_daemons: Some(running),
+        };
+        let before = Director {
+            timeouts: timeouts.and_then(|it| it.before),
+            sync_daemons: Some(before),
+        };
+        (written, before)
     }
 }
 

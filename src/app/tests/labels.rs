@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Another program creates a service.
-fn seed(kernel: &FakeKernel, address: &str) {
+pub(super) fn seed(kernel: &FakeKernel, address: &str) {
     assert!(kernel.add_service(fake::Service::new(id(address))));
 }
 
@@ -19,7 +19,7 @@ fn stored(kernel: &FakeKernel, store: &Store) -> App {
     app_on(kernel).with_store(store.clone()).unwrap()
 }
 
-async fn labels_of(app: &App, id: &str) -> Value {
+pub(super) async fn labels_of(app: &App, id: &str) -> Value {
     json!(read_service(app, id).await.service.labels())
 }
 

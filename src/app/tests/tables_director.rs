@@ -311,3 +311,112 @@ async fn an_apply_that_was_interrupted_is_completed_or_undone() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_timeout_that_the_kernel_does_not_have_is_no_drift() {
+    let (kernel, app) = setup();
+    kernel.remove_udp();
+    apply(&app, "net", table(json!([]))).await;
+    assert_eq!(tcp_seconds(&app).await, LONG);
+    let again = apply(&app, "net", table(json!([]))).await;
+    assert_eq!(again.outcome, ApplyOutcome::Unchanged);
+    let drift = app.drift(context(), owner("net")).await.unwrap();
+    assert_eq!(operations(&drift), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_timeout_that_the_kernel_does_not_have_cannot_be_set() {
+    let (kernel, app) = setup();
+    kernel.remove_udp();
+    let set = async |timeouts: Value| {
+        let draft = serde_json::from_value(timeouts).unwrap();
+        app.update_timeouts(context(), draft, NONE).await
+    };
+    for udp in [json!(60), json!(null)] {
+        let wanted = json!({"tcp_seconds": LONG, "udp_seconds": udp});
+        let error = set(wanted).await.unwrap_err();
+        assert_eq!(
+            (error.reason, fields(&error)),
+            (Reason::UnsupportedByKernel, vec!["udp_seconds"])
+        );
+    }
+    assert_eq!(tcp_seconds(&app).await, Timeouts::DEFAULT.tcp_seconds);
+    // What is read can be written.
+    let read = app.timeouts(context()).await.unwrap().value;
+    let mut same = serde_json::to_value(read).unwrap();
+    same["tcp_seconds"] = json!(LONG);
+    assert_eq!(set(same).await.unwrap().value.tcp_seconds, LONG);
+}
+
+/// A kernel that has a second interface, and an application whose table has a backup there.
+async fn with_a_backup_on_d0() -> (FakeKernel, App) {
+    let (kernel, app) = setup();
+    kernel.add_interface("d0", 1500);
+    apply(&app, "net", table(json!([master(1), backup()]))).await;
+    (kernel, app)
+}
+
+fn backup() -> Value {
+    json!({"state": "backup", "interface": "d0"})
+}
+
+#[tokio::test]
+async fn an_undo_leaves_a_daemon_alone_that_the_apply_did_not_touch() {
+    let (kernel, app) = with_a_backup_on_d0().await;
+    let draft = table(json!([master(2), backup()]));
+    app.interrupt_draft(context(), "net", &draft, 2).await;
+    kernel.remove_interface("d0");
+    kernel.add_interface("d0", 1500);
+    kernel.reset_counts();
+    let timeout = Duration::from_secs(30);
+    app.recover_tables(Interrupted::Undo, RestoreOnStart::Never, timeout)
+        .await;
+    let both = [(SyncState::Master, 1), (SyncState::Backup, 0)];
+    assert_eq!(running(&app).await, both);
+    assert_eq!(kernel.commands(command::NEW_DAEMON), 1, "the master alone");
+}
+
+#[tokio::test]
+async fn a_declared_daemon_whose_interface_is_missing_fails_an_apply_and_runs_on() {
+    let (kernel, app) = with_a_backup_on_d0().await;
+    kernel.remove_interface("d0");
+    let drift = app.drift(context(), owner("net")).await.unwrap();
+    assert_eq!(operations(&drift), ["start_sync_daemon planned"]);
+    let mut wanted = table(json!([master(1), backup()]));
+    wanted["timeouts"]["tcp_seconds"] = json!(60);
+    let report = try_apply(&app, "net", wanted.clone()).await.unwrap();
+    assert_eq!(report.outcome, ApplyOutcome::RolledBack);
+    let failed = report
+        .operations
+        .iter()
+        .find_map(|operation| match &operation.result {
+            OperationResult::Failed(error) => Some(fields(error)),
+            _ => None,
+        });
+    assert_eq!(failed, Some(vec!["interface"]));
+    let both = [(SyncState::Master, 1), (SyncState::Backup, 0)];
+    assert_eq!(
+        (running(&app).await, tcp_seconds(&app).await),
+        (both.to_vec(), LONG)
+    );
+    // It is not known whether the start was executed: the daemon that runs is not its.
+    for fault in [Fault::LostReply, Fault::Overrun] {
+        let on = On::Command(command::NEW_DAEMON);
+        kernel.faults().once(on, fault);
+        let report = try_apply(&app, "net", wanted.clone()).await.unwrap();
+        assert_eq!(report.outcome, ApplyOutcome::RolledBack, "{report:?}");
+        assert_eq!(running(&app).await, both);
+    }
+    for mode in [Interrupted::Complete, Interrupted::Undo] {
+        app.interrupt_draft(context(), "net", &wanted, 1).await;
+        let timeout = Duration::from_secs(30);
+        app.recover_tables(mode, RestoreOnStart::Never, timeout)
+            .await;
+        assert_eq!(running(&app).await, both, "{mode:?}");
+    }
+    kernel.add_interface("d0", 1500);
+    let applied = apply(&app, "net", wanted).await;
+    assert_eq!(applied.outcome, ApplyOutcome::Applied);
+    let daemons = app.sync_daemons(context()).await.unwrap().value;
+    assert_eq!(daemons[1].interface_state, InterfaceState::Ok);
+}

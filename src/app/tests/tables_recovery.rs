@@ -180,3 +180,31 @@ async fn an_undo_at_the_start_leaves_what_another_program_has_changed_since() {
     assert_eq!(weights, [weight(1, 1), weight(2, 0), weight(3, 0)]);
     assert_eq!(kernel.services().len(), 2);
 }
+
+#[tokio::test]
+async fn the_first_apply_of_an_owner_is_shown_until_it_is_recovered() {
+    for mode in [Interrupted::Complete, Interrupted::Undo] {
+        let (kernel, store) = (FakeKernel::new(), Store::in_memory());
+        let services = json!([service(TCP, &[(1, 1)])]);
+        let app = restarted(&kernel, &store);
+        app.interrupt_apply(context(), "a", &services, 1).await;
+        let app = restarted(&kernel, &store);
+        let shown = app.declared_table(context(), &owner("a")).await.unwrap();
+        let table = &shown.table;
+        assert_eq!(
+            (shown.status, table.state.generation, table.services.len()),
+            (TableStatus::Applying, 0, 0)
+        );
+        assert_eq!(
+            states(&app).await,
+            [("a".to_owned(), TableStatus::Applying)]
+        );
+        app.recover_tables(mode, RestoreOnStart::Never, TIMEOUT)
+            .await;
+        let recovered = app.declared_table(context(), &owner("a")).await;
+        match mode {
+            Interrupted::Complete => assert_eq!(recovered.unwrap().status, TableStatus::InSync),
+            Interrupted::Undo => assert_eq!(reason(recovered), Reason::TableNotFound),
+        }
+    }
+}

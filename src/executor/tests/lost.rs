@@ -148,3 +148,23 @@ async fn every_outcome_is_determined_when_error_replies_overflow_the_socket() {
     }
     assert!(replies < 40, "the buffer is too small for all replies");
 }
+
+#[tokio::test]
+async fn a_lost_reply_stops_a_list_of_several_kinds_of_operations_until_its_outcome_is_known() {
+    let kernel = FakeKernel::new();
+    let executor = start(&kernel);
+    // One more than fits a send: the last one is not sent when the reply of the first send is lost.
+    let mut ops: Vec<_> = (0..129).map(create_service).collect();
+    let labels = serde_json::from_value(serde_json::json!({"a": "1"})).unwrap();
+    ops.push(Op::SetLabels(key(0), labels));
+    ops.push(create_service(200));
+    fault_once(&kernel, command::NEW_SERVICE, Fault::Overrun);
+    let commands = CommandList::new(ops, false);
+    let outcome = write(&executor, commands).await.unwrap();
+    assert!(outcome.interruption.is_none());
+    for (n, result) in outcome.results.into_iter().enumerate() {
+        assert_eq!(result, CommandResult::Done, "{n}");
+    }
+    assert_eq!(kernel.commands(command::NEW_SERVICE), 130);
+    assert_eq!(service_count(&kernel), 130);
+}

@@ -136,7 +136,8 @@ impl State {
             .into_iter()
             .zip(new)
         {
-            if new != 0 {
+            // That of a protocol that the kernel was built without is 0.
+            if new != 0 && *timeout != 0 {
                 *timeout = new;
             }
         }

@@ -64,6 +64,11 @@ impl FakeKernel {
         self.configure(|config| config.ipv6 = enabled);
     }
 
+    /// The kernel was built without UDP for IPVS: its timeout is 0, and stays 0.
+    pub fn remove_udp(&self) {
+        self.state().timeouts.udp = 0;
+    }
+
     /// Whether padding attributes align 64-bit numbers, as on machines without unaligned access.
     /// Default true.
     pub fn set_padding(&self, padded: bool) {

@@ -5,4 +5,4 @@ mod crash;
 mod damage;
 mod failures;
 mod records;
-mod support;
+pub(crate) mod support;

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -12,7 +12,11 @@ use std::{
 use redb::StorageBackend;
 use serde::{Deserialize, Serialize};
 
-use crate::store::{Collection, WriteBatch, engine::Engine};
+use crate::store::{
+    Collection, Store, WriteBatch,
+    directory::Lock,
+    engine::{Access, Engine},
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
@@ -80,7 +84,7 @@ pub fn batch(numbers: impl IntoIterator<Item = u64>) -> WriteBatch {
 }
 
 /// The keys of a collection, in order.
-pub fn keys(engine: &Engine, collection: &Collection<Item>) -> Vec<String> {
+pub(in crate::store) fn keys(engine: &Engine, collection: &Collection<Item>) -> Vec<String> {
     let mut keys = Vec::new();
     let mut visit = |key: &str, value: &[u8]| {
         let item: Item = serde_json::from_slice(value).unwrap();
@@ -109,6 +113,20 @@ impl TempDir {
 impl Drop for TempDir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+// === impl Store ===
+
+impl Store {
+    /// The store of a disk, as a daemon opens it.
+    pub fn on_disk(disk: Arc<FakeDisk>) -> Self {
+        let path = Path::new("/state.redb");
+        let engine = match disk.with(|content| content.current.is_empty()) {
+            true => Engine::create(path, disk),
+            false => Engine::open(path, disk, Access::Write),
+        };
+        Self::start(Lock::NONE, engine.unwrap()).unwrap()
     }
 }
 

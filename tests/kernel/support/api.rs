@@ -103,6 +103,16 @@ impl Api {
         Self { runtime, client }
     }
 
+    /// Ends the daemon as a service manager does.
+    pub fn stop(self) {
+        let Client::Http(http) = self.client else {
+            panic!("not HTTP");
+        };
+        // With its connections.
+        drop(self.runtime);
+        http.stop();
+    }
+
     /// Status and body of a path, over HTTP.
     pub fn fetch(&self, path: &str) -> (u16, Value) {
         self.send("GET", path, &[], None)

@@ -6,6 +6,10 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 
 use super::{Folder, until};
@@ -58,6 +62,16 @@ impl Daemon {
                 .map_err(|error| error.to_string())
         });
         Self(child)
+    }
+
+    /// Ends it as a service manager does, and waits until it has ended.
+    pub fn stop(mut self) {
+        let pid = Pid::from_raw(self.0.id().try_into().unwrap());
+        kill(pid, Signal::SIGTERM).unwrap();
+        until("ipvsd ends", || match self.0.try_wait().unwrap() {
+            Some(status) => Ok(assert!(status.success(), "{status}")),
+            None => Err("it runs".to_owned()),
+        });
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
 /// The daemon and a client.
 pub struct Http {
     client: Client<HttpConnector, Full<Bytes>>,
-    _daemon: Option<Daemon>,
+    daemon: Option<Daemon>,
 }
 
 impl Http {
@@ -30,8 +30,14 @@ impl Http {
     pub fn to(daemon: Option<Daemon>) -> Self {
         Self {
             client: Client::builder(TokioExecutor::new()).build_http(),
-            _daemon: daemon,
+            daemon,
         }
+    }
+
+    /// Ends the daemon as a service manager does.
+    pub fn stop(self) {
+        drop(self.client);
+        self.daemon.expect("no daemon of its own").stop();
     }
 
     /// Status and body of a response.
