@@ -14,6 +14,7 @@ mod context;
 mod described;
 mod holds;
 mod idempotency;
+mod idempotency_entries;
 mod idempotency_keys;
 mod info;
 mod labels;

@@ -12,10 +12,11 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     cursor::{Cursor, Step},
-    event::{Author, Resource},
+    event::Author,
     kept::KeptServices,
     options::WatchOptions,
     record::{RecordKey, Showing},
+    resource::Resource,
     revision::Revision,
     seen::{Finished, Seen},
     state::State,

@@ -6,14 +6,12 @@ use jiff::Timestamp;
 
 use super::{
     record::{Record, RecordKey},
+    resource::Resource,
     revision::Revision,
 };
 use crate::{
     identity::{Principal, Protocol},
-    model::{
-        Drain, Kept, KeptFields, Name, Ramp, ServerConfig, ServerKey, ServiceConfig, ServiceKey,
-        TableSummary,
-    },
+    model::{Kept, KeptFields, Name, ServerConfig, ServerKey, ServiceConfig, ServiceKey},
 };
 
 /// On whose behalf this process has executed a change.
@@ -101,21 +99,6 @@ pub enum Change {
 
 /// A server and its configuration.
 pub type Member = (ServerKey, ServerConfig);
-
-/// An object as events show it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Resource {
-    /// A service, without its servers, and what is kept about it.
-    Service(ServiceKey, ServiceConfig, KeptFields),
-    /// A server of a service.
-    Server(ServiceKey, ServerKey, ServerConfig),
-    /// A drain, with its first members, and the number of all of them.
-    Drain(Arc<Drain>, usize),
-    /// A ramp.
-    Ramp(Arc<Ramp>),
-    /// A declared table, without its services.
-    Table(Arc<TableSummary>),
-}
 
 /// An object of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,39 +196,6 @@ impl Origin {
             Self::Foreign => "foreign",
             Self::Api(Some(author)) if author.protocol != Protocol::Internal => "api",
             Self::Api(_) => "task",
-        }
-    }
-}
-
-// === impl Resource ===
-
-impl Resource {
-    /// The service, or the service of the server.
-    pub fn service(&self) -> Option<ServiceKey> {
-        match self {
-            Self::Service(key, ..) | Self::Server(key, ..) => Some(*key),
-            Self::Ramp(ramp) => Some(ramp.service),
-            Self::Drain(..) | Self::Table(_) => None,
-        }
-    }
-
-    /// The server, if it is one.
-    pub fn server(&self) -> Option<ServerKey> {
-        match self {
-            Self::Server(_, key, _) => Some(*key),
-            Self::Ramp(ramp) => Some(ramp.server),
-            Self::Service(..) | Self::Drain(..) | Self::Table(_) => None,
-        }
-    }
-
-    /// The name of its kind in the API.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Service(..) => "service",
-            Self::Server(..) => "server",
-            Self::Drain(..) => "drain",
-            Self::Ramp(_) => "ramp",
-            Self::Table(_) => "table",
         }
     }
 }

@@ -3,8 +3,8 @@
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
-use super::{event::Resource, kept::KeptServices};
-use crate::model::{Drain, DrainMember, HoldId, KeptFields, Owner, Ramp, ServiceKey, TableSummary};
+use super::{kept::KeptServices, resource::Resource};
+use crate::model::{Drain, HoldId, KeptFields, Owner, Ramp, ServiceKey, TableSummary};
 
 /// The identity of a record. The order is that of the state.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,66 +48,8 @@ pub(super) struct Records(BTreeMap<RecordKey, Record>);
 /// A record before and after a change.
 pub(super) type Shown = (Option<Record>, Option<Record>);
 
-/// Entries of each list in a record: about 20 KB as text.
-pub const MAX_LISTED: usize = 50;
 /// Entries of lists that are about as long as a server as text.
 const ENTRIES_PER_SERVER: usize = 4;
-
-// === impl Resource ===
-
-impl Resource {
-    /// A drain as events show it.
-    pub fn of_drain(drain: &Drain) -> Self {
-        let first = |members: &[DrainMember]| members.iter().take(MAX_LISTED).copied().collect();
-        let services = drain.services.as_ref();
-        let shown = Drain {
-            services: services.map(|all| all.iter().take(MAX_LISTED).copied().collect()),
-            members: first(&drain.members),
-            blockers: drain.blockers.iter().take(MAX_LISTED).cloned().collect(),
-            ..drain.header()
-        };
-        Self::Drain(Arc::new(shown), drain.members.len())
-    }
-
-    /// A ramp as events show it.
-    pub fn of_ramp(ramp: &Ramp) -> Self {
-        Self::Ramp(Arc::new(ramp.clone()))
-    }
-
-    /// A declared table as events show it.
-    pub fn of_table(mut table: TableSummary) -> Self {
-        table.lost.truncate(MAX_LISTED);
-        Self::Table(Arc::new(table))
-    }
-
-    /// Entries of its lists.
-    fn listed(&self) -> usize {
-        match self {
-            Self::Service(..) | Self::Server(..) | Self::Ramp(_) => 0,
-            Self::Drain(drain, _) => {
-                let services = drain.services.as_ref().map_or(0, Vec::len);
-                services + drain.members.len() + drain.blockers.len()
-            }
-            Self::Table(table) => table.lost.len(),
-        }
-    }
-
-    /// Whether more than its progress differs from what was shown before.
-    fn is_news(&self, before: &Self) -> bool {
-        match (self, before) {
-            (Self::Drain(drain, total), Self::Drain(before, before_total)) => {
-                let key = |member: &DrainMember| (member.service, member.server);
-                (drain.state, drain.end_time, total)
-                    != (before.state, before.end_time, before_total)
-                    || !(drain.members.iter().map(key)).eq(before.members.iter().map(key))
-            }
-            (Self::Ramp(ramp), Self::Ramp(before)) => {
-                (ramp.state, ramp.end_time) != (before.state, before.end_time)
-            }
-            _ => self != before,
-        }
-    }
-}
 
 // === impl Record ===
 

@@ -10,12 +10,13 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    event::{Author, Event, Origin, Resource, What},
+    event::{Author, Event, Origin, What},
     in_progress::ReadInProgress,
     kept::KeptServices,
     log::Log,
     options::WatchOptions,
     record::{RecordKey, Records, Showing},
+    resource::Resource,
     revision::{NO_EPOCH, Revision},
     seen::Seen,
     table::{Comparison, Difference, LastSeen},

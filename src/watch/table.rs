@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, mem, sync::Arc};
 use foldhash::{HashMap, HashSet, HashSetExt};
 
 use super::{
-    event::{self, Change, Member, Present, Resource},
+    event::{self, Change, Member, Present},
     kept::KeptServices,
+    resource::Resource,
     touched::Touched,
 };
 use crate::model::{Op, Server, ServerConfig, ServerKey, ServiceConfig, ServiceEntry, ServiceKey};

@@ -5,6 +5,7 @@ mod declared;
 mod director;
 mod last_operations;
 mod list;
+mod operation_list;
 mod options;
 mod pending;
 mod plan;
@@ -19,8 +20,8 @@ mod touched;
 mod update;
 
 pub use declared::{DeclaredTable, TableState};
-pub use last_operations::{ListOperations, ListedOperation, OperationPage};
 pub use list::{ListTables, TableReport};
+pub use operation_list::{ListOperations, ListedOperation, OperationPage};
 pub use options::{ApplyOptions, DeleteTableOptions};
 pub use recovery::{Interrupted, RestoreOnStart};
 pub use repairs::{Conflict, Object as ConflictObject};

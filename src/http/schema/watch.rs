@@ -2,7 +2,7 @@
 
 use utoipa::openapi::{RefOr, Schema};
 
-use super::super::shape::{always, choice, optional, response, text, time};
+use super::super::shape::{Property, always, choice, optional, response, text, time};
 use crate::app::WatchResources;
 
 pub(super) fn event() -> RefOr<Schema> {
@@ -36,41 +36,50 @@ pub(super) fn event() -> RefOr<Schema> {
                 "WatchState",
                 "The object after. Absent with `deleted`.",
             ),
-            optional(
-                "origin",
-                choice(&["api", "task", "foreign"]),
-                "What has made the change: a request to this daemon, the daemon itself, or another program. \
-                 Absent in the state that comes first or after `resync`.",
-            ),
-            optional(
-                "principal",
-                text(),
-                "Who has made the request. For administrators, and in events of one's own requests.",
-            ),
-            optional("request_id", text(), "Id of that request."),
-            optional(
-                "reason",
-                choice(&[
-                    "EPOCH_CHANGED",
-                    "REVISION_EXPIRED",
-                    "TOO_SLOW",
-                    "UNAUTHENTICATED",
-                    "PERMISSION_DENIED",
-                ]),
-                "Why the state is sent anew (`resync`), or why the stream ends (`end`).",
-            ),
-            optional(
-                "revision",
-                text(),
-                "The revision after the change. Opaque. Absent if a watch cannot resume here.",
-            ),
-            optional(
-                "time",
-                time(),
-                "When the change was executed; of another program's, when it was found.",
-            ),
-        ],
+        ]
+        .into_iter()
+        .chain(circumstances())
+        .collect(),
     )
+}
+
+/// What events have beside their object.
+fn circumstances() -> Vec<Property> {
+    vec![
+        optional(
+            "origin",
+            choice(&["api", "task", "foreign"]),
+            "What has made the change: a request to this daemon, the daemon itself, or another program. \
+             Absent in the state that comes first or after `resync`.",
+        ),
+        optional(
+            "principal",
+            text(),
+            "Who has made the request. For administrators, and in events of one's own requests.",
+        ),
+        optional("request_id", text(), "Id of that request."),
+        optional(
+            "reason",
+            choice(&[
+                "EPOCH_CHANGED",
+                "REVISION_EXPIRED",
+                "TOO_SLOW",
+                "UNAUTHENTICATED",
+                "PERMISSION_DENIED",
+            ]),
+            "Why the state is sent anew (`resync`), or why the stream ends (`end`).",
+        ),
+        optional(
+            "revision",
+            text(),
+            "The revision after the change. Opaque. Absent if a watch cannot resume here.",
+        ),
+        optional(
+            "time",
+            time(),
+            "When the change was executed; of another program's, when it was found.",
+        ),
+    ]
 }
 
 pub(super) fn state() -> RefOr<Schema> {

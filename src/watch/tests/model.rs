@@ -13,8 +13,9 @@ use crate::{
     watch::{
         cache::{Read, WatchCache},
         cursor::{Cursor, Step},
-        event::{Change, Entry, Event, Object, Present, Resource, What},
+        event::{Change, Entry, Event, Object, Present, What},
         options::WatchOptions,
+        resource::Resource,
         seen::Seen,
         state::State,
     },

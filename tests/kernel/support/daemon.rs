@@ -68,10 +68,11 @@ impl Daemon {
     pub fn stop(mut self) {
         let pid = Pid::from_raw(self.0.id().try_into().unwrap());
         kill(pid, Signal::SIGTERM).unwrap();
-        until("ipvsd ends", || match self.0.try_wait().unwrap() {
-            Some(status) => Ok(assert!(status.success(), "{status}")),
-            None => Err("it runs".to_owned()),
+        let status = until("ipvsd ends", || {
+            let status = self.0.try_wait().unwrap();
+            status.ok_or("it runs".to_owned())
         });
+        assert!(status.success(), "{status}");
     }
 }
 

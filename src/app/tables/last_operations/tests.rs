@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::app::{RequestId, operations::PlannedStep};
+use crate::app::{RequestContext, RequestId, operations::PlannedStep};
 
 fn report(operations: usize) -> ApplyReport {
     let step = PlannedStep {
