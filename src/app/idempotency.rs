@@ -62,7 +62,7 @@ impl App {
         let work = async move {
             let (response, ended) = execution.await;
             if run.finish(ended) {
-                background.spawn(async move { keys.store_responses().await });
+                background.spawn(keys.store_responses());
             }
             Ok(Once::Executed(response))
         };

@@ -133,6 +133,17 @@ impl Entries {
         submitted
     }
 
+    /// Forgets responses that are durable; others are in no batch again.
+    pub fn settle(&mut self, responses: &[Sha256], are_durable: bool) {
+        for key in responses {
+            if are_durable {
+                self.responses.remove(key);
+            } else if let Some(response) = self.responses.get_mut(key) {
+                response.is_submitted = false;
+            }
+        }
+    }
+
     pub fn remove(&mut self, key: Sha256) {
         self.responses.remove(&key);
         let Some(entry) = self.by_key.remove(&key) else {

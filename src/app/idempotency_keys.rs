@@ -41,12 +41,6 @@ pub(super) struct IdempotencyKeys {
     entries: Mutex<Entries>,
 }
 
-/// Responses in a batch. At its end, they are in memory no more.
-struct Submitted<'a> {
-    keys: &'a IdempotencyKeys,
-    responses: Vec<Sha256>,
-}
-
 /// A write in progress. Unless it [finishes](Self::finish), the repetition resumes it.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -153,7 +147,7 @@ impl IdempotencyKeys {
             content,
         } = request;
         let now = now();
-        let (run, submitted, commit) = {
+        let (run, commit) = {
             let mut entries = self.lock();
             if let Some(entry) = entries.current(key, now) {
                 if entry.content != content {
@@ -178,16 +172,13 @@ impl IdempotencyKeys {
                 done: false,
             };
             batch.put(&KEYS, key.to_string(), &record)?;
-            let submitted = self.submitted(&mut entries, &mut batch);
-            let commit = self.store.submit(batch);
+            let commit = self.submit(&mut entries, batch);
             entries.insert(key, &record, Phase::Running);
-            (self.run(key, false), submitted, commit)
+            (self.run(key, false), commit)
         };
-        let stored = match commit {
-            Ok(commit) => commit.await,
-            Err(error) => Err(error),
-        };
-        drop(submitted);
+        // In a task: the responses of other writes are in the batch, whatever becomes of this request.
+        let stored = tokio::spawn(commit).await;
+        let stored = stored.unwrap_or(Err(StoreError::Closed));
         match stored {
             Ok(()) => Ok(Begun::Run(run)),
             Err(error) => {
@@ -206,26 +197,38 @@ impl IdempotencyKeys {
         }
     }
 
-    /// Adds the responses that are in no batch to one.
-    fn submitted(&self, entries: &mut Entries, batch: &mut WriteBatch) -> Submitted<'_> {
-        Submitted {
-            keys: self,
-            responses: entries.submit_responses(batch),
+    /// Submits a batch, with the responses that are in no batch. The result waits until they are durable; those that
+    /// could not be stored wait for the next batch.
+    fn submit(
+        self: &Arc<Self>,
+        entries: &mut Entries,
+        mut batch: WriteBatch,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
+        let responses = entries.submit_responses(&mut batch);
+        let commit = self.store.submit(batch);
+        let keys = self.clone();
+        async move {
+            let stored = match commit {
+                Ok(commit) => commit.await,
+                Err(error) => Err(error),
+            };
+            if !responses.is_empty() {
+                keys.lock().settle(&responses, stored.is_ok());
+            }
+            stored
         }
     }
 
     /// Stores the responses that no other write has stored until then.
-    pub async fn store_responses(&self) {
+    pub async fn store_responses(self: Arc<Self>) {
         tokio::time::sleep(MAX_WAIT).await;
-        let mut batch = WriteBatch::new();
-        let submitted = {
+        let commit = {
             let mut entries = self.lock();
             entries.is_storing = false;
-            self.submitted(&mut entries, &mut batch)
+            self.submit(&mut entries, WriteBatch::new())
         };
-        if let Err(error) = self.store.write(batch).await {
-            let keys = submitted.responses.len();
-            tracing::warn!(%error, keys, "responses to requests with idempotency keys cannot be stored");
+        if let Err(error) = commit.await {
+            tracing::warn!(%error, "responses to requests with idempotency keys cannot be stored yet");
         }
     }
 
@@ -238,11 +241,8 @@ impl IdempotencyKeys {
         let read = move || store.get(&RESPONSES, &key.to_string());
         let read = tokio::task::spawn_blocking(read).await;
         let read = read.map_err(|error| Error::new(Reason::Internal, error.to_string()))?;
-        read?.ok_or_else(|| {
-            // It is removed, or could not be stored.
-            self.lock().set_phase(key, Phase::Done, Phase::Interrupted);
-            in_progress()
-        })
+        // It can be removed meanwhile.
+        read?.ok_or_else(in_progress)
     }
 
     pub fn store(&self) -> &Store {
@@ -251,20 +251,6 @@ impl IdempotencyKeys {
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// === impl Submitted ===
-
-impl Drop for Submitted<'_> {
-    fn drop(&mut self) {
-        if self.responses.is_empty() {
-            return;
-        }
-        let mut entries = self.keys.lock();
-        for key in &self.responses {
-            entries.responses.remove(key);
-        }
     }
 }
 

@@ -245,6 +245,10 @@ impl Keyed for TableReport {
 impl Principal {
     /// Whether reads show a table to the principal: all of it or nothing.
     pub(super) fn sees_table(&self, table: &DeclaredTable) -> bool {
+        // What it is about to declare is not known here.
+        if table.state.generation == 0 {
+            return self.sees_everything();
+        }
         let owner = Some(table.owner.as_str());
         table.services.keys().all(|key| self.sees_of(*key, owner))
     }

@@ -1,6 +1,6 @@
 //! The operations of the last apply of a table: all of them, of which the response of the apply has up to 1000.
 
-use super::declared::table_not_found;
+use super::{declared::table_not_found, last_operations::Kept};
 use crate::{
     app::{
         App, KeyPage, Keyed, OperationReport, RequestContext,
@@ -57,14 +57,14 @@ impl App {
         let size = self.options.page_size(list.page_size)?;
         self.visible_table(context, owner)?;
         let kept = self.tables.last_operations().of(owner);
-        let report = kept.ok_or_else(|| not_kept(owner))?;
+        let Kept { number, report, .. } = kept.ok_or_else(|| not_kept(owner))?;
         let mut services = report.operations.iter().filter_map(|it| it.op.service());
         let is_seen = services.all(|key| context.principal.sees_of(key, Some(owner.as_str())));
         // It may have deleted services that others than those of the table may read.
         if !is_seen {
             return Err(table_not_found(owner));
         }
-        let binding = binding(&("operations", owner, &report.apply_id, &context.principal));
+        let binding = binding(&("operations", owner, number, &context.principal));
         let token = list.page_token.as_deref();
         let token: Option<Token<usize>> = token
             .map(|token| Token::parse(token, binding))

@@ -250,6 +250,7 @@ impl Registry {
     pub(super) fn give_up(&self, owner: &Owner) {
         self.change(|tables| {
             tables.applying.remove(owner);
+            tables.drifted.insert(owner.clone(), true);
             self.show(tables, owner, None);
         });
     }
@@ -335,6 +336,8 @@ impl Registry {
             }
             if stored.is_err() {
                 if let Some(owner) = &applied {
+                    // The kernel may have what is not declared.
+                    tables.drifted.insert(owner.clone(), true);
                     self.show(tables, owner, Some(author));
                 }
                 return;

@@ -374,7 +374,7 @@ async fn a_table_is_deleted_with_its_services_if_that_is_confirmed() {
 }
 
 /// The context of a principal with this role and scope.
-fn scoped(role: Role, scope: Value, scope_reads: bool) -> RequestContext {
+pub(super) fn scoped(role: Role, scope: Value, scope_reads: bool) -> RequestContext {
     let grant = Grant {
         role,
         scope: serde_json::from_value(scope).unwrap(),

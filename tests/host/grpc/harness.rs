@@ -15,7 +15,7 @@ use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt;
 
 /// More than any step takes on a busy machine.
-pub const TIMEOUT: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running front end with its fake kernel and a client.
 pub struct Daemon {
@@ -26,7 +26,11 @@ pub struct Daemon {
 }
 
 pub async fn start_daemon() -> Daemon {
-    start_daemon_with(Limits::default().grpc_options(), AppOptions::default()).await
+    let options = GrpcOptions {
+        request_timeout: TIMEOUT,
+        ..Limits::default().grpc_options()
+    };
+    start_daemon_with(options, AppOptions::default()).await
 }
 
 pub async fn start_daemon_with(options: GrpcOptions, app: AppOptions) -> Daemon {

@@ -223,6 +223,20 @@ async fn a_response_is_durable_with_the_next_key_and_at_the_end() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_cancelled_takes_no_response_with_it() {
+    let (kernel, directory) = (FakeKernel::new(), TempDir::new());
+    let daemon = Daemon::on(&kernel, &directory.0);
+    let first = daemon.keyed("a", "POST", SERVICES, &web()).await;
+    assert_eq!(first.status, 201);
+    // Its key and the response of the first are in one batch, which is not durable yet.
+    let body = web();
+    let other = daemon.keyed("b", "POST", SERVICES, &body);
+    drop(tokio::time::timeout(Duration::ZERO, other).await);
+    let again = daemon.keyed("a", "POST", SERVICES, &web()).await;
+    assert_eq!((again.status, again.is_replayed()), (201, true));
+}
+
+#[tokio::test]
 async fn a_key_belongs_to_one_request_of_one_principal() {
     let (kernel, directory) = (FakeKernel::new(), TempDir::new());
     let daemon = Daemon::on(&kernel, &directory.0);

@@ -28,24 +28,40 @@ fn kept(last: &LastOperations) -> Vec<String> {
 
 #[test]
 fn the_oldest_operations_of_other_tables_make_place() {
-    let budget = Budget::new(1 << 30);
+    let budget = Budget::new(8 << 20);
+    // Three of a third are more than all may occupy.
+    let third = budget.limit() / PART / 3 / size_of::<crate::app::OperationReport>();
     let mut last = LastOperations::default();
     let [a, b, c]: [Owner; 3] = ["a", "b", "c"].map(|name| name.parse().unwrap());
-    last.keep(&a, report(MAX_OPERATIONS / 2), &budget);
-    last.keep(&b, report(MAX_OPERATIONS / 2), &budget);
+    last.keep(&a, report(third), &budget);
+    last.keep(&b, report(third), &budget);
     assert_eq!(kept(&last), ["a", "b"]);
-    last.keep(&a, report(1), &budget);
-    last.keep(&c, report(MAX_OPERATIONS / 2), &budget);
+    last.keep(&a, report(third), &budget);
+    last.keep(&c, report(third), &budget);
     assert_eq!(kept(&last), ["a", "c"]);
     last.forget(&c);
     assert_eq!(kept(&last), ["a"]);
-    // Larger than all together may be.
-    last.keep(&b, report(MAX_OPERATIONS + 1), &budget);
-    assert_eq!(kept(&last), ["b"]);
-    // Without memory, nothing is kept.
-    let small = Budget::new(100 << 10);
-    let mut last = LastOperations::default();
-    last.keep(&a, report(1), &small);
-    last.keep(&b, report(1000), &small);
+    // One that is too large is not kept, nor are others in its place.
+    last.keep(&b, report(4 * third), &budget);
     assert_eq!(kept(&last), [""; 0]);
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn each_apply_has_a_number_of_its_own() {
+    let budget = Budget::new(8 << 20);
+    let mut last = LastOperations::default();
+    let a: Owner = "a".parse().unwrap();
+    let mut keep = |outcome| {
+        let report = ApplyReport {
+            outcome,
+            ..report(1)
+        };
+        last.keep(&a, report, &budget);
+        last.of(&a).unwrap().number
+    };
+    let begun = keep(ApplyOutcome::Running);
+    assert_eq!(keep(ApplyOutcome::Applied), begun);
+    // With the same id.
+    assert!(keep(ApplyOutcome::Running) > begun);
 }
