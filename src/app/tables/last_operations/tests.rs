@@ -30,7 +30,7 @@ fn kept(last: &LastOperations) -> Vec<String> {
 fn the_oldest_operations_of_other_tables_make_place() {
     let budget = Budget::new(8 << 20);
     // Three of a third are more than all may occupy.
-    let third = budget.limit() / PART / 3 / size_of::<crate::app::OperationReport>();
+    let third = budget.limit() / PART / 3 / size_of::<crate::app::OperationReport>() + 1;
     let mut last = LastOperations::default();
     let [a, b, c]: [Owner; 3] = ["a", "b", "c"].map(|name| name.parse().unwrap());
     last.keep(&a, report(third), &budget);
