@@ -23,7 +23,7 @@ pub(super) struct Entries {
     next: u64,
     /// Of keys that are done: the responses that are not durable yet.
     pub responses: HashMap<Sha256, Response>,
-    /// Whether [`IdempotencyKeys::store_responses`] is in progress.
+    /// Whether a task is about to store them.
     pub is_storing: bool,
 }
 
@@ -36,11 +36,11 @@ pub(super) struct Response {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
-    pub principal: Sha256,
+    principal: Sha256,
     pub content: Sha256,
-    pub number: u64,
+    number: u64,
     /// When it was first used, in seconds since 1970.
-    pub time: i64,
+    time: i64,
     pub phase: Phase,
 }
 

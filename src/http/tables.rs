@@ -364,8 +364,8 @@ pub(super) async fn drift(
 ///
 /// Lists all operations of the last apply of a table, or of the one in progress, in the order of their execution and in
 /// pages. (The response of an apply has up to 1000.) While it is `running`, the result of each is `planned`. They are kept
-/// in memory: not over a restart, and those of all tables together up to 200,000, of the latest applies. A token is rejected
-/// if the table has been applied since.
+/// in memory: not over a restart, and in an eighth of `limits.max_memory_bytes` for all tables, which the latest applies
+/// have. A token is rejected if the table has been applied since.
 #[utoipa::path(
     get, path = "/v1/tables/{owner}/operations", operation_id = "listTableOperations", tag = "tables",
     params(OwnerPath, Query<ListOperationsQuery>, ConditionalRead),

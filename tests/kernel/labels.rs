@@ -13,13 +13,6 @@ fn start(folder: &Folder) -> Api {
     Api::of(Daemon::with_state(folder, &[]))
 }
 
-fn send(api: &Api, method: &str, path: &str, body: &Value) -> Value {
-    let headers = [("content-type", "application/json")];
-    let (status, response) = api.send(method, path, &headers, Some(body));
-    assert!((200..300).contains(&status), "{method} {path}: {response}");
-    response
-}
-
 /// The labels that a service has in a read of it.
 fn labels(api: &Api, service: &str) -> Value {
     let (status, read) = api.fetch(&format!("/v1/services/{service}"));
@@ -59,16 +52,16 @@ fn labels_are_kept_with_the_services_of_the_kernel() {
         let api = start(&folder);
         let web = json!({"team": "web", "env": "dev"});
         let body = json!({"id": WEB, "scheduler": "rr", "labels": web});
-        assert_eq!(send(&api, "POST", "/v1/services", &body)["labels"], web);
+        assert_eq!(api.send_json("POST", "/v1/services", &body)["labels"], web);
         let body = json!({"id": DB, "scheduler": "rr", "labels": {"team": "db"}});
-        send(&api, "POST", "/v1/services", &body);
+        api.send_json("POST", "/v1/services", &body);
         assert_eq!(selected(&api, "team=web"), [WEB]);
         assert_eq!(selected(&api, "team"), [DB, WEB]);
         assert_eq!(selected(&api, "team!=web"), [DB, OTHER]);
         assert_eq!(selected(&api, "!team"), [OTHER]);
         let text = lists("-S -n");
         let patch = json!({"labels": {"env": null, "tier": "1"}});
-        send(&api, "PATCH", &format!("/v1/services/{WEB}"), &patch);
+        api.send_json("PATCH", &format!("/v1/services/{WEB}"), &patch);
         assert_eq!(lists("-S -n"), text, "the kernel has no labels");
         let web = json!({"team": "web", "tier": "1"});
         assert_eq!(labels(&api, WEB), web);

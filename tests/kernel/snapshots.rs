@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     labels::dropped,
@@ -36,18 +36,12 @@ fn start(folder: &Folder, interval: &str, restore: &str) -> Api {
     Api::of(Daemon::with_state(folder, &variables))
 }
 
-fn send(api: &Api, method: &str, path: &str, body: &Value) {
-    let headers = [("content-type", "application/json")];
-    let (status, response) = api.send(method, path, &headers, Some(body));
-    assert!((200..300).contains(&status), "{method} {path}: {response}");
-}
-
 /// Declares a service.
 fn declare(api: &Api) {
     let services = json!([{"id": "tcp-192.0.2.1-80", "scheduler": "rr", "servers": [
         {"address": "10.0.0.1", "forwarding": "masquerade"},
     ]}]);
-    send(api, "PUT", "/v1/tables/k8s", &json!({"services": services}));
+    api.send_json("PUT", "/v1/tables/k8s", &json!({"services": services}));
 }
 
 /// What the kernel has: its services in any order, their servers in its own.
@@ -81,7 +75,7 @@ fn what_no_table_declares_is_restored_after_a_boot_with_the_tables() {
         let api = start(&folder, AT_THE_END, "if-empty");
         declare(&api);
         let labels = json!({"labels": {"team": "web"}});
-        send(&api, "PATCH", "/v1/services/fwmark-7", &labels);
+        api.send_json("PATCH", "/v1/services/fwmark-7", &labels);
         let present = present();
         assert_eq!(present.len(), 5, "{present:?}");
         api.stop();
@@ -106,7 +100,7 @@ fn a_snapshot_is_no_newer_than_the_services_of_a_kernel() {
         let api = start(&folder, AT_THE_END, "if-empty");
         declare(&api);
         let labels = json!({"labels": {"team": "web"}});
-        send(&api, "PATCH", "/v1/services/fwmark-7", &labels);
+        api.send_json("PATCH", "/v1/services/fwmark-7", &labels);
         api.stop();
     });
     let now = boot().run(|| {

@@ -386,21 +386,25 @@ impl HoldRegistry {
     /// Shows watchers what has changed of the drains and ramps that are active.
     pub(super) fn show_active(&self, showing: Showing) {
         let all = self.all();
-        for drain in all.active_drains() {
-            self.show(drain.id, Some(drain), showing, None);
-        }
-        for ramp in all.active_ramps() {
-            self.show(ramp.id, Some(ramp), showing, None);
-        }
+        self.show_each(all.active_drains(), all.active_ramps(), showing);
     }
 
     fn show_stored(&self) {
         let all = self.all();
-        for drain in all.drains.values() {
-            self.show(drain.id, Some(drain), Showing::First, None);
+        self.show_each(all.drains.values(), all.ramps.values(), Showing::First);
+    }
+
+    fn show_each<'a>(
+        &self,
+        drains: impl Iterator<Item = &'a Drain>,
+        ramps: impl Iterator<Item = &'a Ramp>,
+        showing: Showing,
+    ) {
+        for drain in drains {
+            self.show(drain.id, Some(drain), showing, None);
         }
-        for ramp in all.ramps.values() {
-            self.show(ramp.id, Some(ramp), Showing::First, None);
+        for ramp in ramps {
+            self.show(ramp.id, Some(ramp), showing, None);
         }
     }
 
@@ -472,7 +476,7 @@ fn parse_member(key: &str) -> Option<Member> {
 }
 
 /// Whether something ended at least this long ago.
-pub(crate) fn ended_before(end: Option<Timestamp>, now: Timestamp, age: Duration) -> bool {
+fn ended_before(end: Option<Timestamp>, now: Timestamp, age: Duration) -> bool {
     let since = |end: Timestamp| now.duration_since(end).unsigned_abs();
     end.is_some_and(|end| end <= now && since(end) >= age)
 }

@@ -141,6 +141,23 @@ pub(super) fn services_of(table: Option<&DeclaredTable>) -> &Services {
     table.map_or(&NONE, |table| &table.services)
 }
 
+/// The services that are new, or differ from those before.
+pub(super) fn changed<'a>(
+    before: &'a Services,
+    after: &'a Services,
+) -> impl Iterator<Item = (&'a ServiceKey, &'a Arc<TargetService>)> {
+    let after = after.iter();
+    after.filter(|(key, service)| before.get(key) != Some(service))
+}
+
+/// The services of those before that there are no more.
+pub(super) fn gone<'a>(
+    before: &'a Services,
+    after: &'a Services,
+) -> impl Iterator<Item = &'a ServiceKey> {
+    before.keys().filter(|key| !after.contains_key(key))
+}
+
 /// The error for an owner without a table.
 pub(super) fn table_not_found(owner: &Owner) -> Error {
     Error::new(Reason::TableNotFound, format!("{owner} has no table"))

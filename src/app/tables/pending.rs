@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::declared::{DeclaredTable, Services};
+use super::declared::{DeclaredTable, Services, changed, gone};
 use crate::model::{
     Director, Labels, Removal, ServerConfig, ServerKey, ServiceConfig, ServiceKey,
     SyncDaemonConfig, SyncState, TableSettings, TargetServer, TargetService, Timeouts,
@@ -99,20 +99,16 @@ impl Declaration {
             edited: Vec::new(),
             unset: Vec::new(),
         };
-        for (key, service) in &table.services {
-            let before = before.get(key);
-            if before == Some(service) {
-                continue;
-            }
-            match before.and_then(|before| edited_servers(before, service)) {
+        for (key, service) in changed(before, &table.services) {
+            match before
+                .get(key)
+                .and_then(|before| edited_servers(before, service))
+            {
                 Some(servers) => declaration.edited.push((*key, servers)),
                 None => declaration.set.push(TargetService::clone(service)),
             }
         }
-        let gone = before
-            .keys()
-            .filter(|key| !table.services.contains_key(key));
-        declaration.unset.extend(gone);
+        declaration.unset.extend(gone(before, &table.services));
         declaration
     }
 

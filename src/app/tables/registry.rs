@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    declared::{DeclaredTable, Services, TableState, services_of, status_after},
+    declared::{DeclaredTable, Services, TableState, changed, gone, services_of, status_after},
     last_operations::LastOperations,
     pending::Pending,
     protection::{Claims, Protected, forget},
@@ -248,11 +248,14 @@ impl Registry {
 
     /// Notes that an interrupted apply could not be recovered.
     pub(super) fn give_up(&self, owner: &Owner) {
-        self.change(|tables| {
-            tables.applying.remove(owner);
-            tables.drifted.insert(owner.clone(), true);
-            self.show(tables, owner, None);
-        });
+        self.change(|tables| self.leave(tables, owner, None));
+    }
+
+    /// Notes that an apply is over whose end is not stored: the kernel may have what is not declared.
+    fn leave(&self, tables: &mut Tables, owner: &Owner, author: Option<&Author>) {
+        tables.applying.remove(owner);
+        tables.drifted.insert(owner.clone(), true);
+        self.show(tables, owner, author);
     }
 
     /// Notes whether the kernel has something else than a table declares.
@@ -330,17 +333,15 @@ impl Registry {
         }
         let stored = self.store.write(batch).await;
         self.change(|tables| {
+            if stored.is_err() {
+                if let Some(owner) = &applied {
+                    self.leave(tables, owner, Some(author));
+                }
+                return;
+            }
             if let Some(owner) = &applied {
                 tables.applying.remove(owner);
                 tables.drifted.remove(owner);
-            }
-            if stored.is_err() {
-                if let Some(owner) = &applied {
-                    // The kernel may have what is not declared.
-                    tables.drifted.insert(owner.clone(), true);
-                    self.show(tables, owner, Some(author));
-                }
-                return;
             }
             let owners: Vec<_> = changed.iter().map(|(owner, _)| owner.clone()).collect();
             // Those that lose services first, so that claims pass on.
@@ -405,13 +406,11 @@ pub(super) fn write_services(
     after: &Services,
     key: impl Fn(&ServiceKey) -> String,
 ) -> Result<(), StoreError> {
-    for service in before.keys().filter(|key| !after.contains_key(key)) {
+    for service in gone(before, after) {
         batch.delete(collection, key(service))?;
     }
-    for (id, service) in after {
-        if before.get(id) != Some(service) {
-            batch.put(collection, key(id), service)?;
-        }
+    for (id, service) in changed(before, after) {
+        batch.put(collection, key(id), service)?;
     }
     Ok(())
 }

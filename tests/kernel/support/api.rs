@@ -134,6 +134,14 @@ impl Api {
         (status.as_u16(), body)
     }
 
+    /// The body of the response to a JSON body, which must be a success, over HTTP.
+    pub fn send_json(&self, method: &str, path: &str, body: &Value) -> Value {
+        let headers = [("content-type", "application/json")];
+        let (status, response) = self.send(method, path, &headers, Some(body));
+        assert!((200..300).contains(&status), "{method} {path}: {response}");
+        response
+    }
+
     /// Sends a write, and returns the result.
     pub fn write(&self, request: &Request) -> Result<Value, Refusal> {
         self.runtime.block_on(async {
