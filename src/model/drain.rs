@@ -1,7 +1,5 @@
 //! Drains, as they are shown and stored.
 
-use std::{collections::BTreeMap, sync::Arc};
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -203,13 +201,13 @@ impl Drain {
         ends
     }
 
-    /// Notes the servers of services as they were read. `None`: the service does not exist.
-    pub(crate) fn see(&mut self, seen: &BTreeMap<ServiceKey, Option<Arc<Vec<Server>>>>) {
+    /// Notes the servers of those services that were read. `Some(None)`: the service does not exist.
+    pub(crate) fn see<'s>(&mut self, seen: &dyn Fn(ServiceKey) -> Option<Option<&'s [Server]>>) {
         for member in &mut self.members {
-            if let Some(servers) = seen.get(&member.service)
+            if let Some(servers) = seen(member.service)
                 && member.state != MemberState::Superseded
             {
-                let mut servers = servers.iter().flat_map(|servers| servers.iter());
+                let mut servers = servers.into_iter().flatten();
                 member.see(servers.find(|server| server.key == member.server));
             }
         }

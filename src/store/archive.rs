@@ -17,8 +17,9 @@ use thiserror::Error;
 use super::{
     batch::{MAX_BATCH_BYTES, WriteBatch},
     collection::is_name,
+    database::FORMAT,
     directory,
-    engine::{CollectionSize, Engine, FORMAT},
+    engine::{CollectionSize, Engine},
     error::StoreError,
 };
 
@@ -89,6 +90,9 @@ struct Line<'a> {
 /// [`Head::state`].
 const STATE: &str = "ipvsd";
 
+/// The newest format of the text. The files have formats of their own.
+const TEXT_FORMAT: u64 = 1;
+
 /// Bytes of the records of one transaction of an import, about.
 const IMPORT_BYTES: usize = 4 << 20;
 
@@ -112,7 +116,7 @@ pub fn export(directory: &Path, wait: Duration, out: &mut dyn Write) -> Result<(
     let (_lock, engine) = directory::inspect(directory, wait)?;
     let head = Head {
         state: STATE.into(),
-        format: FORMAT,
+        format: TEXT_FORMAT,
     };
     write_line(out, &head).map_err(ArchiveError::Write)?;
     for collection in engine.collections()? {
@@ -184,7 +188,7 @@ fn fill(engine: &Engine, text: &mut dyn BufRead) -> Result<u64, ArchiveError> {
             )));
         }
         if batch.bytes() + line.len() > IMPORT_BYTES {
-            engine.apply([&std::mem::take(&mut batch)].into_iter())?;
+            engine.apply([std::mem::take(&mut batch)])?;
         }
         let collection = Cow::Owned(record.collection.into_owned());
         let value = record.value.get().as_bytes().to_vec();
@@ -198,15 +202,15 @@ fn fill(engine: &Engine, text: &mut dyn BufRead) -> Result<u64, ArchiveError> {
             cause: "the text is empty".to_owned(),
         });
     }
-    engine.apply([&batch].into_iter())?;
+    engine.apply([batch])?;
     Ok(number - 1)
 }
 
 fn check_head(line: &[u8]) -> Result<(), String> {
     match serde_json::from_slice(line) {
-        Ok(Head { state, format }) if state == STATE && format <= FORMAT => Ok(()),
+        Ok(Head { state, format }) if state == STATE && format <= TEXT_FORMAT => Ok(()),
         Ok(Head { state, format }) if state == STATE => Err(format!(
-            "the text has the format {format}, and this version of ipvsd knows formats up to {FORMAT}"
+            "the text has the format {format}, and this version of ipvsd knows formats up to {TEXT_FORMAT}"
         )),
         _ => Err("the text is no export of ipvsd".to_owned()),
     }

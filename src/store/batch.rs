@@ -105,7 +105,7 @@ impl WriteBatch {
         self.push(collection, Action::Put { key, value })
     }
 
-    fn push(
+    pub(super) fn push(
         &mut self,
         collection: impl Into<Cow<'static, str>>,
         action: Action,

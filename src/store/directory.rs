@@ -13,13 +13,17 @@ use std::{
 use redb::StorageBackend;
 
 use super::{
-    engine::{Access, Engine},
+    database::Access,
+    engine::{Engine, LogFile},
     error::StoreError,
     gate::Disk,
+    wal,
 };
 
 /// The file of the records.
 pub(super) const FILE: &str = "state.redb";
+/// The file of the write-ahead log.
+const LOG: &str = "state.wal";
 /// The file that is locked while a process uses the directory.
 const LOCK: &str = "state.lock";
 /// The file of the records while it is made.
@@ -51,14 +55,17 @@ impl Lock {
 pub(super) fn open(directory: &Path, wait: Duration) -> Result<(Lock, Engine), StoreError> {
     let lock = lock(directory, wait)?;
     let path = directory.join(FILE);
+    let open = |disk| {
+        let log = log_file(directory, true)?;
+        Engine::open(&path, disk, log, Access::Write)
+    };
     let engine = match open_file(&path, true) {
-        Ok(disk) => Engine::open(&path, disk, Access::Write)?,
+        Ok(disk) => open(disk)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let new = directory.join(NEW);
             create(&new)?.close();
             publish(&new, &path)?;
-            let disk = open_file(&path, true).map_err(|error| StoreError::open(&path, error))?;
-            Engine::open(&path, disk, Access::Write)?
+            open(open_file(&path, true).map_err(|error| StoreError::open(&path, error))?)?
         }
         Err(error) => return Err(StoreError::open(&path, error)),
     };
@@ -81,7 +88,32 @@ pub(super) fn inspect(directory: &Path, wait: Duration) -> Result<(Lock, Engine)
         io::ErrorKind::NotFound => StoreError::Missing(path.clone()),
         _ => StoreError::open(&path, error),
     })?;
-    Ok((lock, Engine::open(&path, disk, Access::Inspect)?))
+    let log = log_file(directory, false)?;
+    Ok((lock, Engine::open(&path, disk, log, Access::Inspect)?))
+}
+
+/// The log of a directory. It is created if it is to be written, and optional to be read: there is none beside a
+/// copy of the other file.
+fn log_file(directory: &Path, is_writable: bool) -> Result<Option<LogFile>, StoreError> {
+    let path = directory.join(LOG);
+    let failed = |error| StoreError::open(&path, error);
+    let disk = match open_file(&path, is_writable) {
+        Ok(disk) => disk,
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        Err(_) if is_writable => {
+            let file = writable().create_new(true).open(&path).map_err(failed)?;
+            File::open(directory)
+                .and_then(|directory| directory.sync_all())
+                .map_err(failed)?;
+            Arc::new(FileDisk(file))
+        }
+        Err(_) => return Ok(None),
+    };
+    Ok(Some(LogFile {
+        path,
+        disk,
+        capacity: wal::CAPACITY,
+    }))
 }
 
 /// Makes the store of a directory that has none. `fill` makes its content.

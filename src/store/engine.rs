@@ -1,22 +1,24 @@
-//! The database: transactions of redb, guarded against its panics, and what follows a failure.
+//! What is stored: the database, the log before it, and what follows a failure of either.
+//!
+//! A commit is written to the log, and kept in memory until the database is given all of them in one
+//! transaction: when the log is full, for a commit that is too large for the log, and at the end. After a crash,
+//! opening does it.
 
 use std::{
-    borrow::Cow,
-    collections::{BTreeMap, btree_map::Entry},
     fmt,
-    io::ErrorKind,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{PoisonError, RwLock},
+    sync::{Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use redb::{Database, ReadableDatabase, Table, TableDefinition, TableError, TableHandle};
+use redb::{Database, ReadableDatabase, TableError, TableHandle};
 
 use super::{
     batch::{Action, WriteBatch},
     collection::Visit,
+    database::{self, Access, META, Open, after, commit, definition, dismiss, guarded, text},
     error::StoreError,
     gate::{Disk, Gate},
+    wal::{Position, Record, Wal},
 };
 
 /// The database of a file.
@@ -24,7 +26,25 @@ pub(super) struct Engine {
     /// For errors.
     path: PathBuf,
     disk: Disk,
+    /// Locked before the state.
+    commits: Mutex<Commits>,
     state: RwLock<State>,
+}
+
+/// The commits that the database does not contain yet.
+enum Commits {
+    /// There are none: each is made in the database.
+    Unlogged(Position),
+    /// They are in the log.
+    Logged { wal: Wal, batches: Vec<WriteBatch> },
+}
+
+/// The file of the log.
+pub(super) struct LogFile {
+    pub(super) path: PathBuf,
+    pub(super) disk: Disk,
+    /// Its length in bytes, if it is written.
+    pub(super) capacity: usize,
 }
 
 enum State {
@@ -38,20 +58,6 @@ enum State {
     Closed,
 }
 
-struct Open {
-    database: Database,
-    gate: Gate,
-}
-
-/// What may happen to the file.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
-    /// It is left as it is, even if it has to be repaired to be read.
-    Inspect,
-    /// It is read and written.
-    Write,
-}
-
 /// A collection, in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CollectionSize {
@@ -63,70 +69,94 @@ pub struct CollectionSize {
     pub bytes: u64,
 }
 
-/// The newest format: what [`FORMAT_KEY`] says in a file of this version.
-pub const FORMAT: u64 = 1;
-
-/// Memory of redb's cache of pages, in bytes, at most half of it for writes. Records are read once, at the
-/// start; a commit reads the inner nodes of the trees, a few pages. redb's default is 1 GiB, and an idle daemon
-/// should not occupy more than 14 MiB.
-const CACHE_BYTES: usize = 1 << 20;
-
-/// The table of the store itself.
-const META: &str = "_store";
-/// The key of the format, in that table.
-const FORMAT_KEY: &[u8] = b"format";
-
-type Definition<'a> = TableDefinition<'a, &'static [u8], &'static [u8]>;
-
 // === impl Engine ===
 
 impl Engine {
-    /// Makes an empty database in an empty file.
+    /// Makes an empty database in an empty file. It has no log.
     pub(super) fn create(path: &Path, disk: Disk) -> Result<Self, StoreError> {
-        let create = || -> Result<(), redb::Error> {
-            let gate = Gate::new(disk.clone())?;
-            gate.release()?;
-            let database = database(&gate)?;
-            let transaction = database.begin_write()?;
-            let format = FORMAT.to_string();
-            transaction
-                .open_table(definition(META))?
-                .insert(FORMAT_KEY, format.as_bytes())?;
-            transaction.commit()?;
-            Ok(())
-        };
-        guarded(path, create)?;
-        Self::open(path, disk, Access::Write)
+        database::create(path, &disk)?;
+        Self::open(path, disk, None, Access::Write)
     }
 
-    /// Opens the database of a file, and verifies it. If that fails, the file is as it was.
-    pub(super) fn open(path: &Path, disk: Disk, access: Access) -> Result<Self, StoreError> {
-        let open = open(path, &disk, access)?;
+    /// Opens the database of a file, with its log if it has one, and verifies both. If that fails, the files are
+    /// as they were.
+    pub(super) fn open(
+        path: &Path,
+        disk: Disk,
+        log: Option<LogFile>,
+        access: Access,
+    ) -> Result<Self, StoreError> {
+        let log_disk = log.as_ref().map(|log| (log.path.as_path(), &log.disk));
+        let open = database::open(path, &disk, log_disk, access)?;
+        let position = open.position;
+        let commits = match log {
+            Some(log) if access == Access::Write => Commits::Logged {
+                wal: Wal::new(&log.path, log.disk, log.capacity, position)?,
+                batches: Vec::new(),
+            },
+            _ => Commits::Unlogged(position),
+        };
         Ok(Self {
             path: path.to_owned(),
             disk,
+            commits: Mutex::new(commits),
             state: RwLock::new(State::Open(open)),
         })
     }
 
-    /// Makes the changes of all batches in one transaction, and returns when they are durable. If that fails,
-    /// none was made.
-    pub(super) fn apply<'b>(
+    /// Makes the changes of all batches together, and returns when they are durable. If that fails, none was
+    /// made.
+    pub(super) fn apply(
         &self,
-        batches: impl Iterator<Item = &'b WriteBatch> + Clone,
+        new: impl IntoIterator<Item = WriteBatch>,
     ) -> Result<(), StoreError> {
+        let new: Vec<_> = new.into_iter().collect();
+        let mut commits = self.commits();
+        let Commits::Logged { wal, batches } = &mut *commits else {
+            return self.transact(&mut commits, &new);
+        };
+        let record = Record::new(new.iter());
+        if wal.is_large(&record) {
+            return self.transact(&mut commits, &new);
+        }
+        if wal.has_place(&record) {
+            wal.append(record)?;
+            batches.extend(new);
+            return Ok(());
+        }
+        self.transact(&mut commits, &[])?;
+        if let Commits::Logged { wal, batches } = &mut *commits {
+            wal.append(record)?;
+            batches.extend(new);
+        }
+        Ok(())
+    }
+
+    /// Makes the changes of what is in the log and of `new` in one transaction of the database.
+    fn transact(&self, commits: &mut Commits, new: &[WriteBatch]) -> Result<(), StoreError> {
+        let (position, old) = match &mut *commits {
+            Commits::Unlogged(position) => (*position, &[][..]),
+            Commits::Logged { wal, batches } => {
+                wal.clean()?;
+                (wal.position(), batches.as_slice())
+            }
+        };
         let has_failed = matches!(&*self.read(), State::Failed { .. });
         if has_failed {
             self.reopen()?;
         }
+        let all = old.iter().chain(new);
         let outcome = match &*self.read() {
-            State::Open(open) => guarded(&self.path, || commit(&open.database, batches)),
+            State::Open(open) => guarded(&self.path, || commit(&open.database, all, position)),
             State::Failed { error, .. } => return Err(error.clone()),
             State::Closed => return Err(StoreError::Closed),
         };
         if outcome.is_err() {
             // Whether it can be opened again is reported when that matters.
             let _ = self.reopen();
+        } else if let Commits::Logged { wal, batches } = commits {
+            wal.restart();
+            batches.clear();
         }
         outcome
     }
@@ -138,6 +168,7 @@ impl Engine {
         prefix: &str,
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
+        self.complete()?;
         let mut refused = Ok(());
         let scan = |database: &Database| -> Result<(), redb::Error> {
             let transaction = database.begin_read()?;
@@ -162,6 +193,13 @@ impl Engine {
 
     /// The record of a key.
     pub(super) fn get(&self, collection: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Commits::Logged { batches, .. } = &*self.commits() {
+            let changes = batches.iter().flat_map(WriteBatch::changes);
+            let mut of_collection = changes.rev().filter(|it| it.collection == collection);
+            if let Some(found) = of_collection.find_map(|change| change.action.on(key)) {
+                return Ok(found.map(<[u8]>::to_vec));
+            }
+        }
         self.with_database(|database| {
             let transaction = database.begin_read()?;
             let table = match transaction.open_table(definition(collection)) {
@@ -175,6 +213,7 @@ impl Engine {
 
     /// The collections that have records, by name.
     pub(super) fn collections(&self) -> Result<Vec<CollectionSize>, StoreError> {
+        self.complete()?;
         self.with_database(|database| {
             let transaction = database.begin_read()?;
             let mut collections = Vec::new();
@@ -215,10 +254,23 @@ impl Engine {
 
     /// Writes what is left to write, so that the next start needs no repair, and closes the file.
     pub(super) fn close(&self) {
+        // What cannot be written now is in the log at the next start.
+        let _ = self.complete();
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if let State::Open(open) = std::mem::replace(&mut *state, State::Closed) {
             dismiss(open.database);
             open.gate.close();
+        }
+    }
+
+    /// Gives the database what is in the log.
+    fn complete(&self) -> Result<(), StoreError> {
+        let mut commits = self.commits();
+        match &*commits {
+            Commits::Logged { batches, .. } if !batches.is_empty() => {
+                self.transact(&mut commits, &[])
+            }
+            _ => Ok(()),
         }
     }
 
@@ -238,7 +290,7 @@ impl Engine {
         let rolled_back = gate.as_ref().map_or(Ok(()), Gate::roll_back);
         let (error, gate) = match rolled_back {
             Err(error) => (StoreError::io(&self.path, error), gate),
-            Ok(()) => match open(&self.path, &self.disk, Access::Write) {
+            Ok(()) => match database::open(&self.path, &self.disk, None, Access::Write) {
                 Err(error) => (error, None),
                 Ok(open) => {
                     *state = State::Open(open);
@@ -262,6 +314,10 @@ impl Engine {
         }
     }
 
+    fn commits(&self) -> MutexGuard<'_, Commits> {
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -279,135 +335,15 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// Opens the database of a file, verifies all of it, and lets writes reach the file if they may.
-fn open(path: &Path, disk: &Disk, access: Access) -> Result<Open, StoreError> {
-    let io = |error| StoreError::io(path, error);
-    if disk.len().map_err(io)? == 0 {
-        return Err(StoreError::damaged(path, "it is empty"));
-    }
-    let gate = Gate::new(disk.clone()).map_err(io)?;
-    let (database, format) = guarded(path, || {
-        let mut database = database(&gate)?;
-        // redb verifies the checksums of pages in a repair only. What it would repair here is no commit that
-        // was interrupted: opening has dealt with those.
-        if !database.check_integrity()? {
-            let cause = "the checksum of a page is wrong".to_owned();
-            return Err(redb::Error::Corrupted(cause));
+// === impl Action ===
+
+impl Action {
+    /// What it makes of the record of a key: `Some(None)` if it deletes it, `None` if it is about others.
+    fn on(&self, of: &str) -> Option<Option<&[u8]>> {
+        match self {
+            Self::Put { key, value } => (key == of).then_some(Some(value)),
+            Self::Delete { key } => (key == of).then_some(None),
+            Self::DeletePrefix { prefix } => of.starts_with(prefix).then_some(None),
         }
-        let format = format_of(&database)?;
-        Ok((database, format))
-    })?;
-    let refused = match format {
-        None => Some(StoreError::damaged(path, "it is no store of ipvsd")),
-        Some(version) if version > FORMAT => Some(StoreError::Newer {
-            path: path.to_owned(),
-            version,
-            supported: FORMAT,
-        }),
-        Some(_) => None,
-    };
-    if let Some(error) = refused {
-        dismiss(database);
-        return Err(error);
-    }
-    if access == Access::Write
-        && let Err(error) = gate.release()
-    {
-        gate.close();
-        dismiss(database);
-        return Err(io(error));
-    }
-    Ok(Open { database, gate })
-}
-
-/// The database of an empty file, or of one that has a database.
-fn database(gate: &Gate) -> Result<Database, redb::Error> {
-    let mut builder = Database::builder();
-    builder.set_cache_size(CACHE_BYTES);
-    Ok(builder.create_with_backend(gate.clone())?)
-}
-
-/// The format of the file; `None` if it is not the file of a store.
-fn format_of(database: &Database) -> Result<Option<u64>, redb::Error> {
-    let transaction = database.begin_read()?;
-    let table = match transaction.open_table(definition(META)) {
-        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-        table => table?,
-    };
-    let format = table.get(FORMAT_KEY)?;
-    Ok(format.and_then(|format| std::str::from_utf8(format.value()).ok()?.parse().ok()))
-}
-
-fn commit<'b>(
-    database: &Database,
-    batches: impl Iterator<Item = &'b WriteBatch>,
-) -> Result<(), redb::Error> {
-    let transaction = database.begin_write()?;
-    {
-        let mut tables: BTreeMap<&str, Table<'_, &[u8], &[u8]>> = BTreeMap::new();
-        for change in batches.flat_map(WriteBatch::changes) {
-            let name = change.collection.as_ref();
-            let table = match tables.entry(name) {
-                Entry::Occupied(table) => table.into_mut(),
-                Entry::Vacant(place) => place.insert(transaction.open_table(definition(name))?),
-            };
-            match &change.action {
-                Action::Put { key, value } => drop(table.insert(key.as_bytes(), value.as_slice())?),
-                Action::Delete { key } => drop(table.remove(key.as_bytes())?),
-                Action::DeletePrefix { prefix } => {
-                    let end = after(prefix);
-                    let range = prefix.as_bytes()..end.as_slice();
-                    table.retain_in::<&[u8], _>(range, |_, _| false)?;
-                }
-            }
-        }
-    }
-    transaction.commit()?;
-    Ok(())
-}
-
-fn definition(name: &str) -> Definition<'_> {
-    TableDefinition::new(name)
-}
-
-/// What is after all keys that begin with `prefix`, and before all others after it. No UTF-8 has the last byte.
-fn after(prefix: &str) -> Vec<u8> {
-    [prefix.as_bytes(), &[0xff]].concat()
-}
-
-fn text(key: &[u8]) -> Result<&str, redb::Error> {
-    std::str::from_utf8(key).map_err(|_| redb::Error::Corrupted("a key is not UTF-8".to_owned()))
-}
-
-/// Closes a database. If redb panics, it has closed it as far as it can.
-fn dismiss(database: Database) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
-}
-
-/// Calls redb. It panics on some damage of a file.
-fn guarded<T>(path: &Path, call: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
-    let panic = match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(outcome) => return outcome.map_err(|error| store_error(path, error)),
-        Err(panic) => panic,
-    };
-    let message = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(message), _) => Cow::Borrowed(*message),
-        (None, Some(message)) => Cow::Borrowed(message.as_str()),
-        (None, None) => Cow::Borrowed("no message"),
-    };
-    let cause = format!("redb does not expect its content: {message}");
-    Err(StoreError::damaged(path, cause))
-}
-
-fn store_error(path: &Path, error: redb::Error) -> StoreError {
-    match error {
-        redb::Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            StoreError::damaged(path, "it is cut off")
-        }
-        redb::Error::Io(error) if error.kind() == ErrorKind::InvalidData => {
-            StoreError::damaged(path, "it is no database of redb")
-        }
-        redb::Error::Io(error) => StoreError::io(path, error),
-        error => StoreError::damaged(path, error.to_string()),
     }
 }

@@ -1,10 +1,11 @@
 //! The stored state: an embedded, transactional store for what the kernel cannot hold.
 //!
-//! It holds records of any serialisable type, in named [collections](Collection), as JSON by key. The file
-//! is `state.redb` in the directory of the state; docs/state.md describes it for operators.
+//! It holds records of any serialisable type, in named [collections](Collection), as JSON by key. The files
+//! are `state.redb`, a database, and `state.wal`, the log before it, in the directory of the state; docs/state.md
+//! describes them for operators.
 //!
 //! - **Durable**: when [`Store::write`] returns, the batch is on the disk (fsync). A thread makes one
-//!   transaction of all batches that wait, so that many clients share an fsync.
+//!   commit of all batches that wait, so that many clients share an fsync.
 //! - **Atomic**: a batch is there as a whole or not at all, also after a crash, a full disk or an error of the
 //!   disk.
 //! - **Ordered**: batches are made in the order in which they were submitted. One may succeed although one
@@ -17,11 +18,13 @@
 mod archive;
 mod batch;
 mod collection;
+mod database;
 mod directory;
 mod engine;
 mod error;
 mod gate;
 mod memory;
+mod wal;
 mod writer;
 
 #[cfg(test)]
@@ -42,7 +45,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, onesho
 pub use archive::{ArchiveError, CheckReport, ImportReport, check, export, import};
 pub use batch::{MAX_BATCH_BYTES, MAX_KEY_BYTES, WriteBatch};
 pub use collection::Collection;
-pub use engine::{CollectionSize, FORMAT};
+pub use database::FORMAT;
+pub use engine::CollectionSize;
 pub use error::StoreError;
 pub use writer::Commit;
 

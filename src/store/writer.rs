@@ -1,4 +1,4 @@
-//! The thread that writes: it makes one transaction, and so one fsync, of all batches that wait.
+//! The thread that writes: it makes one commit, and so one fsync, of all batches that wait.
 
 use std::{
     pin::Pin,
@@ -22,11 +22,11 @@ pub(super) const MAX_WAITING: usize = 4096;
 /// Memory in bytes of the batches that may wait. One batch may need all of it.
 pub(super) const MAX_WAITING_BYTES: usize = MAX_BATCH_BYTES;
 
-/// Bytes of the batches of one transaction, unless the first one alone has more: a few milliseconds of work,
+/// Bytes of the batches of one commit, unless the first one alone has more: a few milliseconds of work,
 /// so that the requests in it do not wait much longer for the others than for the disk.
 const MAX_GROUP_BYTES: usize = 4 << 20;
 
-/// Batches of one transaction.
+/// Batches of one commit.
 const MAX_GROUP: usize = 1024;
 
 /// What the thread is asked for.
@@ -59,7 +59,7 @@ enum Progress {
 struct Writer {
     engine: Arc<Engine>,
     messages: mpsc::Receiver<Message>,
-    /// What was received and is in no transaction yet.
+    /// What was received and is in no commit yet.
     next: Option<Message>,
 }
 
@@ -95,13 +95,15 @@ pub(super) fn start(
 impl Writer {
     fn run(mut self) {
         while let Some(group) = self.group() {
-            let outcome = self
-                .engine
-                .apply(group.iter().map(|request| &request.batch));
+            let (batches, replies): (Vec<_>, Vec<_>) = group
+                .into_iter()
+                .map(|request| (request.batch, (request.reply, request.permit)))
+                .unzip();
+            let outcome = self.engine.apply(batches);
             if let Err(error) = &outcome {
                 tracing::error!(error = error.report(), "nothing could be stored");
             }
-            for Request { reply, permit, .. } in group {
+            for (reply, permit) in replies {
                 drop(permit);
                 // The caller may not wait any more.
                 let _ = reply.send(outcome.clone());
@@ -111,7 +113,7 @@ impl Writer {
         self.engine.close();
     }
 
-    /// The batches of the next transaction, in the order in which they were submitted; `None` at the end.
+    /// The batches of the next commit, in the order in which they were submitted; `None` at the end.
     fn group(&mut self) -> Option<Vec<Request>> {
         let first = match self.next.take() {
             Some(message) => message,

@@ -1,12 +1,12 @@
 //! Drains and ramps in memory, and what they have in common.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::listed::Listed;
 use crate::{
-    model::{Drain, DrainState, Error, HoldId, Ramp, RampState, Reason},
+    model::{Drain, DrainState, Error, HoldId, Ramp, RampState, Reason, ServiceKey},
     store::{Collection, Store, StoreError},
     watch::{RecordKey, Resource},
 };
@@ -16,6 +16,8 @@ use crate::{
 pub(super) struct All {
     pub drains: BTreeMap<HoldId, Drain>,
     pub ramps: BTreeMap<HoldId, Ramp>,
+    /// The numbers of the looks that are noted, of the services with members of drains.
+    pub looks: HashMap<ServiceKey, u64>,
     /// Whether the task runs.
     pub has_task: bool,
 }

@@ -1,6 +1,9 @@
 //! Brings the weights of the servers of a service to what their holds ask for.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use crate::{
     app::{App, RequestContext},
@@ -17,11 +20,19 @@ pub(super) struct BeginningRamp {
     pub to: u32,
 }
 
+/// The servers of a service as they were read.
+#[derive(Clone, Debug)]
+pub(super) struct Look {
+    /// A later look has a higher number.
+    pub number: u64,
+    /// `None` if there is no such service.
+    pub servers: Option<Arc<Vec<Server>>>,
+}
+
 // === impl App ===
 
 impl App {
-    /// Looks at the servers of a service, applies their holds, and returns the servers: `None` if there is no
-    /// such service.
+    /// Looks at the servers of a service, applies their holds, and returns the servers.
     ///
     /// No other change of this process comes between the look and the operations.
     pub(super) async fn enforce(
@@ -29,9 +40,13 @@ impl App {
         context: &RequestContext,
         service: ServiceKey,
         ramp: Option<BeginningRamp>,
-    ) -> Result<Option<Arc<Vec<Server>>>, Error> {
+    ) -> Result<Look, Error> {
         let holds = self.hold_registry.holds().clone();
+        let looks = self.hold_registry.looks().clone();
+        let number = Arc::new(AtomicU64::new(0));
+        let noted = number.clone();
         let plan = move |servers: &Option<Arc<Vec<Server>>>| {
+            noted.store(looks.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
             let servers = servers.as_deref().map_or(&[][..], Vec::as_slice);
             holds.retain(service, servers);
             let steps = servers
@@ -43,7 +58,10 @@ impl App {
         let transaction = Transaction::repeated(query, plan, query).named("hold_weights");
         let outcome = self.write_path.run_unrecorded(context, transaction).await;
         let Executed { value, .. } = outcome?;
-        Ok(value)
+        Ok(Look {
+            number: number.load(Ordering::Relaxed),
+            servers: value,
+        })
     }
 }
 

@@ -1,22 +1,24 @@
 //! All drains and ramps: in memory, and in the store.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     hash::{BuildHasher, Hasher, RandomState},
     slice::from_ref,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::all::{All, Record};
+use super::{
+    all::{All, Record},
+    enforce::Look,
+};
 use crate::{
     executor::{Held, HoldChanges, Holds, MAX_HELD, Member},
     model::{
-        Drain, DrainState, Error, HoldId, MemberState, Owner, Ramp, RampState, Reason, Server,
-        ServiceKey,
+        Drain, DrainState, Error, HoldId, MemberState, Owner, Ramp, RampState, Reason, ServiceKey,
     },
     store::{Collection, Commit, Store, StoreError, WriteBatch},
     watch::{Author, MAX_LISTED, Showing, WatchCache},
@@ -30,6 +32,7 @@ pub(in crate::app) struct HoldRegistry {
     /// Gets each change while `all` is locked.
     watch: Arc<WatchCache>,
     all: Mutex<All>,
+    looks: Arc<AtomicU64>,
     /// Held while changes of the holds are being stored.
     storing: tokio::sync::Mutex<()>,
     /// Wakes the task.
@@ -61,6 +64,7 @@ impl HoldRegistry {
             store: Store::in_memory(),
             watch,
             all: Mutex::default(),
+            looks: Arc::default(),
             storing: tokio::sync::Mutex::default(),
             woken: Notify::new(),
         }
@@ -248,12 +252,29 @@ impl HoldRegistry {
         services
     }
 
-    /// Notes the servers of services as they were read. `None`: the service does not exist.
-    pub(super) fn see(&self, seen: &BTreeMap<ServiceKey, Option<Arc<Vec<Server>>>>) {
+    /// Notes looks at the servers of services, unless later ones are noted: several may be in progress.
+    pub(super) fn see(&self, mut seen: BTreeMap<ServiceKey, Look>) {
         let mut all = self.all();
+        let noted = &all.looks;
+        seen.retain(|service, look| noted.get(service).is_none_or(|last| *last < look.number));
         for drain in all.active_drains_mut() {
-            drain.see(seen);
+            drain.see(&|service| {
+                seen.get(&service)
+                    .map(|look| look.servers.as_ref().map(|servers| servers.as_slice()))
+            });
         }
+        let services: HashSet<_> = all
+            .active_drains()
+            .flat_map(Drain::member_services)
+            .collect();
+        let seen = seen.iter().map(|(service, look)| (*service, look.number));
+        all.looks.extend(seen);
+        all.looks.retain(|service, _| services.contains(service));
+    }
+
+    /// The number of the last look at the servers of a service.
+    pub(super) fn looks(&self) -> &Arc<AtomicU64> {
+        &self.looks
     }
 
     /// Stores what has changed of the holds, as far as it is not stored yet. Returns when it is durable.

@@ -1,6 +1,9 @@
 //! Requests about drains and ramps.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
@@ -416,9 +419,8 @@ fn planned(mut drain: Drain, found: &Found) -> Drain {
             drain.join(*service, server.key, held.weight, held.effective_weight());
         }
     }
-    let seen = found.iter();
-    let seen = seen.map(|(service, servers)| (*service, Some(Arc::new(servers.clone()))));
-    drain.see(&seen.collect());
+    let seen: BTreeMap<_, _> = found.iter().map(|(key, servers)| (*key, servers)).collect();
+    drain.see(&|service| seen.get(&service).map(|servers| Some(servers.as_slice())));
     drain.progress(Timestamp::now());
     drain
 }

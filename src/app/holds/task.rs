@@ -3,18 +3,20 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use tokio::{select, time::sleep};
 
-use super::{blockers::blockers, enforce::BeginningRamp};
+use super::{
+    blockers::blockers,
+    enforce::{BeginningRamp, Look},
+};
 use crate::{
     app::{App, RequestContext, RequestId},
     executor::{ServicesQuery, SettingsQuery, TableQuery},
-    model::{Drain, Error, HoldId, Ramp, RampState, Server, Service, ServiceKey},
+    model::{Drain, Error, HoldId, Ramp, RampState, Service, ServiceKey},
     watch::Showing,
 };
 
@@ -161,7 +163,7 @@ impl App {
             outcome = outcome.and(self.enforce_all(context, joined, None, &mut seen).await);
             stored = self.hold_registry.persist().await;
         }
-        self.hold_registry.see(&seen);
+        self.hold_registry.see(seen);
         outcome.and(stored)
     }
 
@@ -170,13 +172,13 @@ impl App {
         context: &RequestContext,
         services: BTreeSet<ServiceKey>,
         ramp: Option<BeginningRamp>,
-        seen: &mut BTreeMap<ServiceKey, Option<Arc<Vec<Server>>>>,
+        seen: &mut BTreeMap<ServiceKey, Look>,
     ) -> Result<(), Error> {
         let mut outcome = Ok(());
         for service in services {
             match self.enforce(context, service, ramp).await {
-                Ok(servers) => {
-                    seen.insert(service, servers);
+                Ok(look) => {
+                    seen.insert(service, look);
                 }
                 Err(error) => outcome = outcome.and(Err(error)),
             }

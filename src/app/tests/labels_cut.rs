@@ -18,8 +18,8 @@ type Labelled = [Value; 2];
 /// The changes of [`change`] that set labels; one that deletes a service follows.
 const SETS: usize = 3;
 
-/// The first part of a write is cut after this many bytes, and so on: no divisor of a page.
-const STRIDE: usize = 509;
+/// The first part of a write is cut after this many bytes, and so on: no divisor of a sector.
+const STRIDE: usize = 13;
 
 /// What is stored after this many changes.
 fn after(changes: usize) -> Labelled {
@@ -106,7 +106,7 @@ async fn cut_every(stride: usize, of: RangeInclusive<usize>) {
         // It was acknowledged.
         assert_eq!(stored(image).await, after(changes + 1));
     }
-    assert!(old > 50 && new > 0, "{old} images without, {new} with");
+    assert!(old > 20 && new > 0, "{old} images without, {new} with");
 }
 
 #[tokio::test]
@@ -115,7 +115,6 @@ async fn labels_whose_write_is_cut_are_the_old_or_the_new_ones() {
 }
 
 #[tokio::test]
-#[ignore = "takes minutes; labels_whose_write_is_cut_are_the_old_or_the_new_ones has a part of it"]
 async fn labels_whose_write_is_cut_at_every_byte_are_the_old_or_the_new_ones() {
     cut_every(1, 1..=1).await;
 }

@@ -1,10 +1,10 @@
 //! Crashes: whatever part of the writes has reached the disk, every acknowledged batch is there, and no
 //! batch is there in part.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
-use super::support::{FakeDisk, ITEMS, OTHERS, Step, apply, batch, keys};
-use crate::store::engine::{Access, Engine};
+use super::support::{FakeDisk, ITEMS, OTHERS, Step, apply, batch, create, keys, open};
+use crate::store::database::Access;
 
 /// The steps of one commit, over what was durable before.
 struct Commit {
@@ -29,14 +29,10 @@ impl Numbers {
     }
 }
 
-fn path() -> &'static Path {
-    Path::new("/state.redb")
-}
-
 /// Writes batches, and returns what each commit did to the disk.
 fn commits(count: u64) -> Vec<Commit> {
     let disk = FakeDisk::new(Vec::new());
-    let engine = Engine::create(path(), disk.clone()).unwrap();
+    let engine = create(&disk);
     let mut commits = Vec::new();
     for number in 0..count {
         let recorder = disk.with(|content| {
@@ -45,7 +41,7 @@ fn commits(count: u64) -> Vec<Commit> {
             content.durable.clone()
         });
         let numbers = number * RECORDS..(number + 1) * RECORDS;
-        engine.apply([&batch(numbers)].into_iter()).unwrap();
+        engine.apply([batch(numbers)]).unwrap();
         commits.push(Commit {
             before: recorder,
             steps: disk.with(|content| content.recorded.take()).unwrap(),
@@ -58,7 +54,7 @@ fn commits(count: u64) -> Vec<Commit> {
 /// Opens what a crash has left, and checks its records. Returns the number of batches.
 fn check(image: Vec<u8>, acknowledged: u64, what: &str) -> u64 {
     let disk = FakeDisk::new(image);
-    let engine = Engine::open(path(), disk, Access::Write);
+    let engine = open(&disk, Access::Write);
     let engine = engine.unwrap_or_else(|error| panic!("{what}: {}", error.report()));
     let (items, others) = (keys(&engine, &ITEMS), keys(&engine, &OTHERS));
     assert_eq!(items, others, "{what}: a part of a batch");
@@ -72,7 +68,7 @@ fn check(image: Vec<u8>, acknowledged: u64, what: &str) -> u64 {
     let expected: Vec<_> = (0..found).map(|number| format!("{number:05}")).collect();
     assert_eq!(items, expected, "{what}");
     // What was recovered can be written.
-    engine.apply([&batch([90_000])].into_iter()).unwrap();
+    engine.apply([batch([90_000])]).unwrap();
     batches
 }
 
@@ -81,6 +77,7 @@ fn cut(step: &Step, bytes: usize) -> Step {
     match step {
         Step::Write(offset, data) => Step::Write(*offset, data[..bytes].to_vec()),
         Step::SetLen(len) => Step::SetLen(*len),
+        Step::Sync => Step::Sync,
     }
 }
 
@@ -88,6 +85,7 @@ fn bytes(step: &Step) -> usize {
     match step {
         Step::Write(_, data) => data.len(),
         Step::SetLen(_) => 1,
+        Step::Sync => 0,
     }
 }
 
@@ -124,45 +122,61 @@ fn a_commit_that_is_cut_anywhere_is_there_or_not() {
 fn a_commit_of_which_any_writes_are_lost_is_there_or_not() {
     let mut random = Numbers(1);
     for commit in commits(20) {
-        for round in 0..8 {
-            let mut image = commit.before.clone();
-            let mut lost = Vec::new();
-            for (index, step) in commit.steps.iter().enumerate() {
-                match random.below(4) {
-                    // The length of a file is no data.
-                    0 | 1 => apply(&mut image, step),
-                    2 => apply(&mut image, &cut(step, random.below(bytes(step)))),
-                    _ => lost.push(index),
+        let mut durable = commit.before.clone();
+        for steps in commit.steps.split(|step| matches!(step, Step::Sync)) {
+            for round in 0..8 {
+                let mut image = durable.clone();
+                let mut lost = Vec::new();
+                for (index, step) in steps.iter().enumerate() {
+                    match random.below(4) {
+                        // The length of a file is no data.
+                        0 | 1 => apply(&mut image, step),
+                        2 => apply(&mut image, &cut(step, random.below(bytes(step)))),
+                        _ => lost.push(index),
+                    }
                 }
+                let what = format!(
+                    "batch {} round {round} without {lost:?}",
+                    commit.acknowledged
+                );
+                check(image, commit.acknowledged, &what);
             }
-            let what = format!(
-                "batch {} round {round} without {lost:?}",
-                commit.acknowledged
-            );
-            check(image, commit.acknowledged, &what);
+            steps.iter().for_each(|step| apply(&mut durable, step));
         }
     }
 }
 
-/// Every byte of a commit: minutes.
+/// Cuts a commit after every byte.
+fn cut_everywhere(commit: &Commit) {
+    let mut done = commit.before.clone();
+    for step in &commit.steps {
+        for cut_at in 0..=bytes(step) {
+            let mut image = done.clone();
+            apply(&mut image, &cut(step, cut_at));
+            let what = format!("cut after {cut_at} bytes");
+            check(image, commit.acknowledged, &what);
+        }
+        apply(&mut done, step);
+    }
+}
+
+#[test]
+fn a_commit_to_the_log_that_is_cut_at_every_byte_is_there_or_not() {
+    let commits = commits(7);
+    assert!(
+        commits[6].steps.len() == 2,
+        "a write and its synchronisation"
+    );
+    cut_everywhere(&commits[6]);
+}
+
+/// Of both files.
 #[test]
 #[ignore = "takes minutes; a_commit_that_is_cut_anywhere_is_there_or_not has a part of it"]
-fn a_commit_that_is_cut_at_every_byte_is_there_or_not() {
-    for commit in commits(12).into_iter().skip(11) {
-        let mut done = commit.before.clone();
-        for step in &commit.steps {
-            for cut_at in 0..=bytes(step) {
-                let mut image = done.clone();
-                apply(&mut image, &cut(step, cut_at));
-                check(
-                    image,
-                    commit.acknowledged,
-                    &format!("cut after {cut_at} bytes"),
-                );
-            }
-            apply(&mut done, step);
-        }
-    }
+fn a_commit_to_the_database_that_is_cut_at_every_byte_is_there_or_not() {
+    let commits = commits(9);
+    assert!(commits[8].steps.len() > 4, "the log was full");
+    cut_everywhere(&commits[8]);
 }
 
 #[test]
@@ -171,7 +185,7 @@ fn a_crash_while_the_file_is_opened_after_a_crash_loses_nothing() {
     let commit = commits.last().unwrap();
     let disk = FakeDisk::new(commit.before.clone());
     disk.with(|content| content.recorded = Some(Vec::new()));
-    let engine = Engine::open(path(), disk.clone(), Access::Write).unwrap();
+    let engine = open(&disk, Access::Write).unwrap();
     let steps = disk.with(|content| content.recorded.take()).unwrap();
     assert!(!steps.is_empty(), "a repair writes");
     let mut done = commit.before.clone();

@@ -4,11 +4,10 @@ use std::{fs, io::Read, path::Path, time::Duration};
 
 use flate2::read::GzDecoder;
 
-use super::support::{FakeDisk, ITEMS, Item, OTHERS, TempDir, batch, item};
+use super::support::{self, FakeDisk, ITEMS, Item, LOG_BYTES, OTHERS, TempDir, batch, item};
 use crate::store::{
     ArchiveError, Collection, FORMAT, Store, StoreError, StoreOptions, WriteBatch, check,
-    engine::{Access, Engine},
-    export, import,
+    database::Access, export, import,
 };
 
 /// A file that the first version of the format has written, by `make_the_fixture`.
@@ -104,14 +103,17 @@ fn a_file_with_a_wrong_byte_is_refused_or_has_all_records() {
     for place in places {
         let mut image = bytes.clone();
         image[place] ^= 0x41;
-        let disk = FakeDisk::new(image.clone());
-        match Engine::open(Path::new("/state.redb"), disk.clone(), Access::Write) {
+        let content_before = [vec![0; LOG_BYTES], image.clone()].concat();
+        let disk = FakeDisk::new(content_before.clone());
+        match support::open(&disk, Access::Write) {
             Err(error) => {
                 assert!(
                     matches!(error, StoreError::Damaged { .. }),
                     "byte {place}: {error}"
                 );
-                disk.with(|content| assert!(content.current == image, "byte {place}: changed"));
+                disk.with(|content| {
+                    assert!(content.current == content_before, "byte {place}: changed")
+                });
                 damaged += 1;
             }
             Ok(engine) => {
@@ -136,7 +138,7 @@ fn a_newer_format_is_refused_and_left_as_it_is() {
         let transaction = database.begin_write().unwrap();
         let table: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("_store");
         let mut table = transaction.open_table(table).unwrap();
-        table.insert(&b"format"[..], &b"2"[..]).unwrap();
+        table.insert(&b"format"[..], &b"3"[..]).unwrap();
         drop(table);
         transaction.commit().unwrap();
     }
@@ -145,7 +147,7 @@ fn a_newer_format_is_refused_and_left_as_it_is() {
         matches!(
             error,
             StoreError::Newer {
-                version: 2,
+                version: 3,
                 supported: FORMAT,
                 ..
             }
@@ -154,7 +156,7 @@ fn a_newer_format_is_refused_and_left_as_it_is() {
     );
     assert!(
         error.to_string().ends_with(
-            "state.redb has the format 2, and this version of ipvsd knows formats up to 1"
+            "state.redb has the format 3, and this version of ipvsd knows formats up to 2"
         ),
         "{error}"
     );
@@ -181,8 +183,11 @@ fn a_check_and_an_export_change_nothing_even_after_a_crash() {
     let store = open(&directory.0).unwrap();
     store.write_blocking(batch([1, 2])).unwrap();
     // As it is when the daemon is killed.
-    let bytes = fs::read(directory.0.join("state.redb")).unwrap();
+    let files = ["state.redb", "state.wal"];
+    let contents = |directory: &Path| files.map(|file| fs::read(directory.join(file)).unwrap());
+    let [bytes, log] = contents(&directory.0);
     fs::write(copy.0.join("state.redb"), &bytes).unwrap();
+    fs::write(copy.0.join("state.wal"), &log).unwrap();
     let report = check(&copy.0, Duration::ZERO).unwrap();
     let sizes: Vec<_> = report
         .collections
@@ -202,12 +207,8 @@ fn a_check_and_an_export_change_nothing_even_after_a_crash() {
          {\"collection\":\"others\",\"key\":\"00001\",\"value\":{\"number\":1,\"text\":\"text of 1\"}}\n\
          {\"collection\":\"others\",\"key\":\"00002\",\"value\":{\"number\":2,\"text\":\"text of 2\"}}\n"
     );
-    let names: Vec<_> = fs::read_dir(&copy.0)
-        .unwrap()
-        .map(|e| e.unwrap().file_name())
-        .collect();
-    assert_eq!(names, ["state.redb"]);
-    assert_eq!(fs::read(copy.0.join("state.redb")).unwrap(), bytes);
+    assert_eq!(fs::read_dir(&copy.0).unwrap().count(), 2);
+    assert!(contents(&copy.0) == [bytes, log]);
 }
 
 #[test]

@@ -4,5 +4,6 @@
 mod crash;
 mod damage;
 mod failures;
+mod log;
 mod records;
 pub(crate) mod support;

@@ -55,7 +55,7 @@ async fn what_was_written_is_there_after_the_next_start() {
         .unwrap()
         .map(|e| e.unwrap().file_name())
         .collect();
-    assert_eq!(names.len(), 2, "{names:?}");
+    assert_eq!(names.len(), 3, "{names:?}");
 }
 
 #[tokio::test]

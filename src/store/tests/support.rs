@@ -13,9 +13,10 @@ use redb::StorageBackend;
 use serde::{Deserialize, Serialize};
 
 use crate::store::{
-    Collection, Store, WriteBatch,
+    Collection, Store, StoreError, WriteBatch,
+    database::Access,
     directory::Lock,
-    engine::{Access, Engine},
+    engine::{Engine, LogFile},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,17 @@ pub const OTHERS: Collection<Item> = Collection::new("others");
 
 /// A new directory below the one for temporary files, deleted when dropped.
 pub struct TempDir(pub PathBuf);
+
+/// The bytes of the log on a disk. The database has those after them, so that a test can cut the writes of both
+/// in their order. The log is full after eight small batches.
+pub const LOG_BYTES: usize = 4096;
+
+/// A file on a disk.
+#[derive(Debug)]
+enum Part {
+    Log(Arc<FakeDisk>),
+    Database(Arc<FakeDisk>),
+}
 
 /// A file in memory that distinguishes what is durable from what was written, and that can fail.
 #[derive(Debug, Default)]
@@ -44,7 +56,7 @@ pub struct Content {
     pub current: Vec<u8>,
     /// Every change and synchronisation fails, if there is one.
     pub failing: Option<Failing>,
-    /// All changes, once a test wants them.
+    /// All changes and synchronisations, once a test wants them.
     pub recorded: Option<Vec<Step>>,
     /// Number of synchronisations.
     pub syncs: u64,
@@ -54,6 +66,8 @@ pub struct Content {
 pub enum Step {
     Write(u64, Vec<u8>),
     SetLen(u64),
+    /// All before it is durable.
+    Sync,
 }
 
 /// How the disk fails.
@@ -96,6 +110,24 @@ pub(in crate::store) fn keys(engine: &Engine, collection: &Collection<Item>) -> 
     keys
 }
 
+/// Makes an empty store on a disk.
+pub(in crate::store) fn create(disk: &Arc<FakeDisk>) -> Engine {
+    let database = Arc::new(Part::Database(disk.clone()));
+    drop(Engine::create(Path::new("/state.redb"), database).unwrap());
+    open(disk, Access::Write).unwrap()
+}
+
+/// Opens the store of a disk.
+pub(in crate::store) fn open(disk: &Arc<FakeDisk>, access: Access) -> Result<Engine, StoreError> {
+    let log = LogFile {
+        path: PathBuf::from("/state.wal"),
+        disk: Arc::new(Part::Log(disk.clone())),
+        capacity: LOG_BYTES,
+    };
+    let database = Arc::new(Part::Database(disk.clone()));
+    Engine::open(Path::new("/state.redb"), database, Some(log), access)
+}
+
 // === impl TempDir ===
 
 impl TempDir {
@@ -121,12 +153,11 @@ impl Drop for TempDir {
 impl Store {
     /// The store of a disk, as a daemon opens it.
     pub fn on_disk(disk: Arc<FakeDisk>) -> Self {
-        let path = Path::new("/state.redb");
         let engine = match disk.with(|content| content.current.is_empty()) {
-            true => Engine::create(path, disk),
-            false => Engine::open(path, disk, Access::Write),
+            true => create(&disk),
+            false => open(&disk, Access::Write).unwrap(),
         };
-        Self::start(Lock::NONE, engine.unwrap()).unwrap()
+        Self::start(Lock::NONE, engine).unwrap()
     }
 }
 
@@ -179,6 +210,7 @@ impl Content {
         let end = match step {
             Step::Write(offset, data) => offset + data.len() as u64,
             Step::SetLen(len) => *len,
+            Step::Sync => 0,
         };
         match end > limit && end > self.current.len() as u64 {
             true => Err(io::ErrorKind::StorageFull.into()),
@@ -196,17 +228,60 @@ pub fn apply(bytes: &mut Vec<u8>, step: &Step) {
             bytes[start..end].copy_from_slice(data);
         }
         Step::SetLen(len) => bytes.resize(usize::try_from(*len).unwrap(), 0),
+        Step::Sync => {}
     }
 }
 
-impl StorageBackend for FakeDisk {
+impl FakeDisk {
+    fn sync(&self) -> io::Result<()> {
+        self.with(|content| {
+            content.fail()?;
+            if let Some(Failing::Sync) = content.failing {
+                return Err(io::Error::other("the disk has an error"));
+            }
+            content.syncs += 1;
+            if let Some(recorded) = &mut content.recorded {
+                recorded.push(Step::Sync);
+            }
+            content.pending.clear();
+            content.durable.clone_from(&content.current);
+            Ok(())
+        })
+    }
+}
+
+// === impl Part ===
+
+impl Part {
+    const START: u64 = LOG_BYTES as u64;
+
+    /// The disk, and where the file begins there.
+    fn disk(&self) -> (&FakeDisk, u64) {
+        match self {
+            Self::Log(disk) => (disk, 0),
+            Self::Database(disk) => (disk, Self::START),
+        }
+    }
+}
+
+impl StorageBackend for Part {
     fn len(&self) -> io::Result<u64> {
-        self.with(|content| Ok(content.current.len() as u64))
+        let (disk, start) = self.disk();
+        let len = disk.with(|content| content.current.len() as u64);
+        Ok(match self {
+            Self::Log(_) => len.min(Self::START),
+            Self::Database(_) => len.saturating_sub(start),
+        })
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.with(|content| {
-            let start = usize::try_from(offset).unwrap();
+        let (disk, start) = self.disk();
+        disk.with(|content| {
+            // Also where a disk without a database ends.
+            if out.is_empty() {
+                return Ok(());
+            }
+            let start = usize::try_from(start + offset).unwrap();
             let bytes = content.current.get(start..start + out.len());
             out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
             Ok(())
@@ -214,23 +289,17 @@ impl StorageBackend for FakeDisk {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.step(Step::SetLen(len))
+        let (disk, start) = self.disk();
+        disk.step(Step::SetLen(start + len))
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.step(Step::Write(offset, data.to_vec()))
+        let (disk, start) = self.disk();
+        disk.step(Step::Write(start + offset, data.to_vec()))
     }
 
+    /// Of the whole disk: a test that loses writes loses those of both files.
     fn sync_data(&self) -> io::Result<()> {
-        self.with(|content| {
-            content.fail()?;
-            if let Some(Failing::Sync) = content.failing {
-                return Err(io::Error::other("the disk has an error"));
-            }
-            content.syncs += 1;
-            content.pending.clear();
-            content.durable.clone_from(&content.current);
-            Ok(())
-        })
+        self.disk().0.sync()
     }
 }

@@ -59,7 +59,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("neli", &["codec", "kernel"]),
     ("axum", &["grpc", "http", "server"]),
     ("tonic", &["grpc", "proto", "server"]),
-    ("prost", &["grpc", "proto"]),
+    ("prost", &["grpc", "proto", "store"]),
     ("hyper", &["server"]),
     ("clap", &["cli", "server", "bin"]),
     ("jsonwebtoken", &["identity"]),

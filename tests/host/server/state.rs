@@ -80,7 +80,7 @@ fn the_state_outlives_the_daemon_and_is_kept_from_others_while_it_runs() {
         daemon.signal(signal);
         daemon.wait();
         let checked = succeeds(&state(&path, &["check"], ""));
-        assert!(checked.contains(": format 1, "), "{checked}");
+        assert!(checked.contains(": format 2, "), "{checked}");
         assert!(
             checked.ends_with("not damaged\nnotes: 1 records, 16 bytes\n"),
             "{checked}"
