@@ -1,12 +1,15 @@
 //! Drains and ramps in memory, and what they have in common.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::listed::Listed;
 use crate::{
-    model::{Drain, DrainState, Error, HoldId, Ramp, RampState, Reason, ServiceKey},
+    model::{Drain, DrainState, Error, HoldId, Ramp, RampState, Reason, Server, ServiceKey},
     store::{Collection, Store, StoreError},
     watch::{RecordKey, Resource},
 };
@@ -20,6 +23,15 @@ pub(super) struct All {
     pub looks: HashMap<ServiceKey, u64>,
     /// Whether the task runs.
     pub has_task: bool,
+}
+
+/// The servers of a service as they were read.
+#[derive(Clone, Debug)]
+pub(super) struct Look {
+    /// A later look has a higher number.
+    pub number: u64,
+    /// `None` if there is no such service.
+    pub servers: Option<Arc<Vec<Server>>>,
 }
 
 /// A drain or a ramp, as it is kept and stored.
@@ -64,6 +76,27 @@ impl All {
     /// As [`active_drains`](Self::active_drains), to be changed.
     pub fn active_drains_mut(&mut self) -> impl Iterator<Item = &mut Drain> {
         self.drains.values_mut().filter(|drain| drain.is_active())
+    }
+
+    /// Notes looks at the servers of services, unless later ones are noted: several may be in progress.
+    pub fn see(&mut self, mut seen: BTreeMap<ServiceKey, Look>) {
+        seen.retain(|service, look| {
+            let noted = self.looks.get(service);
+            noted.is_none_or(|noted| *noted < look.number)
+        });
+        for drain in self.active_drains_mut() {
+            drain.see(&|service| {
+                let look = seen.get(&service)?;
+                Some(look.servers.as_ref().map(|servers| servers.as_slice()))
+            });
+        }
+        let services: HashSet<_> = self
+            .active_drains()
+            .flat_map(Drain::member_services)
+            .collect();
+        self.looks
+            .extend(seen.iter().map(|(service, look)| (*service, look.number)));
+        self.looks.retain(|service, _| services.contains(service));
     }
 
     /// The ramps that have not ended.

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use super::all::Look;
 use crate::{
     app::{App, RequestContext},
     executor::{Executed, Holds, Plan, ServersQuery, Step, Transaction},
@@ -18,15 +19,6 @@ pub(super) struct BeginningRamp {
     pub server: ServerKey,
     /// The weight in the end, which is the intended one from now on.
     pub to: u32,
-}
-
-/// The servers of a service as they were read.
-#[derive(Clone, Debug)]
-pub(super) struct Look {
-    /// A later look has a higher number.
-    pub number: u64,
-    /// `None` if there is no such service.
-    pub servers: Option<Arc<Vec<Server>>>,
 }
 
 // === impl App ===

@@ -1,7 +1,7 @@
 //! All drains and ramps: in memory, and in the store.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::{BuildHasher, Hasher, RandomState},
     slice::from_ref,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
@@ -11,10 +11,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::{
-    all::{All, Record},
-    enforce::Look,
-};
+use super::all::{All, Record};
 use crate::{
     executor::{Held, HoldChanges, Holds, MAX_HELD, Member},
     model::{
@@ -250,26 +247,6 @@ impl HoldRegistry {
                 .map(|(service, _)| service),
         );
         services
-    }
-
-    /// Notes looks at the servers of services, unless later ones are noted: several may be in progress.
-    pub(super) fn see(&self, mut seen: BTreeMap<ServiceKey, Look>) {
-        let mut all = self.all();
-        let noted = &all.looks;
-        seen.retain(|service, look| noted.get(service).is_none_or(|last| *last < look.number));
-        for drain in all.active_drains_mut() {
-            drain.see(&|service| {
-                seen.get(&service)
-                    .map(|look| look.servers.as_ref().map(|servers| servers.as_slice()))
-            });
-        }
-        let services: HashSet<_> = all
-            .active_drains()
-            .flat_map(Drain::member_services)
-            .collect();
-        let seen = seen.iter().map(|(service, look)| (*service, look.number));
-        all.looks.extend(seen);
-        all.looks.retain(|service, _| services.contains(service));
     }
 
     /// The number of the last look at the servers of a service.

@@ -9,10 +9,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::{select, time::sleep};
 
-use super::{
-    blockers::blockers,
-    enforce::{BeginningRamp, Look},
-};
+use super::{all::Look, blockers::blockers, enforce::BeginningRamp};
 use crate::{
     app::{App, RequestContext, RequestId},
     executor::{ServicesQuery, SettingsQuery, TableQuery},
@@ -163,7 +160,7 @@ impl App {
             outcome = outcome.and(self.enforce_all(context, joined, None, &mut seen).await);
             stored = self.hold_registry.persist().await;
         }
-        self.hold_registry.see(seen);
+        self.hold_registry.all().see(seen);
         outcome.and(stored)
     }
 
