@@ -94,6 +94,9 @@ pub(super) fn grammar(words: &[OsString]) -> clap::Command {
         .mut_subcommand("tables", |tables| {
             tables
                 .mut_subcommand("show", |show| with(show, "owner", owners, words))
+                .mut_subcommand("operations", |operations| {
+                    with(operations, "owner", owners, words)
+                })
                 .mut_subcommand("set", |set| with(set, "owner", owners, words))
                 .mut_subcommand("delete", |delete| with(delete, "owner", owners, words))
         })
@@ -256,8 +259,9 @@ fn servers(words: &[OsString]) -> Candidates {
 /// The owners of the declared tables of the director.
 fn owners(words: &[OsString]) -> Candidates {
     let tables = target(words).and_then(|target| target.client.tables().ok());
-    let tables = tables.unwrap_or_default().into_iter();
-    tables
+    let (tables, _) = tables.unwrap_or_default();
+    { tables }
+        .into_iter()
         .map(|table| CompletionCandidate::new(table.owner))
         .collect()
 }

@@ -1,8 +1,6 @@
 //! `ipvsctl drain`, `undrain`, `drains`, `ramp`, `unramp` and `ramps`.
 
-use std::{collections::BTreeMap, io::Write};
-
-use yaml_serde::Value;
+use std::io::Write;
 
 use super::{
     args::KeptArgs,
@@ -10,7 +8,7 @@ use super::{
     hold_args::{DrainArgs, Ended, RampArgs},
     options::{Format, Options},
     outcome::{explain_with, idempotent},
-    output::{Stdout, write_json, write_table},
+    output::{Stdout, write_json, write_pages, write_table},
     target::Target,
     wait::{Ongoing, Wait},
 };
@@ -156,7 +154,7 @@ pub(super) fn undrain(drain: Ended, options: &Options, out: &mut Stdout) -> Resu
     match options.format {
         _ if ended.is_empty() => {}
         Format::Table => write_drains(&ended, out)?,
-        format => write_pages(&pages, "drains", format, out)?,
+        format => write_pages(out, format, "drains", &pages)?,
     }
     result
 }
@@ -205,7 +203,7 @@ pub(super) fn list_drains(
     let (drains, pages) = client.select_drains(&kept.clone().into())?;
     match format {
         Format::Table => write_drains(&drains, out),
-        format => write_pages(&pages, "drains", format, out),
+        format => write_pages(out, format, "drains", &pages),
     }
 }
 
@@ -219,7 +217,7 @@ pub(super) fn list_ramps(
     let (ramps, pages) = client.select_ramps(&kept.clone().into())?;
     match format {
         Format::Table => write_ramps(&ramps, out),
-        format => write_pages(&pages, "ramps", format, out),
+        format => write_pages(out, format, "ramps", &pages),
     }
 }
 
@@ -227,24 +225,6 @@ impl From<KeptArgs> for KeptQuery {
     fn from(KeptArgs { owner, label }: KeptArgs) -> Self {
         Self { owner, label }
     }
-}
-
-/// Writes the elements of all pages of a list as one document.
-fn write_pages(
-    pages: &[Vec<u8>],
-    name: &'static str,
-    format: Format,
-    out: &mut dyn Write,
-) -> Result<(), CliError> {
-    let mut all = Vec::new();
-    for page in pages {
-        let mut page: BTreeMap<String, Value> = serde_json::from_slice(page)?;
-        if let Some(Value::Sequence(mut elements)) = page.remove(name) {
-            all.append(&mut elements);
-        }
-    }
-    let list = BTreeMap::from([(name, all)]);
-    write_json(out, format, &serde_json::to_vec(&list)?)
 }
 
 /// Sends a change that can be repeated. `check` is the command that shows whether it was made.

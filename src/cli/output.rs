@@ -5,7 +5,7 @@ use std::{
     io::{self, BufWriter, IsTerminal, Write},
 };
 
-use yaml_serde::Value;
+use yaml_serde::{Mapping, Value};
 
 use super::{
     error::CliError,
@@ -134,6 +134,26 @@ impl Write for Closed {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Writes the elements of all pages of a list as one document, with the other fields of the last page.
+pub(super) fn write_pages(
+    out: &mut dyn Write,
+    format: Format,
+    name: &str,
+    pages: &[Vec<u8>],
+) -> Result<(), CliError> {
+    let mut all = Vec::new();
+    let mut list = Mapping::new();
+    for page in pages {
+        list = serde_json::from_slice(page)?;
+        if let Some(Value::Sequence(elements)) = list.get_mut(name) {
+            all.append(elements);
+        }
+    }
+    list.remove("next_page_token");
+    list.insert(name.into(), Value::Sequence(all));
+    write_json(out, format, &serde_json::to_vec(&list)?)
 }
 
 /// Writes a JSON response unchanged, or as YAML.

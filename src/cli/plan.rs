@@ -1,6 +1,6 @@
 //! The plan of an apply as text: a line for each operation.
 
-use std::io;
+use std::io::{self, Write};
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use super::{
     options::Color,
     output::{Paint, Stdout},
 };
-use crate::client::{Applied, ApplySummary, TableOperation};
+use crate::client::{Applied, ApplySummary, LastOperations, TableOperation};
 
 /// Members of a resource that its id has.
 const IDENTITY: [&str; 7] = [
@@ -18,12 +18,8 @@ const IDENTITY: [&str; 7] = [
 /// Writes the operations and the outcome.
 pub(super) fn write(out: &mut Stdout, applied: &Applied, color: Color) -> io::Result<()> {
     for operation in &applied.operations {
-        let (sign, paint) = match operation.op.split('_').next() {
-            Some("create" | "start") => ('+', Paint::GREEN),
-            Some("delete" | "stop") => ('-', Paint::RED),
-            _ => ('~', Paint::YELLOW),
-        };
-        out.write_line(&format!("{sign} {}", line(operation)), Some(&paint), color)?;
+        let (text, paint) = line(operation);
+        out.write_line(&text, Some(&paint), color)?;
     }
     let shown = applied.operations.len() as u64;
     if applied.operations_total > shown {
@@ -33,7 +29,30 @@ pub(super) fn write(out: &mut Stdout, applied: &Applied, color: Color) -> io::Re
     out.write_line(&summary(applied), None, color)
 }
 
-fn line(operation: &TableOperation) -> String {
+/// Writes the operations of the last apply, and how it ended.
+pub(super) fn write_operations(out: &mut dyn Write, last: &LastOperations) -> io::Result<()> {
+    for operation in &last.operations {
+        writeln!(out, "{}", line(operation).0)?;
+    }
+    let (outcome, count) = (&last.outcome, last.operations.len());
+    writeln!(
+        out,
+        "{outcome}: {count} operations; apply {}",
+        last.apply_id
+    )
+}
+
+/// An operation as text, and its color.
+fn line(operation: &TableOperation) -> (String, Paint) {
+    let (sign, paint) = match operation.op.split('_').next() {
+        Some("create" | "start") => ('+', Paint::GREEN),
+        Some("delete" | "stop") => ('-', Paint::RED),
+        _ => ('~', Paint::YELLOW),
+    };
+    (format!("{sign} {}", describe(operation)), paint)
+}
+
+fn describe(operation: &TableOperation) -> String {
     let resource = match operation.op.split_once('_') {
         Some((_, resource)) => resource.replace('_', " "),
         None => operation.op.clone(),

@@ -50,6 +50,8 @@ pub(super) enum ReadCommand {
     Tables,
     /// `tables show`
     DeclaredTable(Owner),
+    /// `tables operations`
+    Operations(Owner),
     /// `drains`
     Drains(KeptArgs),
     /// `ramps`
@@ -124,6 +126,7 @@ fn write(
         ReadCommand::Audit(report) => report.write(client, format, out),
         ReadCommand::Tables => tables::list(client, format, out),
         ReadCommand::DeclaredTable(owner) => tables::show(client, owner, format, out),
+        ReadCommand::Operations(owner) => tables::operations(client, owner, format, out),
         ReadCommand::Drains(kept) => holds::list_drains(client, kept, format, out),
         ReadCommand::Ramps(kept) => holds::list_ramps(client, kept, format, out),
         ReadCommand::Export(owner) => export::write(client, owner.as_ref(), format, out),

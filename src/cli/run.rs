@@ -183,6 +183,9 @@ fn run_tables(args: TablesArgs, options: &Options, out: &mut Stdout) -> Result<u
         Some(TablesCommand::Show { owner }) => {
             read(options, out, &ReadCommand::DeclaredTable(owner))
         }
+        Some(TablesCommand::Operations { owner }) => {
+            read(options, out, &ReadCommand::Operations(owner))
+        }
         Some(TablesCommand::Set(args)) => tables::set(args, options, out),
         Some(TablesCommand::Delete(args)) => tables::delete(args, options, out),
     }

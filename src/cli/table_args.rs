@@ -89,6 +89,11 @@ pub(super) enum TablesCommand {
         #[arg(value_parser = Owner::of_read)]
         owner: Owner,
     },
+    /// Print all operations of the last apply of a table, or of the one in progress
+    Operations {
+        /// Owner of the table
+        owner: Owner,
+    },
     /// Change how a declared table is kept
     Set(SetTableArgs),
     /// Delete a declared table, and its services in the kernel

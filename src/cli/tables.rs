@@ -7,7 +7,7 @@ use super::{
     error::CliError,
     options::{Format, Options},
     outcome::{self, idempotent},
-    output::{Stdout, write_json, write_table},
+    output::{Stdout, write_json, write_pages, write_table},
     plan,
     table_args::{ApplyArgs, BatchArgs, DeleteTableArgs, DiffArgs, Limits, SetTableArgs},
     table_file::TableFile,
@@ -236,12 +236,28 @@ fn row(table: TableOverview) -> Vec<String> {
 
 /// Lists the declared tables.
 pub(super) fn list(client: &Client, format: Format, out: &mut dyn Write) -> Result<(), CliError> {
-    if format != Format::Table {
-        let (_, json) = client.get::<TableList>("/v1/tables")?;
-        return write_json(out, format, &json);
+    let (tables, pages) = client.tables()?;
+    match format {
+        Format::Table => {
+            let rows: Vec<_> = tables.into_iter().map(row).collect();
+            Ok(write_table(out, &HEADINGS, &rows)?)
+        }
+        format => write_pages(out, format, "tables", &pages),
     }
-    let rows: Vec<_> = client.tables()?.into_iter().map(row).collect();
-    Ok(write_table(out, &HEADINGS, &rows)?)
+}
+
+/// Prints the operations of the last apply.
+pub(super) fn operations(
+    client: &Client,
+    owner: &Owner,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let (last, pages) = client.table_operations(owner)?;
+    match format {
+        Format::Table => Ok(plan::write_operations(out, &last)?),
+        format => write_pages(out, format, "operations", &pages),
+    }
 }
 
 /// Prints a declared table.
@@ -257,13 +273,6 @@ pub(super) fn show(
     };
     let (_, json) = client.get::<Declared>(&format!("/v1/tables/{owner}"))?;
     write_json(out, format, &json)
-}
-
-/// What makes a response a list of tables.
-#[derive(serde::Deserialize)]
-struct TableList {
-    #[serde(rename = "tables")]
-    _tables: Vec<serde::de::IgnoredAny>,
 }
 
 /// What makes a response a table.

@@ -210,12 +210,7 @@ impl Client {
         of: &KeptQuery,
         elements: fn(P) -> Vec<T>,
     ) -> Result<(Vec<T>, Vec<Vec<u8>>), ClientError> {
-        let mut all = Vec::new();
-        let pages = self.pages(&with_query(path, of.clone().parameters()))?;
-        for page in &pages {
-            all.append(&mut elements(serde_json::from_slice(page)?));
-        }
-        Ok((all, pages))
+        self.elements(&with_query(path, of.clone().parameters()), elements)
     }
 
     fn create_hold<T: DeserializeOwned>(

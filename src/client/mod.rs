@@ -92,8 +92,9 @@ pub use self::{
         TunnelPatch,
     },
     tables::{
-        Applied, ApplyOptions, ApplySummary, DeclaredTable, LastApply, OperationError,
-        TableConflict, TableOperation, TableOverview, TableSettingsSpec, TableSpec, TableStatus,
+        Applied, ApplyOptions, ApplySummary, DeclaredTable, LastApply, LastOperations,
+        OperationError, TableConflict, TableOperation, TableOverview, TableSettingsSpec, TableSpec,
+        TableStatus,
     },
     token::{Token, TokenError},
     trust::{CertificateFault, ClientCertificateFault, Time, Untrusted},

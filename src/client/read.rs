@@ -257,6 +257,20 @@ impl Client {
         self.pages_while(path, PAGE_SIZE, |_| Ok(true))
     }
 
+    /// Reads all pages of a list. Returns their elements, and the pages as the daemon sent them.
+    pub(super) fn elements<P: DeserializeOwned, T>(
+        &self,
+        path: &str,
+        mut elements: impl FnMut(P) -> Vec<T>,
+    ) -> Result<(Vec<T>, Vec<Vec<u8>>), ClientError> {
+        let pages = self.pages(path)?;
+        let mut all = Vec::new();
+        for page in &pages {
+            all.append(&mut elements(serde_json::from_slice(page)?));
+        }
+        Ok((all, pages))
+    }
+
     /// Reads pages of a list with up to `page_size` elements, as long as `wants_more` holds of each.
     pub(super) fn pages_while(
         &self,

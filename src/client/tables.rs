@@ -220,7 +220,17 @@ pub struct LastApply {
 #[derive(Debug, Deserialize)]
 struct TablesJson {
     tables: Vec<TableOverview>,
-    next_page_token: Option<String>,
+}
+
+/// All operations of the last apply of a table.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct LastOperations {
+    /// Identifies the apply in the log and the audit trail.
+    pub apply_id: String,
+    /// How it ended, see [`Applied::outcome`]; `running` if it has not ended.
+    pub outcome: String,
+    /// In the order of their execution.
+    pub operations: Vec<TableOperation>,
 }
 
 /// A declared table.
@@ -317,18 +327,36 @@ impl Client {
         Ok(json)
     }
 
-    /// Lists the declared tables by owner.
-    pub fn tables(&self) -> Result<Vec<TableOverview>, ClientError> {
-        let mut tables = Vec::new();
-        let mut path = "/v1/tables".to_owned();
-        loop {
-            let page = self.get::<TablesJson>(&path)?.0;
-            tables.extend(page.tables);
-            let Some(token) = page.next_page_token else {
-                return Ok(tables);
-            };
-            path = format!("/v1/tables?page_token={}", percent_encode(&token));
-        }
+    /// Lists the declared tables by owner. Returns them, and the pages as the daemon sent them.
+    pub fn tables(&self) -> Result<(Vec<TableOverview>, Vec<Vec<u8>>), ClientError> {
+        self.elements("/v1/tables", |page: TablesJson| page.tables)
+    }
+
+    /// Reads the operations of the last apply of an owner's table, and of one that is in progress. Returns them, and
+    /// the pages as the daemon sent them. Fails if another apply begins before the last page is read.
+    pub fn table_operations(
+        &self,
+        owner: &Owner,
+    ) -> Result<(LastOperations, Vec<Vec<u8>>), ClientError> {
+        let path = format!("{}/operations", table_path(owner));
+        let mut last = None;
+        let (operations, pages) = self.elements(&path, |page: LastOperations| {
+            let LastOperations {
+                apply_id,
+                outcome,
+                operations,
+            } = page;
+            last = Some((apply_id, outcome));
+            operations
+        })?;
+        // There is a page at least.
+        let (apply_id, outcome) = last.unwrap_or_default();
+        let all = LastOperations {
+            apply_id,
+            outcome,
+            operations,
+        };
+        Ok((all, pages))
     }
 
     /// Reads the declared table of an owner.

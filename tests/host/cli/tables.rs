@@ -165,6 +165,43 @@ fn servers_that_are_drained_before_they_are_deleted_are_shown_with_their_drains(
 }
 
 #[test]
+fn all_operations_of_the_last_apply_are_printed_also_those_of_further_pages() {
+    // The client asks for larger pages, and then for those of the default size.
+    let daemon = Daemon::start_with(&[("IPVSD_LIMITS_MAX_PAGE_SIZE", "1000")]);
+    let servers = (0..1500).map(|number| {
+        let address = format!("10.1.{}.{}", number / 250, number % 250 + 1);
+        format!("  - {{address: {address}, forwarding: masquerade}}\n")
+    });
+    let table = "services:\n- id: tcp-192.0.2.1-80\n  scheduler: rr\n  servers:\n".to_owned();
+    let table = table + &servers.collect::<String>();
+    let applied = stdout(&daemon, APPLY, &table);
+    assert!(applied.contains("and 501 operations more\n"), "{applied}");
+    let shown = stdout(&daemon, "ipvsadm tables operations web", "");
+    let lines: Vec<_> = shown.lines().collect();
+    assert_eq!(lines.len(), 1502);
+    assert_eq!(lines[0], "+ service tcp-192.0.2.1-80 scheduler rr");
+    assert_eq!(
+        lines[1500],
+        "+ server tcp-192.0.2.1-80 10.1.0.1-80 forwarding masquerade, weight 1"
+    );
+    assert!(
+        lines[1501].starts_with("applied: 1501 operations; apply "),
+        "{}",
+        lines[1501]
+    );
+    let json = stdout(&daemon, "ipvsadm tables operations web --output json", "");
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["operations"].as_array().unwrap().len(), 1501);
+    assert_eq!(
+        (&json["outcome"], &json["next_page_token"]),
+        (&"applied".into(), &Value::Null)
+    );
+    let missing = daemon.run("ipvsadm tables operations mail", "");
+    assert_eq!(missing.code, 1);
+    assert!(missing.stderr.contains("mail"), "{missing:?}");
+}
+
+#[test]
 fn colors_are_for_terminals_and_for_those_who_want_them() {
     let daemon = Daemon::start();
     let dry_run = |options: &str| {

@@ -38,7 +38,7 @@ fn a_table_is_planned_applied_read_edited_and_deleted() {
         (planned.outcome.as_str(), planned.generation),
         ("planned", 1)
     );
-    assert_eq!(client.tables().unwrap(), []);
+    assert_eq!(client.tables().unwrap().0, []);
 
     let expected = ApplyOptions {
         expect_plan: Some(planned.plan),
@@ -65,7 +65,7 @@ fn a_table_is_planned_applied_read_edited_and_deleted() {
         (1, "in_sync")
     );
     assert_eq!(read.value.spec.services, table().services);
-    let [overview] = &client.tables().unwrap()[..] else {
+    let [overview] = &client.tables().unwrap().0[..] else {
         panic!("one table");
     };
     assert_eq!((overview.owner.as_str(), overview.server_count), ("web", 2));
