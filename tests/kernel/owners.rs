@@ -236,7 +236,7 @@ enum Program {
 }
 
 impl Program {
-    /// keepalived, or ipvsadm where that is not installed.
+    /// Starts keepalived with the services of a part.
     fn keepalived(folder: &Folder, part: &Part) -> Self {
         let file = folder.0.join("keepalived.conf");
         fs::write(&file, configuration(&part.objects)).unwrap();
@@ -247,11 +247,8 @@ impl Program {
             .args(["--pid", &pid("pid"), "--checkers_pid", &pid("checkers")])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn();
-        let Ok(child) = child else {
-            rules(&text(&part.objects));
-            return Self::Ipvsadm;
-        };
+            .spawn()
+            .expect("keepalived starts");
         until("keepalived has its services", || {
             match of(&kernel(), part.number) {
                 found if found == part.objects => Ok(()),
@@ -521,9 +518,6 @@ fn owners_and_other_programs_do_not_touch_each_other_and_all_they_do_is_seen() {
         seen.check(&parts);
         let mut delays = delays.concat();
         delays.sort();
-        if matches!(keepalived, Program::Ipvsadm) {
-            println!("keepalived is not installed: ipvsadm instead of it");
-        }
         println!(
             "{} operations, {} events; a change of another program was seen after {:?}, the latest after {:?}",
             done.load(Relaxed),
