@@ -111,20 +111,16 @@ impl Engine {
         new: impl IntoIterator<Item = WriteBatch>,
     ) -> Result<(), StoreError> {
         let new: Vec<_> = new.into_iter().collect();
-        let mut commits = self.commits();
-        let Commits::Logged { wal, batches } = &mut *commits else {
-            return self.transact(&mut commits, &new);
-        };
         let record = Record::new(new.iter());
-        if wal.is_large(&record) {
-            return self.transact(&mut commits, &new);
+        let mut commits = self.commits();
+        match &*commits {
+            Commits::Logged { wal, .. } if !wal.is_large(&record) => {
+                if !wal.has_place(&record) {
+                    self.transact(&mut commits, &[])?;
+                }
+            }
+            _ => return self.transact(&mut commits, &new),
         }
-        if wal.has_place(&record) {
-            wal.append(record)?;
-            batches.extend(new);
-            return Ok(());
-        }
-        self.transact(&mut commits, &[])?;
         if let Commits::Logged { wal, batches } = &mut *commits {
             wal.append(record)?;
             batches.extend(new);
@@ -256,6 +252,12 @@ impl Engine {
     pub(super) fn close(&self) {
         // What cannot be written now is in the log at the next start.
         let _ = self.complete();
+        let mut commits = self.commits();
+        if let Commits::Logged { wal, .. } = &*commits {
+            // Nothing is written to the log any more.
+            *commits = Commits::Unlogged(wal.position());
+        }
+        drop(commits);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if let State::Open(open) = std::mem::replace(&mut *state, State::Closed) {
             dismiss(open.database);

@@ -76,8 +76,8 @@ struct LoggedChange {
     is_prefix: bool,
 }
 
-/// Length of the file in bytes: a few thousand requests.
-pub(super) const CAPACITY: usize = 4 << 20;
+/// Length of the file in bytes: about 2000 requests. What it has is in memory, too.
+pub(super) const CAPACITY: usize = 2 << 20;
 
 /// Bytes of a header.
 const HEADER: usize = 32;
