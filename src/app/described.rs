@@ -1,12 +1,14 @@
 //! What drafts describe as a whole: services and servers, validated.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{collections::hash_map::Entry, sync::Arc};
+
+use foldhash::{HashMap, HashMapExt};
 
 use crate::{
     executor::Table,
     model::{
-        Error, Labels, Server, ServerDraft, ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey,
-        TargetServer, TargetService, Violation, both,
+        Error, Labels, Server, ServerDraft, ServerIndex, ServiceConfig, ServiceDraft, ServiceEntry,
+        ServiceKey, TargetServer, TargetService, Violation, both,
     },
 };
 
@@ -83,16 +85,18 @@ pub(super) fn new_servers(
     service: ServiceKey,
     present: &[Server],
 ) -> Result<Vec<TargetServer>, Error> {
-    let present: HashMap<_, _> = present.iter().map(|s| (s.key, s.config)).collect();
+    let mut present = ServerIndex::new(present);
     let mut servers: Vec<TargetServer> = Vec::with_capacity(drafts.len());
     let mut first_index = HashMap::with_capacity(drafts.len());
     let mut violations = Vec::new();
     let declared = drafts.iter().enumerate();
     for (origin, draft) in declared.filter(|(_, draft)| !draft.is_removing()) {
         let found = draft.key(service).ok().flatten();
-        let found = found.and_then(|key| Some((key, *present.get(&key)?)));
-        let server = match found {
-            Some((key, present)) => draft.replace(service, key, present).map(|new| (key, new)),
+        let server = match found.and_then(|key| present.get(key)) {
+            Some(Server { key, config, .. }) => {
+                let new = draft.replace(service, *key, *config);
+                new.map(|new| (*key, new))
+            }
             None => draft.new_server(service),
         };
         match server {
@@ -125,12 +129,12 @@ pub(super) fn new_servers(
 pub(super) fn declared_services(
     drafts: &[ServiceDraft],
     table: &Table,
-) -> Result<Vec<TargetService>, Error> {
+) -> Result<Vec<Arc<TargetService>>, Error> {
     let present: HashMap<_, _> = table
         .iter()
         .map(|entry| (entry.service.key, entry))
         .collect();
-    let mut services: Vec<TargetService> = Vec::with_capacity(drafts.len());
+    let mut services: Vec<Arc<TargetService>> = Vec::with_capacity(drafts.len());
     let mut first_index = HashMap::with_capacity(drafts.len());
     let mut violations = Vec::new();
     for (origin, draft) in drafts.iter().enumerate() {
@@ -151,7 +155,7 @@ pub(super) fn declared_services(
             Ok((key, whole)) => match first_index.entry(key) {
                 Entry::Vacant(entry) => {
                     entry.insert(origin);
-                    services.push(whole.into_target(key, origin));
+                    services.push(Arc::new(whole.into_target(key, origin)));
                 }
                 Entry::Occupied(first) => violations.push(Violation::new(
                     format!("services[{origin}]"),

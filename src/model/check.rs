@@ -20,7 +20,7 @@ pub(super) fn port(number: i64) -> Result<u16, Violation> {
 }
 
 /// An identifying field with another value than the key that `named` describes.
-pub(super) fn contradiction(field: &str, value: &impl Display, named: &str) -> Violation {
+pub(super) fn contradiction(field: &str, value: &impl Display, named: &dyn Display) -> Violation {
     Violation::new(
         field,
         format!("{value} contradicts {named}; what identifies an object cannot be changed"),
@@ -37,12 +37,12 @@ pub(super) fn parse_id<K: FromStr<Err = Error>>(id: Option<&str>) -> Option<Resu
 
 /// Checks that a draft names no other object than `key`, that of the request path: neither by its id
 /// nor by another field, of which `contradictions` returns those that differ.
-pub(super) fn same_object<K: PartialEq + Display>(
+pub(super) fn same_object<K: Copy + PartialEq + Display>(
     key: K,
     id: Option<Result<K, Violation>>,
-    contradictions: impl FnOnce(K, &str) -> Vec<Violation>,
+    contradictions: impl FnOnce(K, &dyn Display) -> Vec<Violation>,
 ) -> Result<(), Error> {
-    let request = format!("the request, which is for {key}");
+    let request = format_args!("the request, which is for {key}");
     let mut violations = Vec::new();
     match id {
         Some(Ok(id)) if id != key => violations.push(contradiction("id", &id, &request)),

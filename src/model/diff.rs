@@ -1,13 +1,12 @@
 //! The difference between the kernel's table and the one that is wanted, as operations.
 
-use std::{
-    collections::{HashMap, HashSet},
-    ops::AddAssign,
-};
+use std::{borrow::Borrow, ops::AddAssign};
+
+use foldhash::{HashMap, HashSet};
 
 use super::{
-    Director, DirectorState, Labels, Op, Server, ServerConfig, ServerKey, Service, ServiceConfig,
-    ServiceEntry, ServiceKey, SyncDaemon, SyncDaemonConfig, SyncState, TargetServer, TargetService,
+    Director, DirectorState, Labels, Op, Server, ServerIndex, Service, ServiceConfig, ServiceEntry,
+    ServiceKey, SyncDaemon, SyncDaemonConfig, SyncState, TargetServer, TargetService,
 };
 
 /// The operations that turn one table into another. What is equal stays untouched and keeps its
@@ -67,7 +66,7 @@ struct Builder {
 /// The difference between two tables. Neither has an object twice.
 pub fn diff<'a>(
     current: impl IntoIterator<Item = &'a ServiceEntry>,
-    target: &[TargetService],
+    target: impl IntoIterator<Item = impl Borrow<TargetService>>,
 ) -> Diff {
     tables(current, target).finish()
 }
@@ -76,7 +75,7 @@ pub fn diff<'a>(
 /// declared before, and what is wanted.
 pub fn diff_with_director<'a>(
     current: impl IntoIterator<Item = &'a ServiceEntry>,
-    target: &[TargetService],
+    target: impl IntoIterator<Item = impl Borrow<TargetService>>,
     director: (&DirectorState, &Director, &Director),
 ) -> Diff {
     let mut builder = tables(current, target);
@@ -90,7 +89,7 @@ pub fn diff_with_director<'a>(
 
 fn tables<'a>(
     current: impl IntoIterator<Item = &'a ServiceEntry>,
-    target: &[TargetService],
+    target: impl IntoIterator<Item = impl Borrow<TargetService>>,
 ) -> Builder {
     let mut builder = Builder::default();
     let current: Vec<_> = current.into_iter().collect();
@@ -98,7 +97,10 @@ fn tables<'a>(
         .iter()
         .map(|entry| (entry.service.key, *entry))
         .collect();
+    let mut kept = HashSet::default();
     for wanted in target {
+        let wanted: &TargetService = wanted.borrow();
+        kept.insert(wanted.key);
         let found = present.get(&wanted.key);
         let current = found.map(|entry| &entry.service);
         let labels = wanted.labels.as_ref();
@@ -106,7 +108,6 @@ fn tables<'a>(
         let servers = found.map_or(&[][..], |entry| &entry.servers);
         builder.servers(wanted.key, servers, &wanted.servers);
     }
-    let kept: HashSet<_> = target.iter().map(|wanted| wanted.key).collect();
     for entry in current {
         if !kept.contains(&entry.service.key) {
             builder.delete_service(entry);
@@ -178,10 +179,8 @@ impl Builder {
     }
 
     fn servers(&mut self, service: ServiceKey, current: &[Server], target: &[TargetServer]) {
-        let mut present: HashMap<ServerKey, ServerConfig> = current
-            .iter()
-            .map(|server| (server.key, server.config))
-            .collect();
+        let mut present = ServerIndex::new(current);
+        let mut is_kept = vec![false; current.len()];
         for wanted in target {
             let TargetServer {
                 key,
@@ -200,12 +199,16 @@ impl Builder {
                     Op::SetServer(service, key, old),
                 )
             };
-            self.object(present.remove(&key), config, origin, create, edit);
+            let place = present.place(key);
+            if let Some(is_kept) = place.and_then(|place| is_kept.get_mut(place)) {
+                *is_kept = true;
+            }
+            let found = place.and_then(|place| current.get(place));
+            let found = found.map(|server| server.config);
+            self.object(found, config, origin, create, edit);
         }
-        let gone = current
-            .iter()
-            .filter(|server| present.contains_key(&server.key));
-        for server in gone {
+        let gone = current.iter().zip(is_kept).filter(|(_, is_kept)| !is_kept);
+        for (server, _) in gone {
             self.counts.deleted += 1;
             self.delete_servers.push(Change {
                 op: Op::DeleteServer(service, server.key),

@@ -1,6 +1,10 @@
 //! Real servers in requests: the draft, and its validation.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    borrow::Cow,
+    fmt::Display,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use serde::{Deserialize, de::IgnoredAny};
 
@@ -56,6 +60,17 @@ pub struct ServerDraft {
     changed: Option<IgnoredAny>,
 }
 
+/// What a field stands for that a draft lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Absent {
+    /// The value of a new server, which is the default.
+    New,
+    /// The default, in the place of the value that the server has.
+    Default,
+    /// The value that the server has.
+    Keep,
+}
+
 // === impl ServerDraft ===
 
 impl ServerDraft {
@@ -64,7 +79,10 @@ impl ServerDraft {
     pub fn key(&self, service: ServiceKey) -> Result<Option<ServerKey>, Error> {
         let port = self.port.map(port).transpose();
         match (self.id(), self.address.as_deref().map(address)) {
-            (Some(Ok(id)), _) => accept(Some(id), self.contradictions(id, &format!("the id {id}"))),
+            (Some(Ok(id)), _) => accept(
+                Some(id),
+                self.contradictions(id, &format_args!("the id {id}")),
+            ),
             (None, None) if self.port.is_none() => Ok(None),
             (None, Some(Ok(address))) if port.is_ok() => {
                 let port = port.ok().flatten().or(service.port());
@@ -121,7 +139,7 @@ impl ServerDraft {
     }
 
     /// The identifying fields that are not those of `key`, which `named` describes.
-    fn contradictions(&self, key: ServerKey, named: &str) -> Vec<Violation> {
+    fn contradictions(&self, key: ServerKey, named: &dyn Display) -> Vec<Violation> {
         let mut violations = Vec::new();
         match self.address.as_deref().map(address) {
             Some(Ok(address)) if address != key.address => {
@@ -146,7 +164,13 @@ impl ServerDraft {
         if let Some(message) = check_address(key.address) {
             violations.push(Violation::new("address", message));
         }
-        self.apply(service, key, ServerConfig::default(), true, violations)
+        self.apply(
+            service,
+            key,
+            ServerConfig::default(),
+            Absent::New,
+            violations,
+        )
     }
 
     /// The configuration that replaces that of an existing server: absent fields take the default. As
@@ -158,18 +182,7 @@ impl ServerDraft {
         key: ServerKey,
         present: ServerConfig,
     ) -> Result<ServerConfig, Error> {
-        let whole = Self {
-            forwarding: self.forwarding.clone().or_clear(),
-            weight: self.weight.or_clear(),
-            upper_threshold: self.upper_threshold.or_clear(),
-            lower_threshold: self.lower_threshold.or_clear(),
-            tunnel: match self.tunnel.clone() {
-                Field::Set(tunnel) => Field::Set(tunnel.or_clear()),
-                tunnel => tunnel.or_clear(),
-            },
-            ..Self::default()
-        };
-        whole.update(service, key, present)
+        self.apply(service, key, present, Absent::Default, Vec::new())
     }
 
     /// The configuration of an existing server: the draft applied to `base`. A value that the server
@@ -182,7 +195,7 @@ impl ServerDraft {
         key: ServerKey,
         base: ServerConfig,
     ) -> Result<ServerConfig, Error> {
-        self.apply(service, key, base, false, Vec::new())
+        self.apply(service, key, base, Absent::Keep, Vec::new())
     }
 
     fn apply(
@@ -190,27 +203,31 @@ impl ServerDraft {
         service: ServiceKey,
         key: ServerKey,
         base: ServerConfig,
-        create: bool,
+        absent: Absent,
         mut violations: Vec<Violation>,
     ) -> Result<ServerConfig, Error> {
+        let create = absent == Absent::New;
+        let forwarding = absent.or_default(self.forwarding.as_ref());
         let mut config = base;
-        config.forwarding = self.apply_forwarding(base.forwarding, create, &mut violations);
-        config.weight = self.apply_weight(base.weight, &mut violations);
+        config.forwarding = apply_forwarding(forwarding, base.forwarding, create, &mut violations);
+        let weight = absent.or_default(self.weight);
+        config.weight = apply_weight(weight, base.weight, &mut violations);
         let max_threshold = ServerConfig::MAX_THRESHOLD.into();
         for (field, name, value) in [
             (
-                &self.upper_threshold,
+                self.upper_threshold,
                 "upper_threshold",
                 &mut config.upper_threshold,
             ),
             (
-                &self.lower_threshold,
+                self.lower_threshold,
                 "lower_threshold",
                 &mut config.lower_threshold,
             ),
         ] {
+            let field = absent.or_default(field);
             let range = (0, max_threshold);
-            *value = number(field, name, (*value, 0), range, &mut violations);
+            *value = number(&field, name, (*value, 0), range, &mut violations);
         }
 
         let thresholds = |config: &ServerConfig| (config.upper_threshold, config.lower_threshold);
@@ -225,62 +242,33 @@ impl ServerDraft {
                 ),
             ));
         }
-        let sets_forwarding = create || self.forwarding.is_present();
+        let sets_forwarding = create || forwarding.is_present();
         if sets_forwarding && config.forwarding != Forwarding::Tunnel {
             config.tunnel = Tunnel::default();
         }
-        self.apply_tunnel(&mut config, sets_forwarding, &mut violations);
+        self.apply_tunnel(absent, &mut config, sets_forwarding, &mut violations);
         if create || config.forwarding != base.forwarding {
             check_forwarding(service, key, config.forwarding, &mut violations);
         }
         accept(config, violations)
     }
 
-    fn apply_weight(&self, base: u32, violations: &mut Vec<Violation>) -> u32 {
-        let before = violations.len();
-        let range = (0, ServerConfig::MAX_WEIGHT.into());
-        let weight = number(&self.weight, "weight", (base, 1), range, violations);
-        if let Some(violation) = violations.get_mut(before) {
-            violation.message += ", or the weight that the server has";
-        }
-        weight
-    }
-
-    fn apply_forwarding(
-        &self,
-        base: Forwarding,
-        create: bool,
-        violations: &mut Vec<Violation>,
-    ) -> Forwarding {
-        let text = match &self.forwarding {
-            Field::Keep => return base,
-            Field::Clear => return Forwarding::Direct,
-            Field::Set(text) => text,
-        };
-        let message = match text.parse::<Forwarding>() {
-            // A client may send back a method that the kernel set by itself.
-            Ok(method) if method.is_settable() || (!create && method == base) => return method,
-            Ok(method) => format!("{method} cannot be set: masquerade, tunnel or direct"),
-            Err(error) => error.detail,
-        };
-        violations.push(Violation::new("forwarding", message));
-        base
-    }
-
     fn apply_tunnel(
         &self,
+        absent: Absent,
         config: &mut ServerConfig,
         sets_forwarding: bool,
         violations: &mut Vec<Violation>,
     ) {
-        let draft = match &self.tunnel {
+        let draft = match absent.or_default(self.tunnel.as_ref()) {
             Field::Keep if !sets_forwarding => return,
-            Field::Keep => &TunnelDraft::default(),
+            Field::Keep => Cow::Owned(TunnelDraft::default()),
             Field::Clear => {
                 config.tunnel = Tunnel::default();
                 return;
             }
-            Field::Set(draft) => draft,
+            Field::Set(draft) if absent == Absent::Default => Cow::Owned(draft.clone().or_clear()),
+            Field::Set(draft) => Cow::Borrowed(draft),
         };
         if config.forwarding == Forwarding::Tunnel {
             config.tunnel = draft.apply(config.tunnel, violations);
@@ -292,6 +280,49 @@ impl ServerDraft {
             ));
         }
     }
+}
+
+// === impl Absent ===
+
+impl Absent {
+    /// A field, set to the default if it is absent and that is what it stands for.
+    fn or_default<T>(self, field: Field<T>) -> Field<T> {
+        match self {
+            Self::Default => field.or_clear(),
+            Self::New | Self::Keep => field,
+        }
+    }
+}
+
+fn apply_weight(weight: Field<i64>, base: u32, violations: &mut Vec<Violation>) -> u32 {
+    let before = violations.len();
+    let range = (0, ServerConfig::MAX_WEIGHT.into());
+    let weight = number(&weight, "weight", (base, 1), range, violations);
+    if let Some(violation) = violations.get_mut(before) {
+        violation.message += ", or the weight that the server has";
+    }
+    weight
+}
+
+fn apply_forwarding(
+    forwarding: Field<&String>,
+    base: Forwarding,
+    create: bool,
+    violations: &mut Vec<Violation>,
+) -> Forwarding {
+    let text = match forwarding {
+        Field::Keep => return base,
+        Field::Clear => return Forwarding::Direct,
+        Field::Set(text) => text,
+    };
+    let message = match text.parse::<Forwarding>() {
+        // A client may send back a method that the kernel set by itself.
+        Ok(method) if method.is_settable() || (!create && method == base) => return method,
+        Ok(method) => format!("{method} cannot be set: masquerade, tunnel or direct"),
+        Err(error) => error.detail,
+    };
+    violations.push(Violation::new("forwarding", message));
+    base
 }
 
 /// Why the kernel rejects a server address regardless of its routes. The kernel also rejects an

@@ -1,5 +1,7 @@
 //! Virtual services in requests: the draft, and its validation.
 
+use std::fmt::Display;
+
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
@@ -93,7 +95,10 @@ impl ServiceDraft {
     /// The key that the draft names by `id` or by its fields; `None` if it names none.
     pub fn key(&self) -> Result<Option<ServiceKey>, Error> {
         match self.id() {
-            Some(Ok(id)) => accept(Some(id), self.contradictions(id, &format!("the id {id}"))),
+            Some(Ok(id)) => accept(
+                Some(id),
+                self.contradictions(id, &format_args!("the id {id}")),
+            ),
             Some(Err(violation)) => {
                 let invalid = self.identifying().into_iter().filter_map(Result::err);
                 Err(Error::from_violations(
@@ -151,7 +156,7 @@ impl ServiceDraft {
     }
 
     /// The identifying fields that are not those of `key`, which `named` describes.
-    fn contradictions(&self, key: ServiceKey, named: &str) -> Vec<Violation> {
+    fn contradictions(&self, key: ServiceKey, named: &dyn Display) -> Vec<Violation> {
         let expected = match key {
             ServiceKey::Address {
                 protocol,

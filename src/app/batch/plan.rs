@@ -18,7 +18,7 @@ use crate::{
     model::{
         Change, Diff, DiffCounts, Error, Op, Reason, Server, ServerConfig, ServerKey,
         ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey, Table as Configurations,
-        TargetServer, both, diff, diff_servers, diff_service,
+        TargetServer, TargetService, both, diff, diff_servers, diff_service,
     },
 };
 
@@ -294,7 +294,7 @@ impl Requested {
         }
         self.guard.check(etags(entry.as_ref()).as_deref())?;
         match entry {
-            Some(entry) => Ok((diff([&entry], &[]), Some(entry))),
+            Some(entry) => Ok((diff([&entry], None::<TargetService>), Some(entry))),
             None => Err(Error::service_not_found(self.service)),
         }
     }

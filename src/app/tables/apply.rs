@@ -26,11 +26,11 @@ impl App {
         &self,
         context: &RequestContext,
         owner: Owner,
-        draft: TableDraft,
+        mut draft: TableDraft,
         options: ApplyOptions,
     ) -> Result<ApplyReport, Error> {
         self.may_apply(context, &owner, options.adopt, [].into_iter())?;
-        let services = draft.services.as_deref().ok_or_else(|| {
+        let services = draft.services.take().ok_or_else(|| {
             Error::invalid(
                 "services",
                 "is required: all services of the owner; [] for none",
@@ -45,7 +45,9 @@ impl App {
         self.keep_watch_cache();
         let current = self.current(context, has_director).await?;
         let apply = offload(|| {
-            let services = declared_services(services, &current.table)?;
+            let drafts = services;
+            let services = declared_services(&drafts, &current.table)?;
+            drop(drafts);
             let old = self.tables.table(&owner);
             let (before, claims) = (services_of(old.as_deref()), self.tables.claims());
             let touched = touched_services(
@@ -66,9 +68,7 @@ impl App {
             )?;
             let settings = old.as_ref().map(|table| table.state.settings);
             let settings = draft.settings(settings.unwrap_or_default())?;
-            let by_key = services
-                .iter()
-                .map(|service| (service.key, Arc::new(service.clone())));
+            let by_key = services.iter().map(|it| (it.key, it.clone()));
             let new = declare(&owner, old.as_deref(), by_key.collect(), settings, director);
             self.prepare(
                 context,
@@ -77,7 +77,7 @@ impl App {
                 options,
                 old,
                 Some(Arc::new(new)),
-                &services.iter().collect::<Vec<_>>(),
+                &services.iter().map(Arc::as_ref).collect::<Vec<_>>(),
                 &current,
             )
         })?;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     ApplyOutcome, Director, Error, Etag, EtagScope, LastApply, Owner, Reason, Reconcile,
-    ServiceKey, TableSettings, TableStatus, TableSummary, TargetService,
+    ServiceKey, TableSettings, TableStatus, TableSummary, TargetServer, TargetService,
 };
 
 /// Declared services by their keys.
@@ -147,7 +147,22 @@ pub(super) fn changed<'a>(
     after: &'a Services,
 ) -> impl Iterator<Item = (&'a ServiceKey, &'a Arc<TargetService>)> {
     let after = after.iter();
-    after.filter(|(key, service)| before.get(key) != Some(service))
+    after.filter(|(key, service)| {
+        !before
+            .get(key)
+            .is_some_and(|before| is_same(before, service))
+    })
+}
+
+/// Whether two services declare the same: where they were asked for is no part of it.
+fn is_same(a: &Arc<TargetService>, b: &Arc<TargetService>) -> bool {
+    let server = |server: &TargetServer| (server.key, server.config);
+    Arc::ptr_eq(a, b)
+        || (a.key == b.key && a.config == b.config && a.labels == b.labels)
+            && a.servers
+                .iter()
+                .map(server)
+                .eq(b.servers.iter().map(server))
 }
 
 /// The services of those before that there are no more.

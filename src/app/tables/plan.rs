@@ -1,6 +1,8 @@
 //! The plan of an apply: the operations that make the kernel's table what the owner declares.
 
-use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use foldhash::{HashMap, HashSet};
 
 use super::{declared::Services, protection::Claims};
 use crate::{
@@ -14,8 +16,8 @@ use crate::{
     identity::Principal,
     model::{
         Adopt, Change, Deletions, Diff, Director, DirectorState, Error, Kept, Labels, Op, Owner,
-        Reason, Removal, Server, ServerKey, ServiceEntry, ServiceKey, TargetService,
-        diff_with_director,
+        Reason, Removal, Server, ServerIndex, ServerKey, ServiceEntry, ServiceKey, TargetServer,
+        TargetService, diff_with_director,
     },
     watch::KeptServices,
 };
@@ -62,6 +64,9 @@ struct Numbers {
     servers: usize,
 }
 
+/// Services in the kernel, by their keys.
+type Entries<'a> = HashMap<ServiceKey, &'a ServiceEntry>;
+
 /// Conflicts that an error lists.
 const MAX_LISTED: usize = 100;
 
@@ -77,21 +82,12 @@ impl Wanted<'_> {
             .iter()
             .filter(|entry| touched(&entry.service.key))
             .collect();
-        let present: HashSet<_> = current.iter().map(|entry| entry.service.key).collect();
-        self.check_owners(&present, principal)?;
-        let mut target: Vec<_> = self
-            .services
+        let present: Entries<'_> = current
             .iter()
-            .map(|service| TargetService {
-                servers: in_kernel_order(&service.servers),
-                labels: self.labels(service, &present),
-                ..**service
-            })
+            .map(|entry| (entry.service.key, *entry))
             .collect();
-        if self.keep_weights {
-            keep_weights(&current, &mut target);
-        }
-        let mut plan = self.planned(&current, &kernel.director, &target);
+        self.check_owners(&present, principal)?;
+        let mut plan = self.planned(&current, &present, &kernel.director);
         // Those of services that the table does not declare any more are no part of the difference.
         plan.summary.draining += self.leaving().filter(|key| !touched(key)).count();
         Ok(plan)
@@ -99,28 +95,40 @@ impl Wanted<'_> {
 
     /// The labels that a service is to have: without declared ones, those that it has, also if it is to be created
     /// again.
-    fn labels(&self, service: &TargetService, present: &HashSet<ServiceKey>) -> Option<Labels> {
+    fn labels(&self, service: &TargetService, exists: bool) -> Option<Labels> {
         let has_had = || Kept::labels(&self.kept.of(service.key)).clone();
         let declared = service.labels.clone();
-        declared.or_else(|| (!present.contains(&service.key)).then(has_had))
+        declared.or_else(|| (!exists).then(has_had))
+    }
+
+    /// What a service is to be in the kernel.
+    fn target(&self, service: &TargetService, entry: Option<&ServiceEntry>) -> TargetService {
+        let mut target = TargetService {
+            servers: in_kernel_order(&service.servers),
+            labels: self.labels(service, entry.is_some()),
+            ..*service
+        };
+        if let Some(entry) = entry.filter(|_| self.keep_weights) {
+            keep_weights(&entry.servers, &mut target.servers);
+        }
+        target
     }
 
     fn planned(
         &self,
         current: &[&ServiceEntry],
+        entries: &Entries<'_>,
         director: &DirectorState,
-        target: &[TargetService],
     ) -> ApplyPlan {
         let (before, wanted) = self.director;
+        // One at a time, so that the table is not copied as a whole.
+        let target = self.services.iter();
+        let target = target.map(|it| self.target(it, entries.get(&it.key).copied()));
         let Diff {
             make,
             remove,
             counts,
         } = diff_with_director(current.iter().copied(), target, (director, before, wanted));
-        let entries: HashMap<_, _> = current
-            .iter()
-            .map(|entry| (entry.service.key, *entry))
-            .collect();
         let mut plan = ApplyPlan {
             steps: Vec::with_capacity(make.len() + remove.len()),
             making: make.len(),
@@ -166,11 +174,7 @@ impl Wanted<'_> {
     }
 
     /// Refuses services of other owners, and those that exist without one.
-    fn check_owners(
-        &self,
-        present: &HashSet<ServiceKey>,
-        principal: &Principal,
-    ) -> Result<(), Error> {
+    fn check_owners(&self, present: &Entries<'_>, principal: &Principal) -> Result<(), Error> {
         let leaving: HashSet<_> = self.leaving().collect();
         let mut conflicts = Vec::new();
         let mut others = 0_usize;
@@ -180,7 +184,7 @@ impl Wanted<'_> {
                 Some(owner) if owner == self.owner => continue,
                 Some(_) if self.adopt == Adopt::Any => continue,
                 Some(owner) => format!("{key} belongs to the table of {owner}"),
-                None if !present.contains(&key) || self.adopt != Adopt::None => continue,
+                None if !present.contains_key(&key) || self.adopt != Adopt::None => continue,
                 None if leaving.contains(&key) => continue,
                 None => format!("{key} exists and belongs to no table"),
             };
@@ -212,7 +216,7 @@ impl Wanted<'_> {
 /// The services that a table has or had, and whether it takes them over.
 pub(super) fn touched_services(
     owner: &Owner,
-    services: &[TargetService],
+    services: &[Arc<TargetService>],
     before: &Services,
     claims: &Claims,
     adopt: Adopt,
@@ -243,20 +247,11 @@ fn owned(detail: String) -> Error {
 }
 
 /// Sets the weight of each server that exists to the one that it has.
-fn keep_weights(current: &[&ServiceEntry], target: &mut [TargetService]) {
-    let current: HashMap<_, _> = current
-        .iter()
-        .map(|entry| (entry.service.key, &entry.servers))
-        .collect();
-    for service in target {
-        let Some(servers) = current.get(&service.key) else {
-            continue;
-        };
-        let weights: HashMap<_, _> = servers.iter().map(|s| (s.key, s.config.weight)).collect();
-        for server in &mut service.servers {
-            if let Some(weight) = weights.get(&server.key) {
-                server.config.weight = *weight;
-            }
+fn keep_weights(current: &[Server], target: &mut [TargetServer]) {
+    let mut current = ServerIndex::new(current);
+    for server in target {
+        if let Some(found) = current.get(server.key) {
+            server.config.weight = found.config.weight;
         }
     }
 }

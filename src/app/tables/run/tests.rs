@@ -37,9 +37,7 @@ impl App {
         let current = self.current(context, true).await.unwrap();
         let services = declared_services(&draft.services.unwrap(), &current.table).unwrap();
         let old = self.tables.table(&owner);
-        let by_key = services
-            .iter()
-            .map(|service| (service.key, Arc::new(service.clone())));
+        let by_key = services.iter().map(|it| (it.key, it.clone()));
         let new = declare(&owner, old.as_deref(), by_key.collect(), settings, director);
         let options = ApplyOptions {
             adopt: Adopt::Any,
@@ -53,7 +51,7 @@ impl App {
             options,
             old,
             Some(Arc::new(new)),
-            &services.iter().collect::<Vec<_>>(),
+            &services.iter().map(Arc::as_ref).collect::<Vec<_>>(),
             &current,
         );
         let apply = prepared.unwrap();
