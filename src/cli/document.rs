@@ -312,7 +312,7 @@ fn make_settable(draft: &mut ServerDraft) {
             .parse()
             .is_ok_and(|method: Forwarding| !method.is_settable())
     {
-        draft.forwarding = Field::Set(Forwarding::Direct.to_string());
+        draft.forwarding = Field::Set(Forwarding::Direct.to_string().into());
     }
 }
 

@@ -1,5 +1,7 @@
 //! Conversion between messages of real servers and the model.
 
+use smol_str::SmolStr;
+
 use super::convert::non_empty;
 use crate::{
     model::{
@@ -116,15 +118,15 @@ pub(super) fn draft(server: pb::Server, mask: &Mask) -> ServerDraft {
         membership,
     } = server;
     let mut draft = ServerDraft::default();
-    draft.membership = Some(membership);
-    draft.id = non_empty(id);
-    draft.address = address;
+    draft.membership = Some(membership.into());
+    draft.id = non_empty(id).map(Into::into);
+    draft.address = address.map(Into::into);
     draft.port = port.map(i64::from);
-    draft.forwarding = forwarding.into();
+    draft.forwarding = forwarding.map(SmolStr::from).into();
     draft.weight = weight.map(i64::from).into();
     draft.upper_threshold = upper_threshold.map(i64::from).into();
     draft.lower_threshold = lower_threshold.map(i64::from).into();
-    draft.tunnel = tunnel.map(tunnel_draft).into();
+    draft.tunnel = tunnel.map(tunnel_draft).map(Box::new).into();
     draft.masked(mask)
 }
 

@@ -209,7 +209,8 @@ impl ServerDraft {
         self.weight = mask.field("weight", self.weight);
         self.upper_threshold = mask.field("upper_threshold", self.upper_threshold);
         self.lower_threshold = mask.field("lower_threshold", self.lower_threshold);
-        self.tunnel = mask.nested("tunnel", self.tunnel, TunnelDraft::masked);
+        let tunnel = |draft: Box<TunnelDraft>, mask: &Mask| Box::new(draft.masked(mask));
+        self.tunnel = mask.nested("tunnel", self.tunnel, tunnel);
         self
     }
 }

@@ -80,6 +80,14 @@ pub(super) fn field<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Ok(object.map_or(Field::Clear, |object| Field::Set(object.0)))
 }
 
+/// [`field`] of an object that is large, and rare.
+pub(super) fn boxed<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Field<Box<T>>, D::Error> {
+    let object = Option::<Object<T>>::deserialize(deserializer)?;
+    Ok(object.map_or(Field::Clear, |object| Field::Set(Box::new(object.0))))
+}
+
 /// `#[serde(deserialize_with)]` of an object that may be absent or `null`.
 pub(super) fn option<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,

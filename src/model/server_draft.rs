@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, de::IgnoredAny};
+use smol_str::SmolStr;
 
 use super::{
     Error, Family, Field, Forwarding, Membership, ServerConfig, ServerKey, ServiceKey, Tunnel,
@@ -23,16 +24,16 @@ use super::{
 #[serde(deny_unknown_fields)]
 pub struct ServerDraft {
     /// Id, instead of address and port. If both are given, they must agree.
-    pub id: Option<String>,
+    pub id: Option<SmolStr>,
     /// Address of the server.
-    pub address: Option<String>,
+    pub address: Option<SmolStr>,
     /// Port on the server. Default: the service's port; with a firewall mark 0, which keeps the
     /// packet's destination port. Direct routing and tunneling require the service's port.
     #[serde(default, deserialize_with = "integer::option")]
     pub port: Option<i64>,
     /// Forwarding method. Default `direct`.
     #[serde(default)]
-    pub forwarding: Field<String>,
+    pub forwarding: Field<SmolStr>,
     /// Capacity relative to the other servers. A server of weight 0 receives no new connections.
     /// Default 1.
     #[serde(default, deserialize_with = "integer::field")]
@@ -45,10 +46,10 @@ pub struct ServerDraft {
     #[serde(default, deserialize_with = "integer::field")]
     pub lower_threshold: Field<i64>,
     /// Encapsulation. Requires `forwarding` `tunnel`. Default `ipip`.
-    #[serde(default, deserialize_with = "object::field")]
-    pub tunnel: Field<TunnelDraft>,
+    #[serde(default, deserialize_with = "object::boxed")]
+    pub tunnel: Field<Box<TunnelDraft>>,
     /// Read-only. A server that is `removing` is not taken as one of a set that is written.
-    pub membership: Option<String>,
+    pub membership: Option<SmolStr>,
     effective_weight: Option<IgnoredAny>,
     holds: Option<IgnoredAny>,
     active_connections: Option<IgnoredAny>,
@@ -267,8 +268,10 @@ impl ServerDraft {
                 config.tunnel = Tunnel::default();
                 return;
             }
-            Field::Set(draft) if absent == Absent::Default => Cow::Owned(draft.clone().or_clear()),
-            Field::Set(draft) => Cow::Borrowed(draft),
+            Field::Set(draft) if absent == Absent::Default => {
+                Cow::Owned(TunnelDraft::clone(draft).or_clear())
+            }
+            Field::Set(draft) => Cow::Borrowed(&**draft),
         };
         if config.forwarding == Forwarding::Tunnel {
             config.tunnel = draft.apply(config.tunnel, violations);
@@ -305,7 +308,7 @@ fn apply_weight(weight: Field<i64>, base: u32, violations: &mut Vec<Violation>) 
 }
 
 fn apply_forwarding(
-    forwarding: Field<&String>,
+    forwarding: Field<&SmolStr>,
     base: Forwarding,
     create: bool,
     violations: &mut Vec<Violation>,

@@ -239,7 +239,7 @@ fn of_server(op: BatchOp, id: Option<String>, value: Option<ServerDraft>) -> Res
     match (op, key) {
         (BatchOp::CreateServer, key) => {
             if let Some(key) = key {
-                value.id = Some(key.to_string());
+                value.id = Some(key.to_string().into());
             }
             Ok(Action::CreateServer(value))
         }
