@@ -37,6 +37,7 @@ mod tables_large;
 mod tables_operations;
 mod tables_recovery;
 mod tables_removal;
+mod tables_stored;
 mod unattended;
 mod watch_records;
 mod write_log;

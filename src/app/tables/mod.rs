@@ -16,6 +16,7 @@ mod registry;
 mod repairs;
 mod run;
 mod snapshot;
+mod stored;
 mod touched;
 mod update;
 

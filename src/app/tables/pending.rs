@@ -125,17 +125,25 @@ impl Declaration {
             let Some(service) = services.get_mut(key) else {
                 continue;
             };
-            let edited: HashMap<_, _> = edited.iter().map(|it| (it.key, it.config)).collect();
-            for server in &mut Arc::make_mut(service).servers {
-                server.config = edited.get(&server.key).copied().unwrap_or(server.config);
-            }
+            edit(Arc::make_mut(service), edited);
         }
         services
     }
 }
 
+/// Edits servers of a service.
+pub(super) fn edit(service: &mut TargetService, edited: &[TargetServer]) {
+    let edited: HashMap<_, _> = edited.iter().map(|it| (it.key, it.config)).collect();
+    for server in &mut service.servers {
+        server.config = edited.get(&server.key).copied().unwrap_or(server.config);
+    }
+}
+
 /// The servers with other configurations, if nothing else of a service differs.
-fn edited_servers(before: &TargetService, after: &TargetService) -> Option<Vec<TargetServer>> {
+pub(super) fn edited_servers(
+    before: &TargetService,
+    after: &TargetService,
+) -> Option<Vec<TargetServer>> {
     let is_same = before.config == after.config
         && before.labels == after.labels
         && before.servers.len() == after.servers.len();

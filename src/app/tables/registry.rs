@@ -8,18 +8,16 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    declared::{DeclaredTable, Services, TableState, changed, gone, services_of, status_after},
+    declared::{DeclaredTable, services_of, status_after},
     last_operations::LastOperations,
     pending::Pending,
     protection::{Claims, Protected, forget},
     repairs::Repairs,
+    stored::{self, Edits},
 };
 use crate::{
     executor::{KeptStore, offload},
-    model::{
-        ApplyOutcome, Error, Owner, Reason, Reconcile, ServerKey, ServiceKey, TableStatus,
-        TargetService,
-    },
+    model::{ApplyOutcome, Error, Owner, Reason, Reconcile, ServerKey, ServiceKey, TableStatus},
     store::{Collection, Store, StoreError, WriteBatch},
     watch::{Author, RecordKey, Resource, Showing, WatchCache},
 };
@@ -32,6 +30,8 @@ pub(in crate::app) struct Registry {
     /// Gets each change while `tables` is locked.
     watch: Arc<WatchCache>,
     tables: RwLock<Tables>,
+    /// What is stored beside the services of tables.
+    edits: Mutex<Edits>,
     /// Wakes the task that compares tables with the kernel's.
     pub(super) woken: Notify,
     /// Of tables under repair.
@@ -57,10 +57,6 @@ struct Tables {
 /// The table of an owner from now on; `None` if it has none any more.
 pub(super) type Changed = (Owner, Option<DeclaredTable>);
 
-/// Tables, by owner.
-const TABLES: Collection<TableState> = Collection::new("tables");
-/// Services of tables, by `OWNER/SERVICE`.
-const SERVICES: Collection<TargetService> = Collection::new("table-services");
 /// Applies in progress, by owner.
 const PENDING: Collection<Pending> = Collection::new("applies");
 
@@ -81,6 +77,7 @@ impl Registry {
             kept,
             watch,
             tables: RwLock::default(),
+            edits: Mutex::default(),
             woken: Notify::new(),
             repairs: Mutex::default(),
             last_operations: Mutex::default(),
@@ -94,24 +91,9 @@ impl Registry {
         kept: KeptStore,
         watch: Arc<WatchCache>,
     ) -> Result<Self, StoreError> {
-        let mut services: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
-        for (key, service) in store.load_if_available(&SERVICES)? {
-            let owner = key.split('/').next().unwrap_or_default();
-            let of_owner = services.entry(owner.to_owned()).or_default();
-            of_owner.insert(service.key, Arc::new(service));
-        }
+        let (stored, edits) = stored::load(&store)?;
         let mut tables = Tables::default();
-        for (name, state) in store.load_if_available(&TABLES)? {
-            let Ok(owner) = name.parse::<Owner>() else {
-                tracing::warn!(
-                    name,
-                    "a stored table has no valid owner; it is left as it is"
-                );
-                continue;
-            };
-            let services = services.remove(&name).unwrap_or_default();
-            tables.insert(DeclaredTable::new(owner, services, state));
-        }
+        stored.into_iter().for_each(|table| tables.insert(table));
         if store.unavailable_because().is_some() {
             kept.be_unknown();
         }
@@ -120,6 +102,7 @@ impl Registry {
         kept.claim(claims, None);
         let registry = Self {
             tables: RwLock::new(tables),
+            edits: Mutex::new(edits),
             ..Self::empty_in(store, kept, watch)
         };
         let interrupted = registry.interrupted()?.into_iter();
@@ -165,6 +148,10 @@ impl Registry {
     pub(super) fn repairs(&self) -> MutexGuard<'_, HashMap<Owner, Repairs>> {
         let repairs = self.repairs.lock();
         repairs.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn edits(&self) -> MutexGuard<'_, Edits> {
+        self.edits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The operations of the last applies.
@@ -322,16 +309,22 @@ impl Registry {
         author: &Author,
     ) -> Result<(), StoreError> {
         let mut batch = WriteBatch::new();
+        let mut edits = Vec::new();
         offload(|| {
             changed.iter().try_for_each(|(owner, table)| {
                 let old = self.table(owner);
-                write(&mut batch, owner, old.as_deref(), table.as_ref())
+                let written = self.edits();
+                edits.extend(written.write(&mut batch, owner, old.as_deref(), table.as_ref())?);
+                Ok::<_, StoreError>(())
             })
         })?;
         if let Some(owner) = &applied {
             batch.delete(&PENDING, owner.as_str())?;
         }
         let stored = self.store.write(batch).await;
+        if stored.is_ok() {
+            self.edits().stored(edits);
+        }
         self.change(|tables| {
             if stored.is_err() {
                 if let Some(owner) = &applied {
@@ -380,39 +373,6 @@ impl Registry {
     fn read<T>(&self, get: impl FnOnce(&Tables) -> T) -> T {
         get(&self.tables.read().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// Adds what differs between two tables of an owner to a batch.
-fn write(
-    batch: &mut WriteBatch,
-    owner: &Owner,
-    old: Option<&DeclaredTable>,
-    new: Option<&DeclaredTable>,
-) -> Result<(), StoreError> {
-    let key = |service: &ServiceKey| format!("{owner}/{service}");
-    let (before, after) = (services_of(old), services_of(new));
-    write_services(batch, &SERVICES, before, after, key)?;
-    match new {
-        Some(table) => batch.put(&TABLES, owner.as_str(), &table.state),
-        None => batch.delete(&TABLES, owner.as_str()),
-    }
-}
-
-/// Adds what differs between services of a collection to a batch.
-pub(super) fn write_services(
-    batch: &mut WriteBatch,
-    collection: &Collection<TargetService>,
-    before: &Services,
-    after: &Services,
-    key: impl Fn(&ServiceKey) -> String,
-) -> Result<(), StoreError> {
-    for service in gone(before, after) {
-        batch.delete(collection, key(service))?;
-    }
-    for (id, service) in changed(before, after) {
-        batch.put(collection, key(id), service)?;
-    }
-    Ok(())
 }
 
 // === impl Tables ===

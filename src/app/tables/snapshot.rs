@@ -9,10 +9,10 @@ use std::{
 use tokio::time::sleep;
 
 use super::{
-    declared::Services,
+    declared::{Services, changed, gone},
     list::declared,
     recovery::context,
-    registry::{Registry, write_services},
+    registry::Registry,
 };
 use crate::{
     app::{
@@ -159,7 +159,12 @@ impl Snapshot {
     fn write(&self, stored: &Self) -> Result<WriteBatch, StoreError> {
         let mut batch = WriteBatch::new();
         let (before, after) = (&stored.services, &self.services);
-        write_services(&mut batch, &SERVICES, before, after, ToString::to_string)?;
+        for key in gone(before, after) {
+            batch.delete(&SERVICES, key.to_string())?;
+        }
+        for (key, service) in changed(before, after) {
+            batch.put(&SERVICES, key.to_string(), service)?;
+        }
         if self.director != stored.director {
             batch.put(&DIRECTOR, DIRECTOR_KEY, &self.director)?;
         }
