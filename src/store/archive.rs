@@ -1,6 +1,6 @@
 //! The stored state from outside of the daemon: its check, its export as text, and the import of that text.
 //!
-//! The text has one JSON object a line: first `{"state":"ipvsd","format":1}`, then a record a line,
+//! The text has one JSON object a line: first `{"state":"ipvsd","format":2}`, then a record a line,
 //! `{"collection":"tables","key":"web","value":{…}}`, ordered by collection and key.
 
 use std::{
@@ -90,9 +90,6 @@ struct Line<'a> {
 /// [`Head::state`].
 const STATE: &str = "ipvsd";
 
-/// The newest format of the text. The files have formats of their own.
-const TEXT_FORMAT: u64 = 1;
-
 /// Bytes of the records of one transaction of an import, about.
 const IMPORT_BYTES: usize = 4 << 20;
 
@@ -116,7 +113,7 @@ pub fn export(directory: &Path, wait: Duration, out: &mut dyn Write) -> Result<(
     let (_lock, engine) = directory::inspect(directory, wait)?;
     let head = Head {
         state: STATE.into(),
-        format: TEXT_FORMAT,
+        format: FORMAT,
     };
     write_line(out, &head).map_err(ArchiveError::Write)?;
     for collection in engine.collections()? {
@@ -208,9 +205,9 @@ fn fill(engine: &Engine, text: &mut dyn BufRead) -> Result<u64, ArchiveError> {
 
 fn check_head(line: &[u8]) -> Result<(), String> {
     match serde_json::from_slice(line) {
-        Ok(Head { state, format }) if state == STATE && format <= TEXT_FORMAT => Ok(()),
+        Ok(Head { state, format }) if state == STATE && format <= FORMAT => Ok(()),
         Ok(Head { state, format }) if state == STATE => Err(format!(
-            "the text has the format {format}, and this version of ipvsd knows formats up to {TEXT_FORMAT}"
+            "the text has the format {format}, and this version of ipvsd knows formats up to {FORMAT}"
         )),
         _ => Err("the text is no export of ipvsd".to_owned()),
     }

@@ -1,4 +1,4 @@
-//! Damaged, newer and foreign files: they are refused and left as they are. The file of format 1.
+//! Damaged, newer and foreign files: they are refused and left as they are. The files of each format.
 
 use std::{fs, io::Read, path::Path, time::Duration};
 
@@ -14,6 +14,11 @@ use crate::store::{
 const FORMAT_1: &[u8] = include_bytes!("../../../tests/fixtures/state-format-1.redb.gz");
 /// What it contains, by `ipvsd state export`.
 const FORMAT_1_TEXT: &str = include_str!("../../../tests/fixtures/state-format-1.jsonl");
+
+/// Files of format 2 after a crash, by `make_the_fixture`: records in the database, and others in the log.
+const FORMAT_2: &[u8] = include_bytes!("../../../tests/fixtures/state-format-2.redb.gz");
+const FORMAT_2_LOG: &[u8] = include_bytes!("../../../tests/fixtures/state-format-2.wal.gz");
+const FORMAT_2_TEXT: &str = include_str!("../../../tests/fixtures/state-format-2.jsonl");
 
 const TEXTS: Collection<String> = Collection::new("texts");
 
@@ -201,7 +206,7 @@ fn a_check_and_an_export_change_nothing_even_after_a_crash() {
     );
     assert_eq!(
         exported(&copy.0),
-        "{\"state\":\"ipvsd\",\"format\":1}\n\
+        "{\"state\":\"ipvsd\",\"format\":2}\n\
          {\"collection\":\"items\",\"key\":\"00001\",\"value\":{\"number\":1,\"text\":\"text of 1\"}}\n\
          {\"collection\":\"items\",\"key\":\"00002\",\"value\":{\"number\":2,\"text\":\"text of 2\"}}\n\
          {\"collection\":\"others\",\"key\":\"00001\",\"value\":{\"number\":1,\"text\":\"text of 1\"}}\n\
@@ -233,13 +238,13 @@ fn an_import_makes_the_same_store_and_replaces_none() {
 
 #[test]
 fn a_text_that_is_no_export_imports_nothing_and_names_the_line() {
-    let head = "{\"state\":\"ipvsd\",\"format\":1}\n";
+    let head = "{\"state\":\"ipvsd\",\"format\":2}\n";
     let record = "{\"collection\":\"a\",\"key\":\"k\",\"value\":1}\n";
     for (text, expected) in [
         (String::new(), "line 1: the text is empty"),
         ("{}\n".to_owned(), "line 1: the text is no export of ipvsd"),
         (record.to_owned(), "line 1: the text is no export of ipvsd"),
-        (head.replace('1', "2"), "line 1: the text has the format 2"),
+        (head.replace('2', "3"), "line 1: the text has the format 3"),
         (format!("{head}{record}x\n"), "line 3: expected value"),
         (
             format!("{head}{{\"collection\":\"_store\",\"key\":\"format\",\"value\":9}}"),
@@ -285,7 +290,8 @@ fn the_file_of_format_1_has_its_records() {
     let mut bytes = Vec::new();
     GzDecoder::new(FORMAT_1).read_to_end(&mut bytes).unwrap();
     fs::write(directory.0.join("state.redb"), bytes).unwrap();
-    assert_eq!(exported(&directory.0), FORMAT_1_TEXT);
+    let expected = FORMAT_1_TEXT.replace("\"format\":1", "\"format\":2");
+    assert_eq!(exported(&directory.0), expected);
     let store = open(&directory.0).unwrap();
     let items = store.load_prefix(&ITEMS, "web/").unwrap();
     assert_eq!(
@@ -300,7 +306,25 @@ fn the_file_of_format_1_has_its_records() {
     // And the text of an export by format 1 can be imported.
     let other = TempDir::new();
     import(&other.0, Duration::ZERO, &mut FORMAT_1_TEXT.as_bytes()).unwrap();
-    assert_eq!(exported(&other.0), FORMAT_1_TEXT);
+    assert_eq!(exported(&other.0), expected);
+}
+
+#[test]
+fn the_files_of_format_2_have_their_records() {
+    let directory = TempDir::new();
+    for (file, content) in [("state.redb", FORMAT_2), ("state.wal", FORMAT_2_LOG)] {
+        let mut bytes = Vec::new();
+        GzDecoder::new(content).read_to_end(&mut bytes).unwrap();
+        fs::write(directory.0.join(file), bytes).unwrap();
+    }
+    assert_eq!(exported(&directory.0), FORMAT_2_TEXT);
+    let store = open(&directory.0).unwrap();
+    let items = store.load_prefix(&ITEMS, "web/").unwrap();
+    assert_eq!(items, [("web/ü".to_owned(), item(3))]);
+    assert_eq!(store.load(&OTHERS).unwrap(), []);
+    store.write_blocking(batch([4])).unwrap();
+    close(store);
+    assert!(exported(&directory.0).contains("text of 4"));
 }
 
 /// Writes the fixture of this format, once: a file that exists must not be replaced.
@@ -309,33 +333,34 @@ fn the_file_of_format_1_has_its_records() {
 fn make_the_fixture() {
     use std::io::Write;
 
-    let directory = TempDir::new();
+    let (directory, copy) = (TempDir::new(), TempDir::new());
     let store = open(&directory.0).unwrap();
-    let mut batch = WriteBatch::new();
-    batch.put(&ITEMS, "web/a", &item(1)).unwrap();
-    batch.put(&ITEMS, "web/ü", &item(2)).unwrap();
-    batch
-        .put(&TEXTS, "long", &"0123456789".repeat(1000))
-        .unwrap();
-    batch
-        .put(
-            &OTHERS,
-            "",
-            &Item {
-                number: u64::MAX,
-                text: "\"\n".to_owned(),
-            },
-        )
-        .unwrap();
-    store.write_blocking(batch).unwrap();
-    close(store);
+    let mut records = WriteBatch::new();
+    records.put(&ITEMS, "web/a", &item(1)).unwrap();
+    records.put(&ITEMS, "web/ü", &item(2)).unwrap();
+    let long = "0123456789".repeat(1000);
+    records.put(&TEXTS, "long", &long).unwrap();
+    let text = "\"\n".to_owned();
+    let number = u64::MAX;
+    records.put(&OTHERS, "", &Item { number, text }).unwrap();
+    store.write_blocking(records).unwrap();
+    // What is read completely is in the database.
+    store.load(&ITEMS).unwrap();
+    let mut records = WriteBatch::new();
+    records.delete(&ITEMS, "web/a").unwrap();
+    records.put(&ITEMS, "web/ü", &item(3)).unwrap();
+    records.delete_prefix(&OTHERS, "").unwrap();
+    store.write_blocking(records).unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let bytes = fs::read(directory.0.join("state.redb")).unwrap();
-    let file = folder.join(format!("state-format-{FORMAT}.redb.gz"));
-    let file = fs::File::create_new(file).unwrap();
-    let mut gzip = flate2::write::GzEncoder::new(file, flate2::Compression::best());
-    gzip.write_all(&bytes).unwrap();
-    gzip.finish().unwrap();
+    for file in ["redb", "wal"] {
+        let bytes = fs::read(directory.0.join(format!("state.{file}"))).unwrap();
+        fs::write(copy.0.join(format!("state.{file}")), &bytes).unwrap();
+        let fixture = folder.join(format!("state-format-{FORMAT}.{file}.gz"));
+        let fixture = fs::File::create_new(fixture).unwrap();
+        let mut gzip = flate2::write::GzEncoder::new(fixture, flate2::Compression::best());
+        gzip.write_all(&bytes).unwrap();
+        gzip.finish().unwrap();
+    }
     let text = folder.join(format!("state-format-{FORMAT}.jsonl"));
-    fs::write(text, exported(&directory.0)).unwrap();
+    fs::write(text, exported(&copy.0)).unwrap();
 }

@@ -9,7 +9,7 @@ use std::{
 
 use super::{harness::TempDir, process::Process};
 
-const HEAD: &str = "{\"state\":\"ipvsd\",\"format\":1}\n";
+const HEAD: &str = "{\"state\":\"ipvsd\",\"format\":2}\n";
 const RECORD: &str = "{\"collection\":\"notes\",\"key\":\"a/b\",\"value\":{\"text\":\"ü\"}}\n";
 
 /// `ipvsd state` on a directory.
