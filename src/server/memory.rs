@@ -15,9 +15,22 @@ const TRIM_THRESHOLD: libc::c_int = 64 << 20;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const MMAP_THRESHOLD: libc::c_int = 32 << 20;
 
+/// Heaps of the process (M_ARENA_MAX). Whatever takes long runs on a thread of its own (`executor/offload.rs`), and
+/// each thread takes any heap: with glibc's default of 8 for each processor, requests that follow each other use the
+/// memory of another heap each.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const ARENAS: libc::c_int = 2;
+
 /// Time between the start or a large release and the return of the memory: what is released is freed by
 /// then.
 const RETURN_DELAY: Duration = Duration::from_millis(500);
+
+/// Time without a further large release after which the memory of one is returned. Requests that follow each
+/// other, such as the applies of a controller, use the same memory.
+const LARGE_QUIET: Duration = Duration::from_secs(2);
+
+/// The longest time for which the memory of large releases that follow each other is kept.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Time without a further release after which the memory of a smaller one is returned.
 const QUIET: Duration = Duration::from_secs(10);
@@ -32,6 +45,7 @@ pub fn configure_allocator() {
     for (parameter, value) in [
         (libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD),
         (libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD),
+        (libc::M_ARENA_MAX, ARENAS),
     ] {
         #[expect(unsafe_code, reason = "the C library has no safe interface for this")]
         // SAFETY: mallopt takes two integers and does its own locking.
@@ -56,10 +70,18 @@ pub async fn return_freed_memory(budget: Budget) {
             drop(tokio::task::spawn_blocking(trim).await);
         }
         tokio::select! {
-            () = budget.released() => {}
+            () = large(&budget) => {}
             () = quiet(&budget) => {}
         }
     }
+}
+
+/// Waits until much memory has been released, and then no more for a while.
+async fn large(budget: &Budget) {
+    budget.released().await;
+    let repeated = async { while timeout(LARGE_QUIET, budget.released()).await.is_ok() {} };
+    // At the end of either.
+    let _ = timeout(LONGEST, repeated).await;
 }
 
 /// Waits until some memory has been released, and then no more for a while. Lists that follow each
