@@ -15,12 +15,6 @@ const TRIM_THRESHOLD: libc::c_int = 64 << 20;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const MMAP_THRESHOLD: libc::c_int = 32 << 20;
 
-/// Heaps of the process (M_ARENA_MAX). Whatever takes long runs on a thread of its own (`executor/offload.rs`), and
-/// each thread takes any heap: with glibc's default of 8 for each processor, requests that follow each other use the
-/// memory of another heap each.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-const ARENAS: libc::c_int = 2;
-
 /// Time between the start or a large release and the return of the memory: what is released is freed by
 /// then.
 const RETURN_DELAY: Duration = Duration::from_millis(500);
@@ -45,7 +39,7 @@ pub fn configure_allocator() {
     for (parameter, value) in [
         (libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD),
         (libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD),
-        (libc::M_ARENA_MAX, ARENAS),
+        (libc::M_ARENA_MAX, heaps()),
     ] {
         #[expect(unsafe_code, reason = "the C library has no safe interface for this")]
         // SAFETY: mallopt takes two integers and does its own locking.
@@ -54,6 +48,17 @@ pub fn configure_allocator() {
             tracing::debug!(parameter, value, "mallopt rejected the value");
         }
     }
+}
+
+/// Heaps of the process (M_ARENA_MAX): one for each processor, and two at least. Whatever takes long runs on a thread of
+/// its own (`executor/offload.rs`), and each thread takes any heap: with glibc's default of 8 for each processor,
+/// requests that follow each other use the memory of another heap each.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn heaps() -> libc::c_int {
+    let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
+    libc::c_int::try_from(processors)
+        .unwrap_or(libc::c_int::MAX)
+        .max(2)
 }
 
 /// Returns free memory to the system after the start, and after requests have released much of it. The
