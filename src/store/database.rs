@@ -46,7 +46,8 @@ const CACHE_BYTES: usize = 1 << 20;
 pub(super) const META: &str = "_store";
 /// The key of the format, in that table: a decimal number.
 const FORMAT_KEY: &[u8] = b"format";
-/// The key of the position in the write-ahead log, in that table: the identifier and the number, little-endian.
+/// The key of the position in the write-ahead log, in that table: the identifier, the number, and whether it is in
+/// use, little-endian.
 const POSITION_KEY: &[u8] = b"wal";
 
 pub(super) type Definition<'a> = TableDefinition<'a, &'static [u8], &'static [u8]>;
@@ -147,6 +148,7 @@ fn new_position() -> std::io::Result<Position> {
     Ok(Position {
         id: WalId::from_le_bytes(id),
         applied: 0,
+        is_logged: false,
     })
 }
 
@@ -177,14 +179,12 @@ fn position_of(database: &Database) -> Result<Option<Position>, redb::Error> {
     else {
         return Ok(None);
     };
-    let (id, applied) = stored
-        .value()
-        .split_first_chunk()
-        .and_then(|(id, applied)| Some((*id, applied.try_into().ok()?)))
-        .ok_or_else(|| redb::Error::Corrupted("its position in the log is wrong".to_owned()))?;
+    let wrong = || redb::Error::Corrupted("its position in the log is wrong".to_owned());
+    let stored: [u8; 25] = stored.value().try_into().map_err(|_| wrong())?;
     Ok(Some(Position {
-        id: WalId::from_le_bytes(id),
-        applied: u64::from_le_bytes(applied),
+        id: WalId::from_le_bytes(std::array::from_fn(|at| stored[at])),
+        applied: u64::from_le_bytes(std::array::from_fn(|at| stored[16 + at])),
+        is_logged: stored[24] != 0,
     }))
 }
 
@@ -198,8 +198,13 @@ pub(super) fn commit<'b>(
     {
         let mut meta = transaction.open_table(definition(META))?;
         meta.insert(FORMAT_KEY, FORMAT.to_string().as_bytes())?;
-        let Position { id, applied } = position;
-        let stored = [&id.to_le_bytes()[..], &applied.to_le_bytes()].concat();
+        let Position {
+            id,
+            applied,
+            is_logged,
+        } = position;
+        let (id, applied) = (id.to_le_bytes(), applied.to_le_bytes());
+        let stored = [&id[..], &applied, &[is_logged.into()]].concat();
         meta.insert(POSITION_KEY, stored.as_slice())?;
         let mut tables: BTreeMap<&str, Table<'_, &[u8], &[u8]>> = BTreeMap::new();
         for change in batches.flat_map(WriteBatch::changes) {

@@ -5,7 +5,7 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -22,8 +22,6 @@ use super::{
 
 /// The file of the records.
 pub(super) const FILE: &str = "state.redb";
-/// The file of the write-ahead log.
-const LOG: &str = "state.wal";
 /// The file that is locked while a process uses the directory.
 const LOCK: &str = "state.lock";
 /// The file of the records while it is made.
@@ -32,88 +30,117 @@ const NEW: &str = "state.redb.new";
 /// How often a lock is tried while another process has it.
 const LOCK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Keeps other processes out of a directory, until it is dropped or the process ends.
+/// Keeps other processes out of a directory, until it is dropped or the process ends: by the file for it, and by that
+/// of the records, should somebody delete the first one.
 #[derive(Debug)]
-pub(super) struct Lock {
-    /// `None` if no process has ever used the directory.
-    _file: Option<File>,
-}
+pub(super) struct Lock(Vec<File>);
 
-/// A file as the storage of redb.
+/// A file as the storage of redb. One that is missing is empty, and made by the first write.
 #[derive(Debug)]
-struct FileDisk(File);
+struct FileDisk {
+    path: PathBuf,
+    file: OnceLock<File>,
+}
 
 // === impl Lock ===
 
 #[cfg(test)]
 impl Lock {
     /// Of a disk without a directory.
-    pub(super) const NONE: Self = Self { _file: None };
+    pub(super) const NONE: Self = Self(Vec::new());
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        for file in &self.0 {
+            // The file of the records may still be open.
+            let _ = file.unlock();
+        }
+    }
 }
 
 /// Opens the store of a directory, and creates both if they are missing.
 pub(super) fn open(directory: &Path, wait: Duration) -> Result<(Lock, Engine), StoreError> {
-    let lock = lock(directory, wait)?;
+    let mut lock = lock(directory, wait)?;
     let path = directory.join(FILE);
-    let open = |disk| {
-        let log = log_file(directory, true)?;
-        Engine::open(&path, disk, log, Access::Write)
-    };
-    let engine = match open_file(&path, true) {
-        Ok(disk) => open(disk)?,
+    let failed = |error| StoreError::open(&path, error);
+    let file = match open_file(&path, true) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            without_log(directory)?;
             let new = directory.join(NEW);
             create(&new)?.close();
             publish(&new, &path)?;
-            open(open_file(&path, true).map_err(|error| StoreError::open(&path, error))?)?
+            open_file(&path, true).map_err(failed)?
         }
-        Err(error) => return Err(StoreError::open(&path, error)),
+        file => file.map_err(failed)?,
     };
-    Ok((lock, engine))
+    let own = file.try_clone().map_err(failed)?;
+    lock.0.push(locked(own, &path, wait, File::try_lock)?);
+    let log = LogFile {
+        disk: log_disk(directory, true)?,
+        path: directory.join(wal::FILE),
+        capacity: wal::CAPACITY,
+    };
+    let disk = Arc::new(FileDisk::of(&path, file));
+    Ok((lock, Engine::open(&path, disk, Some(log), Access::Write)?))
 }
 
 /// Opens the store of a directory to read it. Nothing there is changed.
 pub(super) fn inspect(directory: &Path, wait: Duration) -> Result<(Lock, Engine), StoreError> {
     let lock_path = directory.join(LOCK);
-    let lock = match File::open(&lock_path) {
-        Ok(file) => Lock {
-            _file: Some(locked(file, &lock_path, wait, File::try_lock_shared)?),
-        },
+    let mut lock = Lock(Vec::new());
+    match File::open(&lock_path) {
+        Ok(file) => lock
+            .0
+            .push(locked(file, &lock_path, wait, File::try_lock_shared)?),
         // A copy of the file alone.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Lock { _file: None },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(StoreError::open(&lock_path, error)),
-    };
+    }
     let path = directory.join(FILE);
-    let disk = open_file(&path, false).map_err(|error| match error.kind() {
+    let file = open_file(&path, false).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => StoreError::Missing(path.clone()),
         _ => StoreError::open(&path, error),
     })?;
-    let log = log_file(directory, false)?;
-    Ok((lock, Engine::open(&path, disk, log, Access::Inspect)?))
+    let own = file
+        .try_clone()
+        .map_err(|error| StoreError::open(&path, error))?;
+    lock.0
+        .push(locked(own, &path, wait, File::try_lock_shared)?);
+    let log = LogFile {
+        disk: log_disk(directory, false)?,
+        path: directory.join(wal::FILE),
+        capacity: wal::CAPACITY,
+    };
+    let disk = Arc::new(FileDisk::of(&path, file));
+    let engine = Engine::open(&path, disk, Some(log), Access::Inspect)?;
+    Ok((lock, engine))
 }
 
-/// The log of a directory. It is created if it is to be written, and optional to be read: there is none beside a
-/// copy of the other file.
-fn log_file(directory: &Path, is_writable: bool) -> Result<Option<LogFile>, StoreError> {
-    let path = directory.join(LOG);
-    let failed = |error| StoreError::open(&path, error);
+/// The log of a directory, which may be missing.
+fn log_disk(directory: &Path, is_writable: bool) -> Result<Disk, StoreError> {
+    let path = directory.join(wal::FILE);
     let disk = match open_file(&path, is_writable) {
-        Ok(disk) => disk,
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        Err(_) if is_writable => {
-            let file = writable().create_new(true).open(&path).map_err(failed)?;
-            File::open(directory)
-                .and_then(|directory| directory.sync_all())
-                .map_err(failed)?;
-            Arc::new(FileDisk(file))
-        }
-        Err(_) => return Ok(None),
+        Ok(file) => FileDisk::of(&path, file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => FileDisk {
+            path,
+            file: OnceLock::new(),
+        },
+        Err(error) => return Err(StoreError::open(&path, error)),
     };
-    Ok(Some(LogFile {
-        path,
-        disk,
-        capacity: wal::CAPACITY,
-    }))
+    Ok(Arc::new(disk))
+}
+
+/// Refuses to make a database where there is the log of one.
+fn without_log(directory: &Path) -> Result<(), StoreError> {
+    let path = directory.join(wal::FILE);
+    match path.symlink_metadata() {
+        Ok(log) if log.len() > 0 => {
+            let cause = format!("{FILE}, to which it belongs, is missing");
+            Err(StoreError::damaged(&path, cause))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Makes the store of a directory that has none. `fill` makes its content.
@@ -127,6 +154,7 @@ pub(super) fn import<E: From<StoreError>>(
     if path.symlink_metadata().is_ok() {
         return Err(StoreError::Exists(path).into());
     }
+    without_log(directory)?;
     let new = directory.join(NEW);
     let made = || {
         let engine = create(&new)?;
@@ -153,9 +181,7 @@ fn lock(directory: &Path, wait: Duration) -> Result<Lock, StoreError> {
         .truncate(false)
         .open(&path)
         .map_err(|error| StoreError::open(&path, error))?;
-    Ok(Lock {
-        _file: Some(locked(file, &path, wait, File::try_lock)?),
-    })
+    Ok(Lock(vec![locked(file, &path, wait, File::try_lock)?]))
 }
 
 /// Creates a directory if it is missing, durably.
@@ -201,7 +227,7 @@ fn create(new: &Path) -> Result<Engine, StoreError> {
         _ => {}
     }
     let file = writable().create_new(true).open(new).map_err(failed)?;
-    Engine::create(new, Arc::new(FileDisk(file)))
+    Engine::create(new, Arc::new(FileDisk::of(new, file)))
 }
 
 /// Gives a complete file its name, durably.
@@ -213,14 +239,14 @@ fn publish(new: &Path, path: &Path) -> Result<(), StoreError> {
     renamed.map_err(|error| StoreError::io(path, error))
 }
 
-fn open_file(path: &Path, is_writable: bool) -> io::Result<Disk> {
+fn open_file(path: &Path, is_writable: bool) -> io::Result<File> {
     let mut options = writable();
     options.write(is_writable);
     let file = options.open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    Ok(Arc::new(FileDisk(file)))
+    Ok(file)
 }
 
 /// How files are opened that only the daemon may read: without following a symbolic link.
@@ -237,24 +263,50 @@ fn writable() -> OpenOptions {
 
 // === impl FileDisk ===
 
+impl FileDisk {
+    fn of(path: &Path, file: File) -> Self {
+        Self {
+            path: path.to_owned(),
+            file: OnceLock::from(file),
+        }
+    }
+
+    /// The file, which is made if it is missing.
+    fn made(&self) -> io::Result<&File> {
+        if self.file.get().is_none() {
+            let file = writable().create_new(true).open(&self.path)?;
+            if let Some(directory) = self.path.parent() {
+                File::open(directory)?.sync_all()?;
+            }
+            let _ = self.file.set(file);
+        }
+        self.file.get().ok_or(io::ErrorKind::NotFound.into())
+    }
+}
+
 impl StorageBackend for FileDisk {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        let file = self.file.get();
+        file.map_or(Ok(0), |file| Ok(file.metadata()?.len()))
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(out, offset)
+        match self.file.get() {
+            Some(file) => file.read_exact_at(out, offset),
+            None if out.is_empty() => Ok(()),
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.made()?.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.made()?.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(data, offset)
+        self.made()?.write_all_at(data, offset)
     }
 }

@@ -96,12 +96,19 @@ impl Engine {
             },
             _ => Commits::Unlogged(position),
         };
-        Ok(Self {
+        let engine = Self {
             path: path.to_owned(),
             disk,
             commits: Mutex::new(commits),
             state: RwLock::new(State::Open(open)),
-        })
+        };
+        // From now on the log is needed.
+        let mut commits = engine.commits();
+        if matches!(&*commits, Commits::Logged { .. }) && !position.is_logged {
+            engine.transact(&mut commits, &[])?;
+        }
+        drop(commits);
+        Ok(engine)
     }
 
     /// Makes the changes of all batches together, and returns when they are durable. If that fails, none was
@@ -130,12 +137,20 @@ impl Engine {
 
     /// Makes the changes of what is in the log and of `new` in one transaction of the database.
     fn transact(&self, commits: &mut Commits, new: &[WriteBatch]) -> Result<(), StoreError> {
-        let (position, old) = match &mut *commits {
-            Commits::Unlogged(position) => (*position, &[][..]),
-            Commits::Logged { wal, batches } => {
-                wal.clean()?;
-                (wal.position(), batches.as_slice())
-            }
+        let position = commits.position()?;
+        self.transact_to(position, commits, new)
+    }
+
+    /// As [`transact`](Self::transact), with the position that the database gets.
+    fn transact_to(
+        &self,
+        position: Position,
+        commits: &mut Commits,
+        new: &[WriteBatch],
+    ) -> Result<(), StoreError> {
+        let old = match &*commits {
+            Commits::Unlogged(_) => &[][..],
+            Commits::Logged { batches, .. } => batches.as_slice(),
         };
         let has_failed = matches!(&*self.read(), State::Failed { .. });
         if has_failed {
@@ -250,12 +265,24 @@ impl Engine {
 
     /// Writes what is left to write, so that the next start needs no repair, and closes the file.
     pub(super) fn close(&self) {
-        // What cannot be written now is in the log at the next start.
-        let _ = self.complete();
         let mut commits = self.commits();
-        if let Commits::Logged { wal, .. } = &*commits {
-            // Nothing is written to the log any more.
-            *commits = Commits::Unlogged(wal.position());
+        if let Commits::Logged { .. } = &*commits {
+            let closed = commits.position().and_then(|position| {
+                let position = Position {
+                    is_logged: false,
+                    ..position
+                };
+                self.transact_to(position, &mut commits, &[])?;
+                Ok(position)
+            });
+            match closed {
+                // Nothing is written to the log any more.
+                Ok(position) => *commits = Commits::Unlogged(position),
+                Err(error) => tracing::warn!(
+                    error = error.report(),
+                    "the next start needs the write-ahead log, and space for what it has"
+                ),
+            }
         }
         drop(commits);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -334,6 +361,21 @@ impl Drop for Engine {
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Engine").field(&self.path).finish()
+    }
+}
+
+// === impl Commits ===
+
+impl Commits {
+    /// Where the database is when it contains all commits. Undoes one that has failed.
+    fn position(&mut self) -> Result<Position, StoreError> {
+        match self {
+            Self::Unlogged(position) => Ok(*position),
+            Self::Logged { wal, .. } => {
+                wal.clean()?;
+                Ok(wal.position())
+            }
+        }
     }
 }
 

@@ -161,8 +161,8 @@ impl StoreError {
             }
             Self::InUse(_) => "stop the other daemon, or give each a state_dir of its own",
             Self::Damaged { .. } => {
-                "the file was left as it is: restore it from a backup, or move it away and start with \
-                 an empty one, or with an export (ipvsd state import)"
+                "the file was left as it is: restore state.redb and state.wal from a backup, or move both \
+                 away and start with an empty state, or with an export (ipvsd state import)"
             }
             Self::Newer { .. } => {
                 "the file was left as it is: use that version of ipvsd, and there ipvsd state export"

@@ -3,8 +3,9 @@
 //! A commit of redb writes about ten pages all over its file. Here a commit is one write at the end of the last
 //! one, in a file that never grows: the least that a disk can do durably.
 //!
-//! The file is a sequence of records, each at the beginning of a sector, so that no write touches a sector of an
-//! earlier record. A record is a header of [`HEADER`] bytes, little-endian, and its content:
+//! The first sector has [`MAGIC`], the [`WalId`] of the database, and the length of the file in 8 bytes. Records follow,
+//! each at the beginning of a sector, so that no write touches a sector of an earlier one. A record is a header of
+//! [`HEADER`] bytes and its content. Numbers are little-endian:
 //!
 //! | bytes | field |
 //! |---|---|
@@ -13,8 +14,8 @@
 //! | 8 to 15 | number of the record; each has the next one |
 //! | 16 to 31 | [`WalId`] of the database |
 //!
-//! The database knows the number of the last record that it contains. Once it contains all of them, the next one
-//! is written at the beginning of the file again. So the records that count are those that follow that number
+//! The database knows the number of the last record that it contains, and whether the log is in use: then the file
+//! must be there. Once it contains all records, the next one is written after the first sector again. So the records that count are those that follow that number
 //! without a gap; what is left of older ones has lower numbers.
 
 use std::path::{Path, PathBuf};
@@ -52,6 +53,8 @@ pub(super) struct Position {
     pub(super) id: WalId,
     /// The number of the last record that it contains.
     pub(super) applied: u64,
+    /// Whether the log may have further ones.
+    pub(super) is_logged: bool,
 }
 
 /// The content of a record.
@@ -76,11 +79,20 @@ struct LoggedChange {
     is_prefix: bool,
 }
 
+/// The name of the file, beside the database.
+pub(super) const FILE: &str = "state.wal";
+
 /// Length of the file in bytes: about 2000 requests. What it has is in memory, too.
 pub(super) const CAPACITY: usize = 2 << 20;
 
-/// Bytes of a header.
+/// What the file begins with.
+const MAGIC: [u8; 8] = *b"ipvsdwal";
+
+/// Bytes of the header of a record.
 const HEADER: usize = 32;
+
+/// Bytes of a file that are read at most: those of another version may be longer.
+const MAX_LENGTH: usize = 64 << 20;
 
 /// What a disk writes as a whole or not at all, in bytes.
 const SECTOR: usize = 512;
@@ -98,23 +110,29 @@ impl Wal {
         capacity: usize,
         position: Position,
     ) -> Result<Self, StoreError> {
-        let allocate = || {
+        let start = start(position.id, capacity as u64);
+        let make = || {
             let len = disk.len()?;
-            let missing = (capacity as u64).saturating_sub(len);
-            if missing > 0 {
-                let zeros = vec![0; usize::try_from(missing).unwrap_or(capacity)];
-                disk.write(len, &zeros)?;
-                disk.sync_data()?;
+            let mut found = [0; SECTOR];
+            if len >= capacity as u64 {
+                disk.read(0, &mut found)?;
             }
-            Ok(())
+            if found == start {
+                return Ok(());
+            }
+            // Of a log that was not completed, or of another length.
+            disk.write(0, &vec![0; capacity])?;
+            disk.sync_data()?;
+            disk.write(0, &start)?;
+            disk.sync_data()
         };
-        allocate().map_err(|error| StoreError::io(path, error))?;
+        make().map_err(|error| StoreError::io(path, error))?;
         Ok(Self {
             path: path.to_owned(),
             disk,
             capacity,
             id: position.id,
-            end: 0,
+            end: SECTOR,
             next: position.applied + 1,
             is_dirty: false,
         })
@@ -152,12 +170,13 @@ impl Wal {
         Position {
             id: self.id,
             applied: self.next - 1,
+            is_logged: true,
         }
     }
 
     /// Begins anew: the database contains all records, durably.
     pub(super) fn restart(&mut self) {
-        self.end = 0;
+        self.end = SECTOR;
     }
 
     /// Undoes a record that has failed, before another one takes its place.
@@ -226,21 +245,40 @@ impl Record {
 }
 
 /// The batches of a log that a database does not contain, in their order, and where the database is when it
-/// contains them. Fails if the log has records behind a damaged one, or has lost its first ones.
+/// contains them. Fails if the log is missing although it is in use, belongs to another database, is cut off, has
+/// records behind a damaged one, or has lost its first ones.
 pub(super) fn read(
     path: &Path,
     disk: &Disk,
     from: Position,
 ) -> Result<(Vec<WriteBatch>, Position), StoreError> {
     let content = || {
-        let len = usize::try_from(disk.len()?).unwrap_or(CAPACITY);
-        let mut bytes = vec![0; len.min(CAPACITY)];
+        let len = usize::try_from(disk.len()?).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; len.min(MAX_LENGTH)];
         disk.read(0, &mut bytes)?;
         Ok(bytes)
     };
     let bytes = content().map_err(|error| StoreError::io(path, error))?;
+    let damaged = |cause: &str| Err(StoreError::damaged(path, cause));
+    match bytes.split_first_chunk::<SECTOR>() {
+        Some((found, _)) if found[..8] == MAGIC => {
+            let len = u64::from_le_bytes(std::array::from_fn(|at| found[24 + at]));
+            if *found != start(from.id, len) {
+                return damaged("it is the log of another database, or its beginning is wrong");
+            }
+            if (bytes.len() as u64) < len {
+                return damaged("it is cut off");
+            }
+        }
+        _ if bytes.is_empty() && from.is_logged => {
+            return damaged("it is missing or empty, and had what was stored last");
+        }
+        _ if from.is_logged => return damaged("it is cut off, or no log of ipvsd"),
+        // It was not completed.
+        _ => return Ok((Vec::new(), from)),
+    }
     let (mut batches, mut position) = (Vec::new(), from);
-    let mut offset = 0;
+    let mut offset = SECTOR;
     while offset < bytes.len() {
         let Some((number, content)) = record(&bytes[offset..], from.id) else {
             offset += SECTOR;
@@ -257,6 +295,15 @@ pub(super) fn read(
         }
     }
     Ok((batches, position))
+}
+
+/// The first sector.
+fn start(id: WalId, len: u64) -> [u8; SECTOR] {
+    let mut bytes = [0; SECTOR];
+    bytes[..8].copy_from_slice(&MAGIC);
+    bytes[8..24].copy_from_slice(&id.to_le_bytes());
+    bytes[24..32].copy_from_slice(&len.to_le_bytes());
+    bytes
 }
 
 /// The number and the content of the record at the beginning of `bytes`, if there is one.

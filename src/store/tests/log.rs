@@ -55,9 +55,9 @@ fn a_commit_is_one_write_and_one_synchronisation_until_the_log_is_full() {
         let [.., Step::Write(at, bytes)] = steps.as_slice() else {
             panic!("{number}: {steps:?}");
         };
-        let place = (number * RECORD as u64) % LOG_BYTES as u64;
+        let place = (1 + number % 8) * RECORD as u64;
         assert_eq!((*at, bytes.len()), (place, RECORD), "{number}");
-        let is_full = number > 0 && place == 0;
+        let is_full = number > 0 && number % 8 == 0;
         assert_eq!(steps.len() > 1, is_full, "{number}");
         let syncs = disk.with(|content| content.syncs) - syncs;
         assert_eq!(syncs > 1, is_full, "{number}: {syncs}");
@@ -118,12 +118,12 @@ fn deletions_are_read_from_the_log_as_puts_are() {
 #[test]
 fn a_wrong_byte_is_found_unless_it_is_in_the_last_record() {
     let image = crashed(4);
-    let content = |record: usize| record * RECORD..record * RECORD + 100;
+    let content = |record: usize| (1 + record) * RECORD..(1 + record) * RECORD + 100;
     for place in (0..3).flat_map(content) {
         let mut image = image.clone();
         image[place] ^= 0x41;
         let error = damaged(image);
-        let number = place / RECORD + 1;
+        let number = place / RECORD;
         let expected = format!(
             "/state.wal is damaged: it has record {} without record {number}",
             number + 1
@@ -140,11 +140,122 @@ fn a_wrong_byte_is_found_unless_it_is_in_the_last_record() {
 }
 
 #[test]
-fn a_log_does_not_count_for_another_database() {
+fn a_log_that_is_missing_cut_off_or_of_another_database_is_refused() {
     let (this, other) = (crashed(3), crashed(6));
-    let image = [&other[..LOG_BYTES], &this[LOG_BYTES..]].concat();
-    let engine = open(&FakeDisk::new(image), Access::Write).unwrap();
-    assert_eq!(numbers(&engine), [0_u64; 0]);
+    let with = |log: &[u8]| [log, &this[LOG_BYTES..]].concat();
+    let error = damaged(with(&other[..LOG_BYTES]));
+    assert!(
+        error.contains("state.wal is damaged: it is the log of another"),
+        "{error}"
+    );
+    let error = damaged(with(&[0; LOG_BYTES]));
+    assert!(error.contains("no log of ipvsd"), "{error}");
+    let mut beginning = this.clone();
+    beginning[8] ^= 1;
+    let error = damaged(beginning);
+    assert!(error.contains("its beginning is wrong"), "{error}");
+}
+
+/// The error of `check` and of a start, which change no file.
+#[track_caller]
+fn refused(directory: &Path) -> String {
+    let content = || {
+        let files = ["state.redb", "state.wal"].map(|file| directory.join(file));
+        files.map(|file| fs::read(file).ok())
+    };
+    let before = content();
+    let checked = check(directory, Duration::ZERO).map(drop).unwrap_err();
+    let opened = Store::open(directory, &StoreOptions::default()).map(drop);
+    let opened = opened.unwrap_err();
+    assert!(content() == before, "the files were changed: {opened}");
+    if directory.join("state.redb").exists() {
+        assert_eq!(checked.to_string(), opened.to_string());
+    }
+    assert!(opened.hint().is_some(), "{opened}");
+    opened.to_string()
+}
+
+#[test]
+fn a_file_of_a_killed_daemon_that_is_missing_or_short_is_refused() {
+    let killed = TempDir::new();
+    let store = Store::open(&killed.0, &StoreOptions::default()).unwrap();
+    store.write_blocking(batch([1])).unwrap();
+    let cases: [(&str, Option<usize>, &str); 7] = [
+        (
+            "state.wal",
+            None,
+            "state.wal is damaged: it is missing or empty, ",
+        ),
+        (
+            "state.wal",
+            Some(0),
+            "state.wal is damaged: it is missing or empty, ",
+        ),
+        (
+            "state.wal",
+            Some(100),
+            "state.wal is damaged: it is cut off, ",
+        ),
+        (
+            "state.wal",
+            Some(512),
+            "state.wal is damaged: it is cut off",
+        ),
+        (
+            "state.wal",
+            Some(20_000),
+            "state.wal is damaged: it is cut off",
+        ),
+        (
+            "state.redb",
+            None,
+            "state.wal is damaged: state.redb, to which it belongs, is missing",
+        ),
+        ("state.redb", Some(0), "state.redb is damaged: it is empty"),
+    ];
+    for (name, length, expected) in cases {
+        let copy = TempDir::new();
+        for file in ["state.redb", "state.wal"] {
+            let mut bytes = fs::read(killed.0.join(file)).unwrap();
+            match length {
+                None if file == name => continue,
+                Some(length) if file == name => bytes.truncate(length),
+                _ => {}
+            }
+            fs::write(copy.0.join(file), bytes).unwrap();
+        }
+        let error = refused(&copy.0);
+        assert!(error.contains(expected), "{name} {length:?}: {error}");
+    }
+}
+
+#[test]
+fn a_daemon_that_ended_needs_no_log() {
+    let directory = TempDir::new();
+    let open = || Store::open(&directory.0, &StoreOptions::default()).unwrap();
+    for number in 0..3 {
+        let store = open();
+        store.write_blocking(batch([number])).unwrap();
+        assert!(store.close(Duration::from_secs(10)));
+        fs::remove_file(directory.0.join("state.wal")).unwrap();
+    }
+    assert_eq!(open().load(&ITEMS).unwrap().len(), 3);
+}
+
+#[test]
+fn a_directory_without_its_lock_file_has_one_user_all_the_same() {
+    let directory = TempDir::new();
+    let store = Store::open(&directory.0, &StoreOptions::default()).unwrap();
+    fs::remove_file(directory.0.join("state.lock")).unwrap();
+    let at_once = StoreOptions {
+        lock_timeout: Duration::ZERO,
+    };
+    let error = Store::open(&directory.0, &at_once).map(drop).unwrap_err();
+    assert!(matches!(error, StoreError::InUse(_)), "{error}");
+    let error = check(&directory.0, Duration::ZERO).unwrap_err();
+    assert!(matches!(error, StoreError::InUse(_)), "{error}");
+    assert!(store.close(Duration::from_secs(10)));
+    Store::open(&directory.0, &at_once).unwrap();
 }
 
 #[test]

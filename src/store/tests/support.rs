@@ -32,8 +32,8 @@ pub const OTHERS: Collection<Item> = Collection::new("others");
 pub struct TempDir(pub PathBuf);
 
 /// The bytes of the log on a disk. The database has those after them, so that a test can cut the writes of both
-/// in their order. The log is full after eight small batches.
-pub const LOG_BYTES: usize = 4096;
+/// in their order. After its first sector, the log has place for eight small batches.
+pub const LOG_BYTES: usize = 9 * 512;
 
 /// A file on a disk.
 #[derive(Debug)]

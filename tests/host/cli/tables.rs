@@ -197,7 +197,7 @@ fn all_operations_of_the_last_apply_are_printed_also_those_of_further_pages() {
         (&"applied".into(), &Value::Null)
     );
     let missing = daemon.run("ipvsadm tables operations mail", "");
-    assert_eq!(missing.code, 1);
+    assert_eq!(missing.code, 2);
     assert!(missing.stderr.contains("mail"), "{missing:?}");
 }
 
