@@ -29,6 +29,7 @@
 //! { budget, identity } ← watch ← { executor, app, http, grpc, server }
 //! model ← identity ← { watch, audit, app, http, grpc, server };  proto ← { grpc, server }
 //! model ← store ← { app, server }
+//! model ← metrics ← { executor, app, http, grpc, server }
 //! { model, identity } ← audit ← { app, http, grpc, server }
 //! model ← ipvsadm ← { app, http, grpc, client, cli }
 //! model ← client ← cli ← bin/ipvsctl
@@ -59,6 +60,8 @@ pub mod identity;
 pub mod ipvsadm;
 #[cfg(feature = "daemon")]
 pub mod kernel;
+#[cfg(feature = "daemon")]
+pub mod metrics;
 pub mod model;
 #[cfg(feature = "daemon")]
 pub mod proto;

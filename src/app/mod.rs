@@ -18,8 +18,10 @@ mod idempotency_entries;
 mod idempotency_keys;
 mod info;
 mod labels;
+mod last_scrape;
 mod list;
 mod list_request;
+mod metrics;
 mod operations;
 mod page_entries;
 mod pages;
@@ -28,6 +30,7 @@ mod read;
 mod restore;
 mod rules;
 mod rules_text;
+mod scrape;
 mod servers;
 mod services;
 mod settings;
@@ -47,6 +50,7 @@ use std::{sync::Arc, time::Duration};
 
 use holds::HoldRegistry;
 use idempotency_keys::IdempotencyKeys;
+use last_scrape::LastScrape;
 use pages::PageCache;
 use tables::Registry;
 use tokio::sync::Semaphore;
@@ -61,6 +65,7 @@ pub use holds::ListHolds;
 pub use idempotency::Once;
 pub use idempotency_keys::{Ended, KeyedRequest};
 pub use info::{InfoReport, KernelReport, SchedulerReport};
+pub use last_scrape::Scrape;
 pub use list::ServerPage;
 pub use list_request::{Filter, ListServers, ListServices};
 pub use operations::{ApplyReport, Lost, OperationReport, OperationResult, Summary};
@@ -89,6 +94,7 @@ use crate::{
     budget::Budget,
     executor::{CommandList, CommandResults, Executor, InfoQuery, KeptStore, Reader, Write},
     identity::Verb,
+    metrics::Metrics,
     model::Error,
     store::{Store, StoreError},
     watch::WatchCache,
@@ -107,6 +113,8 @@ pub struct App {
     kept: KeptStore,
     idempotency: Arc<IdempotencyKeys>,
     watch: Arc<WatchCache>,
+    metrics: Arc<Metrics>,
+    last_scrape: Arc<LastScrape>,
     options: Arc<AppOptions>,
 }
 
@@ -147,6 +155,7 @@ impl App {
 
     /// The use cases over an executor, with this audit trail and a store in memory.
     pub fn with_audit(executor: Executor, options: AppOptions, audit: AuditLog) -> Self {
+        let metrics = metrics::sources(&executor, &audit);
         let hold_registry = Arc::new(HoldRegistry::empty(executor.holds, executor.watch.clone()));
         let tables = Arc::new(Registry::empty(
             executor.kept.clone(),
@@ -168,6 +177,8 @@ impl App {
             kept: executor.kept,
             idempotency: Arc::default(),
             watch: executor.watch,
+            metrics: Arc::new(metrics),
+            last_scrape: Arc::default(),
             options: Arc::new(options),
         }
     }
@@ -197,6 +208,11 @@ impl App {
     /// What is kept beside the kernel's table.
     pub fn store(&self) -> &Store {
         self.tables.store()
+    }
+
+    /// What the daemon counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The memory that requests may use.

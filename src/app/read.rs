@@ -105,7 +105,7 @@ impl App {
     }
 
     /// Decides about a query, and records a refusal.
-    fn may_query(&self, context: &RequestContext, query: &Query) -> Result<(), Error> {
+    pub(super) fn may_query(&self, context: &RequestContext, query: &Query) -> Result<(), Error> {
         let decision = context.principal.may_query(query);
         self.recorded(context, Verb::of_query(query), query.service(), decision)
     }

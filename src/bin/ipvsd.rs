@@ -18,6 +18,7 @@ use ipvsd::{
     kernel::{Kernel, NetlinkKernel},
     server::{
         Authenticator, Config, KernelKind, Log, Phase, Reloader, Server, Shutdown, StateError,
+        add_metrics,
         args::{Arguments, OpenapiFormat, ServeOptions, StateOptions, Subcommand},
         build_router, configure_allocator, handle_signals, issue, return_freed_memory, run_state,
     },
@@ -108,15 +109,15 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
         let budget = app.budget().clone();
         let last_snapshot = last_snapshot(app.clone(), &config);
         tokio::spawn(return_freed_memory(budget.clone()));
-        let server = server
-            .with_background_work(app.background_work())
-            .with_audit(&trail);
+        let server = server.with_background_work(app.background_work());
+        let server = server.with_audit(&trail);
         let router = build_router(app.clone(), &config, &authenticator, &shutdown);
         tokio::spawn(recover(app.clone(), &config));
         if let Some(path) = config.policy.clone() {
             tokio::spawn(authenticator.clone().watch(path, reloads.clone()));
         }
         let (service, tls) = (server.service(), server.tls());
+        add_metrics(app.metrics(), log, tls.clone());
         let shutdown_handle = shutdown.clone();
         let reloader = Reloader {
             options,

@@ -95,6 +95,8 @@ impl Engine {
         self.holds.notice(key, &state.servers);
         self.holds.show(key, &mut state.servers);
         self.modules.note(op, outcome);
+        self.metrics.batch(1);
+        self.metrics.command(op, outcome.into());
         if let Some(error) = broken {
             tracing::warn!(%error, "closing the netlink socket after a failed write");
             self.socket.close();
@@ -106,7 +108,7 @@ impl Engine {
             (None, None) => None,
         };
         if outcome == Outcome::Done {
-            self.note_holds(op);
+            self.note_executed(op);
             if let Some(before) = &before {
                 watch.overwritten(before);
             }

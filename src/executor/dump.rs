@@ -191,7 +191,10 @@ fn consistent_state(
     read: ServiceRead,
     changes: &mut dyn Changes,
 ) -> Result<ServiceState, ReadError> {
-    let attempt = || {
+    let attempt = |is_repeated| {
+        if is_repeated {
+            socket.metrics().dump_repeated();
+        }
         let state = socket.read_service(read)?;
         ReadError::of_dump(state.status, state.interrupted)?;
         Ok(state)
@@ -258,7 +261,10 @@ fn consistent_dump<T, K: Hash + Eq>(
     key: impl Fn(&T) -> K,
     changes: &mut dyn Changes,
 ) -> Result<Dumped<T>, ReadError> {
-    let attempt = || {
+    let attempt = |is_repeated| {
+        if is_repeated {
+            socket.metrics().dump_repeated();
+        }
         let mut items = Vec::with_capacity(expected);
         let extent = socket.dump(dump, |bytes| items.extend(decode(bytes)))?;
         Ok(Dumped { items, extent })
@@ -277,13 +283,13 @@ fn consistent_dump<T, K: Hash + Eq>(
 fn until_consistent<T>(
     dump: Dump,
     changes: &mut dyn Changes,
-    mut attempt: impl FnMut() -> Result<T, ReadError>,
+    mut attempt: impl FnMut(bool) -> Result<T, ReadError>,
     drop_duplicates: impl Fn(&mut T) -> bool,
 ) -> Result<T, ReadError> {
     for number in 1.. {
         let is_last = number == ATTEMPTS;
         changes.begin(dump, is_last);
-        let dumped = attempt();
+        let dumped = attempt(number > 1);
         let invalidated = changes.end();
         let mut dumped = match dumped {
             Err(ReadError::Interrupted) if !is_last => continue,

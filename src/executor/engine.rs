@@ -19,6 +19,7 @@ use super::{
 use crate::{
     budget::Budget,
     kernel::{Kernel, NamespaceId},
+    metrics::KernelMetrics,
     model::{Error, Op},
     watch::{Author, WatchCache},
 };
@@ -47,6 +48,7 @@ pub struct Engine {
     pub(super) keeps_holds: bool,
     /// The holds that the transaction in progress has ended.
     pub(super) ended_holds: Vec<(Member, Held)>,
+    pub(super) metrics: Arc<KernelMetrics>,
 }
 
 impl Engine {
@@ -57,9 +59,10 @@ impl Engine {
         large: Arc<LargeServices>,
         budget: Budget,
         watch: Arc<WatchCache>,
+        metrics: Arc<KernelMetrics>,
     ) -> Self {
         Self {
-            socket: ReconnectingSocket::new(kernel.clone(), watch.clone()),
+            socket: ReconnectingSocket::new(kernel.clone(), watch.clone(), metrics.clone()),
             kernel,
             cache,
             large,
@@ -73,6 +76,7 @@ impl Engine {
             labels: Arc::default(),
             keeps_holds: false,
             ended_holds: Vec::new(),
+            metrics,
         }
     }
 
@@ -110,8 +114,9 @@ impl Engine {
         self.ended_holds = Vec::new();
     }
 
-    /// Notes the effect of an executed operation on the holds.
-    pub(super) fn note_holds(&mut self, op: &Op) {
+    /// Notes the effect of an executed operation on the holds, and on what counters count from.
+    pub(super) fn note_executed(&mut self, op: &Op) {
+        self.metrics.creations().executed(op);
         let ended = self.holds.executed(op, self.keeps_holds);
         self.ended_holds.extend(ended);
     }

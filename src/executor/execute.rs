@@ -259,6 +259,7 @@ impl Engine {
             Some(read) => self.execute_netlink_and_read(&sent, read)?,
             None => (self.execute_without_read(&sent)?, None),
         };
+        self.metrics.batch(ops.len());
         for (op, outcome) in ops.iter().zip(&outcomes) {
             self.note(op, *outcome);
         }
@@ -279,8 +280,9 @@ impl Engine {
     /// Remembers what an operation shows of the kernel.
     pub(super) fn note(&mut self, op: &Op, outcome: Outcome) {
         self.modules.note(op, outcome);
+        self.metrics.command(op, outcome.into());
         if outcome == Outcome::Done {
-            self.note_holds(op);
+            self.note_executed(op);
         }
         match op {
             Op::DeleteService(key) => self.large.note(*key, false),
@@ -426,7 +428,7 @@ impl Engine {
         let _in_progress = watch.begin_ops(std::slice::from_ref(op));
         match self.is_executed(op) {
             Ok(true) => {
-                self.note_holds(op);
+                self.note_executed(op);
                 let executed = std::iter::once(op);
                 watch.executed(executed, self.author.as_ref());
                 let settled = [(op, Outcome::Done)].into_iter();

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     kernel::Kernel,
+    metrics::KernelMetrics,
     model::{Error, Reason},
 };
 
@@ -33,6 +34,7 @@ pub struct Reader {
     min_interval: Duration,
     pub(super) kernel: Arc<dyn Kernel>,
     pub(super) table_reads: TableReads,
+    metrics: Arc<KernelMetrics>,
 }
 
 /// Executes changes. Cheap to clone.
@@ -59,6 +61,7 @@ impl Reader {
         min_interval: Duration,
         kernel: Arc<dyn Kernel>,
         table_reads: TableReads,
+        metrics: Arc<KernelMetrics>,
     ) -> Self {
         Self {
             queues,
@@ -66,6 +69,7 @@ impl Reader {
             min_interval,
             kernel,
             table_reads,
+            metrics,
         }
     }
 
@@ -83,6 +87,7 @@ impl Reader {
             false => max_age,
         };
         if let Some(cached) = self.cached::<Q>(max_age) {
+            self.metrics.cache_hit();
             return Ok(cached);
         }
         let (reply, awaited) = channel();
@@ -93,6 +98,15 @@ impl Reader {
             false => self.queues.submit_long(read)?,
         }
         awaited.result(deadline).await
+    }
+
+    /// The queues: their names, and how many requests wait and were refused.
+    pub fn queues(&self) -> [(&'static str, usize, u64); 2] {
+        let (changes, reads) = (self.queues.dispatcher.queue(), &self.queues.reads);
+        [
+            ("changes", changes.len(), changes.refused()),
+            ("reads", reads.len(), reads.refused()),
+        ]
     }
 
     /// A kept result, if the namespace in which it was read still has the managed name.

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     clock,
     kernel::NamespaceId,
+    metrics::KernelMetrics,
     model::{Error, Op, Reason, ServerKey, ServiceKey},
     watch::{Finished, WatchCache},
 };
@@ -114,6 +115,9 @@ pub trait QueryRunner {
 
     /// What was last seen of the table.
     fn watch(&self) -> Arc<WatchCache>;
+
+    /// What the executor counts.
+    fn metrics(&self) -> Arc<KernelMetrics>;
 
     /// Enters the managed network namespace.
     fn enter(&mut self) -> Result<NamespaceId, Error>;
@@ -390,13 +394,17 @@ impl<Q: TypedQuery> PendingRead for CoalescedRead<Q> {
         let mut missing = Vec::with_capacity(waiting.len());
         for pending in waiting {
             match cache.get::<Q>(here, pending.request) {
-                Some(cached) => pending.reply(Ok(cached)),
+                Some(cached) => {
+                    runner.metrics().cache_hit();
+                    pending.reply(Ok(cached));
+                }
                 None => missing.push(pending),
             }
         }
         let Some(max_age) = missing.iter().map(|pending| pending.request).max() else {
             return;
         };
+        runner.metrics().cache_miss(missing.len());
         let max_age = max_age.max(cache.take_max_age::<Q>());
         let generation = cache.generation();
         let (mut result, seen) = fetch(&query, runner);
@@ -431,7 +439,12 @@ fn fetch<Q: TypedQuery>(
 ) -> (Result<Q::Answer, Error>, Finished) {
     let read = runner.watch().begin_read();
     let mut result = Err(Error::new(Reason::Internal, "the query was not run"));
+    let start = Instant::now();
     runner.with_source(&mut |source| result = query.fetch(source));
+    if let Some(query) = query.query() {
+        let metrics = runner.metrics();
+        metrics.read(&query, start.elapsed(), result.is_ok());
+    }
     let seen = match (&result, read) {
         (Ok(answer), Some(read)) => read.finish(|see| query.show(answer, see)),
         _ => Finished::default(),

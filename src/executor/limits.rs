@@ -1,8 +1,8 @@
 //! Limits of an executor.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use crate::{budget::Budget, watch::WatchOptions};
+use crate::{budget::Budget, metrics::KernelMetrics, watch::WatchOptions};
 
 /// Limits of an executor.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct ExecutorLimits {
     pub budget: Budget,
     /// Settings of watches.
     pub watch: WatchOptions,
+    /// What the executor counts.
+    pub metrics: Arc<KernelMetrics>,
 }
 
 // === impl ExecutorLimits ===
@@ -36,6 +38,7 @@ impl Default for ExecutorLimits {
             min_read_interval: Duration::ZERO,
             budget: Budget::default(),
             watch: WatchOptions::default(),
+            metrics: Arc::default(),
         }
     }
 }

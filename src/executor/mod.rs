@@ -83,7 +83,7 @@ pub use transaction::{
     Transaction, WriteMode,
 };
 
-use crate::{budget::Budget, kernel::Kernel, watch::WatchCache};
+use crate::{budget::Budget, kernel::Kernel, metrics::KernelMetrics, watch::WatchCache};
 
 /// The handles of one executor. Its threads end when the last clone of either is dropped.
 #[derive(Clone, Debug)]
@@ -100,6 +100,8 @@ pub struct Executor {
     pub holds: Arc<Holds>,
     /// What is kept about services.
     pub kept: KeptStore,
+    /// See [`ExecutorLimits::metrics`].
+    pub metrics: Arc<KernelMetrics>,
 }
 
 // === impl Executor ===
@@ -110,7 +112,7 @@ impl Executor {
     pub fn start(kernel: Arc<dyn Kernel>, limits: ExecutorLimits) -> io::Result<Self> {
         let cache = Arc::new(Cache::default());
         let large = Arc::new(LargeServices::new());
-        let budget = limits.budget;
+        let (budget, metrics) = (limits.budget, limits.metrics);
         let watch = Arc::new(WatchCache::new(limits.watch, &budget));
         let engine = Engine::new(
             kernel.clone(),
@@ -118,17 +120,18 @@ impl Executor {
             large.clone(),
             budget.clone(),
             watch.clone(),
+            metrics.clone(),
         );
         let holds = engine.holds.clone();
         let kept = KeptStore::new(watch.clone(), cache.clone(), engine.labels.clone());
         let (socket, overlap) = (engine.socket.sibling(), engine.overlap.clone());
         let dispatcher = Arc::new(Dispatcher::new(engine, limits.queue_length));
         let reads = Arc::new(Queue::new(limits.queue_length));
-        let queues = Queues {
+        let queues = Arc::new(Queues {
             dispatcher: dispatcher.clone(),
             reads: reads.clone(),
             large: large.clone(),
-        };
+        });
         let read_thread = ReadThread {
             queue: reads,
             kernel: kernel.clone(),
@@ -140,22 +143,30 @@ impl Executor {
             watch: watch.clone(),
             holds: holds.clone(),
             dispatcher: dispatcher.clone(),
+            metrics: metrics.clone(),
         };
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             thread::Builder::new().name(name.to_owned()).spawn(run)
         };
         spawn("ipvs-changes", Box::new(move || dispatcher.run()))?;
         spawn("ipvs-reads", Box::new(move || read_thread.run()))?;
-        let queues = Arc::new(queues);
         let table_reads = TableReads::new(limits.connection_streams, limits.stalled_read_timeout);
-        let interval = limits.min_read_interval;
+        let reader = Reader::new(
+            queues.clone(),
+            cache,
+            limits.min_read_interval,
+            kernel,
+            table_reads,
+            metrics.clone(),
+        );
         Ok(Self {
-            reader: Reader::new(queues.clone(), cache, interval, kernel, table_reads),
+            reader,
             writer: Writer::new(queues),
             budget,
             watch,
             holds,
             kept,
+            metrics,
         })
     }
 }

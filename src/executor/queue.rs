@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::Thread,
     time::Instant,
 };
@@ -19,6 +22,8 @@ pub trait Waits {
 /// A queue of jobs in the order of their arrival.
 pub struct Queue<T> {
     state: Mutex<State<T>>,
+    /// Jobs that found no space.
+    refused: AtomicU64,
     /// The most jobs that wait.
     capacity: usize,
     thread: OnceLock<Thread>,
@@ -45,6 +50,7 @@ impl<T: Waits> Queue<T> {
         };
         Self {
             state: Mutex::new(state),
+            refused: AtomicU64::new(0),
             capacity: capacity.max(1),
             thread: OnceLock::new(),
         }
@@ -64,6 +70,7 @@ impl<T: Waits> Queue<T> {
             state.jobs.retain_mut(|job| job.drop_unwanted(now));
         }
         if state.jobs.len() >= self.capacity {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(queue_full());
         }
         state.jobs.push_back(job);
@@ -76,6 +83,16 @@ impl<T: Waits> Queue<T> {
         let waiting = state.jobs.iter().take(most);
         let count = waiting.take_while(|job| !until(job)).count();
         state.jobs.drain(..count).collect()
+    }
+
+    /// The number of jobs that wait.
+    pub(super) fn len(&self) -> usize {
+        self.state().jobs.len()
+    }
+
+    /// The number of jobs that found no space.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_empty(&self) -> bool {

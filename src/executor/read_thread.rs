@@ -19,6 +19,7 @@ use super::{
 use crate::{
     budget::Budget,
     kernel::{Kernel, NamespaceId},
+    metrics::KernelMetrics,
     model::Error,
     watch::WatchCache,
 };
@@ -41,6 +42,7 @@ pub(super) struct ReadThread {
     pub(super) holds: Arc<Holds>,
     /// What executes changes meanwhile.
     pub(super) dispatcher: Arc<Dispatcher>,
+    pub(super) metrics: Arc<KernelMetrics>,
 }
 
 /// The changes that the dispatcher executes during a dump.
@@ -89,6 +91,10 @@ impl QueryRunner for ReadThread {
 
     fn watch(&self) -> Arc<WatchCache> {
         self.watch.clone()
+    }
+
+    fn metrics(&self) -> Arc<KernelMetrics> {
+        self.metrics.clone()
     }
 
     fn enter(&mut self) -> Result<NamespaceId, Error> {

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     kernel::{Kernel, NamespaceId},
+    metrics::KernelMetrics,
     model::{Errno, Error, Reason},
     watch::WatchCache,
 };
@@ -28,6 +29,7 @@ pub struct ReconnectingSocket {
     namespace: Option<NamespaceId>,
     shared: Arc<Mutex<Shared>>,
     watch: Arc<WatchCache>,
+    metrics: Arc<KernelMetrics>,
 }
 
 /// What all sockets have in common.
@@ -49,13 +51,18 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 impl ReconnectingSocket {
     /// A socket that has not connected yet.
-    pub fn new(kernel: Arc<dyn Kernel>, watch: Arc<WatchCache>) -> Self {
+    pub fn new(
+        kernel: Arc<dyn Kernel>,
+        watch: Arc<WatchCache>,
+        metrics: Arc<KernelMetrics>,
+    ) -> Self {
         Self {
             kernel,
             socket: None,
             namespace: None,
             shared: Arc::default(),
             watch,
+            metrics,
         }
     }
 
@@ -67,6 +74,7 @@ impl ReconnectingSocket {
             namespace: None,
             shared: self.shared.clone(),
             watch: self.watch.clone(),
+            metrics: self.metrics.clone(),
         }
     }
 
@@ -125,7 +133,7 @@ impl ReconnectingSocket {
                 return Err(error.clone());
             }
             // It may run modprobe.
-            match offload(|| IpvsSocket::connect(&*self.kernel)) {
+            match offload(|| IpvsSocket::connect(&*self.kernel, &self.metrics)) {
                 Ok(socket) => {
                     shared.failure = None;
                     // Of a module that was loaded again, the family has another id.
@@ -186,7 +194,9 @@ impl ReconnectingSocket {
 
     /// Closes the socket and discards pending replies.
     pub fn close(&mut self) {
-        self.socket = None;
+        if self.socket.take().is_some() {
+            self.metrics.socket_closed();
+        }
     }
 
     /// Runs a read, and once more on a new socket if the first attempt fails on the old one.

@@ -1,6 +1,6 @@
 //! A netlink socket to IPVS: sends requests and matches replies by their sequence numbers.
 
-use std::{io, ops::ControlFlow, time::Duration};
+use std::{io, ops::ControlFlow, sync::Arc, time::Duration};
 
 use super::{
     offload::offload,
@@ -13,6 +13,7 @@ use crate::{
         wire::{self, Head, Kind, Message},
     },
     kernel::{Kernel, RecvBuffers, Transport},
+    metrics::{CommandResult, KernelMetrics},
     model::{Errno, Op},
 };
 
@@ -24,6 +25,7 @@ pub struct IpvsSocket {
     /// The datagram to send.
     out: Vec<u8>,
     received: RecvBuffers,
+    metrics: Arc<KernelMetrics>,
 }
 
 /// The outcome of an operation, as far as the replies show it.
@@ -72,11 +74,22 @@ impl Outcome {
     }
 }
 
+impl From<Outcome> for CommandResult {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::Done,
+            Outcome::Rejected(errno) => Self::Rejected(errno),
+            Outcome::Unknown => Self::Lost,
+            Outcome::NotSent => Self::NotSent,
+        }
+    }
+}
+
 // === impl IpvsSocket ===
 
 impl IpvsSocket {
     /// Opens a socket and resolves the family, which makes the kernel load the module `ip_vs`.
-    pub fn connect(kernel: &dyn Kernel) -> Result<Self, ReadError> {
+    pub fn connect(kernel: &dyn Kernel, metrics: &Arc<KernelMetrics>) -> Result<Self, ReadError> {
         let transport = kernel.connect()?;
         let mut socket = Self {
             transport,
@@ -84,6 +97,7 @@ impl IpvsSocket {
             seq: 0,
             out: Vec::new(),
             received: RecvBuffers::new(DATAGRAMS, MAX_DATAGRAM),
+            metrics: metrics.clone(),
         };
         socket.family = socket.resolve()?;
         Ok(socket)
@@ -93,6 +107,11 @@ impl IpvsSocket {
     /// loaded again gets a new id, and the kernel rejects the old one with ENOENT.
     pub fn is_current(&mut self) -> Result<bool, ReadError> {
         Ok(self.resolve()? == self.family)
+    }
+
+    /// What the executor counts.
+    pub fn metrics(&self) -> &KernelMetrics {
+        &self.metrics
     }
 
     /// The id of the netlink family.

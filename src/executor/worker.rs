@@ -24,6 +24,7 @@ use super::{
 use crate::{
     clock,
     kernel::{Kernel, NamespaceId},
+    metrics::KernelMetrics,
     model::Error,
     watch::WatchCache,
 };
@@ -84,6 +85,11 @@ impl Dispatcher {
         if worker.may_run_in_a_task() {
             worker.iterate(self.queue.take(JOBS_OF_A_TASK, Job::is_long));
         }
+    }
+
+    /// The jobs that wait.
+    pub(super) fn queue(&self) -> &Queue<Job> {
+        &self.queue
     }
 
     /// Accepts no further jobs.
@@ -183,6 +189,10 @@ impl QueryRunner for Worker {
 
     fn watch(&self) -> Arc<WatchCache> {
         self.engine.watch.clone()
+    }
+
+    fn metrics(&self) -> Arc<KernelMetrics> {
+        self.engine.metrics.clone()
     }
 
     fn enter(&mut self) -> Result<NamespaceId, Error> {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use axum::{Router, routing::Route};
+use prost::Message;
+use prost_types::FileDescriptorSet;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder;
@@ -23,6 +25,7 @@ use crate::{
 /// services, which [`is_grpc`](super::is_grpc) detects, to
 /// [`unimplemented_fallback`](super::unimplemented_fallback).
 pub fn router(app: App, options: GrpcOptions) -> Router {
+    app.metrics().requests().set_grpc_routes(methods());
     let max_request_bytes = options.max_request_bytes;
     let api = Api {
         app,
@@ -55,4 +58,27 @@ pub fn router(app: App, options: GrpcOptions) -> Router {
         .layer(layer_fn(|route: Route| {
             service_fn(move |request| protocol::complete(request, route.clone()))
         }))
+}
+
+/// The paths of all methods.
+fn methods() -> Vec<String> {
+    let sets = [
+        DESCRIPTORS,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ];
+    let sets = sets
+        .into_iter()
+        .filter_map(|set| FileDescriptorSet::decode(set).ok());
+    let mut paths = Vec::new();
+    for file in sets.flat_map(|set| set.file) {
+        for service in &file.service {
+            for method in &service.method {
+                let (package, service) = (file.package(), service.name());
+                paths.push(format!("/{package}.{service}/{}", method.name()));
+            }
+        }
+    }
+    paths
 }

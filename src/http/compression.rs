@@ -116,6 +116,7 @@ fn is_compressible(response: &Response) -> bool {
     let is_text = kind.starts_with("text/") && kind != "text/event-stream"
         || kind.ends_with("json") && kind != "application/x-ndjson"
         || [
+            "application/openmetrics-text",
             "application/yaml",
             "application/javascript",
             "image/svg+xml",

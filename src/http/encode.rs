@@ -64,6 +64,11 @@ impl Chunk {
         }
     }
 
+    /// The bytes, to append to.
+    pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
     /// The number of bytes written.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()

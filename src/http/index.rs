@@ -83,6 +83,22 @@ fn entries(document: &OpenApi) -> Vec<Entry> {
     operations.chain(documents).collect()
 }
 
+/// All routes, with the methods of each.
+pub(super) fn routes(document: &OpenApi) -> Vec<(&'static str, String)> {
+    let mut routes = Vec::new();
+    for entry in entries(document) {
+        for method in entry.methods {
+            if method == "GET" {
+                routes.push(("HEAD", entry.path.clone()));
+            }
+            routes.push((method, entry.path.clone()));
+        }
+    }
+    #[cfg(feature = "docs-ui")]
+    routes.push(("GET", "/docs/{*rest}".to_owned()));
+    routes
+}
+
 // === impl Entry ===
 
 impl Entry {

@@ -22,6 +22,7 @@ mod health;
 mod index;
 mod info;
 mod listing;
+mod metrics;
 mod no_body;
 mod openapi;
 mod parameters;
@@ -61,7 +62,7 @@ use utoipa_axum::{
 };
 
 pub use problem::{MEDIA_TYPE, Problem, REQUEST_ID, not_found, status};
-pub use state::HttpOptions;
+pub use state::{HttpOptions, MetricsOptions};
 
 use crate::app::App;
 use state::Api;
@@ -71,14 +72,17 @@ use state::Api;
 /// It has no fallback, so that the caller can merge other routers; [`not_found`] is the response for
 /// unknown paths.
 pub fn router(app: App, options: HttpOptions) -> Router {
-    let (api, _) = operations().split_for_parts();
+    let (api, openapi) = operations().split_for_parts();
+    app.metrics()
+        .requests()
+        .set_http_routes(index::routes(&openapi));
     let state = Api {
         app: Arc::new(app),
         options,
-        describe: openapi,
+        describe: self::openapi,
     };
     api.with_state(state)
-        .merge(docs::router(openapi).layer(from_fn(compression::of_documents)))
+        .merge(docs::router(self::openapi).layer(from_fn(compression::of_documents)))
         .method_not_allowed_fallback(problem::method_not_allowed)
 }
 
@@ -117,6 +121,7 @@ fn operations() -> OpenApiRouter<Api> {
         routes!(sync_daemons::get, sync_daemons::put, sync_daemons::delete),
         routes!(connections::list),
         routes!(stats::get),
+        routes!(metrics::get),
         routes!(info::get),
         routes!(audit::list),
         routes!(watch::watch),

@@ -70,7 +70,7 @@ verbs! {
     ReadSettings = "read_settings", Viewer, Nothing, READ;
     /// Services and their servers. A list shows those within the scope.
     ReadServices = "read_services", Viewer, Service, READ;
-    /// What is made of the whole table: totals, rules, listings.
+    /// What is made of the whole table: totals, metrics, rules, listings.
     ReadTable = "read_table", Viewer, Director, READ;
     /// The connection table. It has the addresses of clients.
     ReadConnections = "read_connections", Operator, Director, READ;

@@ -11,6 +11,8 @@ use crate::{
     audit::{AuditOptions, FileOptions},
     budget,
     executor::ExecutorLimits,
+    http::MetricsOptions,
+    metrics::ScrapeOptions,
     watch::WatchOptions,
 };
 
@@ -65,6 +67,8 @@ pub struct Config {
     pub quota: QuotaLimits,
     /// Watches.
     pub watch: WatchOptions,
+    /// Metrics for Prometheus.
+    pub metrics: MetricsConfig,
 }
 
 /// The kernel that the executor manages.
@@ -117,6 +121,17 @@ pub struct IdempotencyConfig {
 pub struct StoreConfig {
     /// Whether the daemon does not start if the stored state cannot be used. Default true.
     pub required: bool,
+}
+
+/// Metrics for Prometheus (`GET /metrics`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricsConfig {
+    /// Age of what was read of the kernel, at most. Default 1 s.
+    pub max_age: Duration,
+    /// The most servers with metrics of their own; services whose servers do not fit have none. Default 10000.
+    pub max_servers: usize,
+    /// Whether the metrics of node_exporter are shown, too. Default false.
+    pub node_exporter_names: bool,
 }
 
 /// The audit trail: who changed what, and who was refused.
@@ -225,6 +240,7 @@ impl Default for Config {
             limits: Limits::default(),
             quota: QuotaLimits::default(),
             watch: WatchOptions::default(),
+            metrics: MetricsConfig::default(),
         }
     }
 }
@@ -264,6 +280,24 @@ impl Default for LogConfig {
         Self {
             format: LogFormat::Text,
             filter: "info".to_owned(),
+        }
+    }
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        let MetricsOptions {
+            max_age,
+            scrape:
+                ScrapeOptions {
+                    max_servers,
+                    node_exporter_names,
+                },
+        } = MetricsOptions::default();
+        Self {
+            max_age,
+            max_servers,
+            node_exporter_names,
         }
     }
 }

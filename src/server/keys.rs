@@ -363,6 +363,9 @@ pub(super) const KEYS: &[Key] = &[
     integer!(watch.max_events, 1..=1_000_000),
     duration!(watch.dump_interval, TEN_MILLISECONDS, HOUR),
     integer!(watch.max_load_percent, 1..=100),
+    duration!(metrics.max_age, Duration::ZERO, HOUR),
+    integer!(metrics.max_servers, 0..=10_000_000),
+    boolean!(metrics.node_exporter_names),
 ];
 
 impl Key {

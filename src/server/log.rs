@@ -85,6 +85,11 @@ impl Log {
         Ok(())
     }
 
+    /// Lines that were lost since the start.
+    pub fn lost(&self) -> u64 {
+        self.sink.lost()
+    }
+
     /// Writes a line that is not an event, whatever the filter is.
     pub fn print(&self, line: &str) {
         self.sink.push(format!("{line}\n").as_bytes());

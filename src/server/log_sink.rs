@@ -9,7 +9,10 @@ use std::{
     io::{self, Write},
     mem,
     os::fd::AsFd,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -57,6 +60,8 @@ pub(super) struct LogSink(Arc<Shared>);
 struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
+    /// All lines that were lost.
+    lost: AtomicU64,
 }
 
 /// What waits for the thread.
@@ -99,6 +104,7 @@ impl LogSink {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             changed: Condvar::new(),
+            lost: AtomicU64::new(0),
         });
         let thread = SinkThread {
             shared: shared.clone(),
@@ -119,6 +125,7 @@ impl LogSink {
         let end = line.len().min(MAX_LINE);
         if queue.lines.len() + end + CUT.len() > MAX_QUEUE {
             queue.lost += 1;
+            self.0.count_lost(1);
         } else if end == line.len() {
             queue.lines.extend_from_slice(line);
         } else {
@@ -131,6 +138,11 @@ impl LogSink {
         if wake {
             self.0.changed.notify_all();
         }
+    }
+
+    /// Lines that were lost since the start.
+    pub(super) fn lost(&self) -> u64 {
+        self.0.lost.load(Ordering::Relaxed)
     }
 
     /// Waits until everything is written, for at most [`FINISH_TIMEOUT`].
@@ -170,6 +182,10 @@ impl Write for LogSink {
 // === impl Shared ===
 
 impl Shared {
+    fn count_lost(&self, lines: u64) {
+        self.lost.fetch_add(lines, Ordering::Relaxed);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -190,9 +206,9 @@ impl<W: Write> SinkThread<W> {
             for lines in writes(&lines) {
                 // The report comes first: it is about earlier lines, and ends a broken one.
                 if self.report().is_err() {
-                    self.lost += count_lines(lines);
+                    self.lose(lines);
                 } else if let Err(unwritten) = self.write(lines) {
-                    self.lost += count_lines(unwritten);
+                    self.lose(unwritten);
                 }
             }
             self.lost += lost;
@@ -205,6 +221,13 @@ impl<W: Write> SinkThread<W> {
             }
             self.pause();
         }
+    }
+
+    /// Counts lines that were not written.
+    fn lose(&mut self, lines: &[u8]) {
+        let lost = count_lines(lines);
+        self.lost += lost;
+        self.shared.count_lost(lost);
     }
 
     /// Lets lines gather, unless the queue fills or is to be emptied.

@@ -41,6 +41,7 @@ use crate::{
     budget::Budget,
     clock, grpc,
     identity::{CredentialKind, Peer, PeerKey, Principal, Protocol, Session},
+    metrics::{RequestMetrics, RouteId},
     model::{Error, Reason},
 };
 
@@ -66,6 +67,8 @@ struct Checks {
     admission: Admission,
     quotas: Quotas,
     render: RejectionResponse,
+    /// Absent without use cases.
+    metrics: Option<Arc<RequestMetrics>>,
 }
 
 /// Wraps all current routes and the fallback of `router`, from the outside in: headers for browsers;
@@ -93,6 +96,7 @@ pub fn with_middleware(
         admission: Admission::new(&config.limits, budget, keys),
         quotas: Quotas::new(&config.quota),
         render,
+        metrics: keys.map(|app| app.metrics().requests().clone()),
     });
     // One layer for all of it: axum clones and boxes all that is below a layer for each request.
     router.layer(layer_fn(move |routes: Route| {
@@ -111,6 +115,8 @@ async fn serve(checks: &Checks, mut request: Request, routes: Route) -> Response
     let id = assign_id(&mut request);
     let content_type = request.headers().get(CONTENT_TYPE).cloned();
     let is_head = request.method() == Method::HEAD;
+    let metrics = checks.metrics.as_deref();
+    let counted = metrics.map(|metrics| (metrics, route(metrics, &request)));
     let span = span(&request, &id);
     request.extensions_mut().insert(span.clone());
 
@@ -135,8 +141,27 @@ async fn serve(checks: &Checks, mut request: Request, routes: Route) -> Response
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
     page_headers::add(headers);
+    if let Some((metrics, route)) = counted {
+        let status = response.status().as_u16();
+        metrics.record(route, status, grpc_status(&response), received.elapsed());
+    }
     log_response(&response, &span, received);
     response
+}
+
+/// The counters of a request.
+fn route(metrics: &RequestMetrics, request: &Request) -> RouteId {
+    if grpc::is_grpc(request.headers()) {
+        return metrics.grpc(request.uri().path());
+    }
+    let route = request.extensions().get::<MatchedPath>();
+    metrics.http(request.method().as_str(), route.map(MatchedPath::as_str))
+}
+
+/// The status of a gRPC error without a body, which is in the head (a trailers-only response).
+fn grpc_status(response: &Response) -> Option<&str> {
+    let status = response.headers().get("grpc-status");
+    status.and_then(|code| code.to_str().ok())
 }
 
 /// Sets the request id, as a header and as an extension.
@@ -179,9 +204,7 @@ fn span(request: &Request, id: &HeaderValue) -> RequestSpan {
 /// audit trail only counts is logged at debug: nobody may fill the log without a credential.
 fn log_response(response: &Response, span: &RequestSpan, received: Instant) {
     let status = response.status();
-    // A gRPC error without a body has its status in the head (a trailers-only response).
-    let grpc_status = response.headers().get("grpc-status");
-    let grpc_status = grpc_status.and_then(|code| code.to_str().ok());
+    let grpc_status = grpc_status(response);
     let failed = status.is_client_error()
         || status.is_server_error()
         || grpc_status.is_some_and(|code| code != "0");
@@ -258,6 +281,9 @@ impl Checks {
         };
         if error.reason != Reason::Unauthenticated {
             return Err(error);
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.unauthenticated(presents_secret(request));
         }
         if !self.record(request) {
             request.extensions_mut().insert(OnlyCounted);

@@ -26,6 +26,7 @@ mod load;
 mod log;
 mod log_sink;
 mod memory;
+mod metrics;
 mod middleware;
 mod operation;
 mod options;
@@ -54,7 +55,7 @@ pub use address::{AddressError, DEFAULT_PORT, DEFAULT_SOCKET, ListenAddress};
 pub use authentication::Authenticator;
 pub use config::{
     AuditConfig, Config, DEFAULT_STATE_DIR, IdempotencyConfig, KernelKind, Limits, LogConfig,
-    LogFormat, QuotaLimits, StoreConfig, TablesConfig,
+    LogFormat, MetricsConfig, QuotaLimits, StoreConfig, TablesConfig,
 };
 pub use config_error::{ConfigError, ConfigErrors, ConfigProblem, LoadError, Origin};
 pub use input_file::UnsafeFile;
@@ -62,6 +63,7 @@ pub use listener::BindError;
 pub use load::Sources;
 pub use log::{Log, LogError};
 pub use memory::{configure_allocator, return_freed_memory};
+pub use metrics::add_metrics;
 pub use middleware::with_middleware;
 pub use policy_file::PolicyFileError;
 pub use rejection::{Rejection, RejectionResponse};

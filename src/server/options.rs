@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, future::pending};
 
-use super::config::{AuditConfig, Config, KernelKind, Limits};
+use super::config::{AuditConfig, Config, KernelKind, Limits, MetricsConfig};
 use crate::{
     app::AppOptions,
     audit::{AuditOptions, FileOptions, JOURNAL_SOCKET, SinkOptions},
     budget::Budget,
     executor::ExecutorLimits,
     grpc::GrpcOptions,
-    http::HttpOptions,
+    http::{HttpOptions, MetricsOptions},
+    metrics::ScrapeOptions,
 };
 
 /// Maximum size of a rules text, as a multiple of `limits.max_body_bytes`. With the default of
@@ -41,6 +42,7 @@ impl Limits {
             request_timeout: self.request_timeout,
             max_body_bytes: self.max_body_bytes,
             max_rules_bytes: self.max_rules_bytes(),
+            metrics: MetricsOptions::default(),
         }
     }
 
@@ -60,6 +62,19 @@ impl Limits {
     /// Maximum size of a rules text, in bytes.
     pub(super) fn max_rules_bytes(&self) -> usize {
         self.max_body_bytes.saturating_mul(RULES_BODY_FACTOR)
+    }
+}
+
+impl MetricsConfig {
+    /// Options of `/metrics`.
+    pub fn options(&self) -> MetricsOptions {
+        MetricsOptions {
+            max_age: self.max_age,
+            scrape: ScrapeOptions {
+                max_servers: self.max_servers,
+                node_exporter_names: self.node_exporter_names,
+            },
+        }
     }
 }
 
@@ -94,6 +109,14 @@ impl AuditConfig {
 }
 
 impl Config {
+    /// Options of the HTTP front end.
+    pub fn http_options(&self) -> HttpOptions {
+        HttpOptions {
+            metrics: self.metrics.options(),
+            ..self.limits.http_options()
+        }
+    }
+
     /// Limits of the executor.
     pub fn executor_limits(&self) -> ExecutorLimits {
         ExecutorLimits {
@@ -103,6 +126,7 @@ impl Config {
             min_read_interval: self.limits.min_read_interval,
             budget: Budget::new(self.limits.max_memory_bytes),
             watch: self.watch.clone(),
+            ..ExecutorLimits::default()
         }
     }
 

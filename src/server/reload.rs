@@ -55,6 +55,11 @@ fn copy(key: &str, from: &Config, to: &mut Config) -> bool {
         "quota.failed_logins_per_minute" => {
             quota.failed_logins_per_minute = new_quota.failed_logins_per_minute;
         }
+        "metrics.max_age" => to.metrics.max_age = from.metrics.max_age,
+        "metrics.max_servers" => to.metrics.max_servers = from.metrics.max_servers,
+        "metrics.node_exporter_names" => {
+            to.metrics.node_exporter_names = from.metrics.node_exporter_names;
+        }
         _ => return false,
     }
     true

@@ -39,7 +39,7 @@ pub fn build_router(
     let gate = layer_fn(|mut route: Route| {
         service_fn(move |request| grpc_gate::check(request, &mut route))
     });
-    let router = http_api::router(app.clone(), limits.http_options())
+    let router = http_api::router(app.clone(), config.http_options())
         .merge(grpc::router(app.clone(), grpc_options).layer(gate))
         .fallback(fallback);
     with_middleware(

@@ -142,6 +142,11 @@ impl WatchCache {
         Ok((subscription, starts_task))
     }
 
+    /// The number of watchers.
+    pub fn watchers(&self) -> usize {
+        self.need().watchers
+    }
+
     fn activate(&self, need: &mut Need) -> bool {
         self.is_active.store(true, Ordering::Release);
         !std::mem::replace(&mut need.has_task, true)

@@ -1,5 +1,6 @@
 //! What the tests on the host and those on a real kernel share.
 
+pub mod exposition;
 pub mod parity;
 pub mod random;
 pub mod tables;

@@ -6,7 +6,7 @@ use crate::executor::socket::{IpvsSocket, Outcome};
 #[test]
 fn a_socket_reports_the_outcome_of_each_operation_of_a_batch() {
     let kernel = FakeKernel::new();
-    let mut socket = IpvsSocket::connect(&kernel).unwrap();
+    let mut socket = IpvsSocket::connect(&kernel, &Arc::default()).unwrap();
     kernel.reset_counts();
     let mut ops = Vec::new();
     let mut expected = Vec::new();

@@ -15,7 +15,7 @@ fn kernel(padded: bool) -> FakeKernel {
 /// The most servers that fit one datagram of a dump.
 fn datagram_capacity(padded: bool) -> u32 {
     let kernel = kernel(padded);
-    let mut socket = IpvsSocket::connect(&kernel).unwrap();
+    let mut socket = IpvsSocket::connect(&kernel, &Arc::default()).unwrap();
     seed_service(&kernel, 1, 0);
     let is_too_much = |n: &u32| {
         seed_server(&kernel, 1, *n);

@@ -112,6 +112,12 @@ impl TlsContext {
             .unwrap_or_default()
     }
 
+    /// When what each key of the configuration names expires first.
+    pub(super) fn expiries(&self) -> impl Iterator<Item = (&'static str, i64)> {
+        let validities = self.certificate.iter().chain(&self.others);
+        validities.map(Validity::expiry)
+    }
+
     /// The end of the daemon's certificate, if it has expired.
     pub(super) fn expired(&self, now: SystemTime) -> Option<String> {
         let certificate = self.certificate.as_ref();

@@ -60,6 +60,12 @@ impl Tls {
         self.settings.send_replace(config.clone());
     }
 
+    /// When the certificates and lists in use expire: of each key of the configuration, the first one, in seconds
+    /// since 1970-01-01 UTC.
+    pub fn expiries(&self) -> Vec<(&'static str, i64)> {
+        self.context().expiries().collect()
+    }
+
     /// What the next handshake is made with.
     pub(super) fn context(&self) -> Arc<TlsContext> {
         self.contexts.borrow().clone()

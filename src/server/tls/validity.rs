@@ -78,6 +78,11 @@ impl Validity {
         self.last < seconds(now)
     }
 
+    /// The key of the configuration, and the last second since 1970-01-01 UTC.
+    pub(super) fn expiry(&self) -> (&'static str, i64) {
+        (self.key, self.last)
+    }
+
     /// The end as text.
     pub(super) fn end(&self) -> String {
         text(self.last)

@@ -11,6 +11,7 @@ mod dry_run;
 mod holds;
 mod labels;
 mod large_lists;
+mod metrics;
 mod others;
 mod owners;
 mod refusals;

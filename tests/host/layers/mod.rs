@@ -17,37 +17,40 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("codec", &["model"]),
     ("store", &["model"]),
+    ("metrics", &["model"]),
     ("ipvsadm", &["model"]),
     ("kernel", &["codec", "model"]),
     ("watch", &["budget", "identity", "model"]),
     (
         "executor",
-        &["kernel", "codec", "watch", "budget", "clock", "model"],
+        &[
+            "kernel", "codec", "metrics", "watch", "budget", "clock", "model",
+        ],
     ),
     (
         "app",
         &[
-            "executor", "watch", "audit", "budget", "clock", "identity", "ipvsadm", "model",
-            "store",
+            "executor", "metrics", "watch", "audit", "budget", "clock", "identity", "ipvsadm",
+            "model", "store",
         ],
     ),
     (
         "http",
         &[
-            "app", "watch", "audit", "budget", "identity", "ipvsadm", "model",
+            "app", "metrics", "watch", "audit", "budget", "identity", "ipvsadm", "model",
         ],
     ),
     (
         "grpc",
         &[
-            "app", "watch", "audit", "budget", "identity", "ipvsadm", "model", "proto",
+            "app", "metrics", "watch", "audit", "budget", "identity", "ipvsadm", "model", "proto",
         ],
     ),
     (
         "server",
         &[
-            "grpc", "http", "app", "audit", "executor", "watch", "budget", "clock", "identity",
-            "model", "proto", "store",
+            "grpc", "http", "app", "audit", "executor", "metrics", "watch", "budget", "clock",
+            "identity", "model", "proto", "store",
         ],
     ),
     ("client", &["ipvsadm", "model"]),
@@ -65,6 +68,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["identity"]),
     ("governor", &["server"]),
     ("redb", &["store"]),
+    ("prometheus_client", &["metrics"]),
+    ("procfs", &["metrics"]),
 ];
 
 /// Files of the executor that async code calls, and the one that knows the runtime of such code. The

@@ -751,7 +751,7 @@ async fn with_scope_reads_lists_show_what_is_within_the_scope() {
     assert_eq!(get("/v1/services/tcp-198.51.100.1-80").await.0, 403);
     // A service that does not exist is refused alike.
     assert_eq!(get("/v1/services/tcp-198.51.100.9-80").await.0, 403);
-    for path in ["/v1/stats", "/v1/rules", "/v1/listing"] {
+    for path in ["/v1/stats", "/v1/rules", "/v1/listing", "/metrics"] {
         assert_eq!(get(path).await.0, 403, "{path}");
     }
     assert_eq!(get("/v1/info").await.0, 200);

@@ -18,6 +18,7 @@ mod kills;
 mod listeners;
 mod log_sink;
 mod memory;
+mod metrics;
 mod middleware;
 mod pages;
 mod process;
