@@ -26,6 +26,7 @@ mod edges;
 mod examples;
 mod fake_differential;
 mod labels;
+mod metrics;
 mod module;
 mod namespaces;
 mod owners;
