@@ -91,7 +91,7 @@ pub(super) fn rest(
         .iter()
         .map(|entry| (entry.service.key, *entry))
         .collect();
-    let diff = diff(current, &after.into_services());
+    let diff = diff(current, after.into_services());
     let changes = diff.make.into_iter().chain(diff.remove);
     let step = |change: Change| {
         let entry = change.op.service().and_then(|key| entries.get(&key));
