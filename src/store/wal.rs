@@ -44,7 +44,7 @@ pub(super) struct Wal {
     is_dirty: bool,
 }
 
-/// What tells the log of a database from that of another one: a random number.
+/// A random number, by which the log of a database is known from that of another one.
 pub(super) type WalId = u128;
 
 /// Where a database is in the sequence of records.
