@@ -65,14 +65,14 @@ impl Prepared {
         let mut order: Vec<_> = (0..table.len()).collect();
         order.sort_unstable_by_key(|index| table.get(*index).map(|entry| entry.service.key));
         let mut prepared = Self::default();
-        let mut room = options.max_servers;
+        let mut left = options.max_servers;
         for index in order {
             let Some(entry) = table.get(index) else {
                 continue;
             };
-            let is_shown = entry.servers.len() <= room;
+            let is_shown = entry.servers.len() <= left;
             if is_shown {
-                room -= entry.servers.len();
+                left -= entry.servers.len();
             } else {
                 prepared.truncated += 1;
             }

@@ -98,9 +98,17 @@ fn register_build(registry: &mut Registry) {
 
 fn register_requests(registry: &mut Registry, requests: &Arc<RequestMetrics>) {
     for is_grpc in [false, true] {
-        let (requests_name, latency_name) = match is_grpc {
-            false => ("ipvsd_http_requests", "ipvsd_http_request_duration"),
-            true => ("ipvsd_grpc_requests", "ipvsd_grpc_request_duration"),
+        let (requests_name, latency_name, help) = match is_grpc {
+            false => (
+                "ipvsd_http_requests",
+                "ipvsd_http_request_duration",
+                "Requests over HTTP by method, route and status.",
+            ),
+            true => (
+                "ipvsd_grpc_requests",
+                "ipvsd_grpc_request_duration",
+                "Calls over gRPC by method and status.",
+            ),
         };
         let labels = move |method: &str, path: &str| {
             let mut labels: Labels = vec![("method", method.to_owned())];
@@ -112,7 +120,7 @@ fn register_requests(registry: &mut Registry, requests: &Arc<RequestMetrics>) {
         let counted = requests.clone();
         registry.register_collector(Box::new(Sampled {
             name: requests_name,
-            help: "Requests by method, route and status.",
+            help,
             kind: Kind::Counter,
             unit: None,
             read: Box::new(move || {

@@ -307,10 +307,10 @@ proptest! {
             let name = format!("{name}{{");
             text.lines().filter(|line| line.starts_with(&name)).count()
         };
-        let mut room = max_servers;
+        let mut left = max_servers;
         for size in &sizes {
-            if usize::from(*size) <= room {
-                room -= usize::from(*size);
+            if usize::from(*size) <= left {
+                left -= usize::from(*size);
             }
         }
         for name in ["ipvs_service_info", "ipvs_service_outgoing_bytes_total", "ipvs_service_servers"] {
@@ -322,7 +322,7 @@ proptest! {
             "ipvs_server_effective_weight",
             "node_ipvs_backend_weight",
         ] {
-            prop_assert_eq!(samples(name), max_servers - room);
+            prop_assert_eq!(samples(name), max_servers - left);
         }
         let mut lines: Vec<_> = text.lines().collect();
         let count = lines.len();
