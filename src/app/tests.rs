@@ -32,6 +32,7 @@ mod snapshot;
 mod sync_daemons;
 mod tables;
 mod tables_director;
+mod tables_ended;
 mod tables_failures;
 mod tables_large;
 mod tables_operations;

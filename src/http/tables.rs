@@ -16,7 +16,7 @@ use super::{
     extract::{Json, TableJson},
     path::{OwnerPath, ReadOwnerPath},
     problem::Problem,
-    query::{Query, query},
+    query::{NoParams, Query, query},
     reply, schema,
     state::Api,
     values::{AdoptWord, MaxDeletes, OnFailureWord, PlanDigest, RemovalWord},
@@ -208,6 +208,7 @@ pub(super) async fn list(
 pub(super) async fn get(
     State(api): State<Api>,
     ReadOwnerPath(owner): ReadOwnerPath,
+    _: Query<NoParams>,
     read: ConditionalRead,
 ) -> Result<Response, Problem> {
     let report = api.app.declared_table(&read.context, &owner).await?;
@@ -353,6 +354,7 @@ pub(super) async fn delete(
 pub(super) async fn drift(
     State(api): State<Api>,
     OwnerPath(owner): OwnerPath,
+    _: Query<NoParams>,
     read: ConditionalRead,
 ) -> Result<Response, Problem> {
     let report = api.app.drift(&read.context, owner).await?;

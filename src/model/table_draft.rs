@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::{
     Director, DrainRequest, Error, Field, Reconcile, Removal, ServiceDraft, SyncDaemonDraft,
@@ -68,7 +68,8 @@ words! {
 
 words! {
     /// Which services an apply may take over.
-    #[derive(Default)]
+    #[derive(Default, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
     Adopt {
         /// None.
         #[default]

@@ -195,6 +195,11 @@ impl ApplyReport {
             ),
         };
         let detail = format!("{subject}{cause}; {what}");
+        // What is declared is not at fault if the store fails.
+        let of_store = first.filter(|error| error.reason == Reason::StoreUnavailable);
+        let hint = of_store
+            .and_then(|error| error.hint.as_deref())
+            .unwrap_or(hint);
         let mut error = Error::new(Reason::ApplyFailed, detail).with_hint(hint);
         error.errno = first.and_then(|error| error.errno);
         Some(error)

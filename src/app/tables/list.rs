@@ -43,6 +43,9 @@ pub struct ListTables {
     pub page_token: Option<String>,
 }
 
+/// A table as reads show it, and whether it is being applied.
+type Shown = (Arc<DeclaredTable>, bool);
+
 /// Bytes of the text of a table in a list, and of the id of a service.
 const USUAL_OVERVIEW: usize = 512;
 const USUAL_ID: usize = 64;
@@ -74,19 +77,20 @@ impl App {
         self.may_list(context)?;
         self.tables.available()?;
         let tables = self.tables.all_shown().into_iter();
-        let tables = tables.filter(|table| context.principal.sees_table(table));
-        let mut rest =
-            tables.skip_while(|table| token.as_ref().is_some_and(|last| table.owner <= last.key));
+        let tables = tables.filter(|(table, _)| context.principal.sees_table(table));
+        let is_before =
+            |table: &DeclaredTable| token.as_ref().is_some_and(|last| table.owner <= last.key);
+        let mut rest = tables.skip_while(|(table, _)| is_before(table));
         let page: Vec<_> = rest.by_ref().take(size).collect();
         let more = rest.next().is_some();
         let charge = self
             .budget_of(context)
-            .charge(page.iter().map(bytes).sum())?;
+            .charge(page.iter().map(|(table, _)| bytes(table)).sum())?;
         if page.is_empty() {
             return Ok(KeyPage::new(Vec::new(), more, binding, charge));
         }
         let current = self.current_of_tables(context).await?;
-        let report = |table| self.report_of(context, table, &current);
+        let report = |shown| self.report_of(context, shown, &current);
         let reports = offload(|| page.into_iter().map(report).collect());
         Ok(KeyPage::new(reports, more, binding, charge))
     }
@@ -103,9 +107,9 @@ impl App {
             let current = self.run_query(context, TableQuery).await?.value;
             return offload(|| self.unmanaged(context, &current));
         }
-        let table = self.visible_table(context, owner)?;
+        let shown = self.visible_table(context, owner)?;
         let current = self.current_of_tables(context).await?;
-        Ok(offload(|| self.report_of(context, table, &current)))
+        Ok(offload(|| self.report_of(context, shown, &current)))
     }
 
     /// The services that no table declares, in the shape of a table that does. Only those that the principal may
@@ -141,31 +145,33 @@ impl App {
         context: &RequestContext,
         owner: Owner,
     ) -> Result<ApplyReport, Error> {
-        let table = self.visible_table(context, &owner)?;
+        let (table, _) = self.visible_table(context, &owner)?;
         let current = self.current_of_tables(context).await?;
         offload(|| self.drift_of(context, &table, &current))
     }
 
-    /// The table of an owner, if the principal may read it.
+    /// The table of an owner, and whether it is being applied, if the principal may read it.
     pub(super) fn visible_table(
         &self,
         context: &RequestContext,
         owner: &Owner,
-    ) -> Result<Arc<DeclaredTable>, Error> {
+    ) -> Result<Shown, Error> {
         self.may_list(context)?;
         self.tables.available()?;
-        let table = self.tables.shown(owner);
-        let table = table.filter(|table| context.principal.sees_table(table));
-        table.ok_or_else(|| table_not_found(owner))
+        let shown = self.tables.shown(owner);
+        let shown = shown.filter(|(table, _)| context.principal.sees_table(table));
+        shown.ok_or_else(|| table_not_found(owner))
     }
 
+    /// The report of a table that was read before the kernel's. If it has been applied meanwhile, the kernel's may be
+    /// the one before, between, or after: the report says what was so at some time in between.
     pub(super) fn report_of(
         &self,
         context: &RequestContext,
-        table: Arc<DeclaredTable>,
+        (table, is_applying): Shown,
         current: &Current,
     ) -> TableReport {
-        let status = match self.tables.is_applying(&table.owner) {
+        let status = match is_applying || self.tables.is_applied_since(&table) {
             true => TableStatus::Applying,
             false => {
                 let drift = self.drift_of(context, &table, current);
@@ -187,23 +193,25 @@ impl App {
 
 impl Registry {
     /// The table of an owner as reads show it: one whose first apply has not ended declares nothing.
-    fn shown(&self, owner: &Owner) -> Option<Arc<DeclaredTable>> {
-        // Before the table, which is there when the apply has ended.
-        let is_applying = self.is_applying(owner);
-        let table = self.table(owner);
-        table.or_else(|| is_applying.then(|| empty_table(owner.clone())))
+    fn shown(&self, owner: &Owner) -> Option<Shown> {
+        let (table, is_applying) = self.table_and_state(owner);
+        let table = table.or_else(|| is_applying.then(|| empty_table(owner.clone())));
+        Some((table?, is_applying))
     }
 
     /// All tables as [`shown`](Self::shown), by owner.
-    fn all_shown(&self) -> Vec<Arc<DeclaredTable>> {
-        let applying = self.applying();
-        let mut tables = self.all();
-        for owner in applying {
-            if let Err(place) = tables.binary_search_by(|table| table.owner.cmp(&owner)) {
-                tables.insert(place, empty_table(owner));
+    fn all_shown(&self) -> Vec<Shown> {
+        let (mut tables, applying) = self.all_and_applying();
+        for owner in &applying {
+            if let Err(place) = tables.binary_search_by(|table| table.owner.cmp(owner)) {
+                tables.insert(place, empty_table(owner.clone()));
             }
         }
-        tables
+        let with_state = |table: Arc<DeclaredTable>| {
+            let is_applying = applying.contains(&table.owner);
+            (table, is_applying)
+        };
+        tables.into_iter().map(with_state).collect()
     }
 }
 

@@ -5,6 +5,7 @@ mod declared;
 mod director;
 mod last_operations;
 mod list;
+mod memory;
 mod operation_list;
 mod options;
 mod pending;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::declared::{DeclaredTable, Services, changed, gone};
 use crate::model::{
-    Director, Labels, Removal, ServerConfig, ServerKey, ServiceConfig, ServiceKey,
+    Adopt, Director, Labels, Removal, ServerConfig, ServerKey, ServiceConfig, ServiceKey,
     SyncDaemonConfig, SyncState, TableSettings, TargetServer, TargetService, Timeouts,
 };
 
@@ -29,6 +29,9 @@ pub(in crate::app) struct Pending {
     /// See [`ApplyOptions::removal`](super::ApplyOptions::removal).
     #[serde(default)]
     pub removal: Option<Removal>,
+    /// Which services it may take over.
+    #[serde(default)]
+    pub adopt: Adopt,
     /// What the operations change of services.
     pub touched: Vec<Touched>,
     /// What they change of the timeouts and sync daemons.

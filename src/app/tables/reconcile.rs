@@ -44,12 +44,13 @@ const MAX_OPERATIONS: usize = 1000;
 
 impl App {
     /// Compares the tables under `report` and `repair` with the kernel's from time to time, until the daemon
-    /// ends. Requests and the end of an interrupted apply come first.
+    /// ends. Requests and the end of an interrupted apply come first. Also deletes the records of applies that the
+    /// store did not delete when these ended.
     pub async fn reconcile_tables(&self, timeout: Duration) {
         let mut said = Said::default();
         loop {
             let tables = self.tables.reconciled();
-            if tables.is_empty() {
+            if tables.is_empty() && !self.tables.has_ended() {
                 said.drift.clear();
                 self.tables.woken.notified().await;
                 continue;
@@ -86,6 +87,14 @@ impl App {
         said: &mut Said,
     ) -> Result<(), Error> {
         let context = context("reconcile", timeout);
+        if self.tables.has_ended() {
+            let _lock = self.lock_table(&context).await?;
+            // The store logs why it fails. The next turn tries again.
+            let _ = self.tables.clear_ended().await;
+        }
+        if tables.is_empty() {
+            return Ok(());
+        }
         let current = self.current_of_tables(&context).await?;
         said.drift.retain(|owner, _| {
             let reports =

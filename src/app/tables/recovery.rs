@@ -19,7 +19,7 @@ use crate::{
     },
     executor::{CommandResult, Nothing, Plan, ServicesQuery, Step, Table, Transaction, offload},
     identity::Verb,
-    model::{Adopt, Error, Labels, OnFailure, Op, Owner},
+    model::{Adopt, Error, Labels, OnFailure, Op, Owner, Reason},
 };
 
 /// What becomes of an apply that the end of the daemon has interrupted.
@@ -88,10 +88,7 @@ impl App {
         for (owner, pending) in pending {
             let outcome = self.recover(&owner, &pending, interrupted, timeout).await;
             if let Err(error) = outcome {
-                self.tables.give_up(&owner);
-                tracing::error!(%owner, apply_id = pending.apply_id, %error,
-                    "an interrupted apply cannot be recovered; it stays recorded until the next start \
-                     or apply");
+                self.note_unrecovered(&owner, &pending, &error);
             }
         }
         match restores {
@@ -102,6 +99,21 @@ impl App {
             && let Err(error) = self.drop_unused_labels(timeout).await
         {
             tracing::error!(%error, "the labels of services that do not exist cannot be dropped");
+        }
+    }
+
+    /// Logs why an interrupted apply cannot be recovered. What other tables have declared since stays: the apply is
+    /// not tried again.
+    fn note_unrecovered(&self, owner: &Owner, pending: &Pending, error: &Error) {
+        let apply_id = &pending.apply_id;
+        if matches!(error.reason, Reason::ServiceOwned | Reason::ResourceOwned) {
+            let author = context(apply_id, Duration::ZERO).author();
+            self.tables.leave(owner, &author);
+            tracing::error!(%owner, apply_id, %error,
+                "an interrupted apply is not completed, because what it declares belongs to another table now");
+        } else {
+            tracing::error!(%owner, apply_id, %error,
+                "an interrupted apply cannot be recovered; it stays recorded until the next start or apply");
         }
     }
 
@@ -176,12 +188,21 @@ impl App {
     ) -> Result<(), Error> {
         let context = context(&pending.apply_id, timeout);
         let lock = self.lock_table(&context).await?;
-        if !self.tables.is_applying(owner) {
+        if !self.tables.is_interrupted(owner) {
             // A request has applied the table since.
             return Ok(());
         }
         let current = self.current(&context, true).await?;
-        let undo = offload(|| undo_steps(&current, pending));
+        let undo = offload(|| {
+            let claims = self.tables.claims();
+            let mut undo = undo_steps(&current, pending);
+            // Another table may have declared the service since.
+            undo.retain(|step| {
+                let claimant = step.op.service().and_then(|key| claims.get(&key));
+                pending.adopt == Adopt::Any || claimant.is_none_or(|claimant| claimant == owner)
+            });
+            undo
+        });
         tracing::warn!(
             %owner,
             apply_id = pending.apply_id,
@@ -196,8 +217,11 @@ impl App {
             Interrupted::Complete => {
                 let new = pending.declared(owner, old.as_deref()).map(Arc::new);
                 let options = ApplyOptions {
-                    // What the request was permitted to take is not stored.
-                    adopt: Adopt::Any,
+                    // It may have created services that belong to no table yet.
+                    adopt: match pending.adopt {
+                        Adopt::Any => Adopt::Any,
+                        Adopt::None | Adopt::Unmanaged => Adopt::Unmanaged,
+                    },
                     removal: pending.removal,
                     ..ApplyOptions::of_declared()
                 };
@@ -215,10 +239,11 @@ impl App {
                     .iter()
                     .filter(|r| **r != CommandResult::Done)
                     .count();
-                drop(lock);
                 tracing::info!(%owner, undone = results.len() - failed, failed, "the apply was undone");
                 let undone = vec![(owner.clone(), old.as_deref().cloned())];
-                Ok(self.tables.put(undone, &context.author()).await?)
+                self.tables.put(undone, &context.author()).await?;
+                drop(lock);
+                Ok(())
             }
         }
     }
@@ -273,7 +298,11 @@ impl App {
 
 impl Pending {
     /// The table that it declares, after the old one.
-    fn declared(&self, owner: &Owner, old: Option<&DeclaredTable>) -> Option<DeclaredTable> {
+    pub(super) fn declared(
+        &self,
+        owner: &Owner,
+        old: Option<&DeclaredTable>,
+    ) -> Option<DeclaredTable> {
         let declares = self.declares.as_ref()?;
         let services = declares.services(services_of(old));
         let director = declares.director.clone();

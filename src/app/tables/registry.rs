@@ -1,23 +1,24 @@
 //! The declared tables: in memory, and in the store.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicBool},
 };
 
 use tokio::sync::Notify;
 
 use super::{
-    declared::{DeclaredTable, services_of, status_after},
+    declared::{DeclaredTable, services_of},
     last_operations::LastOperations,
+    memory::Tables,
     pending::Pending,
-    protection::{Claims, Protected, forget},
+    protection::{Claims, Protected},
     repairs::Repairs,
     stored::{self, Edits},
 };
 use crate::{
     executor::{KeptStore, offload},
-    model::{ApplyOutcome, Error, Owner, Reason, Reconcile, ServerKey, ServiceKey, TableStatus},
+    model::{Error, Owner, Reason, Reconcile, ServerKey, ServiceKey},
     store::{Collection, Store, StoreError, WriteBatch},
     watch::{Author, RecordKey, Resource, Showing, WatchCache},
 };
@@ -39,19 +40,6 @@ pub(in crate::app) struct Registry {
     last_operations: Mutex<LastOperations>,
     /// Whether nothing of the last snapshot is needed any more.
     pub(super) may_replace_snapshot: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct Tables {
-    by_owner: BTreeMap<Owner, Arc<DeclaredTable>>,
-    /// Whether the kernel had something else than each table declares when they were compared since its last apply.
-    drifted: BTreeMap<Owner, bool>,
-    /// Owners whose apply has begun and not ended: one that holds the lock of the whole table, and those that
-    /// the end of the daemon has interrupted.
-    applying: BTreeSet<Owner>,
-    claims: Arc<Claims>,
-    /// What tables under [`Reconcile::Repair`] declare.
-    protected: Arc<Protected>,
 }
 
 /// The table of an owner from now on; `None` if it has none any more.
@@ -206,9 +194,39 @@ impl Registry {
         Ok(pending.filter_map(valid).collect())
     }
 
-    /// Whether the table of an owner is being applied.
+    /// Whether the table of an owner is being applied, or the record of its last apply is still stored.
     pub(in crate::app) fn is_applying(&self, owner: &Owner) -> bool {
         self.read(|tables| tables.applying.contains(owner))
+    }
+
+    /// Whether the end of the daemon has interrupted the apply of an owner's table, and nothing has ended it since.
+    pub(super) fn is_interrupted(&self, owner: &Owner) -> bool {
+        self.read(|tables| tables.applying.contains(owner) && !tables.ended.contains(owner))
+    }
+
+    /// The table of an owner, and whether it [is being applied](Self::is_applying).
+    pub(super) fn table_and_state(&self, owner: &Owner) -> (Option<Arc<DeclaredTable>>, bool) {
+        self.read(|tables| {
+            let table = tables.by_owner.get(owner).cloned();
+            (table, tables.applying.contains(owner))
+        })
+    }
+
+    /// All tables, and the owners whose tables are being applied.
+    pub(super) fn all_and_applying(&self) -> (Vec<Arc<DeclaredTable>>, BTreeSet<Owner>) {
+        self.read(|tables| {
+            let all = tables.by_owner.values().cloned().collect();
+            (all, tables.applying.clone())
+        })
+    }
+
+    /// Whether a table has been applied since it was read, or is being applied.
+    pub(super) fn is_applied_since(&self, read: &DeclaredTable) -> bool {
+        self.read(|tables| {
+            let table = tables.by_owner.get(&read.owner);
+            let last = table.map(|table| &table.state.last_apply);
+            tables.applying.contains(&read.owner) || last != Some(&read.state.last_apply)
+        })
     }
 
     /// The owners whose tables are being applied.
@@ -223,26 +241,57 @@ impl Registry {
         pending: &Pending,
         author: &Author,
     ) -> Result<(), Error> {
-        let mut batch = WriteBatch::new();
+        let (mut batch, cleared) = self.clearing()?;
         offload(|| batch.put(&PENDING, owner.as_str(), pending))?;
         self.store.write(batch).await?;
         self.change(|tables| {
+            tables.cleared(&cleared);
             tables.applying.insert(owner.clone());
-            self.show(tables, owner, Some(author));
+            for owner in cleared.iter().filter(|it| *it != owner).chain([owner]) {
+                self.show(tables, owner, Some(author));
+            }
         });
         Ok(())
     }
 
-    /// Notes that an interrupted apply could not be recovered.
-    pub(super) fn give_up(&self, owner: &Owner) {
-        self.change(|tables| self.leave(tables, owner, None));
+    /// Notes that an apply has ended without a change of the declared tables. Its record is still stored.
+    pub(super) fn leave(&self, owner: &Owner, author: &Author) {
+        self.change(|tables| {
+            tables.leave(owner);
+            self.show(tables, owner, Some(author));
+        });
+        self.woken.notify_one();
     }
 
-    /// Notes that an apply is over whose end is not stored: the kernel may have what is not declared.
-    fn leave(&self, tables: &mut Tables, owner: &Owner, author: Option<&Author>) {
-        tables.applying.remove(owner);
-        tables.drifted.insert(owner.clone(), true);
-        self.show(tables, owner, author);
+    /// Whether records of applies that have ended are still stored.
+    pub(super) fn has_ended(&self) -> bool {
+        self.read(|tables| !tables.ended.is_empty())
+    }
+
+    /// Deletes the records of applies that have ended. The caller holds the lock of the whole table.
+    pub(super) async fn clear_ended(&self) -> Result<(), StoreError> {
+        let (batch, cleared) = self.clearing()?;
+        if !cleared.is_empty() {
+            self.store.write(batch).await?;
+            self.change(|tables| {
+                tables.cleared(&cleared);
+                for owner in &cleared {
+                    self.show(tables, owner, None);
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// A batch that deletes the records of applies that have ended, and their owners. Each change of the tables
+    /// begins with it: the next start must not complete these applies over what is stored since.
+    fn clearing(&self) -> Result<(WriteBatch, BTreeSet<Owner>), StoreError> {
+        let mut batch = WriteBatch::new();
+        let ended = self.read(|tables| tables.ended.clone());
+        ended
+            .iter()
+            .try_for_each(|owner| batch.delete(&PENDING, owner.as_str()))?;
+        Ok((batch, ended))
     }
 
     /// Notes whether the kernel has something else than a table declares.
@@ -308,7 +357,30 @@ impl Registry {
         applied: Option<Owner>,
         author: &Author,
     ) -> Result<(), StoreError> {
-        let mut batch = WriteBatch::new();
+        match self.store_tables(&changed, applied.as_ref()).await {
+            Ok(cleared) => {
+                self.change(|tables| {
+                    self.replace_in_memory(tables, changed, applied, cleared, author);
+                });
+                self.woken.notify_one();
+                Ok(())
+            }
+            Err(error) => {
+                if let Some(owner) = &applied {
+                    self.leave(owner, author);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Stores tables and the end of an apply. The result is the owners whose applies had ended before.
+    async fn store_tables(
+        &self,
+        changed: &[Changed],
+        applied: Option<&Owner>,
+    ) -> Result<BTreeSet<Owner>, StoreError> {
+        let (mut batch, cleared) = self.clearing()?;
         let mut edits = Vec::new();
         offload(|| {
             changed.iter().try_for_each(|(owner, table)| {
@@ -318,41 +390,43 @@ impl Registry {
                 Ok::<_, StoreError>(())
             })
         })?;
-        if let Some(owner) = &applied {
+        if let Some(owner) = applied {
             batch.delete(&PENDING, owner.as_str())?;
         }
-        let stored = self.store.write(batch).await;
-        if stored.is_ok() {
-            self.edits().stored(edits);
+        self.store.write(batch).await?;
+        self.edits().stored(edits);
+        Ok(cleared)
+    }
+
+    /// Replaces tables by those that are stored, and shows them and those of `others`, whose records are deleted.
+    fn replace_in_memory(
+        &self,
+        tables: &mut Tables,
+        changed: Vec<Changed>,
+        applied: Option<Owner>,
+        mut others: BTreeSet<Owner>,
+        author: &Author,
+    ) {
+        if let Some(owner) = applied {
+            tables.drifted.remove(&owner);
+            others.insert(owner);
         }
-        self.change(|tables| {
-            if stored.is_err() {
-                if let Some(owner) = &applied {
-                    self.leave(tables, owner, Some(author));
-                }
-                return;
+        tables.cleared(&others);
+        let owners: Vec<_> = changed.iter().map(|(owner, _)| owner.clone()).collect();
+        // Those that lose services first, so that claims pass on.
+        for (owner, table) in changed {
+            if !table.as_ref().is_some_and(DeclaredTable::is_repaired) {
+                self.repairs().remove(&owner);
             }
-            if let Some(owner) = &applied {
-                tables.applying.remove(owner);
-                tables.drifted.remove(owner);
+            tables.remove(&owner);
+            if let Some(table) = table {
+                tables.insert(table);
             }
-            let owners: Vec<_> = changed.iter().map(|(owner, _)| owner.clone()).collect();
-            // Those that lose services first, so that claims pass on.
-            for (owner, table) in changed {
-                if !table.as_ref().is_some_and(DeclaredTable::is_repaired) {
-                    self.repairs().remove(&owner);
-                }
-                tables.remove(&owner);
-                if let Some(table) = table {
-                    tables.insert(table);
-                }
-            }
-            for owner in &owners {
-                self.show(tables, owner, Some(author));
-            }
-        });
-        self.woken.notify_one();
-        stored
+        }
+        others.retain(|owner| !owners.contains(owner));
+        for owner in owners.iter().chain(&others) {
+            self.show(tables, owner, Some(author));
+        }
     }
 
     /// The services of tables, and of those that they replace.
@@ -372,47 +446,5 @@ impl Registry {
 
     fn read<T>(&self, get: impl FnOnce(&Tables) -> T) -> T {
         get(&self.tables.read().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-// === impl Tables ===
-
-impl Tables {
-    fn insert(&mut self, table: DeclaredTable) {
-        let claims = Arc::make_mut(&mut self.claims);
-        let keys = table.services.keys();
-        claims.extend(keys.map(|key| (*key, table.owner.clone())));
-        if table.is_repaired() {
-            let protected = Arc::make_mut(&mut self.protected);
-            protected.add(&table.owner, table.services.keys(), &table.state.director);
-        }
-        self.by_owner.insert(table.owner.clone(), Arc::new(table));
-    }
-
-    /// How the kernel's table compares, as far as it is known without a comparison.
-    fn status(&self, table: &DeclaredTable) -> TableStatus {
-        if self.applying.contains(&table.owner) {
-            return TableStatus::Applying;
-        }
-        let last = table.state.last_apply.as_ref().map(|last| last.outcome);
-        let is_drifted = self.drifted.get(&table.owner).copied();
-        let is_drifted = is_drifted
-            .or(last.map(|last| !matches!(last, ApplyOutcome::Unchanged | ApplyOutcome::Applied)));
-        status_after(last, is_drifted.unwrap_or_default())
-    }
-
-    fn remove(&mut self, owner: &Owner) {
-        if let Some(table) = self.by_owner.remove(owner) {
-            if !table.services.is_empty() {
-                forget(
-                    Arc::make_mut(&mut self.claims),
-                    owner,
-                    table.services.keys(),
-                );
-            }
-            if table.is_repaired() {
-                Arc::make_mut(&mut self.protected).remove(owner, table.services.keys());
-            }
-        }
     }
 }

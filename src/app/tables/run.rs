@@ -227,11 +227,14 @@ fn stopped() -> Error {
 fn not_stored(error: StoreError) -> Error {
     let detail =
         format!("{error}; the operations ended as listed, and the declaration is the old one");
+    let remedy = error.hint().unwrap_or("repeat the request");
+    let hint =
+        format!("{remedy}; a start before the store works again completes the apply, or undoes it");
     Error {
         detail,
         ..Error::from(error)
     }
-    .with_hint("apply the table again; otherwise the next start completes it, or undoes it")
+    .with_hint(hint)
 }
 
 // === impl Apply ===
@@ -331,6 +334,7 @@ impl Apply {
             operations: steps.len(),
             declares,
             removal: self.options.removal,
+            adopt: self.options.adopt,
             touched: touched(steps),
             director: touched_director(steps),
         }

@@ -38,7 +38,9 @@ impl App {
         }
         let table = updated?;
         let current = self.current_of_tables(context).await?;
-        Ok(offload(|| self.report_of(context, table, &current)))
+        Ok(offload(|| {
+            self.report_of(context, (table, false), &current)
+        }))
     }
 
     async fn updated_table(
@@ -74,7 +76,7 @@ impl App {
         if settings == old.state.settings {
             return Ok(old);
         }
-        if self.tables.is_applying(owner) {
+        if self.tables.is_interrupted(owner) {
             return Err(Error::new(
                 Reason::RateLimited,
                 "an apply of this table was interrupted and is not recovered yet; nothing was changed",

@@ -4,7 +4,13 @@ use super::{
     tables::{OTHER, operations, service, sorted},
     *,
 };
-use crate::identity::Scope;
+use crate::{
+    identity::Scope,
+    store::{
+        Store,
+        tests::support::{Failing, FakeDisk},
+    },
+};
 
 fn batch(on_failure: &str, operations: Value) -> BatchDraft {
     serde_json::from_value(json!({"on_failure": on_failure, "operations": operations})).unwrap()
@@ -378,4 +384,22 @@ async fn a_batch_with_one_refused_operation_is_refused_as_a_whole() {
     app.apply_batch(&scoped, batch("rollback", create))
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_whose_labels_the_full_store_does_not_take_says_to_free_space() {
+    let disk = FakeDisk::new(Vec::new());
+    let (_, app) = setup();
+    let app = app.with_store(Store::on_disk(disk.clone())).unwrap();
+    let full = Failing::After(0, std::io::ErrorKind::StorageFull);
+    disk.with(|content| content.failing = Some(full));
+    let labelled = json!({"id": TCP, "scheduler": "rr", "labels": {"a": "1"}});
+    let operation = json!({"op": "create_service", "value": {"service": labelled}});
+    let report = execute(&app, json!([operation])).await.unwrap();
+    assert_eq!(
+        report.first_failure().unwrap().reason,
+        Reason::StoreUnavailable
+    );
+    let hint = report.failure.unwrap().hint.unwrap();
+    assert!(hint.contains("free space"), "{hint}");
 }

@@ -165,3 +165,16 @@ async fn all_operations_of_an_apply_are_listed_in_pages() {
         .await
         .problem(400, "INVALID_ARGUMENT");
 }
+
+#[tokio::test]
+async fn reads_of_tables_refuse_unknown_query_parameters() {
+    let daemon = Daemon::start().await;
+    daemon.put("/v1/tables/web", TABLE).await.expect(200);
+    for path in ["", "/web", "/web/drift", "/web/operations", "/_unmanaged"] {
+        let path = format!("/v1/tables{path}");
+        daemon.get(&path).await.expect(200);
+        let refused = daemon.get(&format!("{path}?x=1")).await;
+        let problem = refused.problem(400, "INVALID_ARGUMENT");
+        assert_eq!(problem["errors"][0]["field"], "x", "{path}");
+    }
+}

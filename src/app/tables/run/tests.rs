@@ -30,6 +30,19 @@ impl App {
         draft: &serde_json::Value,
         operations: usize,
     ) {
+        self.interrupt(context, owner, draft, operations, Adopt::Any)
+            .await;
+    }
+
+    /// As [`interrupt_apply`](Self::interrupt_apply), of a table with settings that may take over these services.
+    pub(in crate::app) async fn interrupt(
+        &self,
+        context: &RequestContext,
+        owner: &str,
+        draft: &serde_json::Value,
+        operations: usize,
+        adopt: Adopt,
+    ) {
         let owner: Owner = owner.parse().unwrap();
         let draft: TableDraft = serde_json::from_value(draft.clone()).unwrap();
         let settings = draft.settings(TableSettings::default()).unwrap();
@@ -40,7 +53,7 @@ impl App {
         let by_key = services.iter().map(|it| (it.key, it.clone()));
         let new = declare(&owner, old.as_deref(), by_key.collect(), settings, director);
         let options = ApplyOptions {
-            adopt: Adopt::Any,
+            adopt,
             ..ApplyOptions::of_declared()
         };
         let timeout = Duration::from_secs(60);
@@ -67,5 +80,21 @@ impl App {
         if !drained.is_empty() {
             execution.begin_drains(drained).await;
         }
+    }
+
+    /// Stores that an [interrupted](Self::interrupt_apply) apply has ended.
+    pub(in crate::app) async fn end_apply(&self, context: &RequestContext, owner: &str) {
+        let owner: Owner = owner.parse().unwrap();
+        let mut interrupted = self.tables.interrupted().unwrap().into_iter();
+        let (_, pending) = interrupted.find(|(of, _)| *of == owner).unwrap();
+        let old = self.tables.table(&owner);
+        let mut new = pending.declared(&owner, old.as_deref()).unwrap();
+        new.state.last_apply = Some(LastApply {
+            apply_id: pending.apply_id,
+            end_time: jiff::Timestamp::now().to_string(),
+            outcome: ApplyOutcome::Applied,
+        });
+        let changed = vec![(owner, Some(new))];
+        self.tables.put(changed, &context.author()).await.unwrap();
     }
 }
