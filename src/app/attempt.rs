@@ -33,12 +33,14 @@ impl Attempt {
         self.service
     }
 
-    /// Records a write that has ended. A dry run is recorded only if it is refused.
+    /// Records a write that has ended; `unstored` says why not all that it has changed is stored. A dry run is
+    /// recorded only if it is refused.
     pub(super) fn record<W: Write>(
         &self,
         audit: &AuditLog,
         context: &RequestContext,
         outcome: &Result<W::Outcome, Error>,
+        unstored: Option<&Error>,
     ) {
         let reason = outcome.as_ref().err().map(|error| error.reason);
         let ended = Outcome::of(reason);
@@ -62,8 +64,14 @@ impl Attempt {
                         .service
                         .or_else(|| common(W::ops(outcome), Op::service)),
                     server: self.server.or_else(|| common(W::ops(outcome), Op::server)),
-                    outcome: executed(&changes, failure),
-                    reason: failure.map(|failure| failure.error.reason),
+                    outcome: match executed(&changes, failure) {
+                        Outcome::Success if unstored.is_some() => Outcome::Partial,
+                        outcome => outcome,
+                    },
+                    reason: failure
+                        .map(|failure| failure.error)
+                        .or(unstored)
+                        .map(|error| error.reason),
                     changes,
                     ..event
                 }

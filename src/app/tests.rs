@@ -14,6 +14,7 @@ mod dry_run;
 mod filters;
 mod holds;
 mod holds_model;
+mod holds_unstored;
 mod info;
 mod kept;
 mod labels;

@@ -43,6 +43,15 @@ pub(super) struct WritePath {
 #[derive(Clone, Debug, Default)]
 pub struct BackgroundWork(Arc<watch::Sender<bool>>);
 
+/// What a write changes beside the kernel.
+#[derive(Clone, Copy, Debug, Default)]
+struct Effects {
+    /// Holds of its servers that are not stored: it is not durable before. Those of others are not waited for.
+    on_holds: bool,
+    /// It clears the whole table.
+    clears: bool,
+}
+
 /// Held by a write that makes or clears the whole table.
 pub(super) type TableLock = OwnedMutexGuard<()>;
 
@@ -242,53 +251,58 @@ impl WritePath {
             about: write.about(),
             finished: false,
         };
-        let outcome = match decide(write) {
+        let (outcome, stored) = match decide(write) {
             Ok(write) => {
                 let mode = mode_of(context);
                 let outcome = self.writer.write_as(write, context.deadline, mode).await;
-                // A change of a weight that is held is not durable before it is stored.
-                let stored = self.holds.persist().await;
-                let has_cleared = |outcome| W::ops(outcome).any(|op| *op == Op::Clear);
-                let clears = outcome.as_ref().is_ok_and(has_cleared) && !context.dry_run;
-                let suspended = match clears {
-                    true => self.tables.suspend_repairs(&context.author()).await,
-                    false => Ok(()),
-                };
-                outcome.and_then(|outcome| stored.and(suspended).map(|()| outcome))
+                let effects = self.effects::<W>(context, &outcome);
+                let stored = self.store_effects(context, effects).await;
+                (outcome, stored)
             }
-            Err(refusal) => Err(refusal),
+            Err(refusal) => (Err(refusal), Ok(())),
         };
         unfinished.finished = true;
         let attempt = &unfinished.attempt;
-        attempt.record::<W>(&self.audit, context, &outcome);
-        let service = attempt.service();
-        let about = unfinished.about.as_deref();
-        let principal = &context.principal;
-        let dry_run = context.dry_run;
-        context.span.in_scope(|| match &outcome {
-            Ok(outcome) => tracing::info!(
-                %principal,
-                dry_run,
-                service = service
-                    .or_else(|| common(W::ops(outcome), Op::service))
-                    .map(tracing::field::display),
-                about,
-                rejected = Some(W::rejected(outcome)).filter(|count| *count > 0),
-                operations = %Summary(W::ops(outcome).map(Op::name).collect()),
-                "write"
-            ),
-            Err(error) => tracing::info!(
-                %principal,
-                dry_run,
-                service = service.map(tracing::field::display),
-                about,
-                reason = error.reason.as_str(),
-                %error,
-                cause = error.source().map(tracing::field::display),
-                "write failed"
-            ),
-        });
-        outcome
+        attempt.record::<W>(&self.audit, context, &outcome, stored.as_ref().err());
+        log_outcome::<W>(context, attempt, unfinished.about.as_deref(), &outcome);
+        if let Err(error) = &stored {
+            let log = || tracing::warn!(%error, "not all that a write has changed is stored");
+            context.span.in_scope(log);
+        }
+        outcome.and_then(|outcome| stored.map(|()| outcome))
+    }
+
+    /// Stores what a write has changed beside the kernel. The errors say that the kernel was changed.
+    async fn store_effects(&self, context: &RequestContext, effects: Effects) -> Result<(), Error> {
+        let stored = match effects.on_holds {
+            true => self.holds.persist().await,
+            false => Ok(()),
+        };
+        let suspended = match effects.clears {
+            true => self.tables.suspend_repairs(&context.author()).await,
+            false => Ok(()),
+        };
+        stored.and(suspended)
+    }
+
+    fn effects<W: Write>(
+        &self,
+        context: &RequestContext,
+        outcome: &Result<W::Outcome, Error>,
+    ) -> Effects {
+        let holds = self.holds.holds();
+        match outcome {
+            Ok(outcome) if !context.dry_run => Effects {
+                on_holds: holds.are_unstored(W::ops(outcome)),
+                clears: W::ops(outcome).any(|op| *op == Op::Clear),
+            },
+            Ok(_) => Effects::default(),
+            // A part may have been executed.
+            Err(_) => Effects {
+                on_holds: holds.has_changes(),
+                clears: false,
+            },
+        }
     }
 }
 
@@ -356,6 +370,41 @@ impl Drop for Unfinished<'_> {
             });
         }
     }
+}
+
+/// Logs how a write has ended.
+fn log_outcome<W: Write>(
+    context: &RequestContext,
+    attempt: &Attempt,
+    about: Option<&str>,
+    outcome: &Result<W::Outcome, Error>,
+) {
+    let service = attempt.service();
+    let principal = &context.principal;
+    let dry_run = context.dry_run;
+    context.span.in_scope(|| match outcome {
+        Ok(outcome) => tracing::info!(
+            %principal,
+            dry_run,
+            service = service
+                .or_else(|| common(W::ops(outcome), Op::service))
+                .map(tracing::field::display),
+            about,
+            rejected = Some(W::rejected(outcome)).filter(|count| *count > 0),
+            operations = %Summary(W::ops(outcome).map(Op::name).collect()),
+            "write"
+        ),
+        Err(error) => tracing::info!(
+            %principal,
+            dry_run,
+            service = service.map(tracing::field::display),
+            about,
+            reason = error.reason.as_str(),
+            %error,
+            cause = error.source().map(tracing::field::display),
+            "write failed"
+        ),
+    });
 }
 
 fn mode_of(context: &RequestContext) -> WriteMode {

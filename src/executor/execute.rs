@@ -238,6 +238,7 @@ impl Engine {
         ops: &[Op],
         read: Option<ServiceRead>,
     ) -> Result<(Vec<Outcome>, Option<ServiceState>), Error> {
+        self.holds.prepare(ops)?;
         self.labels.store(ops)?;
         let executed = self.send_here(ops, read);
         let outcomes = executed.iter().flat_map(|(outcomes, _)| outcomes).copied();

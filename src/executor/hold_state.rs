@@ -8,7 +8,9 @@ use std::{
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DrainTarget, Hold, HoldId, HoldKind, Op, ServerConfig, ServerKey, ServiceKey};
+use crate::model::{
+    DrainTarget, Error, Hold, HoldId, HoldKind, Op, ServerConfig, ServerKey, ServiceKey,
+};
 
 /// A server of a service.
 pub type Member = (ServiceKey, ServerKey);
@@ -44,6 +46,10 @@ pub(super) struct State {
     pub(super) removals: u64,
     /// Members whose intended weight or holds have changed since [`Holds::take_changes`](super::holds::Holds::take_changes).
     pub(super) changed: BTreeSet<Member>,
+    /// Those of which it is being stored.
+    pub(super) storing: BTreeSet<Member>,
+    /// Why it could not be stored the last time.
+    pub(super) failure: Option<Error>,
     /// Members whose holds have ended because their weight was changed, with those holds.
     pub(super) superseded: Vec<(Member, Held)>,
 }
@@ -90,7 +96,10 @@ impl OpenDrain {
 
 impl State {
     pub(super) fn is_unused(&self) -> bool {
-        self.held.is_empty() && self.drains.is_empty() && self.changed.is_empty()
+        self.held.is_empty()
+            && self.drains.is_empty()
+            && self.changed.is_empty()
+            && self.storing.is_empty()
     }
 
     pub(super) fn drains_of(&self, member: Member) -> impl Iterator<Item = HoldId> {
@@ -132,6 +141,49 @@ impl State {
             false => Op::SetServer(service, server, config),
         };
         (sent != *op).then_some(sent)
+    }
+
+    /// Whether an operation needs the store: what it changes of the holds has to be stored, or what was changed
+    /// before of the same servers.
+    pub(super) fn needs_store(&self, op: &Op) -> bool {
+        let has_ramp = |held: &Held| held.holds.iter().any(|hold| hold.kind == HoldKind::Ramp);
+        let changes = match *op {
+            Op::CreateServer(service, server, _) => {
+                let member = (service, server);
+                self.held.contains_key(&member) || self.is_drained_when_created(member)
+            }
+            Op::SetServer(service, server, config) => match self.held.get(&(service, server)) {
+                // Also when a hold has ended and cannot be deleted from the store.
+                Some(held) if held.weight == config.weight => return false,
+                held => held.is_some(),
+            },
+            Op::DeleteServer(service, server) => {
+                self.held.get(&(service, server)).is_some_and(has_ramp)
+            }
+            Op::DeleteService(service) => {
+                let mut held = self.held.iter();
+                held.any(|((of, _), held)| *of == service && has_ramp(held))
+            }
+            Op::Clear => self.held.values().any(has_ramp),
+            _ => false,
+        };
+        changes || self.is_unstored(op)
+    }
+
+    /// Whether a change of the holds of the servers of an operation is not stored yet.
+    pub(super) fn is_unstored(&self, op: &Op) -> bool {
+        let mut unstored = self.changed.iter().chain(&self.storing);
+        match *op {
+            Op::CreateServer(service, server, _)
+            | Op::SetServer(service, server, _)
+            | Op::DeleteServer(service, server) => {
+                let member = (service, server);
+                self.changed.contains(&member) || self.storing.contains(&member)
+            }
+            Op::DeleteService(service) => unstored.any(|(of, _)| *of == service),
+            Op::Clear => unstored.next().is_some(),
+            _ => false,
+        }
     }
 
     pub(super) fn executed(&mut self, op: &Op, keeps: bool) -> Option<(Member, Held)> {

@@ -7,14 +7,24 @@
 use std::{
     borrow::Cow,
     collections::BTreeSet,
+    fmt::Debug,
     sync::{
-        PoisonError, RwLock,
+        OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use super::hold_state::{Held, Member, OpenDrain, State};
-use crate::model::{DrainTarget, Hold, HoldId, Membership, Op, Server, ServiceKey};
+use super::{
+    hold_state::{Held, Member, OpenDrain, State},
+    offload::offload,
+};
+use crate::model::{DrainTarget, Error, Hold, HoldId, Membership, Op, Server, ServiceKey};
+
+/// Where the holds are stored.
+pub trait HoldStore: Debug + Send + Sync {
+    /// Fails if nothing can be stored durably. Blocks.
+    fn prove(&self) -> Result<(), Error>;
+}
 
 /// The holds of all servers. Without any, reads and writes only look whether there are some.
 #[derive(Debug, Default)]
@@ -22,6 +32,8 @@ pub struct Holds {
     is_used: AtomicBool,
     /// As that of the state.
     removals: AtomicU64,
+    /// `None`: they are in memory alone.
+    store: OnceLock<Box<dyn HoldStore>>,
     state: RwLock<State>,
 }
 
@@ -122,6 +134,28 @@ impl Holds {
             false => self.read(|state| state.sent(op, keeps)),
         };
         changed.unwrap_or_else(|| op.clone())
+    }
+
+    /// Before the kernel executes operations: fails if they need the store and it does not work. What they change is
+    /// stored when the kernel has executed them: if the daemon is killed between, what is stored still shows what
+    /// was changed.
+    pub(super) fn prepare(&self, ops: &[Op]) -> Result<(), Error> {
+        if self.is_unused() {
+            return Ok(());
+        }
+        let failure = self.read(|state| {
+            let mut ops = ops.iter();
+            let needs_store = ops.any(|op| state.needs_store(op));
+            needs_store.then(|| state.failure.clone())
+        });
+        match failure {
+            None => Ok(()),
+            Some(Some(error)) => Err(error),
+            Some(None) => {
+                let store = self.store.get();
+                store.map_or(Ok(()), |store| offload(|| store.prove()))
+            }
+        }
     }
 
     /// Notes that the kernel has executed an operation. With `keeps`, another weight becomes the intended one
@@ -301,10 +335,16 @@ impl Holds {
         })
     }
 
-    /// Notes that the store has members as they were taken, unless they have changed since.
-    pub fn stored(&self, members: impl Iterator<Item = Member>) {
+    /// Whether a change of the holds of the servers of operations is not stored yet.
+    pub fn are_unstored<'a>(&self, mut ops: impl Iterator<Item = &'a Op>) -> bool {
+        !self.is_unused() && self.read(|state| ops.any(|op| state.is_unstored(op)))
+    }
+
+    /// Notes that the store has what was taken, unless it has changed since.
+    pub fn stored(&self) {
         self.change(|state| {
-            for member in members {
+            state.failure = None;
+            for member in std::mem::take(&mut state.storing) {
                 if !state.changed.contains(&member)
                     && let Some(held) = state.held.get_mut(&member)
                 {
@@ -314,14 +354,26 @@ impl Holds {
         });
     }
 
-    /// Reports members as changed again, because what has changed could not be stored.
-    pub fn report_again(&self, members: impl Iterator<Item = Member>) {
-        self.change(|state| state.changed.extend(members));
+    /// Reports what was taken again, because it could not be stored. Until it is, operations that need the store
+    /// fail with this error.
+    pub fn report_again(&self, changes: HoldChanges, failure: Error) {
+        self.change(|state| {
+            state.failure = Some(failure);
+            state.changed.append(&mut state.storing);
+            let since = std::mem::replace(&mut state.superseded, changes.superseded);
+            state.superseded.extend(since);
+        });
     }
 
-    /// What was stored.
-    pub fn load(&self, members: impl IntoIterator<Item = (Member, Held)>) {
-        self.change(|state| state.held.extend(members));
+    /// Sets where the holds are stored, and which are. Once, before the first request.
+    pub fn load(
+        &self,
+        store: Box<dyn HoldStore>,
+        members: impl IntoIterator<Item = (Member, Held)>,
+    ) {
+        if self.store.set(store).is_ok() {
+            self.change(|state| state.held.extend(members));
+        }
     }
 
     /// Whether something has changed since the last call of [`take_changes`](Self::take_changes).
@@ -329,14 +381,15 @@ impl Holds {
         !self.is_unused() && self.read(|state| !state.changed.is_empty())
     }
 
-    /// What has changed since the last call.
+    /// What has changed since the last call, to be stored: [`stored`](Self::stored) or
+    /// [`report_again`](Self::report_again) follows.
     pub fn take_changes(&self) -> HoldChanges {
         self.change(|state| {
-            let changed = std::mem::take(&mut state.changed);
-            let members = changed.into_iter();
+            state.storing = std::mem::take(&mut state.changed);
+            let members = state.storing.iter();
             HoldChanges {
                 members: members
-                    .map(|member| (member, state.held.get(&member).cloned()))
+                    .map(|member| (*member, state.held.get(member).cloned()))
                     .collect(),
                 superseded: std::mem::take(&mut state.superseded),
             }

@@ -60,7 +60,7 @@ pub use cache::Cached;
 pub use connections::ConnectionChunks;
 pub use handle::{Reader, Writer};
 pub use hold_state::{Held, MAX_HELD, Member};
-pub use holds::{HoldChanges, Holds};
+pub use holds::{HoldChanges, HoldStore, Holds};
 pub use job::{Failure, Write};
 pub use kept::KeptStore;
 pub use labels::LabelStore;

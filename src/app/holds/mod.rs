@@ -11,6 +11,7 @@ mod listed;
 mod registry;
 mod removal;
 mod requests;
+mod stored;
 mod task;
 
 pub use list::ListHolds;

@@ -1,7 +1,7 @@
 //! All drains and ramps: in memory, and in the store.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     hash::{BuildHasher, Hasher, RandomState},
     slice::from_ref,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
@@ -11,13 +11,16 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::all::{All, Record};
+use super::{
+    all::{All, Record},
+    stored::{HELD, InStore, executed, parse_member, release_ended},
+};
 use crate::{
-    executor::{Held, HoldChanges, Holds, MAX_HELD, Member},
+    executor::{HoldChanges, Holds, MAX_HELD, Member},
     model::{
         Drain, DrainState, Error, HoldId, MemberState, Owner, Ramp, RampState, Reason, ServiceKey,
     },
-    store::{Collection, Commit, Store, StoreError, WriteBatch},
+    store::{Commit, Store, StoreError, WriteBatch},
     watch::{Author, MAX_LISTED, Showing, WatchCache},
 };
 
@@ -30,7 +33,7 @@ pub(in crate::app) struct HoldRegistry {
     watch: Arc<WatchCache>,
     all: Mutex<All>,
     looks: Arc<AtomicU64>,
-    /// Held while changes of the holds are being stored.
+    /// Held while a change of what is there already is being stored, so that memory and store have the same order.
     storing: tokio::sync::Mutex<()>,
     /// Wakes the task.
     pub(super) woken: Notify,
@@ -38,9 +41,6 @@ pub(in crate::app) struct HoldRegistry {
 
 /// Servers that drain because a table does not declare them any more, with its owner.
 pub(in crate::app) type Removing = HashMap<Member, Owner>;
-
-/// What holds a server, by `SERVICE/SERVER`.
-const HELD: Collection<Held> = Collection::new("held-weights");
 
 /// Drains that are active at most.
 const MAX_DRAINS: usize = 1000;
@@ -77,7 +77,10 @@ impl HoldRegistry {
         Drain::load(&store, &mut all)?;
         Ramp::load(&store, &mut all)?;
         let held = store.load_if_available(&HELD)?.into_iter();
-        holds.load(held.filter_map(|(key, held)| Some((parse_member(&key)?, held))));
+        let held = held.filter_map(|(key, held)| Some((parse_member(&key)?, held)));
+        let held: Vec<_> = held.collect();
+        holds.load(Box::new(InStore(store.clone())), held.iter().cloned());
+        release_ended(&holds, &held, &all);
         for drain in all.active_drains() {
             let superseded = drain.members.iter();
             let superseded = superseded.filter(|one| one.state == MemberState::Superseded);
@@ -160,22 +163,23 @@ impl HoldRegistry {
         ended: &[(HoldId, DrainState)],
         author: &Author,
     ) -> Result<(), Error> {
-        let commit = {
-            let mut all = self.all();
+        let _storing = self.storing.lock().await;
+        let ended: Vec<_> = {
+            let all = self.all();
             let ended = ended.iter().filter_map(|(id, state)| {
                 let mut drain = all.drains.get(id)?.clone();
                 drain.end(*state);
                 Some(drain)
             });
-            let ended: Vec<_> = ended.collect();
-            let commit = self.store.submit(stored(&ended)?)?;
-            for drain in ended {
-                self.show(drain.id, Some(&drain), Showing::All, Some(author));
-                all.drains.insert(drain.id, drain);
-            }
-            commit
+            ended.collect()
         };
-        Ok(commit.await?)
+        self.store.write(stored(&ended)?).await?;
+        let mut all = self.all();
+        for drain in ended {
+            self.show(drain.id, Some(&drain), Showing::All, Some(author));
+            all.drains.insert(drain.id, drain);
+        }
+        Ok(())
     }
 
     /// The servers that drain because a table does not declare them any more, with its owner.
@@ -195,44 +199,43 @@ impl HoldRegistry {
 
     /// Stores a drain or ramp that is new.
     pub(super) async fn put<T: Record>(&self, record: T, author: &Author) -> Result<(), Error> {
-        let stored = self.put_as(|_| Some(record), Showing::First, author);
-        stored.await.map(drop)
+        self.store.write(stored(from_ref(&record))?).await?;
+        let mut all = self.all();
+        self.show(record.key(), Some(&record), Showing::First, Some(author));
+        T::of(&mut all).insert(record.key(), record);
+        Ok(())
     }
 
-    /// Changes a drain or ramp, and stores it; `None` if there is none with this id.
-    pub(super) async fn update<T: Record>(
+    /// Stores a drain as it is now.
+    pub(super) async fn store_drain(&self, id: HoldId, author: &Author) -> Result<(), Error> {
+        let _storing = self.storing.lock().await;
+        let batch = {
+            let all = self.all();
+            let drain = all.drains.get(&id);
+            let batch = stored(drain.map_or(&[][..], from_ref))?;
+            self.show(id, drain, Showing::All, Some(author));
+            batch
+        };
+        Ok(self.store.write(batch).await?)
+    }
+
+    /// Ends a drain or ramp, and stores that; `None` if there is none with this id. It is as before if it cannot be
+    /// stored.
+    pub(super) async fn end<T: Record>(
         &self,
         id: HoldId,
-        change: impl FnOnce(&mut T),
+        end: impl FnOnce(&mut T),
         author: &Author,
     ) -> Result<Option<T>, Error> {
-        let changed = |records: &BTreeMap<HoldId, T>| {
-            let mut record = records.get(&id).cloned()?;
-            change(&mut record);
-            Some(record)
+        let _storing = self.storing.lock().await;
+        let Some(mut record) = self.get::<T>(id) else {
+            return Ok(None);
         };
-        self.put_as(changed, Showing::All, author).await
-    }
-
-    /// Stores what is made of the present ones. Nothing changes if it cannot be stored.
-    async fn put_as<T: Record>(
-        &self,
-        make: impl FnOnce(&BTreeMap<HoldId, T>) -> Option<T>,
-        showing: Showing,
-        author: &Author,
-    ) -> Result<Option<T>, Error> {
-        let (record, commit) = {
-            let mut all = self.all();
-            let records = T::of(&mut all);
-            let Some(record) = make(records) else {
-                return Ok(None);
-            };
-            let commit = self.store.submit(stored(from_ref(&record))?)?;
-            records.insert(record.key(), record.clone());
-            self.show(record.key(), Some(&record), showing, Some(author));
-            (record, commit)
-        };
-        commit.await?;
+        end(&mut record);
+        self.store.write(stored(from_ref(&record))?).await?;
+        let mut all = self.all();
+        self.show(id, Some(&record), Showing::All, Some(author));
+        T::of(&mut all).insert(id, record.clone());
         Ok(Some(record))
     }
 
@@ -254,19 +257,19 @@ impl HoldRegistry {
         &self.looks
     }
 
-    /// Stores what has changed of the holds, as far as it is not stored yet. Returns when it is durable.
+    /// Stores what the kernel has executed of changes of the holds, as far as it is not stored yet. Returns when it
+    /// is durable. After an error, it is tried again by the task.
     pub(in crate::app) async fn persist(&self) -> Result<(), Error> {
         // What another call has taken is not durable before that one ends.
         let _storing = self.storing.lock().await;
         if !self.holds.has_changes() {
             return Ok(());
         }
-        let (members, commit) = {
-            // The order in which changes are taken is the one in which they are stored.
+        let (changes, commit) = {
             let mut all = self.all();
             let changes = self.holds.take_changes();
-            let members: Vec<_> = changes.members.iter().map(|(member, _)| *member).collect();
-            (members, self.submit(&mut all, &changes))
+            let commit = self.submit(&mut all, &changes);
+            (changes, commit)
         };
         let stored = match commit {
             Ok(commit) => commit.await,
@@ -274,13 +277,14 @@ impl HoldRegistry {
         };
         match stored {
             Ok(()) => {
-                self.holds.stored(members.into_iter());
+                self.holds.stored();
                 Ok(())
             }
             Err(error) => {
-                self.holds.report_again(members.into_iter());
+                let failure = Error::from(error.clone());
+                self.holds.report_again(changes, failure.clone());
                 self.woken.notify_one();
-                Err(Error::from(error))
+                Err(executed(&error, failure))
             }
         }
     }
@@ -334,16 +338,14 @@ impl HoldRegistry {
         let mut batch = WriteBatch::new();
         batch.delete(&Drain::COLLECTION, id.to_string())?;
         batch.delete(&Ramp::COLLECTION, id.to_string())?;
-        let commit = {
-            let mut all = self.all();
-            let commit = self.store.submit(batch)?;
-            all.drains.remove(&id);
-            all.ramps.remove(&id);
-            self.show::<Drain>(id, None, Showing::All, Some(author));
-            self.show::<Ramp>(id, None, Showing::All, Some(author));
-            commit
-        };
-        Ok(commit.await?)
+        let _storing = self.storing.lock().await;
+        self.store.write(batch).await?;
+        let mut all = self.all();
+        all.drains.remove(&id);
+        all.ramps.remove(&id);
+        self.show::<Drain>(id, None, Showing::All, Some(author));
+        self.show::<Ramp>(id, None, Showing::All, Some(author));
+        Ok(())
     }
 
     /// Shows watchers a drain or ramp as it is now. The caller has locked all of them.
@@ -466,11 +468,6 @@ fn within(count: usize, limit: usize, what: &str, path: &str) -> Result<(), Erro
         format!("there would be {count} {what}; the limit is {limit}; nothing was changed");
     let hint = format!("end those that are not needed: DELETE /v1/{path}/{{id}}");
     Err(Error::new(Reason::RateLimited, detail).with_hint(hint))
-}
-
-fn parse_member(key: &str) -> Option<Member> {
-    let (service, server) = key.split_once('/')?;
-    Some((service.parse().ok()?, server.parse().ok()?))
 }
 
 /// Whether something ended at least this long ago.

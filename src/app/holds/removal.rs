@@ -147,7 +147,8 @@ impl App {
         let author = context.author();
         self.hold_registry.end_drains(ended, &author).await?;
         let ids: Vec<_> = ended.iter().map(|(id, _)| *id).collect();
-        self.release(context, &ids).await
+        self.release(context, &ids).await;
+        Ok(())
     }
 
     /// Deletes the servers of a drain. Returns whether that ends it.

@@ -242,20 +242,14 @@ impl App {
         id: HoldId,
         end: impl FnOnce(&mut T),
     ) -> Result<Option<T>, Error> {
-        let ended = self
-            .hold_registry
-            .update(id, end, &context.author())
-            .await?;
-        self.release(context, &[id]).await?;
+        let ended = self.hold_registry.end(id, end, &context.author()).await?;
+        self.release(context, &[id]).await;
         Ok(ended)
     }
 
-    /// Ends the holds of drains or ramps.
-    pub(super) async fn release(
-        &self,
-        context: &RequestContext,
-        ids: &[HoldId],
-    ) -> Result<(), Error> {
+    /// Ends the holds of drains or ramps that have ended, which is stored. What fails here is tried again by the task,
+    /// and at the next start.
+    pub(super) async fn release(&self, context: &RequestContext, ids: &[HoldId]) {
         let holds = self.hold_registry.holds();
         let mut services = BTreeSet::new();
         for id in ids {
@@ -265,11 +259,13 @@ impl App {
                 services.insert(member.0);
             }
         }
-        // The task tries again.
         if let Err(error) = self.look_after(context, services, None).await {
             tracing::warn!(%error, holds = ids.len(), "servers do not have their intended weight yet");
         }
-        self.hold_registry.persist().await
+        if let Err(error) = self.hold_registry.persist().await {
+            tracing::warn!(%error, holds = ids.len(), "it is not stored yet that servers are released");
+            self.start_hold_task();
+        }
     }
 
     /// Changes the weight of a server in steps. It replaces another ramp of the server.
@@ -314,7 +310,10 @@ impl App {
             let holds = app.hold_registry.holds();
             if begun.is_err() || !holds.has(ramp.member(), id) {
                 holds.remove(ramp.member(), id);
-                app.hold_registry.forget(id, &context.author()).await?;
+                if let Err(error) = app.hold_registry.forget(id, &context.author()).await {
+                    tracing::warn!(%error, ramp = %id, "a ramp that has not begun cannot be deleted");
+                }
+                app.start_hold_task();
                 let missing = || Error::server_not_found(service, server);
                 return Err(begun.err().unwrap_or_else(missing));
             }

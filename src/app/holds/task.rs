@@ -72,9 +72,11 @@ impl App {
             self.look(&context, &mut looked).await;
             let pause = (start.elapsed() * LOAD).clamp(INTERVAL, MAX_INTERVAL);
             let is_idle = !self.has_holds();
+            // What could not be stored is not tried again at once.
+            let is_failing = self.hold_registry.holds().has_changes();
             select! {
                 () = sleep(pause), if !is_idle => {}
-                () = self.hold_registry.woken.notified() => {}
+                () = self.hold_registry.woken.notified(), if !is_failing => {}
             }
         }
     }
@@ -91,6 +93,7 @@ impl App {
         drains
             || all.ramps.values().any(|ramp| ramp.is_active())
             || self.hold_registry.holds().held_count() > 0
+            || self.hold_registry.holds().has_changes()
     }
 
     async fn look(&self, context: &RequestContext, looked: &mut Looked) {
@@ -258,11 +261,8 @@ impl App {
             if drain.removes() {
                 continue;
             }
-            let stored = self
-                .hold_registry
-                .update(id, |_: &mut Drain| {}, &context.author())
-                .await;
-            if let Err(error) = stored {
+            let author = context.author();
+            if let Err(error) = self.hold_registry.store_drain(id, &author).await {
                 tracing::warn!(%error, drain = %id, "a drain cannot be stored");
             }
         }

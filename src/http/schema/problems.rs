@@ -164,7 +164,8 @@ error_responses! {
     Internal = "Internal error of the daemon or the kernel." [Internal];
     Unavailable = "IPVS is not available, or the daemon lacks the permission to manage it."
         [KernelUnavailable];
-    InsufficientStorage = "The stored state cannot be read or written. Nothing was changed." [StoreUnavailable];
+    InsufficientStorage = "The stored state cannot be read or written. Nothing was changed, unless the detail \
+        says that the kernel was." [StoreUnavailable];
     Timeout = "The operation did not finish in time." [DeadlineExceeded];
 }
 
