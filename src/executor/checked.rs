@@ -31,8 +31,10 @@ impl Engine {
         let mut expected = [step.undo.clone(), None];
         for _ in 0..ATTEMPTS {
             let sent = self.holds.sent_one(&step.op, self.keeps_holds);
-            let executed =
-                self.in_one_namespace(|engine| Ok(engine.execute_after_read(&step.op, &sent)));
+            let executed = self.in_one_namespace(|engine| {
+                engine.holds.prepare(std::slice::from_ref(&step.op))?;
+                Ok(engine.execute_after_read(&step.op, &sent))
+            });
             let (before, result) = match executed {
                 Ok((before, Outcome::Done)) => (before, Ok(())),
                 // The family may have a new id, which the other path finds out. Nothing was done.

@@ -151,13 +151,20 @@ async fn writes_of_held_servers_fail_before_the_kernel_is_changed() {
 #[tokio::test]
 async fn a_change_of_holds_that_is_executed_and_not_stored_says_so_and_is_stored_later() {
     let daemon = Daemon::start().await;
-    // The write that proves that the store works is one, and its synchronisation another.
-    daemon.fill_after(2);
-    let error = daemon.patch(TCP, DRAINED, 5).await.unwrap_err();
+    let mut steps = 0;
+    let error = loop {
+        daemon.fill_after(steps);
+        let error = daemon.patch(TCP, DRAINED, 5).await.unwrap_err();
+        if daemon.kernel_weight(TCP, "10.0.0.1:80") == 5 {
+            break error;
+        }
+        assert_unchanged(&error);
+        steps += 1;
+    };
+    assert!(steps > 0);
     assert_eq!(error.reason, Reason::StoreUnavailable);
     assert!(error.detail.contains("the kernel was changed"), "{error}");
     assert!(!error.detail.contains("nothing was changed"), "{error}");
-    assert_eq!(daemon.kernel_weight(TCP, "10.0.0.1:80"), 5);
 
     // Others are not concerned.
     daemon.patch(OTHER, FREE, 6).await.unwrap();
@@ -207,9 +214,19 @@ async fn a_drain_or_ramp_whose_end_is_not_stored_goes_on() {
 #[tokio::test]
 async fn a_drain_whose_end_is_stored_has_ended_although_its_servers_are_not() {
     let daemon = Daemon::start().await;
-    daemon.fill_after(2);
-    let ended = daemon.app.delete_drain(context(), daemon.drain).await;
-    assert_eq!(ended.unwrap().state, DrainState::Cancelled);
+    let mut steps = 0;
+    let ended = loop {
+        daemon.fill_after(steps);
+        match daemon.app.delete_drain(context(), daemon.drain).await {
+            Ok(ended) => break ended,
+            Err(error) => assert_unchanged(&error),
+        }
+        steps += 1;
+    };
+    assert_eq!(ended.state, DrainState::Cancelled);
+    // The disk takes nothing more.
+    let error = daemon.patch(TCP, RAMPED, 5).await.unwrap_err();
+    assert_unchanged(&error);
     assert_eq!(daemon.kernel_weight(TCP, "10.0.0.1:80"), 1);
     assert_eq!(held(&daemon.app, DRAINED).await, (Vec::new(), 1, 1));
     let app = daemon.started_again().await;
