@@ -15,7 +15,7 @@ use super::{
 use crate::{
     app::{
         App, RequestContext, RequestId,
-        operations::{Current, Execution},
+        operations::{Current, Execution, PlannedStep},
     },
     executor::{CommandResult, Nothing, Plan, ServicesQuery, Step, Table, Transaction, offload},
     identity::Verb,
@@ -179,6 +179,17 @@ impl App {
         Ok(restores)
     }
 
+    /// The operations that undo an apply, but not on services that another table has declared since.
+    fn undo_of(&self, owner: &Owner, pending: &Pending, current: &Current) -> Vec<PlannedStep> {
+        let claims = self.tables.claims();
+        let mut undo = undo_steps(current, pending);
+        undo.retain(|step| {
+            let claimant = step.op.service().and_then(|key| claims.get(&key));
+            pending.adopt == Adopt::Any || claimant.is_none_or(|claimant| claimant == owner)
+        });
+        undo
+    }
+
     async fn recover(
         &self,
         owner: &Owner,
@@ -193,16 +204,7 @@ impl App {
             return Ok(());
         }
         let current = self.current(&context, true).await?;
-        let undo = offload(|| {
-            let claims = self.tables.claims();
-            let mut undo = undo_steps(&current, pending);
-            // Another table may have declared the service since.
-            undo.retain(|step| {
-                let claimant = step.op.service().and_then(|key| claims.get(&key));
-                pending.adopt == Adopt::Any || claimant.is_none_or(|claimant| claimant == owner)
-            });
-            undo
-        });
+        let undo = offload(|| self.undo_of(owner, pending, &current));
         tracing::warn!(
             %owner,
             apply_id = pending.apply_id,
