@@ -191,10 +191,7 @@ fn consistent_state(
     read: ServiceRead,
     changes: &mut dyn Changes,
 ) -> Result<ServiceState, ReadError> {
-    let attempt = |is_repeated| {
-        if is_repeated {
-            socket.metrics().dump_repeated();
-        }
+    let attempt = |socket: &mut IpvsSocket| {
         let state = socket.read_service(read)?;
         ReadError::of_dump(state.status, state.interrupted)?;
         Ok(state)
@@ -202,7 +199,13 @@ fn consistent_state(
     let key = |server: &Server| server.key;
     let drop_duplicates =
         |state: &mut ServiceState| drop_duplicates(&mut state.servers, state.extent, key);
-    until_consistent(Dump::Servers(read.key), changes, attempt, drop_duplicates)
+    until_consistent(
+        socket,
+        Dump::Servers(read.key),
+        changes,
+        attempt,
+        drop_duplicates,
+    )
 }
 
 fn dump_services(
@@ -261,17 +264,14 @@ fn consistent_dump<T, K: Hash + Eq>(
     key: impl Fn(&T) -> K,
     changes: &mut dyn Changes,
 ) -> Result<Dumped<T>, ReadError> {
-    let attempt = |is_repeated| {
-        if is_repeated {
-            socket.metrics().dump_repeated();
-        }
+    let attempt = |socket: &mut IpvsSocket| {
         let mut items = Vec::with_capacity(expected);
         let extent = socket.dump(dump, |bytes| items.extend(decode(bytes)))?;
         Ok(Dumped { items, extent })
     };
     let drop_duplicates =
         |dumped: &mut Dumped<T>| drop_duplicates(&mut dumped.items, dumped.extent, &key);
-    let mut dumped = until_consistent(dump, changes, attempt, drop_duplicates)?;
+    let mut dumped = until_consistent(socket, dump, changes, attempt, drop_duplicates)?;
     dumped.items.shrink_to_fit();
     Ok(dumped)
 }
@@ -281,15 +281,19 @@ fn consistent_dump<T, K: Hash + Eq>(
 /// Duplicates reveal changes by other programs; `changes` reports those of this process. The last
 /// attempt excludes them.
 fn until_consistent<T>(
+    socket: &mut IpvsSocket,
     dump: Dump,
     changes: &mut dyn Changes,
-    mut attempt: impl FnMut(bool) -> Result<T, ReadError>,
+    attempt: impl Fn(&mut IpvsSocket) -> Result<T, ReadError>,
     drop_duplicates: impl Fn(&mut T) -> bool,
 ) -> Result<T, ReadError> {
     for number in 1.. {
         let is_last = number == ATTEMPTS;
+        if number > 1 {
+            socket.metrics().dump_repeated();
+        }
         changes.begin(dump, is_last);
-        let dumped = attempt(number > 1);
+        let dumped = attempt(socket);
         let invalidated = changes.end();
         let mut dumped = match dumped {
             Err(ReadError::Interrupted) if !is_last => continue,

@@ -16,7 +16,7 @@ use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::{Body as HttpBody, Frame};
 
-use super::etag::COMPRESSED;
+use super::{accept::Accepted, etag::COMPRESSED};
 use crate::app::ServicePage;
 
 /// Length in bytes from which a body is compressed. Measured with release code (zlib-rs, level 1) on
@@ -88,18 +88,12 @@ pub(super) fn compress(response: &mut Response, is_accepted: bool) {
 /// Whether the client accepts gzip and does not prefer the body as it is (RFC 9110, section 12.5.3).
 pub(super) fn is_accepted(headers: &HeaderMap) -> bool {
     let (mut gzip, mut identity, mut any) = (None, None, None);
-    for value in headers.get_all(header::ACCEPT_ENCODING) {
-        for item in value.to_str().unwrap_or_default().split(',') {
-            let mut parts = item.split(';').map(str::trim);
-            let coding = parts.next().unwrap_or_default().to_ascii_lowercase();
-            let weight = parts.find_map(|part| part.strip_prefix("q="));
-            let weight = weight.map_or(1.0, |text| text.parse::<f32>().unwrap_or(0.0));
-            match coding.as_str() {
-                "gzip" | "x-gzip" => gzip = Some(weight),
-                "identity" => identity = Some(weight),
-                "*" => any = Some(weight),
-                _ => {}
-            }
+    for item in Accepted::all(headers, header::ACCEPT_ENCODING) {
+        match item.name.as_str() {
+            "gzip" | "x-gzip" => gzip = Some(item.weight()),
+            "identity" => identity = Some(item.weight()),
+            "*" => any = Some(item.weight()),
+            _ => {}
         }
     }
     let gzip = gzip.or(any).unwrap_or(0.0);

@@ -6,6 +6,7 @@ use axum::{extract::State, response::Response};
 use http::{HeaderMap, HeaderValue, header};
 
 use super::{
+    accept::Accepted,
     body::{self, Pieces},
     context::Caller,
     encode::Chunk,
@@ -99,27 +100,14 @@ impl Pieces for MetricsText {
 /// The format that the client prefers: OpenMetrics 1.0, if it names that and does not prefer plain text.
 fn accepted(headers: &HeaderMap) -> Format {
     let (mut open_metrics, mut text) = (0.0_f32, 0.0_f32);
-    for value in headers.get_all(header::ACCEPT) {
-        for item in value.to_str().unwrap_or_default().split(',') {
-            let mut parts = item.split(';').map(str::trim);
-            let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
-            let (mut weight, mut version) = (1.0, None);
-            for part in parts {
-                match part.split_once('=') {
-                    Some(("q", text)) => weight = text.parse().unwrap_or(0.0),
-                    Some(("version", text)) => version = Some(text.trim_matches('"')),
-                    _ => {}
-                }
+    for item in Accepted::all(headers, header::ACCEPT) {
+        let version = item.parameter("version").map(|text| text.trim_matches('"'));
+        match item.name.as_str() {
+            "application/openmetrics-text" if version.is_none_or(|version| version == "1.0.0") => {
+                open_metrics = open_metrics.max(item.weight());
             }
-            match media_type.as_str() {
-                "application/openmetrics-text"
-                    if version.is_none_or(|version| version == "1.0.0") =>
-                {
-                    open_metrics = open_metrics.max(weight);
-                }
-                "text/plain" => text = text.max(weight),
-                _ => {}
-            }
+            "text/plain" => text = text.max(item.weight()),
+            _ => {}
         }
     }
     match open_metrics > 0.0 && open_metrics >= text {

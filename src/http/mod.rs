@@ -1,6 +1,7 @@
 //! The HTTP front end. It parses requests into the model's drafts, calls the use cases of `app`, and
 //! encodes the model's views. One file per resource.
 
+mod accept;
 mod access;
 mod applied;
 mod audit;

@@ -16,7 +16,6 @@ use super::{
     database::Access,
     engine::{Engine, LogFile},
     error::StoreError,
-    gate::Disk,
     wal,
 };
 
@@ -76,11 +75,7 @@ pub(super) fn open(directory: &Path, wait: Duration) -> Result<(Lock, Engine), S
     };
     let own = file.try_clone().map_err(failed)?;
     lock.0.push(locked(own, &path, wait, File::try_lock)?);
-    let log = LogFile {
-        disk: log_disk(directory, true)?,
-        path: directory.join(wal::FILE),
-        capacity: wal::CAPACITY,
-    };
+    let log = log_file(directory, true)?;
     let disk = Arc::new(FileDisk::of(&path, file));
     Ok((lock, Engine::open(&path, disk, Some(log), Access::Write)?))
 }
@@ -107,28 +102,28 @@ pub(super) fn inspect(directory: &Path, wait: Duration) -> Result<(Lock, Engine)
         .map_err(|error| StoreError::open(&path, error))?;
     lock.0
         .push(locked(own, &path, wait, File::try_lock_shared)?);
-    let log = LogFile {
-        disk: log_disk(directory, false)?,
-        path: directory.join(wal::FILE),
-        capacity: wal::CAPACITY,
-    };
+    let log = log_file(directory, false)?;
     let disk = Arc::new(FileDisk::of(&path, file));
     let engine = Engine::open(&path, disk, Some(log), Access::Inspect)?;
     Ok((lock, engine))
 }
 
 /// The log of a directory, which may be missing.
-fn log_disk(directory: &Path, is_writable: bool) -> Result<Disk, StoreError> {
+fn log_file(directory: &Path, is_writable: bool) -> Result<LogFile, StoreError> {
     let path = directory.join(wal::FILE);
     let disk = match open_file(&path, is_writable) {
         Ok(file) => FileDisk::of(&path, file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => FileDisk {
-            path,
+            path: path.clone(),
             file: OnceLock::new(),
         },
         Err(error) => return Err(StoreError::open(&path, error)),
     };
-    Ok(Arc::new(disk))
+    Ok(LogFile {
+        path,
+        disk: Arc::new(disk),
+        capacity: wal::CAPACITY,
+    })
 }
 
 /// Refuses to make a database where there is the log of one.
