@@ -63,6 +63,7 @@ impl App {
         let drains: Vec<_> = drains.collect();
         let ids: Vec<_> = drains.iter().map(|drain| drain.id).collect();
         self.hold_registry.begin_drains(drains).await?;
+        self.start_hold_task();
         let (principal, drains) = (&context.principal, servers.len());
         tracing::info!(%principal, %owner, drains, "servers drain that the table does not declare any more");
         let services = servers.iter().map(|(service, ..)| *service).collect();
@@ -70,7 +71,6 @@ impl App {
         if let Err(error) = self.look_after(context, services, None).await {
             tracing::warn!(%error, %owner, "servers that drain do not have the weight 0 yet");
         }
-        self.start_hold_task();
         self.hold_registry.show_new(&ids, &context.author());
         Ok(ids)
     }

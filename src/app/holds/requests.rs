@@ -156,14 +156,13 @@ impl App {
     ) -> Result<Drain, Error> {
         let id = drain.id;
         self.hold_registry.begin_drains(vec![drain.clone()]).await?;
+        self.start_hold_task();
         let (principal, server) = (&context.principal, drain.server);
         tracing::info!(%principal, drain = %id, %server, "drain created");
         // The task tries again.
         if let Err(error) = self.look_after(context, services, None).await {
             tracing::warn!(%error, drain = %id, "the servers of a drain do not have the weight 0 yet");
         }
-        // Not before: what it has read of the servers could be older, and be noted later.
-        self.start_hold_task();
         self.update_drains(context).await;
         self.hold_registry.show_new(&[id], &context.author());
         Ok(self.hold_registry.get(id).unwrap_or(drain))
