@@ -96,8 +96,8 @@ impl Daemon {
         fields.split(' ').nth(7).unwrap().parse().unwrap()
     }
 
-    /// A size of the process in bytes (proc_pid_status(5)): `VmRSS`, the memory in use, or `VmHWM`,
-    /// the most that was in use.
+    /// A size of the process in bytes (proc_pid_status(5)): `VmRSS`, the memory in use, `RssAnon` and
+    /// `RssFile`, its allocated pages and those of its binary, or `VmHWM`, the most that was in use.
     pub fn memory(&self, name: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let mut lines = status.lines();
