@@ -8,6 +8,7 @@
 //! | [`kernel`] | Transport to the kernel: netlink sockets, and the in-memory simulator [`kernel::FakeKernel`]. |
 //! | [`executor`] | The owner of the kernel's sockets: queue, batches, dumps, cache, recovery. |
 //! | [`watch`] | The table as last seen, and the log of its changes. |
+//! | [`sampling`] | Samples of the counters, and the rates between them. |
 //! | [`budget`] | The memory in bytes that requests may use. |
 //! | [`identity`] | Who sends a request, and what it may do: policy, credentials, roles, scopes; peer and site. |
 //! | [`audit`] | The audit trail: records of changes and refusals, their file, and queries. |
@@ -25,7 +26,8 @@
 //! ```text
 //! model ← codec ← kernel ← executor ← app ← { http, grpc } ← server ← bin/ipvsd
 //! clock ← { executor, app, server }
-//! model ← budget ← { watch, executor, app, http, grpc, server }
+//! model ← budget ← { watch, sampling, executor, app, http, grpc, server }
+//! { model, budget } ← sampling ← { app, http, grpc, server }
 //! { budget, identity } ← watch ← { executor, app, http, grpc, server }
 //! model ← identity ← { watch, audit, app, http, grpc, server };  proto ← { grpc, server }
 //! model ← store ← { app, server }
@@ -65,6 +67,8 @@ pub mod metrics;
 pub mod model;
 #[cfg(feature = "daemon")]
 pub mod proto;
+#[cfg(feature = "daemon")]
+pub mod sampling;
 #[cfg(feature = "daemon")]
 pub mod server;
 #[cfg(feature = "daemon")]

@@ -1,29 +1,41 @@
 //! Metrics of the daemon that are read from where they are kept.
 
+use std::sync::Arc;
+
 use crate::{
     audit::AuditLog,
     executor::Executor,
     metrics::{Kind, Metrics, Sampled, Value},
+    sampling::Sampler,
 };
 
 /// The metrics of a daemon with this executor and this audit trail.
-pub(super) fn sources(executor: &Executor, audit: &AuditLog) -> Metrics {
+pub(super) fn sources(executor: &Executor, audit: &AuditLog, sampler: &Arc<Sampler>) -> Metrics {
     let metrics = Metrics::new(executor.metrics.clone());
     add_queues(&metrics, executor);
-    let watch = executor.watch.clone();
+    let (watch, streams) = (executor.watch.clone(), sampler.clone());
     metrics.add(Sampled {
         name: "ipvsd_subscribers",
         help: "Clients that receive events.",
         kind: Kind::Gauge,
         unit: None,
         read: Box::new(move || {
-            let watchers = u64::try_from(watch.watchers()).unwrap_or(u64::MAX);
-            vec![(
-                vec![("stream", "watch".to_owned())],
-                Value::Integer(watchers),
-            )]
+            let kinds = [("watch", watch.watchers()), ("stats", streams.streams())];
+            let kinds = kinds.into_iter().map(|(stream, count)| {
+                let labels = vec![("stream", stream.to_owned())];
+                let count = u64::try_from(count).unwrap_or(u64::MAX);
+                (labels, Value::Integer(count))
+            });
+            kinds.collect()
         }),
     });
+    let streams = sampler.clone();
+    metrics.add(Sampled::one(
+        "ipvsd_stats_frames_skipped",
+        "Frames of statistics streams that clients have skipped, because they did not read in time.",
+        Kind::Counter,
+        move || Value::Integer(streams.skipped()),
+    ));
     let budget = executor.budget.clone();
     metrics.add(Sampled::one(
         "ipvsd_request_memory_bytes",

@@ -35,6 +35,7 @@ mod servers;
 mod services;
 mod settings;
 mod stats;
+mod stats_stream;
 mod sync_daemons;
 mod tables;
 mod timeouts;
@@ -46,7 +47,10 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use holds::HoldRegistry;
 use idempotency_keys::IdempotencyKeys;
@@ -77,6 +81,10 @@ pub use rules::{RestoreMode, RestoreOptions};
 pub use rules_text::RulesText;
 pub use services::Cleared;
 pub use stats::{StatsReport, StatsRequest, TopServer, TopService};
+pub use stats_stream::{
+    ShownFrame, ShownService, StatsHistory, StatsHistoryRequest, StatsInclude, StatsMessage,
+    StatsStream, StatsStreamRequest, StatsView,
+};
 pub use tables::{
     ApplyOptions, Conflict, ConflictObject, DeclaredTable, DeleteTableOptions, Interrupted,
     ListOperations, ListTables, ListedOperation, OperationPage, RestoreOnStart, TableReport,
@@ -96,6 +104,7 @@ use crate::{
     identity::Verb,
     metrics::Metrics,
     model::Error,
+    sampling::{Sampler, SamplingOptions},
     store::{Store, StoreError},
     watch::WatchCache,
 };
@@ -113,6 +122,7 @@ pub struct App {
     kept: KeptStore,
     idempotency: Arc<IdempotencyKeys>,
     watch: Arc<WatchCache>,
+    sampler: Arc<Sampler>,
     metrics: Arc<Metrics>,
     last_scrape: Arc<LastScrape>,
     options: Arc<AppOptions>,
@@ -135,6 +145,8 @@ pub struct AppOptions {
     pub kernel: String,
     /// Idempotency keys that are kept; default 100000, 25 MB of memory.
     pub max_idempotency_keys: usize,
+    /// Streams of statistics, and their history.
+    pub sampling: SamplingOptions,
 }
 
 /// Maximum age of the result that a readiness check uses.
@@ -155,7 +167,9 @@ impl App {
 
     /// The use cases over an executor, with this audit trail and a store in memory.
     pub fn with_audit(executor: Executor, options: AppOptions, audit: AuditLog) -> Self {
-        let metrics = metrics::sources(&executor, &audit);
+        let sampler = Sampler::new(options.sampling.clone(), &executor.budget, Instant::now());
+        let sampler = Arc::new(sampler);
+        let metrics = metrics::sources(&executor, &audit, &sampler);
         let hold_registry = Arc::new(HoldRegistry::empty(executor.holds, executor.watch.clone()));
         let tables = Arc::new(Registry::empty(
             executor.kept.clone(),
@@ -177,6 +191,7 @@ impl App {
             kept: executor.kept,
             idempotency: Arc::default(),
             watch: executor.watch,
+            sampler,
             metrics: Arc::new(metrics),
             last_scrape: Arc::default(),
             options: Arc::new(options),
@@ -295,6 +310,7 @@ impl Default for AppOptions {
             namespace: None,
             kernel: "netlink".to_owned(),
             max_idempotency_keys: 100_000,
+            sampling: SamplingOptions::default(),
         }
     }
 }

@@ -125,13 +125,14 @@ impl App {
         })
     }
 
-    /// Ends all watches when this completes, so that they do not delay the end of the daemon.
-    pub fn end_watches_after(&self, end: impl Future<Output = ()> + Send + 'static) {
+    /// Ends all watches and statistics streams when this completes, so that they do not delay the end of the daemon.
+    pub fn end_streams_after(&self, end: impl Future<Output = ()> + Send + 'static) {
         if self.watch.awaits_end() {
-            let watch = self.watch.clone();
+            let (watch, sampler) = (self.watch.clone(), self.sampler.clone());
             tokio::spawn(async move {
                 end.await;
                 watch.close();
+                sampler.close();
             });
         }
     }

@@ -22,7 +22,7 @@ pub mod wire;
 mod tests;
 
 pub use errno::rejected;
-pub use proc::{connection, is_member, sockets_to, totals};
+pub use proc::{connection, counted_totals, is_member, sockets_to, totals};
 pub use reply::{family_id, info, timeouts};
 pub use request::{Get, dump_servers, dump_services, dump_sync_daemons, get, op, resolve_family};
 pub use server::server;

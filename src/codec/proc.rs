@@ -41,6 +41,39 @@ pub fn connection(line: &[u8]) -> Option<Connection> {
     })
 }
 
+/// The sums of the lines of processors in `/proc/net/ip_vs_stats_percpu`: what the kernel counts with each packet.
+/// `None` if the text ends before the line of totals.
+pub fn counted_totals(text: &str) -> Option<Stats> {
+    let mut sums = Stats::default();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let Some(processor) = words.next() else {
+            continue;
+        };
+        if processor == "~" {
+            return Some(sums);
+        }
+        let numbers: Option<Vec<u64>> = std::iter::once(processor)
+            .chain(words)
+            .map(|word| u64::from_str_radix(word, 16).ok())
+            .collect();
+        let Some([_, connections, packets_in, packets_out, bytes_in, bytes_out]) =
+            numbers.and_then(|numbers| <[u64; 6]>::try_from(numbers).ok())
+        else {
+            // A line of the header.
+            continue;
+        };
+        sums = sums.plus(&Stats {
+            connections,
+            packets_in,
+            packets_out,
+            bytes_in,
+            bytes_out,
+        });
+    }
+    None
+}
+
 /// The counters and rates in `/proc/net/ip_vs_stats`: the totals of the network namespace.
 pub fn totals(text: &str) -> Option<(Stats, Rates)> {
     let mut rows = text.lines().filter_map(|line| {

@@ -67,8 +67,8 @@ pub use labels::LabelStore;
 pub use limits::ExecutorLimits;
 pub use offload::offload;
 pub use proc_query::{
-    ConnectionCountsQuery, ConnectionsQuery, EstimationQuery, SettingsQuery, System, SystemQuery,
-    TotalsQuery,
+    ConnectionCountsQuery, ConnectionsQuery, CountedTotalsQuery, EstimationQuery, SettingsQuery,
+    System, SystemQuery, TotalsQuery,
 };
 pub use query::{
     InfoQuery, ListQuery, MAX_SERVERS_AT_ONCE, Nothing, ServersOf, ServersOfQuery, ServicesQuery,

@@ -29,6 +29,11 @@ pub struct EstimationQuery;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TotalsQuery;
 
+/// [`Query::Totals`] as the kernel counts them with each packet, which are never zeroed; `None` on a kernel without
+/// them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CountedTotalsQuery;
+
 /// [`Query::System`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SystemQuery;
@@ -164,6 +169,19 @@ impl TypedQuery for TotalsQuery {
                 "the totals in /proc/net/ip_vs_stats cannot be read",
             )
         })
+    }
+}
+
+impl TypedQuery for CountedTotalsQuery {
+    type Answer = Option<Stats>;
+
+    fn query(&self) -> Option<Query> {
+        Some(Query::Totals)
+    }
+
+    fn fetch(&self, source: &mut Source<'_>) -> Result<Option<Stats>, Error> {
+        let text = source.file("net/ip_vs_stats_percpu")?;
+        Ok(text.as_deref().and_then(codec::counted_totals))
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     access,
     api::{Api, Reply, ResponseStream},
     audit, batch, connections, drains, info, list_services, listing, rules, servers, services,
-    settings, stats, sync_daemons, tables, timeouts, watch, zero,
+    settings, stats, stats_stream, sync_daemons, tables, timeouts, watch, zero,
 };
 use crate::{
     budget::StreamBytes,
@@ -254,6 +254,24 @@ impl IpvsService for Api {
         let mut response = self.streaming(request, watch::watch).await?;
         response.extensions_mut().insert(StreamBytes::OF_WATCH);
         Ok(response)
+    }
+
+    type StreamStatsStream = ResponseStream<pb::StreamStatsResponse>;
+
+    async fn stream_stats(
+        &self,
+        request: Request<pb::StreamStatsRequest>,
+    ) -> Reply<Self::StreamStatsStream> {
+        let mut response = self.streaming(request, stats_stream::stream_stats).await?;
+        response.extensions_mut().insert(StreamBytes::OF_WATCH);
+        Ok(response)
+    }
+
+    async fn get_stats_history(
+        &self,
+        request: Request<pb::GetStatsHistoryRequest>,
+    ) -> Reply<pb::GetStatsHistoryResponse> {
+        self.unary(request, stats_stream::history).await
     }
 
     async fn apply_table(

@@ -199,6 +199,7 @@ macro_rules! reads_without_age {
 reads_without_age! {
     GetListingRequest SaveRulesRequest ListConnectionsRequest CountConnectionsRequest
     GetPrincipalRequest CheckPermissionRequest WatchRequest
+    StreamStatsRequest GetStatsHistoryRequest
     ListTablesRequest GetTableRequest GetDriftRequest ListTableOperationsRequest
     ListAuditRecordsRequest
     GetDrainRequest ListDrainsRequest GetRampRequest ListRampsRequest

@@ -28,6 +28,7 @@ mod service_message;
 mod services;
 mod settings;
 mod stats;
+mod stats_stream;
 mod status;
 mod sync_daemons;
 mod table_message;

@@ -18,6 +18,7 @@ mod drains;
 mod encode;
 mod errors;
 mod etag;
+mod events;
 mod extract;
 mod health;
 mod index;
@@ -45,6 +46,7 @@ mod settings;
 mod shape;
 mod state;
 mod stats;
+mod stats_stream;
 mod sync_daemons;
 mod tables;
 mod timeouts;
@@ -122,6 +124,8 @@ fn operations() -> OpenApiRouter<Api> {
         routes!(sync_daemons::get, sync_daemons::put, sync_daemons::delete),
         routes!(connections::list),
         routes!(stats::get),
+        routes!(stats_stream::stream_stats),
+        routes!(stats_stream::history),
         routes!(metrics::get),
         routes!(info::get),
         routes!(audit::list),

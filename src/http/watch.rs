@@ -2,14 +2,10 @@
 
 use std::io::Write;
 
-use axum::{
-    body::Body,
-    extract,
-    response::{IntoResponse, Response},
-};
+use axum::{extract, response::Response};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use utoipa::openapi::{Array, RefOr, Schema};
 
@@ -24,7 +20,6 @@ use super::{
 };
 use crate::{
     app::{Filter, WatchChange, WatchMessage, WatchRequest, WatchResources, WatchStream},
-    budget::StreamBytes,
     model::{Drain, Error, Ramp, ServerConfigView, ServerKey, ServiceKey, ServiceView},
     watch::{Resource, Revision},
 };
@@ -113,10 +108,7 @@ struct DrainEntry<'a> {
     members_total: usize,
 }
 
-const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// For proxies that would collect a response before they send it.
-const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Space for an event.
 const USUAL_EVENT: usize = 768;
@@ -153,14 +145,7 @@ pub(super) async fn watch(
 ) -> Result<Response, Problem> {
     let request = query.request(&headers)?;
     let watch = api.app.watch(&caller.context(), request).await?;
-    let headers = [
-        (header::CONTENT_TYPE, EVENT_STREAM),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (X_ACCEL_BUFFERING, HeaderValue::from_static("no")),
-    ];
-    let mut response = (headers, Body::from_stream(events(watch))).into_response();
-    response.extensions_mut().insert(StreamBytes::OF_WATCH);
-    Ok(response)
+    Ok(super::events::response(events(watch)))
 }
 
 /// The events as text.
@@ -189,10 +174,7 @@ fn write_event(text: &mut Vec<u8>, message: &WatchMessage) -> serde_json::Result
     if let Some(id) = id {
         drop(writeln!(text, "id: {id}"));
     }
-    drop(write!(text, "event: {}\ndata: ", message.kind()));
-    serde_json::to_writer(&mut *text, &Data::of(message))?;
-    text.extend_from_slice(b"\n\n");
-    Ok(())
+    super::events::write(text, message.kind(), &Data::of(message))
 }
 
 // === impl WatchQuery ===

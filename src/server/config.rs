@@ -13,6 +13,7 @@ use crate::{
     executor::ExecutorLimits,
     http::MetricsOptions,
     metrics::ScrapeOptions,
+    sampling::SamplingOptions,
     watch::WatchOptions,
 };
 
@@ -67,6 +68,8 @@ pub struct Config {
     pub quota: QuotaLimits,
     /// Watches.
     pub watch: WatchOptions,
+    /// Streams of statistics, and their history.
+    pub stats: SamplingOptions,
     /// Metrics for Prometheus.
     pub metrics: MetricsConfig,
 }
@@ -240,6 +243,7 @@ impl Default for Config {
             limits: Limits::default(),
             quota: QuotaLimits::default(),
             watch: WatchOptions::default(),
+            stats: SamplingOptions::default(),
             metrics: MetricsConfig::default(),
         }
     }

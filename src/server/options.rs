@@ -137,6 +137,7 @@ impl Config {
             max_page_size: u32::try_from(self.limits.max_page_size).unwrap_or(u32::MAX),
             namespace: self.netns.clone(),
             max_idempotency_keys: self.idempotency.max_keys,
+            sampling: self.stats.clone(),
             kernel: match self.kernel {
                 KernelKind::Netlink => "netlink".to_owned(),
                 KernelKind::Fake => "fake".to_owned(),

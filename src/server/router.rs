@@ -34,7 +34,8 @@ pub fn build_router(
         .grpc_options()
         .until(async move { draining.reached(Phase::Draining).await });
     let ending = shutdown.clone();
-    app.end_watches_after(async move { ending.reached(Phase::Draining).await });
+    app.end_streams_after(async move { ending.reached(Phase::Draining).await });
+    app.start_history();
     let (budget, audit) = (app.budget().clone(), app.audit_log().clone());
     let gate = layer_fn(|mut route: Route| {
         service_fn(move |request| grpc_gate::check(request, &mut route))

@@ -182,5 +182,5 @@ fn lists_of_words_are_comma_separated_arrays_of_enums() {
             assert!(items["enum"].as_array().unwrap().len() >= 3, "{name}");
         }
     }
-    assert_eq!(count, 7);
+    assert_eq!(count, 8);
 }

@@ -35,6 +35,7 @@ mod refusals;
 mod scenarios;
 mod settings;
 mod snapshots;
+mod stats_stream;
 mod stress;
 mod support;
 mod sync_daemons;

@@ -16,6 +16,7 @@ fn read_all(bytes: &[u8]) -> usize {
     read_payload(bytes);
     drop(connection(bytes));
     let _ = totals(&String::from_utf8_lossy(bytes));
+    let _ = counted_totals(&String::from_utf8_lossy(bytes));
     read
 }
 

@@ -53,7 +53,7 @@ fn masks_accept_exactly_the_fields_of_their_messages() {
 
 #[test]
 fn writes_and_only_writes_have_dry_run() {
-    const READS: [&str; 25] = [
+    const READS: [&str; 27] = [
         "CheckPermission",
         "CountConnections",
         "GetDrain",
@@ -66,6 +66,7 @@ fn writes_and_only_writes_have_dry_run() {
         "GetService",
         "GetSettings",
         "GetStats",
+        "GetStatsHistory",
         "GetTable",
         "GetTimeouts",
         "ListAuditRecords",
@@ -78,6 +79,7 @@ fn writes_and_only_writes_have_dry_run() {
         "ListTableOperations",
         "ListTables",
         "SaveRules",
+        "StreamStats",
         "Watch",
     ];
     let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();

@@ -10,6 +10,7 @@ mod problems;
 mod reports;
 mod resources;
 mod settings;
+mod stats_stream;
 mod tables;
 mod watch;
 
@@ -103,6 +104,14 @@ schemas! {
     Stats = reports::stats();
     Rates = reports::rates();
     StatsReport = reports::stats_report();
+    StatsFrame = stats_stream::frame();
+    StatsFrameTotals = stats_stream::totals();
+    StatsFrameService = stats_stream::service();
+    StatsFrameServer = stats_stream::server();
+    StatsNotice = stats_stream::notice();
+    StatsHistory = stats_stream::history();
+    MeasuredRates = stats_stream::rates();
+    StatsInclude = stats_stream::include();
     TopService = reports::top_service();
     TopServer = reports::top_server();
     Info = reports::info();

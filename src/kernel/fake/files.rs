@@ -12,6 +12,12 @@ const TOTALS_HEADER: &str = concat!(
     "   Conns  Packets  Packets            Bytes            Bytes\n",
 );
 const RATES_HEADER: &str = "\n Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n";
+const COUNTED_HEADER: &str = concat!(
+    "       Total Incoming Outgoing         Incoming         Outgoing\n",
+    "CPU    Conns  Packets  Packets            Bytes            Bytes\n",
+);
+const COUNTED_RATES_HEADER: &str =
+    "\n     Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n";
 
 /// Opens a file for reading.
 pub(super) fn open(state: &State, path: &str) -> io::Result<Box<dyn Read + Send>> {
@@ -24,6 +30,7 @@ pub(super) fn open(state: &State, path: &str) -> io::Result<Box<dyn Read + Send>
     match path {
         "net/ip_vs_conn" => Ok(state.connections.open()),
         "net/ip_vs_stats" => Ok(text_file(totals(&state.totals))),
+        "net/ip_vs_stats_percpu" => Ok(text_file(counted(&state.totals))),
         "net/igmp" => Ok(text_file(memberships(state, false))),
         "net/igmp6" => Ok(text_file(memberships(state, true))),
         "net/udp" => Ok(text_file(state.daemons.sockets(false))),
@@ -44,7 +51,9 @@ pub(super) fn write(state: &mut State, path: &str, text: &str) -> io::Result<()>
         return Err(io::ErrorKind::NotFound.into());
     }
     match path {
-        "net/ip_vs_conn" | "net/ip_vs_stats" => Err(io::Error::from_raw_os_error(libc::EIO)),
+        "net/ip_vs_conn" | "net/ip_vs_stats" | "net/ip_vs_stats_percpu" => {
+            Err(io::Error::from_raw_os_error(libc::EIO))
+        }
         _ => {
             let name = path
                 .strip_prefix(SYSCTL_DIRECTORY)
@@ -74,6 +83,18 @@ fn modules(state: &State) -> String {
 
 /// `net/ip_vs_stats`: total counters and rates in hexadecimal.
 fn totals(counters: &Counters) -> String {
+    let [totals, rates] = rows(counters);
+    format!("{TOTALS_HEADER}{totals}{RATES_HEADER}{rates}")
+}
+
+/// `net/ip_vs_stats_percpu`: the same of the only processor, and of all.
+fn counted(counters: &Counters) -> String {
+    let [totals, rates] = rows(counters);
+    format!("{COUNTED_HEADER}  0 {totals}  ~ {totals}{COUNTED_RATES_HEADER}    {rates}")
+}
+
+/// The lines of the counters and of the rates.
+fn rows(counters: &Counters) -> [String; 2] {
     let totals = row([
         counters.connections,
         counters.in_packets,
@@ -88,7 +109,7 @@ fn totals(counters: &Counters) -> String {
         counters.in_byte_rate,
         counters.out_byte_rate,
     ]);
-    format!("{TOTALS_HEADER}{totals}{RATES_HEADER}{rates}")
+    [totals, rates]
 }
 
 fn row([connections, in_packets, out_packets, in_bytes, out_bytes]: [u64; 5]) -> String {

@@ -15,6 +15,7 @@ mod servers;
 mod services;
 mod standard;
 mod stats;
+mod stats_stream;
 mod stock_client;
 mod sync_daemons;
 mod tables;

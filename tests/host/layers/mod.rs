@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ipvsadm", &["model"]),
     ("kernel", &["codec", "model"]),
     ("watch", &["budget", "identity", "model"]),
+    ("sampling", &["budget", "model"]),
     (
         "executor",
         &[
@@ -30,27 +31,29 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "executor", "metrics", "watch", "audit", "budget", "clock", "identity", "ipvsadm",
-            "model", "store",
+            "executor", "metrics", "sampling", "watch", "audit", "budget", "clock", "identity",
+            "ipvsadm", "model", "store",
         ],
     ),
     (
         "http",
         &[
-            "app", "metrics", "watch", "audit", "budget", "identity", "ipvsadm", "model",
+            "app", "metrics", "sampling", "watch", "audit", "budget", "identity", "ipvsadm",
+            "model",
         ],
     ),
     (
         "grpc",
         &[
-            "app", "metrics", "watch", "audit", "budget", "identity", "ipvsadm", "model", "proto",
+            "app", "metrics", "sampling", "watch", "audit", "budget", "identity", "ipvsadm",
+            "model", "proto",
         ],
     ),
     (
         "server",
         &[
-            "grpc", "http", "app", "audit", "executor", "metrics", "watch", "budget", "clock",
-            "identity", "model", "proto", "store",
+            "grpc", "http", "app", "audit", "executor", "metrics", "sampling", "watch", "budget",
+            "clock", "identity", "model", "proto", "store",
         ],
     ),
     ("client", &["ipvsadm", "model"]),

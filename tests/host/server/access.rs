@@ -191,7 +191,9 @@ impl Guarded {
         // A mutated path can be that of a watch, too.
         let is_events = head.headers.get("content-type");
         let is_events = is_events.is_some_and(|kind| kind == "text/event-stream");
-        let is_watch = is_events || call.path.contains("IpvsService/Watch");
+        let streams = ["IpvsService/Watch", "IpvsService/StreamStats"];
+        let is_stream = streams.iter().any(|path| call.path.contains(path));
+        let is_watch = is_events || is_stream;
         let body = match is_watch && head.status == 200 {
             // It has no end.
             true => {

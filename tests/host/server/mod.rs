@@ -29,6 +29,7 @@ mod session;
 mod shutdown;
 mod signals;
 mod state;
+mod stats_stream;
 mod timeouts;
 mod tls;
 mod tls_clients;

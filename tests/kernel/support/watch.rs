@@ -16,15 +16,16 @@ pub struct Watch(BufReader<TcpStream>);
 impl Watch {
     /// Of the daemon in this thread's namespace.
     pub fn start(query: &str) -> Self {
+        Self::of(&format!("/v1/watch?{query}"))
+    }
+
+    /// Another stream of that daemon.
+    pub fn of(path: &str) -> Self {
         let mut stream = TcpStream::connect(ADDRESS).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(60)))
             .unwrap();
-        write!(
-            stream,
-            "GET /v1/watch?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        )
-        .unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         Self(BufReader::new(stream))
     }
 

@@ -1,0 +1,500 @@
+//! The sampler: when samples are taken, and who gets which frame.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Notify, watch};
+
+use super::{
+    frame::{Frame, Shown},
+    history::History,
+    options::SamplingOptions,
+    sample::{MIN_WINDOW, Reading, Sample},
+};
+use crate::{
+    budget::Budget,
+    model::{Error, Reason, ServiceKey},
+};
+
+/// Samples the counters for all streams and for the history.
+///
+/// It does no I/O: a task asks it [what to do next](Self::next), and gives it what it has read.
+#[derive(Debug)]
+pub struct Sampler {
+    options: SamplingOptions,
+    budget: Budget,
+    state: Mutex<State>,
+    /// Wakes the task that samples.
+    task: Notify,
+    skipped: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Samples are due at multiples of [`PERIOD`] after it.
+    epoch: Instant,
+    streams: usize,
+    /// By the number of periods between two frames.
+    rhythms: BTreeMap<u32, Rhythm>,
+    /// The services whose servers streams watch, and how many do.
+    detailed: HashMap<ServiceKey, usize>,
+    /// The last samples, oldest first, as far back as a rate may need them.
+    recent: VecDeque<Arc<Sample>>,
+    history: History,
+    history_due: Instant,
+    /// Since when the kernel refreshes counters; `None` while it does not.
+    estimating: Option<Instant>,
+    /// No sample is taken before, because the last one has taken long.
+    earliest: Instant,
+    has_task: bool,
+    is_closed: bool,
+}
+
+/// The streams with one interval.
+#[derive(Debug)]
+struct Rhythm {
+    streams: usize,
+    due: Instant,
+    last: Option<Arc<Sample>>,
+    updates: watch::Sender<Option<Numbered>>,
+}
+
+#[derive(Clone, Debug)]
+struct Numbered {
+    number: u64,
+    update: Update,
+}
+
+/// What a stream gets.
+#[derive(Clone, Debug)]
+pub enum Update {
+    /// A frame.
+    Frame(Arc<Frame>),
+    /// The kernel could not be read.
+    Unavailable(Error),
+}
+
+/// Time between two frames: a multiple of 2 seconds, at most 60.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Interval(u32);
+
+/// A stream. It gets the last frame; those that it does not take in time are skipped.
+#[derive(Debug)]
+pub struct Subscription {
+    sampler: Arc<Sampler>,
+    interval: Interval,
+    detailed: Option<ServiceKey>,
+    updates: watch::Receiver<Option<Numbered>>,
+    /// The number of the last update; `None` before the first.
+    last: Option<u64>,
+}
+
+/// What the task that samples does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextSample {
+    /// Takes a sample.
+    Now,
+    /// Waits for this time, or until it is woken.
+    In(Duration),
+    /// Ends: nobody needs samples.
+    End,
+}
+
+/// The kernel's interval between two refreshes of the counters.
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// Time between two samples of the history.
+const HISTORY_INTERVAL: Duration = Duration::from_secs(6);
+
+/// Services whose servers are watched at once.
+const MAX_DETAILED: usize = 64;
+
+/// The age from which a sample is old enough for a rate: [`MIN_WINDOW`], less what timers may be late.
+const OLD_ENOUGH: Duration = MIN_WINDOW.saturating_sub(Duration::from_secs(1));
+
+// === impl Interval ===
+
+impl Interval {
+    /// Default: 2 s.
+    pub const DEFAULT: Self = Self(1);
+    /// Shortest and longest, in seconds.
+    pub const SECONDS: std::ops::RangeInclusive<u64> = 2..=60;
+
+    /// The interval of this many seconds, rounded up to a multiple of 2.
+    pub fn from_seconds(seconds: u64) -> Option<Self> {
+        let periods = seconds.div_ceil(PERIOD.as_secs());
+        let is_valid = Self::SECONDS.contains(&seconds);
+        is_valid.then(|| u32::try_from(periods).ok().map(Self))?
+    }
+
+    pub(super) fn time(self) -> Duration {
+        PERIOD * self.0
+    }
+}
+
+// === impl Sampler ===
+
+impl Sampler {
+    /// A sampler that charges this budget.
+    pub fn new(options: SamplingOptions, budget: &Budget, now: Instant) -> Self {
+        // The history never takes more than an eighth of what requests may use.
+        let max_bytes = options.max_history_bytes.min(budget.limit() / 8);
+        Self {
+            state: Mutex::new(State {
+                epoch: now,
+                streams: 0,
+                rhythms: BTreeMap::new(),
+                detailed: HashMap::new(),
+                recent: VecDeque::new(),
+                history: History::new(options.history, max_bytes),
+                history_due: now + HISTORY_INTERVAL,
+                estimating: None,
+                earliest: now,
+                has_task: false,
+                is_closed: false,
+            }),
+            options,
+            budget: budget.clone(),
+            task: Notify::new(),
+            skipped: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether the caller must start the task that samples, for the history.
+    pub fn start(&self) -> bool {
+        let mut state = self.state();
+        state.history.is_kept() && !std::mem::replace(&mut state.has_task, true)
+    }
+
+    /// A new stream, with the servers of this service, and whether the caller must start the task that samples.
+    pub fn subscribe(
+        self: &Arc<Self>,
+        interval: Interval,
+        detailed: Option<ServiceKey>,
+        now: Instant,
+    ) -> Result<(Subscription, bool), Error> {
+        let mut state = self.state();
+        state.admit(self.options.max_streams, detailed)?;
+        let updates = state.join(interval, detailed, now);
+        let starts_task = !state.is_closed && !std::mem::replace(&mut state.has_task, true);
+        drop(state);
+        self.task.notify_one();
+        let subscription = Subscription {
+            sampler: self.clone(),
+            interval,
+            detailed,
+            updates,
+            last: None,
+        };
+        Ok((subscription, starts_task))
+    }
+
+    /// The number of streams.
+    pub fn streams(&self) -> usize {
+        self.state().streams
+    }
+
+    /// The number of frames that streams have skipped.
+    pub fn skipped(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
+    }
+
+    /// What the task does next.
+    pub fn next(&self, now: Instant) -> NextSample {
+        let mut state = self.state();
+        let rhythms = state.rhythms.values().map(|rhythm| rhythm.due);
+        let history = state.history.is_kept().then_some(state.history_due);
+        let due = rhythms.chain(history).min();
+        match due.filter(|_| !state.is_closed) {
+            None => {
+                state.has_task = false;
+                state.recent.clear();
+                NextSample::End
+            }
+            Some(due) => {
+                let wait = due.max(state.earliest).saturating_duration_since(now);
+                match wait.is_zero() {
+                    true => NextSample::Now,
+                    false => NextSample::In(wait),
+                }
+            }
+        }
+    }
+
+    /// Waits until the task is woken.
+    pub async fn woken(&self) {
+        self.task.notified().await;
+    }
+
+    /// Takes what was read, which has taken this time, and gives frames to the streams whose time has come. After an
+    /// error, the caller must [`fail`](Self::fail).
+    pub fn add(&self, reading: &Reading<'_>, took: Duration, now: Instant) -> Result<(), Error> {
+        let (is_steady, detailed) = self.begin(now, reading, took);
+        let is_detailed = |key| detailed.contains_key(&key);
+        let sample = Arc::new(Sample::new(reading, is_steady, is_detailed, &self.budget)?);
+        let (due, recent) = self.due(now, &sample);
+        for (periods, last) in due {
+            let old = last.into_iter().chain(recent.iter().rev().cloned());
+            let older = old
+                .into_iter()
+                .find(|older| sample.since(older) >= OLD_ENOUGH);
+            let frame = Frame::new(&sample, older.as_deref(), &self.budget)?;
+            self.publish(periods, Update::Frame(Arc::new(frame)), Some(&sample));
+        }
+        Ok(())
+    }
+
+    /// Reports to the streams whose time has come that nothing could be read.
+    pub fn fail(&self, error: &Error, took: Duration, now: Instant) {
+        let mut state = self.state();
+        state.earliest = self.earliest(now, took);
+        let due = state.advance(now);
+        drop(state);
+        for (periods, _) in due {
+            self.publish(periods, Update::Unavailable(error.clone()), None);
+        }
+    }
+
+    /// The frames of the last time of this length, of the totals over the services that `sees` permits or of one service.
+    pub fn history(
+        &self,
+        window: Duration,
+        service: Option<ServiceKey>,
+        sees: Option<&dyn Fn(ServiceKey) -> bool>,
+    ) -> Result<Vec<Frame>, Error> {
+        let pairs = self.state().history.of(window);
+        let shown = match (service, sees) {
+            (Some(key), _) => Shown::Service(key),
+            (None, Some(sees)) => Shown::TotalsOf(sees),
+            (None, None) => Shown::Totals,
+        };
+        let frames = pairs
+            .iter()
+            .map(|[older, sample]| Frame::of_history(sample, older, &shown, &self.budget));
+        frames.collect()
+    }
+
+    /// Time between two frames of the history.
+    pub fn history_interval(&self) -> Duration {
+        HISTORY_INTERVAL
+    }
+
+    /// Ends all streams: the daemon ends.
+    pub fn close(&self) {
+        let mut state = self.state();
+        state.is_closed = true;
+        // Receivers see the end when their sender is dropped.
+        let rhythms = std::mem::take(&mut state.rhythms);
+        drop(state);
+        drop(rhythms);
+        self.task.notify_one();
+    }
+
+    /// Notes what was read; returns whether the counters are steady, and whose servers are watched.
+    fn begin(
+        &self,
+        now: Instant,
+        reading: &Reading<'_>,
+        took: Duration,
+    ) -> (bool, HashMap<ServiceKey, usize>) {
+        let mut state = self.state();
+        state.earliest = self.earliest(now, took);
+        let is_first = state.recent.is_empty();
+        let since = reading
+            .estimation
+            .then(|| state.estimating.unwrap_or(reading.at));
+        state.estimating = since;
+        // At the first sample, the kernel has refreshed them for an unknown time.
+        let is_steady =
+            since.is_some_and(|since| is_first || reading.at.duration_since(since) >= MIN_WINDOW);
+        if is_first && is_steady {
+            state.estimating = reading.at.checked_sub(MIN_WINDOW);
+        }
+        (is_steady, state.detailed.clone())
+    }
+
+    /// Keeps a sample. Returns the rhythms whose time has come, with their last sample, and the samples before.
+    #[expect(clippy::type_complexity, reason = "two lists, for one caller")]
+    fn due(
+        &self,
+        now: Instant,
+        sample: &Arc<Sample>,
+    ) -> (Vec<(u32, Option<Arc<Sample>>)>, Vec<Arc<Sample>>) {
+        let mut state = self.state();
+        if state.history.is_kept() && state.history_due <= now {
+            state.history.push(sample.clone());
+        }
+        let recent = state.recent.iter().cloned().collect();
+        state.recent.push_back(sample.clone());
+        // The newest of those that are old enough stays.
+        while state
+            .recent
+            .get(1)
+            .is_some_and(|second| sample.since(second) >= OLD_ENOUGH)
+        {
+            state.recent.pop_front();
+        }
+        (state.advance(now), recent)
+    }
+
+    fn publish(&self, periods: u32, update: Update, sample: Option<&Arc<Sample>>) {
+        let mut state = self.state();
+        let Some(rhythm) = state.rhythms.get_mut(&periods) else {
+            return;
+        };
+        if let Some(sample) = sample {
+            rhythm.last = Some(sample.clone());
+        }
+        rhythm.updates.send_modify(|last| {
+            let number = last.as_ref().map_or(0, |last| last.number + 1);
+            *last = Some(Numbered { number, update });
+        });
+    }
+
+    fn earliest(&self, now: Instant, took: Duration) -> Instant {
+        now + took * 100 / self.options.max_load_percent.max(1)
+    }
+
+    /// No code panics while it holds the lock.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Counts a new stream, if it is within the limits.
+    fn admit(&mut self, max_streams: usize, detailed: Option<ServiceKey>) -> Result<(), Error> {
+        let limited =
+            |detail: String, hint| Err(Error::new(Reason::RateLimited, detail).with_hint(hint));
+        if self.streams >= max_streams {
+            return limited(
+                format!("the limit of {max_streams} concurrent statistics streams is reached"),
+                "retry later, or raise stats.max_streams of the daemon",
+            );
+        }
+        if let Some(key) = detailed {
+            if self.detailed.len() >= MAX_DETAILED && !self.detailed.contains_key(&key) {
+                return limited(
+                    format!("streams show the servers of {MAX_DETAILED} services already"),
+                    "retry later, or omit `servers` from `include`",
+                );
+            }
+            *self.detailed.entry(key).or_default() += 1;
+        }
+        self.streams += 1;
+        Ok(())
+    }
+
+    /// The rhythms whose time has come, with their last sample. The next time of each is set.
+    fn advance(&mut self, now: Instant) -> Vec<(u32, Option<Arc<Sample>>)> {
+        let epoch = self.epoch;
+        // A frame that came between two multiples is not followed by one with the same counters.
+        let after = now + PERIOD / 2;
+        let mut due = Vec::new();
+        if self.history_due <= now {
+            self.history_due = next_multiple(epoch, now, HISTORY_INTERVAL);
+        }
+        for (periods, rhythm) in &mut self.rhythms {
+            if rhythm.due <= now {
+                due.push((*periods, rhythm.last.clone()));
+                rhythm.due = next_multiple(epoch, after, Interval(*periods).time());
+            }
+        }
+        due
+    }
+
+    /// Adds a stream to those with this interval. It gets their last frame, if that shows the servers.
+    fn join(
+        &mut self,
+        interval: Interval,
+        detailed: Option<ServiceKey>,
+        now: Instant,
+    ) -> watch::Receiver<Option<Numbered>> {
+        if self.is_closed {
+            // Without a sender, the stream is at its end.
+            return watch::Sender::new(None).subscribe();
+        }
+        let rhythm = self.rhythms.entry(interval.0);
+        let rhythm = rhythm.or_insert_with(|| Rhythm::new(now));
+        rhythm.streams += 1;
+        let mut updates = rhythm.updates.subscribe();
+        let shows = |key| match updates.borrow().as_ref().map(|last| &last.update) {
+            Some(Update::Frame(frame)) => frame.servers.contains_key(&key),
+            _ => false,
+        };
+        match detailed.is_none_or(shows) {
+            true => updates.mark_changed(),
+            false => rhythm.due = now,
+        }
+        updates
+    }
+}
+
+/// The next multiple of an interval after the epoch.
+fn next_multiple(epoch: Instant, now: Instant, interval: Duration) -> Instant {
+    let passed = now.saturating_duration_since(epoch).as_millis() / interval.as_millis().max(1);
+    let passed = u32::try_from(passed).unwrap_or(u32::MAX);
+    epoch + interval * passed.saturating_add(1)
+}
+
+// === impl Rhythm ===
+
+impl Rhythm {
+    fn new(now: Instant) -> Self {
+        Self {
+            streams: 0,
+            due: now,
+            last: None,
+            updates: watch::Sender::new(None),
+        }
+    }
+}
+
+// === impl Subscription ===
+
+impl Subscription {
+    /// The next update; `None` at the end of the daemon.
+    pub async fn next(&mut self) -> Option<Update> {
+        loop {
+            self.updates.changed().await.ok()?;
+            let Some(Numbered { number, update }) = self.updates.borrow_and_update().clone() else {
+                continue;
+            };
+            let skipped = self.last.map_or(0, |last| number.saturating_sub(last + 1));
+            self.sampler.skipped.fetch_add(skipped, Ordering::Relaxed);
+            self.last = Some(number);
+            return Some(update);
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut state = self.sampler.state();
+        state.streams = state.streams.saturating_sub(1);
+        if let Some(key) = self.detailed
+            && let Some(streams) = state.detailed.get_mut(&key)
+        {
+            *streams -= 1;
+            if *streams == 0 {
+                state.detailed.remove(&key);
+            }
+        }
+        if let Some(rhythm) = state.rhythms.get_mut(&self.interval.0) {
+            rhythm.streams = rhythm.streams.saturating_sub(1);
+            if rhythm.streams == 0 {
+                state.rhythms.remove(&self.interval.0);
+            }
+        }
+        drop(state);
+        self.sampler.task.notify_one();
+    }
+}
