@@ -12,6 +12,36 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     #[cfg(feature = "daemon")]
     protocol()?;
+    #[cfg(feature = "dashboard")]
+    dashboard()?;
+    Ok(())
+}
+
+/// Compresses the files of the dashboard, and writes the table of them: names and compressed bytes.
+#[cfg(feature = "dashboard")]
+fn dashboard() -> Result<(), Box<dyn Error>> {
+    use std::{fmt::Write as _, fs, io::Write as _, path::PathBuf};
+
+    use flate2::{Compression, write::GzEncoder};
+
+    println!("cargo:rerun-if-changed=web/dist");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let mut names = Vec::new();
+    for entry in fs::read_dir("web/dist")? {
+        let name = entry?.file_name();
+        names.push(name.into_string().map_err(|_| "web/dist: invalid name")?);
+    }
+    names.sort();
+    let mut table = String::from("&[\n");
+    for name in names.iter().filter(|name| *name != "sources.sha256") {
+        let path = out.join(format!("{name}.gz"));
+        let mut encoder = GzEncoder::new(fs::File::create(&path)?, Compression::best());
+        encoder.write_all(&fs::read(format!("web/dist/{name}"))?)?;
+        encoder.finish()?;
+        writeln!(table, "    ({name:?}, include_bytes!({path:?})),")?;
+    }
+    table.push_str("]\n");
+    fs::write(out.join("dashboard.rs"), table)?;
     Ok(())
 }
 

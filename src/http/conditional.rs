@@ -64,6 +64,17 @@ struct EntityTag {
     text: String,
 }
 
+/// Whether the client has the representation with this tag (`If-None-Match`). One that is invalid is
+/// ignored.
+#[cfg(feature = "dashboard")]
+pub(super) fn is_known(headers: &HeaderMap, text: &str) -> bool {
+    match Tags::of(headers, &header::IF_NONE_MATCH) {
+        Ok(Some(Tags::Any)) => true,
+        Ok(Some(Tags::These(tags))) => tags.iter().any(|tag| tag.text == text),
+        Ok(None) | Err(_) => false,
+    }
+}
+
 // === impl Tags ===
 
 impl Tags {

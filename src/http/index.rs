@@ -2,11 +2,16 @@
 
 use std::sync::OnceLock;
 
-use axum::{extract::State, response::Response};
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::openapi::{OpenApi, PathItem};
 
 use super::{
+    accept::Accepted,
     problem::Problem,
     query::{NoParams, Query},
     reply, schema,
@@ -30,6 +35,8 @@ struct Index<'a> {
 
 /// Paths that are no operations.
 const DOCUMENTS: &[(&str, &str)] = &[
+    #[cfg(feature = "dashboard")]
+    ("/ui", "Dashboard, for browsers"),
     #[cfg(feature = "docs-ui")]
     ("/docs", "Reference of the HTTP API, for browsers"),
     (
@@ -44,13 +51,47 @@ const DOCUMENTS: &[(&str, &str)] = &[
 
 /// List paths
 ///
-/// Lists the paths outside of `/v1`.
+/// Lists the paths outside of `/v1`. A browser, which prefers HTML (`Accept`), is sent to the dashboard instead.
 #[utoipa::path(
     get, path = "/", operation_id = "listPaths", tag = "about",
-    responses((status = 200, description = "The paths.", body = schema::Index))
+    responses(
+        (status = 200, description = "The paths.", body = schema::Index),
+        (
+            status = 303, description = "The request prefers HTML: the dashboard.",
+            headers(("Location" = String, description = "`ui/`, relative to the path."))
+        )
+    )
 )]
-pub(super) async fn root(State(api): State<Api>, _: Query<NoParams>) -> Result<Response, Problem> {
-    Ok(list(&api, |path| path != "/" && !path.starts_with("/v1/"))?)
+pub(super) async fn root(
+    State(api): State<Api>,
+    _: Query<NoParams>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let mut response = match cfg!(feature = "dashboard") && prefers_html(&headers) {
+        true => (
+            StatusCode::SEE_OTHER,
+            // Relative, for proxies that add a prefix.
+            [
+                (header::LOCATION, "ui/"),
+                (header::CACHE_CONTROL, "no-cache"),
+            ],
+        )
+            .into_response(),
+        false => list(&api, |path| path != "/" && !path.starts_with("/v1/"))?,
+    };
+    let vary = HeaderValue::from_static("accept");
+    response.headers_mut().append(header::VARY, vary);
+    Ok(response)
+}
+
+/// Whether the client asks for HTML, and not for JSON at least as much.
+fn prefers_html(headers: &HeaderMap) -> bool {
+    let weight = |wanted: &str| {
+        let mut accepted = Accepted::all(headers, header::ACCEPT);
+        let found = accepted.find(|item| item.name == wanted);
+        found.map_or(0.0, |item| item.weight())
+    };
+    weight("text/html") > weight("application/json")
 }
 
 /// List paths of v1
@@ -94,6 +135,8 @@ pub(super) fn routes(document: &OpenApi) -> Vec<(&'static str, String)> {
             routes.push((method, entry.path.clone()));
         }
     }
+    #[cfg(feature = "dashboard")]
+    routes.extend(["/ui/", "/ui/{file}"].map(|path| ("GET", path.to_owned())));
     #[cfg(feature = "docs-ui")]
     routes.push(("GET", "/docs/{*rest}".to_owned()));
     routes

@@ -13,6 +13,8 @@ mod conditional;
 mod connection_stream;
 mod connections;
 mod context;
+#[cfg(feature = "dashboard")]
+mod dashboard;
 mod docs;
 mod drains;
 mod encode;
@@ -84,9 +86,12 @@ pub fn router(app: App, options: HttpOptions) -> Router {
         options,
         describe: self::openapi,
     };
-    api.with_state(state)
-        .merge(docs::router(self::openapi).layer(from_fn(compression::of_documents)))
-        .method_not_allowed_fallback(problem::method_not_allowed)
+    let router = api
+        .with_state(state)
+        .merge(docs::router(self::openapi).layer(from_fn(compression::of_documents)));
+    #[cfg(feature = "dashboard")]
+    let router = router.merge(dashboard::router());
+    router.method_not_allowed_fallback(problem::method_not_allowed)
 }
 
 /// The OpenAPI document.

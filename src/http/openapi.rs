@@ -80,7 +80,7 @@ accepts a result up to N seconds old; `Age` contains the age.
 it (`Accept-Encoding`). The ETag of a compressed response ends with `-gzip`, and serves `If-None-Match` \
 and `If-Match` like the other. Bodies of requests are not compressed.
 
-**Paths** may end with slashes, which are ignored. `/` and `/v1` list the paths.
+**Paths** may end with slashes, which are ignored. `/` and `/v1` list the paths; to a browser, `/` shows the dashboard.
 
 **Errors** are `application/problem+json` (RFC 9457) with a machine-readable `reason`; `/errors` \
 describes the reasons. `X-Request-Id` is part of the response, of errors and of the log.";

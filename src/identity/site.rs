@@ -66,7 +66,7 @@ fn foreign(name: &str, value: &HeaderValue) -> Error {
     let value: String = value.chars().take(MAX_SHOWN).collect();
     let detail = format!("{name} is {value:?}: pages of other sites must not act on the director");
     Error::new(Reason::CrossSite, detail).with_hint(
-        "send the request from a program, or from a page of this daemon (/docs); a proxy must pass \
+        "send the request from a program, or from a page of this daemon (/ui, /docs); a proxy must pass \
          the header Host on unchanged",
     )
 }

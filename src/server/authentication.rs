@@ -65,7 +65,7 @@ const MAX_TOKEN: usize = 16 << 10;
 
 /// Routes that require no credential. They show nothing of the director: a supervisor asks whether the
 /// daemon lives, and a developer reads what the API is, without a secret.
-const PUBLIC_ROUTES: [&str; 11] = [
+const PUBLIC_ROUTES: [&str; 14] = [
     "/",
     "/v1",
     "/healthz",
@@ -74,6 +74,9 @@ const PUBLIC_ROUTES: [&str; 11] = [
     "/openapi.yaml",
     "/docs",
     "/docs/{*rest}",
+    "/ui",
+    "/ui/",
+    "/ui/{file}",
     "/errors",
     "/errors/{reason}",
     "/grpc.health.v1.Health/{*rest}",

@@ -4,13 +4,14 @@ use http::{Request, Uri, uri::PathAndQuery};
 
 use crate::grpc;
 
-/// The pages below this path link to each other relative to it.
-const DOCS: &str = "/docs/";
+/// The pages below these paths link to each other relative to them.
+const PAGES: [&str; 2] = ["/docs/", "/ui/"];
 
 /// Removes slashes at the end of the path. gRPC methods are names, which have none.
 pub(super) fn trim<B>(request: &mut Request<B>) {
     let path = request.uri().path();
-    if !path.ends_with('/') || path.starts_with(DOCS) || grpc::is_grpc(request.headers()) {
+    let is_page = PAGES.iter().any(|pages| path.starts_with(pages));
+    if !path.ends_with('/') || is_page || grpc::is_grpc(request.headers()) {
         return;
     }
     let trimmed = match path.trim_end_matches('/') {
@@ -45,6 +46,7 @@ mod tests {
             ("//", "/"),
             ("/v1", "/v1"),
             ("/docs/", "/docs/"),
+            ("/ui/", "/ui/"),
             ("*", "*"),
         ] {
             let mut request = Request::get(uri).body(()).unwrap();

@@ -649,7 +649,12 @@ fn the_documentation_has_every_operation() {
         let methods = item.as_object().unwrap().keys();
         methods.map(move |method| format!("{} {path}", method.to_uppercase()))
     });
-    let more = ["GET /docs", "GET /openapi.json", "GET /openapi.yaml"];
+    let more = [
+        "GET /docs",
+        "GET /openapi.json",
+        "GET /openapi.yaml",
+        "GET /ui",
+    ];
     let operations: BTreeSet<_> = operations.chain(more.map(str::to_owned)).collect();
     assert_eq!(names(http.keys()), operations);
     let pool = prost_reflect::DescriptorPool::decode(ipvsd::proto::DESCRIPTORS).unwrap();

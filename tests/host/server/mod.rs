@@ -8,6 +8,7 @@ mod audit;
 mod authority;
 mod cert;
 mod command_line;
+mod dashboard;
 mod disconnects;
 mod gate;
 mod harness;

@@ -30,12 +30,12 @@ async fn request(
     daemon.h2(request.body(Body::empty()).unwrap()).await
 }
 
-async fn get(daemon: &Daemon, path: &str, headers: &[(&str, &str)]) -> Response<Bytes> {
+pub async fn get(daemon: &Daemon, path: &str, headers: &[(&str, &str)]) -> Response<Bytes> {
     request(daemon, "GET", path, headers).await
 }
 
 #[track_caller]
-fn header<'a>(response: &'a Response<Bytes>, name: &str) -> &'a str {
+pub fn header<'a>(response: &'a Response<Bytes>, name: &str) -> &'a str {
     let value = response.headers().get(name);
     value.map_or("", |value| value.to_str().unwrap())
 }
@@ -44,7 +44,7 @@ fn json_of(response: &Response<Bytes>) -> Value {
     serde_json::from_slice(response.body()).unwrap()
 }
 
-fn unzip(response: &Response<Bytes>) -> Vec<u8> {
+pub fn unzip(response: &Response<Bytes>) -> Vec<u8> {
     assert_eq!(header(response, "content-encoding"), "gzip", "{response:?}");
     let mut text = Vec::new();
     GzDecoder::new(&response.body()[..])

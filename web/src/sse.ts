@@ -1,0 +1,42 @@
+// Server-sent events by fetch. EventSource hides the status and the text of a refusal.
+
+export interface ServerEvent {
+    name: string;
+    data: string;
+}
+
+/** The parts of a response between separators, until it ends. An unfinished part at the end is dropped. */
+export async function* parts(body: ReadableStream<Uint8Array>, separator: string): AsyncGenerator<string> {
+    const reader = body.getReader();
+    const decoder = new TextDecoder();
+    let rest = '';
+    try {
+        for (;;) {
+            const { done, value } = await reader.read();
+            if (done) return;
+            const complete = (rest + decoder.decode(value, { stream: true })).split(separator);
+            rest = complete.pop() ?? '';
+            yield* complete;
+        }
+    } finally {
+        reader.cancel().catch(() => {});
+    }
+}
+
+/** The events of a response, until it ends. */
+export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerEvent> {
+    for await (const text of parts(body, '\n\n')) {
+        const event = parse(text);
+        if (event) yield event;
+    }
+}
+
+function parse(text: string): ServerEvent | undefined {
+    let name = 'message';
+    const data: string[] = [];
+    for (const line of text.split('\n')) {
+        if (line.startsWith('event:')) name = line.slice(6).trim();
+        else if (line.startsWith('data:')) data.push(line.slice(5).trimStart());
+    }
+    return data.length ? { name, data: data.join('\n') } : undefined;
+}
