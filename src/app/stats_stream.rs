@@ -18,6 +18,7 @@ use super::{
     offload,
 };
 use crate::{
+    budget::{Budget, Charge},
     executor::{CountedTotalsQuery, EstimationQuery, TableQuery, TotalsQuery},
     identity::{Principal, Verb},
     model::{Error, ServiceKey},
@@ -86,6 +87,9 @@ pub struct StatsStream {
     session: SessionWatch,
     next_idle: Instant,
     has_ended: bool,
+    budget: Budget,
+    /// For what is in transfer, and for what was before it, of which the connection may still hold a part.
+    held: [Option<Charge>; 2],
 }
 
 /// What a client sees of a frame.
@@ -168,6 +172,8 @@ impl App {
             session: SessionWatch::of(context),
             next_idle: Instant::now() + IDLE_INTERVAL,
             has_ended: false,
+            budget: self.budget.clone(),
+            held: [None, None],
         })
     }
 
@@ -324,6 +330,18 @@ impl StatsStream {
                 () = sleep_until(wake.into()) => {}
             }
         }
+    }
+
+    /// Charges the memory of a message that is made for this client alone. False: there is none, and the message
+    /// must be skipped.
+    pub fn hold(&mut self, bytes: usize) -> bool {
+        let Ok(charge) = self.budget.charge(bytes) else {
+            self.subscription.skip();
+            return false;
+        };
+        self.held.swap(0, 1);
+        self.held[0] = Some(charge);
+        true
     }
 
     /// What the client sees of frames.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt, future::ready, stream};
+use futures_util::{Stream, stream};
+use prost::Message;
 
 use super::{
     api::Api,
@@ -81,24 +82,24 @@ pub(super) async fn history(
 
 /// One message per frame. At the end, the status says why.
 fn responses(stream: StatsStream) -> impl Stream<Item = Result<pb::StreamStatsResponse, Error>> {
-    let view = stream.view().clone();
     stream::unfold(stream, |mut stream| async move {
-        let message = stream.next().await?;
-        Some((message, stream))
-    })
-    .filter_map(move |message| {
-        ready(match message {
-            StatsMessage::Frame(frame) => Some(Ok(pb::StreamStatsResponse {
-                frame: Some(shown(&view, &frame)),
-                reason: String::new(),
-            })),
-            StatsMessage::Unavailable(error) => Some(Ok(pb::StreamStatsResponse {
-                frame: None,
-                reason: error.reason.as_str().to_owned(),
-            })),
-            StatsMessage::Idle => None,
-            StatsMessage::End(error) => Some(Err(error)),
-        })
+        loop {
+            let response = match stream.next().await? {
+                StatsMessage::Idle => continue,
+                StatsMessage::End(error) => return Some((Err(error), stream)),
+                StatsMessage::Frame(frame) => pb::StreamStatsResponse {
+                    frame: Some(shown(stream.view(), &frame)),
+                    reason: String::new(),
+                },
+                StatsMessage::Unavailable(error) => pb::StreamStatsResponse {
+                    frame: None,
+                    reason: error.reason.as_str().to_owned(),
+                },
+            };
+            if stream.hold(response.encoded_len()) {
+                return Some((Ok(response), stream));
+            }
+        }
     })
 }
 

@@ -2,7 +2,7 @@
 
 use axum::{extract::State, response::Response};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, stream};
 use serde::Serialize;
 use utoipa::openapi::{Array, RefOr, Schema};
 
@@ -141,33 +141,45 @@ pub(super) async fn history(
 
 /// The events as text.
 fn texts(stream: StatsStream) -> impl Stream<Item = serde_json::Result<Bytes>> {
-    let view = stream.view().clone();
     stream::unfold(stream, |mut stream| async move {
-        let message = stream.next().await?;
-        Some((message, stream))
-    })
-    .map(move |message| match message {
-        // Encoded once for all clients that see the same.
-        StatsMessage::Frame(frame) if view.is_usual() => {
-            frame.text(view.include().services, || text("stats", &view.of(&frame)))
+        loop {
+            let message = stream.next().await?;
+            if let Some(text) = text_of(&mut stream, message).transpose() {
+                return Some((text, stream));
+            }
         }
-        StatsMessage::Frame(frame) => text("stats", &view.of(&frame)),
-        StatsMessage::Idle => Ok(Bytes::from_static(b": idle\n\n")),
-        StatsMessage::Unavailable(error) => text(
-            "unavailable",
-            &Notice::new("unavailable", error.reason, Some(&error.detail)),
-        ),
-        StatsMessage::End(error) => text(
-            "end",
-            &Notice::new("end", WatchMessage::end_reason(&error), None),
-        ),
     })
 }
 
-fn text(kind: &str, data: &impl Serialize) -> serde_json::Result<Bytes> {
+/// The text of a message; `None` if there is no memory for it.
+fn text_of(stream: &mut StatsStream, message: StatsMessage) -> serde_json::Result<Option<Bytes>> {
+    let text = match message {
+        StatsMessage::Frame(frame) => {
+            let view = stream.view();
+            let encode = || encoded("stats", &view.of(&frame));
+            if view.is_usual() {
+                // Encoded once for all clients that see the same.
+                return frame.text(view.include().services, encode).map(Some);
+            }
+            encode()?
+        }
+        StatsMessage::Idle => return Ok(Some(Bytes::from_static(b": idle\n\n"))),
+        StatsMessage::Unavailable(error) => {
+            let notice = Notice::new("unavailable", error.reason, Some(&error.detail));
+            encoded("unavailable", &notice)?
+        }
+        StatsMessage::End(error) => {
+            let notice = Notice::new("end", WatchMessage::end_reason(&error), None);
+            return encoded("end", &notice).map(|text| Some(text.into()));
+        }
+    };
+    Ok(stream.hold(text.capacity()).then(|| text.into()))
+}
+
+fn encoded(kind: &str, data: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut text = Vec::new();
     events::write(&mut text, kind, data)?;
-    Ok(text.into())
+    Ok(text)
 }
 
 // === impl Notice ===

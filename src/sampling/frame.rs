@@ -1,6 +1,10 @@
 //! A frame: the counters of a sample, and the rates since an older one.
 
-use std::{collections::HashMap, sync::OnceLock, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -29,7 +33,8 @@ pub struct Frame {
     pub servers: HashMap<ServiceKey, Vec<ServerFrame>>,
     /// The texts that most subscribers get, with and without services, encoded once.
     texts: [OnceLock<Bytes>; 2],
-    _charge: Charge,
+    /// For the frame and its texts.
+    charge: Arc<Charge>,
 }
 
 /// The director in a frame.
@@ -108,6 +113,12 @@ pub struct MeasuredRates {
     /// Bytes per second to clients.
     #[serde(serialize_with = "rounded")]
     pub bytes_out: f64,
+}
+
+/// A text, which slow clients may need longer than its frame exists.
+struct Text {
+    text: Vec<u8>,
+    _charge: Arc<Charge>,
 }
 
 /// What a frame of the history shows.
@@ -191,7 +202,7 @@ impl Frame {
             services: Vec::new(),
             servers: HashMap::new(),
             texts: Default::default(),
-            _charge: charge,
+            charge: Arc::new(charge),
         }
     }
 
@@ -199,15 +210,29 @@ impl Frame {
     pub fn text<E>(
         &self,
         has_services: bool,
-        encode: impl FnOnce() -> Result<Bytes, E>,
+        encode: impl FnOnce() -> Result<Vec<u8>, E>,
     ) -> Result<Bytes, E> {
         let [without, with] = &self.texts;
         let text = if has_services { with } else { without };
         match text.get() {
             Some(text) => Ok(text.clone()),
             // Another one may encode it meanwhile.
-            None => encode().map(|encoded| text.get_or_init(|| encoded).clone()),
+            None => encode().map(|encoded| {
+                let text = text.get_or_init(|| {
+                    Bytes::from_owner(Text {
+                        text: encoded,
+                        _charge: self.charge.clone(),
+                    })
+                });
+                text.clone()
+            }),
         }
+    }
+}
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        &self.text
     }
 }
 

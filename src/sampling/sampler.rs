@@ -474,6 +474,11 @@ impl Subscription {
             return Some(update);
         }
     }
+
+    /// Counts a frame that there is no memory for.
+    pub fn skip(&self) {
+        self.sampler.skipped.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Subscription {

@@ -394,6 +394,27 @@ fn without_history_nothing_is_read_for_nobody() {
 }
 
 #[test]
+fn a_text_is_charged_as_long_as_a_client_has_it() {
+    let options = SamplingOptions {
+        history: Duration::ZERO,
+        ..SamplingOptions::default()
+    };
+    let budget = Budget::new(64 << 20);
+    let mut world = World::new(100, options.clone());
+    world.sampler = Arc::new(Sampler::new(options, &budget, world.begin));
+    let mut stream = world.subscribe(2);
+    world.run();
+    let shown = frame(&mut stream);
+    let text = shown.text(true, || Ok::<_, ()>(vec![b'x'; 9])).unwrap();
+    assert_eq!(shown.text(true, || Err(())).unwrap(), text);
+    drop((shown, stream));
+    assert_eq!(world.sampler.next(world.at()), NextSample::End);
+    assert!(budget.used() > 50_000, "{}", budget.used());
+    drop(text);
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
 fn intervals_are_even_numbers_of_seconds() {
     for (seconds, time) in [
         (2, Some(2)),
