@@ -6,6 +6,7 @@
 mod access;
 mod cell;
 mod daemon;
+mod dashboards;
 mod durable;
 mod fairness;
 mod grpc;
@@ -58,6 +59,8 @@ enum What {
     Store(store::Options),
     /// What a durable write of the daemon costs beside one that is not stored.
     Durable(durable::Options),
+    /// A change beside many streams of statistics and scrapes.
+    Dashboards(dashboards::Options),
     /// Memory of the daemon with many watchers, some of which do not read.
     Watchers(watchers::Options),
     /// Run a micro-benchmark a number of times, for instruction counters. Without a name, list all.
@@ -93,6 +96,7 @@ fn main() -> anyhow::Result<()> {
         What::Access(options) => access::run(&options),
         What::Store(options) => store::run(&options),
         What::Durable(options) => durable::run(&options),
+        What::Dashboards(options) => dashboards::run(&options),
         What::Watchers(options) => watchers::run(&options),
         What::Micro { name: None, .. } => {
             for subject in subjects::SUBJECTS {
