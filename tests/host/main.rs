@@ -12,6 +12,7 @@ mod cli;
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
+mod deploy;
 mod fuzz;
 mod grpc;
 mod http;

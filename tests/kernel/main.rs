@@ -28,6 +28,7 @@ mod fake_differential;
 mod labels;
 mod metrics;
 mod module;
+mod monitoring;
 mod namespaces;
 mod owners;
 mod parity;

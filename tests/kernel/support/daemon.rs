@@ -36,8 +36,14 @@ impl Daemon {
         Self::of(command)
     }
 
-    /// Starts it by a command that becomes it, and waits until it listens.
+    /// Starts it by a command that becomes it, without access control, and waits until it listens.
     pub fn of(mut command: Command) -> Self {
+        command.arg("--dev");
+        Self::listening(command)
+    }
+
+    /// Starts it by a command that becomes it, and waits until it listens.
+    pub fn listening(mut command: Command) -> Self {
         let quiet = std::env::var_os("IPVSD_TEST_LOG").is_none();
         // The daemon accepts no variables of this prefix but its own.
         for name in ["IPVSD_TEST_LOG", "IPVSD_TEST_OPERATIONS"] {
@@ -47,7 +53,6 @@ impl Daemon {
             command.stderr(Stdio::null());
         }
         let mut child = command
-            .arg("--dev")
             .arg("--listen")
             .arg(ADDRESS.to_string())
             .stdin(Stdio::null())
