@@ -4,7 +4,7 @@ use std::{
     hint::black_box,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use axum::{Extension, Router, body::Body};
@@ -24,6 +24,7 @@ use ipvsd::{
         FakeKernel, Kernel, RecvBuffers,
         fake::{Connections, Counters, Destination, Service, ServiceId},
     },
+    metrics::{Creations, Exposition, Format, Prepared, ScrapeOptions},
     model::{
         Family, Forwarding, Include, Labels, Name, Netmask, Op, Protocol, SchedulerFlags,
         ServerConfig, ServerKey, ServerView, ServiceConfig, ServiceEntry, ServiceKey, ServiceView,
@@ -165,6 +166,23 @@ pub const SUBJECTS: &[Subject] = &[
         prepare: || {
             let table = table(100, 10);
             Box::new(move || drop(black_box(rules(black_box(&table)))))
+        },
+    },
+    Subject {
+        // 11,800 series: 8 of each service, and 11 of each server.
+        name: "metrics_table_100x10",
+        prepare: || {
+            let (table, creations) = (table(100, 10), Creations::default());
+            let options = ScrapeOptions::default();
+            let mut out = Vec::new();
+            Box::new(move || {
+                out.clear();
+                let read = SystemTime::UNIX_EPOCH;
+                let prepared = Prepared::new(black_box(&table), options, &creations, read);
+                let mut exposition = Exposition::new(Format::Prometheus);
+                while exposition.next(&table, &prepared, &mut out) {}
+                black_box(&out);
+            })
         },
     },
     Subject {
