@@ -7,6 +7,7 @@
 
 mod frame;
 mod history;
+mod interval;
 mod options;
 mod sample;
 mod sampler;
@@ -15,6 +16,7 @@ mod sampler;
 mod tests;
 
 pub use frame::{Frame, MeasuredRates, ServerFrame, ServiceFrame, TotalsFrame};
+pub use interval::Interval;
 pub use options::SamplingOptions;
 pub use sample::{MIN_WINDOW, Reading, Sample};
-pub use sampler::{Interval, NextSample, Sampler, Subscription, Update};
+pub use sampler::{NextSample, Sampler, Subscription, Update};

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use super::{
     frame::{Frame, Shown},
     history::History,
+    interval::{Interval, PERIOD, next_multiple},
     options::SamplingOptions,
     sample::{MIN_WINDOW, Reading, Sample},
 };
@@ -40,8 +41,8 @@ struct State {
     /// Samples are due at multiples of [`PERIOD`] after it.
     epoch: Instant,
     streams: usize,
-    /// By the number of periods between two frames.
-    rhythms: BTreeMap<u32, Rhythm>,
+    /// By the time between two frames.
+    rhythms: BTreeMap<Interval, Rhythm>,
     /// The services whose servers streams watch, and how many do.
     detailed: HashMap<ServiceKey, usize>,
     /// The last samples, oldest first, as far back as a rate may need them.
@@ -80,10 +81,6 @@ pub enum Update {
     Unavailable(Error),
 }
 
-/// Time between two frames: a multiple of 2 seconds, at most 60.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Interval(u32);
-
 /// A stream. It gets the last frame; those that it does not take in time are skipped.
 #[derive(Debug)]
 pub struct Subscription {
@@ -106,9 +103,6 @@ pub enum NextSample {
     End,
 }
 
-/// The kernel's interval between two refreshes of the counters.
-const PERIOD: Duration = Duration::from_secs(2);
-
 /// Time between two samples of the history.
 const HISTORY_INTERVAL: Duration = Duration::from_secs(6);
 
@@ -117,26 +111,6 @@ const MAX_DETAILED: usize = 64;
 
 /// The age from which a sample is old enough for a rate: [`MIN_WINDOW`], less what timers may be late.
 const OLD_ENOUGH: Duration = MIN_WINDOW.saturating_sub(Duration::from_secs(1));
-
-// === impl Interval ===
-
-impl Interval {
-    /// Default: 2 s.
-    pub const DEFAULT: Self = Self(1);
-    /// Shortest and longest, in seconds.
-    pub const SECONDS: std::ops::RangeInclusive<u64> = 2..=60;
-
-    /// The interval of this many seconds, rounded up to a multiple of 2.
-    pub fn from_seconds(seconds: u64) -> Option<Self> {
-        let periods = seconds.div_ceil(PERIOD.as_secs());
-        let is_valid = Self::SECONDS.contains(&seconds);
-        is_valid.then(|| u32::try_from(periods).ok().map(Self))?
-    }
-
-    pub(super) fn time(self) -> Duration {
-        PERIOD * self.0
-    }
-}
 
 // === impl Sampler ===
 
@@ -239,13 +213,13 @@ impl Sampler {
         let is_detailed = |key| detailed.contains_key(&key);
         let sample = Arc::new(Sample::new(reading, is_steady, is_detailed, &self.budget)?);
         let (due, recent) = self.due(now, &sample);
-        for (periods, last) in due {
+        for (interval, last) in due {
             let old = last.into_iter().chain(recent.iter().rev().cloned());
             let older = old
                 .into_iter()
                 .find(|older| sample.since(older) >= OLD_ENOUGH);
             let frame = Frame::new(&sample, older.as_deref(), &self.budget)?;
-            self.publish(periods, Update::Frame(Arc::new(frame)), Some(&sample));
+            self.publish(interval, Update::Frame(Arc::new(frame)), Some(&sample));
         }
         Ok(())
     }
@@ -256,8 +230,8 @@ impl Sampler {
         state.earliest = self.earliest(now, took);
         let due = state.advance(now);
         drop(state);
-        for (periods, _) in due {
-            self.publish(periods, Update::Unavailable(error.clone()), None);
+        for (interval, _) in due {
+            self.publish(interval, Update::Unavailable(error.clone()), None);
         }
     }
 
@@ -325,7 +299,7 @@ impl Sampler {
         &self,
         now: Instant,
         sample: &Arc<Sample>,
-    ) -> (Vec<(u32, Option<Arc<Sample>>)>, Vec<Arc<Sample>>) {
+    ) -> (Vec<(Interval, Option<Arc<Sample>>)>, Vec<Arc<Sample>>) {
         let mut state = self.state();
         if state.history.is_kept() && state.history_due <= now {
             state.history.push(sample.clone());
@@ -343,9 +317,9 @@ impl Sampler {
         (state.advance(now), recent)
     }
 
-    fn publish(&self, periods: u32, update: Update, sample: Option<&Arc<Sample>>) {
+    fn publish(&self, interval: Interval, update: Update, sample: Option<&Arc<Sample>>) {
         let mut state = self.state();
-        let Some(rhythm) = state.rhythms.get_mut(&periods) else {
+        let Some(rhythm) = state.rhythms.get_mut(&interval) else {
             return;
         };
         if let Some(sample) = sample {
@@ -394,7 +368,7 @@ impl State {
     }
 
     /// The rhythms whose time has come, with their last sample. The next time of each is set.
-    fn advance(&mut self, now: Instant) -> Vec<(u32, Option<Arc<Sample>>)> {
+    fn advance(&mut self, now: Instant) -> Vec<(Interval, Option<Arc<Sample>>)> {
         let epoch = self.epoch;
         // A frame that came between two multiples is not followed by one with the same counters.
         let after = now + PERIOD / 2;
@@ -402,10 +376,10 @@ impl State {
         if self.history_due <= now {
             self.history_due = next_multiple(epoch, now, HISTORY_INTERVAL);
         }
-        for (periods, rhythm) in &mut self.rhythms {
+        for (interval, rhythm) in &mut self.rhythms {
             if rhythm.due <= now {
-                due.push((*periods, rhythm.last.clone()));
-                rhythm.due = next_multiple(epoch, after, Interval(*periods).time());
+                due.push((*interval, rhythm.last.clone()));
+                rhythm.due = next_multiple(epoch, after, interval.time());
             }
         }
         due
@@ -422,7 +396,7 @@ impl State {
             // Without a sender, the stream is at its end.
             return watch::Sender::new(None).subscribe();
         }
-        let rhythm = self.rhythms.entry(interval.0);
+        let rhythm = self.rhythms.entry(interval);
         let rhythm = rhythm.or_insert_with(|| Rhythm::new(now));
         rhythm.streams += 1;
         let mut updates = rhythm.updates.subscribe();
@@ -436,13 +410,6 @@ impl State {
         }
         updates
     }
-}
-
-/// The next multiple of an interval after the epoch.
-fn next_multiple(epoch: Instant, now: Instant, interval: Duration) -> Instant {
-    let passed = now.saturating_duration_since(epoch).as_millis() / interval.as_millis().max(1);
-    let passed = u32::try_from(passed).unwrap_or(u32::MAX);
-    epoch + interval * passed.saturating_add(1)
 }
 
 // === impl Rhythm ===
@@ -493,10 +460,10 @@ impl Drop for Subscription {
                 state.detailed.remove(&key);
             }
         }
-        if let Some(rhythm) = state.rhythms.get_mut(&self.interval.0) {
+        if let Some(rhythm) = state.rhythms.get_mut(&self.interval) {
             rhythm.streams = rhythm.streams.saturating_sub(1);
             if rhythm.streams == 0 {
-                state.rhythms.remove(&self.interval.0);
+                state.rhythms.remove(&self.interval);
             }
         }
         drop(state);
