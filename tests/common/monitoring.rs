@@ -1,4 +1,8 @@
 //! The rules in `deploy/prometheus` and the board in `deploy/grafana`.
+#![allow(
+    dead_code,
+    reason = "each suite is a program of its own and uses a part of this"
+)]
 
 use std::{fs, path::Path};
 

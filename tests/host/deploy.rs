@@ -27,13 +27,15 @@ fn variables(text: &str) -> BTreeSet<String> {
     rest.map(name).collect()
 }
 
-/// The words of a text that begin as a metric of ipvsd, or as a series of a recording rule.
+/// The words of a text that begin as a metric of ipvsd, or as a series of a recording rule. Patterns of names are
+/// left out.
 fn metrics(expression: &str) -> BTreeSet<&str> {
     let is_word = |letter: char| letter.is_ascii_alphanumeric() || "_:".contains(letter);
     let words = expression.split(|letter| !is_word(letter));
     let prefixes = ["ipvs_", "ipvsd_", "instance:", "instance_service:"];
     words
         .filter(|word| prefixes.iter().any(|prefix| word.starts_with(prefix)))
+        .filter(|word| !word.ends_with('_'))
         .collect()
 }
 
@@ -100,11 +102,11 @@ fn rules_have_names_of_their_own_and_use_series_that_exist() {
             || suffixes.any(|suffix| {
                 let family = metric.strip_suffix(suffix);
                 family.is_some_and(|family| {
-                    // The families of services and servers are described by the first of each level.
                     manual.contains(&format!("`{family}`"))
                         || manual.contains(&format!("`{family}{{"))
                 })
             })
+            // The manual has the counters of the director by name, and those of the other levels by analogy.
             || ["ipvs_service_", "ipvs_server_"].iter().any(|level| {
                 let counter = metric.strip_prefix(level);
                 counter.is_some_and(|counter| manual.contains(&format!("`ipvs_{counter}`")))
