@@ -81,8 +81,9 @@ fn represent(
     let fields = response.headers_mut();
     if !is_known {
         fields.insert(header::CONTENT_TYPE, media_type(name));
-        fields.insert(header::CONTENT_SECURITY_POLICY, POLICY);
     }
+    // Also of 304: a browser takes the headers of the response that it has from the newer one.
+    fields.insert(header::CONTENT_SECURITY_POLICY, POLICY);
     if is_gzip && !is_known {
         let gzip = HeaderValue::from_static("gzip");
         fields.insert(header::CONTENT_ENCODING, gzip);

@@ -27,6 +27,9 @@ const VIEWS: [name: string, label: string, view: () => preact.JSX.Element][] = [
     ['info', 'Info', InfoView],
 ];
 
+/** Age in seconds from which figures are not called live. The longest interval is 6 s. */
+const LATE = 15;
+
 export function App() {
     const { segments } = route.value;
     const [name = '', id] = segments;
@@ -36,8 +39,8 @@ export function App() {
     useEffect(() => {
         const title = id ?? entry?.[1] ?? 'Not found';
         document.title = `${current.state === 'none' ? 'Log in' : title} – ipvsd ${location.host}`;
-        // A view that replaces another one is announced.
-        if (document.activeElement === document.body) return;
+        // A view that replaces another one is announced. The log-in has the focus in its field.
+        if (document.activeElement === document.body || current.state === 'none') return;
         document.getElementById('heading')?.focus();
     }, [view]);
 
@@ -95,7 +98,8 @@ function skip(event: Event): void {
 /** How old the figures are. */
 function Freshness() {
     const state = link.value.state;
-    const text = state === 'live' ? 'Live' : state === 'connecting' ? 'Connecting' : 'Not live';
+    const isLate = (age.value ?? 0) > LATE;
+    const text = state === 'connecting' ? 'Connecting' : state === 'live' && !isLate ? 'Live' : 'Not live';
     return (
         <span class={`freshness ${state}`} data-testid="freshness">
             <span aria-hidden="true" class="dot" />
@@ -133,9 +137,18 @@ function Trouble() {
                     </Fault>
                 </div>
             )}
+            {state.state === 'unavailable' && (
+                <div class="note error banner">
+                    <p>
+                        <b>The daemon cannot read the kernel.</b> {old}
+                        {state.detail}
+                    </p>
+                </div>
+            )}
             {frame.value?.estimation === false && (
                 <p class="note banner">
-                    The kernel does not update its counters (setting run_estimation or est_cpulist): rates are not known.
+                    The kernel does not update the counters of services and servers (settings run_estimation and est_cpulist): their
+                    rates are not known.
                 </p>
             )}
         </>

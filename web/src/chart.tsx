@@ -20,7 +20,7 @@ interface Properties {
     lines: Line[];
     format: (value: number | null | undefined) => string;
     /** Changes with the values: they are the same arrays. */
-    version: unknown;
+    version: number;
 }
 
 const HEIGHT = 180;

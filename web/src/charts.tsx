@@ -4,9 +4,9 @@ import { Chart } from './chart';
 import { byteRate, count, rate } from './format';
 import type { Series } from './series';
 
-export function Charts({ series: { times, values }, version }: { series: Series; version: unknown }) {
+export function Charts({ series: { times, values, revision } }: { series: Series }) {
     const line = (label: string, colour: string, name: keyof typeof values) => ({ label, colour, values: values[name] });
-    const common = { times, version };
+    const common = { times, version: revision.value };
     return (
         <div class="charts">
             <Chart title="New connections" format={rate} lines={[line('per second', 'blue', 'connections')]} {...common} />

@@ -37,9 +37,10 @@ export function bytes(value: number | null | undefined): string {
     return value == null ? UNKNOWN : scaled(value, 'B');
 }
 
-/** A number without a unit, for axes. */
+/** A number without a unit, for axes: `2.5k`. */
 export function short(value: number): string {
-    return scaled(value, '').replace(' ', '');
+    const [number, scale = ''] = scaled(value, '').split(' ');
+    return Number(number) + scale;
 }
 
 export function duration(seconds: number): string {

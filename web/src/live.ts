@@ -17,17 +17,23 @@ export type Link =
     /** The daemon does not answer. Times are of Date.now(). */
     | { state: 'lost'; since: number; retryAt: number }
     /** The daemon answers, but not with a stream. */
-    | { state: 'refused'; error: unknown; retryAt: number };
+    | { state: 'refused'; error: unknown; retryAt: number }
+    /** The stream is open, but the daemon cannot read the kernel. */
+    | { state: 'unavailable'; detail: string };
 
 /** What a view shows beside the totals: nothing, all services, or one with its servers. */
 export type Subject = '' | '*' | { service: string };
 
 const FIRST_WAIT = 1000;
 const LONGEST_WAIT = 15_000;
-/** Wait after a refusal, in milliseconds. */
+/** Wait after a refusal, in milliseconds, and after the end of a stream that was permitted. */
 const REFUSED_WAIT = 30_000;
-/** Least time without a frame after which a stream is lost, in milliseconds. */
-const LEAST_SILENCE = 8000;
+const ENDED_WAIT = 2000;
+/** Time without anything after which a stream is lost, in milliseconds. The daemon sends something every 10 s. */
+const SILENCE = 15_000;
+/** Interval of frames in seconds, and if each frame has many services. */
+const INTERVAL = 2;
+const LONG_INTERVAL = 6;
 /** Number of services above which the interval is longer, because each frame has all of them. */
 const MANY_SERVICES = 2000;
 
@@ -49,10 +55,9 @@ export const age = computed(() =>
     receivedAt.value ? Math.max(0, Math.round((now.value - receivedAt.value) / 1000)) : undefined,
 );
 /** Whether what is shown is not current. */
-export const isStale = computed(() => link.value.state === 'lost' || link.value.state === 'refused');
+export const isStale = computed(() => link.value.state !== 'live' && link.value.state !== 'connecting');
 
 let subject: Subject = '';
-let withTotals = true;
 let current: AbortController | undefined;
 let wait = FIRST_WAIT;
 let timer: number | undefined;
@@ -71,7 +76,6 @@ export function watch(next: Subject): void {
 
 /** Begins to stream, for a principal that is known. */
 export function start(): void {
-    withTotals = true;
     open();
 }
 
@@ -83,7 +87,7 @@ export function stop(): void {
 
 /** Tries at once what else would be tried later. */
 export function retry(): void {
-    if (current && isStale.peek()) open();
+    if (current && 'retryAt' in link.peek()) open();
 }
 
 function serviceOf(subject: Subject): string {
@@ -92,11 +96,10 @@ function serviceOf(subject: Subject): string {
 
 function query(): string {
     const id = serviceOf(subject);
-    const include = [...(withTotals ? ['totals'] : []), ...(subject ? ['services'] : []), ...(id ? ['servers'] : [])];
     const isLarge = subject === '*' && (frame.peek()?.totals?.service_count ?? 0) > MANY_SERVICES;
     const parameters = new URLSearchParams({
-        interval_seconds: isLarge ? '5' : '2',
-        include: include.join(',') || 'services',
+        interval_seconds: String(isLarge ? LONG_INTERVAL : INTERVAL),
+        include: id ? 'totals,services,servers' : subject ? 'totals,services' : 'totals',
     });
     if (id) parameters.set('service', id);
     return `v1/stats/stream?${parameters}`;
@@ -116,12 +119,12 @@ async function run(abort: AbortController): Promise<void> {
     if (link.peek().state !== 'live') await identify();
     if (session.peek().state !== 'known' || current !== abort) return;
     let silence: number | undefined;
-    const expect = (seconds: number) => {
+    const expect = () => {
         window.clearTimeout(silence);
-        silence = window.setTimeout(() => abort.abort(), Math.max(LEAST_SILENCE, 3000 * seconds));
+        silence = window.setTimeout(() => abort.abort(), SILENCE);
     };
     try {
-        expect(10);
+        expect();
         const response = await send('GET', query(), {
             headers: { Accept: 'text/event-stream' },
             signal: abort.signal,
@@ -129,11 +132,10 @@ async function run(abort: AbortController): Promise<void> {
         void loadHistory(abort);
         for await (const event of events(response.body!)) {
             if (current !== abort) return;
+            expect();
+            if (event.name === 'stats') accept(JSON.parse(event.data) as Frame);
+            if (event.name === 'unavailable') unavailable(event.data);
             if (event.name === 'end') return ended(event.data);
-            if (event.name !== 'stats') continue;
-            const next = JSON.parse(event.data) as Frame;
-            accept(next);
-            expect(next.interval_seconds || 2);
         }
         throw new ApiError(0, 'NO_RESPONSE', 'The stream has ended.');
     } finally {
@@ -174,29 +176,29 @@ async function loadHistory(abort: AbortController): Promise<void> {
         series.merge(merged);
     };
     try {
-        if (withTotals) await load(totals, '');
+        await load(totals, '');
         if (id && shown) await load(shown.series, id);
     } catch {
         // The charts begin with what is streamed.
     }
 }
 
+function unavailable(data: string): void {
+    const { detail, reason } = JSON.parse(data) as { detail?: string; reason: string };
+    link.value = { state: 'unavailable', detail: detail ?? reason };
+}
+
 /** The daemon has ended the stream: the credential is not valid any more, or may do less. */
 function ended(data: string): void {
     const { reason } = JSON.parse(data) as { reason?: string };
     if (reason === 'UNAUTHENTICATED') endSession('the credential is not valid any more');
-    else fail(new ApiError(403, reason ?? '', 'The daemon has ended the stream: it is not permitted any more.'));
+    else fail(new ApiError(403, reason ?? '', 'The daemon has ended the stream: it is not permitted any more.'), ENDED_WAIT);
 }
 
-function fail(error: unknown): void {
+function fail(error: unknown, refusedWait = REFUSED_WAIT): void {
     if (error instanceof ApiError && error.status === 401) return;
-    if (error instanceof ApiError && error.status === 403 && withTotals) {
-        // A principal whose scope limits reads gets no totals.
-        withTotals = false;
-        return open();
-    }
     const isRefusal = error instanceof ApiError && error.status > 0;
-    const delay = isRefusal ? Math.max(REFUSED_WAIT, 1000 * error.retryAfter) : wait * (0.75 + Math.random() / 2);
+    const delay = isRefusal ? Math.max(refusedWait, 1000 * error.retryAfter) : wait * (0.75 + Math.random() / 2);
     const retryAt = Date.now() + delay;
     if (isRefusal) {
         link.value = { state: 'refused', error, retryAt };

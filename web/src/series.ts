@@ -1,5 +1,7 @@
 // What charts show: points of time with values, those of the last quarter of an hour.
 
+import { signal } from '@preact/signals';
+
 import type { Counters, Frame } from './types';
 
 export const WINDOW_SECONDS = 900;
@@ -27,6 +29,8 @@ interface Sample {
 }
 
 export class Series {
+    /** Changes with the points. */
+    readonly revision = signal(0);
     times: number[] = [];
     values = Object.fromEntries(NAMES.map((name) => [name, []])) as unknown as Record<Name, Values>;
 
@@ -35,7 +39,7 @@ export class Series {
         const time = Date.parse(frame.time) / 1000;
         const last = this.times.at(-1) ?? -Infinity;
         if (!sample || !(time > last)) return;
-        if (this.times.length && time - last > Math.max(GAP, 3 * frame.interval_seconds)) this.append(last + 1, []);
+        if (this.times.length && time - last > Math.max(GAP, 3 * (frame.interval_seconds ?? 0))) this.append(last + 1, []);
         this.append(
             time,
             NAMES.map((name) => valueOf(sample, name)),
@@ -45,6 +49,7 @@ export class Series {
             this.times.splice(0, oldest);
             for (const name of NAMES) this.values[name].splice(0, oldest);
         }
+        this.revision.value++;
     }
 
     /** Adds the points of another series where this one has none. */
@@ -60,6 +65,7 @@ export class Series {
         }
         this.times = merged.times;
         this.values = merged.values;
+        this.revision.value++;
     }
 
     /** The points, without the marks of gaps. */
@@ -92,7 +98,7 @@ export class Sparks {
 
     push(frame: Frame): void {
         const time = Date.parse(frame.time);
-        if (time - this.last > 1000 * Math.max(GAP, 3 * frame.interval_seconds)) this.known.clear();
+        if (time - this.last > 1000 * Math.max(GAP, 3 * (frame.interval_seconds ?? 0))) this.known.clear();
         this.last = time;
         const next = new Map<string, number[]>();
         for (const { id, rates } of frame.services ?? []) {

@@ -23,20 +23,17 @@ export async function* parts(body: ReadableStream<Uint8Array>, separator: string
     }
 }
 
-/** The events of a response, until it ends. */
+/** The events of a response, until it ends. A comment is an event without data. */
 export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerEvent> {
-    for await (const text of parts(body, '\n\n')) {
-        const event = parse(text);
-        if (event) yield event;
-    }
+    for await (const text of parts(body, '\n\n')) yield parse(text);
 }
 
-function parse(text: string): ServerEvent | undefined {
+function parse(text: string): ServerEvent {
     let name = 'message';
     const data: string[] = [];
     for (const line of text.split('\n')) {
         if (line.startsWith('event:')) name = line.slice(6).trim();
         else if (line.startsWith('data:')) data.push(line.slice(5).trimStart());
     }
-    return data.length ? { name, data: data.join('\n') } : undefined;
+    return { name, data: data.join('\n') };
 }

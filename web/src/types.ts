@@ -41,7 +41,8 @@ export interface Totals {
 /** What a statistics stream sends, and a point of a history. */
 export interface Frame {
     time: string;
-    interval_seconds: number;
+    /** Absent in the first frame. */
+    interval_seconds?: number;
     estimation: boolean;
     totals?: Totals;
     services?: ServiceFrame[];

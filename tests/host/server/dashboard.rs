@@ -125,6 +125,9 @@ async fn a_browser_keeps_the_page_and_asks_only_whether_it_has_changed() {
         let same = get(&daemon, "/ui/", &asked).await;
         assert_eq!(same.status(), 304);
         assert!(same.body().is_empty());
+        // It replaces the policy of the page that the browser has.
+        let policy = header(&page, "content-security-policy");
+        assert_eq!(header(&same, "content-security-policy"), policy);
         assert_eq!(header(&same, "etag"), tag);
         let other = [("if-none-match", "\"other\"")];
         assert_eq!(get(&daemon, "/ui/", &other).await.status(), 200);

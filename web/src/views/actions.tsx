@@ -4,7 +4,8 @@ import { useRef } from 'preact/hooks';
 
 import { segment, write } from '../api';
 import { count } from '../format';
-import { Dialog } from '../parts';
+import { Dialog, Fault, useLoaded } from '../parts';
+import type { Drain } from '../types';
 import type { Row } from './service';
 
 export interface Action {
@@ -73,11 +74,14 @@ function DrainServer({ service, row: { server }, onClose, onDone }: FormProperti
     );
 }
 
-function EndDrain({ row: { server, drain }, onClose, onDone }: FormProperties) {
+function EndDrain({ row: { server, drain: id = '' }, onClose, onDone }: FormProperties) {
+    const path = `v1/drains/${segment(id)}`;
+    const [state] = useLoaded<Drain>(path, 60);
     const confirm = async () => {
-        await write('DELETE', `v1/drains/${segment(drain!.id)}`);
+        await write('DELETE', path);
         onDone();
     };
+    const { value: drain, error } = state.value;
     const others = (drain?.members.length ?? 1) - 1;
     return (
         <Dialog title={`End the drain of ${server.id}`} action="End drain" onConfirm={confirm} onClose={onClose}>
@@ -87,12 +91,16 @@ function EndDrain({ row: { server, drain }, onClose, onDone }: FormProperties) {
                 {drain?.table && ` The drain belongs to the table of ${drain.table}.`}
             </p>
             {drain && drain.blockers.length > 0 && (
-                <ul>
-                    {drain.blockers.map((text) => (
-                        <li key={text}>{text}</li>
-                    ))}
-                </ul>
+                <>
+                    <p>New connections can come in spite of the drain:</p>
+                    <ul>
+                        {drain.blockers.map((text) => (
+                            <li key={text}>{text}</li>
+                        ))}
+                    </ul>
+                </>
             )}
+            {error !== undefined && <Fault error={error} />}
         </Dialog>
     );
 }

@@ -29,7 +29,7 @@ export function Overview() {
                     ['Servers', count(current?.server_count)],
                 ]}
             />
-            <Charts series={totals} version={frame.value} />
+            <Charts series={totals} />
             <section aria-labelledby="busiest">
                 <h2 id="busiest">Services with the most new connections</h2>
                 {busiest.length === 0 ? (

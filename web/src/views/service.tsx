@@ -4,19 +4,19 @@ import { useEffect } from 'preact/hooks';
 import { segment } from '../api';
 import { Charts } from '../charts';
 import { bytes, byteRate, count, plural, rate } from '../format';
-import { frame, ofService, services, watch } from '../live';
+import { ofService, services, watch } from '../live';
 import { Facts, Fault, Heading, Tiles, useLoaded } from '../parts';
 import { href, route } from '../router';
-import { permission } from '../session';
+import { permission, session } from '../session';
 import { sorted, Table, type Column } from '../table';
-import type { Drain, Permission, Server, ServerFrame, Service } from '../types';
+import type { Permission, Server, ServerFrame, Service } from '../types';
 import { Actions, type Action } from './actions';
 
-/** A server: its configuration, its figures, and the drain that holds it. */
+/** A server: its configuration, its figures, and the id of the drain that holds it. */
 export interface Row {
     server: Server;
     figures?: ServerFrame;
-    drain?: Drain;
+    drain?: string;
 }
 
 /** Seconds after which the configuration is read again. */
@@ -26,7 +26,6 @@ export function ServiceView() {
     const id = route.value.segments[1]!;
     useEffect(() => watch({ service: id }), [id]);
     const [service, reload] = useLoaded<Service>(`v1/services/${segment(id)}`, INTERVAL);
-    const [drains, reloadDrains] = useLoaded<{ drains: Drain[] }>('v1/drains', INTERVAL);
     const action = useSignal<Action | undefined>(undefined);
     const order = useSignal('id');
     const permissions = usePermissions(id);
@@ -34,18 +33,13 @@ export function ServiceView() {
     const { value, error } = service.value;
     const figures = services.value.get(id);
     const series = ofService.value?.id === id ? ofService.value.series : undefined;
-    const held = new Map(drains.value.value?.drains.map((drain) => [drain.id, drain]));
     const current = new Map(figures?.servers?.map((server) => [server.id, server]));
     const rows = (value?.servers ?? []).map((server) => ({
         server,
         figures: current.get(server.id),
-        drain: server.holds?.filter(({ kind }) => kind === 'drain').map(({ id }) => held.get(id))[0],
+        drain: server.holds?.find(({ kind }) => kind === 'drain')?.id,
     }));
     const columns = columnsOf(permissions, (next) => (action.value = next));
-    const changed = () => {
-        reload();
-        reloadDrains();
-    };
     return (
         <div class="view">
             <p class="small">
@@ -82,9 +76,9 @@ export function ServiceView() {
                     />
                 </section>
             )}
-            {value && series && <Charts series={series} version={frame.value} />}
+            {value && series && <Charts series={series} />}
             {action.value && (
-                <Actions service={id} action={action.value} onClose={() => (action.value = undefined)} onDone={changed} />
+                <Actions service={id} action={action.value} onClose={() => (action.value = undefined)} onDone={reload} />
             )}
         </div>
     );
@@ -105,7 +99,8 @@ function usePermissions(service: string): Permissions {
                 () => {},
             );
         }
-    }, [service]);
+        // The daemon says anew who the page is when the connection is made anew.
+    }, [service, session.value]);
     return known.value;
 }
 
@@ -133,15 +128,15 @@ function columnsOf({ weight, drain }: Permissions, choose: (action: Action) => v
         </span>
     );
     return [
-        { name: 'id', label: 'Server', width: '15rem', sort: ({ server }) => server.id, render: ({ server }) => server.id },
-        { name: 'forwarding', label: 'Forwarding', width: '8rem', kind: 'wide', sort: ({ server }) => String(server.forwarding), render: ({ server }) => server.forwarding },
-        { name: 'weight', label: 'Weight', width: '6rem', kind: 'number', sort: ({ server }) => server.effective_weight, render: weightOf },
-        { name: 'active', label: 'Active', width: '6rem', kind: 'number', sort: active, render: (row) => count(active(row)) },
-        { name: 'inactive', label: 'Inactive', width: '6rem', kind: 'number', sort: inactive, render: (row) => count(inactive(row)) },
-        { name: 'rate', label: 'Connections', width: '8rem', kind: 'number wide', sort: ({ figures }) => figures?.rates?.connections ?? -1, render: ({ figures }) => rate(figures?.rates?.connections) },
+        { name: 'id', label: 'Server', width: 'min(13rem, 40vw)', sort: ({ server }) => server.id, render: ({ server }) => server.id },
+        { name: 'forwarding', label: 'Forwarding', width: '7rem', kind: 'wide', sort: ({ server }) => String(server.forwarding), render: ({ server }) => server.forwarding },
+        { name: 'weight', label: 'Weight', width: '5.5rem', kind: 'number', sort: ({ server }) => server.effective_weight, render: weightOf },
+        { name: 'active', label: 'Active', width: '5rem', kind: 'number', sort: active, render: (row) => count(active(row)) },
+        { name: 'inactive', label: 'Inactive', width: '5.5rem', kind: 'number', sort: inactive, render: (row) => count(inactive(row)) },
+        { name: 'rate', label: 'Connections', width: '7.5rem', kind: 'number wide', sort: ({ figures }) => figures?.rates?.connections ?? -1, render: ({ figures }) => rate(figures?.rates?.connections) },
         { name: 'in', label: 'Incoming', width: '7rem', kind: 'number wide', sort: ({ figures }) => figures?.rates?.bytes_in ?? -1, render: ({ figures }) => byteRate(figures?.rates?.bytes_in) },
         { name: 'out', label: 'Outgoing', width: '7rem', kind: 'number wide', sort: ({ figures }) => figures?.rates?.bytes_out ?? -1, render: ({ figures }) => byteRate(figures?.rates?.bytes_out) },
-        { name: 'state', label: 'State', width: '11rem', sort: stateOf, render: stateOf },
+        { name: 'state', label: 'State', width: '10rem', sort: stateOf, render: stateOf },
         { name: 'controls', label: 'Controls', width: '12rem', render: controls },
     ];
 }
@@ -160,7 +155,7 @@ function weightOf({ server: { weight, effective_weight } }: Row) {
 
 /** What keeps the server from its weight, and the connections that are left. */
 function stateOf({ server, figures, drain }: Row): string {
-    if (drain || server.holds?.some(({ kind }) => kind === 'drain')) {
+    if (drain) {
         const { active_connections, inactive_connections, persistent_connections } = figures ?? server;
         const left = active_connections + inactive_connections + persistent_connections;
         return left ? `draining, ${count(left)} left` : 'drained';

@@ -22,7 +22,7 @@ const COLUMNS: Column<Row>[] = [
     {
         name: 'id',
         label: 'Service',
-        width: '17rem',
+        width: 'min(17rem, 48vw)',
         sort: ({ id }) => id,
         render: ({ id }) => <a href={href(['services', id])}>{id}</a>,
     },
@@ -30,8 +30,8 @@ const COLUMNS: Column<Row>[] = [
     { name: 'owner', label: 'Owner', width: '8rem', kind: 'wide', sort: ({ config }) => ownerOf(config), render: ({ config }) => ownerOf(config) },
     {
         name: 'servers',
-        label: 'Available servers',
-        width: '10.5rem',
+        label: 'Servers',
+        width: 'min(7rem, 22vw)',
         kind: 'number',
         sort: ({ figures }) => figures?.available_server_count ?? -1,
         render: ({ figures }) => figures && <Availability service={figures} />,
@@ -39,7 +39,7 @@ const COLUMNS: Column<Row>[] = [
     { name: 'active', label: 'Active', width: '6rem', kind: 'number wide', sort: ({ figures }) => figures?.active_connections ?? -1, render: ({ figures }) => count(figures?.active_connections) },
     { name: 'inactive', label: 'Inactive', width: '6rem', kind: 'number wide', sort: ({ figures }) => figures?.inactive_connections ?? -1, render: ({ figures }) => count(figures?.inactive_connections) },
     { name: 'trend', label: 'Trend', width: '7rem', kind: 'wide', render: ({ id }) => <Sparkline values={sparks.of(id)} /> },
-    { name: 'rate', label: 'Connections', width: '8rem', kind: 'number', sort: ({ figures }) => figures?.rates?.connections ?? -1, render: ({ figures }) => rate(figures?.rates?.connections) },
+    { name: 'rate', label: 'Connections', width: 'min(8rem, 28vw)', kind: 'number', sort: ({ figures }) => figures?.rates?.connections ?? -1, render: ({ figures }) => rate(figures?.rates?.connections) },
     { name: 'in', label: 'Incoming', width: '7rem', kind: 'number wide', sort: ({ figures }) => figures?.rates?.bytes_in ?? -1, render: ({ figures }) => byteRate(figures?.rates?.bytes_in) },
     { name: 'out', label: 'Outgoing', width: '7rem', kind: 'number wide', sort: ({ figures }) => figures?.rates?.bytes_out ?? -1, render: ({ figures }) => byteRate(figures?.rates?.bytes_out) },
 ];
