@@ -13,6 +13,7 @@
 //! | [`identity`] | Who sends a request, and what it may do: policy, credentials, roles, scopes; peer and site. |
 //! | [`audit`] | The audit trail: records of changes and refusals, their file, and queries. |
 //! | [`store`] | The stored state: transactions on disk, of what the kernel cannot hold. |
+//! | [`trace`] | The trace of a request: its ids in the log, its spans. |
 //! | [`app`] | The use cases, and the only path to the executor's writes. |
 //! | [`http`] | HTTP front end: JSON, problem details, OpenAPI. |
 //! | [`grpc`] | gRPC front end. |
@@ -30,7 +31,8 @@
 //! { model, budget } ← sampling ← { app, http, grpc, server }
 //! { budget, identity } ← watch ← { executor, app, http, grpc, server }
 //! model ← identity ← { watch, audit, app, http, grpc, server };  proto ← { grpc, server }
-//! model ← store ← { app, server }
+//! { model, trace } ← store ← { app, server }
+//! trace ← { store, executor, app, http, server }
 //! model ← metrics ← { executor, app, http, grpc, server }
 //! { model, identity } ← audit ← { app, http, grpc, server }
 //! model ← ipvsadm ← { app, http, grpc, client, cli }
@@ -73,5 +75,7 @@ pub mod sampling;
 pub mod server;
 #[cfg(feature = "daemon")]
 pub mod store;
+#[cfg(feature = "daemon")]
+pub mod trace;
 #[cfg(feature = "daemon")]
 pub mod watch;

@@ -2,16 +2,15 @@
 
 use std::{
     fmt,
-    sync::{Arc, LazyLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
-
-use tracing::Span;
 
 use crate::{
     audit::Caller,
     budget::Budget,
     identity::{Peer, Principal, Protocol, Session},
+    trace::RequestSpan,
     watch::Author,
 };
 
@@ -59,18 +58,6 @@ pub struct CompleteRequest {
 /// Marks a request that is [resumed](RequestContext::resumed), as an extension of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Resumed;
-
-/// The span of a request in the log. It is made when something is logged in it: most reads log
-/// nothing. Without one, what is logged is in the current span.
-#[derive(Clone, Default)]
-pub struct RequestSpan(Option<Arc<LazySpan>>);
-
-type LazySpan = LazyLock<Span, Box<dyn FnOnce() -> Span + Send + Sync>>;
-
-tokio::task_local! {
-    /// The span of the request on whose behalf a task runs.
-    static CURRENT: RequestSpan;
-}
 
 /// The id of a request: 1 to 128 visible ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,42 +145,6 @@ impl RequestContext {
     }
 }
 
-// === impl RequestSpan ===
-
-impl RequestSpan {
-    /// A span that is yet to be made.
-    pub fn new(make: impl FnOnce() -> Span + Send + Sync + 'static) -> Self {
-        // A panic meanwhile must not ask for this span.
-        let make = || CURRENT.sync_scope(Self::default(), make);
-        Self(Some(Arc::new(LazyLock::new(Box::new(make)))))
-    }
-
-    /// The span of the request on whose behalf this thread runs a future; otherwise the current span.
-    pub fn current() -> Self {
-        CURRENT.try_with(Self::clone).unwrap_or_default()
-    }
-
-    /// Runs a future on behalf of the request: the log of a panic in it names the request. The span is
-    /// not entered, which would make it.
-    pub fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
-        CURRENT.scope(self, future)
-    }
-
-    /// Runs `log` in the span.
-    pub fn in_scope<T>(&self, log: impl FnOnce() -> T) -> T {
-        match &self.0 {
-            Some(span) => span.in_scope(log),
-            None => log(),
-        }
-    }
-}
-
-impl fmt::Debug for RequestSpan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RequestSpan")
-    }
-}
-
 // === impl RequestId ===
 
 impl RequestId {
@@ -232,29 +183,5 @@ impl RequestId {
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use super::*;
-
-    #[test]
-    fn a_span_is_made_when_something_is_logged_in_it() {
-        let made = Arc::new(AtomicBool::new(false));
-        let span = RequestSpan::new({
-            let made = made.clone();
-            move || {
-                assert!(!made.swap(true, Ordering::Relaxed), "made twice");
-                Span::none()
-            }
-        });
-        let clone = span.clone();
-        assert!(!made.load(Ordering::Relaxed));
-        assert_eq!(clone.in_scope(|| 1), 1);
-        assert!(made.load(Ordering::Relaxed));
-        span.in_scope(|| ());
     }
 }

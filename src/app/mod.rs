@@ -63,7 +63,7 @@ use write::{TableLock, WritePath};
 pub use access::Permission;
 pub use audit::{AuditPage, ListAuditRecords};
 pub use connections::{ConnectionStream, Count};
-pub use context::{CompleteRequest, RequestContext, RequestId, RequestSpan, Resumed};
+pub use context::{CompleteRequest, RequestContext, RequestId, Resumed};
 pub use described::service_key;
 pub use holds::ListHolds;
 pub use idempotency::Once;
@@ -106,6 +106,7 @@ use crate::{
     model::Error,
     sampling::{Sampler, SamplingOptions},
     store::{Store, StoreError},
+    trace::Tracer,
     watch::WatchCache,
 };
 
@@ -125,6 +126,7 @@ pub struct App {
     sampler: Arc<Sampler>,
     metrics: Arc<Metrics>,
     last_scrape: Arc<LastScrape>,
+    tracer: Tracer,
     options: Arc<AppOptions>,
 }
 
@@ -194,6 +196,7 @@ impl App {
             sampler,
             metrics: Arc::new(metrics),
             last_scrape: Arc::default(),
+            tracer: Tracer::default(),
             options: Arc::new(options),
         }
     }
@@ -218,6 +221,17 @@ impl App {
             hold_registry,
             ..self
         })
+    }
+
+    /// The same with this tracer, by which requests begin their traces.
+    #[must_use]
+    pub fn with_tracer(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
+    }
+
+    /// What begins the traces of requests.
+    pub fn tracer(&self) -> &Tracer {
+        &self.tracer
     }
 
     /// What is kept beside the kernel's table.

@@ -12,7 +12,7 @@ use tokio::{
 use tracing::Instrument;
 
 use super::{
-    RequestContext, RequestSpan,
+    RequestContext,
     attempt::{Attempt, common, event_of},
     holds::HoldRegistry,
     tables::{Protected, Registry, refuse_protected},
@@ -22,6 +22,7 @@ use crate::{
     executor::{CommandList, CommandResults, Write, WriteMode, Writer},
     identity::Verb,
     model::{Error, Op, Reason},
+    trace::RequestSpan,
 };
 
 /// The only holder of the executor's [`Writer`]. Its field is private to this file, so no other

@@ -18,7 +18,7 @@ use ipvsd::{
     kernel::{Kernel, NetlinkKernel},
     server::{
         Authenticator, Config, KernelKind, Log, Phase, Reloader, Server, Shutdown, StateError,
-        add_metrics,
+        Traces, add_metrics,
         args::{Arguments, OpenapiFormat, ServeOptions, StateOptions, Subcommand},
         build_router, configure_allocator, handle_signals, issue, return_freed_memory, run_state,
     },
@@ -98,11 +98,10 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
     let outcome = runtime.block_on(async {
         let shutdown = Shutdown::new();
         let reloads = handle_signals(&shutdown).context("cannot install the signal handlers")?;
-        let (app, authenticator, server) = tokio::select! {
+        let (app, authenticator, server, traces) = tokio::select! {
             () = shutdown.reached(Phase::Draining) => return Ok(()),
             started = start(&config) => started?,
         };
-        warn_of_open_access(&config);
         let (trail, _) = kept
             .insert((app.audit_log().clone(), app.store().clone()))
             .clone();
@@ -133,7 +132,7 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
         tokio::spawn(reloader.run(reloads));
         server.serve(router, &budget, &shutdown).await;
         last_snapshot.await;
-        Ok(())
+        finish(traces).await
     });
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
     // Last: writes that the end has interrupted are stored and recorded, too.
@@ -146,6 +145,11 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
         audit.finish();
     }
     outcome
+}
+
+/// Exports the traces that wait, while the runtime runs, by which the collector is reached.
+async fn finish(traces: Traces) -> anyhow::Result<()> {
+    Ok(tokio::task::spawn_blocking(move || traces.finish()).await?)
 }
 
 /// Takes a snapshot at the end of the daemon, if any are taken.
@@ -194,19 +198,23 @@ fn warn_of_open_access(config: &Config) {
 }
 
 /// Starts the application, reads the policy, and binds the listeners.
-async fn start(config: &Config) -> anyhow::Result<(App, Arc<Authenticator>, Server)> {
+async fn start(config: &Config) -> anyhow::Result<(App, Arc<Authenticator>, Server, Traces)> {
     // Signals are handled meanwhile: a namespace or a directory may be on a file system that does
     // not respond.
     let owned = config.clone();
     let start = move || {
         let authenticator = Authenticator::load(&owned)?;
-        anyhow::Ok((start_app(&owned)?, authenticator, Server::bind(&owned)?))
+        let traces = Traces::start(&owned.tracing)?;
+        let app = start_app(&owned)?.with_tracer(traces.tracer());
+        anyhow::Ok((app, authenticator, Server::bind(&owned)?, traces))
     };
-    let (app, authenticator, server) = tokio::task::spawn_blocking(start).await??;
+    let (app, authenticator, server, traces) = tokio::task::spawn_blocking(start).await??;
     if let Err(error) = app.ready().await {
         tracing::warn!(%error, hint = error.hint, "IPVS is unavailable; serving anyway");
     }
-    Ok((app, authenticator, server))
+    warn_of_open_access(config);
+    traces.add_metrics(app.metrics());
+    Ok((app, authenticator, server, traces))
 }
 
 /// Starts the executor on the configured kernel, and the application layer above it.
@@ -237,6 +245,7 @@ fn kernel(config: &Config) -> anyhow::Result<Arc<dyn Kernel>> {
 /// Checks the files that the configuration names. Returns what should be changed.
 fn check_files(config: &Config) -> anyhow::Result<Vec<String>> {
     Authenticator::load(config)?;
+    config.tracing.check_files()?;
     let state = config.check_store();
     let state = state.map_err(|error| anyhow!("{}", error.report()))?;
     Ok(config.check_files()?.into_iter().chain(state).collect())

@@ -98,7 +98,7 @@ impl Engine {
         self.holds.show(key, &mut state.servers);
         self.modules.note(op, outcome);
         self.metrics.batch(1);
-        self.metrics.command(op, outcome.into());
+        self.count(op, outcome);
         if let Some(error) = broken {
             tracing::warn!(%error, "closing the netlink socket after a failed write");
             self.socket.close();

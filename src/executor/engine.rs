@@ -15,12 +15,14 @@ use super::{
     overlap::Overlap,
     query::{Source, TypedQuery},
     reconnect::ReconnectingSocket,
+    socket::Outcome,
 };
 use crate::{
     budget::Budget,
     kernel::{Kernel, NamespaceId},
     metrics::KernelMetrics,
     model::{Error, Op},
+    trace::Span,
     watch::{Author, WatchCache},
 };
 
@@ -49,6 +51,16 @@ pub struct Engine {
     /// The holds that the transaction in progress has ended.
     pub(super) ended_holds: Vec<(Member, Held)>,
     pub(super) metrics: Arc<KernelMetrics>,
+    /// The operations of the change in progress, by their outcomes.
+    sent: Sent,
+}
+
+/// Operations that were sent to the kernel.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sent {
+    done: i64,
+    rejected: i64,
+    lost: i64,
 }
 
 impl Engine {
@@ -77,6 +89,7 @@ impl Engine {
             keeps_holds: false,
             ended_holds: Vec::new(),
             metrics,
+            sent: Sent::default(),
         }
     }
 
@@ -112,6 +125,35 @@ impl Engine {
         self.author = None;
         self.keeps_holds = false;
         self.ended_holds = Vec::new();
+        self.sent = Sent::default();
+    }
+
+    /// Counts an operation and its outcome. Labels are not sent to the kernel.
+    pub(super) fn count(&mut self, op: &Op, outcome: Outcome) {
+        self.metrics.command(op, outcome.into());
+        match outcome {
+            _ if matches!(op, Op::SetLabels(..)) => {}
+            Outcome::Done => self.sent.done += 1,
+            Outcome::Rejected(_) => self.sent.rejected += 1,
+            Outcome::Unknown => self.sent.lost += 1,
+            Outcome::NotSent => {}
+        }
+    }
+
+    /// Describes the change that has ended in its span.
+    pub(super) fn describe(&mut self, span: &Span, dry_run: bool, error: Option<&Error>) {
+        let Sent {
+            done,
+            rejected,
+            lost,
+        } = std::mem::take(&mut self.sent);
+        span.set("ipvsd.commands.done", done);
+        span.set("ipvsd.commands.rejected", rejected);
+        span.set("ipvsd.commands.lost", lost);
+        span.set("ipvsd.dry_run", dry_run);
+        if let Some(error) = error {
+            span.fail(error.reason.as_str());
+        }
     }
 
     /// Notes the effect of an executed operation on the holds, and on what counters count from.

@@ -281,7 +281,7 @@ impl Engine {
     /// Remembers what an operation shows of the kernel.
     pub(super) fn note(&mut self, op: &Op, outcome: Outcome) {
         self.modules.note(op, outcome);
-        self.metrics.command(op, outcome.into());
+        self.count(op, outcome);
         if outcome == Outcome::Done {
             self.note_executed(op);
         }

@@ -11,7 +11,7 @@ use std::{
 use super::{
     cache::{Cache, Cached},
     engine::Engine,
-    pending::{Pending, Reply},
+    pending::{KERNEL_WRITE, Pending, Reply},
     query::{Source, TypedQuery},
     queue::Waits,
     transaction::{
@@ -24,6 +24,7 @@ use crate::{
     kernel::NamespaceId,
     metrics::KernelMetrics,
     model::{Error, Op, Reason, ServerKey, ServiceKey},
+    trace::Span,
     watch::{Finished, WatchCache},
 };
 
@@ -327,7 +328,11 @@ impl Pending<CommandList, CommandResults> {
     /// Executes the operations and replies.
     pub(super) fn run(mut self, engine: &mut Engine, mode: WriteMode) {
         let start = Instant::now();
+        let span = self.span(KERNEL_WRITE);
+        span.set("ipvsd.operation", self.request.name());
         if let Err(refusal) = engine.check_commands(&mut self.request) {
+            engine.describe(&span, mode.dry_run, Some(&refusal));
+            span.end();
             return self.reply(Err(refusal));
         }
         engine.author = mode.author;
@@ -341,13 +346,18 @@ impl Pending<CommandList, CommandResults> {
         engine.ended_holds.clear();
         let ops = std::mem::take(&mut self.request.ops);
         let undo = std::mem::take(&mut self.request.undo);
-        self.reply(Ok(CommandResults {
+        let results = CommandResults {
             ops,
             undo,
             results,
             interruption,
             took: start.elapsed(),
-        }));
+        };
+        let failure = CommandList::failure(&results);
+        engine.describe(&span, mode.dry_run, failure.map(|failure| failure.error));
+        // Before the request goes on.
+        span.end();
+        self.reply(Ok(results));
     }
 }
 
@@ -405,6 +415,10 @@ impl<Q: TypedQuery> PendingRead for CoalescedRead<Q> {
             return;
         };
         runner.metrics().cache_miss(missing.len());
+        let spans: Vec<_> = missing
+            .iter()
+            .map(|pending| pending.span("kernel read"))
+            .collect();
         let max_age = max_age.max(cache.take_max_age::<Q>());
         let generation = cache.generation();
         let (mut result, seen) = fetch(&query, runner);
@@ -421,6 +435,9 @@ impl<Q: TypedQuery> PendingRead for CoalescedRead<Q> {
             Ok(value) => cache.keep::<Q>(here, value, max_age, generation, revision),
             Err(_) => false,
         };
+        for span in spans {
+            describe_read(&span, &query, result.as_ref().err(), missing.len());
+        }
         for pending in missing {
             pending.reply(result.clone().map(|value| Cached {
                 value,
@@ -429,6 +446,20 @@ impl<Q: TypedQuery> PendingRead for CoalescedRead<Q> {
                 revision,
             }));
         }
+    }
+}
+
+/// Describes a read that has ended in its span.
+fn describe_read<Q: TypedQuery>(span: &Span, query: &Q, error: Option<&Error>, requests: usize) {
+    if let Some(name) = query.query().as_ref().and_then(KernelMetrics::name_of) {
+        span.set("ipvsd.query", name);
+    }
+    span.set(
+        "ipvsd.requests",
+        i64::try_from(requests).unwrap_or(i64::MAX),
+    );
+    if let Some(error) = error {
+        span.fail(error.reason.as_str());
     }
 }
 

@@ -10,7 +10,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::model::{Error, Reason};
+use crate::{
+    model::{Error, Reason},
+    trace::{Begun, Span},
+};
 
 /// A request and the channel for its result.
 pub struct Pending<Q, A> {
@@ -26,6 +29,8 @@ pub struct Pending<Q, A> {
 pub struct Reply<A> {
     sender: oneshot::Sender<Result<A, Error>>,
     taken: Arc<AtomicBool>,
+    /// When the request began to wait, and its trace.
+    queued: Begun,
 }
 
 /// The end of the channel that waits for the result.
@@ -36,6 +41,12 @@ pub struct Awaited<A> {
     pub(super) taken: Arc<AtomicBool>,
 }
 
+/// The name of the span of a wait.
+const EXECUTOR_QUEUE: &str = "executor queue";
+
+/// The name of the span of a change.
+pub const KERNEL_WRITE: &str = "kernel write";
+
 /// A channel for the result of a request.
 pub fn channel<A>() -> (Reply<A>, Awaited<A>) {
     let (sender, receiver) = oneshot::channel();
@@ -43,6 +54,7 @@ pub fn channel<A>() -> (Reply<A>, Awaited<A>) {
     let reply = Reply {
         sender,
         taken: taken.clone(),
+        queued: Begun::now(),
     };
     (reply, Awaited { receiver, taken })
 }
@@ -70,6 +82,8 @@ impl<Q, A> Pending<Q, A> {
             return None;
         }
         if self.deadline <= now {
+            let queued = self.reply.queued.span(EXECUTOR_QUEUE);
+            queued.fail(Reason::DeadlineExceeded.as_str());
             self.reply(Err(not_started()));
             return None;
         }
@@ -81,6 +95,13 @@ impl<Q, A> Pending<Q, A> {
         let wanted = self.wanted(now)?;
         let given_up = wanted.reply.taken.swap(true, Ordering::AcqRel);
         (!given_up).then_some(wanted)
+    }
+
+    /// The request has waited, and runs: the span of its run.
+    pub fn span(&self, name: &'static str) -> Span {
+        let queued = &self.reply.queued;
+        queued.span(EXECUTOR_QUEUE).end();
+        queued.trace().span(name)
     }
 
     /// Sends the result. The receiver may be gone; a change stays executed.

@@ -9,7 +9,7 @@ use std::{
 use super::{
     engine::Engine,
     in_flight::InFlight,
-    pending::Pending,
+    pending::{KERNEL_WRITE, Pending},
     query::TypedQuery,
     queue::Waits,
     service_state::ServiceRead,
@@ -212,6 +212,7 @@ impl<P: TypedQuery, R: TypedQuery> PendingTransaction for TypedTransaction<P, R>
         let Some(pending) = pending.and_then(|pending| pending.start(clock::now())) else {
             return;
         };
+        let span = pending.span(KERNEL_WRITE);
         let outcome = match engine.socket.enter() {
             Ok(here) => {
                 engine.planned_in = Some(here);
@@ -224,6 +225,10 @@ impl<P: TypedQuery, R: TypedQuery> PendingTransaction for TypedTransaction<P, R>
             }
             Err(error) => Err(error),
         };
+        span.set("ipvsd.operation", self.transaction.name);
+        engine.describe(&span, self.mode.dry_run, outcome.as_ref().err());
+        // Before the request goes on.
+        span.end();
         pending.reply(outcome);
     }
 }

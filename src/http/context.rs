@@ -17,9 +17,10 @@ use super::{
     state::Api,
 };
 use crate::{
-    app::{CompleteRequest, RequestContext, RequestId, RequestSpan, Resumed},
+    app::{CompleteRequest, RequestContext, RequestId, Resumed},
     identity::{Peer, Protocol, Session},
     model::Reason,
+    trace::RequestSpan,
 };
 
 /// The head of a request, as far as it describes the sender.

@@ -124,6 +124,11 @@ impl KernelMetrics {
         }
     }
 
+    /// The name of a query in the metrics.
+    pub fn name_of(query: &Query) -> Option<&'static str> {
+        QUERIES.get(query_index(query)?).copied()
+    }
+
     /// Counts a dump that is repeated, because the table changed during it.
     pub fn dump_repeated(&self) {
         self.dump_retries.fetch_add(1, Ordering::Relaxed);

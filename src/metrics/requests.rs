@@ -119,6 +119,11 @@ impl RequestMetrics {
         }
     }
 
+    /// Whether it is one of the daemon's routes, and not those that have none.
+    pub fn is_known(route: RouteId) -> bool {
+        route.index != 0
+    }
+
     /// Counts a response. `grpc_status` is the code of a gRPC response that has it in its head: all errors
     /// before the first message have, except of grpc-web. Without one, a response of HTTP status 200 counts as OK.
     pub fn record(

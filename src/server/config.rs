@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     address::ListenAddress,
     tls::{self, TlsConfig, TlsErrors},
+    traces::TracingConfig,
 };
 use crate::{
     app::{AppOptions, Interrupted, RestoreOnStart},
@@ -72,6 +73,8 @@ pub struct Config {
     pub stats: SamplingOptions,
     /// Metrics for Prometheus.
     pub metrics: MetricsConfig,
+    /// Traces for OpenTelemetry.
+    pub tracing: TracingConfig,
 }
 
 /// The kernel that the executor manages.
@@ -245,6 +248,7 @@ impl Default for Config {
             watch: WatchOptions::default(),
             stats: SamplingOptions::default(),
             metrics: MetricsConfig::default(),
+            tracing: TracingConfig::default(),
         }
     }
 }

@@ -129,6 +129,16 @@ pub enum ConfigProblem {
     /// The key has no effect without another one, although the value looks as if it had.
     #[error("has no effect with {0}; set that to \"required\" or \"optional\", or remove this key")]
     NoEffect(&'static str),
+    /// The protocol of traces does not allow the path of the URL.
+    #[error(
+        "{0:?} has a path, which only http/protobuf has; remove it, or set tracing.protocol = \"http/protobuf\""
+    )]
+    PathOfGrpc(String),
+    /// The headers of requests with traces, which are secrets, would be sent without encryption.
+    #[error(
+        "the headers would be sent to {0} without encryption; use https://, or a collector on this machine"
+    )]
+    ExposedHeaders(String),
     /// The value exceeds that of another key.
     #[error("{value} is greater than {other} = {limit}")]
     GreaterThan {

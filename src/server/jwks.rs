@@ -12,6 +12,8 @@ use std::{sync::Arc, time::SystemTime};
 use thiserror::Error;
 
 pub use cache::JwtIdentity;
+#[cfg(feature = "otel")]
+pub(super) use fetch::tls_config;
 pub use fetch::{FetchError, check};
 
 use crate::identity::jwt::{

@@ -13,7 +13,11 @@ use super::{
     config_error::ConfigProblem,
     log,
     tls::ClientCertificates,
-    value::{RawValue, format_duration},
+    traces::{
+        TraceProtocol,
+        config::{ENDPOINT_FORM, SampleRatio, attribute, is_endpoint, is_text},
+    },
+    value::{RawValue, choice_name, format_duration, list, quote},
 };
 use crate::{
     app::{Interrupted, RestoreOnStart},
@@ -92,17 +96,20 @@ macro_rules! choice {
     };
 }
 
-/// A key of `[tls]` with the path of a file; "" for none.
-macro_rules! tls_file {
+/// A key of `[tls]`, or of the table that is named, with the path of a file; "" for none.
+macro_rules! path {
     ($name:ident) => {
+        path!(tls.$name)
+    };
+    ($table:ident.$name:ident) => {
         Key {
-            name: concat!("tls.", stringify!($name)),
+            name: concat!(stringify!($table), ".", stringify!($name)),
             set: |config, raw| {
-                config.tls.$name = file(raw)?;
+                config.$table.$name = file(raw)?;
                 Ok(())
             },
             show: |config| {
-                let path = config.tls.$name.as_deref();
+                let path = config.$table.$name.as_deref();
                 quote(&path.map(|path| path.to_string_lossy()).unwrap_or_default())
             },
         }
@@ -133,6 +140,11 @@ const CLIENT_CERTIFICATES: &[(&str, ClientCertificates)] = &[
     ("none", ClientCertificates::None),
     ("optional", ClientCertificates::Optional),
     ("required", ClientCertificates::Required),
+];
+const TRACE_PROTOCOLS: &[(&str, Option<TraceProtocol>)] = &[
+    ("", None),
+    ("grpc", Some(TraceProtocol::Grpc)),
+    ("http/protobuf", Some(TraceProtocol::Http)),
 ];
 const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 
@@ -193,11 +205,7 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "policy",
         set: |config, raw| {
-            let text = raw.text()?;
-            if text.contains('\0') {
-                return Err(raw.unexpected("the path of a file, or \"\""));
-            }
-            config.policy = Some(PathBuf::from(text)).filter(|path| path != Path::new(""));
+            config.policy = file(raw)?;
             Ok(())
         },
         show: |config| {
@@ -327,11 +335,11 @@ pub(super) const KEYS: &[Key] = &[
     integer!(audit.max_files, 1..=1000),
     boolean!(audit.fsync),
     integer!(audit.max_queue_bytes, 65_536..=1_073_741_824),
-    tls_file!(certificate),
-    tls_file!(key),
-    tls_file!(client_ca),
+    path!(certificate),
+    path!(key),
+    path!(client_ca),
     choice!(tls.client_certificates, CLIENT_CERTIFICATES),
-    tls_file!(crl),
+    path!(crl),
     duration!(tls.expiry_warning, Duration::ZERO, YEAR),
     integer!(max_connections, 1..=1_000_000),
     integer!(max_concurrent_requests, 1..=1_000_000),
@@ -370,6 +378,72 @@ pub(super) const KEYS: &[Key] = &[
     duration!(metrics.max_age, Duration::ZERO, HOUR),
     integer!(metrics.max_servers, 0..=10_000_000),
     boolean!(metrics.node_exporter_names),
+    Key {
+        name: "tracing.export",
+        set: |config, raw| {
+            config.tracing.export = raw.boolean()?;
+            if config.tracing.export && !cfg!(feature = "otel") {
+                return Err(raw.unexpected("false, because this build lacks the feature otel"));
+            }
+            Ok(())
+        },
+        show: |config| config.tracing.export.to_string(),
+    },
+    Key {
+        name: "tracing.endpoint",
+        set: |config, raw| {
+            let text = raw.text()?;
+            if !text.is_empty() && !is_endpoint(text, None) {
+                return Err(raw.unexpected(ENDPOINT_FORM));
+            }
+            config.tracing.endpoint = Some(text.to_owned()).filter(|text| !text.is_empty());
+            Ok(())
+        },
+        show: |config| quote(config.tracing.endpoint.as_deref().unwrap_or_default()),
+    },
+    choice!(tracing.protocol, TRACE_PROTOCOLS),
+    path!(tracing.headers_file),
+    path!(tracing.ca),
+    Key {
+        name: "tracing.sample_ratio",
+        set: |config, raw| {
+            let ratio = raw.decimal().and_then(SampleRatio::parse);
+            let ratio = ratio.ok_or_else(|| raw.unexpected("a number from 0 to 1"))?;
+            config.tracing.sample_ratio = ratio;
+            Ok(())
+        },
+        show: |config| config.tracing.sample_ratio.to_string(),
+    },
+    Key {
+        name: "tracing.service_name",
+        set: |config, raw| {
+            let text = raw.text()?;
+            if !text.is_empty() && !is_text(text) {
+                return Err(
+                    raw.unexpected("a name of at most 256 bytes without control characters")
+                );
+            }
+            config.tracing.service_name = Some(text.to_owned()).filter(|text| !text.is_empty());
+            Ok(())
+        },
+        show: |config| quote(config.tracing.service_name.as_deref().unwrap_or_default()),
+    },
+    Key {
+        name: "tracing.resource_attributes",
+        set: |config, raw| {
+            let texts = raw.list()?.into_iter().filter(|text| !text.is_empty());
+            let attributes: Vec<_> = texts.map(str::to_owned).collect();
+            let is_known = |text: &String| attribute(text).is_some();
+            if attributes.len() > 64 || !attributes.iter().all(is_known) {
+                let expected = "at most 64 texts name=value, each of at most 256 bytes without control characters";
+                return Err(raw.unexpected(expected));
+            }
+            config.tracing.resource_attributes = attributes;
+            Ok(())
+        },
+        show: |config| list(config.tracing.resource_attributes.iter()),
+    },
+    integer!(tracing.max_queue_spans, 1..=100_000),
 ];
 
 impl Key {
@@ -396,35 +470,6 @@ pub(super) fn is_table(name: &str) -> bool {
     })
 }
 
-/// The key that was probably meant: one with the same last component (`max_body_bytes` outside of
-/// `[limits]`), or the nearest by edit distance, up to a third of the length of `name`.
-pub(super) fn nearest(name: &str) -> Option<&'static str> {
-    let last = |name: &'_ str| {
-        name.rsplit_once('.')
-            .map_or(name, |(_, last)| last)
-            .to_owned()
-    };
-    if let Some(key) = KEYS.iter().find(|key| last(key.name) == last(name)) {
-        return Some(key.name);
-    }
-    nearest_of(KEYS.iter().map(|key| key.name), name)
-}
-
-/// The environment variable that was probably meant: one with the same end (IPVSD_MAX_BODY_BYTES), or
-/// the nearest.
-pub(super) fn nearest_variable(name: &str) -> Option<String> {
-    let name = name.trim_start_matches(PREFIX);
-    let keys = KEYS.iter().map(Key::variable);
-    let known = keys.chain([CONFIG_VARIABLE.to_owned()]);
-    // Without the common prefix, which would make short names similar.
-    let mut known = known.map(|known| known.trim_start_matches(PREFIX).to_owned());
-    let same_end = known
-        .clone()
-        .find(|known| known.ends_with(&format!("_{name}")));
-    let nearest = same_end.or_else(|| nearest_of(&mut known, name))?;
-    Some(format!("{PREFIX}{nearest}"))
-}
-
 /// Whether the daemon accepts this variable: that of a key, that of `--config`, or one that Kubernetes
 /// sets in each container of a namespace with a Service named `ipvsd` or `ipvsd-*`, such as
 /// `IPVSD_SERVICE_HOST=10.0.0.1` and `IPVSD_PORT=tcp://10.0.0.1:4787`.
@@ -439,41 +484,6 @@ pub(super) fn is_variable(name: &str, value: &str) -> bool {
     of_kubernetes || name == CONFIG_VARIABLE || KEYS.iter().any(|key| key.variable() == name)
 }
 
-/// The nearest name by edit distance, up to a third of the length of `name`.
-fn nearest_of<T: AsRef<str> + Ord>(names: impl Iterator<Item = T>, name: &str) -> Option<T> {
-    let scored = names.map(|known| (edit_distance(known.as_ref(), name), known));
-    scored
-        .min()
-        .filter(|(distance, _)| distance * 3 <= name.len())
-        .map(|(_, name)| name)
-}
-
-/// Levenshtein distance.
-fn edit_distance(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, b) in row.iter_mut().skip(1).zip(to.chars()) {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = *cell;
-            left = replaced.min(*cell + 1).min(left + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
-fn choice_name<T: PartialEq>(choices: &[(&'static str, T)], value: T) -> &'static str {
-    choices
-        .iter()
-        .find(|(_, choice)| *choice == value)
-        .map_or("", |(name, _)| name)
-}
-
 /// The path of a file; `None` for "".
 fn file(raw: &RawValue<'_>) -> Result<Option<PathBuf>, ConfigProblem> {
     let text = raw.text()?;
@@ -483,13 +493,4 @@ fn file(raw: &RawValue<'_>) -> Result<Option<PathBuf>, ConfigProblem> {
     Ok(Some(text)
         .filter(|path| !path.is_empty())
         .map(PathBuf::from))
-}
-
-fn list(items: impl Iterator<Item = impl ToString>) -> String {
-    let quoted: Vec<_> = items.map(|item| quote(&item.to_string())).collect();
-    format!("[{}]", quoted.join(", "))
-}
-
-fn quote(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
 }

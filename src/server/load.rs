@@ -24,7 +24,9 @@ use super::{
     config_error::{ConfigError, ConfigErrors, ConfigProblem, LoadError, Origin},
     input_file,
     keys::{self, KEYS, Key},
+    nearest,
     tls::ClientCertificates,
+    traces::{TracingConfig, config as traces},
     value::RawValue,
 };
 
@@ -152,7 +154,7 @@ impl ConfigBuilder {
                 }
                 (None, _) => {
                     let problem = ConfigProblem::UnknownKey {
-                        nearest: keys::nearest(&name),
+                        nearest: nearest::nearest(&name),
                     };
                     self.reject(origin(span), &name, problem);
                 }
@@ -171,7 +173,7 @@ impl ConfigBuilder {
         let set = environment.iter().filter(|(_, value)| !value.is_empty());
         for (name, value) in set.map(|(n, v)| (n.to_string_lossy(), v.to_string_lossy())) {
             if name.starts_with(keys::PREFIX) && !keys::is_variable(&name, &value) {
-                let nearest = keys::nearest_variable(&name);
+                let nearest = nearest::nearest_variable(&name);
                 let problem = ConfigProblem::UnknownVariable { nearest };
                 self.reject(Origin::Environment(name.into_owned()), "", problem);
             }
@@ -227,6 +229,7 @@ impl ConfigBuilder {
             self.reject_value_of("audit.journal", ConfigProblem::Excludes("audit.file"));
         }
         self.check_tls();
+        self.check_tracing();
         let (page, limit) = (
             self.config.limits.default_page_size,
             self.config.limits.max_page_size,
@@ -280,6 +283,25 @@ impl ConfigBuilder {
             let value = format!("{:?}", tls.client_certificates).to_ascii_lowercase();
             let problem = requires(format!("{value:?}"), "tls.client_ca", purpose);
             self.reject_value_of("tls.client_certificates", problem);
+        }
+    }
+
+    /// Checks of the keys of `[tracing]`. The files are read when they are used.
+    fn check_tracing(&mut self) {
+        let TracingConfig {
+            endpoint: Some(endpoint),
+            protocol,
+            headers_file,
+            ..
+        } = self.config.tracing.clone()
+        else {
+            return;
+        };
+        if !traces::is_endpoint(&endpoint, protocol) {
+            self.reject_value_of("tracing.endpoint", ConfigProblem::PathOfGrpc(endpoint));
+        } else if headers_file.is_some() && traces::is_exposed(&endpoint) {
+            let problem = ConfigProblem::ExposedHeaders(endpoint);
+            self.reject_value_of("tracing.headers_file", problem);
         }
     }
 

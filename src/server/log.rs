@@ -20,7 +20,7 @@ use super::{
     config::{LogConfig, LogFormat},
     log_sink::LogSink,
 };
-use crate::app::RequestSpan;
+use crate::trace::RequestSpan;
 
 /// Why the log could not be started, or its filter not be replaced.
 #[derive(Debug, Error)]

@@ -34,15 +34,17 @@ use super::{
     quota::{ByteMeter, Operation, QuotaKey, Quotas},
     refusal,
     rejection::{Rejection, RejectionResponse},
+    traces::request::{self as traces, Called},
 };
 use crate::{
-    app::{App, RequestId, RequestSpan},
+    app::{App, RequestId},
     audit::{AuditLog, Caller},
     budget::Budget,
     clock, grpc,
     identity::{CredentialKind, Peer, PeerKey, Principal, Protocol, Session},
     metrics::{RequestMetrics, RouteId},
     model::{Error, Reason},
+    trace::{RequestSpan, Trace, TraceParent, Tracer},
 };
 
 /// Header with the request id, in requests and responses.
@@ -69,6 +71,7 @@ struct Checks {
     render: RejectionResponse,
     /// Absent without use cases.
     metrics: Option<Arc<RequestMetrics>>,
+    tracer: Tracer,
 }
 
 /// Wraps all current routes and the fallback of `router`, from the outside in: headers for browsers;
@@ -97,6 +100,7 @@ pub fn with_middleware(
         quotas: Quotas::new(&config.quota),
         render,
         metrics: keys.map(|app| app.metrics().requests().clone()),
+        tracer: keys.map(|app| app.tracer().clone()).unwrap_or_default(),
     });
     // One layer for all of it: axum clones and boxes all that is below a layer for each request.
     router.layer(layer_fn(move |routes: Route| {
@@ -116,8 +120,15 @@ async fn serve(checks: &Checks, mut request: Request, routes: Route) -> Response
     let content_type = request.headers().get(CONTENT_TYPE).cloned();
     let is_head = request.method() == Method::HEAD;
     let metrics = checks.metrics.as_deref();
-    let counted = metrics.map(|metrics| (metrics, route(metrics, &request)));
-    let span = span(&request, &id);
+    let is_grpc = grpc::is_grpc(request.headers());
+    let counted = metrics.map(|metrics| (metrics, route(metrics, &request, is_grpc)));
+    let parent = traces::parent(request.headers());
+    let called = Called {
+        is_grpc,
+        is_known: counted.is_some_and(|(_, route)| RequestMetrics::is_known(route)),
+    };
+    let trace = traces::begin(&checks.tracer, &request, called, parent, received);
+    let span = span(&request, &id, trace.clone(), parent);
     request.extensions_mut().insert(span.clone());
 
     // Pinned, so that the scope does not copy it.
@@ -146,12 +157,13 @@ async fn serve(checks: &Checks, mut request: Request, routes: Route) -> Response
         metrics.record(route, status, grpc_status(&response), received.elapsed());
     }
     log_response(&response, &span, received);
+    traces::end(&trace, called, &response, grpc_status(&response));
     response
 }
 
 /// The counters of a request.
-fn route(metrics: &RequestMetrics, request: &Request) -> RouteId {
-    if grpc::is_grpc(request.headers()) {
+fn route(metrics: &RequestMetrics, request: &Request, is_grpc: bool) -> RouteId {
+    if is_grpc {
         return metrics.grpc(request.uri().path());
     }
     let route = request.extensions().get::<MatchedPath>();
@@ -181,13 +193,20 @@ fn assign_id(request: &mut Request) -> HeaderValue {
 }
 
 /// The span of a request. Its fields are formatted if something is logged in it.
-fn span(request: &Request, id: &HeaderValue) -> RequestSpan {
+fn span(
+    request: &Request,
+    id: &HeaderValue,
+    trace: Trace,
+    parent: Option<TraceParent>,
+) -> RequestSpan {
+    let ids = trace.known_ids(parent.as_ref());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let uri = request.uri().clone();
     let id = id.clone();
     let peer = peer(request);
-    RequestSpan::new(move || {
+    RequestSpan::new(trace, move || {
+        let span_id = ids.and_then(|ids| ids.span_id);
         let path = uri.path();
         tracing::info_span!(
             "request",
@@ -196,6 +215,8 @@ fn span(request: &Request, id: &HeaderValue) -> RequestSpan {
             path = path.get(..MAX_LOGGED_PATH).unwrap_or(path),
             request_id = id.to_str().unwrap_or_default(),
             peer = peer.map(tracing::field::display),
+            trace_id = ids.map(|ids| tracing::field::display(format!("{:032x}", ids.trace_id))),
+            span_id = span_id.map(|id| tracing::field::display(format!("{id:016x}"))),
         )
     })
 }

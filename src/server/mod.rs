@@ -28,6 +28,7 @@ mod log_sink;
 mod memory;
 mod metrics;
 mod middleware;
+mod nearest;
 mod operation;
 mod options;
 mod page_headers;
@@ -49,6 +50,7 @@ mod signals;
 mod socket_file;
 mod state;
 mod tls;
+mod traces;
 mod value;
 
 pub use address::{AddressError, DEFAULT_PORT, DEFAULT_SOCKET, ListenAddress};
@@ -77,3 +79,4 @@ pub use tls::{
     CertOptions, ClientCertificates, IssueError, Tls, TlsConfig, TlsError, TlsErrors, TlsProblem,
     issue,
 };
+pub use traces::{SampleRatio, TraceProtocol, Traces, TracesError, TracingConfig};

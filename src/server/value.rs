@@ -56,6 +56,18 @@ impl RawValue<'_> {
             })
     }
 
+    /// The text of a number with or without decimals.
+    pub(super) fn decimal(&self) -> Option<&str> {
+        match self {
+            RawValue::Text(text) => Some(text),
+            RawValue::Toml(DeValue::Integer(digits)) if digits.radix() == 10 => {
+                Some(digits.as_str())
+            }
+            RawValue::Toml(DeValue::Float(digits)) => Some(digits.as_str()),
+            RawValue::Toml(_) => None,
+        }
+    }
+
     /// A duration within `range`: a number with a unit (`"10s"`), or a number of seconds (`10`, `0.5`).
     pub(super) fn duration(
         &self,
@@ -165,6 +177,25 @@ pub(super) fn format_duration(duration: Duration) -> String {
         ms if ms % 1000 == 0 => format!("{}s", ms / 1000),
         ms => format!("{ms}ms"),
     }
+}
+
+/// The name of a choice.
+pub(super) fn choice_name<T: PartialEq>(choices: &[(&'static str, T)], value: T) -> &'static str {
+    choices
+        .iter()
+        .find(|(_, choice)| *choice == value)
+        .map_or("", |(name, _)| name)
+}
+
+/// Formats a list of strings as TOML.
+pub(super) fn list(items: impl Iterator<Item = impl ToString>) -> String {
+    let quoted: Vec<_> = items.map(|item| quote(&item.to_string())).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+/// Formats a string as TOML.
+pub(super) fn quote(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
 }
 
 #[cfg(test)]

@@ -195,7 +195,7 @@ impl StoreError {
         text
     }
 
-    fn reason(&self) -> Reason {
+    pub(super) fn reason(&self) -> Reason {
         match self {
             Self::TooLarge { .. } => Reason::TooLarge,
             Self::Busy => Reason::RateLimited,

@@ -15,6 +15,7 @@ use super::{
     engine::Engine,
     error::StoreError,
 };
+use crate::trace::Begun;
 
 /// Batches that may wait, and a multiple of the requests that write at once by default.
 pub(super) const MAX_WAITING: usize = 4096;
@@ -48,7 +49,11 @@ pub(super) struct Request {
 /// written even if this is dropped.
 #[derive(Debug)]
 #[must_use = "the batch is not durable yet"]
-pub struct Commit(Progress);
+pub struct Commit {
+    progress: Progress,
+    /// When it was submitted, and the trace of the request. Its span is recorded if it is awaited.
+    submitted: Begun,
+}
 
 #[derive(Debug)]
 enum Progress {
@@ -149,11 +154,17 @@ impl Writer {
 
 impl Commit {
     pub(super) fn done(outcome: Result<(), StoreError>) -> Self {
-        Self(Progress::Done(outcome))
+        Self {
+            progress: Progress::Done(outcome),
+            submitted: Begun::default(),
+        }
     }
 
     pub(super) fn waiting(reply: oneshot::Receiver<Result<(), StoreError>>) -> Self {
-        Self(Progress::Waiting(reply))
+        Self {
+            progress: Progress::Waiting(reply),
+            submitted: Begun::now(),
+        }
     }
 }
 
@@ -161,12 +172,17 @@ impl Future for Commit {
     type Output = Result<(), StoreError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match &mut self.0 {
+        let outcome = match &mut self.progress {
             Progress::Done(outcome) => outcome.clone(),
             // The thread ends without a reply if it panics, or is closed.
             Progress::Waiting(reply) => {
                 ready!(Pin::new(reply).poll(context)).unwrap_or(Err(StoreError::Closed))
             }
-        })
+        };
+        let span = std::mem::take(&mut self.submitted).span("store commit");
+        if let Err(error) = &outcome {
+            span.fail(error.reason().as_str());
+        }
+        Poll::Ready(outcome)
     }
 }

@@ -8,11 +8,12 @@ use std::sync::{
 use tracing::Span;
 
 use super::*;
+use crate::trace::{RequestSpan, Trace};
 
 /// A context whose write panics when it is logged, after it has been executed.
 fn panicking_context() -> RequestContext {
     RequestContext {
-        span: RequestSpan::new(|| panic!("on purpose")),
+        span: RequestSpan::new(Trace::default(), || panic!("on purpose")),
         ..context().clone()
     }
 }
@@ -36,7 +37,7 @@ async fn the_outcome_of_a_write_that_panics_is_unknown() {
 async fn background_work_runs_on_behalf_of_its_request() {
     let (_, app) = setup();
     let made = Arc::new(AtomicBool::new(false));
-    let span = RequestSpan::new({
+    let span = RequestSpan::new(Trace::default(), {
         let made = made.clone();
         move || {
             made.store(true, Ordering::Relaxed);
@@ -53,7 +54,7 @@ async fn background_work_runs_on_behalf_of_its_request() {
 #[tokio::test]
 async fn a_panic_while_the_span_is_made_has_no_span() {
     let found = Arc::new(AtomicBool::new(true));
-    let span = RequestSpan::new({
+    let span = RequestSpan::new(Trace::default(), {
         let found = found.clone();
         move || {
             RequestSpan::current().in_scope(|| found.store(false, Ordering::Relaxed));

@@ -204,7 +204,8 @@ fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-fn tls_config(ca: Option<&Path>) -> Result<ClientConfig, FetchError> {
+/// The TLS of a client that trusts the authorities in a file, or those of the system.
+pub(in crate::server) fn tls_config(ca: Option<&Path>) -> Result<ClientConfig, FetchError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| FetchError::Request(causes(&error)))?;

@@ -433,6 +433,51 @@ fn a_list_in_a_variable_is_comma_separated() {
 }
 
 #[test]
+fn impossible_traces_are_refused() {
+    let url = "a URL http://HOST:PORT or https://HOST:PORT";
+    for (line, expected) in [
+        ("endpoint = \"collector:4317\"", url),
+        ("endpoint = \"https://user:pass@collector\"", url),
+        (
+            "protocol = \"http/json\"",
+            "\"\" or \"grpc\" or \"http/protobuf\"",
+        ),
+        ("sample_ratio = 1.5", "a number from 0 to 1"),
+        ("sample_ratio = \"10%\"", "a number from 0 to 1"),
+        ("service_name = \"a\\u0000\"", "without control characters"),
+        ("resource_attributes = [\"a\"]", "name=value"),
+        ("max_queue_spans = 0", "an integer from 1 to 100000"),
+        ("exporter = \"otlp\"", "unknown key"),
+        (
+            "protocol = \"grpc\"\nendpoint = \"https://a/v1/traces\"",
+            "has a path, which only http/protobuf has",
+        ),
+        (
+            "headers_file = \"/a\"\nendpoint = \"http://192.0.2.1:4317\"",
+            "would be sent to http://192.0.2.1:4317 without encryption",
+        ),
+    ] {
+        let errors = errors(&format!("[tracing]\n{line}\n")).concat();
+        assert!(errors.contains(expected), "{line}: {errors}");
+    }
+}
+
+#[test]
+fn traces_are_exported_by_a_build_that_can() {
+    let text = "[tracing]\nexport = true\n";
+    match cfg!(feature = "otel") {
+        true => assert!(from_file(text).unwrap().tracing.export),
+        false => assert_eq!(
+            errors(text),
+            [
+                "ipvsd.toml:2: tracing.export: expected false, because this build lacks the feature otel, \
+              got true"
+            ]
+        ),
+    }
+}
+
+#[test]
 fn default_page_size_may_not_exceed_max_page_size() {
     assert_eq!(
         errors("[limits]\ndefault_page_size = 200\nmax_page_size = 100"),

@@ -15,8 +15,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("budget", &["model"]),
     ("clock", &[]),
     ("proto", &[]),
+    ("trace", &[]),
     ("codec", &["model"]),
-    ("store", &["model"]),
+    ("store", &["model", "trace"]),
     ("metrics", &["model"]),
     ("ipvsadm", &["model"]),
     ("kernel", &["codec", "model"]),
@@ -25,21 +26,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "executor",
         &[
-            "kernel", "codec", "metrics", "watch", "budget", "clock", "model",
+            "kernel", "codec", "metrics", "watch", "budget", "clock", "model", "trace",
         ],
     ),
     (
         "app",
         &[
             "executor", "metrics", "sampling", "watch", "audit", "budget", "clock", "identity",
-            "ipvsadm", "model", "store",
+            "ipvsadm", "model", "store", "trace",
         ],
     ),
     (
         "http",
         &[
             "app", "metrics", "sampling", "watch", "audit", "budget", "identity", "ipvsadm",
-            "model",
+            "model", "trace",
         ],
     ),
     (
@@ -53,7 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "server",
         &[
             "grpc", "http", "app", "audit", "executor", "metrics", "sampling", "watch", "budget",
-            "clock", "identity", "model", "proto", "store",
+            "clock", "identity", "model", "proto", "store", "trace",
         ],
     ),
     ("client", &["ipvsadm", "model"]),
@@ -73,6 +74,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("redb", &["store"]),
     ("prometheus_client", &["metrics"]),
     ("procfs", &["metrics"]),
+    ("opentelemetry", &["server", "trace"]),
+    ("opentelemetry_sdk", &["server", "trace"]),
+    ("opentelemetry_http", &["server"]),
+    ("opentelemetry_otlp", &["server"]),
 ];
 
 /// Files of the executor that async code calls, and the one that knows the runtime of such code. The

@@ -35,4 +35,7 @@ mod timeouts;
 mod tls;
 mod tls_clients;
 mod tls_reload;
+mod tracing;
+#[cfg(feature = "otel")]
+mod tracing_receiver;
 mod watch;
