@@ -22,9 +22,10 @@ export const VIEWS = ['', 'services', 'services/tcp-192.0.2.1-80', 'connections'
 
 /** A program that serves the API, once it has printed where. */
 export class Program {
-    constructor(command, args, found) {
+    constructor(command, args, found, variables = {}) {
         this.output = '';
-        this.process = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+        const env = { ...process.env, ...variables };
+        this.process = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
         this.ended = new Promise((done) => this.process.once('exit', done));
         this.port = new Promise((done, fail) => {
             const read = (chunk) => {
@@ -74,7 +75,9 @@ export class Daemon {
         const access = this.roles ? ['--policy', this.policy] : ['--dev'];
         const state = ['--state-dir', join(this.directory, 'state')];
         const args = ['--kernel', 'fake', '--listen', `127.0.0.1:${port}`, ...access, ...state];
-        this.program = new Program(IPVSD, args, /listening.*127\.0\.0\.1:(\d+)/);
+        // Debug code reads a large table slowly, and the daemon would then read it rarely.
+        const variables = { IPVSD_STATS_MAX_LOAD_PERCENT: '100' };
+        this.program = new Program(IPVSD, args, /listening.*127\.0\.0\.1:(\d+)/, variables);
         this.port = await this.program.port;
         this.url = `http://127.0.0.1:${this.port}/`;
     }

@@ -342,6 +342,9 @@ fn every_key_has_an_environment_variable() {
             .replace("\", \"", ",");
         let value = match key.name {
             "audit.file" => "/name".to_owned(),
+            "tracing.endpoint" => "http://localhost:4317".to_owned(),
+            "tracing.protocol" => "grpc".to_owned(),
+            "tracing.resource_attributes" => "name=value".to_owned(),
             _ if value.is_empty() => "name".to_owned(),
             _ => value,
         };
@@ -359,7 +362,8 @@ fn every_key_has_an_environment_variable() {
         assert!(valid.is_ok(), "{variable}={value}: {valid:?}");
         let is_text = ["netns", "socket_group", "policy"].contains(&key.name)
             || matches!(key.name, "tls.certificate" | "tls.key")
-            || matches!(key.name, "tls.client_ca" | "tls.crl");
+            || matches!(key.name, "tls.client_ca" | "tls.crl")
+            || ["tracing.headers_file", "tracing.ca", "tracing.service_name"].contains(&key.name);
         if !is_text {
             let error = from_all("", &[(&variable, "=,=")], &[])
                 .unwrap_err()

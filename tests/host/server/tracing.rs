@@ -468,6 +468,27 @@ mod exported {
         receiver.span("GET /v1/info").await;
     }
 
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_collector_is_reached_over_tls() {
+        for protocol in ["grpc", "http/protobuf"] {
+            let (mut receiver, certificate) = Receiver::encrypted().await;
+            let directory = TempDir::new();
+            let ca = directory.0.join("ca.pem");
+            fs::write(&ca, certificate).unwrap();
+            let process = start(
+                &receiver.url,
+                &format!("protocol = {protocol:?}\nca = {ca:?}\n"),
+            );
+            let process = blocking(move || {
+                assert_eq!(send(&process, "GET /v1/info", &[], ""), 200);
+                process
+            })
+            .await;
+            receiver.span("GET /v1/info").await;
+            drop(process);
+        }
+    }
+
     #[test]
     fn what_cannot_be_used_is_refused() {
         let directory = TempDir::new();

@@ -1,8 +1,8 @@
 //! A collector of traces: the service of the protocol, over gRPC and HTTP, on a free port.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
-use axum::{Router, body::Bytes, routing::post};
+use axum::{Router, body::Bytes, routing::post, serve::Listener};
 use http::{HeaderMap, StatusCode};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
@@ -14,10 +14,17 @@ use opentelemetry_proto::tonic::{
     trace::v1::{Span, status::StatusCode as SpanStatus},
 };
 use prost::Message;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::{
+    ServerConfig,
+    crypto::ring::default_provider,
+    pki_types::{PrivateKeyDer, pem::PemObject},
+};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc},
 };
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tonic::{Request, Response, Status, service::Routes};
 
 use super::harness::in_time;
@@ -40,6 +47,27 @@ pub struct Received {
     pub headers: HeaderMap,
 }
 
+/// A listener behind TLS.
+struct Encrypted(TcpListener, TlsAcceptor);
+
+impl Listener for Encrypted {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        loop {
+            let (stream, peer) = self.0.accept().await.unwrap();
+            if let Ok(stream) = self.1.accept(stream).await {
+                return (stream, peer);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
 #[derive(Clone)]
 struct Sink {
     spans: mpsc::UnboundedSender<Received>,
@@ -49,15 +77,31 @@ struct Sink {
 
 impl Receiver {
     pub async fn start() -> Self {
-        Self::start_as(false).await
+        Self::start_as(false, None).await
+    }
+
+    /// One behind TLS, for the name `localhost`, and its certificate (PEM).
+    pub async fn encrypted() -> (Self, String) {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(signing_key.serialize_pem().as_bytes());
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key.unwrap());
+        let mut config = config.unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        (Self::start_as(false, Some(acceptor)).await, cert.pem())
     }
 
     /// One that answers when the test lets it.
     pub async fn slow() -> Self {
-        Self::start_as(true).await
+        Self::start_as(true, None).await
     }
 
-    async fn start_as(is_slow: bool) -> Self {
+    async fn start_as(is_slow: bool, tls: Option<TlsAcceptor>) -> Self {
         let (spans, received) = mpsc::unbounded_channel();
         let release = Arc::new(Semaphore::new(0));
         let sink = Sink {
@@ -83,8 +127,18 @@ impl Receiver {
         };
         let grpc = Routes::new(TraceServiceServer::new(sink)).into_axum_router();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, grpc.merge(http)).await });
+        let port = listener.local_addr().unwrap().port();
+        let routes = grpc.merge(http);
+        let url = match tls {
+            None => {
+                tokio::spawn(async move { axum::serve(listener, routes).await });
+                format!("http://127.0.0.1:{port}")
+            }
+            Some(tls) => {
+                tokio::spawn(async move { axum::serve(Encrypted(listener, tls), routes).await });
+                format!("https://localhost:{port}")
+            }
+        };
         Self {
             url,
             received,
