@@ -14,10 +14,15 @@ use super::{
     hold_args::{DrainArgs, Ended, RampArgs},
     options::{GLOBAL_OPTIONS, GlobalOption, Options},
     reference::summary,
-    table_args::{ApplyArgs, BatchArgs, ConvertArgs, DiffArgs, ExportArgs, TablesArgs},
+    table_args::{
+        ApplyArgs, BatchArgs, ConvertArgs, DiffArgs, ExportArgs, TablesArgs, TablesCommand,
+    },
     times,
 };
-use crate::model::{HoldId, is_hidden};
+use crate::{
+    ipvsadm::ExtraValue,
+    model::{HoldId, is_hidden},
+};
 
 /// A command line with a subcommand.
 #[derive(Debug)]
@@ -299,7 +304,9 @@ fn subcommand(words: &[String]) -> Option<&str> {
             .find(|option| option.syntax.long == name);
         match option {
             None => return None,
-            Some(option) if option.syntax.takes_value && !has_value => drop(words.next()),
+            Some(option) if option.syntax.value == ExtraValue::Required && !has_value => {
+                words.next();
+            }
             Some(_) => {}
         }
     }
@@ -338,6 +345,28 @@ impl Args {
     }
 }
 
+// === impl Subcommand ===
+
+impl Subcommand {
+    /// Whether it reads from directors and prints what it has read.
+    pub(super) fn is_read(&self) -> bool {
+        match self {
+            Self::Info
+            | Self::Settings { .. }
+            | Self::Connections(_)
+            | Self::Save { .. }
+            | Self::Export(_)
+            | Self::Drains(_)
+            | Self::Ramps(_)
+            | Self::Whoami
+            | Self::CanI { .. }
+            | Self::Audit(_) => true,
+            Self::Tables(args) => args.command.as_ref().is_none_or(TablesCommand::is_read),
+            _ => false,
+        }
+    }
+}
+
 // === impl GlobalOption ===
 
 impl GlobalOption {
@@ -349,12 +378,19 @@ impl GlobalOption {
             .long_help(self.help)
             .help_heading("Global options")
             .global(true);
-        if !self.syntax.takes_value {
+        if self.syntax.value == ExtraValue::None {
             return arg.action(ArgAction::SetTrue);
         }
         let arg = arg.value_name(self.placeholder).action(ArgAction::Set);
         let arg = match self.placeholder {
             "FILE" => arg.value_hint(ValueHint::FilePath),
+            _ => arg,
+        };
+        let arg = match self.syntax.value {
+            ExtraValue::Optional => arg
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value(self.default_value),
             _ => arg,
         };
         match self.values {
@@ -366,9 +402,9 @@ impl GlobalOption {
     /// The value on the command line; empty for an option without value.
     fn value(&self, matches: &ArgMatches) -> Option<String> {
         let long = self.syntax.long;
-        match self.syntax.takes_value {
-            true => matches.get_one::<String>(long).cloned(),
-            false => matches.get_flag(long).then(String::new),
+        match self.syntax.value {
+            ExtraValue::None => matches.get_flag(long).then(String::new),
+            _ => matches.get_one::<String>(long).cloned(),
         }
     }
 }

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     client::Include,
-    ipvsadm::{Argument, OPTIONS, OptionSpec, service_option},
+    ipvsadm::{Argument, ExtraValue, OPTIONS, OptionSpec, service_option},
     model::{SCHEDULERS, SETTINGS, ServiceEntry},
 };
 
@@ -330,7 +330,7 @@ fn target(words: &[OsString]) -> Option<Target> {
         let Some(option) = found.filter(|option| !option.syntax.only_before_command) else {
             continue;
         };
-        if option.syntax.takes_value && value.is_none() {
+        if option.syntax.value == ExtraValue::Required && value.is_none() {
             value = words.next().map(Into::into);
         }
         // What is wrong with a value is reported when the command is run.

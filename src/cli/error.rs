@@ -148,6 +148,9 @@ pub enum CliError {
     /// `--all` with a command that writes.
     #[error("--all: only read-only commands are allowed")]
     AllIsReadOnly,
+    /// `--watch` with a command that is no listing.
+    #[error("--watch: only read-only commands are allowed; `ipvsctl watch` prints changes")]
+    WatchIsReadOnly,
     /// `--all` with `version`.
     #[error("--all: `ipvsctl directors` shows the versions of all directors")]
     AllIsNotAllowed,

@@ -1,52 +1,36 @@
 //! Executes a read on one director, or on all configured directors in parallel.
 
-use std::{
-    io::{self, Write},
-    panic, thread,
-};
+use std::{io::Write, panic, thread};
 
 use super::{
+    buffer::Buffer,
     error::CliError,
     options::{Format, Options},
     output::{Stdout, report_error},
     read::{ReadCommand, execute},
+    repeat::Repeat,
     target::Target,
 };
 
-/// Executes a read on the selected directors; returns the highest exit code.
+/// Executes a read on the selected directors; returns the highest exit code. With `--watch`, it is
+/// repeated.
 pub(super) fn read(
+    program: &str,
     options: &Options,
     out: &mut Stdout,
     command: &ReadCommand,
 ) -> Result<u8, CliError> {
-    if !options.all {
-        let target = Target::select(options)?;
-        return execute(&target.client, command, options.format, out);
-    }
-    let targets = Target::all(options)?;
-    let results = parallel_map(&targets, |target| {
-        let mut text = Buffer::default();
-        let code = execute(&target.client, command, options.format, &mut text);
-        (text.0, code)
-    });
-    let mut labelled = LabelledOutput::new(options.format);
-    let mut highest = 0;
-    for (target, (text, code)) in targets.iter().zip(results) {
-        let name = target.name.as_deref().unwrap_or_default();
-        match code {
-            Ok(code) => {
-                highest = highest.max(code);
-                labelled.write(out, name, &text)?;
-            }
-            Err(error) => {
-                highest = highest.max(error.exit_code());
-                out.flush()?;
-                report_error(name, &error, options.color);
-            }
-        }
-    }
-    labelled.finish(out)?;
-    Ok(highest)
+    let directors = Directors::select(options)?;
+    let Some(interval) = options.watch else {
+        return directors.read(command, options, out);
+    };
+    let repeat = Repeat {
+        program,
+        interval,
+        format: options.format,
+        color: options.color,
+    };
+    repeat.run(out, |buffer| directors.read(command, options, buffer))
 }
 
 /// Applies `f` to all items in parallel, one thread per item. Panics are propagated.
@@ -66,29 +50,65 @@ pub(super) fn parallel_map<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + 
     })
 }
 
-/// The output of one director while the others are queried.
-#[derive(Debug, Default)]
-struct Buffer(Vec<u8>);
+/// The directors of a command.
+enum Directors {
+    One(Target),
+    All(Vec<Target>),
+}
 
-/// Size limit of a [`Buffer`] in bytes, that of a response of the client.
-const MAX_BUFFER: usize = 256 << 20;
+// === impl Directors ===
 
-// === impl Buffer ===
-
-impl Write for Buffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let fits = self.0.len() + bytes.len() <= MAX_BUFFER;
-        if !fits || self.0.try_reserve(bytes.len()).is_err() {
-            let text = format!("--all: more than {MAX_BUFFER} bytes of one director");
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+impl Directors {
+    fn select(options: &Options) -> Result<Self, CliError> {
+        match options.all {
+            true => Target::all(options).map(Self::All),
+            false => Target::select(options).map(Self::One),
         }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    /// Executes a read; returns the highest exit code.
+    fn read(
+        &self,
+        command: &ReadCommand,
+        options: &Options,
+        out: &mut dyn Write,
+    ) -> Result<u8, CliError> {
+        match self {
+            Self::One(target) => execute(&target.client, command, options.format, out),
+            Self::All(targets) => read_all(targets, command, options, out),
+        }
     }
+}
+
+fn read_all(
+    targets: &[Target],
+    command: &ReadCommand,
+    options: &Options,
+    out: &mut dyn Write,
+) -> Result<u8, CliError> {
+    let results = parallel_map(targets, |target| {
+        let mut text = Buffer::default();
+        let code = execute(&target.client, command, options.format, &mut text);
+        (text.into_bytes(), code)
+    });
+    let mut labelled = LabelledOutput::new(options.format);
+    let mut highest = 0;
+    for (target, (text, code)) in targets.iter().zip(results) {
+        let name = target.name.as_deref().unwrap_or_default();
+        match code {
+            Ok(code) => {
+                highest = highest.max(code);
+                labelled.write(out, name, &text)?;
+            }
+            Err(error) => {
+                highest = highest.max(error.exit_code());
+                out.flush()?;
+                report_error(name, &error, options.color);
+            }
+        }
+    }
+    labelled.finish(out)?;
+    Ok(highest)
 }
 
 /// Writes the results of several directors, each with the director's name.

@@ -12,7 +12,7 @@ use super::{
 use crate::ipvsadm::{OPTIONS, service_synopsis, synopses};
 
 /// Date of the last change of the texts that the page consists of.
-const DATE: &str = "2026-11-29";
+const DATE: &str = "2026-11-30";
 
 /// Writes the manual page in roff.
 pub(super) fn write(out: &mut dyn Write) -> io::Result<()> {

@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use super::{credentials::Credentials, error::CliError};
-use crate::{ipvsadm::ExtraOption, model::Sha256};
+use crate::{
+    ipvsadm::{ExtraOption, ExtraValue},
+    model::Sha256,
+};
 
 /// Values of the global options.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,6 +15,8 @@ pub(super) struct Options {
     pub endpoint: Option<String>,
     pub director: Option<String>,
     pub all: bool,
+    /// The time from one listing to the next.
+    pub watch: Option<Duration>,
     pub timeout: Option<Duration>,
     pub format: Format,
     pub color: Color,
@@ -48,6 +53,8 @@ pub(super) struct GlobalOption {
     pub syntax: ExtraOption,
     /// Placeholder of the value in the documentation; empty if the option takes no value.
     pub placeholder: &'static str,
+    /// What the option without a value stands for, if it may have none; otherwise empty.
+    pub default_value: &'static str,
     /// The accepted values; empty if `set` decides.
     pub values: &'static [&'static str],
     /// Sentences for the documentation: a summary, then syntax and default.
@@ -57,7 +64,7 @@ pub(super) struct GlobalOption {
 }
 
 /// All global options.
-pub(super) const GLOBAL_OPTIONS: [GlobalOption; 13] = [
+pub(super) const GLOBAL_OPTIONS: [GlobalOption; 14] = [
     option(
         "endpoint",
         "URL",
@@ -150,8 +157,27 @@ pub(super) const GLOBAL_OPTIONS: [GlobalOption; 13] = [
     ),
     GlobalOption {
         syntax: ExtraOption {
+            long: "watch",
+            value: ExtraValue::Optional,
+            only_before_command: false,
+        },
+        default_value: "2",
+        ..option(
+            "watch",
+            "SECONDS",
+            "Repeat the listing until interrupted (read-only commands). Every so many seconds, 1 to 3600, default 2; \
+             each listing is complete, and begins with a line of its time. json: a document per line; yaml: \
+             after ---. A listing that fails is reported, and the others follow.",
+            |options, value| {
+                options.watch = Some(interval(value)?);
+                Ok(())
+            },
+        )
+    },
+    GlobalOption {
+        syntax: ExtraOption {
             long: "timeout",
-            takes_value: true,
+            value: ExtraValue::Required,
             // After the command, ipvsadm has an option of this name.
             only_before_command: true,
         },
@@ -219,10 +245,14 @@ const fn option(
     GlobalOption {
         syntax: ExtraOption {
             long,
-            takes_value: !placeholder.is_empty(),
+            value: match placeholder.is_empty() {
+                true => ExtraValue::None,
+                false => ExtraValue::Required,
+            },
             only_before_command: false,
         },
         placeholder,
+        default_value: "",
         values: &[],
         help,
         set,
@@ -234,8 +264,16 @@ const fn option(
 impl GlobalOption {
     /// The option with its value: `--endpoint URL`.
     pub(super) fn usage(&self) -> String {
-        let usage = format!("--{} {}", self.syntax.long, self.placeholder);
-        usage.trim_end().to_owned()
+        let Self {
+            syntax: ExtraOption { long, value, .. },
+            placeholder,
+            ..
+        } = self;
+        match value {
+            ExtraValue::None => format!("--{long}"),
+            ExtraValue::Required => format!("--{long} {placeholder}"),
+            ExtraValue::Optional => format!("--{long}[={placeholder}]"),
+        }
     }
 
     /// Validates and stores a value.
@@ -259,7 +297,8 @@ impl Options {
         let mut options = Self::default();
         for (index, value) in given {
             if let Some(option) = GLOBAL_OPTIONS.get(index) {
-                option.set(&mut options, value.unwrap_or_default())?;
+                let value = value.unwrap_or_else(|| option.default_value.to_owned());
+                option.set(&mut options, value)?;
             }
         }
         Ok(options)
@@ -272,6 +311,25 @@ impl Options {
             false => Ok(()),
         }
     }
+
+    /// Rejects `--watch`, for commands that are no listings.
+    pub(super) fn reject_watch(&self) -> Result<(), CliError> {
+        match self.watch {
+            Some(_) => Err(CliError::WatchIsReadOnly),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The time from one listing to the next.
+fn interval(value: String) -> Result<Duration, CliError> {
+    let seconds = value.parse().ok().filter(|s| (1..=3600).contains(s));
+    let time = seconds.map(Duration::from_secs);
+    time.ok_or_else(|| CliError::InvalidValue {
+        option: "watch",
+        value,
+        expected: "a number of seconds from 1 to 3600".to_owned(),
+    })
 }
 
 /// The values of a timeout.

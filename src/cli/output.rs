@@ -72,6 +72,11 @@ impl<W: Write> Output<W> {
         self.write_all(b"\n")
     }
 
+    /// Whether the reader has gone.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     fn write_unfiltered_if_open(&mut self, text: &str) -> io::Result<()> {
         match self.is_closed {
             true => Ok(()),

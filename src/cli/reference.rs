@@ -1,7 +1,7 @@
 //! Documentation that the help and the manual page share.
 
 /// Example command lines, with what they do.
-pub(super) const EXAMPLES: [(&str, &str); 21] = [
+pub(super) const EXAMPLES: [(&str, &str); 22] = [
     (
         "ipvsctl -A -t 192.0.2.1:80 -s rr",
         "add a virtual service with round robin",
@@ -13,6 +13,10 @@ pub(super) const EXAMPLES: [(&str, &str); 21] = [
     (
         "ipvsctl --endpoint https://lb1:4788 -Ln --stats",
         "list the counters of a remote director",
+    ),
+    (
+        "ipvsctl -Ln --rate --watch=5",
+        "list the rates every 5 seconds",
     ),
     ("ipvsctl whoami", "show as whom the director recognises you"),
     (
@@ -137,7 +141,10 @@ token_file = \"/etc/ipvsctl/token\" # or token = \"ipvsd_...\"
 
 /// Exit codes. 0, 1, 2 and 255 are those of ipvsadm.
 pub(super) const EXIT_STATUS: [(&str, &str); 9] = [
-    ("0", "Success."),
+    (
+        "0",
+        "Success. With --watch, the exit code is the highest of all listings.",
+    ),
     (
         "1",
         "A listing failed, a command of restore or of -R with --keep-going failed, can-i says no, apply, batch or \

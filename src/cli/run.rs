@@ -63,7 +63,7 @@ fn dispatch(
         return Ok(0);
     }
     if args::is_subcommand(words) {
-        return run_subcommand(words, out, color);
+        return run_subcommand(program, words, out, color);
     }
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     let extra = GLOBAL_OPTIONS.map(|option| option.syntax);
@@ -81,12 +81,15 @@ fn run_command(
     options: &Options,
     out: &mut Stdout,
 ) -> Result<u8, CliError> {
+    if !matches!(command, CommandLine::List(_) | CommandLine::Save { .. }) {
+        options.reject_watch()?;
+    }
     match command {
         CommandLine::Help => help::write_short(out, program)?,
         CommandLine::Version => writeln!(out, "{}", help::VERSION)?,
-        CommandLine::List(list) => return read(options, out, &ReadCommand::List(list)),
+        CommandLine::List(list) => return read(program, options, out, &ReadCommand::List(list)),
         CommandLine::Save { numeric } => {
-            return read(options, out, &ReadCommand::Save { numeric });
+            return read(program, options, out, &ReadCommand::Save { numeric });
         }
         CommandLine::Change(op) => {
             options.reject_all()?;
@@ -106,7 +109,12 @@ fn run_command(
     Ok(0)
 }
 
-fn run_subcommand(words: &[String], out: &mut Stdout, color: &mut Color) -> Result<u8, CliError> {
+fn run_subcommand(
+    program: &str,
+    words: &[String],
+    out: &mut Stdout,
+    color: &mut Color,
+) -> Result<u8, CliError> {
     let Args {
         options,
         subcommand,
@@ -118,47 +126,68 @@ fn run_subcommand(words: &[String], out: &mut Stdout, color: &mut Color) -> Resu
         args => args?,
     };
     *color = options.color;
+    if !subcommand.is_read() {
+        options.reject_watch()?;
+    }
+    execute(program, subcommand, &options, out)
+}
+
+fn execute(
+    program: &str,
+    subcommand: Subcommand,
+    options: &Options,
+    out: &mut Stdout,
+) -> Result<u8, CliError> {
     match subcommand {
         Subcommand::Help { word: None } => help::write_long(out)?,
         Subcommand::Help { word: Some(word) } => help::write_topic(out, &word)?,
-        Subcommand::Version => version::show(&options, out)?,
-        Subcommand::Info => return read(&options, out, &ReadCommand::Info),
-        Subcommand::Settings { settings } => return run_settings(settings, &options, out),
+        Subcommand::Version => version::show(options, out)?,
+        Subcommand::Info => return read(program, options, out, &ReadCommand::Info),
+        Subcommand::Settings { settings } => return run_settings(program, settings, options, out),
         Subcommand::Connections(args) => {
-            return read(&options, out, &ReadCommand::Connections(args.into()));
+            return read(
+                program,
+                options,
+                out,
+                &ReadCommand::Connections(args.into()),
+            );
         }
-        Subcommand::Watch(args) => return watch::run(args, &options, out),
+        Subcommand::Watch(args) => return watch::run(args, options, out),
         Subcommand::Save { full: false } => {
-            return read(&options, out, &ReadCommand::SaveRestorable);
+            return read(program, options, out, &ReadCommand::SaveRestorable);
         }
-        Subcommand::Save { full: true } => return read(&options, out, &ReadCommand::SaveFull),
+        Subcommand::Save { full: true } => {
+            return read(program, options, out, &ReadCommand::SaveFull);
+        }
         Subcommand::Restore(args) => {
             options.reject_all()?;
-            return replace::restore(args, &options, &SystemResolver::default(), out);
+            return replace::restore(args, options, &SystemResolver::default(), out);
         }
-        Subcommand::Apply(args) => return tables::apply(args, &options, out),
-        Subcommand::Batch(args) => return tables::batch(args, &options, out),
-        Subcommand::Diff(args) => return tables::diff(args, &options, out),
-        Subcommand::Tables(args) => return run_tables(args, &options, out),
+        Subcommand::Apply(args) => return tables::apply(args, options, out),
+        Subcommand::Batch(args) => return tables::batch(args, options, out),
+        Subcommand::Diff(args) => return tables::diff(args, options, out),
+        Subcommand::Tables(args) => return run_tables(program, args, options, out),
         Subcommand::Export(args) => {
-            return read(&options, out, &ReadCommand::Export(args.owner));
+            return read(program, options, out, &ReadCommand::Export(args.owner));
         }
-        Subcommand::Convert(args) => convert::run(args, &options, out)?,
+        Subcommand::Convert(args) => convert::run(args, options, out)?,
         Subcommand::Schema => write!(out, "{SCHEMA}")?,
-        Subcommand::Drain(args) => return holds::drain(args, &options, out),
-        Subcommand::Undrain { drain } => return holds::undrain(drain, &options, out),
-        Subcommand::Drains(kept) => return read(&options, out, &ReadCommand::Drains(kept)),
-        Subcommand::Ramp(args) => return holds::ramp(args, &options, out),
-        Subcommand::Unramp { id } => return holds::unramp(id, &options, out),
-        Subcommand::Ramps(kept) => return read(&options, out, &ReadCommand::Ramps(kept)),
-        Subcommand::Directors => return directors::show(&options, out),
-        Subcommand::Whoami => return read(&options, out, &ReadCommand::Whoami),
+        Subcommand::Drain(args) => return holds::drain(args, options, out),
+        Subcommand::Undrain { drain } => return holds::undrain(drain, options, out),
+        Subcommand::Drains(kept) => {
+            return read(program, options, out, &ReadCommand::Drains(kept));
+        }
+        Subcommand::Ramp(args) => return holds::ramp(args, options, out),
+        Subcommand::Unramp { id } => return holds::unramp(id, options, out),
+        Subcommand::Ramps(kept) => return read(program, options, out, &ReadCommand::Ramps(kept)),
+        Subcommand::Directors => return directors::show(options, out),
+        Subcommand::Whoami => return read(program, options, out, &ReadCommand::Whoami),
         Subcommand::CanI { verb, service } => {
-            return read(&options, out, &ReadCommand::CanI { verb, service });
+            return read(program, options, out, &ReadCommand::CanI { verb, service });
         }
         Subcommand::Audit(args) => {
             let report = AuditReport::new(args, options.all);
-            return read(&options, out, &ReadCommand::Audit(report));
+            return read(program, options, out, &ReadCommand::Audit(report));
         }
         Subcommand::Token(command) => token::run(command, out)?,
         Subcommand::Completion { shell } => completion::write(out, shell)?,
@@ -167,24 +196,35 @@ fn run_subcommand(words: &[String], out: &mut Stdout, color: &mut Color) -> Resu
     Ok(0)
 }
 
-fn run_settings(words: Vec<String>, options: &Options, out: &mut Stdout) -> Result<u8, CliError> {
+fn run_settings(
+    program: &str,
+    words: Vec<String>,
+    options: &Options,
+    out: &mut Stdout,
+) -> Result<u8, CliError> {
     let assignments = settings::assignments(&words)?;
     if assignments.is_empty() {
-        return read(options, out, &ReadCommand::Settings(words));
+        return read(program, options, out, &ReadCommand::Settings(words));
     }
     options.reject_all()?;
+    options.reject_watch()?;
     settings::set(&Target::select(options)?, &assignments)?;
     Ok(0)
 }
 
-fn run_tables(args: TablesArgs, options: &Options, out: &mut Stdout) -> Result<u8, CliError> {
+fn run_tables(
+    program: &str,
+    args: TablesArgs,
+    options: &Options,
+    out: &mut Stdout,
+) -> Result<u8, CliError> {
     match args.command {
-        None => read(options, out, &ReadCommand::Tables),
+        None => read(program, options, out, &ReadCommand::Tables),
         Some(TablesCommand::Show { owner }) => {
-            read(options, out, &ReadCommand::DeclaredTable(owner))
+            read(program, options, out, &ReadCommand::DeclaredTable(owner))
         }
         Some(TablesCommand::Operations { owner }) => {
-            read(options, out, &ReadCommand::Operations(owner))
+            read(program, options, out, &ReadCommand::Operations(owner))
         }
         Some(TablesCommand::Set(args)) => tables::set(args, options, out),
         Some(TablesCommand::Delete(args)) => tables::delete(args, options, out),

@@ -46,7 +46,12 @@ impl Script {
                     return Ok(1);
                 }
                 let numeric = words.iter().any(|word| word == "-n");
-                read(&options, out, &ReadCommand::Save { numeric })
+                read(
+                    "ipvsadm-save",
+                    &options,
+                    out,
+                    &ReadCommand::Save { numeric },
+                )
             }
             Self::Restore => {
                 let restore = RestoreOptions {

@@ -100,6 +100,13 @@ pub(super) enum TablesCommand {
     Delete(DeleteTableArgs),
 }
 
+impl TablesCommand {
+    /// Whether it reads, and changes nothing.
+    pub(super) fn is_read(&self) -> bool {
+        matches!(self, Self::Show { .. } | Self::Operations { .. })
+    }
+}
+
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct SetTableArgs {
     /// Owner of the table

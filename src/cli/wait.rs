@@ -3,16 +3,15 @@
 use std::{
     io::{self, IsTerminal},
     process,
-    thread::{self, sleep},
+    thread::sleep,
     time::{Duration, Instant},
 };
-
-use nix::sys::signal::{SigSet, Signal};
 
 use super::{
     error::CliError,
     output::{eprint_line, eprint_text},
     progress::Progress,
+    signals,
 };
 use crate::client::ClientError;
 
@@ -91,19 +90,12 @@ impl<R> Wait<R> {
 
 /// Ends the program at ^C or SIGTERM with a message, also while a request waits for its response.
 fn end_at_signals(message: String) -> io::Result<()> {
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGINT);
-    signals.add(Signal::SIGTERM);
-    signals.thread_block()?;
-    let end = move || {
-        // It fails only for sets of signals that do not exist.
-        let Ok(signal) = signals.wait() else { return };
+    signals::at_end(move |signal| {
         if io::stderr().is_terminal() {
             // Below the progress.
             eprint_text("");
         }
         eprint_line(&message);
         process::exit(128 + signal as i32);
-    };
-    thread::Builder::new().spawn(end).map(drop)
+    })
 }

@@ -11,10 +11,21 @@ use super::{
 pub struct ExtraOption {
     /// Name, without the dashes.
     pub long: &'static str,
-    /// Whether the option takes a value.
-    pub takes_value: bool,
+    /// Whether the option has a value.
+    pub value: ExtraValue,
     /// Whether the option is recognized only before the command, where ipvsadm has no options.
     pub only_before_command: bool,
+}
+
+/// Whether an [`ExtraOption`] has a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtraValue {
+    /// None.
+    None,
+    /// In the same word after `=`, or in the next word.
+    Required,
+    /// Only in the same word after `=`, and not necessarily.
+    Optional,
 }
 
 /// An option with its value.
@@ -111,11 +122,12 @@ impl<'a> Lexer<'a> {
             .iter()
             .position(|extra| extra.long == name && !(extra.only_before_command && command_seen));
         if let Some(index) = extra {
-            let argument = match self.extra[index].takes_value {
-                true => Argument::Required(""),
-                false => Argument::None,
+            let value = match self.extra[index].value {
+                ExtraValue::None => self.value(Argument::None, inline)?,
+                ExtraValue::Required => self.value(Argument::Required(""), inline)?,
+                ExtraValue::Optional => inline,
             };
-            return Ok(Token::Extra(index, self.value(argument, inline)?));
+            return Ok(Token::Extra(index, value));
         }
         let spec = OptionSpec::find_long(name).ok_or_else(|| self.error(OptionError::Unknown))?;
         Ok(Token::Option(spec, self.value(spec.argument, inline)?))

@@ -29,7 +29,7 @@ pub use connections::{ConnectionLine, write_connection, write_connection_header}
 pub use errno::errno_message;
 pub use error::{OptionError, ParseError, ParseResult};
 pub use input::{Line, Lines};
-pub use lexer::ExtraOption;
+pub use lexer::{ExtraOption, ExtraValue};
 pub use list::{ListFormat, ListMode, write_list, write_version};
 pub use names::{Names, Numeric, Resolver, WellKnownPorts};
 pub use option_table::{Argument, OPTIONS, OptionSpec};

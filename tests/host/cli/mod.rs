@@ -14,6 +14,7 @@ mod memory;
 mod names;
 mod network;
 mod recorded;
+mod repeat;
 mod restore;
 mod subcommands;
 mod tables;

@@ -1,0 +1,21 @@
+//! ^C and SIGTERM, for commands that go on until somebody ends them.
+
+use std::{io, thread};
+
+use nix::sys::signal::{SigSet, Signal};
+
+/// Calls `end` in a thread of its own at the first ^C or SIGTERM. The next one ends the process at once, in
+/// case `end` waits for something. Threads that are started later do not get the signals either.
+pub(super) fn at_end(end: impl FnOnce(Signal) + Send + 'static) -> io::Result<()> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGTERM);
+    signals.thread_block()?;
+    let wait = move || {
+        // It fails only for sets of signals that do not exist.
+        let Ok(signal) = signals.wait() else { return };
+        let _ = signals.thread_unblock();
+        end(signal);
+    };
+    thread::Builder::new().spawn(wait).map(drop)
+}
