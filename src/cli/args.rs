@@ -53,6 +53,8 @@ pub(super) enum Subcommand {
     Connections(ConnectionArgs),
     /// Print changes of services and servers as they happen, until interrupted
     Watch(WatchArgs),
+    /// Show services and servers with their rates in the terminal, and drain servers with keys
+    Top(TopArgs),
     /// Dump the table as ipvsadm commands, preserving server order
     Save {
         /// Include timeouts, sync daemons and settings; as JSON, or YAML with --output yaml
@@ -202,6 +204,14 @@ pub(super) struct ConnectionArgs {
     /// Count connections grouped by FIELD
     #[arg(long, value_name = "FIELD")]
     pub count_by: Option<CountBy>,
+}
+
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(super) struct TopArgs {
+    /// Seconds from one update to the next, 2 to 60
+    #[arg(long, value_name = "SECONDS", default_value_t = 2)]
+    #[arg(value_parser = RangedU64ValueParser::<u32>::new().range(2..=60))]
+    pub interval: u32,
 }
 
 #[derive(clap::Args, Clone, Debug)]

@@ -248,6 +248,18 @@ pub enum CliError {
         /// All names that exist.
         known: Vec<String>,
     },
+    /// `top` without a terminal.
+    #[error(
+        "top: standard input and standard output must be a terminal; for scripts, \
+         `ipvsctl -Ln --rate --watch` prints listings"
+    )]
+    NoTerminal,
+    /// `top` on a terminal that cannot show a screen.
+    #[error(
+        "top: TERM is {0:?}, a terminal that cannot show a screen; `ipvsctl -Ln --rate --watch` prints \
+         listings"
+    )]
+    DumbTerminal(String),
     /// Output failed. A closed pipe is not an error.
     #[error("output: {0}")]
     Output(#[from] io::Error),

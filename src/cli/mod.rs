@@ -49,6 +49,7 @@ mod tables;
 mod target;
 mod times;
 mod token;
+mod top;
 mod version;
 mod wait;
 mod watch;

@@ -213,7 +213,7 @@ pub(super) const GLOBAL_OPTIONS: [GlobalOption; 14] = [
         ..option(
             "color",
             "WHEN",
-            "Color messages and plans. auto, always or never. Default auto: on a terminal.",
+            "Color messages, plans and top. auto, always or never. Default auto: on a terminal.",
             |options, value| {
                 options.color = match value.as_str() {
                     "always" => Color::Always,

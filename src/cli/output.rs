@@ -243,7 +243,8 @@ fn highlight(text: &str, color: Color) -> String {
     }
 }
 
-fn is_colored(color: Color, is_terminal: bool) -> bool {
+/// Whether something is colored.
+pub(super) fn is_colored(color: Color, is_terminal: bool) -> bool {
     match color {
         Color::Always => true,
         Color::Never => false,

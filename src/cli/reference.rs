@@ -1,7 +1,7 @@
 //! Documentation that the help and the manual page share.
 
 /// Example command lines, with what they do.
-pub(super) const EXAMPLES: [(&str, &str); 22] = [
+pub(super) const EXAMPLES: [(&str, &str); 23] = [
     (
         "ipvsctl -A -t 192.0.2.1:80 -s rr",
         "add a virtual service with round robin",
@@ -18,6 +18,7 @@ pub(super) const EXAMPLES: [(&str, &str); 22] = [
         "ipvsctl -Ln --rate --watch=5",
         "list the rates every 5 seconds",
     ),
+    ("ipvsctl --all top", "watch the rates, drain servers"),
     ("ipvsctl whoami", "show as whom the director recognises you"),
     (
         "ipvsctl can-i update_weight tcp-192.0.2.1-80",
@@ -117,7 +118,7 @@ pub(super) const ENVIRONMENT: [(&str, &str); 9] = [
     ),
     (
         "NO_COLOR",
-        "If set, messages and plans are not colored unless --color always is given.",
+        "If set, messages, plans and top are not colored unless --color always is given.",
     ),
 ];
 
@@ -172,7 +173,8 @@ pub(super) const EXIT_STATUS: [(&str, &str); 9] = [
     ),
     (
         "130",
-        "Of drain and ramp: interrupted by ^C while it waited (143: by SIGTERM). The drain or ramp goes on.",
+        "Of drain and ramp: interrupted by ^C while it waited (143: by SIGTERM). The drain or ramp goes on. Of top: \
+         143, ended by SIGTERM.",
     ),
     (
         "255",

@@ -21,7 +21,7 @@ use super::{
     table_file::SCHEMA,
     tables,
     target::Target,
-    token, version, watch,
+    token, top, version, watch,
 };
 use crate::ipvsadm::{CommandLine, Parsed, parse_with};
 
@@ -153,6 +153,7 @@ fn execute(
             );
         }
         Subcommand::Watch(args) => return watch::run(args, options, out),
+        Subcommand::Top(args) => return top::run(&args, options),
         Subcommand::Save { full: false } => {
             return read(program, options, out, &ReadCommand::SaveRestorable);
         }

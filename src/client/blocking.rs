@@ -253,15 +253,26 @@ impl Client {
         line: &mut Vec<u8>,
         deadline: Instant,
     ) -> Result<bool, ClientError> {
+        self.read_line_of(body, line, deadline, MAX_LINE)
+    }
+
+    /// As [`read_line`](Self::read_line), of a line of at most `limit` bytes.
+    pub(super) fn read_line_of(
+        &self,
+        body: &mut Body,
+        line: &mut Vec<u8>,
+        deadline: Instant,
+        limit: usize,
+    ) -> Result<bool, ClientError> {
         line.clear();
         body.set_limit(Limit::Deadline(deadline));
-        body.take(MAX_LINE as u64)
+        body.take(limit as u64)
             .read_until(b'\n', line)
             .map_err(|error| self.transport_error(error))?;
         match line.pop() {
             None => Ok(false),
             Some(b'\n') => Ok(true),
-            Some(_) if line.len() + 1 == MAX_LINE => Err(self.too_large(MAX_LINE, " in one line")),
+            Some(_) if line.len() + 1 == limit => Err(self.too_large(limit, " in one line")),
             Some(_) => Err(ClientError::Truncated),
         }
     }

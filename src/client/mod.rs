@@ -62,6 +62,7 @@ mod options;
 mod read;
 mod rules;
 mod spec;
+mod stats_stream;
 mod tables;
 mod tls;
 mod tls_stream;
@@ -90,6 +91,10 @@ pub use self::{
     spec::{
         PersistencePatch, ServerPatch, ServerSpec, ServicePatch, ServiceSpec, TimeoutsPatch,
         TunnelPatch,
+    },
+    stats_stream::{
+        RatesFrame, ServerFrame, ServiceFrame, StatsEvent, StatsFrame, StatsInclude, StatsStream,
+        StatsStreamQuery, TotalsFrame,
     },
     tables::{
         Applied, ApplyOptions, ApplySummary, DeclaredTable, LastApply, LastOperations,

@@ -56,10 +56,11 @@ pub struct Watch<'a> {
     line: Vec<u8>,
 }
 
-const EVENT_STREAM: &str = "text/event-stream";
+/// Media type of server-sent events.
+pub(super) const EVENT_STREAM: &str = "text/event-stream";
 
-/// Longest time between two events: the daemon sends a bookmark every 15 seconds at least.
-const SILENCE: Duration = Duration::from_secs(30);
+/// Longest time between two lines: the daemon sends a bookmark or a comment every 15 seconds at least.
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
 
 // === impl WatchQuery ===
 

@@ -20,4 +20,6 @@ mod subcommands;
 mod tables;
 mod tls;
 mod tls_server;
+mod tmux;
+mod top;
 mod watch;

@@ -78,6 +78,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("opentelemetry_sdk", &["server", "trace"]),
     ("opentelemetry_http", &["server"]),
     ("opentelemetry_otlp", &["server"]),
+    ("ratatui", &["cli"]),
 ];
 
 /// Files of the executor that async code calls, and the one that knows the runtime of such code. The
