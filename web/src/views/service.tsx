@@ -133,10 +133,10 @@ function columnsOf({ weight, drain }: Permissions, choose: (action: Action) => v
         { name: 'weight', label: 'Weight', width: '5.5rem', kind: 'number', sort: ({ server }) => server.effective_weight, render: weightOf },
         { name: 'active', label: 'Active', width: '5rem', kind: 'number', sort: active, render: (row) => count(active(row)) },
         { name: 'inactive', label: 'Inactive', width: '5.5rem', kind: 'number', sort: inactive, render: (row) => count(inactive(row)) },
-        { name: 'rate', label: 'Connections', width: '7rem', kind: 'number wide', sort: ({ figures }) => figures?.rates?.connections ?? -1, render: ({ figures }) => rate(figures?.rates?.connections) },
+        { name: 'rate', label: 'Connections', width: '7.5rem', kind: 'number wide', sort: ({ figures }) => figures?.rates?.connections ?? -1, render: ({ figures }) => rate(figures?.rates?.connections) },
         { name: 'in', label: 'Incoming', width: '6.5rem', kind: 'number wide', sort: ({ figures }) => figures?.rates?.bytes_in ?? -1, render: ({ figures }) => byteRate(figures?.rates?.bytes_in) },
         { name: 'out', label: 'Outgoing', width: '6.5rem', kind: 'number wide', sort: ({ figures }) => figures?.rates?.bytes_out ?? -1, render: ({ figures }) => byteRate(figures?.rates?.bytes_out) },
-        { name: 'state', label: 'State', width: '10rem', sort: stateOf, render: stateOf },
+        { name: 'state', label: 'State', width: '9.5rem', sort: stateOf, render: stateOf },
         { name: 'controls', label: 'Controls', width: '12rem', render: controls },
     ];
 }
