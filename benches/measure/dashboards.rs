@@ -30,7 +30,7 @@ pub struct Options {
     /// The daemon.
     #[arg(long)]
     ipvsd: PathBuf,
-    /// Its kernel.
+    /// The kernel that the daemon manages: `fake` or `netlink`.
     #[arg(long, default_value = "fake")]
     kernel: String,
     /// The table.

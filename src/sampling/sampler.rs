@@ -51,8 +51,10 @@ struct State {
     history_due: Instant,
     /// Since when the kernel refreshes counters; `None` while it does not.
     estimating: Option<Instant>,
-    /// No sample is taken before, because the last one has taken long.
-    earliest: Instant,
+    /// When the last read ended, and the time that it took.
+    last_read: (Instant, Duration),
+    /// Whether a new stream waits for its first frame.
+    is_urgent: bool,
     has_task: bool,
     is_closed: bool,
 }
@@ -129,7 +131,8 @@ impl Sampler {
                 history: History::new(options.history, max_bytes),
                 history_due: now + HISTORY_INTERVAL,
                 estimating: None,
-                earliest: now,
+                last_read: (now, Duration::ZERO),
+                is_urgent: false,
                 has_task: false,
                 is_closed: false,
             }),
@@ -192,7 +195,8 @@ impl Sampler {
                 NextSample::End
             }
             Some(due) => {
-                let wait = due.max(state.earliest).saturating_duration_since(now);
+                let earliest = state.earliest(self.options.max_load_percent);
+                let wait = due.max(earliest).saturating_duration_since(now);
                 match wait.is_zero() {
                     true => NextSample::Now,
                     false => NextSample::In(wait),
@@ -227,7 +231,8 @@ impl Sampler {
     /// Reports to the streams whose time has come that nothing could be read.
     pub fn fail(&self, error: &Error, took: Duration, now: Instant) {
         let mut state = self.state();
-        state.earliest = self.earliest(now, took);
+        state.last_read = (now, took);
+        state.is_urgent = false;
         let due = state.advance(now);
         drop(state);
         for (interval, _) in due {
@@ -278,7 +283,8 @@ impl Sampler {
         took: Duration,
     ) -> (bool, HashMap<ServiceKey, usize>) {
         let mut state = self.state();
-        state.earliest = self.earliest(now, took);
+        state.last_read = (now, took);
+        state.is_urgent = false;
         let is_first = state.recent.is_empty();
         let since = reading
             .estimation
@@ -331,10 +337,6 @@ impl Sampler {
         });
     }
 
-    fn earliest(&self, now: Instant, took: Duration) -> Instant {
-        now + took * 100 / self.options.max_load_percent.max(1)
-    }
-
     /// No code panics while it holds the lock.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -365,6 +367,18 @@ impl State {
         }
         self.streams += 1;
         Ok(())
+    }
+
+    /// No sample is taken before, so that reads that take long do not take all of the time. A new stream does not wait
+    /// as long as the others.
+    fn earliest(&self, max_load_percent: u32) -> Instant {
+        let (end, took) = self.last_read;
+        let load = if self.is_urgent {
+            50
+        } else {
+            max_load_percent.max(1)
+        };
+        end + took * 100 / load
     }
 
     /// The rhythms whose time has come, with their last sample. The next time of each is set.
@@ -399,6 +413,7 @@ impl State {
         let rhythm = self.rhythms.entry(interval);
         let rhythm = rhythm.or_insert_with(|| Rhythm::new(now));
         rhythm.streams += 1;
+        self.is_urgent |= rhythm.updates.borrow().is_none();
         let mut updates = rhythm.updates.subscribe();
         let shows = |key| match updates.borrow().as_ref().map(|last| &last.update) {
             Some(Update::Frame(frame)) => frame.servers.contains_key(&key),
@@ -406,7 +421,10 @@ impl State {
         };
         match detailed.is_none_or(shows) {
             true => updates.mark_changed(),
-            false => rhythm.due = now,
+            false => {
+                rhythm.due = now;
+                self.is_urgent = true;
+            }
         }
         updates
     }

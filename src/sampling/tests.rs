@@ -336,8 +336,10 @@ fn reads_that_take_long_are_rarer() {
     let _stream = world.subscribe(2);
     let error = Error::new(Reason::KernelUnavailable, "no");
     world.sampler.fail(&error, SECOND, world.at());
-    // One second of twenty.
+    // One second of twenty; of two for a stream that has nothing yet.
     assert_eq!(world.sampler.next(world.at()), NextSample::In(20 * SECOND));
+    let _new = world.subscribe(10);
+    assert_eq!(world.sampler.next(world.at()), NextSample::In(2 * SECOND));
 }
 
 #[test]

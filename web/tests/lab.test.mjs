@@ -63,7 +63,7 @@ test('the figures of real traffic change, and a drained server loses its connect
     await page.close();
 });
 
-test('the screenshots of the documentation', { skip: !process.env.SCREENSHOTS }, async () => {
+if (process.env.SCREENSHOTS) test('the screenshots of the documentation', async () => {
     for (const [name, view, options] of [
         ['dashboard-light.png', '', { colorScheme: 'light' }],
         ['dashboard-dark.png', `services/${SERVICE}`, { colorScheme: 'dark' }],
