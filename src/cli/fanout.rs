@@ -51,19 +51,24 @@ pub(super) fn parallel_map<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + 
 }
 
 /// The directors of a command.
-enum Directors {
-    One(Target),
-    All(Vec<Target>),
+struct Directors {
+    targets: Vec<Target>,
+    /// Whether the output has their names.
+    is_labelled: bool,
 }
 
 // === impl Directors ===
 
 impl Directors {
     fn select(options: &Options) -> Result<Self, CliError> {
-        match options.all {
-            true => Target::all(options).map(Self::All),
-            false => Target::select(options).map(Self::One),
-        }
+        let targets = match options.all {
+            true => Target::all(options)?,
+            false => vec![Target::select(options)?],
+        };
+        Ok(Self {
+            targets,
+            is_labelled: options.all,
+        })
     }
 
     /// Executes a read; returns the highest exit code.
@@ -73,9 +78,9 @@ impl Directors {
         options: &Options,
         out: &mut dyn Write,
     ) -> Result<u8, CliError> {
-        match self {
-            Self::One(target) => execute(&target.client, command, options.format, out),
-            Self::All(targets) => read_all(targets, command, options, out),
+        match self.targets.as_slice() {
+            [target] if !self.is_labelled => execute(&target.client, command, options.format, out),
+            targets => read_all(targets, command, options, out),
         }
     }
 }
