@@ -88,8 +88,6 @@ pub struct StatsStream {
     next_idle: Instant,
     has_ended: bool,
     budget: Budget,
-    /// For what is in transfer, and for what was before it, of which the connection may still hold a part.
-    held: [Option<Charge>; 2],
 }
 
 /// What a client sees of a frame.
@@ -172,8 +170,7 @@ impl App {
             session: SessionWatch::of(context),
             next_idle: Instant::now() + IDLE_INTERVAL,
             has_ended: false,
-            budget: self.budget.clone(),
-            held: [None, None],
+            budget: self.sampler.budget().clone(),
         })
     }
 
@@ -332,16 +329,14 @@ impl StatsStream {
         }
     }
 
-    /// Charges the memory of a message that is made for this client alone. False: there is none, and the message
-    /// must be skipped.
-    pub fn hold(&mut self, bytes: usize) -> bool {
-        let Ok(charge) = self.budget.charge(bytes) else {
+    /// Charges the memory of a message that is made for this client alone, until it has been sent. `None`: there is none,
+    /// and the message must be skipped.
+    pub fn charge(&self, bytes: usize) -> Option<Charge> {
+        let charge = self.budget.charge(bytes).ok();
+        if charge.is_none() {
             self.subscription.skip();
-            return false;
-        };
-        self.held.swap(0, 1);
-        self.held[0] = Some(charge);
-        true
+        }
+        charge
     }
 
     /// What the client sees of frames.

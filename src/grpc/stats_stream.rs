@@ -82,11 +82,14 @@ pub(super) async fn history(
 
 /// One message per frame. At the end, the status says why.
 fn responses(stream: StatsStream) -> impl Stream<Item = Result<pb::StreamStatsResponse, Error>> {
-    stream::unfold(stream, |mut stream| async move {
+    // The charge of a message is held until the next one is asked for, when it has been encoded and taken.
+    stream::unfold((stream, None), |(mut stream, mut held)| async move {
         loop {
-            let response = match stream.next().await? {
+            let message = stream.next().await?;
+            drop(held.take());
+            let response = match message {
                 StatsMessage::Idle => continue,
-                StatsMessage::End(error) => return Some((Err(error), stream)),
+                StatsMessage::End(error) => return Some((Err(error), (stream, None))),
                 StatsMessage::Frame(frame) => pb::StreamStatsResponse {
                     frame: Some(shown(stream.view(), &frame)),
                     reason: String::new(),
@@ -96,8 +99,8 @@ fn responses(stream: StatsStream) -> impl Stream<Item = Result<pb::StreamStatsRe
                     reason: error.reason.as_str().to_owned(),
                 },
             };
-            if stream.hold(response.encoded_len()) {
-                return Some((Ok(response), stream));
+            if let Some(charge) = stream.charge(response.encoded_len()) {
+                return Some((Ok(response), (stream, Some(charge))));
             }
         }
     })

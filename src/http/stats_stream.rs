@@ -22,7 +22,7 @@ use crate::{
         StatsStreamRequest, WatchMessage,
     },
     model::Reason,
-    sampling::Interval,
+    sampling::{Interval, charged_text},
 };
 
 query! {
@@ -144,7 +144,7 @@ fn texts(stream: StatsStream) -> impl Stream<Item = serde_json::Result<Bytes>> {
     stream::unfold(stream, |mut stream| async move {
         loop {
             let message = stream.next().await?;
-            if let Some(text) = text_of(&mut stream, message).transpose() {
+            if let Some(text) = text_of(&stream, message).transpose() {
                 return Some((text, stream));
             }
         }
@@ -152,7 +152,7 @@ fn texts(stream: StatsStream) -> impl Stream<Item = serde_json::Result<Bytes>> {
 }
 
 /// The text of a message; `None` if there is no memory for it.
-fn text_of(stream: &mut StatsStream, message: StatsMessage) -> serde_json::Result<Option<Bytes>> {
+fn text_of(stream: &StatsStream, message: StatsMessage) -> serde_json::Result<Option<Bytes>> {
     let text = match message {
         StatsMessage::Frame(frame) => {
             let view = stream.view();
@@ -173,7 +173,8 @@ fn text_of(stream: &mut StatsStream, message: StatsMessage) -> serde_json::Resul
             return encoded("end", &notice).map(|text| Some(text.into()));
         }
     };
-    Ok(stream.hold(text.capacity()).then(|| text.into()))
+    let charge = stream.charge(text.capacity());
+    Ok(charge.map(|charge| charged_text(text, charge)))
 }
 
 fn encoded(kind: &str, data: &impl Serialize) -> serde_json::Result<Vec<u8>> {

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -116,9 +116,9 @@ pub struct MeasuredRates {
 }
 
 /// A text, which slow clients may need longer than its frame exists.
-struct Text {
+struct Text<C> {
     text: Vec<u8>,
-    _charge: Arc<Charge>,
+    _charge: C,
 }
 
 /// What a frame of the history shows.
@@ -230,7 +230,15 @@ impl Frame {
     }
 }
 
-impl AsRef<[u8]> for Text {
+/// A text that is charged until it has been sent.
+pub fn charged_text(text: Vec<u8>, charge: Charge) -> Bytes {
+    Bytes::from_owner(Text {
+        text,
+        _charge: charge,
+    })
+}
+
+impl<C> AsRef<[u8]> for Text<C> {
     fn as_ref(&self) -> &[u8] {
         &self.text
     }
@@ -298,6 +306,11 @@ impl<'a> Window<'a> {
         Some(MeasuredRates::of(rates))
     }
 
+    /// Whether differences of counters that have gone on since a time belong to this one.
+    fn is_steady_since(&self, since: Instant) -> bool {
+        self.is_steady && self.older.is_some_and(|older| since <= older.at)
+    }
+
     fn totals(&self, sample: &Sample) -> Option<MeasuredRates> {
         let older = self.older?;
         match (older.counted, sample.counted) {
@@ -318,13 +331,17 @@ impl<'a> Window<'a> {
     fn service(&self, service: &ServiceSample) -> ServiceFrame {
         let ServiceSample {
             key,
+            since,
             stats,
             server_count,
             available_server_count,
             active_connections,
             inactive_connections,
         } = *service;
-        let before = self.services.get(&key).filter(|_| self.is_steady);
+        let before = self
+            .services
+            .get(&key)
+            .filter(|_| self.is_steady_since(since));
         ServiceFrame {
             id: key,
             stats,
@@ -338,19 +355,20 @@ impl<'a> Window<'a> {
 
     fn servers(&self, service: ServiceKey, servers: &[ServerSample]) -> Vec<ServerFrame> {
         let before = self.older.and_then(|older| older.servers.get(&service));
-        let before = before.into_iter().flatten().filter(|_| self.is_steady);
+        let before = before.into_iter().flatten();
         let before: HashMap<ServerKey, &Stats> =
             before.map(|server| (server.key, &server.stats)).collect();
         let servers = servers.iter().map(|server| {
             let ServerSample {
                 key,
+                since,
                 weight,
                 active_connections,
                 inactive_connections,
                 persistent_connections,
                 stats,
             } = *server;
-            let before = before.get(&key);
+            let before = before.get(&key).filter(|_| self.is_steady_since(since));
             ServerFrame {
                 id: key,
                 weight,

@@ -15,7 +15,7 @@ mod sampler;
 #[cfg(test)]
 mod tests;
 
-pub use frame::{Frame, MeasuredRates, ServerFrame, ServiceFrame, TotalsFrame};
+pub use frame::{Frame, MeasuredRates, ServerFrame, ServiceFrame, TotalsFrame, charged_text};
 pub use interval::Interval;
 pub use options::SamplingOptions;
 pub use sample::{MIN_WINDOW, Reading, Sample};

@@ -56,6 +56,8 @@ pub struct Sample {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ServiceSample {
     pub(super) key: ServiceKey,
+    /// When it was first seen since its counters went back or it was made.
+    pub(super) since: Instant,
     pub(super) stats: Stats,
     pub(super) server_count: u32,
     pub(super) available_server_count: u32,
@@ -67,6 +69,8 @@ pub(super) struct ServiceSample {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ServerSample {
     pub(super) key: ServerKey,
+    /// As of a service.
+    pub(super) since: Instant,
     pub(super) weight: u32,
     pub(super) active_connections: u32,
     pub(super) inactive_connections: u32,
@@ -105,16 +109,45 @@ impl Sample {
             is_steady,
             totals,
             counted,
-            services: table.iter().map(ServiceSample::of).collect(),
+            services: table
+                .iter()
+                .map(|entry| ServiceSample::of(entry, at))
+                .collect(),
             servers: detailed()
                 .map(|entry| {
-                    let servers = entry.servers.iter().map(ServerSample::of);
+                    let servers = entry
+                        .servers
+                        .iter()
+                        .map(|server| ServerSample::of(server, at));
                     (entry.service.key, servers.collect())
                 })
                 .collect(),
             bytes,
             _charge: charge,
         })
+    }
+
+    /// Notes which counters have not gone back since the sample before.
+    pub(super) fn follow(&mut self, previous: &Self) {
+        let known: HashMap<_, _> = previous.services.iter().map(|one| (one.key, one)).collect();
+        for service in &mut self.services {
+            if let Some(before) = known.get(&service.key)
+                && has_gone_on(&before.stats, &service.stats)
+            {
+                service.since = before.since;
+            }
+        }
+        for (key, servers) in &mut self.servers {
+            let before = previous.servers.get(key).into_iter().flatten();
+            let known: HashMap<_, _> = before.map(|one| (one.key, one)).collect();
+            for server in servers {
+                if let Some(before) = known.get(&server.key)
+                    && has_gone_on(&before.stats, &server.stats)
+                {
+                    server.since = before.since;
+                }
+            }
+        }
     }
 
     /// Memory in bytes.
@@ -131,12 +164,13 @@ impl Sample {
 // === impl ServiceSample ===
 
 impl ServiceSample {
-    fn of(entry: &ServiceEntry) -> Self {
+    fn of(entry: &ServiceEntry, since: Instant) -> Self {
         let servers = &entry.servers;
         let sum = |of: fn(&Server) -> u32| servers.iter().map(|server| u64::from(of(server))).sum();
         let available = servers.iter().filter(|server| server.effective_weight > 0);
         Self {
             key: entry.service.key,
+            since,
             stats: entry.service.stats,
             server_count: count(servers.len()),
             available_server_count: count(available.count()),
@@ -146,6 +180,12 @@ impl ServiceSample {
     }
 }
 
+/// Whether no counter went back.
+fn has_gone_on(before: &Stats, now: &Stats) -> bool {
+    let mut values = before.values().into_iter().zip(now.values());
+    values.all(|(before, now)| before <= now)
+}
+
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
@@ -153,9 +193,10 @@ fn count(number: usize) -> u32 {
 // === impl ServerSample ===
 
 impl ServerSample {
-    fn of(server: &Server) -> Self {
+    fn of(server: &Server, since: Instant) -> Self {
         Self {
             key: server.key,
+            since,
             weight: server.effective_weight,
             active_connections: server.active_connections,
             inactive_connections: server.inactive_connections,

@@ -117,10 +117,11 @@ const OLD_ENOUGH: Duration = MIN_WINDOW.saturating_sub(Duration::from_secs(1));
 // === impl Sampler ===
 
 impl Sampler {
-    /// A sampler that charges this budget.
+    /// A sampler that charges a quarter of this budget, so that streams leave the rest to others.
     pub fn new(options: SamplingOptions, budget: &Budget, now: Instant) -> Self {
-        // The history never takes more than an eighth of what requests may use.
-        let max_bytes = options.max_history_bytes.min(budget.limit() / 8);
+        let budget = budget.share(budget.limit() / 4);
+        // A half of it remains for the streams.
+        let max_bytes = options.max_history_bytes.min(budget.limit() / 2);
         Self {
             state: Mutex::new(State {
                 epoch: now,
@@ -137,7 +138,7 @@ impl Sampler {
                 is_closed: false,
             }),
             options,
-            budget: budget.clone(),
+            budget,
             task: Notify::new(),
             skipped: AtomicU64::new(0),
         }
@@ -170,6 +171,11 @@ impl Sampler {
             last: None,
         };
         Ok((subscription, starts_task))
+    }
+
+    /// The memory of samples, frames and messages.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// The number of streams.
@@ -213,9 +219,13 @@ impl Sampler {
     /// Takes what was read, which has taken this time, and gives frames to the streams whose time has come. After an
     /// error, the caller must [`fail`](Self::fail).
     pub fn add(&self, reading: &Reading<'_>, took: Duration, now: Instant) -> Result<(), Error> {
-        let (is_steady, detailed) = self.begin(now, reading, took);
+        let (is_steady, detailed, previous) = self.begin(now, reading, took);
         let is_detailed = |key| detailed.contains_key(&key);
-        let sample = Arc::new(Sample::new(reading, is_steady, is_detailed, &self.budget)?);
+        let mut sample = Sample::new(reading, is_steady, is_detailed, &self.budget)?;
+        if let Some(previous) = previous {
+            sample.follow(&previous);
+        }
+        let sample = Arc::new(sample);
         let (due, recent) = self.due(now, &sample);
         for (interval, last) in due {
             let old = last.into_iter().chain(recent.iter().rev().cloned());
@@ -275,28 +285,27 @@ impl Sampler {
         self.task.notify_one();
     }
 
-    /// Notes what was read; returns whether the counters are steady, and whose servers are watched.
+    /// Notes what was read; returns whether the counters are steady, whose servers are watched, and the sample before.
     fn begin(
         &self,
         now: Instant,
         reading: &Reading<'_>,
         took: Duration,
-    ) -> (bool, HashMap<ServiceKey, usize>) {
+    ) -> (bool, HashMap<ServiceKey, usize>, Option<Arc<Sample>>) {
         let mut state = self.state();
         state.last_read = (now, took);
         state.is_urgent = false;
-        let is_first = state.recent.is_empty();
+        if state.recent.is_empty() {
+            // Nobody has looked for some time.
+            state.estimating = None;
+        }
         let since = reading
             .estimation
             .then(|| state.estimating.unwrap_or(reading.at));
         state.estimating = since;
-        // At the first sample, the kernel has refreshed them for an unknown time.
-        let is_steady =
-            since.is_some_and(|since| is_first || reading.at.duration_since(since) >= MIN_WINDOW);
-        if is_first && is_steady {
-            state.estimating = reading.at.checked_sub(MIN_WINDOW);
-        }
-        (is_steady, state.detailed.clone())
+        let is_steady = since.is_some_and(|since| reading.at.duration_since(since) >= MIN_WINDOW);
+        let previous = state.recent.back().cloned();
+        (is_steady, state.detailed.clone(), previous)
     }
 
     /// Keeps a sample. Returns the rhythms whose time has come, with their last sample, and the samples before.

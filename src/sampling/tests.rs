@@ -165,11 +165,18 @@ fn rates_are_differences_over_the_time_between_two_samples() {
     let service = &first.services[1];
     assert_eq!((service.id, service.server_count), (key(1), 2));
     assert_eq!((service.available_server_count, service.rates), (1, None));
+    // Of the first sample, it is not known what the kernel had missed before.
+    world.seconds(4, 3);
+    let second = frame(&mut stream);
+    assert_eq!(
+        (second.services[0].rates, second.totals.rates),
+        (None, rates(6.0))
+    );
     world.seconds(4, 3);
     let second = frame(&mut stream);
     assert_eq!(second.interval, Some(4 * SECOND));
     assert_eq!(second.services[0].rates, rates(3.0));
-    assert_eq!(second.services[0].stats, stats(12));
+    assert_eq!(second.services[0].stats, stats(24));
     // Those of the director are counted with each packet.
     assert_eq!(second.totals.rates, rates(6.0));
 }
@@ -178,7 +185,7 @@ fn rates_are_differences_over_the_time_between_two_samples() {
 fn a_rate_is_unknown_where_a_counter_went_back() {
     let mut world = World::new(2, SamplingOptions::default());
     let mut stream = world.subscribe(4);
-    world.seconds(5, 5);
+    world.seconds(9, 5);
     world.table[0].service.stats = Stats::default();
     world.table.push(entry(2));
     world.seconds(4, 5);
@@ -191,6 +198,44 @@ fn a_rate_is_unknown_where_a_counter_went_back() {
     assert_eq!(known, [false, true, false]);
     // One second with two services, and three seconds with three.
     assert_eq!(frame.totals.rates, rates(55.0 / 4.0));
+}
+
+#[test]
+fn a_reset_between_the_two_samples_of_a_rate_is_seen() {
+    let mut world = World::new(1, SamplingOptions::default());
+    let mut stream = world.subscribe(2);
+    world.seconds(10, 5);
+    assert!(frame(&mut stream).services[0].rates.is_some());
+    // It has counted more since than it had before.
+    world.table[0].service.stats = Stats::default();
+    world.table[0].servers[0].stats = Stats::default();
+    world.seconds(2, 1);
+    assert_eq!(frame(&mut stream).services[0].rates, None);
+    world.seconds(2, 100);
+    let after = frame(&mut stream);
+    assert_eq!(
+        (after.interval, after.services[0].rates),
+        (Some(4 * SECOND), None)
+    );
+    world.seconds(2, 100);
+    assert_eq!(frame(&mut stream).services[0].rates, rates(100.0));
+}
+
+#[test]
+fn what_was_missed_before_the_first_sample_is_in_no_rate() {
+    let options = SamplingOptions {
+        history: Duration::ZERO,
+        ..SamplingOptions::default()
+    };
+    let mut world = World::new(1, options);
+    let mut stream = world.subscribe(2);
+    world.run();
+    // The kernel begins to estimate again, and counts at once what it has missed.
+    world.seconds(1, 1000);
+    world.seconds(3, 1);
+    assert_eq!(frame(&mut stream).services[0].rates, None);
+    world.seconds(6, 1);
+    assert_eq!(frame(&mut stream).services[0].rates, rates(1.0));
 }
 
 #[test]
@@ -275,7 +320,7 @@ fn servers_are_shown_of_the_services_that_somebody_watches() {
     };
     let (mut stream, _) = watch(&world, 7).unwrap();
     world.run();
-    world.seconds(4, 2);
+    world.seconds(8, 2);
     let shown = frame(&mut stream);
     assert_eq!(shown.servers.len(), 1);
     let servers = &shown.servers[&key(7)];

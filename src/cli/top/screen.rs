@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{cli::escape::escape, client::TotalsFrame, model::HoldKind};
 
-/// The smallest terminal in which something can be shown.
-const MIN_WIDTH: u16 = 60;
-const MIN_HEIGHT: u16 = 10;
+/// The smallest terminal in which ids of IPv4 services and the help can be read.
+const MIN_WIDTH: u16 = 72;
+const MIN_HEIGHT: u16 = 18;
 /// Width of the longest director's name that is shown as it is.
 const MAX_NAME: usize = 12;
 

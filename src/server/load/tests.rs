@@ -442,6 +442,11 @@ fn impossible_traces_are_refused() {
     for (line, expected) in [
         ("endpoint = \"collector:4317\"", url),
         ("endpoint = \"https://user:pass@collector\"", url),
+        ("endpoint = \"http://collector:99999\"", url),
+        ("endpoint = \"http://collector:0\"", url),
+        ("endpoint = \"http://collector:\"", url),
+        ("endpoint = \"http://[::1]:x/\"", url),
+        ("endpoint = \"http://a..b:4317\"", url),
         (
             "protocol = \"http/json\"",
             "\"\" or \"grpc\" or \"http/protobuf\"",

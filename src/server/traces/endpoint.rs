@@ -20,7 +20,7 @@ use crate::server::{
 #[derive(Debug, Error)]
 pub enum TracesError {
     /// The file with the headers cannot be read.
-    #[error("tracing.headers_file: cannot read {}: {source}", path.display())]
+    #[error("tracing.headers_file: cannot read {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -96,6 +96,10 @@ const PROTOCOLS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
     "OTEL_EXPORTER_OTLP_PROTOCOL",
 ];
+const COMPRESSIONS: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+    "OTEL_EXPORTER_OTLP_COMPRESSION",
+];
 const TIMEOUTS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
     "OTEL_EXPORTER_OTLP_TIMEOUT",
@@ -110,6 +114,14 @@ impl Endpoint {
             Some(protocol) => protocol,
             None => protocol_of_variables()?,
         };
+        if let Some((variable, got)) = variable(COMPRESSIONS) {
+            let expected = "nothing: spans are not compressed";
+            return Err(TracesError::Variable {
+                variable,
+                expected,
+                got,
+            });
+        }
         let url = url(config, protocol)?;
         let headers = match &config.headers_file {
             Some(_) if is_exposed(&url) => return Err(TracesError::Exposed(url)),

@@ -50,6 +50,7 @@ async fn frames_have_counters_and_then_rates() {
         (service.servers[0].id.as_str(), service.servers[0].weight),
         (SERVER, 1)
     );
+    while next().await.services[0].rates.is_none() {}
     let counters = Counters {
         connections: 600,
         ..Counters::default()
@@ -58,7 +59,7 @@ async fn frames_have_counters_and_then_rates() {
     assert!(daemon.kernel.set_counters(id, counters));
     let frame = loop {
         let frame = next().await;
-        if frame.services[0].rates.is_some() {
+        if frame.services[0].stats.unwrap().connections == 600 {
             break frame;
         }
     };

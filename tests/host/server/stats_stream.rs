@@ -111,11 +111,11 @@ impl Stream {
         data
     }
 
-    /// The first frame with rates.
+    /// The first frame whose services have rates.
     async fn with_rates(&mut self) -> Value {
         loop {
             let frame = self.frame().await;
-            if frame["totals"].get("rates").is_some() {
+            if frame["services"][0].get("rates").is_some() {
                 return frame;
             }
         }
@@ -144,8 +144,15 @@ async fn frames_have_counters_and_then_rates() {
     }]);
     assert_eq!(first["services"], expected);
     assert_eq!(first["totals"]["service_count"], 2);
+    let idle = stream.with_rates().await;
+    assert_eq!(idle["services"][0]["rates"]["connections"], 0.0);
     daemon.count(1200);
-    let frame = stream.with_rates().await;
+    let frame = loop {
+        let frame = stream.frame().await;
+        if frame["services"][0]["stats"]["connections"] == 1200 {
+            break frame;
+        }
+    };
     let seconds = frame["interval_seconds"].as_f64().unwrap();
     assert!(seconds >= 3.0, "{seconds}");
     for object in [

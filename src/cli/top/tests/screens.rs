@@ -127,9 +127,9 @@ fn every_size_of_a_terminal_is_drawn() {
         top.update(Update::Frame(index, Err("refused".to_owned())));
     }
     let draw = |top: &mut Top| {
-        for (width, height) in [(1, 1), (59, 24), (60, 10), (80, 9), (61, 11), (200, 60)] {
+        for (width, height) in [(1, 1), (71, 24), (72, 18), (80, 17), (73, 19), (200, 60)] {
             let screen = top.screen(width, height);
-            let is_small = width < 60 || height < 10;
+            let is_small = width < 72 || height < 18;
             assert_eq!(
                 screen.contains("lb1"),
                 !is_small,
