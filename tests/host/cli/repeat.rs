@@ -3,6 +3,8 @@
 use std::{
     io::{BufRead, BufReader, Lines},
     process::{Child, ChildStdout, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -202,4 +204,30 @@ fn only_commands_that_read_are_repeated_every_1_to_3600_seconds() {
     let output = run("ipvsadm -L --watch 5");
     assert_eq!(output.code, 2);
     assert!(!output.stderr.contains("--watch"), "{output:?}");
+}
+
+#[test]
+fn a_reader_that_takes_nothing_does_not_delay_the_end() {
+    let daemon = Daemon::start();
+    // More than a pipe holds.
+    let rules = (0..10_000).map(|mark| format!("-A -f {} -s rr\n", mark + 1));
+    let restored = daemon.run("ipvsadm -R", &rules.collect::<String>());
+    assert_eq!(restored.code, 0, "{restored:?}");
+    let mut repeated = Repeated::start(&daemon.endpoint, "-Ln --watch=1");
+    // The rest of the listing waits.
+    repeated.line();
+    kill(
+        Pid::from_raw(repeated.child.id().cast_signed()),
+        Signal::SIGTERM,
+    )
+    .unwrap();
+    let end = Instant::now() + Duration::from_secs(20);
+    let status = loop {
+        match repeated.child.try_wait().unwrap() {
+            Some(status) => break status,
+            None => thread::sleep(Duration::from_millis(20)),
+        }
+        assert!(Instant::now() < end, "it goes on");
+    };
+    assert_eq!(status.code(), Some(143));
 }
