@@ -93,16 +93,23 @@ impl Guarded {
 impl Stream {
     /// The kind and the data of the next event; `None` at the end.
     async fn next(&mut self) -> Option<(String, Value)> {
-        while !self.text.contains("\n\n") {
-            let frame = in_time(self.body.frame()).await?.unwrap();
-            self.text += std::str::from_utf8(&frame.into_data().unwrap()).unwrap();
+        loop {
+            while !self.text.contains("\n\n") {
+                let frame = in_time(self.body.frame()).await?.unwrap();
+                self.text += std::str::from_utf8(&frame.into_data().unwrap()).unwrap();
+            }
+            let (event, rest) = self.text.split_once("\n\n").unwrap();
+            let (event, rest) = (event.to_owned(), rest.to_owned());
+            self.text = rest;
+            // A comment, which comes when there is no frame for some time: on a busy machine, reads are rarer.
+            if event.starts_with(':') {
+                continue;
+            }
+            let (kind, data) = event.split_once('\n').unwrap();
+            let kind = kind.strip_prefix("event: ").unwrap().to_owned();
+            let data = data.strip_prefix("data: ").unwrap();
+            return Some((kind, serde_json::from_str(data).unwrap()));
         }
-        let (event, rest) = self.text.split_once("\n\n").unwrap();
-        let (kind, data) = event.split_once('\n').unwrap();
-        let kind = kind.strip_prefix("event: ").unwrap().to_owned();
-        let data = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
-        self.text = rest.to_owned();
-        Some((kind, data))
     }
 
     async fn frame(&mut self) -> Value {
