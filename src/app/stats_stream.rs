@@ -24,7 +24,7 @@ use crate::{
     model::{Error, ServiceKey},
     sampling::{
         Frame, Interval, NextSample, Reading, ServerFrame, ServiceFrame, Subscription, TotalsFrame,
-        Update,
+        Update, with_three_decimals,
     },
 };
 
@@ -399,10 +399,10 @@ impl<'a> ShownFrame<'a> {
     }
 
     fn without_services(frame: &Frame) -> Self {
-        let seconds = frame.interval.map(|interval| interval.as_secs_f64());
+        let seconds = |interval: Duration| with_three_decimals(interval.as_secs_f64());
         Self {
             time: format!("{:.3}", frame.time),
-            interval_seconds: seconds.map(|seconds| (seconds * 1000.0).round() / 1000.0),
+            interval_seconds: frame.interval.map(seconds),
             estimation: frame.estimation,
             totals: frame.totals.clone(),
             services: None,

@@ -20,9 +20,9 @@ pub(super) fn read(
     out: &mut Stdout,
     command: &ReadCommand,
 ) -> Result<u8, CliError> {
-    let directors = Directors::select(options)?;
+    let targets = Target::of(options)?;
     let Some(interval) = options.watch else {
-        return directors.read(command, options, out);
+        return read_once(&targets, command, options, out);
     };
     let repeat = Repeat {
         program,
@@ -30,7 +30,7 @@ pub(super) fn read(
         format: options.format,
         color: options.color,
     };
-    repeat.run(out, |buffer| directors.read(command, options, buffer))
+    repeat.run(out, |buffer| read_once(&targets, command, options, buffer))
 }
 
 /// Applies `f` to all items in parallel, one thread per item. Panics are propagated.
@@ -50,38 +50,16 @@ pub(super) fn parallel_map<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + 
     })
 }
 
-/// The directors of a command.
-struct Directors {
-    targets: Vec<Target>,
-    /// Whether the output has their names.
-    is_labelled: bool,
-}
-
-// === impl Directors ===
-
-impl Directors {
-    fn select(options: &Options) -> Result<Self, CliError> {
-        let targets = match options.all {
-            true => Target::all(options)?,
-            false => vec![Target::select(options)?],
-        };
-        Ok(Self {
-            targets,
-            is_labelled: options.all,
-        })
-    }
-
-    /// Executes a read; returns the highest exit code.
-    fn read(
-        &self,
-        command: &ReadCommand,
-        options: &Options,
-        out: &mut dyn Write,
-    ) -> Result<u8, CliError> {
-        match self.targets.as_slice() {
-            [target] if !self.is_labelled => execute(&target.client, command, options.format, out),
-            targets => read_all(targets, command, options, out),
-        }
+/// Executes a read once; returns the highest exit code.
+fn read_once(
+    targets: &[Target],
+    command: &ReadCommand,
+    options: &Options,
+    out: &mut dyn Write,
+) -> Result<u8, CliError> {
+    match targets {
+        [target] if !options.all => execute(&target.client, command, options.format, out),
+        targets => read_all(targets, command, options, out),
     }
 }
 

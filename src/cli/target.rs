@@ -58,6 +58,14 @@ impl Target {
         Self::local(options, environment.credentials, Local::default())
     }
 
+    /// The directors of a command: all configured ones, or the selected one.
+    pub(super) fn of(options: &Options) -> Result<Vec<Self>, CliError> {
+        match options.all {
+            true => Self::all(options),
+            false => Ok(vec![Self::select(options)?]),
+        }
+    }
+
     /// All configured directors.
     pub(super) fn all(options: &Options) -> Result<Vec<Self>, CliError> {
         let environment = Environment::load()?;

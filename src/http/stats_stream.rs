@@ -4,7 +4,7 @@ use axum::{extract::State, response::Response};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use serde::Serialize;
-use utoipa::openapi::{Array, RefOr, Schema};
+use utoipa::openapi::{RefOr, Schema};
 
 use super::{
     context::Caller,
@@ -12,9 +12,8 @@ use super::{
     problem::Problem,
     query::{Query, QueryValue, query},
     reply, schema,
-    shape::reference,
     state::Api,
-    values::{Bounded, ServiceId},
+    values::{Bounded, ServiceId, list},
 };
 use crate::{
     app::{
@@ -201,8 +200,7 @@ impl QueryValue for Include {
     const IS_LIST: bool = true;
 
     fn schema() -> RefOr<Schema> {
-        let items = reference("StatsInclude");
-        Schema::from(Array::builder().items(items).min_items(Some(1)).build()).into()
+        list("StatsInclude").build().into()
     }
 
     fn parse(text: &str) -> Result<Self, String> {

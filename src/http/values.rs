@@ -265,7 +265,7 @@ impl<const MIN: u64, const MAX: u64> QueryValue for Bounded<MIN, MAX> {
 }
 
 /// A list whose items are a schema of their own.
-fn list(items: &str) -> utoipa::openapi::ArrayBuilder {
+pub(super) fn list(items: &str) -> utoipa::openapi::ArrayBuilder {
     Array::builder().items(reference(items)).min_items(Some(1))
 }
 

@@ -31,5 +31,5 @@ pub use histogram::Histogram;
 pub use kernel::{CommandResult, KernelMetrics};
 pub use prepared::{Prepared, ScrapeOptions};
 pub use registry::Metrics;
-pub use requests::{RequestMetrics, RouteId};
+pub use requests::{GRPC_STATUSES, RequestMetrics, RouteId};
 pub use sampled::{Kind, Labels, Sampled, Value};

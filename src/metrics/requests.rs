@@ -65,8 +65,8 @@ const HTTP_STATUSES: [u16; 30] = [
     415, 422, 426, 428, 429, 431, 500, 501, 503, 504, 507,
 ];
 
-/// The status codes of gRPC, by their numbers.
-const GRPC_STATUSES: [&str; 17] = [
+/// The names of the status codes of gRPC, by their numbers.
+pub const GRPC_STATUSES: [&str; 17] = [
     "OK",
     "CANCELLED",
     "UNKNOWN",

@@ -408,6 +408,10 @@ impl MeasuredRates {
 }
 
 /// With three decimals: a rate of one connection in 15 minutes is 0.001.
+pub fn with_three_decimals(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
 fn rounded<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64((value * 1000.0).round() / 1000.0)
+    serializer.serialize_f64(with_three_decimals(*value))
 }

@@ -15,7 +15,9 @@ mod sampler;
 #[cfg(test)]
 mod tests;
 
-pub use frame::{Frame, MeasuredRates, ServerFrame, ServiceFrame, TotalsFrame, charged_text};
+pub use frame::{
+    Frame, MeasuredRates, ServerFrame, ServiceFrame, TotalsFrame, charged_text, with_three_decimals,
+};
 pub use interval::Interval;
 pub use options::SamplingOptions;
 pub use sample::{MIN_WINDOW, Reading, Sample};

@@ -42,7 +42,7 @@ struct State {
     epoch: Instant,
     streams: usize,
     /// By the time between two frames.
-    rhythms: BTreeMap<Interval, Rhythm>,
+    groups: BTreeMap<Interval, Group>,
     /// The services whose servers streams watch, and how many do.
     detailed: HashMap<ServiceKey, usize>,
     /// The last samples, oldest first, as far back as a rate may need them.
@@ -61,7 +61,7 @@ struct State {
 
 /// The streams with one interval.
 #[derive(Debug)]
-struct Rhythm {
+struct Group {
     streams: usize,
     due: Instant,
     last: Option<Arc<Sample>>,
@@ -126,7 +126,7 @@ impl Sampler {
             state: Mutex::new(State {
                 epoch: now,
                 streams: 0,
-                rhythms: BTreeMap::new(),
+                groups: BTreeMap::new(),
                 detailed: HashMap::new(),
                 recent: VecDeque::new(),
                 history: History::new(options.history, max_bytes),
@@ -191,9 +191,9 @@ impl Sampler {
     /// What the task does next.
     pub fn next(&self, now: Instant) -> NextSample {
         let mut state = self.state();
-        let rhythms = state.rhythms.values().map(|rhythm| rhythm.due);
+        let groups = state.groups.values().map(|group| group.due);
         let history = state.history.is_kept().then_some(state.history_due);
-        let due = rhythms.chain(history).min();
+        let due = groups.chain(history).min();
         match due.filter(|_| !state.is_closed) {
             None => {
                 state.has_task = false;
@@ -228,10 +228,8 @@ impl Sampler {
         let sample = Arc::new(sample);
         let (due, recent) = self.due(now, &sample);
         for (interval, last) in due {
-            let old = last.into_iter().chain(recent.iter().rev().cloned());
-            let older = old
-                .into_iter()
-                .find(|older| sample.since(older) >= OLD_ENOUGH);
+            let mut old = last.into_iter().chain(recent.iter().rev().cloned());
+            let older = old.find(|older| sample.since(older) >= OLD_ENOUGH);
             let frame = Frame::new(&sample, older.as_deref(), &self.budget)?;
             self.publish(interval, Update::Frame(Arc::new(frame)), Some(&sample));
         }
@@ -241,8 +239,7 @@ impl Sampler {
     /// Reports to the streams whose time has come that nothing could be read.
     pub fn fail(&self, error: &Error, took: Duration, now: Instant) {
         let mut state = self.state();
-        state.last_read = (now, took);
-        state.is_urgent = false;
+        state.has_read(now, took);
         let due = state.advance(now);
         drop(state);
         for (interval, _) in due {
@@ -279,9 +276,9 @@ impl Sampler {
         let mut state = self.state();
         state.is_closed = true;
         // Receivers see the end when their sender is dropped.
-        let rhythms = std::mem::take(&mut state.rhythms);
+        let groups = std::mem::take(&mut state.groups);
         drop(state);
-        drop(rhythms);
+        drop(groups);
         self.task.notify_one();
     }
 
@@ -293,8 +290,7 @@ impl Sampler {
         took: Duration,
     ) -> (bool, HashMap<ServiceKey, usize>, Option<Arc<Sample>>) {
         let mut state = self.state();
-        state.last_read = (now, took);
-        state.is_urgent = false;
+        state.has_read(now, took);
         if state.recent.is_empty() {
             // Nobody has looked for some time.
             state.estimating = None;
@@ -308,7 +304,7 @@ impl Sampler {
         (is_steady, state.detailed.clone(), previous)
     }
 
-    /// Keeps a sample. Returns the rhythms whose time has come, with their last sample, and the samples before.
+    /// Keeps a sample. Returns the groups whose time has come, with their last sample, and the samples before.
     #[expect(clippy::type_complexity, reason = "two lists, for one caller")]
     fn due(
         &self,
@@ -334,13 +330,13 @@ impl Sampler {
 
     fn publish(&self, interval: Interval, update: Update, sample: Option<&Arc<Sample>>) {
         let mut state = self.state();
-        let Some(rhythm) = state.rhythms.get_mut(&interval) else {
+        let Some(group) = state.groups.get_mut(&interval) else {
             return;
         };
         if let Some(sample) = sample {
-            rhythm.last = Some(sample.clone());
+            group.last = Some(sample.clone());
         }
-        rhythm.updates.send_modify(|last| {
+        group.updates.send_modify(|last| {
             let number = last.as_ref().map_or(0, |last| last.number + 1);
             *last = Some(Numbered { number, update });
         });
@@ -378,19 +374,24 @@ impl State {
         Ok(())
     }
 
+    /// A read has ended, which has taken this time.
+    fn has_read(&mut self, now: Instant, took: Duration) {
+        self.last_read = (now, took);
+        self.is_urgent = false;
+    }
+
     /// No sample is taken before, so that reads that take long do not take all of the time. A new stream does not wait
     /// as long as the others.
     fn earliest(&self, max_load_percent: u32) -> Instant {
         let (end, took) = self.last_read;
-        let load = if self.is_urgent {
-            50
-        } else {
-            max_load_percent.max(1)
+        let load = match self.is_urgent {
+            true => 50,
+            false => max_load_percent.max(1),
         };
         end + took * 100 / load
     }
 
-    /// The rhythms whose time has come, with their last sample. The next time of each is set.
+    /// The groups whose time has come, with their last sample. The next time of each is set.
     fn advance(&mut self, now: Instant) -> Vec<(Interval, Option<Arc<Sample>>)> {
         let epoch = self.epoch;
         // A frame that came between two multiples is not followed by one with the same counters.
@@ -399,10 +400,10 @@ impl State {
         if self.history_due <= now {
             self.history_due = next_multiple(epoch, now, HISTORY_INTERVAL);
         }
-        for (interval, rhythm) in &mut self.rhythms {
-            if rhythm.due <= now {
-                due.push((*interval, rhythm.last.clone()));
-                rhythm.due = next_multiple(epoch, after, interval.time());
+        for (interval, group) in &mut self.groups {
+            if group.due <= now {
+                due.push((*interval, group.last.clone()));
+                group.due = next_multiple(epoch, after, interval.time());
             }
         }
         due
@@ -419,11 +420,11 @@ impl State {
             // Without a sender, the stream is at its end.
             return watch::Sender::new(None).subscribe();
         }
-        let rhythm = self.rhythms.entry(interval);
-        let rhythm = rhythm.or_insert_with(|| Rhythm::new(now));
-        rhythm.streams += 1;
-        self.is_urgent |= rhythm.updates.borrow().is_none();
-        let mut updates = rhythm.updates.subscribe();
+        let group = self.groups.entry(interval);
+        let group = group.or_insert_with(|| Group::new(now));
+        group.streams += 1;
+        self.is_urgent |= group.updates.borrow().is_none();
+        let mut updates = group.updates.subscribe();
         let shows = |key| match updates.borrow().as_ref().map(|last| &last.update) {
             Some(Update::Frame(frame)) => frame.servers.contains_key(&key),
             _ => false,
@@ -431,7 +432,7 @@ impl State {
         match detailed.is_none_or(shows) {
             true => updates.mark_changed(),
             false => {
-                rhythm.due = now;
+                group.due = now;
                 self.is_urgent = true;
             }
         }
@@ -439,9 +440,9 @@ impl State {
     }
 }
 
-// === impl Rhythm ===
+// === impl Group ===
 
-impl Rhythm {
+impl Group {
     fn new(now: Instant) -> Self {
         Self {
             streams: 0,
@@ -487,10 +488,10 @@ impl Drop for Subscription {
                 state.detailed.remove(&key);
             }
         }
-        if let Some(rhythm) = state.rhythms.get_mut(&self.interval) {
-            rhythm.streams = rhythm.streams.saturating_sub(1);
-            if rhythm.streams == 0 {
-                state.rhythms.remove(&self.interval);
+        if let Some(group) = state.groups.get_mut(&self.interval) {
+            group.streams = group.streams.saturating_sub(1);
+            if group.streams == 0 {
+                state.groups.remove(&self.interval);
             }
         }
         drop(state);

@@ -20,7 +20,7 @@ const RULES: &str = "\
 
 const TCP: &str = "tcp-10.9.0.100-80";
 
-/// A frame after the one with these rates.
+/// The next frame.
 fn frame(stream: &mut Watch) -> Value {
     stream.event().expect("the stream ended")
 }
@@ -31,8 +31,7 @@ fn service(frame: &Value) -> &Value {
     found.expect("the service")
 }
 
-/// Reads frames until one has counted everything that `is_complete` waits for; returns the connections and packets that the rates of
-/// all frames amount to, each over the time since the frame before.
+/// The first frame whose service has counted this many connections.
 fn until_counted(stream: &mut Watch, connections: u64) -> Value {
     loop {
         let frame = frame(stream);
@@ -86,7 +85,6 @@ fn rates_are_those_of_the_traffic() {
         }
 
         // The kernel counts on, and shows nothing of it but in the totals of its processors.
-        rules("");
         std::fs::write("/proc/sys/net/ipv4/vs/run_estimation", "0").unwrap();
         let paused = loop {
             let frame = frame(&mut stream);

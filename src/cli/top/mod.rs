@@ -40,10 +40,7 @@ const REDRAW: Duration = Duration::from_secs(1);
 /// Shows the screen until the user ends it; returns the exit code.
 pub(super) fn run(args: &TopArgs, options: &Options) -> Result<u8, CliError> {
     terminal::check()?;
-    let targets = match options.all {
-        true => Target::all(options)?,
-        false => vec![Target::select(options)?],
-    };
+    let targets = Target::of(options)?;
     let name = |target: &Target| match &target.name {
         Some(name) => name.clone(),
         None => target.client.endpoint().to_string(),

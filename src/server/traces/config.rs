@@ -64,14 +64,15 @@ pub(in crate::server) fn is_endpoint(text: &str, protocol: Option<TraceProtocol>
         .iter()
         .any(|s| url.scheme() == Some(s));
     let authority = url.authority().map_or("", |authority| authority.as_str());
-    let has_host = url.host().is_some_and(|host| !host.is_empty());
+    let has_host = url
+        .host()
+        .is_some_and(|host| !host.is_empty() && !host.contains(".."));
     // A port that is no number, or too large, would be the default one of the scheme.
     let port = authority.rsplit(']').next().unwrap_or_default();
     let has_port = match port.rsplit_once(':') {
         Some((_, port)) => port.parse::<u16>().is_ok_and(|port| port > 0),
         None => true,
     };
-    let has_host = has_host && !url.host().is_some_and(|host| host.contains(".."));
     let may_have_path = protocol != Some(TraceProtocol::Grpc) || url.path() == "/";
     is_known
         && has_host

@@ -138,8 +138,7 @@ impl Traces {
     }
 }
 
-/// The SDK's exporter. It adds the headers of `OTEL_EXPORTER_OTLP_HEADERS`, and reads
-/// `OTEL_EXPORTER_OTLP_COMPRESSION`.
+/// The SDK's exporter. It adds the headers of `OTEL_EXPORTER_OTLP_HEADERS`.
 fn exporter(endpoint: Endpoint) -> Result<SpanExporter, TracesError> {
     let sdk = |error: &dyn std::error::Error| TracesError::Sdk(error.to_string());
     let exporter = match endpoint.protocol {

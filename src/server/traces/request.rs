@@ -14,6 +14,7 @@ use crate::{
     app::RequestId,
     grpc,
     identity::Peer,
+    metrics::GRPC_STATUSES,
     trace::{Trace, TraceParent, Tracer},
 };
 
@@ -228,25 +229,9 @@ fn version(version: Version) -> &'static str {
 
 /// The name of a code in the conventions.
 fn name_of(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
+    let place = usize::try_from(i32::from(code)).ok();
+    let name = place.and_then(|place| GRPC_STATUSES.get(place));
+    name.copied().unwrap_or(OTHER)
 }
 
 // === impl Kind ===
