@@ -299,6 +299,21 @@ fn screens_of_both_sizes_are_as_expected() {
 }
 
 #[test]
+fn a_key_pressed_while_the_terminal_is_resized_is_not_lost() {
+    let machine = Machine::new("resize");
+    let command = "ipvsctl --endpoint http://127.0.0.1:1 top";
+    let tmux = terminal("resize", &machine.directory, (80, 24), &[], command);
+    tmux.wait_for("no figures");
+    for (width, height) in [(120, 40), (80, 24)].repeat(15) {
+        tmux.keys(&["?"]);
+        tmux.wait_for("Keys");
+        tmux.resize(width, height);
+        tmux.keys(&["Escape"]);
+        tmux.wait_until("no help", |screen| !screen.contains("Keys"));
+    }
+}
+
+#[test]
 fn without_color_and_utf8_the_screen_has_neither() {
     let machine = Machine::new("plain");
     // The port of a director that does not respond.
