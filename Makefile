@@ -7,7 +7,7 @@ export PORT SKIP TEST KERNEL CHECK ONLY WORKS ROUNDS LONG_ROUNDS SIZES OUT
 export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin):$(or $(HOME),/root)/.cargo/bin
 export RUSTUP_TOOLCHAIN := $(or $(RUSTUP_TOOLCHAIN),$(shell lab/toolchain))
 
-.PHONY: help run demo test test-unit test-kernel bench fmt lint build openapi install clean
+.PHONY: help run demo test test-unit test-kernel bench fmt lint build openapi install uninstall clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -53,17 +53,11 @@ openapi: ## regenerate openapi/ from the code
 	done
 	IPVSD_WRITE_OPENAPI=1 cargo test --locked --quiet --test host table_schema::the_committed_schema
 
-install: build ## install binaries, manual page and completions into $(DESTDIR)$(PREFIX)
-	install -D -m 755 "$(TARGET)/release/ipvsd" "$(DESTDIR)$(PREFIX)/sbin/ipvsd"
-	install -D -m 755 "$(TARGET)/release/ipvsctl" "$(DESTDIR)$(PREFIX)/bin/ipvsctl"
-	"$(TARGET)/release/ipvsctl" man >"$(TARGET)/ipvsctl.8"
-	"$(TARGET)/release/ipvsctl" completion bash >"$(TARGET)/ipvsctl.bash"
-	"$(TARGET)/release/ipvsctl" completion zsh >"$(TARGET)/ipvsctl.zsh"
-	"$(TARGET)/release/ipvsctl" completion fish >"$(TARGET)/ipvsctl.fish"
-	install -D -m 644 "$(TARGET)/ipvsctl.8" "$(DESTDIR)$(PREFIX)/share/man/man8/ipvsctl.8"
-	install -D -m 644 "$(TARGET)/ipvsctl.bash" "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/ipvsctl"
-	install -D -m 644 "$(TARGET)/ipvsctl.zsh" "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ipvsctl"
-	install -D -m 644 "$(TARGET)/ipvsctl.fish" "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/ipvsctl.fish"
+install: build ## install programs, units, configuration, manual pages and completions into $(DESTDIR)$(PREFIX)
+	deploy/install "$(TARGET)/release" "$(DESTDIR)" "$(PREFIX)"
+
+uninstall: ## remove them from $(DESTDIR)$(PREFIX), but neither configuration nor state
+	deploy/install --uninstall "$(DESTDIR)" "$(PREFIX)"
 
 clean: ## remove everything that was built or fetched
 	cargo clean
