@@ -11,6 +11,7 @@
 //! | [`sampling`] | Samples of the counters, and the rates between them. |
 //! | [`budget`] | The memory in bytes that requests may use. |
 //! | [`identity`] | Who sends a request, and what it may do: policy, credentials, roles, scopes; peer and site. |
+//! | [`journal`] | The journal of systemd. |
 //! | [`audit`] | The audit trail: records of changes and refusals, their file, and queries. |
 //! | [`store`] | The stored state: transactions on disk, of what the kernel cannot hold. |
 //! | [`trace`] | The trace of a request: its ids in the log, its spans. |
@@ -34,7 +35,7 @@
 //! { model, trace } ← store ← { app, server }
 //! trace ← { store, executor, app, http, server }
 //! model ← metrics ← { executor, app, http, grpc, server }
-//! { model, identity } ← audit ← { app, http, grpc, server }
+//! { model, identity, journal } ← audit ← { app, http, grpc, server };  journal ← server
 //! model ← ipvsadm ← { app, http, grpc, client, cli }
 //! model ← client ← cli ← bin/ipvsctl
 //! ```
@@ -62,6 +63,8 @@ pub mod http;
 #[cfg(feature = "daemon")]
 pub mod identity;
 pub mod ipvsadm;
+#[cfg(feature = "daemon")]
+pub mod journal;
 #[cfg(feature = "daemon")]
 pub mod kernel;
 #[cfg(feature = "daemon")]

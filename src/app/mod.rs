@@ -305,6 +305,12 @@ impl App {
         self.write_path.work()
     }
 
+    /// Returns when the executor has made progress, with or without the kernel's replies; never while it is
+    /// blocked. For a watchdog.
+    pub async fn progress(&self) {
+        self.reader.progress().await;
+    }
+
     /// Whether the kernel replies. The error says why it does not.
     pub async fn ready(&self) -> Result<(), Error> {
         let context = RequestContext::new(RequestId::new("readiness"), READY_TIMEOUT)

@@ -1,65 +1,47 @@
-//! The journal of systemd, by its native protocol: one datagram for each record
-//! (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
+//! The audit trail in the journal of systemd.
 
-use std::{
-    io,
-    os::unix::net::UnixDatagram,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{io, path::Path};
 
 use super::writer::{Line, Sink, Written};
-
-/// The socket of the journal.
-pub(super) struct Journal {
-    path: PathBuf,
-    socket: UnixDatagram,
-}
+use crate::journal::{Entry, Journal};
 
 /// `SYSLOG_IDENTIFIER` of the records.
 const IDENTIFIER: &str = "ipvsd-audit";
 /// Facility "log audit" of RFC 5424.
-const FACILITY: u8 = 13;
+const FACILITY: &str = "13";
 /// Priority `notice`: normal but significant.
-const PRIORITY: u8 = 5;
-/// Time that the journal may take to receive a record.
-const TIMEOUT: Duration = Duration::from_secs(1);
+const PRIORITY: &str = "5";
 
-// === impl Journal ===
+/// The journal as the place of records.
+pub(super) struct JournalSink(Journal);
 
-impl Journal {
-    /// Opens a socket, and checks that the journal listens.
+// === impl JournalSink ===
+
+impl JournalSink {
+    /// See [`Journal::open`].
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        UnixDatagram::unbound()?.connect(path)?;
-        let socket = UnixDatagram::unbound()?;
-        socket.set_write_timeout(Some(TIMEOUT))?;
-        Ok(Self {
-            path: path.to_owned(),
-            socket,
-        })
+        Journal::open(path).map(Self)
     }
 
     fn send(&self, line: &Line) -> io::Result<()> {
-        let mut message = format!(
-            "SYSLOG_IDENTIFIER={IDENTIFIER}\nSYSLOG_FACILITY={FACILITY}\nPRIORITY={PRIORITY}\nMESSAGE="
-        )
-        .into_bytes();
-        // The line has one line break, which ends the field.
-        message.extend_from_slice(&line.text);
-        // By the path: the journal may have been restarted.
-        match self.socket.send_to(&message, &self.path) {
+        let mut entry = Entry::default();
+        entry.field("SYSLOG_IDENTIFIER", IDENTIFIER);
+        entry.field("SYSLOG_FACILITY", FACILITY);
+        entry.field("PRIORITY", PRIORITY);
+        entry.field("MESSAGE", line.text.trim_ascii_end());
+        match self.0.send(&entry) {
             // The others need not wait for it.
             Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
-                let bytes = message.len();
+                let bytes = entry.len();
                 tracing::error!(bytes, %error, "the journal does not take an audit record");
                 Ok(())
             }
-            sent => sent.map(drop),
+            sent => sent,
         }
     }
 }
 
-impl Sink for Journal {
+impl Sink for JournalSink {
     fn write(&mut self, lines: &[Line]) -> Written {
         for (count, line) in lines.iter().enumerate() {
             if let Err(error) = self.send(line) {

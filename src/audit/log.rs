@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::{
     event::{Caller, Changes, Event, Outcome},
     file::AuditFile,
-    journal::Journal,
+    journal::JournalSink,
     options::{AuditOptions, FileOptions, SinkOptions},
     query::{AuditPage, AuditQuery, search},
     queue::{Limits, Queue},
@@ -101,7 +101,7 @@ impl AuditLog {
                     path: path.clone(),
                     source,
                 };
-                let sink = Journal::open(path).map_err(failed)?;
+                let sink = JournalSink::open(path).map_err(failed)?;
                 let kept = MEMORY;
                 let queue = Arc::new(Queue::new(Limits { waiting, kept }, 1));
                 Self::written(queue, sink, None)

@@ -17,12 +17,13 @@ use ipvsd::{
     executor::Executor,
     kernel::{Kernel, NetlinkKernel},
     server::{
-        Authenticator, Config, KernelKind, Log, Phase, Reloader, Server, Shutdown, StateError,
-        Traces, add_metrics,
+        Authenticator, Config, InheritedSockets, KernelKind, Log, Phase, Reloader, Server,
+        ServiceManager, Shutdown, StateError, Traces, add_metrics,
         args::{Arguments, OpenapiFormat, ServeOptions, StateOptions, Subcommand},
         build_router, configure_allocator, handle_signals, issue, return_freed_memory, run_state,
     },
 };
+use tokio::runtime::{Builder, Runtime};
 
 /// Exit status of an invalid command line or configuration; clap uses the same.
 const EXIT_USAGE: u8 = 2;
@@ -42,9 +43,15 @@ const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let Arguments {
-        options,
+        mut options,
         subcommand,
     } = Arguments::parse();
+    // Before the first thread is started.
+    let sockets = match InheritedSockets::take() {
+        Ok(sockets) => sockets,
+        Err(error) => return fail(&format!("ipvsd: {error}"), 1),
+    };
+    options.sockets = sockets.addresses();
     let outcome = match subcommand {
         Some(Subcommand::Openapi { format }) => print_openapi(format),
         Some(Subcommand::State(options)) => state(&options),
@@ -56,7 +63,7 @@ fn main() -> ExitCode {
                 Ok(warnings) => print_checked(&config, &warnings),
                 Err(error) => return fail(&format!("{error:#}"), EXIT_USAGE),
             },
-            Ok(config) => return serve(options, config),
+            Ok(config) => return serve(options, config, sockets),
             Err(error) => return fail(&format!("{:#}", anyhow::Error::from(error)), EXIT_USAGE),
         },
     };
@@ -67,14 +74,14 @@ fn main() -> ExitCode {
 }
 
 /// Serves, and writes errors by way of the log, because standard error may block.
-fn serve(options: ServeOptions, config: Config) -> ExitCode {
+fn serve(options: ServeOptions, config: Config, sockets: InheritedSockets) -> ExitCode {
     configure_allocator();
     let log = match Log::start(&config.log) {
         Ok(log) => log,
         Err(error) => return fail(&format!("ipvsd: {:#}", anyhow::Error::from(error)), 1),
     };
     // The runtime panics if the system has no threads left. The log has the message.
-    let outcome = catch_unwind(AssertUnwindSafe(|| run(options, config, &log)))
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(options, config, sockets, &log)))
         .unwrap_or_else(|_| Err(anyhow!("internal error")));
     let status = match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,20 +94,20 @@ fn serve(options: ServeOptions, config: Config) -> ExitCode {
     status
 }
 
-fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        // Otherwise the runtime reads TOKIO_WORKER_THREADS, and panics if that is not a number.
-        .worker_threads(available_parallelism().map_or(1, |cpus| cpus.get().min(MAX_WORKERS)))
-        .enable_all()
-        .build()
-        .context("cannot start the async runtime")?;
+fn run(
+    options: ServeOptions,
+    config: Config,
+    sockets: InheritedSockets,
+    log: &Log,
+) -> anyhow::Result<()> {
+    let runtime = runtime()?;
     let mut kept = None;
     let outcome = runtime.block_on(async {
         let shutdown = Shutdown::new();
         let reloads = handle_signals(&shutdown).context("cannot install the signal handlers")?;
         let (app, authenticator, server, traces) = tokio::select! {
             () = shutdown.reached(Phase::Draining) => return Ok(()),
-            started = start(&config) => started?,
+            started = start(&config, sockets) => started?,
         };
         let (trail, _) = kept
             .insert((app.audit_log().clone(), app.store().clone()))
@@ -117,6 +124,7 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
         }
         let (service, tls) = (server.service(), server.tls());
         add_metrics(app.metrics(), log, tls.clone());
+        inform(app.clone(), &server, &shutdown);
         let shutdown_handle = shutdown.clone();
         let reloader = Reloader {
             options,
@@ -128,6 +136,7 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
                 service.replace(router, &config.limits);
             }),
             tls,
+            service_manager: ServiceManager::of_process(),
         };
         tokio::spawn(reloader.run(reloads));
         server.serve(router, &budget, &shutdown).await;
@@ -145,6 +154,37 @@ fn run(options: ServeOptions, config: Config, log: &Log) -> anyhow::Result<()> {
         audit.finish();
     }
     outcome
+}
+
+/// The threads that serve requests.
+fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_multi_thread()
+        // Otherwise the runtime reads TOKIO_WORKER_THREADS, and panics if that is not a number.
+        .worker_threads(available_parallelism().map_or(1, |cpus| cpus.get().min(MAX_WORKERS)))
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")
+}
+
+/// Tells the service manager that the daemon serves, and what becomes of it.
+fn inform(app: App, server: &Server, shutdown: &Shutdown) {
+    let Some(manager) = ServiceManager::of_process() else {
+        return;
+    };
+    manager.ready();
+    tokio::spawn(manager.announce_end(shutdown.clone()));
+    let addresses: Vec<_> = server.addresses().iter().map(ToString::to_string).collect();
+    let serving = format!("Serving on {}", addresses.join(", "));
+    tokio::spawn(async move {
+        let progress = || app.progress();
+        let status = || async {
+            match app.ready().await {
+                Ok(()) => serving.clone(),
+                Err(error) => format!("IPVS is unavailable: {}", error.detail),
+            }
+        };
+        manager.keep_informed(progress, status).await;
+    });
 }
 
 /// Exports the traces that wait, while the runtime runs, by which the collector is reached.
@@ -198,7 +238,10 @@ fn warn_of_open_access(config: &Config) {
 }
 
 /// Starts the application, reads the policy, and binds the listeners.
-async fn start(config: &Config) -> anyhow::Result<(App, Arc<Authenticator>, Server, Traces)> {
+async fn start(
+    config: &Config,
+    sockets: InheritedSockets,
+) -> anyhow::Result<(App, Arc<Authenticator>, Server, Traces)> {
     // Signals are handled meanwhile: a namespace or a directory may be on a file system that does
     // not respond.
     let owned = config.clone();
@@ -206,7 +249,12 @@ async fn start(config: &Config) -> anyhow::Result<(App, Arc<Authenticator>, Serv
         let authenticator = Authenticator::load(&owned)?;
         let traces = Traces::start(&owned.tracing)?;
         let app = start_app(&owned)?.with_tracer(traces.tracer());
-        anyhow::Ok((app, authenticator, Server::bind(&owned)?, traces))
+        anyhow::Ok((
+            app,
+            authenticator,
+            Server::inherit(&owned, sockets)?,
+            traces,
+        ))
     };
     let (app, authenticator, server, traces) = tokio::task::spawn_blocking(start).await??;
     if let Err(error) = app.ready().await {

@@ -12,6 +12,7 @@ use super::{
     job::{Job, PendingRead, Write, pending_read},
     large::LargeServices,
     pending::{Awaited, channel, failed, not_started},
+    progress::Probe,
     query::TypedQuery,
     queue::Queue,
     service_state::Servers,
@@ -98,6 +99,18 @@ impl Reader {
             false => self.queues.submit_long(read)?,
         }
         awaited.result(deadline).await
+    }
+
+    /// Returns when both threads have executed what was in progress, with success or not. It does not return while
+    /// one of them is blocked, for example in the kernel.
+    pub async fn progress(&self) {
+        let (probe, changes) = Probe::new();
+        self.queues.dispatcher.submit_first(Job::Read(probe));
+        let (probe, reads) = Probe::new();
+        self.queues.reads.push_first(probe);
+        self.queues.reads.wake();
+        // An error means that the executor has ended.
+        let _ = tokio::join!(changes, reads);
     }
 
     /// The queues: their names, and how many requests wait and were refused.

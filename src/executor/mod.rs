@@ -27,6 +27,7 @@ mod offload;
 mod overlap;
 mod pending;
 mod proc_query;
+mod progress;
 mod query;
 mod queue;
 mod read_thread;

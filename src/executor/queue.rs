@@ -77,6 +77,14 @@ impl<T: Waits> Queue<T> {
         Ok(())
     }
 
+    /// Adds a job before all others, even if the queue is full.
+    pub(super) fn push_first(&self, job: T) {
+        let mut state = self.state();
+        if !state.closed {
+            state.jobs.push_front(job);
+        }
+    }
+
     /// Takes at most `most` jobs, up to the first that `until` holds for.
     pub(super) fn take(&self, most: usize, until: impl Fn(&T) -> bool) -> Vec<T> {
         let mut state = self.state();

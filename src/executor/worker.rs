@@ -73,11 +73,21 @@ impl Dispatcher {
     /// Puts a job into the queue, and runs it at once if the engine is idle and the job is short.
     pub(super) fn submit(&self, job: Job) -> Result<(), Error> {
         self.queue.push(job)?;
+        self.begin();
+        Ok(())
+    }
+
+    /// As [`submit`](Self::submit), before all jobs that wait, even if the queue is full.
+    pub(super) fn submit_first(&self, job: Job) {
+        self.queue.push_first(job);
+        self.begin();
+    }
+
+    fn begin(&self) {
         // The task or thread that has the lock looks at the queue after releasing it.
         if let Some(mut worker) = self.try_lock() {
             self.run_short_jobs(&mut worker);
         }
-        Ok(())
     }
 
     /// Runs the short jobs that wait, if the current task may.

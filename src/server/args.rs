@@ -4,7 +4,7 @@ use std::{env, path::PathBuf};
 
 use clap::{Args, Parser, ValueEnum};
 
-use super::tls::CertOptions;
+use super::{address::ListenAddress, tls::CertOptions};
 
 /// The environment variable of the option `--config`.
 pub(super) const CONFIG_VARIABLE: &str = "IPVSD_CONFIG";
@@ -68,12 +68,15 @@ pub struct ServeOptions {
     /// anyone who can connect has full control. [env: IPVSD_INSECURE]
     #[arg(long)]
     pub insecure: bool,
-    /// Log format on standard error. [env: IPVSD_LOG_FORMAT] [default: text]
-    #[arg(long, value_name = "FORMAT", value_parser = ["text", "json"])]
+    /// Log format. [env: IPVSD_LOG_FORMAT] [default: journal if standard error is the journal, else text]
+    #[arg(long, value_name = "FORMAT", value_parser = ["text", "json", "journal"])]
     pub log_format: Option<String>,
     /// Check the configuration, print it with all defaults, and exit.
     #[arg(long)]
     pub check_config: bool,
+    /// The addresses of sockets that the service manager has opened.
+    #[arg(skip)]
+    pub sockets: Vec<ListenAddress>,
 }
 
 /// An action other than serving.

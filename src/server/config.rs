@@ -89,7 +89,8 @@ pub enum KernelKind {
 /// Format and filter of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
-    /// Format of the log. Default: text.
+    /// Format of the log. Default: journal if standard error is a stream to the journal (`JOURNAL_STREAM`), else
+    /// text.
     pub format: LogFormat,
     /// Events to log, as `target=level` directives. `RUST_LOG` takes precedence. Default: `info`.
     pub filter: String,
@@ -102,6 +103,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+    /// Entries of the journal of systemd, with a field for each field of an event.
+    Journal,
 }
 
 /// What becomes of the declared tables at the start.

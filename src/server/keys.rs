@@ -146,7 +146,11 @@ const TRACE_PROTOCOLS: &[(&str, Option<TraceProtocol>)] = &[
     ("grpc", Some(TraceProtocol::Grpc)),
     ("http/protobuf", Some(TraceProtocol::Http)),
 ];
-const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+const FORMATS: &[(&str, LogFormat)] = &[
+    ("text", LogFormat::Text),
+    ("json", LogFormat::Json),
+    ("journal", LogFormat::Journal),
+];
 
 /// Every key, in the order of `deploy/ipvsd.toml`.
 pub(super) const KEYS: &[Key] = &[

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder},
     io,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener as BlockingTcpListener},
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::{
@@ -11,7 +11,7 @@ use std::{
             net::UnixListener as BlockingUnixListener,
         },
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use nix::{
@@ -92,7 +92,15 @@ pub enum BindError {
 pub(super) enum Listener {
     Tcp(TcpListener, SocketAddr),
     Tls(TcpListener, SocketAddr, Tls),
-    Unix(UnixListener, SocketFile),
+    Unix(UnixListener, UnixPath),
+}
+
+/// The path of a unix socket.
+pub(super) enum UnixPath {
+    /// Of the daemon, which removes the file at the end.
+    Own(SocketFile),
+    /// Of the service manager.
+    Inherited(PathBuf),
 }
 
 /// An accepted connection, before its handshake.
@@ -124,12 +132,43 @@ impl Listener {
         })
     }
 
+    /// Serves a socket that the service manager has opened at this address. Requires a running tokio runtime.
+    pub(super) fn inherit(
+        socket: OwnedFd,
+        address: &ListenAddress,
+        config: &Config,
+        tls: Option<&Tls>,
+    ) -> Result<Self, BindError> {
+        let system = |error: io::Error| BindError::System {
+            address: address.clone(),
+            error,
+        };
+        let tcp = match address {
+            ListenAddress::Unix(path) => {
+                let listener = BlockingUnixListener::from(socket);
+                listener.set_nonblocking(true).map_err(system)?;
+                let listener = UnixListener::from_std(listener).map_err(system)?;
+                return Ok(Listener::Unix(listener, UnixPath::Inherited(path.clone())));
+            }
+            ListenAddress::Tcp(tcp) | ListenAddress::Tls(tcp) => *tcp,
+        };
+        keep_alive(&socket, &config.limits).map_err(|error| system(error.into()))?;
+        let listener = BlockingTcpListener::from(socket);
+        listener.set_nonblocking(true).map_err(system)?;
+        let listener = TcpListener::from_std(listener).map_err(system)?;
+        Ok(match tls.filter(|_| address.is_tls()) {
+            Some(tls) => Listener::Tls(listener, tcp, tls.clone()),
+            None => Listener::Tcp(listener, tcp),
+        })
+    }
+
     /// The bound address, with port 0 resolved.
     pub(super) fn address(&self) -> ListenAddress {
         match self {
             Listener::Tcp(_, address) => ListenAddress::Tcp(*address),
             Listener::Tls(_, address, _) => ListenAddress::Tls(*address),
-            Listener::Unix(_, file) => ListenAddress::Unix(file.path().to_owned()),
+            Listener::Unix(_, UnixPath::Own(file)) => ListenAddress::Unix(file.path().to_owned()),
+            Listener::Unix(_, UnixPath::Inherited(path)) => ListenAddress::Unix(path.clone()),
         }
     }
 
@@ -186,18 +225,22 @@ fn bind_tcp(address: SocketAddr, limits: &Limits) -> io::Result<(TcpListener, So
         // Whether [::] includes IPv4 does not depend on net.ipv6.bindv6only.
         setsockopt(&socket, sockopt::Ipv6V6Only, &false)?;
     }
-    // On Linux, accepted connections inherit these options.
-    let interval = u32::try_from(limits.keep_alive_interval.as_secs())
-        .unwrap_or(u32::MAX)
-        .max(1);
-    setsockopt(&socket, sockopt::KeepAlive, &true)?;
-    setsockopt(&socket, sockopt::TcpKeepIdle, &interval)?;
-    setsockopt(&socket, sockopt::TcpKeepInterval, &interval)?;
-    setsockopt(&socket, sockopt::TcpKeepCount, &KEEP_ALIVE_PROBES)?;
+    keep_alive(&socket, limits)?;
     socket.bind(address)?;
     let listener = socket.listen(BACKLOG.into())?;
     let address = listener.local_addr()?;
     Ok((listener, address))
+}
+
+/// Makes the kernel probe idle connections. On Linux, accepted connections inherit the options.
+fn keep_alive(socket: &impl AsFd, limits: &Limits) -> nix::Result<()> {
+    let interval = u32::try_from(limits.keep_alive_interval.as_secs())
+        .unwrap_or(u32::MAX)
+        .max(1);
+    setsockopt(socket, sockopt::KeepAlive, &true)?;
+    setsockopt(socket, sockopt::TcpKeepIdle, &interval)?;
+    setsockopt(socket, sockopt::TcpKeepInterval, &interval)?;
+    setsockopt(socket, sockopt::TcpKeepCount, &KEEP_ALIVE_PROBES)
 }
 
 fn bind_unix(address: &ListenAddress, path: &Path, config: &Config) -> Result<Listener, BindError> {
@@ -253,7 +296,7 @@ fn bind_unix(address: &ListenAddress, path: &Path, config: &Config) -> Result<Li
     let listener = BlockingUnixListener::from(socket);
     listener.set_nonblocking(true).map_err(system)?;
     let listener = UnixListener::from_std(listener).map_err(system)?;
-    Ok(Listener::Unix(listener, file))
+    Ok(Listener::Unix(listener, UnixPath::Own(file)))
 }
 
 /// The group of unix sockets. That of the default may be missing, and may be one that the daemon must

@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     env,
     ffi::{OsStr, OsString},
+    io,
     ops::Range,
     path::Path,
 };
@@ -20,7 +21,7 @@ use toml::{
 use super::{
     address::ListenAddress,
     args::ServeOptions,
-    config::{Config, KernelKind},
+    config::{Config, KernelKind, LogFormat},
     config_error::{ConfigError, ConfigErrors, ConfigProblem, LoadError, Origin},
     input_file,
     keys::{self, KEYS, Key},
@@ -29,12 +30,19 @@ use super::{
     traces::{TracingConfig, config as traces},
     value::RawValue,
 };
+use crate::journal::{self, Journal};
 
 /// Maximum size of the configuration file in bytes. About a hundred times the shipped file.
 const MAX_FILE: u64 = 1 << 20;
 
 /// The environment variable with the log filter of a Rust program.
 const LOG_VARIABLE: &str = "RUST_LOG";
+
+/// The environment variable with the number of sockets that the service manager has opened (sd_listen_fds(3)).
+const SOCKETS_VARIABLE: &str = "LISTEN_FDS";
+
+/// The environment variable that names the stream to the journal (systemd.exec(5)).
+const JOURNAL_VARIABLE: &str = "JOURNAL_STREAM";
 
 /// The sources of a configuration. See [`Config::from_sources`].
 pub struct Sources<'a> {
@@ -44,6 +52,8 @@ pub struct Sources<'a> {
     pub environment: &'a BTreeMap<OsString, OsString>,
     /// Key, flag and value of each setting given on the command line.
     pub flags: &'a [(&'static str, &'static str, String)],
+    /// The addresses of sockets that the service manager has opened.
+    pub sockets: &'a [ListenAddress],
 }
 
 /// A configuration under construction.
@@ -66,6 +76,7 @@ impl Config {
                 .map(|(name, text)| (name.as_str(), text.as_str())),
             environment: &env::vars_os().collect(),
             flags: &options.settings(),
+            sockets: &options.sockets,
         })?)
     }
 
@@ -83,6 +94,8 @@ impl Config {
                 builder.set(key, Origin::Flag(flag), &RawValue::Text(text));
             }
         }
+        builder.add_sockets(sources.sockets);
+        builder.use_journal(sources.environment);
         builder.finish()
     }
 
@@ -200,6 +213,36 @@ impl ConfigBuilder {
                 };
                 self.reject(origin, key.name, problem);
             }
+        }
+    }
+
+    /// Listens on the sockets of the service manager: instead of the default addresses, beside those that were
+    /// chosen.
+    fn add_sockets(&mut self, sockets: &[ListenAddress]) {
+        if sockets.is_empty() {
+            return;
+        }
+        let mut listen = sockets.to_vec();
+        if self.origins.contains_key("listen") {
+            let chosen = self.config.listen.iter();
+            listen.extend(chosen.filter(|address| !sockets.contains(address)).cloned());
+        } else {
+            let origin = Origin::Environment(SOCKETS_VARIABLE.to_owned());
+            self.origins.insert("listen", origin);
+        }
+        self.config.listen = listen;
+    }
+
+    /// Logs to the journal if standard error is a stream to it, unless a format was chosen.
+    fn use_journal(&mut self, environment: &BTreeMap<OsString, OsString>) {
+        let stream = environment.get(OsStr::new(JOURNAL_VARIABLE));
+        let is_stream = |name: &str| journal::is_stream(name, io::stderr());
+        if !self.origins.contains_key("log.format")
+            && stream.and_then(|name| name.to_str()).is_some_and(is_stream)
+            // Its socket may be hidden from the daemon.
+            && Journal::open(journal::SOCKET.as_ref()).is_ok()
+        {
+            self.config.log.format = LogFormat::Journal;
         }
     }
 

@@ -1,4 +1,5 @@
-//! The log: one subscriber for `tracing` and for crates that use `log`, writing to standard error.
+//! The log: one subscriber for `tracing` and for crates that use `log`, writing to standard error or to the
+//! journal.
 
 use std::{
     io::{self, IsTerminal},
@@ -34,9 +35,9 @@ pub enum LogError {
     /// The process already has a logger.
     #[error("the log is already started")]
     AlreadyStarted(#[from] TryInitError),
-    /// The thread that writes the log cannot be started.
-    #[error("cannot start the thread of the log")]
-    Thread(#[from] io::Error),
+    /// The journal is not there, or the thread that writes the log cannot be started.
+    #[error("cannot start the log")]
+    Output(#[from] io::Error),
 }
 
 /// The log of the process. Clones share it.
@@ -60,7 +61,7 @@ impl Log {
         let layer = match config.format {
             LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
             // The list would repeat the request's span, which is included as "span".
-            LogFormat::Json => layer
+            LogFormat::Json | LogFormat::Journal => layer
                 .json()
                 .flatten_event(true)
                 .with_span_list(false)

@@ -1,4 +1,4 @@
-//! The sink of the log: a bounded queue, and a thread that writes it to standard error.
+//! The sink of the log: a bounded queue, and a thread that writes it to standard error or to the journal.
 //!
 //! A write to standard error may fail (the file system is full, the pipe is closed) or block (the
 //! reader of the pipe is stopped). Requests, start and end do not depend on it: a line that cannot
@@ -23,7 +23,8 @@ use tracing_subscriber::fmt::{
     time::{FormatTime, SystemTime},
 };
 
-use super::config::LogFormat;
+use super::{config::LogFormat, log_journal::JournalWriter};
+use crate::journal::{self, Journal};
 
 /// Maximum size of a line in bytes. Longer lines are cut: no event of the daemon is longer, but
 /// those of libraries are at level `trace`.
@@ -93,8 +94,12 @@ struct SinkThread<W> {
 // === impl LogSink ===
 
 impl LogSink {
-    /// Starts the thread that writes to standard error.
+    /// Starts the thread that writes to standard error, or to the journal.
     pub(super) fn start(format: LogFormat) -> io::Result<Self> {
+        if format == LogFormat::Journal {
+            let journal = Journal::open(journal::SOCKET.as_ref())?;
+            return Self::with_output(format, JournalWriter::new(journal));
+        }
         // A duplicate: `io::stderr` is locked while a write blocks.
         let output = File::from(io::stderr().as_fd().try_clone_to_owned()?);
         Self::with_output(format, output)
@@ -283,7 +288,7 @@ impl<W: Write> SinkThread<W> {
         let message = format!("{} log lines were lost", self.lost);
         match self.format {
             LogFormat::Text => format!("{timestamp}  WARN {TARGET}: {message}"),
-            LogFormat::Json => serde_json::json!({
+            LogFormat::Json | LogFormat::Journal => serde_json::json!({
                 "timestamp": timestamp,
                 "level": "WARN",
                 "message": message,

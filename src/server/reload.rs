@@ -2,7 +2,7 @@
 
 use super::{
     args::ServeOptions, config::Config, config_error::LoadError, keys::KEYS, log::Log,
-    signals::ReloadRequests, tls::Tls,
+    service_manager::ServiceManager, signals::ReloadRequests, tls::Tls,
 };
 use crate::audit::AuditLog;
 
@@ -20,6 +20,8 @@ pub struct Reloader {
     pub replace: Box<dyn Fn(&Config) + Send>,
     /// The files of TLS, if there is a TLS listener.
     pub tls: Option<Tls>,
+    /// Is told of each reload.
+    pub service_manager: Option<ServiceManager>,
 }
 
 /// Copies the value of a key that a reload applies; false for a key that requires a restart.
@@ -72,6 +74,9 @@ impl Reloader {
     pub async fn run(mut self, mut requests: ReloadRequests) {
         loop {
             requests.next().await;
+            if let Some(manager) = self.service_manager {
+                manager.reloading();
+            }
             self.audit.reopen();
             match self.options.config_file() {
                 Some(_) => self.reload().await,
@@ -79,6 +84,9 @@ impl Reloader {
             }
             if let Some(tls) = &self.tls {
                 tls.reload(&self.running.tls);
+            }
+            if let Some(manager) = self.service_manager {
+                manager.ready();
             }
         }
     }

@@ -14,6 +14,7 @@ use super::{
     address::ListenAddress,
     config::{Config, Limits},
     connection::ConnectionHandler,
+    inherited::InheritedSockets,
     listener::{Accepted, BindError, Listener},
     shutdown::{Phase, Shutdown},
     tls::Tls,
@@ -80,12 +81,21 @@ impl Server {
     ///
     /// Clients can connect from now on; their requests wait until [`serve`](Self::serve) runs.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
+        Self::inherit(config, InheritedSockets::default())
+    }
+
+    /// As [`bind`](Self::bind), but takes the sockets that the service manager has opened for addresses of the
+    /// configuration.
+    pub fn inherit(config: &Config, mut inherited: InheritedSockets) -> Result<Self, BindError> {
         let needs_tls = config.listen.iter().any(ListenAddress::is_tls);
         let tls = needs_tls.then(|| Tls::load(&config.tls)).transpose()?;
         let listeners = config
             .listen
             .iter()
-            .map(|address| Listener::bind(address, config, tls.as_ref()))
+            .map(|address| match inherited.remove(address) {
+                Some(socket) => Listener::inherit(socket, address, config, tls.as_ref()),
+                None => Listener::bind(address, config, tls.as_ref()),
+            })
             .collect::<Result<Vec<_>, _>>()?;
         for listener in &listeners {
             tracing::info!(address = %listener.address(), "listening");

@@ -22,6 +22,7 @@ fn from_all(
         file: Some(("ipvsd.toml", text)),
         environment: &environment.collect(),
         flags,
+        sockets: &[],
     })
 }
 
@@ -508,4 +509,25 @@ fn a_missing_file_is_reported_with_its_path() {
         error.contains("/nonexistent/ipvsd.toml") && error.contains("No such file"),
         "{error}"
     );
+}
+
+#[test]
+fn sockets_of_the_service_manager_replace_the_default_addresses_alone() {
+    let socket = |text: &str| text.parse::<ListenAddress>().unwrap();
+    let sockets = [socket("127.0.0.1:1"), socket("unix:/s")];
+    let load = |text: &str, sockets: &[ListenAddress]| {
+        let sources = Sources {
+            file: Some(("ipvsd.toml", text)),
+            environment: &BTreeMap::new(),
+            flags: &[],
+            sockets,
+        };
+        Config::from_sources(&sources)
+    };
+    assert_eq!(load("", &sockets).unwrap().listen, sockets);
+    let chosen = "listen = [\"unix:/own\", \"127.0.0.1:1\"]";
+    let all = [sockets[0].clone(), sockets[1].clone(), socket("unix:/own")];
+    assert_eq!(load(chosen, &sockets).unwrap().listen, all);
+    let exposed = load("", &[socket("192.0.2.1:1")]).unwrap_err().to_string();
+    assert!(exposed.starts_with("LISTEN_FDS: listen"), "{exposed}");
 }

@@ -26,6 +26,7 @@ mod process;
 mod protocols;
 mod quota;
 mod run_host;
+mod service_manager;
 mod session;
 mod shutdown;
 mod signals;
