@@ -124,7 +124,7 @@ fn run(
         }
         let (service, tls) = (server.service(), server.tls());
         add_metrics(app.metrics(), log, tls.clone());
-        inform(app.clone(), &server, &shutdown);
+        notify_service_manager(app.clone(), &server, &shutdown);
         let shutdown_handle = shutdown.clone();
         let reloader = Reloader {
             options,
@@ -166,8 +166,8 @@ fn runtime() -> anyhow::Result<Runtime> {
         .context("cannot start the async runtime")
 }
 
-/// Tells the service manager that the daemon serves, and what becomes of it.
-fn inform(app: App, server: &Server, shutdown: &Shutdown) {
+/// Notifies the service manager, if there is one, that the daemon serves, and of what becomes of it.
+fn notify_service_manager(app: App, server: &Server, shutdown: &Shutdown) {
     let Some(manager) = ServiceManager::of_process() else {
         return;
     };

@@ -104,9 +104,9 @@ impl Reader {
     /// Returns when both threads have executed what was in progress, with success or not. It does not return while
     /// one of them is blocked, for example in the kernel.
     pub async fn progress(&self) {
-        let (probe, changes) = Probe::new();
+        let (probe, changes) = Probe::channel();
         self.queues.dispatcher.submit_first(Job::Read(probe));
-        let (probe, reads) = Probe::new();
+        let (probe, reads) = Probe::channel();
         self.queues.reads.push_first(probe);
         self.queues.reads.wake();
         // An error means that the executor has ended.

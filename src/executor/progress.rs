@@ -17,7 +17,7 @@ pub(super) struct Probe(oneshot::Sender<()>);
 
 impl Probe {
     /// The request, and what receives when it was run.
-    pub(super) fn new() -> (Box<dyn PendingRead>, oneshot::Receiver<()>) {
+    pub(super) fn channel() -> (Box<dyn PendingRead>, oneshot::Receiver<()>) {
         let (sender, receiver) = oneshot::channel();
         (Box::new(Self(sender)), receiver)
     }

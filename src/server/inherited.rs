@@ -87,8 +87,8 @@ fn take(
 ) -> Result<(ListenAddress, OwnedFd), String> {
     const KINDS: &str =
         "it is not a stream socket of TCP or unix(7); use ListenStream= with an address or a path";
-    let unix = i32::from(libc::AF_UNIX);
-    let socket: OwnedFd = match sockets.take_custom(index, unix, libc::SOCK_STREAM, "unix") {
+    let socket: OwnedFd = match sockets.take_custom(index, libc::AF_UNIX, libc::SOCK_STREAM, "unix")
+    {
         Ok(Some(socket)) => socket,
         _ => match sockets.take_tcp_listener(index) {
             Ok(Some(socket)) => socket.into(),

@@ -20,7 +20,7 @@ pub struct Reloader {
     pub replace: Box<dyn Fn(&Config) + Send>,
     /// The files of TLS, if there is a TLS listener.
     pub tls: Option<Tls>,
-    /// Is told of each reload.
+    /// Is notified of each reload.
     pub service_manager: Option<ServiceManager>,
 }
 

@@ -1,4 +1,4 @@
-//! What the daemon tells the service manager: sd_notify(3).
+//! Notifications to the service manager: sd_notify(3).
 
 use std::time::Duration;
 
@@ -36,14 +36,14 @@ impl ServiceManager {
         }
     }
 
-    /// Tells when the daemon begins to drain.
+    /// Notifies when the daemon begins to drain.
     pub async fn announce_end(self, shutdown: Shutdown) {
         shutdown.reached(Phase::Draining).await;
         notify(&[NotifyState::Stopping, NotifyState::Status("Draining")]);
     }
 
-    /// Feeds the watchdog whenever `progress` returns, which it does if the daemon makes progress, and tells what
-    /// `status` says when that changes.
+    /// Feeds the watchdog whenever `progress` returns, which it does if the daemon makes progress, and reports what
+    /// `status` returns when that changes.
     pub async fn keep_informed<P, S>(self, progress: impl Fn() -> P, status: impl Fn() -> S)
     where
         P: Future<Output = ()>,
@@ -52,7 +52,7 @@ impl ServiceManager {
         // A half, as sd_watchdog_enabled(3) recommends.
         let watchdog = sd_notify::watchdog_enabled().map(|timeout| timeout / 2);
         let interval = watchdog.unwrap_or(STATUS_INTERVAL).min(STATUS_INTERVAL);
-        let mut told = String::new();
+        let mut reported = String::new();
         let mut next = Instant::now();
         loop {
             progress().await;
@@ -60,9 +60,9 @@ impl ServiceManager {
                 notify(&[NotifyState::Watchdog]);
             }
             let now = status().await;
-            if now != told {
+            if now != reported {
                 notify(&[NotifyState::Status(&now)]);
-                told = now;
+                reported = now;
             }
             next = Instant::now().max(next + interval);
             sleep_until(next).await;
