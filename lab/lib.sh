@@ -9,6 +9,11 @@ cache=$root/.cache
 python=/usr/bin/python3    # not `python3`, which may be a wrapper without the standard library
 say() { echo "==> $*" >&2; }
 die() { echo "${0##*/}: $*" >&2; exit 1; }
+# shellcheck disable=SC2016  # a variable of apt
+debian_mirror() {
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' |
+        grep -v security | sort -u | head -n 1
+}
 has() { command -v "$1" >/dev/null; }
 RUSTUP_TOOLCHAIN=${RUSTUP_TOOLCHAIN:-$("$root/lab/toolchain")}
 if [ -n "$RUSTUP_TOOLCHAIN" ]; then export RUSTUP_TOOLCHAIN; else unset RUSTUP_TOOLCHAIN; fi
