@@ -20,6 +20,7 @@
 //! | [`grpc`] | gRPC front end. |
 //! | [`proto`] | The types generated from `proto/ipvsd/v1`. |
 //! | [`server`] | The process around the API: configuration, listeners, TLS, limits, log, shutdown. |
+//! | [`manual`] | Manual pages of the programs. |
 //! | [`client`] | Blocking HTTP client for Rust programs. |
 //! | [`cli`] | `ipvsctl`. |
 //!
@@ -37,6 +38,7 @@
 //! model ← metrics ← { executor, app, http, grpc, server }
 //! { model, identity, journal } ← audit ← { app, http, grpc, server };  journal ← server
 //! model ← ipvsadm ← { app, http, grpc, client, cli }
+//! manual ← { server, cli }
 //! model ← client ← cli ← bin/ipvsctl
 //! ```
 
@@ -67,6 +69,8 @@ pub mod ipvsadm;
 pub mod journal;
 #[cfg(feature = "daemon")]
 pub mod kernel;
+#[cfg(any(feature = "cli", feature = "daemon"))]
+pub mod manual;
 #[cfg(feature = "daemon")]
 pub mod metrics;
 pub mod model;

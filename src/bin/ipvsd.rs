@@ -21,6 +21,7 @@ use ipvsd::{
         ServiceManager, Shutdown, StateError, Traces, add_metrics,
         args::{Arguments, OpenapiFormat, ServeOptions, StateOptions, Subcommand},
         build_router, configure_allocator, handle_signals, issue, return_freed_memory, run_state,
+        write_completion, write_manual,
     },
 };
 use tokio::runtime::{Builder, Runtime};
@@ -58,6 +59,10 @@ fn main() -> ExitCode {
         Some(Subcommand::Cert(options)) => issue(&options)
             .map_err(anyhow::Error::from)
             .and_then(|report| print(&report)),
+        Some(Subcommand::Man { page }) => write_to_stdout(|out| write_manual(page, out)),
+        Some(Subcommand::Completion { shell }) => {
+            write_to_stdout(|out| write_completion(shell, out))
+        }
         None => match Config::load(&options) {
             Ok(config) if options.check_config => match check_files(&config) {
                 Ok(warnings) => print_checked(&config, &warnings),
@@ -325,9 +330,16 @@ fn print_openapi(format: OpenapiFormat) -> anyhow::Result<()> {
     })
 }
 
-/// Prints to standard output. A closed pipe (`| head`) is not an error.
+/// Prints to standard output.
 fn print(text: &str) -> anyhow::Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
+    write_to_stdout(|out| out.write_all(text.as_bytes()))
+}
+
+/// Writes a text to standard output as a whole. A closed pipe (`| head`) is not an error.
+fn write_to_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
+    let mut text = Vec::new();
+    write(&mut text)?;
+    match io::stdout().write_all(&text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }

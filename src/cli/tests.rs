@@ -171,9 +171,11 @@ fn the_manual_page_has_a_section_and_a_date() {
     let mut text = Vec::new();
     man::write(&mut text).unwrap();
     let text = String::from_utf8(text).unwrap();
-    let title: Vec<_> = text.lines().next().unwrap().split('"').collect();
-    assert_eq!(title[0], ".TH IPVSCTL 8 ");
-    let date: Vec<_> = title[1].split('-').collect();
+    let title = text
+        .lines()
+        .find_map(|line| line.strip_prefix(".TH IPVSCTL 8 "));
+    let date = title.unwrap().split(' ').next().unwrap();
+    let date: Vec<_> = date.split('-').collect();
     assert!(
         matches!(date[..], [year, _, _] if year.len() == 4),
         "{title:?}"

@@ -4,19 +4,10 @@ use std::{env, path::PathBuf};
 
 use clap::{Args, Parser, ValueEnum};
 
-use super::{address::ListenAddress, tls::CertOptions};
+use super::{address::ListenAddress, reference::signals, tls::CertOptions};
 
 /// The environment variable of the option `--config`.
 pub(super) const CONFIG_VARIABLE: &str = "IPVSD_CONFIG";
-
-/// Effects of signals, below the options.
-const SIGNALS: &str = "\
-Signals:
-  TERM, INT         Drain for limits.shutdown_grace, then end; the second one ends at once
-  QUIT              End at once
-  HUP               Open the audit file anew; read the configuration file again, and apply what
-                    needs no restart
-  USR1, USR2, PIPE  Ignored";
 
 /// Serve Linux IPVS, the kernel's layer-4 load balancer, over HTTP and gRPC.
 ///
@@ -24,7 +15,7 @@ Signals:
 /// and the defaults, in this order of precedence. Every key of the file has a variable:
 /// limits.max_body_bytes is IPVSD_LIMITS_MAX_BODY_BYTES.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "ipvsd", version, args_conflicts_with_subcommands = true, after_help = SIGNALS)]
+#[command(name = "ipvsd", version, args_conflicts_with_subcommands = true, after_help = signals())]
 pub struct Arguments {
     /// Options of the daemon.
     #[command(flatten)]
@@ -92,6 +83,42 @@ pub enum Subcommand {
     Cert(CertOptions),
     /// Check the stored state, print it as text, or make it from that text.
     State(StateOptions),
+    /// Print a manual page.
+    Man {
+        /// The page.
+        #[arg(value_enum, default_value = "ipvsd")]
+        page: ManualPage,
+    },
+    /// Print the script by which a shell completes command lines of ipvsd.
+    Completion {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+}
+
+/// A manual page that `ipvsd man` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ManualPage {
+    /// The daemon, ipvsd(8).
+    Ipvsd,
+    /// Its configuration file, ipvsd.toml(5).
+    #[value(name = "ipvsd.toml")]
+    Configuration,
+    /// Its policy file, ipvsd-policy.toml(5).
+    #[value(name = "ipvsd-policy.toml")]
+    Policy,
+}
+
+/// A shell that completes command lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// bash.
+    Bash,
+    /// zsh.
+    Zsh,
+    /// fish.
+    Fish,
 }
 
 /// Options of `ipvsd state`.

@@ -11,6 +11,7 @@ pub mod args;
 mod authentication;
 mod batched_io;
 mod browser_sessions;
+mod completion;
 mod config;
 mod config_error;
 mod connection;
@@ -27,6 +28,7 @@ mod load;
 mod log;
 mod log_journal;
 mod log_sink;
+mod manual;
 mod memory;
 mod metrics;
 mod middleware;
@@ -39,6 +41,7 @@ mod path;
 mod peer_groups;
 mod policy_file;
 mod quota;
+mod reference;
 mod refusal;
 mod rejection;
 mod reload;
@@ -58,6 +61,7 @@ mod value;
 
 pub use address::{AddressError, DEFAULT_PORT, DEFAULT_SOCKET, ListenAddress};
 pub use authentication::Authenticator;
+pub use completion::write_completion;
 pub use config::{
     AuditConfig, Config, DEFAULT_STATE_DIR, IdempotencyConfig, KernelKind, Limits, LogConfig,
     LogFormat, MetricsConfig, QuotaLimits, StoreConfig, TablesConfig,
@@ -68,6 +72,7 @@ pub use input_file::UnsafeFile;
 pub use listener::BindError;
 pub use load::Sources;
 pub use log::{Log, LogError};
+pub use manual::write_manual;
 pub use memory::{configure_allocator, return_freed_memory};
 pub use metrics::add_metrics;
 pub use middleware::with_middleware;

@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("budget", &["model"]),
     ("clock", &[]),
     ("journal", &[]),
+    ("manual", &[]),
     ("proto", &[]),
     ("trace", &[]),
     ("codec", &["model"]),
@@ -55,11 +56,11 @@ const ARROWS: &[(&str, &[&str])] = &[
         "server",
         &[
             "grpc", "http", "app", "audit", "executor", "metrics", "sampling", "watch", "budget",
-            "clock", "identity", "journal", "model", "proto", "store", "trace",
+            "clock", "identity", "journal", "manual", "model", "proto", "store", "trace",
         ],
     ),
     ("client", &["ipvsadm", "model"]),
-    ("cli", &["client", "ipvsadm", "model"]),
+    ("cli", &["client", "ipvsadm", "manual", "model"]),
 ];
 
 /// External crates that only some modules may use.
@@ -69,7 +70,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tonic", &["grpc", "proto", "server"]),
     ("prost", &["grpc", "proto", "store"]),
     ("hyper", &["server"]),
-    ("clap", &["cli", "server", "bin"]),
+    ("clap", &["cli", "manual", "server", "bin"]),
     ("jsonwebtoken", &["identity"]),
     ("governor", &["server"]),
     ("listenfd", &["server"]),
@@ -82,6 +83,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("opentelemetry_http", &["server"]),
     ("opentelemetry_otlp", &["server"]),
     ("ratatui", &["cli"]),
+    ("roff", &["manual"]),
 ];
 
 /// Files of the executor that async code calls, and the one that knows the runtime of such code. The
