@@ -125,7 +125,7 @@ fn run(
         let router = build_router(app.clone(), &config, &authenticator, &shutdown);
         tokio::spawn(recover(app.clone(), &config));
         if let Some(path) = config.policy.clone() {
-            tokio::spawn(authenticator.clone().watch(path, reloads.clone()));
+            tokio::spawn(authenticator.clone().watch(path));
         }
         let (service, tls) = (server.service(), server.tls());
         add_metrics(app.metrics(), log, tls.clone());
@@ -136,6 +136,7 @@ fn run(
             running: config,
             log: log.clone(),
             audit: trail,
+            authenticator: authenticator.clone(),
             replace: Box::new(move |config| {
                 let router = build_router(app.clone(), config, &authenticator, &shutdown_handle);
                 service.replace(router, &config.limits);

@@ -7,10 +7,12 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, io,
+    fmt,
+    future::poll_fn,
+    io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
@@ -35,6 +37,9 @@ const MAX_FRAME: usize = 80 << 10;
 
 /// Time in which a client must read or send when memory is scarce: several round trips of any network.
 pub(super) const SCARCE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time that a shutdown gives a client which has just connected, and is about to send its first request.
+pub(super) const HEAD_GRACE: Duration = Duration::from_secs(1);
 
 /// Result of a timeout check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +85,8 @@ struct ActivityState {
     has_undated: bool,
     /// Number of the last request.
     last_request: u64,
+    /// The task that waits until a head was read.
+    waits_for_head: Option<Waker>,
 }
 
 /// One request of a connection, from the end of its head to the end of its response.
@@ -123,6 +130,7 @@ impl ConnectionActivity {
             stalled: BTreeMap::new(),
             has_undated: false,
             last_request: 0,
+            waits_for_head: None,
         })))
     }
 
@@ -150,11 +158,35 @@ impl ConnectionActivity {
         state.requests += 1;
         state.head_since = None;
         state.last_request += 1;
+        if let Some(waker) = state.waits_for_head.take() {
+            waker.wake();
+        }
         RequestGuard {
             activity: self.clone(),
             number: state.last_request,
             received: clock::now(),
         }
+    }
+
+    /// Until when a shutdown waits for the head of a request: [`HEAD_GRACE`] from the accept, or from its first byte.
+    /// `None` if no head is expected.
+    pub(super) fn head_expected_until(&self) -> Option<Instant> {
+        let state = self.state();
+        let since = state.head_since.filter(|_| state.requests == 0);
+        since.map(|since| since + HEAD_GRACE)
+    }
+
+    /// Waits until no head of a request is expected.
+    pub(super) async fn head_read(&self) {
+        poll_fn(|cx| {
+            let mut state = self.state();
+            if state.head_since.is_none() {
+                return Poll::Ready(());
+            }
+            state.waits_for_head = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Checks the timeouts. When memory is scarce, a client that does not read is disconnected

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use axum::extract::{MatchedPath, Request};
 use http::{HeaderMap, Method, header::AUTHORIZATION};
 use jiff::Timestamp;
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
     browser_sessions::{BrowserSessions, MAX_LIFETIME},
@@ -23,7 +23,7 @@ use super::{
     input_file::{FileStamp, LOOK_INTERVAL, Look, Watched},
     jwks::{JwtAuthenticator, JwtIdentity, JwtRefusal},
     policy_file::{self, PolicyFileError},
-    signals::ReloadRequests,
+    read_requests::ReadRequests,
 };
 use crate::{
     clock,
@@ -45,6 +45,7 @@ pub struct Authenticator {
     anonymous: Arc<Principal>,
     /// The state of the policy file before it was read at the start.
     stamp: Option<FileStamp>,
+    requests: ReadRequests,
 }
 
 /// What the task that watches the policy file remembers.
@@ -110,6 +111,7 @@ impl Authenticator {
             sessions: BrowserSessions::default(),
             anonymous,
             stamp,
+            requests: ReadRequests::new(),
         })
     }
 
@@ -139,13 +141,11 @@ impl Authenticator {
 
     /// Reads the policy again when its file has changed, and on request. One with an error is reported, and
     /// the policy in effect stays.
-    pub async fn watch(self: Arc<Self>, path: PathBuf, mut requests: ReloadRequests) {
+    pub async fn watch(self: Arc<Self>, path: PathBuf) {
         let mut watcher = Watcher::new(&self);
+        let mut requests = self.requests.subscribe();
         loop {
-            let is_requested = tokio::select! {
-                () = requests.next() => true,
-                () = sleep(LOOK_INTERVAL) => false,
-            };
+            let is_requested = timeout(LOOK_INTERVAL, requests.changed()).await.is_ok();
             let (path, authenticator) = (path.clone(), self.clone());
             let mut next = watcher.clone();
             // The file may be on a file system that does not respond.
@@ -157,7 +157,15 @@ impl Authenticator {
                 Ok(next) => watcher = next,
                 Err(error) => tracing::error!(%error, "cannot look at the policy"),
             }
+            if is_requested {
+                self.requests.done();
+            }
         }
+    }
+
+    /// Makes the task that [watches](Self::watch) the file read it, and waits for it.
+    pub(super) async fn read_again(&self) {
+        self.requests.request().await;
     }
 
     /// Replaces the policy if its file has changed completely, or if that is requested.

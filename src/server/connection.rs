@@ -12,7 +12,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo};
-use http::{Request, Response, header};
+use http::{HeaderValue, Request, Response, Version, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -20,12 +20,12 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::sleep_until,
+    time::{sleep, sleep_until, timeout_at},
 };
 use tower::Service;
 
 use super::{
-    activity::{ConnectionActivity, MonitoredBody, RequestGuard, TimeoutAction},
+    activity::{ConnectionActivity, HEAD_GRACE, MonitoredBody, RequestGuard, TimeoutAction},
     batched_io::BatchedIo,
     config::Limits,
     date, path,
@@ -140,9 +140,13 @@ impl ConnectionHandler {
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
+        let draining = async {
+            self.shutdown.reached(Phase::Draining).await;
+            sleep(HEAD_GRACE).await;
+        };
         let accepted = tokio::select! {
             biased;
-            () = self.shutdown.reached(Phase::Draining) => return,
+            () = draining => return,
             accepted = tls::accept(socket, tls, self.limits.header_read_timeout) => accepted,
         };
         match accepted {
@@ -171,7 +175,7 @@ impl ConnectionHandler {
         let requests = activity.clone();
         let budget = self.budget.of_connection();
         let io = BatchedIo::new(socket, activity.clone(), budget.clone());
-        let is_tls = client.is_some();
+        let (is_tls, shutdown) = (client.is_some(), self.shutdown.clone());
         let service = service_fn(move |mut request: Request<_>| {
             if is_tls {
                 request.extensions_mut().insert(OverTls);
@@ -182,13 +186,24 @@ impl ConnectionHandler {
                 received: guard.received,
                 credential: credential.clone(),
             };
-            call(&router, guard, known, peer, request)
+            // hyper sends it if the drain begins later.
+            let is_last =
+                request.version() <= Version::HTTP_11 && shutdown.phase() >= Phase::Draining;
+            let response = call(&router, guard, known, peer, request);
+            async move {
+                let mut response = response.await?;
+                if is_last {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
+                Ok::<_, Overloaded>(response)
+            }
         });
         let connection = self
             .builder
             .serve_connection(TokioIo::new(io.clone()), service);
         let mut connection = pin!(connection);
-        let mut draining = pin!(self.shutdown.reached(Phase::Draining));
+        let mut draining = pin!(self.draining(&activity));
         let mut ended = pin!(self.ended(peer, client));
         let mut closing = false;
         let mut next_check = pin!(sleep_until(Instant::now().into()));
@@ -223,6 +238,16 @@ impl ConnectionHandler {
                     }
                 },
             }
+        }
+    }
+
+    /// Waits for a shutdown, and then for a request that is about to arrive: hyper would close the connection of a
+    /// client that has just connected, and lose its request.
+    async fn draining(&self, activity: &ConnectionActivity) {
+        self.shutdown.reached(Phase::Draining).await;
+        if let Some(until) = activity.head_expected_until() {
+            // Without a request: the client sends none.
+            let _ = timeout_at(until.into(), activity.head_read()).await;
         }
     }
 

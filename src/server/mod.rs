@@ -41,6 +41,7 @@ mod path;
 mod peer_groups;
 mod policy_file;
 mod quota;
+mod read_requests;
 mod reference;
 mod refusal;
 mod rejection;

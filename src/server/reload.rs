@@ -1,8 +1,10 @@
 //! Reloading of the configuration at run time.
 
+use std::sync::Arc;
+
 use super::{
-    args::ServeOptions, config::Config, config_error::LoadError, keys::KEYS, log::Log,
-    service_manager::ServiceManager, signals::ReloadRequests, tls::Tls,
+    args::ServeOptions, authentication::Authenticator, config::Config, config_error::LoadError,
+    keys::KEYS, log::Log, service_manager::ServiceManager, signals::ReloadRequests, tls::Tls,
 };
 use crate::audit::AuditLog;
 
@@ -18,6 +20,8 @@ pub struct Reloader {
     pub audit: AuditLog,
     /// Makes new connections use this configuration.
     pub replace: Box<dyn Fn(&Config) + Send>,
+    /// Reads the policy again, if there is one.
+    pub authenticator: Arc<Authenticator>,
     /// The files of TLS, if there is a TLS listener.
     pub tls: Option<Tls>,
     /// Is notified of each reload.
@@ -70,7 +74,7 @@ fn copy(key: &str, from: &Config, to: &mut Config) -> bool {
 // === impl Reloader ===
 
 impl Reloader {
-    /// Opens the audit file anew, and reloads the configuration and the files of TLS, on each request.
+    /// Opens the audit file anew, and reloads the configuration, the files of TLS and the policy, on each request.
     pub async fn run(mut self, mut requests: ReloadRequests) {
         loop {
             requests.next().await;
@@ -83,7 +87,10 @@ impl Reloader {
                 None => tracing::info!("no configuration to reload: --config is not set"),
             }
             if let Some(tls) = &self.tls {
-                tls.reload(&self.running.tls);
+                tls.reload(&self.running.tls).await;
+            }
+            if self.running.policy.is_some() {
+                self.authenticator.read_again().await;
             }
             if let Some(manager) = self.service_manager {
                 manager.ready();

@@ -49,9 +49,8 @@ const SIGNALS: [(&str, libc::c_int, Effect); 13] = [
     ("SIGXFSZ", libc::SIGXFSZ, Effect::Ignore),
 ];
 
-/// Requests to reload the configuration and the files that it names (SIGHUP). Each clone receives all
-/// of them; several that wait are one.
-#[derive(Clone, Debug)]
+/// Requests to reload the configuration and the files that it names (SIGHUP); several that wait are one.
+#[derive(Debug)]
 pub struct ReloadRequests(watch::Receiver<()>);
 
 impl ReloadRequests {

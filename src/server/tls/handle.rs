@@ -12,7 +12,10 @@ use tokio::{
 };
 
 use super::{
-    super::input_file::{LOOK_INTERVAL, Look, Watched},
+    super::{
+        input_file::{LOOK_INTERVAL, Look, Watched},
+        read_requests::ReadRequests,
+    },
     context::TlsContext,
     error::{TlsErrors, TlsProblem},
     files::Stamp,
@@ -28,6 +31,7 @@ pub struct Tls {
     /// Handshakes use the last one.
     contexts: watch::Sender<Arc<TlsContext>>,
     settings: watch::Sender<TlsConfig>,
+    requests: ReadRequests,
 }
 
 /// What was read.
@@ -51,13 +55,15 @@ impl Tls {
         Ok(Self {
             contexts: watch::Sender::new(Arc::new(context)),
             settings: watch::Sender::new(config.clone()),
+            requests: ReadRequests::new(),
         })
     }
 
-    /// Reads the files of these settings soon. If they have a fault, the last ones stay in use, and it is
-    /// logged.
-    pub fn reload(&self, config: &TlsConfig) {
+    /// Makes the task that [watches](Self::watch) the files read those of these settings, and waits for it. If they
+    /// have a fault, the last ones stay in use, and it is logged.
+    pub async fn reload(&self, config: &TlsConfig) {
         self.settings.send_replace(config.clone());
+        self.requests.request().await;
     }
 
     /// When the certificates and lists in use expire: of each key of the configuration, the first one, in seconds
@@ -78,15 +84,15 @@ impl Tls {
 
     /// Watches the files until dropped.
     pub(in crate::server) async fn watch(self) {
-        let mut settings = self.settings.subscribe();
+        let mut requests = self.requests.subscribe();
         let mut watcher = Watcher {
             files: Watched::new(self.context().stamp.clone()),
             fault: None,
             next_warning: Instant::now() + WARNING_INTERVAL,
         };
         loop {
-            let is_requested = timeout(LOOK_INTERVAL, settings.changed()).await.is_ok();
-            let config = settings.borrow_and_update().clone();
+            let is_requested = timeout(LOOK_INTERVAL, requests.changed()).await.is_ok();
+            let config = self.settings.borrow().clone();
             let mut files = watcher.files.clone();
             let current = self.context();
             let look = {
@@ -109,6 +115,9 @@ impl Tls {
                     tracing::error!(%error, "cannot look at the TLS files");
                     sleep(LOOK_INTERVAL).await;
                 }
+            }
+            if is_requested {
+                self.requests.done();
             }
             if watcher.next_warning <= Instant::now() {
                 watcher.next_warning += WARNING_INTERVAL;

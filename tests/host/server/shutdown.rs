@@ -149,6 +149,40 @@ async fn the_second_shutdown_request_aborts_at_once() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_about_to_arrive_is_not_lost() {
+    let server = start_server(&test_config(), setup().router);
+    let mut silent = server.connect().await;
+    let mut incomplete = server.connect().await;
+    let request = get_keep_alive("/hello");
+    let (begin, rest) = request.split_at(10);
+    incomplete.write_all(begin.as_bytes()).await.unwrap();
+    // Accepted after the others.
+    server.get("/hello").await;
+    server.shutdown.advance();
+    // In the sockets before the server runs again.
+    silent.write_all(request.as_bytes()).await.unwrap();
+    incomplete.write_all(rest.as_bytes()).await.unwrap();
+    let response = in_time(read_to_end(silent)).await;
+    assert!(response.ends_with("hello"), "{response}");
+    assert!(response.contains("connection: close"), "{response}");
+    let response = in_time(read_to_end(incomplete)).await;
+    assert!(response.ends_with("hello"), "{response}");
+    in_time(server.task).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_does_not_delay_the_end_for_long() {
+    let server = start_server(&test_config(), setup().router);
+    let silent = server.connect().await;
+    server.get("/hello").await;
+    let began = Instant::now();
+    server.shutdown.advance();
+    assert_eq!(in_time(server.task).await.unwrap().aborted, 0);
+    assert!(began.elapsed() < test_config().limits.shutdown_grace);
+    assert_eq!(read_to_end(silent).await, "");
+}
+
+#[tokio::test]
 async fn new_connections_are_refused_during_the_drain() {
     let mut fixture = setup();
     let server = start_server(&test_config(), fixture.router.clone());

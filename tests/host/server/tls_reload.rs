@@ -192,9 +192,9 @@ async fn a_client_that_is_revoked_loses_its_connection_and_others_keep_theirs() 
     }
     // A reload that changes nothing for clients changes nothing for connections.
     files.write_server(&authority.server());
-    server.tls.as_ref().unwrap().reload(&config.tls);
+    server.tls.as_ref().unwrap().reload(&config.tls).await;
     files.write("crl.pem", &authority.revoke(&[&revoked], 4000));
-    server.tls.as_ref().unwrap().reload(&config.tls);
+    server.tls.as_ref().unwrap().reload(&config.tls).await;
     let revoked = streams.remove(0);
     assert_eq!(read_to_end(revoked).await, "");
     for stream in &mut streams {
@@ -221,7 +221,7 @@ async fn a_reload_that_requires_certificates_ends_connections_without() {
     let mut stream = connect(server.tcp(), &client).await;
     request(&mut stream).await.unwrap();
     let required = files.config(Required).tls;
-    server.tls.as_ref().unwrap().reload(&required);
+    server.tls.as_ref().unwrap().reload(&required).await;
     assert_eq!(read_to_end(stream).await, "");
     // Nor does the session of before the reload.
     assert!(try_get(server.tcp(), &client, "/hello").await.is_err());
