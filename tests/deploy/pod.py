@@ -208,7 +208,9 @@ def check_api():
     port = next(iter(p["containerPort"] for p in container["ports"] if p["name"] == "https"))
     url, name = f"https://127.0.0.1:{port}", "ipvsd.ipvsd.svc"
     bearer = {"Authorization": f"Bearer {token}"}
-    if config["tls"].get("client_certificates") == "required":
+    required = config["tls"].get("client_certificates") == "required"
+    expect(required == ("mtls" in rendered), "the name mtls stands for required client certificates")
+    if required:
         try:
             request(url, "/healthz", context=tls(), name=name)
             expect(False, "a client without a certificate is served")
