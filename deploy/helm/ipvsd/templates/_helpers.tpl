@@ -75,6 +75,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- /* Combinations of values that the schema cannot refuse. */ -}}
 {{- define "ipvsd.check" -}}
+{{- range $key, $value := dict "listen" "ports and tls" "policy" "policy" "state_dir" "state" }}
+{{- if hasKey $.Values.config $key }}{{ fail (printf "config.%s: use the value %s instead" $key $value) }}{{ end }}
+{{- end }}
+{{- range $key, $value := dict "certificate" "tls.secret" "key" "tls.secret" "client_ca" "tls.clientCA"
+    "client_certificates" "tls.clientCertificates" }}
+{{- if hasKey (default dict $.Values.config.tls) $key }}{{ fail (printf "config.tls.%s: use the value %s instead" $key $value) }}{{ end }}
+{{- end }}
+{{- range list "netns" "dev" "insecure" }}
+{{- if hasKey $.Values.config . }}{{ fail (printf "config.%s: not possible in the network of a node" .) }}{{ end }}
+{{- end }}
 {{- with .Values }}
 {{- if and (ne .tls.clientCertificates "none") (not .tls.clientCA.secret) }}
 {{- fail "tls.clientCA.secret: required with tls.clientCertificates optional and required" }}
