@@ -18,7 +18,7 @@ run: ## ipvsd on the IPVS of this machine's kernel, else in the lab (PORT=4787)
 demo: ## ipvsd in the lab, with real servers and traffic (PORT=4787)
 	@lab/run demo
 
-test: ## everything: lint, host tests, kernel tests, conformance, dashboard, instruction counts (SKIP=kernel,conformance)
+test: ## everything: lint, host tests, kernel tests, conformance, Kubernetes and Ansible, dashboard, instruction counts (SKIP=kernel,conformance)
 	@lab/test
 
 test-unit: ## the tests that need neither root nor a kernel with IPVS

@@ -141,7 +141,7 @@ def mount_pod():
             source = host / volume["hostPath"]["path"].lstrip("/")
             source.mkdir(parents=True, mode=0o755)
             if name == "state" and not any(i["name"] == "state-owner" for i in pod.get("initContainers", [])):
-                os.chown(source, 65532, 65532)    # as the administrator of the node does
+                os.chown(source, user['runAsUser'], user['runAsGroup'])    # as the administrator of the node does
             expect(volume["hostPath"]["type"] == "DirectoryOrCreate" or name == "modules", f"{name} would be missing")
     for mount in container["volumeMounts"]:
         volume = volumes[mount["name"]]
@@ -283,7 +283,7 @@ try:
     status = pathlib.Path(f"/proc/{daemon.pid}/status").read_text()
     (bounding,) = re.findall(r"CapBnd:\s+(\w+)", status)
     expect(int(bounding, 16) == 1 << 12, f"capabilities other than NET_ADMIN: {bounding}")
-    expect(re.search(r"^Uid:\s+65532\t", status, re.M), "the user is another")
+    expect(re.search(rf"^Uid:\s+{user['runAsUser']}\t", status, re.M), "the user is another")
     ports = {p["containerPort"] for p in container.get("ports", [])}
     expect(listening() == ports, f"open ports {listening()}, of which the pod names {ports}")
     expect(all(p["hostPort"] == p["containerPort"] for p in container.get("ports", [])), "other ports of the host")
