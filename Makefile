@@ -7,7 +7,7 @@ export PORT SKIP TEST KERNEL CHECK ONLY WORKS ROUNDS LONG_ROUNDS SIZES OUT
 export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin):$(or $(HOME),/root)/.cargo/bin
 export RUSTUP_TOOLCHAIN := $(or $(RUSTUP_TOOLCHAIN),$(shell lab/toolchain))
 
-.PHONY: help run demo test test-unit test-kernel bench fmt lint build openapi install uninstall clean
+.PHONY: help run demo test test-unit test-kernel bench fmt lint build deb rpm openapi install uninstall clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -44,6 +44,14 @@ build: ## build the release binaries, in target/release
 	cargo build --release --locked --bin ipvsd
 	cargo rustc --release --locked --bin ipvsctl -- -C target-feature=+crt-static -C relocation-model=static \
 	    -C "link-arg=-T$$PWD/src/bin/ipvsctl.ld"
+
+deb: build ## make the package for Debian, in dist/
+	@lab/install packages
+	@lab/package deb "$(TARGET)/release"
+
+rpm: build ## make the package for distributions with rpm, in dist/
+	@lab/install packages
+	@lab/package rpm "$(TARGET)/release"
 
 openapi: ## regenerate openapi/ from the code
 	mkdir -p openapi

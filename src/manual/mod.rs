@@ -9,13 +9,17 @@ mod commented;
 use std::io::{self, Write};
 
 use clap::{Arg, Command};
-use roff::{Roff, bold, italic, roman};
+use roff::{Inline, Roff, bold, italic, roman};
 
 /// Date of the last change of the texts that the pages consist of.
 const DATE: &str = "2026-11-30";
 
 /// A manual page. Texts are plain; what is special in roff is escaped.
-pub struct Page(Roff);
+pub struct Page {
+    roff: Roff,
+    /// Whether a heading or an indentation precedes: it separates paragraphs by itself.
+    is_separated: bool,
+}
 
 // === impl Page ===
 
@@ -23,9 +27,12 @@ impl Page {
     /// A page with its heading and the section NAME. `section` is that of the manual, and `group` its name.
     pub fn new(name: &str, section: &str, group: &str, summary: &str) -> Self {
         let source = concat!("ipvsd ", env!("CARGO_PKG_VERSION"));
-        let mut page = Self(Roff::new());
+        let mut page = Self {
+            roff: Roff::new(),
+            is_separated: false,
+        };
         let title = name.to_uppercase();
-        page.0
+        page.roff
             .control("TH", [title.as_str(), section, DATE, source, group]);
         page.section("NAME");
         page.paragraph(&format!("{name} - {summary}"));
@@ -34,23 +41,35 @@ impl Page {
 
     /// Begins a section.
     pub fn section(&mut self, title: &str) {
-        self.0.control("SH", [title]);
+        self.roff.control("SH", [title]);
+        self.is_separated = true;
     }
 
     /// Begins a section within the section.
     pub fn subsection(&mut self, title: &str) {
-        self.0.control("SS", [title]);
+        self.roff.control("SS", [title]);
+        self.is_separated = true;
     }
 
     /// Adds a paragraph.
     pub fn paragraph(&mut self, text: &str) {
-        self.0.control("PP", []).text([roman(text)]);
+        self.separate("PP");
+        self.roff.text([roman(text)]);
     }
 
     /// Adds a command line: the program in bold, and the rest of it.
     pub fn synopsis(&mut self, program: &str, arguments: &str) {
+        self.separate("br");
         let line = [bold(program), roman(format!(" {arguments}"))];
-        self.0.text(line).control("br", []);
+        self.roff.text(line);
+    }
+
+    /// Adds a request that separates what follows from what precedes.
+    fn separate(&mut self, request: &str) {
+        if !self.is_separated {
+            self.roff.control(request, []);
+        }
+        self.is_separated = false;
     }
 
     /// Adds a term and its description.
@@ -64,41 +83,46 @@ impl Page {
             "" => vec![bold(key)],
             rest => vec![bold(key), roman(format!(" {rest}"))],
         };
-        self.0.control("TP", []).text(term);
-        if !text.is_empty() {
-            self.0.text([roman(text)]);
-        }
+        self.term(term, text);
     }
 
     /// Adds a file and its description.
     pub fn file(&mut self, path: &str, text: &str) {
-        self.0
-            .control("TP", [])
-            .text([italic(path)])
-            .text([roman(text)]);
+        self.term(vec![italic(path)], text);
+    }
+
+    fn term(&mut self, term: Vec<Inline>, text: &str) {
+        self.roff.control("TP", []).text(term);
+        if !text.is_empty() {
+            self.roff.text([roman(text)]);
+        }
+        self.is_separated = false;
     }
 
     /// Begins what is indented, below an entry.
     pub fn indent(&mut self) {
-        self.0.control("RS", []);
+        self.roff.control("RS", []);
+        self.is_separated = true;
     }
 
     /// Ends what is indented.
     pub fn outdent(&mut self) {
-        self.0.control("RE", []);
+        self.roff.control("RE", []);
+        self.is_separated = false;
     }
 
     /// Adds a text whose lines stay as they are.
     pub fn literal(&mut self, text: &str) {
-        self.0.control("PP", []).control("nf", []);
+        self.separate("PP");
+        self.roff.control("nf", []);
         for line in text.lines() {
             // An empty line of a text is a warning of the formatters.
             match line {
-                "" => self.0.control("sp", []),
-                line => self.0.text([roman(line)]),
+                "" => self.roff.control("sp", []),
+                line => self.roff.text([roman(line)]),
             };
         }
-        self.0.control("fi", []);
+        self.roff.control("fi", []);
     }
 
     /// Adds the section SEE ALSO, of pages with their sections.
@@ -107,7 +131,7 @@ impl Page {
         for (index, (name, section)) in pages.iter().enumerate() {
             let end = if index + 1 < pages.len() { "," } else { "" };
             let reference = [bold(*name), roman(format!("({section}){end}"))];
-            self.0.text(reference);
+            self.roff.text(reference);
         }
     }
 
@@ -132,14 +156,16 @@ impl Page {
     fn subcommand(&mut self, name: &str, subcommand: &Command) {
         let about = subcommand.get_about().map(ToString::to_string);
         self.entry(name, &sentence(&about.unwrap_or_default()));
-        self.indent();
-        self.arguments(subcommand);
-        self.outdent();
+        if subcommand.get_arguments().next().is_some() {
+            self.indent();
+            self.arguments(subcommand);
+            self.outdent();
+        }
     }
 
     /// Writes the page.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        self.0.to_writer(out)
+        self.roff.to_writer(out)
     }
 }
 
@@ -170,7 +196,7 @@ fn description(arg: &Arg) -> String {
     let values = arg.get_possible_values();
     if !values.is_empty() {
         let names: Vec<_> = values.iter().map(|value| value.get_name()).collect();
-        text += &format!(": {}", names.join(", "));
+        text += &format!(" [possible values: {}]", names.join(", "));
     }
     let defaults: Vec<_> = arg.get_default_values().iter().collect();
     if let [value] = defaults[..] {

@@ -40,11 +40,9 @@ fn daemon() -> Page {
         synopses(&mut page, subcommand);
     }
     page.section("DESCRIPTION");
-    for text in [command.get_about(), command.get_long_about()]
-        .into_iter()
-        .flatten()
-    {
-        page.paragraph(&text.to_string());
+    let about = command.get_long_about().map(ToString::to_string);
+    for text in about.unwrap_or_default().split("\n\n") {
+        page.paragraph(text);
     }
     page.section("OPTIONS");
     page.entry(

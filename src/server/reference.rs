@@ -53,7 +53,8 @@ pub(super) const ENVIRONMENT: [(&str, &str); 7] = [
     ),
     (
         "LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES",
-        "Sockets that systemd has opened (systemd.socket(5)). They are served instead of the addresses of listen.",
+        "Sockets that systemd has opened (systemd.socket(5)). They are served instead of the default addresses, and \
+         beside those of listen.",
     ),
     (
         "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",
@@ -62,7 +63,8 @@ pub(super) const ENVIRONMENT: [(&str, &str); 7] = [
     ),
     (
         "JOURNAL_STREAM",
-        "Set by systemd if standard error is the journal. The log then goes there with priorities and fields.",
+        "Set by systemd if standard error is the journal. The log then has its priorities and fields, unless log.format \
+         is set.",
     ),
     (
         "OTEL_EXPORTER_OTLP_*, OTEL_TRACES_*, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES",
