@@ -15,6 +15,7 @@ use crate::ipvsadm::{Numeric, OPTIONS, OptionError, ParseError, parse_with};
 fn option_words(text: &[u8]) -> BTreeSet<String> {
     String::from_utf8_lossy(text)
         .replace("\\-", "-")
+        .replace("\\fB", "")
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
         .filter(|word| word.starts_with('-') && !word.trim_start_matches('-').is_empty())
         .map(str::to_owned)
