@@ -31,6 +31,12 @@ use crate::{
 
 /// Environment variable with the name of the shell. The script sets it.
 const VARIABLE: &str = "_IPVSCTL_COMPLETE";
+/// The end of the script for zsh, which loads the file of the script as a function when it completes for the first time.
+const ZSH_LOADED: &str = r#"
+if [ "$funcstack[1]" = "_ipvsctl" ]; then
+    _clap_dynamic_completer_ipvsctl "$@"
+fi
+"#;
 /// Time limit of a request to the director: the user waits, and can type the value as well.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -38,7 +44,11 @@ type Candidates = Vec<CompletionCandidate>;
 
 /// Writes the script that makes the shell complete command lines of ipvsctl.
 pub(super) fn write(out: &mut dyn Write, shell: Shell) -> io::Result<()> {
-    completer(shell).write_registration(VARIABLE, "ipvsctl", "ipvsctl", "ipvsctl", out)
+    completer(shell).write_registration(VARIABLE, "ipvsctl", "ipvsctl", "ipvsctl", out)?;
+    match shell {
+        Shell::Zsh => out.write_all(ZSH_LOADED.as_bytes()),
+        Shell::Bash | Shell::Fish => Ok(()),
+    }
 }
 
 /// The shell for which a command line is to be completed, if it has started ipvsctl for that.
