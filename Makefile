@@ -2,12 +2,12 @@
 PREFIX  ?= /usr/local
 PORT    ?= 4787
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
-export PORT SKIP TEST KERNEL CHECK ONLY WORKS ROUNDS LONG_ROUNDS SIZES OUT
+export PORT SKIP TEST KERNEL SUITE PART CHECK ONLY WORKS ROUNDS LONG_ROUNDS SIZES OUT
 # Finds the toolchain where the environment is empty.
 export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin):$(or $(HOME),/root)/.cargo/bin
 export RUSTUP_TOOLCHAIN := $(or $(RUSTUP_TOOLCHAIN),$(shell lab/toolchain))
 
-.PHONY: help run demo test test-unit test-kernel bench fmt lint build deb rpm openapi install uninstall clean
+.PHONY: help run demo test test-unit test-kernel test-boot bench fmt lint build deb rpm openapi install uninstall clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -19,6 +19,7 @@ demo: ## ipvsd in the lab, with real servers and traffic (PORT=4787)
 	@lab/run demo
 
 test: ## everything: lint, host tests, kernel tests, conformance, Kubernetes and Ansible, dashboard, instruction counts (SKIP=kernel,conformance)
+test: ## everything: lint, host tests, kernel tests, booted systems, conformance, dashboard, instruction counts (SKIP=kernel,conformance)
 	@lab/test
 
 test-unit: ## the tests that need neither root nor a kernel with IPVS
@@ -27,6 +28,11 @@ test-unit: ## the tests that need neither root nor a kernel with IPVS
 test-kernel: ## the tests on real kernels; one by TEST=suite::name KERNEL=installed,trixie,sid
 	@lab/install build kernel tests
 	@lab/test-kernel
+
+test-boot: ## the package and docs/install.md on booted Debian 12 and 13 (SUITE=bookworm,trixie PART=package,document BINARIES=target/release)
+	@lab/install build kernel packages boot
+	@[ -n "$(BINARIES)" ] || cargo build --locked --bins
+	@tests/boot $(BINARIES)
 
 bench: ## measure everything, write docs/benchmarks.md (ONLY=uml,tcg,transport,memory,micro WORKS=fill,table,changes,apply,large,connections,contended)
 	@lab/bench
