@@ -1,7 +1,12 @@
 //! Compiles the protocol definitions with a pure-Rust compiler, so that no `protoc` is needed, and
-//! keeps the descriptor set for gRPC reflection. Only the daemon has gRPC. Sets how programs are linked.
+//! keeps the descriptor set for gRPC reflection. Only the daemon has gRPC. Sets how programs are linked, and what they
+//! say of their version.
 
 use std::{env, error::Error};
+
+#[cfg(any(feature = "daemon", feature = "client"))]
+#[path = "build/version.rs"]
+mod version;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
@@ -10,10 +15,36 @@ fn main() -> Result<(), Box<dyn Error>> {
     if env::var("PROFILE")? == "debug" {
         println!("cargo:rustc-link-arg-bins=-no-pie");
     }
+    #[cfg(any(feature = "daemon", feature = "client"))]
+    version()?;
     #[cfg(feature = "daemon")]
     protocol()?;
     #[cfg(feature = "dashboard")]
     dashboard()?;
+    Ok(())
+}
+
+/// The version, the commit and its date. Only an optimised build asks git, and then depends on each commit.
+#[cfg(any(feature = "daemon", feature = "client"))]
+fn version() -> Result<(), Box<dyn Error>> {
+    use std::path::PathBuf;
+
+    use version::{Origin, watched};
+
+    println!("cargo:rerun-if-changed=build");
+    println!("cargo:rerun-if-env-changed=SOURCE_COMMIT");
+    println!("cargo:rerun-if-env-changed=SOURCE_DATE_EPOCH");
+    let mut origin = Origin::of_environment();
+    if origin.commit.is_none() && env::var("PROFILE")? == "release" {
+        let directory = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+        origin = origin.or(Origin::of_work_tree(&directory));
+        for path in watched(&directory) {
+            println!("cargo:rerun-if-changed={}", path.display());
+        }
+    }
+    for (name, value) in origin.variables(&env::var("CARGO_PKG_VERSION")?)? {
+        println!("cargo:rustc-env={name}={value}");
+    }
     Ok(())
 }
 

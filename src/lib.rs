@@ -15,6 +15,7 @@
 //! | [`audit`] | The audit trail: records of changes and refusals, their file, and queries. |
 //! | [`store`] | The stored state: transactions on disk, of what the kernel cannot hold. |
 //! | [`trace`] | The trace of a request: its ids in the log, its spans. |
+//! | [`version`] | The version and the commit of the build. |
 //! | [`app`] | The use cases, and the only path to the executor's writes. |
 //! | [`http`] | HTTP front end: JSON, problem details, OpenAPI. |
 //! | [`grpc`] | gRPC front end. |
@@ -35,6 +36,7 @@
 //! model ← identity ← { watch, audit, app, http, grpc, server };  proto ← { grpc, server }
 //! { model, trace } ← store ← { app, server }
 //! trace ← { store, executor, app, http, server }
+//! version ← { metrics, app, server, cli }
 //! model ← metrics ← { executor, app, http, grpc, server }
 //! { model, identity, journal } ← audit ← { app, http, grpc, server };  journal ← server
 //! model ← ipvsadm ← { app, http, grpc, client, cli }
@@ -84,5 +86,7 @@ pub mod server;
 pub mod store;
 #[cfg(feature = "daemon")]
 pub mod trace;
+#[cfg(any(feature = "daemon", feature = "client"))]
+pub mod version;
 #[cfg(feature = "daemon")]
 pub mod watch;

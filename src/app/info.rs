@@ -6,6 +6,7 @@ use super::{Answer, App, RequestContext};
 use crate::{
     executor::{EstimationQuery, InfoQuery, SettingsQuery, System, SystemQuery},
     model::{Error, Info, SCHEDULERS, Settings},
+    version,
 };
 
 /// The daemon and its kernel.
@@ -13,6 +14,10 @@ use crate::{
 pub struct InfoReport {
     /// Version of ipvsd.
     pub version: String,
+    /// The commit from which it was built, with `-dirty` at the end if the sources differed from it; or `unknown`.
+    pub commit: String,
+    /// Time of the commit (RFC 3339), or `unknown`.
+    pub build_date: String,
     /// Managed network namespace; absent for the daemon's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
@@ -76,7 +81,9 @@ impl App {
             .collect();
         let schedulers = SCHEDULERS.iter().filter(|(name, _)| *name != "none");
         let report = InfoReport {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: version::VERSION.to_owned(),
+            commit: version::COMMIT.to_owned(),
+            build_date: version::DATE.to_owned(),
             namespace: self.options.namespace.clone(),
             kernel: self.kernel_report(info.value, &system, &settings, estimation),
             schedulers: schedulers

@@ -2,8 +2,11 @@
 
 use std::io::Write;
 
-use super::{error::CliError, options::Format, output::write_json};
-use crate::client::{Client, Info};
+use super::{error::CliError, options::Format, output::write_json, version};
+use crate::{
+    client::{Client, Info},
+    version::LONG,
+};
 
 /// Shows daemon and kernel information.
 pub(super) fn show(client: &Client, format: Format, out: &mut dyn Write) -> Result<(), CliError> {
@@ -13,6 +16,8 @@ pub(super) fn show(client: &Client, format: Format, out: &mut dyn Write) -> Resu
     }
     let Info {
         version,
+        commit,
+        build_date,
         namespace,
         kernel,
         schedulers,
@@ -30,8 +35,8 @@ pub(super) fn show(client: &Client, format: Format, out: &mut dyn Write) -> Resu
     };
     let rows = [
         ("director", client.endpoint().to_string()),
-        ("ipvsd", version),
-        ("ipvsctl", env!("CARGO_PKG_VERSION").to_owned()),
+        ("ipvsd", version::text(version, commit, build_date)),
+        ("ipvsctl", LONG.to_owned()),
         ("kernel", format!("{}{kind}", kernel.release)),
         ("IPVS", kernel.ipvs_version),
         (

@@ -86,7 +86,7 @@ fn run_command(
     }
     match command {
         CommandLine::Help => help::write_short(out, program)?,
-        CommandLine::Version => writeln!(out, "{}", help::VERSION)?,
+        CommandLine::Version => version::write(out, program)?,
         CommandLine::List(list) => return read(program, options, out, &ReadCommand::List(list)),
         CommandLine::Save { numeric } => {
             return read(program, options, out, &ReadCommand::Save { numeric });

@@ -7,7 +7,10 @@ use super::{
     error::CliError,
     options::Options,
 };
-use crate::client::{Client, ClientError, ClientOptions, Endpoint};
+use crate::{
+    client::{Client, ClientError, ClientOptions, Endpoint},
+    version::VERSION,
+};
 
 /// A daemon.
 #[derive(Debug)]
@@ -154,7 +157,7 @@ fn client_options(
     if let Some(timeout) = options.timeout {
         client_options.timeout = timeout;
     }
-    client_options.user_agent = concat!("ipvsctl/", env!("CARGO_PKG_VERSION")).to_owned();
+    client_options.user_agent = format!("ipvsctl/{VERSION}");
     Ok(client_options)
 }
 

@@ -1,24 +1,33 @@
-//! `ipvsctl version`.
+//! `ipvsctl version` and `ipvsctl --version`.
 
-use std::io::Write;
+use std::{io::Write, path::Path};
 
 use serde::Serialize;
 
 use super::{
     error::CliError,
     escape::escape,
+    help,
     hints::describe,
     options::{Format, Options},
     output::write_json,
     target::Target,
 };
+use crate::version::{COMMIT, DATE, LONG, VERSION};
+
+/// Digits of a commit that are shown.
+const SHORT: usize = 12;
 
 /// The versions of both sides.
 #[derive(Serialize)]
 struct Versions {
     ipvsctl: &'static str,
+    ipvsctl_commit: &'static str,
+    ipvsctl_build_date: &'static str,
     /// `None` if the director cannot be asked.
     ipvsd: Option<String>,
+    ipvsd_commit: Option<String>,
+    ipvsd_build_date: Option<String>,
     kernel: Option<String>,
     ipvs: Option<String>,
     endpoint: Option<String>,
@@ -30,8 +39,12 @@ struct Versions {
 /// error: `ipvsctl info` is the command that needs it.
 pub(super) fn show(options: &Options, out: &mut dyn Write) -> Result<(), CliError> {
     let mut versions = Versions {
-        ipvsctl: env!("CARGO_PKG_VERSION"),
+        ipvsctl: VERSION,
+        ipvsctl_commit: COMMIT,
+        ipvsctl_build_date: DATE,
         ipvsd: None,
+        ipvsd_commit: None,
+        ipvsd_build_date: None,
         kernel: None,
         ipvs: None,
         endpoint: None,
@@ -47,6 +60,8 @@ pub(super) fn show(options: &Options, out: &mut dyn Write) -> Result<(), CliErro
     match target.and_then(|target| Ok(target.client.info()?)) {
         Ok(info) => {
             versions.ipvsd = Some(info.version);
+            versions.ipvsd_commit = info.commit;
+            versions.ipvsd_build_date = info.build_date;
             versions.kernel = Some(info.kernel.release);
             versions.ipvs = Some(info.kernel.ipvs_version);
         }
@@ -59,14 +74,19 @@ pub(super) fn show(options: &Options, out: &mut dyn Write) -> Result<(), CliErro
         return write_json(out, options.format, &serde_json::to_vec(&versions)?);
     }
     let Versions {
-        ipvsctl,
+        ipvsctl: _,
+        ipvsctl_commit: _,
+        ipvsctl_build_date: _,
         ipvsd,
+        ipvsd_commit,
+        ipvsd_build_date,
         kernel,
         ipvs,
         endpoint,
         error,
     } = versions;
-    writeln!(out, "ipvsctl {ipvsctl}")?;
+    writeln!(out, "ipvsctl {LONG}")?;
+    let ipvsd = ipvsd.map(|version| text(version, ipvsd_commit, ipvsd_build_date));
     for (name, value) in [
         ("ipvsd", ipvsd),
         ("kernel", kernel),
@@ -78,5 +98,33 @@ pub(super) fn show(options: &Options, out: &mut dyn Write) -> Result<(), CliErro
             writeln!(out, "{name} {}", escape(&value))?;
         }
     }
+    Ok(())
+}
+
+/// The version of a daemon with the commit and the day of its build, as `ipvsd --version` prints it.
+pub(super) fn text(version: String, commit: Option<String>, date: Option<String>) -> String {
+    let Some(commit) = commit else {
+        return version;
+    };
+    let (digits, dirty) = match commit.strip_suffix("-dirty") {
+        Some(digits) => (digits, "-dirty"),
+        None => (commit.as_str(), ""),
+    };
+    let short = digits.get(..SHORT).unwrap_or(digits);
+    let date = date.unwrap_or_default();
+    let day = date.split('T').next().unwrap_or_default();
+    format!("{version} (commit {short}{dirty}, {day})")
+}
+
+/// Prints what `--version` does: what ipvsctl is, unless it is called by the name of ipvsadm, and which ipvsadm
+/// it is compatible with.
+pub(super) fn write(out: &mut dyn Write, program: &str) -> Result<(), CliError> {
+    if Path::new(program)
+        .file_name()
+        .is_none_or(|name| name != "ipvsadm")
+    {
+        writeln!(out, "ipvsctl {LONG}")?;
+    }
+    writeln!(out, "{}", help::VERSION)?;
     Ok(())
 }

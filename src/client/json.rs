@@ -15,6 +15,11 @@ use crate::model::{
 pub struct Info {
     /// Version of ipvsd.
     pub version: String,
+    /// The commit from which it was built, with `-dirty` at the end if the sources differed from it, or `unknown`;
+    /// `None` of a daemon that does not say it.
+    pub commit: Option<String>,
+    /// Time of the commit (RFC 3339), or `unknown`; `None` of a daemon that does not say it.
+    pub build_date: Option<String>,
     /// Managed network namespace; `None` for the daemon's own.
     pub namespace: Option<String>,
     /// The kernel.

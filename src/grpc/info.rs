@@ -17,6 +17,8 @@ pub(super) async fn get(
     let age = age(&answer);
     let InfoReport {
         version,
+        commit,
+        build_date,
         namespace,
         kernel,
         schedulers,
@@ -24,6 +26,8 @@ pub(super) async fn get(
     } = answer.value;
     Ok(pb::GetInfoResponse {
         version,
+        commit,
+        build_date,
         namespace,
         kernel: Some(kernel.into()),
         schedulers: schedulers.into_iter().map(pb::Scheduler::from).collect(),

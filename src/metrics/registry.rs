@@ -15,6 +15,7 @@ use super::{
     process::ProcessMetrics,
     sampled::{Histograms, Kind, Labels, Sampled, Value},
 };
+use crate::version;
 
 /// The metrics of the daemon.
 #[derive(Debug)]
@@ -86,10 +87,17 @@ impl Default for Metrics {
 }
 
 fn register_build(registry: &mut Registry) {
-    let labels = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+    let labels = [
+        ("version", version::VERSION),
+        ("commit", version::COMMIT),
+        ("date", version::DATE),
+    ];
+    let labels = labels
+        .map(|(name, value)| (name, value.to_owned()))
+        .to_vec();
     registry.register_collector(Box::new(Sampled {
         name: "ipvsd_build",
-        help: "Version of ipvsd.",
+        help: "Version of ipvsd, the commit from which it was built, and the time of the commit.",
         kind: Kind::Info,
         unit: None,
         read: Box::new(move || vec![(labels.clone(), Value::Integer(1))]),

@@ -5,6 +5,8 @@ use std::{env, path::PathBuf};
 use clap::{Args, Parser, ValueEnum};
 
 use super::{address::ListenAddress, reference::signals, tls::CertOptions};
+use super::{address::ListenAddress, tls::CertOptions};
+use crate::version::LONG;
 
 /// The environment variable of the option `--config`.
 pub(super) const CONFIG_VARIABLE: &str = "IPVSD_CONFIG";
@@ -16,6 +18,7 @@ pub(super) const CONFIG_VARIABLE: &str = "IPVSD_CONFIG";
 /// limits.max_body_bytes is IPVSD_LIMITS_MAX_BODY_BYTES.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "ipvsd", version, args_conflicts_with_subcommands = true, after_help = signals())]
+#[command(name = "ipvsd", version = LONG, args_conflicts_with_subcommands = true, after_help = SIGNALS)]
 pub struct Arguments {
     /// Options of the daemon.
     #[command(flatten)]

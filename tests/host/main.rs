@@ -23,3 +23,4 @@ mod openapi;
 mod scripted;
 mod server;
 mod table_schema;
+mod version;

@@ -15,6 +15,10 @@ async fn info_describes_the_daemon_and_the_kernel() {
     );
     let info = app.info(context()).await.unwrap().value;
     assert_eq!(info.version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(
+        (info.commit.as_str(), info.build_date.as_str()),
+        (version::COMMIT, version::DATE)
+    );
     assert_eq!(info.namespace, None);
     assert_eq!(info.kernel.release, "6.1.0-37-amd64");
     assert_eq!(info.kernel.ipvs_version, "1.2.1");

@@ -261,6 +261,8 @@ fn fields_have_the_names_of_the_json() {
     same_names("GetStatsResponse", &[report], &["age"]);
     let info = json(&InfoReport {
         version: String::new(),
+        commit: String::new(),
+        build_date: String::new(),
         namespace: Some(String::new()),
         kernel: KernelReport {
             kind: String::new(),

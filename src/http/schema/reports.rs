@@ -140,6 +140,17 @@ pub(super) fn info() -> RefOr<Schema> {
         "The daemon and the kernel.",
         vec![
             always("version", text().examples(["0.1.0"]), "Version of ipvsd."),
+            always(
+                "commit",
+                text().examples(["1f0e5c2a9b7d48e6c3a1d5f7b9082e4c6a8d0f13"]),
+                "Commit from which ipvsd was built, with `-dirty` at the end if the sources differed from it. \
+                 `unknown` in a debug build, or in one from an archive that did not name it.",
+            ),
+            always(
+                "build_date",
+                text().examples(["2026-11-30T04:00:00Z"]),
+                "Time of the commit as of RFC 3339, never the time at which it was built; or `unknown`.",
+            ),
             optional(
                 "namespace",
                 text(),

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     metrics::{Kind, Metrics, Sampled, Value},
     trace::Tracer,
+    version::VERSION,
 };
 
 /// The export of spans. By default none are exported.
@@ -94,7 +95,7 @@ impl Traces {
             return Tracer::default();
         };
         let scope = InstrumentationScope::builder("ipvsd")
-            .with_version(env!("CARGO_PKG_VERSION"))
+            .with_version(VERSION)
             .build();
         Tracer::new(provider.tracer_with_scope(scope))
     }
@@ -187,10 +188,7 @@ fn resource(config: &TracingConfig) -> Resource {
     let host = host.and_then(|system| system.nodename().to_str().map(str::to_owned));
     let own = [
         ("service.name", Some(SERVICE_NAME.to_owned())),
-        (
-            "service.version",
-            Some(env!("CARGO_PKG_VERSION").to_owned()),
-        ),
+        ("service.version", Some(VERSION.to_owned())),
         ("host.name", host),
     ];
     let own = own.into_iter().filter(|(name, _)| is_missing(name));

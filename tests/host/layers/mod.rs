@@ -18,9 +18,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("manual", &[]),
     ("proto", &[]),
     ("trace", &[]),
+    ("version", &[]),
     ("codec", &["model"]),
     ("store", &["model", "trace"]),
-    ("metrics", &["model"]),
+    ("metrics", &["model", "version"]),
     ("ipvsadm", &["model"]),
     ("kernel", &["codec", "model"]),
     ("watch", &["budget", "identity", "model"]),
@@ -35,7 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "app",
         &[
             "executor", "metrics", "sampling", "watch", "audit", "budget", "clock", "identity",
-            "ipvsadm", "model", "store", "trace",
+            "ipvsadm", "model", "store", "trace", "version",
         ],
     ),
     (
@@ -61,6 +62,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("client", &["ipvsadm", "model"]),
     ("cli", &["client", "ipvsadm", "manual", "model"]),
+            "clock", "identity", "journal", "model", "proto", "store", "trace", "version",
+        ],
+    ),
+    ("cli", &["client", "ipvsadm", "model", "version"]),
 ];
 
 /// External crates that only some modules may use.
