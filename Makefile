@@ -7,7 +7,7 @@ export PORT SKIP TEST KERNEL SUITE PART CHECK ONLY WORKS ROUNDS LONG_ROUNDS SIZE
 export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin):$(or $(HOME),/root)/.cargo/bin
 export RUSTUP_TOOLCHAIN := $(or $(RUSTUP_TOOLCHAIN),$(shell lab/toolchain))
 
-.PHONY: help run demo test test-unit test-kernel test-boot bench fmt lint build deb rpm openapi install uninstall clean
+.PHONY: help run demo test test-unit test-kernel test-boot bench fmt lint build deb rpm openapi install uninstall clean build-static tarball
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -44,12 +44,14 @@ lint: ## all static checks of lab/lint (CHECK='clippy words' for some)
 	@lab/install build lint
 	@lab/lint $(CHECK)
 
-# ipvsctl is linked statically: loading libraries would take longer than a command does. The linker
-# script places what every command executes side by side.
 build: ## build the release binaries, in target/release
-	cargo build --release --locked --bin ipvsd
-	cargo rustc --release --locked --bin ipvsctl -- -C target-feature=+crt-static -C relocation-model=static \
-	    -C "link-arg=-T$$PWD/src/bin/ipvsctl.ld"
+	@lab/build
+
+build-static: ## build release binaries that need no file of a system, in target/static
+	@lab/build static
+
+tarball: build-static ## the static programs in one file, into dist/
+	@lab/tarball
 
 deb: build ## make the package for Debian, in dist/
 	@lab/install packages
@@ -75,4 +77,4 @@ uninstall: ## remove them from $(DESTDIR)$(PREFIX), but neither configuration no
 
 clean: ## remove everything that was built or fetched
 	cargo clean
-	rm -rf .cache web/node_modules
+	rm -rf .cache dist web/node_modules

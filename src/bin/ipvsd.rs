@@ -22,6 +22,7 @@ use ipvsd::{
         args::{Arguments, OpenapiFormat, ServeOptions, StateOptions, Subcommand},
         build_router, configure_allocator, handle_signals, issue, return_freed_memory, run_state,
         write_completion, write_manual,
+        use_built_in_name_service,
     },
 };
 use tokio::runtime::{Builder, Runtime};
@@ -48,6 +49,9 @@ fn main() -> ExitCode {
         subcommand,
     } = Arguments::parse();
     // Before the first thread is started.
+    if cfg!(target_feature = "crt-static") {
+        use_built_in_name_service();
+    }
     let sockets = match InheritedSockets::take() {
         Ok(sockets) => sockets,
         Err(error) => return fail(&format!("ipvsd: {error}"), 1),

@@ -100,11 +100,13 @@ const HANDLE: &[&str] = &[
     "executor/table_reads.rs",
 ];
 
-/// Files with `unsafe`: a function before main, a borrowed descriptor, a socket option, and glibc's allocator settings.
+/// Files with `unsafe`: a function before main, a borrowed descriptor, a socket option, and glibc's settings of its
+/// allocator and its name service.
 const UNSAFE: &[&str] = &[
     "bin/ipvsctl.rs",
     "kernel/netlink.rs",
     "server/memory.rs",
+    "server/name_service.rs",
     "server/peer_groups.rs",
 ];
 
