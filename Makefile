@@ -7,7 +7,7 @@ export PORT SKIP TEST KERNEL SUITE PART CHECK ONLY WORKS ROUNDS LONG_ROUNDS SIZE
 export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin):$(or $(HOME),/root)/.cargo/bin
 export RUSTUP_TOOLCHAIN := $(or $(RUSTUP_TOOLCHAIN),$(shell lab/toolchain))
 
-.PHONY: help run demo test test-unit test-kernel test-boot bench fmt lint build deb rpm openapi install uninstall clean build-static tarball
+.PHONY: help run demo test test-unit test-kernel test-boot bench fmt lint build deb rpm openapi install uninstall clean build-static tarball release
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -60,6 +60,9 @@ deb: build ## make the package for Debian, in dist/
 rpm: build ## make the package for distributions with rpm, in dist/
 	@lab/install packages
 	@lab/package rpm "$(TARGET)/release"
+release: ## build all packages, with checksums and bills of materials, into dist/
+	@lab/install build release
+	@lab/release
 
 openapi: ## regenerate openapi/ from the code
 	mkdir -p openapi
