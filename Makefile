@@ -7,7 +7,7 @@ export PORT SKIP TEST KERNEL SUITE PART CHECK ONLY WORKS ROUNDS LONG_ROUNDS SIZE
 export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin):$(or $(HOME),/root)/.cargo/bin
 export RUSTUP_TOOLCHAIN := $(or $(RUSTUP_TOOLCHAIN),$(shell lab/toolchain))
 
-.PHONY: help run demo test test-unit test-kernel test-boot bench fmt lint build deb rpm openapi install uninstall clean build-static tarball release
+.PHONY: help run demo test test-unit test-kernel test-boot bench fmt lint build build-static deb rpm tarball release openapi install uninstall clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -18,8 +18,7 @@ run: ## ipvsd on the IPVS of this machine's kernel, else in the lab (PORT=4787)
 demo: ## ipvsd in the lab, with real servers and traffic (PORT=4787)
 	@lab/run demo
 
-test: ## everything: lint, host tests, kernel tests, conformance, Kubernetes and Ansible, dashboard, instruction counts (SKIP=kernel,conformance)
-test: ## everything: lint, host tests, kernel tests, booted systems, conformance, dashboard, instruction counts (SKIP=kernel,conformance)
+test: ## everything: lint, tests on the host, on real kernels and on booted systems, packages, conformance, dashboard (SKIP=kernel,conformance)
 	@lab/test
 
 test-unit: ## the tests that need neither root nor a kernel with IPVS
@@ -60,6 +59,7 @@ deb: build ## make the package for Debian, in dist/
 rpm: build ## make the package for distributions with rpm, in dist/
 	@lab/install packages
 	@lab/package rpm "$(TARGET)/release"
+
 release: ## build all packages, with checksums and bills of materials, into dist/
 	@lab/install build release
 	@lab/release

@@ -36,7 +36,7 @@
 //! model ← identity ← { watch, audit, app, http, grpc, server };  proto ← { grpc, server }
 //! { model, trace } ← store ← { app, server }
 //! trace ← { store, executor, app, http, server }
-//! version ← { metrics, app, server, cli }
+//! version ← { metrics, app, manual, server, cli }
 //! model ← metrics ← { executor, app, http, grpc, server }
 //! { model, identity, journal } ← audit ← { app, http, grpc, server };  journal ← server
 //! model ← ipvsadm ← { app, http, grpc, client, cli }

@@ -21,8 +21,7 @@ use ipvsd::{
         ServiceManager, Shutdown, StateError, Traces, add_metrics,
         args::{Arguments, OpenapiFormat, ServeOptions, StateOptions, Subcommand},
         build_router, configure_allocator, handle_signals, issue, return_freed_memory, run_state,
-        write_completion, write_manual,
-        use_built_in_name_service,
+        use_built_in_name_service, write_completion, write_manual,
     },
 };
 use tokio::runtime::{Builder, Runtime};
@@ -48,10 +47,10 @@ fn main() -> ExitCode {
         mut options,
         subcommand,
     } = Arguments::parse();
-    // Before the first thread is started.
     if cfg!(target_feature = "crt-static") {
         use_built_in_name_service();
     }
+    // Before the first thread is started.
     let sockets = match InheritedSockets::take() {
         Ok(sockets) => sockets,
         Err(error) => return fail(&format!("ipvsd: {error}"), 1),

@@ -27,22 +27,6 @@ pub(super) fn write(out: &mut dyn Write) -> io::Result<()> {
     page.paragraph(&format!("SERVICE: {}", service_synopsis()));
     page.section("DESCRIPTION");
     page.paragraph(
-    version::VERSION,
-};
-
-/// Date of the last change of the texts that the page consists of.
-const DATE: &str = "2026-11-30";
-
-    writeln!(
-        out,
-        ".TH IPVSCTL 8 \"{DATE}\" \"ipvsd {VERSION}\" \"System Administration\""
-    )?;
-    section(out, "NAME")?;
-    paragraph(out, "ipvsctl - administer IPVS on remote directors")?;
-    write_synopsis(out)?;
-    section(out, "DESCRIPTION")?;
-    paragraph(
-        out,
         "ipvsctl accepts the command lines of ipvsadm(8), with the same output, messages and exit \
          codes, and executes them through the daemon ipvsd, which may run on another machine. On this \
          machine, root and the members of the group ipvsd need no option: ipvsctl uses the socket \

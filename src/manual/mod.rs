@@ -11,6 +11,8 @@ use std::io::{self, Write};
 use clap::{Arg, Command};
 use roff::{Inline, Roff, bold, italic, roman};
 
+use crate::version::VERSION;
+
 /// Date of the last change of the texts that the pages consist of.
 const DATE: &str = "2026-11-30";
 
@@ -26,14 +28,14 @@ pub struct Page {
 impl Page {
     /// A page with its heading and the section NAME. `section` is that of the manual, and `group` its name.
     pub fn new(name: &str, section: &str, group: &str, summary: &str) -> Self {
-        let source = concat!("ipvsd ", env!("CARGO_PKG_VERSION"));
+        let source = format!("ipvsd {VERSION}");
         let mut page = Self {
             roff: Roff::new(),
             is_separated: false,
         };
         let title = name.to_uppercase();
         page.roff
-            .control("TH", [title.as_str(), section, DATE, source, group]);
+            .control("TH", [title.as_str(), section, DATE, &source, group]);
         page.section("NAME");
         page.paragraph(&format!("{name} - {summary}"));
         page

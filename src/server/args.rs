@@ -5,7 +5,6 @@ use std::{env, path::PathBuf};
 use clap::{Args, Parser, ValueEnum};
 
 use super::{address::ListenAddress, reference::signals, tls::CertOptions};
-use super::{address::ListenAddress, tls::CertOptions};
 use crate::version::LONG;
 
 /// The environment variable of the option `--config`.
@@ -17,8 +16,7 @@ pub(super) const CONFIG_VARIABLE: &str = "IPVSD_CONFIG";
 /// and the defaults, in this order of precedence. Every key of the file has a variable:
 /// limits.max_body_bytes is IPVSD_LIMITS_MAX_BODY_BYTES.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "ipvsd", version, args_conflicts_with_subcommands = true, after_help = signals())]
-#[command(name = "ipvsd", version = LONG, args_conflicts_with_subcommands = true, after_help = SIGNALS)]
+#[command(name = "ipvsd", version = LONG, args_conflicts_with_subcommands = true, after_help = signals())]
 pub struct Arguments {
     /// Options of the daemon.
     #[command(flatten)]

@@ -17,7 +17,7 @@ async fn info_describes_the_daemon_and_the_kernel() {
     assert_eq!(info.version, env!("CARGO_PKG_VERSION"));
     assert_eq!(
         (info.commit.as_str(), info.build_date.as_str()),
-        (version::COMMIT, version::DATE)
+        (crate::version::COMMIT, crate::version::DATE)
     );
     assert_eq!(info.namespace, None);
     assert_eq!(info.kernel.release, "6.1.0-37-amd64");

@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("budget", &["model"]),
     ("clock", &[]),
     ("journal", &[]),
-    ("manual", &[]),
+    ("manual", &["version"]),
     ("proto", &[]),
     ("trace", &[]),
     ("version", &[]),
@@ -58,14 +58,11 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "grpc", "http", "app", "audit", "executor", "metrics", "sampling", "watch", "budget",
             "clock", "identity", "journal", "manual", "model", "proto", "store", "trace",
+            "version",
         ],
     ),
     ("client", &["ipvsadm", "model"]),
-    ("cli", &["client", "ipvsadm", "manual", "model"]),
-            "clock", "identity", "journal", "model", "proto", "store", "trace", "version",
-        ],
-    ),
-    ("cli", &["client", "ipvsadm", "model", "version"]),
+    ("cli", &["client", "ipvsadm", "manual", "model", "version"]),
 ];
 
 /// External crates that only some modules may use.
