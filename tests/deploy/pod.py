@@ -16,7 +16,6 @@ import os
 import pathlib
 import re
 import secrets
-import shutil
 import signal
 import ssl
 import subprocess
@@ -70,7 +69,10 @@ def certificate(name, *options):
     return pair
 
 
-server = certificate("server", "--name", "ipvsd.ipvsd.svc")
+# By which clients in the cluster connect: all names of the Service.
+(service,) = [o["metadata"] for o in objects if o["kind"] == "Service"] or [daemonset["metadata"]]
+host_name = f"{service['name']}.{service['namespace']}.svc"
+server = certificate("server", "--name", host_name)
 client = certificate("client", "--client", "--name", "spiffe://example.org/controller")
 stranger = certificate("stranger", "--client", "--name", "stranger")
 token = "ipvsd_" + secrets.token_hex(32)
@@ -95,7 +97,8 @@ for name, volume in volumes.items():
     if "secret" in volume and ("secret", volume["secret"]["secretName"]) not in files:
         files["secret", volume["secret"]["secretName"]] = {
             "policy": lambda: {needed("/etc/ipvsd/policy"): policy.encode()},
-            "tls": lambda: {"tls.crt": server[0].read_bytes(), "tls.key": server[1].read_bytes(), "ca.crt": authority.read_bytes()},
+            "tls": lambda: {"tls.crt": server[0].read_bytes(), "tls.key": server[1].read_bytes(),
+                            "ca.crt": authority.read_bytes()},
             "client-ca": lambda: {needed("/etc/ipvsd/client-ca"): authority.read_bytes()},
         }[name]()
 
@@ -114,7 +117,7 @@ def projected(target, contents, mode):
 
 
 def mount_pod():
-    """The root directory: the programs and libraries of this machine, the volumes, and nothing that can be written besides."""
+    """The root directory: the programs and libraries of this machine, the volumes, and nothing else that can be written."""
     root.mkdir()
     run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", root)
     for directory in ("usr", "proc", "dev", "tmp", "etc/ipvsd", "pod", "run", "var/lib"):
@@ -206,25 +209,32 @@ def listening():
 
 def check_api():
     port = next(iter(p["containerPort"] for p in container["ports"] if p["name"] == "https"))
-    url, name = f"https://127.0.0.1:{port}", "ipvsd.ipvsd.svc"
-    bearer = {"Authorization": f"Bearer {token}"}
+    url, bearer = f"https://127.0.0.1:{port}", {"Authorization": f"Bearer {token}"}
+
+    def whoami(headers, pair=None, host=host_name):
+        return request(url, "/v1/whoami", {**headers, "Host": f"{host}:{port}"}, tls(pair), host_name)
+
     required = config["tls"].get("client_certificates") == "required"
     expect(required == ("mtls" in rendered), "the name mtls stands for required client certificates")
     if required:
-        try:
-            request(url, "/healthz", context=tls(), name=name)
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            whoami({})
             expect(False, "a client without a certificate is served")
-        except (ssl.SSLError, ConnectionError):
-            pass
     else:
-        expect(request(url, "/v1/whoami", context=tls(), name=name)[0] == 401, "a request without a credential is served")
-        status, body = request(url, "/v1/whoami", bearer, tls(), name)
+        expect(whoami({})[0] == 401, "a request without a credential is served")
+        status, body = whoami(bearer)
         expect(status == 200 and json.loads(body)["name"] == "prometheus", f"the token is refused: {status} {body}")
     if config["tls"].get("client_ca"):
-        status, body = request(url, "/v1/whoami", context=tls(client), name=name)
+        status, body = whoami({}, client)
         expect(status == 200 and json.loads(body)["kind"] == "certificate", f"the certificate is refused: {status} {body}")
-        status, body = request(url, "/v1/whoami", context=tls(stranger), name=name)
+        status, body = whoami({}, stranger)
         expect(status in (401, 403), f"a certificate that the policy does not have is accepted: {status} {body}")
+    if "Service" in {o["kind"] for o in objects}:
+        domain = "lb.example.com" if "everything" in rendered else "cluster.local"
+        credentials = ({}, client) if required else (bearer, None)
+        status, body = whoami(*credentials, f"{host_name}.{domain}")
+        expect(status == 200, f"the name {host_name}.{domain} is refused: {status} {body}")
+        expect(whoami(*credentials, "other.example.org")[0] == 403, "any name is accepted")
 
 
 def check_monitor(monitor):

@@ -51,6 +51,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $_ := set $tls "client_ca" (printf "/etc/ipvsd/client-ca/%s" .Values.tls.clientCA.key) }}
 {{- end }}
 {{- $_ := set $config "tls" (merge $tls (default dict $config.tls)) }}
+{{- if .Values.service.enabled }}
+{{- $name := printf "%s.%s.svc" (include "ipvsd.fullname" .) .Release.Namespace }}
+{{- $hosts := concat (default list $config.allowed_hosts) (list $name (printf "%s.%s" $name .Values.service.clusterDomain)) }}
+{{- $_ := set $config "allowed_hosts" $hosts }}
+{{- end }}
 {{- end }}
 {{- $_ := set $config "listen" $listen }}
 {{- if include "ipvsd.policySecret" . }}
