@@ -106,12 +106,12 @@ impl Origin {
             || UNKNOWN.to_owned(),
             |short| format!("{short}{}", &commit[digits.len()..]),
         );
-        let day = date.split('T').next().unwrap_or_default();
+        let day = match date.split_once('T') {
+            Some((day, _)) => format!(", {day}"),
+            None => String::new(),
+        };
         Ok([
-            (
-                "BUILD_VERSION",
-                format!("{version} (commit {short}, {day})"),
-            ),
+            ("BUILD_VERSION", format!("{version} (commit {short}{day})")),
             ("BUILD_COMMIT", commit.to_owned()),
             ("BUILD_DATE", date),
         ])

@@ -70,9 +70,13 @@ pub(super) fn show(options: &Options, out: &mut dyn Write) -> Result<(), CliErro
         }
         Err(error) => return Err(error),
     }
-    if options.format != Format::Table {
-        return write_json(out, options.format, &serde_json::to_vec(&versions)?);
+    match options.format {
+        Format::Table => write_lines(out, versions),
+        format => write_json(out, format, &serde_json::to_vec(&versions)?),
     }
+}
+
+fn write_lines(out: &mut dyn Write, versions: Versions) -> Result<(), CliError> {
     let Versions {
         ipvsctl: _,
         ipvsctl_commit: _,
@@ -111,9 +115,11 @@ pub(super) fn text(version: String, commit: Option<String>, date: Option<String>
         None => (commit.as_str(), ""),
     };
     let short = digits.get(..SHORT).unwrap_or(digits);
-    let date = date.unwrap_or_default();
-    let day = date.split('T').next().unwrap_or_default();
-    format!("{version} (commit {short}{dirty}, {day})")
+    let day = match date.as_deref().and_then(|date| date.split_once('T')) {
+        Some((day, _)) => format!(", {day}"),
+        None => String::new(),
+    };
+    format!("{version} (commit {short}{dirty}{day})")
 }
 
 /// Prints what `--version` does: what ipvsctl is, unless it is called by the name of ipvsadm, and which ipvsadm

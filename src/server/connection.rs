@@ -186,18 +186,7 @@ impl ConnectionHandler {
                 received: guard.received,
                 credential: credential.clone(),
             };
-            // hyper sends it if the drain begins later.
-            let is_last =
-                request.version() <= Version::HTTP_11 && shutdown.phase() >= Phase::Draining;
-            let response = call(&router, guard, known, peer, request);
-            async move {
-                let mut response = response.await?;
-                if is_last {
-                    let close = HeaderValue::from_static("close");
-                    response.headers_mut().insert(header::CONNECTION, close);
-                }
-                Ok::<_, Overloaded>(response)
-            }
+            call(&router, guard, known, peer, &shutdown, request)
         });
         let connection = self
             .builder
@@ -274,8 +263,11 @@ fn call(
     guard: RequestGuard,
     known: ConnectionRequest,
     peer: Peer,
+    shutdown: &Shutdown,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<MonitoredBody>, Overloaded>> + use<> {
+    // hyper sends `connection: close` if the drain begins later.
+    let is_last = request.version() <= Version::HTTP_11 && shutdown.phase() >= Phase::Draining;
     let own = known
         .budget
         .charge_reserved(REQUEST_BYTES + head_length(&request));
@@ -289,6 +281,10 @@ fn call(
         let mut response = response.await.unwrap_or_else(|never| match never {});
         let date = date::at(clock::now());
         response.headers_mut().insert(header::DATE, date);
+        if is_last {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         let body = response.extensions_mut().remove::<ResponseCharge>();
         let charges = Arc::new((own, body.map(|ResponseCharge(charge)| charge)));
         Ok(response.map(|body| MonitoredBody::new(body, guard, charges)))

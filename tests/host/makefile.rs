@@ -206,7 +206,7 @@ fn the_tarball_installs_and_depends_on_its_content_only() {
     let destination = copy.0.join("installed").display().to_string();
     copy.output(
         &copy.0.join(&installer).display().to_string(),
-        &[&name, &destination, "/usr/local"],
+        &[".", &destination, "/usr/local"],
     );
     copy.has(
         "installed",
