@@ -354,14 +354,14 @@ fn help_manual_and_completions_are_printed() {
 #[test]
 fn the_version_is_shown_with_and_without_a_director() {
     let daemon = setup();
-    let own = concat!("ipvsctl ", env!("CARGO_PKG_VERSION"), "\n");
+    let own = format!("ipvsctl {}\n", ipvsd::version::LONG);
     let output = daemon.run("ipvsadm version", "");
     assert_eq!((output.code, output.stderr.as_str()), (0, ""));
-    assert!(output.stdout.starts_with(own), "{output:?}");
+    assert!(output.stdout.starts_with(&own), "{output:?}");
     assert!(output.stdout.contains("\nipvsd "), "{output:?}");
     let output = daemon.run("ipvsadm version --endpoint http://127.0.0.1:1", "");
     assert_eq!((output.code, output.stderr.as_str()), (0, ""));
-    assert!(output.stdout.starts_with(own), "{output:?}");
+    assert!(output.stdout.starts_with(&own), "{output:?}");
     assert!(output.stdout.contains("cannot be reached"), "{output:?}");
     let output = daemon.run(
         "ipvsadm version --endpoint http://127.0.0.1:1 --output json",
