@@ -43,6 +43,12 @@ pub(super) enum Subcommand {
     Version,
     /// Show daemon and kernel information
     Info,
+    /// Check that the director runs; exit code 0: it does, 1: it does not. No credential is needed
+    Health {
+        /// Check that the director can change its kernel, too
+        #[arg(long)]
+        ready: bool,
+    },
     /// Show or change the kernel's IPVS settings
     Settings {
         /// Setting to show, or NAME=VALUE to set; a pair is written as 3,50 [default: show all]
@@ -293,9 +299,13 @@ pub(super) fn is_subcommand(words: &[String]) -> bool {
     subcommand(words).is_some()
 }
 
-/// Whether the exit code 2 of a command line means that something would change, and not a failure.
-pub(super) fn has_plan(words: &[String]) -> bool {
-    matches!(subcommand(words), Some("apply" | "batch" | "diff"))
+/// Whether a failure of a command line has the exit code 1: 2 means that something would change or, for the
+/// supervisor of a container (Docker), nothing.
+pub(super) fn fails_with_one(words: &[String]) -> bool {
+    matches!(
+        subcommand(words),
+        Some("apply" | "batch" | "diff" | "health")
+    )
 }
 
 /// The subcommand of a command line: its first word, apart from global options.
@@ -362,6 +372,7 @@ impl Subcommand {
     pub(super) fn is_read(&self) -> bool {
         match self {
             Self::Info
+            | Self::Health { .. }
             | Self::Settings { .. }
             | Self::Connections(_)
             | Self::Save { .. }

@@ -18,6 +18,7 @@ mod error;
 mod escape;
 mod export;
 mod fanout;
+mod health;
 mod help;
 mod hints;
 mod hold_args;

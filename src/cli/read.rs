@@ -9,7 +9,7 @@ use super::{
     args::KeptArgs,
     connections::{self, ConnectionReport},
     error::CliError,
-    export, holds, info, list,
+    export, health, holds, info, list,
     options::Format,
     output::{eprint_line, write_json},
     settings, tables,
@@ -33,6 +33,8 @@ pub(super) enum ReadCommand {
     SaveFull,
     /// `info`
     Info,
+    /// `health`
+    Health { ready: bool },
     /// `settings`, with the names to show.
     Settings(Vec<String>),
     /// `connections`
@@ -120,6 +122,7 @@ fn write(
         }
         ReadCommand::SaveFull => list::full(client, format, out),
         ReadCommand::Info => info::show(client, format, out),
+        ReadCommand::Health { ready } => health::show(client, *ready, format, out),
         ReadCommand::Settings(names) => settings::show(client, names, format, out),
         ReadCommand::Connections(report) => report.write(client, format, out),
         ReadCommand::Whoami => access::whoami(client, format, out),

@@ -1,7 +1,7 @@
 //! Documentation that the help and the manual page share.
 
 /// Example command lines, with what they do.
-pub(super) const EXAMPLES: [(&str, &str); 23] = [
+pub(super) const EXAMPLES: [(&str, &str); 24] = [
     (
         "ipvsctl -A -t 192.0.2.1:80 -s rr",
         "add a virtual service with round robin",
@@ -19,6 +19,10 @@ pub(super) const EXAMPLES: [(&str, &str); 23] = [
         "list the rates every 5 seconds",
     ),
     ("ipvsctl --all top", "watch the rates, drain servers"),
+    (
+        "ipvsctl health --ready",
+        "check that the director can change its kernel",
+    ),
     ("ipvsctl whoami", "show as whom the director recognises you"),
     (
         "ipvsctl can-i update_weight tcp-192.0.2.1-80",
@@ -148,8 +152,8 @@ pub(super) const EXIT_STATUS: [(&str, &str); 9] = [
     ),
     (
         "1",
-        "A listing failed, a command of restore or of -R with --keep-going failed, can-i says no, apply, batch or \
-         diff failed for any reason, or convert --strict found something that it does not convert.",
+        "A listing failed, a command of restore or of -R with --keep-going failed, can-i says no, apply, batch, \
+         diff or health failed for any reason, or convert --strict found something that it does not convert.",
     ),
     (
         "2",

@@ -41,7 +41,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, stdout_is_closed: bool
         Err(error) => {
             report_error(&program, &error, color);
             match error.exit_code() {
-                2 if args::has_plan(&words) => 1,
+                2 if args::fails_with_one(&words) => 1,
                 code => code,
             }
         }
@@ -143,6 +143,10 @@ fn execute(
         Subcommand::Help { word: Some(word) } => help::write_topic(out, &word)?,
         Subcommand::Version => version::show(options, out)?,
         Subcommand::Info => return read(program, options, out, &ReadCommand::Info),
+        Subcommand::Health { ready } => {
+            let code = read(program, options, out, &ReadCommand::Health { ready })?;
+            return Ok(code.min(1));
+        }
         Subcommand::Settings { settings } => return run_settings(program, settings, options, out),
         Subcommand::Connections(args) => {
             return read(
