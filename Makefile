@@ -7,7 +7,7 @@ export PORT SKIP TEST KERNEL SUITE PART CHECK ONLY WORKS ROUNDS LONG_ROUNDS SIZE
 export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin):$(or $(HOME),/root)/.cargo/bin
 export RUSTUP_TOOLCHAIN := $(or $(RUSTUP_TOOLCHAIN),$(shell lab/toolchain))
 
-.PHONY: help run demo test test-unit test-kernel test-boot bench fmt lint build build-static deb rpm tarball release openapi install uninstall clean
+.PHONY: help run demo test test-unit test-kernel test-boot bench fmt lint build build-static deb rpm tarball release image openapi install uninstall clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -63,6 +63,10 @@ rpm: build ## make the package for distributions with rpm, in dist/
 release: ## build all packages, with checksums and bills of materials, into dist/
 	@lab/install build release
 	@lab/release
+
+image: build-static ## the container image, into dist/ (docs/container.md)
+	@SOURCE_DATE_EPOCH=$$(lab/version epoch) deploy/image "$(TARGET)/static" \
+	    "dist/ipvsd-$$(lab/version)-image-amd64.tar" "$$(lab/version)" "$$(lab/version commit)"
 
 openapi: ## regenerate openapi/ from the code
 	mkdir -p openapi

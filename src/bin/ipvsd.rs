@@ -15,7 +15,7 @@ use ipvsd::{
     app::App,
     audit::AuditLog,
     executor::Executor,
-    kernel::{Kernel, NetlinkKernel},
+    kernel::{Kernel, NetlinkKernel, use_permitted_capability},
     server::{
         Authenticator, Config, InheritedSockets, KernelKind, Log, Phase, Reloader, Server,
         ServiceManager, Shutdown, StateError, Traces, add_metrics,
@@ -88,6 +88,9 @@ fn serve(options: ServeOptions, config: Config, sockets: InheritedSockets) -> Ex
         Ok(log) => log,
         Err(error) => return fail(&format!("ipvsd: {:#}", anyhow::Error::from(error)), 1),
     };
+    if let Err(error) = use_permitted_capability() {
+        tracing::warn!(%error, "cannot use the capabilities of the program's file");
+    }
     // The runtime panics if the system has no threads left. The log has the message.
     let outcome = catch_unwind(AssertUnwindSafe(|| run(options, config, sockets, &log)))
         .unwrap_or_else(|_| Err(anyhow!("internal error")));

@@ -115,8 +115,8 @@ pub fn rejected(errno: Errno) -> Error {
             "ipvsd lacks CAP_NET_ADMIN in the initial user namespace",
         )
         .with_hint(
-            "run ipvsd as root, or with AmbientCapabilities=CAP_NET_ADMIN in its systemd unit; a \
-             user namespace's root is not enough",
+            "run ipvsd as root, with AmbientCapabilities=CAP_NET_ADMIN in its systemd unit, or in a \
+             container with NET_ADMIN; a user namespace's root is not enough",
         ),
         Errno::ENOPROTOOPT => Error::new(
             Reason::KernelUnavailable,

@@ -5,12 +5,14 @@
 //! above this module is the same in tests and in production.
 
 mod buffers;
+mod capability;
 #[cfg(feature = "fake-kernel")]
 pub mod fake;
 mod netlink;
 mod transport;
 
 pub use buffers::RecvBuffers;
+pub use capability::use_permitted_capability;
 #[cfg(feature = "fake-kernel")]
 pub use fake::FakeKernel;
 pub use netlink::NetlinkKernel;

@@ -23,8 +23,9 @@ use nix::{
         },
         stat::{Mode, fchmod},
     },
-    unistd::{Group, geteuid, getgroups},
+    unistd::{Group, getgroups},
 };
+use rustix::thread::{CapabilitySet, capabilities};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
@@ -310,9 +311,14 @@ fn socket_group(config: &Config) -> Result<Option<u32>, BindError> {
         (Some(_), id) => Ok(id),
         (None, id) => Ok(id.filter(|id| {
             let groups = getgroups().unwrap_or_default();
-            geteuid().is_root() || groups.iter().any(|group| group.as_raw() == *id)
+            may_give_files() || groups.iter().any(|group| group.as_raw() == *id)
         })),
     }
+}
+
+/// Whether this process may give its files to any group. Root of a container may not have the capability.
+fn may_give_files() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::CHOWN))
 }
 
 /// Connects to a unix socket. Succeeds also if its backlog is full, which means that another process
