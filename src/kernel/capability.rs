@@ -10,7 +10,7 @@ use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 /// available, and nothing would say what is missing.
 pub fn use_permitted_capability() -> io::Result<()> {
     let mut sets = capabilities(None)?;
-    let missing = sets.permitted & CapabilitySet::NET_ADMIN - sets.effective;
+    let missing = sets.permitted & (CapabilitySet::NET_ADMIN - sets.effective);
     if missing.is_empty() {
         return Ok(());
     }
