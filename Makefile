@@ -66,7 +66,7 @@ release: ## build all packages, with checksums and bills of materials, into dist
 
 image: build-static ## the container image, into dist/ (docs/container.md)
 	@SOURCE_DATE_EPOCH=$$(lab/version epoch) deploy/image "$(TARGET)/static" \
-	    "dist/ipvsd-$$(lab/version)-image-amd64.tar" "$$(lab/version)" "$$(lab/version commit)"
+	    "dist/ipvsd-$$(lab/version)-image-amd64.tar" "$$(lab/version)" "$$(lab/version commit)" $$((16 << 20))
 
 openapi: ## regenerate openapi/ from the code
 	mkdir -p openapi

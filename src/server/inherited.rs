@@ -16,13 +16,20 @@ use super::address::ListenAddress;
 #[derive(Debug, Default)]
 pub struct InheritedSockets(Vec<(ListenAddress, OwnedFd)>);
 
-/// A socket of the service manager cannot be served.
+/// The sockets of the service manager cannot be served.
 #[derive(Debug, Error)]
-#[error("socket {number} of the service manager (LISTEN_FDS): {problem}")]
-pub struct InheritedSocketError {
-    /// Number of the socket, from 1.
-    number: usize,
-    problem: String,
+pub enum InheritedSocketError {
+    /// There are too many, or their number is none.
+    #[error("LISTEN_FDS: {0:?} is not a number from 0 to {MAX_SOCKETS}")]
+    Count(String),
+    /// One of them is of another kind.
+    #[error("socket {number} of the service manager (LISTEN_FDS): {problem}")]
+    Socket {
+        /// Number of the socket, from 1.
+        number: usize,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
 }
 
 /// Names of sockets (`FileDescriptorName=`) that begin with this word are served with TLS.
@@ -43,20 +50,20 @@ impl InheritedSockets {
         if env::var_os("LISTEN_PID").is_none() {
             return Ok(Self::default());
         }
+        // The crate takes any number, and allocates as much.
+        if let Ok(count) = env::var("LISTEN_FDS")
+            && !count
+                .parse::<usize>()
+                .is_ok_and(|count| count <= MAX_SOCKETS)
+        {
+            return Err(InheritedSocketError::Count(count));
+        }
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
         let mut sockets = ListenFd::from_env();
-        if sockets.len() > MAX_SOCKETS {
-            return Err(InheritedSocketError {
-                number: sockets.len(),
-                problem: format!(
-                    "there are more than {MAX_SOCKETS}; remove some from the .socket units"
-                ),
-            });
-        }
         let all = (0..sockets.len()).map(|index| {
             let is_tls = names.next().is_some_and(|name| name.starts_with(TLS_NAME));
-            take(&mut sockets, index, is_tls).map_err(|problem| InheritedSocketError {
+            take(&mut sockets, index, is_tls).map_err(|problem| InheritedSocketError::Socket {
                 number: index + 1,
                 problem,
             })

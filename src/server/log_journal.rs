@@ -48,7 +48,12 @@ fn entry(line: &[u8]) -> Entry {
     let mut entry = Entry::default();
     entry.field("SYSLOG_IDENTIFIER", IDENTIFIER);
     let Ok(Value::Object(mut event)) = serde_json::from_slice(line) else {
-        entry.field("PRIORITY", priority("ERROR"));
+        let level = if line.starts_with(b"{") {
+            "TRACE"
+        } else {
+            "ERROR"
+        };
+        entry.field("PRIORITY", priority(level));
         entry.field("MESSAGE", line.trim_ascii_end());
         return entry;
     };

@@ -11,7 +11,7 @@ use super::shutdown::{Phase, Shutdown};
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceManager(());
 
-/// Time between two looks at the status, if the service manager has no watchdog.
+/// Longest time between two looks at the status.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
 // === impl ServiceManager ===
@@ -70,7 +70,7 @@ impl ServiceManager {
     }
 }
 
-/// Without waiting: the service manager has a queue.
+/// Waits only while the queue of the service manager is full.
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "cannot notify the service manager");

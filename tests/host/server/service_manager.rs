@@ -94,30 +94,6 @@ fn the_service_manager_is_notified_of_begin_reload_progress_and_end() {
 }
 
 #[test]
-fn a_daemon_that_is_stopped_does_not_feed_the_watchdog() {
-    let directory = TempDir::new();
-    let path = directory.0.join("notify");
-    let manager = UnixDatagram::bind(&path).unwrap();
-    manager.set_read_timeout(Some(DEADLINE)).unwrap();
-    let process = Process::spawn("", |command| {
-        let command = command.stderr(Stdio::null()).env("NOTIFY_SOCKET", &path);
-        command.env("WATCHDOG_USEC", "20000")
-    });
-    wait_for(&manager, "WATCHDOG=1\n");
-    process.signal("STOP");
-    // What it has sent before.
-    manager.set_nonblocking(true).unwrap();
-    while manager.recv(&mut [0; 4096]).is_ok() {}
-    manager.set_nonblocking(false).unwrap();
-    let quiet = std::time::Duration::from_millis(100);
-    manager.set_read_timeout(Some(quiet)).unwrap();
-    assert!(manager.recv(&mut [0; 4096]).is_err());
-    process.signal("CONT");
-    manager.set_read_timeout(Some(DEADLINE)).unwrap();
-    wait_for(&manager, "WATCHDOG=1\n");
-}
-
-#[test]
 fn inherited_sockets_are_served_instead_of_the_default_ones() {
     let directory = TempDir::new();
     let path = directory.0.join("socket");
@@ -164,6 +140,14 @@ fn sockets_that_cannot_be_served_are_refused() {
     let datagram = OwnedFd::from(UnixDatagram::unbound().unwrap());
     let file = OwnedFd::from(fs::File::open("/dev/null").unwrap());
     let (connected, _peer) = UnixStream::pair().unwrap();
+    for count in ["-1", "65", "99999999999999", "x"] {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", ACTIVATE, env!("CARGO_BIN_EXE_ipvsd")]);
+        let output = command.env("LISTEN_FDS", count).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains("is not a number from 0 to 64"), "{error}");
+    }
     for (first, names, options, status, expected) in [
         (
             datagram,

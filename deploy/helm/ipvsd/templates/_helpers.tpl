@@ -63,7 +63,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- $_ := set $config "state_dir" (ternary "memory" "/var/lib/ipvsd" (eq .Values.state.type "memory")) }}
 {{- range $key, $value := $config }}
-{{- if not (kindIs "map" $value) }}
+{{- if not (or (kindIs "map" $value) (kindIs "invalid" $value)) }}
 {{ $key }} = {{ toJson $value }}
 {{- end }}
 {{- end }}
@@ -72,7 +72,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 [{{ $table }}]
 {{- range $key, $value := $keys }}
+{{- if not (kindIs "invalid" $value) }}
 {{ $key }} = {{ toJson $value }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
