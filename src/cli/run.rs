@@ -143,10 +143,7 @@ fn execute(
         Subcommand::Help { word: Some(word) } => help::write_topic(out, &word)?,
         Subcommand::Version => version::show(options, out)?,
         Subcommand::Info => return read(program, options, out, &ReadCommand::Info),
-        Subcommand::Health { ready } => {
-            let code = read(program, options, out, &ReadCommand::Health { ready })?;
-            return Ok(code.min(1));
-        }
+        Subcommand::Health { ready } => return check_health(program, ready, options, out),
         Subcommand::Settings { settings } => return run_settings(program, settings, options, out),
         Subcommand::Connections(args) => {
             return read(
@@ -199,6 +196,17 @@ fn execute(
         Subcommand::Man => man::write(out)?,
     }
     Ok(0)
+}
+
+/// Exit code 1 for whatever error: supervisors know no other.
+fn check_health(
+    program: &str,
+    ready: bool,
+    options: &Options,
+    out: &mut Stdout,
+) -> Result<u8, CliError> {
+    let code = read(program, options, out, &ReadCommand::Health { ready })?;
+    Ok(code.min(1))
 }
 
 fn run_settings(
