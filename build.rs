@@ -86,6 +86,12 @@ fn protocol() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let descriptors = protox::compile(["ipvsd/v1/ipvs_service.proto"], ["proto"])?;
     fs::write(out.join("ipvsd.v1.bin"), descriptors.encode_to_vec())?;
+    let services = descriptors.file.iter().flat_map(|file| &file.service);
+    let methods: Vec<_> = services
+        .flat_map(|service| &service.method)
+        .map(|method| method.name())
+        .collect();
+    fs::write(out.join("ipvsd.v1.methods"), methods.join("\n"))?;
     tonic_prost_build::configure()
         // In order, so that equal messages have equal bytes.
         .btree_map(".ipvsd.v1.Service.labels")

@@ -19,5 +19,8 @@ pub mod v1 {
 /// The definitions with their comments, as an encoded `google.protobuf.FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ipvsd.v1.bin"));
 
+/// The names of the methods of [`SERVICE`], a line each: the descriptors take long to decode.
+pub const METHODS: &str = include_str!(concat!(env!("OUT_DIR"), "/ipvsd.v1.methods"));
+
 /// Full name of the service.
 pub const SERVICE: &str = "ipvsd.v1.IpvsService";

@@ -14,6 +14,7 @@ mod encode;
 mod health;
 mod info;
 mod ipvs_service;
+mod lazy;
 mod list_services;
 mod listing;
 mod media_type;

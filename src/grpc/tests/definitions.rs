@@ -18,7 +18,7 @@ use crate::{
         ServerView, ServiceConfig, ServiceDraft, ServiceView, Stats, SyncDaemon, SyncDaemonView,
         SyncState, Then, Timeouts, Tunnel, TunnelType,
     },
-    proto::{DESCRIPTORS, SERVICE, v1 as pb},
+    proto::{DESCRIPTORS, METHODS, SERVICE, v1 as pb},
 };
 
 #[test]
@@ -328,4 +328,17 @@ fn drains_and_ramps_have_the_names_of_the_json() {
         end_time: Some(time),
     };
     same_names("Ramp", &[json(&ramp)], &[]);
+}
+
+#[test]
+fn the_names_of_methods_are_those_of_the_service() {
+    let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
+    let services: Vec<_> = set.file.iter().flat_map(|file| &file.service).collect();
+    assert_eq!(services.len(), 1);
+    let names: Vec<_> = services[0]
+        .method
+        .iter()
+        .map(|method| method.name())
+        .collect();
+    assert_eq!(METHODS.lines().collect::<Vec<_>>(), names);
 }
