@@ -368,16 +368,19 @@ KEEPALIVED = """virtual_server 192.0.2.1 80 {
 
 
 def since_execution(unit, microseconds):
-    return (microseconds - int(prop("ExecMainStartTimestampMonotonic", unit))) / 1000
+    """Milliseconds. Older versions of systemd have only the time of the fork, before they make the sandbox."""
+    executed = prop("ExecMainHandoffTimestampMonotonic", unit) or prop("ExecMainStartTimestampMonotonic", unit)
+    return (microseconds - int(executed)) / 1000
 
 
 def start(unit):
     run("systemctl", "stop", unit)
     support.attempt("systemctl", "reset-failed", unit)    # the limit of starts
-    run("systemctl", "start", "--no-block", unit)
-    until(lambda: "TCP" in open("/proc/net/ip_vs").read(), "a virtual service")
+    # Nothing else runs meanwhile, because there is one processor.
+    starting = subprocess.Popen(["systemctl", "start", unit])
+    until(lambda: "TCP" in Path("/proc/net/ip_vs").read_text(), "a virtual service")
     appeared = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-    until(lambda: state(unit) == "active", f"the start of {unit}")
+    require(starting.wait(60) == 0, f"{unit} does not start")
     ready = int(prop("ActiveEnterTimestampMonotonic", unit))
     return since_execution(unit, ready), since_execution(unit, appeared)
 
@@ -397,7 +400,8 @@ def _():
         figures.append(start("keepalived.service"))
     ready, service = (statistics.median(column) for column in zip(*figures))
     run("systemctl", "stop", "keepalived.service")
-    print(f"    ipvsd: READY after {ours:.0f} ms; keepalived: READY after {ready:.0f} ms, first service after {service:.0f} ms")
+    since = "execution" if prop("ExecMainHandoffTimestampMonotonic") else "the fork, with the sandbox"
+    print(f"    since {since}: ipvsd: READY after {ours:.0f} ms; keepalived: READY after {ready:.0f} ms, first service after {service:.0f} ms")
     run("ipvsadm", "-C")
     restore = subprocess.run(["ipvsadm", "-R"], input=support.expected_table, text=True)
     require(restore.returncode == 0, "the table cannot be restored")
