@@ -4,7 +4,7 @@
 
 The root directory is read-only, and has the volumes with the owners and modes of a kubelet. The processes have the user, the
 groups and the capabilities of their security context. Secrets that the file refers to and does not have are made here. The
-kernel is the fake one, unless KERNEL is netlink.
+kernel is the fake one, unless POD_KERNEL is netlink.
 """
 
 import base64
@@ -273,7 +273,7 @@ mount_pod()
 for init in pod.get("initContainers", []):
     if init["command"][0] == "chown":
         run(*in_pod(init["command"], {**user, **init["securityContext"]}))
-arguments = ["/pod/ipvsd", *container["args"], "--kernel", os.environ.get("KERNEL", "fake")]
+arguments = ["/pod/ipvsd", *container["args"], "--kernel", os.environ.get("POD_KERNEL", "fake")]
 environment = {"PATH": os.environ["PATH"], **{e["name"]: e["value"] for e in container.get("env", [])}}
 checked = run(*in_pod([*arguments, "--check-config"], user), env=environment)
 check_sizes(tomllib.loads(checked))
