@@ -186,19 +186,26 @@ pub const SUBJECTS: &[Subject] = &[
         },
     },
     Subject {
+        name: "build_routers",
+        prepare: || {
+            let app = app(kernel(1, 1));
+            Box::new(move || drop(black_box(FrontEnds::new(&app))))
+        },
+    },
+    Subject {
         name: "http_list_100x10_cached",
         prepare: || {
-            let build_router = build_router();
-            answered(&build_router.http_list());
-            Box::new(move || drop(black_box(answered(&build_router.http_list()))))
+            let front_ends = FrontEnds::new(&app(kernel(100, 10)));
+            answered(&front_ends.http_list());
+            Box::new(move || drop(black_box(answered(&front_ends.http_list()))))
         },
     },
     Subject {
         name: "grpc_list_100x10_cached",
         prepare: || {
-            let build_router = build_router();
-            answered(&build_router.grpc_list());
-            Box::new(move || drop(black_box(answered(&build_router.grpc_list()))))
+            let front_ends = FrontEnds::new(&app(kernel(100, 10)));
+            answered(&front_ends.grpc_list());
+            Box::new(move || drop(black_box(answered(&front_ends.grpc_list()))))
         },
     },
 ];
@@ -360,17 +367,16 @@ struct Asked {
     request: Request<Body>,
 }
 
-fn build_router() -> FrontEnds {
-    let app = app(kernel(100, 10));
-    let limits = Limits::default();
-    FrontEnds {
-        http: http_api::router(app.clone(), limits.http_options())
-            .layer(Extension(Session::system())),
-        grpc: grpc::router(app, limits.grpc_options()).layer(Extension(Session::system())),
-    }
-}
-
 impl FrontEnds {
+    fn new(app: &App) -> Self {
+        let limits = Limits::default();
+        let session = Extension(Session::system());
+        Self {
+            http: http_api::router(app.clone(), limits.http_options()).layer(session.clone()),
+            grpc: grpc::router(app.clone(), limits.grpc_options()).layer(session),
+        }
+    }
+
     fn http_list(&self) -> impl Fn() -> Asked {
         let router = self.http.clone();
         move || Asked {

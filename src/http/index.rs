@@ -49,6 +49,16 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Paths that are not listed: the files of pages.
+const PAGES: &[&str] = &[
+    #[cfg(feature = "dashboard")]
+    "/ui/",
+    #[cfg(feature = "dashboard")]
+    "/ui/{file}",
+    #[cfg(feature = "docs-ui")]
+    "/docs/{*rest}",
+];
+
 /// List paths
 ///
 /// Lists the paths outside of `/v1`. A browser, which prefers HTML (`Accept`), is sent to the dashboard instead.
@@ -124,22 +134,18 @@ fn entries(document: &OpenApi) -> Vec<Entry> {
     operations.chain(documents).collect()
 }
 
-/// All routes, with the methods of each.
-pub(super) fn routes(document: &OpenApi) -> Vec<(&'static str, String)> {
-    let mut routes = Vec::new();
-    for entry in entries(document) {
-        for method in entry.methods {
-            if method == "GET" {
-                routes.push(("HEAD", entry.path.clone()));
-            }
-            routes.push((method, entry.path.clone()));
-        }
-    }
-    #[cfg(feature = "dashboard")]
-    routes.extend(["/ui/", "/ui/{file}"].map(|path| ("GET", path.to_owned())));
-    #[cfg(feature = "docs-ui")]
-    routes.push(("GET", "/docs/{*rest}".to_owned()));
-    routes
+/// All routes: those of the operations, with the method of each, and those of pages.
+pub(super) fn routes(
+    operations: impl Iterator<Item = (&'static str, String)>,
+) -> impl Iterator<Item = (&'static str, String)> {
+    let documents = DOCUMENTS.iter().map(|(path, _)| *path);
+    let pages = PAGES.iter().copied();
+    let listed = operations.chain(documents.map(|path| ("GET", path.to_owned())));
+    let with_head = listed.flat_map(|(method, path)| {
+        let head = (method == "GET").then(|| ("HEAD", path.clone()));
+        head.into_iter().chain([(method, path)])
+    });
+    with_head.chain(pages.map(|path| ("GET", path.to_owned())))
 }
 
 // === impl Entry ===

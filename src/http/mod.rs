@@ -58,12 +58,16 @@ mod zero;
 
 use std::sync::Arc;
 
-use axum::{Router, middleware::from_fn, routing::Route};
+use axum::{
+    Router,
+    handler::Handler,
+    middleware::from_fn,
+    routing::{MethodFilter, MethodRouter, Route, on},
+};
 use tower::{layer::layer_fn, service_fn};
-use utoipa::openapi::OpenApi;
-use utoipa_axum::{
-    router::{OpenApiRouter, UtoipaMethodRouterExt},
-    routes,
+use utoipa::{
+    OpenApi as _,
+    openapi::{OpenApi, path::HttpMethod},
 };
 
 pub use problem::{MEDIA_TYPE, Problem, REQUEST_ID, not_found, status};
@@ -77,16 +81,25 @@ use state::Api;
 /// It has no fallback, so that the caller can merge other routers; [`not_found`] is the response for
 /// unknown paths.
 pub fn router(app: App, options: HttpOptions) -> Router {
-    let (api, openapi) = operations().split_for_parts();
+    let operations = operations();
+    let routes = operations.iter().flat_map(Operation::routes);
     app.metrics()
         .requests()
-        .set_http_routes(index::routes(&openapi));
+        .set_http_routes(index::routes(routes));
     let state = Api {
         app: Arc::new(app),
         options,
         describe: self::openapi,
     };
-    let router = api
+    let router = operations
+        .into_iter()
+        .fold(Router::new(), |router, operation| {
+            // A layer of the routes: a method that the path does not support is 405 all the same.
+            let layer = layer_fn(|route: Route| {
+                service_fn(move |request| complete::serve(request, route.clone()))
+            });
+            router.route(&operation.path, operation.handler.route_layer(layer))
+        })
         .with_state(state)
         .merge(docs::router(self::openapi).layer(from_fn(compression::of_documents)));
     #[cfg(feature = "dashboard")]
@@ -96,62 +109,96 @@ pub fn router(app: App, options: HttpOptions) -> Router {
 
 /// The OpenAPI document.
 pub fn openapi() -> OpenApi {
-    let (_, openapi) = operations().split_for_parts();
+    let mut openapi = openapi::base();
+    openapi.merge(Operations::openapi());
     openapi::complete(openapi)
 }
 
-fn operations() -> OpenApiRouter<Api> {
-    let all = [
-        routes!(services::list, services::create, services::clear),
-        routes!(
-            services::get,
-            services::put,
-            services::update,
-            services::delete
-        ),
-        routes!(servers::list, servers::create),
-        routes!(servers::get, servers::put, servers::update, servers::delete),
-        routes!(listing::get),
-        routes!(tables::list),
-        routes!(tables::get, tables::apply, tables::update, tables::delete),
-        routes!(tables::drift),
-        routes!(tables::operations),
-        routes!(drains::list, drains::create),
-        routes!(drains::get, drains::delete),
-        routes!(ramps::list, ramps::create),
-        routes!(ramps::get, ramps::delete),
-        routes!(batch::apply),
-        routes!(rules::save, rules::restore, rules::replace),
-        routes!(zero::all),
-        routes!(zero::service),
-        routes!(timeouts::get, timeouts::update),
-        routes!(sync_daemons::list),
-        routes!(sync_daemons::get, sync_daemons::put, sync_daemons::delete),
-        routes!(connections::list),
-        routes!(stats::get),
-        routes!(stats_stream::stream_stats),
-        routes!(stats_stream::history),
-        routes!(metrics::get),
-        routes!(info::get),
-        routes!(audit::list),
-        routes!(watch::watch),
-        routes!(settings::get, settings::update),
-        routes!(access::whoami),
-        routes!(access::can_i),
-        routes!(session::open, session::end),
-        routes!(index::root),
-        routes!(index::v1),
-        routes!(health::alive),
-        routes!(health::ready),
-        routes!(errors::list),
-        routes!(errors::get),
-    ];
-    let empty = OpenApiRouter::with_openapi(openapi::base());
-    all.into_iter().fold(empty, |router, routes| {
-        // A layer of the routes: a method that the path does not support is 405 all the same.
-        let layer = layer_fn(|route: Route| {
-            service_fn(move |request| complete::serve(request, route.clone()))
-        });
-        router.routes(routes.map(|methods| methods.route_layer(layer)))
-    })
+/// An operation: a path, and who serves it by which methods.
+struct Operation {
+    path: String,
+    methods: Vec<(&'static str, MethodFilter)>,
+    handler: MethodRouter<Api>,
+}
+
+/// Makes of the names of all handlers their routes, `operations()`, and their part of the document, `Operations`.
+///
+/// They are two, unlike what `utoipa_axum` makes, because each start and reload needs the routes, and the document takes
+/// twice the instructions of all that a start does.
+macro_rules! operations {
+    ($($module:ident { $($handler:ident),+ })+) => {
+        fn operations() -> Vec<Operation> {
+            pastey::paste! {
+                // What `utoipa::path` generates for a handler is called so.
+                vec![$($(Operation::new::<$module::[<__path_ $handler>], _>($module::$handler)),+),+]
+            }
+        }
+
+        #[derive(utoipa::OpenApi)]
+        #[openapi(paths($($($module::$handler),+),+))]
+        struct Operations;
+    };
+}
+
+operations! {
+    services { list, create, clear, get, put, update, delete }
+    servers { list, create, get, put, update, delete }
+    listing { get }
+    tables { list, get, apply, update, delete, drift, operations }
+    drains { list, create, get, delete }
+    ramps { list, create, get, delete }
+    batch { apply }
+    rules { save, restore, replace }
+    zero { all, service }
+    timeouts { get, update }
+    sync_daemons { list, get, put, delete }
+    connections { list }
+    stats { get }
+    stats_stream { stream_stats, history }
+    metrics { get }
+    info { get }
+    audit { list }
+    watch { watch }
+    settings { get, update }
+    access { whoami, can_i }
+    session { open, end }
+    index { root, v1 }
+    health { alive, ready }
+    errors { list, get }
+}
+
+// === impl Operation ===
+
+impl Operation {
+    /// The operation that `D` describes.
+    fn new<D: utoipa::Path, T: 'static>(handler: impl Handler<T, Api>) -> Self {
+        let methods: Vec<_> = D::methods().into_iter().map(method).collect();
+        let routers = methods
+            .iter()
+            .map(|(_, method)| on(*method, handler.clone()));
+        Self {
+            path: D::path(),
+            handler: routers.fold(MethodRouter::new(), MethodRouter::merge),
+            methods,
+        }
+    }
+
+    fn routes(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let names = self.methods.iter().map(|(name, _)| *name);
+        names.map(|name| (name, self.path.clone()))
+    }
+}
+
+/// The name of a method, and the method as axum knows it.
+fn method(method: HttpMethod) -> (&'static str, MethodFilter) {
+    match method {
+        HttpMethod::Get => ("GET", MethodFilter::GET),
+        HttpMethod::Post => ("POST", MethodFilter::POST),
+        HttpMethod::Put => ("PUT", MethodFilter::PUT),
+        HttpMethod::Patch => ("PATCH", MethodFilter::PATCH),
+        HttpMethod::Delete => ("DELETE", MethodFilter::DELETE),
+        HttpMethod::Head => ("HEAD", MethodFilter::HEAD),
+        HttpMethod::Options => ("OPTIONS", MethodFilter::OPTIONS),
+        HttpMethod::Trace => ("TRACE", MethodFilter::TRACE),
+    }
 }
