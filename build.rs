@@ -42,7 +42,7 @@ fn version() -> Result<(), Box<dyn Error>> {
             println!("cargo:rerun-if-changed={}", path.display());
         }
     }
-    for (name, value) in origin.variables(&env::var("CARGO_PKG_VERSION")?)? {
+    for (name, value) in origin.variables()? {
         println!("cargo:rustc-env={name}={value}");
     }
     Ok(())

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 /// What cannot be found out.
 const UNKNOWN: &str = "unknown";
 
-/// Digits of a commit in the output of `--version`.
+/// Digits of a commit, at least: those that `--version` prints.
 const SHORT: usize = 12;
 
 /// What is part of a program: a change of one of them makes the programs others than those of the commit.
@@ -81,7 +81,7 @@ impl Origin {
     /// # Errors
     ///
     /// The commit or the time has another form.
-    pub fn variables(&self, version: &str) -> Result<[(&'static str, String); 3], Box<dyn Error>> {
+    pub fn variables(&self) -> Result<[(&'static str, String); 2], Box<dyn Error>> {
         let commit = self.commit.as_deref().unwrap_or(UNKNOWN);
         let digits = commit.strip_suffix("-dirty").unwrap_or(commit);
         let is_commit =
@@ -102,19 +102,7 @@ impl Origin {
                 )
             })?,
         };
-        let short = digits.get(..SHORT).map_or_else(
-            || UNKNOWN.to_owned(),
-            |short| format!("{short}{}", &commit[digits.len()..]),
-        );
-        let day = match date.split_once('T') {
-            Some((day, _)) => format!(", {day}"),
-            None => String::new(),
-        };
-        Ok([
-            ("BUILD_VERSION", format!("{version} (commit {short}{day})")),
-            ("BUILD_COMMIT", commit.to_owned()),
-            ("BUILD_DATE", date),
-        ])
+        Ok([("BUILD_COMMIT", commit.to_owned()), ("BUILD_DATE", date)])
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use super::{error::CliError, options::Format, output::write_json, version};
+use super::{error::CliError, options::Format, output::write_json};
 use crate::{
     client::{Client, Info},
-    version::LONG,
+    version::{LONG, long},
 };
 
 /// Shows daemon and kernel information.
@@ -23,6 +23,7 @@ pub(super) fn show(client: &Client, format: Format, out: &mut dyn Write) -> Resu
         schedulers,
         persistence_engines,
     } = info;
+    let ipvsd = long(&version, commit.as_deref(), build_date.as_deref());
     let loaded = schedulers.into_iter().filter(|scheduler| scheduler.loaded);
     let loaded: Vec<_> = loaded.map(|scheduler| scheduler.name).collect();
     let list = |items: &[String]| match items {
@@ -35,8 +36,8 @@ pub(super) fn show(client: &Client, format: Format, out: &mut dyn Write) -> Resu
     };
     let rows = [
         ("director", client.endpoint().to_string()),
-        ("ipvsd", version::text(version, commit, build_date)),
-        ("ipvsctl", LONG.to_owned()),
+        ("ipvsd", ipvsd),
+        ("ipvsctl", LONG.clone()),
         ("kernel", format!("{}{kind}", kernel.release)),
         ("IPVS", kernel.ipvs_version),
         (

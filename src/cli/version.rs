@@ -13,10 +13,7 @@ use super::{
     output::write_json,
     target::Target,
 };
-use crate::version::{COMMIT, DATE, LONG, VERSION};
-
-/// Digits of a commit that are shown.
-const SHORT: usize = 12;
+use crate::version::{COMMIT, DATE, LONG, VERSION, long};
 
 /// The versions of both sides.
 #[derive(Serialize)]
@@ -89,8 +86,14 @@ fn write_lines(out: &mut dyn Write, versions: Versions) -> Result<(), CliError> 
         endpoint,
         error,
     } = versions;
-    writeln!(out, "ipvsctl {LONG}")?;
-    let ipvsd = ipvsd.map(|version| text(version, ipvsd_commit, ipvsd_build_date));
+    writeln!(out, "ipvsctl {}", *LONG)?;
+    let ipvsd = ipvsd.map(|version| {
+        long(
+            &version,
+            ipvsd_commit.as_deref(),
+            ipvsd_build_date.as_deref(),
+        )
+    });
     for (name, value) in [
         ("ipvsd", ipvsd),
         ("kernel", kernel),
@@ -105,23 +108,6 @@ fn write_lines(out: &mut dyn Write, versions: Versions) -> Result<(), CliError> 
     Ok(())
 }
 
-/// The version of a daemon with the commit and the day of its build, as `ipvsd --version` prints it.
-pub(super) fn text(version: String, commit: Option<String>, date: Option<String>) -> String {
-    let Some(commit) = commit else {
-        return version;
-    };
-    let (digits, dirty) = match commit.strip_suffix("-dirty") {
-        Some(digits) => (digits, "-dirty"),
-        None => (commit.as_str(), ""),
-    };
-    let short = digits.get(..SHORT).unwrap_or(digits);
-    let day = match date.as_deref().and_then(|date| date.split_once('T')) {
-        Some((day, _)) => format!(", {day}"),
-        None => String::new(),
-    };
-    format!("{version} (commit {short}{dirty}{day})")
-}
-
 /// Prints what `--version` does: what ipvsctl is, unless it is called by the name of ipvsadm, and which ipvsadm
 /// it is compatible with.
 pub(super) fn write(out: &mut dyn Write, program: &str) -> Result<(), CliError> {
@@ -129,7 +115,7 @@ pub(super) fn write(out: &mut dyn Write, program: &str) -> Result<(), CliError> 
         .file_name()
         .is_none_or(|name| name != "ipvsadm")
     {
-        writeln!(out, "ipvsctl {LONG}")?;
+        writeln!(out, "ipvsctl {}", *LONG)?;
     }
     writeln!(out, "{}", help::VERSION)?;
     Ok(())

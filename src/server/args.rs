@@ -16,7 +16,7 @@ pub(super) const CONFIG_VARIABLE: &str = "IPVSD_CONFIG";
 /// and the defaults, in this order of precedence. Every key of the file has a variable:
 /// limits.max_body_bytes is IPVSD_LIMITS_MAX_BODY_BYTES.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "ipvsd", version = LONG, args_conflicts_with_subcommands = true, after_help = signals())]
+#[command(name = "ipvsd", version = LONG.as_str(), args_conflicts_with_subcommands = true, after_help = signals())]
 pub struct Arguments {
     /// Options of the daemon.
     #[command(flatten)]

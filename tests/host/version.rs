@@ -105,9 +105,15 @@ fn origin(commit: Option<&str>, seconds: Option<&str>) -> Origin {
 
 /// The value of a variable that the sources are compiled with.
 fn variable(origin: &Origin, name: &str) -> String {
-    let variables = origin.variables("1.2.3").unwrap();
+    let variables = origin.variables().unwrap();
     let mut values = variables.into_iter().filter(|(found, _)| *found == name);
     values.next().unwrap().1
+}
+
+/// What `--version` of a build prints.
+fn long(origin: &Origin) -> String {
+    let [commit, date] = ["BUILD_COMMIT", "BUILD_DATE"].map(|name| variable(origin, name));
+    version::long("1.2.3", Some(&commit), Some(&date))
 }
 
 #[test]
@@ -117,8 +123,8 @@ fn a_build_has_the_commit_of_its_work_tree_and_its_time() {
     let origin = repository.origin();
     assert_eq!(variable(&origin, "BUILD_COMMIT"), head);
     assert_eq!(variable(&origin, "BUILD_DATE"), "2026-11-30T04:00:00Z");
-    let long = format!("1.2.3 (commit {}, 2026-11-30)", &head[..12]);
-    assert_eq!(variable(&origin, "BUILD_VERSION"), long);
+    let expected = format!("1.2.3 (commit {}, 2026-11-30)", &head[..12]);
+    assert_eq!(long(&origin), expected);
 }
 
 #[test]
@@ -135,8 +141,8 @@ fn changes_of_the_sources_mark_the_commit() {
             format!("{head}-dirty"),
             "{name}"
         );
-        let long = format!("1.2.3 (commit {}-dirty, 2026-11-30)", &head[..12]);
-        assert_eq!(variable(&origin, "BUILD_VERSION"), long, "{name}");
+        let expected = format!("1.2.3 (commit {}-dirty, 2026-11-30)", &head[..12]);
+        assert_eq!(long(&origin), expected, "{name}");
         repository.git(&["add", "--all"]);
         repository.commit();
         assert_eq!(
@@ -155,10 +161,7 @@ fn without_git_the_environment_says_it_or_nobody() {
     assert_eq!(Origin::of_work_tree(&directory), Origin::default());
     fs::remove_dir(&directory).unwrap();
     let unknown = Origin::default();
-    assert_eq!(
-        variable(&unknown, "BUILD_VERSION"),
-        "1.2.3 (commit unknown)"
-    );
+    assert_eq!(long(&unknown), "1.2.3 (commit unknown)");
     let commit = "1f0e5c2a9b7d48e6c3a1d5f7b9082e4c6a8d0f13";
     let given = origin(Some(commit), Some(TIME));
     let other = origin(Some("another"), Some("another"));
@@ -172,7 +175,7 @@ fn without_git_the_environment_says_it_or_nobody() {
             "SOURCE_DATE_EPOCH",
         ),
     ] {
-        let error = wrong.variables("1.2.3").unwrap_err().to_string();
+        let error = wrong.variables().unwrap_err().to_string();
         assert!(error.starts_with(name), "{error}");
     }
 }
@@ -213,12 +216,12 @@ fn both_programs_print_the_same_version() {
     let ipvsd = Command::new(env!("CARGO_BIN_EXE_ipvsd"))
         .arg("--version")
         .output();
-    assert_eq!(text(ipvsd.unwrap()), format!("ipvsd {}", version::LONG));
+    assert_eq!(text(ipvsd.unwrap()), format!("ipvsd {}", *version::LONG));
     let ipvsctl = |argument: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ipvsctl"));
         text(command.arg(argument).output().unwrap())
     };
-    let first = format!("ipvsctl {}", version::LONG);
+    let first = format!("ipvsctl {}", *version::LONG);
     let long = ipvsctl("--version");
     let mut lines = long.lines();
     assert_eq!(lines.next(), Some(&*first));

@@ -354,7 +354,7 @@ fn help_manual_and_completions_are_printed() {
 #[test]
 fn the_version_is_shown_with_and_without_a_director() {
     let daemon = setup();
-    let own = format!("ipvsctl {}\n", ipvsd::version::LONG);
+    let own = format!("ipvsctl {}\n", *ipvsd::version::LONG);
     let output = daemon.run("ipvsadm version", "");
     assert_eq!((output.code, output.stderr.as_str()), (0, ""));
     assert!(output.stdout.starts_with(&own), "{output:?}");
