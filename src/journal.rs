@@ -40,14 +40,17 @@ impl Journal {
         })
     }
 
-    /// Sends an entry. Waits for a second at most.
+    /// Sends an entry. Waits for a second at most. Returns whether the journal takes entries of this length: if not,
+    /// the next ones need not wait for it.
     ///
     /// # Errors
-    /// EMSGSIZE if the journal does not take an entry of this length; those of connect(2) while the journal is
-    /// not running.
-    pub fn send(&self, entry: &Entry) -> io::Result<()> {
+    /// Those of connect(2) while the journal is not running.
+    pub fn send(&self, entry: &Entry) -> io::Result<bool> {
         // By the path: the journal may have been restarted.
-        self.socket.send_to(&entry.0, &self.path).map(drop)
+        match self.socket.send_to(&entry.0, &self.path) {
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => Ok(false),
+            sent => sent.map(|_| true),
+        }
     }
 }
 
@@ -103,6 +106,19 @@ mod tests {
             entry.0, b"PRIORITY=4\nMESSAGE\n\x03\0\0\0\0\0\0\0a\nb\n",
             "{entry:?}"
         );
+    }
+
+    #[test]
+    fn what_is_too_long_for_the_journal_is_no_error() {
+        let path = std::env::temp_dir().join(format!("ipvsd-{}-journal", std::process::id()));
+        let _socket = UnixDatagram::bind(&path).unwrap();
+        let journal = Journal::open(&path).unwrap();
+        for (length, is_taken) in [(64 << 20, false), (1, true)] {
+            let mut entry = Entry::default();
+            entry.field("MESSAGE", "x".repeat(length));
+            assert_eq!(journal.send(&entry).unwrap(), is_taken, "{length}");
+        }
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

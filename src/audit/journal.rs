@@ -29,15 +29,14 @@ impl JournalSink {
         entry.field("SYSLOG_FACILITY", FACILITY);
         entry.field("PRIORITY", PRIORITY);
         entry.field("MESSAGE", line.text.trim_ascii_end());
-        match self.0.send(&entry) {
-            // The others need not wait for it.
-            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
-                let bytes = entry.len();
-                tracing::error!(bytes, %error, "the journal does not take an audit record");
-                Ok(())
-            }
-            sent => sent,
+        if !self.0.send(&entry)? {
+            let bytes = entry.len();
+            tracing::error!(
+                bytes,
+                "the journal does not take an audit record of this length"
+            );
         }
+        Ok(())
     }
 }
 

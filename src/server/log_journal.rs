@@ -31,11 +31,8 @@ impl Write for JournalWriter {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         let line = lines.split_inclusive(|byte| *byte == b'\n').next();
         let line = line.unwrap_or_default();
-        match self.0.send(&entry(line)) {
-            // The next lines need not wait for it: it will never be taken.
-            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => Ok(line.len()),
-            sent => sent.map(|()| line.len()),
-        }
+        self.0.send(&entry(line))?;
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
