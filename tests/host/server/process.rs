@@ -196,7 +196,8 @@ impl Drop for Process {
     }
 }
 
-fn exchange(stream: &mut UnixStream, method: &str, path: &str, body: &str) -> String {
+/// The response to a request with a JSON body, or none, on a connection of its own.
+pub fn exchange(stream: &mut (impl Read + Write), method: &str, path: &str, body: &str) -> String {
     let length = body.len();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\

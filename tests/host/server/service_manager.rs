@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Write,
     net::{TcpListener, TcpStream},
     os::{
         fd::OwnedFd,
@@ -14,7 +13,7 @@ use std::{
 
 use super::{
     harness::{DEADLINE, TempDir},
-    process::Process,
+    process::{Process, exchange},
 };
 
 /// Starts the daemon with its standard input and output as the sockets 3 and 4.
@@ -35,14 +34,6 @@ fn activate(sockets: [OwnedFd; 2], names: &str, options: &[&str]) -> std::proces
         .stderr(Stdio::piped())
         .spawn()
         .unwrap()
-}
-
-fn get(stream: &mut (impl Write + std::io::Read), path: &str) -> String {
-    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut response = String::new();
-    stream.read_to_string(&mut response).unwrap();
-    response
 }
 
 /// What the service manager receives next.
@@ -103,9 +94,9 @@ fn inherited_sockets_are_served_instead_of_the_default_ones() {
     // Connections wait before the daemon runs.
     let mut early = TcpStream::connect(address).unwrap();
     let mut child = activate([unix.into(), tcp.into()], "a:b", &["--dev"]);
-    assert!(get(&mut early, "/v1/info").contains("200 OK"));
+    assert!(exchange(&mut early, "GET", "/v1/info", "").contains("200 OK"));
     let mut stream = UnixStream::connect(&path).unwrap();
-    assert!(get(&mut stream, "/v1/info").contains("200 OK"));
+    assert!(exchange(&mut stream, "GET", "/v1/info", "").contains("200 OK"));
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -122,9 +113,9 @@ fn the_files_of_inherited_sockets_are_kept_and_chosen_addresses_are_served_too()
     let options = ["--dev", "--listen", &listen[0], "--listen", &listen[1]];
     let child = activate([unix.into(), tcp.into()], "", &options);
     let mut stream = UnixStream::connect(&path).unwrap();
-    assert!(get(&mut stream, "/v1/info").contains("200 OK"));
+    assert!(exchange(&mut stream, "GET", "/v1/info", "").contains("200 OK"));
     let mut stream = UnixStream::connect(&own).unwrap();
-    assert!(get(&mut stream, "/v1/info").contains("200 OK"));
+    assert!(exchange(&mut stream, "GET", "/v1/info", "").contains("200 OK"));
     let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     let output = child.wait_with_output().unwrap();
