@@ -26,8 +26,8 @@ use ipvsd::{
     },
     metrics::{Creations, Exposition, Format, Prepared, ScrapeOptions},
     model::{
-        Family, Forwarding, Include, Labels, Name, Netmask, Op, Protocol, SchedulerFlags,
-        ServerConfig, ServerKey, ServerView, ServiceConfig, ServiceEntry, ServiceKey, ServiceView,
+        Family, Forwarding, Include, Name, Netmask, Op, Protocol, SchedulerFlags, ServerConfig,
+        ServerKey, ServerView, ServiceConfig, ServiceEntry, ServiceKey, ServiceView, StoredFields,
         Tunnel,
     },
     proto::v1 as pb,
@@ -57,7 +57,11 @@ pub const SUBJECTS: &[Subject] = &[
                 netmask: Netmask::V4(Ipv4Addr::BROADCAST),
                 persistence_engine: None,
             };
-            encode(Op::CreateService(service_key(0), config, Labels::default()))
+            encode(Op::CreateService(
+                service_key(0),
+                config,
+                StoredFields::default(),
+            ))
         },
     },
     Subject {

@@ -16,6 +16,8 @@
 //! | [`store`] | The stored state: transactions on disk, of what the kernel cannot hold. |
 //! | [`trace`] | The trace of a request: its ids in the log, its spans. |
 //! | [`version`] | The version and the commit of the build. |
+//! | [`health`] | Health of real servers: what follows from the outcomes of checks. Pure. |
+//! | [`probe`] | Checks of real servers over the network. |
 //! | [`app`] | The use cases, and the only path to the executor's writes. |
 //! | [`http`] | HTTP front end: JSON, problem details, OpenAPI. |
 //! | [`grpc`] | gRPC front end. |
@@ -37,6 +39,7 @@
 //! { model, trace } ← store ← { app, server }
 //! trace ← { store, executor, app, http, server }
 //! version ← { metrics, app, manual, server, cli }
+//! model ← health ← { probe, app };  { health, model } ← probe ← app
 //! model ← metrics ← { executor, app, http, grpc, server }
 //! { model, identity, journal } ← audit ← { app, http, grpc, server };  journal ← server
 //! model ← ipvsadm ← { app, http, grpc, client, cli }
@@ -63,6 +66,8 @@ pub mod executor;
 #[cfg(feature = "daemon")]
 pub mod grpc;
 #[cfg(feature = "daemon")]
+pub mod health;
+#[cfg(feature = "daemon")]
 pub mod http;
 #[cfg(feature = "daemon")]
 pub mod identity;
@@ -76,6 +81,8 @@ pub mod manual;
 #[cfg(feature = "daemon")]
 pub mod metrics;
 pub mod model;
+#[cfg(feature = "daemon")]
+pub mod probe;
 #[cfg(feature = "daemon")]
 pub mod proto;
 #[cfg(feature = "daemon")]

@@ -7,8 +7,8 @@ use foldhash::{HashMap, HashMapExt};
 use crate::{
     executor::Table,
     model::{
-        Error, Labels, Server, ServerDraft, ServerIndex, ServiceConfig, ServiceDraft, ServiceEntry,
-        ServiceKey, TargetServer, TargetService, Violation, both,
+        Error, Server, ServerDraft, ServerIndex, ServiceConfig, ServiceDraft, ServiceEntry,
+        ServiceKey, StoredTarget, TargetServer, TargetService, Violation, both,
     },
 };
 
@@ -16,9 +16,9 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Whole {
     pub config: ServiceConfig,
+    /// The stored fields. Those that the draft lacks stay.
+    pub stored: StoredTarget,
     /// `None`: the draft has none, so that those that there are stay.
-    pub labels: Option<Labels>,
-    /// `None`: as for labels.
     pub servers: Option<Vec<TargetServer>>,
 }
 
@@ -30,7 +30,7 @@ impl Whole {
         TargetService {
             key,
             config: self.config,
-            labels: self.labels,
+            stored: self.stored,
             servers: self.servers.unwrap_or_default(),
             origin,
         }
@@ -69,11 +69,11 @@ pub(super) fn whole(
     let present = present.map_or(&[][..], |entry| &entry.servers);
     let servers = draft.servers.as_deref();
     let servers = servers.map(|drafts| new_servers(drafts, key, present));
-    let parts = both(draft.whole_labels(), servers.transpose());
-    let (config, (labels, servers)) = both(config, parts)?;
+    let parts = both(draft.whole_stored(key), servers.transpose());
+    let (config, (stored, servers)) = both(config, parts)?;
     Ok(Whole {
         config,
-        labels,
+        stored,
         servers,
     })
 }

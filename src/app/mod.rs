@@ -12,12 +12,12 @@ mod batch;
 mod connections;
 mod context;
 mod described;
+mod health;
 mod holds;
 mod idempotency;
 mod idempotency_entries;
 mod idempotency_keys;
 mod info;
-mod labels;
 mod last_scrape;
 mod list;
 mod list_request;
@@ -36,6 +36,7 @@ mod services;
 mod settings;
 mod stats;
 mod stats_stream;
+mod stored;
 mod sync_daemons;
 mod tables;
 mod timeouts;
@@ -52,6 +53,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use health::HealthRegistry;
 use holds::HoldRegistry;
 use idempotency_keys::IdempotencyKeys;
 use last_scrape::LastScrape;
@@ -65,6 +67,7 @@ pub use audit::{AuditPage, ListAuditRecords};
 pub use connections::{ConnectionStream, Count};
 pub use context::{CompleteRequest, RequestContext, RequestId, Resumed};
 pub use described::service_key;
+pub use health::ListHealth;
 pub use holds::ListHolds;
 pub use idempotency::Once;
 pub use idempotency_keys::{Ended, KeyedRequest};
@@ -120,6 +123,7 @@ pub struct App {
     budget: Budget,
     tables: Arc<Registry>,
     hold_registry: Arc<HoldRegistry>,
+    health: Arc<HealthRegistry>,
     kept: KeptStore,
     idempotency: Arc<IdempotencyKeys>,
     watch: Arc<WatchCache>,
@@ -172,6 +176,10 @@ impl App {
         let sampler = Sampler::new(options.sampling.clone(), &executor.budget, Instant::now());
         let sampler = Arc::new(sampler);
         let metrics = metrics::sources(&executor, &audit, &sampler);
+        let health = Arc::new(HealthRegistry::empty(
+            executor.holds.clone(),
+            executor.watch.clone(),
+        ));
         let hold_registry = Arc::new(HoldRegistry::empty(executor.holds, executor.watch.clone()));
         let tables = Arc::new(Registry::empty(
             executor.kept.clone(),
@@ -190,6 +198,7 @@ impl App {
             budget: executor.budget,
             tables,
             hold_registry,
+            health,
             kept: executor.kept,
             idempotency: Arc::default(),
             watch: executor.watch,
@@ -204,12 +213,13 @@ impl App {
     /// The same with this store instead of one in memory, and with what it has. Blocks.
     pub fn with_store(self, store: Store) -> Result<Self, StoreError> {
         let holds = self.hold_registry.holds().clone();
-        labels::load(&store, &self.kept)?;
+        stored::load(&store, &self.kept)?;
         let max_keys = self.options.max_idempotency_keys;
         let watch = &self.watch;
         let tables = Registry::load(store.clone(), self.kept.clone(), watch.clone())?;
         let tables = Arc::new(tables);
         // After what is kept about services, so that watchers see which they are about.
+        let health = HealthRegistry::load(holds.clone(), watch.clone(), store.clone())?;
         let hold_registry = HoldRegistry::load(holds, watch.clone(), store.clone())?;
         let hold_registry = Arc::new(hold_registry);
         Ok(Self {
@@ -219,6 +229,7 @@ impl App {
                 .with_stored(hold_registry.clone(), tables.clone()),
             tables,
             hold_registry,
+            health: Arc::new(health),
             ..self
         })
     }

@@ -17,7 +17,7 @@ use crate::{
     identity::Verb,
     model::{
         Change, Diff, Errno, Error, Etag, Include, Kept, Op, Owner, Reason, ServiceDraft,
-        ServiceEntry, ServiceKey, TargetServer, both, diff_service,
+        ServiceEntry, ServiceKey, StoredFields, TargetServer, both, diff_service,
     },
 };
 
@@ -131,12 +131,12 @@ impl App {
         self.write_service(context, name, key, guard, move |entry| match entry {
             Some(entry) => {
                 let old = entry.service.config;
-                let present = entry.service.labels();
-                let updated = both(draft.update(key, old), draft.updated_labels(present));
-                let ((), (config, labels)) = both(named.clone(), updated)?;
-                let label = (labels != *present).then(|| {
-                    let undo = Op::SetLabels(key, present.clone());
-                    Step::new(Op::SetLabels(key, labels), undo)
+                let present = entry.service.stored();
+                let updated = both(draft.update(key, old), draft.updated_stored(key, present));
+                let ((), (config, stored)) = both(named.clone(), updated)?;
+                let store = (stored != *present).then(|| {
+                    let undo = Op::SetStored(key, present.clone());
+                    Step::new(Op::SetStored(key, stored), undo)
                 });
                 let set = (config != old).then(|| {
                     Step::new(Op::SetService(key, config), Op::SetService(key, old)).checked(
@@ -147,7 +147,7 @@ impl App {
                     )
                 });
                 Ok(Plan::staged(
-                    [label, set].map(|step| step.into_iter().collect()),
+                    [store, set].map(|step| step.into_iter().collect()),
                 ))
             }
             None if create_missing => {
@@ -184,7 +184,7 @@ impl App {
                 // Alone in its plan, so that it is never reverted, which would bring back no servers.
                 Some(entry) => Ok(Plan::of([Step::new(
                     Op::DeleteService(key),
-                    Op::CreateService(key, entry.service.config, entry.service.labels().clone()),
+                    Op::CreateService(key, entry.service.config, entry.service.stored().clone()),
                 )])),
                 None => Err(Error::service_not_found(key)),
             }
@@ -279,8 +279,8 @@ impl App {
         if let Some(entry) = written.value.as_mut().filter(|_| context.dry_run) {
             // Of a service that does not exist, no read shows what is kept about it.
             let service = &mut Arc::make_mut(entry).service;
-            let labels = service.labels().clone();
-            service.kept = Kept::labelled(&self.kept.all().of(key), labels);
+            let stored = service.stored().clone();
+            service.kept = Kept::storing(&self.kept.all().of(key), stored);
         }
         written.try_map(|found| found.ok_or_else(|| deleted_since(Error::service_not_found(key))))
     }
@@ -322,8 +322,8 @@ fn is_part(entry: &ServiceEntry, new: &Whole) -> bool {
 }
 
 fn create(key: ServiceKey, new: &Whole) -> Plan {
-    let labels = new.labels.clone().unwrap_or_default();
-    let first = Op::CreateService(key, new.config, labels);
+    let stored = new.stored.over(StoredFields::NONE);
+    let first = Op::CreateService(key, new.config, stored);
     let first = Step::new(first, Op::DeleteService(key));
     let servers = in_kernel_order(new.servers.as_deref().unwrap_or_default());
     let servers = servers.iter().map(|server| create_server_step(key, server));
@@ -337,12 +337,7 @@ fn replace(entry: &ServiceEntry, wanted: &Whole) -> Plan {
     let servers = wanted.servers.as_deref().map(in_kernel_order);
     let Diff {
         make, mut remove, ..
-    } = diff_service(
-        entry,
-        wanted.config,
-        wanted.labels.as_ref(),
-        servers.as_deref(),
-    );
+    } = diff_service(entry, wanted.config, &wanted.stored, servers.as_deref());
     // Their drains delete them.
     let removing = entry
         .servers
@@ -355,10 +350,10 @@ fn replace(entry: &ServiceEntry, wanted: &Whole) -> Plan {
             .server()
             .is_some_and(|key| removing.contains(&key))
     });
-    let (label, make) = make
+    let (store, make) = make
         .into_iter()
-        .partition(|change| matches!(change.op, Op::SetLabels(..)));
-    let stages: [Vec<Change>; 3] = [label, make, remove];
+        .partition(|change| matches!(change.op, Op::SetStored(..)));
+    let stages: [Vec<Change>; 3] = [store, make, remove];
     Plan::staged(stages.map(|changes| changes.into_iter().map(step).collect()))
 }
 

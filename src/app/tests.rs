@@ -12,6 +12,7 @@ mod batch;
 mod concurrent;
 mod dry_run;
 mod filters;
+mod health;
 mod holds;
 mod holds_model;
 mod holds_unstored;

@@ -16,7 +16,7 @@ use crate::{
 pub struct WatchResources([bool; NAMES.len()]);
 
 /// The names of the kinds in the API.
-const NAMES: [&str; 5] = ["service", "server", "drain", "ramp", "table"];
+const NAMES: [&str; 6] = ["service", "server", "drain", "ramp", "table", "health"];
 
 /// A change of an object, as a watcher sees it.
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ impl WatchResources {
 
 impl Default for WatchResources {
     fn default() -> Self {
-        Self([true, true, false, false, false])
+        Self([true, true, false, false, false, false])
     }
 }
 
@@ -167,7 +167,7 @@ impl View {
             true => used.map(|(field, _)| (field, "table")).collect(),
             false => Vec::new(),
         };
-        let mut kinds = ["drain", "ramp", "table"].into_iter();
+        let mut kinds = ["drain", "ramp", "table", "health"].into_iter();
         if let (Some(kind), true) = (
             kinds.find(|kind| self.resources.has(kind)),
             scheduler.is_some(),

@@ -178,7 +178,7 @@ impl Changes {
         const TEXT: usize = 256;
         let text = |op: &Op| match op {
             Op::SetSetting { .. } => TEXT,
-            Op::CreateService(_, _, labels) | Op::SetLabels(_, labels) => labels.bytes(),
+            Op::CreateService(_, _, stored) | Op::SetStored(_, stored) => stored.bytes(),
             _ => 0,
         };
         match self {

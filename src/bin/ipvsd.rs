@@ -222,6 +222,8 @@ fn recover(app: App, config: &Config) -> impl Future<Output = ()> + use<> {
         app.resume_holds();
         let recovery = app.recover_tables(tables.interrupted, tables.restore_on_start, timeout);
         recovery.await;
+        // Afterwards, so that no record of a server is dropped that is created again.
+        app.check_servers();
         let snapshots = async {
             if tables.snapshot_interval > Duration::ZERO {
                 app.keep_snapshots(tables.snapshot_interval, timeout).await;

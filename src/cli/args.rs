@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::{
     document::Input,
     error::CliError,
+    health_args::ForceArgs,
     hold_args::{DrainArgs, Ended, RampArgs},
     options::{GLOBAL_OPTIONS, GlobalOption, Options},
     reference::summary,
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     ipvsadm::ExtraValue,
-    model::{HoldId, is_hidden},
+    model::{HoldId, ServiceKey, is_hidden},
 };
 
 /// A command line with a subcommand.
@@ -44,7 +45,7 @@ pub(super) enum Subcommand {
     /// Show daemon and kernel information
     Info,
     /// Check that the director runs; exit code 0: it does, 1: it does not. No credential is needed
-    Health {
+    Probe {
         /// Check that the director can change its kernel, too
         #[arg(long)]
         ready: bool,
@@ -102,6 +103,10 @@ pub(super) enum Subcommand {
     },
     /// List the ramps; those that have ended are kept for a day
     Ramps(KeptArgs),
+    /// Show the health of the servers of services that have a health check
+    Health(HealthArgs),
+    /// Force a server that is checked up or down, or let its checks decide
+    Force(ForceArgs),
     /// List configured directors and their status
     Directors,
     /// Show as whom the director recognises this user: name, kind of credential, role and scope
@@ -228,7 +233,7 @@ pub(super) struct WatchArgs {
     /// Begin after the revision of a list or of an event [default: now]
     #[arg(long, value_name = "REVISION")]
     pub from_revision: Option<String>,
-    /// service, server, drain, ramp, table, separated by commas [default: service,server]
+    /// service, server, drain, ramp, table, health, separated by commas [default: service,server]
     #[arg(long, value_name = "KINDS")]
     pub resources: Option<String>,
     /// Only services with this protocol: tcp, udp or sctp
@@ -246,6 +251,15 @@ pub(super) struct WatchArgs {
     /// Only services with this scheduler
     #[arg(long)]
     pub scheduler: Option<String>,
+    #[command(flatten)]
+    pub kept: KeptArgs,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct HealthArgs {
+    /// Id of a service, such as tcp-192.0.2.1-80 [default: all that are checked]
+    #[arg(conflicts_with_all = ["owner", "label"])]
+    pub service: Option<ServiceKey>,
     #[command(flatten)]
     pub kept: KeptArgs,
 }
@@ -304,7 +318,7 @@ pub(super) fn is_subcommand(words: &[String]) -> bool {
 pub(super) fn fails_with_one(words: &[String]) -> bool {
     matches!(
         subcommand(words),
-        Some("apply" | "batch" | "diff" | "health")
+        Some("apply" | "batch" | "diff" | "probe")
     )
 }
 
@@ -372,13 +386,14 @@ impl Subcommand {
     pub(super) fn is_read(&self) -> bool {
         match self {
             Self::Info
-            | Self::Health { .. }
+            | Self::Probe { .. }
             | Self::Settings { .. }
             | Self::Connections(_)
             | Self::Save { .. }
             | Self::Export(_)
             | Self::Drains(_)
             | Self::Ramps(_)
+            | Self::Health(_)
             | Self::Whoami
             | Self::CanI { .. }
             | Self::Audit(_) => true,

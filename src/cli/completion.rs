@@ -100,6 +100,14 @@ pub(super) fn grammar(words: &[OsString]) -> clap::Command {
         .mut_subcommand("watch", |watch| with(watch, "owner", owners, words))
         .mut_subcommand("drains", |drains| with(drains, "owner", owners, words))
         .mut_subcommand("ramps", |ramps| with(ramps, "owner", owners, words))
+        .mut_subcommand("health", |health| {
+            let health = with(health, "service", service_ids, words);
+            with(health, "owner", owners, words)
+        })
+        .mut_subcommand("force", |force| {
+            let force = with(force, "service", service_ids, words);
+            with(force, "server", server_ids, words)
+        })
         .mut_subcommand("convert", |convert| with(convert, "owner", owners, words))
         .mut_subcommand("tables", |tables| {
             tables

@@ -12,9 +12,9 @@ use super::{
 use crate::{
     ipvsadm::{CommandLine, Line, Lines, ParseError, Resolver},
     model::{
-        Director, Error, Field, Forwarding, Labels, Op, ServerConfig, ServerDraft, ServiceDraft,
-        ServiceKey, SettingSpec, SettingValue, SyncDaemonConfig, SyncDaemonDraft, Table,
-        TimeoutsDraft, Violation,
+        Director, Error, Field, Forwarding, Op, ServerConfig, ServerDraft, ServiceDraft,
+        ServiceKey, SettingSpec, SettingValue, StoredFields, SyncDaemonConfig, SyncDaemonDraft,
+        Table, TimeoutsDraft, Violation,
     },
 };
 
@@ -186,8 +186,10 @@ impl Document {
         {
             return Err(CliError::EmptyInput);
         }
-        let has_labels = |service: &&ServiceDraft| matches!(service.labels, Field::Set(_));
-        let labelled = services.iter().flatten().filter(has_labels).count();
+        let has_stored = |service: &&ServiceDraft| {
+            matches!(service.labels, Field::Set(_)) || matches!(service.health_check, Field::Set(_))
+        };
+        let with_stored = services.iter().flatten().filter(has_stored).count();
         let services = services.map(|services| {
             let mut table = Services::default();
             for (index, service) in services.iter().enumerate() {
@@ -203,9 +205,10 @@ impl Document {
             keep(result.map(drop).map_err(|error| error.below("settings")));
         }
         report(&errors)?;
-        if labelled > 0 {
+        if with_stored > 0 {
             eprint_line(&format!(
-                "labels of {labelled} services are not restored: apply a table, or set them by the API"
+                "labels and health checks of {with_stored} services are not restored: apply a table, or set them by the \
+                 API"
             ));
         }
         Ok(State {
@@ -254,7 +257,7 @@ impl Services {
         let key = draft.key()?;
         let key = key.ok_or_else(|| Error::invalid("id", "is required"))?;
         let config = draft.create(key)?;
-        self.push(Op::CreateService(key, config, Labels::default()))?;
+        self.push(Op::CreateService(key, config, StoredFields::default()))?;
         let servers = draft.servers.as_ref();
         let servers =
             servers.ok_or_else(|| Error::invalid("servers", "is required: [] for none"))?;

@@ -1,30 +1,114 @@
-//! `ipvsctl health`.
+//! `ipvsctl health` and `force`.
 
 use std::io::Write;
 
-use serde::Deserialize;
+use super::{
+    args::HealthArgs,
+    error::CliError,
+    health_args::{ForceArgs, ForcedState},
+    options::{Format, Options},
+    outcome::{explain_with, idempotent},
+    output::{Stdout, write_json, write_pages, write_table},
+    target::Target,
+};
+use crate::{
+    client::{Client, ServerHealth, ServiceHealth, WriteOptions},
+    model::{Forced, OverrideRequest, ServiceKey},
+};
 
-use super::{error::CliError, escape::escape, options::Format, output::write_json};
-use crate::client::Client;
-
-/// The response of a healthy daemon.
-#[derive(Deserialize)]
-struct Health {
-    status: String,
-}
-
-/// Shows that the daemon runs or, with `ready`, that the kernel responds to it, too. Otherwise it is an error.
-/// Neither needs a credential.
-pub(super) fn show(
+/// Shows the health of the servers of services that have a health check.
+pub(super) fn list(
     client: &Client,
-    ready: bool,
+    args: &HealthArgs,
     format: Format,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let path = if ready { "/readyz" } else { "/healthz" };
-    let (Health { status }, json) = client.get::<Health>(path)?;
-    match format {
-        Format::Table => Ok(writeln!(out, "{}", escape(&status))?),
-        _ => write_json(out, format, &json),
+    if let Some(service) = args.service {
+        let (health, json) = client.service_health(service)?;
+        return match format {
+            Format::Table => write_services(&[health], out),
+            format => write_json(out, format, &json),
+        };
     }
+    let (services, pages) = client.health(&args.kept.clone().into())?;
+    match format {
+        Format::Table => write_services(&services, out),
+        format => write_pages(out, format, "services", &pages),
+    }
+}
+
+/// Forces a server up or down, or lets its checks decide; returns the exit code.
+pub(super) fn force(args: ForceArgs, options: &Options, out: &mut Stdout) -> Result<u8, CliError> {
+    options.reject_all()?;
+    let ForceArgs {
+        service,
+        server,
+        state,
+        expires,
+    } = args;
+    let state = match state {
+        ForcedState::Up => Some(Forced::Up),
+        ForcedState::Down => Some(Forced::Down),
+        ForcedState::Auto => None,
+    };
+    let request = state.map(|state| OverrideRequest {
+        state,
+        expires_seconds: expires,
+    });
+    let target = Target::select(options)?;
+    let write = WriteOptions::default();
+    let send = || {
+        let client = &target.client;
+        client.override_health(service, server, request.as_ref(), &write)
+    };
+    let sent = idempotent(send);
+    let (health, json) = sent.map_err(|error| explain_with(error.into(), &target, "health"))?;
+    match options.format {
+        Format::Table => write_rows(&[row(service, &health)], out)?,
+        format => write_json(out, format, &json)?,
+    }
+    Ok(0)
+}
+
+fn write_services(services: &[ServiceHealth], out: &mut dyn Write) -> Result<(), CliError> {
+    let rows = services.iter().flat_map(|service| {
+        let servers = service.servers.iter();
+        servers.map(|server| row(service.service, server))
+    });
+    write_rows(&rows.collect::<Vec<_>>(), out)?;
+    for service in services {
+        let id = service.service;
+        if service.below_min {
+            let count = service.healthy_count;
+            writeln!(out, "{id}: {count} healthy, fewer than min_healthy says")?;
+        }
+        if service.storm {
+            writeln!(
+                out,
+                "{id}: servers that fail are kept, because many became silent at once"
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn row(service: ServiceKey, server: &ServerHealth) -> Vec<String> {
+    let latency = server.latency_seconds;
+    let until = server.override_expire_time.as_deref();
+    let until = until.map(|until| format!("until {until}"));
+    vec![
+        service.to_string(),
+        server.server.to_string(),
+        server.state.clone(),
+        server.since_time.clone(),
+        latency
+            .map(|seconds| format!("{:.1} ms", seconds * 1000.0))
+            .unwrap_or_default(),
+        server.reason.clone().or(until).unwrap_or_default(),
+    ]
+}
+
+fn write_rows(rows: &[Vec<String>], out: &mut dyn Write) -> Result<(), CliError> {
+    const HEADINGS: [&str; 6] = ["SERVICE", "SERVER", "STATE", "SINCE", "LATENCY", "REASON"];
+    Ok(write_table(out, &HEADINGS, rows)?)
 }

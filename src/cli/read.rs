@@ -6,13 +6,13 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     access::{self, AuditReport},
-    args::KeptArgs,
+    args::{HealthArgs, KeptArgs},
     connections::{self, ConnectionReport},
     error::CliError,
     export, health, holds, info, list,
     options::Format,
     output::{eprint_line, write_json},
-    settings, tables,
+    probe, settings, tables,
 };
 use crate::{
     client::{Client, ClientError, Problem},
@@ -33,8 +33,8 @@ pub(super) enum ReadCommand {
     SaveFull,
     /// `info`
     Info,
-    /// `health`
-    Health { ready: bool },
+    /// `probe`
+    Probe { ready: bool },
     /// `settings`, with the names to show.
     Settings(Vec<String>),
     /// `connections`
@@ -58,6 +58,8 @@ pub(super) enum ReadCommand {
     Drains(KeptArgs),
     /// `ramps`
     Ramps(KeptArgs),
+    /// `health`
+    Health(HealthArgs),
     /// `export`, of one owner or of all services.
     Export(Option<Owner>),
 }
@@ -122,7 +124,7 @@ fn write(
         }
         ReadCommand::SaveFull => list::full(client, format, out),
         ReadCommand::Info => info::show(client, format, out),
-        ReadCommand::Health { ready } => health::show(client, *ready, format, out),
+        ReadCommand::Probe { ready } => probe::show(client, *ready, format, out),
         ReadCommand::Settings(names) => settings::show(client, names, format, out),
         ReadCommand::Connections(report) => report.write(client, format, out),
         ReadCommand::Whoami => access::whoami(client, format, out),
@@ -132,6 +134,7 @@ fn write(
         ReadCommand::Operations(owner) => tables::operations(client, owner, format, out),
         ReadCommand::Drains(kept) => holds::list_drains(client, kept, format, out),
         ReadCommand::Ramps(kept) => holds::list_ramps(client, kept, format, out),
+        ReadCommand::Health(args) => health::list(client, args, format, out),
         ReadCommand::Export(owner) => export::write(client, owner.as_ref(), format, out),
     }
     .map(|()| 0)

@@ -20,7 +20,7 @@ pub(super) const EXAMPLES: [(&str, &str); 24] = [
     ),
     ("ipvsctl --all top", "watch the rates, drain servers"),
     (
-        "ipvsctl health --ready",
+        "ipvsctl probe --ready",
         "check that the director can change its kernel",
     ),
     ("ipvsctl whoami", "show as whom the director recognises you"),

@@ -8,7 +8,7 @@ use super::{
     completion, convert, directors,
     error::CliError,
     fanout::read,
-    help, holds, man,
+    health, help, holds, man,
     names::SystemResolver,
     options::{Color, GLOBAL_OPTIONS, Options},
     output::{Stdout, report_error},
@@ -138,29 +138,23 @@ fn execute(
     options: &Options,
     out: &mut Stdout,
 ) -> Result<u8, CliError> {
+    let report = |out: &mut Stdout, command| read(program, options, out, &command);
     match subcommand {
         Subcommand::Help { word: None } => help::write_long(out)?,
         Subcommand::Help { word: Some(word) } => help::write_topic(out, &word)?,
         Subcommand::Version => version::show(options, out)?,
-        Subcommand::Info => return read(program, options, out, &ReadCommand::Info),
-        Subcommand::Health { ready } => return check_health(program, ready, options, out),
-        Subcommand::Settings { settings } => return run_settings(program, settings, options, out),
-        Subcommand::Connections(args) => {
-            return read(
-                program,
-                options,
-                out,
-                &ReadCommand::Connections(args.into()),
-            );
+        Subcommand::Info => return report(out, ReadCommand::Info),
+        Subcommand::Probe { ready } => {
+            let code = report(out, ReadCommand::Probe { ready })?;
+            // Supervisors know no other for a failure.
+            return Ok(code.min(1));
         }
+        Subcommand::Settings { settings } => return run_settings(program, settings, options, out),
+        Subcommand::Connections(args) => return report(out, ReadCommand::Connections(args.into())),
         Subcommand::Watch(args) => return watch::run(args, options, out),
         Subcommand::Top(args) => return top::run(&args, options),
-        Subcommand::Save { full: false } => {
-            return read(program, options, out, &ReadCommand::SaveRestorable);
-        }
-        Subcommand::Save { full: true } => {
-            return read(program, options, out, &ReadCommand::SaveFull);
-        }
+        Subcommand::Save { full: false } => return report(out, ReadCommand::SaveRestorable),
+        Subcommand::Save { full: true } => return report(out, ReadCommand::SaveFull),
         Subcommand::Restore(args) => {
             options.reject_all()?;
             return replace::restore(args, options, &SystemResolver::default(), out);
@@ -169,44 +163,31 @@ fn execute(
         Subcommand::Batch(args) => return tables::batch(args, options, out),
         Subcommand::Diff(args) => return tables::diff(args, options, out),
         Subcommand::Tables(args) => return run_tables(program, args, options, out),
-        Subcommand::Export(args) => {
-            return read(program, options, out, &ReadCommand::Export(args.owner));
-        }
+        Subcommand::Export(args) => return report(out, ReadCommand::Export(args.owner)),
         Subcommand::Convert(args) => convert::run(args, options, out)?,
         Subcommand::Schema => write!(out, "{SCHEMA}")?,
         Subcommand::Drain(args) => return holds::drain(args, options, out),
         Subcommand::Undrain { drain } => return holds::undrain(drain, options, out),
-        Subcommand::Drains(kept) => {
-            return read(program, options, out, &ReadCommand::Drains(kept));
-        }
+        Subcommand::Drains(kept) => return report(out, ReadCommand::Drains(kept)),
         Subcommand::Ramp(args) => return holds::ramp(args, options, out),
         Subcommand::Unramp { id } => return holds::unramp(id, options, out),
-        Subcommand::Ramps(kept) => return read(program, options, out, &ReadCommand::Ramps(kept)),
+        Subcommand::Ramps(kept) => return report(out, ReadCommand::Ramps(kept)),
+        Subcommand::Health(args) => return report(out, ReadCommand::Health(args)),
+        Subcommand::Force(args) => return health::force(args, options, out),
         Subcommand::Directors => return directors::show(options, out),
-        Subcommand::Whoami => return read(program, options, out, &ReadCommand::Whoami),
+        Subcommand::Whoami => return report(out, ReadCommand::Whoami),
         Subcommand::CanI { verb, service } => {
-            return read(program, options, out, &ReadCommand::CanI { verb, service });
+            return report(out, ReadCommand::CanI { verb, service });
         }
         Subcommand::Audit(args) => {
-            let report = AuditReport::new(args, options.all);
-            return read(program, options, out, &ReadCommand::Audit(report));
+            let audit = AuditReport::new(args, options.all);
+            return report(out, ReadCommand::Audit(audit));
         }
         Subcommand::Token(command) => token::run(command, out)?,
         Subcommand::Completion { shell } => completion::write(out, shell)?,
         Subcommand::Man => man::write(out)?,
     }
     Ok(0)
-}
-
-/// Exit code 1 for whatever error: supervisors know no other.
-fn check_health(
-    program: &str,
-    ready: bool,
-    options: &Options,
-    out: &mut Stdout,
-) -> Result<u8, CliError> {
-    let code = read(program, options, out, &ReadCommand::Health { ready })?;
-    Ok(code.min(1))
 }
 
 fn run_settings(

@@ -5,9 +5,10 @@ use std::{net::Ipv4Addr, sync::Arc};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::model::{
-    Checksum, ConnectionProtocol, ConnectionService, Endpoint, Forwarding, Hold, Kept, Labels,
-    Membership, Name, Netmask, Rates, SchedulerFlags, Server, ServerConfig, ServerKey, Service,
-    ServiceConfig, ServiceEntry, ServiceKey, Stats, SyncDaemon, Tunnel, TunnelType,
+    Checksum, ConnectionProtocol, ConnectionService, Endpoint, Forwarding, HealthCheck, Hold, Kept,
+    Labels, Membership, Name, Netmask, Rates, SchedulerFlags, Server, ServerConfig, ServerKey,
+    Service, ServiceConfig, ServiceEntry, ServiceKey, Stats, StoredFields, SyncDaemon, Tunnel,
+    TunnelType,
 };
 
 /// Daemon and kernel information (`GET /v1/info`).
@@ -205,6 +206,8 @@ pub(super) struct ServiceJson {
     #[serde(default)]
     labels: Labels,
     #[serde(default)]
+    health_check: Option<Arc<HealthCheck>>,
+    #[serde(default)]
     servers: Vec<ServerJson>,
     #[serde(default)]
     stats: Stats,
@@ -311,6 +314,7 @@ impl From<ServiceJson> for ServiceEntry {
             netmask,
             persistence_engine,
             labels,
+            health_check,
             servers,
             stats,
             rates,
@@ -333,7 +337,13 @@ impl From<ServiceJson> for ServiceEntry {
                 },
                 stats,
                 rates,
-                kept: Kept::labelled(&None, labels),
+                kept: Kept::storing(
+                    &None,
+                    StoredFields {
+                        labels,
+                        health_check,
+                    },
+                ),
             },
             servers: servers.into_iter().map(Server::from).collect(),
         }

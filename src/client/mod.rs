@@ -56,6 +56,7 @@ mod error;
 mod etag;
 mod files;
 mod getent;
+mod health;
 mod http1;
 mod json;
 mod options;
@@ -79,6 +80,7 @@ pub use self::{
     error::{ClientError, Problem, ProblemReason},
     etag::{EntityTag, EntityTagError},
     files::FileError,
+    health::{ServerHealth, ServiceHealth},
     json::{
         Connection, ConnectionCount, Info, Kernel, Scheduler, StatsReport, TopServer, TopService,
     },

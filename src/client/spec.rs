@@ -6,8 +6,8 @@
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::model::{
-    Checksum, Field, Forwarding, Labels, Name, Netmask, SchedulerFlags, Server, ServerConfig,
-    ServerKey, ServiceConfig, ServiceEntry, ServiceKey, SyncDaemonConfig, Tunnel, TunnelType,
+    Checksum, Field, Forwarding, Name, Netmask, SchedulerFlags, Server, ServerConfig, ServerKey,
+    ServiceConfig, ServiceEntry, ServiceKey, StoredTarget, SyncDaemonConfig, Tunnel, TunnelType,
 };
 
 /// A virtual service to create, or to replace another one.
@@ -17,8 +17,9 @@ pub struct ServiceSpec {
     pub key: ServiceKey,
     /// Configuration.
     pub config: ServiceConfig,
-    /// Labels. With `None`, a create makes none, and a replace and a table leave them alone.
-    pub labels: Option<Labels>,
+    /// Labels and health check. Of those that it lacks, a create makes none, and a replace and a table leave them
+    /// alone.
+    pub stored: StoredTarget,
     /// Real servers: a create makes them, a replace makes them the whole set. With `None`, a create
     /// makes none and a replace leaves them alone.
     pub servers: Option<Vec<ServerSpec>>,
@@ -133,7 +134,7 @@ impl ServiceSpec {
         Self {
             key,
             config: ServiceConfig::new(key.family()),
-            labels: None,
+            stored: StoredTarget::default(),
             servers: None,
         }
     }
@@ -147,7 +148,7 @@ impl From<&ServiceEntry> for ServiceSpec {
         Self {
             key: service.key,
             config: service.config,
-            labels: Some(service.labels().clone()).filter(|labels| !labels.is_empty()),
+            stored: StoredTarget::of_present(service.stored()),
             servers: Some(declared.map(ServerSpec::from).collect()),
         }
     }
@@ -166,7 +167,11 @@ impl Serialize for ServiceSpec {
                     netmask,
                     persistence_engine,
                 },
-            labels,
+            stored:
+                StoredTarget {
+                    labels,
+                    health_check,
+                },
             servers,
         } = self;
         let mut map = serializer.serialize_map(None)?;
@@ -191,6 +196,9 @@ impl Serialize for ServiceSpec {
         }
         if let Some(labels) = labels {
             map.serialize_entry("labels", labels)?;
+        }
+        if let Some(check) = health_check {
+            map.serialize_entry("health_check", check)?;
         }
         if let Some(servers) = servers {
             map.serialize_entry("servers", servers)?;

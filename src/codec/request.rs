@@ -37,7 +37,7 @@ pub fn resolve_family(out: &mut Vec<u8>, seq: u32) {
     });
 }
 
-/// Appends an operation. [`Op::SetSetting`] and [`Op::SetLabels`] are no netlink commands and append nothing.
+/// Appends an operation. [`Op::SetSetting`] and [`Op::SetStored`] are no netlink commands and append nothing.
 pub fn op(out: &mut Vec<u8>, head: Head, op: &Op) {
     let mut put = |command: u8, attributes: &dyn Fn(&mut Vec<u8>)| {
         wire::request(out, head, false, command, attributes);
@@ -70,7 +70,7 @@ pub fn op(out: &mut Vec<u8>, head: Head, op: &Op) {
             put(command::NEW_DAEMON, &|out| put_sync_daemon(out, config));
         }
         Op::StopSyncDaemon(state) => put(command::DEL_DAEMON, &|out| put_sync_state(out, *state)),
-        Op::SetSetting { .. } | Op::SetLabels(..) => {}
+        Op::SetSetting { .. } | Op::SetStored(..) => {}
     }
 }
 

@@ -9,13 +9,13 @@ use super::{
     dump::{Changes, NoChanges},
     hold_state::{Held, Member},
     holds::Holds,
-    labels::StoredLabels,
     large::LargeServices,
     modules::LoadedModules,
     overlap::Overlap,
     query::{Source, TypedQuery},
     reconnect::ReconnectingSocket,
     socket::Outcome,
+    stored::StoredServices,
 };
 use crate::{
     budget::Budget,
@@ -44,8 +44,8 @@ pub struct Engine {
     pub(super) author: Option<Author>,
     /// The holds on the weights of servers.
     pub(super) holds: Arc<Holds>,
-    /// What is stored of the labels of services.
-    pub(super) labels: Arc<StoredLabels>,
+    /// What is stored of services.
+    pub(super) stored: Arc<StoredServices>,
     /// Whether the operations in progress change weights beneath the holds, and end none.
     pub(super) keeps_holds: bool,
     /// The holds that the transaction in progress has ended.
@@ -85,7 +85,7 @@ impl Engine {
             watch,
             author: None,
             holds: Arc::default(),
-            labels: Arc::default(),
+            stored: Arc::default(),
             keeps_holds: false,
             ended_holds: Vec::new(),
             metrics,
@@ -128,11 +128,11 @@ impl Engine {
         self.sent = Sent::default();
     }
 
-    /// Counts an operation and its outcome. Labels are not sent to the kernel.
+    /// Counts an operation and its outcome. Stored fields are not sent to the kernel.
     pub(super) fn count(&mut self, op: &Op, outcome: Outcome) {
         self.metrics.command(op, outcome.into());
         match outcome {
-            _ if matches!(op, Op::SetLabels(..)) => {}
+            _ if matches!(op, Op::SetStored(..)) => {}
             Outcome::Done => self.sent.done += 1,
             Outcome::Rejected(_) => self.sent.rejected += 1,
             Outcome::Unknown => self.sent.lost += 1,

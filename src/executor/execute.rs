@@ -239,11 +239,11 @@ impl Engine {
         read: Option<ServiceRead>,
     ) -> Result<(Vec<Outcome>, Option<ServiceState>), Error> {
         self.holds.prepare(ops)?;
-        self.labels.store(ops)?;
+        self.stored.store(ops)?;
         let executed = self.send_here(ops, read);
         let outcomes = executed.iter().flat_map(|(outcomes, _)| outcomes).copied();
         let outcomes = outcomes.chain(std::iter::repeat(Outcome::NotSent));
-        self.labels.settle(ops.iter().zip(outcomes), &self.watch);
+        self.stored.settle(ops.iter().zip(outcomes), &self.watch);
         executed
     }
 
@@ -294,7 +294,7 @@ impl Engine {
 
     fn execute_without_read(&mut self, ops: &[Op]) -> Result<Vec<Outcome>, Error> {
         let kind = |op: &Op| std::mem::discriminant(op);
-        let has_own_way = |op: &Op| matches!(op, Op::SetSetting { .. } | Op::SetLabels(..));
+        let has_own_way = |op: &Op| matches!(op, Op::SetSetting { .. } | Op::SetStored(..));
         let is_alike = |a: &Op, b: &Op| kind(a) == kind(b) || !(has_own_way(a) || has_own_way(b));
         let mut outcomes = Vec::with_capacity(ops.len());
         for run in ops.chunk_by(is_alike) {
@@ -303,7 +303,7 @@ impl Engine {
                     outcomes.extend(run.iter().map(|op| write_setting(&*self.kernel, op)));
                 }
                 // They are stored already.
-                Some(Op::SetLabels(..)) => outcomes.extend(run.iter().map(|_| Outcome::Done)),
+                Some(Op::SetStored(..)) => outcomes.extend(run.iter().map(|_| Outcome::Done)),
                 _ => {
                     let start = Start::find(&*self.kernel, run);
                     let done = match self.execute_netlink(|socket| socket.execute(run)) {
@@ -433,12 +433,12 @@ impl Engine {
                 let executed = std::iter::once(op);
                 watch.executed(executed, self.author.as_ref());
                 let settled = [(op, Outcome::Done)].into_iter();
-                self.labels.settle(settled, &watch);
+                self.stored.settle(settled, &watch);
                 CommandResult::Done
             }
             Ok(false) => {
                 let settled = [(op, Outcome::NotSent)].into_iter();
-                self.labels.settle(settled, &watch);
+                self.stored.settle(settled, &watch);
                 CommandResult::Refused(unavailable::lost_reply(
                     "reading back shows that the operation was not executed",
                 ))
@@ -472,7 +472,7 @@ impl Engine {
                 running.iter().all(|daemon| daemon.state != *state)
             }
             // Zeroing leaves no trace, and the outcome of a write to a file is never lost.
-            Op::ZeroAll | Op::ZeroService(_) | Op::SetSetting { .. } | Op::SetLabels(..) => false,
+            Op::ZeroAll | Op::ZeroService(_) | Op::SetSetting { .. } | Op::SetStored(..) => false,
         })
     }
 

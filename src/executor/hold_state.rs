@@ -40,6 +40,8 @@ pub(super) struct State {
     pub(super) held: HashMap<Member, Held, RandomState>,
     /// Drains by the address that they cover. Servers that appear later join them.
     pub(super) drains: HashMap<IpAddr, Vec<OpenDrain>, RandomState>,
+    /// What health checks and overrides hold, or are to hold.
+    pub(super) wanted: HashMap<Member, Vec<Hold>, RandomState>,
     /// Drains of servers that tables do not declare any more.
     pub(super) removing: HashSet<HoldId, RandomState>,
     /// Grows when a member is removed: what was read before has its effective weight.
@@ -73,6 +75,12 @@ impl Held {
     /// The weight that the kernel has to have.
     pub fn effective_weight(&self) -> u32 {
         Hold::effective_weight(&self.holds, self.weight)
+    }
+
+    /// The holds that outlast a change of the intended weight.
+    pub(super) fn lasting(&self) -> Vec<Hold> {
+        let lasting = self.holds.iter().filter(|hold| hold.is_lasting());
+        lasting.copied().collect()
     }
 
     /// Changes the holds. The kernel lacks an effective weight that is another then.
@@ -129,8 +137,10 @@ impl State {
         };
         let is_new = matches!(op, Op::CreateServer(..));
         let weight = match self.held.get(&(service, server)) {
-            // A change of the intended weight ends the holds.
-            Some(held) if config.weight != held.weight && !keeps && !is_new => config.weight,
+            // A change of the intended weight ends drains and ramps.
+            Some(held) if config.weight != held.weight && !keeps && !is_new => {
+                Hold::effective_weight(&held.lasting(), config.weight)
+            }
             Some(held) => Hold::effective_weight(&held.holds, config.weight),
             None if is_new && self.is_drained_when_created((service, server)) => 0,
             None => config.weight,
@@ -198,7 +208,8 @@ impl State {
                 if held.weight != config.weight {
                     if !keeps {
                         let before = held.clone();
-                        self.supersede(member);
+                        self.supersede(member, config.weight);
+                        self.applied(member);
                         return Some((member, before));
                     }
                     held.weight = config.weight;
@@ -207,21 +218,21 @@ impl State {
                 self.applied(member);
                 None
             }
-            // A drain covers a server that comes back; a ramp ends.
+            // A drain covers a server that comes back; all else ends.
             Op::DeleteServer(service, server) => {
-                self.end_ramps((service, server), None);
+                self.end_of((service, server));
                 None
             }
             Op::DeleteService(service) => {
                 let of_service = self.held.keys().filter(|(of, _)| *of == service);
                 for member in of_service.copied().collect::<Vec<_>>() {
-                    self.end_ramps(member, None);
+                    self.end_of(member);
                 }
                 None
             }
             Op::Clear => {
                 for member in self.held.keys().copied().collect::<Vec<_>>() {
-                    self.end_ramps(member, None);
+                    self.end_of(member);
                 }
                 None
             }
@@ -275,12 +286,30 @@ impl State {
         }
     }
 
-    pub(super) fn supersede(&mut self, member: Member) {
-        if let Some(held) = self.remove(&member) {
-            self.except(member, true);
-            self.superseded.push((member, held));
-            self.changed.insert(member);
+    /// Ends the drains and ramps of a member, because its weight was changed. What else holds it stays, over the
+    /// new weight.
+    pub(super) fn supersede(&mut self, member: Member, weight: u32) {
+        let Some(held) = self.held.get_mut(&member) else {
+            return;
+        };
+        let lasting = held.lasting();
+        let ended: Vec<_> = held
+            .holds
+            .extract_if(.., |hold| !hold.is_lasting())
+            .collect();
+        let ended = Held {
+            holds: ended,
+            ..*held
+        };
+        if lasting.is_empty() {
+            self.remove(&member);
+        } else {
+            held.weight = weight;
+            held.is_applied = false;
         }
+        self.except(member, true);
+        self.superseded.push((member, ended));
+        self.changed.insert(member);
     }
 
     pub(super) fn add(&mut self, member: Member, weight: u32, hold: Hold) {
@@ -301,11 +330,22 @@ impl State {
     }
 
     /// Ends the ramps of a member, but not this one.
-    pub(super) fn end_ramps(&mut self, member: Member, keeps: Option<HoldId>) {
+    pub(super) fn end_ramps(&mut self, member: Member, keeps: HoldId) {
+        self.end_holds(member, |hold| {
+            hold.kind == HoldKind::Ramp && hold.id != keeps
+        });
+    }
+
+    /// Ends what holds a member that is deleted, but not its drains.
+    fn end_of(&mut self, member: Member) {
+        self.wanted.remove(&member);
+        self.end_holds(member, |hold| hold.kind != HoldKind::Drain);
+    }
+
+    fn end_holds(&mut self, member: Member, ends: impl Fn(&mut Hold) -> bool) {
         let Some(held) = self.held.get_mut(&member) else {
             return;
         };
-        let ends = |hold: &mut Hold| hold.kind == HoldKind::Ramp && Some(hold.id) != keeps;
         let ended: Vec<_> = held.holds.extract_if(.., ends).collect();
         if ended.is_empty() {
             return;

@@ -65,7 +65,7 @@ impl Holds {
     }
 
     /// Looks at the weights of servers that were read while no operation was in progress. One that is not what was
-    /// applied is the change of another program: it becomes the intended weight, and ends the holds.
+    /// applied is the change of another program: it becomes the intended weight, and ends drains and ramps.
     pub(super) fn notice(&self, service: ServiceKey, servers: &[Server]) {
         if self.is_unused() {
             return;
@@ -85,9 +85,9 @@ impl Holds {
         for (server, weight) in changed {
             tracing::info!(
                 %service, %server, weight,
-                "another program has changed a weight that was held; the drain or ramp of the server ends"
+                "another program has changed a weight that was held; a drain or ramp of the server ends"
             );
-            self.change(|state| state.supersede((service, server)));
+            self.change(|state| state.supersede((service, server), weight));
         }
     }
 
@@ -210,7 +210,7 @@ impl Holds {
     /// members.
     pub fn begin_ramp(&self, member: Member, ramp: Hold, to: u32) {
         self.change(|state| {
-            state.end_ramps(member, Some(ramp.id));
+            state.end_ramps(member, ramp.id);
             state.add(member, to, ramp);
             if let Some(held) = state.held.get_mut(&member) {
                 held.weight = to;
@@ -230,6 +230,19 @@ impl Holds {
                 state.changed.insert(member);
             }
         });
+    }
+
+    /// Sets what health checks and overrides are to hold of a member. It is held by the next look at its service.
+    pub fn want(&self, member: Member, holds: Vec<Hold>) {
+        self.change(|state| match holds.is_empty() {
+            true => drop(state.wanted.remove(&member)),
+            false => drop(state.wanted.insert(member, holds)),
+        });
+    }
+
+    /// What health checks and overrides are to hold of a member.
+    pub fn wanted(&self, member: Member) -> Vec<Hold> {
+        self.read(|state| state.wanted.get(&member).cloned().unwrap_or_default())
     }
 
     /// Notes that the kernel has the effective weight of a member.

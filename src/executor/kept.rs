@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::{
     cache::Cache,
-    labels::{LabelStore, StoredLabels},
+    stored::{FieldStore, StoredServices},
 };
 use crate::{
-    model::{Labels, Owner, ServiceKey},
+    model::{Owner, ServiceKey, StoredFields},
     watch::{Author, KeptServices, WatchCache},
 };
 
@@ -16,7 +16,7 @@ use crate::{
 pub struct KeptStore {
     watch: Arc<WatchCache>,
     cache: Arc<Cache>,
-    labels: Arc<StoredLabels>,
+    stored: Arc<StoredServices>,
 }
 
 // === impl KeptStore ===
@@ -25,19 +25,19 @@ impl KeptStore {
     pub(super) fn new(
         watch: Arc<WatchCache>,
         cache: Arc<Cache>,
-        labels: Arc<StoredLabels>,
+        stored: Arc<StoredServices>,
     ) -> Self {
         Self {
             watch,
             cache,
-            labels,
+            stored,
         }
     }
 
-    /// Sets where the labels of services are stored, and which are. Once, before the first request.
-    pub fn load_labels(&self, store: Box<dyn LabelStore>, labels: Vec<(ServiceKey, Labels)>) {
-        self.labels.load(store, &labels);
-        self.watch.load_labels(labels);
+    /// Sets where the stored fields of services are stored, and which there are. Once, before the first request.
+    pub fn load_stored(&self, store: Box<dyn FieldStore>, fields: Vec<(ServiceKey, StoredFields)>) {
+        self.stored.load(store, &fields);
+        self.watch.load_stored(fields);
         self.cache.clear();
     }
 

@@ -19,7 +19,6 @@ mod in_flight;
 mod interfaces;
 mod job;
 mod kept;
-mod labels;
 mod large;
 mod limits;
 mod modules;
@@ -36,6 +35,7 @@ mod request;
 mod service_query;
 mod service_state;
 mod socket;
+mod stored;
 mod table;
 mod table_reads;
 mod transaction;
@@ -54,6 +54,7 @@ use handle::Queues;
 use large::LargeServices;
 use queue::Queue;
 use read_thread::ReadThread;
+pub use stored::FieldStore;
 use table_reads::TableReads;
 use worker::Dispatcher;
 
@@ -64,7 +65,6 @@ pub use hold_state::{Held, MAX_HELD, Member};
 pub use holds::{HoldChanges, HoldStore, Holds};
 pub use job::{Failure, Write};
 pub use kept::KeptStore;
-pub use labels::LabelStore;
 pub use limits::ExecutorLimits;
 pub use offload::offload;
 pub use proc_query::{
@@ -124,7 +124,7 @@ impl Executor {
             metrics.clone(),
         );
         let holds = engine.holds.clone();
-        let kept = KeptStore::new(watch.clone(), cache.clone(), engine.labels.clone());
+        let kept = KeptStore::new(watch.clone(), cache.clone(), engine.stored.clone());
         let (socket, overlap) = (engine.socket.sibling(), engine.overlap.clone());
         let dispatcher = Arc::new(Dispatcher::new(engine, limits.queue_length));
         let reads = Arc::new(Queue::new(limits.queue_length));

@@ -122,9 +122,9 @@ impl TypedQuery for ServiceWithServersQuery {
 
     fn project(entry: &mut Self::Answer, op: &Op) -> Result<(), Error> {
         let result = match (op, entry.as_mut().map(Arc::make_mut)) {
-            (Op::CreateService(key, config, labels), None) => {
+            (Op::CreateService(key, config, stored), None) => {
                 let mut service = Service::idle(*key, *config);
-                service.kept = Kept::labelled(&None, labels.clone());
+                service.kept = Kept::storing(&None, stored.clone());
                 *entry = Some(ServiceQuery::entry(service));
                 Ok(())
             }
@@ -137,9 +137,9 @@ impl TypedQuery for ServiceWithServersQuery {
                 entry.service.config = *config;
                 Ok(())
             }
-            (Op::SetLabels(_, labels), Some(entry)) => {
+            (Op::SetStored(_, stored), Some(entry)) => {
                 let kept = &mut entry.service.kept;
-                *kept = Kept::labelled(kept, labels.clone());
+                *kept = Kept::storing(kept, stored.clone());
                 Ok(())
             }
             (op, Some(entry)) => project_servers(&mut entry.servers, op),

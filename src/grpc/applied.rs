@@ -62,18 +62,25 @@ fn resource(op: Option<&Op>, value: Option<Value>) -> Option<pb::Resource> {
     let value = value?;
     let fields = value.as_object()?.values().next()?.as_object()?;
     let kind = match *op? {
-        Op::CreateService(key, config, ref labels) => {
-            let view = ServiceView::labelled(key, &config, labels);
+        Op::CreateService(key, config, ref stored) => {
+            let view = ServiceView::storing(key, &config, stored);
             Kind::Service(of_service(service_message::without_servers(&view), fields))
         }
         Op::SetService(key, config) => {
             let message = service_message::without_servers(&ServiceView::of_config(key, &config));
             Kind::Service(of_service(message, fields))
         }
-        Op::SetLabels(_, ref labels) => Kind::Service(pb::Service {
-            labels: labels.to_map(),
-            ..pb::Service::default()
-        }),
+        Op::SetStored(_, ref stored) => {
+            let message = pb::Service {
+                labels: stored.labels.to_map(),
+                health_check: Some(match stored.health_check.as_deref() {
+                    Some(check) => check.into(),
+                    None => pb::HealthCheck::default(),
+                }),
+                ..pb::Service::default()
+            };
+            Kind::Service(of_service(message, fields))
+        }
         Op::CreateServer(_, key, config) | Op::SetServer(_, key, config) => {
             Kind::Server(of_server(server_message::of_config(key, config), fields))
         }
@@ -111,6 +118,7 @@ fn of_service(message: pb::Service, fields: &Map<String, Value>) -> pb::Service 
         etag: _,
         owner: _,
         labels,
+        health_check,
     } = message;
     pb::Service {
         id: Some(id).filter(|_| has("id")).unwrap_or_default(),
@@ -128,6 +136,7 @@ fn of_service(message: pb::Service, fields: &Map<String, Value>) -> pb::Service 
         netmask: netmask.filter(|_| has("netmask")),
         persistence_engine: persistence_engine.filter(|_| has("persistence_engine")),
         labels: Some(labels).filter(|_| has("labels")).unwrap_or_default(),
+        health_check: health_check.filter(|_| has("health_check")),
         ..pb::Service::default()
     }
 }

@@ -103,16 +103,16 @@ pub(super) fn service_key(id: &str, field: &str) -> Result<ServiceKey, Error> {
         .map_err(|error: Error| Error::invalid(field, error_message(error)))
 }
 
-/// Parses the id of a server, which the request has in `id`.
-pub(super) fn server_key(id: &str) -> Result<ServerKey, Error> {
+/// Parses the id of a server, which the request has in `field`.
+pub(super) fn server_key(id: &str, field: &str) -> Result<ServerKey, Error> {
     if id.is_empty() {
         return Err(Error::invalid(
-            "id",
+            field,
             "is required: the id of a real server, such as 192.168.10.1-80",
         ));
     }
     id.parse()
-        .map_err(|error: Error| Error::invalid("id", error_message(error)))
+        .map_err(|error: Error| Error::invalid(field, error_message(error)))
 }
 
 /// Parses the `include` of a read; `default` if it is empty.
@@ -324,8 +324,8 @@ mod tests {
             assert_eq!(error.violations.len(), 1);
             assert_eq!(error.violations[0].field, "id");
         }
-        assert_eq!(server_key("").unwrap_err().violations[0].field, "id");
-        assert_eq!(server_key("x").unwrap_err().violations[0].field, "id");
+        assert_eq!(server_key("", "id").unwrap_err().violations[0].field, "id");
+        assert_eq!(server_key("x", "id").unwrap_err().violations[0].field, "id");
     }
 
     #[test]

@@ -7,7 +7,8 @@ use prost::{Message, length_delimiter_len};
 use super::{server_message, service_message};
 use crate::{
     model::{
-        AddressText, FixedBuffer, Include, Server, ServerView, Service, ServiceView, TunnelView,
+        AddressText, FixedBuffer, Include, Labels, Server, ServerView, Service, ServiceView,
+        TunnelView,
     },
     proto::v1 as pb,
 };
@@ -58,6 +59,7 @@ impl ServiceEncoder {
         let mut view = ServiceView::of(service, servers, self.include);
         let owner = view.owner.take();
         let labels = view.labels.take();
+        let check = view.health_check.take().flatten();
         let (head, tail) = halves(service_message::without_servers(&view));
         head.encode_raw(out);
         if self.include.servers {
@@ -72,12 +74,13 @@ impl ServiceEncoder {
             delimit(out, owner.len());
             out.extend_from_slice(owner.as_bytes());
         }
-        if let Some(labels) = labels {
-            let labels = pb::Service {
-                labels: labels.to_map(),
+        if labels.is_some() || check.is_some() {
+            let stored = pb::Service {
+                labels: labels.map(Labels::to_map).unwrap_or_default(),
+                health_check: check.map(pb::HealthCheck::from),
                 ..pb::Service::default()
             };
-            labels.encode_raw(out);
+            stored.encode_raw(out);
         }
         let length = out.len() - start;
         // The length precedes the message, but is known only now.
@@ -293,8 +296,9 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Checksum, Forwarding, Kept, Labels, Rates, ServerConfig, ServerKey, ServiceConfig,
-        ServiceEntry, ServiceKey, Stats, Tunnel, TunnelType,
+        Checksum, Family, Field, Forwarding, HealthCheckDraft, Kept, Labels, Rates, ServerConfig,
+        ServerKey, ServiceConfig, ServiceEntry, ServiceKey, Stats, StoredFields, Tunnel,
+        TunnelType,
     };
 
     fn any_server() -> impl Strategy<Value = Server> {
@@ -384,14 +388,21 @@ mod tests {
         let owner = Some("x".repeat(63).parse().unwrap());
         let labels = [("team", "web"), ("a/b", "")];
         let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let labels = Labels::from(BTreeMap::from(labels));
+        let check = HealthCheckDraft {
+            kind: Field::Set("https".to_owned()),
+            ..HealthCheckDraft::default()
+        };
+        let stored = StoredFields {
+            labels: Labels::from(BTreeMap::from(labels)),
+            health_check: Some(Arc::new(check.apply(None, Family::Ipv4).unwrap())),
+        };
         ServiceEntry {
             service: Service {
                 key,
                 config: ServiceConfig::new(key.family()),
                 stats: stats([0, 1, 2, 3, 4]),
                 rates: Rates::default(),
-                kept: (id.starts_with('f')).then(|| Arc::new(Kept { owner, labels })),
+                kept: (id.starts_with('f')).then(|| Arc::new(Kept { owner, stored })),
             },
             servers,
         }

@@ -5,8 +5,8 @@ use tonic::{Request, Streaming};
 use super::{
     access,
     api::{Api, Reply, ResponseStream},
-    audit, batch, connections, drains, info, list_services, listing, rules, servers, services,
-    settings, stats, stats_stream, sync_daemons, tables, timeouts, watch, zero,
+    audit, batch, connections, drains, info, list_services, listing, rules, server_health, servers,
+    services, settings, stats, stats_stream, sync_daemons, tables, timeouts, watch, zero,
 };
 use crate::{
     budget::StreamBytes,
@@ -323,6 +323,36 @@ impl IpvsService for Api {
         request: Request<pb::ListTableOperationsRequest>,
     ) -> Reply<pb::ListTableOperationsResponse> {
         self.unary(request, tables::operations).await
+    }
+
+    async fn list_health(
+        &self,
+        request: Request<pb::ListHealthRequest>,
+    ) -> Reply<pb::ListHealthResponse> {
+        self.unary(request, server_health::list_health).await
+    }
+
+    async fn get_health(
+        &self,
+        request: Request<pb::GetHealthRequest>,
+    ) -> Reply<pb::GetHealthResponse> {
+        self.unary(request, server_health::get_health).await
+    }
+
+    async fn set_health_override(
+        &self,
+        request: Request<pb::SetHealthOverrideRequest>,
+    ) -> Reply<pb::SetHealthOverrideResponse> {
+        self.unary(request, server_health::set_health_override)
+            .await
+    }
+
+    async fn delete_health_override(
+        &self,
+        request: Request<pb::DeleteHealthOverrideRequest>,
+    ) -> Reply<pb::DeleteHealthOverrideResponse> {
+        self.unary(request, server_health::delete_health_override)
+            .await
     }
 
     async fn create_drain(

@@ -203,6 +203,7 @@ reads_without_age! {
     ListTablesRequest GetTableRequest GetDriftRequest ListTableOperationsRequest
     ListAuditRecordsRequest
     GetDrainRequest ListDrainsRequest GetRampRequest ListRampsRequest
+    ListHealthRequest GetHealthRequest
 }
 
 writes! {
@@ -215,6 +216,7 @@ writes! {
     StartSyncDaemonRequest StopSyncDaemonRequest
     UpdateTableRequest DeleteTableRequest ApplyBatchRequest
     CreateDrainRequest DeleteDrainRequest CreateRampRequest DeleteRampRequest
+    SetHealthOverrideRequest DeleteHealthOverrideRequest
 }
 
 // The first message of the stream has the fields; the handler applies them.

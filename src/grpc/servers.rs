@@ -79,7 +79,7 @@ pub(super) async fn get(
         include: names,
         max_age: _,
     } = request;
-    let keys = both(service_key(&service, "service"), server_key(&id));
+    let keys = both(service_key(&service, "service"), server_key(&id, "id"));
     let ((service, key), include) = both(keys, include(&names, NO_OPTIONAL_PARTS))?;
     let answer = api.app.server(&context, service, key).await?;
     Ok(pb::GetServerResponse {
@@ -215,7 +215,7 @@ pub(super) async fn delete(
         etag,
         dry_run: _,
     } = request;
-    let (service, key) = both(service_key(&service, "service"), server_key(&id))?;
+    let (service, key) = both(service_key(&service, "service"), server_key(&id, "id"))?;
     let changed = api
         .app
         .delete_server(

@@ -44,6 +44,11 @@ pub(super) fn without_servers(view: &ServiceView<'_>) -> pb::Service {
         etag: view.etag.to_string(),
         owner: view.owner.unwrap_or_default().to_owned(),
         labels: view.labels.map(Labels::to_map).unwrap_or_default(),
+        // An empty message declares that there is none.
+        health_check: view.health_check.map(|check| match check {
+            Some(check) => check.into(),
+            None => pb::HealthCheck::default(),
+        }),
     }
 }
 
@@ -93,6 +98,7 @@ pub(super) fn draft(service: pb::Service, mask: &Mask) -> ServiceDraft {
         etag: _,
         owner: _,
         labels,
+        health_check,
     } = service;
     let flags = (!scheduler_flags.is_empty()).then_some(scheduler_flags);
     let servers = servers.into_iter();
@@ -121,6 +127,7 @@ pub(super) fn draft(service: pb::Service, mask: &Mask) -> ServiceDraft {
     draft.labels = Some(labels)
         .filter(|labels| !labels.entries.is_empty())
         .into();
+    draft.health_check = health_check.map(|check| Box::new(check.into())).into();
     draft.servers = (!servers.is_empty()).then_some(servers);
     draft.masked(mask)
 }

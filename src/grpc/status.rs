@@ -43,7 +43,8 @@ pub fn code(reason: Reason) -> Code {
         | Reason::SyncDaemonNotRunning
         | Reason::TableNotFound
         | Reason::DrainNotFound
-        | Reason::RampNotFound => Code::NotFound,
+        | Reason::RampNotFound
+        | Reason::HealthCheckNotFound => Code::NotFound,
         Reason::ServiceExists | Reason::ServerExists | Reason::SyncDaemonRunning => {
             Code::AlreadyExists
         }

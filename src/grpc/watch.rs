@@ -155,6 +155,7 @@ impl From<&Resource> for pb::Resource {
             }
             Resource::Ramp(ramp) => Kind::Ramp((&**ramp).into()),
             Resource::Table(table) => Kind::Table(table_message::table(table, &[])),
+            Resource::Health(_, health) => Kind::Health((&**health).into()),
         };
         Self {
             resource: Some(kind),

@@ -103,6 +103,11 @@ const EXPLANATIONS: [(Reason, &str); Reason::ALL.len()] = [
          /v1/ramps` lists them.",
     ),
     (
+        Reason::HealthCheckNotFound,
+        "The service exists, and has no health check. Set its field `health_check`. `GET /v1/health` lists the services \
+         that have one.",
+    ),
+    (
         Reason::ResourceOwned,
         "The timeouts or the sync daemons belong to the table of another owner, or to one under `repair`. Nothing \
          was changed. `errors` names them. Apply that table with the change, or without them.",

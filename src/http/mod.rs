@@ -40,6 +40,7 @@ mod reply;
 mod rules;
 mod schema;
 mod sender;
+mod server_health;
 mod servers;
 mod service_page;
 mod services;
@@ -147,6 +148,7 @@ operations! {
     tables { list, get, apply, update, delete, drift, operations }
     drains { list, create, get, delete }
     ramps { list, create, get, delete }
+    server_health { list, get, put_override, delete_override }
     batch { apply }
     rules { save, restore, replace }
     zero { all, service }

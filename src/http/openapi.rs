@@ -94,6 +94,7 @@ describes the reasons. `X-Request-Id` is part of the response, of errors and of 
         (name = "servers", description = "Real servers of a virtual service"),
         (name = "tables", description = "Declared tables"),
         (name = "drains and ramps", description = "Weights of servers that are held for a while"),
+        (name = "health checks", description = "Health of the servers of services that have a health check"),
         (name = "batch", description = "Operations that are executed together"),
         (name = "connections", description = "Connection table"),
         (name = "rules", description = "The table as text, in the language of ipvsadm"),

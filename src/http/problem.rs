@@ -59,7 +59,8 @@ pub fn status(reason: Reason) -> StatusCode {
         | Reason::SyncDaemonNotRunning
         | Reason::TableNotFound
         | Reason::DrainNotFound
-        | Reason::RampNotFound => StatusCode::NOT_FOUND,
+        | Reason::RampNotFound
+        | Reason::HealthCheckNotFound => StatusCode::NOT_FOUND,
         Reason::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Reason::ServiceExists
         | Reason::ServerExists

@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     app::{Filter, WatchChange, WatchMessage, WatchRequest, WatchResources, WatchStream},
-    model::{Drain, Error, Ramp, ServerConfigView, ServerKey, ServiceKey, ServiceView},
+    model::{
+        Drain, Error, Ramp, ServerConfigView, ServerHealthReport, ServerKey, ServiceKey,
+        ServiceView,
+    },
     watch::{Resource, Revision},
 };
 
@@ -34,7 +37,7 @@ query! {
         /// true: the state comes first, one event `added` per object, and then a `bookmark`. Ignored when
         /// the watch resumes from a revision. Default: false.
         initial: bool,
-        /// Kinds of objects: `service`, `server`, `drain`, `ramp`, `table`. Default: `service,server`.
+        /// Kinds of objects: `service`, `server`, `drain`, `ramp`, `table`, `health`. Default: `service,server`.
         resources: Resources = ["service", "server"],
         /// Only services with this protocol, and their servers, drains and ramps. Rejected with the resource `table`, and
         /// so are `address`, `port`, `fwmark` and `label`.
@@ -45,7 +48,7 @@ query! {
         port: u16,
         /// Only services with this firewall mark, and their servers, drains and ramps.
         fwmark: u32,
-        /// Only services with this scheduler, and their servers. Rejected with the resources `drain`, `ramp` and `table`.
+        /// Only services with this scheduler, and their servers. Rejected with the resources `drain`, `ramp`, `table` and `health`.
         scheduler: String = "rr",
         /// Only the table of this owner, the services that it declares, and their servers, drains and ramps;
         /// `_unmanaged`: services that no table declares.
@@ -98,6 +101,7 @@ enum State<'a> {
     Drain(DrainEntry<'a>),
     Ramp(&'a Ramp),
     Table(Box<Overview<'a>>),
+    Health(&'a ServerHealthReport),
 }
 
 /// A drain with its first members.
@@ -299,6 +303,7 @@ impl<'a> State<'a> {
             }),
             Resource::Ramp(ramp) => Self::Ramp(ramp),
             Resource::Table(table) => Self::Table(Box::new(Overview::of(table, &[]))),
+            Resource::Health(_, health) => Self::Health(health),
         }
     }
 }

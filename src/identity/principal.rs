@@ -87,6 +87,17 @@ impl Principal {
         SYSTEM.clone()
     }
 
+    /// The daemon itself, for health checks.
+    pub fn health() -> Arc<Self> {
+        static HEALTH: LazyLock<Arc<Principal>> = LazyLock::new(|| {
+            Arc::new(Principal {
+                name: "system:health".to_owned(),
+                ..(*Principal::system()).clone()
+            })
+        });
+        HEALTH.clone()
+    }
+
     /// Whether it is the daemon itself.
     pub fn is_system(&self) -> bool {
         self.kind == CredentialKind::System

@@ -86,6 +86,8 @@ verbs! {
     Drain = "drain", Operator, Service, WRITE;
     /// Changes the weight of a server in steps, or ends that.
     Ramp = "ramp", Operator, Service, WRITE;
+    /// Forces a server that is checked up or down, or ends that.
+    OverrideHealth = "override_health", Operator, Service, WRITE;
     /// Creates a service.
     CreateService = "create_service", Editor, Service, WRITE;
     /// Changes a service.
@@ -129,7 +131,7 @@ impl Verb {
     pub fn of_operation(op: &Op, before: Option<&Op>) -> Self {
         match op {
             Op::CreateService(..) => Self::CreateService,
-            Op::SetLabels(..) => Self::UpdateService,
+            Op::SetStored(..) => Self::UpdateService,
             Op::SetService(..) => Self::UpdateService,
             Op::DeleteService(_) => Self::DeleteService,
             Op::CreateServer(..) => Self::CreateServer,

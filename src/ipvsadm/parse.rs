@@ -9,7 +9,9 @@ use super::{
     option::{Command, Meaning, Opt},
     value::{Values, timeout},
 };
-use crate::model::{Family, Forwarding, Labels, Op, ServerConfig, ServerKey, ServiceKey, Timeouts};
+use crate::model::{
+    Family, Forwarding, Op, ServerConfig, ServerKey, ServiceKey, StoredFields, Timeouts,
+};
 
 /// A parsed command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,7 +177,11 @@ fn build(
         Command::Restore => return Ok(CommandLine::Restore),
         Command::AddService => {
             values.check_service()?;
-            Op::CreateService(values.key(), values.service_config(), Labels::default())
+            Op::CreateService(
+                values.key(),
+                values.service_config(),
+                StoredFields::default(),
+            )
         }
         Command::EditService => {
             values.check_service()?;

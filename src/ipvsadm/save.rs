@@ -73,7 +73,7 @@ pub fn write_op(out: &mut dyn Write, op: &Op) -> io::Result<()> {
         Op::StartSyncDaemon(config) => daemon(out, config),
         Op::StopSyncDaemon(state) => writeln!(out, "--stop-daemon {state}"),
         // ipvsadm has no command for settings.
-        Op::SetSetting { .. } | Op::SetLabels(..) => Ok(()),
+        Op::SetSetting { .. } | Op::SetStored(..) => Ok(()),
     }
 }
 

@@ -263,7 +263,7 @@ fn command_index(op: &Op) -> Option<usize> {
         Op::StartSyncDaemon(_) => 10,
         Op::StopSyncDaemon(_) => 11,
         Op::SetSetting { .. } => 12,
-        Op::SetLabels(..) => return None,
+        Op::SetStored(..) => return None,
     })
 }
 

@@ -15,8 +15,8 @@ use super::{
     *,
 };
 use crate::model::{
-    Errno, Family, Labels as ServiceLabels, Op, Protocol, Query, Server, ServerConfig, ServerKey,
-    Service, ServiceConfig, ServiceEntry, ServiceKey,
+    Errno, Family, Op, Protocol, Query, Server, ServerConfig, ServerKey, Service, ServiceConfig,
+    ServiceEntry, ServiceKey, StoredFields,
 };
 
 fn service(port: u16) -> ServiceKey {
@@ -36,7 +36,7 @@ fn server(number: u8) -> ServerKey {
 
 fn create_service(port: u16) -> Op {
     let config = ServiceConfig::new(Family::Ipv4);
-    Op::CreateService(service(port), config, ServiceLabels::NONE.clone())
+    Op::CreateService(service(port), config, StoredFields::default())
 }
 
 fn create_server(port: u16, number: u8) -> Op {
@@ -148,7 +148,7 @@ fn operations_are_counted_by_result_and_labels_are_none() {
         (Op::ZeroAll, CommandResult::Lost),
         (Op::Clear, CommandResult::NotSent),
         (
-            Op::SetLabels(service(80), ServiceLabels::NONE.clone()),
+            Op::SetStored(service(80), StoredFields::default()),
             CommandResult::Done,
         ),
     ] {

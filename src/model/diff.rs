@@ -5,8 +5,9 @@ use std::{borrow::Borrow, ops::AddAssign};
 use foldhash::{HashMap, HashSet};
 
 use super::{
-    Director, DirectorState, Labels, Op, Server, ServerIndex, Service, ServiceConfig, ServiceEntry,
-    ServiceKey, SyncDaemon, SyncDaemonConfig, SyncState, TargetServer, TargetService,
+    Director, DirectorState, Op, Server, ServerIndex, Service, ServiceConfig, ServiceEntry,
+    ServiceKey, StoredFields, StoredTarget, SyncDaemon, SyncDaemonConfig, SyncState, TargetServer,
+    TargetService,
 };
 
 /// The operations that turn one table into another. What is equal stays untouched and keeps its
@@ -17,7 +18,7 @@ use super::{
 /// [`remove`](Self::remove).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
-    /// Sets labels, creates services and servers, and starts sync daemons, then edits those that exist.
+    /// Sets stored fields, creates services and servers, and starts sync daemons, then edits those that exist.
     pub make: Vec<Change>,
     /// Deletes servers, then services, and stops sync daemons.
     pub remove: Vec<Change>,
@@ -54,7 +55,7 @@ pub struct DiffCounts {
 #[derive(Debug, Default)]
 struct Builder {
     /// The first, because these may fail without a change of the kernel's table.
-    label: Vec<Change>,
+    store: Vec<Change>,
     create: Vec<Change>,
     edit: Vec<Change>,
     delete_servers: Vec<Change>,
@@ -103,8 +104,8 @@ fn tables<'a>(
         kept.insert(wanted.key);
         let found = present.get(&wanted.key);
         let current = found.map(|entry| &entry.service);
-        let labels = wanted.labels.as_ref();
-        builder.service(wanted.key, current, wanted.config, labels, wanted.origin);
+        let stored = &wanted.stored;
+        builder.service(wanted.key, current, wanted.config, stored, wanted.origin);
         let servers = found.map_or(&[][..], |entry| &entry.servers);
         builder.servers(wanted.key, servers, &wanted.servers);
     }
@@ -116,17 +117,17 @@ fn tables<'a>(
     builder
 }
 
-/// The difference of one service; without `labels` and `servers`, those that it has are kept.
+/// The difference of one service; without `servers`, those that it has are kept.
 pub fn diff_service(
     current: &ServiceEntry,
     config: ServiceConfig,
-    labels: Option<&Labels>,
+    stored: &StoredTarget,
     servers: Option<&[TargetServer]>,
 ) -> Diff {
     let service = &current.service;
     let key = service.key;
     let mut builder = Builder::default();
-    builder.service(key, Some(service), config, labels, 0);
+    builder.service(key, Some(service), config, stored, 0);
     if let Some(servers) = servers {
         builder.servers(key, &current.servers, servers);
     }
@@ -148,31 +149,32 @@ impl Builder {
         key: ServiceKey,
         current: Option<&Service>,
         wanted: ServiceConfig,
-        labels: Option<&Labels>,
+        stored: &StoredTarget,
         origin: usize,
     ) {
         let create = || {
-            let labels = labels.cloned().unwrap_or_default();
+            let stored = stored.over(StoredFields::NONE);
             (
-                Op::CreateService(key, wanted, labels),
+                Op::CreateService(key, wanted, stored),
                 Op::DeleteService(key),
             )
         };
         let edit = |old| (Op::SetService(key, wanted), Op::SetService(key, old));
         let config = current.map(|service| service.config);
         self.object(config, wanted, origin, create, edit);
-        let present = current.map(Service::labels);
-        if let (Some(present), Some(labels)) = (present, labels)
-            && present != labels
-        {
+        if let Some(present) = current.map(Service::stored) {
+            let stored = stored.over(present);
+            if stored == *present {
+                return;
+            }
             // The service counts once.
             if config == Some(wanted) {
                 self.counts.unchanged -= 1;
                 self.counts.updated += 1;
             }
-            self.label.push(Change {
-                op: Op::SetLabels(key, labels.clone()),
-                undo: Some(Op::SetLabels(key, present.clone())),
+            self.store.push(Change {
+                op: Op::SetStored(key, stored),
+                undo: Some(Op::SetStored(key, present.clone())),
                 origin: Some(origin),
             });
         }
@@ -248,8 +250,8 @@ impl Builder {
     fn delete_service(&mut self, entry: &ServiceEntry) {
         let ServiceEntry { service, servers } = entry;
         self.counts.deleted += 1 + servers.len();
-        let labels = service.labels().clone();
-        let create = Op::CreateService(service.key, service.config, labels);
+        let stored = service.stored().clone();
+        let create = Op::CreateService(service.key, service.config, stored);
         self.delete_others.push(Change {
             op: Op::DeleteService(service.key),
             undo: servers.is_empty().then_some(create),
@@ -317,7 +319,7 @@ impl Builder {
 
     fn finish(self) -> Diff {
         let Self {
-            label: mut make,
+            store: mut make,
             create,
             edit,
             delete_servers: mut remove,

@@ -11,7 +11,7 @@ use super::{Error, ServerKey, key::serde_as_text};
 pub struct Hold {
     /// What holds it.
     pub kind: HoldKind,
-    /// Id of the drain or ramp.
+    /// Id of the drain or ramp. Holds of health checks and of overrides have the same id each: see [`HoldId`].
     pub id: HoldId,
     /// The weight that it asks for.
     pub weight: u32,
@@ -25,9 +25,13 @@ pub enum HoldKind {
     Drain,
     /// A ramp: the weight of its current step.
     Ramp,
+    /// A health check that has failed: weight 0.
+    Health,
+    /// An operator who has forced the server down: weight 0.
+    Manual,
 }
 
-/// Id of a drain or ramp: 16 hexadecimal digits.
+/// Id of a drain or ramp: 16 hexadecimal digits. 0 stands for health checks, 1 for overrides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HoldId(pub u64);
 
@@ -62,12 +66,32 @@ impl Hold {
         }
     }
 
-    /// The weight that a server with these holds has in the kernel: 0 under a drain, else the step of
-    /// its ramp, else the intended weight.
+    /// The hold of a health check that has failed.
+    pub const HEALTH: Self = Self {
+        kind: HoldKind::Health,
+        id: HoldId(0),
+        weight: 0,
+    };
+    /// The hold of a server that was forced down.
+    pub const MANUAL: Self = Self {
+        kind: HoldKind::Manual,
+        id: HoldId(1),
+        weight: 0,
+    };
+
+    /// The weight that a server with these holds has in the kernel: 0 under a drain, a failing check or an
+    /// override, else the step of its ramp, else the intended weight. (A server that was forced up has no hold of
+    /// a failing check.)
     pub fn effective_weight(holds: &[Self], intended: u32) -> u32 {
-        let weight_of = |kind| holds.iter().find(|hold| hold.kind == kind);
-        let hold = weight_of(HoldKind::Drain).or_else(|| weight_of(HoldKind::Ramp));
-        hold.map_or(intended, |hold| hold.weight)
+        if holds.iter().any(|hold| hold.kind != HoldKind::Ramp) {
+            return 0;
+        }
+        holds.first().map_or(intended, |hold| hold.weight)
+    }
+
+    /// Whether it outlasts a change of the intended weight.
+    pub fn is_lasting(&self) -> bool {
+        matches!(self.kind, HoldKind::Health | HoldKind::Manual)
     }
 }
 
@@ -79,6 +103,8 @@ impl HoldKind {
         match self {
             Self::Drain => "drain",
             Self::Ramp => "ramp",
+            Self::Health => "health",
+            Self::Manual => "manual",
         }
     }
 }

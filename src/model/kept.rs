@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::{LabelSelector, Labels, Owner};
+use super::{LabelSelector, Labels, Owner, StoredFields};
 
 /// What is kept about a service. A service without any of it has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -10,8 +10,8 @@ pub struct Kept {
     /// The owner of the table that declares it, or [`Owner::unmanaged`]. `None`: not known, because the daemon
     /// serves without its store.
     pub owner: Option<Owner>,
-    /// Labels of the service.
-    pub labels: Labels,
+    /// The fields of the service that the daemon stores.
+    pub stored: StoredFields,
 }
 
 /// What is kept about a service; `None`: no table declares it, and nothing else is kept.
@@ -40,15 +40,21 @@ impl Kept {
 
     /// The labels of a service about which this is kept.
     pub fn labels(kept: &KeptFields) -> &Labels {
-        kept.as_ref().map_or(Labels::NONE, |kept| &kept.labels)
+        &Self::stored(kept).labels
     }
 
-    /// The same with other labels.
+    /// The stored fields of a service about which this is kept.
+    pub fn stored(kept: &KeptFields) -> &StoredFields {
+        kept.as_ref()
+            .map_or(StoredFields::NONE, |kept| &kept.stored)
+    }
+
+    /// The same with other stored fields.
     #[must_use]
-    pub fn labelled(kept: &KeptFields, labels: Labels) -> KeptFields {
+    pub fn storing(kept: &KeptFields, stored: StoredFields) -> KeptFields {
         Self {
             owner: Self::owner(kept).cloned(),
-            labels,
+            stored,
         }
         .into_fields()
     }
@@ -58,14 +64,14 @@ impl Kept {
     pub fn owned(kept: &KeptFields, owner: Owner) -> KeptFields {
         Self {
             owner: Some(owner),
-            labels: Self::labels(kept).clone(),
+            stored: Self::stored(kept).clone(),
         }
         .into_fields()
     }
 
     fn into_fields(self) -> KeptFields {
         let is_nothing =
-            self.labels.is_empty() && self.owner.as_ref().is_some_and(Owner::is_unmanaged);
+            self.stored.is_empty() && self.owner.as_ref().is_some_and(Owner::is_unmanaged);
         (!is_nothing).then(|| Arc::new(self))
     }
 }

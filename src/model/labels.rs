@@ -38,6 +38,11 @@ impl Labels {
     /// No labels.
     pub const NONE: &Self = &Self(None);
 
+    /// [`NONE`](Self::NONE), where a value is needed.
+    pub(super) const fn none() -> Self {
+        Self(None)
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()

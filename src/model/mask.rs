@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Error, Field, LabelsDraft, PersistenceDraft, ServerDraft, ServiceDraft, TunnelDraft, Violation,
+    Error, Field, HealthCheckDraft, LabelsDraft, PersistenceDraft, ServerDraft, ServiceDraft,
+    TunnelDraft, Violation,
 };
 
 /// The fields that a request sets or resets.
@@ -110,7 +111,7 @@ impl Mask {
 impl ServiceDraft {
     /// Fields that a mask can name. Identifying and read-only fields are included, so that a client can name
     /// all fields of a response.
-    pub const FIELDS: [&str; 21] = [
+    pub const FIELDS: [&str; 40] = [
         "id",
         "protocol",
         "address",
@@ -132,6 +133,25 @@ impl ServiceDraft {
         "etag",
         "owner",
         "labels",
+        "health_check",
+        "health_check.type",
+        "health_check.interval_seconds",
+        "health_check.timeout_seconds",
+        "health_check.rise",
+        "health_check.fall",
+        "health_check.port",
+        "health_check.path",
+        "health_check.host",
+        "health_check.method",
+        "health_check.expect_status",
+        "health_check.expect_body",
+        "health_check.tls_verify",
+        "health_check.sni",
+        "health_check.source_address",
+        "health_check.fwmark",
+        "health_check.down_action",
+        "health_check.min_healthy",
+        "health_check.below_min",
     ];
 
     /// The same draft with what a mask makes of its fields.
@@ -156,11 +176,41 @@ impl ServiceDraft {
             }),
             labels => labels,
         };
+        let check = |draft: Box<HealthCheckDraft>, mask: &Mask| Box::new(draft.masked(mask));
+        self.health_check = mask.nested("health_check", self.health_check, check);
         if let Mask::Only(_) = mask {
             let servers = self.servers.unwrap_or_default();
             self.servers = mask.names("servers").then_some(servers);
         }
         self
+    }
+}
+
+// === impl HealthCheckDraft ===
+
+impl HealthCheckDraft {
+    /// The same draft with what a mask makes of its fields.
+    fn masked(self, mask: &Mask) -> Self {
+        Self {
+            kind: mask.field("type", self.kind),
+            interval_seconds: mask.field("interval_seconds", self.interval_seconds),
+            timeout_seconds: mask.field("timeout_seconds", self.timeout_seconds),
+            rise: mask.field("rise", self.rise),
+            fall: mask.field("fall", self.fall),
+            port: mask.field("port", self.port),
+            path: mask.field("path", self.path),
+            host: mask.field("host", self.host),
+            method: mask.field("method", self.method),
+            expect_status: mask.field("expect_status", self.expect_status),
+            expect_body: mask.field("expect_body", self.expect_body),
+            tls_verify: mask.field("tls_verify", self.tls_verify),
+            sni: mask.field("sni", self.sni),
+            source_address: mask.field("source_address", self.source_address),
+            fwmark: mask.field("fwmark", self.fwmark),
+            down_action: mask.field("down_action", self.down_action),
+            min_healthy: mask.field("min_healthy", self.min_healthy),
+            below_min: mask.field("below_min", self.below_min),
+        }
     }
 }
 

@@ -20,6 +20,10 @@ mod etag;
 mod existence;
 mod field;
 mod fixed_buffer;
+mod health_check;
+mod health_check_draft;
+#[cfg(any(feature = "daemon", feature = "client"))]
+mod health_report;
 mod hidden;
 mod hold;
 mod hold_draft;
@@ -48,6 +52,7 @@ mod service_draft;
 mod settings;
 mod sha256;
 mod stats;
+mod stored_fields;
 mod sync_daemon;
 mod table;
 mod table_draft;
@@ -77,6 +82,15 @@ pub use error::{Cause, Errno, Error, Progress, Violation, both};
 pub use etag::{Etag, EtagScope, Fingerprint, fingerprint};
 pub use field::Field;
 pub use fixed_buffer::FixedBuffer;
+pub use health_check::{
+    BelowMin, CheckMethod, CheckType, DownAction, HealthCheck, InvalidMinHealthy,
+    InvalidStatusRanges, MinHealthy, StatusRanges,
+};
+pub use health_check_draft::HealthCheckDraft;
+#[cfg(any(feature = "daemon", feature = "client"))]
+pub use health_report::{
+    Forced, HealthReport, HealthState, OverrideDraft, OverrideRequest, ServerHealthReport,
+};
 pub use hidden::is_hidden;
 pub use hold::{DrainTarget, Hold, HoldId, HoldKind, InvalidDrainTarget, InvalidHoldId};
 pub use hold_draft::{DrainDraft, DrainRequest, RampDraft, RampRequest, Then};
@@ -103,6 +117,7 @@ pub use service_draft::{PersistenceDraft, ServiceDraft};
 pub use settings::{SETTINGS, SettingKind, SettingSpec, SettingValue, Settings};
 pub use sha256::{Sha256, Sha256Error};
 pub use stats::{Rates, Stats};
+pub use stored_fields::{StoredFields, StoredTarget};
 pub use sync_daemon::{InterfaceState, SyncDaemon, SyncDaemonConfig, SyncDaemonDraft, SyncState};
 pub use table::{Table, TargetServer, TargetService};
 pub use table_draft::{Adopt, Deletions, OnFailure, TableDraft};

@@ -1,18 +1,18 @@
 //! The closed sets of operations and queries that this process can send to the kernel.
 
 use super::{
-    Labels, Name, ServerConfig, ServerKey, ServiceConfig, ServiceKey, SyncState, Timeouts,
+    Name, ServerConfig, ServerKey, ServiceConfig, ServiceKey, StoredFields, SyncState, Timeouts,
     sync_daemon::SyncDaemonConfig,
 };
 
 /// A change of the kernel's state. The kernel executes or rejects each as a whole.
 ///
-/// All but [`SetSetting`](Self::SetSetting) and [`SetLabels`](Self::SetLabels) are one netlink command
+/// All but [`SetSetting`](Self::SetSetting) and [`SetStored`](Self::SetStored) are one netlink command
 /// (`include/uapi/linux/ip_vs.h`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
-    /// `IPVS_CMD_NEW_SERVICE` (ipvsadm -A). The daemon keeps the labels.
-    CreateService(ServiceKey, ServiceConfig, Labels),
+    /// `IPVS_CMD_NEW_SERVICE` (ipvsadm -A). The daemon stores its labels and its health check.
+    CreateService(ServiceKey, ServiceConfig, StoredFields),
     /// `IPVS_CMD_SET_SERVICE` (ipvsadm -E): replaces the whole configuration.
     SetService(ServiceKey, ServiceConfig),
     /// `IPVS_CMD_DEL_SERVICE` (ipvsadm -D): deletes the service and its real servers.
@@ -42,8 +42,8 @@ pub enum Op {
         /// Text of the file.
         text: String,
     },
-    /// Sets the labels of a service, which the daemon keeps.
-    SetLabels(ServiceKey, Labels),
+    /// Sets the labels and the health check of a service, which the daemon stores.
+    SetStored(ServiceKey, StoredFields),
 }
 
 /// A read of the kernel's state.
@@ -122,7 +122,7 @@ impl Op {
         match self {
             Self::CreateService(key, ..)
             | Self::SetService(key, _)
-            | Self::SetLabels(key, _)
+            | Self::SetStored(key, _)
             | Self::DeleteService(key)
             | Self::CreateServer(key, ..)
             | Self::SetServer(key, ..)
@@ -145,7 +145,7 @@ impl Op {
             | Self::DeleteServer(_, key) => Some(*key),
             Self::CreateService(..)
             | Self::SetService(..)
-            | Self::SetLabels(..)
+            | Self::SetStored(..)
             | Self::DeleteService(_)
             | Self::Clear
             | Self::ZeroAll
@@ -161,7 +161,7 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Self::CreateService(..) => "create_service",
-            Self::SetService(..) | Self::SetLabels(..) => "update_service",
+            Self::SetService(..) | Self::SetStored(..) => "update_service",
             Self::DeleteService(_) => "delete_service",
             Self::CreateServer(..) => "create_server",
             Self::SetServer(..) => "update_server",
@@ -175,11 +175,11 @@ impl Op {
         }
     }
 
-    /// Whether services have other labels after it, or may.
-    pub fn sets_labels(&self) -> bool {
+    /// Whether services have other stored fields after it, or may.
+    pub fn sets_stored(&self) -> bool {
         matches!(
             self,
-            Self::CreateService(..) | Self::SetLabels(..) | Self::DeleteService(_) | Self::Clear
+            Self::CreateService(..) | Self::SetStored(..) | Self::DeleteService(_) | Self::Clear
         )
     }
 
@@ -188,7 +188,7 @@ impl Op {
         match self {
             Self::CreateService(..)
             | Self::SetService(..)
-            | Self::SetLabels(..)
+            | Self::SetStored(..)
             | Self::DeleteService(_)
             | Self::CreateServer(..)
             | Self::SetServer(..)
@@ -216,7 +216,7 @@ impl Op {
     pub fn is_edit(&self) -> bool {
         matches!(
             self,
-            Self::SetService(..) | Self::SetLabels(..) | Self::SetServer(..)
+            Self::SetService(..) | Self::SetStored(..) | Self::SetServer(..)
         )
     }
 
@@ -230,7 +230,7 @@ impl Op {
             | Self::SetServer(..)
             | Self::DeleteServer(..) => false,
             // Is written to a disk.
-            Self::SetLabels(..)
+            Self::SetStored(..)
             | Self::DeleteService(_)
             | Self::Clear
             | Self::ZeroAll

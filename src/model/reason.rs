@@ -69,6 +69,8 @@ reasons! {
     DrainNotFound = "DRAIN_NOT_FOUND", "Drain not found";
     /// There is no ramp with this id.
     RampNotFound = "RAMP_NOT_FOUND", "Ramp not found";
+    /// The service has no health check.
+    HealthCheckNotFound = "HEALTH_CHECK_NOT_FOUND", "Health check not found";
     /// The service belongs to the table of another owner, or to none.
     ServiceOwned = "SERVICE_OWNED", "Virtual service owned by another";
     /// The timeouts or the sync daemons belong to the table of another owner.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Etag, EtagScope, Family, Kept, KeptFields, Labels, Name, Netmask, Rates, SchedulerFlags,
-    Server, ServiceKey, Stats,
+    Server, ServiceKey, Stats, StoredFields,
 };
 
 /// A virtual service as read from the kernel.
@@ -95,23 +95,28 @@ impl Service {
 
     /// The ETag of the configuration without the servers.
     pub fn etag(&self) -> Etag {
-        Self::etag_of(self.key, &self.config, self.labels())
+        Self::etag_of(self.key, &self.config, self.stored())
     }
 
-    /// The labels that the daemon keeps about the service.
+    /// The fields that the daemon stores.
+    pub fn stored(&self) -> &StoredFields {
+        Kept::stored(&self.kept)
+    }
+
+    /// The labels that the daemon stores.
     pub fn labels(&self) -> &Labels {
         Kept::labels(&self.kept)
     }
 
     /// The ETag of this configuration.
-    pub fn etag_of(key: ServiceKey, config: &ServiceConfig, labels: &Labels) -> Etag {
-        Etag::of(EtagScope::Service, &(key, config, labels))
+    pub fn etag_of(key: ServiceKey, config: &ServiceConfig, stored: &StoredFields) -> Etag {
+        Etag::of(EtagScope::Service, &(key, config, stored))
     }
 
     /// The ETag of the configuration with the servers.
     pub fn etag_with(&self, servers: &[Server]) -> Etag {
         Etag::compute(EtagScope::ServiceWithServers, |hasher| {
-            (self.key, self.config, self.labels()).hash(hasher);
+            (self.key, self.config, self.stored()).hash(hasher);
             for server in servers {
                 (server.key, server.config).hash(hasher);
             }

@@ -5,8 +5,9 @@ use std::fmt::Display;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    Error, Family, Field, Labels, LabelsDraft, MaskText, Name, Netmask, Protocol, SchedulerFlags,
-    ServerDraft, ServiceConfig, ServiceKey, Violation,
+    Error, Family, Field, HealthCheckDraft, Labels, LabelsDraft, MaskText, Name, Netmask, Protocol,
+    SchedulerFlags, ServerDraft, ServiceConfig, ServiceKey, StoredFields, StoredTarget, Violation,
+    both,
     check::{
         accept, address, contradiction, in_range, kernel_name, number, parse_id, port, same_object,
     },
@@ -60,6 +61,10 @@ pub struct ServiceDraft {
     /// and `null`, remove all. If absent, those that there are stay.
     #[serde(default)]
     pub labels: Field<LabelsDraft>,
+    /// Health check. PATCH merges its fields into those that there are. `{}` in a PUT, and `null`, remove it. If
+    /// absent, the one that there is stays.
+    #[serde(default, deserialize_with = "object::boxed")]
+    pub health_check: Field<Box<HealthCheckDraft>>,
     /// Real servers. POST creates them with the service; PUT replaces the whole set. PATCH does not
     /// accept the field. If absent, the servers are unchanged.
     #[serde(default, deserialize_with = "object::list")]
@@ -302,6 +307,46 @@ impl ServiceDraft {
         }
         let config = self.apply(key, base, false, &mut violations);
         accept(config, violations)
+    }
+
+    /// The stored fields that a draft of a whole service names.
+    pub fn whole_stored(&self, key: ServiceKey) -> Result<StoredTarget, Error> {
+        let check = match &self.health_check {
+            Field::Keep => Ok(None),
+            Field::Clear => Ok(Some(None)),
+            Field::Set(draft) if draft.is_empty() => Ok(Some(None)),
+            Field::Set(draft) => {
+                let check = draft.apply(None, key.family());
+                check.map(|check| Some(Some(check.into())))
+            }
+        };
+        let (labels, health_check) = both(self.whole_labels(), check)?;
+        Ok(StoredTarget {
+            labels,
+            health_check,
+        })
+    }
+
+    /// The stored fields of a service that has `base`, after an update: what the draft names is merged into them.
+    pub fn updated_stored(
+        &self,
+        key: ServiceKey,
+        base: &StoredFields,
+    ) -> Result<StoredFields, Error> {
+        let check = match &self.health_check {
+            Field::Keep => Ok(base.health_check.clone()),
+            Field::Clear => Ok(None),
+            Field::Set(draft) if draft.is_empty() => Ok(base.health_check.clone()),
+            Field::Set(draft) => {
+                let check = draft.apply(base.health_check.as_deref(), key.family());
+                check.map(|check| Some(check.into()))
+            }
+        };
+        let (labels, health_check) = both(self.updated_labels(&base.labels), check)?;
+        Ok(StoredFields {
+            labels,
+            health_check,
+        })
     }
 
     /// The labels that a draft of a whole service names; `None`: it names none, so that those that there are stay.

@@ -11,8 +11,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Error, Kept, Labels, Op, Server, ServerConfig, ServerKey, Service, ServiceConfig, ServiceEntry,
-    ServiceKey,
+    Error, Kept, Op, Server, ServerConfig, ServerKey, Service, ServiceConfig, ServiceEntry,
+    ServiceKey, StoredFields, StoredTarget,
 };
 
 /// A virtual service as it is to be.
@@ -22,9 +22,9 @@ pub struct TargetService {
     pub key: ServiceKey,
     /// Configuration.
     pub config: ServiceConfig,
-    /// Labels; `None`: those that it has stay.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<Labels>,
+    /// The fields that the daemon stores.
+    #[serde(flatten)]
+    pub stored: StoredTarget,
     /// Real servers in the order of their creation. The kernel inserts each before the others.
     pub servers: Vec<TargetServer>,
     /// Where it was asked for: see [`TargetServer::origin`].
@@ -48,8 +48,8 @@ pub struct TargetServer {
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     services: HashMap<ServiceKey, Made<ServiceConfig>>,
-    /// Labels of services that were set.
-    labels: HashMap<ServiceKey, Labels>,
+    /// Stored fields of services that were set.
+    stored: HashMap<ServiceKey, StoredFields>,
     servers: HashMap<ServiceKey, HashMap<ServerKey, Made<ServerConfig>>>,
     /// Objects made so far, which orders them.
     made: usize,
@@ -81,18 +81,18 @@ impl Table {
         self.made += 1;
         let order = self.made;
         match *op {
-            Op::CreateService(key, config, ref labels) => match self.services.entry(key) {
+            Op::CreateService(key, config, ref stored) => match self.services.entry(key) {
                 Entry::Vacant(entry) => {
                     insert(entry, config, order, origin);
-                    if !labels.is_empty() {
-                        self.labels.insert(key, labels.clone());
+                    if !stored.is_empty() {
+                        self.stored.insert(key, stored.clone());
                     }
                 }
                 Entry::Occupied(_) => return Err(Error::service_exists(key)),
             },
-            Op::SetLabels(key, ref labels) => {
+            Op::SetStored(key, ref stored) => {
                 self.servers_of(key)?;
-                self.labels.insert(key, labels.clone());
+                self.stored.insert(key, stored.clone());
             }
             Op::SetService(key, config) => self
                 .services
@@ -105,9 +105,9 @@ impl Table {
                     .ok_or_else(|| Error::service_not_found(key))?;
                 self.servers.remove(&key);
                 // One that is created again has none.
-                self.labels
+                self.stored
                     .entry(key)
-                    .and_modify(|labels| *labels = Labels::default());
+                    .and_modify(|stored| *stored = StoredFields::default());
             }
             Op::CreateServer(service, key, config) => match self.servers_of(service)?.entry(key) {
                 Entry::Vacant(entry) => insert(entry, config, order, origin),
@@ -124,7 +124,7 @@ impl Table {
             }
             Op::Clear => {
                 self.services.clear();
-                self.labels.clear();
+                self.stored.clear();
                 self.servers.clear();
             }
             Op::ZeroAll
@@ -142,9 +142,9 @@ impl Table {
         self.services.get(&key).map(|made| made.config)
     }
 
-    /// The labels of a service.
-    pub fn labels(&self, key: ServiceKey) -> Labels {
-        self.labels.get(&key).cloned().unwrap_or_default()
+    /// The stored fields of a service.
+    pub fn stored(&self, key: ServiceKey) -> StoredFields {
+        self.stored.get(&key).cloned().unwrap_or_default()
     }
 
     /// The configuration of a server; `None` if it does not exist.
@@ -153,10 +153,10 @@ impl Table {
         made.map(|made| made.config)
     }
 
-    /// A service with its labels, without its servers and traffic; `None` if it does not exist.
+    /// A service with its stored fields, without its servers and traffic; `None` if it does not exist.
     pub fn bare(&self, key: ServiceKey) -> Option<Service> {
         Some(Service {
-            kept: Kept::labelled(&None, self.labels(key)),
+            kept: Kept::storing(&None, self.stored(key)),
             ..Service::idle(key, self.service(key)?)
         })
     }
@@ -206,7 +206,10 @@ impl Table {
                 TargetService {
                     key,
                     config: made.config,
-                    labels: self.labels.remove(&key),
+                    stored: self
+                        .stored
+                        .remove(&key)
+                        .map_or_else(StoredTarget::default, StoredTarget::exactly),
                     servers: servers.collect(),
                     origin: made.origin,
                 }

@@ -4,6 +4,7 @@
 
 mod diff;
 mod etags;
+mod health_checks;
 mod keys;
 mod others;
 mod round_trip;

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 
 use super::{
-    Checksum, Etag, Family, Forwarding, Hold, Kept, KeptFields, Labels, Membership, Name, Netmask,
-    Owner, Protocol, Rates, Server, ServerConfig, ServerKey, Service, ServiceConfig, ServiceEntry,
-    ServiceKey, Stats, SyncDaemon, TargetService, Tunnel, TunnelType, scheduler::NamedFlags,
+    Checksum, Etag, Family, Forwarding, HealthCheck, Hold, Kept, KeptFields, Labels, Membership,
+    Name, Netmask, Owner, Protocol, Rates, Server, ServerConfig, ServerKey, Service, ServiceConfig,
+    ServiceEntry, ServiceKey, Stats, StoredFields, StoredTarget, SyncDaemon, TargetService, Tunnel,
+    TunnelType, scheduler::NamedFlags,
 };
 
 /// The optional parts of services in a response (query parameter `include`).
@@ -65,6 +66,9 @@ pub struct ServiceView<'a> {
     /// Labels. Absent without any, except in a declaration of none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<&'a Labels>,
+    /// The health check. Absent without one, except in a declaration of none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<Option<&'a HealthCheck>>,
     /// Real servers in the kernel's order, newest first; schedulers use this order. Absent unless
     /// included.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -245,11 +249,12 @@ impl<'a> ServiceView<'a> {
             persistence_engine: config.persistence_engine,
             owner: None,
             labels: None,
+            health_check: None,
             servers: None,
             server_count: None,
             stats: None,
             rates: None,
-            etag: Service::etag_of(key, config, Labels::NONE),
+            etag: Service::etag_of(key, config, StoredFields::NONE),
         }
     }
 
@@ -257,25 +262,32 @@ impl<'a> ServiceView<'a> {
     pub fn with_kept(key: ServiceKey, config: &ServiceConfig, kept: &'a KeptFields) -> Self {
         Self {
             owner: Kept::owner(kept).map(Owner::as_str),
-            ..Self::labelled(key, config, Kept::labels(kept))
+            ..Self::storing(key, config, Kept::stored(kept))
         }
     }
 
-    /// The view of a configuration with labels.
-    pub fn labelled(key: ServiceKey, config: &ServiceConfig, labels: &'a Labels) -> Self {
+    /// The view of a configuration with stored fields.
+    pub fn storing(key: ServiceKey, config: &ServiceConfig, stored: &'a StoredFields) -> Self {
         Self {
-            labels: Some(labels).filter(|labels| !labels.is_empty()),
-            etag: Service::etag_of(key, config, labels),
+            labels: Some(&stored.labels).filter(|labels| !labels.is_empty()),
+            health_check: stored.health_check.as_deref().map(Some),
+            etag: Service::etag_of(key, config, stored),
             ..Self::of_config(key, config)
         }
     }
 
     /// The view of a declared service without its servers.
     pub fn declared(target: &'a TargetService) -> Self {
-        let labels = target.labels.as_ref();
-        Self {
+        let StoredTarget {
             labels,
-            ..Self::labelled(target.key, &target.config, labels.unwrap_or(Labels::NONE))
+            health_check,
+        } = &target.stored;
+        let stored = target.stored.over(StoredFields::NONE);
+        Self {
+            labels: labels.as_ref(),
+            health_check: health_check.as_ref().map(Option::as_deref),
+            etag: Service::etag_of(target.key, &target.config, &stored),
+            ..Self::of_config(target.key, &target.config)
         }
     }
 

@@ -23,3 +23,15 @@ macro_rules! words {
     };
 }
 pub(crate) use words;
+
+/// Declares an enum whose values are words of the API, which are its text and its JSON too.
+macro_rules! word_enum {
+    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        words! {
+            $(#[$about])*
+            #[derive(Hash, serde::Serialize, serde::Deserialize)]
+            $name { $($(#[$doc])* #[serde(rename = $word)] $variant = $word,)+ }
+        }
+    };
+}
+pub(crate) use word_enum;

@@ -9,13 +9,13 @@ use super::{Op, ServerConfigView, ServiceView, SettingSpec};
 /// deletes, stops or zeroes.
 pub fn written(op: &Op) -> Option<Value> {
     Some(match op {
-        Op::CreateService(key, config, labels) => {
-            json!({"service": configuration(&ServiceView::labelled(*key, config, labels))})
+        Op::CreateService(key, config, stored) => {
+            json!({"service": configuration(&ServiceView::storing(*key, config, stored))})
         }
         Op::SetService(key, config) => {
             json!({"service": configuration(&ServiceView::of_config(*key, config))})
         }
-        Op::SetLabels(_, labels) => json!({"service": {"labels": labels}}),
+        Op::SetStored(_, stored) => json!({ "service": stored }),
         Op::CreateServer(_, key, config) | Op::SetServer(_, key, config) => {
             json!({"server": configuration(&ServerConfigView::new(*key, config))})
         }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     budget::Budget,
-    model::{Error, Labels, Op, Owner, Reason, Service, ServiceEntry, ServiceKey},
+    model::{Error, Op, Owner, Reason, Service, ServiceEntry, ServiceKey, StoredFields},
 };
 
 /// The watch cache of one executor. Without need for it, it is empty, and reads and changes only look
@@ -248,7 +248,7 @@ impl WatchCache {
 
     /// The kernel has executed operations in progress.
     pub fn executed<'a>(&self, ops: impl Iterator<Item = &'a Op> + Clone, author: Option<&Author>) {
-        if self.is_active.load(Ordering::Acquire) || ops.clone().any(Op::sets_labels) {
+        if self.is_active.load(Ordering::Acquire) || ops.clone().any(Op::sets_stored) {
             self.change(|state| state.executed(ops, author));
         }
     }
@@ -280,9 +280,9 @@ impl WatchCache {
         self.change(|state| state.claim(claims, author));
     }
 
-    /// These labels are stored.
-    pub fn load_labels(&self, labels: Vec<(ServiceKey, Labels)>) {
-        self.change(|state| state.load_labels(labels));
+    /// These fields are stored.
+    pub fn load_stored(&self, stored: Vec<(ServiceKey, StoredFields)>) {
+        self.change(|state| state.load_stored(stored));
     }
 
     /// It is not known what is kept, because the daemon serves without its store.

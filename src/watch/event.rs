@@ -168,8 +168,8 @@ impl Event {
                 kept,
                 ..
             } => {
-                let labels = [kept_before, kept].map(|kept| Kept::labels(kept).bytes());
-                size_of_val(&**servers) + labels.iter().sum::<usize>()
+                let stored = [kept_before, kept].map(|kept| Kept::stored(kept).bytes());
+                size_of_val(&**servers) + stored.iter().sum::<usize>()
             }
             What::Listed {
                 change: Change::Server { .. },

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::model::{Kept, KeptFields, Labels, Owner, ServiceKey};
+use crate::model::{HealthCheck, Kept, KeptFields, Owner, ServiceKey, StoredFields};
 
 /// What is kept about all services.
 #[derive(Clone, Debug, Default)]
@@ -43,9 +43,9 @@ impl KeptServices {
         }
     }
 
-    /// Sets the labels of a service.
-    pub(super) fn label(&mut self, service: ServiceKey, labels: &Labels) {
-        self.set(service, Kept::labelled(&self.of(service), labels.clone()));
+    /// Sets the stored fields of a service.
+    pub(super) fn store(&mut self, service: ServiceKey, stored: &StoredFields) {
+        self.set(service, Kept::storing(&self.of(service), stored.clone()));
     }
 
     fn set(&mut self, service: ServiceKey, kept: KeptFields) {
@@ -55,12 +55,16 @@ impl KeptServices {
         }
     }
 
-    /// The services that have labels.
-    pub fn labelled(&self) -> Vec<ServiceKey> {
-        let labelled = self
-            .by_service
-            .iter()
-            .filter(|(_, kept)| !kept.labels.is_empty());
-        labelled.map(|(service, _)| *service).collect()
+    /// The services that have stored fields.
+    pub fn with_stored(&self) -> Vec<ServiceKey> {
+        let all = self.by_service.iter();
+        let with = all.filter(|(_, kept)| !kept.stored.is_empty());
+        with.map(|(service, _)| *service).collect()
+    }
+
+    /// The services that have a health check, with it.
+    pub fn checked(&self) -> impl Iterator<Item = (ServiceKey, &Arc<HealthCheck>)> {
+        let all = self.by_service.iter();
+        all.filter_map(|(service, kept)| Some((*service, kept.stored.health_check.as_ref()?)))
     }
 }

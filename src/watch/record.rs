@@ -1,10 +1,12 @@
-//! What the daemon keeps beside the kernel's table, as watchers see it: drains, ramps and declared tables. Those
+//! What the daemon keeps beside the kernel's table, as watchers see it: drains, ramps, declared tables and health. Those
 //! who keep it show each change here.
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use super::{kept::KeptServices, resource::Resource};
-use crate::model::{Drain, HoldId, KeptFields, Owner, Ramp, ServiceKey, TableSummary};
+use crate::model::{
+    Drain, HoldId, KeptFields, Owner, Ramp, ServerHealthReport, ServerKey, ServiceKey, TableSummary,
+};
 
 /// The identity of a record. The order is that of the state.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,9 +17,11 @@ pub enum RecordKey {
     Ramp(HoldId),
     /// The table of an owner.
     Table(Owner),
+    /// The health of a server.
+    Health(ServiceKey, ServerKey),
 }
 
-/// A drain, a ramp or a declared table, and what filters and scopes look at.
+/// A drain, a ramp, a declared table or the health of a server, and what filters and scopes look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// As events show it.
@@ -78,6 +82,10 @@ impl Record {
             }
             Resource::Ramp(_) => size_of::<Ramp>(),
             Resource::Table(table) => size_of::<TableSummary>() + size_of_val(&*table.lost),
+            Resource::Health(_, health) => {
+                let reason = health.reason.as_ref();
+                size_of::<ServerHealthReport>() + reason.map_or(0, String::len)
+            }
             Resource::Service(..) | Resource::Server(..) => 0,
         };
         about + of_resource
@@ -102,7 +110,9 @@ impl Records {
         let after = resource.map(|(resource, services)| {
             let kept_of = |service| match key {
                 RecordKey::Table(_) => (service, None),
-                RecordKey::Drain(_) | RecordKey::Ramp(_) => (service, kept.of(service)),
+                RecordKey::Drain(_) | RecordKey::Ramp(_) | RecordKey::Health(..) => {
+                    (service, kept.of(service))
+                }
             };
             let about: Vec<About> = services.into_iter().map(kept_of).collect();
             let same = before.filter(|before| *before.about == *about);

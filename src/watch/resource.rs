@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Drain, DrainMember, KeptFields, Ramp, ServerConfig, ServerKey, ServiceConfig, ServiceKey,
-    TableSummary,
+    Drain, DrainMember, KeptFields, Ramp, ServerConfig, ServerHealthReport, ServerKey,
+    ServiceConfig, ServiceKey, TableSummary,
 };
 
 /// An object as events show it.
@@ -20,6 +20,8 @@ pub enum Resource {
     Ramp(Arc<Ramp>),
     /// A declared table, without its services.
     Table(Arc<TableSummary>),
+    /// The health of a server of a service, without its last check.
+    Health(ServiceKey, Arc<ServerHealthReport>),
 }
 
 /// Entries of each list in a record: about 20 KB as text.
@@ -31,7 +33,7 @@ impl Resource {
     /// The service, or the service of the server.
     pub fn service(&self) -> Option<ServiceKey> {
         match self {
-            Self::Service(key, ..) | Self::Server(key, ..) => Some(*key),
+            Self::Service(key, ..) | Self::Server(key, ..) | Self::Health(key, _) => Some(*key),
             Self::Ramp(ramp) => Some(ramp.service),
             Self::Drain(..) | Self::Table(_) => None,
         }
@@ -42,6 +44,7 @@ impl Resource {
         match self {
             Self::Server(_, key, _) => Some(*key),
             Self::Ramp(ramp) => Some(ramp.server),
+            Self::Health(_, health) => Some(health.server),
             Self::Service(..) | Self::Drain(..) | Self::Table(_) => None,
         }
     }
@@ -54,6 +57,7 @@ impl Resource {
             Self::Drain(..) => "drain",
             Self::Ramp(_) => "ramp",
             Self::Table(_) => "table",
+            Self::Health(..) => "health",
         }
     }
 
@@ -75,6 +79,16 @@ impl Resource {
         Self::Ramp(Arc::new(ramp.clone()))
     }
 
+    /// The health of a server as events show it.
+    pub fn of_health(service: ServiceKey, health: ServerHealthReport) -> Self {
+        let shown = ServerHealthReport {
+            last_check_time: None,
+            latency_seconds: None,
+            ..health
+        };
+        Self::Health(service, Arc::new(shown))
+    }
+
     /// A declared table as events show it.
     pub fn of_table(mut table: TableSummary) -> Self {
         table.lost.truncate(MAX_LISTED);
@@ -84,7 +98,7 @@ impl Resource {
     /// Entries of its lists.
     pub(super) fn listed(&self) -> usize {
         match self {
-            Self::Service(..) | Self::Server(..) | Self::Ramp(_) => 0,
+            Self::Service(..) | Self::Server(..) | Self::Ramp(_) | Self::Health(..) => 0,
             Self::Drain(drain, _) => {
                 let services = drain.services.as_ref().map_or(0, Vec::len);
                 services + drain.members.len() + drain.blockers.len()

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     budget::{Budget, Charge},
-    model::{Error, Kept, Labels, Op, Owner, ServiceKey},
+    model::{Error, Kept, Op, Owner, ServiceKey, StoredFields},
 };
 
 /// The state of the cache.
@@ -297,36 +297,36 @@ impl State {
                     }
                 }
             }
-            if op.sets_labels() {
-                self.record_labelled(op, std::mem::take(&mut found), author);
+            if op.sets_stored() {
+                self.record_stored(op, std::mem::take(&mut found), author);
             }
         }
         self.record(found, author, None);
     }
 
-    /// Gives changes by an operation their revisions, and sets the labels. What is created has its labels from the
+    /// Gives changes by an operation their revisions, and sets the stored fields. What is created has them from the
     /// beginning, and what is deleted has them to the end.
-    fn record_labelled(&mut self, op: &Op, found: Vec<Difference>, author: Option<&Author>) {
+    fn record_stored(&mut self, op: &Op, found: Vec<Difference>, author: Option<&Author>) {
         let (own, foreign): (Vec<_>, Vec<_>) = found.into_iter().partition(|one| one.is_own);
         self.record(foreign, author, None);
         match op {
-            Op::CreateService(key, _, labels) if !own.is_empty() => {
-                if Kept::labels(&self.kept.of(*key)) != labels {
-                    Arc::make_mut(&mut self.kept).label(*key, labels);
+            Op::CreateService(key, _, stored) if !own.is_empty() => {
+                if Kept::stored(&self.kept.of(*key)) != stored {
+                    Arc::make_mut(&mut self.kept).store(*key, stored);
                 }
                 self.record(own, author, None);
             }
-            Op::CreateService(key, _, labels) | Op::SetLabels(key, labels) => {
-                self.label(*key, labels, author);
+            Op::CreateService(key, _, stored) | Op::SetStored(key, stored) => {
+                self.store(*key, stored, author);
             }
             Op::DeleteService(key) => {
                 self.record(own, author, None);
-                self.label(*key, Labels::NONE, author);
+                self.store(*key, StoredFields::NONE, author);
             }
             _ => {
                 self.record(own, author, None);
-                for key in self.kept.labelled() {
-                    self.label(key, Labels::NONE, author);
+                for key in self.kept.with_stored() {
+                    self.store(key, StoredFields::NONE, author);
                 }
             }
         }
@@ -351,18 +351,18 @@ impl State {
         self.recharge();
     }
 
-    /// These labels are stored.
-    pub(super) fn load_labels(&mut self, labels: Vec<(ServiceKey, Labels)>) {
+    /// These fields are stored.
+    pub(super) fn load_stored(&mut self, stored: Vec<(ServiceKey, StoredFields)>) {
         let kept = Arc::make_mut(&mut self.kept);
-        labels
+        stored
             .iter()
-            .for_each(|(service, labels)| kept.label(*service, labels));
+            .for_each(|(service, stored)| kept.store(*service, stored));
     }
 
-    /// Sets the labels of a service. (To change what is kept copies it while somebody reads it.)
-    fn label(&mut self, service: ServiceKey, labels: &Labels, author: Option<&Author>) {
-        if Kept::labels(&self.kept.of(service)) != labels {
-            self.keep(service, author, |kept| kept.label(service, labels));
+    /// Sets the stored fields of a service. (To change what is kept copies it while somebody reads it.)
+    fn store(&mut self, service: ServiceKey, stored: &StoredFields, author: Option<&Author>) {
+        if Kept::stored(&self.kept.of(service)) != stored {
+            self.keep(service, author, |kept| kept.store(service, stored));
         }
     }
 

@@ -227,7 +227,7 @@ impl LastSeen {
             | Op::SetTimeouts(_)
             | Op::StartSyncDaemon(_)
             | Op::StopSyncDaemon(_)
-            | Op::SetLabels(..)
+            | Op::SetStored(..)
             | Op::SetSetting { .. } => {}
         }
     }

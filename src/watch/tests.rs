@@ -22,7 +22,7 @@ use super::{
     seen::Seen,
     table::LastSeen,
 };
-use crate::model::{Kept, Labels, Op, Owner, ServiceEntry};
+use crate::model::{Kept, Op, Owner, ServiceEntry, StoredFields};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
@@ -77,7 +77,7 @@ fn an_object_that_a_long_dump_leaves_out_is_looked_for_again() {
     let mut ops = vec![Op::CreateService(
         service,
         service_config(0),
-        Labels::default(),
+        StoredFields::default(),
     )];
     ops.extend((0..100).map(|n| Op::CreateServer(service, server_key(n), server_config(1))));
     let mut world = begun(&ops);
@@ -109,7 +109,7 @@ fn of_two_first_dumps_the_second_does_not_replace_what_is_known() {
     let world = begun(&[Op::CreateService(
         service,
         service_config(0),
-        Labels::default(),
+        StoredFields::default(),
     )]);
     let mut state = world.cache.state();
     state.forget();
@@ -132,7 +132,7 @@ fn of_two_first_dumps_the_second_does_not_replace_what_is_known() {
 fn what_an_operation_has_overwritten_is_an_event_before_it() {
     let (service, server) = (service_key(1), server_key(1));
     let world = begun(&[
-        Op::CreateService(service, service_config(0), Labels::default()),
+        Op::CreateService(service, service_config(0), StoredFields::default()),
         Op::CreateServer(service, server, server_config(1)),
     ]);
     let first = world.cache.state().revision().counter;
@@ -154,7 +154,7 @@ fn what_an_operation_has_overwritten_is_an_event_before_it() {
 fn a_deleted_service_takes_its_servers_with_it() {
     let (service, server) = (service_key(1), server_key(1));
     let world = begun(&[
-        Op::CreateService(service, service_config(0), Labels::default()),
+        Op::CreateService(service, service_config(0), StoredFields::default()),
         Op::CreateServer(service, server, server_config(1)),
     ]);
     let first = world.cache.state().revision().counter;
@@ -172,7 +172,7 @@ fn a_watcher_that_is_too_far_behind_gets_the_state_anew() {
     assert!(world.execute(&Op::CreateService(
         service,
         service_config(0),
-        Labels::default()
+        StoredFields::default()
     )));
     for _ in 0..4 {
         world.read();
@@ -216,7 +216,7 @@ fn owner(name: &str) -> Option<Owner> {
 fn a_claim_is_an_event_of_the_service_if_it_exists() {
     let (service, absent) = (service_key(1), service_key(2));
     let world = begun(&[
-        Op::CreateService(service, service_config(0), Labels::default()),
+        Op::CreateService(service, service_config(0), StoredFields::default()),
         Op::CreateServer(service, server_key(1), server_config(1)),
     ]);
     let before = world.cache.revision();
@@ -264,7 +264,7 @@ fn a_list_that_may_lack_a_claim_of_which_there_is_no_event_has_no_revision() {
     assert!(world.kernel.execute(&Op::CreateService(
         service,
         service_config(0),
-        Labels::default()
+        StoredFields::default()
     )));
     let entries = world.kernel.0.clone();
     world.cache.claim([(service, owner("a"))].into_iter(), None);

@@ -38,7 +38,7 @@ impl Touch {
         match op {
             Op::Clear => Some(Self::Everything),
             Op::CreateService(key, ..) | Op::DeleteService(key) => Some(Self::Whole(*key)),
-            Op::SetService(key, _) | Op::SetLabels(key, _) => Some(Self::Service(*key)),
+            Op::SetService(key, _) | Op::SetStored(key, _) => Some(Self::Service(*key)),
             Op::CreateServer(key, server, _)
             | Op::SetServer(key, server, _)
             | Op::DeleteServer(key, server) => Some(Self::Server(*key, *server)),

@@ -4,7 +4,9 @@
 
 use std::{collections::BTreeSet, process::Command};
 
-use ipvsd::model::{PersistenceDraft, ServerDraft, ServiceDraft, TableDraft, TunnelDraft};
+use ipvsd::model::{
+    HealthCheckDraft, PersistenceDraft, ServerDraft, ServiceDraft, TableDraft, TunnelDraft,
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -111,6 +113,7 @@ fn the_schema_has_the_fields_of_the_parser() {
         ("/$defs/Service", fields::<ServiceDraft>()),
         ("/$defs/Server", fields::<ServerDraft>()),
         ("/$defs/Persistence", fields::<PersistenceDraft>()),
+        ("/$defs/HealthCheck", fields::<HealthCheckDraft>()),
         ("/$defs/Tunnel", fields::<TunnelDraft>()),
     ] {
         let object = schema.pointer(place).unwrap();

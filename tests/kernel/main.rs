@@ -25,6 +25,7 @@ mod drain;
 mod edges;
 mod examples;
 mod fake_differential;
+mod health;
 mod labels;
 mod metrics;
 mod module;

@@ -17,8 +17,9 @@ use crate::{
     executor::Table,
     model::{
         Change, Diff, DiffCounts, Error, Op, Reason, Server, ServerConfig, ServerKey,
-        ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey, Table as Configurations,
-        TargetServer, TargetService, both, diff, diff_servers, diff_service,
+        ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey, StoredTarget,
+        Table as Configurations, TargetServer, TargetService, both, diff, diff_servers,
+        diff_service,
     },
 };
 
@@ -146,9 +147,9 @@ impl Requested {
             Some(_) => {
                 let config = before.service(service);
                 let config = config.unwrap_or_else(|| ServiceConfig::new(service.family()));
-                let labels = before.labels(service);
+                let stored = before.stored(service);
                 let ops = [
-                    Op::CreateService(service, config, labels),
+                    Op::CreateService(service, config, stored),
                     Op::SetService(service, config),
                 ];
                 (
@@ -253,9 +254,10 @@ impl Requested {
         match bare(key, state) {
             Some(old) => {
                 let config = draft.update(key, old.service.config);
-                let updated = both(config, draft.updated_labels(old.service.labels()));
-                let (config, labels) = updated.map_err(|error| error.below("value.service"))?;
-                Ok((diff_service(&old, config, Some(&labels), None), None))
+                let updated = both(config, draft.updated_stored(key, old.service.stored()));
+                let (config, stored) = updated.map_err(|error| error.below("value.service"))?;
+                let stored = StoredTarget::exactly(stored);
+                Ok((diff_service(&old, config, &stored, None), None))
             }
             None if self.allow_missing => created(draft, key),
             None => Err(Error::service_not_found(key)),
@@ -279,11 +281,11 @@ impl Requested {
         let wanted = whole(draft, key, Some(&entry));
         let Whole {
             config,
-            labels,
+            stored,
             servers,
         } = wanted.map_err(|error| error.below("value.service"))?;
         let servers = servers.as_deref().map(in_kernel_order);
-        let diff = diff_service(&entry, config, labels.as_ref(), servers.as_deref());
+        let diff = diff_service(&entry, config, &stored, servers.as_deref());
         Ok((diff, None))
     }
 

@@ -86,6 +86,7 @@ fn step(
     {
         holds.add(member, server.config.weight, Hold::drain(id));
     }
+    follow_wanted(holds, member, server);
     let held = holds.held(member)?;
     let has = server.effective_weight;
     // The begin of a ramp changes the intended weight, of which watchers get to know by the operation.
@@ -105,4 +106,21 @@ fn step(
         Op::SetServer(service, server.key, config),
         Op::SetServer(service, server.key, config),
     ))
+}
+
+/// Adds and removes the holds of health checks and overrides.
+fn follow_wanted(holds: &Holds, member: (ServiceKey, ServerKey), server: &Server) {
+    let wanted = holds.wanted(member);
+    let has = |hold: &Hold| {
+        let mut holds = server.holds.iter().flat_map(|holds| holds.iter());
+        holds.any(|other| other.id == hold.id)
+    };
+    for hold in wanted.iter().filter(|hold| !has(hold)) {
+        holds.add(member, server.config.weight, *hold);
+    }
+    for hold in server.holds.iter().flat_map(|holds| holds.iter()) {
+        if hold.is_lasting() && !wanted.contains(hold) {
+            holds.remove(member, hold.id);
+        }
+    }
 }

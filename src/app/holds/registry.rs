@@ -18,7 +18,8 @@ use super::{
 use crate::{
     executor::{HoldChanges, Holds, MAX_HELD, Member},
     model::{
-        Drain, DrainState, Error, HoldId, MemberState, Owner, Ramp, RampState, Reason, ServiceKey,
+        Drain, DrainState, Error, Hold, HoldId, MemberState, Owner, Ramp, RampState, Reason,
+        ServiceKey,
     },
     store::{Commit, Store, StoreError, WriteBatch},
     watch::{Author, MAX_LISTED, Showing, WatchCache},
@@ -114,7 +115,8 @@ impl HoldRegistry {
             // The standard library seeds it from the system's random numbers.
             let id = HoldId(RandomState::new().build_hasher().finish());
             let all = self.all();
-            if !all.drains.contains_key(&id) && !all.ramps.contains_key(&id) {
+            let is_taken = [Hold::HEALTH.id, Hold::MANUAL.id].contains(&id);
+            if !is_taken && !all.drains.contains_key(&id) && !all.ramps.contains_key(&id) {
                 return id;
             }
         }

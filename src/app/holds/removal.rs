@@ -184,7 +184,7 @@ impl App {
                 let create = Op::CreateService(
                     service,
                     entry.service.config,
-                    entry.service.labels().clone(),
+                    entry.service.stored().clone(),
                 );
                 Step::new(Op::DeleteService(service), create)
             });

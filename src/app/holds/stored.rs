@@ -3,7 +3,7 @@
 use super::all::All;
 use crate::{
     executor::{Held, HoldStore, Holds, Member},
-    model::{Drain, Error, Ramp},
+    model::{Drain, Error, Hold, HoldId, Ramp},
     store::{Collection, Store, StoreError, WriteBatch},
 };
 
@@ -40,12 +40,13 @@ pub(super) fn executed(error: &StoreError, client: Error) -> Error {
 /// Releases servers from drains and ramps that have ended or are not there: the daemon has ended before that was
 /// stored.
 pub(super) fn release_ended(holds: &Holds, held: &[(Member, Held)], all: &All) {
-    let is_active = |id| {
+    let is_active = |id: &HoldId| {
         let drain = all.drains.get(id).is_some_and(Drain::is_active);
         drain || all.ramps.get(id).is_some_and(Ramp::is_active)
     };
     for (member, held) in held {
-        for hold in held.holds.iter().filter(|hold| !is_active(&hold.id)) {
+        let ended = |hold: &&Hold| !hold.is_lasting() && !is_active(&hold.id);
+        for hold in held.holds.iter().filter(ended) {
             let (service, server) = member;
             tracing::warn!(
                 %service, %server, hold = %hold.id,

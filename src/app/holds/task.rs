@@ -144,6 +144,16 @@ impl App {
         self.hold_registry.show_active(showing);
     }
 
+    /// Gives the servers of services the weights that health checks and overrides want.
+    pub(in crate::app) async fn hold_servers(
+        &self,
+        context: &RequestContext,
+        services: BTreeSet<ServiceKey>,
+    ) -> Result<(), Error> {
+        self.start_hold_task();
+        self.look_after(context, services, None).await
+    }
+
     /// Applies the holds of the servers of services, and notes how many connections they have. Goes on after an
     /// error, and returns the first.
     pub(super) async fn look_after(

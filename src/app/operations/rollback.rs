@@ -93,7 +93,7 @@ pub(in crate::app) fn known(table: &Table, keys: &HashSet<ServiceKey>) -> Config
         if !keys.contains(&service.key) {
             continue;
         }
-        let create = Op::CreateService(service.key, service.config, service.labels().clone());
+        let create = Op::CreateService(service.key, service.config, service.stored().clone());
         apply(&mut known, &create);
         // The kernel inserts each server before the others.
         for server in servers.iter().rev() {
@@ -135,7 +135,7 @@ impl Known {
                 table.service(*key) == Some(*config) && !table.has_servers(*key)
             }
             Op::SetService(key, config) => table.service(*key) == Some(*config),
-            Op::SetLabels(key, labels) => table.labels(*key) == *labels,
+            Op::SetStored(key, stored) => table.stored(*key) == *stored,
             Op::DeleteService(key) => table.service(*key).is_none(),
             Op::CreateServer(key, server, config) | Op::SetServer(key, server, config) => {
                 table.server(*key, *server) == Some(*config)

@@ -44,7 +44,7 @@ impl PlannedStep {
         let (before, undo) = match (&op, entry) {
             (Op::DeleteService(key), Some(entry)) => {
                 let create =
-                    Op::CreateService(*key, entry.service.config, entry.service.labels().clone());
+                    Op::CreateService(*key, entry.service.config, entry.service.stored().clone());
                 // The kernel inserts each server before the others.
                 let servers = entry.servers.iter().rev();
                 let create_server = |s: &Server| Op::CreateServer(*key, s.key, s.config);

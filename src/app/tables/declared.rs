@@ -55,9 +55,7 @@ impl DeclaredTable {
             }
             for (key, service) in &services {
                 (key, service.config, service.servers.len()).hash(hasher);
-                if let Some(labels) = &service.labels {
-                    ("labels", labels).hash(hasher);
-                }
+                service.stored.hash(hasher);
                 for server in &service.servers {
                     (server.key, server.config).hash(hasher);
                 }
@@ -158,7 +156,7 @@ pub(super) fn changed<'a>(
 fn is_same(a: &Arc<TargetService>, b: &Arc<TargetService>) -> bool {
     let server = |server: &TargetServer| (server.key, server.config);
     Arc::ptr_eq(a, b)
-        || (a.key == b.key && a.config == b.config && a.labels == b.labels)
+        || (a.key == b.key && a.config == b.config && a.stored == b.stored)
             && a.servers
                 .iter()
                 .map(server)

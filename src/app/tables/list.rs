@@ -17,7 +17,8 @@ use crate::{
     executor::{Table, TableQuery, offload},
     identity::Principal,
     model::{
-        Error, Kept, Owner, ServiceEntry, TableStatus, TableSummary, TargetServer, TargetService,
+        Error, Kept, Owner, ServiceEntry, StoredTarget, TableStatus, TableSummary, TargetServer,
+        TargetService,
     },
 };
 
@@ -231,7 +232,7 @@ pub(super) fn declared(entry: &ServiceEntry) -> TargetService {
     TargetService {
         key: entry.service.key,
         config: entry.service.config,
-        labels: Some(entry.service.labels().clone()).filter(|labels| !labels.is_empty()),
+        stored: StoredTarget::of_present(entry.service.stored()),
         servers: servers.collect(),
         origin: 0,
     }

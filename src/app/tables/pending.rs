@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::declared::{DeclaredTable, Services, changed, gone};
 use crate::model::{
-    Adopt, Director, Labels, Removal, ServerConfig, ServerKey, ServiceConfig, ServiceKey,
+    Adopt, Director, Removal, ServerConfig, ServerKey, ServiceConfig, ServiceKey, StoredFields,
     SyncDaemonConfig, SyncState, TableSettings, TargetServer, TargetService, Timeouts,
 };
 
@@ -64,9 +64,9 @@ pub(in crate::app) struct Touched {
     pub service: ServiceKey,
     /// The service itself; `None` if the apply changes only servers.
     pub config: Option<Replaced<ServiceConfig>>,
-    /// Its labels; `None` if the apply does not change them.
+    /// Its stored fields; `None` if the apply does not change them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<Replaced<Labels>>,
+    pub stored: Option<Replaced<StoredFields>>,
     /// Servers that the apply changes, or deletes with the service.
     pub servers: Vec<(ServerKey, Replaced<ServerConfig>)>,
 }
@@ -148,7 +148,7 @@ pub(super) fn edited_servers(
     after: &TargetService,
 ) -> Option<Vec<TargetServer>> {
     let is_same = before.config == after.config
-        && before.labels == after.labels
+        && before.stored == after.stored
         && before.servers.len() == after.servers.len();
     let pairs = || before.servers.iter().zip(&after.servers);
     if !is_same || pairs().any(|(before, after)| before.key != after.key) {

@@ -15,9 +15,9 @@ use crate::{
     executor::Table,
     identity::Principal,
     model::{
-        Adopt, Change, Deletions, Diff, Director, DirectorState, Error, Kept, Labels, Op, Owner,
-        Reason, Removal, Server, ServerIndex, ServerKey, ServiceEntry, ServiceKey, TargetServer,
-        TargetService, diff_with_director,
+        Adopt, Change, Deletions, Diff, Director, DirectorState, Error, Kept, Op, Owner, Reason,
+        Removal, Server, ServerIndex, ServerKey, ServiceEntry, ServiceKey, StoredTarget,
+        TargetServer, TargetService, diff_with_director,
     },
     watch::KeptServices,
 };
@@ -93,19 +93,20 @@ impl Wanted<'_> {
         Ok(plan)
     }
 
-    /// The labels that a service is to have: without declared ones, those that it has, also if it is to be created
-    /// again.
-    fn labels(&self, service: &TargetService, exists: bool) -> Option<Labels> {
-        let has_had = || Kept::labels(&self.kept.of(service.key)).clone();
-        let declared = service.labels.clone();
-        declared.or_else(|| (!exists).then(has_had))
+    /// The stored fields that a service is to have: without declared ones, those that it has, also if it is to be
+    /// created again.
+    fn stored(&self, service: &TargetService, exists: bool) -> StoredTarget {
+        match exists {
+            true => service.stored.clone(),
+            false => service.stored.or(Kept::stored(&self.kept.of(service.key))),
+        }
     }
 
     /// What a service is to be in the kernel.
     fn target(&self, service: &TargetService, entry: Option<&ServiceEntry>) -> TargetService {
         let mut target = TargetService {
             servers: in_kernel_order(&service.servers),
-            labels: self.labels(service, entry.is_some()),
+            stored: self.stored(service, entry.is_some()),
             ..*service
         };
         if let Some(entry) = entry.filter(|_| self.keep_weights) {

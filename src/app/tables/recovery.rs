@@ -19,7 +19,7 @@ use crate::{
     },
     executor::{CommandResult, Nothing, Plan, ServicesQuery, Step, Table, Transaction, offload},
     identity::Verb,
-    model::{Adopt, Error, Labels, OnFailure, Op, Owner, Reason},
+    model::{Adopt, Error, OnFailure, Op, Owner, Reason, StoredFields},
 };
 
 /// What becomes of an apply that the end of the daemon has interrupted.
@@ -57,8 +57,8 @@ struct Restores {
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 impl App {
-    /// Completes or undoes interrupted applies, and restores the declared tables. Drops the labels of services that
-    /// do not exist then. Waits while the kernel is
+    /// Completes or undoes interrupted applies, and restores the declared tables. Drops the stored fields of services
+    /// that do not exist then. Waits while the kernel is
     /// not available; ends when the daemon does. Requests are served meanwhile, and what they declare counts.
     pub async fn recover_tables(
         &self,
@@ -73,7 +73,7 @@ impl App {
                 return;
             }
         };
-        if pending.is_empty() && restore == RestoreOnStart::Never && !self.has_labels() {
+        if pending.is_empty() && restore == RestoreOnStart::Never && !self.has_stored() {
             self.tables
                 .may_replace_snapshot
                 .store(true, Ordering::Release);
@@ -95,10 +95,10 @@ impl App {
             Ok(restores) => self.restore(restores, timeout).await,
             Err(error) => tracing::error!(%error, "the declared tables cannot be restored"),
         }
-        if self.has_labels()
-            && let Err(error) = self.drop_unused_labels(timeout).await
+        if self.has_stored()
+            && let Err(error) = self.drop_unused(timeout).await
         {
-            tracing::error!(%error, "the labels of services that do not exist cannot be dropped");
+            tracing::error!(%error, "the labels and health checks of services that do not exist cannot be dropped");
         }
     }
 
@@ -140,23 +140,23 @@ impl App {
         }
     }
 
-    /// Whether a service has labels.
-    fn has_labels(&self) -> bool {
-        !self.kept.all().labelled().is_empty()
+    /// Whether a service has stored fields.
+    fn has_stored(&self) -> bool {
+        !self.kept.all().with_stored().is_empty()
     }
 
-    /// Drops the labels of services that do not exist.
-    async fn drop_unused_labels(&self, timeout: Duration) -> Result<(), Error> {
-        let labelled = self.kept.all().labelled();
+    /// Drops the stored fields of services that do not exist.
+    async fn drop_unused(&self, timeout: Duration) -> Result<(), Error> {
+        let stored = self.kept.all().with_stored();
         let plan = move |services: &Arc<Table>| {
             let present: HashSet<_> = services.iter().map(|entry| entry.service.key).collect();
-            let unused = labelled.into_iter().filter(|key| !present.contains(key));
+            let unused = stored.into_iter().filter(|key| !present.contains(key));
             Ok(Plan::of(unused.map(|key| {
-                Step::from(Op::SetLabels(key, Labels::default()))
+                Step::from(Op::SetStored(key, StoredFields::default()))
             })))
         };
-        let context = context("unused-labels", timeout);
-        let transaction = Transaction::new(ServicesQuery, plan, Nothing).named("drop_labels");
+        let context = context("unused-fields", timeout);
+        let transaction = Transaction::new(ServicesQuery, plan, Nothing).named("drop_stored");
         self.write(&context, Verb::UpdateService, transaction)
             .await
             .map(drop)

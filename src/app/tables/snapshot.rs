@@ -21,7 +21,7 @@ use crate::{
         operations::{Current, Execution, PlannedStep},
     },
     executor::{CommandResult, offload},
-    model::{Director, Error, Kept, Reason, TargetService, diff_with_director},
+    model::{Director, Error, Kept, Reason, StoredTarget, TargetService, diff_with_director},
     store::{Collection, StoreError, WriteBatch},
 };
 
@@ -181,7 +181,7 @@ impl Snapshot {
             .map(|service| TargetService {
                 servers: in_kernel_order(&service.servers),
                 // They are stored apart, with each change.
-                labels: Some(Kept::labels(&kept.of(service.key)).clone()),
+                stored: StoredTarget::exactly(Kept::stored(&kept.of(service.key)).clone()),
                 ..**service
             })
             .collect();

@@ -6,8 +6,9 @@ use super::pending::{Pending, Replaced, Touched, TouchedDirector};
 use crate::{
     app::operations::{Current, PlannedStep},
     model::{
-        Director, DirectorState, Labels, Op, ServerConfig, ServerKey, ServiceConfig, ServiceEntry,
-        SyncDaemonConfig, TargetServer, TargetService, diff_with_director,
+        Director, DirectorState, Op, ServerConfig, ServerKey, ServiceConfig, ServiceEntry,
+        StoredFields, StoredTarget, SyncDaemonConfig, TargetServer, TargetService,
+        diff_with_director,
     },
 };
 
@@ -23,7 +24,7 @@ pub(super) fn touched(steps: &[PlannedStep]) -> Vec<Touched> {
             all.push(Touched {
                 service,
                 config: None,
-                labels: None,
+                stored: None,
                 servers: Vec::new(),
             });
             all.len() - 1
@@ -85,9 +86,9 @@ impl Touched {
             (Op::DeleteService(_), _) => {
                 for op in &step.undo {
                     match op {
-                        Op::CreateService(_, config, labels) => {
+                        Op::CreateService(_, config, stored) => {
                             self.config = Some(Replaced::gone(*config));
-                            self.labels = Some(Replaced::gone(labels.clone()));
+                            self.stored = Some(Replaced::gone(stored.clone()));
                         }
                         Op::CreateServer(_, key, config) => {
                             self.servers.push((*key, Replaced::gone(*config)));
@@ -102,10 +103,10 @@ impl Touched {
                     after: Some(*config),
                 });
             }
-            (Op::SetLabels(_, labels), before) => {
-                self.labels = Some(Replaced {
-                    before: before.as_ref().and_then(labels_of),
-                    after: Some(labels.clone()),
+            (Op::SetStored(_, stored), before) => {
+                self.stored = Some(Replaced {
+                    before: before.as_ref().and_then(stored_of),
+                    after: Some(stored.clone()),
                 });
             }
             (Op::CreateServer(_, key, config) | Op::SetServer(_, key, config), before) => {
@@ -132,10 +133,7 @@ impl Touched {
         Some(TargetService {
             key: self.service,
             config: before.filter(|_| is_deleted)?,
-            labels: self
-                .labels
-                .as_ref()
-                .and_then(|labels| labels.before.clone()),
+            stored: target_of(self.stored.as_ref()),
             servers: servers.collect(),
             origin: 0,
         })
@@ -163,12 +161,12 @@ impl Touched {
             },
             _ => now,
         };
-        let labels = self.labels.as_ref();
-        let labels = labels.filter(|of| of.after.as_ref() == Some(entry.service.labels()));
+        let stored = self.stored.as_ref();
+        let stored = stored.filter(|of| of.after.as_ref() == Some(entry.service.stored()));
         Some(TargetService {
             key: self.service,
             config,
-            labels: labels.and_then(|of| of.before.clone()),
+            stored: target_of(stored),
             servers: servers
                 .into_iter()
                 .map(|(key, it)| target(key, it))
@@ -255,11 +253,17 @@ fn service_config(op: &Op) -> Option<ServiceConfig> {
     }
 }
 
-fn labels_of(op: &Op) -> Option<Labels> {
+fn stored_of(op: &Op) -> Option<StoredFields> {
     match op {
-        Op::CreateService(_, _, labels) | Op::SetLabels(_, labels) => Some(labels.clone()),
+        Op::CreateService(_, _, stored) | Op::SetStored(_, stored) => Some(stored.clone()),
         _ => None,
     }
+}
+
+/// The stored fields as they were.
+fn target_of(stored: Option<&Replaced<StoredFields>>) -> StoredTarget {
+    let before = stored.and_then(|of| of.before.clone());
+    before.map_or_else(StoredTarget::default, StoredTarget::exactly)
 }
 
 fn server_config(op: &Op) -> Option<ServerConfig> {

@@ -12,8 +12,8 @@ use crate::{
         error::CliError,
     },
     model::{
-        Checksum, Family, Forwarding, Labels, Name, Netmask, Op, Protocol, SchedulerFlags,
-        ServerConfig, ServerKey, ServiceConfig, ServiceKey, Tunnel, TunnelType,
+        Checksum, Family, Forwarding, Name, Netmask, Op, Protocol, SchedulerFlags, ServerConfig,
+        ServerKey, ServiceConfig, ServiceKey, StoredFields, Tunnel, TunnelType,
     },
 };
 
@@ -251,7 +251,10 @@ impl VirtualServer {
             None => {}
         }
         if conversion
-            .apply(&Op::CreateService(key, config, Labels::default()), place)
+            .apply(
+                &Op::CreateService(key, config, StoredFields::default()),
+                place,
+            )
             .is_err()
         {
             conversion.note(place, &format!("{key} is declared twice: left out"));

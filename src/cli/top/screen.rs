@@ -233,6 +233,8 @@ impl Screen<'_, '_> {
                 hold: match row.hold() {
                     Some(HoldKind::Drain) => "drain",
                     Some(HoldKind::Ramp) => "ramp",
+                    Some(HoldKind::Health) => "health",
+                    Some(HoldKind::Manual) => "manual",
                     None => "",
                 },
             };

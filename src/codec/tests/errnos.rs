@@ -37,7 +37,7 @@ fn each_errno_has_a_reason_per_operation() {
     let timeouts = Op::SetTimeouts(Timeouts::DEFAULT);
     for (op, errno, reason, field) in [
         (
-            Op::CreateService(key, config, Labels::default()),
+            Op::CreateService(key, config, StoredFields::default()),
             17,
             Reason::ServiceExists,
             None,
@@ -73,7 +73,7 @@ fn each_errno_has_a_reason_per_operation() {
         ),
         (set.clone(), 2, Reason::ServerNotFound, None),
         (
-            Op::CreateService(key, config, Labels::default()),
+            Op::CreateService(key, config, StoredFields::default()),
             2,
             Reason::SchedulerUnavailable,
             Some("scheduler"),
@@ -109,7 +109,7 @@ fn each_errno_has_a_reason_per_operation() {
         (create.clone(), 34, Reason::InvalidArgument, None),
         (set, 34, Reason::InvalidArgument, None),
         (
-            Op::CreateService(key, config, Labels::default()),
+            Op::CreateService(key, config, StoredFields::default()),
             97,
             Reason::UnsupportedByKernel,
             None,
@@ -131,7 +131,7 @@ fn each_errno_has_a_reason_per_operation() {
 #[test]
 fn a_missing_module_has_a_modprobe_hint() {
     let (key, config) = service();
-    let op = Op::CreateService(key, config, Labels::default());
+    let op = Op::CreateService(key, config, StoredFields::default());
     let scheduler = rejected(&op, Errno::ENOENT, false);
     assert!(scheduler.hint.unwrap().ends_with("modprobe ip_vs_mh"));
     let engine = rejected(&op, Errno::ENOENT, true);
@@ -142,7 +142,7 @@ fn a_missing_module_has_a_modprobe_hint() {
         persistence_engine: None,
         ..config
     };
-    let op = Op::CreateService(key, without, Labels::default());
+    let op = Op::CreateService(key, without, StoredFields::default());
     assert_eq!(
         rejected(&op, Errno::ENOENT, true).reason,
         Reason::SchedulerUnavailable

@@ -94,7 +94,7 @@ fn services() -> Vec<(&'static str, Op)> {
         scheduler: name("rr"),
         ..ServiceConfig::new(Family::Ipv6)
     };
-    let create = |id, config| Op::CreateService(key(id), config, Labels::default());
+    let create = |id, config| Op::CreateService(key(id), config, StoredFields::default());
     vec![
         (
             "-A -t 10.0.0.1:80 -s rr",

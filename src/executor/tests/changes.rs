@@ -17,7 +17,7 @@ fn a_socket_reports_the_outcome_of_each_operation_of_a_batch() {
             (create_server(n + 1000, 1), Outcome::Rejected(Errno::ESRCH)),
             (create_server(n, 1), Outcome::Done),
             (
-                Op::CreateService(key(n + 2000), config("nosuch"), Labels::default()),
+                Op::CreateService(key(n + 2000), config("nosuch"), StoredFields::default()),
                 Outcome::Rejected(Errno::ENOENT),
             ),
         ] {
@@ -47,7 +47,7 @@ async fn waiting_changes_have_separate_results() {
     }
     let requests = (0..150).map(|n| {
         let op = match n % 5 {
-            0 => Op::CreateService(key(n), config("nosuch"), Labels::default()),
+            0 => Op::CreateService(key(n), config("nosuch"), StoredFields::default()),
             _ => create_service(n),
         };
         write(&executor, with_precondition(n, op))

@@ -38,7 +38,7 @@ fn kind(op: &Op) -> usize {
         Op::StartSyncDaemon(_) => 10,
         Op::StopSyncDaemon(_) => 11,
         Op::SetSetting { .. } => 12,
-        Op::SetLabels(..) => 13,
+        Op::SetStored(..) => 13,
     }
 }
 
@@ -68,7 +68,7 @@ fn ops() -> Vec<Op> {
         Op::StartSyncDaemon(daemon_config(SyncState::Master)),
         Op::StopSyncDaemon(SyncState::Backup),
         set_setting("drop_entry", "1"),
-        Op::SetLabels(key(1), labels),
+        Op::SetStored(key(1), labels.into()),
     ];
     let kinds: Vec<_> = ops.iter().map(kind).collect();
     assert!(kinds.into_iter().eq(0..KINDS));
@@ -120,7 +120,7 @@ async fn execution_sends_one_changing_command_per_operation() {
         let (kernel, executor) = seeded_kernel().await;
         let before = full_state(&kernel, &executor).await;
         execute(&executor, op.clone()).await.unwrap();
-        let expected = u64::from(!matches!(op, Op::SetSetting { .. } | Op::SetLabels(..)));
+        let expected = u64::from(!matches!(op, Op::SetSetting { .. } | Op::SetStored(..)));
         assert_eq!(change_count(&kernel), expected, "{op:?}");
         assert_ne!(full_state(&kernel, &executor).await, before, "{op:?}");
     }

@@ -133,7 +133,7 @@ async fn an_unknown_scheduler_does_not_cause_a_reconnect() {
             persistence_engine: engine.map(|engine| engine.parse().unwrap()),
             ..config(scheduler)
         };
-        Op::CreateService(key(1), config, Labels::default())
+        Op::CreateService(key(1), config, StoredFields::default())
     };
     let error = execute(&executor, op("nosuch", None)).await.unwrap_err();
     assert_eq!(error.reason, Reason::SchedulerUnavailable);
@@ -226,7 +226,11 @@ async fn ipv6_services_fail_alone_on_a_kernel_without_ipv6() {
         Reason::ServiceNotFound
     );
     assert!(results[1].is_ok(), "{results:?}");
-    let create = Op::CreateService(v6, ServiceConfig::new(Family::Ipv6), Labels::default());
+    let create = Op::CreateService(
+        v6,
+        ServiceConfig::new(Family::Ipv6),
+        StoredFields::default(),
+    );
     let error = execute(&executor, create).await.unwrap_err();
     assert_eq!(error.reason, Reason::UnsupportedByKernel);
 }

@@ -155,8 +155,8 @@ async fn a_lost_reply_stops_a_list_of_several_kinds_of_operations_until_its_outc
     let executor = start(&kernel);
     // One more than fits a send: the last one is not sent when the reply of the first send is lost.
     let mut ops: Vec<_> = (0..129).map(create_service).collect();
-    let labels = serde_json::from_value(serde_json::json!({"a": "1"})).unwrap();
-    ops.push(Op::SetLabels(key(0), labels));
+    let labels: Labels = serde_json::from_value(serde_json::json!({"a": "1"})).unwrap();
+    ops.push(Op::SetStored(key(0), labels.into()));
     ops.push(create_service(200));
     fault_once(&kernel, command::NEW_SERVICE, Fault::Overrun);
     let commands = CommandList::new(ops, false);

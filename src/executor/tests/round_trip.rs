@@ -101,7 +101,7 @@ proptest! {
             let executor = start(&kernel);
             let query = ServiceWithServersQuery(service);
             for (op, config, servers) in [
-                (Op::CreateService(service, created, Labels::default()), created, vec![]),
+                (Op::CreateService(service, created, StoredFields::default()), created, vec![]),
                 (Op::CreateServer(service, server, added), created, vec![(server, added)]),
                 (Op::SetService(service, set), set, vec![(server, added)]),
                 (Op::SetServer(service, server, updated), set, vec![(server, updated)]),

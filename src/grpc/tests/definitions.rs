@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    sync::Arc,
 };
 
 use prost::Message;
@@ -13,10 +14,10 @@ use crate::{
     app::{Count, InfoReport, KernelReport, SchedulerReport, StatsReport, TopServer, TopService},
     model::{
         Checksum, Connection, ConnectionProtocol, ConnectionService, Drain, DrainMember,
-        DrainState, DrainTarget, Endpoint, Family, Forwarding, Hold, HoldId, InterfaceState, Kept,
-        MemberState, Membership, Name, Netmask, Ramp, RampState, Rates, ServerConfig, ServerDraft,
-        ServerView, ServiceConfig, ServiceDraft, ServiceView, Stats, SyncDaemon, SyncDaemonView,
-        SyncState, Then, Timeouts, Tunnel, TunnelType,
+        DrainState, DrainTarget, Endpoint, Family, Forwarding, HealthCheckDraft, Hold, HoldId,
+        InterfaceState, Kept, MemberState, Membership, Name, Netmask, Ramp, RampState, Rates,
+        ServerConfig, ServerDraft, ServerView, ServiceConfig, ServiceDraft, ServiceView, Stats,
+        StoredFields, SyncDaemon, SyncDaemonView, SyncState, Then, Timeouts, Tunnel, TunnelType,
     },
     proto::{DESCRIPTORS, METHODS, SERVICE, v1 as pb},
 };
@@ -40,10 +41,10 @@ fn masks_accept_exactly_the_fields_of_their_messages() {
         all.splice(at..at, below);
         all
     };
-    assert_eq!(
-        ServiceDraft::FIELDS[..],
-        with("Service", "Persistence", "persistence")[..]
-    );
+    let mut of_service = with("Service", "Persistence", "persistence");
+    let check = fields("HealthCheck").into_iter();
+    of_service.extend(check.map(|field| format!("health_check.{field}")));
+    assert_eq!(ServiceDraft::FIELDS[..], of_service[..]);
     assert_eq!(
         ServerDraft::FIELDS[..],
         with("Server", "Tunnel", "tunnel")[..]
@@ -53,11 +54,12 @@ fn masks_accept_exactly_the_fields_of_their_messages() {
 
 #[test]
 fn writes_and_only_writes_have_dry_run() {
-    const READS: [&str; 27] = [
+    const READS: [&str; 29] = [
         "CheckPermission",
         "CountConnections",
         "GetDrain",
         "GetDrift",
+        "GetHealth",
         "GetInfo",
         "GetListing",
         "GetPrincipal",
@@ -72,6 +74,7 @@ fn writes_and_only_writes_have_dry_run() {
         "ListAuditRecords",
         "ListConnections",
         "ListDrains",
+        "ListHealth",
         "ListRamps",
         "ListServers",
         "ListServices",
@@ -184,9 +187,19 @@ fn fields_have_the_names_of_the_json() {
     config.persistence_timeout = Some(300);
     let mut marked = entry("fwmark-7".parse().unwrap(), config);
     let labels = BTreeMap::from([("team".to_owned(), "web".to_owned())]);
-    marked.service.kept = Kept::labelled(&None, labels.into());
+    let check: HealthCheckDraft = serde_json::from_value(serde_json::json!({
+        "type": "https", "port": 8443, "host": "a", "expect_body": "ok", "sni": "a",
+        "source_address": "192.0.2.10", "fwmark": 7, "min_healthy": "1"
+    }))
+    .unwrap();
+    let stored = StoredFields {
+        labels: labels.into(),
+        health_check: Some(Arc::new(check.apply(None, Family::Ipv4).unwrap())),
+    };
+    marked.service.kept = Kept::storing(&None, stored);
     let services = [plain, marked].map(|entry| json(&ServiceView::new(&entry, ALL)));
     same_names("Service", &services, &[]);
+    same_names("HealthCheck", &[services[1]["health_check"].clone()], &[]);
     same_names("Persistence", &[services[1]["persistence"].clone()], &[]);
     same_names("Tunnel", &[server["tunnel"].clone()], &[]);
     same_names("Stats", &[server["stats"].clone()], &[]);

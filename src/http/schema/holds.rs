@@ -30,7 +30,11 @@ pub(super) fn hold() -> RefOr<Schema> {
         "A hold on the weight of a server: why `effective_weight` may differ from `weight`. A drain precedes a \
          ramp.",
         vec![
-            always("kind", choice(&["drain", "ramp"]), "What holds the weight."),
+            always(
+                "kind",
+                choice(&["drain", "ramp", "health", "manual"]),
+                "What holds the weight: a drain, a ramp, a health check that has failed, or an override of the health.",
+            ),
             always("id", hold_id(), "Id of the drain or ramp."),
             always(
                 "weight",

@@ -5,6 +5,7 @@
 mod access;
 mod audit;
 mod batch;
+mod health;
 mod holds;
 mod problems;
 mod reports;
@@ -57,6 +58,11 @@ schemas! {
     Service = resources::service();
     ServiceList = resources::service_list();
     Labels = resources::labels();
+    HealthCheck = health::check();
+    ServiceHealth = health::of_service();
+    ServiceHealthList = health::list();
+    ServerHealth = health::of_server();
+    HealthOverride = health::health_override();
     Persistence = resources::persistence();
     Server = resources::server();
     ServerList = resources::server_list();

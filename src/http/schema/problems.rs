@@ -148,7 +148,7 @@ error_responses! {
         daemon's; or a page of another site sent the write. Nothing was changed."
         [PermissionDenied, CrossSite];
     NotFound = "The resource does not exist." [ServiceNotFound, ServerNotFound, SyncDaemonNotRunning, TableNotFound,
-        DrainNotFound, RampNotFound, NotFound];
+        DrainNotFound, RampNotFound, HealthCheckNotFound, NotFound];
     Conflict = "The resource already exists, or belongs to the table of an owner." [ServiceExists, ServerExists,
         ServiceOwned, ResourceOwned];
     PreconditionFailed = "The precondition is not met. Nothing was changed." [RevisionMismatch, ConfirmMismatch];

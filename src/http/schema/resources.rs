@@ -124,6 +124,13 @@ fn configuration() -> Vec<Property> {
              Absent from responses without any. Default: none.",
         ),
         settable(
+            "health_check",
+            "HealthCheck",
+            "How the servers are checked; servers that fail get no new connections. The daemon stores it. PATCH merges \
+             its fields into those that there are. A PUT and a table without this field keep it; `null`, and `{}` in a \
+             PUT or a table, remove it. Absent from responses without one. Default: none.",
+        ),
+        settable(
             "servers",
             list_of("Server"),
             "Real servers, in the kernel's order, which schedulers use. POST creates them with the \

@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    sync::Arc,
 };
 
 use serde_json::{Map, Value, json};
@@ -15,11 +16,12 @@ use serde_json::{Map, Value, json};
 use super::all;
 use crate::model::{
     Checksum, Connection, ConnectionProtocol, ConnectionService, Drain, DrainDraft, DrainMember,
-    DrainState, DrainTarget, Endpoint, Error, Forwarding, HoldId, Include, InterfaceState, Kept,
-    MemberState, Name, Netmask, Progress, Protocol, Ramp, RampDraft, RampState, Rates, Server,
-    ServerConfig, ServerDraft, ServerKey, ServerView, Service, ServiceConfig, ServiceDraft,
-    ServiceEntry, ServiceKey, ServiceView, Stats, SyncDaemon, SyncDaemonDraft, SyncDaemonView,
-    SyncState, Then, Timeouts, TimeoutsDraft, Tunnel, TunnelType,
+    DrainState, DrainTarget, Endpoint, Error, Family, Forwarding, HealthCheck, HealthCheckDraft,
+    HoldId, Include, InterfaceState, Kept, MemberState, Name, Netmask, Progress, Protocol, Ramp,
+    RampDraft, RampState, Rates, Server, ServerConfig, ServerDraft, ServerKey, ServerView, Service,
+    ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey, ServiceView, Stats, StoredFields,
+    SyncDaemon, SyncDaemonDraft, SyncDaemonView, SyncState, Then, Timeouts, TimeoutsDraft, Tunnel,
+    TunnelType,
 };
 
 /// The properties of a component schema, as JSON.
@@ -77,18 +79,32 @@ fn server() -> Server {
     }
 }
 
+/// A check with all fields.
+fn health_check() -> HealthCheck {
+    let draft: HealthCheckDraft = serde_json::from_value(json!({
+        "type": "https", "port": 8443, "host": "a", "expect_body": "ok", "sni": "a",
+        "source_address": "192.0.2.10", "fwmark": 7, "min_healthy": "1"
+    }))
+    .unwrap();
+    draft.apply(None, Family::Ipv4).unwrap()
+}
+
 fn service(key: ServiceKey, persistent: bool) -> Value {
     let mut config = ServiceConfig::new(key.family());
     config.persistence_timeout = persistent.then_some(300);
     config.persistence_engine = Some(Name::from_kernel(b"sip"));
     config.netmask = Netmask::V4(Ipv4Addr::new(255, 255, 255, 0));
     let labels = ("team".to_owned(), "web".to_owned());
+    let stored = StoredFields {
+        labels: BTreeMap::from([labels]).into(),
+        health_check: Some(Arc::new(health_check())),
+    };
     let service = Service {
         key,
         config,
         stats: Stats::default(),
         rates: Rates::default(),
-        kept: Kept::labelled(&None, BTreeMap::from([labels]).into()),
+        kept: Kept::storing(&None, stored),
     };
     let entry = ServiceEntry {
         service,
@@ -113,6 +129,7 @@ fn the_schema_of_a_service_has_the_fields_of_its_json() {
     let fwmark = "fwmark-7".parse().unwrap();
     let written = [service(address, true), service(fwmark, false)];
     assert_same("Service", &written, &["changed", "server_order_differs"]);
+    assert_same("HealthCheck", &[written[0]["health_check"].clone()], &[]);
     assert_same("Persistence", &[written[0]["persistence"].clone()], &[]);
     assert_same("Stats", &[written[0]["stats"].clone()], &[]);
     assert_same("Rates", &[written[0]["rates"].clone()], &[]);

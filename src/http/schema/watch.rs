@@ -103,6 +103,11 @@ pub(super) fn state() -> RefOr<Schema> {
             ),
             optional("ramp", "Ramp", "A ramp."),
             optional(
+                "health",
+                "ServerHealth",
+                "The health of a server, without its last check.",
+            ),
+            optional(
                 "table",
                 "TableOverview",
                 "A declared table, without its services. Its `status.state` is as the last apply ended, or as \

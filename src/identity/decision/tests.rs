@@ -172,6 +172,7 @@ fn documented(
         "zero_all",
         "drain",
         "ramp",
+        "override_health",
         "apply_batch",
     ];
     let editor = [
@@ -204,6 +205,7 @@ fn documented(
             "zero_service",
             "drain",
             "ramp",
+            "override_health",
         ]
         .contains(&name);
     has_role

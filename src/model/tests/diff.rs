@@ -42,7 +42,11 @@ fn commands(wanted: &Wanted) -> Vec<Op> {
     let mut ops = Vec::new();
     for (service, (wlc, servers)) in wanted {
         let service = service_at(*service);
-        ops.push(Op::CreateService(service, config(*wlc), Labels::default()));
+        ops.push(Op::CreateService(
+            service,
+            config(*wlc),
+            StoredFields::default(),
+        ));
         for (server, weight) in servers {
             let config = server_config(*weight);
             ops.push(Op::CreateServer(service, server_at(*server), config));
@@ -157,7 +161,7 @@ proptest! {
         let target: Option<Vec<_>> = servers.map(|servers| servers.iter().map(|(key, weight)| {
             TargetServer { key: server_at(*key), config: server_config(*weight), origin: 0 }
         }).collect());
-        let difference = diff_service(entry, config(!wlc), None, target.as_deref());
+        let difference = diff_service(entry, config(!wlc), &StoredTarget::default(), target.as_deref());
         let changes: Vec<_> = difference.make.iter().chain(&difference.remove).collect();
         let mut after = before.clone();
         for change in &changes {
@@ -176,7 +180,7 @@ fn a_table_is_made_in_the_order_of_the_commands_and_errors_are_those_of_the_kern
     let mut made = table(&commands(&wanted)).unwrap();
     let (service, server) = (service_at(1), server_at(1));
     let refused = |op: Op, made: &mut Table| made.apply(&op, 9).unwrap_err().reason;
-    let create = Op::CreateService(service, config(true), Labels::default());
+    let create = Op::CreateService(service, config(true), StoredFields::default());
     assert_eq!(refused(create, &mut made), Reason::ServiceExists);
     let create = Op::CreateServer(service, server, server_config(1));
     assert_eq!(refused(create, &mut made), Reason::ServerExists);
@@ -190,7 +194,7 @@ fn a_table_is_made_in_the_order_of_the_commands_and_errors_are_those_of_the_kern
     // A service that is deleted and created again has no servers.
     made.apply(&Op::DeleteService(service), 10).unwrap();
     made.apply(
-        &Op::CreateService(service, config(false), Labels::default()),
+        &Op::CreateService(service, config(false), StoredFields::default()),
         11,
     )
     .unwrap();

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use crate::{
     budget::Budget,
     model::{
-        Family, Labels, Name, Op, Rates, Server, ServerConfig, ServerKey, Service, ServiceConfig,
-        ServiceEntry, ServiceKey, Stats,
+        Family, Name, Op, Rates, Server, ServerConfig, ServerKey, Service, ServiceConfig,
+        ServiceEntry, ServiceKey, Stats, StoredFields,
     },
     watch::{
         cache::{Read, WatchCache},
@@ -489,7 +489,7 @@ pub(super) fn any_op() -> impl Strategy<Value = Op> {
     let service = (0..2_u8).prop_map(service_key);
     let server = (0..3_u8).prop_map(server_key);
     (0..20_u8, service, server, 0..3_u8).prop_map(|(kind, service, server, value)| match kind {
-        0..3 => Op::CreateService(service, service_config(value), Labels::default()),
+        0..3 => Op::CreateService(service, service_config(value), StoredFields::default()),
         3..5 => Op::SetService(service, service_config(value)),
         5 => Op::DeleteService(service),
         6..11 => Op::CreateServer(service, server, server_config(value)),

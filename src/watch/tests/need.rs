@@ -8,7 +8,7 @@ use std::{
 use super::model::{Kernel, server, server_config, service_config, service_key};
 use crate::{
     budget::Budget,
-    model::{Labels, Op, Reason, ServerConfig, ServerKey},
+    model::{Op, Reason, ServerConfig, ServerKey, StoredFields},
     watch::{NextDump, Seen, WatchCache, WatchOptions},
 };
 
@@ -82,7 +82,7 @@ fn the_cache_is_charged_and_given_up_without_memory() {
     kernel.execute(&Op::CreateService(
         service_key(1),
         service_config(0),
-        Labels::default(),
+        StoredFields::default(),
     ));
     let servers = (0..60_000_u32).map(|n| {
         let key = ServerKey {

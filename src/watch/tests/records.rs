@@ -109,7 +109,7 @@ fn a_large_record_is_cut_and_the_state_comes_in_parts() {
     let mut world = begun(&[Op::CreateService(
         service,
         service_config(0),
-        Labels::default(),
+        StoredFields::default(),
     )]);
     let mut large = drain(0..200, 1);
     large.blockers = vec!["text".to_owned(); 200];

@@ -1,4 +1,4 @@
-//! `ipvsctl health`, `whoami`, `can-i`, `audit` and `token`.
+//! `ipvsctl probe`, `whoami`, `can-i`, `audit` and `token`.
 
 use std::io::Write;
 
@@ -32,27 +32,27 @@ fn stdout(server: &Server, cmd: &str) -> String {
 }
 
 #[test]
-fn the_health_of_a_daemon_is_the_exit_code() {
+fn a_probe_of_a_daemon_is_the_exit_code() {
     let daemon = Daemon::start();
-    for (words, path) in [("health", "/healthz"), ("health --ready", "/readyz")] {
+    for (words, path) in [("probe", "/healthz"), ("probe --ready", "/readyz")] {
         let output = daemon.run(&format!("ipvsadm {words}"), "");
         assert_eq!((output.code, output.stdout.as_str()), (0, "ok\n"));
         assert_eq!(daemon.requests(), [path], "{words}");
     }
-    let output = daemon.run("ipvsadm health --output json", "");
+    let output = daemon.run("ipvsadm probe --output json", "");
     assert_eq!(output.stdout, "{\"status\":\"ok\"}\n");
 
     // 1, and not 2 as other commands: Docker knows no other exit code of a check.
     let json = r#"{"reason":"KERNEL_UNAVAILABLE","detail":"no IPVS here","hint":"modprobe ip_vs"}"#;
     let problem = "application/problem+json";
     let unready = Server::responding(response("503 Service Unavailable", problem, json));
-    let output = run(&unready, "ipvsadm health --ready");
+    let output = run(&unready, "ipvsadm probe --ready");
     assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
     for part in ["no IPVS here", "modprobe ip_vs"] {
         assert!(output.stderr.contains(part), "{output:?}");
     }
-    assert_eq!(run(&responding("[]"), "ipvsadm health").code, 1);
-    for cmd in ["ipvsadm health", "ipvsadm health --nonsense"] {
+    assert_eq!(run(&responding("[]"), "ipvsadm probe").code, 1);
+    for cmd in ["ipvsadm probe", "ipvsadm probe --nonsense"] {
         let output = offline(cmd, "");
         assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{cmd}");
     }
@@ -63,7 +63,7 @@ fn the_health_of_a_daemon_is_the_exit_code() {
     let file = std::env::temp_dir().join(format!("ipvsctl-{}-health.toml", std::process::id()));
     std::fs::write(&file, directors).unwrap();
     let cmd = format!(
-        "IPVSCTL_CONFIG={} ipvsadm --all health --ready",
+        "IPVSCTL_CONFIG={} ipvsadm --all probe --ready",
         file.display()
     );
     let output = offline(&cmd, "");

@@ -6,6 +6,7 @@ mod connections;
 mod drains;
 mod dry_run;
 mod harness;
+mod health;
 mod labels;
 mod list_services;
 mod ops;

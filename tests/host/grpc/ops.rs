@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use ipvsd::{
     model::{
-        Family, Labels, Name, Op, ServerConfig, ServiceConfig, SyncDaemonConfig, SyncDaemonDraft,
-        SyncState, Timeouts,
+        Family, Labels, Name, Op, ServerConfig, ServiceConfig, StoredFields, SyncDaemonConfig,
+        SyncDaemonDraft, SyncState, Timeouts,
     },
     proto::v1 as pb,
 };
@@ -33,9 +33,13 @@ fn ops() -> [Op; 14] {
         ..Timeouts::DEFAULT
     };
     [
-        Op::CreateService(key, ServiceConfig::new(Family::Ipv4), Labels::default()),
+        Op::CreateService(
+            key,
+            ServiceConfig::new(Family::Ipv4),
+            StoredFields::default(),
+        ),
         Op::SetService(key, config),
-        Op::SetLabels(key, labels),
+        Op::SetStored(key, labels.into()),
         Op::CreateServer(key, one, ServerConfig::default()),
         Op::SetServer(key, one, weighed),
         Op::ZeroService(key),
@@ -67,10 +71,10 @@ async fn perform(daemon: &mut Daemon, op: Op) -> Option<u8> {
             client.create_service(request).await.unwrap();
             1
         }
-        Op::SetLabels(key, labels) => {
+        Op::SetStored(key, stored) => {
             let request = pb::UpdateServiceRequest {
                 service: Some(pb::Service {
-                    labels: labels.to_map(),
+                    labels: stored.labels.to_map(),
                     ..service(&key.to_string())
                 }),
                 ..pb::UpdateServiceRequest::default()

@@ -8,6 +8,7 @@ mod connections;
 mod daemon;
 mod documents;
 mod dry_run;
+mod health;
 mod holds;
 mod labels;
 mod large_lists;

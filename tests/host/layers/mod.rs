@@ -26,6 +26,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kernel", &["codec", "model"]),
     ("watch", &["budget", "identity", "model"]),
     ("sampling", &["budget", "model"]),
+    ("health", &["model"]),
+    ("probe", &["health", "model"]),
     (
         "executor",
         &[
@@ -35,8 +37,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "executor", "metrics", "sampling", "watch", "audit", "budget", "clock", "identity",
-            "ipvsadm", "model", "store", "trace", "version",
+            "executor", "health", "probe", "metrics", "sampling", "watch", "audit", "budget",
+            "clock", "identity", "ipvsadm", "model", "store", "trace", "version",
         ],
     ),
     (
@@ -71,7 +73,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["grpc", "http", "server"]),
     ("tonic", &["grpc", "proto", "server"]),
     ("prost", &["grpc", "proto", "store"]),
-    ("hyper", &["server"]),
+    ("hyper", &["probe", "server"]),
     ("clap", &["cli", "manual", "server", "bin"]),
     ("jsonwebtoken", &["identity"]),
     ("governor", &["server"]),

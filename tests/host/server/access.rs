@@ -125,6 +125,10 @@ impl Guarded {
         let table = http_call("PUT", "/v1/tables/k8s", r#"{"services": []}"#);
         let (status, ..) = self.send(&table, Some(&token(Role::Admin))).await;
         assert_eq!(status, 200);
+        let path = format!("/v1/services/{SERVICE}");
+        let check = http_call("PATCH", &path, r#"{"health_check": {"type": "tcp"}}"#);
+        let (status, ..) = self.send(&check, Some(&token(Role::Admin))).await;
+        assert_eq!(status, 200);
         if !with_sync_daemon {
             return;
         }
@@ -343,6 +347,7 @@ pub fn http_request(operation: &str) -> Call {
     }
     let (query, body) = match operation {
         "POST /v1/drains" => ("", r#"{"server": "192.168.10.1-80"}"#),
+        "PUT /v1/health/{service}/{server}/override" => ("", r#"{"state": "up"}"#),
         "POST /v1/ramps" => (
             "",
             r#"{"service": "tcp-192.0.2.1-80", "server": "192.168.10.1-80", "to": 9, "over_seconds": 1000}"#,
@@ -449,6 +454,20 @@ pub fn grpc_request(method: &str) -> Call {
         "DeleteTable" => pb::DeleteTableRequest {
             owner,
             confirm: Some(0),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "GetHealth" => pb::GetHealthRequest { service: id }.encode_to_vec(),
+        "SetHealthOverride" => pb::SetHealthOverrideRequest {
+            service: id,
+            server: SERVER.to_owned(),
+            state: Some("up".to_owned()),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "DeleteHealthOverride" => pb::DeleteHealthOverrideRequest {
+            service: id,
+            server: SERVER.to_owned(),
             ..Default::default()
         }
         .encode_to_vec(),
@@ -829,6 +848,7 @@ async fn every_refused_attempt_is_in_the_audit_without_the_secret() {
             ["viewer", "delete_service", SERVICE, "denied"],
             ["anonymous", "authenticate", "", "unauthenticated"],
             ["anonymous", "authenticate", "", "unauthenticated"],
+            ["admin", "update_service", SERVICE, "success"],
             ["admin", "apply_table", "", "success"],
         ]
     );

@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 
 use ipvsd::model::{
-    Checksum, Family, Forwarding, Labels, Name, Netmask, Op, Protocol, Query, SchedulerFlags,
-    ServerConfig, ServerKey, ServiceConfig, ServiceKey, SyncDaemonConfig, SyncState, Timeouts,
+    Checksum, Family, Forwarding, Name, Netmask, Op, Protocol, Query, SchedulerFlags, ServerConfig,
+    ServerKey, ServiceConfig, ServiceKey, StoredFields, SyncDaemonConfig, SyncState, Timeouts,
     Tunnel, TunnelType,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -25,7 +25,7 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
         Step::Do(vec![Op::CreateService(
             key,
             fitting(config, key.family()),
-            Labels::default(),
+            StoredFields::default(),
         )])
     });
     let step = prop_oneof![
@@ -266,7 +266,7 @@ fn op() -> impl Strategy<Value = Op> {
     let named = || service().prop_flat_map(|key| (Just(key), server(key.family())));
     let served = || (named(), server_config());
     prop_oneof![
-        9 => configured().prop_map(|(key, config)| Op::CreateService(key, config, Labels::default())),
+        9 => configured().prop_map(|(key, config)| Op::CreateService(key, config, StoredFields::default())),
         6 => configured().prop_map(|(key, config)| Op::SetService(key, config)),
         2 => service().prop_map(Op::DeleteService),
         16 => served().prop_map(|((key, server), config)| Op::CreateServer(key, server, config)),

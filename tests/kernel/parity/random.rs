@@ -9,8 +9,8 @@ use std::{
 use ipvsd::{
     executor::{CommandList, Executor, TableQuery},
     model::{
-        Labels, Netmask, Op, SchedulerFlags, ServerConfig, ServerKey, ServiceConfig, ServiceEntry,
-        ServiceKey,
+        Netmask, Op, SchedulerFlags, ServerConfig, ServerKey, ServiceConfig, ServiceEntry,
+        ServiceKey, StoredFields,
     },
 };
 use proptest::{
@@ -189,7 +189,7 @@ impl Fixture {
             ops.push(Op::CreateService(
                 key,
                 entry.service.config,
-                Labels::default(),
+                StoredFields::default(),
             ));
             // The kernel inserts a new server before the others.
             let servers = entry.servers.iter().rev();

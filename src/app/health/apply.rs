@@ -1,0 +1,57 @@
+//! What is decided is stored, and the kernel gets the weights.
+
+use std::time::Duration;
+
+use super::{stored, task::health_context};
+use crate::{
+    app::{App, RequestContext},
+    model::Error,
+};
+
+/// Time until what has failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+// === impl App ===
+
+impl App {
+    /// The task that stores what is decided and changes the weights.
+    pub(super) async fn apply_decisions(self) {
+        loop {
+            self.health.decided.notified().await;
+            while let Err(error) = self.apply_health(&health_context()).await {
+                tracing::warn!(%error, "servers that fail or return do not have their weight yet; it is tried again");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+
+    /// Stores what is decided, and then changes the weights.
+    pub(super) async fn apply_health(&self, context: &RequestContext) -> Result<(), Error> {
+        let _applying = self.health.applying.lock().await;
+        let (records, services) = {
+            let mut state = self.health.state();
+            let records = std::mem::take(&mut state.records);
+            (records, std::mem::take(&mut state.to_apply))
+        };
+        let stored = match stored::batch(&records) {
+            Ok(batch) if !records.is_empty() => self.health.store.write(batch).await,
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        let outcome = match services.is_empty() {
+            true => Ok(()),
+            false => self.hold_servers(context, services.clone()).await,
+        };
+        let mut state = self.health.state();
+        if stored.is_err() {
+            for (member, record) in records {
+                state.records.entry(member).or_insert(record);
+            }
+        }
+        if outcome.is_err() {
+            state.to_apply.extend(services);
+        }
+        drop(state);
+        stored.map_err(Error::from).and(outcome)
+    }
+}

@@ -1,0 +1,244 @@
+//! What is known of the services that are checked, and of their servers.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+
+use super::stored::{Override, StoredHealth};
+use crate::{
+    health::{Member as HealthMember, Outcome, ServerHealth, Silence, StormGuard, Verdict, decide},
+    model::{
+        Forced, HealthCheck, HealthReport, HealthState, Hold, HoldKind, Server, ServerHealthReport,
+        ServerKey, ServiceKey,
+    },
+};
+
+/// A service that is checked.
+#[derive(Debug)]
+pub(super) struct CheckedService {
+    pub check: Arc<HealthCheck>,
+    pub servers: BTreeMap<ServerKey, CheckedServer>,
+    is_below_min: bool,
+    is_guarded: bool,
+}
+
+/// A server of it.
+#[derive(Debug)]
+pub(super) struct CheckedServer {
+    health: ServerHealth,
+    /// When the verdict began.
+    since: Timestamp,
+    last: Option<(Timestamp, Duration)>,
+    reason: Option<String>,
+    pub forced: Option<Override>,
+    /// Whether it would get connections: it has a weight and is not drained.
+    has_weight: bool,
+    /// Whether its check has failed and takes effect.
+    is_held: bool,
+    /// Number of its place in the schedule: another one is not valid any more.
+    pub ticket: u64,
+    /// When the check in progress began.
+    running: Option<Instant>,
+    /// The holds that it was seen with. If they are not those that it is to have, its service is looked at.
+    shown: Vec<Hold>,
+}
+
+/// Time after which a check that does not end is not waited for: the longest timeout, and some more.
+const LOST: Duration = Duration::from_secs(HealthCheck::MAX_INTERVAL as u64 + 60);
+
+// === impl CheckedService ===
+
+impl CheckedService {
+    pub fn new(check: Arc<HealthCheck>) -> Self {
+        Self {
+            check,
+            servers: BTreeMap::new(),
+            is_below_min: false,
+            is_guarded: false,
+        }
+    }
+
+    /// Since when addresses are silent: of several checks of an address, all must be.
+    pub fn add_silences(&self, silences: &mut HashMap<IpAddr, Silence>) {
+        let seconds = self.check.interval_seconds + self.check.timeout_seconds;
+        let window = Duration::from_secs(seconds.into());
+        for (key, server) in &self.servers {
+            let since = server.health.silent_since();
+            silences
+                .entry(key.address)
+                .and_modify(|other| {
+                    other.since = other.since.zip(since).map(|(a, b)| a.max(b));
+                    other.window = other.window.max(window);
+                })
+                .or_insert(Silence { since, window });
+        }
+    }
+
+    /// Decides which servers are held. Returns whether one is held that was not, or the reverse.
+    pub fn decide(&mut self, storm: &StormGuard) -> bool {
+        let members = self.servers.iter().map(|(key, server)| HealthMember {
+            is_failing: server.is_failing(),
+            is_serving: server.is_serving(),
+            is_in_storm: storm.contains(key.address),
+        });
+        let members: Vec<_> = members.collect();
+        let decision = decide(&self.check, &members, self.is_below_min);
+        self.is_below_min = decision.is_below_min;
+        self.is_guarded = decision.is_guarded;
+        let mut changed = false;
+        for (server, is_held) in self.servers.values_mut().zip(decision.held) {
+            changed |= std::mem::replace(&mut server.is_held, is_held) != is_held;
+            changed |= server.holds() != server.shown;
+        }
+        changed
+    }
+
+    pub fn report(&self, service: ServiceKey) -> HealthReport {
+        let servers = self.servers.iter();
+        let healthy = self.servers.values();
+        let healthy = healthy.filter(|one| one.is_serving() && !one.is_failing());
+        HealthReport {
+            service,
+            healthy_count: healthy.count(),
+            below_min: self.is_below_min,
+            storm: self.is_guarded,
+            servers: servers.map(|(key, server)| server.report(*key)).collect(),
+        }
+    }
+}
+
+// === impl CheckedServer ===
+
+impl CheckedServer {
+    /// A server that appears, with what is stored of it.
+    pub fn new(stored: Option<StoredHealth>, now: Timestamp) -> Self {
+        let is_down = stored.as_ref().is_some_and(|stored| stored.is_down);
+        Self {
+            health: ServerHealth::new(is_down),
+            since: stored.as_ref().map_or(now, |stored| stored.since),
+            last: None,
+            reason: stored.as_ref().and_then(|stored| stored.reason.clone()),
+            forced: stored.and_then(|stored| stored.forced),
+            has_weight: true,
+            is_held: is_down,
+            ticket: 0,
+            running: None,
+            shown: Vec::new(),
+        }
+    }
+
+    /// Begins a check, unless one is in progress.
+    pub fn begin(&mut self, now: Instant) -> bool {
+        let is_running = |since: Instant| now.duration_since(since) < LOST;
+        let is_free = !self.running.is_some_and(is_running);
+        if is_free {
+            self.running = Some(now);
+        }
+        is_free
+    }
+
+    /// Notes the server as it was read.
+    pub fn see(&mut self, server: &Server) {
+        let holds = server.holds.as_deref().unwrap_or_default();
+        let is_drained = holds.iter().any(|hold| hold.kind == HoldKind::Drain);
+        self.has_weight = server.config.weight > 0 && !is_drained;
+        let lasting = holds.iter().filter(|hold| hold.is_lasting());
+        self.shown = lasting.copied().collect();
+        // The weight of another program, over a hold.
+        if !self.shown.is_empty() && server.effective_weight > 0 {
+            self.shown.clear();
+        }
+    }
+
+    /// Counts the outcome of a check. Returns the new verdict, if it is another.
+    pub fn note(
+        &mut self,
+        check: &HealthCheck,
+        outcome: &Outcome,
+        at: (Instant, Timestamp),
+    ) -> Option<Verdict> {
+        let (now, time) = at;
+        self.running = None;
+        self.last = Some((time, outcome.latency));
+        let failure = outcome.result.as_ref().err();
+        self.reason = failure.map(|failure| failure.reason().to_owned());
+        let turned = self.health.note(check, outcome, now);
+        if turned {
+            self.since = time;
+        }
+        turned.then(|| self.health.verdict())
+    }
+
+    /// Ends an override whose time is over. Returns whether there was one.
+    pub fn expire(&mut self, now: Timestamp) -> bool {
+        let is_over = |one: &mut Override| one.expires.is_some_and(|at| at <= now);
+        self.forced.take_if(is_over).is_some()
+    }
+
+    /// What is to hold it.
+    pub fn holds(&self) -> Vec<Hold> {
+        self.state().holds(self.is_held)
+    }
+
+    pub fn verdict(&self) -> Verdict {
+        self.health.verdict()
+    }
+
+    pub fn is_silent(&self) -> bool {
+        self.health.silent_since().is_some()
+    }
+
+    pub fn state(&self) -> HealthState {
+        match (
+            self.forced.map(|forced| forced.state),
+            self.health.verdict(),
+        ) {
+            (Some(Forced::Up), _) => HealthState::ForcedUp,
+            (Some(Forced::Down), _) => HealthState::ForcedDown,
+            (None, Verdict::Up) => HealthState::Up,
+            (None, Verdict::Down) => HealthState::Down,
+            (None, Verdict::Unknown) => HealthState::Unknown,
+        }
+    }
+
+    /// What is to be stored of it.
+    pub fn stored(&self) -> Option<StoredHealth> {
+        let is_down = self.health.verdict() == Verdict::Down;
+        (is_down || self.forced.is_some()).then(|| StoredHealth {
+            is_down,
+            since: self.since,
+            reason: self.reason.clone(),
+            forced: self.forced,
+        })
+    }
+
+    fn is_failing(&self) -> bool {
+        self.health.verdict() == Verdict::Down && self.state() != HealthState::ForcedUp
+    }
+
+    fn is_serving(&self) -> bool {
+        self.has_weight && self.state() != HealthState::ForcedDown
+    }
+
+    pub fn report(&self, server: ServerKey) -> ServerHealthReport {
+        ServerHealthReport {
+            server,
+            state: self.state(),
+            since_time: self.forced.map_or(self.since, |forced| forced.since),
+            last_check_time: self.last.map(|(time, _)| time),
+            latency_seconds: self.last.map(|(_, latency)| latency.as_secs_f64()),
+            reason: self.reason.clone(),
+            override_expire_time: self.forced.and_then(|forced| forced.expires),
+        }
+    }
+}
+
+/// Where a server is checked.
+pub(super) fn address(server: ServerKey) -> SocketAddr {
+    SocketAddr::new(server.address, server.port)
+}

@@ -1,0 +1,409 @@
+//! The health of all servers that are checked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use super::{
+    checked::{CheckedServer, CheckedService, address},
+    stored::{self, Override, StoredHealth},
+};
+use crate::{
+    executor::{Holds, Member},
+    health::{Outcome, StormGuard, Verdict},
+    model::{HealthCheck, HealthReport, HealthState, Server, ServerHealthReport, ServiceKey},
+    store::{Store, StoreError},
+    watch::{RecordKey, Resource, Showing, WatchCache},
+};
+
+/// What is known of the servers that are checked.
+#[derive(Debug)]
+pub(in crate::app) struct HealthRegistry {
+    holds: Arc<Holds>,
+    pub(super) store: Store,
+    /// Gets each change of a state while `state` is locked.
+    watch: Arc<WatchCache>,
+    state: Mutex<State>,
+    /// Whether the tasks run.
+    pub(super) has_tasks: AtomicBool,
+    /// Held while decisions are carried out.
+    pub(super) applying: tokio::sync::Mutex<()>,
+    /// Wakes the task that checks: there are servers to be checked, or an override has changed.
+    pub(super) woken: Notify,
+    /// Wakes the task that changes the kernel.
+    pub(super) decided: Notify,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) services: BTreeMap<ServiceKey, CheckedService>,
+    /// Stored records of servers that have not appeared since the start.
+    stored: HashMap<Member, StoredHealth>,
+    /// Servers that the task does not check yet, with their interval.
+    fresh: Vec<(Place, Duration)>,
+    /// Number of places in the schedule that were given.
+    tickets: u64,
+    /// Number of servers.
+    count: usize,
+    /// Whether something has changed on which decisions depend.
+    is_changed: bool,
+    storm: StormGuard,
+    /// What is to be stored.
+    pub(super) records: HashMap<Member, Option<StoredHealth>>,
+    /// Services whose servers are to be held or released.
+    pub(super) to_apply: BTreeSet<ServiceKey>,
+    /// Checks by their outcome, in the order of [`OUTCOMES`].
+    outcomes: [u64; OUTCOMES.len()],
+}
+
+/// A server in the schedule, and the number of its place.
+pub(super) type Place = (Member, u64);
+
+/// The state of a server has changed.
+#[derive(Clone, Debug)]
+pub(super) struct Transition {
+    pub member: Member,
+    pub verdict: Verdict,
+    /// Whether it is the first success since the server was added: no news.
+    pub is_first: bool,
+    pub report: ServerHealthReport,
+}
+
+/// Names of outcomes in metrics.
+pub(super) const OUTCOMES: [&str; 4] = ["success", "wrong", "silent", "unchecked"];
+/// Servers that are checked at most: as many as can be held, about 40 MB.
+const MAX_CHECKED: usize = crate::executor::MAX_HELD;
+
+// === impl HealthRegistry ===
+
+impl HealthRegistry {
+    /// No servers, and a store in memory.
+    pub(in crate::app) fn empty(holds: Arc<Holds>, watch: Arc<WatchCache>) -> Self {
+        Self {
+            holds,
+            store: Store::in_memory(),
+            watch,
+            state: Mutex::default(),
+            has_tasks: AtomicBool::new(false),
+            applying: tokio::sync::Mutex::default(),
+            woken: Notify::new(),
+            decided: Notify::new(),
+        }
+    }
+
+    /// Reads what is stored, and holds the servers that have failed or were forced down. Blocks.
+    pub(in crate::app) fn load(
+        holds: Arc<Holds>,
+        watch: Arc<WatchCache>,
+        store: Store,
+    ) -> Result<Self, StoreError> {
+        let registry = Self {
+            store,
+            ..Self::empty(holds, watch)
+        };
+        let stored = stored::load(&registry.store)?;
+        let now = Timestamp::now();
+        for (member, record) in &stored {
+            let server = CheckedServer::new(Some(record.clone()), now);
+            registry.holds.want(*member, server.holds());
+        }
+        registry.state().stored = stored;
+        Ok(registry)
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the servers of services that are checked, as they were read. With `is_all`, there are no others.
+    pub(super) fn see(
+        &self,
+        seen: &[(ServiceKey, Arc<HealthCheck>, Option<Vec<Server>>)],
+        is_all: bool,
+    ) {
+        let mut state = self.state();
+        if is_all {
+            let present: HashSet<_> = seen.iter().map(|(key, ..)| *key).collect();
+            let gone = state.services.keys().filter(|key| !present.contains(key));
+            for service in gone.copied().collect::<Vec<_>>() {
+                state.remove_service(service, self);
+            }
+            let orphans = state
+                .stored
+                .keys()
+                .filter(|(key, _)| !present.contains(key));
+            for member in orphans.copied().collect::<Vec<_>>() {
+                state.stored.remove(&member);
+                state.forget(member, self);
+            }
+        }
+        for (service, check, servers) in seen {
+            let servers = servers.as_deref().unwrap_or_default();
+            state.see_service(*service, check, servers, self);
+        }
+        state.is_changed = true;
+        let has_fresh = !state.fresh.is_empty();
+        drop(state);
+        if has_fresh {
+            self.woken.notify_one();
+        }
+    }
+
+    /// A service has no health check any more.
+    pub(super) fn ignore(&self, service: ServiceKey) {
+        let mut state = self.state();
+        state.remove_service(service, self);
+        state.is_changed = true;
+        drop(state);
+        self.decide();
+    }
+
+    /// Servers that are not checked yet, with their interval.
+    pub(super) fn take_fresh(&self) -> Vec<(Place, Duration)> {
+        std::mem::take(&mut self.state().fresh)
+    }
+
+    /// Begins a check. `None` if the place is not valid any more; without an address, the last check is still in
+    /// progress.
+    pub(super) fn begin(
+        &self,
+        (member, ticket): Place,
+    ) -> Option<(Arc<HealthCheck>, Option<SocketAddr>)> {
+        let mut state = self.state();
+        let service = state.services.get_mut(&member.0)?;
+        let check = service.check.clone();
+        let server = service.servers.get_mut(&member.1)?;
+        if server.ticket != ticket {
+            return None;
+        }
+        let is_free = server.begin(Instant::now());
+        Some((check, is_free.then(|| address(member.1))))
+    }
+
+    /// Counts the outcome of a check.
+    pub(super) fn note(&self, member: Member, outcome: &Outcome) -> Option<Transition> {
+        let at = (Instant::now(), Timestamp::now());
+        let mut state = self.state();
+        let kind = match &outcome.result {
+            Ok(()) => OUTCOMES[0],
+            Err(failure) => failure.kind(),
+        };
+        let mut counts = OUTCOMES.iter().zip(&mut state.outcomes);
+        if let Some((_, count)) = counts.find(|(name, _)| **name == kind) {
+            *count += 1;
+        }
+        let is_stormy = !state.storm.is_empty();
+        let service = state.services.get_mut(&member.0)?;
+        let check = service.check.clone();
+        let server = service.servers.get_mut(&member.1)?;
+        let (was_silent, before) = (server.is_silent(), server.verdict());
+        let verdict = server.note(&check, outcome, at);
+        let answers_again = is_stormy && was_silent && !server.is_silent();
+        let (report, record) = (server.report(member.1), server.stored());
+        state.is_changed |= verdict.is_some() || answers_again;
+        let verdict = verdict?;
+        self.show(member, Some(report.clone()));
+        let is_first = before == Verdict::Unknown && verdict == Verdict::Up;
+        if !is_first {
+            state.records.insert(member, record);
+        }
+        Some(Transition {
+            member,
+            verdict,
+            is_first,
+            report,
+        })
+    }
+
+    /// Sets or ends an override. Returns the health of the server; `None` if it is not checked.
+    pub(super) fn force(
+        &self,
+        member: Member,
+        forced: Option<Override>,
+    ) -> Option<ServerHealthReport> {
+        let mut state = self.state();
+        let service = state.services.get_mut(&member.0)?;
+        let server = service.servers.get_mut(&member.1)?;
+        server.forced = forced;
+        let (report, record) = (server.report(member.1), server.stored());
+        self.show(member, Some(report.clone()));
+        state.records.insert(member, record);
+        state.is_changed = true;
+        drop(state);
+        self.decide();
+        Some(report)
+    }
+
+    /// Decides which servers are held, if something has changed.
+    pub(super) fn decide(&self) {
+        let mut state = self.state();
+        let now = Timestamp::now();
+        state.expire(now, self);
+        if !std::mem::take(&mut state.is_changed) {
+            return;
+        }
+        let mut silences = HashMap::new();
+        for service in state.services.values() {
+            service.add_silences(&mut silences);
+        }
+        let storm = StormGuard::find(&silences);
+        if storm != state.storm {
+            match storm.len() {
+                0 => tracing::warn!("the storm of failures has ended"),
+                count => tracing::warn!(
+                    addresses = count,
+                    "many servers have become silent at once: the director or its network may be at fault; no \
+                     service loses more than half of its servers by it"
+                ),
+            }
+            state.storm = storm;
+        }
+        let State {
+            services,
+            storm,
+            to_apply,
+            ..
+        } = &mut *state;
+        for (key, service) in services {
+            if service.decide(storm) {
+                to_apply.insert(*key);
+                for (server, checked) in &service.servers {
+                    self.holds.want((*key, *server), checked.holds());
+                }
+            }
+        }
+        let is_work = !state.to_apply.is_empty() || !state.records.is_empty();
+        drop(state);
+        if is_work {
+            self.decided.notify_one();
+        }
+    }
+
+    /// The health of the servers of a service; `None` if it is not checked.
+    pub(super) fn report(&self, service: ServiceKey) -> Option<HealthReport> {
+        let state = self.state();
+        Some(state.services.get(&service)?.report(service))
+    }
+
+    /// Shows watchers the health of a server as it is now. The caller has locked the state.
+    fn show(&self, (service, server): Member, report: Option<ServerHealthReport>) {
+        let shown = report.map(|report| (Resource::of_health(service, report), vec![service]));
+        let key = RecordKey::Health(service, server);
+        self.watch.show(key, shown, Showing::First, None);
+    }
+
+    /// Whether any server is checked, or was.
+    pub(super) fn is_used(&self) -> bool {
+        let state = self.state();
+        !state.services.is_empty() || !state.stored.is_empty() || !state.records.is_empty()
+    }
+
+    /// Checks by their outcome.
+    pub(in crate::app) fn outcomes(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        OUTCOMES.into_iter().zip(self.state().outcomes)
+    }
+
+    /// The number of servers in each state.
+    pub(in crate::app) fn states(&self) -> Vec<(&'static str, u64)> {
+        let mut counts = HealthState::WORDS.map(|(word, state)| (word, state, 0));
+        let state = self.state();
+        let servers = state.services.values().flat_map(|one| one.servers.values());
+        for server in servers {
+            let now = server.state();
+            let mut counts = counts.iter_mut();
+            if let Some((.., count)) = counts.find(|(_, state, _)| *state == now) {
+                *count += 1;
+            }
+        }
+        counts.map(|(word, _, count)| (word, count)).into()
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn see_service(
+        &mut self,
+        key: ServiceKey,
+        check: &Arc<HealthCheck>,
+        servers: &[Server],
+        registry: &HealthRegistry,
+    ) {
+        let mut service = self
+            .services
+            .remove(&key)
+            .unwrap_or_else(|| CheckedService::new(check.clone()));
+        let before = std::mem::replace(&mut service.check, check.clone());
+        let is_rescheduled = before.interval_seconds != check.interval_seconds;
+        let present: HashSet<_> = servers.iter().map(|server| server.key).collect();
+        let gone = service.servers.keys().filter(|key| !present.contains(key));
+        for server in gone.copied().collect::<Vec<_>>() {
+            service.servers.remove(&server);
+            self.count -= 1;
+            self.forget((key, server), registry);
+        }
+        let interval = Duration::from_secs(check.interval_seconds.into());
+        for server in servers {
+            let member = (key, server.key);
+            if !service.servers.contains_key(&server.key) {
+                if self.count >= MAX_CHECKED {
+                    continue;
+                }
+                let stored = self.stored.remove(&member);
+                let checked = CheckedServer::new(stored, Timestamp::now());
+                registry.show(member, Some(checked.report(member.1)));
+                service.servers.insert(server.key, checked);
+                self.count += 1;
+            }
+            let Some(checked) = service.servers.get_mut(&server.key) else {
+                continue;
+            };
+            checked.see(server);
+            if is_rescheduled || checked.ticket == 0 {
+                self.tickets += 1;
+                checked.ticket = self.tickets;
+                self.fresh.push(((member, self.tickets), interval));
+            }
+        }
+        self.services.insert(key, service);
+    }
+
+    fn remove_service(&mut self, key: ServiceKey, registry: &HealthRegistry) {
+        let Some(service) = self.services.remove(&key) else {
+            return;
+        };
+        for server in service.servers.keys() {
+            self.count -= 1;
+            self.forget((key, *server), registry);
+        }
+    }
+
+    /// Nothing holds a server any more that is not checked any more.
+    fn forget(&mut self, member: Member, registry: &HealthRegistry) {
+        registry.holds.want(member, Vec::new());
+        registry.show(member, None);
+        self.records.insert(member, None);
+        self.to_apply.insert(member.0);
+    }
+
+    /// Ends the overrides whose time is over.
+    fn expire(&mut self, now: Timestamp, registry: &HealthRegistry) {
+        for (service, checked) in &mut self.services {
+            for (server, checked) in &mut checked.servers {
+                if checked.expire(now) {
+                    tracing::info!(%service, %server, "the override of the health of a server has ended");
+                    let member = (*service, *server);
+                    registry.show(member, Some(checked.report(*server)));
+                    self.records.insert(member, checked.stored());
+                    self.is_changed = true;
+                }
+            }
+        }
+    }
+}

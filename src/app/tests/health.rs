@@ -1,0 +1,435 @@
+//! Health checks: what the outcomes of checks make of weights.
+
+use proptest::prelude::*;
+
+use super::{
+    holds::{change, drain_request, kernel_weight},
+    tables::apply,
+    *,
+};
+use crate::{
+    health::{Failure, Outcome},
+    store::Store,
+};
+
+const SERVERS: [&str; 3] = ["10.0.0.1-80", "10.0.0.2-80", "10.0.0.3-80"];
+
+/// A check that decides with each outcome.
+fn check(more: Value) -> Value {
+    let mut check = json!({"type": "tcp", "rise": 1, "fall": 1});
+    check
+        .as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    check
+}
+
+/// A service with servers of the weight 10, and with a health check.
+async fn checked(app: &App, more: Value) {
+    let servers = SERVERS.map(|id| json!({"id": id, "forwarding": "masquerade", "weight": 10}));
+    let json =
+        json!({"id": TCP, "scheduler": "rr", "servers": servers, "health_check": check(more)});
+    app.create_service(context(), draft(json)).await.unwrap();
+    app.find_now().await;
+}
+
+fn outcome(word: char) -> Outcome {
+    Outcome {
+        result: match word {
+            '+' => Ok(()),
+            '-' => Err(Failure::Wrong("connection refused".to_owned())),
+            _ => Err(Failure::Silent("no connection within 1 s".to_owned())),
+        },
+        latency: Duration::from_millis(2),
+    }
+}
+
+/// The outcomes of checks of the servers, in their order; `.` for none.
+async fn observe(app: &App, outcomes: &str) {
+    for (id, word) in SERVERS.iter().zip(outcomes.chars()) {
+        if word != '.' {
+            app.note_now(key(TCP), server_key(id), &outcome(word)).await;
+        }
+    }
+}
+
+/// The effective weights of the servers.
+async fn effective(app: &App) -> [u32; 3] {
+    let entry = read_service(app, TCP).await;
+    SERVERS.map(|id| {
+        let mut servers = entry.servers.iter();
+        let server = servers.find(|server| server.key == server_key(id));
+        server.unwrap().effective_weight
+    })
+}
+
+async fn weight(app: &App, id: &str) -> u32 {
+    let found = app.server(context(), key(TCP), server_key(id)).await;
+    found.unwrap().value.config.weight
+}
+
+async fn force(app: &App, id: &str, json: Option<Value>) -> Result<HealthState, Error> {
+    let request = json.map(|json| {
+        let draft: OverrideDraft = serde_json::from_value(json).unwrap();
+        draft.check().unwrap()
+    });
+    let forced = app.override_health(context(), key(TCP), server_key(id), request);
+    Ok(forced.await?.state)
+}
+
+#[tokio::test]
+async fn a_server_that_fails_keeps_its_row_and_its_intended_weight() {
+    let (kernel, app) = setup();
+    checked(&app, json!({})).await;
+    observe(&app, "+-+").await;
+    assert_eq!(effective(&app).await, [10, 0, 10]);
+    assert_eq!(weight(&app, SERVERS[1]).await, 10);
+    assert_eq!(kernel_weight(&kernel, TCP, "10.0.0.2:80"), 0);
+    let report = app.service_health(context(), key(TCP)).await.unwrap();
+    let states: Vec<_> = report
+        .servers
+        .iter()
+        .map(|one| one.state.as_str())
+        .collect();
+    assert_eq!(states, ["up", "down", "up"]);
+    assert_eq!(
+        report.servers[1].reason.as_deref(),
+        Some("connection refused")
+    );
+    assert_eq!((report.healthy_count, report.below_min), (2, false));
+    // A change of its weight is one of the intended weight.
+    let patch = server_draft(json!({"weight": 20}));
+    let patched = app.update_server(
+        context(),
+        key(TCP),
+        server_key(SERVERS[1]),
+        patch,
+        NONE,
+        false,
+    );
+    let server = patched.await.unwrap().value;
+    assert_eq!((server.config.weight, server.effective_weight), (20, 0));
+    observe(&app, ".+.").await;
+    assert_eq!(effective(&app).await, [10, 20, 10]);
+    assert_eq!(kernel_weight(&kernel, TCP, "10.0.0.2:80"), 20);
+}
+
+#[tokio::test]
+async fn too_few_healthy_servers_keep_all() {
+    let (_, app) = setup();
+    checked(&app, json!({"min_healthy": "1"})).await;
+    observe(&app, "--+").await;
+    assert_eq!(effective(&app).await, [0, 0, 10]);
+    observe(&app, "..-").await;
+    assert_eq!(effective(&app).await, [10; 3]);
+    assert!(
+        app.service_health(context(), key(TCP))
+            .await
+            .unwrap()
+            .below_min
+    );
+    observe(&app, "+..").await;
+    assert_eq!(
+        effective(&app).await,
+        [10; 3],
+        "one is not more than the least"
+    );
+    observe(&app, ".+.").await;
+    assert_eq!(effective(&app).await, [10, 10, 0]);
+}
+
+#[tokio::test]
+async fn no_pool_is_emptied_when_the_network_of_the_director_fails() {
+    let (_, app) = setup();
+    checked(&app, json!({})).await;
+    observe(&app, "+++").await;
+    observe(&app, "sss").await;
+    assert_eq!(effective(&app).await, [10; 3]);
+    assert!(app.service_health(context(), key(TCP)).await.unwrap().storm);
+    // The network is back, and one server is not.
+    observe(&app, "++s").await;
+    assert_eq!(effective(&app).await, [10, 10, 0]);
+    assert!(!app.service_health(context(), key(TCP)).await.unwrap().storm);
+    // What answers wrongly is no failure of the network.
+    observe(&app, "---").await;
+    assert_eq!(effective(&app).await, [0; 3]);
+}
+
+#[tokio::test]
+async fn an_override_is_stronger_than_checks() {
+    let (_, app) = setup();
+    checked(&app, json!({})).await;
+    observe(&app, "-++").await;
+    let up = force(&app, SERVERS[0], Some(json!({"state": "up"})))
+        .await
+        .unwrap();
+    assert_eq!(up, HealthState::ForcedUp);
+    let down = json!({"state": "down", "expires_seconds": 600});
+    let down = force(&app, SERVERS[1], Some(down)).await.unwrap();
+    assert_eq!(down, HealthState::ForcedDown);
+    assert_eq!(effective(&app).await, [10, 0, 10]);
+    let held = app
+        .server(context(), key(TCP), server_key(SERVERS[1]))
+        .await
+        .unwrap()
+        .value;
+    assert_eq!(held.holds.as_deref(), Some(&[Hold::MANUAL][..]));
+    assert_eq!(
+        force(&app, SERVERS[0], None).await.unwrap(),
+        HealthState::Down
+    );
+    assert_eq!(
+        force(&app, SERVERS[1], None).await.unwrap(),
+        HealthState::Up
+    );
+    assert_eq!(effective(&app).await, [0, 10, 10]);
+    // Nothing to force.
+    assert_eq!(
+        reason(force(&app, "10.0.0.9-80", None).await),
+        Reason::ServerNotFound
+    );
+    let without = draft(json!({"health_check": null}));
+    let without = app.update_service(context(), key(TCP), without, NONE, false);
+    without.await.unwrap();
+    let refused = force(&app, SERVERS[0], Some(json!({"state": "up"}))).await;
+    assert_eq!(reason(refused), Reason::HealthCheckNotFound);
+}
+
+#[tokio::test]
+async fn without_a_check_nothing_is_held() {
+    let (_, app) = setup();
+    checked(&app, json!({})).await;
+    observe(&app, "-++").await;
+    let without = draft(json!({"health_check": {}}));
+    app.replace_service(context(), key(TCP), without, NONE)
+        .await
+        .unwrap();
+    app.find_now().await;
+    assert_eq!(effective(&app).await, [10; 3]);
+    let health = app.service_health(context(), key(TCP)).await;
+    assert_eq!(reason(health), Reason::HealthCheckNotFound);
+}
+
+#[test]
+fn a_restart_knows_what_has_failed() {
+    let (kernel, store) = (FakeKernel::new(), Store::in_memory());
+    let (runtime, app) = start(&kernel, &store);
+    runtime.block_on(async {
+        checked(&app, json!({"rise": 2})).await;
+        observe(&app, "-++").await;
+        let down = Some(json!({"state": "down"}));
+        force(&app, SERVERS[2], down).await.unwrap();
+    });
+    // With the old runtime, the tasks of the daemon before end.
+    drop(runtime);
+    let (runtime, app) = start(&kernel, &store);
+    runtime.block_on(async {
+        assert_eq!(effective(&app).await, [0, 10, 0]);
+        let report = app.service_health(context(), key(TCP)).await.unwrap();
+        let states = report.servers.iter().map(|one| one.state.as_str());
+        assert_eq!(
+            states.collect::<Vec<_>>(),
+            ["down", "unknown", "forced_down"]
+        );
+        // It needs as many successes as before.
+        observe(&app, "+..").await;
+        assert_eq!(effective(&app).await, [0, 10, 0]);
+        observe(&app, "+..").await;
+        assert_eq!(effective(&app).await, [10, 10, 0]);
+    });
+}
+
+/// What is done to the first server.
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    SetWeight(u32),
+    Apply(u32),
+    SetByAnotherProgram(u32),
+    Drain,
+    EndDrain,
+    Check(bool),
+    Force(Option<bool>),
+    Restart,
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let weight = || 0..4_u32;
+    prop_oneof![
+        weight().prop_map(Action::SetWeight),
+        weight().prop_map(Action::Apply),
+        weight().prop_map(Action::SetByAnotherProgram),
+        Just(Action::Drain),
+        Just(Action::EndDrain),
+        any::<bool>().prop_map(Action::Check),
+        proptest::option::of(any::<bool>()).prop_map(Action::Force),
+        Just(Action::Restart),
+    ]
+}
+
+/// What the documents say about the first server.
+#[derive(Clone, Copy, Debug)]
+struct Expected {
+    weight: u32,
+    drain: Option<HoldId>,
+    is_failing: bool,
+    forced: Option<bool>,
+}
+
+impl Expected {
+    fn effective(&self) -> u32 {
+        let is_down = self.forced == Some(false) || (self.is_failing && self.forced.is_none());
+        match is_down || self.drain.is_some() {
+            true => 0,
+            false => self.weight,
+        }
+    }
+
+    /// A weight that ends a drain, if it is another one.
+    fn set(&mut self, weight: u32) {
+        if self.weight != weight {
+            self.drain = None;
+        }
+        self.weight = weight;
+    }
+}
+
+fn declared(weight: u32) -> Value {
+    let weights = [weight, 1, 1];
+    let servers = SERVERS.iter().zip(weights);
+    let servers =
+        servers.map(|(id, weight)| json!({"id": id, "forwarding": "masquerade", "weight": weight}));
+    json!({"id": TCP, "scheduler": "rr", "health_check": check(json!({})),
+        "servers": servers.collect::<Vec<_>>()})
+}
+
+async fn execute(app: &App, kernel: &FakeKernel, expected: &mut Expected, action: Action) {
+    let (service, server) = (key(TCP), server_key(SERVERS[0]));
+    match action {
+        Action::SetWeight(weight) => {
+            let patch = server_draft(json!({"weight": weight}));
+            let patched = app.update_server(context(), service, server, patch, NONE, false);
+            patched.await.unwrap();
+            expected.set(weight);
+        }
+        Action::Apply(weight) => {
+            apply(app, "k8s", json!([declared(weight)])).await;
+            expected.weight = weight;
+        }
+        Action::SetByAnotherProgram(weight) => {
+            change(kernel, service, socket("10.0.0.1:80"), |server| {
+                server.weight = weight
+            });
+            if expected.effective() != weight {
+                expected.set(weight);
+                expected.drain = None;
+            }
+            app.look_now().await;
+            app.look_now().await;
+        }
+        Action::Drain if expected.drain.is_none() => {
+            let request = drain_request(json!({"server": SERVERS[0]}));
+            let (drain, _) = app.create_drain(context(), request).await.unwrap();
+            expected.drain = Some(drain.id);
+        }
+        Action::Drain => {}
+        Action::EndDrain => {
+            if let Some(id) = expected.drain.take() {
+                app.delete_drain(context(), id).await.unwrap();
+            }
+        }
+        Action::Check(is_good) => {
+            let word = if is_good { '+' } else { '-' };
+            // It may need more successes, because it flaps.
+            for _ in 0..if is_good { 40 } else { 1 } {
+                app.note_now(service, server, &outcome(word)).await;
+            }
+            expected.is_failing = !is_good;
+        }
+        Action::Force(forced) => {
+            let json = forced.map(|up| json!({"state": if up { "up" } else { "down" }}));
+            force(app, SERVERS[0], json).await.unwrap();
+            expected.forced = forced;
+        }
+        Action::Restart => {}
+    }
+}
+
+/// A daemon on this kernel, with what the one before has stored.
+fn start(kernel: &FakeKernel, store: &Store) -> (tokio::runtime::Runtime, App) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().unwrap();
+    let app = app_on(kernel).with_store(store.clone()).unwrap();
+    runtime.block_on(app.find_now());
+    (runtime, app)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn weights_drains_checks_and_overrides_have_the_documented_precedence(
+        actions in proptest::collection::vec(action(), 1..40)
+    ) {
+        let (kernel, store) = (FakeKernel::new(), Store::in_memory());
+        let (mut runtime, mut app) = start(&kernel, &store);
+        let mut expected = Expected { weight: 1, drain: None, is_failing: false, forced: None };
+        runtime.block_on(async {
+            apply(&app, "k8s", json!([declared(1)])).await;
+            app.find_now().await;
+        });
+        for action in actions {
+            if matches!(action, Action::Restart) {
+                // With the old runtime, the tasks of the daemon before end.
+                (runtime, app) = start(&kernel, &store);
+            }
+            runtime.block_on(async {
+                execute(&app, &kernel, &mut expected, action).await;
+                let found = app.server(context(), key(TCP), server_key(SERVERS[0])).await;
+                let found = found.unwrap().value;
+                let weights = (found.config.weight, found.effective_weight);
+                assert_eq!(weights, (expected.weight, expected.effective()), "{action:?}");
+                assert_eq!(kernel_weight(&kernel, TCP, "10.0.0.1:80"), expected.effective());
+            });
+        }
+    }
+}
+
+/// Waits until the server of the service has this weight in the kernel.
+async fn until_weight(app: &App, server: &str, weight: u32) {
+    let waiting = async {
+        loop {
+            let found = app.server(context(), key(TCP), server_key(server)).await;
+            if found.unwrap().value.effective_weight == weight {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn the_task_takes_a_server_out_that_does_not_listen_and_brings_it_back() {
+    let (_, app) = setup();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let id = format!("127.0.0.1-{}", address.port());
+    let check = json!({"type": "tcp", "interval_seconds": 1, "rise": 1, "fall": 1});
+    let servers = json!([{"id": id, "forwarding": "masquerade", "weight": 5}]);
+    let json = json!({"id": TCP, "scheduler": "rr", "servers": servers, "health_check": check});
+    app.check_servers();
+    app.create_service(context(), draft(json)).await.unwrap();
+    let up = async || {
+        let report = app.service_health(context(), key(TCP)).await.unwrap();
+        report.servers[0].state == HealthState::Up
+    };
+    while !up().await {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(listener);
+    until_weight(&app, &id, 0).await;
+    let _listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    until_weight(&app, &id, 5).await;
+}

@@ -1,0 +1,121 @@
+//! Which servers of a service get no new connections.
+
+use crate::model::{BelowMin, HealthCheck};
+
+/// A server of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Member {
+    /// Whether its checks have failed, and nobody has forced it up.
+    pub is_failing: bool,
+    /// Whether it gets connections if its health is good: it has a weight, is not drained and not forced down.
+    pub is_serving: bool,
+    /// Whether its failure is part of a storm.
+    pub is_in_storm: bool,
+}
+
+/// What is decided about the servers of a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// Which get no new connections, in the order of the members.
+    pub held: Vec<bool>,
+    /// Whether fewer servers are healthy than are to be.
+    pub is_below_min: bool,
+    /// Whether servers that fail are kept because of a storm.
+    pub is_guarded: bool,
+}
+
+/// Decides about the servers of a service. `was_below` is the last [`Decision::is_below_min`]: one more healthy
+/// server than the least number ends it.
+pub fn decide(check: &HealthCheck, members: &[Member], was_below: bool) -> Decision {
+    let healthy = members.iter();
+    let healthy = healthy.filter(|member| member.is_serving && !member.is_failing);
+    let healthy = healthy.count();
+    // In a storm, a service loses servers only if at least half of them are left.
+    let is_guarding = healthy * 2 < members.len();
+    let is_guarded = |member: &Member| is_guarding && member.is_failing && member.is_in_storm;
+    let least = check.min_healthy.map_or(0, |min| min.of(members.len()));
+    let least = least.min(members.len());
+    let is_below_min = match was_below && least > 0 {
+        true => healthy < (least + 1).min(members.len()),
+        false => healthy < least,
+    };
+    let keeps_all = is_below_min && check.below_min == Some(BelowMin::KeepAll);
+    let is_held = |member: &Member| member.is_failing && !keeps_all && !is_guarded(member);
+    Decision {
+        held: members.iter().map(is_held).collect(),
+        is_below_min,
+        is_guarded: members.iter().any(is_guarded),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{super::server::tests::check, *};
+
+    /// `u`: healthy, `d`: failing, `s`: failing in a storm, `0`: healthy without connections.
+    fn members(text: &str) -> Vec<Member> {
+        let member = |word| Member {
+            is_failing: matches!(word, 'd' | 's'),
+            is_serving: word != '0',
+            is_in_storm: word == 's',
+        };
+        text.chars().map(member).collect()
+    }
+
+    fn held(decision: &Decision) -> String {
+        let words = decision.held.iter();
+        words.map(|held| if *held { 'x' } else { '.' }).collect()
+    }
+
+    #[test]
+    fn failing_servers_are_held_unless_too_few_are_left() {
+        let none = json!({"type": "tcp"});
+        let one = json!({"type": "tcp", "min_healthy": "1"});
+        let half = json!({"type": "tcp", "min_healthy": "50%"});
+        let last = json!({"type": "tcp", "min_healthy": "1", "below_min": "none"});
+        for (json, all, was_below, expected, is_below) in [
+            (&none, "ud", false, ".x", false),
+            (&none, "dd", false, "xx", false),
+            (&one, "udd", false, ".xx", false),
+            (&one, "ddd", false, "...", true),
+            // One alone that returns does not take the connections of all.
+            (&one, "udd", true, "...", true),
+            (&one, "uud", true, "..x", false),
+            (&one, "u", true, ".", false),
+            (&last, "dd", false, "xx", true),
+            (&half, "uudd", false, "..xx", false),
+            (&half, "uddd", false, "....", true),
+            (&half, "uudd", true, "....", true),
+            (&half, "uuud", true, "...x", false),
+            // Servers without weight do not count as healthy.
+            (&one, "0d", false, "..", true),
+        ] {
+            let decision = decide(&check(json.clone()), &members(all), was_below);
+            let found = (held(&decision), decision.is_below_min);
+            assert_eq!(
+                found,
+                (expected.to_owned(), is_below),
+                "{json} {all} {was_below}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_storm_takes_at_most_half_of_the_servers() {
+        let check = check(json!({"type": "tcp"}));
+        for (all, expected, is_guarded) in [
+            ("ssss", "....", true),
+            ("usss", "....", true),
+            ("uuss", "..xx", false),
+            // What has failed by itself is held.
+            ("dsss", "x...", true),
+            ("s", ".", true),
+        ] {
+            let decision = decide(&check, &members(all), false);
+            let found = (held(&decision), decision.is_guarded);
+            assert_eq!(found, (expected.to_owned(), is_guarded), "{all}");
+        }
+    }
+}

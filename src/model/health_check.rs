@@ -1,0 +1,370 @@
+//! Health checks of services, as they are stored and shown.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{
+    key::serde_as_text,
+    word::{word_enum, words},
+};
+
+/// How the servers of a service are checked, and what follows from it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// How a server is asked.
+    #[serde(rename = "type")]
+    pub kind: CheckType,
+    /// Seconds between two checks of a server, 1 to 3600. Default 2.
+    pub interval_seconds: u32,
+    /// Seconds after which a check without an answer has failed, 1 to `interval_seconds`. Default 1.
+    pub timeout_seconds: u32,
+    /// Successes in a row that bring a failing server back, 1 to 100. Default 2.
+    pub rise: u32,
+    /// Failures in a row that take a server out, 1 to 100. Default 3.
+    pub fall: u32,
+    /// Port that is checked. Default: that of the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Path and query of the request. Only `http` and `https`; default `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The header `Host` of the request. Only `http` and `https`; default: the address of the server, with the port if
+    /// it is not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Method of the request. Only `http` and `https`; default `GET`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<CheckMethod>,
+    /// Status codes of a success. Only `http` and `https`; default `200-399`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect_status: Option<StatusRanges>,
+    /// Text that the first 64 KiB of the body contain. Only `http` and `https`; default: any body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect_body: Option<String>,
+    /// Whether the certificate of the server is verified, against the authorities of the director's system. Only
+    /// `https`; default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_verify: Option<bool>,
+    /// Name that is asked for in TLS and that the certificate must have. Only `https`; default: `host` without its
+    /// port, else the address of the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sni: Option<String>,
+    /// Address of the director from which checks are sent. Default: the kernel chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_address: Option<IpAddr>,
+    /// Firewall mark of the packets of checks (`SO_MARK`), 1 to 4294967295. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fwmark: Option<u32>,
+    /// What happens to a server that fails.
+    pub down_action: DownAction,
+    /// Servers that are to be healthy at least. Default: none need be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_healthy: Option<MinHealthy>,
+    /// What happens while fewer are. Only with `min_healthy`; default `keep_all`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below_min: Option<BelowMin>,
+}
+
+word_enum! {
+    /// How a server is asked.
+    CheckType {
+        /// A connection is opened and closed.
+        Tcp = "tcp",
+        /// A request of HTTP/1.1.
+        Http = "http",
+        /// The same over TLS.
+        Https = "https",
+    }
+}
+
+word_enum! {
+    /// The method of a request.
+    CheckMethod {
+        /// `GET`.
+        Get = "GET",
+        /// `HEAD`: the response has no body.
+        Head = "HEAD",
+        /// `OPTIONS`.
+        Options = "OPTIONS",
+        /// `POST`, without a body.
+        Post = "POST",
+    }
+}
+
+word_enum! {
+    /// What happens to a server that fails.
+    DownAction {
+        /// It stays, and gets no new connections: its effective weight is 0.
+        WeightZero = "weight_zero",
+    }
+}
+
+word_enum! {
+    /// What happens while fewer servers are healthy than are to be.
+    BelowMin {
+        /// All servers get connections, also those that fail.
+        KeepAll = "keep_all",
+        /// Those that fail get none, even if no server is left.
+        None = "none",
+    }
+}
+
+/// Servers that are to be healthy: a number, or a part of all servers of the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MinHealthy {
+    /// As many, 1 to 65535.
+    Count(u32),
+    /// Percent of all, 1 to 100; rounded up.
+    Percent(u32),
+}
+
+/// Status codes of HTTP: `200-299,301`. In order, without overlaps.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StatusRanges(Vec<(u16, u16)>);
+
+/// The text is not a number of servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a number from \"1\" to \"65535\", or a percentage from \"1%\" to \"100%\"")]
+pub struct InvalidMinHealthy;
+
+/// The text is not a list of status codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be up to 16 status codes or ranges from 100 to 599, such as 200-299,301")]
+pub struct InvalidStatusRanges;
+
+// === impl HealthCheck ===
+
+impl HealthCheck {
+    /// A check of this type with the defaults of all types.
+    pub const fn of_type(kind: CheckType) -> Self {
+        Self {
+            kind,
+            interval_seconds: 2,
+            timeout_seconds: 1,
+            rise: 2,
+            fall: 3,
+            port: None,
+            path: None,
+            host: None,
+            method: None,
+            expect_status: None,
+            expect_body: None,
+            tls_verify: None,
+            sni: None,
+            source_address: None,
+            fwmark: None,
+            down_action: DownAction::WeightZero,
+            min_healthy: None,
+            below_min: None,
+        }
+    }
+
+    /// Longest `interval_seconds`.
+    pub const MAX_INTERVAL: u32 = 3600;
+    /// Largest `rise` and `fall`.
+    pub const MAX_TIMES: u32 = 100;
+    /// Longest `path` in bytes.
+    pub const MAX_PATH: usize = 1024;
+    /// Longest `host` and `sni` in bytes.
+    pub const MAX_HOST: usize = 255;
+    /// Longest `expect_body` in bytes.
+    pub const MAX_BODY: usize = 1024;
+
+    /// Memory in bytes, about.
+    pub fn bytes(&self) -> usize {
+        let texts = [&self.path, &self.host, &self.expect_body, &self.sni];
+        let texts = texts.into_iter().flatten().map(String::len);
+        size_of::<Self>() + texts.sum::<usize>()
+    }
+}
+
+// === impl CheckType ===
+
+impl CheckType {
+    /// Whether a request of HTTP is sent.
+    pub fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::Https)
+    }
+}
+
+// === impl MinHealthy ===
+
+impl MinHealthy {
+    /// The number of servers, of this number of all.
+    pub fn of(self, all: usize) -> usize {
+        match self {
+            Self::Count(count) => usize::try_from(count).unwrap_or(usize::MAX),
+            Self::Percent(percent) => {
+                let percent = usize::try_from(percent).unwrap_or(100);
+                all.saturating_mul(percent).div_ceil(100)
+            }
+        }
+    }
+}
+
+impl fmt::Display for MinHealthy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+impl FromStr for MinHealthy {
+    type Err = InvalidMinHealthy;
+
+    fn from_str(text: &str) -> Result<Self, InvalidMinHealthy> {
+        let number = |text: &str, max: u32| {
+            let number = plain(text).ok_or(InvalidMinHealthy)?;
+            match (1..=max).contains(&number) {
+                true => Ok(number),
+                false => Err(InvalidMinHealthy),
+            }
+        };
+        match text.strip_suffix('%') {
+            Some(percent) => number(percent, 100).map(Self::Percent),
+            None => number(text, u16::MAX.into()).map(Self::Count),
+        }
+    }
+}
+
+// === impl StatusRanges ===
+
+impl StatusRanges {
+    const MAX: usize = 16;
+
+    /// 200 to 399.
+    pub fn usual() -> Self {
+        Self(vec![(200, 399)])
+    }
+
+    /// Whether a status code is among them.
+    pub fn contains(&self, code: u16) -> bool {
+        let mut ranges = self.0.iter();
+        ranges.any(|(first, last)| (*first..=*last).contains(&code))
+    }
+}
+
+impl fmt::Display for StatusRanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (first, last)) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str(",")?;
+            }
+            match first == last {
+                true => write!(f, "{first}")?,
+                false => write!(f, "{first}-{last}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for StatusRanges {
+    type Err = InvalidStatusRanges;
+
+    fn from_str(text: &str) -> Result<Self, InvalidStatusRanges> {
+        let code = |text: &str| {
+            let code = plain(text).and_then(|code| u16::try_from(code).ok());
+            code.filter(|code| (100..=599).contains(code))
+                .ok_or(InvalidStatusRanges)
+        };
+        let mut ranges = Vec::new();
+        for part in text.split(',') {
+            let part = part.trim();
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (code(first.trim())?, code(last.trim())?);
+            if first > last || ranges.len() == Self::MAX {
+                return Err(InvalidStatusRanges);
+            }
+            ranges.push((first, last));
+        }
+        ranges.sort_unstable();
+        let mut joined: Vec<(u16, u16)> = Vec::with_capacity(ranges.len());
+        for (first, last) in ranges {
+            match joined.last_mut() {
+                Some(before) if first <= before.1 + 1 => before.1 = before.1.max(last),
+                _ => joined.push((first, last)),
+            }
+        }
+        Ok(Self(joined))
+    }
+}
+
+/// A number of digits alone.
+fn plain(text: &str) -> Option<u32> {
+    let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_plain.then(|| text.parse().ok()).flatten()
+}
+
+serde_as_text!(MinHealthy, StatusRanges);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_servers_is_rounded_up() {
+        for (text, all, expected) in [
+            ("1", 10, 1),
+            ("65535", 2, 65_535),
+            ("50%", 5, 3),
+            ("1%", 3, 1),
+            ("100%", 7, 7),
+            ("50%", 0, 0),
+        ] {
+            let parsed: MinHealthy = text.parse().unwrap();
+            assert_eq!(
+                (parsed.of(all), parsed.to_string().as_str()),
+                (expected, text)
+            );
+        }
+        for text in [
+            "",
+            "0",
+            "65536",
+            "0%",
+            "101%",
+            "%",
+            "+1",
+            "1 %",
+            "-1",
+            "1.5",
+            "99999999999",
+        ] {
+            assert!(text.parse::<MinHealthy>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn status_codes_are_joined_and_in_order() {
+        for (text, shown) in [
+            ("200-399", "200-399"),
+            ("301, 200 - 299", "200-299,301"),
+            ("200,201,202", "200-202"),
+            ("500-599,100-550", "100-599"),
+        ] {
+            let ranges: StatusRanges = text.parse().unwrap();
+            assert_eq!(ranges.to_string(), shown);
+        }
+        let some: StatusRanges = "200-299,301".parse().unwrap();
+        let codes = [199, 200, 299, 300, 301, 302].map(|code| some.contains(code));
+        assert_eq!(codes, [false, true, true, false, true, false]);
+        let many = vec!["200"; 17].join(",");
+        for text in [
+            "",
+            "99",
+            "600",
+            "300-200",
+            "200-",
+            "2xx",
+            "200,",
+            "+200",
+            many.as_str(),
+        ] {
+            assert!(text.parse::<StatusRanges>().is_err(), "{text}");
+        }
+    }
+}

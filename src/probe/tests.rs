@@ -1,0 +1,214 @@
+//! Probes of servers that behave well and badly.
+
+use std::{future::Future, net::SocketAddr};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use super::Prober;
+use crate::{
+    health::Failure,
+    model::{Family, HealthCheck, HealthCheckDraft},
+};
+
+fn check(json: Value) -> HealthCheck {
+    let draft: HealthCheckDraft = serde_json::from_value(json).unwrap();
+    draft.apply(None, Family::Ipv4).unwrap()
+}
+
+/// A server that does this with its first connection.
+async fn server<F: Future<Output = ()> + Send + 'static>(
+    serve: impl FnOnce(TcpStream) -> F + Send + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { serve(listener.accept().await.unwrap().0).await });
+    address
+}
+
+/// Reads a request, and sends a text.
+async fn answer(mut stream: TcpStream, text: String) -> String {
+    let mut request = vec![0; 4096];
+    let length = stream.read(&mut request).await.unwrap();
+    request.truncate(length);
+    stream.write_all(text.as_bytes()).await.unwrap();
+    String::from_utf8(request).unwrap()
+}
+
+/// The failure of an HTTP check of a server that sends this text.
+async fn verified(fields: Value, text: &str) -> Result<(), Failure> {
+    let text = text.to_owned();
+    let address = server(|stream| async move { drop(answer(stream, text).await) }).await;
+    let mut json = json!({"type": "http"});
+    json.as_object_mut()
+        .unwrap()
+        .extend(fields.as_object().unwrap().clone());
+    Prober::default().probe(&check(json), address).await.result
+}
+
+fn wrong(result: Result<(), Failure>) -> String {
+    match result {
+        Err(Failure::Wrong(reason)) => reason,
+        other => panic!("not a wrong answer: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_enough_for_tcp_and_a_refusal_is_an_answer() {
+    let prober = Prober::default();
+    let address = server(|_| async {}).await;
+    let outcome = prober.probe(&check(json!({"type": "tcp"})), address).await;
+    assert_eq!(outcome.result, Ok(()));
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let refused = prober.probe(&check(json!({"type": "tcp"})), closed).await;
+    assert_eq!(wrong(refused.result), "connection refused");
+    // The port of the check replaces that of the server.
+    let other = server(|_| async {}).await;
+    let named = check(json!({"type": "tcp", "port": other.port()}));
+    assert_eq!(prober.probe(&named, closed).await.result, Ok(()));
+}
+
+#[tokio::test]
+async fn status_and_body_are_compared() {
+    let ok = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nready";
+    assert_eq!(verified(json!({}), ok).await, Ok(()));
+    assert_eq!(verified(json!({"expect_body": "ead"}), ok).await, Ok(()));
+    let missing = verified(json!({"expect_body": "steady"}), ok).await;
+    assert!(wrong(missing).contains("expected text"));
+    let failed = "HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(
+        wrong(verified(json!({}), failed).await),
+        "status 500, not 200-399"
+    );
+    assert_eq!(
+        verified(json!({"expect_status": "500"}), failed).await,
+        Ok(())
+    );
+    // Without a length, the end of the connection is that of the body.
+    let open = "HTTP/1.1 200 OK\r\n\r\nready";
+    assert_eq!(
+        verified(json!({"expect_body": "ready"}), open).await,
+        Ok(())
+    );
+    // Only the begin of a body is read.
+    let long = format!("HTTP/1.1 200 OK\r\n\r\n{}late", "x".repeat(64 << 10));
+    assert!(wrong(verified(json!({"expect_body": "late"}), &long).await).contains("65536"));
+}
+
+#[tokio::test]
+async fn what_is_no_complete_response_is_wrong() {
+    for text in [
+        "",
+        "SSH-2.0-x\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-",
+        "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc",
+    ] {
+        let reason = wrong(verified(json!({"expect_body": "never"}), text).await);
+        assert!(
+            reason.starts_with("no complete response"),
+            "{text:?}: {reason}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_request_is_what_the_check_says() {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let address = server(|stream| async move {
+        let text = "HTTP/1.1 204 No\r\n\r\n".to_owned();
+        sender.send(answer(stream, text).await).unwrap();
+    })
+    .await;
+    let check = check(
+        json!({"type": "http", "path": "/a?b=c", "host": "www.example.com", "method": "HEAD"}),
+    );
+    assert_eq!(
+        Prober::default().probe(&check, address).await.result,
+        Ok(())
+    );
+    let request = receiver.await.unwrap();
+    assert!(request.starts_with("HEAD /a?b=c HTTP/1.1\r\n"), "{request}");
+    assert!(request.contains("host: www.example.com\r\n"), "{request}");
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_fails_after_the_timeout() {
+    let address = server(|stream| async move {
+        // Until the probe closes it.
+        let mut stream = stream;
+        drop(stream.read_to_end(&mut Vec::new()).await);
+    })
+    .await;
+    let outcome = Prober::default()
+        .probe(&check(json!({"type": "http"})), address)
+        .await;
+    assert_eq!(wrong(outcome.result), "no complete answer within 1 s");
+    assert!(
+        outcome.latency.as_secs_f64() >= 1.0,
+        "{:?}",
+        outcome.latency
+    );
+}
+
+#[tokio::test]
+async fn the_director_is_at_fault_for_a_source_that_it_lacks() {
+    let address = server(|_| async {}).await;
+    let check = check(json!({"type": "tcp", "source_address": "192.0.2.1"}));
+    match Prober::default().probe(&check, address).await.result {
+        Err(Failure::Unchecked(reason)) => {
+            assert!(reason.contains("source_address 192.0.2.1"), "{reason}")
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn certificates_are_verified_unless_that_is_off() {
+    let made = rcgen::generate_simple_self_signed(["www.example.com".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(
+        rustls::crypto::ring::default_provider().into(),
+    )
+    .with_safe_default_protocol_versions()
+    .unwrap()
+    .with_no_client_auth()
+    .with_single_cert(vec![made.cert.der().clone()], key)
+    .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let serve = async |check: Value| {
+        let acceptor = acceptor.clone();
+        let address = server(|stream| async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                return;
+            };
+            let mut request = vec![0; 4096];
+            drop(stream.read(&mut request).await);
+            drop(
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                    .await,
+            );
+        })
+        .await;
+        Prober::default()
+            .probe(&self::check(check), address)
+            .await
+            .result
+    };
+    let lax = json!({"type": "https", "tls_verify": false, "sni": "www.example.com"});
+    assert_eq!(serve(lax).await, Ok(()));
+    let strict = serve(json!({"type": "https", "sni": "www.example.com"})).await;
+    match strict {
+        // A system without authorities cannot check.
+        Err(Failure::Wrong(reason)) => assert!(reason.starts_with("TLS: "), "{reason}"),
+        Err(Failure::Unchecked(reason)) => assert!(reason.contains("TLS"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,135 @@
+//! Health checks, the health of servers and overrides.
+
+use ipvsd::proto::v1 as pb;
+use tonic::Code;
+
+use super::harness::{Daemon, assert_rejected, mask, service, some, start_daemon};
+
+const WEB: &str = "tcp-192.0.2.1-80";
+const ONE: &str = "192.168.10.1-80";
+
+async fn update(
+    daemon: &mut Daemon,
+    check: Option<pb::HealthCheck>,
+    paths: &[&str],
+) -> Option<pb::HealthCheck> {
+    let request = pb::UpdateServiceRequest {
+        service: Some(pb::Service {
+            health_check: check,
+            ..service(WEB)
+        }),
+        update_mask: mask(paths),
+        ..pb::UpdateServiceRequest::default()
+    };
+    let updated = daemon.client.update_service(request).await.unwrap();
+    updated.into_inner().service.unwrap().health_check
+}
+
+fn set(state: &str) -> pb::SetHealthOverrideRequest {
+    pb::SetHealthOverrideRequest {
+        service: WEB.to_owned(),
+        server: ONE.to_owned(),
+        state: some(state),
+        ..Default::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_merges_a_health_check_unless_its_mask_names_it() {
+    let mut daemon = start_daemon().await;
+    daemon.create_service(WEB, &[ONE]).await;
+    let http = pb::HealthCheck {
+        r#type: some("http"),
+        fall: Some(5),
+        ..Default::default()
+    };
+    let made = update(&mut daemon, Some(http), &[]).await.unwrap();
+    assert_eq!(
+        (made.path.as_deref(), made.fall, made.rise),
+        (Some("/"), Some(5), Some(2))
+    );
+    let path = pb::HealthCheck {
+        path: some("/a"),
+        ..Default::default()
+    };
+    let merged = update(&mut daemon, Some(path.clone()), &[]).await.unwrap();
+    assert_eq!((merged.path.as_deref(), merged.fall), (Some("/a"), Some(5)));
+    let one = update(&mut daemon, None, &["health_check.fall"])
+        .await
+        .unwrap();
+    assert_eq!((one.path.as_deref(), one.fall), (Some("/a"), Some(3)));
+    let tcp = pb::HealthCheck {
+        r#type: some("tcp"),
+        ..Default::default()
+    };
+    let whole = update(&mut daemon, Some(tcp), &["health_check"])
+        .await
+        .unwrap();
+    assert_eq!((whole.path, whole.fall), (None, Some(3)));
+    assert_eq!(
+        update(&mut daemon, None, &["scheduler"])
+            .await
+            .unwrap()
+            .fall,
+        Some(3)
+    );
+    assert_eq!(update(&mut daemon, None, &["health_check"]).await, None);
+    let without_type = pb::UpdateServiceRequest {
+        service: Some(pb::Service {
+            health_check: Some(path),
+            ..service(WEB)
+        }),
+        ..pb::UpdateServiceRequest::default()
+    };
+    let refused = daemon.client.update_service(without_type).await;
+    let field = &["health_check.type", "health_check.path"][..];
+    assert_rejected(refused, Code::InvalidArgument, "INVALID_ARGUMENT", field);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_is_shown_and_overridden() {
+    let mut daemon = start_daemon().await;
+    daemon.create_service(WEB, &[ONE]).await;
+    let get = || pb::GetHealthRequest {
+        service: WEB.to_owned(),
+    };
+    let missing = daemon.client.get_health(get()).await;
+    assert_rejected(missing, Code::NotFound, "HEALTH_CHECK_NOT_FOUND", &[]);
+    let tcp = pb::HealthCheck {
+        r#type: some("tcp"),
+        ..Default::default()
+    };
+    update(&mut daemon, Some(tcp), &[]).await;
+    let health = daemon
+        .client
+        .get_health(get())
+        .await
+        .unwrap()
+        .into_inner()
+        .health
+        .unwrap();
+    assert_eq!(
+        (health.healthy_count, health.servers[0].state.as_str()),
+        (1, "unknown")
+    );
+    let list = daemon.client.list_health(pb::ListHealthRequest::default());
+    assert_eq!(list.await.unwrap().into_inner().services, [health]);
+    let forced = daemon
+        .client
+        .set_health_override(set("down"))
+        .await
+        .unwrap();
+    assert_eq!(forced.into_inner().health.unwrap().state, "forced_down");
+    let held = daemon.get_service(WEB).await;
+    assert_eq!(held.servers[0].effective_weight, Some(0));
+    assert_eq!(held.servers[0].holds[0].kind, "manual");
+    let ended = pb::DeleteHealthOverrideRequest {
+        service: WEB.to_owned(),
+        server: ONE.to_owned(),
+        ..Default::default()
+    };
+    let ended = daemon.client.delete_health_override(ended).await.unwrap();
+    assert_eq!(ended.into_inner().health.unwrap().state, "unknown");
+    let bad = daemon.client.set_health_override(set("off")).await;
+    assert_rejected(bad, Code::InvalidArgument, "INVALID_ARGUMENT", &["state"]);
+}

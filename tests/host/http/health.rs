@@ -1,0 +1,154 @@
+//! The field `health_check`, the health of servers and overrides.
+
+use serde_json::{Value, json};
+
+use super::daemon::Daemon;
+
+const SERVICE: &str = "/v1/services/tcp-192.0.2.1-80";
+const HEALTH: &str = "/v1/health/tcp-192.0.2.1-80";
+const OVERRIDE: &str = "/v1/health/tcp-192.0.2.1-80/10.0.0.1-80/override";
+
+/// A service with the servers 10.0.0.1 and a health check.
+async fn checked() -> Daemon {
+    let daemon = Daemon::with_service().await;
+    let body = r#"{"health_check": {"type": "http", "path": "/healthz"}}"#;
+    daemon.patch(SERVICE, body).await.expect(200);
+    daemon
+}
+
+async fn check(daemon: &Daemon) -> Value {
+    daemon.get(SERVICE).await.expect(200).json()["health_check"].clone()
+}
+
+#[tokio::test]
+async fn a_patch_merges_a_health_check_and_a_put_without_it_keeps_it() {
+    let daemon = checked().await;
+    let etag = daemon.get(SERVICE).await.json()["etag"].clone();
+    let expected = json!({"type": "http", "interval_seconds": 2, "timeout_seconds": 1, "rise": 2, "fall": 3,
+        "path": "/healthz", "method": "GET", "expect_status": "200-399", "down_action": "weight_zero"});
+    assert_eq!(check(&daemon).await, expected);
+    let body = r#"{"health_check": {"fall": 5, "path": null}}"#;
+    let changed = daemon.patch(SERVICE, body).await.expect(200).json();
+    assert_eq!(changed["changed"], true);
+    assert_ne!(changed["etag"], etag);
+    assert_eq!(changed["health_check"]["fall"], 5);
+    assert_eq!(changed["health_check"]["path"], "/");
+    let same = daemon.patch(SERVICE, body).await.expect(200).json();
+    assert_eq!(same["changed"], false);
+    daemon
+        .put(SERVICE, r#"{"scheduler": "rr"}"#)
+        .await
+        .expect(200);
+    assert_eq!(check(&daemon).await, changed["health_check"]);
+    // What is shown can be sent back.
+    let whole = daemon.get(SERVICE).await.json();
+    let again = daemon.put(SERVICE, &whole.to_string()).await.expect(200);
+    assert_eq!(again.json()["changed"], false);
+    let other = r#"{"health_check": {"type": "tcp"}}"#;
+    let replaced = daemon.put(SERVICE, other).await.expect(200).json();
+    assert_eq!(replaced["health_check"]["fall"], 3);
+    daemon
+        .put(SERVICE, r#"{"health_check": {}}"#)
+        .await
+        .expect(200);
+    assert_eq!(check(&daemon).await, Value::Null);
+}
+
+#[tokio::test]
+async fn invalid_health_checks_name_the_field_and_change_nothing() {
+    let daemon = checked().await;
+    let before = check(&daemon).await;
+    for (body, field) in [
+        (r#"{"health_check": {"type": "ping"}}"#, "health_check.type"),
+        (
+            r#"{"health_check": {"interval_seconds": 0}}"#,
+            "health_check.interval_seconds",
+        ),
+        (
+            r#"{"health_check": {"timeout_seconds": 3}}"#,
+            "health_check.timeout_seconds",
+        ),
+        (r#"{"health_check": {"sni": "a"}}"#, "health_check.sni"),
+        (
+            r#"{"health_check": {"min_healthy": "0"}}"#,
+            "health_check.min_healthy",
+        ),
+        (r#"{"health_check": {"path": "x"}}"#, "health_check.path"),
+        (
+            r#"{"health_check": {"retries": 1}}"#,
+            "health_check.retries",
+        ),
+    ] {
+        let problem = daemon
+            .patch(SERVICE, body)
+            .await
+            .problem(400, "INVALID_ARGUMENT");
+        assert_eq!(problem["errors"][0]["field"], field, "{problem}");
+    }
+    assert_eq!(check(&daemon).await, before);
+}
+
+#[tokio::test]
+async fn the_health_of_servers_is_listed_and_shown() {
+    let daemon = checked().await;
+    let health = daemon.get(HEALTH).await.expect(200).json();
+    assert_eq!(health["service"], "tcp-192.0.2.1-80");
+    assert_eq!(health["healthy_count"], 1);
+    assert_eq!(
+        (&health["below_min"], &health["storm"]),
+        (&json!(false), &json!(false))
+    );
+    let server = &health["servers"][0];
+    assert_eq!(
+        (&server["server"], &server["state"]),
+        (&json!("10.0.0.1-80"), &json!("unknown"))
+    );
+    let list = daemon.get("/v1/health").await.expect(200).json();
+    assert_eq!(list, json!({ "services": [health] }));
+    let none = daemon.get("/v1/health?label=a=b").await.expect(200).json();
+    assert_eq!(none, json!({"services": []}));
+    daemon
+        .patch(SERVICE, r#"{"health_check": null}"#)
+        .await
+        .expect(200);
+    daemon
+        .get(HEALTH)
+        .await
+        .problem(404, "HEALTH_CHECK_NOT_FOUND");
+    let missing = daemon.get("/v1/health/tcp-192.0.2.9-80").await;
+    missing.problem(404, "SERVICE_NOT_FOUND");
+    let empty = daemon.get("/v1/health").await.expect(200).json();
+    assert_eq!(empty, json!({"services": []}));
+}
+
+#[tokio::test]
+async fn an_override_holds_a_server_until_it_is_deleted() {
+    let daemon = checked().await;
+    let body = r#"{"state": "down", "expires_seconds": 600}"#;
+    let down = daemon.put(OVERRIDE, body).await.expect(200).json();
+    assert_eq!(down["state"], "forced_down");
+    assert!(down["override_expire_time"].is_string(), "{down}");
+    let server = format!("{SERVICE}/servers/10.0.0.1-80");
+    let held = daemon.get(&server).await.expect(200).json();
+    assert_eq!(
+        (&held["weight"], &held["effective_weight"]),
+        (&json!(1), &json!(0))
+    );
+    assert_eq!(held["holds"][0]["kind"], "manual");
+    let dry_run = format!("{OVERRIDE}?dry_run=true");
+    daemon.delete(&dry_run).await.expect(200);
+    assert_eq!(daemon.get(&server).await.json()["effective_weight"], 0);
+    let ended = daemon.delete(OVERRIDE).await.expect(200).json();
+    assert_eq!(ended["state"], "unknown");
+    assert_eq!(daemon.get(&server).await.json()["effective_weight"], 1);
+    let problem = daemon.put(OVERRIDE, r#"{"state": "off"}"#).await;
+    assert_eq!(
+        problem.problem(400, "INVALID_ARGUMENT")["errors"][0]["field"],
+        "state"
+    );
+    let other = OVERRIDE.replace("10.0.0.1", "10.0.0.9");
+    daemon
+        .put(&other, body)
+        .await
+        .problem(404, "SERVER_NOT_FOUND");
+}
