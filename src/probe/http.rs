@@ -1,6 +1,6 @@
 //! Requests of checks over HTTP/1.1.
 
-use std::{fmt::Display, net::SocketAddr, pin::pin};
+use std::{net::SocketAddr, pin::pin};
 
 use bytes::Bytes;
 use http::{Request, Response, header};
@@ -110,7 +110,7 @@ async fn find(text: &[u8], mut body: Incoming) -> Result<(), Failure> {
 }
 
 /// The error for a connection that ends without a complete response.
-fn no_response(error: impl Display + std::error::Error) -> Failure {
+fn no_response(error: impl std::error::Error) -> Failure {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);
     while let Some(error) = cause {

@@ -1,7 +1,7 @@
 //! The health of all servers that are checked.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map::Entry},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
@@ -61,6 +61,9 @@ pub(super) struct State {
     /// Checks by their outcome, in the order of [`OUTCOMES`].
     outcomes: [u64; OUTCOMES.len()],
 }
+
+/// A service that is checked, and its servers; `None`: it does not exist.
+pub(super) type SeenService = (ServiceKey, Arc<HealthCheck>, Option<Vec<Server>>);
 
 /// A server in the schedule, and the number of its place.
 pub(super) type Place = (Member, u64);
@@ -122,11 +125,7 @@ impl HealthRegistry {
     }
 
     /// Notes the servers of services that are checked, as they were read. With `is_all`, there are no others.
-    pub(super) fn see(
-        &self,
-        seen: &[(ServiceKey, Arc<HealthCheck>, Option<Vec<Server>>)],
-        is_all: bool,
-    ) {
+    pub(super) fn see(&self, seen: &[SeenService], is_all: bool) {
         let mut state = self.state();
         if is_all {
             let present: HashSet<_> = seen.iter().map(|(key, ..)| *key).collect();
@@ -351,18 +350,16 @@ impl State {
         let interval = Duration::from_secs(check.interval_seconds.into());
         for server in servers {
             let member = (key, server.key);
-            if !service.servers.contains_key(&server.key) {
-                if self.count >= MAX_CHECKED {
-                    continue;
+            let checked = match service.servers.entry(server.key) {
+                Entry::Occupied(checked) => checked.into_mut(),
+                Entry::Vacant(_) if self.count >= MAX_CHECKED => continue,
+                Entry::Vacant(place) => {
+                    self.count += 1;
+                    let stored = self.stored.remove(&member);
+                    let checked = CheckedServer::new(stored, Timestamp::now());
+                    registry.show(member, Some(checked.report(member.1)));
+                    place.insert(checked)
                 }
-                let stored = self.stored.remove(&member);
-                let checked = CheckedServer::new(stored, Timestamp::now());
-                registry.show(member, Some(checked.report(member.1)));
-                service.servers.insert(server.key, checked);
-                self.count += 1;
-            }
-            let Some(checked) = service.servers.get_mut(&server.key) else {
-                continue;
             };
             checked.see(server);
             if is_rescheduled || checked.ticket == 0 {

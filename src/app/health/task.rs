@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{select, task::JoinSet, time::sleep_until};
 
-use super::registry::{Place, Transition};
+use super::registry::{Place, SeenService, Transition};
 use crate::{
     app::{App, RequestContext, RequestId, attempt::event},
     audit::Event,
@@ -15,7 +15,7 @@ use crate::{
     health::{Outcome, Schedule, Verdict},
     identity::Principal,
     metrics::{Kind, Labels, Sampled, Value},
-    model::{Error, HealthCheck, Server, ServiceKey},
+    model::{Error, ServiceKey},
     probe::Prober,
 };
 
@@ -110,7 +110,7 @@ impl App {
             None if self.health.is_used() => {}
             None => return Ok(()),
         }
-        let mut seen: Vec<(ServiceKey, Arc<HealthCheck>, Option<Vec<Server>>)> = Vec::new();
+        let mut seen: Vec<SeenService> = Vec::new();
         while let Some(rest) = checked.get(seen.len()..).filter(|rest| !rest.is_empty()) {
             let keys: Arc<[ServiceKey]> = rest.iter().map(|(key, _)| *key).collect();
             let read = self.run_query(context, ServersOfQuery(keys)).await?.value;
