@@ -21,6 +21,8 @@ pub struct ServiceHealth {
     pub below_min: bool,
     /// Whether servers that fail get connections, because so many became silent at once.
     pub storm: bool,
+    /// Whether servers that fail get connections, because `max_losses` were taken out lately.
+    pub limited: bool,
     /// The servers.
     pub servers: Vec<ServerHealth>,
 }

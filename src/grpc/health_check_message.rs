@@ -26,6 +26,7 @@ impl From<&HealthCheck> for pb::HealthCheck {
             down_action: Some(check.down_action.as_str().to_owned()),
             min_healthy: check.min_healthy.map(|min| min.to_string()),
             below_min: check.below_min.map(|below| below.as_str().to_owned()),
+            max_losses: check.max_losses.map(|max| max.to_string()),
         }
     }
 }
@@ -51,6 +52,7 @@ impl From<pb::HealthCheck> for HealthCheckDraft {
             down_action,
             min_healthy,
             below_min,
+            max_losses,
         } = check;
         Self {
             kind: kind.into(),
@@ -71,6 +73,7 @@ impl From<pb::HealthCheck> for HealthCheckDraft {
             down_action: down_action.into(),
             min_healthy: min_healthy.into(),
             below_min: below_min.into(),
+            max_losses: max_losses.into(),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     app::{ListHealth, RequestContext},
-    model::{Error, HealthReport, OverrideDraft, ServerHealthReport},
+    model::{Error, HealthReport, HealthTransition, OverrideDraft, ServerHealthReport},
     proto::v1 as pb,
 };
 
@@ -106,6 +106,7 @@ impl From<&HealthReport> for pb::ServiceHealth {
             healthy_count: count(report.healthy_count),
             below_min: report.below_min,
             storm: report.storm,
+            limited: report.limited,
             servers: report.servers.iter().map(pb::ServerHealth::from).collect(),
         }
     }
@@ -121,6 +122,17 @@ impl From<&ServerHealthReport> for pb::ServerHealth {
             latency_seconds: report.latency_seconds,
             reason: report.reason.clone(),
             override_expire_time: report.override_expire_time.map(timestamp),
+            transitions: report.transitions.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&HealthTransition> for pb::HealthTransition {
+    fn from(transition: &HealthTransition) -> Self {
+        Self {
+            time: Some(timestamp(transition.time)),
+            state: transition.state.as_str().to_owned(),
+            reason: transition.reason.clone(),
         }
     }
 }

@@ -11,6 +11,8 @@ pub struct Member {
     pub is_serving: bool,
     /// Whether its failure is part of a storm.
     pub is_in_storm: bool,
+    /// Whether it gets no new connections already.
+    pub was_held: bool,
 }
 
 /// What is decided about the servers of a service.
@@ -22,11 +24,14 @@ pub struct Decision {
     pub is_below_min: bool,
     /// Whether servers that fail are kept because of a storm.
     pub is_guarded: bool,
+    /// Whether servers that fail are kept because too many were taken out lately.
+    pub is_limited: bool,
 }
 
 /// Decides about the servers of a service. `was_below` is the last [`Decision::is_below_min`]: one more healthy
-/// server than the least number ends it.
-pub fn decide(check: &HealthCheck, members: &[Member], was_below: bool) -> Decision {
+/// server than the least number ends it. `losses` is the number of servers that were taken out within the time in
+/// which a failure is noticed.
+pub fn decide(check: &HealthCheck, members: &[Member], was_below: bool, losses: usize) -> Decision {
     let healthy = members.iter();
     let healthy = healthy.filter(|member| member.is_serving && !member.is_failing);
     let healthy = healthy.count();
@@ -40,11 +45,26 @@ pub fn decide(check: &HealthCheck, members: &[Member], was_below: bool) -> Decis
         false => healthy < least,
     };
     let keeps_all = is_below_min && check.below_min == Some(BelowMin::KeepAll);
-    let is_held = |member: &Member| member.is_failing && !keeps_all && !is_guarded(member);
+    let max_losses = check.max_losses.map(|max| max.of(members.len()));
+    let mut left = max_losses.map_or(usize::MAX, |max| max.saturating_sub(losses));
+    let mut is_limited = false;
+    let is_held = |member: &Member| {
+        if !member.is_failing || keeps_all || is_guarded(member) {
+            return false;
+        }
+        if !member.was_held {
+            let rest = left.checked_sub(1);
+            is_limited |= rest.is_none();
+            left = rest.unwrap_or(0);
+            return rest.is_some();
+        }
+        true
+    };
     Decision {
         held: members.iter().map(is_held).collect(),
         is_below_min,
         is_guarded: members.iter().any(is_guarded),
+        is_limited,
     }
 }
 
@@ -54,12 +74,13 @@ mod tests {
 
     use super::{super::server::tests::check, *};
 
-    /// `u`: healthy, `d`: failing, `s`: failing in a storm, `0`: healthy without connections.
+    /// `u`: healthy, `d`: failing, `h`: failing and held, `s`: failing in a storm, `0`: healthy without connections.
     fn members(text: &str) -> Vec<Member> {
         let member = |word| Member {
-            is_failing: matches!(word, 'd' | 's'),
+            is_failing: matches!(word, 'd' | 'h' | 's'),
             is_serving: word != '0',
             is_in_storm: word == 's',
+            was_held: word == 'h',
         };
         text.chars().map(member).collect()
     }
@@ -92,7 +113,7 @@ mod tests {
             // Servers without weight do not count as healthy.
             (&one, "0d", false, "..", true),
         ] {
-            let decision = decide(&check(json.clone()), &members(all), was_below);
+            let decision = decide(&check(json.clone()), &members(all), was_below, 0);
             let found = (held(&decision), decision.is_below_min);
             assert_eq!(
                 found,
@@ -113,9 +134,31 @@ mod tests {
             ("dsss", "x...", true),
             ("s", ".", true),
         ] {
-            let decision = decide(&check, &members(all), false);
+            let decision = decide(&check, &members(all), false, 0);
             let found = (held(&decision), decision.is_guarded);
             assert_eq!(found, (expected.to_owned(), is_guarded), "{all}");
+        }
+    }
+
+    #[test]
+    fn a_service_loses_no_more_servers_at_once_than_it_may() {
+        for (max, all, losses, expected, is_limited) in [
+            ("1", "uddd", 0, ".x..", true),
+            ("1", "uhdd", 1, ".x..", true),
+            // The time of the loss is over.
+            ("1", "uhdd", 0, ".xx.", true),
+            ("50%", "uddd", 0, ".xx.", true),
+            ("50%", "uudd", 0, "..xx", false),
+            ("50%", "uuhh", 2, "..xx", false),
+        ] {
+            let check = check(json!({"type": "tcp", "max_losses": max}));
+            let decision = decide(&check, &members(all), false, losses);
+            let found = (held(&decision), decision.is_limited);
+            assert_eq!(
+                found,
+                (expected.to_owned(), is_limited),
+                "{max} {all} {losses}"
+            );
         }
     }
 }

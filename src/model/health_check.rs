@@ -1,6 +1,6 @@
 //! Health checks of services, as they are stored and shown.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -60,10 +60,13 @@ pub struct HealthCheck {
     pub down_action: DownAction,
     /// Servers that are to be healthy at least. Default: none need be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min_healthy: Option<MinHealthy>,
+    pub min_healthy: Option<ServerShare>,
     /// What happens while fewer are. Only with `min_healthy`; default `keep_all`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below_min: Option<BelowMin>,
+    /// Servers that are taken out at most within the time in which a failure is noticed. Default: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_losses: Option<ServerShare>,
 }
 
 word_enum! {
@@ -112,7 +115,7 @@ word_enum! {
 
 /// Servers that are to be healthy: a number, or a part of all servers of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MinHealthy {
+pub enum ServerShare {
     /// As many, 1 to 65535.
     Count(u32),
     /// Percent of all, 1 to 100; rounded up.
@@ -126,7 +129,7 @@ pub struct StatusRanges(Vec<(u16, u16)>);
 /// The text is not a number of servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a number from \"1\" to \"65535\", or a percentage from \"1%\" to \"100%\"")]
-pub struct InvalidMinHealthy;
+pub struct InvalidServerShare;
 
 /// The text is not a list of status codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -157,6 +160,7 @@ impl HealthCheck {
             down_action: DownAction::WeightZero,
             min_healthy: None,
             below_min: None,
+            max_losses: None,
         }
     }
 
@@ -170,6 +174,12 @@ impl HealthCheck {
     pub const MAX_HOST: usize = 255;
     /// Longest `expect_body` in bytes.
     pub const MAX_BODY: usize = 1024;
+
+    /// Time in which a failure is noticed at the latest: `interval_seconds` × `fall` + `timeout_seconds`.
+    pub fn detection_time(&self) -> Duration {
+        let seconds = self.interval_seconds * self.fall + self.timeout_seconds;
+        Duration::from_secs(seconds.into())
+    }
 
     /// Memory in bytes, about.
     pub fn bytes(&self) -> usize {
@@ -188,9 +198,9 @@ impl CheckType {
     }
 }
 
-// === impl MinHealthy ===
+// === impl ServerShare ===
 
-impl MinHealthy {
+impl ServerShare {
     /// The number of servers, of this number of all.
     pub fn of(self, all: usize) -> usize {
         match self {
@@ -203,7 +213,7 @@ impl MinHealthy {
     }
 }
 
-impl fmt::Display for MinHealthy {
+impl fmt::Display for ServerShare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Count(count) => write!(f, "{count}"),
@@ -212,15 +222,15 @@ impl fmt::Display for MinHealthy {
     }
 }
 
-impl FromStr for MinHealthy {
-    type Err = InvalidMinHealthy;
+impl FromStr for ServerShare {
+    type Err = InvalidServerShare;
 
-    fn from_str(text: &str) -> Result<Self, InvalidMinHealthy> {
+    fn from_str(text: &str) -> Result<Self, InvalidServerShare> {
         let number = |text: &str, max: u32| {
-            let number = plain(text).ok_or(InvalidMinHealthy)?;
+            let number = plain(text).ok_or(InvalidServerShare)?;
             match (1..=max).contains(&number) {
                 true => Ok(number),
-                false => Err(InvalidMinHealthy),
+                false => Err(InvalidServerShare),
             }
         };
         match text.strip_suffix('%') {
@@ -299,7 +309,7 @@ fn plain(text: &str) -> Option<u32> {
     is_plain.then(|| text.parse().ok()).flatten()
 }
 
-serde_as_text!(MinHealthy, StatusRanges);
+serde_as_text!(ServerShare, StatusRanges);
 
 #[cfg(test)]
 mod tests {
@@ -315,7 +325,7 @@ mod tests {
             ("100%", 7, 7),
             ("50%", 0, 0),
         ] {
-            let parsed: MinHealthy = text.parse().unwrap();
+            let parsed: ServerShare = text.parse().unwrap();
             assert_eq!(
                 (parsed.of(all), parsed.to_string().as_str()),
                 (expected, text)
@@ -334,7 +344,7 @@ mod tests {
             "1.5",
             "99999999999",
         ] {
-            assert!(text.parse::<MinHealthy>().is_err(), "{text}");
+            assert!(text.parse::<ServerShare>().is_err(), "{text}");
         }
     }
 

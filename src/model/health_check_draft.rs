@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::Deserialize;
 
 use super::{
-    BelowMin, CheckMethod, CheckType, DownAction, Error, Family, Field, HealthCheck, MinHealthy,
+    BelowMin, CheckMethod, CheckType, DownAction, Error, Family, Field, HealthCheck, ServerShare,
     StatusRanges, Violation,
     check::{accept, in_range},
     integer, is_hidden,
@@ -59,6 +59,8 @@ pub struct HealthCheckDraft {
     pub min_healthy: Field<String>,
     /// What happens while fewer are.
     pub below_min: Field<String>,
+    /// Servers that are taken out at most within the time in which a failure is noticed.
+    pub max_losses: Field<String>,
 }
 
 /// Fields that depend on the type.
@@ -227,16 +229,19 @@ impl HealthCheckDraft {
             violations,
         );
         check.down_action = action.unwrap_or(default);
-        check.min_healthy = match &self.min_healthy {
-            Field::Keep => base.and_then(|base| base.min_healthy),
-            Field::Clear => None,
-            Field::Set(text) => text
-                .parse::<MinHealthy>()
-                .map_err(|error| {
-                    violations.push(Violation::new("min_healthy", format!("{text:?} {error}")));
-                })
-                .ok(),
-        };
+        let (losses, min) = (&self.max_losses, &self.min_healthy);
+        check.max_losses = share(
+            "max_losses",
+            losses,
+            base.and_then(|base| base.max_losses),
+            violations,
+        );
+        check.min_healthy = share(
+            "min_healthy",
+            min,
+            base.and_then(|base| base.min_healthy),
+            violations,
+        );
         let is_valid = !is_set(&self.min_healthy) || check.min_healthy.is_some();
         if check.min_healthy.is_none() && is_valid {
             if is_set(&self.below_min) {
@@ -305,6 +310,23 @@ fn times(
         violations.push(Violation::new("timeout_seconds", message));
     }
     check
+}
+
+/// A number of servers or a part of all.
+fn share(
+    name: &str,
+    field: &Field<String>,
+    base: Option<ServerShare>,
+    violations: &mut Vec<Violation>,
+) -> Option<ServerShare> {
+    let text = match field {
+        Field::Keep => return base,
+        Field::Clear => return None,
+        Field::Set(text) => text,
+    };
+    text.parse()
+        .map_err(|error| violations.push(Violation::new(name, format!("{text:?} {error}"))))
+        .ok()
 }
 
 fn is_set<T>(field: &Field<T>) -> bool {

@@ -21,6 +21,8 @@ pub struct HealthReport {
     /// Whether servers that fail get connections, because so many became silent at once that the director or its
     /// network is rather at fault.
     pub storm: bool,
+    /// Whether servers that fail get connections, because `max_losses` were taken out lately.
+    pub limited: bool,
     /// The servers, by id.
     pub servers: Vec<ServerHealthReport>,
 }
@@ -46,6 +48,22 @@ pub struct ServerHealthReport {
     /// When the override ends. Absent without one, and if it has no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub override_expire_time: Option<Timestamp>,
+    /// The last changes of the state since the start of the daemon, newest first, at most
+    /// [`MAX_TRANSITIONS`](Self::MAX_TRANSITIONS). Events of a watch lack them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transitions: Vec<HealthTransition>,
+}
+
+/// A change of the state of a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthTransition {
+    /// When.
+    pub time: Timestamp,
+    /// The state since then.
+    pub state: HealthState,
+    /// Why its checks had failed. Absent if they had not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 word_enum! {
@@ -137,6 +155,15 @@ impl OverrideDraft {
 impl OverrideRequest {
     /// Longest `expires_seconds`: 31 days.
     pub const MAX_SECONDS: u32 = 31 * 24 * 3600;
+}
+
+// === impl ServerHealthReport ===
+
+impl ServerHealthReport {
+    /// Changes of the state of a server that are kept.
+    pub const MAX_TRANSITIONS: usize = 8;
+    /// Longest `reason` in bytes; a longer one is cut off.
+    pub const MAX_REASON: usize = 256;
 }
 
 // === impl HealthState ===

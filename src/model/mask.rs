@@ -111,7 +111,7 @@ impl Mask {
 impl ServiceDraft {
     /// Fields that a mask can name. Identifying and read-only fields are included, so that a client can name
     /// all fields of a response.
-    pub const FIELDS: [&str; 40] = [
+    pub const FIELDS: [&str; 41] = [
         "id",
         "protocol",
         "address",
@@ -152,6 +152,7 @@ impl ServiceDraft {
         "health_check.down_action",
         "health_check.min_healthy",
         "health_check.below_min",
+        "health_check.max_losses",
     ];
 
     /// The same draft with what a mask makes of its fields.
@@ -210,6 +211,7 @@ impl HealthCheckDraft {
             down_action: mask.field("down_action", self.down_action),
             min_healthy: mask.field("min_healthy", self.min_healthy),
             below_min: mask.field("below_min", self.below_min),
+            max_losses: mask.field("max_losses", self.max_losses),
         }
     }
 }

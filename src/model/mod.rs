@@ -83,13 +83,14 @@ pub use etag::{Etag, EtagScope, Fingerprint, fingerprint};
 pub use field::Field;
 pub use fixed_buffer::FixedBuffer;
 pub use health_check::{
-    BelowMin, CheckMethod, CheckType, DownAction, HealthCheck, InvalidMinHealthy,
-    InvalidStatusRanges, MinHealthy, StatusRanges,
+    BelowMin, CheckMethod, CheckType, DownAction, HealthCheck, InvalidServerShare,
+    InvalidStatusRanges, ServerShare, StatusRanges,
 };
 pub use health_check_draft::HealthCheckDraft;
 #[cfg(any(feature = "daemon", feature = "client"))]
 pub use health_report::{
-    Forced, HealthReport, HealthState, OverrideDraft, OverrideRequest, ServerHealthReport,
+    Forced, HealthReport, HealthState, HealthTransition, OverrideDraft, OverrideRequest,
+    ServerHealthReport,
 };
 pub use hidden::is_hidden;
 pub use hold::{DrainTarget, Hold, HoldId, HoldKind, InvalidDrainTarget, InvalidHoldId};

@@ -84,6 +84,7 @@ impl Resource {
         let shown = ServerHealthReport {
             last_check_time: None,
             latency_seconds: None,
+            transitions: Vec::new(),
             ..health
         };
         Self::Health(service, Arc::new(shown))

@@ -1,7 +1,7 @@
 //! What is known of the services that are checked, and of their servers.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
@@ -13,8 +13,8 @@ use super::stored::{Override, StoredHealth};
 use crate::{
     health::{Member as HealthMember, Outcome, ServerHealth, Silence, StormGuard, Verdict, decide},
     model::{
-        Forced, HealthCheck, HealthReport, HealthState, Hold, HoldKind, Server, ServerHealthReport,
-        ServerKey, ServiceKey,
+        Forced, HealthCheck, HealthReport, HealthState, HealthTransition, Hold, HoldKind, Server,
+        ServerHealthReport, ServerKey, ServiceKey,
     },
 };
 
@@ -25,6 +25,9 @@ pub(super) struct CheckedService {
     pub servers: BTreeMap<ServerKey, CheckedServer>,
     is_below_min: bool,
     is_guarded: bool,
+    is_limited: bool,
+    /// When servers were taken out, of the time in which a failure is noticed.
+    losses: VecDeque<Instant>,
 }
 
 /// A server of it.
@@ -34,8 +37,10 @@ pub(super) struct CheckedServer {
     /// When the verdict began.
     since: Timestamp,
     last: Option<(Timestamp, Duration)>,
+    /// The last states, newest first.
+    transitions: VecDeque<HealthTransition>,
     reason: Option<String>,
-    pub forced: Option<Override>,
+    forced: Option<Override>,
     /// Whether it would get connections: it has a weight and is not drained.
     has_weight: bool,
     /// Whether its check has failed and takes effect.
@@ -60,6 +65,8 @@ impl CheckedService {
             servers: BTreeMap::new(),
             is_below_min: false,
             is_guarded: false,
+            is_limited: false,
+            losses: VecDeque::new(),
         }
     }
 
@@ -80,22 +87,37 @@ impl CheckedService {
     }
 
     /// Decides which servers are held. Returns whether one is held that was not, or the reverse.
-    pub fn decide(&mut self, storm: &StormGuard) -> bool {
+    pub fn decide(&mut self, storm: &StormGuard, now: Instant) -> bool {
+        let window = self.check.detection_time();
+        let is_over = |at: &Instant| now.duration_since(*at) >= window;
+        while self.losses.pop_front_if(|at| is_over(at)).is_some() {}
         let members = self.servers.iter().map(|(key, server)| HealthMember {
             is_failing: server.is_failing(),
             is_serving: server.is_serving(),
             is_in_storm: storm.contains(key.address),
+            was_held: server.is_held,
         });
         let members: Vec<_> = members.collect();
-        let decision = decide(&self.check, &members, self.is_below_min);
+        let decision = decide(&self.check, &members, self.is_below_min, self.losses.len());
         self.is_below_min = decision.is_below_min;
         self.is_guarded = decision.is_guarded;
+        self.is_limited = decision.is_limited;
         let mut changed = false;
         for (server, is_held) in self.servers.values_mut().zip(decision.held) {
-            changed |= std::mem::replace(&mut server.is_held, is_held) != is_held;
+            let was_held = std::mem::replace(&mut server.is_held, is_held);
+            if is_held && !was_held {
+                self.losses.push_back(now);
+            }
+            changed |= is_held != was_held;
             changed |= server.holds() != server.shown;
         }
         changed
+    }
+
+    /// Memory of its report in bytes, about.
+    pub fn bytes(&self) -> usize {
+        let servers = self.servers.values().map(CheckedServer::bytes);
+        size_of::<HealthReport>() + servers.sum::<usize>()
     }
 
     pub fn report(&self, service: ServiceKey) -> HealthReport {
@@ -107,6 +129,7 @@ impl CheckedService {
             healthy_count: healthy.count(),
             below_min: self.is_below_min,
             storm: self.is_guarded,
+            limited: self.is_limited,
             servers: servers.map(|(key, server)| server.report(*key)).collect(),
         }
     }
@@ -122,6 +145,7 @@ impl CheckedServer {
             health: ServerHealth::new(is_down),
             since: stored.as_ref().map_or(now, |stored| stored.since),
             last: None,
+            transitions: VecDeque::new(),
             reason: stored.as_ref().and_then(|stored| stored.reason.clone()),
             forced: stored.and_then(|stored| stored.forced),
             has_weight: true,
@@ -166,18 +190,55 @@ impl CheckedServer {
         self.running = None;
         self.last = Some((time, outcome.latency));
         let failure = outcome.result.as_ref().err();
-        self.reason = failure.map(|failure| failure.reason().to_owned());
+        self.reason = failure.map(|failure| {
+            let reason = failure.reason();
+            let end = reason.floor_char_boundary(ServerHealthReport::MAX_REASON);
+            reason.get(..end).unwrap_or(reason).to_owned()
+        });
+        let before = self.state();
         let turned = self.health.note(check, outcome, now);
         if turned {
             self.since = time;
         }
+        self.remember(before, time);
         turned.then(|| self.health.verdict())
     }
 
     /// Ends an override whose time is over. Returns whether there was one.
     pub fn expire(&mut self, now: Timestamp) -> bool {
-        let is_over = |one: &mut Override| one.expires.is_some_and(|at| at <= now);
-        self.forced.take_if(is_over).is_some()
+        let is_over = |one: Override| one.expires.is_some_and(|at| at <= now);
+        let has_ended = self.forced.is_some_and(is_over);
+        if has_ended {
+            self.force(None, now);
+        }
+        has_ended
+    }
+
+    /// Sets or ends an override.
+    pub fn force(&mut self, forced: Option<Override>, now: Timestamp) {
+        let before = self.state();
+        self.forced = forced;
+        self.remember(before, now);
+    }
+
+    /// Remembers a change of the state.
+    fn remember(&mut self, before: HealthState, time: Timestamp) {
+        let state = self.state();
+        if state == before {
+            return;
+        }
+        self.transitions
+            .truncate(ServerHealthReport::MAX_TRANSITIONS - 1);
+        let reason = match self.health.verdict() {
+            Verdict::Down => self.reason.clone(),
+            Verdict::Up | Verdict::Unknown => None,
+        };
+        let transition = HealthTransition {
+            time,
+            state,
+            reason,
+        };
+        self.transitions.push_front(transition);
     }
 
     /// What is to hold it.
@@ -225,6 +286,14 @@ impl CheckedServer {
         self.has_weight && self.state() != HealthState::ForcedDown
     }
 
+    fn bytes(&self) -> usize {
+        let reasons = self.transitions.iter().map(|one| &one.reason);
+        let reasons = reasons.chain([&self.reason]).flatten().map(String::len);
+        size_of::<ServerHealthReport>()
+            + self.transitions.len() * size_of::<HealthTransition>()
+            + reasons.sum::<usize>()
+    }
+
     pub fn report(&self, server: ServerKey) -> ServerHealthReport {
         ServerHealthReport {
             server,
@@ -234,6 +303,7 @@ impl CheckedServer {
             latency_seconds: self.last.map(|(_, latency)| latency.as_secs_f64()),
             reason: self.reason.clone(),
             override_expire_time: self.forced.and_then(|forced| forced.expires),
+            transitions: self.transitions.iter().cloned().collect(),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
         App, RequestContext,
         paging::{KeyPage, Keyed, Token, binding},
     },
-    model::{Error, HealthReport, KeptFilter, Reason, ServerHealthReport, ServiceKey},
+    model::{Error, HealthReport, KeptFilter, Reason, ServiceKey},
 };
 
 /// A request for a page of services that are checked.
@@ -51,9 +51,7 @@ impl App {
             .filter(|(key, _)| list.filter.matches(&kept.of(**key)))
             .filter(|(key, _)| context.principal.sees(**key));
         let page: Vec<_> = rest.by_ref().take(size).collect();
-        let servers: usize = page.iter().map(|(_, one)| one.servers.len()).sum();
-        let bytes =
-            page.len() * size_of::<HealthReport>() + servers * size_of::<ServerHealthReport>();
+        let bytes: usize = page.iter().map(|(_, one)| one.bytes()).sum();
         let charge = self.budget_of(context).charge(COPIES * bytes)?;
         let more = rest.next().is_some();
         let entries = page.into_iter().map(|(key, one)| one.report(*key));

@@ -229,7 +229,7 @@ impl HealthRegistry {
         let mut state = self.state();
         let service = state.services.get_mut(&member.0)?;
         let server = service.servers.get_mut(&member.1)?;
-        server.forced = forced;
+        server.force(forced, Timestamp::now());
         let (report, record) = (server.report(member.1), server.stored());
         self.show(member, Some(report.clone()));
         state.records.insert(member, record);
@@ -270,7 +270,7 @@ impl HealthRegistry {
             ..
         } = &mut *state;
         for (key, service) in services {
-            if service.decide(storm) {
+            if service.decide(storm, Instant::now()) {
                 to_apply.insert(*key);
                 for (server, checked) in &service.servers {
                     self.holds.want((*key, *server), checked.holds());

@@ -156,6 +156,52 @@ async fn no_pool_is_emptied_when_the_network_of_the_director_fails() {
 }
 
 #[tokio::test]
+async fn a_service_loses_no_more_servers_at_once_than_it_may() {
+    let (_, app) = setup();
+    let check = json!({"max_losses": "1", "interval_seconds": 60, "timeout_seconds": 1});
+    checked(&app, check).await;
+    observe(&app, "--+").await;
+    assert_eq!(effective(&app).await, [0, 10, 10]);
+    let report = app.service_health(context(), key(TCP)).await.unwrap();
+    assert!(report.limited);
+    assert_eq!(report.servers[1].state, HealthState::Down);
+    let none = draft(json!({"health_check": {"max_losses": null}}));
+    let patched = app.update_service(context(), key(TCP), none, NONE, false);
+    patched.await.unwrap();
+    app.find_now().await;
+    assert_eq!(effective(&app).await, [0, 0, 10]);
+}
+
+#[tokio::test]
+async fn the_last_changes_of_a_state_are_shown() {
+    let (_, app) = setup();
+    checked(&app, json!({})).await;
+    observe(&app, "+").await;
+    observe(&app, "-").await;
+    force(&app, SERVERS[0], Some(json!({"state": "up"})))
+        .await
+        .unwrap();
+    let report = app.service_health(context(), key(TCP)).await.unwrap();
+    let shown = report.servers[0].transitions.iter();
+    let shown: Vec<_> = shown
+        .map(|one| (one.state.as_str(), one.reason.as_deref()))
+        .collect();
+    let refused = Some("connection refused");
+    let expected = [("forced_up", refused), ("down", refused), ("up", None)];
+    assert_eq!(shown, expected);
+    for _ in 0..10 {
+        force(&app, SERVERS[0], None).await.unwrap();
+        force(&app, SERVERS[0], Some(json!({"state": "down"})))
+            .await
+            .unwrap();
+    }
+    let report = app.service_health(context(), key(TCP)).await.unwrap();
+    let transitions = &report.servers[0].transitions;
+    assert_eq!(transitions.len(), ServerHealthReport::MAX_TRANSITIONS);
+    assert_eq!(transitions[0].state, HealthState::ForcedDown);
+}
+
+#[tokio::test]
 async fn an_override_is_stronger_than_checks() {
     let (_, app) = setup();
     checked(&app, json!({})).await;

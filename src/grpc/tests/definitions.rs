@@ -189,7 +189,7 @@ fn fields_have_the_names_of_the_json() {
     let labels = BTreeMap::from([("team".to_owned(), "web".to_owned())]);
     let check: HealthCheckDraft = serde_json::from_value(serde_json::json!({
         "type": "https", "port": 8443, "host": "a", "expect_body": "ok", "sni": "a",
-        "source_address": "192.0.2.10", "fwmark": 7, "min_healthy": "1"
+        "source_address": "192.0.2.10", "fwmark": 7, "min_healthy": "1", "max_losses": "50%"
     }))
     .unwrap();
     let stored = StoredFields {

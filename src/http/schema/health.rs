@@ -141,6 +141,13 @@ fn consequences() -> Vec<Property> {
             "What happens while fewer are. `keep_all`: all servers get connections, also those that fail. `none`: \
              those that fail get none, even if no server is left. Only with `min_healthy`. Default: `keep_all`.",
         ),
+        settable(
+            "max_losses",
+            text().examples(["50%"]),
+            "Servers that are taken out at most within `interval_seconds` × `fall` + `timeout_seconds`: a number from \
+             `1` to `65535`, or a part of all from `1%` to `100%`, rounded up. Others that fail are kept meanwhile. \
+             Default: any number.",
+        ),
     ]
 }
 
@@ -175,6 +182,11 @@ pub(super) fn of_service() -> RefOr<Schema> {
                 "Whether servers that fail get connections, because so many became silent at once that the director \
                  or its network is rather at fault.",
             ),
+            always(
+                "limited",
+                boolean(),
+                "Whether servers that fail get connections, because `max_losses` were taken out lately.",
+            ),
             always("servers", list_of("ServerHealth"), "The servers, by id."),
         ],
     )
@@ -192,7 +204,7 @@ pub(super) fn of_server() -> RefOr<Schema> {
             ),
             always(
                 "state",
-                choice(&words(&HealthState::WORDS)).examples(["up"]),
+                state(),
                 "`up`: its checks succeed. `down`: they have failed. `unknown`: not enough is known, it is treated as \
                  healthy. `forced_up`, `forced_down`: an override decides.",
             ),
@@ -217,8 +229,34 @@ pub(super) fn of_server() -> RefOr<Schema> {
                 time(),
                 "When the override ends. Absent without one, and if it has no end.",
             ),
+            optional(
+                "transitions",
+                list_of("HealthTransition"),
+                "The last changes of the state since the start of the daemon, newest first, at most 8. Absent if there \
+                 are none, and in events of a watch.",
+            ),
         ],
     )
+}
+
+/// A change of the state of a server.
+pub(super) fn transition() -> RefOr<Schema> {
+    response(
+        "A change of the state of a server.",
+        vec![
+            always("time", time(), "When."),
+            always("state", state(), "The state since then."),
+            optional(
+                "reason",
+                text().examples(["connection refused"]),
+                "Why its checks had failed. Absent if they had not.",
+            ),
+        ],
+    )
+}
+
+fn state() -> ObjectBuilder {
+    choice(&words(&HealthState::WORDS)).examples(["up"])
 }
 
 /// A page of services.

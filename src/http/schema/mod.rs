@@ -62,6 +62,7 @@ schemas! {
     ServiceHealth = health::of_service();
     ServiceHealthList = health::list();
     ServerHealth = health::of_server();
+    HealthTransition = health::transition();
     HealthOverride = health::health_override();
     Persistence = resources::persistence();
     Server = resources::server();

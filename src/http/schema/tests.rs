@@ -83,7 +83,7 @@ fn server() -> Server {
 fn health_check() -> HealthCheck {
     let draft: HealthCheckDraft = serde_json::from_value(json!({
         "type": "https", "port": 8443, "host": "a", "expect_body": "ok", "sni": "a",
-        "source_address": "192.0.2.10", "fwmark": 7, "min_healthy": "1"
+        "source_address": "192.0.2.10", "fwmark": 7, "min_healthy": "1", "max_losses": "50%"
     }))
     .unwrap();
     draft.apply(None, Family::Ipv4).unwrap()

@@ -66,7 +66,7 @@ fn each_invalid_field_is_reported() {
     let all = json!({"type": "https", "interval_seconds": 0, "timeout_seconds": 3601, "rise": 0, "fall": 101,
         "port": 0, "path": "a", "host": "a b", "method": "get", "expect_status": "2xx", "expect_body": "",
         "sni": "-a", "source_address": "::1", "fwmark": 0, "down_action": "remove", "min_healthy": "0",
-        "below_min": "all"});
+        "below_min": "all", "max_losses": "101%"});
     let names = all.as_object().unwrap().keys();
     let mut names: Vec<_> = names.map(|name| format!("health_check.{name}")).collect();
     names.retain(|name| name != "health_check.type");
