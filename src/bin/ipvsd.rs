@@ -36,8 +36,8 @@ const MAX_WORKERS: usize = 32;
 /// Time that blocked threads may delay the exit.
 const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the snapshot at the end waits for the kernel.
-const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long each work at the end waits for the kernel.
+const LAST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time that the stored state may take to be written and closed.
 const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -124,7 +124,7 @@ fn run(
             .insert((app.audit_log().clone(), app.store().clone()))
             .clone();
         let budget = app.budget().clone();
-        let last_snapshot = last_snapshot(app.clone(), &config);
+        let last_work = last_work(app.clone(), &config);
         tokio::spawn(return_freed_memory(budget.clone()));
         let server = server.with_background_work(app.background_work());
         let server = server.with_audit(&trail);
@@ -152,7 +152,7 @@ fn run(
         };
         tokio::spawn(reloader.run(reloads));
         server.serve(router, &budget, &shutdown).await;
-        last_snapshot.await;
+        last_work.await;
         finish(traces).await
     });
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
@@ -204,11 +204,16 @@ async fn finish(traces: Traces) -> anyhow::Result<()> {
     Ok(tokio::task::spawn_blocking(move || traces.finish()).await?)
 }
 
-/// Takes a snapshot at the end of the daemon, if any are taken.
-fn last_snapshot(app: App, config: &Config) -> impl Future<Output = ()> + use<> {
+/// What is to be done at the end of the daemon: a snapshot, if any are taken, and the weights of servers whose checks
+/// have failed, if they are to be restored.
+fn last_work(app: App, config: &Config) -> impl Future<Output = ()> + use<> {
     let takes_snapshots = config.tables.snapshot_interval > Duration::ZERO;
+    let restores_weights = config.health.restore_weights_at_stop;
     async move {
-        if takes_snapshots && let Err(error) = app.take_snapshot(SNAPSHOT_TIMEOUT).await {
+        if restores_weights && let Err(error) = app.release_failed_servers(LAST_TIMEOUT).await {
+            tracing::warn!(%error, "not all servers whose checks have failed have their weight");
+        }
+        if takes_snapshots && let Err(error) = app.take_snapshot(LAST_TIMEOUT).await {
             tracing::warn!(%error, "no snapshot at the end; the last one is kept");
         }
     }

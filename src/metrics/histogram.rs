@@ -64,6 +64,11 @@ impl Scale {
 // === impl Histogram ===
 
 impl Histogram {
+    /// One of durations in seconds.
+    pub fn of_durations() -> Self {
+        Self::new(Scale::LATENCY)
+    }
+
     pub(super) fn new(scale: Scale) -> Self {
         Self {
             scale,

@@ -11,7 +11,7 @@ use prometheus_client::{
 };
 
 use super::{
-    Format, KernelMetrics, RequestMetrics,
+    Format, Histogram, KernelMetrics, RequestMetrics,
     process::ProcessMetrics,
     sampled::{Histograms, Kind, Labels, Sampled, Value},
 };
@@ -48,6 +48,17 @@ impl Metrics {
     pub fn add(&self, family: Sampled) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         registry.register_collector(Box::new(family));
+    }
+
+    /// Adds a histogram of durations.
+    pub fn add_durations(&self, name: &'static str, help: &'static str, durations: Arc<Histogram>) {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.register_collector(Box::new(Histograms {
+            name,
+            help,
+            unit: Some(Unit::Seconds),
+            each: Box::new(move |see| see(Labels::new(), &durations)),
+        }));
     }
 
     /// The counters of requests.

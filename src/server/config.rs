@@ -57,6 +57,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The declared tables at the start.
     pub tables: TablesConfig,
+    /// Health checks of servers.
+    pub health: HealthConfig,
     /// Keys of writes that clients may repeat.
     pub idempotency: IdempotencyConfig,
     /// The audit trail.
@@ -116,6 +118,13 @@ pub struct TablesConfig {
     pub restore_on_start: RestoreOnStart,
     /// Time between two snapshots of what no table declares; zero: none are taken. Default: zero.
     pub snapshot_interval: Duration,
+}
+
+/// Health checks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HealthConfig {
+    /// Whether servers whose checks have failed get their intended weight when the daemon ends. Default false.
+    pub restore_weights_at_stop: bool,
 }
 
 /// Idempotency keys.
@@ -243,6 +252,7 @@ impl Default for Config {
             log: LogConfig::default(),
             store: StoreConfig::default(),
             tables: TablesConfig::default(),
+            health: HealthConfig::default(),
             idempotency: IdempotencyConfig::default(),
             audit: AuditConfig::default(),
             tls: TlsConfig::default(),

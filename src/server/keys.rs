@@ -316,6 +316,7 @@ pub(super) const KEYS: &[Key] = &[
     choice!(tables.interrupted, INTERRUPTED),
     choice!(tables.restore_on_start, RESTORE_ON_START),
     duration!(tables.snapshot_interval, Duration::ZERO, DAY),
+    boolean!(health.restore_weights_at_stop),
     integer!(idempotency.max_keys, 1..=10_000_000),
     Key {
         name: "audit.file",

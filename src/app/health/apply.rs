@@ -1,6 +1,6 @@
 //! What is decided is stored, and the kernel gets the weights.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{stored, task::health_context};
 use crate::{
@@ -23,6 +23,17 @@ impl App {
                 tokio::time::sleep(RETRY).await;
             }
         }
+    }
+
+    /// Gives servers whose checks have failed their intended weight, at the end of the daemon. Nothing is decided
+    /// any more.
+    pub async fn release_failed_servers(&self, timeout: Duration) -> Result<(), Error> {
+        self.health.release();
+        let context = RequestContext {
+            deadline: Instant::now() + timeout,
+            ..health_context()
+        };
+        self.apply_health(&context).await
     }
 
     /// Stores what is decided, and then changes the weights.

@@ -59,6 +59,14 @@ const LOST: Duration = Duration::from_secs(HealthCheck::MAX_INTERVAL as u64 + 60
 // === impl CheckedService ===
 
 impl CheckedService {
+    /// What is unusual about a service, in metrics.
+    pub const CONDITIONS: [&str; 3] = ["below_min", "storm", "limited"];
+
+    /// Which of [`CONDITIONS`](Self::CONDITIONS) it has.
+    pub fn conditions(&self) -> [bool; 3] {
+        [self.is_below_min, self.is_guarded, self.is_limited]
+    }
+
     pub fn new(check: Arc<HealthCheck>) -> Self {
         Self {
             check,
@@ -219,6 +227,16 @@ impl CheckedServer {
         let before = self.state();
         self.forced = forced;
         self.remember(before, now);
+    }
+
+    /// Forgets that its checks have failed. Returns whether they had.
+    pub fn release(&mut self) -> bool {
+        let is_down = self.health.verdict() == Verdict::Down;
+        if is_down {
+            self.health = ServerHealth::new(false);
+            self.is_held = false;
+        }
+        is_down
     }
 
     /// Remembers a change of the state.

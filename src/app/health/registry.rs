@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     executor::{Holds, Member},
-    health::{Outcome, StormGuard, Verdict},
+    health::{Failure, Outcome, StormGuard, Verdict},
+    metrics::Histogram,
     model::{HealthCheck, HealthReport, HealthState, Server, ServerHealthReport, ServiceKey},
     store::{Store, StoreError},
     watch::{RecordKey, Resource, Showing, WatchCache},
@@ -34,6 +35,8 @@ pub(in crate::app) struct HealthRegistry {
     pub(super) has_tasks: AtomicBool,
     /// Held while decisions are carried out.
     pub(super) applying: tokio::sync::Mutex<()>,
+    /// How long checks take, apart from those that the director could not make.
+    pub(super) durations: Arc<Histogram>,
     /// Wakes the task that checks: there are servers to be checked, or an override has changed.
     pub(super) woken: Notify,
     /// Wakes the task that changes the kernel.
@@ -53,6 +56,8 @@ pub(super) struct State {
     count: usize,
     /// Whether something has changed on which decisions depend.
     is_changed: bool,
+    /// Whether outcomes have no effect any more, because the daemon ends.
+    is_released: bool,
     storm: StormGuard,
     /// What is to be stored.
     pub(super) records: HashMap<Member, Option<StoredHealth>>,
@@ -95,6 +100,7 @@ impl HealthRegistry {
             state: Mutex::default(),
             has_tasks: AtomicBool::new(false),
             applying: tokio::sync::Mutex::default(),
+            durations: Arc::new(Histogram::of_durations()),
             woken: Notify::new(),
             decided: Notify::new(),
         }
@@ -188,6 +194,9 @@ impl HealthRegistry {
     /// Counts the outcome of a check.
     pub(super) fn note(&self, member: Member, outcome: &Outcome) -> Option<Transition> {
         let at = (Instant::now(), Timestamp::now());
+        if !matches!(outcome.result, Err(Failure::Unchecked(_))) {
+            self.durations.observe(outcome.latency);
+        }
         let mut state = self.state();
         let kind = match &outcome.result {
             Ok(()) => OUTCOMES[0],
@@ -196,6 +205,9 @@ impl HealthRegistry {
         let mut counts = OUTCOMES.iter().zip(&mut state.outcomes);
         if let Some((_, count)) = counts.find(|(name, _)| **name == kind) {
             *count += 1;
+        }
+        if state.is_released {
+            return None;
         }
         let is_stormy = !state.storm.is_empty();
         let service = state.services.get_mut(&member.0)?;
@@ -244,7 +256,7 @@ impl HealthRegistry {
         let mut state = self.state();
         let now = Timestamp::now();
         state.expire(now, self);
-        if !std::mem::take(&mut state.is_changed) {
+        if !std::mem::take(&mut state.is_changed) || state.is_released {
             return;
         }
         let mut silences = HashMap::new();
@@ -284,6 +296,28 @@ impl HealthRegistry {
         }
     }
 
+    /// Releases the servers whose checks have failed, and decides nothing any more.
+    pub(super) fn release(&self) {
+        let mut state = self.state();
+        state.is_released = true;
+        let State {
+            services,
+            records,
+            to_apply,
+            ..
+        } = &mut *state;
+        for (key, service) in services {
+            for (server, checked) in &mut service.servers {
+                if checked.release() {
+                    let member = (*key, *server);
+                    self.holds.want(member, checked.holds());
+                    records.insert(member, checked.stored());
+                    to_apply.insert(*key);
+                }
+            }
+        }
+    }
+
     /// The health of the servers of a service; `None` if it is not checked.
     pub(super) fn report(&self, service: ServiceKey) -> Option<HealthReport> {
         let state = self.state();
@@ -306,6 +340,17 @@ impl HealthRegistry {
     /// Checks by their outcome.
     pub(in crate::app) fn outcomes(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
         OUTCOMES.into_iter().zip(self.state().outcomes)
+    }
+
+    /// The number of services in each condition, of which one can have several.
+    pub(in crate::app) fn conditions(&self) -> Vec<(&'static str, u64)> {
+        let mut counts = CheckedService::CONDITIONS.map(|condition| (condition, 0));
+        for service in self.state().services.values() {
+            for ((_, count), has) in counts.iter_mut().zip(service.conditions()) {
+                *count += u64::from(has);
+            }
+        }
+        counts.into()
     }
 
     /// The number of servers in each state.

@@ -79,6 +79,18 @@ impl App {
             unit: None,
             read: Box::new(move || samples("outcome", health.outcomes())),
         });
+        let help = "Time from the begin of a health check to its end, if the director could check.";
+        let durations = self.health.durations.clone();
+        self.metrics
+            .add_durations("ipvsd_health_check_duration", help, durations);
+        let health = self.health.clone();
+        self.metrics.add(Sampled {
+            name: "ipvsd_health_services",
+            help: "Services that have a health check and are below min_healthy, in a storm, or limited by max_losses.",
+            kind: Kind::Gauge,
+            unit: None,
+            read: Box::new(move || samples("condition", health.conditions())),
+        });
         let health = self.health.clone();
         self.metrics.add(Sampled {
             name: "ipvsd_health_servers",

@@ -285,6 +285,32 @@ fn a_restart_knows_what_has_failed() {
     });
 }
 
+#[test]
+fn at_the_end_of_the_daemon_servers_can_get_their_weight() {
+    let (kernel, store) = (FakeKernel::new(), Store::in_memory());
+    let (runtime, app) = start(&kernel, &store);
+    runtime.block_on(async {
+        checked(&app, json!({})).await;
+        observe(&app, "-++").await;
+        let down = Some(json!({"state": "down"}));
+        force(&app, SERVERS[2], down).await.unwrap();
+        app.release_failed_servers(Duration::from_secs(60))
+            .await
+            .unwrap();
+        assert_eq!(kernel_weight(&kernel, TCP, "10.0.0.1:80"), 10);
+        // A check that ends meanwhile changes nothing.
+        observe(&app, "--.").await;
+        assert_eq!(effective(&app).await, [10, 10, 0]);
+    });
+    drop(runtime);
+    let (runtime, app) = start(&kernel, &store);
+    runtime.block_on(async {
+        assert_eq!(effective(&app).await, [10, 10, 0]);
+        let report = app.service_health(context(), key(TCP)).await.unwrap();
+        assert_eq!(report.servers[0].state, HealthState::Unknown);
+    });
+}
+
 /// What is done to the first server.
 #[derive(Clone, Copy, Debug)]
 enum Action {
