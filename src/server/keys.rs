@@ -104,10 +104,7 @@ macro_rules! path {
     ($table:ident.$name:ident) => {
         Key {
             name: concat!(stringify!($table), ".", stringify!($name)),
-            set: |config, raw| {
-                config.$table.$name = file(raw)?;
-                Ok(())
-            },
+            set: |config, raw| file(raw).map(|path| config.$table.$name = path),
             show: |config| {
                 let path = config.$table.$name.as_deref();
                 quote(&path.map(|path| path.to_string_lossy()).unwrap_or_default())
