@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::{
     document::Input,
     error::CliError,
-    health_args::ForceArgs,
+    health_args::{ForceArgs, ReportArgs},
     hold_args::{DrainArgs, Ended, RampArgs},
     options::{GLOBAL_OPTIONS, GlobalOption, Options},
     reference::summary,
@@ -107,6 +107,8 @@ pub(super) enum Subcommand {
     Health(HealthArgs),
     /// Force a server that is checked up or down, or let its checks decide
     Force(ForceArgs),
+    /// Report the health of a server of a service whose health check has the type external
+    ReportHealth(ReportArgs),
     /// List configured directors and their status
     Directors,
     /// Show as whom the director recognises this user: name, kind of credential, role and scope

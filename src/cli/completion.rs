@@ -104,6 +104,10 @@ pub(super) fn grammar(words: &[OsString]) -> clap::Command {
             let health = with(health, "service", service_ids, words);
             with(health, "owner", owners, words)
         })
+        .mut_subcommand("report-health", |report| {
+            let report = with(report, "service", service_ids, words);
+            with(report, "server", server_ids, words)
+        })
         .mut_subcommand("force", |force| {
             let force = with(force, "service", service_ids, words);
             with(force, "server", server_ids, words)

@@ -1,11 +1,11 @@
-//! `ipvsctl health` and `force`.
+//! `ipvsctl health`, `force` and `report-health`.
 
 use std::io::Write;
 
 use super::{
     args::HealthArgs,
     error::CliError,
-    health_args::{ForceArgs, ForcedState},
+    health_args::{ForceArgs, ForcedState, ReportArgs, ReportedState},
     options::{Format, Options},
     outcome::{explain_with, idempotent},
     output::{Stdout, write_json, write_pages, write_table},
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     client::{Client, ServerHealth, ServiceHealth, WriteOptions},
-    model::{Forced, OverrideRequest, ServiceKey},
+    model::{Forced, HealthResult, OverrideRequest, ServiceKey},
 };
 
 /// Shows the health of the servers of services that have a health check.
@@ -62,6 +62,37 @@ pub(super) fn force(args: ForceArgs, options: &Options, out: &mut Stdout) -> Res
         client.override_health(service, server, request.as_ref(), &write)
     };
     let sent = idempotent(send);
+    let (health, json) = sent.map_err(|error| explain_with(error.into(), &target, "health"))?;
+    match options.format {
+        Format::Table => write_rows(&[row(service, &health)], out)?,
+        format => write_json(out, format, &json)?,
+    }
+    Ok(0)
+}
+
+/// Reports the health of a server; returns the exit code.
+pub(super) fn report(
+    args: ReportArgs,
+    options: &Options,
+    out: &mut Stdout,
+) -> Result<u8, CliError> {
+    options.reject_all()?;
+    let ReportArgs {
+        service,
+        server,
+        state,
+        reason,
+    } = args;
+    let result = HealthResult {
+        healthy: state == ReportedState::Up,
+        reason: reason.filter(|reason| !reason.is_empty()),
+    };
+    let target = Target::select(options)?;
+    // Not repeated if its reply is lost: results are counted.
+    let write = WriteOptions::default();
+    let sent = target
+        .client
+        .report_health(service, server, &result, &write);
     let (health, json) = sent.map_err(|error| explain_with(error.into(), &target, "health"))?;
     match options.format {
         Format::Table => write_rows(&[row(service, &health)], out)?,

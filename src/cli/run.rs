@@ -174,6 +174,7 @@ fn execute(
         Subcommand::Ramps(kept) => return report(out, ReadCommand::Ramps(kept)),
         Subcommand::Health(args) => return report(out, ReadCommand::Health(args)),
         Subcommand::Force(args) => return health::force(args, options, out),
+        Subcommand::ReportHealth(args) => return health::report(args, options, out),
         Subcommand::Directors => return directors::show(options, out),
         Subcommand::Whoami => return report(out, ReadCommand::Whoami),
         Subcommand::CanI { verb, service } => {

@@ -8,7 +8,7 @@ use super::{
     error::ClientError,
     write::WriteOptions,
 };
-use crate::model::{OverrideRequest, ServerKey, ServiceKey};
+use crate::model::{HealthResult, OverrideRequest, ServerKey, ServiceKey};
 
 /// The health of the servers of a service. Words that a newer daemon adds are kept as text.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -36,11 +36,11 @@ pub struct ServerHealth {
     pub state: String,
     /// When the state began (RFC 3339).
     pub since_time: String,
-    /// When the last check ended (RFC 3339).
+    /// When the last check ended, or the last result was reported (RFC 3339).
     pub last_check_time: Option<String>,
-    /// Seconds that it took.
+    /// Seconds that it took. Results that were reported have none.
     pub latency_seconds: Option<f64>,
-    /// Why it failed.
+    /// Why it failed, or why nothing is known.
     pub reason: Option<String>,
     /// When the override ends (RFC 3339).
     pub override_expire_time: Option<String>,
@@ -89,6 +89,25 @@ impl Client {
             precondition,
         } = options;
         let (json, _) = self.send_write(method, path, body, *dry_run, precondition)?;
+        Ok((serde_json::from_slice(&json)?, json))
+    }
+
+    /// Reports the result of the health check of a server, whose type is `external`.
+    pub fn report_health(
+        &self,
+        service: ServiceKey,
+        server: ServerKey,
+        result: &HealthResult,
+        options: &WriteOptions,
+    ) -> Result<(ServerHealth, Vec<u8>), ClientError> {
+        let path = format!("/v1/health/{service}/{server}");
+        let body = serde_json::to_vec(result)?;
+        let WriteOptions {
+            dry_run,
+            precondition,
+        } = options;
+        let body = Some((JSON, &body[..]));
+        let (json, _) = self.send_write("PUT", path, body, *dry_run, precondition)?;
         Ok((serde_json::from_slice(&json)?, json))
     }
 }

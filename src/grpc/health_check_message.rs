@@ -9,8 +9,8 @@ impl From<&HealthCheck> for pb::HealthCheck {
     fn from(check: &HealthCheck) -> Self {
         Self {
             r#type: Some(check.kind.as_str().to_owned()),
-            interval_seconds: Some(check.interval_seconds),
-            timeout_seconds: Some(check.timeout_seconds),
+            interval_seconds: present(check.interval_seconds),
+            timeout_seconds: present(check.timeout_seconds),
             rise: Some(check.rise),
             fall: Some(check.fall),
             port: check.port.map(u32::from),
@@ -27,6 +27,15 @@ impl From<&HealthCheck> for pb::HealthCheck {
             min_healthy: check.min_healthy.map(|min| min.to_string()),
             below_min: check.below_min.map(|below| below.as_str().to_owned()),
             max_losses: check.max_losses.map(|max| max.to_string()),
+            grpc_service: check.grpc_service.clone(),
+            tls: check.tls,
+            query_name: check.query_name.clone(),
+            query_type: check.query_type.map(|kind| kind.as_str().to_owned()),
+            expect_rcode: check.expect_rcode.map(|codes| codes.to_string()),
+            transport: check
+                .transport
+                .map(|transport| transport.as_str().to_owned()),
+            expire_seconds: check.expire_seconds,
         }
     }
 }
@@ -53,6 +62,13 @@ impl From<pb::HealthCheck> for HealthCheckDraft {
             min_healthy,
             below_min,
             max_losses,
+            grpc_service,
+            tls,
+            query_name,
+            query_type,
+            expect_rcode,
+            transport,
+            expire_seconds,
         } = check;
         Self {
             kind: kind.into(),
@@ -74,6 +90,18 @@ impl From<pb::HealthCheck> for HealthCheckDraft {
             min_healthy: min_healthy.into(),
             below_min: below_min.into(),
             max_losses: max_losses.into(),
+            grpc_service: grpc_service.into(),
+            tls: tls.into(),
+            query_name: query_name.into(),
+            query_type: query_type.into(),
+            expect_rcode: expect_rcode.into(),
+            transport: transport.into(),
+            expire_seconds: expire_seconds.map(i64::from).into(),
         }
     }
+}
+
+/// A number that the type may not have.
+fn present(number: u32) -> Option<u32> {
+    (number > 0).then_some(number)
 }

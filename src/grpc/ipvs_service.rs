@@ -355,6 +355,13 @@ impl IpvsService for Api {
             .await
     }
 
+    async fn report_health(
+        &self,
+        request: Request<pb::ReportHealthRequest>,
+    ) -> Reply<pb::ReportHealthResponse> {
+        self.unary(request, server_health::report_health).await
+    }
+
     async fn create_drain(
         &self,
         request: Request<pb::CreateDrainRequest>,

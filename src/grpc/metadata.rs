@@ -216,7 +216,7 @@ writes! {
     StartSyncDaemonRequest StopSyncDaemonRequest
     UpdateTableRequest DeleteTableRequest ApplyBatchRequest
     CreateDrainRequest DeleteDrainRequest CreateRampRequest DeleteRampRequest
-    SetHealthOverrideRequest DeleteHealthOverrideRequest
+    SetHealthOverrideRequest DeleteHealthOverrideRequest ReportHealthRequest
 }
 
 // The first message of the stream has the fields; the handler applies them.

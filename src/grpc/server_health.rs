@@ -6,7 +6,9 @@ use super::{
 };
 use crate::{
     app::{ListHealth, RequestContext},
-    model::{Error, HealthReport, HealthTransition, OverrideDraft, ServerHealthReport},
+    model::{
+        Error, HealthReport, HealthResultDraft, HealthTransition, OverrideDraft, ServerHealthReport,
+    },
     proto::v1 as pb,
 };
 
@@ -96,6 +98,29 @@ pub(super) async fn delete_health_override(
     let ended = api.app.override_health(&context, service, server, None);
     Ok(pb::DeleteHealthOverrideResponse {
         health: Some((&ended.await?).into()),
+    })
+}
+
+pub(super) async fn report_health(
+    api: Api,
+    request: pb::ReportHealthRequest,
+    context: RequestContext,
+) -> Result<pb::ReportHealthResponse, Error> {
+    let pb::ReportHealthRequest {
+        service,
+        server,
+        healthy,
+        reason,
+        dry_run: _,
+    } = request;
+    let (service, server) = (
+        service_key(&service, "service")?,
+        server_key(&server, "server")?,
+    );
+    let result = HealthResultDraft { healthy, reason }.check()?;
+    let reported = api.app.report_health(&context, service, server, &result);
+    Ok(pb::ReportHealthResponse {
+        health: Some((&reported.await?).into()),
     })
 }
 

@@ -55,6 +55,7 @@ pub fn code(reason: Reason) -> Code {
         | Reason::ServiceOwned
         | Reason::ResourceOwned
         | Reason::TooManyDeletes
+        | Reason::HealthCheckNotExternal
         | Reason::ApplyFailed
         | Reason::SchedulerUnavailable
         | Reason::PersistenceEngineUnavailable

@@ -108,6 +108,11 @@ const EXPLANATIONS: [(Reason, &str); Reason::ALL.len()] = [
          that have one.",
     ),
     (
+        Reason::HealthCheckNotExternal,
+        "The health check of the service has a type whose servers the daemon checks: results are not taken. Nothing was \
+         changed. Set `type` of the `health_check` to `external`, or use an override.",
+    ),
+    (
         Reason::ResourceOwned,
         "The timeouts or the sync daemons belong to the table of another owner, or to one under `repair`. Nothing \
          was changed. `errors` names them. Apply that table with the change, or without them.",

@@ -148,7 +148,7 @@ operations! {
     tables { list, get, apply, update, delete, drift, operations }
     drains { list, create, get, delete }
     ramps { list, create, get, delete }
-    server_health { list, get, put_override, delete_override }
+    server_health { list, get, report, put_override, delete_override }
     batch { apply }
     rules { save, restore, replace }
     zero { all, service }

@@ -68,6 +68,7 @@ pub fn status(reason: Reason) -> StatusCode {
         | Reason::ServiceOwned
         | Reason::ResourceOwned
         | Reason::TooManyDeletes
+        | Reason::HealthCheckNotExternal
         | Reason::IdempotencyInProgress
         | Reason::ApplyFailed => StatusCode::CONFLICT,
         Reason::RevisionMismatch | Reason::ConfirmMismatch | Reason::PlanChanged => {

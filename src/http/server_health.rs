@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     app::ListHealth,
-    model::{HealthReport, OverrideDraft},
+    model::{HealthReport, HealthResultDraft, OverrideDraft},
 };
 
 query! {
@@ -96,6 +96,35 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let report = api.app.service_health(&read.context, service).await?;
     Ok(reply::resource(&read, Duration::ZERO, None, &report)?)
+}
+
+/// Report the health of a server
+///
+/// Takes the result of a health check that the client has made, of a server of a service whose health check has the
+/// type `external`. `rise` and `fall` count results. The audit trail has those that take a server out or bring it back.
+#[utoipa::path(
+    put, path = "/v1/health/{service}/{server}", operation_id = "reportHealth", tag = "health checks",
+    params(ServerPath, Write),
+    request_body(
+        content = schema::HealthResult, content_type = "application/json", description = "The result.",
+        example = json!({"healthy": false, "reason": "replication lag of 90 s"})
+    ),
+    responses(
+        (status = 200, description = "The health of the server.", body = schema::ServerHealth),
+        schema::NotFound, schema::NotExternal,
+    )
+)]
+pub(super) async fn report(
+    State(api): State<Api>,
+    write: Write,
+    ServerPath(service, server): ServerPath,
+    _: Unconditional,
+    Json(draft): Json<HealthResultDraft>,
+) -> Result<Response, Problem> {
+    let (context, _) = write.start();
+    let result = draft.check()?;
+    let reported = api.app.report_health(&context, service, server, &result);
+    Ok(reply::plain(&reported.await?)?)
 }
 
 /// Override the health of a server

@@ -88,6 +88,8 @@ verbs! {
     Ramp = "ramp", Operator, Service, WRITE;
     /// Forces a server that is checked up or down, or ends that.
     OverrideHealth = "override_health", Operator, Service, WRITE;
+    /// Reports the result of a health check.
+    ReportHealth = "report_health", Operator, Service, WRITE;
     /// Creates a service.
     CreateService = "create_service", Editor, Service, WRITE;
     /// Changes a service.

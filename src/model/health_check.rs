@@ -5,6 +5,7 @@ use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
+    QueryType, Rcodes, Transport,
     key::serde_as_text,
     word::{word_enum, words},
 };
@@ -15,13 +16,16 @@ pub struct HealthCheck {
     /// How a server is asked.
     #[serde(rename = "type")]
     pub kind: CheckType,
-    /// Seconds between two checks of a server, 1 to 3600. Default 2.
+    /// Seconds between two checks of a server, 1 to 3600. Default 2. 0 for `external`, which has none.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub interval_seconds: u32,
-    /// Seconds after which a check without an answer has failed, 1 to `interval_seconds`. Default 1.
+    /// Seconds after which a check without an answer has failed, 1 to `interval_seconds`. Default 1. 0 for
+    /// `external`, which has none.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub timeout_seconds: u32,
-    /// Successes in a row that bring a failing server back, 1 to 100. Default 2.
+    /// Successes in a row that bring a failing server back, 1 to 100. Default 2, and 1 for `external`.
     pub rise: u32,
-    /// Failures in a row that take a server out, 1 to 100. Default 3.
+    /// Failures in a row that take a server out, 1 to 100. Default 3, and 1 for `external`.
     pub fall: u32,
     /// Port that is checked. Default: that of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,8 +33,8 @@ pub struct HealthCheck {
     /// Path and query of the request. Only `http` and `https`; default `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// The header `Host` of the request. Only `http` and `https`; default: the address of the server, with the port if
-    /// it is not the usual one.
+    /// The header `Host` of the request, of `grpc` the authority. Only `http`, `https` and `grpc`; default: the address
+    /// of the server, with the port if it is not the usual one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Method of the request. Only `http` and `https`; default `GET`.
@@ -43,11 +47,11 @@ pub struct HealthCheck {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect_body: Option<String>,
     /// Whether the certificate of the server is verified, against the authorities of the director's system. Only
-    /// `https`; default true.
+    /// `https`, and `grpc` with `tls`; default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_verify: Option<bool>,
-    /// Name that is asked for in TLS and that the certificate must have. Only `https`; default: `host` without its
-    /// port, else the address of the server.
+    /// Name that is asked for in TLS and that the certificate must have. Only `https`, and `grpc` with `tls`; default:
+    /// `host` without its port, else the address of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sni: Option<String>,
     /// Address of the director from which checks are sent. Default: the kernel chooses.
@@ -64,9 +68,32 @@ pub struct HealthCheck {
     /// What happens while fewer are. Only with `min_healthy`; default `keep_all`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below_min: Option<BelowMin>,
-    /// Servers that are taken out at most within the time in which a failure is noticed. Default: any number.
+    /// Servers that are taken out at most within the time in which a failure is noticed. Not `external`; default: any
+    /// number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_losses: Option<ServerShare>,
+    /// Service that is asked for; empty: the whole server. Only `grpc`; default empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc_service: Option<String>,
+    /// Whether the connection is encrypted. Only `grpc`; default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<bool>,
+    /// Name in the query. Only `dns`; default `.`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query_name: Option<String>,
+    /// Type in the query. Only `dns`; default `SOA`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query_type: Option<QueryType>,
+    /// Response codes of a success. Only `dns`; default `NOERROR`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect_rcode: Option<Rcodes>,
+    /// Protocol of the query. Only `dns`; default: `tcp` for a service of TCP, else `udp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
+    /// Seconds after which a result that no other has followed does not hold any more, 1 to 2,678,400. Only `external`;
+    /// default: it holds until the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expire_seconds: Option<u32>,
 }
 
 word_enum! {
@@ -78,6 +105,12 @@ word_enum! {
         Http = "http",
         /// The same over TLS.
         Https = "https",
+        /// The method `Check` of `grpc.health.v1`.
+        Grpc = "grpc",
+        /// A query of DNS.
+        Dns = "dns",
+        /// It is not asked: results are reported.
+        External = "external",
     }
 }
 
@@ -141,12 +174,16 @@ pub struct InvalidStatusRanges;
 impl HealthCheck {
     /// A check of this type with the defaults of all types.
     pub const fn of_type(kind: CheckType) -> Self {
+        let (interval_seconds, timeout_seconds, rise, fall) = match kind {
+            CheckType::External => (0, 0, 1, 1),
+            _ => (2, 1, 2, 3),
+        };
         Self {
             kind,
-            interval_seconds: 2,
-            timeout_seconds: 1,
-            rise: 2,
-            fall: 3,
+            interval_seconds,
+            timeout_seconds,
+            rise,
+            fall,
             port: None,
             path: None,
             host: None,
@@ -161,6 +198,13 @@ impl HealthCheck {
             min_healthy: None,
             below_min: None,
             max_losses: None,
+            grpc_service: None,
+            tls: None,
+            query_name: None,
+            query_type: None,
+            expect_rcode: None,
+            transport: None,
+            expire_seconds: None,
         }
     }
 
@@ -174,8 +218,15 @@ impl HealthCheck {
     pub const MAX_HOST: usize = 255;
     /// Longest `expect_body` in bytes.
     pub const MAX_BODY: usize = 1024;
+    /// Longest `grpc_service` in bytes.
+    pub const MAX_GRPC_SERVICE: usize = 255;
+    /// Longest `query_name` in bytes, without the final dot.
+    pub const MAX_QUERY_NAME: usize = 253;
+    /// Longest `expire_seconds`: 31 days.
+    pub const MAX_EXPIRE: u32 = 31 * 24 * 3600;
 
-    /// Time in which a failure is noticed at the latest: `interval_seconds` × `fall` + `timeout_seconds`.
+    /// Time in which a failure is noticed at the latest: `interval_seconds` × `fall` + `timeout_seconds`. Of `external`,
+    /// none.
     pub fn detection_time(&self) -> Duration {
         let seconds = self.interval_seconds * self.fall + self.timeout_seconds;
         Duration::from_secs(seconds.into())
@@ -183,7 +234,14 @@ impl HealthCheck {
 
     /// Memory in bytes, about.
     pub fn bytes(&self) -> usize {
-        let texts = [&self.path, &self.host, &self.expect_body, &self.sni];
+        let texts = [
+            &self.path,
+            &self.host,
+            &self.expect_body,
+            &self.sni,
+            &self.grpc_service,
+            &self.query_name,
+        ];
         let texts = texts.into_iter().flatten().map(String::len);
         size_of::<Self>() + texts.sum::<usize>()
     }
@@ -195,6 +253,11 @@ impl CheckType {
     /// Whether a request of HTTP is sent.
     pub fn is_http(self) -> bool {
         matches!(self, Self::Http | Self::Https)
+    }
+
+    /// Whether servers are asked. Otherwise results are reported.
+    pub fn is_probed(self) -> bool {
+        self != Self::External
     }
 }
 
@@ -301,6 +364,10 @@ impl FromStr for StatusRanges {
         }
         Ok(Self(joined))
     }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A number of digits alone.

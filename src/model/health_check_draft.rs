@@ -5,10 +5,9 @@ use std::net::IpAddr;
 use serde::Deserialize;
 
 use super::{
-    BelowMin, CheckMethod, CheckType, DownAction, Error, Family, Field, HealthCheck, ServerShare,
-    StatusRanges, Violation,
+    BelowMin, CheckType, DownAction, Error, Family, Field, HealthCheck, ServerShare, Violation,
     check::{accept, in_range},
-    integer, is_hidden,
+    integer,
     key::parse_address,
 };
 
@@ -61,11 +60,22 @@ pub struct HealthCheckDraft {
     pub below_min: Field<String>,
     /// Servers that are taken out at most within the time in which a failure is noticed.
     pub max_losses: Field<String>,
+    /// Service that is asked for.
+    pub grpc_service: Field<String>,
+    /// Whether the connection is encrypted.
+    pub tls: Field<bool>,
+    /// Name in the query.
+    pub query_name: Field<String>,
+    /// Type in the query.
+    pub query_type: Field<String>,
+    /// Response codes of a success.
+    pub expect_rcode: Field<String>,
+    /// Protocol of the query.
+    pub transport: Field<String>,
+    /// Seconds after which a result does not hold any more.
+    #[serde(deserialize_with = "integer::field")]
+    pub expire_seconds: Field<i64>,
 }
-
-/// Fields that depend on the type.
-const OF_HTTP: &str = "is only valid for the types http and https";
-const OF_HTTPS: &str = "is only valid for the type https";
 
 // === impl HealthCheckDraft ===
 
@@ -81,13 +91,13 @@ impl HealthCheckDraft {
         let mut violations = Vec::new();
         let kind = self.kind(base, &mut violations);
         let same = base.filter(|base| base.kind == kind);
-        let mut check = HealthCheck {
-            kind,
-            ..times(self, base, &mut violations)
-        };
-        self.network(&mut check, base, family, &mut violations);
-        self.http(&mut check, same, &mut violations);
-        self.tls(&mut check, same, &mut violations);
+        // Checks and results that are reported have other defaults.
+        let similar = base.filter(|base| base.kind.is_probed() == kind.is_probed());
+        let mut check = times(self, kind, similar, &mut violations);
+        if kind.is_probed() {
+            self.network(&mut check, similar, family, &mut violations);
+        }
+        self.of_kind(&mut check, same, &mut violations);
         self.quorum(&mut check, base, &mut violations);
         let violations = violations.into_iter().map(|Violation { field, message }| {
             Violation::new(format!("health_check.{field}"), message)
@@ -135,83 +145,6 @@ impl HealthCheckDraft {
         };
     }
 
-    fn http(
-        &self,
-        check: &mut HealthCheck,
-        same: Option<&HealthCheck>,
-        violations: &mut Vec<Violation>,
-    ) {
-        if !check.kind.is_http() {
-            for (name, is_set) in [
-                ("path", is_set(&self.path)),
-                ("host", is_set(&self.host)),
-                ("method", is_set(&self.method)),
-                ("expect_status", is_set(&self.expect_status)),
-                ("expect_body", is_set(&self.expect_body)),
-            ] {
-                violations.extend(is_set.then(|| Violation::new(name, OF_HTTP)));
-            }
-            return;
-        }
-        let text = |field: &Field<String>, base: fn(&HealthCheck) -> &Option<String>| match field {
-            Field::Keep => same.and_then(|same| base(same).clone()),
-            Field::Clear => None,
-            Field::Set(text) => Some(text.clone()),
-        };
-        let path = text(&self.path, |same| &same.path).unwrap_or_else(|| "/".to_owned());
-        violations.extend(check_path(&path).err());
-        check.path = Some(path);
-        check.host = text(&self.host, |same| &same.host);
-        violations.extend(
-            check
-                .host
-                .as_deref()
-                .and_then(|host| check_host(host).err()),
-        );
-        let (base, default) = (same.and_then(|same| same.method), Some(CheckMethod::Get));
-        let words = &CheckMethod::WORDS;
-        check.method = word("method", &self.method, base, default, words, violations);
-        check.expect_status = Some(match &self.expect_status {
-            Field::Set(text) => text.parse::<StatusRanges>().unwrap_or_else(|error| {
-                violations.push(Violation::new("expect_status", format!("{text:?} {error}")));
-                StatusRanges::usual()
-            }),
-            Field::Clear => StatusRanges::usual(),
-            Field::Keep => same
-                .and_then(|same| same.expect_status.clone())
-                .unwrap_or_else(StatusRanges::usual),
-        });
-        check.expect_body = text(&self.expect_body, |same| &same.expect_body);
-        if let Some(body) = &check.expect_body {
-            violations.extend(check_body(body, check.method).err());
-        }
-    }
-
-    fn tls(
-        &self,
-        check: &mut HealthCheck,
-        same: Option<&HealthCheck>,
-        violations: &mut Vec<Violation>,
-    ) {
-        if check.kind != CheckType::Https {
-            for (name, is_set) in [
-                ("tls_verify", is_set(&self.tls_verify)),
-                ("sni", is_set(&self.sni)),
-            ] {
-                violations.extend(is_set.then(|| Violation::new(name, OF_HTTPS)));
-            }
-            return;
-        }
-        let verify = same.and_then(|same| same.tls_verify).unwrap_or(true);
-        check.tls_verify = Some(self.tls_verify.resolve(verify, true));
-        check.sni = match &self.sni {
-            Field::Keep => same.and_then(|same| same.sni.clone()),
-            Field::Clear => None,
-            Field::Set(name) => Some(name.clone()),
-        };
-        violations.extend(check.sni.as_deref().and_then(|name| check_sni(name).err()));
-    }
-
     fn quorum(
         &self,
         check: &mut HealthCheck,
@@ -233,7 +166,8 @@ impl HealthCheckDraft {
         check.max_losses = share(
             "max_losses",
             losses,
-            base.and_then(|base| base.max_losses),
+            base.and_then(|base| base.max_losses)
+                .filter(|_| check.kind.is_probed()),
             violations,
         );
         check.min_healthy = share(
@@ -262,46 +196,41 @@ impl HealthCheckDraft {
     }
 }
 
-/// A check with these times, and defaults for all else.
+/// A check of a type with these times, and defaults for all else.
 fn times(
     draft: &HealthCheckDraft,
+    kind: CheckType,
     base: Option<&HealthCheck>,
     violations: &mut Vec<Violation>,
 ) -> HealthCheck {
-    const USUAL: HealthCheck = HealthCheck::of_type(CheckType::Tcp);
+    let usual = HealthCheck::of_type(kind);
     const TIMES: u32 = HealthCheck::MAX_TIMES;
     const INTERVAL: u32 = HealthCheck::MAX_INTERVAL;
     let mut number = |name, field: &Field<i64>, of: fn(&HealthCheck) -> u32, max: u32| {
         let value = match *field {
-            Field::Keep => of(base.unwrap_or(&USUAL)).into(),
-            Field::Clear => of(&USUAL).into(),
+            Field::Keep => of(base.unwrap_or(&usual)).into(),
+            Field::Clear => of(&usual).into(),
             Field::Set(value) => value,
         };
         in_range(value, name, 1, max.into()).unwrap_or_else(|violation| {
             violations.push(violation);
-            of(&USUAL)
+            of(&usual)
         })
     };
     let interval = &draft.interval_seconds;
-    let interval = number(
-        "interval_seconds",
-        interval,
-        |one| one.interval_seconds,
-        INTERVAL,
-    );
+    let mut seconds = |name, field, of: fn(&HealthCheck) -> u32| match kind.is_probed() {
+        true => number(name, field, of, INTERVAL),
+        false => 0,
+    };
+    let interval = seconds("interval_seconds", interval, |one| one.interval_seconds);
     let timeout = &draft.timeout_seconds;
-    let timeout = number(
-        "timeout_seconds",
-        timeout,
-        |one| one.timeout_seconds,
-        INTERVAL,
-    );
+    let timeout = seconds("timeout_seconds", timeout, |one| one.timeout_seconds);
     let check = HealthCheck {
         interval_seconds: interval,
         timeout_seconds: timeout,
         rise: number("rise", &draft.rise, |one| one.rise, TIMES),
         fall: number("fall", &draft.fall, |one| one.fall, TIMES),
-        ..USUAL
+        ..usual
     };
     if violations.is_empty() && timeout > interval {
         let message = format!(
@@ -329,12 +258,12 @@ fn share(
         .ok()
 }
 
-fn is_set<T>(field: &Field<T>) -> bool {
+pub(super) fn is_set<T>(field: &Field<T>) -> bool {
     matches!(field, Field::Set(_))
 }
 
 /// A number from 1 to `max` that may be absent.
-fn optional<T: TryFrom<i64>>(
+pub(super) fn optional<T: TryFrom<i64>>(
     name: &str,
     field: &Field<i64>,
     base: Option<i64>,
@@ -352,7 +281,7 @@ fn optional<T: TryFrom<i64>>(
 }
 
 /// One of some words.
-fn word<T: Copy>(
+pub(super) fn word<T: Copy>(
     name: &str,
     field: &Field<String>,
     base: Option<T>,
@@ -393,67 +322,4 @@ fn address(text: &str, family: Family) -> Result<IpAddr, Violation> {
             format!("{address} is not of the family of the service, {family}"),
         )),
     }
-}
-
-fn check_path(path: &str) -> Result<(), Violation> {
-    let max = HealthCheck::MAX_PATH;
-    let is_valid = path.starts_with('/')
-        && path.len() <= max
-        && path
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'#');
-    match is_valid {
-        true => Ok(()),
-        false => Err(Violation::new(
-            "path",
-            format!(
-                "{path:?} is not a path: \"/\" and up to {max} visible ASCII characters without \"#\"; encode \
-                 others as %XX"
-            ),
-        )),
-    }
-}
-
-fn check_host(host: &str) -> Result<(), Violation> {
-    let max = HealthCheck::MAX_HOST;
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-    match (1..=max).contains(&host.len()) && host.bytes().all(is_allowed) {
-        true => Ok(()),
-        false => Err(Violation::new(
-            "host",
-            format!(
-                "{host:?} is not a host: a DNS name or address of up to {max} characters, if need be with a port"
-            ),
-        )),
-    }
-}
-
-fn check_sni(name: &str) -> Result<(), Violation> {
-    let is_part = |part: &str| {
-        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-        (1..=63).contains(&part.len())
-            && part.bytes().all(is_allowed)
-            && !part.starts_with('-')
-            && !part.ends_with('-')
-    };
-    let is_address = parse_address(name).is_some();
-    match !is_address && name.len() <= 253 && name.split('.').all(is_part) {
-        true => Ok(()),
-        false => Err(Violation::new("sni", format!("{name:?} is not a DNS name"))),
-    }
-}
-
-fn check_body(body: &str, method: Option<CheckMethod>) -> Result<(), Violation> {
-    let max = HealthCheck::MAX_BODY;
-    let invalid = |message: String| Err(Violation::new("expect_body", message));
-    if method == Some(CheckMethod::Head) {
-        return invalid("a response to HEAD has no body: use GET".to_owned());
-    }
-    if body.is_empty() || body.len() > max {
-        return invalid(format!("must have 1 to {max} bytes; null for any body"));
-    }
-    if body.contains(|c| is_hidden(c) && !matches!(c, '\n' | '\r' | '\t')) {
-        return invalid("must not have control characters".to_owned());
-    }
-    Ok(())
 }

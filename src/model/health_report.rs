@@ -36,13 +36,13 @@ pub struct ServerHealthReport {
     pub state: HealthState,
     /// When the state began.
     pub since_time: Timestamp,
-    /// When the last check ended. Absent before it.
+    /// When the last check ended, or the last result was reported. Absent before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_check_time: Option<Timestamp>,
-    /// Seconds that it took.
+    /// Seconds that it took. Absent for results that were reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_seconds: Option<f64>,
-    /// Why it failed. Absent after a success.
+    /// Why it failed, or why nothing is known. Absent after a success, unless it was reported with a reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When the override ends. Absent without one, and if it has no end.

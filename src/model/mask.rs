@@ -111,7 +111,7 @@ impl Mask {
 impl ServiceDraft {
     /// Fields that a mask can name. Identifying and read-only fields are included, so that a client can name
     /// all fields of a response.
-    pub const FIELDS: [&str; 41] = [
+    pub const FIELDS: [&str; 48] = [
         "id",
         "protocol",
         "address",
@@ -153,6 +153,13 @@ impl ServiceDraft {
         "health_check.min_healthy",
         "health_check.below_min",
         "health_check.max_losses",
+        "health_check.grpc_service",
+        "health_check.tls",
+        "health_check.query_name",
+        "health_check.query_type",
+        "health_check.expect_rcode",
+        "health_check.transport",
+        "health_check.expire_seconds",
     ];
 
     /// The same draft with what a mask makes of its fields.
@@ -212,6 +219,13 @@ impl HealthCheckDraft {
             min_healthy: mask.field("min_healthy", self.min_healthy),
             below_min: mask.field("below_min", self.below_min),
             max_losses: mask.field("max_losses", self.max_losses),
+            grpc_service: mask.field("grpc_service", self.grpc_service),
+            tls: mask.field("tls", self.tls),
+            query_name: mask.field("query_name", self.query_name),
+            query_type: mask.field("query_type", self.query_type),
+            expect_rcode: mask.field("expect_rcode", self.expect_rcode),
+            transport: mask.field("transport", self.transport),
+            expire_seconds: mask.field("expire_seconds", self.expire_seconds),
         }
     }
 }

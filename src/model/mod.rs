@@ -21,9 +21,13 @@ mod existence;
 mod field;
 mod fixed_buffer;
 mod health_check;
+mod health_check_dns;
 mod health_check_draft;
+mod health_check_kinds;
 #[cfg(any(feature = "daemon", feature = "client"))]
 mod health_report;
+#[cfg(any(feature = "daemon", feature = "client"))]
+mod health_result;
 mod hidden;
 mod hold;
 mod hold_draft;
@@ -86,12 +90,15 @@ pub use health_check::{
     BelowMin, CheckMethod, CheckType, DownAction, HealthCheck, InvalidServerShare,
     InvalidStatusRanges, ServerShare, StatusRanges,
 };
+pub use health_check_dns::{InvalidRcodes, QueryType, Rcodes, Transport};
 pub use health_check_draft::HealthCheckDraft;
 #[cfg(any(feature = "daemon", feature = "client"))]
 pub use health_report::{
     Forced, HealthReport, HealthState, HealthTransition, OverrideDraft, OverrideRequest,
     ServerHealthReport,
 };
+#[cfg(any(feature = "daemon", feature = "client"))]
+pub use health_result::{HealthResult, HealthResultDraft};
 pub use hidden::is_hidden;
 pub use hold::{DrainTarget, Hold, HoldId, HoldKind, InvalidDrainTarget, InvalidHoldId};
 pub use hold_draft::{DrainDraft, DrainRequest, RampDraft, RampRequest, Then};

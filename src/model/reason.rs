@@ -71,6 +71,8 @@ reasons! {
     RampNotFound = "RAMP_NOT_FOUND", "Ramp not found";
     /// The service has no health check.
     HealthCheckNotFound = "HEALTH_CHECK_NOT_FOUND", "Health check not found";
+    /// The servers of the service are checked by the daemon.
+    HealthCheckNotExternal = "HEALTH_CHECK_NOT_EXTERNAL", "Health check is not external";
     /// The service belongs to the table of another owner, or to none.
     ServiceOwned = "SERVICE_OWNED", "Virtual service owned by another";
     /// The timeouts or the sync daemons belong to the table of another owner.

@@ -1,12 +1,14 @@
-//! Connections of checks.
+//! Sockets of checks.
 
 use std::{
+    fmt::Display,
     io::{self, ErrorKind},
-    net::SocketAddr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::AsFd,
 };
 
 use nix::sys::socket::{setsockopt, sockopt::Mark};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 use crate::{health::Failure, model::HealthCheck};
 
@@ -15,35 +17,67 @@ pub(super) async fn connect(
     check: &HealthCheck,
     address: SocketAddr,
 ) -> Result<TcpStream, Failure> {
-    let socket = socket(check, address)?;
-    socket.connect(address).await.map_err(failure)
-}
-
-/// A socket that is not connected.
-fn socket(check: &HealthCheck, address: SocketAddr) -> Result<TcpSocket, Failure> {
-    let unchecked = |what: &str, error: &dyn std::fmt::Display| {
-        Failure::Unchecked(format!("the director cannot check: {what}: {error}"))
-    };
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     };
-    let socket = socket.map_err(|error| unchecked("no socket", &error))?;
-    if let Some(mark) = check.fwmark {
-        let set = setsockopt(&socket, Mark, &mark);
-        set.map_err(|error| unchecked("the socket cannot have the fwmark", &error))?;
+    let socket = socket.map_err(no_socket)?;
+    mark(check, &socket)?;
+    if let Some(source) = source(check, address) {
+        let bound = socket.bind(source);
+        bound.map_err(|error| lacks(source, &error))?;
     }
-    // A server of another family than the service is reached from any address.
-    let source = check.source_address;
-    if let Some(source) = source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
-        let bound = socket.bind(SocketAddr::new(source, 0));
-        bound.map_err(|error| unchecked(&format!("source_address {source}"), &error))?;
-    }
-    Ok(socket)
+    socket.connect(address).await.map_err(failure)
 }
 
-/// Who is at fault for an error of connect(2).
-fn failure(error: io::Error) -> Failure {
+/// A socket for datagrams to a server, which is not connected.
+pub(super) fn datagram(check: &HealthCheck, address: SocketAddr) -> Result<UdpSocket, Failure> {
+    let source = source(check, address);
+    let any = match address {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    let socket = std::net::UdpSocket::bind(source.unwrap_or(any));
+    let socket = socket.map_err(|error| match source {
+        Some(source) => lacks(source, &error),
+        None => no_socket(error),
+    })?;
+    mark(check, &socket)?;
+    let prepared = socket.set_nonblocking(true);
+    prepared
+        .and_then(|()| UdpSocket::from_std(socket))
+        .map_err(no_socket)
+}
+
+fn mark(check: &HealthCheck, socket: &impl AsFd) -> Result<(), Failure> {
+    let Some(mark) = check.fwmark else {
+        return Ok(());
+    };
+    let set = setsockopt(socket, Mark, &mark);
+    set.map_err(|error| unchecked("the socket cannot have the fwmark", &error))
+}
+
+/// The address from which a server is checked. One of another family than the service is reached from any.
+fn source(check: &HealthCheck, address: SocketAddr) -> Option<SocketAddr> {
+    let source = check.source_address?;
+    let is_fitting = source.is_ipv4() == address.is_ipv4();
+    is_fitting.then_some(SocketAddr::new(source, 0))
+}
+
+fn unchecked(what: &str, error: &dyn Display) -> Failure {
+    Failure::Unchecked(format!("the director cannot check: {what}: {error}"))
+}
+
+fn no_socket(error: io::Error) -> Failure {
+    unchecked("no socket", &error)
+}
+
+fn lacks(source: SocketAddr, error: &io::Error) -> Failure {
+    unchecked(&format!("source_address {}", source.ip()), error)
+}
+
+/// Who is at fault for an error of connect(2), send(2) or recv(2).
+pub(super) fn failure(error: io::Error) -> Failure {
     match error.kind() {
         ErrorKind::ConnectionRefused => Failure::Wrong("connection refused".to_owned()),
         ErrorKind::ConnectionReset => Failure::Wrong("connection reset".to_owned()),

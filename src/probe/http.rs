@@ -12,6 +12,7 @@ use tokio::{
     select,
 };
 
+use super::{authority::authority, reason::no_response};
 use crate::{
     health::Failure,
     model::{CheckMethod, CheckType, HealthCheck},
@@ -51,12 +52,7 @@ fn build(check: &HealthCheck, address: SocketAddr) -> Result<Request<Empty<Bytes
         CheckType::Https => 443,
         _ => 80,
     };
-    let host = match &check.host {
-        Some(host) => host.clone(),
-        None if address.port() != usual => address.to_string(),
-        None if address.is_ipv6() => format!("[{}]", address.ip()),
-        None => address.ip().to_string(),
-    };
+    let host = authority(check, address, usual);
     Request::builder()
         .method(method.as_str())
         .uri(check.path.as_deref().unwrap_or("/"))
@@ -107,15 +103,4 @@ async fn find(text: &[u8], mut body: Incoming) -> Result<(), Failure> {
     Err(Failure::Wrong(format!(
         "status as expected, but {length} bytes of the body do not contain the expected text"
     )))
-}
-
-/// The error for a connection that ends without a complete response.
-fn no_response(error: impl std::error::Error) -> Failure {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    Failure::Wrong(format!("no complete response: {text}"))
 }

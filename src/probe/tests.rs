@@ -8,15 +8,24 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+mod dns;
+mod grpc;
+
 use super::Prober;
 use crate::{
-    health::Failure,
+    health::{Failure, Outcome},
     model::{Family, HealthCheck, HealthCheckDraft},
 };
 
 fn check(json: Value) -> HealthCheck {
     let draft: HealthCheckDraft = serde_json::from_value(json).unwrap();
     draft.apply(None, Family::Ipv4).unwrap()
+}
+
+/// Checks a server of a service of TCP.
+async fn probe(check: &HealthCheck, address: SocketAddr) -> Outcome {
+    let service = "tcp-192.0.2.1-80".parse().unwrap();
+    Prober::default().probe(check, service, address).await
 }
 
 /// A server that does this with its first connection.
@@ -46,7 +55,7 @@ async fn verified(fields: Value, text: &str) -> Result<(), Failure> {
     json.as_object_mut()
         .unwrap()
         .extend(fields.as_object().unwrap().clone());
-    Prober::default().probe(&check(json), address).await.result
+    probe(&check(json), address).await.result
 }
 
 fn wrong(result: Result<(), Failure>) -> String {
@@ -58,21 +67,20 @@ fn wrong(result: Result<(), Failure>) -> String {
 
 #[tokio::test]
 async fn a_connection_is_enough_for_tcp_and_a_refusal_is_an_answer() {
-    let prober = Prober::default();
     let address = server(|_| async {}).await;
-    let outcome = prober.probe(&check(json!({"type": "tcp"})), address).await;
+    let outcome = probe(&check(json!({"type": "tcp"})), address).await;
     assert_eq!(outcome.result, Ok(()));
     let closed = TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()
         .local_addr()
         .unwrap();
-    let refused = prober.probe(&check(json!({"type": "tcp"})), closed).await;
+    let refused = probe(&check(json!({"type": "tcp"})), closed).await;
     assert_eq!(wrong(refused.result), "connection refused");
     // The port of the check replaces that of the server.
     let other = server(|_| async {}).await;
     let named = check(json!({"type": "tcp", "port": other.port()}));
-    assert_eq!(prober.probe(&named, closed).await.result, Ok(()));
+    assert_eq!(probe(&named, closed).await.result, Ok(()));
 }
 
 #[tokio::test]
@@ -129,10 +137,7 @@ async fn the_request_is_what_the_check_says() {
     let check = check(
         json!({"type": "http", "path": "/a?b=c", "host": "www.example.com", "method": "HEAD"}),
     );
-    assert_eq!(
-        Prober::default().probe(&check, address).await.result,
-        Ok(())
-    );
+    assert_eq!(probe(&check, address).await.result, Ok(()));
     let request = receiver.await.unwrap();
     assert!(request.starts_with("HEAD /a?b=c HTTP/1.1\r\n"), "{request}");
     assert!(request.contains("host: www.example.com\r\n"), "{request}");
@@ -146,9 +151,7 @@ async fn a_server_that_hangs_fails_after_the_timeout() {
         drop(stream.read_to_end(&mut Vec::new()).await);
     })
     .await;
-    let outcome = Prober::default()
-        .probe(&check(json!({"type": "http"})), address)
-        .await;
+    let outcome = probe(&check(json!({"type": "http"})), address).await;
     assert_eq!(wrong(outcome.result), "no complete answer within 1 s");
     assert!(
         outcome.latency.as_secs_f64() >= 1.0,
@@ -161,7 +164,7 @@ async fn a_server_that_hangs_fails_after_the_timeout() {
 async fn the_director_is_at_fault_for_a_source_that_it_lacks() {
     let address = server(|_| async {}).await;
     let check = check(json!({"type": "tcp", "source_address": "192.0.2.1"}));
-    match Prober::default().probe(&check, address).await.result {
+    match probe(&check, address).await.result {
         Err(Failure::Unchecked(reason)) => {
             assert!(reason.contains("source_address 192.0.2.1"), "{reason}")
         }
@@ -169,11 +172,11 @@ async fn the_director_is_at_fault_for_a_source_that_it_lacks() {
     }
 }
 
-#[tokio::test]
-async fn certificates_are_verified_unless_that_is_off() {
+/// TLS of a server with a certificate of its own.
+fn acceptor(protocols: &[&[u8]]) -> tokio_rustls::TlsAcceptor {
     let made = rcgen::generate_simple_self_signed(["www.example.com".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(
+    let mut config = rustls::ServerConfig::builder_with_provider(
         rustls::crypto::ring::default_provider().into(),
     )
     .with_safe_default_protocol_versions()
@@ -181,7 +184,13 @@ async fn certificates_are_verified_unless_that_is_off() {
     .with_no_client_auth()
     .with_single_cert(vec![made.cert.der().clone()], key)
     .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config))
+}
+
+#[tokio::test]
+async fn certificates_are_verified_unless_that_is_off() {
+    let acceptor = acceptor(&[]);
     let serve = async |check: Value| {
         let acceptor = acceptor.clone();
         let address = server(|stream| async move {
@@ -197,10 +206,7 @@ async fn certificates_are_verified_unless_that_is_off() {
             );
         })
         .await;
-        Prober::default()
-            .probe(&self::check(check), address)
-            .await
-            .result
+        probe(&self::check(check), address).await.result
     };
     let lax = json!({"type": "https", "tls_verify": false, "sni": "www.example.com"});
     assert_eq!(serve(lax).await, Ok(()));

@@ -14,7 +14,10 @@ use rustls::{
 use tokio::{net::TcpStream, sync::OnceCell, task::spawn_blocking};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::{health::Failure, model::HealthCheck};
+use crate::{
+    health::Failure,
+    model::{CheckType, HealthCheck},
+};
 
 /// Configurations of TLS, made when they are needed first.
 #[derive(Debug, Default)]
@@ -47,7 +50,13 @@ impl Connectors {
             Failure::Unchecked(format!("the director cannot check: TLS: {error}"))
         })?;
         let connector = TlsConnector::from(config.clone());
-        let handshake = connector.connect(server_name(check, address), stream);
+        let name = server_name(check, address);
+        let handshake = match check.kind {
+            CheckType::Grpc => connector
+                .with_alpn(vec![b"h2".to_vec()])
+                .connect(name, stream),
+            _ => connector.connect(name, stream),
+        };
         handshake
             .await
             .map_err(|error| Failure::Wrong(format!("TLS: {error}")))

@@ -11,10 +11,13 @@ use jiff::Timestamp;
 
 use super::stored::{Override, StoredHealth};
 use crate::{
-    health::{Member as HealthMember, Outcome, ServerHealth, Silence, StormGuard, Verdict, decide},
+    health::{
+        Failure, Member as HealthMember, Outcome, ServerHealth, Silence, StormGuard, Verdict,
+        decide,
+    },
     model::{
-        Forced, HealthCheck, HealthReport, HealthState, HealthTransition, Hold, HoldKind, Server,
-        ServerHealthReport, ServerKey, ServiceKey,
+        Forced, HealthCheck, HealthReport, HealthResult, HealthState, HealthTransition, Hold,
+        HoldKind, Server, ServerHealthReport, ServerKey, ServiceKey,
     },
 };
 
@@ -36,7 +39,10 @@ pub(super) struct CheckedServer {
     health: ServerHealth,
     /// When the verdict began.
     since: Timestamp,
-    last: Option<(Timestamp, Duration)>,
+    /// When the last check ended, and how long it took; a result that was reported has no duration.
+    last: Option<(Timestamp, Option<Duration>)>,
+    /// When the last result was reported; before it, when the server appeared.
+    heard: Instant,
     /// The last states, newest first.
     transitions: VecDeque<HealthTransition>,
     reason: Option<String>,
@@ -80,6 +86,10 @@ impl CheckedService {
 
     /// Since when addresses are silent: of several checks of an address, all must be.
     pub fn add_silences(&self, silences: &mut HashMap<IpAddr, Silence>) {
+        // What others report says nothing about the network of the director.
+        if !self.check.kind.is_probed() {
+            return;
+        }
         let seconds = self.check.interval_seconds + self.check.timeout_seconds;
         let window = Duration::from_secs(seconds.into());
         for (key, server) in &self.servers {
@@ -154,6 +164,7 @@ impl CheckedServer {
             since: stored.as_ref().map_or(now, |stored| stored.since),
             last: None,
             transitions: VecDeque::new(),
+            heard: Instant::now(),
             reason: stored.as_ref().and_then(|stored| stored.reason.clone()),
             forced: stored.and_then(|stored| stored.forced),
             has_weight: true,
@@ -194,15 +205,40 @@ impl CheckedServer {
         outcome: &Outcome,
         at: (Instant, Timestamp),
     ) -> Option<Verdict> {
-        let (now, time) = at;
         self.running = None;
-        self.last = Some((time, outcome.latency));
+        self.last = Some((at.1, Some(outcome.latency)));
         let failure = outcome.result.as_ref().err();
-        self.reason = failure.map(|failure| {
-            let reason = failure.reason();
-            let end = reason.floor_char_boundary(ServerHealthReport::MAX_REASON);
-            reason.get(..end).unwrap_or(reason).to_owned()
-        });
+        self.reason = failure.map(|failure| shortened(failure.reason()));
+        self.count(check, outcome, at)
+    }
+
+    /// Counts a result that was reported. Returns the new verdict, if it is another.
+    pub fn note_result(
+        &mut self,
+        check: &HealthCheck,
+        result: &HealthResult,
+        at: (Instant, Timestamp),
+    ) -> Option<Verdict> {
+        self.heard = at.0;
+        self.last = Some((at.1, None));
+        let unhealthy = || (!result.healthy).then(|| "reported as unhealthy".to_owned());
+        self.reason = result.reason.clone().or_else(unhealthy);
+        let outcome = Outcome {
+            result: match result.healthy {
+                true => Ok(()),
+                false => Err(Failure::Wrong(String::new())),
+            },
+            latency: Duration::ZERO,
+        };
+        self.count(check, &outcome, at)
+    }
+
+    fn count(
+        &mut self,
+        check: &HealthCheck,
+        outcome: &Outcome,
+        (now, time): (Instant, Timestamp),
+    ) -> Option<Verdict> {
         let before = self.state();
         let turned = self.health.note(check, outcome, now);
         if turned {
@@ -210,6 +246,52 @@ impl CheckedServer {
         }
         self.remember(before, time);
         turned.then(|| self.health.verdict())
+    }
+
+    /// Ends the check in progress without an outcome.
+    pub fn end(&mut self) {
+        self.running = None;
+    }
+
+    /// Forgets what checks or results of another origin have said.
+    pub fn begin_anew(&mut self, time: Timestamp) {
+        let before = self.state();
+        *self = Self {
+            transitions: std::mem::take(&mut self.transitions),
+            forced: self.forced,
+            has_weight: self.has_weight,
+            is_held: self.is_held,
+            ticket: self.ticket,
+            running: self.running,
+            shown: std::mem::take(&mut self.shown),
+            ..Self::new(None, time)
+        };
+        self.remember(before, time);
+    }
+
+    /// Ends what the last result has said, if it is too old. Returns whether that is so.
+    pub fn expire_result(&mut self, check: &HealthCheck, at: (Instant, Timestamp)) -> bool {
+        let Some(seconds) = check.expire_seconds else {
+            return false;
+        };
+        let age = at.0.duration_since(self.heard);
+        let said = match self.health.verdict() {
+            Verdict::Unknown => return false,
+            Verdict::Up => "healthy",
+            Verdict::Down => "unhealthy",
+        };
+        if age < Duration::from_secs(seconds.into()) {
+            return false;
+        }
+        let before = self.state();
+        let reason = self.reason.take().map(|reason| format!(": {reason}"));
+        let reason = reason.unwrap_or_default();
+        let reason = format!("no result for {seconds} s; the last was {said}{reason}");
+        self.reason = Some(shortened(&reason));
+        self.health = ServerHealth::new(false);
+        self.since = at.1;
+        self.remember(before, at.1);
+        true
     }
 
     /// Ends an override whose time is over. Returns whether there was one.
@@ -248,8 +330,8 @@ impl CheckedServer {
         self.transitions
             .truncate(ServerHealthReport::MAX_TRANSITIONS - 1);
         let reason = match self.health.verdict() {
-            Verdict::Down => self.reason.clone(),
-            Verdict::Up | Verdict::Unknown => None,
+            Verdict::Down | Verdict::Unknown => self.reason.clone(),
+            Verdict::Up => None,
         };
         let transition = HealthTransition {
             time,
@@ -318,12 +400,20 @@ impl CheckedServer {
             state: self.state(),
             since_time: self.forced.map_or(self.since, |forced| forced.since),
             last_check_time: self.last.map(|(time, _)| time),
-            latency_seconds: self.last.map(|(_, latency)| latency.as_secs_f64()),
+            latency_seconds: self
+                .last
+                .and_then(|(_, latency)| Some(latency?.as_secs_f64())),
             reason: self.reason.clone(),
             override_expire_time: self.forced.and_then(|forced| forced.expires),
             transitions: self.transitions.iter().cloned().collect(),
         }
     }
+}
+
+/// A reason that is not too long to be kept.
+fn shortened(reason: &str) -> String {
+    let end = reason.floor_char_boundary(ServerHealthReport::MAX_REASON);
+    reason.get(..end).unwrap_or(reason).to_owned()
 }
 
 /// Where a server is checked.

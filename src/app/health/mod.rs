@@ -7,8 +7,10 @@
 mod apply;
 mod checked;
 mod list;
+mod outcomes;
 mod registry;
 mod requests;
+mod results;
 mod stored;
 mod task;
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     executor::{Holds, Member},
-    health::{Failure, Outcome, StormGuard, Verdict},
+    health::{StormGuard, Verdict},
     metrics::Histogram,
     model::{HealthCheck, HealthReport, HealthState, Server, ServerHealthReport, ServiceKey},
     store::{Store, StoreError},
@@ -55,16 +55,18 @@ pub(super) struct State {
     /// Number of servers.
     count: usize,
     /// Whether something has changed on which decisions depend.
-    is_changed: bool,
+    pub(super) is_changed: bool,
     /// Whether outcomes have no effect any more, because the daemon ends.
-    is_released: bool,
-    storm: StormGuard,
+    pub(super) is_released: bool,
+    pub(super) storm: StormGuard,
     /// What is to be stored.
     pub(super) records: HashMap<Member, Option<StoredHealth>>,
     /// Services whose servers are to be held or released.
     pub(super) to_apply: BTreeSet<ServiceKey>,
     /// Checks by their outcome, in the order of [`OUTCOMES`].
-    outcomes: [u64; OUTCOMES.len()],
+    pub(super) outcomes: [u64; OUTCOMES.len()],
+    /// States that have ended because the last result is too old, until they are reported.
+    pub(super) expired: Vec<Transition>,
 }
 
 /// A service that is checked, and its servers; `None`: it does not exist.
@@ -191,47 +193,6 @@ impl HealthRegistry {
         Some((check, is_free.then(|| address(member.1))))
     }
 
-    /// Counts the outcome of a check.
-    pub(super) fn note(&self, member: Member, outcome: &Outcome) -> Option<Transition> {
-        let at = (Instant::now(), Timestamp::now());
-        if !matches!(outcome.result, Err(Failure::Unchecked(_))) {
-            self.durations.observe(outcome.latency);
-        }
-        let mut state = self.state();
-        let kind = match &outcome.result {
-            Ok(()) => OUTCOMES[0],
-            Err(failure) => failure.kind(),
-        };
-        let mut counts = OUTCOMES.iter().zip(&mut state.outcomes);
-        if let Some((_, count)) = counts.find(|(name, _)| **name == kind) {
-            *count += 1;
-        }
-        if state.is_released {
-            return None;
-        }
-        let is_stormy = !state.storm.is_empty();
-        let service = state.services.get_mut(&member.0)?;
-        let check = service.check.clone();
-        let server = service.servers.get_mut(&member.1)?;
-        let (was_silent, before) = (server.is_silent(), server.verdict());
-        let verdict = server.note(&check, outcome, at);
-        let answers_again = is_stormy && was_silent && !server.is_silent();
-        let (report, record) = (server.report(member.1), server.stored());
-        state.is_changed |= verdict.is_some() || answers_again;
-        let verdict = verdict?;
-        self.show(member, Some(report.clone()));
-        let is_first = before == Verdict::Unknown && verdict == Verdict::Up;
-        if !is_first {
-            state.records.insert(member, record);
-        }
-        Some(Transition {
-            member,
-            verdict,
-            is_first,
-            report,
-        })
-    }
-
     /// Sets or ends an override. Returns the health of the server; `None` if it is not checked.
     pub(super) fn force(
         &self,
@@ -255,7 +216,7 @@ impl HealthRegistry {
     pub(super) fn decide(&self) {
         let mut state = self.state();
         let now = Timestamp::now();
-        state.expire(now, self);
+        state.expire((Instant::now(), now), self);
         if !std::mem::take(&mut state.is_changed) || state.is_released {
             return;
         }
@@ -325,7 +286,7 @@ impl HealthRegistry {
     }
 
     /// Shows watchers the health of a server as it is now. The caller has locked the state.
-    fn show(&self, (service, server): Member, report: Option<ServerHealthReport>) {
+    pub(super) fn show(&self, (service, server): Member, report: Option<ServerHealthReport>) {
         let shown = report.map(|report| (Resource::of_health(service, report), vec![service]));
         let key = RecordKey::Health(service, server);
         self.watch.show(key, shown, Showing::First, None);
@@ -385,6 +346,7 @@ impl State {
             .unwrap_or_else(|| CheckedService::new(check.clone()));
         let before = std::mem::replace(&mut service.check, check.clone());
         let is_rescheduled = before.interval_seconds != check.interval_seconds;
+        let begins_anew = before.kind.is_probed() != check.kind.is_probed();
         let present: HashSet<_> = servers.iter().map(|server| server.key).collect();
         let gone = service.servers.keys().filter(|key| !present.contains(key));
         for server in gone.copied().collect::<Vec<_>>() {
@@ -407,10 +369,17 @@ impl State {
                 }
             };
             checked.see(server);
+            if begins_anew {
+                checked.begin_anew(Timestamp::now());
+                registry.show(member, Some(checked.report(member.1)));
+                self.records.insert(member, checked.stored());
+            }
             if is_rescheduled || checked.ticket == 0 {
                 self.tickets += 1;
                 checked.ticket = self.tickets;
-                self.fresh.push(((member, self.tickets), interval));
+                if check.kind.is_probed() {
+                    self.fresh.push(((member, self.tickets), interval));
+                }
             }
         }
         self.services.insert(key, service);
@@ -434,16 +403,30 @@ impl State {
         self.to_apply.insert(member.0);
     }
 
-    /// Ends the overrides whose time is over.
-    fn expire(&mut self, now: Timestamp, registry: &HealthRegistry) {
+    /// Ends the overrides whose time is over, and what results have said that are too old.
+    fn expire(&mut self, at: (Instant, Timestamp), registry: &HealthRegistry) {
         for (service, checked) in &mut self.services {
+            let check = &checked.check;
             for (server, checked) in &mut checked.servers {
-                if checked.expire(now) {
+                let has_ended = checked.expire(at.1);
+                if has_ended {
                     tracing::info!(%service, %server, "the override of the health of a server has ended");
-                    let member = (*service, *server);
-                    registry.show(member, Some(checked.report(*server)));
-                    self.records.insert(member, checked.stored());
-                    self.is_changed = true;
+                }
+                let is_old = checked.expire_result(check, at);
+                if !has_ended && !is_old {
+                    continue;
+                }
+                let (member, report) = ((*service, *server), checked.report(*server));
+                registry.show(member, Some(report.clone()));
+                self.records.insert(member, checked.stored());
+                self.is_changed = true;
+                if is_old {
+                    self.expired.push(Transition {
+                        member,
+                        verdict: checked.verdict(),
+                        is_first: false,
+                        report,
+                    });
                 }
             }
         }

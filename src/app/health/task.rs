@@ -73,8 +73,8 @@ impl App {
         let health = self.health.clone();
         self.metrics.add(Sampled {
             name: "ipvsd_health_checks",
-            help: "Health checks by their outcome: success, wrong (an answer that was not expected), silent (none), \
-                unchecked (the director could not check).",
+            help: "Health checks, and results that were reported, by their outcome: success, wrong (an answer that was \
+                not expected), silent (none), unchecked (the director could not check).",
             kind: Kind::Counter,
             unit: None,
             read: Box::new(move || samples("outcome", health.outcomes())),
@@ -162,7 +162,7 @@ impl App {
     }
 
     /// Logs and records that the state of a server has changed.
-    fn report_transition(&self, transition: &Transition) {
+    pub(super) fn report_transition(&self, transition: &Transition) {
         let ((service, server), reason) = (transition.member, transition.report.reason.as_deref());
         if transition.is_first {
             tracing::debug!(%service, %server, "a server is healthy");
@@ -174,9 +174,14 @@ impl App {
                 tracing::warn!(%service, %server, reason, "a server has failed");
                 "health_down"
             }
-            Verdict::Up | Verdict::Unknown => {
+            Verdict::Up => {
                 tracing::info!(%service, %server, "a server is healthy");
                 "health_up"
+            }
+            Verdict::Unknown => {
+                let reason = reason.unwrap_or_default();
+                tracing::warn!(%service, %server, reason, "it is not known whether a server is healthy");
+                "health_unknown"
             }
         };
         self.audit_log().record(Event {
@@ -211,6 +216,9 @@ impl Checker {
             }
             self.begin_due();
             self.app.health.decide();
+            for transition in self.app.health.take_expired() {
+                self.app.report_transition(&transition);
+            }
             let next = self.schedule.next().filter(|_| self.may_begin());
             let next = next.map_or(self.search, |next| next.min(self.search));
             select! {
@@ -257,7 +265,7 @@ impl Checker {
             let (member, _) = place;
             let prober = self.prober.clone();
             self.running
-                .spawn(async move { (member, prober.probe(&check, address).await) });
+                .spawn(async move { (member, prober.probe(&check, member.0, address).await) });
         }
     }
 

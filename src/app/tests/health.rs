@@ -12,7 +12,7 @@ use crate::{
     store::Store,
 };
 
-const SERVERS: [&str; 3] = ["10.0.0.1-80", "10.0.0.2-80", "10.0.0.3-80"];
+pub(super) const SERVERS: [&str; 3] = ["10.0.0.1-80", "10.0.0.2-80", "10.0.0.3-80"];
 
 /// A check that decides with each outcome.
 fn check(more: Value) -> Value {
@@ -33,7 +33,7 @@ async fn checked(app: &App, more: Value) {
     app.find_now().await;
 }
 
-fn outcome(word: char) -> Outcome {
+pub(super) fn outcome(word: char) -> Outcome {
     Outcome {
         result: match word {
             '+' => Ok(()),
@@ -54,7 +54,7 @@ async fn observe(app: &App, outcomes: &str) {
 }
 
 /// The effective weights of the servers.
-async fn effective(app: &App) -> [u32; 3] {
+pub(super) async fn effective(app: &App) -> [u32; 3] {
     let entry = read_service(app, TCP).await;
     SERVERS.map(|id| {
         let mut servers = entry.servers.iter();
@@ -427,7 +427,7 @@ async fn execute(app: &App, kernel: &FakeKernel, expected: &mut Expected, action
 }
 
 /// A daemon on this kernel, with what the one before has stored.
-fn start(kernel: &FakeKernel, store: &Store) -> (tokio::runtime::Runtime, App) {
+pub(super) fn start(kernel: &FakeKernel, store: &Store) -> (tokio::runtime::Runtime, App) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().build().unwrap();
     let app = app_on(kernel).with_store(store.clone()).unwrap();

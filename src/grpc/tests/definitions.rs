@@ -163,6 +163,20 @@ fn same_names(message: &str, json: &[serde_json::Value], grpc_only: &[&str]) {
     assert_eq!(fields, keys, "{message}");
 }
 
+/// Checks of other types, with the fields that only these have.
+fn other_checks() -> Vec<serde_json::Value> {
+    let checks = [
+        serde_json::json!({"type": "grpc"}),
+        serde_json::json!({"type": "dns", "transport": "udp"}),
+        serde_json::json!({"type": "external", "expire_seconds": 60}),
+    ];
+    let made = checks.map(|check| {
+        let draft: HealthCheckDraft = serde_json::from_value(check).unwrap();
+        json(&draft.apply(None, Family::Ipv4).unwrap())
+    });
+    made.into()
+}
+
 #[test]
 fn fields_have_the_names_of_the_json() {
     let key = "192.168.10.1-80".parse().unwrap();
@@ -199,7 +213,9 @@ fn fields_have_the_names_of_the_json() {
     marked.service.kept = Kept::storing(&None, stored);
     let services = [plain, marked].map(|entry| json(&ServiceView::new(&entry, ALL)));
     same_names("Service", &services, &[]);
-    same_names("HealthCheck", &[services[1]["health_check"].clone()], &[]);
+    let mut checks = vec![services[1]["health_check"].clone()];
+    checks.extend(other_checks());
+    same_names("HealthCheck", &checks, &[]);
     same_names("Persistence", &[services[1]["persistence"].clone()], &[]);
     same_names("Tunnel", &[server["tunnel"].clone()], &[]);
     same_names("Stats", &[server["stats"].clone()], &[]);

@@ -10,11 +10,12 @@ use super::super::shape::{
     settable, text, time,
 };
 use crate::model::{
-    BelowMin, CheckMethod, CheckType, DownAction, Forced, HealthCheck, HealthState, OverrideRequest,
+    BelowMin, CheckMethod, CheckType, DownAction, Forced, HealthCheck, HealthResult, HealthState,
+    OverrideRequest, QueryType, Transport,
 };
 
 pub(super) fn check() -> RefOr<Schema> {
-    let parts = [times(), request(), network(), consequences()];
+    let parts = [times(), request(), network(), consequences(), kinds()];
     resource(
         "How the servers of a service are checked, and what follows from it.",
         parts.into_iter().flatten().collect(),
@@ -28,29 +29,31 @@ fn times() -> Vec<Property> {
         settable(
             "type",
             choice(&words(&CheckType::WORDS)).examples(["http"]),
-            "How a server is asked: `tcp` opens a connection, `http` and `https` send a request of HTTP/1.1. \
+            "How a server is asked: `tcp` opens a connection, `http` and `https` send a request of HTTP/1.1, `grpc` calls \
+             `Check` of grpc.health.v1, `dns` sends a query. `external`: it is not asked, results are reported. \
              Required. Another type resets the fields that depend on it.",
         ),
         settable(
             "interval_seconds",
             seconds().examples([2]),
-            "Seconds between two checks of a server. Default: 2.",
+            "Seconds between two checks of a server. Not `external`. Default: 2.",
         ),
         settable(
             "timeout_seconds",
             seconds().examples([1]),
-            "Seconds after which a check without an answer has failed; at most `interval_seconds`. Default: 1.",
+            "Seconds after which a check without an answer has failed; at most `interval_seconds`. Not `external`. \
+             Default: 1.",
         ),
         settable(
             "rise",
             times().examples([2]),
-            "Successes in a row that bring a failing server back. Default: 2. More are needed while a server fails \
-             and returns again and again.",
+            "Successes in a row that bring a failing server back. Default: 2; of `external`, 1. More are needed while a \
+             server fails and returns again and again, except of `external`.",
         ),
         settable(
             "fall",
             times().examples([3]),
-            "Failures in a row that take a server out. Default: 3.",
+            "Failures in a row that take a server out. Default: 3; of `external`, 1.",
         ),
     ]
 }
@@ -66,8 +69,8 @@ fn request() -> Vec<Property> {
         settable(
             "host",
             short(HealthCheck::MAX_HOST).examples(["www.example.com"]),
-            "The header `Host` of the request. Only `http` and `https`. Default: the address of the server, with the \
-             port if it is not the usual one.",
+            "The header `Host` of the request, of `grpc` the authority. Only `http`, `https` and `grpc`. Default: the \
+             address of the server, with the port if it is not the usual one.",
         ),
         settable(
             "method",
@@ -89,13 +92,13 @@ fn request() -> Vec<Property> {
             "tls_verify",
             boolean(),
             "Whether the certificate of the server is verified, against the authorities of the director's system. \
-             Only `https`. Default: true.",
+             Only `https`, and `grpc` with `tls`. Default: true.",
         ),
         settable(
             "sni",
             short(253).examples(["www.example.com"]),
-            "Name that is asked for in TLS and that the certificate must have. Only `https`. Default: `host` without \
-             its port, else the address of the server.",
+            "Name that is asked for in TLS and that the certificate must have. Only `https`, and `grpc` with `tls`. \
+             Default: `host` without its port, else the address of the server.",
         ),
     ]
 }
@@ -105,18 +108,18 @@ fn network() -> Vec<Property> {
         settable(
             "port",
             integer(1, u16::MAX.into()).examples([8080]),
-            "Port that is checked. Default: that of the server.",
+            "Port that is checked. Not `external`. Default: that of the server.",
         ),
         settable(
             "source_address",
             text().examples(["192.0.2.10"]),
-            "Address of the director from which checks are sent, of the family of the service. Default: the kernel \
-             chooses.",
+            "Address of the director from which checks are sent, of the family of the service. Not `external`. Default: \
+             the kernel chooses.",
         ),
         settable(
             "fwmark",
             integer(1, u32::MAX.into()).examples([7]),
-            "Firewall mark of the packets of checks (`SO_MARK`). Default: none.",
+            "Firewall mark of the packets of checks (`SO_MARK`). Not `external`. Default: none.",
         ),
     ]
 }
@@ -147,6 +150,54 @@ fn consequences() -> Vec<Property> {
             "Servers that are taken out at most within `interval_seconds` × `fall` + `timeout_seconds`: a number from \
              `1` to `65535`, or a part of all from `1%` to `100%`, rounded up. Others that fail are kept meanwhile. \
              Default: any number.",
+        ),
+    ]
+}
+
+/// Fields of single types.
+fn kinds() -> Vec<Property> {
+    vec![
+        settable(
+            "grpc_service",
+            text()
+                .max_length(Some(HealthCheck::MAX_GRPC_SERVICE))
+                .examples(["shop.v1.Cart"]),
+            "Service that is asked for; empty for the whole server. Only `grpc`. Default: empty.",
+        ),
+        settable(
+            "tls",
+            boolean(),
+            "Whether the connection is encrypted. Only `grpc`. Default: false.",
+        ),
+        settable(
+            "query_name",
+            text()
+                .min_length(Some(1))
+                .max_length(Some(HealthCheck::MAX_QUERY_NAME + 1))
+                .examples(["www.example.com"]),
+            "Name in the query. Only `dns`. Default: `.`.",
+        ),
+        settable(
+            "query_type",
+            choice(&words(&QueryType::WORDS)).examples(["SOA"]),
+            "Type in the query. Only `dns`. Default: `SOA`.",
+        ),
+        settable(
+            "expect_rcode",
+            text().examples(["NOERROR,NXDOMAIN"]),
+            "Response codes of a success, separated by commas: `NOERROR`, `FORMERR`, `SERVFAIL`, `NXDOMAIN`, `NOTIMP`, \
+             `REFUSED`. Only `dns`. Default: `NOERROR`.",
+        ),
+        settable(
+            "transport",
+            choice(&words(&Transport::WORDS)).examples(["udp"]),
+            "Protocol of the query. Only `dns`. Default: `tcp` for a service of TCP, else `udp`.",
+        ),
+        settable(
+            "expire_seconds",
+            integer(1, HealthCheck::MAX_EXPIRE.into()).examples([60]),
+            "Seconds after which a result that no other has followed does not hold any more: the state is `unknown` \
+             then, and the server is treated as healthy. Only `external`. Default: it holds until the next.",
         ),
     ]
 }
@@ -212,17 +263,18 @@ pub(super) fn of_server() -> RefOr<Schema> {
             optional(
                 "last_check_time",
                 time(),
-                "When the last check ended. Absent before it.",
+                "When the last check ended, or the last result was reported. Absent before it.",
             ),
             optional(
                 "latency_seconds",
                 number().examples([0.0021]),
-                "Seconds that the last check took. Absent before it.",
+                "Seconds that the last check took. Absent before it, and for results that were reported.",
             ),
             optional(
                 "reason",
                 text().examples(["connection refused"]),
-                "Why the last check has failed. Absent after a success.",
+                "Why the last check has failed, or why nothing is known. Absent after a success, unless it was reported \
+                 with a reason.",
             ),
             optional(
                 "override_expire_time",
@@ -288,6 +340,23 @@ pub(super) fn health_override() -> RefOr<Schema> {
                 "expires_seconds",
                 integer(1, OverrideRequest::MAX_SECONDS.into()).examples([600]),
                 "Seconds until the override ends. Default: it has no end.",
+            ),
+        ],
+    )
+}
+
+/// A result that is reported.
+pub(super) fn health_result() -> RefOr<Schema> {
+    resource(
+        "The result of a health check that the client has made.",
+        vec![
+            always("healthy", boolean(), "Whether the server is healthy."),
+            settable(
+                "reason",
+                text()
+                    .max_length(Some(HealthResult::MAX_REASON))
+                    .examples(["replication lag of 90 s"]),
+                "Text that is shown with the state. Default: none.",
             ),
         ],
     )

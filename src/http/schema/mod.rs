@@ -64,6 +64,7 @@ schemas! {
     ServerHealth = health::of_server();
     HealthTransition = health::transition();
     HealthOverride = health::health_override();
+    HealthResult = health::health_result();
     Persistence = resources::persistence();
     Server = resources::server();
     ServerList = resources::server_list();

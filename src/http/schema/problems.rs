@@ -151,6 +151,7 @@ error_responses! {
         DrainNotFound, RampNotFound, HealthCheckNotFound, NotFound];
     Conflict = "The resource already exists, or belongs to the table of an owner." [ServiceExists, ServerExists,
         ServiceOwned, ResourceOwned];
+    NotExternal = "The servers of the service are checked by the daemon." [HealthCheckNotExternal];
     PreconditionFailed = "The precondition is not met. Nothing was changed." [RevisionMismatch, ConfirmMismatch];
     InProgress = "The first request with the `Idempotency-Key` is in progress." [IdempotencyInProgress];
     KeyReused = "Another request was sent with the `Idempotency-Key`. Nothing was changed." [IdempotencyKeyReused];

@@ -89,6 +89,19 @@ fn health_check() -> HealthCheck {
     draft.apply(None, Family::Ipv4).unwrap()
 }
 
+/// Checks of other types, with the fields that only these have.
+fn other_checks() -> [Value; 3] {
+    let checks = [
+        json!({"type": "grpc"}),
+        json!({"type": "dns", "transport": "udp"}),
+        json!({"type": "external", "expire_seconds": 60}),
+    ];
+    checks.map(|check| {
+        let draft: HealthCheckDraft = serde_json::from_value(check).unwrap();
+        json!(draft.apply(None, Family::Ipv4).unwrap())
+    })
+}
+
 fn service(key: ServiceKey, persistent: bool) -> Value {
     let mut config = ServiceConfig::new(key.family());
     config.persistence_timeout = persistent.then_some(300);
@@ -129,7 +142,9 @@ fn the_schema_of_a_service_has_the_fields_of_its_json() {
     let fwmark = "fwmark-7".parse().unwrap();
     let written = [service(address, true), service(fwmark, false)];
     assert_same("Service", &written, &["changed", "server_order_differs"]);
-    assert_same("HealthCheck", &[written[0]["health_check"].clone()], &[]);
+    let mut checks = vec![written[0]["health_check"].clone()];
+    checks.extend(other_checks());
+    assert_same("HealthCheck", &checks, &[]);
     assert_same("Persistence", &[written[0]["persistence"].clone()], &[]);
     assert_same("Stats", &[written[0]["stats"].clone()], &[]);
     assert_same("Rates", &[written[0]["rates"].clone()], &[]);

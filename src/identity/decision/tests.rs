@@ -173,6 +173,7 @@ fn documented(
         "drain",
         "ramp",
         "override_health",
+        "report_health",
         "apply_batch",
     ];
     let editor = [
@@ -206,6 +207,7 @@ fn documented(
             "drain",
             "ramp",
             "override_health",
+            "report_health",
         ]
         .contains(&name);
     has_role

@@ -90,3 +90,149 @@ fn each_invalid_field_is_reported() {
     let head = json!({"type": "http", "method": "HEAD", "expect_body": "a"});
     assert_eq!(fields(head), ["health_check.expect_body"]);
 }
+
+#[test]
+fn grpc_has_a_service_and_tls() {
+    let plain = json!({"type": "grpc", "interval_seconds": 2, "timeout_seconds": 1, "rise": 2, "fall": 3,
+        "down_action": "weight_zero", "grpc_service": "", "tls": false});
+    assert_eq!(json!(made(json!({"type": "grpc"}))), plain);
+    assert_eq!(json!(made(plain.clone())), plain);
+    let base = made(
+        json!({"type": "grpc", "grpc_service": "shop.v1.Cart", "host": "a", "tls": true,
+        "tls_verify": false, "sni": "b"}),
+    );
+    let same = patched(&base, json!({"fall": 2}));
+    assert_eq!(
+        (same.tls, same.tls_verify, same.sni.as_deref()),
+        (Some(true), Some(false), Some("b"))
+    );
+    let without = patched(&base, json!({"tls": null, "grpc_service": null}));
+    assert_eq!(without, made(json!({"type": "grpc", "host": "a"})));
+    let long = "a".repeat(256);
+    for (fields, name) in [
+        (json!({"grpc_service": long}), "grpc_service"),
+        (json!({"grpc_service": "a\nb"}), "grpc_service"),
+        (json!({"sni": "a"}), "sni"),
+        (json!({"tls_verify": true}), "tls_verify"),
+        (json!({"tls": true, "sni": "192.0.2.1"}), "sni"),
+        (json!({"host": "a b"}), "host"),
+        (json!({"path": "/"}), "path"),
+        (json!({"expect_rcode": "NOERROR"}), "expect_rcode"),
+    ] {
+        refuses("grpc", fields, name);
+    }
+}
+
+#[test]
+fn dns_has_a_question_and_response_codes() {
+    let plain = json!({"type": "dns", "interval_seconds": 2, "timeout_seconds": 1, "rise": 2, "fall": 3,
+        "down_action": "weight_zero", "query_name": ".", "query_type": "SOA", "expect_rcode": "NOERROR"});
+    assert_eq!(json!(made(json!({"type": "dns"}))), plain);
+    assert_eq!(json!(made(plain.clone())), plain);
+    let base = made(
+        json!({"type": "dns", "query_name": "_sip._udp.example.com.", "query_type": "SRV",
+        "expect_rcode": "NXDOMAIN, NOERROR", "transport": "tcp"}),
+    );
+    assert_eq!(json!(base)["expect_rcode"], "NOERROR,NXDOMAIN");
+    assert_eq!(patched(&base, json!({"transport": null})).transport, None);
+    let longest = format!("{0}.{0}.{0}.{1}", "a".repeat(63), "b".repeat(61));
+    made(json!({"type": "dns", "query_name": longest}));
+    for (fields, name) in [
+        (json!({"query_name": ""}), "query_name"),
+        (json!({"query_name": ".."}), "query_name"),
+        (json!({"query_name": "a..b"}), "query_name"),
+        (json!({"query_name": "münchen.example"}), "query_name"),
+        (json!({"query_name": "a".repeat(64)}), "query_name"),
+        (json!({"query_name": format!("{longest}b")}), "query_name"),
+        (json!({"query_type": "AXFR"}), "query_type"),
+        (json!({"query_type": "soa"}), "query_type"),
+        (json!({"expect_rcode": "0"}), "expect_rcode"),
+        (json!({"transport": "quic"}), "transport"),
+        (json!({"tls": true}), "tls"),
+        (json!({"host": "a"}), "host"),
+        (json!({"expire_seconds": 1}), "expire_seconds"),
+    ] {
+        refuses("dns", fields, name);
+    }
+}
+
+#[test]
+fn external_has_nothing_that_is_sent() {
+    let plain = json!({"type": "external", "rise": 1, "fall": 1, "down_action": "weight_zero"});
+    let external = made(json!({"type": "external"}));
+    assert_eq!(json!(external), plain);
+    assert_eq!(made(plain.clone()), external);
+    assert_eq!(
+        serde_json::from_value::<HealthCheck>(plain).unwrap(),
+        external
+    );
+    for (fields, name) in [
+        (json!({"interval_seconds": 2}), "interval_seconds"),
+        (json!({"timeout_seconds": 1}), "timeout_seconds"),
+        (json!({"port": 80}), "port"),
+        (json!({"source_address": "192.0.2.1"}), "source_address"),
+        (json!({"fwmark": 7}), "fwmark"),
+        (json!({"max_losses": "1"}), "max_losses"),
+        (json!({"path": "/"}), "path"),
+        (json!({"expire_seconds": 0}), "expire_seconds"),
+        (json!({"expire_seconds": 2_678_401}), "expire_seconds"),
+        (json!({"rise": 0}), "rise"),
+    ] {
+        refuses("external", fields, name);
+    }
+    // Another type has other defaults, both ways.
+    let base =
+        made(json!({"type": "tcp", "fall": 5, "port": 81, "min_healthy": "1", "max_losses": "1"}));
+    let reported = patched(&base, json!({"type": "external", "expire_seconds": 60}));
+    let expected = json!({"type": "external", "expire_seconds": 60, "min_healthy": "1"});
+    assert_eq!(reported, made(expected));
+    let again = patched(&reported, json!({"type": "tcp"}));
+    assert_eq!(again, made(json!({"type": "tcp", "min_healthy": "1"})));
+}
+
+#[test]
+fn invalid_results_are_refused() {
+    let check = |json: Value| {
+        let draft: HealthResultDraft = serde_json::from_value(json).unwrap();
+        draft.check()
+    };
+    let result = check(json!({"healthy": false, "reason": "lag"})).unwrap();
+    assert_eq!(
+        (result.healthy, result.reason.as_deref()),
+        (false, Some("lag"))
+    );
+    assert_eq!(
+        check(json!({"healthy": true, "reason": ""}))
+            .unwrap()
+            .reason,
+        None
+    );
+    for (json, field) in [
+        (json!({}), "healthy"),
+        (
+            json!({"healthy": true, "reason": "a".repeat(257)}),
+            "reason",
+        ),
+        (json!({"healthy": true, "reason": "two\nlines"}), "reason"),
+        (json!({"healthy": true, "reason": "\u{202e}"}), "reason"),
+    ] {
+        let violations = check(json).unwrap_err().violations;
+        assert_eq!(violations[0].field, field);
+    }
+    for json in [
+        json!({"healthy": "yes"}),
+        json!({"healthy": true, "weight": 1}),
+    ] {
+        assert!(serde_json::from_value::<HealthResultDraft>(json).is_err());
+    }
+}
+
+/// A field that a type refuses, by itself.
+fn refuses(kind: &str, mut json: Value, field: &str) {
+    json["type"] = json!(kind);
+    assert_eq!(
+        fields(json.clone()),
+        [format!("health_check.{field}")],
+        "{json}"
+    );
+}

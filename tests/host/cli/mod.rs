@@ -9,6 +9,7 @@ mod convert;
 mod credentials;
 pub mod daemon;
 mod drains;
+mod health_results;
 mod lost;
 mod memory;
 mod names;

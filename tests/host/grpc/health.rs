@@ -133,3 +133,48 @@ async fn health_is_shown_and_overridden() {
     let bad = daemon.client.set_health_override(set("off")).await;
     assert_rejected(bad, Code::InvalidArgument, "INVALID_ARGUMENT", &["state"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_are_reported_for_the_type_external() {
+    let mut daemon = start_daemon().await;
+    daemon.create_service(WEB, &[ONE]).await;
+    let report = |healthy: Option<bool>| pb::ReportHealthRequest {
+        service: WEB.to_owned(),
+        server: ONE.to_owned(),
+        healthy,
+        reason: some("replication lag"),
+        dry_run: false,
+    };
+    let dns = pb::HealthCheck {
+        r#type: some("dns"),
+        query_name: some("example.com"),
+        transport: some("udp"),
+        ..Default::default()
+    };
+    let made = update(&mut daemon, Some(dns), &[]).await.unwrap();
+    let shown = (made.query_type.as_deref(), made.expect_rcode.as_deref());
+    assert_eq!(shown, (Some("SOA"), Some("NOERROR")));
+    assert_eq!(made.transport.as_deref(), Some("udp"));
+    let refused = daemon.client.report_health(report(Some(false))).await;
+    let reason = "HEALTH_CHECK_NOT_EXTERNAL";
+    assert_rejected(refused, Code::FailedPrecondition, reason, &[]);
+    let external = pb::HealthCheck {
+        r#type: some("external"),
+        expire_seconds: Some(60),
+        ..Default::default()
+    };
+    let made = update(&mut daemon, Some(external), &[]).await.unwrap();
+    assert_eq!((made.interval_seconds, made.timeout_seconds), (None, None));
+    assert_eq!((made.rise, made.expire_seconds), (Some(1), Some(60)));
+    let without = daemon.client.report_health(report(None)).await;
+    let invalid = "INVALID_ARGUMENT";
+    assert_rejected(without, Code::InvalidArgument, invalid, &["healthy"]);
+    let down = daemon.client.report_health(report(Some(false))).await;
+    let down = down.unwrap().into_inner().health.unwrap();
+    assert_eq!(down.state, "down");
+    assert_eq!(down.reason.as_deref(), Some("replication lag"));
+    assert_eq!(down.latency_seconds, None);
+    let held = daemon.get_service(WEB).await;
+    assert_eq!(held.servers[0].effective_weight, Some(0));
+    assert_eq!(held.servers[0].holds[0].kind, "health");
+}

@@ -152,3 +152,121 @@ async fn an_override_holds_a_server_until_it_is_deleted() {
         .await
         .problem(404, "SERVER_NOT_FOUND");
 }
+
+const RESULT: &str = "/v1/health/tcp-192.0.2.1-80/10.0.0.1-80";
+
+#[tokio::test]
+async fn each_type_has_its_own_fields() {
+    let daemon = checked().await;
+    for (body, expected) in [
+        (
+            json!({"type": "grpc", "grpc_service": "shop.v1.Cart", "tls": true}),
+            json!({"type": "grpc", "interval_seconds": 2, "timeout_seconds": 1, "rise": 2, "fall": 3,
+                "down_action": "weight_zero", "grpc_service": "shop.v1.Cart", "tls": true, "tls_verify": true}),
+        ),
+        (
+            json!({"type": "dns", "query_name": "example.com", "expect_rcode": "NOERROR,NXDOMAIN"}),
+            json!({"type": "dns", "interval_seconds": 2, "timeout_seconds": 1, "rise": 2, "fall": 3,
+                "down_action": "weight_zero", "query_name": "example.com", "query_type": "SOA",
+                "expect_rcode": "NOERROR,NXDOMAIN"}),
+        ),
+        (
+            json!({"type": "external", "expire_seconds": 60}),
+            json!({"type": "external", "rise": 1, "fall": 1, "down_action": "weight_zero", "expire_seconds": 60}),
+        ),
+    ] {
+        let whole = json!({"scheduler": "rr", "health_check": body}).to_string();
+        let made = daemon.put(SERVICE, &whole).await.expect(200).json();
+        assert_eq!(made["health_check"], expected);
+        // What is shown can be sent back.
+        let whole = daemon.get(SERVICE).await.json();
+        let again = daemon.put(SERVICE, &whole.to_string()).await.expect(200);
+        assert_eq!(again.json()["changed"], false);
+    }
+    for (body, field) in [
+        (r#"{"type": "grpc", "path": "/"}"#, "path"),
+        (r#"{"type": "grpc", "sni": "a"}"#, "sni"),
+        (r#"{"type": "dns", "query_type": "ANY"}"#, "query_type"),
+        (r#"{"type": "dns", "expire_seconds": 9}"#, "expire_seconds"),
+        (r#"{"interval_seconds": 2}"#, "interval_seconds"),
+        (r#"{"expire_seconds": 2678401}"#, "expire_seconds"),
+    ] {
+        let body = format!(r#"{{"health_check": {body}}}"#);
+        let refused = daemon.patch(SERVICE, &body).await;
+        let problem = refused.problem(400, "INVALID_ARGUMENT");
+        let expected = format!("health_check.{field}");
+        assert_eq!(problem["errors"][0]["field"], expected, "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn results_are_reported_for_the_type_external() {
+    let daemon = checked().await;
+    let bad = r#"{"healthy": false, "reason": "replication lag of 90 s"}"#;
+    let refused = daemon.put(RESULT, bad).await;
+    let problem = refused.problem(409, "HEALTH_CHECK_NOT_EXTERNAL");
+    assert!(problem["hint"].as_str().unwrap().contains("external"));
+    let body = r#"{"health_check": {"type": "external"}}"#;
+    daemon.patch(SERVICE, body).await.expect(200);
+    let tried = format!("{RESULT}?dry_run=true");
+    let tried = daemon.put(&tried, bad).await.expect(200).json();
+    assert_eq!(tried["state"], "unknown");
+    let down = daemon.put(RESULT, bad).await.expect(200).json();
+    assert_eq!(
+        (&down["state"], &down["reason"]),
+        (&json!("down"), &json!("replication lag of 90 s"))
+    );
+    assert!(down["last_check_time"].is_string() && down["latency_seconds"].is_null());
+    let server = format!("{SERVICE}/servers/10.0.0.1-80");
+    let held = daemon.get(&server).await.expect(200).json();
+    assert_eq!(
+        (&held["weight"], &held["effective_weight"]),
+        (&json!(1), &json!(0))
+    );
+    assert_eq!(held["holds"][0]["kind"], "health");
+    let shown = daemon.get(HEALTH).await.expect(200).json();
+    assert_eq!(shown["servers"][0], down);
+    let up = daemon.put(RESULT, r#"{"healthy": true}"#).await.expect(200);
+    assert_eq!(up.json()["state"], "up");
+    assert_eq!(daemon.get(&server).await.json()["effective_weight"], 1);
+}
+
+#[tokio::test]
+async fn invalid_results_name_the_field_and_change_nothing() {
+    let daemon = checked().await;
+    let body = r#"{"health_check": {"type": "external"}}"#;
+    daemon.patch(SERVICE, body).await.expect(200);
+    let long = json!({"healthy": false, "reason": "x".repeat(257)}).to_string();
+    for (body, field) in [
+        (r"{}", "healthy"),
+        (r#"{"healthy": "no"}"#, "healthy"),
+        (r#"{"healthy": null}"#, "healthy"),
+        (r#"{"healthy": false, "reason": "a\u0007"}"#, "reason"),
+        (r#"{"healthy": false, "state": "down"}"#, "state"),
+        (long.as_str(), "reason"),
+    ] {
+        let problem = daemon.put(RESULT, body).await;
+        let problem = problem.problem(400, "INVALID_ARGUMENT");
+        assert_eq!(problem["errors"][0]["field"], field, "{problem}");
+    }
+    let huge = json!({"healthy": false, "reason": "x".repeat(8 << 20)}).to_string();
+    daemon.put(RESULT, &huge).await.problem(413, "TOO_LARGE");
+    let good = r#"{"healthy": true}"#;
+    let other = RESULT.replace("10.0.0.1", "10.0.0.9");
+    daemon
+        .put(&other, good)
+        .await
+        .problem(404, "SERVER_NOT_FOUND");
+    let other = RESULT.replace("192.0.2.1", "192.0.2.9");
+    daemon
+        .put(&other, good)
+        .await
+        .problem(404, "SERVICE_NOT_FOUND");
+    daemon
+        .put("/v1/health/tcp-192.0.2.1-80/x", good)
+        .await
+        .problem(400, "INVALID_ARGUMENT");
+    daemon.get(RESULT).await.problem(405, "METHOD_NOT_ALLOWED");
+    let shown = daemon.get(HEALTH).await.expect(200).json();
+    assert_eq!(shown["servers"][0]["state"], "unknown");
+}

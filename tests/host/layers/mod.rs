@@ -71,7 +71,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("neli", &["codec", "kernel"]),
     ("axum", &["grpc", "http", "server"]),
-    ("tonic", &["grpc", "proto", "server"]),
+    ("tonic", &["grpc", "probe", "proto", "server"]),
+    ("domain", &["probe"]),
     ("prost", &["grpc", "proto", "store"]),
     ("hyper", &["probe", "server"]),
     ("clap", &["cli", "manual", "server", "bin"]),

@@ -126,7 +126,7 @@ impl Guarded {
         let (status, ..) = self.send(&table, Some(&token(Role::Admin))).await;
         assert_eq!(status, 200);
         let path = format!("/v1/services/{SERVICE}");
-        let check = http_call("PATCH", &path, r#"{"health_check": {"type": "tcp"}}"#);
+        let check = http_call("PATCH", &path, r#"{"health_check": {"type": "external"}}"#);
         let (status, ..) = self.send(&check, Some(&token(Role::Admin))).await;
         assert_eq!(status, 200);
         if !with_sync_daemon {
@@ -348,6 +348,7 @@ pub fn http_request(operation: &str) -> Call {
     let (query, body) = match operation {
         "POST /v1/drains" => ("", r#"{"server": "192.168.10.1-80"}"#),
         "PUT /v1/health/{service}/{server}/override" => ("", r#"{"state": "up"}"#),
+        "PUT /v1/health/{service}/{server}" => ("", r#"{"healthy": true}"#),
         "POST /v1/ramps" => (
             "",
             r#"{"service": "tcp-192.0.2.1-80", "server": "192.168.10.1-80", "to": 9, "over_seconds": 1000}"#,
@@ -462,6 +463,13 @@ pub fn grpc_request(method: &str) -> Call {
             service: id,
             server: SERVER.to_owned(),
             state: Some("up".to_owned()),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "ReportHealth" => pb::ReportHealthRequest {
+            service: id,
+            server: SERVER.to_owned(),
+            healthy: Some(true),
             ..Default::default()
         }
         .encode_to_vec(),

@@ -199,6 +199,31 @@ async fn a_repeated_write_is_executed_once_and_has_the_first_response() {
 }
 
 #[tokio::test]
+async fn a_repeated_result_of_a_health_check_is_counted_once() {
+    let (kernel, directory) = (FakeKernel::new(), TempDir::new());
+    let daemon = Daemon::on(&kernel, &directory.0);
+    let mut service = web();
+    service["health_check"] = json!({"type": "external", "fall": 2});
+    let made = daemon.keyed("a", "POST", SERVICES, &service).await;
+    assert_eq!(made.status, 201);
+    let path = "/v1/health/tcp-192.0.2.1-80/10.0.0.1-80";
+    let result = json!({"healthy": false, "reason": "disk full"});
+    for (key, is_replayed, state) in [
+        ("b", false, "unknown"),
+        ("b", true, "unknown"),
+        ("c", false, "down"),
+    ] {
+        let response = daemon.keyed(key, "PUT", path, &result).await;
+        let shown = (
+            response.status,
+            response.is_replayed(),
+            response.json()["state"].clone(),
+        );
+        assert_eq!(shown, (200, is_replayed, json!(state)), "{key}");
+    }
+}
+
+#[tokio::test]
 async fn a_response_is_durable_with_the_next_key_and_at_the_end() {
     let (kernel, directory) = (FakeKernel::new(), TempDir::new());
     let daemon = Daemon::on(&kernel, &directory.0);
