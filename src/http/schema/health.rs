@@ -149,7 +149,7 @@ fn consequences() -> Vec<Property> {
             text().examples(["50%"]),
             "Servers that are taken out at most within `interval_seconds` × `fall` + `timeout_seconds`: a number from \
              `1` to `65535`, or a part of all from `1%` to `100%`, rounded up. Others that fail are kept meanwhile. \
-             Default: any number.",
+             Not `external`. Default: any number.",
         ),
     ]
 }
