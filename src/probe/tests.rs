@@ -1,5 +1,8 @@
 //! Probes of servers that behave well and badly.
 
+mod dns;
+mod grpc;
+
 use std::{future::Future, net::SocketAddr};
 
 use serde_json::{Value, json};
@@ -7,9 +10,6 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
-
-mod dns;
-mod grpc;
 
 use super::Prober;
 use crate::{
