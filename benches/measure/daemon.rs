@@ -86,6 +86,11 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn memory(&self) -> anyhow::Result<Memory> {
         Memory::of(self.child.id())
     }

@@ -5,6 +5,7 @@
 
 mod access;
 mod cell;
+mod checks;
 mod daemon;
 mod dashboards;
 mod durable;
@@ -63,6 +64,8 @@ enum What {
     Dashboards(dashboards::Options),
     /// Memory of the daemon with many watchers, some of which do not read.
     Watchers(watchers::Options),
+    /// What many health checks cost.
+    Checks(checks::Options),
     /// Run a micro-benchmark a number of times, for instruction counters. Without a name, list all.
     Micro {
         /// Name of the benchmark.
@@ -98,6 +101,7 @@ fn main() -> anyhow::Result<()> {
         What::Durable(options) => durable::run(&options),
         What::Dashboards(options) => dashboards::run(&options),
         What::Watchers(options) => watchers::run(&options),
+        What::Checks(options) => checks::run(&options),
         What::Micro { name: None, .. } => {
             for subject in subjects::SUBJECTS {
                 println!("{}", subject.name);

@@ -67,7 +67,7 @@ pub use audit::{AuditPage, ListAuditRecords};
 pub use connections::{ConnectionStream, Count};
 pub use context::{CompleteRequest, RequestContext, RequestId, Resumed};
 pub use described::service_key;
-pub use health::ListHealth;
+pub use health::{ListHealth, MAX_RUNNING_CHECKS};
 pub use holds::ListHolds;
 pub use idempotency::Once;
 pub use idempotency_keys::{Ended, KeyedRequest};

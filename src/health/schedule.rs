@@ -15,6 +15,9 @@ pub struct Schedule<K> {
     spread: RandomState,
 }
 
+/// Keys that are kept whether they are valid or not.
+const FEW: usize = 1024;
+
 // === impl Schedule ===
 
 impl<K: Ord + Hash> Schedule<K> {
@@ -37,6 +40,22 @@ impl<K: Ord + Hash> Schedule<K> {
     /// Adds a key, which is due at this time.
     pub fn put(&mut self, key: K, at: Instant) {
         self.due.push(Reverse((at, key)));
+    }
+
+    /// Adds a key that was due at this time, with the next time after `now` at which it is due again. Its place in
+    /// the interval stays, and what is late is not made up for.
+    pub fn repeat(&mut self, key: K, due: Instant, interval: Duration, now: Instant) {
+        let late = now.saturating_duration_since(due).as_nanos();
+        let missed = late.checked_div(interval.as_nanos()).unwrap_or_default();
+        let intervals = u32::try_from(missed + 1).unwrap_or(1);
+        self.put(key, due + interval * intervals);
+    }
+
+    /// Removes the keys that are not valid any more, if more than half of many may be such.
+    pub fn prune(&mut self, valid: usize, is_valid: impl Fn(&K) -> bool) {
+        if self.due.len() > FEW + 2 * valid {
+            self.due.retain(|Reverse((_, key))| is_valid(key));
+        }
     }
 
     /// When something is due next.
@@ -78,6 +97,34 @@ mod tests {
             "{half} of 1000 in half of the interval"
         );
         assert_eq!(count_until(&mut schedule, now + interval), 1000 - half);
+    }
+
+    #[test]
+    fn what_was_late_keeps_its_place_in_the_interval() {
+        let (mut schedule, now) = (Schedule::new(), Instant::now());
+        let interval = Duration::from_secs(2);
+        for (late, next) in [(0, 2000), (1999, 2000), (2000, 4000), (7001, 8000)] {
+            let late = now + Duration::from_millis(late);
+            schedule.repeat('a', now, interval, late);
+            assert_eq!(schedule.take(late), None);
+            let next = now + Duration::from_millis(next);
+            assert_eq!(schedule.take(next), Some((next, 'a')));
+        }
+    }
+
+    #[test]
+    fn what_is_not_valid_any_more_does_not_pile_up() {
+        let (mut schedule, now) = (Schedule::new(), Instant::now());
+        for key in 0..100_000 {
+            schedule.put(key, now);
+            schedule.prune(10, |kept| kept + 10 > key);
+            assert!(schedule.due.len() <= FEW + 20, "{}", schedule.due.len());
+        }
+        let valid = schedule
+            .due
+            .iter()
+            .filter(|Reverse((_, key))| *key >= 99_990);
+        assert_eq!(valid.count(), 10);
     }
 
     #[test]

@@ -22,8 +22,10 @@ pub struct ServerHealth {
     verdict: Verdict,
     /// Outcomes in a row that contradict the verdict.
     contrary: u32,
-    /// When the failures in a row began, and whether all of them were silent.
-    failing: Option<(Instant, bool)>,
+    /// When the last outcomes in a row without any answer began.
+    silent: Option<Instant>,
+    /// Whether it has failed without an answer, and has given none since.
+    is_lost: bool,
     /// How often it failed soon after it had returned.
     flaps: u32,
     /// When it returned.
@@ -46,7 +48,8 @@ impl ServerHealth {
                 false => Verdict::Unknown,
             },
             contrary: 0,
-            failing: None,
+            silent: None,
+            is_lost: false,
             flaps: 0,
             returned: None,
         }
@@ -57,10 +60,15 @@ impl ServerHealth {
         self.verdict
     }
 
-    /// Since when all checks have failed without any answer; `None` if the last has not.
+    /// Since when no check has got any answer; `None` if the last has.
     pub fn silent_since(&self) -> Option<Instant> {
-        self.failing
-            .and_then(|(since, is_silent)| is_silent.then_some(since))
+        self.silent
+    }
+
+    /// Whether it has failed because nothing answered, and has not answered since. One that failed by its answers,
+    /// and is silent now, is not.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
     }
 
     /// Successes in a row that bring it back: `rise`, and twice as many with each flap.
@@ -81,7 +89,7 @@ impl ServerHealth {
     }
 
     fn succeed(&mut self, check: &HealthCheck, now: Instant) {
-        self.failing = None;
+        (self.silent, self.is_lost) = (None, false);
         match self.verdict {
             Verdict::Up => self.contrary = 0,
             Verdict::Unknown => self.turn(Verdict::Up),
@@ -96,8 +104,9 @@ impl ServerHealth {
     }
 
     fn fail(&mut self, check: &HealthCheck, now: Instant, is_silent: bool) {
-        let (since, was_silent) = self.failing.unwrap_or((now, true));
-        self.failing = Some((since, was_silent && is_silent));
+        // A check may be connected when the network fails: that it gets no answer then does not count as one.
+        self.silent = is_silent.then(|| self.silent.unwrap_or(now));
+        self.is_lost &= is_silent;
         if self.verdict == Verdict::Down {
             self.contrary = 0;
             return;
@@ -112,6 +121,7 @@ impl ServerHealth {
             true => (self.flaps + 1).min(MAX_FLAPS),
             false => 0,
         };
+        self.is_lost = is_silent;
         self.turn(Verdict::Down);
     }
 
@@ -201,7 +211,29 @@ pub(super) mod tests {
         assert_eq!(health.silent_since(), Some(now + Duration::from_secs(2)));
         verdicts(&mut health, now + Duration::from_secs(4), "s");
         assert_eq!(health.silent_since(), Some(now + Duration::from_secs(2)));
-        verdicts(&mut health, now + Duration::from_secs(6), "-s");
+        verdicts(&mut health, now + Duration::from_secs(6), "-");
         assert_eq!(health.silent_since(), None);
+        let later = now + Duration::from_secs(8);
+        verdicts(&mut health, later, "s");
+        assert_eq!(health.silent_since(), Some(later));
+    }
+
+    #[test]
+    fn it_is_lost_if_nothing_answered_when_it_failed_and_since() {
+        let now = Instant::now();
+        for (outcomes, expected) in [
+            ("ss", false),
+            ("sss", true),
+            ("-ss", true),
+            ("ss-", false),
+            ("ssss-", false),
+            ("---ss", false),
+            ("sss-sss", false),
+            ("sss+", false),
+        ] {
+            let mut health = ServerHealth::new(false);
+            verdicts(&mut health, now, outcomes);
+            assert_eq!(health.is_lost(), expected, "{outcomes}");
+        }
     }
 }

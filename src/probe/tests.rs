@@ -160,6 +160,83 @@ async fn a_server_that_hangs_fails_after_the_timeout() {
     );
 }
 
+/// The states of the sockets of this machine that are connected to an address, as in /proc/net/tcp.
+fn states(address: SocketAddr) -> Vec<String> {
+    let port = format!(":{:04X}", address.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let sockets = table.lines().map(|line| {
+        let mut fields = line.split_whitespace().skip(2);
+        Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
+    });
+    let remote = sockets
+        .flatten()
+        .filter(|(remote, _)| remote.ends_with(&port));
+    remote.map(|(_, state)| state).collect()
+}
+
+#[tokio::test]
+async fn a_check_leaves_no_socket_and_no_port() {
+    let source = json!({"source_address": "127.0.0.2"});
+    for (kind, more) in [("tcp", json!({})), ("http", json!({})), ("tcp", source)] {
+        let (sender, ended) = tokio::sync::oneshot::channel();
+        let address = server(|mut stream| async move {
+            let mut request = [0; 4096];
+            // Until the probe ends the connection.
+            while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                let text = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                stream.write_all(text).await.unwrap();
+            }
+            sender.send(()).unwrap();
+        })
+        .await;
+        let mut json = more;
+        json["type"] = kind.into();
+        let outcome = Prober::default().probe(&check(json), address).await;
+        assert_eq!(outcome.result, Ok(()));
+        ended.await.unwrap();
+        // In TIME_WAIT, it would be there for a minute.
+        assert_eq!(states(address), [""; 0], "{kind}");
+    }
+}
+
+/// Runs itself in a child process with a low limit on open files.
+#[test]
+fn the_director_is_at_fault_if_it_has_no_descriptor() {
+    const CHILD: &str = "IPVSD_TEST_NO_FILES";
+    if std::env::var_os(CHILD).is_none() {
+        let name = "probe::tests::the_director_is_at_fault_if_it_has_no_descriptor";
+        let mut child = std::process::Command::new("sh");
+        child
+            .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env(CHILD, "1");
+        let child = child.output().unwrap();
+        let output = String::from_utf8_lossy(&child.stdout);
+        assert!(
+            child.status.success() && output.contains("1 passed"),
+            "{output}"
+        );
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let files = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok());
+    let files: Vec<_> = files.collect();
+    let probe = async {
+        Prober::default()
+            .probe(&check(json!({"type": "tcp"})), ([127, 0, 0, 1], 9).into())
+            .await
+    };
+    match runtime.block_on(probe).result {
+        Err(Failure::Unchecked(reason)) => assert!(reason.contains("no socket"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    drop(files);
+}
+
 #[tokio::test]
 async fn the_director_is_at_fault_for_a_source_that_it_lacks() {
     let address = server(|_| async {}).await;

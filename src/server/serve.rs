@@ -19,7 +19,12 @@ use super::{
     shutdown::{Phase, Shutdown},
     tls::Tls,
 };
-use crate::{app::BackgroundWork, audit::AuditLog, budget::Budget, identity::Credential};
+use crate::{
+    app::{BackgroundWork, MAX_RUNNING_CHECKS},
+    audit::AuditLog,
+    budget::Budget,
+    identity::Credential,
+};
 
 /// First and longest pause after an accept that failed for lack of a resource (descriptors,
 /// memory); the pause doubles with each failure. Without it, the listener stays readable and the
@@ -311,15 +316,15 @@ fn is_connection_error(error: &io::Error) -> bool {
     )
 }
 
-/// Raises the soft limit on open files to what the connections need, up to the hard limit, and returns
-/// the number of connections for which it suffices: the last descriptors are for reads of the kernel.
+/// Raises the soft limit on open files to what the connections and health checks need, up to the hard limit, and
+/// returns the number of connections for which it suffices: the last descriptors are for reads of the kernel.
 /// The soft limit is usually 1024, because select(2) cannot handle more.
 fn raise_file_limit(limits: &Limits, listeners: usize) -> usize {
     let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     // Each listener accepts one connection that waits for its turn.
     let tables = limits.max_connection_streams * FILES_PER_TABLE;
     let reserved = open + RESERVED_FILES + tables + listeners;
-    let raised = raise_soft_limit(limits.max_connections + reserved);
+    let raised = raise_soft_limit(limits.max_connections + reserved + MAX_RUNNING_CHECKS);
     let allowed = raised.unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot raise the limit on open files");
         usize::MAX

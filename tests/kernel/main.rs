@@ -28,6 +28,7 @@ mod fake_differential;
 mod health;
 mod health_types;
 mod labels;
+mod measurement;
 mod metrics;
 mod module;
 mod monitoring;

@@ -41,14 +41,17 @@ impl App {
         let _applying = self.health.applying.lock().await;
         let (records, services) = {
             let mut state = self.health.state();
-            let records = std::mem::take(&mut state.records);
+            let records: Vec<_> = state.records.drain().collect();
             (records, std::mem::take(&mut state.to_apply))
         };
-        let stored = match stored::batch(&records) {
-            Ok(batch) if !records.is_empty() => self.health.store.write(batch).await,
-            Ok(_) => Ok(()),
-            Err(error) => Err(error),
-        };
+        let mut stored = Ok(());
+        for records in records.chunks(stored::BATCH) {
+            let written = match stored::batch(records) {
+                Ok(batch) => self.health.store.write(batch).await,
+                Err(error) => Err(error),
+            };
+            stored = stored.and(written);
+        }
         let outcome = match services.is_empty() {
             true => Ok(()),
             false => self.hold_servers(context, services.clone()).await,

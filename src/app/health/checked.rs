@@ -51,6 +51,8 @@ pub(super) struct CheckedServer {
     has_weight: bool,
     /// Whether its check has failed and takes effect.
     is_held: bool,
+    /// Whether it is stored as one that is held.
+    is_recorded: bool,
     /// Number of its place in the schedule: another one is not valid any more.
     pub ticket: u64,
     /// When the check in progress began.
@@ -59,8 +61,8 @@ pub(super) struct CheckedServer {
     shown: Vec<Hold>,
 }
 
-/// Time after which a check that does not end is not waited for: the longest timeout, and some more.
-const LOST: Duration = Duration::from_secs(HealthCheck::MAX_INTERVAL as u64 + 60);
+/// Time after its timeout at which a check that has not ended is not waited for any more.
+const LOST: Duration = Duration::from_secs(60);
 
 // === impl CheckedService ===
 
@@ -112,7 +114,7 @@ impl CheckedService {
         let members = self.servers.iter().map(|(key, server)| HealthMember {
             is_failing: server.is_failing(),
             is_serving: server.is_serving(),
-            is_in_storm: storm.contains(key.address),
+            is_in_storm: server.health.is_lost() && storm.contains(key.address),
             was_held: server.is_held,
         });
         let members: Vec<_> = members.collect();
@@ -169,6 +171,7 @@ impl CheckedServer {
             forced: stored.and_then(|stored| stored.forced),
             has_weight: true,
             is_held: is_down,
+            is_recorded: is_down,
             ticket: 0,
             running: None,
             shown: Vec::new(),
@@ -176,8 +179,9 @@ impl CheckedServer {
     }
 
     /// Begins a check, unless one is in progress.
-    pub fn begin(&mut self, now: Instant) -> bool {
-        let is_running = |since: Instant| now.duration_since(since) < LOST;
+    pub fn begin(&mut self, check: &HealthCheck, now: Instant) -> bool {
+        let limit = Duration::from_secs(check.timeout_seconds.into()) + LOST;
+        let is_running = |since: Instant| now.duration_since(since) < limit;
         let is_free = !self.running.is_some_and(is_running);
         if is_free {
             self.running = Some(now);
@@ -367,15 +371,26 @@ impl CheckedServer {
         }
     }
 
-    /// What is to be stored of it.
+    /// What is to be stored of it. One that has failed and is not held, for example in a storm, begins anew after a
+    /// restart: until it has failed again, it is not held then either.
     pub fn stored(&self) -> Option<StoredHealth> {
-        let is_down = self.health.verdict() == Verdict::Down;
-        (is_down || self.forced.is_some()).then(|| StoredHealth {
-            is_down,
+        (self.is_held || self.forced.is_some()).then(|| StoredHealth {
+            is_down: self.is_held,
             since: self.since,
             reason: self.reason.clone(),
             forced: self.forced,
         })
+    }
+
+    /// What is to be stored of it, if that has changed by a decision.
+    pub fn newly_stored(&mut self) -> Option<Option<StoredHealth>> {
+        let was_recorded = std::mem::replace(&mut self.is_recorded, self.is_held);
+        (was_recorded != self.is_held).then(|| self.stored())
+    }
+
+    /// Whether it is held, or something of it is stored or was.
+    pub fn leaves_traces(&self) -> bool {
+        self.is_held || self.is_recorded || self.forced.is_some() || !self.shown.is_empty()
     }
 
     fn is_failing(&self) -> bool {

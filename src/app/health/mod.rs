@@ -16,3 +16,4 @@ mod task;
 
 pub use list::ListHealth;
 pub(super) use registry::HealthRegistry;
+pub use task::MAX_RUNNING_CHECKS;

@@ -31,6 +31,9 @@ impl HealthRegistry {
             Ok(()) => OUTCOMES[0],
             Err(failure) => failure.kind(),
         });
+        if state.is_released {
+            return None;
+        }
         let service = state.services.get_mut(&member.0)?;
         if !service.check.kind.is_probed() {
             // It began before the type was changed.
@@ -38,7 +41,7 @@ impl HealthRegistry {
             return None;
         }
         let note = |check: &_, server: &mut CheckedServer| server.note(check, outcome, at);
-        self.settle(&mut state, member, note)?.1
+        self.settle(&mut state, member, note)
     }
 
     /// Notes what is known of a server now, and what follows from it but decisions.
@@ -47,34 +50,24 @@ impl HealthRegistry {
         state: &mut State,
         member: Member,
         note: impl FnOnce(&HealthCheck, &mut CheckedServer) -> Option<Verdict>,
-    ) -> Option<Settled> {
-        let (is_stormy, is_released) = (!state.storm.is_empty(), state.is_released);
+    ) -> Option<Transition> {
+        let is_stormy = !state.storm.is_empty();
         let service = state.services.get_mut(&member.0)?;
         let check = service.check.clone();
         let server = service.servers.get_mut(&member.1)?;
-        if is_released {
-            return Some((server.report(member.1), None));
-        }
         let (was_silent, before) = (server.is_silent(), server.verdict());
         let verdict = note(&check, server);
         let answers_again = is_stormy && was_silent && !server.is_silent();
-        let (report, record) = (server.report(member.1), server.stored());
+        let report = verdict.map(|_| server.report(member.1));
         state.is_changed |= verdict.is_some() || answers_again;
-        let Some(verdict) = verdict else {
-            return Some((report, None));
-        };
+        let (verdict, report) = verdict.zip(report)?;
         self.show(member, Some(report.clone()));
-        let is_first = before == Verdict::Unknown && verdict == Verdict::Up;
-        if !is_first {
-            state.records.insert(member, record);
-        }
-        let transition = Transition {
+        Some(Transition {
             member,
             verdict,
-            is_first,
-            report: report.clone(),
-        };
-        Some((report, Some(transition)))
+            is_first: before == Verdict::Unknown && verdict == Verdict::Up,
+            report,
+        })
     }
 
     /// Counts a result. Returns the health of the server; `None` if the server is not known, or not with this check.
@@ -86,9 +79,12 @@ impl HealthRegistry {
     ) -> Option<Settled> {
         let at = (Instant::now(), Timestamp::now());
         let mut state = self.state();
-        let service = state.services.get(&member.0)?;
-        if *service.check != *check || !service.servers.contains_key(&member.1) {
-            return None;
+        let is_released = state.is_released;
+        let service = state.services.get_mut(&member.0)?;
+        let is_same = *service.check == *check;
+        let server = service.servers.get_mut(&member.1).filter(|_| is_same)?;
+        if is_released {
+            return Some((server.report(member.1), None));
         }
         state.count(if result.healthy {
             OUTCOMES[0]
@@ -96,7 +92,9 @@ impl HealthRegistry {
             OUTCOMES[1]
         });
         let note = |check: &_, server: &mut CheckedServer| server.note_result(check, result, at);
-        self.settle(&mut state, member, note)
+        let transition = self.settle(&mut state, member, note);
+        let server = state.services.get(&member.0)?.servers.get(&member.1)?;
+        Some((server.report(member.1), transition))
     }
 
     /// The health of a server, if it is known with this check.
@@ -110,11 +108,6 @@ impl HealthRegistry {
         let is_same = *service.check == *check;
         let server = service.servers.get(&member.1).filter(|_| is_same)?;
         Some(server.report(member.1))
-    }
-
-    /// States that have ended because the last result is too old.
-    pub(super) fn take_expired(&self) -> Vec<Transition> {
-        std::mem::take(&mut self.state().expired)
     }
 }
 

@@ -65,8 +65,6 @@ pub(super) struct State {
     pub(super) to_apply: BTreeSet<ServiceKey>,
     /// Checks by their outcome, in the order of [`OUTCOMES`].
     pub(super) outcomes: [u64; OUTCOMES.len()],
-    /// States that have ended because the last result is too old, until they are reported.
-    pub(super) expired: Vec<Transition>,
 }
 
 /// A service that is checked, and its servers; `None`: it does not exist.
@@ -147,7 +145,7 @@ impl HealthRegistry {
                 .filter(|(key, _)| !present.contains(key));
             for member in orphans.copied().collect::<Vec<_>>() {
                 state.stored.remove(&member);
-                state.forget(member, self);
+                state.forget(member, true, self);
             }
         }
         for (service, check, servers) in seen {
@@ -176,6 +174,19 @@ impl HealthRegistry {
         std::mem::take(&mut self.state().fresh)
     }
 
+    /// The number of servers.
+    pub(super) fn count(&self) -> usize {
+        self.state().count
+    }
+
+    /// Whether a place is that of a server which is checked.
+    pub(super) fn is_valid(&self, (member, ticket): Place) -> bool {
+        let state = self.state();
+        let service = state.services.get(&member.0);
+        let server = service.and_then(|service| service.servers.get(&member.1));
+        server.is_some_and(|server| server.ticket == ticket)
+    }
+
     /// Begins a check. `None` if the place is not valid any more; without an address, the last check is still in
     /// progress.
     pub(super) fn begin(
@@ -189,7 +200,7 @@ impl HealthRegistry {
         if server.ticket != ticket {
             return None;
         }
-        let is_free = server.begin(Instant::now());
+        let is_free = server.begin(&check, Instant::now());
         Some((check, is_free.then(|| address(member.1))))
     }
 
@@ -212,11 +223,16 @@ impl HealthRegistry {
         Some(report)
     }
 
+    /// Ends the overrides whose time is over, and what results have said that are too old.
+    /// Returns the latter.
+    pub(super) fn expire(&self) -> Vec<Transition> {
+        let at = (Instant::now(), Timestamp::now());
+        self.state().expire(at, self)
+    }
+
     /// Decides which servers are held, if something has changed.
     pub(super) fn decide(&self) {
         let mut state = self.state();
-        let now = Timestamp::now();
-        state.expire((Instant::now(), now), self);
         if !std::mem::take(&mut state.is_changed) || state.is_released {
             return;
         }
@@ -225,28 +241,30 @@ impl HealthRegistry {
             service.add_silences(&mut silences);
         }
         let storm = StormGuard::find(&silences);
-        if storm != state.storm {
-            match storm.len() {
-                0 => tracing::warn!("the storm of failures has ended"),
-                count => tracing::warn!(
-                    addresses = count,
-                    "many servers have become silent at once: the director or its network may be at fault; no \
-                     service loses more than half of its servers by it"
-                ),
-            }
-            state.storm = storm;
+        match (state.storm.is_empty(), storm.is_empty()) {
+            (false, true) => tracing::warn!("the storm of failures has ended"),
+            (true, false) => tracing::warn!(
+                addresses = storm.len(),
+                "many servers have become silent at once: the director or its network may be at fault; no service \
+                 loses more than half of its servers by it"
+            ),
+            _ => {}
         }
+        state.storm = storm;
         let State {
             services,
             storm,
             to_apply,
+            records,
             ..
         } = &mut *state;
         for (key, service) in services {
             if service.decide(storm, Instant::now()) {
                 to_apply.insert(*key);
-                for (server, checked) in &service.servers {
-                    self.holds.want((*key, *server), checked.holds());
+                for (server, checked) in &mut service.servers {
+                    let member = (*key, *server);
+                    self.holds.want(member, checked.holds());
+                    records.extend(checked.newly_stored().map(|record| (member, record)));
                 }
             }
         }
@@ -350,9 +368,10 @@ impl State {
         let present: HashSet<_> = servers.iter().map(|server| server.key).collect();
         let gone = service.servers.keys().filter(|key| !present.contains(key));
         for server in gone.copied().collect::<Vec<_>>() {
-            service.servers.remove(&server);
+            let checked = service.servers.remove(&server);
             self.count -= 1;
-            self.forget((key, server), registry);
+            let leaves_traces = checked.is_some_and(|checked| checked.leaves_traces());
+            self.forget((key, server), leaves_traces, registry);
         }
         let interval = Duration::from_secs(check.interval_seconds.into());
         for server in servers {
@@ -389,22 +408,25 @@ impl State {
         let Some(service) = self.services.remove(&key) else {
             return;
         };
-        for server in service.servers.keys() {
+        for (server, checked) in &service.servers {
             self.count -= 1;
-            self.forget((key, *server), registry);
+            self.forget((key, *server), checked.leaves_traces(), registry);
         }
     }
 
     /// Nothing holds a server any more that is not checked any more.
-    fn forget(&mut self, member: Member, registry: &HealthRegistry) {
-        registry.holds.want(member, Vec::new());
+    fn forget(&mut self, member: Member, leaves_traces: bool, registry: &HealthRegistry) {
         registry.show(member, None);
-        self.records.insert(member, None);
-        self.to_apply.insert(member.0);
+        if leaves_traces {
+            registry.holds.want(member, Vec::new());
+            self.records.insert(member, None);
+            self.to_apply.insert(member.0);
+        }
     }
 
     /// Ends the overrides whose time is over, and what results have said that are too old.
-    fn expire(&mut self, at: (Instant, Timestamp), registry: &HealthRegistry) {
+    fn expire(&mut self, at: (Instant, Timestamp), registry: &HealthRegistry) -> Vec<Transition> {
+        let mut expired = Vec::new();
         for (service, checked) in &mut self.services {
             let check = &checked.check;
             for (server, checked) in &mut checked.servers {
@@ -421,7 +443,7 @@ impl State {
                 self.records.insert(member, checked.stored());
                 self.is_changed = true;
                 if is_old {
-                    self.expired.push(Transition {
+                    expired.push(Transition {
                         member,
                         verdict: checked.verdict(),
                         is_first: false,
@@ -430,5 +452,6 @@ impl State {
                 }
             }
         }
+        expired
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 /// What is stored of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredHealth {
-    /// Whether it has failed.
+    /// Whether it has failed and is held.
     pub is_down: bool,
     /// When its state began.
     pub since: Timestamp,
@@ -52,10 +52,11 @@ pub(super) fn load(store: &Store) -> Result<HashMap<Member, StoredHealth>, Store
         .collect())
 }
 
+/// Records of a batch. More of them might be more than a batch may have.
+pub(super) const BATCH: usize = 4096;
+
 /// A change that stores records; `None` deletes one.
-pub(super) fn batch(
-    records: &HashMap<Member, Option<StoredHealth>>,
-) -> Result<WriteBatch, StoreError> {
+pub(super) fn batch(records: &[(Member, Option<StoredHealth>)]) -> Result<WriteBatch, StoreError> {
     let mut batch = WriteBatch::new();
     for ((service, server), record) in records {
         let key = format!("{service}/{server}");

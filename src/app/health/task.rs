@@ -1,11 +1,16 @@
 //! The task that checks servers.
 
 use std::{
+    future::pending,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use tokio::{select, task::JoinSet, time::sleep_until};
+use tokio::{
+    select,
+    task::JoinSet,
+    time::{sleep, sleep_until},
+};
 
 use super::registry::{Place, SeenService, Transition};
 use crate::{
@@ -26,7 +31,10 @@ const SEARCH_LOAD: u32 = 50;
 /// Longest time between two looks.
 const MAX_SEARCH_INTERVAL: Duration = Duration::from_secs(10);
 /// Checks in progress at most. Each occupies a descriptor and about 40 KB.
-const MAX_RUNNING: usize = 1024;
+pub const MAX_RUNNING_CHECKS: usize = 1024;
+/// What ends or is due within this time is looked at together: thousands of checks a second do not wake the task as
+/// often.
+const TICK: Duration = Duration::from_millis(5);
 /// Time that each read and change may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -39,7 +47,6 @@ struct Checker {
     prober: Prober,
     schedule: Schedule<Place>,
     running: JoinSet<Ended>,
-    search: Instant,
 }
 
 pub(super) fn health_context() -> RequestContext {
@@ -61,11 +68,28 @@ impl App {
                 prober: Prober::default(),
                 schedule: Schedule::new(),
                 running: JoinSet::new(),
-                search: Instant::now(),
             };
             self.add_health_metrics();
+            tokio::spawn(self.clone().search_servers());
             tokio::spawn(checker.run());
             tokio::spawn(self.clone().apply_decisions());
+        }
+    }
+
+    /// The task that looks which servers there are. The checks do not wait for it.
+    async fn search_servers(self) {
+        loop {
+            let start = Instant::now();
+            let context = health_context().with_max_age(SEARCH_INTERVAL);
+            if let Err(error) = self.find_checked(&context, None).await {
+                tracing::debug!(%error, "it cannot be seen which servers are to be checked");
+            }
+            for transition in self.health.expire() {
+                self.report_transition(&transition);
+            }
+            self.health.decide();
+            let pause = start.elapsed() * SEARCH_LOAD;
+            sleep(pause.clamp(SEARCH_INTERVAL, MAX_SEARCH_INTERVAL)).await;
         }
     }
 
@@ -143,6 +167,9 @@ impl App {
     pub(in crate::app) async fn find_now(&self) {
         let context = health_context();
         self.find_checked(&context, None).await.ok();
+        for transition in self.health.expire() {
+            self.report_transition(&transition);
+        }
         self.health.decide();
         self.apply_health(&context).await.ok();
     }
@@ -208,44 +235,35 @@ fn samples(
 impl Checker {
     async fn run(mut self) {
         loop {
-            if Instant::now() >= self.search {
-                self.search_servers().await;
-            }
             for (place, interval) in self.app.health.take_fresh() {
                 self.schedule.add(place, interval, Instant::now());
             }
+            let health = &self.app.health;
+            self.schedule
+                .prune(health.count(), |place| health.is_valid(*place));
             self.begin_due();
             self.app.health.decide();
-            for transition in self.app.health.take_expired() {
-                self.app.report_transition(&transition);
-            }
             let next = self.schedule.next().filter(|_| self.may_begin());
-            let next = next.map_or(self.search, |next| next.min(self.search));
-            select! {
-                Some(ended) = self.running.join_next() => {
-                    self.note(ended);
-                    while let Some(ended) = self.running.try_join_next() {
-                        self.note(ended);
-                    }
+            let is_due = async {
+                match next {
+                    Some(next) => sleep_until(next.into()).await,
+                    None => pending().await,
                 }
-                () = sleep_until(next.into()) => {}
+            };
+            select! {
+                Some(ended) = self.running.join_next() => self.note(ended),
+                () = is_due => {}
                 () = self.app.health.woken.notified() => {}
+            }
+            sleep(TICK).await;
+            while let Some(ended) = self.running.try_join_next() {
+                self.note(ended);
             }
         }
     }
 
     fn may_begin(&self) -> bool {
-        self.running.len() < MAX_RUNNING
-    }
-
-    async fn search_servers(&mut self) {
-        let start = Instant::now();
-        let context = health_context().with_max_age(SEARCH_INTERVAL);
-        if let Err(error) = self.app.find_checked(&context, None).await {
-            tracing::debug!(%error, "it cannot be seen which servers are to be checked");
-        }
-        let pause = start.elapsed() * SEARCH_LOAD;
-        self.search = Instant::now() + pause.clamp(SEARCH_INTERVAL, MAX_SEARCH_INTERVAL);
+        self.running.len() < MAX_RUNNING_CHECKS
     }
 
     /// Begins the checks that are due. One that is late is not made up for.
@@ -258,7 +276,7 @@ impl Checker {
                 continue;
             };
             let interval = Duration::from_secs(check.interval_seconds.into());
-            self.schedule.put(place, (due + interval).max(now));
+            self.schedule.repeat(place, due, interval, now);
             let Some(address) = address else {
                 continue;
             };

@@ -202,6 +202,61 @@ async fn the_last_changes_of_a_state_are_shown() {
 }
 
 #[tokio::test]
+async fn a_check_in_progress_does_not_hide_that_the_network_fails() {
+    let (_, app) = setup();
+    checked(&app, json!({"fall": 2})).await;
+    observe(&app, "+++").await;
+    // The first was connected when the network failed, and got no answer.
+    observe(&app, "-ss").await;
+    observe(&app, "sss").await;
+    assert_eq!(effective(&app).await, [10; 3]);
+    assert!(app.service_health(context(), key(TCP)).await.unwrap().storm);
+    observe(&app, "+++").await;
+    observe(&app, "+++").await;
+    observe(&app, "-..").await;
+    observe(&app, "-..").await;
+    assert_eq!(effective(&app).await, [0, 10, 10]);
+}
+
+#[tokio::test]
+async fn what_has_failed_before_the_network_stays_out() {
+    let (_, app) = setup();
+    checked(&app, json!({})).await;
+    observe(&app, "-++").await;
+    assert_eq!(effective(&app).await, [0, 10, 10]);
+    observe(&app, "sss").await;
+    assert_eq!(effective(&app).await, [0, 10, 10]);
+    // It answers again, and still wrongly.
+    observe(&app, "-++").await;
+    assert_eq!(effective(&app).await, [0, 10, 10]);
+}
+
+#[test]
+fn a_restart_empties_no_pool_that_was_kept() {
+    for (more, outcomes) in [(json!({}), "sss"), (json!({"min_healthy": "1"}), "---")] {
+        let (kernel, store) = (FakeKernel::new(), Store::in_memory());
+        let (runtime, app) = start(&kernel, &store);
+        runtime.block_on(async {
+            checked(&app, more).await;
+            observe(&app, "+++").await;
+            observe(&app, outcomes).await;
+            assert_eq!(effective(&app).await, [10; 3], "{outcomes}");
+        });
+        drop(runtime);
+        let (runtime, app) = start(&kernel, &store);
+        runtime.block_on(async {
+            assert_eq!(
+                effective(&app).await,
+                [10; 3],
+                "{outcomes}, after the start"
+            );
+            observe(&app, outcomes).await;
+            assert_eq!(effective(&app).await, [10; 3], "{outcomes}, after a check");
+        });
+    }
+}
+
+#[tokio::test]
 async fn an_override_is_stronger_than_checks() {
     let (_, app) = setup();
     checked(&app, json!({})).await;

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use ipvsd::server::{BindError, Config, ListenAddress, Server};
+use ipvsd::{
+    app::MAX_RUNNING_CHECKS,
+    server::{BindError, Config, Limits, ListenAddress, Server},
+};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpStream, UnixStream},
@@ -360,6 +363,33 @@ fn connections_leave_descriptors_for_reads_of_the_kernel() {
     let _waiting: Vec<_> = (0..LIMIT).map(|_| process.connect()).collect();
     let open = process.open_files();
     assert!(open <= LIMIT - 32, "{open} of {LIMIT} descriptors are open");
+}
+
+/// Health checks have descriptors beside all connections.
+#[test]
+fn the_limit_on_open_files_is_raised_for_connections_and_checks() {
+    let process = Process::spawn("", |command| {
+        let daemon = std::mem::replace(command, Command::new("sh"));
+        command
+            .args(["-c", "ulimit -S -n 256 && exec \"$0\" \"$@\""])
+            .arg(daemon.get_program())
+            .args(daemon.get_args());
+        for (name, value) in daemon.get_envs() {
+            command.env(name, value.unwrap());
+        }
+    });
+    process.request("GET", "/healthz");
+    let limits = process.limits();
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let mut limits = line
+        .unwrap()
+        .split_whitespace()
+        .map(|word| word.parse::<usize>());
+    let (soft, hard) = (limits.next().unwrap(), limits.next().unwrap());
+    let wanted = Limits::default().max_connections + MAX_RUNNING_CHECKS;
+    assert!(soft.unwrap() >= wanted.min(hard.unwrap_or(usize::MAX)));
 }
 
 async fn out_of_files() {

@@ -179,6 +179,11 @@ impl Process {
         files.unwrap().count()
     }
 
+    /// Its limits on resources, as in /proc.
+    pub fn limits(&self) -> String {
+        fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap()
+    }
+
     /// Sets its limit on a resource: an option of prlimit(1).
     pub fn limit(&self, option: &str) {
         let pid = self.child.id().to_string();

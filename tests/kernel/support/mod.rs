@@ -17,6 +17,7 @@ pub mod api;
 pub mod cases;
 pub mod daemon;
 pub mod expected;
+pub mod failing;
 pub mod grpc;
 pub mod http;
 pub mod translate;
