@@ -138,7 +138,7 @@ pub const SUBJECTS: &[Subject] = &[
         name: "proto_encode_table_100x10",
         prepare: || {
             // Kept, because the end of its executor would be counted, too.
-            let front_ends = build_router();
+            let front_ends = FrontEnds::new(&app(kernel(100, 10)));
             let message = answered(&front_ends.grpc_list());
             let message = message.get(5..).unwrap_or_default();
             let message = pb::ListServicesResponse::decode(message).unwrap_or_default();

@@ -191,7 +191,7 @@ async fn a_check_leaves_no_socket_and_no_port() {
         .await;
         let mut json = more;
         json["type"] = kind.into();
-        let outcome = Prober::default().probe(&check(json), address).await;
+        let outcome = probe(&check(json), address).await;
         assert_eq!(outcome.result, Ok(()));
         ended.await.unwrap();
         // In TIME_WAIT, it would be there for a minute.
@@ -225,12 +225,11 @@ fn the_director_is_at_fault_if_it_has_no_descriptor() {
         .unwrap();
     let files = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok());
     let files: Vec<_> = files.collect();
-    let probe = async {
-        Prober::default()
-            .probe(&check(json!({"type": "tcp"})), ([127, 0, 0, 1], 9).into())
-            .await
-    };
-    match runtime.block_on(probe).result {
+    let tcp = check(json!({"type": "tcp"}));
+    match runtime
+        .block_on(probe(&tcp, ([127, 0, 0, 1], 9).into()))
+        .result
+    {
         Err(Failure::Unchecked(reason)) => assert!(reason.contains("no socket"), "{reason}"),
         other => panic!("{other:?}"),
     }

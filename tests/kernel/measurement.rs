@@ -50,7 +50,7 @@ enum Contender {
 
 /// The program that checks.
 enum Checker {
-    Ipvsd { _api: Api, _folder: Folder },
+    Ipvsd { _api: Box<Api>, _folder: Folder },
     Keepalived { child: Child, _folder: Folder },
 }
 
@@ -124,7 +124,7 @@ impl Checker {
                 let api = Api::of(Daemon::with_state(&folder, variables));
                 create(&api, check);
                 Self::Ipvsd {
-                    _api: api,
+                    _api: Box::new(api),
                     _folder: folder,
                 }
             }

@@ -51,7 +51,7 @@ pub(super) struct CheckedServer {
     has_weight: bool,
     /// Whether its check has failed and takes effect.
     is_held: bool,
-    /// Whether it is stored as one that is held.
+    /// Whether it is stored as one that has failed.
     is_recorded: bool,
     /// Number of its place in the schedule: another one is not valid any more.
     pub ticket: u64,
@@ -129,7 +129,7 @@ impl CheckedService {
                 self.losses.push_back(now);
             }
             changed |= is_held != was_held;
-            changed |= server.holds() != server.shown;
+            changed |= server.holds() != server.shown || server.lasts() != server.is_recorded;
         }
         changed
     }
@@ -161,16 +161,17 @@ impl CheckedServer {
     /// A server that appears, with what is stored of it.
     pub fn new(stored: Option<StoredHealth>, now: Timestamp) -> Self {
         let is_down = stored.as_ref().is_some_and(|stored| stored.is_down);
+        let forced = stored.as_ref().and_then(|stored| stored.forced);
         Self {
             health: ServerHealth::new(is_down),
             since: stored.as_ref().map_or(now, |stored| stored.since),
             last: None,
             transitions: VecDeque::new(),
             heard: Instant::now(),
-            reason: stored.as_ref().and_then(|stored| stored.reason.clone()),
-            forced: stored.and_then(|stored| stored.forced),
+            reason: stored.and_then(|stored| stored.reason),
+            forced,
             has_weight: true,
-            is_held: is_down,
+            is_held: is_down && !forced.is_some_and(|forced| forced.state == Forced::Up),
             is_recorded: is_down,
             ticket: 0,
             running: None,
@@ -371,11 +372,12 @@ impl CheckedServer {
         }
     }
 
-    /// What is to be stored of it. One that has failed and is not held, for example in a storm, begins anew after a
-    /// restart: until it has failed again, it is not held then either.
-    pub fn stored(&self) -> Option<StoredHealth> {
-        (self.is_held || self.forced.is_some()).then(|| StoredHealth {
-            is_down: self.is_held,
+    /// What is to be stored of it from now on. One that has failed and is not held, for example in a storm, begins anew
+    /// after a restart: until it has failed again, it is not held then either.
+    pub fn record(&mut self) -> Option<StoredHealth> {
+        self.is_recorded = self.lasts();
+        (self.is_recorded || self.forced.is_some()).then(|| StoredHealth {
+            is_down: self.is_recorded,
             since: self.since,
             reason: self.reason.clone(),
             forced: self.forced,
@@ -383,9 +385,14 @@ impl CheckedServer {
     }
 
     /// What is to be stored of it, if that has changed by a decision.
-    pub fn newly_stored(&mut self) -> Option<Option<StoredHealth>> {
-        let was_recorded = std::mem::replace(&mut self.is_recorded, self.is_held);
-        (was_recorded != self.is_held).then(|| self.stored())
+    pub fn new_record(&mut self) -> Option<Option<StoredHealth>> {
+        (self.is_recorded != self.lasts()).then(|| self.record())
+    }
+
+    /// Whether a restart knows that it has failed: it is held, or would be without an override.
+    fn lasts(&self) -> bool {
+        let is_down = self.health.verdict() == Verdict::Down;
+        self.is_held || (is_down && self.state() == HealthState::ForcedUp)
     }
 
     /// Whether it is held, or something of it is stored or was.

@@ -214,7 +214,7 @@ impl HealthRegistry {
         let service = state.services.get_mut(&member.0)?;
         let server = service.servers.get_mut(&member.1)?;
         server.force(forced, Timestamp::now());
-        let (report, record) = (server.report(member.1), server.stored());
+        let (report, record) = (server.report(member.1), server.record());
         self.show(member, Some(report.clone()));
         state.records.insert(member, record);
         state.is_changed = true;
@@ -264,7 +264,7 @@ impl HealthRegistry {
                 for (server, checked) in &mut service.servers {
                     let member = (*key, *server);
                     self.holds.want(member, checked.holds());
-                    records.extend(checked.newly_stored().map(|record| (member, record)));
+                    records.extend(checked.new_record().map(|record| (member, record)));
                 }
             }
         }
@@ -290,7 +290,7 @@ impl HealthRegistry {
                 if checked.release() {
                     let member = (*key, *server);
                     self.holds.want(member, checked.holds());
-                    records.insert(member, checked.stored());
+                    records.insert(member, checked.record());
                     to_apply.insert(*key);
                 }
             }
@@ -391,7 +391,7 @@ impl State {
             if begins_anew {
                 checked.begin_anew(Timestamp::now());
                 registry.show(member, Some(checked.report(member.1)));
-                self.records.insert(member, checked.stored());
+                self.records.insert(member, checked.record());
             }
             if is_rescheduled || checked.ticket == 0 {
                 self.tickets += 1;
@@ -440,7 +440,7 @@ impl State {
                 }
                 let (member, report) = ((*service, *server), checked.report(*server));
                 registry.show(member, Some(report.clone()));
-                self.records.insert(member, checked.stored());
+                self.records.insert(member, checked.record());
                 self.is_changed = true;
                 if is_old {
                     expired.push(Transition {

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use domain::base::{Message, MessageBuilder, Rtype, iana::Rcode};
+use domain::base::{Message, MessageBuilder, Rtype, ToName, iana::Rcode};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -66,7 +66,7 @@ impl Reply {
 fn question(query: &[u8]) -> (String, Rtype, bool) {
     let query = Message::from_octets(query).unwrap();
     let question = query.sole_question().unwrap();
-    let name = question.qname().to_string();
+    let name = question.qname().fmt_with_dot().to_string();
     (name, question.qtype(), query.header().rd())
 }
 
@@ -150,11 +150,11 @@ async fn the_query_is_what_the_check_says() {
         (json!({}), (".", Rtype::SOA)),
         (
             json!({"query_name": "www.example.com.", "query_type": "AAAA"}),
-            ("www.example.com", Rtype::AAAA),
+            ("www.example.com.", Rtype::AAAA),
         ),
         (
             json!({"query_name": "_sip._udp.example.com", "query_type": "SRV"}),
-            ("_sip._udp.example.com", Rtype::SRV),
+            ("_sip._udp.example.com.", Rtype::SRV),
         ),
     ] {
         let (address, served) = datagrams(Reply::Code(Rcode::NOERROR)).await;

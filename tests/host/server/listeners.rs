@@ -374,9 +374,8 @@ fn the_limit_on_open_files_is_raised_for_connections_and_checks() {
             .args(["-c", "ulimit -S -n 256 && exec \"$0\" \"$@\""])
             .arg(daemon.get_program())
             .args(daemon.get_args());
-        for (name, value) in daemon.get_envs() {
-            command.env(name, value.unwrap());
-        }
+        let variables = daemon.get_envs();
+        command.envs(variables.filter_map(|(name, value)| Some((name, value?))))
     });
     process.request("GET", "/healthz");
     let limits = process.limits();
