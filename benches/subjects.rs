@@ -138,7 +138,7 @@ pub const SUBJECTS: &[Subject] = &[
         name: "proto_encode_table_100x10",
         prepare: || {
             // Kept, because the end of its executor would be counted, too.
-            let front_ends = FrontEnds::new(&app(kernel(100, 10)));
+            let front_ends = FrontEnds::of_large_table();
             let message = answered(&front_ends.grpc_list());
             let message = message.get(5..).unwrap_or_default();
             let message = pb::ListServicesResponse::decode(message).unwrap_or_default();
@@ -199,7 +199,7 @@ pub const SUBJECTS: &[Subject] = &[
     Subject {
         name: "http_list_100x10_cached",
         prepare: || {
-            let front_ends = FrontEnds::new(&app(kernel(100, 10)));
+            let front_ends = FrontEnds::of_large_table();
             answered(&front_ends.http_list());
             Box::new(move || drop(black_box(answered(&front_ends.http_list()))))
         },
@@ -207,7 +207,7 @@ pub const SUBJECTS: &[Subject] = &[
     Subject {
         name: "grpc_list_100x10_cached",
         prepare: || {
-            let front_ends = FrontEnds::new(&app(kernel(100, 10)));
+            let front_ends = FrontEnds::of_large_table();
             answered(&front_ends.grpc_list());
             Box::new(move || drop(black_box(answered(&front_ends.grpc_list()))))
         },
@@ -379,6 +379,10 @@ impl FrontEnds {
             http: http_api::router(app.clone(), limits.http_options()).layer(session.clone()),
             grpc: grpc::router(app.clone(), limits.grpc_options()).layer(session),
         }
+    }
+
+    fn of_large_table() -> Self {
+        Self::new(&app(kernel(100, 10)))
     }
 
     fn http_list(&self) -> impl Fn() -> Asked {
