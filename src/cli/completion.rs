@@ -104,14 +104,8 @@ pub(super) fn grammar(words: &[OsString]) -> clap::Command {
             let health = with(health, "service", service_ids, words);
             with(health, "owner", owners, words)
         })
-        .mut_subcommand("report-health", |report| {
-            let report = with(report, "service", service_ids, words);
-            with(report, "server", server_ids, words)
-        })
-        .mut_subcommand("force", |force| {
-            let force = with(force, "service", service_ids, words);
-            with(force, "server", server_ids, words)
-        })
+        .mut_subcommand("report-health", |report| with_server(report, words))
+        .mut_subcommand("force", |force| with_server(force, words))
         .mut_subcommand("convert", |convert| with(convert, "owner", owners, words))
         .mut_subcommand("tables", |tables| {
             tables
@@ -127,16 +121,19 @@ pub(super) fn grammar(words: &[OsString]) -> clap::Command {
             with(drain, "services", service_ids, words)
         })
         .mut_subcommand("undrain", |undrain| with(undrain, "drain", drains, words))
-        .mut_subcommand("ramp", |ramp| {
-            let ramp = with(ramp, "service", service_ids, words);
-            with(ramp, "server", server_ids, words)
-        })
+        .mut_subcommand("ramp", |ramp| with_server(ramp, words))
         .mut_subcommand("unramp", |unramp| with(unramp, "id", ramps, words))
         .mut_subcommand("settings", |settings| {
             settings.mut_arg("settings", |arg| {
                 arg.add(ArgValueCandidates::new(setting_names))
             })
         })
+}
+
+/// A subcommand with the arguments of a server of a service.
+fn with_server(subcommand: clap::Command, words: &[OsString]) -> clap::Command {
+    let subcommand = with(subcommand, "service", service_ids, words);
+    with(subcommand, "server", server_ids, words)
 }
 
 /// A subcommand with an argument whose values the director has.
