@@ -87,6 +87,7 @@ pub fn router(app: App, options: HttpOptions) -> Router {
     app.metrics()
         .requests()
         .set_http_routes(index::routes(routes));
+    let documents = docs::router(self::openapi, app.budget());
     let state = Api {
         app: Arc::new(app),
         options,
@@ -102,7 +103,7 @@ pub fn router(app: App, options: HttpOptions) -> Router {
             router.route(&operation.path, operation.handler.route_layer(layer))
         })
         .with_state(state)
-        .merge(docs::router(self::openapi).layer(from_fn(compression::of_documents)));
+        .merge(documents.layer(from_fn(compression::of_documents)));
     #[cfg(feature = "dashboard")]
     let router = router.merge(dashboard::router());
     router.method_not_allowed_fallback(problem::method_not_allowed)
