@@ -71,11 +71,33 @@ pub(super) fn whole(
     let servers = servers.map(|drafts| new_servers(drafts, key, present));
     let parts = both(draft.whole_stored(key), servers.transpose());
     let (config, (stored, servers)) = both(config, parts)?;
+    check_fallback(&stored, servers.as_deref().unwrap_or_default())?;
     Ok(Whole {
         config,
         stored,
         servers,
     })
+}
+
+/// Refuses servers that are fallback servers too.
+fn check_fallback(stored: &StoredTarget, servers: &[TargetServer]) -> Result<(), Error> {
+    let check = stored.health_check.as_ref().and_then(Option::as_ref);
+    let fallback = check.and_then(|check| check.fallback_servers.as_deref());
+    let fallback = fallback.unwrap_or_default().iter().enumerate();
+    let violations = fallback.filter_map(|(index, one)| {
+        let same = servers.iter().find(|server| server.key == one.key)?;
+        let message = format!(
+            "is also servers[{}]: a fallback server is no other server of the service",
+            same.origin
+        );
+        let field = format!("health_check.fallback_servers[{index}]");
+        Some(Violation::new(field, message))
+    });
+    let violations: Vec<_> = violations.collect();
+    match violations.is_empty() {
+        true => Ok(()),
+        false => Err(Error::from_violations(violations)),
+    }
 }
 
 /// The servers that a list of drafts describes, in its order. Reports all invalid drafts at once. A
@@ -90,7 +112,7 @@ pub(super) fn new_servers(
     let mut first_index = HashMap::with_capacity(drafts.len());
     let mut violations = Vec::new();
     let declared = drafts.iter().enumerate();
-    for (origin, draft) in declared.filter(|(_, draft)| !draft.is_removing()) {
+    for (origin, draft) in declared.filter(|(_, draft)| !draft.is_undeclared()) {
         let found = draft.key(service).ok().flatten();
         let server = match found.and_then(|key| present.get(key)) {
             Some(Server { key, config, .. }) => {

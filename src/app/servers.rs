@@ -91,7 +91,7 @@ impl App {
             let entry = found
                 .as_ref()
                 .ok_or_else(|| Error::service_not_found(service))?;
-            let done = entry.servers.iter().filter(|_| is_resumed);
+            let done = entry.configured().filter(|_| is_resumed);
             let done: HashMap<_, _> = done.map(|server| (server.key, server.config)).collect();
             let steps = servers.iter();
             let steps = steps.filter(|server| done.get(&server.key) != Some(&server.config));
@@ -149,8 +149,11 @@ impl App {
         let ((), config) = both(named, config)?;
         let conditional = matches!(guard, Guard::Matches(_));
         let plan = move |old: Option<&Server>| {
+            let create = || Some(Op::CreateServer(service, server, config).into());
             Ok(match old {
-                None => Some(Op::CreateServer(service, server, config).into()),
+                // A fallback server becomes one that is configured.
+                Some(old) if old.is_fallback() => create(),
+                None => create(),
                 Some(old) if old.config == config => None,
                 Some(old) => {
                     let step = set(service, old, config);
@@ -201,6 +204,7 @@ impl App {
                 let missing = || Error::server_not_found(service, server);
                 Err(named.clone().err().unwrap_or_else(missing))
             }
+            Some(old) if old.is_fallback() => Err(Error::of_fallback(service, server)),
             Some(old) => {
                 let config = draft.update(service, server, old.config);
                 let ((), config) = both(named.clone(), config)?;
@@ -239,6 +243,9 @@ impl App {
             }
             guard.check(old.map(|server| vec![server.etag()]).as_deref())?;
             let old = old.ok_or_else(|| Error::server_not_found(service, server))?;
+            if old.is_fallback() {
+                return Err(Error::of_fallback(service, server));
+            }
             let create = Op::CreateServer(service, server, old.config);
             let delete = Step::new(Op::DeleteServer(service, server), create);
             Ok(Plan::of([delete]))
@@ -293,9 +300,10 @@ fn transaction(
                 });
             }
             let plan = Plan::of(step);
-            Ok(match old {
-                None => plan.creating(),
-                Some(_) => plan,
+            let creates = old.is_none_or(Server::is_fallback);
+            Ok(match creates {
+                true => plan.creating(),
+                false => plan,
             })
         })
     };

@@ -109,7 +109,7 @@ impl App {
         });
         let mut written = write.await?;
         written.server_order_differs = order.is_some_and(|order| {
-            let servers = written.value.servers.iter();
+            let servers = written.value.configured();
             !servers.map(|server| server.key).eq(order)
         });
         Ok(written)
@@ -317,7 +317,7 @@ pub(super) fn create_server_step(service: ServiceKey, server: &TargetServer) -> 
 fn is_part(entry: &ServiceEntry, new: &Whole) -> bool {
     let servers = new.servers.iter().flatten();
     let wanted: HashMap<_, _> = servers.map(|s| (s.key, s.config)).collect();
-    let mut present = entry.servers.iter();
+    let mut present = entry.configured();
     entry.service.config == new.config && present.all(|s| wanted.get(&s.key) == Some(&s.config))
 }
 

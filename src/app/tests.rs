@@ -13,6 +13,7 @@ mod concurrent;
 mod dry_run;
 mod filters;
 mod health;
+mod health_fallback;
 mod health_results;
 mod holds;
 mod holds_model;

@@ -128,10 +128,8 @@ pub(super) fn configuration(mut service: Value) -> Value {
     };
     retain(members, &SERVICE_OTHERS);
     if let Some(Value::Sequence(servers)) = members.get_mut("servers") {
-        // Such a server is not declared any more.
-        let removing =
-            |server: &Value| server.get("membership").and_then(Value::as_str) == Some("removing");
-        servers.retain(|server| !removing(server));
+        // Such a server is not declared: it is removed, or a fallback server.
+        servers.retain(|server| server.get("membership").is_none_or(Value::is_null));
         for server in servers.iter_mut().filter_map(Value::as_mapping_mut) {
             retain(server, &SERVER_OTHERS);
         }

@@ -113,6 +113,9 @@ fn write_services(services: &[ServiceHealth], out: &mut dyn Write) -> Result<(),
             let count = service.healthy_count;
             writeln!(out, "{id}: {count} healthy, fewer than min_healthy says")?;
         }
+        if service.fallback {
+            writeln!(out, "{id}: fallback servers get connections")?;
+        }
         if service.limited {
             let text = "servers that fail are kept, because max_losses were taken out lately";
             writeln!(out, "{id}: {text}")?;

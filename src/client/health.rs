@@ -23,6 +23,9 @@ pub struct ServiceHealth {
     pub storm: bool,
     /// Whether servers that fail get connections, because `max_losses` were taken out lately.
     pub limited: bool,
+    /// Whether a fallback server gets connections.
+    #[serde(default)]
+    pub fallback: bool,
     /// The servers.
     pub servers: Vec<ServerHealth>,
 }
@@ -32,7 +35,7 @@ pub struct ServiceHealth {
 pub struct ServerHealth {
     /// Id of the server.
     pub server: ServerKey,
-    /// `up`, `down`, `unknown`, `forced_up` or `forced_down`.
+    /// `up`, `down`, `unknown`, `disabled`, `forced_up` or `forced_down`.
     pub state: String,
     /// When the state began (RFC 3339).
     pub since_time: String,

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use super::{
     cache::Cache,
     dump::{Changes, NoChanges},
-    hold_state::{Held, Member},
+    hold_state::Held,
     holds::Holds,
     large::LargeServices,
+    member::Member,
     modules::LoadedModules,
     overlap::Overlap,
     query::{Source, TypedQuery},

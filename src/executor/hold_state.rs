@@ -8,12 +8,11 @@ use std::{
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{
-    DrainTarget, Error, Hold, HoldId, HoldKind, Op, ServerConfig, ServerKey, ServiceKey,
+use super::{
+    fallback::Fallbacks,
+    member::{MAX_HELD, Member},
 };
-
-/// A server of a service.
-pub type Member = (ServiceKey, ServerKey);
+use crate::model::{DrainTarget, Error, Hold, HoldId, HoldKind, Op, ServerConfig, ServiceKey};
 
 /// A server whose weight is held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +53,8 @@ pub(super) struct State {
     pub(super) failure: Option<Error>,
     /// Members whose holds have ended because their weight was changed, with those holds.
     pub(super) superseded: Vec<(Member, Held)>,
+    /// The fallback servers, whose weights nothing holds.
+    pub(super) fallbacks: Fallbacks,
 }
 
 #[derive(Debug)]
@@ -65,9 +66,6 @@ pub(super) struct OpenDrain {
     /// Members whose weight was changed, which has ended the drain for them.
     pub(super) except: BTreeSet<Member>,
 }
-
-/// Members of all holds at most: about 10 MB.
-pub const MAX_HELD: usize = 65_536;
 
 // === impl Held ===
 
@@ -108,6 +106,7 @@ impl State {
             && self.drains.is_empty()
             && self.changed.is_empty()
             && self.storing.is_empty()
+            && self.fallbacks.is_unused()
     }
 
     pub(super) fn drains_of(&self, member: Member) -> impl Iterator<Item = HoldId> {
@@ -136,6 +135,10 @@ impl State {
             return None;
         };
         let is_new = matches!(op, Op::CreateServer(..));
+        let member = (service, server);
+        if self.fallbacks.is_adding(&member) {
+            return None;
+        }
         let weight = match self.held.get(&(service, server)) {
             // A change of the intended weight ends drains and ramps.
             Some(held) if config.weight != held.weight && !keeps && !is_new => {
@@ -146,7 +149,8 @@ impl State {
             None => config.weight,
         };
         let config = ServerConfig { weight, ..config };
-        let sent = match is_new {
+        // One that is created in the place of a fallback server exists.
+        let sent = match is_new && !self.fallbacks.is_added(&member) {
             true => Op::CreateServer(service, server, config),
             false => Op::SetServer(service, server, config),
         };
@@ -177,11 +181,14 @@ impl State {
             Op::Clear => self.held.values().any(has_ramp),
             _ => false,
         };
-        changes || self.is_unstored(op)
+        changes || self.fallbacks.replaces(op) || self.is_unstored(op)
     }
 
     /// Whether a change of the holds of the servers of an operation is not stored yet.
     pub(super) fn is_unstored(&self, op: &Op) -> bool {
+        if self.fallbacks.is_unstored(op) {
+            return true;
+        }
         let mut unstored = self.changed.iter().chain(&self.storing);
         match *op {
             Op::CreateServer(service, server, _)
@@ -197,7 +204,15 @@ impl State {
     }
 
     pub(super) fn executed(&mut self, op: &Op, keeps: bool) -> Option<(Member, Held)> {
+        let is_of_fallback = match *op {
+            Op::CreateServer(service, server, _) => self.fallbacks.is_adding(&(service, server)),
+            _ => false,
+        };
+        if self.fallbacks.executed(op) {
+            self.removals += 1;
+        }
         match *op {
+            _ if is_of_fallback => None,
             Op::CreateServer(service, server, config) => {
                 self.created((service, server), config.weight);
                 None

@@ -15,7 +15,8 @@ use std::{
 };
 
 use super::{
-    hold_state::{Held, Member, OpenDrain, State},
+    hold_state::{Held, OpenDrain, State},
+    member::Member,
     offload::offload,
 };
 use crate::model::{DrainTarget, Error, Hold, HoldId, Membership, Op, Server, ServiceKey};
@@ -44,18 +45,23 @@ pub struct HoldChanges {
     pub members: Vec<(Member, Option<Held>)>,
     /// Members whose drains and ramps have ended because their weight was changed.
     pub superseded: Vec<(Member, Held)>,
+    /// The fallback servers that have appeared, and those that are gone (`false`).
+    pub fallbacks: Vec<(Member, bool)>,
 }
 
 // === impl Holds ===
 
 impl Holds {
-    fn is_unused(&self) -> bool {
+    pub(super) fn is_unused(&self) -> bool {
         !self.is_used.load(Ordering::Acquire)
     }
 
     /// Whether no weight is held, and none is to be.
     pub(super) fn is_empty(&self) -> bool {
-        self.is_unused() || self.read(|state| state.held.is_empty() && state.drains.is_empty())
+        let is_empty = |state: &State| {
+            state.held.is_empty() && state.drains.is_empty() && state.fallbacks.is_unused()
+        };
+        self.is_unused() || self.read(is_empty)
     }
 
     /// The number of removals of members. A read during which it grows may have taken an effective weight for an
@@ -98,6 +104,10 @@ impl Holds {
         }
         self.read(|state| {
             for server in servers {
+                if state.fallbacks.is_shown(&(service, server.key)) {
+                    server.membership = Some(Membership::Fallback);
+                    continue;
+                }
                 if let Some(held) = state.held.get(&(service, server.key)) {
                     server.config.weight = held.weight;
                     server.holds = (!held.holds.is_empty()).then(|| held.holds.as_slice().into());
@@ -145,6 +155,9 @@ impl Holds {
         }
         let failure = self.read(|state| {
             let mut ops = ops.iter();
+            if let Some(error) = ops.clone().find_map(|op| state.fallbacks.check(op).err()) {
+                return Some(Some(error));
+            }
             let needs_store = ops.any(|op| state.needs_store(op));
             needs_store.then(|| state.failure.clone())
         });
@@ -334,9 +347,12 @@ impl Holds {
         })
     }
 
-    /// All members, by service.
+    /// The services of all members and of fallback servers.
     pub fn services(&self) -> BTreeSet<ServiceKey> {
-        self.read(|state| state.held.keys().map(|(service, _)| *service).collect())
+        self.read(|state| {
+            let held = state.held.keys().map(|(service, _)| *service);
+            held.chain(state.fallbacks.services()).collect()
+        })
     }
 
     /// The services with a member whose effective weight the kernel lacks.
@@ -344,7 +360,8 @@ impl Holds {
         self.read(|state| {
             let held = state.held.iter();
             let held = held.filter(|(_, held)| !held.is_applied);
-            held.map(|((service, _), _)| *service).collect()
+            let held = held.map(|((service, _), _)| *service);
+            held.chain(state.fallbacks.services_to_apply()).collect()
         })
     }
 
@@ -357,6 +374,7 @@ impl Holds {
     pub fn stored(&self) {
         self.change(|state| {
             state.failure = None;
+            state.fallbacks.stored();
             for member in std::mem::take(&mut state.storing) {
                 if !state.changed.contains(&member)
                     && let Some(held) = state.held.get_mut(&member)
@@ -373,6 +391,8 @@ impl Holds {
         self.change(|state| {
             state.failure = Some(failure);
             state.changed.append(&mut state.storing);
+            let fallbacks = &mut state.fallbacks;
+            fallbacks.changed.append(&mut fallbacks.storing);
             let since = std::mem::replace(&mut state.superseded, changes.superseded);
             state.superseded.extend(since);
         });
@@ -391,7 +411,8 @@ impl Holds {
 
     /// Whether something has changed since the last call of [`take_changes`](Self::take_changes).
     pub fn has_changes(&self) -> bool {
-        !self.is_unused() && self.read(|state| !state.changed.is_empty())
+        !self.is_unused()
+            && self.read(|state| !state.changed.is_empty() || !state.fallbacks.changed.is_empty())
     }
 
     /// What has changed since the last call, to be stored: [`stored`](Self::stored) or
@@ -405,11 +426,12 @@ impl Holds {
                     .map(|member| (*member, state.held.get(member).cloned()))
                     .collect(),
                 superseded: std::mem::take(&mut state.superseded),
+                fallbacks: state.fallbacks.take_changes(),
             }
         })
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut state);
         self.removals.store(state.removals, Ordering::Release);
@@ -417,7 +439,7 @@ impl Holds {
         result
     }
 
-    fn read<T>(&self, get: impl FnOnce(&State) -> T) -> T {
+    pub(super) fn read<T>(&self, get: impl FnOnce(&State) -> T) -> T {
         get(&self.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

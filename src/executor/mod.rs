@@ -12,6 +12,8 @@ mod connections;
 mod dump;
 mod engine;
 mod execute;
+mod fallback;
+mod fallback_holds;
 mod handle;
 mod hold_state;
 mod holds;
@@ -21,6 +23,7 @@ mod job;
 mod kept;
 mod large;
 mod limits;
+mod member;
 mod modules;
 mod offload;
 mod overlap;
@@ -60,12 +63,14 @@ use worker::Dispatcher;
 
 pub use cache::Cached;
 pub use connections::ConnectionChunks;
+pub use fallback::{FallbackOps, FallbackTarget};
 pub use handle::{Reader, Writer};
-pub use hold_state::{Held, MAX_HELD, Member};
+pub use hold_state::Held;
 pub use holds::{HoldChanges, HoldStore, Holds};
 pub use job::{Failure, Write};
 pub use kept::KeptStore;
 pub use limits::ExecutorLimits;
+pub use member::{MAX_HELD, Member};
 pub use offload::offload;
 pub use proc_query::{
     ConnectionCountsQuery, ConnectionsQuery, CountedTotalsQuery, EstimationQuery, SettingsQuery,

@@ -296,7 +296,7 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Checksum, Family, Field, Forwarding, HealthCheckDraft, Kept, Labels, Rates, ServerConfig,
+        Checksum, Field, Forwarding, HealthCheckDraft, Kept, Labels, Rates, ServerConfig,
         ServerKey, ServiceConfig, ServiceEntry, ServiceKey, Stats, StoredFields, Tunnel,
         TunnelType,
     };
@@ -394,7 +394,7 @@ mod tests {
         };
         let stored = StoredFields {
             labels: Labels::from(BTreeMap::from(labels)),
-            health_check: Some(Arc::new(check.apply(None, Family::Ipv4).unwrap())),
+            health_check: Some(Arc::new(check.apply(None, key).unwrap())),
         };
         ServiceEntry {
             service: Service {

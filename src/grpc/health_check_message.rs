@@ -1,7 +1,8 @@
 //! Conversion between messages of health checks and the model.
 
+use super::{convert::non_empty, server_message};
 use crate::{
-    model::{HealthCheck, HealthCheckDraft},
+    model::{FallbackServer, HealthCheck, HealthCheckDraft, Mask, ServerCheck, ServerCheckDraft},
     proto::v1 as pb,
 };
 
@@ -36,6 +37,13 @@ impl From<&HealthCheck> for pb::HealthCheck {
                 .transport
                 .map(|transport| transport.as_str().to_owned()),
             expire_seconds: check.expire_seconds,
+            fallback_servers: fallback_servers(check),
+            servers: check
+                .servers
+                .iter()
+                .flat_map(|all| all.iter())
+                .map(pb::ServerCheck::from)
+                .collect(),
         }
     }
 }
@@ -69,7 +77,13 @@ impl From<pb::HealthCheck> for HealthCheckDraft {
             expect_rcode,
             transport,
             expire_seconds,
+            fallback_servers,
+            servers,
         } = check;
+        let servers: Vec<_> = servers.into_iter().map(ServerCheckDraft::from).collect();
+        let fallback = fallback_servers.into_iter();
+        let fallback = fallback.map(|server| server_message::draft(server, &Mask::Present));
+        let fallback: Vec<_> = fallback.collect();
         Self {
             kind: kind.into(),
             interval_seconds: interval_seconds.map(i64::from).into(),
@@ -97,6 +111,65 @@ impl From<pb::HealthCheck> for HealthCheckDraft {
             expect_rcode: expect_rcode.into(),
             transport: transport.into(),
             expire_seconds: expire_seconds.map(i64::from).into(),
+            // Empty lists are present only if the mask names it.
+            fallback_servers: Some(fallback).filter(|servers| !servers.is_empty()).into(),
+            servers: Some(servers).filter(|servers| !servers.is_empty()).into(),
+        }
+    }
+}
+
+/// Fallback servers, without ETags: they are no resources.
+fn fallback_servers(check: &HealthCheck) -> Vec<pb::Server> {
+    let servers = check.fallback_servers.as_deref().unwrap_or_default();
+    let message = |one: &FallbackServer| pb::Server {
+        etag: String::new(),
+        ..server_message::of_config(one.key, one.config)
+    };
+    servers.iter().map(message).collect()
+}
+
+impl From<&ServerCheck> for pb::ServerCheck {
+    fn from(check: &ServerCheck) -> Self {
+        let ServerCheck {
+            server,
+            port,
+            path,
+            host,
+            expect_status,
+            sni,
+            disabled,
+        } = check;
+        Self {
+            server: server.to_string(),
+            port: port.map(u32::from),
+            path: path.clone(),
+            host: host.clone(),
+            expect_status: expect_status.as_ref().map(ToString::to_string),
+            sni: sni.clone(),
+            disabled: disabled.then_some(true),
+        }
+    }
+}
+
+impl From<pb::ServerCheck> for ServerCheckDraft {
+    fn from(check: pb::ServerCheck) -> Self {
+        let pb::ServerCheck {
+            server,
+            port,
+            path,
+            host,
+            expect_status,
+            sni,
+            disabled,
+        } = check;
+        Self {
+            server: non_empty(server).map(Into::into),
+            port: port.map(i64::from),
+            path,
+            host,
+            expect_status,
+            sni,
+            disabled,
         }
     }
 }

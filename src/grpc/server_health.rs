@@ -132,6 +132,7 @@ impl From<&HealthReport> for pb::ServiceHealth {
             below_min: report.below_min,
             storm: report.storm,
             limited: report.limited,
+            fallback: report.fallback,
             servers: report.servers.iter().map(pb::ServerHealth::from).collect(),
         }
     }

@@ -35,15 +35,17 @@ pub fn decide(check: &HealthCheck, members: &[Member], was_below: bool, losses: 
     let healthy = members.iter();
     let healthy = healthy.filter(|member| member.is_serving && !member.is_failing);
     let healthy = healthy.count();
-    // In a storm, a service loses servers only if at least half of them are left.
-    let is_guarding = healthy * 2 < members.len();
-    let is_guarded = |member: &Member| is_guarding && member.is_failing && member.is_in_storm;
+    let falls_back = check.below_min == Some(BelowMin::Fallback);
     let least = check.min_healthy.map_or(0, |min| min.of(members.len()));
-    let least = least.min(members.len());
-    let is_below_min = match was_below && least > 0 {
+    // A service without servers has none that is healthy.
+    let least = least.min(members.len().max(usize::from(falls_back)));
+    let is_below_min = match was_below && least > 0 && !falls_back {
         true => healthy < (least + 1).min(members.len()),
         false => healthy < least,
     };
+    // In a storm, a service loses servers only if at least half of them are left, or others stand in for them.
+    let is_guarding = healthy * 2 < members.len() && !(falls_back && is_below_min);
+    let is_guarded = |member: &Member| is_guarding && member.is_failing && member.is_in_storm;
     let keeps_all = is_below_min && check.below_min == Some(BelowMin::KeepAll);
     let max_losses = check.max_losses.map(|max| max.of(members.len()));
     let mut left = max_losses.map_or(usize::MAX, |max| max.saturating_sub(losses));
@@ -96,6 +98,7 @@ mod tests {
         let one = json!({"type": "tcp", "min_healthy": "1"});
         let half = json!({"type": "tcp", "min_healthy": "50%"});
         let last = json!({"type": "tcp", "min_healthy": "1", "below_min": "none"});
+        let others = json!({"type": "tcp", "fallback_servers": [{"id": "10.0.9.1-80", "forwarding": "masquerade"}]});
         for (json, all, was_below, expected, is_below) in [
             (&none, "ud", false, ".x", false),
             (&none, "dd", false, "xx", false),
@@ -106,6 +109,12 @@ mod tests {
             (&one, "uud", true, "..x", false),
             (&one, "u", true, ".", false),
             (&last, "dd", false, "xx", true),
+            (&others, "udd", false, ".xx", false),
+            (&others, "ddd", false, "xxx", true),
+            // The first that is back ends it.
+            (&others, "udd", true, ".xx", false),
+            (&others, "0", false, ".", true),
+            (&others, "", false, "", true),
             (&half, "uudd", false, "..xx", false),
             (&half, "uddd", false, "....", true),
             (&half, "uudd", true, "....", true),
@@ -134,6 +143,15 @@ mod tests {
             ("dsss", "x...", true),
             ("s", ".", true),
         ] {
+            let decision = decide(&check, &members(all), false, 0);
+            let found = (held(&decision), decision.is_guarded);
+            assert_eq!(found, (expected.to_owned(), is_guarded), "{all}");
+        }
+        let fallback = [json!({"id": "10.0.9.1-80", "forwarding": "masquerade"})];
+        let check = super::super::server::tests::check(
+            json!({"type": "tcp", "fallback_servers": fallback}),
+        );
+        for (all, expected, is_guarded) in [("ssss", "xxxx", false), ("usss", "....", true)] {
             let decision = decide(&check, &members(all), false, 0);
             let found = (held(&decision), decision.is_guarded);
             assert_eq!(found, (expected.to_owned(), is_guarded), "{all}");

@@ -137,7 +137,9 @@ pub(super) mod tests {
 
     pub fn check(json: serde_json::Value) -> HealthCheck {
         let draft: crate::model::HealthCheckDraft = serde_json::from_value(json).unwrap();
-        draft.apply(None, crate::model::Family::Ipv4).unwrap()
+        draft
+            .apply(None, "tcp-192.0.2.1-80".parse().unwrap())
+            .unwrap()
     }
 
     fn outcome(word: char) -> Outcome {

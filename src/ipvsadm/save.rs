@@ -27,7 +27,7 @@ pub fn service_option(key: ServiceKey) -> String {
     ServiceOption(key, &Numeric).to_string()
 }
 
-/// Writes the commands that create the table. With [`Order::Restorable`], they also reproduce the
+/// Writes the commands that create the table, without fallback servers. With [`Order::Restorable`], they also reproduce the
 /// kernel's order of real servers.
 pub fn write_rules(
     out: &mut dyn Write,
@@ -38,7 +38,8 @@ pub fn write_rules(
     for entry in sort::services(entries, order) {
         let key = entry.service.key;
         service(out, 'A', key, &entry.service.config, names)?;
-        for one in sort::servers(entry, order) {
+        let servers = sort::servers(entry, order).into_iter();
+        for one in servers.filter(|server| !server.is_fallback()) {
             // What the kernel has.
             let config = ServerConfig {
                 weight: one.effective_weight,

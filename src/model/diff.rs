@@ -206,11 +206,13 @@ impl Builder {
                 *is_kept = true;
             }
             let found = place.and_then(|place| current.get(place));
+            // One that is wanted and a fallback server is created: it becomes the one that is wanted.
+            let found = found.filter(|server| !server.is_fallback());
             let found = found.map(|server| server.config);
             self.object(found, config, origin, create, edit);
         }
         let gone = current.iter().zip(is_kept).filter(|(_, is_kept)| !is_kept);
-        for (server, _) in gone {
+        for (server, _) in gone.filter(|(server, _)| !server.is_fallback()) {
             self.counts.deleted += 1;
             self.delete_servers.push(Change {
                 op: Op::DeleteServer(service, server.key),
@@ -248,13 +250,14 @@ impl Builder {
     }
 
     fn delete_service(&mut self, entry: &ServiceEntry) {
-        let ServiceEntry { service, servers } = entry;
-        self.counts.deleted += 1 + servers.len();
+        let service = &entry.service;
+        let servers = entry.configured().count();
+        self.counts.deleted += 1 + servers;
         let stored = service.stored().clone();
         let create = Op::CreateService(service.key, service.config, stored);
         self.delete_others.push(Change {
             op: Op::DeleteService(service.key),
-            undo: servers.is_empty().then_some(create),
+            undo: (servers == 0).then_some(create),
             origin: None,
         });
     }

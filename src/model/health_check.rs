@@ -1,12 +1,13 @@
 //! Health checks of services, as they are stored and shown.
 
-use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
+use std::{fmt, net::IpAddr, str::FromStr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    QueryType, Rcodes, Transport,
+    FallbackServer, QueryType, Rcodes, ServerCheck, StatusRanges, Transport, health_check_text,
     key::serde_as_text,
+    status_ranges::plain,
     word::{word_enum, words},
 };
 
@@ -94,6 +95,12 @@ pub struct HealthCheck {
     /// default: it holds until the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expire_seconds: Option<u32>,
+    /// The servers that the service gets while fewer are. Only with `below_min` `fallback`, which requires them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_servers: Option<Arc<[FallbackServer]>>,
+    /// Settings of single servers, by server. Default: all servers are checked alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub servers: Option<Arc<[ServerCheck]>>,
 }
 
 word_enum! {
@@ -141,6 +148,8 @@ word_enum! {
     BelowMin {
         /// All servers get connections, also those that fail.
         KeepAll = "keep_all",
+        /// Those that fail get none, and the fallback servers get connections.
+        Fallback = "fallback",
         /// Those that fail get none, even if no server is left.
         None = "none",
     }
@@ -155,19 +164,10 @@ pub enum ServerShare {
     Percent(u32),
 }
 
-/// Status codes of HTTP: `200-299,301`. In order, without overlaps.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct StatusRanges(Vec<(u16, u16)>);
-
 /// The text is not a number of servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a number from \"1\" to \"65535\", or a percentage from \"1%\" to \"100%\"")]
 pub struct InvalidServerShare;
-
-/// The text is not a list of status codes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be up to 16 status codes or ranges from 100 to 599, such as 200-299,301")]
-pub struct InvalidStatusRanges;
 
 // === impl HealthCheck ===
 
@@ -205,6 +205,8 @@ impl HealthCheck {
             expect_rcode: None,
             transport: None,
             expire_seconds: None,
+            fallback_servers: None,
+            servers: None,
         }
     }
 
@@ -213,15 +215,15 @@ impl HealthCheck {
     /// Largest `rise` and `fall`.
     pub const MAX_TIMES: u32 = 100;
     /// Longest `path` in bytes.
-    pub const MAX_PATH: usize = 1024;
+    pub const MAX_PATH: usize = health_check_text::MAX_PATH;
     /// Longest `host` and `sni` in bytes.
-    pub const MAX_HOST: usize = 255;
+    pub const MAX_HOST: usize = health_check_text::MAX_HOST;
     /// Longest `expect_body` in bytes.
     pub const MAX_BODY: usize = 1024;
     /// Longest `grpc_service` in bytes.
     pub const MAX_GRPC_SERVICE: usize = 255;
     /// Longest `query_name` in bytes, without the final dot.
-    pub const MAX_QUERY_NAME: usize = 253;
+    pub const MAX_QUERY_NAME: usize = health_check_text::MAX_NAME;
     /// Longest `expire_seconds`: 31 days.
     pub const MAX_EXPIRE: u32 = 31 * 24 * 3600;
 
@@ -243,7 +245,10 @@ impl HealthCheck {
             &self.query_name,
         ];
         let texts = texts.into_iter().flatten().map(String::len);
-        size_of::<Self>() + texts.sum::<usize>()
+        let fallback = self.fallback_servers.as_deref().map_or(0, size_of_val);
+        let servers = self.servers.iter().flat_map(|servers| servers.iter());
+        let servers = servers.map(ServerCheck::bytes).sum::<usize>();
+        size_of::<Self>() + texts.sum::<usize>() + fallback + servers
     }
 }
 
@@ -303,80 +308,11 @@ impl FromStr for ServerShare {
     }
 }
 
-// === impl StatusRanges ===
-
-impl StatusRanges {
-    const MAX: usize = 16;
-
-    /// 200 to 399.
-    pub fn usual() -> Self {
-        Self(vec![(200, 399)])
-    }
-
-    /// Whether a status code is among them.
-    pub fn contains(&self, code: u16) -> bool {
-        let mut ranges = self.0.iter();
-        ranges.any(|(first, last)| (*first..=*last).contains(&code))
-    }
-}
-
-impl fmt::Display for StatusRanges {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (first, last)) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str(",")?;
-            }
-            match first == last {
-                true => write!(f, "{first}")?,
-                false => write!(f, "{first}-{last}")?,
-            }
-        }
-        Ok(())
-    }
-}
-
-impl FromStr for StatusRanges {
-    type Err = InvalidStatusRanges;
-
-    fn from_str(text: &str) -> Result<Self, InvalidStatusRanges> {
-        let code = |text: &str| {
-            let code = plain(text).and_then(|code| u16::try_from(code).ok());
-            code.filter(|code| (100..=599).contains(code))
-                .ok_or(InvalidStatusRanges)
-        };
-        let mut ranges = Vec::new();
-        for part in text.split(',') {
-            let part = part.trim();
-            let (first, last) = part.split_once('-').unwrap_or((part, part));
-            let (first, last) = (code(first.trim())?, code(last.trim())?);
-            if first > last || ranges.len() == Self::MAX {
-                return Err(InvalidStatusRanges);
-            }
-            ranges.push((first, last));
-        }
-        ranges.sort_unstable();
-        let mut joined: Vec<(u16, u16)> = Vec::with_capacity(ranges.len());
-        for (first, last) in ranges {
-            match joined.last_mut() {
-                Some(before) if first <= before.1 + 1 => before.1 = before.1.max(last),
-                _ => joined.push((first, last)),
-            }
-        }
-        Ok(Self(joined))
-    }
-}
-
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// A number of digits alone.
-fn plain(text: &str) -> Option<u32> {
-    let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    is_plain.then(|| text.parse().ok()).flatten()
-}
-
-serde_as_text!(ServerShare, StatusRanges);
+serde_as_text!(ServerShare);
 
 #[cfg(test)]
 mod tests {
@@ -412,36 +348,6 @@ mod tests {
             "99999999999",
         ] {
             assert!(text.parse::<ServerShare>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn status_codes_are_joined_and_in_order() {
-        for (text, shown) in [
-            ("200-399", "200-399"),
-            ("301, 200 - 299", "200-299,301"),
-            ("200,201,202", "200-202"),
-            ("500-599,100-550", "100-599"),
-        ] {
-            let ranges: StatusRanges = text.parse().unwrap();
-            assert_eq!(ranges.to_string(), shown);
-        }
-        let some: StatusRanges = "200-299,301".parse().unwrap();
-        let codes = [199, 200, 299, 300, 301, 302].map(|code| some.contains(code));
-        assert_eq!(codes, [false, true, true, false, true, false]);
-        let many = vec!["200"; 17].join(",");
-        for text in [
-            "",
-            "99",
-            "600",
-            "300-200",
-            "200-",
-            "2xx",
-            "200,",
-            "+200",
-            many.as_str(),
-        ] {
-            assert!(text.parse::<StatusRanges>().is_err(), "{text}");
         }
     }
 }

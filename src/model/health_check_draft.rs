@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use serde::Deserialize;
 
 use super::{
-    BelowMin, CheckType, DownAction, Error, Family, Field, HealthCheck, ServerShare, Violation,
+    BelowMin, CheckType, DownAction, Error, Family, Field, HealthCheck, ServerCheckDraft,
+    ServerDraft, ServerShare, ServiceKey, Violation,
     check::{accept, in_range},
     integer,
     key::parse_address,
@@ -75,6 +76,10 @@ pub struct HealthCheckDraft {
     /// Seconds after which a result does not hold any more.
     #[serde(deserialize_with = "integer::field")]
     pub expire_seconds: Field<i64>,
+    /// The servers that the service gets then. The list is replaced as a whole.
+    pub fallback_servers: Field<Vec<ServerDraft>>,
+    /// Settings of single servers. The list is replaced as a whole.
+    pub servers: Field<Vec<ServerCheckDraft>>,
 }
 
 // === impl HealthCheckDraft ===
@@ -85,9 +90,12 @@ impl HealthCheckDraft {
         *self == Self::default()
     }
 
-    /// What this makes of a health check, of a service of this family. Another type resets the fields that depend
-    /// on it.
-    pub fn apply(&self, base: Option<&HealthCheck>, family: Family) -> Result<HealthCheck, Error> {
+    /// What this makes of the health check of a service. Another type resets the fields that depend on it.
+    pub fn apply(
+        &self,
+        base: Option<&HealthCheck>,
+        service: ServiceKey,
+    ) -> Result<HealthCheck, Error> {
         let mut violations = Vec::new();
         let kind = self.kind(base, &mut violations);
         let same = base.filter(|base| base.kind == kind);
@@ -95,10 +103,12 @@ impl HealthCheckDraft {
         let similar = base.filter(|base| base.kind.is_probed() == kind.is_probed());
         let mut check = times(self, kind, similar, &mut violations);
         if kind.is_probed() {
-            self.network(&mut check, similar, family, &mut violations);
+            self.network(&mut check, similar, service.family(), &mut violations);
         }
         self.of_kind(&mut check, same, &mut violations);
         self.quorum(&mut check, base, &mut violations);
+        self.fallback(&mut check, base, service, &mut violations);
+        self.of_servers(&mut check, base, &mut violations);
         let violations = violations.into_iter().map(|Violation { field, message }| {
             Violation::new(format!("health_check.{field}"), message)
         });
@@ -177,6 +187,10 @@ impl HealthCheckDraft {
             violations,
         );
         let is_valid = !is_set(&self.min_healthy) || check.min_healthy.is_some();
+        let falls_back = self.falls_back(base);
+        if falls_back && is_valid {
+            check.min_healthy = check.min_healthy.or(Some(ServerShare::Count(1)));
+        }
         if check.min_healthy.is_none() && is_valid {
             if is_set(&self.below_min) {
                 violations.push(Violation::new("below_min", "requires min_healthy"));
@@ -184,7 +198,12 @@ impl HealthCheckDraft {
             return;
         }
         let base = base.and_then(|base| base.below_min);
-        let (default, words) = (Some(BelowMin::KeepAll), &BelowMin::WORDS);
+        let base = base.filter(|_| !is_set(&self.fallback_servers));
+        let default = match falls_back && !self.below_min.is_present() {
+            true => BelowMin::Fallback,
+            false => BelowMin::KeepAll,
+        };
+        let (default, words) = (Some(default), &BelowMin::WORDS);
         check.below_min = word(
             "below_min",
             &self.below_min,

@@ -4,8 +4,8 @@ use super::{
     CheckMethod, CheckType, Field, HealthCheck, HealthCheckDraft, QueryType, Rcodes, StatusRanges,
     Transport, Violation,
     health_check_draft::{is_set, optional, word},
+    health_check_text::{check_host, check_path, check_sni, is_domain},
     is_hidden,
-    key::parse_address,
 };
 
 /// Types that send a request of HTTP.
@@ -209,58 +209,6 @@ fn text(field: &Field<String>, base: Option<&str>) -> Option<String> {
         Field::Clear => None,
         Field::Set(text) => Some(text.clone()),
     }
-}
-
-fn check_path(path: &str) -> Result<(), Violation> {
-    let max = HealthCheck::MAX_PATH;
-    let is_valid = path.starts_with('/')
-        && path.len() <= max
-        && path
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'#');
-    match is_valid {
-        true => Ok(()),
-        false => Err(Violation::new(
-            "path",
-            format!(
-                "{path:?} is not a path: \"/\" and up to {max} visible ASCII characters without \"#\"; encode \
-                 others as %XX"
-            ),
-        )),
-    }
-}
-
-fn check_host(host: &str) -> Result<(), Violation> {
-    let max = HealthCheck::MAX_HOST;
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-    match (1..=max).contains(&host.len()) && host.bytes().all(is_allowed) {
-        true => Ok(()),
-        false => Err(Violation::new(
-            "host",
-            format!(
-                "{host:?} is not a host: a DNS name or address of up to {max} characters, if need be with a port"
-            ),
-        )),
-    }
-}
-
-fn check_sni(name: &str) -> Result<(), Violation> {
-    match parse_address(name).is_none() && is_domain(name) {
-        true => Ok(()),
-        false => Err(Violation::new("sni", format!("{name:?} is not a DNS name"))),
-    }
-}
-
-/// A domain name without the final dot, of the characters that are usual.
-fn is_domain(name: &str) -> bool {
-    let is_label = |label: &str| {
-        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-        (1..=63).contains(&label.len())
-            && label.bytes().all(is_allowed)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    name.len() <= HealthCheck::MAX_QUERY_NAME && name.split('.').all(is_label)
 }
 
 fn check_query_name(name: &str) -> Result<(), Violation> {

@@ -23,6 +23,8 @@ pub struct HealthReport {
     pub storm: bool,
     /// Whether servers that fail get connections, because `max_losses` were taken out lately.
     pub limited: bool,
+    /// Whether a fallback server gets connections.
+    pub fallback: bool,
     /// The servers, by id.
     pub servers: Vec<ServerHealthReport>,
 }
@@ -75,6 +77,8 @@ word_enum! {
         Down = "down",
         /// Not enough is known of it: it is treated as healthy.
         Unknown = "unknown",
+        /// Its checks are disabled: it is treated as healthy.
+        Disabled = "disabled",
         /// An operator has forced it up: its checks have no effect.
         ForcedUp = "forced_up",
         /// An operator has forced it down: it gets no new connections.

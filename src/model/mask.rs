@@ -111,7 +111,7 @@ impl Mask {
 impl ServiceDraft {
     /// Fields that a mask can name. Identifying and read-only fields are included, so that a client can name
     /// all fields of a response.
-    pub const FIELDS: [&str; 48] = [
+    pub const FIELDS: [&str; 50] = [
         "id",
         "protocol",
         "address",
@@ -160,6 +160,8 @@ impl ServiceDraft {
         "health_check.expect_rcode",
         "health_check.transport",
         "health_check.expire_seconds",
+        "health_check.fallback_servers",
+        "health_check.servers",
     ];
 
     /// The same draft with what a mask makes of its fields.
@@ -226,6 +228,8 @@ impl HealthCheckDraft {
             expect_rcode: mask.field("expect_rcode", self.expect_rcode),
             transport: mask.field("transport", self.transport),
             expire_seconds: mask.field("expire_seconds", self.expire_seconds),
+            fallback_servers: mask.field("fallback_servers", self.fallback_servers),
+            servers: mask.field("servers", self.servers),
         }
     }
 }

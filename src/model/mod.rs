@@ -18,12 +18,15 @@ mod drain;
 mod error;
 mod etag;
 mod existence;
+mod fallback_server;
 mod field;
 mod fixed_buffer;
 mod health_check;
 mod health_check_dns;
 mod health_check_draft;
 mod health_check_kinds;
+mod health_check_lists;
+mod health_check_text;
 #[cfg(any(feature = "daemon", feature = "client"))]
 mod health_report;
 #[cfg(any(feature = "daemon", feature = "client"))]
@@ -49,6 +52,7 @@ mod ramp;
 mod reason;
 mod scheduler;
 mod server;
+mod server_check;
 mod server_draft;
 mod server_index;
 mod service;
@@ -56,6 +60,7 @@ mod service_draft;
 mod settings;
 mod sha256;
 mod stats;
+mod status_ranges;
 mod stored_fields;
 mod sync_daemon;
 mod table;
@@ -84,11 +89,11 @@ pub use director::{Director, DirectorState};
 pub use drain::{Drain, DrainMember, DrainState, MemberState};
 pub use error::{Cause, Errno, Error, Progress, Violation, both};
 pub use etag::{Etag, EtagScope, Fingerprint, fingerprint};
+pub use fallback_server::FallbackServer;
 pub use field::Field;
 pub use fixed_buffer::FixedBuffer;
 pub use health_check::{
-    BelowMin, CheckMethod, CheckType, DownAction, HealthCheck, InvalidServerShare,
-    InvalidStatusRanges, ServerShare, StatusRanges,
+    BelowMin, CheckMethod, CheckType, DownAction, HealthCheck, InvalidServerShare, ServerShare,
 };
 pub use health_check_dns::{InvalidRcodes, QueryType, Rcodes, Transport};
 pub use health_check_draft::HealthCheckDraft;
@@ -118,6 +123,7 @@ pub use ramp::{Ramp, RampState};
 pub use reason::Reason;
 pub use scheduler::{SCHEDULERS, SchedulerFlags};
 pub use server::{Forwarding, Membership, Server, ServerConfig};
+pub use server_check::{ServerCheck, ServerCheckDraft};
 pub use server_draft::ServerDraft;
 pub use server_index::ServerIndex;
 pub use service::{Service, ServiceConfig, ServiceEntry};
@@ -125,6 +131,7 @@ pub use service_draft::{PersistenceDraft, ServiceDraft};
 pub use settings::{SETTINGS, SettingKind, SettingSpec, SettingValue, Settings};
 pub use sha256::{Sha256, Sha256Error};
 pub use stats::{Rates, Stats};
+pub use status_ranges::{InvalidStatusRanges, StatusRanges};
 pub use stored_fields::{StoredFields, StoredTarget};
 pub use sync_daemon::{InterfaceState, SyncDaemon, SyncDaemonConfig, SyncDaemonDraft, SyncState};
 pub use table::{Table, TargetServer, TargetService};

@@ -44,6 +44,8 @@ words! {
     Membership {
         /// The table that claims the service does not declare the server any more: it is deleted when it is drained.
         Removing = "removing",
+        /// The daemon has added the server, because too few of the others are healthy. It is nobody's configuration.
+        Fallback = "fallback",
     }
 }
 
@@ -105,6 +107,11 @@ impl Server {
             stats: Stats::default(),
             rates: Rates::default(),
         }
+    }
+
+    /// Whether the daemon has added it as a fallback server: it is no part of what anybody configures.
+    pub fn is_fallback(&self) -> bool {
+        self.membership == Some(Membership::Fallback)
     }
 
     /// The ETag of the configuration.

@@ -48,7 +48,7 @@ pub struct ServerDraft {
     /// Encapsulation. Requires `forwarding` `tunnel`. Default `ipip`.
     #[serde(default, deserialize_with = "object::boxed")]
     pub tunnel: Field<Box<TunnelDraft>>,
-    /// Read-only. A server that is `removing` is not taken as one of a set that is written.
+    /// Read-only. A server that is `removing` or `fallback` is not taken as one of a set that is written.
     pub membership: Option<SmolStr>,
     effective_weight: Option<IgnoredAny>,
     holds: Option<IgnoredAny>,
@@ -130,9 +130,10 @@ impl ServerDraft {
         both(key, self.create(service, checked))
     }
 
-    /// Whether it is a server that was read while it was removed, and not one that is declared.
-    pub fn is_removing(&self) -> bool {
-        self.membership.as_deref() == Some(Membership::Removing.as_str())
+    /// Whether it is a server that was read while it was removed or stood in, and not one that is declared.
+    pub fn is_undeclared(&self) -> bool {
+        let mut words = Membership::WORDS.iter();
+        words.any(|(word, _)| self.membership.as_deref() == Some(word))
     }
 
     fn id(&self) -> Option<Result<ServerKey, Violation>> {

@@ -117,7 +117,7 @@ impl Service {
     pub fn etag_with(&self, servers: &[Server]) -> Etag {
         Etag::compute(EtagScope::ServiceWithServers, |hasher| {
             (self.key, self.config, self.stored()).hash(hasher);
-            for server in servers {
+            for server in servers.iter().filter(|server| !server.is_fallback()) {
                 (server.key, server.config).hash(hasher);
             }
         })
@@ -127,6 +127,11 @@ impl Service {
 // === impl ServiceEntry ===
 
 impl ServiceEntry {
+    /// The servers that somebody has configured: without those that the daemon has added.
+    pub fn configured(&self) -> impl DoubleEndedIterator<Item = &Server> {
+        self.servers.iter().filter(|server| !server.is_fallback())
+    }
+
     /// The ETag of the configuration with the servers.
     pub fn etag(&self) -> Etag {
         self.service.etag_with(&self.servers)

@@ -316,7 +316,7 @@ impl ServiceDraft {
             Field::Clear => Ok(Some(None)),
             Field::Set(draft) if draft.is_empty() => Ok(Some(None)),
             Field::Set(draft) => {
-                let check = draft.apply(None, key.family());
+                let check = draft.apply(None, key);
                 check.map(|check| Some(Some(check.into())))
             }
         };
@@ -338,7 +338,7 @@ impl ServiceDraft {
             Field::Clear => Ok(None),
             Field::Set(draft) if draft.is_empty() => Ok(base.health_check.clone()),
             Field::Set(draft) => {
-                let check = draft.apply(base.health_check.as_deref(), key.family());
+                let check = draft.apply(base.health_check.as_deref(), key);
                 check.map(|check| Some(check.into()))
             }
         };

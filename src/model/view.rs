@@ -124,7 +124,8 @@ pub struct ServerView<'a> {
     /// The holds on the weight. Absent without any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holds: Option<&'a [Hold]>,
-    /// `removing`: the table of the service does not declare the server any more. Absent of others.
+    /// `removing`: the table of the service does not declare the server any more. `fallback`: the daemon has added it.
+    /// Absent of others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub membership: Option<Membership>,
     /// Current connections in state ESTABLISHED.

@@ -14,12 +14,14 @@ use tokio::{
 use super::Prober;
 use crate::{
     health::{Failure, Outcome},
-    model::{Family, HealthCheck, HealthCheckDraft},
+    model::{HealthCheck, HealthCheckDraft},
 };
 
 fn check(json: Value) -> HealthCheck {
     let draft: HealthCheckDraft = serde_json::from_value(json).unwrap();
-    draft.apply(None, Family::Ipv4).unwrap()
+    draft
+        .apply(None, "tcp-192.0.2.1-80".parse().unwrap())
+        .unwrap()
 }
 
 /// Checks a server of a service of TCP.

@@ -17,7 +17,7 @@ use crate::support::{
     world::World,
 };
 
-const SERVICE: &str = "tcp-10.9.0.100-8080";
+pub const SERVICE: &str = "tcp-10.9.0.100-8080";
 pub const SERVERS: [&str; 3] = ["10.1.0.11", "10.1.0.12", "10.1.0.13"];
 /// Interval × fall + timeout of the checks.
 const DETECTION: Duration = Duration::from_secs(3);
@@ -72,7 +72,7 @@ fn whole() -> Value {
 }
 
 /// Waits until the servers have these states.
-fn wait_for(api: &Api, expected: [&str; 3]) -> Value {
+pub fn wait_for(api: &Api, expected: [&str; 3]) -> Value {
     until("the states of the servers", || {
         let (_, health) = api.fetch(&format!("/v1/health/{SERVICE}"));
         let servers = health["servers"].as_array().cloned().unwrap_or_default();

@@ -26,6 +26,7 @@ mod edges;
 mod examples;
 mod fake_differential;
 mod health;
+mod health_fallback;
 mod health_types;
 mod labels;
 mod measurement;

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::stored::{Override, StoredHealth};
 use crate::{
+    executor::{FallbackTarget, Holds},
     health::{
         Failure, Member as HealthMember, Outcome, ServerHealth, Silence, StormGuard, Verdict,
         decide,
@@ -31,6 +32,10 @@ pub(super) struct CheckedService {
     is_limited: bool,
     /// When servers were taken out, of the time in which a failure is noticed.
     losses: VecDeque<Instant>,
+    /// Whether a fallback server gets connections.
+    pub is_fallback_serving: bool,
+    /// Whether it may have fallback servers.
+    has_target: bool,
 }
 
 /// A server of it.
@@ -57,6 +62,9 @@ pub(super) struct CheckedServer {
     pub ticket: u64,
     /// When the check in progress began.
     running: Option<Instant>,
+    /// Its check, if it has settings of its own.
+    pub own: Option<Arc<HealthCheck>>,
+    is_disabled: bool,
     /// The holds that it was seen with. If they are not those that it is to have, its service is looked at.
     shown: Vec<Hold>,
 }
@@ -68,11 +76,16 @@ const LOST: Duration = Duration::from_secs(60);
 
 impl CheckedService {
     /// What is unusual about a service, in metrics.
-    pub const CONDITIONS: [&str; 3] = ["below_min", "storm", "limited"];
+    pub const CONDITIONS: [&str; 4] = ["below_min", "storm", "limited", "fallback"];
 
     /// Which of [`CONDITIONS`](Self::CONDITIONS) it has.
-    pub fn conditions(&self) -> [bool; 3] {
-        [self.is_below_min, self.is_guarded, self.is_limited]
+    pub fn conditions(&self) -> [bool; 4] {
+        [
+            self.is_below_min,
+            self.is_guarded,
+            self.is_limited,
+            self.is_fallback_serving,
+        ]
     }
 
     pub fn new(check: Arc<HealthCheck>) -> Self {
@@ -83,6 +96,8 @@ impl CheckedService {
             is_guarded: false,
             is_limited: false,
             losses: VecDeque::new(),
+            is_fallback_serving: false,
+            has_target: false,
         }
     }
 
@@ -140,6 +155,26 @@ impl CheckedService {
         size_of::<HealthReport>() + servers.sum::<usize>()
     }
 
+    /// Notes the fallback servers among its servers as they were read. Returns the others.
+    pub fn see<'a>(&mut self, servers: &'a [Server]) -> Vec<&'a Server> {
+        let (fallback, own): (Vec<_>, Vec<_>) =
+            servers.iter().partition(|server| server.is_fallback());
+        self.is_fallback_serving = fallback.iter().any(|server| server.effective_weight > 0);
+        own
+    }
+
+    /// Sets the fallback servers that it is to have. Returns whether that is a change.
+    pub fn set_fallback(&mut self, service: ServiceKey, holds: &Holds) -> bool {
+        let servers = self.check.fallback_servers.clone();
+        let target = servers.map(|servers| FallbackTarget {
+            servers,
+            is_wanted: self.is_below_min,
+        });
+        let had_target = std::mem::replace(&mut self.has_target, target.is_some());
+        let may_change = target.is_some() || had_target || holds.may_fall_back(service);
+        may_change && holds.set_fallback(service, target)
+    }
+
     pub fn report(&self, service: ServiceKey) -> HealthReport {
         let servers = self.servers.iter();
         let healthy = self.servers.values();
@@ -150,6 +185,7 @@ impl CheckedService {
             below_min: self.is_below_min,
             storm: self.is_guarded,
             limited: self.is_limited,
+            fallback: self.is_fallback_serving,
             servers: servers.map(|(key, server)| server.report(*key)).collect(),
         }
     }
@@ -175,15 +211,35 @@ impl CheckedServer {
             is_recorded: is_down,
             ticket: 0,
             running: None,
+            own: None,
+            is_disabled: false,
             shown: Vec::new(),
         }
     }
 
-    /// Begins a check, unless one is in progress.
+    /// Sets how it is checked. What is known of one whose checks are disabled is forgotten: it is treated as healthy.
+    /// Returns whether that changes its state.
+    pub fn set_check(&mut self, key: ServerKey, check: &HealthCheck, now: Timestamp) -> bool {
+        let settings = check.settings_of(key);
+        self.own = settings.map(|settings| Arc::new(check.with(settings)));
+        let is_disabled = settings.is_some_and(|settings| settings.disabled);
+        let before = self.state();
+        let is_changed = std::mem::replace(&mut self.is_disabled, is_disabled) != is_disabled;
+        if is_changed {
+            self.health = ServerHealth::new(false);
+            self.since = now;
+            self.last = None;
+            self.reason = None;
+            self.remember(before, now);
+        }
+        is_changed
+    }
+
+    /// Begins a check, unless one is in progress or they are disabled.
     pub fn begin(&mut self, check: &HealthCheck, now: Instant) -> bool {
         let limit = Duration::from_secs(check.timeout_seconds.into()) + LOST;
         let is_running = |since: Instant| now.duration_since(since) < limit;
-        let is_free = !self.running.is_some_and(is_running);
+        let is_free = !self.is_disabled && !self.running.is_some_and(is_running);
         if is_free {
             self.running = Some(now);
         }
@@ -211,6 +267,10 @@ impl CheckedServer {
         at: (Instant, Timestamp),
     ) -> Option<Verdict> {
         self.running = None;
+        // The end of a check that began before.
+        if self.is_disabled {
+            return None;
+        }
         self.last = Some((at.1, Some(outcome.latency)));
         let failure = outcome.result.as_ref().err();
         self.reason = failure.map(|failure| shortened(failure.reason()));
@@ -224,6 +284,9 @@ impl CheckedServer {
         result: &HealthResult,
         at: (Instant, Timestamp),
     ) -> Option<Verdict> {
+        if self.is_disabled {
+            return None;
+        }
         self.heard = at.0;
         self.last = Some((at.1, None));
         let unhealthy = || (!result.healthy).then(|| "reported as unhealthy".to_owned());
@@ -268,6 +331,8 @@ impl CheckedServer {
             is_held: self.is_held,
             ticket: self.ticket,
             running: self.running,
+            own: self.own.take(),
+            is_disabled: self.is_disabled,
             shown: std::mem::take(&mut self.shown),
             ..Self::new(None, time)
         };
@@ -366,6 +431,7 @@ impl CheckedServer {
         ) {
             (Some(Forced::Up), _) => HealthState::ForcedUp,
             (Some(Forced::Down), _) => HealthState::ForcedDown,
+            (None, _) if self.is_disabled => HealthState::Disabled,
             (None, Verdict::Up) => HealthState::Up,
             (None, Verdict::Down) => HealthState::Down,
             (None, Verdict::Unknown) => HealthState::Unknown,

@@ -122,6 +122,10 @@ impl HealthRegistry {
             let server = CheckedServer::new(Some(record.clone()), now);
             registry.holds.want(*member, server.holds());
         }
+        // They may have fallback servers, which is known when their services are seen.
+        registry
+            .holds
+            .await_fallback(stored.keys().map(|(service, _)| *service));
         registry.state().stored = stored;
         Ok(registry)
     }
@@ -136,7 +140,10 @@ impl HealthRegistry {
         if is_all {
             let present: HashSet<_> = seen.iter().map(|(key, ..)| *key).collect();
             let gone = state.services.keys().filter(|key| !present.contains(key));
-            for service in gone.copied().collect::<Vec<_>>() {
+            let gone = gone.copied();
+            let fallbacks = self.holds.fallback_services().into_iter();
+            let gone = gone.chain(fallbacks.filter(|key| !present.contains(key)));
+            for service in gone.collect::<Vec<_>>() {
                 state.remove_service(service, self);
             }
             let orphans = state
@@ -200,6 +207,7 @@ impl HealthRegistry {
         if server.ticket != ticket {
             return None;
         }
+        let check = server.own.clone().unwrap_or(check);
         let is_free = server.begin(&check, Instant::now());
         Some((check, is_free.then(|| address(member.1))))
     }
@@ -267,6 +275,9 @@ impl HealthRegistry {
                     records.extend(checked.new_record().map(|record| (member, record)));
                 }
             }
+            if service.set_fallback(*key, &self.holds) {
+                to_apply.insert(*key);
+            }
         }
         let is_work = !state.to_apply.is_empty() || !state.records.is_empty();
         drop(state);
@@ -275,7 +286,7 @@ impl HealthRegistry {
         }
     }
 
-    /// Releases the servers whose checks have failed, and decides nothing any more.
+    /// Releases the servers whose checks have failed, without fallback servers, and decides nothing any more.
     pub(super) fn release(&self) {
         let mut state = self.state();
         state.is_released = true;
@@ -286,6 +297,9 @@ impl HealthRegistry {
             ..
         } = &mut *state;
         for (key, service) in services {
+            if self.holds.set_fallback(*key, None) {
+                to_apply.insert(*key);
+            }
             for (server, checked) in &mut service.servers {
                 if checked.release() {
                     let member = (*key, *server);
@@ -313,7 +327,10 @@ impl HealthRegistry {
     /// Whether any server is checked, or was.
     pub(super) fn is_used(&self) -> bool {
         let state = self.state();
-        !state.services.is_empty() || !state.stored.is_empty() || !state.records.is_empty()
+        !state.services.is_empty()
+            || !state.stored.is_empty()
+            || !state.records.is_empty()
+            || !self.holds.fallback_services().is_empty()
     }
 
     /// Checks by their outcome.
@@ -363,6 +380,8 @@ impl State {
             .remove(&key)
             .unwrap_or_else(|| CheckedService::new(check.clone()));
         let before = std::mem::replace(&mut service.check, check.clone());
+        let servers = service.see(servers);
+        let is_changed = before != *check;
         let is_rescheduled = before.interval_seconds != check.interval_seconds;
         let begins_anew = before.kind.is_probed() != check.kind.is_probed();
         let present: HashSet<_> = servers.iter().map(|server| server.key).collect();
@@ -376,10 +395,12 @@ impl State {
         let interval = Duration::from_secs(check.interval_seconds.into());
         for server in servers {
             let member = (key, server.key);
+            let mut is_new = false;
             let checked = match service.servers.entry(server.key) {
                 Entry::Occupied(checked) => checked.into_mut(),
                 Entry::Vacant(_) if self.count >= MAX_CHECKED => continue,
                 Entry::Vacant(place) => {
+                    is_new = true;
                     self.count += 1;
                     let stored = self.stored.remove(&member);
                     let checked = CheckedServer::new(stored, Timestamp::now());
@@ -388,8 +409,15 @@ impl State {
                 }
             };
             checked.see(server);
+            let now = Timestamp::now();
+            let mut is_other = begins_anew;
             if begins_anew {
-                checked.begin_anew(Timestamp::now());
+                checked.begin_anew(now);
+            }
+            if is_new || is_changed {
+                is_other |= checked.set_check(server.key, check, now);
+            }
+            if is_other {
                 registry.show(member, Some(checked.report(member.1)));
                 self.records.insert(member, checked.record());
             }
@@ -405,6 +433,9 @@ impl State {
     }
 
     fn remove_service(&mut self, key: ServiceKey, registry: &HealthRegistry) {
+        if registry.holds.set_fallback(key, None) {
+            self.to_apply.insert(key);
+        }
         let Some(service) = self.services.remove(&key) else {
             return;
         };

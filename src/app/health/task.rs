@@ -110,7 +110,7 @@ impl App {
         let health = self.health.clone();
         self.metrics.add(Sampled {
             name: "ipvsd_health_services",
-            help: "Services that have a health check and are below min_healthy, in a storm, or limited by max_losses.",
+            help: "Services that have a health check and are below min_healthy, in a storm, limited by max_losses, or served by fallback servers.",
             kind: Kind::Gauge,
             unit: None,
             read: Box::new(move || samples("condition", health.conditions())),

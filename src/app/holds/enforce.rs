@@ -1,8 +1,11 @@
 //! Brings the weights of the servers of a service to what their holds ask for.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
 use super::all::Look;
@@ -39,22 +42,64 @@ impl App {
         let noted = number.clone();
         let plan = move |servers: &Option<Arc<Vec<Server>>>| {
             noted.store(looks.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
-            let servers = servers.as_deref().map_or(&[][..], Vec::as_slice);
+            let Some(servers) = servers.as_deref() else {
+                holds.retain(service, &[]);
+                holds.forget_fallbacks(service);
+                return Ok(Plan::nothing());
+            };
             holds.retain(service, servers);
-            let steps = servers
-                .iter()
-                .filter_map(|server| step(&holds, service, server, ramp));
-            Ok(Plan::of(steps.collect::<Vec<_>>()))
+            Ok(planned(&holds, service, servers, ramp))
         };
         let query = ServersQuery(service);
         let transaction = Transaction::repeated(query, plan, query).named("hold_weights");
         let outcome = self.write_path.run_unrecorded(context, transaction).await;
-        let Executed { value, .. } = outcome?;
+        self.hold_registry.holds().close_fallbacks(service);
+        let Executed { value, steps, .. } = outcome?;
+        self.report_fallbacks(&steps, value.as_deref().map_or(&[][..], Vec::as_slice));
         Ok(Look {
             number: number.load(Ordering::Relaxed),
             servers: value,
         })
     }
+}
+
+/// Gives the servers of a service their effective weights. What lets a server get connections comes first, so that
+/// one that gets connections is followed by another.
+fn planned(
+    holds: &Holds,
+    service: ServiceKey,
+    servers: &[Server],
+    ramp: Option<BeginningRamp>,
+) -> Plan {
+    let (mut raise, mut lower) = (Vec::new(), Vec::new());
+    // Whether servers get connections: when all is done, and after these operations.
+    let (mut will_serve, mut serves) = (false, false);
+    for server in servers.iter().filter(|server| !server.is_fallback()) {
+        let step = step(holds, service, server, ramp);
+        let has = server.effective_weight;
+        let held = holds.held((service, server.key));
+        let wanted = held.map_or(has, |held| held.effective_weight());
+        will_serve |= wanted > 0;
+        serves |= step.as_ref().map_or(has, |_| wanted) > 0;
+        match wanted >= has {
+            true => raise.extend(step),
+            false => lower.extend(step),
+        }
+    }
+    if !holds.may_fall_back(service) {
+        return Plan::staged([raise, lower]);
+    }
+    let now = Instant::now();
+    let ops = holds.plan_fallbacks(service, servers, will_serve, now);
+    raise.extend(ops.raise.into_iter().map(Step::from));
+    // Until a fallback server can be added, those that get connections go on to.
+    let is_served = serves || ops.serves || !ops.is_required;
+    if ops.is_waiting || !is_served {
+        return Plan::of(raise);
+    }
+    lower.extend(ops.lower.into_iter().map(Step::from));
+    let delete = ops.delete.into_iter().map(Step::from).collect();
+    Plan::staged([raise, lower, delete])
 }
 
 /// The operation that gives a server its effective weight, if it lacks it and its intended one is stored.

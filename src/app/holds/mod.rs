@@ -6,6 +6,7 @@
 mod all;
 mod blockers;
 mod enforce;
+mod fallback;
 mod list;
 mod listed;
 mod registry;

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::{
     all::{All, Record},
-    stored::{HELD, InStore, executed, parse_member, release_ended},
+    stored::{FALLBACK, HELD, InStore, StoredFallback, executed, parse_member, release_ended},
 };
 use crate::{
     executor::{HoldChanges, Holds, MAX_HELD, Member},
@@ -81,6 +81,8 @@ impl HoldRegistry {
         let held = held.filter_map(|(key, held)| Some((parse_member(&key)?, held)));
         let held: Vec<_> = held.collect();
         holds.load(Box::new(InStore(store.clone())), held.iter().cloned());
+        let fallbacks = store.load_if_available(&FALLBACK)?.into_iter();
+        holds.load_fallbacks(fallbacks.filter_map(|(key, _)| parse_member(&key)));
         release_ended(&holds, &held, &all);
         for drain in all.active_drains() {
             let superseded = drain.members.iter();
@@ -306,6 +308,14 @@ impl HoldRegistry {
                     drain.join(member.0, member.1, held.weight, held.effective_weight());
                     drains.insert(hold.id);
                 }
+            }
+        }
+        for ((service, server), is_there) in &changes.fallbacks {
+            let key = format!("{service}/{server}");
+            let since = Timestamp::now();
+            match is_there {
+                true => batch.put(&FALLBACK, key, &StoredFallback { since })?,
+                false => batch.delete(&FALLBACK, key)?,
             }
         }
         for (member, held) in &changes.superseded {

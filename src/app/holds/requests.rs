@@ -81,7 +81,7 @@ impl App {
         let covered = |servers: &[Server]| -> Vec<Server> {
             let servers = servers.iter();
             servers
-                .filter(|server| request.target.covers(server.key))
+                .filter(|server| request.target.covers(server.key) && !server.is_fallback())
                 .cloned()
                 .collect()
         };

@@ -1,5 +1,8 @@
 //! What is stored of the holds: whether that is possible, and what to do if it is not up to date.
 
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
 use super::all::All;
 use crate::{
     executor::{Held, HoldStore, Holds, Member},
@@ -56,6 +59,16 @@ pub(super) fn release_ended(holds: &Holds, held: &[(Member, Held)], all: &All) {
         }
     }
 }
+
+/// A fallback server that the daemon adds or has added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StoredFallback {
+    /// When it was stored.
+    pub since: Timestamp,
+}
+
+/// The fallback servers, by `SERVICE/SERVER`.
+pub(super) const FALLBACK: Collection<StoredFallback> = Collection::new("fallback-servers");
 
 /// The member of a key.
 pub(super) fn parse_member(key: &str) -> Option<Member> {

@@ -33,7 +33,7 @@ const BLOCKERS_INTERVAL: Duration = Duration::from_secs(10);
 /// they add to the log of changes is bounded. At least the time between two looks.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(10);
 /// Time that each read and change may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// When the task did something last.
 #[derive(Default)]
@@ -92,7 +92,7 @@ impl App {
         let drains = all.drains.values().any(Drain::is_active);
         drains
             || all.ramps.values().any(|ramp| ramp.is_active())
-            || self.hold_registry.holds().held_count() > 0
+            || !self.hold_registry.holds().services().is_empty()
             || self.hold_registry.holds().has_changes()
     }
 
@@ -210,7 +210,7 @@ impl App {
             return BTreeSet::new();
         };
         let entries = table.value.iter().filter(|entry| {
-            let mut servers = entry.servers.iter();
+            let mut servers = entry.configured();
             servers.any(|server| addresses.contains(&server.key.address))
         });
         entries.map(|entry| entry.service.key).collect()

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     executor::{CommandResult, Table},
-    model::{DirectorState, Op, ServiceEntry, ServiceKey, Table as Configurations},
+    model::{DirectorState, Op, ServiceKey, Table as Configurations},
 };
 
 /// What the kernel has while operations are undone.
@@ -89,14 +89,15 @@ fn lost(op: &Op) -> Vec<Lost> {
 /// Services of a table, as configurations.
 pub(in crate::app) fn known(table: &Table, keys: &HashSet<ServiceKey>) -> Configurations {
     let mut known = Configurations::default();
-    for ServiceEntry { service, servers } in &**table {
+    for entry in &**table {
+        let service = &entry.service;
         if !keys.contains(&service.key) {
             continue;
         }
         let create = Op::CreateService(service.key, service.config, service.stored().clone());
         apply(&mut known, &create);
         // The kernel inserts each server before the others.
-        for server in servers.iter().rev() {
+        for server in entry.configured().rev() {
             let op = Op::CreateServer(service.key, server.key, server.config);
             apply(&mut known, &op);
         }

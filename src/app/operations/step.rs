@@ -46,7 +46,7 @@ impl PlannedStep {
                 let create =
                     Op::CreateService(*key, entry.service.config, entry.service.stored().clone());
                 // The kernel inserts each server before the others.
-                let servers = entry.servers.iter().rev();
+                let servers = entry.configured().rev();
                 let create_server = |s: &Server| Op::CreateServer(*key, s.key, s.config);
                 let undo = [create.clone()].into_iter();
                 let undo = undo.chain(servers.map(create_server)).collect();

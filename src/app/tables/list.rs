@@ -224,7 +224,7 @@ fn empty_table(owner: Owner) -> Arc<DeclaredTable> {
 
 /// A service as a table would declare it that has it: its servers are in the kernel's order.
 pub(super) fn declared(entry: &ServiceEntry) -> TargetService {
-    let servers = entry.servers.iter().map(|server| TargetServer {
+    let servers = entry.configured().map(|server| TargetServer {
         key: server.key,
         config: server.config,
         origin: 0,

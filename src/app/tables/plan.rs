@@ -136,7 +136,7 @@ impl Wanted<'_> {
             summary: Summary::from(counts),
             present: Numbers {
                 services: current.len(),
-                servers: current.iter().map(|entry| entry.servers.len()).sum(),
+                servers: current.iter().map(|entry| entry.configured().count()).sum(),
             },
             deleted: Numbers::default(),
         };
@@ -251,7 +251,7 @@ fn owned(detail: String) -> Error {
 fn keep_weights(current: &[Server], target: &mut [TargetServer]) {
     let mut current = ServerIndex::new(current);
     for server in target {
-        if let Some(found) = current.get(server.key) {
+        if let Some(found) = current.get(server.key).filter(|found| !found.is_fallback()) {
             server.config.weight = found.config.weight;
         }
     }
@@ -318,7 +318,7 @@ fn deleted<'a>(
 ) -> (usize, Vec<&'a Server>) {
     match *op {
         Op::DeleteService(_) => {
-            let servers = entry.into_iter().flat_map(|entry| &entry.servers);
+            let servers = entry.into_iter().flat_map(ServiceEntry::configured);
             (1, servers.collect())
         }
         Op::DeleteServer(service, server) => {

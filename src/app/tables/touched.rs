@@ -143,7 +143,7 @@ impl Touched {
     /// apply stays: also the service itself, if it has servers that are not those of the apply.
     fn restored(&self, entry: &ServiceEntry) -> Option<TargetService> {
         let is_deletion = self.config.is_some_and(|config| config.after.is_none());
-        let mut servers: BTreeMap<_, _> = entry.servers.iter().map(|s| (s.key, s.config)).collect();
+        let mut servers: BTreeMap<_, _> = entry.configured().map(|s| (s.key, s.config)).collect();
         // A service that exists was not deleted, or by nobody but others created again.
         for (key, replaced) in self.servers.iter().filter(|_| !is_deletion) {
             if servers.get(key).copied() == replaced.after {

@@ -15,7 +15,7 @@ use crate::{
 pub(super) const SERVERS: [&str; 3] = ["10.0.0.1-80", "10.0.0.2-80", "10.0.0.3-80"];
 
 /// A check that decides with each outcome.
-fn check(more: Value) -> Value {
+pub(super) fn check(more: Value) -> Value {
     let mut check = json!({"type": "tcp", "rise": 1, "fall": 1});
     check
         .as_object_mut()
@@ -45,7 +45,7 @@ pub(super) fn outcome(word: char) -> Outcome {
 }
 
 /// The outcomes of checks of the servers, in their order; `.` for none.
-async fn observe(app: &App, outcomes: &str) {
+pub(super) async fn observe(app: &App, outcomes: &str) {
     for (id, word) in SERVERS.iter().zip(outcomes.chars()) {
         if word != '.' {
             app.note_now(key(TCP), server_key(id), &outcome(word)).await;
@@ -68,7 +68,7 @@ async fn weight(app: &App, id: &str) -> u32 {
     found.unwrap().value.config.weight
 }
 
-async fn force(app: &App, id: &str, json: Option<Value>) -> Result<HealthState, Error> {
+pub(super) async fn force(app: &App, id: &str, json: Option<Value>) -> Result<HealthState, Error> {
     let request = json.map(|json| {
         let draft: OverrideDraft = serde_json::from_value(json).unwrap();
         draft.check().unwrap()
@@ -559,4 +559,68 @@ async fn the_task_takes_a_server_out_that_does_not_listen_and_brings_it_back() {
     until_weight(&app, &id, 0).await;
     let _listener = tokio::net::TcpListener::bind(address).await.unwrap();
     until_weight(&app, &id, 5).await;
+}
+
+#[tokio::test]
+async fn a_server_whose_checks_are_disabled_is_treated_as_healthy() {
+    let (_, app) = setup();
+    checked(&app, json!({})).await;
+    observe(&app, "-++").await;
+    assert_eq!(effective(&app).await, [0, 10, 10]);
+    let servers =
+        json!([{"server": SERVERS[0], "disabled": true}, {"server": "10.0.0.9-80", "port": 81}]);
+    let patch = draft(json!({"health_check": {"servers": servers}}));
+    let patched = app.update_service(context(), key(TCP), patch, NONE, false);
+    patched.await.unwrap();
+    app.find_now().await;
+    assert_eq!(effective(&app).await, [10; 3]);
+    // The end of a check that has begun before.
+    observe(&app, "-..").await;
+    assert_eq!(effective(&app).await, [10; 3]);
+    let state = async || {
+        let report = app.service_health(context(), key(TCP)).await.unwrap();
+        report.servers[0].state
+    };
+    assert_eq!(state().await, HealthState::Disabled);
+    force(&app, SERVERS[0], Some(json!({"state": "down"})))
+        .await
+        .unwrap();
+    assert_eq!(effective(&app).await, [0, 10, 10]);
+    force(&app, SERVERS[0], None).await.unwrap();
+    let patch = draft(json!({"health_check": {"servers": null}}));
+    let patched = app.update_service(context(), key(TCP), patch, NONE, false);
+    patched.await.unwrap();
+    app.find_now().await;
+    assert_eq!(state().await, HealthState::Unknown);
+    observe(&app, "-..").await;
+    assert_eq!(effective(&app).await, [0, 10, 10]);
+}
+
+#[tokio::test]
+async fn a_server_is_checked_at_the_port_of_its_own_settings() {
+    let (_, app) = setup();
+    let listeners = [
+        tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(),
+    ];
+    let ports = listeners
+        .each_ref()
+        .map(|one| one.local_addr().unwrap().port());
+    let id = format!("127.0.0.1-{}", ports[0]);
+    let [server, _checked] = listeners;
+    // Nothing listens at the port of the server.
+    drop(server);
+    let check = json!({"type": "tcp", "interval_seconds": 1, "rise": 1, "fall": 1,
+        "servers": [{"server": id, "port": ports[1]}]});
+    let servers = json!([{"id": id, "forwarding": "masquerade", "weight": 5}]);
+    let json = json!({"id": TCP, "scheduler": "rr", "servers": servers, "health_check": check});
+    app.check_servers();
+    app.create_service(context(), draft(json)).await.unwrap();
+    let is_up = async || {
+        let report = app.service_health(context(), key(TCP)).await.unwrap();
+        report.servers[0].state == HealthState::Up
+    };
+    while !is_up().await {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -172,7 +172,11 @@ fn other_checks() -> Vec<serde_json::Value> {
     ];
     let made = checks.map(|check| {
         let draft: HealthCheckDraft = serde_json::from_value(check).unwrap();
-        json(&draft.apply(None, Family::Ipv4).unwrap())
+        json(
+            &draft
+                .apply(None, "tcp-192.0.2.1-80".parse().unwrap())
+                .unwrap(),
+        )
     });
     made.into()
 }
@@ -203,12 +207,19 @@ fn fields_have_the_names_of_the_json() {
     let labels = BTreeMap::from([("team".to_owned(), "web".to_owned())]);
     let check: HealthCheckDraft = serde_json::from_value(serde_json::json!({
         "type": "https", "port": 8443, "host": "a", "expect_body": "ok", "sni": "a",
-        "source_address": "192.0.2.10", "fwmark": 7, "min_healthy": "1", "max_losses": "50%"
+        "source_address": "192.0.2.10", "fwmark": 7, "min_healthy": "1", "max_losses": "50%",
+        "fallback_servers": [{"address": "10.0.9.1", "forwarding": "tunnel"}],
+        "servers": [{"server": "10.0.0.1-80", "port": 81, "path": "/", "host": "a", "sni": "a",
+            "expect_status": "200", "disabled": true}]
     }))
     .unwrap();
     let stored = StoredFields {
         labels: labels.into(),
-        health_check: Some(Arc::new(check.apply(None, Family::Ipv4).unwrap())),
+        health_check: Some(Arc::new(
+            check
+                .apply(None, "tcp-192.0.2.1-80".parse().unwrap())
+                .unwrap(),
+        )),
     };
     marked.service.kept = Kept::storing(&None, stored);
     let services = [plain, marked].map(|entry| json(&ServiceView::new(&entry, ALL)));
@@ -216,6 +227,8 @@ fn fields_have_the_names_of_the_json() {
     let mut checks = vec![services[1]["health_check"].clone()];
     checks.extend(other_checks());
     same_names("HealthCheck", &checks, &[]);
+    let settings = services[1]["health_check"]["servers"][0].clone();
+    same_names("ServerCheck", &[settings], &[]);
     same_names("Persistence", &[services[1]["persistence"].clone()], &[]);
     same_names("Tunnel", &[server["tunnel"].clone()], &[]);
     same_names("Stats", &[server["stats"].clone()], &[]);

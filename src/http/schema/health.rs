@@ -10,8 +10,8 @@ use super::super::shape::{
     settable, text, time,
 };
 use crate::model::{
-    BelowMin, CheckMethod, CheckType, DownAction, Forced, HealthCheck, HealthResult, HealthState,
-    OverrideRequest, QueryType, Transport,
+    BelowMin, CheckMethod, CheckType, DownAction, FallbackServer, Forced, HealthCheck,
+    HealthResult, HealthState, OverrideRequest, QueryType, ServerCheck, Transport,
 };
 
 pub(super) fn check() -> RefOr<Schema> {
@@ -142,7 +142,22 @@ fn consequences() -> Vec<Property> {
             "below_min",
             choice(&words(&BelowMin::WORDS)).examples(["keep_all"]),
             "What happens while fewer are. `keep_all`: all servers get connections, also those that fail. `none`: \
-             those that fail get none, even if no server is left. Only with `min_healthy`. Default: `keep_all`.",
+             those that fail get none, even if no server is left. `fallback`: those that fail get none, and the \
+             fallback servers do. Only with `min_healthy`, which `fallback` sets to `1` by default. Default: \
+             `fallback` with `fallback_servers`, else `keep_all`.",
+        ),
+        settable(
+            "fallback_servers",
+            list_of("Server")
+                .min_items(Some(1))
+                .max_items(Some(FallbackServer::MAX)),
+            "The servers that the service gets while fewer are healthy, each with a weight of at least 1. They are \
+             replaced as a whole. Only with `below_min` `fallback`, which requires them.",
+        ),
+        settable(
+            "servers",
+            list_of("ServerCheck").max_items(Some(ServerCheck::MAX)),
+            "Servers that are not checked like the others. They are replaced as a whole.",
         ),
         settable(
             "max_losses",
@@ -202,6 +217,52 @@ fn kinds() -> Vec<Property> {
     ]
 }
 
+/// The settings of a server.
+pub(super) fn of_one() -> RefOr<Schema> {
+    let short = |max: usize| text().min_length(Some(1)).max_length(Some(max));
+    resource(
+        "How a server is checked that is not checked like the others of its service. Absent fields are as for the \
+         others; at least one is present.",
+        vec![
+            always(
+                "server",
+                text().examples(["192.168.10.1-80"]),
+                "Id of the server. It need not exist.",
+            ),
+            settable(
+                "port",
+                integer(1, u16::MAX.into()).examples([8080]),
+                "Port that is checked.",
+            ),
+            settable(
+                "path",
+                short(HealthCheck::MAX_PATH).examples(["/healthz"]),
+                "Path and query of the request. Only `http` and `https`.",
+            ),
+            settable(
+                "host",
+                short(HealthCheck::MAX_HOST).examples(["www.example.com"]),
+                "The header `Host` of the request. Only `http` and `https`.",
+            ),
+            settable(
+                "expect_status",
+                text().examples(["200-399"]),
+                "Status codes of a success. Only `http` and `https`.",
+            ),
+            settable(
+                "sni",
+                short(253).examples(["www.example.com"]),
+                "Name that is asked for in TLS and that the certificate must have. Only `https`.",
+            ),
+            settable(
+                "disabled",
+                boolean(),
+                "Whether the server is not checked, and treated as healthy. Default: false.",
+            ),
+        ],
+    )
+}
+
 fn words<T>(words: &[(&'static str, T)]) -> Vec<&'static str> {
     words.iter().map(|(word, _)| *word).collect()
 }
@@ -225,7 +286,8 @@ pub(super) fn of_service() -> RefOr<Schema> {
             always(
                 "below_min",
                 boolean(),
-                "Whether fewer servers are healthy than `min_healthy` says. It ends with one more than that.",
+                "Whether fewer servers are healthy than `min_healthy` says. It ends with one more than that, or, \
+                 with fallback servers, with that.",
             ),
             always(
                 "storm",
@@ -238,7 +300,16 @@ pub(super) fn of_service() -> RefOr<Schema> {
                 boolean(),
                 "Whether servers that fail get connections, because `max_losses` were taken out lately.",
             ),
-            always("servers", list_of("ServerHealth"), "The servers, by id."),
+            always(
+                "fallback",
+                boolean(),
+                "Whether a fallback server gets connections.",
+            ),
+            always(
+                "servers",
+                list_of("ServerHealth"),
+                "The servers, by id. Fallback servers are not checked.",
+            ),
         ],
     )
 }
@@ -257,7 +328,7 @@ pub(super) fn of_server() -> RefOr<Schema> {
                 "state",
                 state(),
                 "`up`: its checks succeed. `down`: they have failed. `unknown`: not enough is known, it is treated as \
-                 healthy. `forced_up`, `forced_down`: an override decides.",
+                 healthy. `disabled`: it is not checked. `forced_up`, `forced_down`: an override decides.",
             ),
             always("since_time", time(), "When the state began."),
             optional(

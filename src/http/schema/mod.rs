@@ -59,6 +59,7 @@ schemas! {
     ServiceList = resources::service_list();
     Labels = resources::labels();
     HealthCheck = health::check();
+    ServerCheck = health::of_one();
     ServiceHealth = health::of_service();
     ServiceHealthList = health::list();
     ServerHealth = health::of_server();

@@ -301,7 +301,9 @@ fn server_state() -> Vec<Property> {
             "membership",
             choice(&Membership::WORDS.map(|(word, _)| word)),
             "`removing`: the table of the service does not declare the server any more, and it is deleted when it \
-             is drained; in a set of servers that is written back, it is not taken as declared. Absent of others.",
+             is drained. `fallback`: the daemon has added the server, because too few of the others are healthy; it \
+             is in no ETag, plan or export. In a set of servers that is written back, such servers are not taken as \
+             declared. Absent of others.",
         ),
         output(
             "active_connections",

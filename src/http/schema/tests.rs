@@ -16,9 +16,9 @@ use serde_json::{Map, Value, json};
 use super::all;
 use crate::model::{
     Checksum, Connection, ConnectionProtocol, ConnectionService, Drain, DrainDraft, DrainMember,
-    DrainState, DrainTarget, Endpoint, Error, Family, Forwarding, HealthCheck, HealthCheckDraft,
-    HoldId, Include, InterfaceState, Kept, MemberState, Name, Netmask, Progress, Protocol, Ramp,
-    RampDraft, RampState, Rates, Server, ServerConfig, ServerDraft, ServerKey, ServerView, Service,
+    DrainState, DrainTarget, Endpoint, Error, Forwarding, HealthCheck, HealthCheckDraft, HoldId,
+    Include, InterfaceState, Kept, MemberState, Name, Netmask, Progress, Protocol, Ramp, RampDraft,
+    RampState, Rates, Server, ServerConfig, ServerDraft, ServerKey, ServerView, Service,
     ServiceConfig, ServiceDraft, ServiceEntry, ServiceKey, ServiceView, Stats, StoredFields,
     SyncDaemon, SyncDaemonDraft, SyncDaemonView, SyncState, Then, Timeouts, TimeoutsDraft, Tunnel,
     TunnelType,
@@ -83,10 +83,15 @@ fn server() -> Server {
 fn health_check() -> HealthCheck {
     let draft: HealthCheckDraft = serde_json::from_value(json!({
         "type": "https", "port": 8443, "host": "a", "expect_body": "ok", "sni": "a",
-        "source_address": "192.0.2.10", "fwmark": 7, "min_healthy": "1", "max_losses": "50%"
+        "source_address": "192.0.2.10", "fwmark": 7, "min_healthy": "1", "max_losses": "50%",
+        "fallback_servers": [{"address": "10.0.9.1", "forwarding": "tunnel"}],
+        "servers": [{"server": "10.0.0.1-80", "port": 81, "path": "/", "host": "a", "sni": "a",
+            "expect_status": "200", "disabled": true}]
     }))
     .unwrap();
-    draft.apply(None, Family::Ipv4).unwrap()
+    draft
+        .apply(None, "tcp-192.0.2.1-80".parse().unwrap())
+        .unwrap()
 }
 
 /// Checks of other types, with the fields that only these have.
@@ -98,7 +103,11 @@ fn other_checks() -> [Value; 3] {
     ];
     checks.map(|check| {
         let draft: HealthCheckDraft = serde_json::from_value(check).unwrap();
-        json!(draft.apply(None, Family::Ipv4).unwrap())
+        json!(
+            draft
+                .apply(None, "tcp-192.0.2.1-80".parse().unwrap())
+                .unwrap()
+        )
     })
 }
 

@@ -8,16 +8,20 @@ fn draft(json: Value) -> HealthCheckDraft {
     serde_json::from_value(json).unwrap()
 }
 
+fn service() -> ServiceKey {
+    "tcp-192.0.2.1-80".parse().unwrap()
+}
+
 fn made(json: Value) -> HealthCheck {
-    draft(json).apply(None, Family::Ipv4).unwrap()
+    draft(json).apply(None, service()).unwrap()
 }
 
 fn patched(base: &HealthCheck, json: Value) -> HealthCheck {
-    draft(json).apply(Some(base), Family::Ipv4).unwrap()
+    draft(json).apply(Some(base), service()).unwrap()
 }
 
 fn fields(json: Value) -> Vec<String> {
-    let error = draft(json).apply(None, Family::Ipv4).unwrap_err();
+    let error = draft(json).apply(None, service()).unwrap_err();
     error.violations.into_iter().map(|one| one.field).collect()
 }
 
@@ -235,4 +239,159 @@ fn refuses(kind: &str, mut json: Value, field: &str) {
         [format!("health_check.{field}")],
         "{json}"
     );
+}
+
+#[test]
+fn fallback_servers_have_the_shape_of_servers() {
+    let servers = json!([{"id": "10.0.9.1-8080", "forwarding": "masquerade"},
+        {"address": "10.0.9.2", "forwarding": "tunnel", "weight": 3, "tunnel": {"type": "gue", "port": 6080}}]);
+    let check = made(json!({"type": "tcp", "fallback_servers": servers}));
+    let shown = json!(check);
+    assert_eq!(
+        (&shown["below_min"], &shown["min_healthy"]),
+        (&json!("fallback"), &json!("1"))
+    );
+    let expected = json!([
+        {"id": "10.0.9.1-8080", "address": "10.0.9.1", "port": 8080, "forwarding": "masquerade", "weight": 1,
+            "upper_threshold": 0, "lower_threshold": 0},
+        {"id": "10.0.9.2-80", "address": "10.0.9.2", "port": 80, "forwarding": "tunnel", "weight": 3,
+            "upper_threshold": 0, "lower_threshold": 0,
+            "tunnel": {"type": "gue", "port": 6080, "checksum": "none"}}]);
+    assert_eq!(shown["fallback_servers"], expected);
+    // What is shown can be sent back, and read again.
+    assert_eq!(made(shown.clone()), check);
+    assert_eq!(serde_json::from_value::<HealthCheck>(shown).unwrap(), check);
+    // An update keeps them, or replaces them as a whole; another policy resets them.
+    assert_eq!(patched(&check, json!({"fall": 3})), check);
+    let one = patched(
+        &check,
+        json!({"fallback_servers": [{"address": "10.0.9.3"}]}),
+    );
+    assert_eq!(one.fallback_servers.unwrap().len(), 1);
+    let none = patched(&check, json!({"below_min": "none"}));
+    assert_eq!(none.fallback_servers, None);
+    let min = patched(&check, json!({"min_healthy": null}));
+    assert_eq!(min, check);
+}
+
+#[test]
+fn each_invalid_fallback_server_is_reported() {
+    let of = |servers: Value| json!({"type": "tcp", "fallback_servers": servers});
+    let server = |id: &str| json!({"id": id, "forwarding": "masquerade"});
+    for (json, expected) in [
+        (of(json!([])), "fallback_servers"),
+        (
+            of((1..18).map(|n| server(&format!("10.0.9.{n}-80"))).collect()),
+            "fallback_servers",
+        ),
+        (
+            of(json!([server("10.0.9.1-80"), server("10.0.9.1-80")])),
+            "fallback_servers[1]",
+        ),
+        (
+            of(json!([{"address": "10.0.9.1", "weight": 0}])),
+            "fallback_servers[0].weight",
+        ),
+        (
+            of(json!([{"id": "10.0.9.1-81"}])),
+            "fallback_servers[0].port",
+        ),
+        (of(json!([{"weight": 1}])), "fallback_servers[0].address"),
+        (
+            json!({"type": "tcp", "below_min": "fallback"}),
+            "fallback_servers",
+        ),
+        (
+            json!({"type": "tcp", "below_min": "none", "fallback_servers": [{"address": "10.0.9.1"}]}),
+            "fallback_servers",
+        ),
+    ] {
+        assert_eq!(
+            fields(json.clone()),
+            [format!("health_check.{expected}")],
+            "{json}"
+        );
+    }
+}
+
+#[test]
+fn settings_of_servers_are_merged_into_the_check() {
+    let servers = json!([{"server": "10.0.0.2-80", "port": 81, "path": "/b"},
+        {"server": "10.0.0.1-80", "disabled": true, "host": "a", "sni": "b", "expect_status": "204"}]);
+    let check = made(json!({"type": "https", "path": "/a", "servers": servers}));
+    let shown = json!(check);
+    let by_server = json!([servers[1], servers[0]]);
+    assert_eq!(shown["servers"], by_server);
+    assert_eq!(made(shown.clone()), check);
+    assert_eq!(serde_json::from_value::<HealthCheck>(shown).unwrap(), check);
+    let of = |id: &str| check.settings_of(id.parse().unwrap());
+    assert_eq!(of("10.0.0.3-80"), None);
+    let own = check.with(of("10.0.0.2-80").unwrap());
+    assert_eq!(
+        (own.port, own.path.as_deref(), own.host),
+        (Some(81), Some("/b"), None)
+    );
+    let own = check.with(of("10.0.0.1-80").unwrap());
+    let status = own.expect_status.map(|status| status.to_string());
+    assert_eq!(
+        (own.path.as_deref(), status.as_deref()),
+        (Some("/a"), Some("204"))
+    );
+    // An update keeps them, or replaces them as a whole; another type resets what depends on it.
+    assert_eq!(patched(&check, json!({"fall": 3})), check);
+    let none = patched(&check, json!({"servers": null}));
+    assert_eq!(none.servers, None);
+    let tcp = patched(&check, json!({"type": "tcp"}));
+    let left =
+        json!([{"server": "10.0.0.1-80", "disabled": true}, {"server": "10.0.0.2-80", "port": 81}]);
+    assert_eq!(json!(tcp)["servers"], left);
+}
+
+#[test]
+fn each_invalid_setting_of_a_server_is_reported() {
+    let of = |servers: Value| json!({"type": "http", "servers": servers});
+    let many = (0..1025)
+        .map(|n| json!({"server": format!("10.0.{}.{}-80", n / 250, n % 250), "disabled": true}));
+    for (json, expected) in [
+        (of(many.collect()), "servers"),
+        (of(json!([{"disabled": true}])), "servers[0].server"),
+        (
+            of(json!([{"server": "a", "disabled": true}])),
+            "servers[0].server",
+        ),
+        (
+            of(json!([{"server": "10.0.0.1-80", "disabled": false}])),
+            "servers[0].server",
+        ),
+        (
+            of(json!([{"server": "10.0.0.1-80", "port": 0}])),
+            "servers[0].port",
+        ),
+        (
+            of(json!([{"server": "10.0.0.1-80", "path": "a"}])),
+            "servers[0].path",
+        ),
+        (
+            of(json!([{"server": "10.0.0.1-80", "host": ""}])),
+            "servers[0].host",
+        ),
+        (
+            of(json!([{"server": "10.0.0.1-80", "sni": "a"}])),
+            "servers[0].sni",
+        ),
+        (
+            of(json!([{"server": "10.0.0.1-80", "expect_status": "2xx"}])),
+            "servers[0].expect_status",
+        ),
+        (
+            of(json!([{"server": "10.0.0.1-80", "port": 1}, {"server": "10.0.0.1-80", "port": 2}])),
+            "servers[1]",
+        ),
+    ] {
+        assert_eq!(
+            fields(json.clone()),
+            [format!("health_check.{expected}")],
+            "{json}"
+        );
+    }
 }

@@ -178,3 +178,56 @@ async fn results_are_reported_for_the_type_external() {
     assert_eq!(held.servers[0].effective_weight, Some(0));
     assert_eq!(held.servers[0].holds[0].kind, "health");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fallback_servers_are_a_list_that_is_replaced_as_a_whole() {
+    let mut daemon = start_daemon().await;
+    daemon.create_service(WEB, &[ONE]).await;
+    let check = |ids: &[&str]| {
+        let servers = ids.iter().map(|id| pb::Server {
+            id: (*id).to_owned(),
+            forwarding: some("masquerade"),
+            ..Default::default()
+        });
+        pb::HealthCheck {
+            r#type: some("tcp"),
+            fallback_servers: servers.collect(),
+            ..Default::default()
+        }
+    };
+    let ids = |check: &Option<pb::HealthCheck>| {
+        let servers = check.iter().flat_map(|check| &check.fallback_servers);
+        servers.map(|server| server.id.clone()).collect::<Vec<_>>()
+    };
+    let both = check(&["192.168.10.8-80", "192.168.10.9-80"]);
+    let made = update(&mut daemon, Some(both), &[]).await;
+    assert_eq!(ids(&made), ["192.168.10.8-80", "192.168.10.9-80"]);
+    assert_eq!(made.as_ref().unwrap().below_min, some("fallback"));
+    let kept = update(&mut daemon, Some(check(&[])), &[]).await;
+    assert_eq!(kept, made);
+    let one = check(&["192.168.10.9-80"]);
+    let replaced = update(&mut daemon, Some(one), &["health_check.fallback_servers"]).await;
+    assert_eq!(ids(&replaced), ["192.168.10.9-80"]);
+    daemon
+        .client
+        .set_health_override(set("down"))
+        .await
+        .unwrap();
+    let found = daemon.get_service(WEB).await;
+    let mut fallback = found.servers.iter();
+    let fallback = fallback.find(|server| server.membership == "fallback");
+    assert_eq!(fallback.unwrap().id, "192.168.10.9-80");
+    let health = pb::GetHealthRequest {
+        service: WEB.to_owned(),
+    };
+    let health = daemon.client.get_health(health).await.unwrap();
+    assert!(health.into_inner().health.unwrap().fallback);
+    let request = pb::UpdateServiceRequest {
+        service: Some(service(WEB)),
+        update_mask: mask(&["health_check.fallback_servers"]),
+        ..Default::default()
+    };
+    let refused = daemon.client.update_service(request).await;
+    let field = &["health_check.fallback_servers"][..];
+    assert_rejected(refused, Code::InvalidArgument, "INVALID_ARGUMENT", field);
+}

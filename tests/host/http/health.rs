@@ -270,3 +270,64 @@ async fn invalid_results_name_the_field_and_change_nothing() {
     let shown = daemon.get(HEALTH).await.expect(200).json();
     assert_eq!(shown["servers"][0]["state"], "unknown");
 }
+
+#[tokio::test]
+async fn a_fallback_server_is_shown_with_its_membership_and_is_no_configuration() {
+    let daemon = checked().await;
+    let body = r#"{"health_check": {"fallback_servers": [{"id": "10.0.9.1-80", "forwarding": "masquerade"}]}}"#;
+    let changed = daemon.patch(SERVICE, body).await.expect(200).json();
+    let check = &changed["health_check"];
+    assert_eq!(
+        (&check["below_min"], &check["min_healthy"]),
+        (&json!("fallback"), &json!("1"))
+    );
+    assert_eq!(check["fallback_servers"][0]["weight"], 1);
+    daemon
+        .put(OVERRIDE, r#"{"state": "down"}"#)
+        .await
+        .expect(200);
+    let service = daemon.get(SERVICE).await.expect(200).json();
+    assert_eq!(service["etag"], changed["etag"]);
+    let servers = service["servers"].as_array().unwrap();
+    let memberships = servers
+        .iter()
+        .map(|server| (server["id"].as_str(), server["membership"].as_str()));
+    let memberships: Vec<_> = memberships.collect();
+    assert!(
+        memberships.contains(&(Some("10.0.9.1-80"), Some("fallback"))),
+        "{service}"
+    );
+    assert_eq!(memberships.len(), 2, "{service}");
+    // It can be sent back.
+    let again = daemon.put(SERVICE, &service.to_string()).await.expect(200);
+    assert_eq!(again.json()["changed"], false);
+    let server = format!("{SERVICE}/servers/10.0.9.1-80");
+    let problem = daemon.delete(&server).await.problem(409, "SERVICE_OWNED");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("is a fallback server"), "{problem}");
+    let health = daemon.get(HEALTH).await.expect(200).json();
+    assert_eq!(
+        (&health["fallback"], &health["below_min"]),
+        (&json!(true), &json!(true))
+    );
+    daemon.delete(OVERRIDE).await.expect(200);
+    let service = daemon.get(SERVICE).await.expect(200).json();
+    let mut fallback = service["servers"].as_array().unwrap().iter();
+    let fallback = fallback.find(|server| server["membership"] == "fallback");
+    assert!(
+        fallback.is_none_or(|server| server["effective_weight"] == 0),
+        "{service}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_is_not_both_a_server_and_a_fallback_server() {
+    let daemon = checked().await;
+    let server = json!({"id": "10.0.0.1-80", "forwarding": "masquerade"});
+    let body = json!({"scheduler": "rr", "servers": [server],
+        "health_check": {"type": "tcp", "fallback_servers": [server]}});
+    let problem = daemon.put(SERVICE, &body.to_string()).await;
+    let problem = problem.problem(400, "INVALID_ARGUMENT");
+    let field = "health_check.fallback_servers[0]";
+    assert_eq!(problem["errors"][0]["field"], field, "{problem}");
+}
