@@ -142,9 +142,7 @@ impl ServerCheckDraft {
                 violations.push(Violation::new(name, message));
             }
         }
-        let port = self
-            .port
-            .map(|port| in_range(port, "port", 1, u16::MAX.into()));
+        let port_in_range = |port| in_range(port, "port", 1, u16::MAX.into());
         let status = self.expect_status.as_deref().map(|text| {
             let invalid = |error| Violation::new("expect_status", format!("{text:?} {error}"));
             text.parse::<StatusRanges>().map_err(invalid)
@@ -160,7 +158,8 @@ impl ServerCheckDraft {
                 address: std::net::Ipv4Addr::UNSPECIFIED.into(),
                 port: 0,
             }),
-            port: port.and_then(|port| port.map_err(|error| violations.push(error)).ok()),
+            port: (self.port.map(port_in_range))
+                .and_then(|port| port.map_err(|error| violations.push(error)).ok()),
             path: self.path.clone(),
             host: self.host.clone(),
             expect_status: status

@@ -5,7 +5,8 @@
 //! A server that fails is held like one that is drained (`app/holds`): it keeps its intended weight.
 
 mod apply;
-mod checked;
+mod checked_server;
+mod checked_service;
 mod list;
 mod outcomes;
 mod registry;

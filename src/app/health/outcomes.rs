@@ -5,7 +5,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::{
-    checked::CheckedServer,
+    checked_server::CheckedServer,
     registry::{HealthRegistry, OUTCOMES, State, Transition},
 };
 use crate::{

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{
-    checked::{CheckedServer, CheckedService, address},
+    checked_server::{CheckedServer, address},
+    checked_service::CheckedService,
     stored::{self, Override, StoredHealth},
 };
 use crate::{

@@ -1,5 +1,6 @@
 //! What is said about fallback servers that get connections, or get none any more.
 
+use super::task::TIMEOUT;
 use crate::{
     app::{App, RequestContext, RequestId, attempt::event},
     audit::Event,
@@ -7,8 +8,6 @@ use crate::{
     identity::Principal,
     model::{Op, Server, ServerKey, ServiceKey},
 };
-
-use super::task::TIMEOUT;
 
 // === impl App ===
 

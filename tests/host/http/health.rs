@@ -297,7 +297,7 @@ async fn a_fallback_server_is_shown_with_its_membership_and_is_no_configuration(
         memberships.contains(&(Some("10.0.9.1-80"), Some("fallback"))),
         "{service}"
     );
-    assert_eq!(memberships.len(), 2, "{service}");
+    assert_eq!(memberships.len(), 3, "{service}");
     // It can be sent back.
     let again = daemon.put(SERVICE, &service.to_string()).await.expect(200);
     assert_eq!(again.json()["changed"], false);

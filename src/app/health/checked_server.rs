@@ -1,8 +1,8 @@
-//! What is known of the services that are checked, and of their servers.
+//! What is known of a server that is checked.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    net::{IpAddr, SocketAddr},
+    collections::VecDeque,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,34 +11,14 @@ use jiff::Timestamp;
 
 use super::stored::{Override, StoredHealth};
 use crate::{
-    executor::{FallbackTarget, Holds},
-    health::{
-        Failure, Member as HealthMember, Outcome, ServerHealth, Silence, StormGuard, Verdict,
-        decide,
-    },
+    health::{Failure, Outcome, ServerHealth, Verdict},
     model::{
-        Forced, HealthCheck, HealthReport, HealthResult, HealthState, HealthTransition, Hold,
-        HoldKind, Server, ServerHealthReport, ServerKey, ServiceKey,
+        Forced, HealthCheck, HealthResult, HealthState, HealthTransition, Hold, HoldKind, Server,
+        ServerHealthReport, ServerKey,
     },
 };
 
-/// A service that is checked.
-#[derive(Debug)]
-pub(super) struct CheckedService {
-    pub check: Arc<HealthCheck>,
-    pub servers: BTreeMap<ServerKey, CheckedServer>,
-    is_below_min: bool,
-    is_guarded: bool,
-    is_limited: bool,
-    /// When servers were taken out, of the time in which a failure is noticed.
-    losses: VecDeque<Instant>,
-    /// Whether a fallback server gets connections.
-    pub is_fallback_serving: bool,
-    /// Whether it may have fallback servers.
-    has_target: bool,
-}
-
-/// A server of it.
+/// A server that is checked.
 #[derive(Debug)]
 pub(super) struct CheckedServer {
     health: ServerHealth,
@@ -71,125 +51,6 @@ pub(super) struct CheckedServer {
 
 /// Time after its timeout at which a check that has not ended is not waited for any more.
 const LOST: Duration = Duration::from_secs(60);
-
-// === impl CheckedService ===
-
-impl CheckedService {
-    /// What is unusual about a service, in metrics.
-    pub const CONDITIONS: [&str; 4] = ["below_min", "storm", "limited", "fallback"];
-
-    /// Which of [`CONDITIONS`](Self::CONDITIONS) it has.
-    pub fn conditions(&self) -> [bool; 4] {
-        [
-            self.is_below_min,
-            self.is_guarded,
-            self.is_limited,
-            self.is_fallback_serving,
-        ]
-    }
-
-    pub fn new(check: Arc<HealthCheck>) -> Self {
-        Self {
-            check,
-            servers: BTreeMap::new(),
-            is_below_min: false,
-            is_guarded: false,
-            is_limited: false,
-            losses: VecDeque::new(),
-            is_fallback_serving: false,
-            has_target: false,
-        }
-    }
-
-    /// Since when addresses are silent: of several checks of an address, all must be.
-    pub fn add_silences(&self, silences: &mut HashMap<IpAddr, Silence>) {
-        // What others report says nothing about the network of the director.
-        if !self.check.kind.is_probed() {
-            return;
-        }
-        let seconds = self.check.interval_seconds + self.check.timeout_seconds;
-        let window = Duration::from_secs(seconds.into());
-        for (key, server) in &self.servers {
-            let since = server.health.silent_since();
-            silences
-                .entry(key.address)
-                .and_modify(|other| {
-                    other.since = other.since.zip(since).map(|(a, b)| a.max(b));
-                    other.window = other.window.max(window);
-                })
-                .or_insert(Silence { since, window });
-        }
-    }
-
-    /// Decides which servers are held. Returns whether one is held that was not, or the reverse.
-    pub fn decide(&mut self, storm: &StormGuard, now: Instant) -> bool {
-        let window = self.check.detection_time();
-        let is_over = |at: &Instant| now.duration_since(*at) >= window;
-        while self.losses.pop_front_if(|at| is_over(at)).is_some() {}
-        let members = self.servers.iter().map(|(key, server)| HealthMember {
-            is_failing: server.is_failing(),
-            is_serving: server.is_serving(),
-            is_in_storm: server.health.is_lost() && storm.contains(key.address),
-            was_held: server.is_held,
-        });
-        let members: Vec<_> = members.collect();
-        let decision = decide(&self.check, &members, self.is_below_min, self.losses.len());
-        self.is_below_min = decision.is_below_min;
-        self.is_guarded = decision.is_guarded;
-        self.is_limited = decision.is_limited;
-        let mut changed = false;
-        for (server, is_held) in self.servers.values_mut().zip(decision.held) {
-            let was_held = std::mem::replace(&mut server.is_held, is_held);
-            if is_held && !was_held {
-                self.losses.push_back(now);
-            }
-            changed |= is_held != was_held;
-            changed |= server.holds() != server.shown || server.lasts() != server.is_recorded;
-        }
-        changed
-    }
-
-    /// Memory of its report in bytes, about.
-    pub fn bytes(&self) -> usize {
-        let servers = self.servers.values().map(CheckedServer::bytes);
-        size_of::<HealthReport>() + servers.sum::<usize>()
-    }
-
-    /// Notes the fallback servers among its servers as they were read. Returns the others.
-    pub fn see<'a>(&mut self, servers: &'a [Server]) -> Vec<&'a Server> {
-        let (fallback, own): (Vec<_>, Vec<_>) =
-            servers.iter().partition(|server| server.is_fallback());
-        self.is_fallback_serving = fallback.iter().any(|server| server.effective_weight > 0);
-        own
-    }
-
-    /// Sets the fallback servers that it is to have. Returns whether that is a change.
-    pub fn set_fallback(&mut self, service: ServiceKey, holds: &Holds) -> bool {
-        let servers = self.check.fallback_servers.clone();
-        let target = servers.map(|servers| FallbackTarget {
-            servers,
-            is_wanted: self.is_below_min,
-        });
-        let had_target = std::mem::replace(&mut self.has_target, target.is_some());
-        let may_change = target.is_some() || had_target || holds.may_fall_back(service);
-        may_change && holds.set_fallback(service, target)
-    }
-
-    pub fn report(&self, service: ServiceKey) -> HealthReport {
-        let servers = self.servers.iter();
-        let healthy = self.servers.values();
-        let healthy = healthy.filter(|one| one.is_serving() && !one.is_failing());
-        HealthReport {
-            service,
-            healthy_count: healthy.count(),
-            below_min: self.is_below_min,
-            storm: self.is_guarded,
-            limited: self.is_limited,
-            fallback: self.is_fallback_serving,
-            servers: servers.map(|(key, server)| server.report(*key)).collect(),
-        }
-    }
-}
 
 // === impl CheckedServer ===
 
@@ -421,7 +282,7 @@ impl CheckedServer {
     }
 
     pub fn is_silent(&self) -> bool {
-        self.health.silent_since().is_some()
+        self.silent_since().is_some()
     }
 
     pub fn state(&self) -> HealthState {
@@ -466,15 +327,41 @@ impl CheckedServer {
         self.is_held || self.is_recorded || self.forced.is_some() || !self.shown.is_empty()
     }
 
-    fn is_failing(&self) -> bool {
+    /// Since when no check has got any answer.
+    pub fn silent_since(&self) -> Option<Instant> {
+        self.health.silent_since()
+    }
+
+    /// Whether it has failed because nothing answered, and has not answered since.
+    pub fn is_lost(&self) -> bool {
+        self.health.is_lost()
+    }
+
+    /// Whether its check has failed and takes effect.
+    pub fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// Sets whether its check takes effect. Returns whether it did.
+    pub fn set_held(&mut self, is_held: bool) -> bool {
+        std::mem::replace(&mut self.is_held, is_held)
+    }
+
+    /// Whether the kernel or the store lacks something of it.
+    pub fn is_new(&self) -> bool {
+        self.holds() != self.shown || self.lasts() != self.is_recorded
+    }
+
+    pub fn is_failing(&self) -> bool {
         self.health.verdict() == Verdict::Down && self.state() != HealthState::ForcedUp
     }
 
-    fn is_serving(&self) -> bool {
+    pub fn is_serving(&self) -> bool {
         self.has_weight && self.state() != HealthState::ForcedDown
     }
 
-    fn bytes(&self) -> usize {
+    /// Memory of its report in bytes, about.
+    pub fn bytes(&self) -> usize {
         let reasons = self.transitions.iter().map(|one| &one.reason);
         let reasons = reasons.chain([&self.reason]).flatten().map(String::len);
         size_of::<ServerHealthReport>()
