@@ -258,7 +258,8 @@ fn no_pool_is_emptied_when_the_director_loses_its_network() {
             create(&api, whole());
             shell(one.begin);
             until(one.begin, || {
-                assert_eq!(weights(&api).0, [3; 3], "{}", one.begin);
+                // Until it is known that all fail, some may be taken out.
+                assert!(weights(&api).0.contains(&3), "{}", one.begin);
                 let (_, health) = api.fetch(&format!("/v1/health/{SERVICE}"));
                 let servers = health["servers"].as_array().unwrap().iter();
                 let mut states =
@@ -269,6 +270,7 @@ fn no_pool_is_emptied_when_the_director_loses_its_network() {
                     _ => Err(health.to_string()),
                 }
             });
+            wait_for_weights(&api, [3; 3]);
             shell(one.end);
             wait_for(&api, ["up"; 3]);
             assert_eq!(weights(&api).0, [3; 3], "{}", one.end);

@@ -180,30 +180,38 @@ fn is(mode: &AtomicU8, one: Mode) -> bool {
 /// Serves a connection until it ends.
 fn serve(stream: TcpStream, tls: Option<&Tls>, mode: &AtomicU8) -> Option<()> {
     let name = stream.local_addr().ok()?.ip().to_string();
-    // The end is a reset, if it is the server that ends it.
-    reset_at_end(&stream).ok()?;
+    let socket = stream.try_clone().ok()?;
     match tls {
-        None => answer(stream, &name, mode),
+        None => answer(stream, &socket, &name, mode),
         Some(tls) => {
             let config = match is(mode, Mode::Expired) {
                 true => tls.expired.clone(),
                 false => tls.good.clone(),
             };
             let session = ServerConnection::new(config).ok()?;
-            answer(StreamOwned::new(session, stream), &name, mode)
+            answer(StreamOwned::new(session, stream), &socket, &name, mode)
         }
     }
 }
 
-fn answer(stream: impl Read + Write, name: &str, mode: &AtomicU8) -> Option<()> {
+/// Answers until the client ends the connection, or does not want to keep it.
+fn answer(
+    stream: impl Read + Write,
+    socket: &TcpStream,
+    name: &str,
+    mode: &AtomicU8,
+) -> Option<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
+    let mut is_last = false;
     loop {
         line.clear();
         if stream.read_line(&mut line).ok()? == 0 {
             return None;
         }
         if line != "\r\n" {
+            let line = line.to_ascii_lowercase();
+            is_last |= line.starts_with("connection: close") || line.contains("http/1.0");
             continue;
         }
         let is = |one| is(mode, one);
@@ -211,6 +219,7 @@ fn answer(stream: impl Read + Write, name: &str, mode: &AtomicU8) -> Option<()> 
             continue;
         }
         if is(Mode::Reset) || is(Mode::Killed) {
+            reset_at_end(socket).ok()?;
             return None;
         }
         if is(Mode::Slow) {
@@ -225,6 +234,9 @@ fn answer(stream: impl Read + Write, name: &str, mode: &AtomicU8) -> Option<()> 
         let response = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
         stream.get_mut().write_all(response.as_bytes()).ok()?;
         stream.get_mut().flush().ok()?;
+        if is_last {
+            return None;
+        }
     }
 }
 
