@@ -174,7 +174,7 @@ fn keepalived(fault: Fault) -> String {
     let servers = SERVERS.map(|address| {
         format!(
             "real_server {address} 8080 {{\n weight 3\n {check} {{\n url {{\n path /\n status_code 200\n }}\n \
-             connect_timeout 1\n retry 1\n delay_before_retry 1\n }}\n}}\n"
+             connect_timeout 1\n retry 2\n delay_before_retry 1\n }}\n}}\n"
         )
     });
     format!(

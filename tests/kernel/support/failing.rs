@@ -240,7 +240,8 @@ fn answer(
     }
 }
 
-fn reset_at_end(stream: &TcpStream) -> std::io::Result<()> {
+/// Lets the end of a connection be a reset.
+pub fn reset_at_end(stream: &TcpStream) -> std::io::Result<()> {
     let at_once = linger {
         l_onoff: 1,
         l_linger: 0,
