@@ -173,9 +173,15 @@ fn servers_of_each_type_are_taken_out_and_brought_back() {
         world.director.ip("route add unreachable default table 100");
         world.director.ip("rule add fwmark 7 table 100");
         for service in [GRPC, DNS] {
-            let health = wait_for(&api, service, ["down", "down"]);
-            assert_eq!(health["storm"], true, "{health}");
-            assert_eq!(weights(&api, service), [3, 3]);
+            wait_for(&api, service, ["down", "down"]);
+            until("the storm", || {
+                let (_, health) = api.fetch(&format!("/v1/health/{service}"));
+                match health["storm"] == true {
+                    true => Ok(()),
+                    false => Err(health.to_string()),
+                }
+            });
+            wait_for_weights(&api, service, [3, 3]);
         }
         world.director.ip("rule del fwmark 7 table 100");
         for service in [GRPC, DNS] {

@@ -1,6 +1,11 @@
 //! A measurement, not a test: health checks beside those of keepalived, with the same settings, in the same kernel.
 //! `lab/compare-health` runs it, and `docs/health.md` has its table.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
 
 use std::{
     collections::BTreeMap,
