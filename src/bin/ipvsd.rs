@@ -210,8 +210,15 @@ fn last_work(app: App, config: &Config) -> impl Future<Output = ()> + use<> {
     let takes_snapshots = config.tables.snapshot_interval > Duration::ZERO;
     let restores_weights = config.health.restore_weights_at_stop;
     async move {
-        if restores_weights && let Err(error) = app.release_failed_servers(LAST_TIMEOUT).await {
-            tracing::warn!(%error, "not all servers whose checks have failed have their weight");
+        if restores_weights {
+            let released =
+                tokio::time::timeout(LAST_TIMEOUT, app.release_failed_servers(LAST_TIMEOUT)).await;
+            if !matches!(released, Ok(Ok(()))) {
+                tracing::warn!(
+                    ?released,
+                    "not all servers whose checks have failed have their weight"
+                );
+            }
         }
         if takes_snapshots && let Err(error) = app.take_snapshot(LAST_TIMEOUT).await {
             tracing::warn!(%error, "no snapshot at the end; the last one is kept");

@@ -39,6 +39,8 @@ pub struct FallbackOps {
     pub serves: bool,
     /// Whether the service is to have a server that gets connections at any time.
     pub is_required: bool,
+    /// Number of the plan: later ones have larger numbers.
+    pub number: u64,
 }
 
 /// The fallback servers of all services.
@@ -52,6 +54,8 @@ pub(super) struct Fallbacks {
     /// Members whose row has appeared or gone since it was stored.
     pub(super) changed: BTreeSet<Member>,
     pub(super) storing: BTreeSet<Member>,
+    /// Number of plans that were made.
+    plans: u64,
 }
 
 /// A row that the daemon adds or has added.
@@ -60,8 +64,8 @@ struct Row {
     is_stored: bool,
     /// Whether the kernel has it.
     is_added: bool,
-    /// Whether the operations in progress are those of the daemon on it.
-    is_open: bool,
+    /// The plan whose operations on it are in progress.
+    open: Option<u64>,
     /// Since when it gets no new connections.
     lowered: Option<Instant>,
     /// When the kernel has refused it: a server that cannot be added must not keep the others from it.
@@ -101,13 +105,13 @@ impl Fallbacks {
     /// Whether a server that was read is a row of the daemon.
     pub(super) fn is_shown(&self, member: &Member) -> bool {
         let row = self.rows.get(member);
-        row.is_some_and(|row| row.is_added || row.is_open)
+        row.is_some_and(|row| row.is_added || row.open.is_some())
     }
 
     /// Whether the daemon is about to add a member.
     pub(super) fn is_adding(&self, member: &Member) -> bool {
         let row = self.rows.get(member);
-        row.is_some_and(|row| row.is_open && !row.is_added)
+        row.is_some_and(|row| row.open.is_some() && !row.is_added)
     }
 
     /// Whether the kernel has a member that somebody else is about to create.
@@ -120,7 +124,7 @@ impl Fallbacks {
         match *op {
             Op::CreateServer(service, server, _) => {
                 let row = self.rows.get(&(service, server));
-                row.is_some_and(|row| !row.is_open)
+                row.is_some_and(|row| row.open.is_none())
             }
             _ => false,
         }
@@ -143,7 +147,9 @@ impl Fallbacks {
             return Ok(());
         };
         match self.rows.get(&(service, server)) {
-            Some(row) if row.is_added && !row.is_open => Err(Error::of_fallback(service, server)),
+            Some(row) if row.is_added && row.open.is_none() => {
+                Err(Error::of_fallback(service, server))
+            }
             _ => Ok(()),
         }
     }
@@ -154,7 +160,7 @@ impl Fallbacks {
             Op::CreateServer(service, server, _) => {
                 let member = (service, server);
                 match self.rows.get_mut(&member) {
-                    Some(row) if row.is_open && !row.is_added => row.is_added = true,
+                    Some(row) if row.open.is_some() && !row.is_added => row.is_added = true,
                     Some(_) => return self.remove(member),
                     None => {}
                 }
@@ -237,7 +243,11 @@ impl Fallbacks {
     ) -> FallbackOps {
         self.see(service, servers);
         let seen: HashMap<_, _> = servers.iter().map(|server| (server.key, server)).collect();
-        let mut ops = FallbackOps::default();
+        self.plans += 1;
+        let mut ops = FallbackOps {
+            number: self.plans,
+            ..FallbackOps::default()
+        };
         let target = self.targets.get(&service).cloned();
         let needed = target.filter(|target| target.is_wanted || !is_served);
         let is_undecided = self.undecided.contains(&service);
@@ -299,21 +309,22 @@ impl Fallbacks {
         match found {
             Some(found) if found.config == config => {}
             Some(_) => {
-                row.is_open = true;
+                row.open = Some(ops.number);
                 ops.raise.push(Op::SetServer(service, server, config));
             }
             None => {
-                row.is_open = true;
+                row.open = Some(ops.number);
                 ops.raise.push(Op::CreateServer(service, server, config));
             }
         }
     }
 
-    /// Ends the operations in progress of a service.
-    pub(super) fn close(&mut self, service: ServiceKey, now: Instant) {
+    /// Ends the operations of plans up to this one on the servers of a service. Those of a later plan may be in
+    /// progress: two tasks look at a service at once.
+    pub(super) fn close(&mut self, service: ServiceKey, number: u64, now: Instant) {
         for member in self.members(service) {
             if let Some(row) = self.rows.get_mut(&member)
-                && std::mem::take(&mut row.is_open)
+                && row.open.take_if(|open| *open <= number).is_some()
             {
                 row.refused = (!row.is_added).then_some(now);
             }
@@ -362,7 +373,7 @@ impl Row {
         now: Instant,
         ops: &mut FallbackOps,
     ) {
-        self.is_open = true;
+        self.open = Some(ops.number);
         let key = server.key;
         if server.effective_weight > 0 {
             self.lowered = None;

@@ -71,9 +71,9 @@ impl Holds {
         self.change(|state| state.fallbacks.plan(service, servers, is_served, now))
     }
 
-    /// Ends the operations of [`plan_fallbacks`](Self::plan_fallbacks).
-    pub fn close_fallbacks(&self, service: ServiceKey) {
-        self.change(|state| state.fallbacks.close(service, Instant::now()));
+    /// Ends the operations of [`plan_fallbacks`](Self::plan_fallbacks), of this plan and of those before.
+    pub fn close_fallbacks(&self, service: ServiceKey, number: u64) {
+        self.change(|state| state.fallbacks.close(service, number, Instant::now()));
     }
 
     /// Forgets the fallback servers of a service that does not exist.

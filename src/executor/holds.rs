@@ -15,6 +15,7 @@ use std::{
 };
 
 use super::{
+    deletions::Deletions,
     hold_state::{Held, OpenDrain, State},
     member::Member,
     offload::offload,
@@ -33,6 +34,7 @@ pub struct Holds {
     is_used: AtomicBool,
     /// As that of the state.
     removals: AtomicU64,
+    deletions: Deletions,
     /// `None`: they are in memory alone.
     store: OnceLock<Box<dyn HoldStore>>,
     state: RwLock<State>,
@@ -174,6 +176,7 @@ impl Holds {
     /// Notes that the kernel has executed an operation. With `keeps`, another weight becomes the intended one
     /// and the holds stay; else it ends them. Returns the holds that have ended.
     pub(super) fn executed(&self, op: &Op, keeps: bool) -> Option<(Member, Held)> {
+        self.deletions.note(op);
         if self.is_unused() {
             return None;
         }
@@ -243,6 +246,16 @@ impl Holds {
                 state.changed.insert(member);
             }
         });
+    }
+
+    /// Sets whether [`take_deletions`](Self::take_deletions) will be called.
+    pub fn need_deletions(&self, is_needed: bool) {
+        self.deletions.need(is_needed);
+    }
+
+    /// The deletions of servers and services that the kernel has executed since the last call, in their order.
+    pub fn take_deletions(&self) -> Vec<Op> {
+        self.deletions.take()
     }
 
     /// Sets what health checks and overrides are to hold of a member. It is held by the next look at its service.

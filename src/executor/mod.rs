@@ -9,6 +9,7 @@
 mod cache;
 mod checked;
 mod connections;
+mod deletions;
 mod dump;
 mod engine;
 mod execute;

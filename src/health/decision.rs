@@ -13,6 +13,8 @@ pub struct Member {
     pub is_in_storm: bool,
     /// Whether it gets no new connections already.
     pub was_held: bool,
+    /// Whether its last check has succeeded: it is not taken out then, for example at the end of a storm.
+    pub is_recovering: bool,
 }
 
 /// What is decided about the servers of a service.
@@ -55,6 +57,9 @@ pub fn decide(check: &HealthCheck, members: &[Member], was_below: bool, losses: 
             return false;
         }
         if !member.was_held {
+            if member.is_recovering {
+                return false;
+            }
             let rest = left.checked_sub(1);
             is_limited |= rest.is_none();
             left = rest.unwrap_or(0);
@@ -76,13 +81,15 @@ mod tests {
 
     use super::{super::server::tests::check, *};
 
-    /// `u`: healthy, `d`: failing, `h`: failing and held, `s`: failing in a storm, `0`: healthy without connections.
+    /// `u`: healthy, `d`: failing, `h`: failing and held, `s`: failing in a storm, `r`: recovering, `0`: healthy without
+    /// connections.
     fn members(text: &str) -> Vec<Member> {
         let member = |word| Member {
-            is_failing: matches!(word, 'd' | 'h' | 's'),
+            is_failing: matches!(word, 'd' | 'h' | 's' | 'r'),
             is_serving: word != '0',
             is_in_storm: word == 's',
             was_held: word == 'h',
+            is_recovering: word == 'r',
         };
         text.chars().map(member).collect()
     }
@@ -102,6 +109,7 @@ mod tests {
         for (json, all, was_below, expected, is_below) in [
             (&none, "ud", false, ".x", false),
             (&none, "dd", false, "xx", false),
+            (&none, "rd", false, ".x", false),
             (&one, "udd", false, ".xx", false),
             (&one, "ddd", false, "...", true),
             // One alone that returns does not take the connections of all.

@@ -71,6 +71,11 @@ impl ServerHealth {
         self.is_lost
     }
 
+    /// Whether it has failed, and its last check has succeeded.
+    pub fn is_recovering(&self) -> bool {
+        self.verdict == Verdict::Down && self.contrary > 0
+    }
+
     /// Successes in a row that bring it back: `rise`, and twice as many with each flap.
     pub fn rise(&self, check: &HealthCheck) -> u32 {
         check.rise << self.flaps

@@ -19,7 +19,8 @@ pub struct Silence {
 /// The addresses that have become silent in a storm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StormGuard {
-    addresses: HashSet<IpAddr>,
+    /// After the end of the storm: until when an address has time to answer.
+    addresses: HashMap<IpAddr, Option<Instant>>,
 }
 
 /// Addresses that become silent together and are a storm in a network, and that are none in all networks.
@@ -50,7 +51,25 @@ impl StormGuard {
         if most.len() > MAX_COINCIDENCE && most.len() >= live {
             addresses.extend(most);
         }
-        Self { addresses }
+        let addresses = addresses.into_iter().map(|address| (address, None));
+        Self {
+            addresses: addresses.collect(),
+        }
+    }
+
+    /// Replaces what was found before. At the end of a storm, an address that is silent still has the time of a check
+    /// to answer.
+    pub fn update(&mut self, found: Self, silences: &HashMap<IpAddr, Silence>, now: Instant) {
+        let before = std::mem::replace(self, found);
+        for (address, end) in before.addresses {
+            let Some(silence) = silences.get(&address).filter(|one| one.since.is_some()) else {
+                continue;
+            };
+            let end = end.unwrap_or(now + silence.window);
+            if now < end {
+                self.addresses.entry(address).or_insert(Some(end));
+            }
+        }
     }
 
     /// Whether there is no storm.
@@ -65,7 +84,7 @@ impl StormGuard {
 
     /// Whether an address has become silent in a storm.
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.addresses.contains(&address)
+        self.addresses.contains_key(&address)
     }
 }
 
@@ -133,7 +152,7 @@ mod tests {
         let all = addresses.iter();
         let all = all.map(|(address, since)| (address.parse().unwrap(), silence(*since)));
         let guard = StormGuard::find(&all.collect());
-        let mut found: Vec<_> = guard.addresses.iter().map(ToString::to_string).collect();
+        let mut found: Vec<_> = guard.addresses.keys().map(ToString::to_string).collect();
         found.sort();
         found
     }
@@ -159,6 +178,34 @@ mod tests {
         let (x, y) = ("2001:db8::1", "2001:db8::2:0:0:1");
         assert_eq!(with(vec![(x, Some(1)), (y, Some(1))]), [x, y]);
         assert!(with(vec![(x, Some(1)), ("2001:db8:0:1::1", Some(1))]).is_empty());
+    }
+
+    #[test]
+    fn what_is_silent_at_the_end_of_a_storm_has_the_time_of_a_check_to_answer() {
+        let now = Instant::now();
+        let window = Duration::from_secs(3);
+        let all = |since: [Option<Instant>; 2]| {
+            let addresses = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse::<IpAddr>().unwrap());
+            let silences = since.map(|since| Silence { since, window });
+            addresses
+                .into_iter()
+                .zip(silences)
+                .collect::<HashMap<_, _>>()
+        };
+        let mut storm = StormGuard::default();
+        let mut guarded = |since, at: Instant| {
+            let silences = all(since);
+            storm.update(StormGuard::find(&silences), &silences, at);
+            ["192.0.2.1", "192.0.2.2"].map(|text| storm.contains(text.parse().unwrap()))
+        };
+        assert_eq!(guarded([Some(now); 2], now), [true; 2]);
+        let later = now + Duration::from_secs(10);
+        assert_eq!(guarded([None, Some(now)], later), [false, true]);
+        assert_eq!(
+            guarded([None, Some(now)], later + window / 2),
+            [false, true]
+        );
+        assert_eq!(guarded([None, Some(now)], later + window), [false, false]);
     }
 
     #[test]

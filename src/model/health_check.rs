@@ -20,7 +20,7 @@ pub struct HealthCheck {
     /// Seconds between two checks of a server, 1 to 3600. Default 2. 0 for `external`, which has none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub interval_seconds: u32,
-    /// Seconds after which a check without an answer has failed, 1 to `interval_seconds`. Default 1. 0 for
+    /// Seconds after which a check without an answer has failed, 1 to `interval_seconds`, 60 at most. Default 1. 0 for
     /// `external`, which has none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub timeout_seconds: u32,
@@ -212,6 +212,8 @@ impl HealthCheck {
 
     /// Longest `interval_seconds`.
     pub const MAX_INTERVAL: u32 = 3600;
+    /// Longest `timeout_seconds`.
+    pub const MAX_TIMEOUT: u32 = 60;
     /// Largest `rise` and `fall`.
     pub const MAX_TIMES: u32 = 100;
     /// Longest `path` in bytes.

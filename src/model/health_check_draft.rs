@@ -237,13 +237,23 @@ fn times(
         })
     };
     let interval = &draft.interval_seconds;
-    let mut seconds = |name, field, of: fn(&HealthCheck) -> u32| match kind.is_probed() {
-        true => number(name, field, of, INTERVAL),
+    let mut seconds = |name, field, of: fn(&HealthCheck) -> u32, max| match kind.is_probed() {
+        true => number(name, field, of, max),
         false => 0,
     };
-    let interval = seconds("interval_seconds", interval, |one| one.interval_seconds);
+    let interval = seconds(
+        "interval_seconds",
+        interval,
+        |one| one.interval_seconds,
+        INTERVAL,
+    );
     let timeout = &draft.timeout_seconds;
-    let timeout = seconds("timeout_seconds", timeout, |one| one.timeout_seconds);
+    let timeout = seconds(
+        "timeout_seconds",
+        timeout,
+        |one| one.timeout_seconds,
+        HealthCheck::MAX_TIMEOUT,
+    );
     let check = HealthCheck {
         interval_seconds: interval,
         timeout_seconds: timeout,

@@ -15,13 +15,13 @@ pub(super) fn check_path(path: &str) -> Result<(), Violation> {
         && path.len() <= max
         && path
             .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'#');
+            .all(|byte| byte.is_ascii_graphic() && !b"#<>`".contains(&byte));
     match is_valid {
         true => Ok(()),
         false => Err(Violation::new(
             "path",
             format!(
-                "{path:?} is not a path: \"/\" and up to {max} visible ASCII characters without \"#\"; encode \
+                "{path:?} is not a path: \"/\" and up to {max} visible ASCII characters without \"#\", \"<\", \">\" and \"`\"; encode \
                  others as %XX"
             ),
         )),
@@ -31,7 +31,18 @@ pub(super) fn check_path(path: &str) -> Result<(), Violation> {
 pub(super) fn check_host(host: &str) -> Result<(), Violation> {
     let max = MAX_HOST;
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-    match (1..=max).contains(&host.len()) && host.bytes().all(is_allowed) {
+    let is_port = |port: &str| port.parse::<u16>().is_ok() && !port.starts_with('+');
+    let has_form = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => {
+            let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+            address.parse::<std::net::Ipv6Addr>().is_ok() && is_port
+        }
+        None => {
+            let (name, port) = host.split_once(':').unwrap_or((host, "0"));
+            !name.is_empty() && !name.contains(['[', ']']) && is_port(port)
+        }
+    };
+    match has_form && host.len() <= max && host.bytes().all(is_allowed) {
         true => Ok(()),
         false => Err(Violation::new(
             "host",

@@ -47,10 +47,10 @@ pub(super) async fn connect(
     stream.writable().await.map_err(failure)?;
     match stream.take_error() {
         Ok(None) => Ok(stream),
-        // Not from the server, which would have reset it: from a firewall, perhaps the director's own.
-        Ok(Some(error)) if error.kind() == ErrorKind::ConnectionRefused && is_icmp(&stream) => Err(
-            Failure::Silent("connection rejected by a firewall (ICMP port unreachable)".to_owned()),
-        ),
+        // Not from the server, which would have reset it: from a router or a firewall, perhaps the director's own.
+        Ok(Some(error)) if is_icmp(&stream) => Err(Failure::Silent(format!(
+            "connection rejected by ICMP: {error}"
+        ))),
         Ok(Some(error)) | Err(error) => Err(failure(error)),
     }
 }

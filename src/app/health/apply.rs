@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{stored, task::health_context};
 use crate::{
     app::{App, RequestContext},
-    model::Error,
+    model::{Error, ServiceKey},
 };
 
 /// Time until what has failed is tried again.
@@ -18,7 +18,7 @@ impl App {
     pub(super) async fn apply_decisions(self) {
         loop {
             self.health.decided.notified().await;
-            while let Err(error) = self.apply_health(&health_context()).await {
+            while let Err(error) = self.apply_health(&health_context(), None).await {
                 tracing::warn!(%error, "servers that fail or return do not have their weight yet; it is tried again");
                 tokio::time::sleep(RETRY).await;
             }
@@ -33,16 +33,24 @@ impl App {
             deadline: Instant::now() + timeout,
             ..health_context()
         };
-        self.apply_health(&context).await
+        self.apply_health(&context, None).await
     }
 
-    /// Stores what is decided, and then changes the weights.
-    pub(super) async fn apply_health(&self, context: &RequestContext) -> Result<(), Error> {
+    /// Stores what is decided, and then changes the weights; of one service, if that is named.
+    pub(super) async fn apply_health(
+        &self,
+        context: &RequestContext,
+        only: Option<ServiceKey>,
+    ) -> Result<(), Error> {
         let _applying = self.health.applying.lock().await;
         let (records, services) = {
             let mut state = self.health.state();
             let records: Vec<_> = state.records.drain().collect();
-            (records, std::mem::take(&mut state.to_apply))
+            let services = match only {
+                Some(service) => state.to_apply.take(&service).into_iter().collect(),
+                None => std::mem::take(&mut state.to_apply),
+            };
+            (records, services)
         };
         let mut stored = Ok(());
         for records in records.chunks(stored::BATCH) {

@@ -45,8 +45,21 @@ pub(super) struct CheckedServer {
     /// Its check, if it has settings of its own.
     pub own: Option<Arc<HealthCheck>>,
     is_disabled: bool,
+    /// Whether the director could not make the last check.
+    is_unchecked: bool,
     /// The holds that it was seen with. If they are not those that it is to have, its service is looked at.
     shown: Vec<Hold>,
+}
+
+/// Whether a check begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// It does.
+    Now,
+    /// The one before is in progress: it is to begin when that has ended.
+    Later,
+    /// The server is not checked.
+    Never,
 }
 
 /// Time after its timeout at which a check that has not ended is not waited for any more.
@@ -74,6 +87,7 @@ impl CheckedServer {
             running: None,
             own: None,
             is_disabled: false,
+            is_unchecked: false,
             shown: Vec::new(),
         }
     }
@@ -97,14 +111,17 @@ impl CheckedServer {
     }
 
     /// Begins a check, unless one is in progress or they are disabled.
-    pub fn begin(&mut self, check: &HealthCheck, now: Instant) -> bool {
+    pub fn begin(&mut self, check: &HealthCheck, now: Instant) -> Begin {
+        if self.is_disabled {
+            return Begin::Never;
+        }
         let limit = Duration::from_secs(check.timeout_seconds.into()) + LOST;
         let is_running = |since: Instant| now.duration_since(since) < limit;
-        let is_free = !self.is_disabled && !self.running.is_some_and(is_running);
-        if is_free {
-            self.running = Some(now);
+        if self.running.is_some_and(is_running) {
+            return Begin::Later;
         }
-        is_free
+        self.running = Some(now);
+        Begin::Now
     }
 
     /// Notes the server as it was read.
@@ -134,6 +151,7 @@ impl CheckedServer {
         }
         self.last = Some((at.1, Some(outcome.latency)));
         let failure = outcome.result.as_ref().err();
+        self.is_unchecked = matches!(failure, Some(Failure::Unchecked(_)));
         self.reason = failure.map(|failure| shortened(failure.reason()));
         self.count(check, outcome, at)
     }
@@ -325,6 +343,15 @@ impl CheckedServer {
     /// Whether it is held, or something of it is stored or was.
     pub fn leaves_traces(&self) -> bool {
         self.is_held || self.is_recorded || self.forced.is_some() || !self.shown.is_empty()
+    }
+
+    /// Whether its checks show if the director reaches it.
+    pub fn is_telling(&self) -> bool {
+        !self.is_disabled && !self.is_unchecked && self.last.is_some()
+    }
+
+    pub fn is_recovering(&self) -> bool {
+        self.health.is_recovering()
     }
 
     /// Since when no check has got any answer.

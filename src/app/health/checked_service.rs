@@ -28,6 +28,8 @@ pub(super) struct CheckedService {
     pub is_fallback_serving: bool,
     /// Whether it may have fallback servers.
     has_target: bool,
+    /// Number of the look by which it was seen last.
+    pub look: u64,
 }
 
 // === impl CheckedService ===
@@ -56,18 +58,25 @@ impl CheckedService {
             losses: VecDeque::new(),
             is_fallback_serving: false,
             has_target: false,
+            look: 0,
         }
     }
 
     /// Since when addresses are silent: of several checks of an address, all must be.
-    pub fn add_silences(&self, silences: &mut HashMap<IpAddr, Silence>) {
+    ///
+    /// `late` is how late checks begin.
+    pub fn add_silences(&self, silences: &mut HashMap<IpAddr, Silence>, late: Duration) {
         // What others report says nothing about the network of the director.
         if !self.check.kind.is_probed() {
             return;
         }
         let seconds = self.check.interval_seconds + self.check.timeout_seconds;
-        let window = Duration::from_secs(seconds.into());
-        for (key, server) in &self.servers {
+        let window = Duration::from_secs(seconds.into()) + late;
+        let telling = self
+            .servers
+            .iter()
+            .filter(|(_, server)| server.is_telling());
+        for (key, server) in telling {
             let since = server.silent_since();
             silences
                 .entry(key.address)
@@ -89,6 +98,7 @@ impl CheckedService {
             is_serving: server.is_serving(),
             is_in_storm: server.is_lost() && storm.contains(key.address),
             was_held: server.is_held(),
+            is_recovering: server.is_recovering(),
         });
         let members: Vec<_> = members.collect();
         let decision = decide(&self.check, &members, self.is_below_min, self.losses.len());

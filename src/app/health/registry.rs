@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map::Entry},
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
 };
@@ -11,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{
-    checked_server::{CheckedServer, address},
+    checked_server::{Begin, CheckedServer},
     checked_service::CheckedService,
     stored::{self, Override, StoredHealth},
 };
@@ -19,7 +18,7 @@ use crate::{
     executor::{Holds, Member},
     health::{StormGuard, Verdict},
     metrics::Histogram,
-    model::{HealthCheck, HealthReport, HealthState, Server, ServerHealthReport, ServiceKey},
+    model::{HealthCheck, HealthReport, HealthState, Op, Server, ServerHealthReport, ServiceKey},
     store::{Store, StoreError},
     watch::{RecordKey, Resource, Showing, WatchCache},
 };
@@ -51,6 +50,12 @@ pub(super) struct State {
     stored: HashMap<Member, StoredHealth>,
     /// Servers that the task does not check yet, with their interval.
     fresh: Vec<(Place, Duration)>,
+    /// Number of looks at which servers there are.
+    looks: u64,
+    /// How late checks begin, and when that was noted.
+    late: (Duration, Option<Instant>),
+    /// Whether there are more servers than can be checked.
+    is_full: bool,
     /// Number of places in the schedule that were given.
     tickets: u64,
     /// Number of servers.
@@ -86,6 +91,8 @@ pub(super) struct Transition {
 
 /// Names of outcomes in metrics.
 pub(super) const OUTCOMES: [&str; 4] = ["success", "wrong", "silent", "unchecked"];
+/// Time for which the longest lateness of checks counts.
+const LATE_TIME: Duration = Duration::from_secs(60);
 /// Servers that are checked at most: as many as can be held, about 40 MB.
 const MAX_CHECKED: usize = crate::executor::MAX_HELD;
 
@@ -136,8 +143,10 @@ impl HealthRegistry {
     }
 
     /// Notes the servers of services that are checked, as they were read. With `is_all`, there are no others.
-    pub(super) fn see(&self, seen: &[SeenService], is_all: bool) {
+    /// `look` is the number of the look: what a later one has seen stays.
+    pub(in crate::app) fn see(&self, seen: &[SeenService], is_all: bool, look: u64) {
         let mut state = self.state();
+        state.see_deletions(self);
         if is_all {
             let present: HashSet<_> = seen.iter().map(|(key, ..)| *key).collect();
             let gone = state.services.keys().filter(|key| !present.contains(key));
@@ -145,7 +154,10 @@ impl HealthRegistry {
             let fallbacks = self.holds.fallback_services().into_iter();
             let gone = gone.chain(fallbacks.filter(|key| !present.contains(key)));
             for service in gone.collect::<Vec<_>>() {
-                state.remove_service(service, self);
+                let known = state.services.get(&service);
+                if known.is_none_or(|known| known.look < look) {
+                    state.remove_service(service, self);
+                }
             }
             let orphans = state
                 .stored
@@ -157,15 +169,40 @@ impl HealthRegistry {
             }
         }
         for (service, check, servers) in seen {
-            let servers = servers.as_deref().unwrap_or_default();
-            state.see_service(*service, check, servers, self);
+            let known = state.services.get(service);
+            if known.is_none_or(|known| known.look <= look) {
+                let servers = servers.as_deref().unwrap_or_default();
+                state.see_service(*service, (check, look), servers, self);
+            }
         }
         state.is_changed = true;
+        self.holds.need_deletions(!state.services.is_empty());
         let has_fresh = !state.fresh.is_empty();
         drop(state);
         if has_fresh {
             self.woken.notify_one();
         }
+    }
+
+    /// Begins a look at which servers there are.
+    pub(in crate::app) fn begin_look(&self) -> u64 {
+        let mut state = self.state();
+        state.looks += 1;
+        state.looks
+    }
+
+    /// Notes how late checks begin: the longest of the last minute counts.
+    pub(super) fn note_lateness(&self, late: Duration) {
+        let (mut state, now) = (self.state(), Instant::now());
+        let is_over = |at| now.duration_since(at) >= LATE_TIME;
+        if late >= state.late.0 || state.late.1.is_none_or(is_over) {
+            state.late = (late, Some(now));
+        }
+    }
+
+    /// What was deleted is forgotten.
+    pub(super) fn forget_deleted(&self) {
+        self.state().see_deletions(self);
     }
 
     /// A service has no health check any more.
@@ -195,12 +232,8 @@ impl HealthRegistry {
         server.is_some_and(|server| server.ticket == ticket)
     }
 
-    /// Begins a check. `None` if the place is not valid any more; without an address, the last check is still in
-    /// progress.
-    pub(super) fn begin(
-        &self,
-        (member, ticket): Place,
-    ) -> Option<(Arc<HealthCheck>, Option<SocketAddr>)> {
+    /// Begins a check. `None` if the place is not valid any more.
+    pub(super) fn begin(&self, (member, ticket): Place) -> Option<(Arc<HealthCheck>, Begin)> {
         let mut state = self.state();
         let service = state.services.get_mut(&member.0)?;
         let check = service.check.clone();
@@ -209,8 +242,8 @@ impl HealthRegistry {
             return None;
         }
         let check = server.own.clone().unwrap_or(check);
-        let is_free = server.begin(&check, Instant::now());
-        Some((check, is_free.then(|| address(member.1))))
+        let begin = server.begin(&check, Instant::now());
+        Some((check, begin))
     }
 
     /// Sets or ends an override. Returns the health of the server; `None` if it is not checked.
@@ -247,9 +280,10 @@ impl HealthRegistry {
         }
         let mut silences = HashMap::new();
         for service in state.services.values() {
-            service.add_silences(&mut silences);
+            service.add_silences(&mut silences, state.late.0);
         }
-        let storm = StormGuard::find(&silences);
+        let mut storm = state.storm.clone();
+        storm.update(StormGuard::find(&silences), &silences, Instant::now());
         match (state.storm.is_empty(), storm.is_empty()) {
             (false, true) => tracing::warn!("the storm of failures has ended"),
             (true, false) => tracing::warn!(
@@ -372,7 +406,7 @@ impl State {
     fn see_service(
         &mut self,
         key: ServiceKey,
-        check: &Arc<HealthCheck>,
+        (check, look): (&Arc<HealthCheck>, u64),
         servers: &[Server],
         registry: &HealthRegistry,
     ) {
@@ -380,6 +414,7 @@ impl State {
             .services
             .remove(&key)
             .unwrap_or_else(|| CheckedService::new(check.clone()));
+        service.look = look;
         let before = std::mem::replace(&mut service.check, check.clone());
         let servers = service.see(servers);
         let is_changed = before != *check;
@@ -388,10 +423,9 @@ impl State {
         let present: HashSet<_> = servers.iter().map(|server| server.key).collect();
         let gone = service.servers.keys().filter(|key| !present.contains(key));
         for server in gone.copied().collect::<Vec<_>>() {
-            let checked = service.servers.remove(&server);
-            self.count -= 1;
-            let leaves_traces = checked.is_some_and(|checked| checked.leaves_traces());
-            self.forget((key, server), leaves_traces, registry);
+            if let Some(checked) = service.servers.remove(&server) {
+                self.remove_server((key, server), checked, registry);
+            }
         }
         let interval = Duration::from_secs(check.interval_seconds.into());
         for server in servers {
@@ -399,7 +433,15 @@ impl State {
             let mut is_new = false;
             let checked = match service.servers.entry(server.key) {
                 Entry::Occupied(checked) => checked.into_mut(),
-                Entry::Vacant(_) if self.count >= MAX_CHECKED => continue,
+                Entry::Vacant(_) if self.count >= MAX_CHECKED => {
+                    if !std::mem::replace(&mut self.is_full, true) {
+                        tracing::warn!(
+                            most = MAX_CHECKED,
+                            "there are more servers than can be checked"
+                        );
+                    }
+                    continue;
+                }
                 Entry::Vacant(place) => {
                     is_new = true;
                     self.count += 1;
@@ -430,7 +472,45 @@ impl State {
                 }
             }
         }
+        // What is stored of servers that have gone while the daemon did not run.
+        let gone = self.stored.keys().filter(|(of, _)| *of == key);
+        for member in gone.copied().collect::<Vec<_>>() {
+            if !present.contains(&member.1) {
+                self.stored.remove(&member);
+                self.forget(member, true, registry);
+            }
+        }
         self.services.insert(key, service);
+    }
+
+    /// What was deleted begins anew, if it is there again.
+    fn see_deletions(&mut self, registry: &HealthRegistry) {
+        for op in registry.holds.take_deletions() {
+            self.see_deletion(&op, registry);
+        }
+    }
+
+    fn see_deletion(&mut self, op: &Op, registry: &HealthRegistry) {
+        match *op {
+            Op::DeleteServer(service, server) => {
+                let servers = self.services.get_mut(&service);
+                let checked = servers.and_then(|service| service.servers.remove(&server));
+                if let Some(checked) = checked {
+                    self.remove_server((service, server), checked, registry);
+                }
+            }
+            Op::DeleteService(service) => self.remove_service(service, registry),
+            _ => {
+                for service in self.services.keys().copied().collect::<Vec<_>>() {
+                    self.remove_service(service, registry);
+                }
+            }
+        }
+    }
+
+    fn remove_server(&mut self, member: Member, checked: CheckedServer, registry: &HealthRegistry) {
+        self.count -= 1;
+        self.forget(member, checked.leaves_traces(), registry);
     }
 
     fn remove_service(&mut self, key: ServiceKey, registry: &HealthRegistry) {
@@ -440,9 +520,8 @@ impl State {
         let Some(service) = self.services.remove(&key) else {
             return;
         };
-        for (server, checked) in &service.servers {
-            self.count -= 1;
-            self.forget((key, *server), checked.leaves_traces(), registry);
+        for (server, checked) in service.servers {
+            self.remove_server((key, server), checked, registry);
         }
     }
 

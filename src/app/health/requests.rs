@@ -82,7 +82,7 @@ impl App {
         tracing::info!(%principal, %service, %server, state, "the health of a server is overridden");
         let app = self.clone();
         let work = async move {
-            let applied = app.apply_health(&health_context()).await;
+            let applied = app.apply_health(&health_context(), Some(service)).await;
             // The task tries again.
             applied.inspect_err(|_| app.health.decided.notify_one())
         };

@@ -54,6 +54,7 @@ impl App {
             .principal
             .may(verb, Some(service), context.dry_run)?;
         let check = self.external_check(context, service).await?;
+        self.health.forget_deleted();
         if self.health.report_of(member, &check).is_none() {
             self.find_checked(context, Some(service)).await?;
         }
@@ -70,7 +71,7 @@ impl App {
             let app = self.clone();
             let work = async move {
                 // What fails is tried again by the task, as for servers that the daemon checks.
-                if let Err(error) = app.apply_health(&health_context()).await {
+                if let Err(error) = app.apply_health(&health_context(), Some(service)).await {
                     tracing::warn!(%error, "a result of a health check has no effect yet; it is tried again");
                     app.health.decided.notify_one();
                 }

@@ -12,7 +12,10 @@ use tokio::{
     time::{sleep, sleep_until},
 };
 
-use super::registry::{Place, SeenService, Transition};
+use super::{
+    checked_server::{Begin, address},
+    registry::{Place, SeenService, Transition},
+};
 use crate::{
     app::{App, RequestContext, RequestId, attempt::event},
     audit::Event,
@@ -35,6 +38,8 @@ pub const MAX_RUNNING_CHECKS: usize = 1024;
 /// What ends or is due within this time is looked at together: thousands of checks a second do not wake the task as
 /// often.
 const TICK: Duration = Duration::from_millis(5);
+/// Time after which a check is tried again whose server is being checked.
+const AGAIN: Duration = Duration::from_millis(50);
 /// Time that each read and change may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -131,6 +136,7 @@ impl App {
         context: &RequestContext,
         only: Option<ServiceKey>,
     ) -> Result<(), Error> {
+        let look = self.health.begin_look();
         let kept = self.kept.all();
         let checked = kept.checked();
         let checked: Vec<_> = checked
@@ -158,7 +164,7 @@ impl App {
             }
         }
         let is_all = only.is_none() && seen.len() == checked.len();
-        self.health.see(&seen, is_all);
+        self.health.see(&seen, is_all, look);
         Ok(())
     }
 
@@ -171,7 +177,7 @@ impl App {
             self.report_transition(&transition);
         }
         self.health.decide();
-        self.apply_health(&context).await.ok();
+        self.apply_health(&context, None).await.ok();
     }
 
     /// What the task does after a check with this outcome.
@@ -268,23 +274,36 @@ impl Checker {
 
     /// Begins the checks that are due. One that is late is not made up for.
     fn begin_due(&mut self) {
-        let now = Instant::now();
+        let (now, mut late) = (Instant::now(), Duration::ZERO);
         while self.may_begin()
             && let Some((due, place)) = self.schedule.take(now)
         {
-            let Some((check, address)) = self.app.health.begin(place) else {
+            let Some((check, begin)) = self.app.health.begin(place) else {
                 continue;
             };
             let interval = Duration::from_secs(check.interval_seconds.into());
-            self.schedule.repeat(place, due, interval, now);
-            let Some(address) = address else {
-                continue;
-            };
+            match begin {
+                Begin::Now => self.schedule.repeat(place, due, interval, now),
+                Begin::Later => {
+                    self.schedule.put(place, now + AGAIN);
+                    continue;
+                }
+                Begin::Never => {
+                    self.schedule.repeat(place, due, interval, now);
+                    continue;
+                }
+            }
+            late = late.max(now.saturating_duration_since(due));
             let (member, _) = place;
+            let address = address(member.1);
             let prober = self.prober.clone();
             self.running
                 .spawn(async move { (member, prober.probe(&check, member.0, address).await) });
         }
+        if let Some(next) = self.schedule.next() {
+            late = late.max(now.saturating_duration_since(next));
+        }
+        self.app.health.note_lateness(late);
     }
 
     fn note(&self, ended: Result<Ended, tokio::task::JoinError>) {

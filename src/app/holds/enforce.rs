@@ -40,6 +40,8 @@ impl App {
         let looks = self.hold_registry.looks().clone();
         let number = Arc::new(AtomicU64::new(0));
         let noted = number.clone();
+        let fallbacks = Arc::new(AtomicU64::new(0));
+        let planned_fallbacks = fallbacks.clone();
         let plan = move |servers: &Option<Arc<Vec<Server>>>| {
             noted.store(looks.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
             let Some(servers) = servers.as_deref() else {
@@ -48,12 +50,15 @@ impl App {
                 return Ok(Plan::nothing());
             };
             holds.retain(service, servers);
-            Ok(planned(&holds, service, servers, ramp))
+            let (plan, number) = planned(&holds, service, servers, ramp);
+            planned_fallbacks.fetch_max(number, Ordering::Relaxed);
+            Ok(plan)
         };
         let query = ServersQuery(service);
         let transaction = Transaction::repeated(query, plan, query).named("hold_weights");
         let outcome = self.write_path.run_unrecorded(context, transaction).await;
-        self.hold_registry.holds().close_fallbacks(service);
+        let planned = fallbacks.load(Ordering::Relaxed);
+        self.hold_registry.holds().close_fallbacks(service, planned);
         let Executed { value, steps, .. } = outcome?;
         self.report_fallbacks(&steps, value.as_deref().map_or(&[][..], Vec::as_slice));
         Ok(Look {
@@ -64,13 +69,14 @@ impl App {
 }
 
 /// Gives the servers of a service their effective weights. What lets a server get connections comes first, so that
-/// one that gets connections is followed by another.
+/// one that gets connections is followed by another. Returns the number of the plan of fallback servers, too; 0: there
+/// is none.
 fn planned(
     holds: &Holds,
     service: ServiceKey,
     servers: &[Server],
     ramp: Option<BeginningRamp>,
-) -> Plan {
+) -> (Plan, u64) {
     let (mut raise, mut lower) = (Vec::new(), Vec::new());
     // Whether servers get connections: when all is done, and after these operations.
     let (mut will_serve, mut serves) = (false, false);
@@ -87,7 +93,7 @@ fn planned(
         }
     }
     if !holds.may_fall_back(service) {
-        return Plan::staged([raise, lower]);
+        return (Plan::staged([raise, lower]), 0);
     }
     let now = Instant::now();
     let ops = holds.plan_fallbacks(service, servers, will_serve, now);
@@ -95,11 +101,11 @@ fn planned(
     // Until a fallback server can be added, those that get connections go on to.
     let is_served = serves || ops.serves || !ops.is_required;
     if ops.is_waiting || !is_served {
-        return Plan::of(raise);
+        return (Plan::of(raise), ops.number);
     }
     lower.extend(ops.lower.into_iter().map(Step::from));
     let delete = ops.delete.into_iter().map(Step::from).collect();
-    Plan::staged([raise, lower, delete])
+    (Plan::staged([raise, lower, delete]), ops.number)
 }
 
 /// The operation that gives a server its effective weight, if it lacks it and its intended one is stored.

@@ -150,8 +150,13 @@ impl App {
         context: &RequestContext,
         services: BTreeSet<ServiceKey>,
     ) -> Result<(), Error> {
-        self.start_hold_task();
-        self.look_after(context, services, None).await
+        let is_idle = !self.has_holds();
+        let outcome = self.look_after(context, services, None).await;
+        // One that runs looks at all services in its own time.
+        if is_idle {
+            self.start_hold_task();
+        }
+        outcome
     }
 
     /// Applies the holds of the servers of services, and notes how many connections they have. Goes on after an

@@ -156,6 +156,46 @@ async fn no_pool_is_emptied_when_the_network_of_the_director_fails() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_storm_takes_no_server_out_that_answers() {
+    let (_, app) = setup();
+    checked(&app, json!({"rise": 3, "fall": 1})).await;
+    observe(&app, "+++").await;
+    observe(&app, "sss").await;
+    assert_eq!(effective(&app).await, [10; 3]);
+    for outcomes in ["+..", ".+.", "..+", "+++"] {
+        observe(&app, outcomes).await;
+        assert_eq!(effective(&app).await, [10; 3], "{outcomes}");
+    }
+    // What answers wrongly afterwards has failed.
+    observe(&app, "-..").await;
+    assert_eq!(effective(&app).await, [0, 10, 10]);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_checked_hides_no_storm() {
+    let (_, app) = setup();
+    let disabled = json!([{"server": SERVERS[2], "disabled": true}]);
+    checked(&app, json!({"servers": disabled})).await;
+    observe(&app, "++.").await;
+    observe(&app, "ss.").await;
+    assert_eq!(effective(&app).await, [10; 3]);
+    assert!(app.service_health(context(), key(TCP)).await.unwrap().storm);
+}
+
+#[tokio::test]
+async fn what_an_earlier_look_has_seen_changes_nothing() {
+    let (_, app) = setup();
+    let look = app.health.begin_look();
+    checked(&app, json!({})).await;
+    let down = json!({"state": "down"});
+    force(&app, SERVERS[0], Some(down)).await.unwrap();
+    // It began before the service was created.
+    app.health.see(&[], true, look);
+    app.find_now().await;
+    assert_eq!(effective(&app).await, [0, 10, 10]);
+}
+
+#[tokio::test]
 async fn a_service_loses_no_more_servers_at_once_than_it_may() {
     let (_, app) = setup();
     let check = json!({"max_losses": "1", "interval_seconds": 60, "timeout_seconds": 1});
@@ -170,6 +210,30 @@ async fn a_service_loses_no_more_servers_at_once_than_it_may() {
     patched.await.unwrap();
     app.find_now().await;
     assert_eq!(effective(&app).await, [0, 0, 10]);
+}
+
+#[tokio::test]
+async fn what_is_deleted_and_created_again_begins_anew() {
+    let (_, app) = setup();
+    checked(&app, json!({})).await;
+    observe(&app, "-++").await;
+    let server = server_key(SERVERS[0]);
+    let deleted = app.delete_server(context(), key(TCP), server, false, NONE);
+    deleted.await.unwrap();
+    let again = json!({"id": SERVERS[0], "forwarding": "masquerade", "weight": 10});
+    let created = app.create_server(context(), key(TCP), server_draft(again));
+    created.await.unwrap();
+    app.find_now().await;
+    assert_eq!(effective(&app).await, [10; 3]);
+    observe(&app, ".--").await;
+    app.delete_service(context(), key(TCP), false, NONE)
+        .await
+        .unwrap();
+    checked(&app, json!({})).await;
+    assert_eq!(effective(&app).await, [10; 3]);
+    let report = app.service_health(context(), key(TCP)).await.unwrap();
+    let mut servers = report.servers.iter();
+    assert!(servers.all(|one| one.state == HealthState::Unknown && one.transitions.is_empty()));
 }
 
 #[tokio::test]

@@ -23,7 +23,6 @@ pub(super) fn check() -> RefOr<Schema> {
 }
 
 fn times() -> Vec<Property> {
-    let seconds = || integer(1, HealthCheck::MAX_INTERVAL.into());
     let times = || integer(1, HealthCheck::MAX_TIMES.into());
     vec![
         settable(
@@ -35,12 +34,12 @@ fn times() -> Vec<Property> {
         ),
         settable(
             "interval_seconds",
-            seconds().examples([2]),
+            integer(1, HealthCheck::MAX_INTERVAL.into()).examples([2]),
             "Seconds between two checks of a server. Not `external`. Default: 2.",
         ),
         settable(
             "timeout_seconds",
-            seconds().examples([1]),
+            integer(1, HealthCheck::MAX_TIMEOUT.into()).examples([1]),
             "Seconds after which a check without an answer has failed; at most `interval_seconds`. Not `external`. \
              Default: 1.",
         ),
