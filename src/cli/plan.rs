@@ -157,7 +157,10 @@ fn changes(before: &[(String, String)], after: &[(String, String)]) -> Vec<Strin
     let only_before = only_before.filter(|name| !after.iter().any(|(other, _)| other == *name));
     names
         .chain(only_before)
-        .map(|name| format!("{name} {} -> {}", value(before, name), value(after, name)))
+        .map(|name| (name, value(before, name), value(after, name)))
+        // Of a field with fields of its own, all are there.
+        .filter(|(_, before, after)| before != after)
+        .map(|(name, before, after)| format!("{name} {before} -> {after}"))
         .collect()
 }
 

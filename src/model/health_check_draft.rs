@@ -198,8 +198,8 @@ impl HealthCheckDraft {
             return;
         }
         let base = base.and_then(|base| base.below_min);
-        let base = base.filter(|_| !is_set(&self.fallback_servers));
-        let default = match falls_back && !self.below_min.is_present() {
+        let base = base.filter(|_| self.fallback_servers.is_keep());
+        let default = match falls_back && !is_set(&self.below_min) {
             true => BelowMin::Fallback,
             false => BelowMin::KeepAll,
         };
@@ -344,6 +344,10 @@ fn address(text: &str, family: Family) -> Result<IpAddr, Violation> {
     let field = "source_address";
     let address = parse_address(text)
         .ok_or_else(|| Violation::new(field, format!("{text:?} is not an IPv4 or IPv6 address")))?;
+    if address.is_unspecified() || address.is_multicast() {
+        let message = format!("{address} is not the address of a director");
+        return Err(Violation::new(field, message));
+    }
     match Family::of(address) == family {
         true => Ok(address),
         false => Err(Violation::new(

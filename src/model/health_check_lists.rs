@@ -18,7 +18,9 @@ impl HealthCheckDraft {
         let names =
             matches!(&self.below_min, Field::Set(word) if word == BelowMin::Fallback.as_str());
         let has = base.is_some_and(|base| base.below_min == Some(BelowMin::Fallback));
-        names || matches!(self.fallback_servers, Field::Set(_)) || (has && self.below_min.is_keep())
+        names
+            || matches!(self.fallback_servers, Field::Set(_))
+            || (has && self.below_min.is_keep() && self.fallback_servers.is_keep())
     }
 
     /// Sets the fallback servers, after `below_min`. Another `below_min` resets them.

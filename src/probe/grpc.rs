@@ -23,6 +23,7 @@ use tonic_health::pb::{
 
 use super::{
     authority::authority,
+    bounded::bounded,
     reason::{chain, no_response, shown},
 };
 use crate::{health::Failure, model::HealthCheck};
@@ -53,7 +54,7 @@ pub(super) async fn request(
         .max_header_list_size(MAX_HEAD)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW);
-    let connected = builder.handshake(TokioIo::new(stream)).await;
+    let connected = builder.handshake(TokioIo::new(bounded(stream))).await;
     let (mut sender, connection) = connected.map_err(no_response)?;
     let service = tower::service_fn(move |mut request: http::Request<tonic::body::Body>| {
         request.headers_mut().insert(header::USER_AGENT, USER_AGENT);

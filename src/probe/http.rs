@@ -12,7 +12,7 @@ use tokio::{
     select,
 };
 
-use super::{authority::authority, reason::no_response};
+use super::{authority::authority, bounded::bounded, reason::no_response};
 use crate::{
     health::Failure,
     model::{CheckMethod, CheckType, HealthCheck},
@@ -27,12 +27,12 @@ const MAX_HEAD: usize = 64 << 10;
 pub(super) async fn request(
     check: &HealthCheck,
     address: SocketAddr,
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 ) -> Result<(), Failure> {
     let request = build(check, address)?;
     let mut builder = http1::Builder::new();
     builder.max_buf_size(MAX_HEAD);
-    let connected = builder.handshake(TokioIo::new(stream)).await;
+    let connected = builder.handshake(TokioIo::new(bounded(stream))).await;
     let (mut sender, connection) = connected.map_err(no_response)?;
     let mut exchange = pin!(async move {
         let response = sender.send_request(request).await.map_err(no_response)?;

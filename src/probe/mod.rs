@@ -1,6 +1,7 @@
 //! Probes: one check of one server, over the network of the daemon's own namespace.
 
 mod authority;
+mod bounded;
 mod connect;
 mod dns;
 mod grpc;

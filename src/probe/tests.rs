@@ -201,6 +201,21 @@ async fn a_check_leaves_no_socket_and_no_port() {
     }
 }
 
+/// What a server sends before its response has an end.
+#[tokio::test]
+async fn a_server_that_sends_interim_responses_without_end_has_failed() {
+    let address = server(|mut stream| async move {
+        let interim = b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n".repeat(100);
+        while stream.write_all(&interim).await.is_ok() {}
+    })
+    .await;
+    let check = check(json!({"type": "http", "interval_seconds": 60, "timeout_seconds": 60}));
+    match probe(&check, address).await.result {
+        Err(Failure::Wrong(reason)) => assert!(reason.contains("no complete response"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+}
+
 /// Runs itself in a child process with a low limit on open files.
 #[test]
 fn the_director_is_at_fault_if_it_has_no_descriptor() {

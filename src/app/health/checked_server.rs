@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A server that is checked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct CheckedServer {
     health: ServerHealth,
     /// When the verdict began.

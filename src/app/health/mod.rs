@@ -12,6 +12,7 @@ mod outcomes;
 mod registry;
 mod requests;
 mod results;
+mod seen;
 mod stored;
 mod task;
 

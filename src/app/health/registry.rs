@@ -1,7 +1,7 @@
 //! The health of all servers that are checked.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
 };
@@ -18,7 +18,7 @@ use crate::{
     executor::{Holds, Member},
     health::{StormGuard, Verdict},
     metrics::Histogram,
-    model::{HealthCheck, HealthReport, HealthState, Op, Server, ServerHealthReport, ServiceKey},
+    model::{HealthCheck, HealthReport, HealthState, Server, ServerHealthReport, ServiceKey},
     store::{Store, StoreError},
     watch::{RecordKey, Resource, Showing, WatchCache},
 };
@@ -26,7 +26,7 @@ use crate::{
 /// What is known of the servers that are checked.
 #[derive(Debug)]
 pub(in crate::app) struct HealthRegistry {
-    holds: Arc<Holds>,
+    pub(super) holds: Arc<Holds>,
     pub(super) store: Store,
     /// Gets each change of a state while `state` is locked.
     watch: Arc<WatchCache>,
@@ -47,19 +47,19 @@ pub(in crate::app) struct HealthRegistry {
 pub(super) struct State {
     pub(super) services: BTreeMap<ServiceKey, CheckedService>,
     /// Stored records of servers that have not appeared since the start.
-    stored: HashMap<Member, StoredHealth>,
+    pub(super) stored: HashMap<Member, StoredHealth>,
     /// Servers that the task does not check yet, with their interval.
-    fresh: Vec<(Place, Duration)>,
+    pub(super) fresh: Vec<(Place, Duration)>,
     /// Number of looks at which servers there are.
     looks: u64,
     /// How late checks begin, and when that was noted.
     late: (Duration, Option<Instant>),
     /// Whether there are more servers than can be checked.
-    is_full: bool,
+    pub(super) is_full: bool,
     /// Number of places in the schedule that were given.
-    tickets: u64,
+    pub(super) tickets: u64,
     /// Number of servers.
-    count: usize,
+    pub(super) count: usize,
     /// Whether something has changed on which decisions depend.
     pub(super) is_changed: bool,
     /// Whether outcomes have no effect any more, because the daemon ends.
@@ -93,8 +93,6 @@ pub(super) struct Transition {
 pub(super) const OUTCOMES: [&str; 4] = ["success", "wrong", "silent", "unchecked"];
 /// Time for which the longest lateness of checks counts.
 const LATE_TIME: Duration = Duration::from_secs(60);
-/// Servers that are checked at most: as many as can be held, about 40 MB.
-const MAX_CHECKED: usize = crate::executor::MAX_HELD;
 
 // === impl HealthRegistry ===
 
@@ -244,6 +242,23 @@ impl HealthRegistry {
         let check = server.own.clone().unwrap_or(check);
         let begin = server.begin(&check, Instant::now());
         Some((check, begin))
+    }
+
+    /// The health of a server as it would be with an override, or without.
+    pub(super) fn would_force(
+        &self,
+        member: Member,
+        forced: Option<Override>,
+    ) -> Option<ServerHealthReport> {
+        let state = self.state();
+        let mut server = state
+            .services
+            .get(&member.0)?
+            .servers
+            .get(&member.1)?
+            .clone();
+        server.force(forced, Timestamp::now());
+        Some(server.report(member.1))
     }
 
     /// Sets or ends an override. Returns the health of the server; `None` if it is not checked.
@@ -397,172 +412,5 @@ impl HealthRegistry {
             }
         }
         counts.map(|(word, _, count)| (word, count)).into()
-    }
-}
-
-// === impl State ===
-
-impl State {
-    fn see_service(
-        &mut self,
-        key: ServiceKey,
-        (check, look): (&Arc<HealthCheck>, u64),
-        servers: &[Server],
-        registry: &HealthRegistry,
-    ) {
-        let mut service = self
-            .services
-            .remove(&key)
-            .unwrap_or_else(|| CheckedService::new(check.clone()));
-        service.look = look;
-        let before = std::mem::replace(&mut service.check, check.clone());
-        let servers = service.see(servers);
-        let is_changed = before != *check;
-        let is_rescheduled = before.interval_seconds != check.interval_seconds;
-        let begins_anew = before.kind.is_probed() != check.kind.is_probed();
-        let present: HashSet<_> = servers.iter().map(|server| server.key).collect();
-        let gone = service.servers.keys().filter(|key| !present.contains(key));
-        for server in gone.copied().collect::<Vec<_>>() {
-            if let Some(checked) = service.servers.remove(&server) {
-                self.remove_server((key, server), checked, registry);
-            }
-        }
-        let interval = Duration::from_secs(check.interval_seconds.into());
-        for server in servers {
-            let member = (key, server.key);
-            let mut is_new = false;
-            let checked = match service.servers.entry(server.key) {
-                Entry::Occupied(checked) => checked.into_mut(),
-                Entry::Vacant(_) if self.count >= MAX_CHECKED => {
-                    if !std::mem::replace(&mut self.is_full, true) {
-                        tracing::warn!(
-                            most = MAX_CHECKED,
-                            "there are more servers than can be checked"
-                        );
-                    }
-                    continue;
-                }
-                Entry::Vacant(place) => {
-                    is_new = true;
-                    self.count += 1;
-                    let stored = self.stored.remove(&member);
-                    let checked = CheckedServer::new(stored, Timestamp::now());
-                    registry.show(member, Some(checked.report(member.1)));
-                    place.insert(checked)
-                }
-            };
-            checked.see(server);
-            let now = Timestamp::now();
-            let mut is_other = begins_anew;
-            if begins_anew {
-                checked.begin_anew(now);
-            }
-            if is_new || is_changed {
-                is_other |= checked.set_check(server.key, check, now);
-            }
-            if is_other {
-                registry.show(member, Some(checked.report(member.1)));
-                self.records.insert(member, checked.record());
-            }
-            if is_rescheduled || checked.ticket == 0 {
-                self.tickets += 1;
-                checked.ticket = self.tickets;
-                if check.kind.is_probed() {
-                    self.fresh.push(((member, self.tickets), interval));
-                }
-            }
-        }
-        // What is stored of servers that have gone while the daemon did not run.
-        let gone = self.stored.keys().filter(|(of, _)| *of == key);
-        for member in gone.copied().collect::<Vec<_>>() {
-            if !present.contains(&member.1) {
-                self.stored.remove(&member);
-                self.forget(member, true, registry);
-            }
-        }
-        self.services.insert(key, service);
-    }
-
-    /// What was deleted begins anew, if it is there again.
-    fn see_deletions(&mut self, registry: &HealthRegistry) {
-        for op in registry.holds.take_deletions() {
-            self.see_deletion(&op, registry);
-        }
-    }
-
-    fn see_deletion(&mut self, op: &Op, registry: &HealthRegistry) {
-        match *op {
-            Op::DeleteServer(service, server) => {
-                let servers = self.services.get_mut(&service);
-                let checked = servers.and_then(|service| service.servers.remove(&server));
-                if let Some(checked) = checked {
-                    self.remove_server((service, server), checked, registry);
-                }
-            }
-            Op::DeleteService(service) => self.remove_service(service, registry),
-            _ => {
-                for service in self.services.keys().copied().collect::<Vec<_>>() {
-                    self.remove_service(service, registry);
-                }
-            }
-        }
-    }
-
-    fn remove_server(&mut self, member: Member, checked: CheckedServer, registry: &HealthRegistry) {
-        self.count -= 1;
-        self.forget(member, checked.leaves_traces(), registry);
-    }
-
-    fn remove_service(&mut self, key: ServiceKey, registry: &HealthRegistry) {
-        if registry.holds.set_fallback(key, None) {
-            self.to_apply.insert(key);
-        }
-        let Some(service) = self.services.remove(&key) else {
-            return;
-        };
-        for (server, checked) in service.servers {
-            self.remove_server((key, server), checked, registry);
-        }
-    }
-
-    /// Nothing holds a server any more that is not checked any more.
-    fn forget(&mut self, member: Member, leaves_traces: bool, registry: &HealthRegistry) {
-        registry.show(member, None);
-        if leaves_traces {
-            registry.holds.want(member, Vec::new());
-            self.records.insert(member, None);
-            self.to_apply.insert(member.0);
-        }
-    }
-
-    /// Ends the overrides whose time is over, and what results have said that are too old.
-    fn expire(&mut self, at: (Instant, Timestamp), registry: &HealthRegistry) -> Vec<Transition> {
-        let mut expired = Vec::new();
-        for (service, checked) in &mut self.services {
-            let check = &checked.check;
-            for (server, checked) in &mut checked.servers {
-                let has_ended = checked.expire(at.1);
-                if has_ended {
-                    tracing::info!(%service, %server, "the override of the health of a server has ended");
-                }
-                let is_old = checked.expire_result(check, at);
-                if !has_ended && !is_old {
-                    continue;
-                }
-                let (member, report) = ((*service, *server), checked.report(*server));
-                registry.show(member, Some(report.clone()));
-                self.records.insert(member, checked.record());
-                self.is_changed = true;
-                if is_old {
-                    expired.push(Transition {
-                        member,
-                        verdict: checked.verdict(),
-                        is_first: false,
-                        report,
-                    });
-                }
-            }
-        }
-        expired
     }
 }

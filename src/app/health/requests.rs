@@ -57,12 +57,11 @@ impl App {
                 return Err(not_checked(service));
             }
         };
-        let found = report.servers.into_iter().find(|one| one.server == server);
         let missing = || Error::server_not_found(service, server);
-        let found = found.ok_or_else(missing)?;
-        if context.dry_run {
-            return Ok(found);
-        }
+        let mut servers = report.servers.iter();
+        servers
+            .find(|one| one.server == server)
+            .ok_or_else(missing)?;
         self.health.store.available()?;
         let since = Timestamp::now();
         let forced = request.map(|request| Override {
@@ -74,6 +73,10 @@ impl App {
                     .ok()
             }),
         });
+        if context.dry_run {
+            let report = self.health.would_force((service, server), forced);
+            return report.ok_or_else(missing);
+        }
         let report = self
             .health
             .force((service, server), forced)

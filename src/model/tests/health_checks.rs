@@ -270,6 +270,15 @@ fn fallback_servers_have_the_shape_of_servers() {
     assert_eq!(one.fallback_servers.unwrap().len(), 1);
     let none = patched(&check, json!({"below_min": "none"}));
     assert_eq!(none.fallback_servers, None);
+    let without = patched(&check, json!({"fallback_servers": null}));
+    assert_eq!(
+        (without.fallback_servers, without.below_min),
+        (None, Some(BelowMin::KeepAll))
+    );
+    // As a mask that names the whole check makes it.
+    let masked =
+        json!({"type": "tcp", "below_min": null, "min_healthy": null, "fallback_servers": servers});
+    assert_eq!(made(masked), check);
     let min = patched(&check, json!({"min_healthy": null}));
     assert_eq!(min, check);
 }
