@@ -37,7 +37,7 @@ pub fn dropped(api: &Api) {
     until("the start drops labels", || {
         let (_, trail) = api.fetch("/v1/audit");
         let mut records = trail["records"].as_array().unwrap().iter();
-        match records.any(|record| record["request_id"] == "unused-labels") {
+        match records.any(|record| record["request_id"] == "unused-fields") {
             true => Ok(()),
             false => Err(trail.to_string()),
         }
