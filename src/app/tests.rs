@@ -14,6 +14,7 @@ mod dry_run;
 mod filters;
 mod health;
 mod health_fallback;
+mod health_precedence;
 mod health_results;
 mod holds;
 mod holds_model;

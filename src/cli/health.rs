@@ -12,7 +12,7 @@ use super::{
     target::Target,
 };
 use crate::{
-    client::{Client, ServerHealth, ServiceHealth, WriteOptions},
+    client::{Client, ClientError, ServerHealth, ServiceHealth, WriteOptions},
     model::{Forced, HealthResult, OverrideRequest, ServiceKey},
 };
 
@@ -62,12 +62,7 @@ pub(super) fn force(args: ForceArgs, options: &Options, out: &mut Stdout) -> Res
         client.override_health(service, server, request.as_ref(), &write)
     };
     let sent = idempotent(send);
-    let (health, json) = sent.map_err(|error| explain_with(error.into(), &target, "health"))?;
-    match options.format {
-        Format::Table => write_rows(&[row(service, &health)], out)?,
-        format => write_json(out, format, &json)?,
-    }
-    Ok(0)
+    write_sent(service, sent, &target, options.format, out)
 }
 
 /// Reports the health of a server; returns the exit code.
@@ -93,8 +88,19 @@ pub(super) fn report(
     let sent = target
         .client
         .report_health(service, server, &result, &write);
-    let (health, json) = sent.map_err(|error| explain_with(error.into(), &target, "health"))?;
-    match options.format {
+    write_sent(service, sent, &target, options.format, out)
+}
+
+/// Shows the health of a server that was changed; returns the exit code.
+fn write_sent(
+    service: ServiceKey,
+    sent: Result<(ServerHealth, Vec<u8>), ClientError>,
+    target: &Target,
+    format: Format,
+    out: &mut Stdout,
+) -> Result<u8, CliError> {
+    let (health, json) = sent.map_err(|error| explain_with(error.into(), target, "health"))?;
+    match format {
         Format::Table => write_rows(&[row(service, &health)], out)?,
         format => write_json(out, format, &json)?,
     }

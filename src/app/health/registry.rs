@@ -157,14 +157,7 @@ impl HealthRegistry {
                     state.remove_service(service, self);
                 }
             }
-            let orphans = state
-                .stored
-                .keys()
-                .filter(|(key, _)| !present.contains(key));
-            for member in orphans.copied().collect::<Vec<_>>() {
-                state.stored.remove(&member);
-                state.forget(member, true, self);
-            }
+            state.drop_stored(|(key, _)| !present.contains(key), self);
         }
         for (service, check, servers) in seen {
             let known = state.services.get(service);
@@ -297,18 +290,18 @@ impl HealthRegistry {
         for service in state.services.values() {
             service.add_silences(&mut silences, state.late.0);
         }
-        let mut storm = state.storm.clone();
-        storm.update(StormGuard::find(&silences), &silences, Instant::now());
-        match (state.storm.is_empty(), storm.is_empty()) {
-            (false, true) => tracing::warn!("the storm of failures has ended"),
-            (true, false) => tracing::warn!(
-                addresses = storm.len(),
+        let was_stormy = !state.storm.is_empty();
+        let found = StormGuard::find(&silences);
+        state.storm.update(found, &silences, Instant::now());
+        match (was_stormy, state.storm.is_empty()) {
+            (true, true) => tracing::warn!("the storm of failures has ended"),
+            (false, false) => tracing::warn!(
+                addresses = state.storm.len(),
                 "many servers have become silent at once: the director or its network may be at fault; no service \
                  loses more than half of its servers by it"
             ),
             _ => {}
         }
-        state.storm = storm;
         let State {
             services,
             storm,

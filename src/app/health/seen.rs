@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     executor::{MAX_HELD, Member},
-    model::{HealthCheck, Op, Server, ServerKey, ServiceKey},
+    model::{HealthCheck, Op, Server, ServiceKey},
 };
 
 /// How the check of a service has changed.
@@ -62,7 +62,9 @@ impl State {
         for server in servers {
             self.see_server(key, &mut service, server, change, registry);
         }
-        self.drop_stored(key, &present, registry);
+        // Those that have gone while the daemon did not run.
+        let is_gone = |(of, server): &Member| *of == key && !present.contains(server);
+        self.drop_stored(is_gone, registry);
         self.services.insert(key, service);
     }
 
@@ -115,15 +117,13 @@ impl State {
         }
     }
 
-    /// Forgets what is stored of servers that have gone while the daemon did not run.
-    fn drop_stored(
+    /// Forgets what is stored of servers that have gone.
+    pub(super) fn drop_stored(
         &mut self,
-        key: ServiceKey,
-        present: &HashSet<ServerKey>,
+        is_gone: impl Fn(&Member) -> bool,
         registry: &HealthRegistry,
     ) {
-        let is_gone = |(of, server): &&Member| *of == key && !present.contains(server);
-        let gone = self.stored.keys().filter(is_gone);
+        let gone = self.stored.keys().filter(|member| is_gone(member));
         for member in gone.copied().collect::<Vec<_>>() {
             self.stored.remove(&member);
             self.forget(member, true, registry);
@@ -173,12 +173,7 @@ impl State {
     }
 
     /// Nothing holds a server any more that is not checked any more.
-    pub(super) fn forget(
-        &mut self,
-        member: Member,
-        leaves_traces: bool,
-        registry: &HealthRegistry,
-    ) {
+    fn forget(&mut self, member: Member, leaves_traces: bool, registry: &HealthRegistry) {
         registry.show(member, None);
         if leaves_traces {
             registry.holds.want(member, Vec::new());

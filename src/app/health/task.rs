@@ -85,17 +85,22 @@ impl App {
     async fn search_servers(self) {
         loop {
             let start = Instant::now();
-            let context = health_context().with_max_age(SEARCH_INTERVAL);
-            if let Err(error) = self.find_checked(&context, None).await {
-                tracing::debug!(%error, "it cannot be seen which servers are to be checked");
-            }
-            for transition in self.health.expire() {
-                self.report_transition(&transition);
-            }
-            self.health.decide();
+            self.look_at_servers(&health_context().with_max_age(SEARCH_INTERVAL))
+                .await;
             let pause = start.elapsed() * SEARCH_LOAD;
             sleep(pause.clamp(SEARCH_INTERVAL, MAX_SEARCH_INTERVAL)).await;
         }
+    }
+
+    /// Looks which servers there are and what has expired, and decides.
+    async fn look_at_servers(&self, context: &RequestContext) {
+        if let Err(error) = self.find_checked(context, None).await {
+            tracing::debug!(%error, "it cannot be seen which servers are to be checked");
+        }
+        for transition in self.health.expire() {
+            self.report_transition(&transition);
+        }
+        self.health.decide();
     }
 
     fn add_health_metrics(&self) {
@@ -115,7 +120,8 @@ impl App {
         let health = self.health.clone();
         self.metrics.add(Sampled {
             name: "ipvsd_health_services",
-            help: "Services that have a health check and are below min_healthy, in a storm, limited by max_losses, or served by fallback servers.",
+            help: "Services that have a health check and are below min_healthy, in a storm, limited by max_losses, or \
+                served by fallback servers.",
             kind: Kind::Gauge,
             unit: None,
             read: Box::new(move || samples("condition", health.conditions())),
@@ -172,11 +178,7 @@ impl App {
     #[cfg(test)]
     pub(in crate::app) async fn find_now(&self) {
         let context = health_context();
-        self.find_checked(&context, None).await.ok();
-        for transition in self.health.expire() {
-            self.report_transition(&transition);
-        }
-        self.health.decide();
+        self.look_at_servers(&context).await;
         self.apply_health(&context, None).await.ok();
     }
 

@@ -8,14 +8,13 @@ use std::sync::{
 use proptest::prelude::*;
 
 use super::{
-    health::{check, force, observe, outcome},
+    health::{SERVERS, check, force, observe, outcome},
     holds::{change, drain_request},
     tables::{apply, apply_with},
     *,
 };
 use crate::store::Store;
 
-const SERVERS: [&str; 3] = ["10.0.0.1-80", "10.0.0.2-80", "10.0.0.3-80"];
 const FALLBACK: [&str; 2] = ["10.0.9.1-80", "10.0.9.2-80"];
 
 fn fallback(ids: &[&str]) -> Value {
